@@ -1,0 +1,1 @@
+"""Native sources, one truth for the C++ and the CUDA build."""

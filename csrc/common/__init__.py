@@ -1,0 +1,1 @@
+"""Per-descriptor maths for host and device."""

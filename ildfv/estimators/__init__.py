@@ -1,0 +1,1 @@
+"""Mixture, Fisher vectors, PCA and regression in scikit-learn's manner."""

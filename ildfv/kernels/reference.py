@@ -1,0 +1,71 @@
+"""The specification of the kernels: NumPy, float64, one formula a line. Slow on purpose; every other backend is tested on it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Moments(NamedTuple):
+    """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd.
+
+    Per slice: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,), the sum over the slice's descriptors.
+    Pooled over the batch: (k,), (k, d), (k, d) and a scalar.
+    """
+
+    s0: np.ndarray
+    s1: np.ndarray
+    s2: np.ndarray
+    log_likelihood: np.ndarray
+
+
+def scores(x, weights, means, variances):
+    """log w_k + log N(x | mean_k, variance_k), shape (n, k)."""
+    t = (x[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)
+    d = x.shape[1]
+    constant = np.log(weights) - 0.5 * (d * np.log(2 * np.pi) + np.log(variances).sum(axis=1))  # (k,)
+    return constant - 0.5 * (t * t).sum(axis=2)
+
+
+def posteriors(x, weights, means, variances):
+    """Posteriors, shape (n, k), and the log likelihood of each descriptor, shape (n,)."""
+    s = scores(x, weights, means, variances)
+    top = s.max(axis=1, keepdims=True)
+    log_likelihood = top[:, 0] + np.log(np.exp(s - top).sum(axis=1))
+    return np.exp(s - log_likelihood[:, None]), log_likelihood
+
+
+def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False):
+    """Moments of each map in float64.
+
+    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` count as 0
+    (they are not renormalised, as in VLFeat); the log likelihood always counts all components.
+    """
+    weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
+    per_map = []
+    for x in _descriptors(maps):
+        x = np.asarray(x, dtype=np.float64)  # (n, d)
+        s0 = np.zeros(len(weights))
+        s1, s2 = np.zeros_like(means), np.zeros_like(means)
+        total = 0.0
+        for start in range(0, len(x), 1024):  # a block at a time: (n, k, d) is never held whole
+            block = x[start : start + 1024]
+            gamma, log_likelihood = posteriors(block, weights, means, variances)  # (n, k), (n,)
+            gamma = np.where(gamma >= threshold, gamma, 0.0)
+            t = (block[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)
+            s0 += gamma.sum(axis=0)
+            s1 += np.einsum("nk,nkd->kd", gamma, t)
+            s2 += np.einsum("nk,nkd->kd", gamma, t * t)
+            total += log_likelihood.sum()
+        per_map.append((s0, s1, s2, total))
+    stacked = Moments(*(np.array(column) for column in zip(*per_map, strict=True)))
+    return Moments(*(column.sum(axis=0) for column in stacked)) if pooled else stacked
+
+
+def _descriptors(maps):
+    """Each map as (n, d)."""
+    if isinstance(maps, (list, tuple)) or maps.ndim == 3:
+        return list(maps)
+    b, d, h, w = maps.shape
+    return list(np.moveaxis(maps.reshape(b, d, h * w), 1, 2))

@@ -1,0 +1,1 @@
+"""CT in: readers, label maps, windows, phantoms, prepare."""

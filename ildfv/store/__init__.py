@@ -1,0 +1,1 @@
+"""What is on disk: parts, slices, encodings, models, workspace."""

@@ -1,0 +1,54 @@
+"""Compiled parts of ildfv and the folder mapping; everything else is in pyproject.toml."""
+
+import os
+import platform
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+OPENMP = [] if platform.system() == "Darwin" else ["-fopenmp"]
+
+native = Extension(
+    "ildfv.kernels._native",
+    sources=["ildfv/kernels/_native.pyx", "csrc/cpu/moments.cpp"],
+    include_dirs=["csrc", numpy.get_include()],
+    depends=["csrc/common/mixture.h", "csrc/cpu/moments.h"],
+    # No -march=native: a wheel must run where it was not built; the kernel picks its vector width at run time.
+    extra_compile_args=["-O3", "-std=c++17", "-fno-math-errno", *OPENMP, *os.environ.get("ILDFV_CXXFLAGS", "").split()],
+    extra_link_args=[*OPENMP, *os.environ.get("ILDFV_LDFLAGS", "").split()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    language="c++",
+)
+
+setup(
+    packages=[
+        "ildfv",
+        "ildfv.cli",
+        "ildfv.estimators",
+        "ildfv.evaluation",
+        "ildfv.experiments",
+        "ildfv.kernels",
+        "ildfv.report",
+        "ildfv.scans",
+        "ildfv.store",
+        "ildfv.train",
+        "ildfv._csrc",
+        "ildfv._csrc.common",
+        "ildfv._csrc.cpu",
+        "ildfv._csrc.cuda",
+    ],
+    package_dir={"ildfv": "ildfv", "ildfv.train": "train", "ildfv._csrc": "csrc"},
+    package_data={
+        "ildfv": ["py.typed"],
+        "ildfv.kernels": ["*.pyx", "*.pyi"],
+        "ildfv.report": ["templates/*"],
+        "ildfv.scans": ["codes/*.toml"],
+        "ildfv.experiments": ["*.json", "*.toml"],
+        "ildfv._csrc.common": ["*.h"],
+        "ildfv._csrc.cpu": ["*.h", "*.cpp"],
+        "ildfv._csrc.cuda": ["*.cu", "*.h"],
+    },
+    include_package_data=False,
+    ext_modules=cythonize([native], compiler_directives={"language_level": 3}),
+)
