@@ -1,4 +1,7 @@
-"""The specification of the kernels: NumPy, float64, one formula a line. Slow on purpose; every other backend is tested on it."""
+"""The specification of the kernels: NumPy, float64, one formula a line.
+
+Slow on purpose; every other backend is tested on it.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,38 @@
+"""One writer to a folder: a second one leaves at once and says who holds it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ildfv.errors import InputError
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """The folder, made if need be, held by this process alone until the block ends.
+
+    Raises `InputError` where another process holds it (naming that process) or the folder cannot be written.
+    """
+    folder = Path(folder)
+    holder = folder / ".holder"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "another process"
+        raise InputError(f"{folder} is being written by {who}: wait for it to end, or end it") from None
+    except OSError as error:
+        raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
+    try:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        yield folder
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()

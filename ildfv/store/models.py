@@ -1,0 +1,79 @@
+"""Models as one safetensors file, hashed, with a readable JSON copy beside it. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save
+
+from ildfv.errors import InputError
+from ildfv.store.atomic import write_bytes, write_json
+
+TENSORS, INFO = "model.safetensors", "model.json"
+METADATA = "ildfv"  # one key only: safetensors writes several in no fixed order
+
+
+def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None:
+    """The file `model.safetensors` in `folder`, replaced in one step, and `model.json`, its readable copy.
+
+    The info travels inside the tensors' file with a hash over both, so that no kill can part the two.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())}
+    text = json.dumps(info, ensure_ascii=False, allow_nan=False)
+    metadata = {METADATA: json.dumps({"sha256": _digest(tensors, text), "info": text})}
+    write_bytes(folder / TENSORS, save(tensors, metadata=metadata))
+    write_json(folder / INFO, info)
+
+
+def has_model(folder: Path) -> bool:
+    """Whether `folder` holds a finished model."""
+    return (Path(folder) / TENSORS).exists()
+
+
+def load_info(folder: Path) -> dict:
+    """What was saved beside a model's tensors; the tensors are not read."""
+    return json.loads(_metadata(folder)["info"])
+
+
+def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """A model's tensors and its info; a file that is not what was written is refused."""
+    path, metadata = Path(folder) / TENSORS, _metadata(folder)
+    tensors = dict(sorted(load_file(path).items()))
+    if _digest(tensors, metadata["info"]) != metadata["sha256"]:
+        raise InputError(f"{path} must be intact: its SHA-256 is not the one it was written with")
+    return tensors, json.loads(metadata["info"])
+
+
+def verify_model(folder: Path) -> list[str]:
+    """One line if the model is missing or damaged; empty when all is well."""
+    try:
+        load_model(folder)
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
+def _metadata(folder: Path) -> dict:
+    path = Path(folder) / TENSORS
+    if not path.exists():
+        raise InputError(f"{folder} holds no finished model: {TENSORS} is missing")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+        return json.loads(metadata[METADATA])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path} must be a model written by ildfv: {error}") from error
+
+
+def _digest(tensors: dict[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        digest.update(memoryview(tensor.reshape(-1)).cast("B") if tensor.size else b"")
+    return digest.hexdigest()

@@ -1,0 +1,157 @@
+"""Bulk arrays as a folder of HDF5 parts and a manifest: a part is there whole, hashed and listed, or not at all.
+
+The manifest is `manifest.json`: {"format": 1, "key": …, "parts": [{"name", "count", "sha256", "key"}, …]}, parts sorted
+by name. The folder's key says what settings and inputs all parts were made with, a part's own key what it alone was
+made from; both let a second run tell finished work from stale work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ildfv.errors import InputError
+from ildfv.store.atomic import check_space, read_json, replacing, sha256, sweep, write_json
+from ildfv.store.lock import writing
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One part in the manifest: name, number of items, hash of its file, key of what it was made from."""
+
+    name: str
+    count: int
+    sha256: str
+    key: str = ""
+
+
+def write_part(
+    folder: Path, name: str, arrays: dict[str, np.ndarray], attributes: dict | None = None, *, key: str = ""
+) -> Row:
+    """The manifest row of the finished file `folder/name.h5`; safe to call in any process, for names of its own.
+
+    arrays: all with the same first dimension, the number of items. Equal content gives equal bytes.
+    """
+    folder = Path(folder)
+    counts = {len(array) for array in arrays.values()}
+    if len(counts) != 1:
+        raise InputError(f"arrays of part {name} must have one length, got {sorted(counts)}")
+    check_space(folder, int(1.05 * sum(array.nbytes for array in arrays.values())))
+    path = folder / f"{name}.h5"
+    with replacing(path) as temporary, h5py.File(temporary, "x", libver=("v110", "v110")) as file:
+        for key_, value in sorted((attributes or {}).items()):
+            file.attrs[key_] = value
+        for array_name, array in sorted(arrays.items()):
+            # One item a chunk where items are large: slices are read in any order.
+            rows = max(1, min(len(array), (256 << 10) // max(1, array[:1].nbytes)))
+            chunks = (rows, *array.shape[1:]) if array.size else None
+            file.create_dataset(array_name, data=array, chunks=chunks, fletcher32=bool(array.size))
+    return Row(name, counts.pop(), sha256(path), key)
+
+
+class Parts:
+    """A folder of parts, for reading. `writing_parts` gives the same with `add`."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        manifest = self.folder / MANIFEST
+        if not manifest.exists():
+            raise InputError(f"{self.folder} holds no finished parts: {MANIFEST} is missing")
+        content = read_json(manifest)
+        if content.get("format") != FORMAT:
+            raise InputError(f"{manifest} must have format {FORMAT}, got {content.get('format')!r}")
+        self.key: str = content["key"]
+        self.rows: dict[str, Row] = {row["name"]: Row(**row) for row in content["parts"]}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def count(self) -> int:
+        """The number of items in all parts."""
+        return sum(row.count for row in self.rows.values())
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.h5"
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[h5py.File]:
+        """The part, opened for reading; a missing or damaged file is named."""
+        try:
+            file = h5py.File(self.path(name), "r", locking=False)
+        except OSError as error:
+            raise InputError(f"{self.path(name)} must be a finished part: {error}") from error
+        try:
+            with file:
+                yield file
+        except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
+            raise InputError(f"{self.path(name)} must be intact: {error}") from error
+
+    def verify(self) -> list[str]:
+        """One line for each part that is missing or not the file its row describes; empty when all is well."""
+        faults = []
+        for name, row in self.rows.items():
+            path = self.path(name)
+            if not path.exists():
+                faults.append(f"{path}: missing")
+            elif (found := sha256(path)) != row.sha256:
+                faults.append(f"{path}: SHA-256 must be {row.sha256[:12]}…, got {found[:12]}…")
+        return faults
+
+
+class WritableParts(Parts):
+    """A folder of parts under this process's lock."""
+
+    def __init__(self, folder: Path, key: str):
+        self.folder, self.key, self.rows = Path(folder), key, {}
+        if (self.folder / MANIFEST).exists():
+            super().__init__(folder)
+            if self.key != key:
+                raise InputError(
+                    f"{self.folder} was made with other settings or inputs (key {self.key}, now {key}): "
+                    "use another workspace, or remove that folder to make it anew"
+                )
+        sweep(self.folder)
+        for orphan in self.folder.glob("*.h5"):  # renamed, but killed before its row was written
+            if orphan.stem not in self.rows:
+                orphan.unlink()
+
+    def add(self, *rows: Row) -> None:
+        """The manifest with these rows, on disk."""
+        self.rows |= {row.name: row for row in rows}
+        self._write()
+
+    def drop(self, *names: str) -> None:
+        """The manifest without these parts; their files go after it."""
+        for name in names:
+            self.rows.pop(name, None)
+        self._write()
+        for name in names:
+            self.path(name).unlink(missing_ok=True)
+
+    def write(self, name: str, arrays: dict[str, np.ndarray], attributes: dict | None = None, *, key: str = "") -> None:
+        """A part written and in the manifest."""
+        self.add(write_part(self.folder, name, arrays, attributes, key=key))
+
+    def _write(self) -> None:
+        self.rows = dict(sorted(self.rows.items()))
+        parts = [asdict(row) for row in self.rows.values()]
+        write_json(self.folder / MANIFEST, {"format": FORMAT, "key": self.key, "parts": parts})
+
+
+@contextmanager
+def writing_parts(folder: Path, key: str) -> Iterator[WritableParts]:
+    """The parts of `folder` for writing, with this process as their only writer; orphans of a killed run are swept."""
+    with writing(folder):
+        yield WritableParts(folder, key)

@@ -1,0 +1,138 @@
+"""The slice set: windowed slices, label maps, pixel counts and salted identities, one part a scan."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ildfv.errors import InputError
+from ildfv.patterns import PATTERNS
+from ildfv.store.atomic import key_of
+from ildfv.store.parts import Parts, Row, write_part
+
+SIZE = 224  # side of a windowed slice, the input of the paper's networks
+OPEN_PARTS = 64  # file handles kept open by one reader
+
+
+@dataclass(frozen=True)
+class ScanSlices:
+    """What `prepare` makes of one scan of m slices; see the fields."""
+
+    images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
+    labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
+    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without a label map
+    lung: np.ndarray  # int32 (m,): lung pixels on the original grid
+    positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending
+    patient: str  # 16 hex digits: a salted hash
+    series: str  # 16 hex digits: a salted hash
+    labelled: bool
+    pixel_area: float  # mm² of one pixel on the original grid
+
+    def __post_init__(self):
+        m = len(self.images)
+        shapes = {
+            "images": (m, 3, SIZE, SIZE),
+            "labels": (m, SIZE, SIZE),
+            "counts": (m, len(PATTERNS)),
+            "lung": (m,),
+            "positions": (m,),
+        }
+        for name, shape in shapes.items():
+            if (found := getattr(self, name).shape) != shape:
+                raise InputError(f"{name} must have shape {shape}, got {found}")
+        if m == 0:
+            raise InputError("a scan must have at least one slice, got 0")
+
+
+def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
+    """The manifest row of the scan's part, named by its series; safe to call in a worker process."""
+    arrays = {
+        "images": np.asarray(scan.images, np.uint8),
+        "labels": np.asarray(scan.labels, np.uint8),
+        "counts": np.asarray(scan.counts, np.int32),
+        "lung": np.asarray(scan.lung, np.int32),
+        "positions": np.asarray(scan.positions, np.float32),
+    }
+    attributes = {
+        "patient": scan.patient,
+        "series": scan.series,
+        "labelled": bool(scan.labelled),
+        "pixel_area": float(scan.pixel_area),
+    }
+    return write_part(folder, scan.series, arrays, attributes, key=key)
+
+
+class Slices:
+    """All slices of a prepared folder, in the order of series and position; images are read as they are asked for."""
+
+    def __init__(self, folder: Path):
+        self.parts = Parts(folder)
+        self.folder = self.parts.folder
+        if self.parts.count == 0:
+            raise InputError(f"{folder} holds no slices: prepare scans first")
+        self.names = list(self.parts.rows)
+        sizes = [row.count for row in self.parts.rows.values()]
+        self.starts = np.concatenate([[0], np.cumsum(sizes)])  # (parts + 1,)
+        columns = [self._columns(name) for name in self.names]
+        self.counts = np.concatenate([c["counts"] for c in columns])  # (N, 4)
+        self.lung = np.concatenate([c["lung"] for c in columns])  # (N,)
+        self.positions = np.concatenate([c["positions"] for c in columns])  # (N,)
+        self.patients = np.repeat([c["patient"] for c in columns], sizes)  # (N,)
+        self.series = np.repeat([c["series"] for c in columns], sizes)  # (N,)
+        self.labelled = np.repeat([c["labelled"] for c in columns], sizes)  # (N,)
+        self.pixel_area = np.repeat([c["pixel_area"] for c in columns], sizes)  # (N,)
+        self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
+        self._open: OrderedDict[str, h5py.File] = OrderedDict()
+        self._pid = os.getpid()
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def images(self, indices) -> np.ndarray:
+        """Windowed slices, uint8 (m, 3, 224, 224), in the order asked for."""
+        return self._read("images", indices, (3, SIZE, SIZE))
+
+    def label_maps(self, indices) -> np.ndarray:
+        """Label maps, uint8 (m, 224, 224), in the order asked for: 0 none, 1 … 4 pattern + 1."""
+        return self._read("labels", indices, (SIZE, SIZE))
+
+    def _columns(self, name: str) -> dict:
+        with self.parts.open(name) as file:
+            arrays = {column: file[column][()] for column in ("counts", "lung", "positions")}
+            return arrays | {a: file.attrs[a] for a in ("patient", "series", "labelled", "pixel_area")}
+
+    def _read(self, dataset: str, indices, shape: tuple[int, ...]) -> np.ndarray:
+        indices = np.asarray(indices, dtype=np.int64)
+        if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
+            raise InputError(f"slice indices must be in [0, {len(self)}), got {indices.min()} … {indices.max()}")
+        out = np.empty((len(indices), *shape), np.uint8)
+        order = np.argsort(indices, kind="stable")
+        ordered = indices[order]
+        part_of = np.searchsorted(self.starts, ordered, side="right") - 1
+        for part in np.unique(part_of):
+            chosen = part_of == part
+            rows = ordered[chosen] - self.starts[part]
+            unique, back = np.unique(rows, return_inverse=True)  # h5py takes ascending rows, each once
+            try:
+                data = self._file(self.names[part])[dataset]
+                first, last = unique[0], unique[-1] + 1
+                read = data[first:last] if last - first == len(unique) else data[unique]
+            except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
+                raise InputError(f"{self.parts.path(self.names[part])} must be intact: {error}") from error
+            out[order[chosen]] = read[back]
+        return out
+
+    def _file(self, name: str) -> h5py.File:
+        if self._pid != os.getpid():  # a fork must not share HDF5 handles with its parent
+            self._open, self._pid = OrderedDict(), os.getpid()
+        if name not in self._open:
+            if len(self._open) >= OPEN_PARTS:
+                self._open.popitem(last=False)[1].close()
+            self._open[name] = h5py.File(self.parts.path(name), "r", locking=False)
+        self._open.move_to_end(name)
+        return self._open[name]
