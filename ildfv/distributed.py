@@ -1,0 +1,101 @@
+"""Sums across the ranks of a torchrun launch, and the identity without one.
+
+Everything learned is a sum, so this is all that several processes or machines need: arrays added in float64, items
+dealt to ranks, and rank 0 the only one that writes manifests and models. torch is imported only under torchrun.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+TIMEOUT = timedelta(minutes=float(os.environ.get("ILDFV_TIMEOUT_MINUTES", "10")))  # a lost rank is noticed after this
+
+
+def size() -> int:
+    """The number of ranks: 1 unless torchrun started this process."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_main() -> bool:
+    """Whether this rank writes manifests, models and messages."""
+    return rank() == 0
+
+
+def start() -> None:
+    """Joins the other ranks; nothing for one process. Called once, by the CLI or by a script under torchrun."""
+    if size() == 1:
+        return
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        dist.init_process_group(backend, timeout=TIMEOUT)
+
+
+def stop() -> None:
+    """Leaves the other ranks."""
+    if size() > 1:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each array summed over ranks, in float64; the same on every rank."""
+    if size() == 1:
+        return arrays
+    import torch
+    import torch.distributed as dist
+
+    out = {}
+    for name in sorted(arrays):  # every rank in the same order
+        tensor = torch.from_numpy(np.array(arrays[name], dtype=np.float64, ndmin=1))
+        dist.all_reduce(tensor)
+        out[name] = tensor.numpy().reshape(np.shape(arrays[name]))
+    return out
+
+
+def gather(item) -> list:
+    """The items of all ranks, in rank order, on every rank."""
+    if size() == 1:
+        return [item]
+    import torch.distributed as dist
+
+    items: list = [None] * size()
+    dist.all_gather_object(items, item)
+    return items
+
+
+def from_main(item):
+    """Rank 0's item, on every rank."""
+    if size() == 1:
+        return item
+    import torch.distributed as dist
+
+    box = [item]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def barrier() -> None:
+    """Returns when all ranks are here."""
+    gather(None)
+
+
+def share(items: Sequence[Item]) -> list[Item]:
+    """The items that fall to this rank: every size()-th, from rank() on. Shares may be uneven or empty."""
+    return list(items)[rank() :: size()]
