@@ -29,6 +29,7 @@ setup(
         "ildfv.evaluation",
         "ildfv.experiments",
         "ildfv.kernels",
+        "ildfv.pipeline",
         "ildfv.report",
         "ildfv.scans",
         "ildfv.store",

@@ -1,0 +1,39 @@
+# make demo   everything on phantoms, ends by naming the report      make test   the tests
+# make bench  ours beside the peers                                   make check  style, types, import order
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEMO   ?= demo
+# torch comes from constraints.txt: a CPU build, not gigabytes of CUDA.
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
+SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc ildfv/kernels -name '*.pyx' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+
+.PHONY: demo test check bench clean
+demo: $(STAMP)
+	$(BIN)/ildfv demo $(DEMO)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(if $(wildcard ../shared/data),--real-data ../shared/data) $(TESTARGS)
+
+check: $(STAMP)
+	$(PIP) '.[dev]'
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	rm -rf build/typed && $(PIP) --no-deps --target build/typed .
+	MYPYPATH=build/typed $(BIN)/mypy -p ildfv
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(VENV)/bin/python $(SOURCES)
+	@echo "Installing ildfv and what it needs into $(VENV) (a minute or two) …"
+	$(PIP) -e '.[test,cpu]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo ildfv/kernels/_native*.so ildfv/kernels/_native*.cpp

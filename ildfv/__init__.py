@@ -1,0 +1,40 @@
+"""Fisher vectors of CNN activations: moments, mixtures, encodings and regressions over more data than memory holds.
+
+`from ildfv import GaussianMixture, FisherVector, PCA, MultivariateRegression, moments` needs neither torch nor a GPU.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ildfv.estimators.fisher import FisherVector
+    from ildfv.estimators.mixture import GaussianMixture
+    from ildfv.estimators.pca import PCA
+    from ildfv.estimators.regression import MultivariateRegression
+    from ildfv.kernels import Moments, moments
+    from ildfv.version import __version__
+
+__all__ = ["PCA", "FisherVector", "GaussianMixture", "Moments", "MultivariateRegression", "__version__", "moments"]
+
+_HOME = {
+    "FisherVector": "ildfv.estimators.fisher",
+    "GaussianMixture": "ildfv.estimators.mixture",
+    "PCA": "ildfv.estimators.pca",
+    "MultivariateRegression": "ildfv.estimators.regression",
+    "Moments": "ildfv.kernels",
+    "moments": "ildfv.kernels",
+    "__version__": "ildfv.version",
+}
+
+
+def __getattr__(name: str):
+    # Names are imported when first used: the command line's --help must not wait for scikit-learn.
+    if name not in _HOME:
+        raise AttributeError(f"module 'ildfv' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,41 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Runs `ildfv`. A user's mistake ends in one clear line and exit code 1, never in a traceback (unless -vv)."""
+    # Idle OpenMP threads must sleep: torch and the kernel each have their own team, on the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from ildfv import distributed
+    from ildfv.cli.app import app
+    from ildfv.errors import InputError, MissingPackageError
+
+    try:
+        app()
+    except (InputError, MissingPackageError) as error:
+        if "-vv" in sys.argv:
+            raise
+        _fail(str(error))
+    except MemoryError as error:
+        _fail(f"out of memory: {error}; a smaller --batch-size or fewer --workers may help")
+    except OSError as error:
+        if error.errno is None or "-vv" in sys.argv:
+            raise
+        _fail(f"{error.filename or 'the file system'}: {error.strerror}")
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on from here", code=130)
+    finally:
+        distributed.stop()
+
+
+def _fail(message: str, code: int = 1) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    one_line = " ".join(message.split())
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), one_line))
+    sys.exit(code)

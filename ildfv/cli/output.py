@@ -1,0 +1,69 @@
+"""What commands print: one JSON document for machines, or tables for people; and progress that fits the terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ildfv import distributed
+from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
+
+out = Console(highlight=False)
+notes = Console(stderr=True, highlight=False)
+
+
+def progress(verbose: int = 0, *, events: Path | None = None) -> Progress:
+    """Bars on a terminal, log lines elsewhere, nothing on other ranks than 0; also JSON lines in `events` if given."""
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("ildfv").setLevel(level)
+    if not distributed.is_main():
+        return SILENT
+    shown: Progress = Bars(notes) if notes.is_terminal else Lines()
+    return EventLog(events, shown) if events else shown
+
+
+def emit(result: dict, *, as_json: bool) -> bool:
+    """True after printing `result` as JSON, if that was asked for; False if the command should print it for people.
+
+    On ranks other than 0 nothing is printed at all.
+    """
+    if not distributed.is_main():
+        return True
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False, default=str) + "\n")
+    return as_json
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
+    """A table on the terminal: first column to the left, the rest to the right; None is shown as –."""
+    grid = Table(title=title, caption=caption, title_justify="left", caption_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        grid.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*(cell(value) for value in row))
+    out.print(grid)
+
+
+def cell(value) -> str:
+    """A value as a table shows it: three decimals, thousands apart, – for undefined."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """`0.912 (0.881–0.940)`; the interval is left out where it is undefined."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")

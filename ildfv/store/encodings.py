@@ -1,0 +1,64 @@
+"""The Fisher vectors of a whole slice set for one layer, and their PCA projection, as they lie in a workspace.
+
+encodings/<layer>/fold-<k>/
+    mixture/ pca/            models
+    fisher/                  parts, float32 (m, 2·k·d); not kept where one vector is larger than FISHER_LIMIT
+    projection/              parts, float32 (m, p), in the order of the slices
+    encoding.json            settings and counts; written last: an encoding without it is unfinished
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError
+from ildfv.store.atomic import read_json
+from ildfv.store.parts import Parts
+
+FINISHED = "encoding.json"
+FISHER_LIMIT = 65536  # values: conv5 with 32 components has 16,384; fc6's 262,144 are never stored
+
+
+class Encoding:
+    """A finished encoding, for reading."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        if not (self.folder / FINISHED).exists():
+            raise InputError(f"{folder} is no finished encoding: `ildfv encode` makes or finishes it")
+        self.info: dict = read_json(self.folder / FINISHED)
+        self.layer: str = self.info["layer"]
+        self.fold: int = self.info["fold"]
+
+    def projections(self) -> np.ndarray:
+        """The PCA projections of all slices, float32 (N, p), in the order of the slices."""
+        return _all_rows(Parts(self.folder / "projection"), "projection")
+
+    def fisher_vectors(self, name: str) -> np.ndarray:
+        """The Fisher vectors of one part, float32 (m, 2·k·d)."""
+        parts = Parts(self.folder / "fisher")
+        with parts.open(name) as file:
+            return file["fisher"][()]
+
+
+def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> Encoding:
+    """The encoding finished last in a workspace's `encodings/`, of that fold and layer if given."""
+    pattern = f"{layer or '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
+    found = sorted(Path(folder).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        what = f" of layer {layer}" if layer else ""
+        what += f" for fold {fold}" if fold is not None else ""
+        raise InputError(
+            f"{folder} holds no finished encoding{what}: `ildfv encode --layer {layer or 'conv1'}` makes one"
+        )
+    return Encoding(found[-1].parent)
+
+
+def _all_rows(parts: Parts, dataset: str) -> np.ndarray:
+    rows = []
+    for name in parts.rows:
+        with parts.open(name) as file:
+            rows.append(file[dataset][()])
+    return np.concatenate(rows)

@@ -1,0 +1,110 @@
+"""Slices → batches of activation maps, read, computed and used at once, as often as wanted, nothing stored."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+BATCH_SIZE = 16  # slices a batch: conv1 maps of 16 slices are 12 MB, small beside the caches' next level
+AHEAD = 2  # batches each stage may run ahead of the next
+
+
+class SliceSource:
+    """What a stream asks of a slice set: `len`, `images(indices)`, and where its parts begin. `Slices` is one."""
+
+    starts: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices) -> np.ndarray: ...
+
+
+def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[np.ndarray]:
+    """The indices, ascending, cut into batches that never cross a part.
+
+    So a part's batches are the same whoever computes it, after whatever restart, and its bytes with them.
+    """
+    indices = np.sort(np.asarray(indices, dtype=np.int64))
+    part_of = np.searchsorted(slices.starts, indices, side="right") - 1
+    cuts = np.flatnonzero(np.diff(part_of)) + 1
+    return [
+        part[start : start + batch_size]
+        for part in np.split(indices, cuts)
+        for start in range(0, len(part), batch_size)
+        if len(part)
+    ]
+
+
+class MapStream:
+    """Restartable stream of one layer's activation maps: iterating gives (b, d, h, w) arrays, batch by batch.
+
+    activations: images uint8 (b, 3, 224, 224) → maps. Reading runs in one thread and the network in another, both a
+    little ahead of whoever takes the maps; reads and kernels release the GIL, so the three overlap.
+    """
+
+    def __init__(
+        self,
+        slices: SliceSource,
+        activations: Callable,
+        batches: Sequence[np.ndarray],
+        *,
+        advance: Callable = lambda n: None,
+    ):
+        self.slices, self.activations, self.batches, self.advance = slices, activations, batches, advance
+
+    def __len__(self) -> int:
+        """The number of slices."""
+        return sum(len(batch) for batch in self.batches)
+
+    def __iter__(self) -> Iterator:
+        images = ahead(self.slices.images(batch) for batch in self.batches)
+        for maps in ahead(self.activations(batch) for batch in images):
+            yield maps
+            self.advance(len(maps))
+
+
+def ahead(items: Iterable[Item], depth: int = AHEAD) -> Iterator[Item]:
+    """The items in order, computed in a thread of their own up to `depth` before they are asked for.
+
+    An error in the thread is raised here, in its place; leaving the loop early stops the thread.
+    """
+    done = object()
+    box: queue.Queue = queue.Queue(maxsize=depth)
+    left = threading.Event()
+
+    def put(item) -> bool:
+        while not left.is_set():
+            try:
+                box.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+            put((done, None))
+        except BaseException as error:
+            put((done, error))
+
+    thread = threading.Thread(target=work, daemon=True, name="ildfv-ahead")
+    thread.start()
+    try:
+        while True:
+            item, error = box.get()
+            if error is not None:
+                raise error
+            if item is done:
+                return
+            yield item
+    finally:
+        left.set()
+        thread.join()

@@ -1,0 +1,21 @@
+"""The version, and the versions of what results depend on."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+__version__ = metadata.version("ildfv")
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "pydicom", "cupy-cuda12x", "cupy-cuda13x")
+
+
+def versions() -> dict[str, str]:
+    """ildfv, Python and the installed packages that results depend on, by name."""
+    found = {"ildfv": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,22 @@
+"""What all tests share: real CT by --real-data, a GPU where there is one."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--real-data", type=Path, default=None, help="folder with real CT; its tests are skipped without it"
+    )
+
+
+@pytest.fixture(scope="session")
+def real_data(request) -> Path:
+    """The folder of real CT, or a visible skip."""
+    path = request.config.getoption("--real-data")
+    if path is None:
+        pytest.skip("needs real CT: pass --real-data PATH")
+    if not path.is_dir():
+        pytest.fail(f"--real-data must name a folder, got {path}")
+    return path.resolve()
