@@ -1,0 +1,121 @@
+"""A part is there whole, hashed and listed, or not at all."""
+
+import multiprocessing
+import os
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.store.parts import MANIFEST, Parts, write_part, writing_parts
+
+ARRAYS = {"a": np.arange(600, dtype=np.float32).reshape(100, 6), "b": np.arange(100)}
+
+
+def fill(folder: Path, names=("x", "y")) -> None:
+    with writing_parts(folder, "key") as parts:
+        for name in names:
+            if name not in parts:
+                parts.write(name, ARRAYS, {"patient": "p"}, key=name)
+
+
+def test_what_was_written_is_read(tmp_path):
+    fill(tmp_path)
+    parts = Parts(tmp_path)
+    assert list(parts.rows) == ["x", "y"]
+    assert parts.count == 200
+    with parts.open("x") as file:
+        np.testing.assert_array_equal(file["a"][()], ARRAYS["a"])
+        assert file.attrs["patient"] == "p"
+    assert parts.verify() == []
+
+
+def test_equal_content_gives_equal_bytes_in_whatever_order(tmp_path):
+    fill(tmp_path / "one", ("x", "y"))
+    fill(tmp_path / "two", ("y", "x"))
+    for name in ("x.h5", "y.h5", MANIFEST):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_arrays_of_different_length_are_refused(tmp_path):
+    with pytest.raises(InputError, match="must have one length"):
+        write_part(tmp_path, "x", {"a": np.zeros(3), "b": np.zeros(4)})
+    assert list(tmp_path.glob("*.h5")) == []
+
+
+def test_other_settings_are_refused_and_nothing_is_lost(tmp_path):
+    fill(tmp_path)
+    with pytest.raises(InputError, match="other settings"), writing_parts(tmp_path, "another key"):
+        pass
+    assert Parts(tmp_path).verify() == []
+
+
+def test_a_second_writer_is_told_who_holds_the_folder(tmp_path):
+    with writing_parts(tmp_path, "key"), pytest.raises(InputError, match=f"process {os.getpid()}"):
+        fill(tmp_path)
+
+
+def test_orphans_of_a_killed_run_are_swept(tmp_path):
+    fill(tmp_path, ("x",))
+    write_part(tmp_path, "renamed-but-not-listed", ARRAYS)
+    (tmp_path / ".writing-123-half.h5").write_bytes(b"half")
+    fill(tmp_path, ("x", "y"))
+    assert sorted(path.name for path in tmp_path.glob("*.h5")) == ["x.h5", "y.h5"]
+    assert not list(tmp_path.glob(".writing-*"))
+
+
+def test_a_flipped_bit_is_found_when_verified_and_when_read(tmp_path):
+    fill(tmp_path)
+    path = tmp_path / "x.h5"
+    data = bytearray(path.read_bytes())
+    where = data.find(ARRAYS["a"][50].tobytes())
+    assert where > 0
+    data[where] ^= 1
+    path.write_bytes(data)
+    parts = Parts(tmp_path)
+    assert len(parts.verify()) == 1
+    assert "x.h5" in parts.verify()[0]
+    with pytest.raises(InputError, match="must be intact"), parts.open("x") as file:
+        file["a"][()]
+
+
+def test_a_truncated_or_missing_part_is_named(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "x.h5").write_bytes((tmp_path / "x.h5").read_bytes()[:1000])
+    (tmp_path / "y.h5").unlink()
+    parts = Parts(tmp_path)
+    assert [("x.h5" in line, "y.h5: missing" in line) for line in parts.verify()] == [(True, False), (False, True)]
+    with pytest.raises(InputError, match=r"x\.h5 must be a finished part"), parts.open("x"):
+        pass
+
+
+def _write_beyond(folder: str, limit: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        with writing_parts(Path(folder), "key") as parts:
+            parts.write("big", {"a": np.ones((1000, 1000))})
+    except (InputError, OSError):
+        os._exit(3)
+    os._exit(0)
+
+
+def test_a_disk_that_fills_up_leaves_the_finished_parts(tmp_path):
+    fill(tmp_path)
+    child = multiprocessing.get_context("spawn").Process(target=_write_beyond, args=(str(tmp_path), 100_000))
+    child.start()
+    child.join()
+    assert child.exitcode != 0
+    fill(tmp_path)
+    assert Parts(tmp_path).verify() == []
+    assert sorted(Parts(tmp_path).rows) == ["x", "y"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="must be writable"):
+        fill(tmp_path)

@@ -1,0 +1,64 @@
+"""The slice set reads any slice of any part, in the order asked for."""
+
+import numpy as np
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.store.parts import writing_parts
+from ildfv.store.slices import ScanSlices, Slices, write_scan
+
+
+def scan(number: int, m: int) -> ScanSlices:
+    random = np.random.default_rng(number)
+    return ScanSlices(
+        images=random.integers(0, 256, (m, 3, 224, 224), dtype=np.uint8),
+        labels=random.integers(0, 5, (m, 224, 224), dtype=np.uint8),
+        counts=random.integers(0, 9000, (m, 4)),
+        lung=np.full(m, 60000),
+        positions=np.arange(m, dtype=np.float32),
+        patient=f"patient{number // 2}",
+        series=f"series{number}",
+        labelled=number != 1,
+        pixel_area=0.5,
+    )
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slices")
+    with writing_parts(folder, "key") as parts:
+        for number in (2, 0, 1):
+            parts.add(write_scan(folder, scan(number, 3 + number)))
+    return Slices(folder)
+
+
+def test_slices_stand_in_order_of_series_and_position(slices):
+    assert len(slices) == 12
+    assert slices.series.tolist() == ["series0"] * 3 + ["series1"] * 4 + ["series2"] * 5
+    assert slices.patients.tolist() == ["patient0"] * 7 + ["patient1"] * 5
+    assert slices.labelled.tolist() == [True] * 3 + [False] * 4 + [True] * 5
+    np.testing.assert_array_equal(slices.counts[7:], scan(2, 5).counts)
+
+
+def test_images_come_in_the_order_asked_for(slices):
+    images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
+    labels = np.concatenate([scan(number, 3 + number).labels for number in range(3)])
+    for indices in ([0], [11, 0, 4, 4, 3], range(12), []):
+        np.testing.assert_array_equal(slices.images(indices), images[list(indices)])
+        np.testing.assert_array_equal(slices.label_maps(indices), labels[list(indices)])
+
+
+def test_indices_beyond_the_set_are_refused(slices):
+    with pytest.raises(InputError, match=r"must be in \[0, 12\)"):
+        slices.images([12])
+
+
+def test_a_scan_of_the_wrong_shape_is_refused():
+    good = scan(0, 3)
+    with pytest.raises(InputError, match=r"counts must have shape \(3, 4\), got \(3, 5\)"):
+        ScanSlices(**{**good.__dict__, "counts": np.zeros((3, 5))})
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="holds no finished parts"):
+        Slices(tmp_path)

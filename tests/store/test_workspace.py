@@ -1,0 +1,49 @@
+"""A workspace is made once and opened ever after; a broken one is named."""
+
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.store.workspace import SETTINGS, Workspace
+
+
+def test_a_workspace_keeps_its_settings(tmp_path):
+    made = Workspace.open_or_create(tmp_path / "w", version="1", seed=3)
+    again = Workspace.open_or_create(tmp_path / "w", version="2")
+    assert made.settings == again.settings
+    assert again.settings.seed == 3
+    assert len(again.settings.salt) == 32
+
+
+def test_two_workspaces_have_two_salts(tmp_path):
+    salts = {Workspace.open_or_create(tmp_path / name, version="1").settings.salt for name in "ab"}
+    assert len(salts) == 2
+
+
+def test_settings_cannot_be_changed_in_passing(tmp_path):
+    Workspace.open_or_create(tmp_path, version="1", seed=3)
+    with pytest.raises(InputError, match="seed = 3, got 4"):
+        Workspace.open_or_create(tmp_path, version="1", seed=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not toml at all", "must be TOML"),
+        ('format = 1\nversion = "1"\nsalt = "short"', "salt"),
+        ("format = 9", "format"),
+    ],
+)
+def test_a_broken_workspace_is_named(tmp_path, text, message):
+    (tmp_path / SETTINGS).write_text(text)
+    with pytest.raises(InputError, match=message):
+        Workspace.open(tmp_path)
+
+
+def test_a_folder_without_workspace_says_what_makes_one(tmp_path):
+    with pytest.raises(InputError, match="ildfv prepare"):
+        Workspace.open(tmp_path)
+
+
+def test_missing_slices_say_what_makes_them(tmp_path):
+    with pytest.raises(InputError, match="ildfv prepare"):
+        Workspace.open_or_create(tmp_path, version="1").slices()
