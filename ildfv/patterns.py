@@ -11,8 +11,9 @@ UNLABELLED = -1  # the count of a slice whose scan came without a label map
 
 
 def presence(counts, threshold: int = THRESHOLD) -> np.ndarray:
-    """1 where a pattern covers at least `threshold` pixels of the slice, else 0; int8, the shape of `counts`.
+    """1 where a pattern covers at least `threshold` pixels of the slice, else 0; −1 on slices without a label map.
 
-    Unlabelled slices (counts of −1) must be left out by the caller: absent is not the same as unknown.
+    counts: (N, 4) pixels on the original grid. int8, the same shape.
     """
-    return (np.asarray(counts) >= threshold).astype(np.int8)
+    counts = np.asarray(counts)
+    return np.where(counts == UNLABELLED, -1, counts >= threshold).astype(np.int8)

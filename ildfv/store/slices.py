@@ -32,6 +32,7 @@ class ScanSlices:
     series: str  # 16 hex digits: a salted hash
     labelled: bool
     pixel_area: float  # mm² of one pixel on the original grid
+    phantom: bool = False  # generated, not a patient: its numbers are never shown as clinical ones
 
     def __post_init__(self):
         m = len(self.images)
@@ -63,6 +64,7 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "series": scan.series,
         "labelled": bool(scan.labelled),
         "pixel_area": float(scan.pixel_area),
+        "phantom": bool(scan.phantom),
     }
     return write_part(folder, scan.series, arrays, attributes, key=key)
 
@@ -86,12 +88,18 @@ class Slices:
         self.series = np.repeat([c["series"] for c in columns], sizes)  # (N,)
         self.labelled = np.repeat([c["labelled"] for c in columns], sizes)  # (N,)
         self.pixel_area = np.repeat([c["pixel_area"] for c in columns], sizes)  # (N,)
+        self.phantom = np.repeat([c["phantom"] for c in columns], sizes)  # (N,)
         self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
         self._open: OrderedDict[str, h5py.File] = OrderedDict()
         self._pid = os.getpid()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    @property
+    def data(self) -> str:
+        """What the slices are, "phantom" or "user"; one phantom among them is enough for "phantom"."""
+        return "phantom" if self.phantom.any() else "user"
 
     def images(self, indices) -> np.ndarray:
         """Windowed slices, uint8 (m, 3, 224, 224), in the order asked for."""
@@ -104,7 +112,7 @@ class Slices:
     def _columns(self, name: str) -> dict:
         with self.parts.open(name) as file:
             arrays = {column: file[column][()] for column in ("counts", "lung", "positions")}
-            return arrays | {a: file.attrs[a] for a in ("patient", "series", "labelled", "pixel_area")}
+            return arrays | {a: file.attrs[a] for a in ("patient", "series", "labelled", "pixel_area", "phantom")}
 
     def _read(self, dataset: str, indices, shape: tuple[int, ...]) -> np.ndarray:
         indices = np.asarray(indices, dtype=np.int64)

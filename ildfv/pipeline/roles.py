@@ -1,0 +1,68 @@
+"""Who is fitted on, who chooses thresholds, and who is tested, for one fold of one workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+from ildfv.evaluation.folds import Folds, make_folds
+from ildfv.patterns import PATTERNS, presence
+from ildfv.store.atomic import write_bytes
+from ildfv.store.lock import writing
+from ildfv.store.slices import Slices
+from ildfv.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Ascending slice indices by role; all have label maps, and no patient has two roles (train = fit + validation)."""
+
+    fold: int
+    fit: np.ndarray
+    validation: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+
+
+def make_roles(slices: Slices, folds: Folds, fold: int) -> Roles:
+    """The roles of all labelled slices when `fold` is held out."""
+    check(0 <= fold < folds.n_folds, f"fold must be in [0, {folds.n_folds}), got {fold}")
+    train = folds.train(fold, slices.patients)
+    fit, validation = folds.inner(fold, slices.patients)
+    parts = {"fit": fit, "validation": validation, "train": train, "test": folds.test(fold, slices.patients)}
+    parts = {name: indices[slices.labelled[indices]] for name, indices in parts.items()}
+    for name, indices in parts.items():
+        check(len(indices) > 0, f"{name} slices of fold {fold} must have label maps, got none that has")
+    return Roles(fold, **parts)
+
+
+def make_split(workspace: Workspace, *, n_folds: int | None = None, seed: int | None = None) -> Folds:
+    """The workspace's folds, written to folds.json: by patient, stratified by presence at the workspace's threshold."""
+    slices, settings = workspace.slices(), workspace.settings
+    folds = make_folds(
+        slices.patients,
+        presence(slices.counts, settings.threshold),
+        n_folds=settings.folds if n_folds is None else n_folds,
+        seed=settings.seed if seed is None else seed,
+        threshold=settings.threshold,
+        series=slices.series,
+    )
+    with writing(workspace.root):
+        write_bytes(workspace.folds_file, folds.to_json().encode())
+    return folds
+
+
+def load_folds(workspace: Workspace) -> Folds:
+    """The workspace's folds; `InputError` says which command makes them."""
+    if not workspace.folds_file.exists():
+        raise InputError(f"{workspace.root} holds no folds: `ildfv folds` makes them")
+    return Folds.load(workspace.folds_file)
+
+
+def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
+    """Presence (m, 4) of 0 and 1 for labelled slices."""
+    found = presence(slices.counts[indices], threshold)
+    check(bool((found >= 0).all()), f"slices must have label maps, got {int((found < 0).any(axis=1).sum())} without")
+    return found.reshape(-1, len(PATTERNS))
