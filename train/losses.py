@@ -1,0 +1,47 @@
+"""The paper's losses by name, eqs. (1), (2), (3), (5), (6): one number a slice, summed over patterns.
+
+f (b, c) are the network's answers, y (b, c) the targets, beta (c,) the weights of the patterns; None counts every pattern once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ildfv.errors import check
+
+
+def logistic(f: Tensor, y: Tensor, beta: Tensor | None = None) -> Tensor:
+    """Σ_k β_k log(1 + exp(−y_k f_k)), shape (b,), y ∈ {−1, 1}: eq. (1), with β eq. (5)."""
+    return _weighted(F.softplus(-y * f), beta)
+
+
+def l2(f: Tensor, y: Tensor, beta: Tensor | None = None) -> Tensor:
+    """Σ_k β_k (y_k − f_k)², shape (b,): eq. (2), with β eq. (6)."""
+    return _weighted((y - f).square(), beta)
+
+
+def smooth_l1(f: Tensor, y: Tensor, beta: Tensor | None = None) -> Tensor:
+    """Σ_k β_k L(y_k − f_k), shape (b,), L(x) = x²/2 where |x| < 1, else |x| − ½: eqs. (2), (3), with β eq. (6)."""
+    return _weighted(F.smooth_l1_loss(f, y, reduction="none"), beta)
+
+
+def _weighted(terms: Tensor, beta: Tensor | None) -> Tensor:
+    return terms.sum(dim=1) if beta is None else terms @ beta  # (b, c) → (b,)
+
+
+LOSSES = {"logistic": logistic, "l2": l2, "smooth-l1": smooth_l1}
+BALANCED = "balanced-"  # before a loss's name: its patterns are weighted by `pattern_weights`
+NAMES = (*LOSSES, *(BALANCED + name for name in LOSSES))
+
+
+def pattern_weights(present: np.ndarray) -> np.ndarray:
+    """β_k = (1 − |Y_k|/|Y|)/C, shape (c,), |Y_k| being the slices that show pattern k and |Y| = Σ |Y_k|: eqs. (5), (6).
+
+    present (m, c): truthy where a pattern is present; of training slices only.
+    """
+    positives = np.count_nonzero(np.asarray(present), axis=0)  # (c,)
+    check(positives.sum() > 0, "a balanced loss must see at least one pattern present, got none in the training slices")
+    return (1 - positives / positives.sum()) / len(positives)

@@ -1,0 +1,224 @@
+"""Networks by name: slices in, C answers out; CNN-F of the paper, VGG-19, the multi-head variant, any torchvision or timm network.
+
+The paper starts from ImageNet weights. Nothing is downloaded here: networks start from scratch (He), and `load_weights`
+takes a local safetensors file of whatever weights the user has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ildfv.errors import InputError, check, require
+from ildfv.train.blocks import Dropout, Heads, LocalResponseNorm
+
+SIZE = 224  # pixels, the side of a slice
+Body = tuple[nn.Module, dict[str, str]]
+NETWORKS: dict[str, Callable[[int], Body]] = {}
+
+
+def register(name: str):
+    """Decorator: `build(name)` now calls the function, n_outputs → (body, {layer: path of the module that ends it})."""
+
+    def add(function: Callable[[int], Body]):
+        NETWORKS[name] = function
+        return function
+
+    return add
+
+
+class Network(nn.Module):
+    """Answers (b, c), raw scores without a squashing function, of slices (b, 3, 224, 224), uint8 or float in [0, 255].
+
+    `mean` and `std` (3,), in grey levels, normalise each window; they come from training patients and travel with the weights.
+    `layers` maps each layer name, in order, to the path of the module whose output is the layer's activation map.
+    """
+
+    def __init__(self, name: str, n_outputs: int, body: nn.Module, layers: dict[str, str]):
+        super().__init__()
+        self.name, self.n_outputs, self.body, self.layers = name, n_outputs, body, layers
+        self.register_buffer("mean", torch.full((3,), 127.5))
+        self.register_buffer("std", torch.full((3,), 64.0))
+
+    def normalise(self, mean: np.ndarray, std: np.ndarray) -> Network:
+        """Self, with these grey levels per window (3,) taken off and divided by."""
+        for name, value in (("mean", mean), ("std", std)):
+            value = np.asarray(value, dtype=np.float32)
+            check(value.shape == (3,), f"{name} must have shape (3,), got {value.shape}")
+            check(np.isfinite(value).all(), f"{name} must be finite, got {value.tolist()}")
+            getattr(self, name).copy_(torch.from_numpy(value))
+        check(bool((self.std > 0).all()), f"std must be positive, got {self.std.tolist()}")
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        check(
+            images.ndim == 4 and images.shape[1] == 3, f"images must have shape (b, 3, h, w), got {tuple(images.shape)}"
+        )
+        # channels last: oneDNN and cuDNN both convolve it faster, by a third on a CPU
+        images = images.to(self.mean.dtype, memory_format=torch.channels_last)
+        scale = (1 / self.std).view(3, 1, 1)
+        return self.body(images.mul(scale).sub_(self.mean.view(3, 1, 1) * scale))
+
+
+def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0) -> Network:
+    """A fresh network, the same weights for the same seed whatever was drawn before.
+
+    name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package; every named module is a layer).
+    """
+    check(n_outputs >= 1, f"n_outputs must be at least 1, got {n_outputs}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        source, _, model = name.partition(":")
+        if name in NETWORKS:
+            body, layers = NETWORKS[name](n_outputs)
+        elif model and source in ("torchvision", "timm"):
+            body, layers = _external(source, model, n_outputs)
+        else:
+            raise InputError(f'network must be one of {", ".join(NETWORKS)}, "torchvision:…" or "timm:…", got "{name}"')
+    return Network(name, n_outputs, body, layers).to(memory_format=torch.channels_last)
+
+
+def save(folder: Path, network: Network, info: dict) -> None:
+    """The network's weights and `info` (JSON-able) in `folder`, atomically."""
+    from ildfv.store.models import save_model
+
+    save_model(folder, tensors(network), {**info, "network": network.name, "n_outputs": network.n_outputs})
+
+
+def load(folder: Path, device: str = "cpu") -> Network:
+    """The network that `save` left in `folder`, on `device`, in evaluation mode."""
+    from ildfv.store.models import load_model
+
+    values, info = load_model(folder)
+    network = build(info["network"], n_outputs=info["n_outputs"])
+    set_tensors(network, values)
+    return network.to(device).eval()
+
+
+def tensors(network: nn.Module) -> dict[str, np.ndarray]:
+    """Every weight and buffer by name, row-major NumPy arrays."""
+    return {k: np.ascontiguousarray(v.detach().cpu().numpy()) for k, v in network.state_dict().items()}
+
+
+def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
+    """Copies `values` into the network; a missing, unknown or misshapen tensor is an InputError."""
+    own = network.state_dict()
+    for what, names in (("lack", own.keys() - values.keys()), ("hold unknown", values.keys() - own.keys())):
+        check(not names, f"weights {what} {', '.join(sorted(names)[:3])}")
+    for name, tensor in own.items():
+        shape = tuple(np.shape(values[name]))
+        check(shape == tuple(tensor.shape), f"{name} must have shape {tuple(tensor.shape)}, got {shape}")
+        tensor.copy_(torch.from_numpy(np.asarray(values[name])))
+
+
+def load_weights(network: Network, path: Path) -> list[str]:
+    """Names of the tensors taken from a local safetensors file: those whose name and shape fit, with or without "body.".
+
+    The last layer of an ImageNet network has another shape, so it keeps its fresh weights. No tensor fits: InputError.
+    """
+    from safetensors.numpy import load_file
+
+    own, taken = network.state_dict(), []
+    for name, value in load_file(path).items():
+        full = name if name in own else f"body.{name}"
+        if full in own and tuple(own[full].shape) == value.shape:
+            own[full].copy_(torch.from_numpy(value))
+            taken.append(full)
+    check(bool(taken), f"{path} must hold weights of {network.name} (such as {next(iter(own))}), none fits")
+    return sorted(taken)
+
+
+# --- the networks ------------------------------------------------------------------------------------------------------
+
+
+@register("cnnf")
+def cnnf(n_outputs: int) -> Body:
+    """CNN-F (Chatfield et al. 2014), the paper's network: 224×224 → conv1 54×54×64 → … → fc7 4096 → C."""
+    return _cnnf(_linear(4096, n_outputs, gain=1.0))
+
+
+@register("cnnf-multihead")
+def cnnf_multihead(n_outputs: int) -> Body:
+    """CNN-F with C separate logistic layers instead of one layer of C outputs (paper, section 2)."""
+    return _cnnf(Heads(4096, n_outputs))
+
+
+def _cnnf(out: nn.Module) -> Body:
+    after_lrn = 2**0.75  # small activations leave LRN divided by κ^β = 2^0.75; the next convolution makes up for it
+    body = nn.Sequential()
+    body.add_module("conv1", _conv(3, 64, 11, stride=4))  # (b, 64, 54, 54)
+    body.add_module("relu1", nn.ReLU(inplace=True))
+    body.add_module("lrn1", LocalResponseNorm())
+    body.add_module("pool1", nn.MaxPool2d(3, 2, ceil_mode=True))
+    body.add_module("conv2", _conv(64, 256, 5, padding=2, gain=after_lrn))  # (b, 256, 27, 27)
+    body.add_module("relu2", nn.ReLU(inplace=True))
+    body.add_module("lrn2", LocalResponseNorm())
+    body.add_module("pool2", nn.MaxPool2d(3, 2))
+    for i in (3, 4, 5):
+        body.add_module(f"conv{i}", _conv(256, 256, 3, padding=1, gain=after_lrn if i == 3 else 1.0))  # (b, 256, 13, 13)
+        body.add_module(f"relu{i}", nn.ReLU(inplace=True))
+    body.add_module("pool5", nn.MaxPool2d(3, 2))
+    body.add_module("flatten", nn.Flatten())
+    for i, width in ((6, 256 * 6 * 6), (7, 4096)):
+        body.add_module(f"fc{i}", _linear(width, 4096))
+        body.add_module(f"relu{i}", nn.ReLU(inplace=True))
+        body.add_module(f"drop{i}", Dropout(0.5))
+    body.add_module("out", out)
+    names = [f"conv{i}" for i in range(1, 6)] + ["fc6", "fc7"]
+    return body, {name: f"relu{name[-1]}" for name in names}
+
+
+@register("vgg19")
+def vgg19(n_outputs: int) -> Body:
+    """VGG-19 (Simonyan & Zisserman 2015, network E): sixteen 3×3 convolutions named conv1_1 … conv5_4, fc6, fc7."""
+    body, layers, width = nn.Sequential(), {}, 3
+    for stage, (channels, depth) in enumerate(((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)), start=1):
+        for i in range(1, depth + 1):
+            body.add_module(f"conv{stage}_{i}", _conv(width, channels, 3, padding=1))
+            body.add_module(f"relu{stage}_{i}", nn.ReLU(inplace=True))
+            layers[f"conv{stage}_{i}"] = f"relu{stage}_{i}"
+            width = channels
+        body.add_module(f"pool{stage}", nn.MaxPool2d(2))
+    body.add_module("flatten", nn.Flatten())
+    for i, width in ((6, 512 * 7 * 7), (7, 4096)):
+        body.add_module(f"fc{i}", _linear(width, 4096))
+        body.add_module(f"relu{i}", nn.ReLU(inplace=True))
+        body.add_module(f"drop{i}", Dropout(0.5))
+        layers[f"fc{i}"] = f"relu{i}"
+    body.add_module("out", _linear(4096, n_outputs))
+    return body, layers
+
+
+def _conv(inputs: int, outputs: int, size: int, *, gain: float = 1.0, **options) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, size, **options)
+    return _he(layer, gain)
+
+
+def _linear(inputs: int, outputs: int, *, gain: float = 1.0) -> nn.Linear:
+    return _he(nn.Linear(inputs, outputs), gain)
+
+
+def _he(layer, gain: float):
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.weight.mul_(gain)
+    return layer
+
+
+def _external(source: str, model: str, n_outputs: int) -> Body:
+    install = f"pip install {source}"
+    try:
+        if source == "timm":
+            module = require("timm", purpose=f'network "timm:{model}"', install=install)
+            body = module.create_model(model, pretrained=False, num_classes=n_outputs)
+        else:
+            module = require("torchvision.models", purpose=f'network "torchvision:{model}"', install=install)
+            body = module.get_model(model, weights=None, num_classes=n_outputs)
+    except (RuntimeError, ValueError, KeyError) as error:  # both packages answer an unknown name in this way
+        raise InputError(f'{source} must know the network "{model}": {error}') from error
+    return body, {name: name for name, _ in body.named_modules() if name}

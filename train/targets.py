@@ -1,0 +1,37 @@
+"""What a network is asked for: the paper's targets (Fig. 3), made of pixel counts on the original grid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+from ildfv.patterns import THRESHOLD, presence
+
+TARGETS = ("presence", "counts", "step", "ramp")
+
+
+def targets(
+    kind: str, counts: np.ndarray, *, threshold: int = THRESHOLD, ramp: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Targets (m, c), float32, of pixel counts (m, c).
+
+    presence: 1 from `threshold` T pixels on, else −1; for the logistic losses.
+    counts: count / T. The paper regresses counts; divided by T, 1 means "just present" in all three regression targets,
+        and one learning rate serves them all.
+    step: 1 from T pixels on, else 0.
+    ramp: 0 up to T1 pixels, 1 from T2 on, linear between; (T1, T2) = (T/2, 3T/2) unless given, so that T is half way.
+    """
+    counts = np.asarray(counts)
+    check(threshold > 0, f"threshold must be positive, got {threshold}")
+    check(counts.size == 0 or counts.min() >= 0, "counts must not be negative: leave unlabelled slices (−1) out")
+    if kind == "presence":
+        return (2 * presence(counts, threshold) - 1).astype(np.float32)
+    if kind == "counts":
+        return (counts / threshold).astype(np.float32)
+    if kind == "step":
+        return presence(counts, threshold).astype(np.float32)
+    if kind == "ramp":
+        low, high = ramp or (0.5 * threshold, 1.5 * threshold)
+        check(0 <= low < high, f"ramp must be (T1, T2) with 0 ≤ T1 < T2, got ({low:g}, {high:g})")
+        return np.clip((counts - low) / (high - low), 0, 1).astype(np.float32)
+    raise InputError(f'target must be one of {", ".join(TARGETS)}, got "{kind}"')
