@@ -1,0 +1,249 @@
+"""Patient-level folds: who is trained on, who is tested on, and the proof that nobody is both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+from ildfv.evaluation.stratify import deal
+from ildfv.patterns import PATTERNS, THRESHOLD, presence
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What stratification knows of one patient: slices with a label map, and slices showing each pattern."""
+
+    slices: int
+    patterns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """A split of patients into `n_folds` parts of equal size and like content.
+
+    members: the patients of each fold, sorted. unlabelled: patients without a label map; they are in no fold, so
+    they are neither trained nor tested on. Patients are the salted hashes of `Slices.patients`.
+    """
+
+    members: tuple[tuple[str, ...], ...]
+    profiles: Mapping[str, Profile]
+    unlabelled: tuple[str, ...] = ()
+    seed: int = 0
+    threshold: int = THRESHOLD
+
+    def __post_init__(self) -> None:
+        check(len(self.members) >= 2, f"folds must number at least 2, got {len(self.members)}")
+        for k, members in enumerate(self.members):
+            check(len(members) > 0, f"fold {k} must have at least one patient, got none")
+        check_no_leak({**{f"fold {k}": m for k, m in enumerate(self.members)}, "unlabelled": self.unlabelled})
+        missing = [patient for patient in self.fold_of if patient not in self.profiles]
+        check(not missing, f"every patient in a fold must have a profile, got none for {_some(missing)}")
+
+    @property
+    def n_folds(self) -> int:
+        return len(self.members)
+
+    @property
+    def fold_of(self) -> dict[str, int]:
+        """Fold number of each patient."""
+        return {patient: k for k, members in enumerate(self.members) for patient in members}
+
+    def test(self, k: int, patients: Sequence[str]) -> np.ndarray:
+        """Ascending indices of the slices whose patient is in fold k; `patients` names the patient of each slice."""
+        return self._indices(set(self.members[self._fold(k)]), patients)
+
+    def train(self, k: int, patients: Sequence[str]) -> np.ndarray:
+        """Ascending indices of the slices whose patient is in any fold but k."""
+        return self._indices(set(self._others(k)), patients)
+
+    def inner(self, k: int, patients: Sequence[str], fraction: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+        """(fit indices, validation indices): the training slices of fold k split again by patient.
+
+        fraction: validation's share of the training patients, at least one patient each side. Stratified like the
+        folds themselves and by nothing but the training patients, so the test fold cannot reach into it.
+        """
+        check(0 < fraction < 1, f"fraction must be between 0 and 1, got {fraction}")
+        others = self._others(k)
+        check(len(others) >= 2, f"an inner split needs at least 2 training patients, got {len(others)}")
+        n_validation = min(max(round(fraction * len(others)), 1), len(others) - 1)
+        sizes = [len(others) - n_validation, n_validation]
+        part = deal(_table([self.profiles[p] for p in others]), sizes, seed=[self.seed, k])
+        fit = {patient for patient, side in zip(others, part, strict=True) if side == 0}
+        validation = set(others) - fit
+        check_no_leak({"fit": fit, "validation": validation, f"test fold {k}": self.members[k]})
+        return self._indices(fit, patients), self._indices(validation, patients)
+
+    def table(self) -> list[dict]:
+        """One row per fold: fold, patients, slices, and per pattern the slices and patients that show it."""
+        rows = []
+        for k, members in enumerate(self.members):
+            counts = np.array([self.profiles[p].patterns for p in members])  # (patients, C)
+            rows.append(
+                {
+                    "fold": k,
+                    "patients": len(members),
+                    "slices": sum(self.profiles[p].slices for p in members),
+                    "slices_with": dict(zip(PATTERNS, counts.sum(0).tolist(), strict=True)),
+                    "patients_with": dict(zip(PATTERNS, (counts > 0).sum(0).tolist(), strict=True)),
+                }
+            )
+        return rows
+
+    def warnings(self) -> list[str]:
+        """A line for each pattern that some fold never shows: its recall, F and AUC are undefined there."""
+        lines = []
+        for pattern in PATTERNS:
+            empty = [str(row["fold"]) for row in self.table() if row["patients_with"][pattern] == 0]
+            if empty:
+                lines.append(f"{pattern} is on no slice of fold {', '.join(empty)}: too few patients show it")
+        return lines
+
+    def to_json(self) -> str:
+        """The folds as text for folds.json: one list of patients per fold, meant to be read and edited by hand."""
+        document = {
+            "kind": "ildfv folds",
+            "version": 1,
+            "settings": {"n_folds": self.n_folds, "seed": self.seed, "threshold": self.threshold},
+            "patterns": list(PATTERNS),
+            "folds": [list(members) for members in self.members],
+            "unlabelled": list(self.unlabelled),
+            "profiles": {p: {"slices": v.slices, "patterns": list(v.patterns)} for p, v in self.profiles.items()},
+        }
+        return json.dumps(document, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Folds:
+        """Folds read back, hand-edited or not. InputError: not this format, or a patient in two folds."""
+        try:
+            document = json.loads(text, object_pairs_hook=_without_duplicates)
+            check(
+                document["kind"] == "ildfv folds", f"folds.json must be of kind 'ildfv folds', got {document['kind']!r}"
+            )
+            check(
+                document["patterns"] == list(PATTERNS), f"folds.json must be for {PATTERNS}, got {document['patterns']}"
+            )
+            return cls(
+                members=tuple(tuple(members) for members in document["folds"]),
+                profiles={
+                    p: Profile(int(v["slices"]), tuple(int(c) for c in v["patterns"]))
+                    for p, v in document["profiles"].items()
+                },
+                unlabelled=tuple(document["unlabelled"]),
+                seed=int(document["settings"]["seed"]),
+                threshold=int(document["settings"]["threshold"]),
+            )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"folds.json must be what `ildfv folds` writes, got {type(error).__name__}: {error}"
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> Folds:
+        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+
+    def _fold(self, k: int) -> int:
+        check(0 <= k < self.n_folds, f"fold must be 0 to {self.n_folds - 1}, got {k}")
+        return k
+
+    def _others(self, k: int) -> list[str]:
+        """Training patients of fold k, sorted: the same whatever the order of slices."""
+        self._fold(k)
+        return sorted(p for i, members in enumerate(self.members) if i != k for p in members)
+
+    def _indices(self, chosen: set[str], patients: Sequence[str]) -> np.ndarray:
+        names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+        unknown = sorted(set(names.tolist()) - set(self.fold_of) - set(self.unlabelled))
+        check(not unknown, f"every patient must be in folds.json, got {_some(unknown)}: run `ildfv folds` again")
+        return np.flatnonzero(np.isin(names, sorted(chosen))[number])
+
+
+def make_folds(
+    patients: Sequence[str],
+    counts: np.ndarray,
+    *,
+    threshold: int,
+    n_folds: int = 5,
+    seed: int = 0,
+    series: Sequence[str] | None = None,
+) -> Folds:
+    """Stratified patient-level folds, the same for the same seed whatever the order of slices.
+
+    patients (N,): patient of each slice. counts (N, C): pixels of each pattern, −1 without a label map; a pattern
+    counts as present from `threshold` pixels. series (N,): scan of each slice, to refuse one filed under two patients.
+    InputError: fewer labelled patients than folds, fewer than two folds, or a scan of two patients.
+    """
+    patients, counts = np.asarray(patients, dtype=str), np.asarray(counts)  # (N,), (N, C)
+    expected = (len(patients), len(PATTERNS))
+    check(counts.shape == expected, f"counts must have shape {expected}, got {counts.shape}")
+    check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
+    if series is not None:
+        check_one_patient_per_scan(patients, series)
+
+    names, number = np.unique(patients, return_inverse=True)
+    labelled = (counts >= 0).all(1)  # (N,)
+    slices = np.bincount(number, weights=labelled, minlength=len(names)).astype(int)  # (P,)
+    shown = np.zeros((len(names), len(PATTERNS)), dtype=int)  # (P, C)
+    np.add.at(shown, number, presence(counts, threshold) * labelled[:, None])
+    profiles = {
+        str(p): Profile(int(n), tuple(s.tolist())) for p, n, s in zip(names, slices, shown, strict=True) if n > 0
+    }
+    check(
+        len(profiles) >= n_folds,
+        f"n_folds must be at most the number of patients with a label map, {len(profiles)}, got {n_folds}",
+    )
+
+    sizes = [len(profiles) // n_folds + (k < len(profiles) % n_folds) for k in range(n_folds)]
+    part = deal(_table(profiles.values()), sizes, seed=seed)  # profiles are in sorted order of patients
+    return Folds(
+        members=tuple(tuple(p for p, f in zip(profiles, part, strict=True) if f == k) for k in range(n_folds)),
+        profiles=profiles,
+        unlabelled=tuple(str(p) for p, n in zip(names, slices, strict=True) if n == 0),
+        seed=seed,
+        threshold=threshold,
+    )
+
+
+def check_no_leak(parts: Mapping[str, Iterable[str]]) -> None:
+    """Nothing if no patient is in two of the named parts, or twice in one; else InputError naming patient and parts."""
+    seen: dict[str, str] = {}
+    for part, patients in parts.items():
+        for patient in patients:
+            check(
+                patient not in seen,
+                f"a patient must be in one part only, got {patient} in {seen.get(patient)} and {part}",
+            )
+            seen[patient] = part
+
+
+def check_one_patient_per_scan(patients: Sequence[str], series: Sequence[str]) -> None:
+    """Nothing if each scan belongs to one patient; else InputError: the scan would leak from one fold to another."""
+    owner: dict[str, str] = {}
+    for scan, patient in sorted(set(zip(map(str, series), map(str, patients), strict=True))):
+        check(scan not in owner, f"a scan must belong to one patient, got {scan} under {owner.get(scan)} and {patient}")
+        owner[scan] = patient
+
+
+def _table(profiles: Iterable[Profile]) -> np.ndarray:
+    """What is to be shared out evenly, (P, 1 + 2·C): slices, slices with each pattern, whether it is there at all."""
+    profiles = list(profiles)
+    slices = np.array([[p.slices] for p in profiles], dtype=float)
+    shown = np.array([p.patterns for p in profiles], dtype=float)
+    return np.hstack([slices, shown, shown > 0])
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object as a dict; Python would keep the last of two equal keys and say nothing."""
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else []
+    check(not twice, f"folds.json must name each key once, got {_some(twice)} twice")
+    return dict(pairs)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first three names and how many more."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,168 @@
+"""How sure the numbers are: patients, not slices, are the independent units, so patients are what is resampled.
+
+Every measure here is a function of how often each patient counts, w (P,): a ratio of sums over patients, a form
+wᵀ M w over pairs of patients (AUC), or a mean of such. Resampling is then a matrix product, whatever the number of
+slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ildfv.errors import check
+from ildfv.evaluation.metrics import ratio
+
+ENOUGH = 0.95  # fraction of resamples on which a measure must be defined for its interval to be given
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Σ_p w_p·numerator_p / Σ_p w_p·denominator_p: precision, recall, F, means over slices."""
+
+    numerator: np.ndarray  # (P,)
+    denominator: np.ndarray  # (P,)
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """The measure for each row of weights (B, P), shape (B,); NaN where undefined."""
+        return ratio(weights @ self.numerator, weights @ self.denominator)
+
+    def mixed(self, other: Ratio, own: np.ndarray) -> np.ndarray:
+        """The measure when patients with own = 1 are scored by this system, those with 0 by the other; own (B, P)."""
+        return ratio(
+            own @ self.numerator + (1 - own) @ other.numerator, own @ self.denominator + (1 - own) @ other.denominator
+        )
+
+
+@dataclass(frozen=True)
+class Auc:
+    """AUC as wins between pairs of patients: wᵀ M w / (w·positives)(w·negatives).
+
+    M[p, q] counts pairs of a positive slice of p and a negative slice of q whose scores are in the right order, ties
+    one half. Scores are kept as percentile ranks: AUC does not change, and two systems come to one scale.
+    """
+
+    ranks: np.ndarray  # (N,)
+    truth: np.ndarray  # (N,) bool
+    patient: np.ndarray  # (N,) patient number of each slice
+    n_patients: int
+
+    @classmethod
+    def of(cls, scores: np.ndarray, truth: np.ndarray, patient: np.ndarray, n_patients: int) -> Auc:
+        return cls(rankdata(scores) / max(len(scores), 1), np.asarray(truth) > 0, patient, n_patients)
+
+    def wins(self, other: Auc | None = None) -> np.ndarray:
+        """M (P, P): positives scored by this system, negatives by the other (by this one if None)."""
+        other = other or self
+        pairs = np.zeros((self.n_patients, self.n_patients))
+        positive, owner = self.ranks[self.truth], self.patient[self.truth]
+        negative, rival = other.ranks[~other.truth], other.patient[~other.truth]
+        for q in np.unique(rival):
+            beaten = np.sort(negative[rival == q])
+            wins = (np.searchsorted(beaten, positive, "left") + np.searchsorted(beaten, positive, "right")) / 2
+            pairs[:, q] = np.bincount(owner, weights=wins, minlength=self.n_patients)
+        return pairs
+
+    def pairs(self, weights: np.ndarray) -> np.ndarray:
+        """Number of positive–negative pairs for each row of weights, (B,)."""
+        positives = np.bincount(self.patient[self.truth], minlength=self.n_patients)
+        negatives = np.bincount(self.patient[~self.truth], minlength=self.n_patients)
+        return (weights @ positives) * (weights @ negatives)
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        return ratio(_form(weights, self.wins(), weights), self.pairs(weights))
+
+    def mixed(self, other: Auc, own: np.ndarray) -> np.ndarray:
+        theirs = 1 - own
+        wins = (
+            _form(own, self.wins(), own)
+            + _form(own, self.wins(other), theirs)
+            + _form(theirs, other.wins(self), own)
+            + _form(theirs, other.wins(), theirs)
+        )
+        return ratio(wins, self.pairs(np.ones_like(own)))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean of measures, over those that are defined: macro F, mean AUC."""
+
+    of: tuple[Ratio | Auc, ...]
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        return _mean([measure(weights) for measure in self.of])
+
+    def mixed(self, other: Mean, own: np.ndarray) -> np.ndarray:
+        return _mean([a.mixed(b, own) for a, b in zip(self.of, other.of, strict=True)])
+
+
+Measure = Ratio | Auc | Mean
+
+
+def by_patient(values: np.ndarray, patient: np.ndarray, n_patients: int) -> np.ndarray:
+    """Sums of values (N,) over the slices of each patient, shape (P,); NaN counts as nothing."""
+    return np.bincount(patient, weights=np.nan_to_num(np.asarray(values, dtype=float)), minlength=n_patients)
+
+
+def resampled(n_patients: int, n_resamples: int = 2000, *, seed: int = 0) -> np.ndarray:
+    """How often each patient is drawn in each bootstrap resample, shape (B, P), float64."""
+    check(n_patients >= 1, f"n_patients must be at least 1, got {n_patients}")
+    return np.random.default_rng(seed).multinomial(n_patients, [1 / n_patients] * n_patients, n_resamples).astype(float)
+
+
+def interval(values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
+    """[low, high] percentiles of a measure over resamples; None where too many resamples leave it undefined.
+
+    The plain percentile interval: with few patients (say under 30) it is too narrow, like every bootstrap interval.
+    """
+    values = np.asarray(values, dtype=float)
+    defined = values[np.isfinite(values)]
+    if len(defined) < ENOUGH * len(values) or len(defined) == 0:
+        return None
+    return np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+
+
+def bootstrap(measure: Measure, weights: np.ndarray) -> list[float] | None:
+    """95 % interval of a measure under `resampled` weights; None with fewer than two patients."""
+    return None if weights.shape[1] < 2 else interval(measure(weights))
+
+
+def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, seed: int = 0) -> dict:
+    """Difference a − b of one measure between two systems on the same slices: {difference, interval, p}.
+
+    interval: 95 %, patients resampled together for both systems. p: two-sided permutation test; under the null
+    hypothesis the systems are exchangeable, so each patient's two sets of scores may be swapped. All 2^P swaps where
+    they are no more than n_resamples, else n_resamples random ones with (1 + hits)/(1 + n), so that p is never 0.
+    None where undefined.
+    """
+    one = np.ones((1, n_patients))
+    observed = float(a(one)[0] - b(one)[0])
+    if not np.isfinite(observed):
+        return {"difference": None, "interval": None, "p": None}
+    weights = resampled(n_patients, n_resamples, seed=seed)
+    exact = 2**n_patients <= n_resamples
+    if exact:
+        own = (np.arange(2**n_patients)[:, None] >> np.arange(n_patients) & 1).astype(float)
+    else:
+        own = np.random.default_rng([seed, 1]).integers(0, 2, (n_resamples, n_patients)).astype(float)
+    swapped = a.mixed(b, own) - a.mixed(b, 1 - own)
+    swapped = swapped[np.isfinite(swapped)]
+    hits = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
+    return {
+        "difference": observed,
+        "interval": None if n_patients < 2 else interval(a(weights) - b(weights)),
+        "p": hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
+    }
+
+
+def _form(left: np.ndarray, matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """leftᵀ M right for each row, (B,)."""
+    return np.einsum("bp,bp->b", left @ matrix, right)
+
+
+def _mean(columns: Sequence[np.ndarray]) -> np.ndarray:
+    values = np.stack(columns)  # (measures, B)
+    return ratio(np.nansum(values, axis=0), np.isfinite(values).sum(0))

@@ -1,0 +1,124 @@
+"""Multi-label and per-pattern measures. Undefined is NaN here and null in JSON, never 0.
+
+In all functions truth and predicted are 0/1 or boolean, shape (N, C) or (N,); scores are real, larger = more likely.
+A score equal to a threshold counts as predicted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.errors import check
+
+SAMPLE_METRICS = ("accuracy", "precision", "recall", "f")
+
+
+def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip") -> np.ndarray:
+    """Accuracy, precision, recall and F of each slice, shape (N, 4); NaN where undefined.
+
+    With S the true and T the predicted patterns of a slice (paper, Eq. 7–10):
+        accuracy |S∩T| / |S∪T|,  precision |S∩T| / |T|,  recall |S∩T| / |S|,  F 2·|S∩T| / (|S| + |T|)
+    The quotients are undefined when their denominator is 0, which healthy slices make common:
+        |S| = 0, |T| = 0   all four undefined (a healthy slice called healthy)
+        |S| = 0, |T| > 0   accuracy, precision and F are 0, recall is undefined
+        |S| > 0, |T| = 0   accuracy, recall and F are 0, precision is undefined
+    empty="skip" leaves undefined terms out of the mean over slices, scikit-learn's zero_division=nan.
+    empty="agree" counts a healthy slice called healthy as full agreement, 1 in all four; the rest stays undefined.
+    """
+    check(empty in ("skip", "agree"), f'empty must be "skip" or "agree", got {empty!r}')
+    s, t = np.asarray(truth) > 0, np.asarray(predicted) > 0
+    check(s.ndim == 2 and s.shape == t.shape, f"predicted must have truth's shape {s.shape}, got {t.shape}")
+    both, n_s, n_t = (s & t).sum(1), s.sum(1), t.sum(1)
+    terms = np.stack(
+        [ratio(both, (s | t).sum(1)), ratio(both, n_t), ratio(both, n_s), ratio(2 * both, n_s + n_t)], axis=1
+    )
+    if empty == "agree":
+        terms[(n_s == 0) & (n_t == 0)] = 1.0
+    return terms
+
+
+def sample_metrics(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip") -> dict[str, float]:
+    """Means of `sample_terms` over the slices on which each is defined: accuracy, precision, recall, f."""
+    terms = sample_terms(truth, predicted, empty=empty)
+    means = ratio(np.nansum(terms, axis=0), np.isfinite(terms).sum(0))
+    return dict(zip(SAMPLE_METRICS, means.tolist(), strict=True))
+
+
+def confusion(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """tp, fp, fn, tn of each pattern, shape (C,) each, int64."""
+    s, t = np.asarray(truth) > 0, np.asarray(predicted) > 0
+    return {"tp": (s & t).sum(0), "fp": (~s & t).sum(0), "fn": (s & ~t).sum(0), "tn": (~s & ~t).sum(0)}
+
+
+def pattern_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """precision, recall and f of each pattern, shape (C,) each; NaN where a denominator is 0."""
+    n = confusion(truth, predicted)
+    return {
+        "precision": ratio(n["tp"], n["tp"] + n["fp"]),
+        "recall": ratio(n["tp"], n["tp"] + n["fn"]),
+        "f": ratio(2 * n["tp"], 2 * n["tp"] + n["fp"] + n["fn"]),
+    }
+
+
+def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """(false, true positive rates) from (0, 0) to (1, 1), a point per distinct score; None where a class is absent."""
+    tp, fp = _falling(truth, scores)
+    if tp[-1] == 0 or fp[-1] == 0:
+        return None
+    return fp / fp[-1], tp / tp[-1]
+
+
+def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve = P(score of a positive > score of a negative), ties one half; NaN for one class."""
+    curve = roc_curve(truth, scores)
+    return float("nan") if curve is None else float(np.trapezoid(curve[1], curve[0]))
+
+
+def pr_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """(recall, precision) with recall rising from 0 (precision 1 there by convention); None without a positive."""
+    tp, fp = _falling(truth, scores)
+    if tp[-1] == 0:
+        return None
+    precision = tp[1:] / (tp[1:] + fp[1:])
+    return tp / tp[-1], np.concatenate([[1.0], precision])
+
+
+def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Σ (R_i − R_{i−1})·P_i over falling distinct scores, no interpolation; NaN without a positive."""
+    curve = pr_curve(truth, scores)
+    return float("nan") if curve is None else float(np.diff(curve[0]) @ curve[1][1:])
+
+
+def brier(truth: np.ndarray, probability: np.ndarray) -> float:
+    """Mean of (probability − truth)²; NaN without slices."""
+    error = np.asarray(probability, dtype=float) - (np.asarray(truth) > 0)
+    return float(np.mean(error**2)) if error.size else float("nan")
+
+
+def calibration_curve(truth: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> dict[str, list]:
+    """predicted (mean probability), observed (fraction positive) and n of each bin of equal width that is not empty."""
+    truth, probability = np.asarray(truth) > 0, np.asarray(probability, dtype=float)
+    edges = np.linspace(0, 1, bins + 1)
+    number = np.searchsorted(edges[1:-1], probability)
+    n = np.bincount(number, minlength=bins)
+    full = n > 0
+    predicted = np.bincount(number, weights=probability, minlength=bins)[full] / n[full]
+    observed = np.bincount(number, weights=truth, minlength=bins)[full] / n[full]
+    return {"predicted": predicted.tolist(), "observed": observed.tolist(), "n": n[full].tolist()}
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator, NaN where the denominator is 0, float64."""
+    numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
+
+
+def _falling(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """True and false positives as the threshold falls past each distinct score, both starting at 0."""
+    truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
+    check(truth.ndim == 1 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}")
+    check(bool(np.isfinite(scores).all()), "scores must be finite, got NaN or infinity")
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # last slice of each distinct score
+    tp = np.cumsum(truth[order])[last]
+    return np.concatenate([[0], tp]), np.concatenate([[0], last + 1 - tp])

@@ -1,0 +1,279 @@
+"""One system's scores in, one results document out: what `regress` and `train` write and the report shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.evaluation import metrics
+from ildfv.evaluation.intervals import Auc, Mean, Measure, Ratio, bootstrap, by_patient, paired, resampled
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.patterns import PATTERNS
+
+CURVE_POINTS = 200  # a curve in a document; metrics always use every score
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of one system on the test slices of one fold, with all that is needed to judge them.
+
+    system: "cnn", "fv-conv1", … scores (N, C) real. presence (N, C) of 0 and 1. patients (N,). decisions: fitted on
+    validation slices of the same fold.
+    """
+
+    system: str
+    fold: int
+    scores: np.ndarray
+    presence: np.ndarray
+    patients: Sequence[str]
+    decisions: Decisions
+
+    def __post_init__(self) -> None:
+        shape = (len(self.patients), len(PATTERNS))
+        for name in ("scores", "presence"):
+            check(
+                np.shape(getattr(self, name)) == shape,
+                f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}",
+            )
+        check(shape[0] > 0, "predictions must hold at least one slice, got none")
+        check(bool(np.isin(self.presence, (0, 1)).all()), "presence must be 0 or 1: score slices with a label map only")
+        check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
+
+
+def evaluate(
+    predictions: Predictions | Sequence[Predictions],
+    *,
+    data: str,
+    threshold: int,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    settings: dict | None = None,
+) -> dict:
+    """The results document of one fold or, given several folds' predictions, of all of them pooled. JSON-able.
+
+    data: "phantom" or "user", what the slices are. threshold: the T behind `presence`. Pooled over folds, decisions
+    are each fold's own and AUC, AP and curves use calibrated probabilities, as raw scores of different models have no
+    common scale; a pattern that some fold could not calibrate has none of them then.
+
+        {"kind": "ildfv results", "version": 1, "system": str, "fold": int | None (pooled), "folds": [int],
+         "data": "phantom" | "user", "threshold": T, "n_slices", "n_patients",
+         "intervals": {"method": "patient bootstrap, percentile", "level": 0.95, "resamples", "seed"},
+         "empty": what sample metrics do with healthy slices called healthy ("skip"), "n_empty": how many,
+         "per_pattern": {pattern: {
+             "prevalence", "positives", "auc", "auc_interval", "ap", "precision", "precision_interval", "recall",
+             "recall_interval", "f", "f_interval", "brier", "brier_interval", "tp", "fp", "fn", "tn",
+             "threshold": decision threshold (None when pooled),
+             "roc": {"fpr": [...], "tpr": [...]} | None, "pr": {"recall": [...], "precision": [...]} | None,
+             "calibration": {"predicted", "observed", "n"} | None}},
+         "overall": {name: value, name + "_interval": [low, high]} for accuracy, precision, recall, f (paper, Eq. 7–10,
+             means over slices), micro_f, macro_f, mean_auc; and "agreeing": {accuracy, precision, recall, f} with a
+             healthy slice called healthy counted as 1,
+         "decisions": {fold: {"thresholds", "sigmoids"}}, "settings": dict}
+
+    Undefined is None: an AUC without positives or negatives, an F without positives and predictions, any interval
+    that fewer than 95 % of the resamples can give, an interval over one patient.
+    """
+    folds = _folds(predictions)
+    check(data in ("phantom", "user"), f'data must be "phantom" or "user", got {data!r}')
+    truth, scores, predicted, probability, _, names = _pooled(folds)
+    one = len(folds) == 1
+    weights = resampled(len(names), n_resamples, seed=seed)
+    measures = _measures(folds)
+    everyone = np.ones((1, len(names)))
+
+    def with_interval(key: str) -> tuple[float | None, list[float] | None]:
+        return _number(measures[key](everyone)[0]), bootstrap(measures[key], weights)
+
+    per_pattern = {}
+    for k, pattern in enumerate(PATTERNS):
+        y, p = truth[:, k], probability[:, k]
+        decided = all(f.decisions.thresholds[k] is not None for f in folds)
+        row: dict = {"prevalence": float(y.mean()), "positives": int(y.sum())}
+        for name in ("auc", "precision", "recall", "f", "brier"):
+            row[name], row[f"{name}_interval"] = with_interval(f"{pattern}/{name}")
+        counts = metrics.confusion(y, predicted[:, k])
+        row |= {name: int(n) if decided else None for name, n in counts.items()}
+        row["threshold"] = folds[0].decisions.thresholds[k] if one else None
+        ranked = np.isfinite(scores[:, k]).all()
+        row["ap"] = _number(metrics.average_precision(y, scores[:, k])) if ranked else None
+        row["roc"] = _curve(metrics.roc_curve(y, scores[:, k]), "fpr", "tpr") if ranked else None
+        row["pr"] = _curve(metrics.pr_curve(y, scores[:, k]), "recall", "precision") if ranked else None
+        row["calibration"] = metrics.calibration_curve(y, p) if np.isfinite(p).all() else None
+        per_pattern[pattern] = row
+
+    overall: dict = {}
+    for name in (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc"):
+        overall[name], overall[f"{name}_interval"] = with_interval(name)
+    agreeing = metrics.sample_metrics(truth, predicted, empty="agree")
+    overall["agreeing"] = {name: _number(value) for name, value in agreeing.items()}
+
+    return {
+        "kind": "ildfv results",
+        "version": 1,
+        "system": folds[0].system,
+        "fold": folds[0].fold if one else None,
+        "folds": [f.fold for f in folds],
+        "data": data,
+        "threshold": threshold,
+        "n_slices": len(truth),
+        "n_patients": len(names),
+        "intervals": {
+            "method": "patient bootstrap, percentile",
+            "level": 0.95,
+            "resamples": n_resamples,
+            "seed": seed,
+        },
+        "empty": "skip",
+        "n_empty": int(((truth.sum(1) == 0) & (predicted.sum(1) == 0)).sum()),
+        "per_pattern": per_pattern,
+        "overall": overall,
+        "decisions": {str(f.fold): f.decisions.to_dict() for f in folds},
+        "settings": dict(settings or {}),
+    }
+
+
+def compare(
+    a: Predictions | Sequence[Predictions],
+    b: Predictions | Sequence[Predictions],
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict:
+    """Paired tests by patient between two systems on the same slices, JSON-able.
+
+    {"kind": "ildfv comparison", "a", "b", "n_slices", "n_patients", "resamples", "seed",
+     "tests": {measure: {"difference": a − b, "interval", "p"}}}, measures named as in `evaluate`: "f", "mean_auc",
+    "ground glass/auc", …; p is not corrected for their number. InputError: not the same slices in the same order.
+    """
+    first, second = _folds(a), _folds(b)
+    x, y = _pooled(first), _pooled(second)
+    same = len(x[0]) == len(y[0]) and (x[0] == y[0]).all() and (x[4] == y[4]).all() and (x[5] == y[5]).all()
+    check(bool(same), f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order")
+    theirs = _measures(second)
+    n = len(x[5])
+    tests = {
+        name: paired(measure, theirs[name], n, n_resamples=n_resamples, seed=seed)
+        for name, measure in _measures(first).items()
+        if name in ("accuracy", "f", "micro_f", "macro_f", "mean_auc") or name.endswith(("/auc", "/f"))
+    }
+    return {
+        "kind": "ildfv comparison",
+        "a": first[0].system,
+        "b": second[0].system,
+        "n_slices": len(x[0]),
+        "n_patients": n,
+        "resamples": n_resamples,
+        "seed": seed,
+        "tests": tests,
+    }
+
+
+def spread(documents: Sequence[dict]) -> dict:
+    """Mean and standard deviation over folds of every measure in `evaluate` documents of one system.
+
+    {"system", "folds", "per_pattern": {pattern: {measure: {"mean", "sd", "n"}}}, "overall": {measure: {…}}}. n: folds
+    on which the measure is defined; the others do not count. sd has n − 1 below it and is None for n < 2.
+    """
+    check(len(documents) > 0, "documents must hold at least one fold, got none")
+    systems = sorted({d["system"] for d in documents})
+    check(len(systems) == 1, f"documents must be of one system, got {systems}")
+
+    def over(values: list[float | None]) -> dict:
+        defined = [v for v in values if v is not None]
+        return {
+            "mean": float(np.mean(defined)) if defined else None,
+            "sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
+            "n": len(defined),
+        }
+
+    names = ("auc", "ap", "precision", "recall", "f", "brier")
+    whole = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
+    return {
+        "system": systems[0],
+        "folds": [d["fold"] for d in documents],
+        "per_pattern": {p: {m: over([d["per_pattern"][p][m] for d in documents]) for m in names} for p in PATTERNS},
+        "overall": {m: over([d["overall"][m] for d in documents]) for m in whole},
+    }
+
+
+def _measures(folds: list[Predictions]) -> dict[str, Measure]:
+    """Every measure of the document as a function of patient weights."""
+    truth, scores, predicted, probability, patient, names = _pooled(folds)
+    n = len(names)
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        return by_patient(values, patient, n)
+
+    nowhere = Ratio(np.zeros(n), np.zeros(n))  # undefined whatever the weights
+    measures: dict[str, Measure] = {}
+    hits, calls, cases = np.zeros(n), np.zeros(n), np.zeros(n)
+    for k, pattern in enumerate(PATTERNS):
+        y, t = truth[:, k], predicted[:, k]
+        tp, n_t, n_s = summed(y & t), summed(t), summed(y)
+        hits, calls, cases = hits + tp, calls + n_t, cases + n_s
+        decided = all(f.decisions.thresholds[k] is not None for f in folds)
+        measures[f"{pattern}/precision"] = Ratio(tp, n_t) if decided else nowhere
+        measures[f"{pattern}/recall"] = Ratio(tp, n_s) if decided else nowhere
+        measures[f"{pattern}/f"] = Ratio(2 * tp, n_t + n_s) if decided else nowhere
+        error = (probability[:, k] - y) ** 2
+        measures[f"{pattern}/brier"] = (
+            Ratio(summed(error), summed(np.ones(len(y)))) if np.isfinite(error).all() else nowhere
+        )
+        ranked = np.isfinite(scores[:, k]).all()
+        measures[f"{pattern}/auc"] = Auc.of(scores[:, k], y, patient, n) if ranked else nowhere
+    for name, terms in zip(metrics.SAMPLE_METRICS, metrics.sample_terms(truth, predicted).T, strict=True):
+        measures[name] = Ratio(summed(terms), summed(np.isfinite(terms)))
+    measures["micro_f"] = Ratio(2 * hits, calls + cases)
+    measures["macro_f"] = Mean(tuple(measures[f"{p}/f"] for p in PATTERNS))
+    measures["mean_auc"] = Mean(tuple(measures[f"{p}/auc"] for p in PATTERNS))
+    return measures
+
+
+def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
+    folds = [predictions] if isinstance(predictions, Predictions) else sorted(predictions, key=lambda f: f.fold)
+    check(len(folds) > 0, "predictions must hold at least one fold, got none")
+    systems = sorted({f.system for f in folds})
+    check(len(systems) == 1, f"predictions must be of one system, got {systems}")
+    numbers = [f.fold for f in folds]
+    check(len(set(numbers)) == len(numbers), f"each fold must be given once, got {numbers}")
+    seen: dict[str, int] = {}
+    for f in folds:
+        for patient in sorted(set(map(str, f.patients))):
+            check(
+                patient not in seen,
+                f"a patient must be tested in one fold, got {patient} in {seen.get(patient)} and {f.fold}",
+            )
+            seen[patient] = f.fold
+    return folds
+
+
+def _pooled(folds: list[Predictions]) -> tuple[np.ndarray, ...]:
+    """truth, scores on one scale, predicted, probability, each (N, C); patient number (N,) and names (P,)."""
+    truth = np.concatenate([np.asarray(f.presence) > 0 for f in folds])
+    predicted = np.concatenate([f.decisions.predict(f.scores) for f in folds])
+    probability = np.concatenate([f.decisions.probability(f.scores) for f in folds])
+    scores = np.asarray(folds[0].scores, dtype=float) if len(folds) == 1 else probability
+    owners = np.concatenate([np.asarray(f.patients, dtype=str) for f in folds])
+    names, patient = np.unique(owners, return_inverse=True)
+    return truth, scores, predicted, probability, patient, names
+
+
+def _number(value: float) -> float | None:
+    """A float for JSON; None for NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _curve(curve: tuple[np.ndarray, np.ndarray] | None, x: str, y: str) -> dict | None:
+    """A curve as lists of at most CURVE_POINTS points, evenly chosen by arc length, ends kept; None stays None."""
+    if curve is None:
+        return None
+    points = np.stack(curve, axis=1)  # (points, 2)
+    if len(points) > CURVE_POINTS:
+        along = np.concatenate([[0], np.cumsum(np.abs(np.diff(points, axis=0)).sum(1))])
+        chosen = np.searchsorted(along, np.linspace(0, along[-1], CURVE_POINTS))
+        points = points[np.unique(np.clip(chosen, 0, len(points) - 1))]
+    return {x: np.round(points[:, 0], 5).tolist(), y: np.round(points[:, 1], 5).tolist()}

@@ -1,0 +1,120 @@
+"""From scores to decisions and probabilities: fitted on validation slices only, then fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from ildfv.errors import check
+from ildfv.evaluation.metrics import _falling
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """probability = 1 / (1 + exp(−(slope·score + intercept)))."""
+
+    slope: float
+    intercept: float
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        return expit(self.slope * np.asarray(scores, dtype=float) + self.intercept)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """One threshold and one sigmoid per pattern; None for a pattern that validation slices could not settle.
+
+    A pattern without a threshold is never predicted, and its decision metrics are null; without a sigmoid it has no
+    probability, and its Brier score and calibration curve are null.
+    """
+
+    thresholds: tuple[float | None, ...]
+    sigmoids: tuple[Sigmoid | None, ...]
+
+    @classmethod
+    def fit(cls, truth: np.ndarray, scores: np.ndarray) -> Decisions:
+        """From validation slices: truth (N, C) of 0 and 1, scores (N, C)."""
+        truth, scores = np.asarray(truth), np.asarray(scores, dtype=float)
+        check(
+            truth.ndim == 2 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}"
+        )
+        columns = list(zip(truth.T, scores.T, strict=True))
+        return cls(tuple(best_threshold(y, f) for y, f in columns), tuple(fit_sigmoid(y, f) for y, f in columns))
+
+    @classmethod
+    def at(cls, threshold: float | Sequence[float | None], n_patterns: int = 4) -> Decisions:
+        """Fixed thresholds, without probabilities; 0 is the natural one for the logistic loss."""
+        values = [threshold] * n_patterns if np.isscalar(threshold) else list(threshold)
+        return cls(tuple(None if v is None else float(v) for v in values), (None,) * len(values))
+
+    def predict(self, scores: np.ndarray) -> np.ndarray:
+        """Whether each pattern is predicted, shape (N, C), bool: score ≥ threshold."""
+        limits = np.array([np.inf if t is None else t for t in self.thresholds])
+        return np.asarray(scores, dtype=float) >= limits
+
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, shape (N, C); a column of NaN where there is no sigmoid."""
+        columns = np.asarray(scores, dtype=float).T
+        return np.stack(
+            [np.full(f.shape, np.nan) if s is None else s(f) for s, f in zip(self.sigmoids, columns, strict=True)], 1
+        )
+
+    def to_dict(self) -> dict:
+        return {"thresholds": list(self.thresholds), "sigmoids": [s and asdict(s) for s in self.sigmoids]}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Decisions:
+        return cls(tuple(values["thresholds"]), tuple(s and Sigmoid(**s) for s in values["sigmoids"]))
+
+
+def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
+    """The threshold with the largest F; None without a positive.
+
+    It lies midway between two neighbouring scores; of several equally good ones it is the highest.
+    """
+    scores = np.asarray(scores, dtype=float)
+    tp, fp = _falling(truth, scores)
+    if tp[-1] == 0:
+        return None
+    f = 2 * tp[1:] / (tp[1:] + fp[1:] + tp[-1])  # predicted at least the i-th largest distinct score
+    distinct = np.unique(scores)[::-1]
+    best = int(np.argmax(f))
+    if best + 1 == len(distinct):
+        return float(distinct[best])
+    middle = float((distinct[best] + distinct[best + 1]) / 2)
+    return middle if distinct[best + 1] < middle else float(distinct[best])  # neighbours without a number between
+
+
+def fit_sigmoid(truth: np.ndarray, scores: np.ndarray, *, max_iter: int = 100) -> Sigmoid | None:
+    """Platt's logistic calibration of scores to probabilities; None when only one class is there.
+
+    Targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so the fit exists even where a
+    threshold separates the classes. Newton's method with step halving (Lin, Lin, Weng 2007), float64.
+    """
+    truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
+    n_pos, n_neg = int(truth.sum()), int((~truth).sum())
+    if n_pos == 0 or n_neg == 0:
+        return None
+    target = np.where(truth, (n_pos + 1) / (n_pos + 2), 1 / (n_neg + 2))
+    centre, spread = scores.mean(), scores.std() or 1.0
+    x = np.stack([(scores - centre) / spread, np.ones(len(scores))])  # (2, N)
+
+    def loss(w: np.ndarray) -> float:
+        z = w @ x
+        return float(np.sum(np.logaddexp(0, z) - target * z))
+
+    w = np.array([0.0, np.log((n_pos + 1) / (n_neg + 1))])
+    for _ in range(max_iter):
+        p = expit(w @ x)
+        gradient = x @ (p - target)
+        if np.abs(gradient).max() < 1e-9 * len(scores):
+            break
+        hessian = (x * (p * (1 - p))) @ x.T + 1e-12 * np.eye(2)
+        step, before, size = np.linalg.solve(hessian, gradient), loss(w), 1.0
+        while loss(w - size * step) > before - 1e-4 * size * (gradient @ step) and size > 1e-10:
+            size /= 2
+        w = w - size * step
+    return Sigmoid(slope=float(w[0] / spread), intercept=float(w[1] - w[0] * centre / spread))

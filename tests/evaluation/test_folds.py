@@ -1,0 +1,206 @@
+"""Folds: by patient, stratified, reproducible, and impossible to leak through."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.evaluation.folds import Folds, check_no_leak, check_one_patient_per_scan, make_folds
+from ildfv.evaluation.stratify import deal
+from ildfv.patterns import PATTERNS
+
+T = 6000
+
+
+def cohort(n_patients=60, seed=0):
+    """patients (N,), counts (N, 4) of a cohort with a common, two middling and a rare pattern."""
+    rng = np.random.default_rng(seed)
+    ill = rng.random((n_patients, 4)) < [0.6, 0.4, 0.15, 0.3]
+    sizes = rng.integers(5, 40, n_patients)
+    number = np.repeat(np.arange(n_patients), sizes)
+    counts = np.where(ill[number] & (rng.random((len(number), 4)) < 0.6), T + 100, 50)
+    return np.array([f"p{i:03d}" for i in number]), counts
+
+
+def test_every_patient_is_tested_once_and_never_trained_on_then():
+    patients, counts = cohort()
+    folds = make_folds(patients, counts, threshold=T)
+    tested = np.concatenate([folds.test(k, patients) for k in range(5)])
+    assert sorted(tested) == list(range(len(patients)))
+    for k in range(5):
+        train, test = folds.train(k, patients), folds.test(k, patients)
+        fit, validation = folds.inner(k, patients)
+        assert not set(patients[train]) & set(patients[test])
+        assert not set(patients[fit]) & set(patients[validation])
+        assert sorted([*fit, *validation]) == train.tolist()
+        assert len(set(patients[validation])) == round(0.2 * len(set(patients[train])))
+
+
+def test_each_pattern_is_shared_out_evenly():
+    patients, counts = cohort(100)
+    folds = make_folds(patients, counts, threshold=T)
+    rows = folds.table()
+    assert {row["patients"] for row in rows} == {20}
+    for pattern in PATTERNS:
+        shares = np.array([row["slices_with"][pattern] for row in rows], dtype=float)
+        assert abs(shares / shares.sum() - 0.2).max() < 0.02
+        there = [row["patients_with"][pattern] for row in rows]
+        assert max(there) - min(there) <= 2
+
+
+def test_stratified_folds_are_evener_than_random_ones():
+    patients, counts = cohort(40, seed=3)
+    folds = make_folds(patients, counts, threshold=T)
+    names, number = np.unique(patients, return_inverse=True)
+    shown = np.stack([np.bincount(number, weights=counts[:, k] >= T) for k in range(4)], 1)
+
+    def unevenness(part):
+        shares = np.stack([shown[part == k].sum(0) / shown.sum(0) for k in range(5)])
+        return ((shares - 0.2) ** 2).sum()
+
+    ours = unevenness(np.array([folds.fold_of[p] for p in names]))
+    rng = np.random.default_rng(0)
+    assert ours < min(unevenness(rng.permutation(np.arange(40) % 5)) for _ in range(500))
+
+
+def test_a_pattern_of_as_many_patients_as_folds_is_in_each_fold():
+    patients = np.array([f"p{i:02d}" for i in range(25)])
+    counts = np.zeros((25, 4), int)
+    counts[[0, 3, 7, 11, 20], 2] = T
+    folds = make_folds(patients, counts, threshold=T)
+    assert [row["patients_with"]["honeycomb"] for row in folds.table()] == [1] * 5
+
+
+def test_folds_depend_on_the_seed_and_not_on_the_order_of_slices():
+    patients, counts = cohort()
+    order = np.random.default_rng(1).permutation(len(patients))
+    folds = make_folds(patients, counts, threshold=T, seed=4)
+    assert make_folds(patients[order], counts[order], threshold=T, seed=4) == folds
+    assert make_folds(patients, counts, threshold=T, seed=5).members != folds.members
+    fit, validation = folds.inner(2, patients)
+    fit_again, validation_again = folds.inner(2, patients[order])
+    assert set(order[fit_again]) == set(fit)
+    assert set(order[validation_again]) == set(validation)
+
+
+def test_the_inner_split_does_not_see_the_test_fold():
+    patients, counts = cohort()
+    folds = make_folds(patients, counts, threshold=T)
+    other = {
+        p: type(v)(v.slices * 7, (0, 0, v.slices * 7, 0)) if folds.fold_of[p] == 1 else v
+        for p, v in folds.profiles.items()
+    }
+    changed = Folds(folds.members, other, folds.unlabelled, folds.seed, folds.threshold)
+    for a, b in zip(folds.inner(1, patients), changed.inner(1, patients), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_patients_without_a_label_map_are_in_no_fold():
+    patients, counts = cohort(12)
+    counts[np.isin(patients, ["p003", "p007"])] = -1
+    folds = make_folds(patients, counts, threshold=T, n_folds=3)
+    assert folds.unlabelled == ("p003", "p007")
+    assert not {"p003", "p007"} & set(folds.fold_of)
+    for k in range(3):
+        used = np.concatenate([folds.train(k, patients), folds.test(k, patients)])
+        assert not {"p003", "p007"} & set(patients[used])
+
+
+def test_folds_come_back_from_json():
+    patients, counts = cohort(11)
+    counts[patients == "p002"] = -1
+    folds = make_folds(patients, counts, threshold=4000, n_folds=4, seed=9)
+    assert Folds.from_json(folds.to_json()) == folds
+
+
+def test_too_few_patients_is_one_clear_line():
+    patients, counts = cohort(4)
+    with pytest.raises(InputError, match="n_folds must be at most the number of patients with a label map, 4, got 5"):
+        make_folds(patients, counts, threshold=T)
+    with pytest.raises(InputError, match="n_folds must be at least 2, got 1"):
+        make_folds(patients, counts, threshold=T, n_folds=1)
+
+
+def edited(folds, change):
+    document = json.loads(folds.to_json())
+    change(document)
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["folds"][0].append(d["folds"][3][0]), "in fold 0 and fold 3"),
+        (lambda d: d["folds"][1].append(d["folds"][1][0]), "in fold 1 and fold 1"),
+        (lambda d: d["unlabelled"].append(d["folds"][2][0]), "in fold 2 and unlabelled"),
+        (lambda d: d["folds"][0].append("stranger"), "profile, got none for stranger"),
+        (lambda d: d["folds"].append([]), "fold 5 must have at least one patient"),
+        (lambda d: d.pop("folds"), "must be what `ildfv folds` writes, got KeyError"),
+        (lambda d: d.update(kind="else"), "must be of kind"),
+    ],
+)
+def test_a_hand_edited_file_that_leaks_is_refused(change, message):
+    patients, counts = cohort(20)
+    folds = make_folds(patients, counts, threshold=T)
+    with pytest.raises(InputError, match=message):
+        Folds.from_json(edited(folds, change))
+
+
+def test_a_key_given_twice_is_refused_and_broken_json_too():
+    patients, counts = cohort(20)
+    text = make_folds(patients, counts, threshold=T).to_json()
+    with pytest.raises(InputError, match="name each key once, got kind twice"):
+        Folds.from_json(text.replace('"kind"', '"kind": "ildfv folds", "kind"', 1))
+    with pytest.raises(InputError, match="JSONDecodeError"):
+        Folds.from_json(text[:-20])
+
+
+def test_a_moved_patient_is_allowed():
+    patients, counts = cohort(20)
+    folds = make_folds(patients, counts, threshold=T)
+    moved = Folds.from_json(edited(folds, lambda d: d["folds"][0].append(d["folds"][1].pop())))
+    assert [len(m) for m in moved.members] == [5, 3, 4, 4, 4]
+
+
+def test_scans_prepared_after_the_folds_are_named():
+    patients, counts = cohort(10)
+    folds = make_folds(patients, counts, threshold=T)
+    with pytest.raises(InputError, match=r"got newcomer: run `ildfv folds` again"):
+        folds.train(0, [*patients, "newcomer"])
+
+
+def test_a_fold_that_is_not_there_is_refused():
+    patients, counts = cohort(10)
+    with pytest.raises(InputError, match="fold must be 0 to 4, got 5"):
+        make_folds(patients, counts, threshold=T).test(5, patients)
+
+
+def test_leaks_are_named():
+    check_no_leak({"train": ["a", "b"], "test": ["c"]})
+    with pytest.raises(InputError, match="got b in train and test"):
+        check_no_leak({"train": ["a", "b"], "test": ["b"]})
+    with pytest.raises(InputError, match="got s1 under a and b"):
+        check_one_patient_per_scan(["a", "b"], ["s1", "s1"])
+
+
+def test_an_absent_pattern_is_warned_of():
+    patients = np.array(list("abcdef"))
+    counts = np.zeros((6, 4), int)
+    counts[:, 0] = T
+    warnings = make_folds(patients, counts, threshold=T, n_folds=3).warnings()
+    assert len(warnings) == 3
+    assert warnings[0].startswith("reticular is on no slice of fold 0, 1, 2")
+
+
+def test_deal_keeps_the_sizes_and_handles_nothing_to_share():
+    part = deal(np.zeros((7, 3)), [3, 2, 2], seed=0)
+    assert np.bincount(part).tolist() == [3, 2, 2]
+
+
+def test_deal_of_a_big_cohort_is_quick_and_even():
+    rng = np.random.default_rng(0)
+    amounts = rng.gamma(0.5, size=(700, 9)) * (rng.random((700, 9)) < 0.3)
+    part = deal(amounts, [140] * 5)
+    shares = np.stack([amounts[part == k].sum(0) / amounts.sum(0) for k in range(5)])
+    assert abs(shares - 0.2).max() < 0.01

@@ -1,0 +1,146 @@
+"""The results document: true numbers, null where undefined, the same from the same seed."""
+
+import json
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+
+from ildfv.errors import InputError
+from ildfv.evaluation.results import Predictions, compare, evaluate, spread
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.patterns import PATTERNS
+
+
+def predictions(fold=0, system="fv-conv1", effect=2.0, without=(), n_patients=10, seed=0):
+    """Test-fold predictions with decisions fitted on other slices of the same kind."""
+    rng = np.random.default_rng([seed, fold])
+
+    def draw():
+        patient = np.repeat([f"f{fold}-p{i}" for i in range(n_patients)], 15)
+        presence = (rng.random((len(patient), 4)) < [0.5, 0.3, 0.2, 0.4]).astype(np.int8)
+        presence[:, list(without)] = 0
+        return patient, presence, rng.normal(size=presence.shape)
+
+    _, validation_presence, noise = draw()
+    patients, presence, test_noise = draw()
+    decisions = Decisions.fit(validation_presence, effect * validation_presence + noise)
+    return Predictions(system, fold, effect * presence + test_noise, presence, patients, decisions)
+
+
+def test_the_document_holds_scikit_learns_numbers():
+    p = predictions()
+    document = evaluate(p, data="phantom", threshold=6000, n_resamples=200)
+    called = p.decisions.predict(p.scores)
+    probability = p.decisions.probability(p.scores)
+    for k, pattern in enumerate(PATTERNS):
+        row, y, f = document["per_pattern"][pattern], p.presence[:, k], p.scores[:, k]
+        assert row["auc"] == pytest.approx(sk.roc_auc_score(y, f))
+        assert row["ap"] == pytest.approx(sk.average_precision_score(y, f))
+        assert row["f"] == pytest.approx(sk.f1_score(y, called[:, k]))
+        assert row["precision"] == pytest.approx(sk.precision_score(y, called[:, k]))
+        assert row["recall"] == pytest.approx(sk.recall_score(y, called[:, k]))
+        assert row["brier"] == pytest.approx(sk.brier_score_loss(y, probability[:, k]))
+        for name in ("auc", "f", "precision", "recall", "brier"):
+            low, high = row[f"{name}_interval"]
+            assert low <= row[name] <= high
+        area = np.trapezoid(row["roc"]["tpr"], row["roc"]["fpr"])
+        assert area == pytest.approx(row["auc"], abs=0.01)
+    overall = document["overall"]
+    assert overall["micro_f"] == pytest.approx(sk.f1_score(p.presence, called, average="micro"))
+    assert overall["macro_f"] == pytest.approx(sk.f1_score(p.presence, called, average="macro"))
+    assert overall["f"] == pytest.approx(sk.f1_score(p.presence, called, average="samples", zero_division=np.nan))
+    assert overall["mean_auc"] == pytest.approx(sk.roc_auc_score(p.presence, p.scores))
+
+
+def test_undefined_is_null_in_json_and_never_zero():
+    document = evaluate(predictions(without=[2]), data="phantom", threshold=6000, n_resamples=50)
+    row = json.loads(json.dumps(document, allow_nan=False))["per_pattern"]["honeycomb"]
+    assert row.pop("prevalence") == 0
+    assert row.pop("positives") == 0
+    assert set(row.values()) == {None}
+    assert document["overall"]["macro_f"] is not None
+
+
+def test_one_patient_has_numbers_but_no_interval():
+    document = evaluate(predictions(n_patients=1), data="user", threshold=6000, n_resamples=50)
+    assert document["overall"]["f"] is not None
+    assert document["overall"]["f_interval"] is None
+
+
+def test_the_same_seed_gives_the_same_document():
+    a, b = (evaluate(predictions(), data="phantom", threshold=6000, n_resamples=100, seed=s) for s in (1, 1))
+    assert a == b
+    assert a != evaluate(predictions(), data="phantom", threshold=6000, n_resamples=100, seed=2)
+
+
+def test_pooling_uses_each_folds_own_decisions():
+    folds = [predictions(fold=k) for k in range(3)]
+    document = evaluate(folds, data="phantom", threshold=6000, n_resamples=50)
+    called = np.concatenate([f.decisions.predict(f.scores) for f in folds])
+    truth = np.concatenate([f.presence for f in folds])
+    assert document["fold"] is None
+    assert document["folds"] == [0, 1, 2]
+    assert document["n_patients"] == 30
+    assert document["overall"]["micro_f"] == pytest.approx(sk.f1_score(truth, called, average="micro"))
+    probability = np.concatenate([f.decisions.probability(f.scores) for f in folds])
+    assert document["per_pattern"]["reticular"]["auc"] == pytest.approx(
+        sk.roc_auc_score(truth[:, 1], probability[:, 1])
+    )
+
+
+def test_a_patient_in_two_folds_cannot_be_pooled():
+    a = predictions(fold=0)
+    b = Predictions(a.system, 1, a.scores, a.presence, a.patients, a.decisions)
+    with pytest.raises(InputError, match="tested in one fold, got f0-p0 in 0 and 1"):
+        evaluate([a, b], data="phantom", threshold=6000)
+
+
+def test_spread_is_mean_and_sd_over_folds_where_defined():
+    documents = [
+        evaluate(predictions(fold=k, without=[2] if k == 1 else []), data="phantom", threshold=6000, n_resamples=20)
+        for k in range(3)
+    ]
+    s = spread(documents)
+    values = [d["per_pattern"]["ground glass"]["auc"] for d in documents]
+    assert s["per_pattern"]["ground glass"]["auc"] == {
+        "mean": pytest.approx(np.mean(values)),
+        "sd": pytest.approx(np.std(values, ddof=1)),
+        "n": 3,
+    }
+    assert s["per_pattern"]["honeycomb"]["f"]["n"] == 2
+    assert spread(documents[:1])["overall"]["f"]["sd"] is None
+
+
+def test_compare_tests_two_systems_on_the_same_slices():
+    good = predictions()
+    rng = np.random.default_rng(0)
+    bad = Predictions("cnn", 0, rng.normal(size=good.scores.shape), good.presence, good.patients, Decisions.at(0.0))
+    result = compare(good, bad, n_resamples=300)
+    assert result["tests"]["mean_auc"]["difference"] > 0.2
+    assert result["tests"]["mean_auc"]["p"] < 0.02
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    with pytest.raises(InputError, match="fv-conv1 and cnn must be scored on the same slices"):
+        compare(good, predictions(fold=1, system="cnn"))
+
+
+def test_long_curves_are_thinned_with_their_ends_kept():
+    document = evaluate(predictions(n_patients=100), data="phantom", threshold=6000, n_resamples=20)
+    roc = document["per_pattern"]["ground glass"]["roc"]
+    assert len(roc["fpr"]) <= 200
+    assert (roc["fpr"][0], roc["tpr"][0], roc["fpr"][-1], roc["tpr"][-1]) == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scores": np.zeros((3, 4))}, r"scores must have shape \(150, 4\), got \(3, 4\)"),
+        ({"presence": np.full((150, 4), -1)}, "presence must be 0 or 1"),
+        ({"scores": np.full((150, 4), np.nan)}, "scores of fv-conv1 must be finite"),
+    ],
+)
+def test_bad_predictions_are_refused(change, message):
+    p = predictions()
+    values = {name: getattr(p, name) for name in ("system", "fold", "scores", "presence", "patients", "decisions")}
+    with pytest.raises(InputError, match=message):
+        Predictions(**(values | change))

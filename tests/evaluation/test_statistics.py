@@ -1,0 +1,55 @@
+"""Tables 1 and 2, by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.evaluation.statistics import statistics
+
+A, B, C = 6000, 5999, 40000
+PATIENTS = ["p", "p", "q", "q", "r", "s"]
+COUNTS = [[A, C, 0, 0], [A, 0, 0, 0], [A, A, 0, B], [0, 0, 0, B], [0, 0, 0, 0], [-1, -1, -1, -1]]
+
+
+def test_slices_and_patients_are_counted_per_pattern():
+    s = statistics(np.array(COUNTS), PATIENTS, threshold=6000)
+    assert s["slices"] == 5
+    assert s["patients"] == 3
+    assert s["unlabelled_slices"] == 1
+    assert s["unlabelled_patients"] == 1
+    assert s["per_pattern"] == {
+        "ground glass": {"slices": 3, "patients": 2},
+        "reticular": {"slices": 2, "patients": 2},
+        "honeycomb": {"slices": 0, "patients": 0},
+        "emphysema": {"slices": 0, "patients": 0},
+    }
+    assert s["healthy"] == {"slices": 2, "patients": 1}
+
+
+def test_meetings_of_patterns_are_counted():
+    s = statistics(np.array(COUNTS), PATIENTS, threshold=6000)
+    assert s["by_number"] == [2, 1, 2, 0, 0]
+    assert s["co_occurrence"][0] == [3, 2, 0, 0]
+    assert s["combinations"] == [
+        {"patterns": [], "slices": 2, "patients": 2},
+        {"patterns": ["ground glass", "reticular"], "slices": 2, "patients": 2},
+        {"patterns": ["ground glass"], "slices": 1, "patients": 1},
+    ]
+    assert sum(s["by_number"]) == sum(c["slices"] for c in s["combinations"]) == s["slices"]
+
+
+def test_the_threshold_decides_and_the_result_is_json():
+    s = statistics(np.array(COUNTS), PATIENTS, threshold=4000)
+    assert s["per_pattern"]["emphysema"] == {"slices": 2, "patients": 1}
+    assert json.loads(json.dumps(s)) == s
+
+
+def test_no_labelled_slice_is_all_zeros_and_a_wrong_shape_is_refused():
+    s = statistics(np.full((2, 4), -1), ["p", "q"])
+    assert s["slices"] == 0
+    assert s["by_number"] == [0] * 5
+    assert s["combinations"] == []
+    with pytest.raises(InputError, match=r"counts must have shape \(2, 4\), got \(3, 4\)"):
+        statistics(np.zeros((3, 4)), ["p", "q"])
