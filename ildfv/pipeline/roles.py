@@ -66,3 +66,11 @@ def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np
     found = presence(slices.counts[indices], threshold)
     check(bool((found >= 0).all()), f"slices must have label maps, got {int((found < 0).any(axis=1).sum())} without")
     return found.reshape(-1, len(PATTERNS))
+
+
+def check_split(workspace: Workspace) -> Folds:
+    """The workspace's folds, after making sure that they fit its slices: every patient known, none in two folds."""
+    slices, folds = workspace.slices(), load_folds(workspace)
+    for fold in range(folds.n_folds):
+        make_roles(slices, folds, fold)
+    return folds

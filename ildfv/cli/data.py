@@ -1,0 +1,150 @@
+"""phantom, prepare, stats, folds: from scans to slices and patients in folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+from ildfv.patterns import PATTERNS
+
+CODES = "TOML file: which label code means which pattern; `phantom` and `cip` name the two that are shipped."
+
+
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="Folder for the scans; made if need be.")],
+    patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
+    slices: Annotated[int, typer.Option(help="Slices a scan.", min=3)] = 24,
+    seed: o.Seed = 0,
+    workers: o.Workers = None,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Generate chest CT phantoms: DICOM series with label maps, the same files for the same seed.
+
+    Example: `ildfv phantom scans --patients 20 --seed 1`
+    """
+    from ildfv.scans.phantom import write_phantoms
+
+    scans = write_phantoms(
+        folder,
+        patients=patients,
+        seed=seed,
+        slices_per_scan=slices,
+        workers=workers,
+        progress=output.progress(verbose),
+    )
+    result = {
+        "folder": str(folder),
+        "patients": patients,
+        "slices": patients * slices,
+        "scans": [str(s) for s in scans],
+    }
+    if not output.emit(result, as_json=as_json):
+        output.out.print(f"{patients} phantom scans of {slices} slices in {folder}. Next: ildfv prepare {folder}")
+
+
+def prepare(
+    scans: Annotated[Path, typer.Argument(help="Folder with DICOM series, NIfTI or NRRD volumes, and label maps.")],
+    workspace: o.Workspace = o.HERE,
+    codes: Annotated[str | None, typer.Option(help=CODES, show_default="phantom for phantoms")] = None,
+    threshold: Annotated[
+        int | None, typer.Option(help="T: pixels from which a pattern counts as present.", min=1, show_default="6000")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, show_default="0")] = None,
+    workers: o.Workers = None,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Read scans, window their slices, count pattern pixels. A bad scan is set aside with its reason.
+
+    Makes the workspace if there is none; goes on where an earlier run was stopped.
+
+    Example: `ildfv prepare scans --workspace study`
+    """
+    from ildfv.pipeline.prepare import prepare_scans
+
+    report = prepare_scans(
+        scans,
+        workspace,
+        codes=codes,
+        threshold=threshold,
+        seed=seed,
+        workers=workers,
+        progress=output.progress(verbose, events=workspace / "events.jsonl"),
+    )
+    if not output.emit(report, as_json=as_json):
+        if report["quarantined"]:
+            rows = [(q["source"], q["reason"]) for q in report["quarantined"]]
+            output.table("Set aside", ["scan", "reason"], rows)
+        if report["ignored"] and verbose:
+            output.table("Ignored files", ["file", "reason"], [(i["source"], i["reason"]) for i in report["ignored"]])
+        elif report["ignored"]:
+            output.out.print(f"{len(report['ignored'])} files are no scans and were ignored; -v lists them.")
+        output.out.print(
+            f"{report['scans']} scans of {report['patients']} patients, {report['slices']:,} slices "
+            f"({report['labelled_slices']:,} with label maps) in {workspace}."
+        )
+    if report["scans"] == 0:
+        raise typer.Exit(1)
+
+
+def stats(
+    workspace: o.Workspace = o.HERE,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+    threshold: Annotated[int | None, typer.Option(help="T in pixels.", min=1, show_default="the workspace's")] = None,
+) -> None:
+    """Count slices and patients per pattern, and patterns per slice: the paper's Tables 1 and 2 for these slices.
+
+    Example: `ildfv stats --threshold 4000`
+    """
+    from ildfv.pipeline.tables import slice_statistics
+
+    result = slice_statistics(workspace, threshold)
+    if output.emit(result, as_json=as_json):
+        return
+    caption = f"T = {result['threshold']} pixels; {result['unlabelled_slices']} slices without label maps left out"
+    rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]
+    rows.append(("healthy", result["healthy"]["slices"], result["healthy"]["patients"]))
+    rows.append(("all", result["slices"], result["patients"]))
+    data = " (phantom data)" if result["data"] == "phantom" else ""
+    output.table(f"Slices and patients per pattern{data}", ["pattern", "slices", "patients"], rows, caption=caption)
+    output.table(
+        f"Patterns per slice{data}",
+        ["patterns", "slices", "patients"],
+        [(" + ".join(c["patterns"]) or "none", c["slices"], c["patients"]) for c in result["combinations"]],
+    )
+
+
+def folds(
+    workspace: o.Workspace = o.HERE,
+    number: Annotated[int | None, typer.Option("--folds", help="Number of folds.", min=2, show_default="5")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check the folds.json that is there.")] = False,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Split patients into folds, stratified by pattern; or check a split made by hand. No patient is in two.
+
+    Example: `ildfv folds --folds 5`
+    """
+    from ildfv.pipeline.roles import check_split, make_split
+    from ildfv.store.workspace import Workspace
+
+    space = Workspace.open(workspace)
+    split = check_split(space) if check else make_split(space, n_folds=number, seed=seed)
+    result = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
+    if output.emit(result, as_json=as_json):
+        return
+    columns = ["fold", "patients", "slices", *(f"{p} slices" for p in PATTERNS)]
+    rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
+    output.table("Folds", columns, rows)
+    for warning in result["warnings"]:
+        output.out.print(f"note: {warning}")
+
+
+COMMANDS = [(command, "Data") for command in (phantom, prepare, stats, folds)]

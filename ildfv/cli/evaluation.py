@@ -1,0 +1,76 @@
+"""report and demo: what was found, on one page; and everything at once, on phantoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+
+
+def report(
+    workspace: o.Workspace = o.HERE,
+    to: Annotated[
+        Path | None, typer.Option("--output", help="HTML file.", show_default="report.html in the workspace")
+    ] = None,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Write one self-contained HTML page: data, scores with intervals, curves, example slices, settings.
+
+    Example: `ildfv report`
+    """
+    from ildfv.pipeline.report import make_report
+
+    result = make_report(workspace, to)
+    if not output.emit(result, as_json=as_json):
+        output.out.print(f"Report: {result['report']}", soft_wrap=True)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder for scans and workspace.")] = Path("demo"),
+    patients: Annotated[int, typer.Option(help="Number of phantom patients.", min=10)] = 30,
+    seed: o.Seed = 0,
+    layers: Annotated[str, typer.Option(help="Layers to encode, by comma.")] = "conv1,conv5",
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Run the whole path on phantoms and name the report to open. Goes on where it was stopped.
+
+    Example: `ildfv demo`
+    """
+    from ildfv.pipeline.demo import run_demo
+
+    events = folder / "workspace" / "events.jsonl"
+    result = run_demo(
+        folder,
+        patients=patients,
+        seed=seed,
+        layers=tuple(layer.strip() for layer in layers.split(",") if layer.strip()),
+        device=device,
+        progress=output.progress(verbose, events=events),
+    )
+    if output.emit(result, as_json=as_json):
+        return
+    rows = [
+        (
+            r["system"],
+            pattern,
+            output.with_interval(row["f"], row["f_interval"]),
+            output.with_interval(row["auc"], row["auc_interval"]),
+        )
+        for r in result["results"]
+        for pattern, row in r["per_pattern"].items()
+    ]
+    output.table("Held-out fold, PHANTOM data, not clinical", ["system", "pattern", "F (95 %)", "AUC (95 %)"], rows)
+    output.table(
+        "Time", ["step", "seconds"], [(name, round(seconds, 1)) for name, seconds in result["seconds"].items()]
+    )
+    output.out.print(f"Open the report: {result['report']}", soft_wrap=True)
+
+
+COMMANDS = [(command, "Results") for command in (report, demo)]

@@ -1,0 +1,163 @@
+"""train, encode, regress: the CNN, the Fisher vectors of its layers, and the regression on them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+
+
+def train(
+    workspace: o.Workspace = o.HERE,
+    fold: o.Fold = 0,
+    network: Annotated[str, typer.Option(help="cnnf, vgg19, or torchvision:NAME, timm:NAME.")] = "cnnf",
+    loss: Annotated[str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")] = "logistic",
+    target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = "presence",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the fit slices.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Slices a step.", min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak step size.", min=0)] = None,
+    augment: Annotated[bool, typer.Option("--augment", help="Flip and shift slices while training.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="the network")] = None,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Train a CNN on all folds but one and score it on that one. Goes on from its last epoch if it was stopped.
+
+    Example: `ildfv train --fold 0 --epochs 6`
+    """
+    from ildfv.pipeline.train import train_network
+
+    given = {
+        "network": network,
+        "loss": loss,
+        "target": target,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "augment": augment,
+    }
+    result = train_network(
+        workspace,
+        fold=fold,
+        name=name,
+        device=device,
+        progress=output.progress(verbose, events=workspace / "events.jsonl"),
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    show_scores(result, as_json)
+
+
+def encode(
+    workspace: o.Workspace = o.HERE,
+    layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any layer the network names.")] = "conv1",
+    fold: o.Fold = 0,
+    model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
+    components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
+    dimensions: Annotated[int, typer.Option(help="Dimensions after PCA, at most.", min=1)] = 512,
+    passes: Annotated[int, typer.Option(help="EM passes over all descriptors, at most.", min=1)] = 10,
+    method: Annotated[str, typer.Option(help="exact or stepwise EM.")] = "exact",
+    improved: Annotated[bool, typer.Option(help="Signed square root and L2 norm.")] = True,
+    seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,
+    batch_size: Annotated[int, typer.Option(help="Slices a batch.", min=1)] = 16,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Fit the mixture on all training descriptors, encode every slice as a Fisher vector, reduce by PCA.
+
+    No activation is stored. Goes on where it was stopped.
+
+    Example: `ildfv encode --layer conv1`
+    """
+    from ildfv.pipeline.encode import EncodeSettings, encode_slices
+
+    settings = EncodeSettings(
+        layer=layer,
+        components=components,
+        dimensions=dimensions,
+        passes=passes,
+        method=method,
+        improved=improved,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    result = encode_slices(
+        workspace,
+        settings,
+        fold=fold,
+        model=model,
+        device=device,
+        progress=output.progress(verbose, events=workspace / "events.jsonl"),
+    )
+    if not output.emit(result, as_json=as_json):
+        output.out.print(
+            f"{result['slices']:,} slices, {result['descriptors']:,} descriptors of {result['layer']} "
+            f"({result['d']} dimensions) under {result['components']} components, "
+            f"projected to {result['dimensions']} of {result['fisher_length']:,} dimensions "
+            f"({100 * result['explained_variance']:.1f} % of the variance).\n"
+            f"Mean log likelihood per training descriptor {result['mean_log_likelihood']:.4f} "
+            f"after {result['passes']} passes. Written to {result['folder']}. Next: ildfv regress"
+        )
+
+
+def regress(
+    workspace: o.Workspace = o.HERE,
+    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
+    ] = None,
+    target: Annotated[str, typer.Option(help="counts, step or ramp: what is regressed to.")] = "counts",
+    ridge: Annotated[
+        str, typer.Option(help="Ridge penalty: a number, or auto to choose on validation patients.")
+    ] = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Regress the patterns on the newest encoding and score the held-out fold.
+
+    Example: `ildfv regress`
+    """
+    from ildfv.pipeline.regress import regress_encoding
+
+    result = regress_encoding(
+        workspace,
+        layer=layer,
+        fold=fold,
+        target=target,
+        ridge=ridge,
+        progress=output.progress(verbose, events=workspace / "events.jsonl"),
+    )
+    show_scores(result, as_json)
+
+
+def show_scores(result: dict, as_json: bool) -> None:
+    """A results document as a table: F and AUC per pattern with intervals by patient."""
+    if output.emit(result, as_json=as_json):
+        return
+    rows = []
+    for pattern, row in result["per_pattern"].items():
+        f = output.with_interval(row["f"], row["f_interval"])
+        auc = output.with_interval(row["auc"], row["auc_interval"])
+        rows.append((pattern, row["positives"], f, auc, row["precision"], row["recall"]))
+    overall = result["overall"]
+    mean = ("mean", None, overall["macro_f"], overall["mean_auc"], None, None)
+    data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
+    output.table(
+        f"{result['system']}, held-out fold {result['fold']}: {data}",
+        ["pattern", "positive slices", "F (95 %)", "AUC (95 %)", "precision", "recall"],
+        [*rows, mean],
+        caption=f"{result['n_slices']} test slices of {result['n_patients']} patients, T = {result['threshold']}; "
+        "thresholds from validation patients, intervals by patient",
+    )
+    accuracy, f = overall["accuracy"], overall["f"]
+    output.out.print(
+        f"Label sets: accuracy {output.cell(accuracy)}, precision {output.cell(overall['precision'])}, "
+        f"recall {output.cell(overall['recall'])}, F {output.cell(f)}"
+    )
+
+
+COMMANDS = [(command, "Learning") for command in (train, encode, regress)]

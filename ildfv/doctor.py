@@ -1,0 +1,130 @@
+"""What is installed, which devices and backends work, and what to do about what does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from importlib import metadata
+from typing import NamedTuple
+
+
+class Finding(NamedTuple):
+    what: str
+    state: str  # ok, absent (optional and not there) or broken (there and does not work)
+    detail: str
+    advice: str | None = None
+
+
+def examine() -> list[dict]:
+    """One finding a part: {"what", "state": ok | absent | broken, "detail", "advice"}. Each part is really tried."""
+    checks = (_machine, _native, _torch, _cuda, _decoders, _faiss)
+    return [finding._asdict() for check in checks for finding in check()]
+
+
+def _machine() -> list[Finding]:
+    import psutil
+
+    cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total / 2**30
+    return [
+        Finding(
+            "machine",
+            "ok",
+            f"{platform.machine()}, {cores} cores, {memory:.0f} GiB, Python {platform.python_version()}",
+        )
+    ]
+
+
+def _native() -> list[Finding]:
+    try:
+        import numpy as np
+
+        from ildfv.kernels import cpu, reference
+
+        random = np.random.default_rng(0)
+        maps = random.normal(size=(2, 50, 8)).astype(np.float32)
+        mixture = np.full(4, 0.25), random.normal(size=(4, 8)), np.ones((4, 8))
+        ours, theirs = cpu.moments(maps, *mixture), reference.moments(maps, *mixture)
+        error = float(np.abs(np.asarray(ours.s1) - theirs.s1).max())
+        if error > 1e-3:
+            return [Finding("C++ kernel", "broken", f"differs from the reference by {error:.1e}", "reinstall ildfv")]
+        return [Finding("C++ kernel", "ok", f"instruction set {cpu.instruction_set()}, agrees with the reference")]
+    except ImportError as error:
+        return [
+            Finding(
+                "C++ kernel", "broken", str(error), "install a C++ compiler, then: pip install --force-reinstall ildfv"
+            )
+        ]
+
+
+def _torch() -> list[Finding]:
+    import torch
+
+    detail = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    return [Finding("torch", "ok", detail)]
+
+
+def _cuda() -> list[Finding]:
+    import torch
+
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        advice = None if built else "with an NVIDIA GPU: pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'"
+        found = f"torch is built for CUDA {built}, no device answers" if built else "torch is built for the CPU"
+        return [Finding("GPU", "absent", found, advice), *_cupy()]
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return [Finding("GPU", "ok", ", ".join(names)), *_cupy()]
+
+
+def _cupy() -> list[Finding]:
+    if importlib.util.find_spec("cupy") is None:
+        return [
+            Finding("CUDA kernel", "absent", "CuPy is not installed", "pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'")
+        ]
+    from ildfv.kernels import cuda
+
+    try:
+        return [Finding("CUDA kernel", "ok", cuda.describe())]
+    except Exception as error:  # whatever the driver or compiler says is what the user must read
+        return [
+            Finding("CUDA kernel", "broken", " ".join(str(error).split())[:200], "check the driver with nvidia-smi")
+        ]
+
+
+DECODERS = {
+    "JPEG 2000": ("1.2.840.10008.1.2.4.90", "pylibjpeg-openjpeg"),
+    "JPEG-LS": ("1.2.840.10008.1.2.4.80", "pyjpegls"),
+    "JPEG lossless": ("1.2.840.10008.1.2.4.70", "python-gdcm"),
+    "RLE": ("1.2.840.10008.1.2.5", "pydicom"),
+}
+
+
+def _decoders() -> list[Finding]:
+    from pydicom.pixels import get_decoder
+
+    findings = []
+    for name, (syntax, package) in DECODERS.items():
+        if get_decoder(syntax).is_available:
+            findings.append(Finding(f"DICOM {name}", "ok", "can be decoded"))
+        else:
+            findings.append(Finding(f"DICOM {name}", "absent", "cannot be decoded", f"pip install {package}"))
+    return findings
+
+
+def _faiss() -> list[Finding]:
+    if importlib.util.find_spec("faiss") is None:
+        return [
+            Finding("FAISS", "absent", "not installed; the mixture starts by k-means++", "pip install 'ildfv[cpu]'")
+        ]
+    version = next(
+        (f"{name} {metadata.version(name)}" for name in ("faiss-cpu", "faiss-gpu") if _installed(name)), "installed"
+    )
+    return [Finding("FAISS", "ok", version)]
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

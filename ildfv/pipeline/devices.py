@@ -1,0 +1,28 @@
+"""--device auto | cpu | cuda[:i] → the device that is used."""
+
+from __future__ import annotations
+
+import os
+
+from ildfv.errors import InputError
+
+
+def resolve(device: str) -> str:
+    """ "cpu" or "cuda:i". auto takes a GPU where torch finds one; under torchrun, the one of this local rank."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    name, _, number = device.partition(":")
+    if name == "cpu" and not number:
+        return "cpu"
+    if name != "cuda" or (number and not number.isdigit()):
+        raise InputError(f'device must be auto, cpu, cuda or cuda:i, got "{device}"')
+    if not torch.cuda.is_available():
+        raise InputError(
+            f'device "{device}" needs a CUDA build of torch and a GPU: `ildfv doctor` says what is missing'
+        )
+    index = int(number) if number else int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+    if index >= torch.cuda.device_count():
+        raise InputError(f"device must be cuda:0 … cuda:{torch.cuda.device_count() - 1}, got {device}")
+    return f"cuda:{index}"

@@ -1,0 +1,68 @@
+"""From a system's scores to its results file: decisions from validation slices, measures from test slices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.evaluation.results import Predictions, evaluate
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.pipeline.roles import Roles, labelled_presence
+from ildfv.store.atomic import write_bytes
+from ildfv.store.slices import Slices
+from ildfv.store.workspace import Workspace
+from ildfv.version import versions
+
+RESAMPLES = 2000
+
+
+def score(
+    workspace: Workspace,
+    slices: Slices,
+    roles: Roles,
+    *,
+    system: str,
+    validation_scores: np.ndarray,
+    test_scores: np.ndarray,
+    settings: dict,
+) -> dict:
+    """The results document of one system on the held-out fold, written to results/<system>-fold-<k>.json.
+
+    validation_scores, test_scores: (m, 4), higher = more likely present, in the order of the roles' indices.
+    """
+    threshold = workspace.settings.threshold
+    predictions = Predictions(
+        system=system,
+        fold=roles.fold,
+        scores=test_scores,
+        presence=labelled_presence(slices, roles.test, threshold),
+        patients=slices.patients[roles.test],
+        decisions=Decisions.fit(labelled_presence(slices, roles.validation, threshold), validation_scores),
+    )
+    document = evaluate(
+        predictions,
+        data=slices.data,
+        threshold=threshold,
+        n_resamples=RESAMPLES,
+        seed=workspace.settings.seed,
+        settings={**settings, "slices": slices.key, "versions": versions()},
+    )
+    name = f"{system}-fold-{roles.fold}"
+    write_scores(workspace, name, roles.test, test_scores)
+    workspace.write_result(name, document)
+    return document
+
+
+def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: np.ndarray) -> None:
+    """results/<name>.csv: slice index and the four scores, so that anyone can compute measures of their own."""
+    workspace.results_dir.mkdir(parents=True, exist_ok=True)
+    rows = ["slice,ground glass,reticular,honeycomb,emphysema"]
+    rows += [
+        f"{index}," + ",".join(f"{value:.9g}" for value in row) for index, row in zip(indices, scores, strict=True)
+    ]
+    write_bytes(workspace.results_dir / f"{name}.csv", ("\n".join(rows) + "\n").encode())
+
+
+def read_scores(workspace: Workspace, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Slice indices (m,) and scores (m, 4) of results/<name>.csv."""
+    table = np.loadtxt(workspace.results_dir / f"{name}.csv", delimiter=",", skiprows=1, ndmin=2)
+    return table[:, 0].astype(np.int64), table[:, 1:]

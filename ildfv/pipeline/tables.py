@@ -1,0 +1,20 @@
+"""Tables 1 and 2 of the paper for a workspace's slices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ildfv.evaluation.statistics import statistics
+from ildfv.patterns import presence
+from ildfv.store.workspace import Workspace
+
+
+def slice_statistics(root: Path, threshold: int | None = None) -> dict:
+    """Slices and patients per pattern and per combination at `threshold` (default: the workspace's)."""
+    workspace = Workspace.open(root)
+    slices = workspace.slices()
+    threshold = workspace.settings.threshold if threshold is None else threshold
+    return {
+        "data": slices.data,
+        **statistics(presence(slices.counts, threshold), slices.patients, threshold=threshold),
+    }
