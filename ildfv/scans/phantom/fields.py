@@ -1,0 +1,124 @@
+"""Smooth random functions and cell patterns of space: evaluated on any plane, the same wherever they are asked."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from zlib import crc32
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+# Variance of a cubic B-spline with white knots of variance 1, averaged over position: (151/315) per axis.
+SPLINE_SD = (151 / 315) ** 1.5
+
+
+def stream(seed: int, patient: int, *purpose) -> np.random.Generator:
+    """A generator of its own for every purpose, so that adding a draw in one place changes nothing in another."""
+    return np.random.default_rng([seed, patient, *(crc32(str(p).encode()) for p in purpose)])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pixel centres of an axial plane: `size` × `size`, `pixel` mm apart, centred at (0, 0) mm."""
+
+    size: int
+    pixel: float
+
+    @cached_property
+    def axis(self) -> np.ndarray:
+        """Coordinates along x or y, mm, (size,) float32."""
+        return ((np.arange(self.size) - (self.size - 1) / 2) * self.pixel).astype(np.float32)
+
+    @property
+    def x(self) -> np.ndarray:
+        return self.axis[None, :]  # grows towards the patient's left
+
+    @property
+    def y(self) -> np.ndarray:
+        return self.axis[:, None]  # grows towards the back
+
+    def coarse(self, factor: int) -> "Grid":
+        """The same square in `factor`² larger pixels."""
+        return Grid(self.size // factor, self.pixel * factor)
+
+
+def taps(coordinates, low: float, scale: float, count: int):
+    """Knot indices and cubic B-spline weights: two lists of four arrays shaped like `coordinates`."""
+    position = (np.asarray(coordinates, np.float64) - low) / scale
+    first = np.floor(position)
+    f = position - first
+    weights = [(1 - f) ** 3 / 6, (3 * f**3 - 6 * f**2 + 4) / 6, (-3 * f**3 + 3 * f**2 + 3 * f + 1) / 6, f**3 / 6]
+    indices = [np.clip(first.astype(np.intp) + k - 1, 0, count - 1) for k in range(4)]
+    return indices, [w.astype(np.float32) for w in weights]
+
+
+class Field:
+    """A smooth random function of (x, y, z) with mean 0, variance 1 and structure of about `scale` mm."""
+
+    def __init__(self, rng: np.random.Generator, scale: float, *, reach: float, height: float):
+        self.scale = scale
+        self.low = (-2 * scale - 20, -reach - 2 * scale, -reach - 2 * scale)  # z, y, x
+        count = [int(np.ceil((size + 4 * scale + 40) / scale)) + 2 for size in (height, 2 * reach, 2 * reach)]
+        self.knots = rng.standard_normal(count, dtype=np.float32) / np.float32(SPLINE_SD)
+
+    def __call__(self, grid: Grid, z: float) -> np.ndarray:
+        """Values on the plane at height z mm, (size, size) float32."""
+        planes, weights = taps(z, self.low[0], self.scale, self.knots.shape[0])
+        plane = sum(w * self.knots[k] for k, w in zip(planes, weights, strict=True))
+        columns, weights = taps(grid.axis, self.low[2], self.scale, plane.shape[1])
+        plane = sum(w * plane[:, k] for k, w in zip(columns, weights, strict=True))
+        rows, weights = taps(grid.axis, self.low[1], self.scale, plane.shape[0])
+        return sum(w[:, None] * plane[k] for k, w in zip(rows, weights, strict=True))
+
+
+class Cells:
+    """Random points about `spacing` mm apart; what is near a pixel makes nets, cysts and holes.
+
+    `stretch` > 1 draws the cells out along z, as lobules and honeycomb cysts are.
+    """
+
+    def __init__(self, rng: np.random.Generator, spacing: float, *, reach: float, height: float, stretch: float = 1.0):
+        self.spacing, self.stretch = spacing, stretch
+        axes = [
+            np.arange(-3 * spacing, height / stretch + 3 * spacing, spacing),
+            *[np.arange(-reach, reach, spacing)] * 2,
+        ]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)  # (layers, rows, columns, zyx)
+        points[:, :, 1::2, 1] += spacing / 2  # staggered: no rows or columns show
+        self.points = points + rng.uniform(-0.45, 0.45, points.shape).astype(np.float32) * np.float32(spacing)
+        self.sizes = rng.uniform(0, 1, points.shape[:3]).astype(np.float32)
+
+    def near(self, x: np.ndarray, y: np.ndarray, z: float, count: int):
+        """Distances mm, nearest first, and sizes in [0, 1) of the `count` points nearest to each (x, y, z): (n, count)."""
+        z = z / self.stretch
+        layer = int(round(z / self.spacing)) + 3
+        layers = slice(max(layer - 2, 0), layer + 3)
+        points = self.points[layers].reshape(-1, 3)
+        inside = (np.abs(points[:, 2] - (x.min() + x.max()) / 2) < np.ptp(x) / 2 + 3 * self.spacing) & (
+            np.abs(points[:, 1] - (y.min() + y.max()) / 2) < np.ptp(y) / 2 + 3 * self.spacing
+        )
+        here = np.stack([np.full(x.shape, z, np.float32), y, x], axis=-1)
+        distance, index = cKDTree(points[inside]).query(here, count)
+        return distance.astype(np.float32), self.sizes[layers].reshape(-1)[inside][index]
+
+
+def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
+    """max(a, b) with the corner rounded over `width`, same units as a and b."""
+    overlap = np.maximum(width - np.abs(a - b), 0)
+    return np.maximum(a, b) + overlap * overlap / (4 * width)
+
+
+def coverage(distance: np.ndarray, pixel: float) -> np.ndarray:
+    """Share of a pixel inside a shape from the signed distance (negative inside) to its surface, in [0, 1]."""
+    return np.clip(0.5 - distance / np.float32(pixel), 0, 1)
+
+
+def doubled(plane: np.ndarray) -> np.ndarray:
+    """The plane at twice the resolution, linear between pixel centres, (2·size, 2·size)."""
+    for axis in (0, 1):
+        plane = np.swapaxes(plane, 0, axis)
+        before, after = np.concatenate([plane[:1], plane[:-1]]), np.concatenate([plane[1:], plane[-1:]])
+        fine = np.empty((2 * len(plane), plane.shape[1]), plane.dtype)
+        fine[0::2] = 0.75 * plane + 0.25 * before
+        fine[1::2] = 0.75 * plane + 0.25 * after
+        plane = np.swapaxes(fine, 0, axis)
+    return np.ascontiguousarray(plane)
