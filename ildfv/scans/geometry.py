@@ -1,0 +1,99 @@
+"""Where voxels lie in the patient: grids in millimetres, and bringing them to the one axial order used here.
+
+Patient axes are DICOM's: x to the patient's left, y to the back, z to the head (LPS). Array axes are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ildfv.errors import InputError
+
+MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; more is a tilted gantry or an oblique reformat
+SQUARE = 0.01  # relative difference of the two pixel sides up to which pixels count as square
+SAME = 0.1  # voxels: two grids are the same if no corner of one is farther than this from the other's
+AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient direction of canonical z, y, x
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A grid: `shape` (3,), `origin` (3,) mm of voxel (0, 0, 0), `steps` (3, 3) mm, row i for one step along axis i."""
+
+    shape: tuple[int, int, int]
+    origin: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """mm between voxels along each array axis, (3,)."""
+        return np.linalg.norm(self.steps, axis=1)
+
+    @property
+    def direction(self) -> np.ndarray:
+        """Unit vectors of the array axes, (3, 3), row i for axis i."""
+        return self.steps / self.spacing[:, None]
+
+    def corners(self) -> np.ndarray:
+        """Centres of the eight corner voxels, mm, (8, 3)."""
+        indices = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1).reshape(8, 3)
+        return self.origin + indices @ self.steps
+
+
+def checked(shape, origin, steps) -> Geometry:
+    """The grid, if its numbers make one: finite, and no step of zero."""
+    geometry = Geometry(tuple(int(n) for n in shape), np.asarray(origin, np.float64), np.asarray(steps, np.float64))
+    if not (np.isfinite(geometry.origin).all() and np.isfinite(geometry.steps).all()):
+        raise InputError("position, orientation and spacing must be finite, got NaN or infinity")
+    if (geometry.spacing < 1e-3).any():
+        raise InputError(f"voxel spacing must be above 0.001 mm, got {_listed(geometry.spacing)} mm")
+    return geometry
+
+
+def to_canonical(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
+    """`order`, `flips` and the grid after them: axes (z, y, x) towards head, back and left; nothing is resampled.
+
+    `reordered` applies the first two to an array. Raises `InputError` if an axis is more than `MAX_TILT` degrees off its
+    patient axis, as with a tilted gantry or an oblique reformat, or if the pixels are not square.
+    """
+    cosines = geometry.direction @ AXES.T  # (array axis, patient axis)
+    order = tuple(int(i) for i in np.abs(cosines).argmax(axis=0))  # array axis for z, y, x
+    chosen = np.array([cosines[axis, patient] for patient, axis in enumerate(order)])
+    tilt = np.degrees(np.arccos(np.clip(np.abs(chosen), 0, 1)))
+    if len(set(order)) < 3 or tilt.max() > MAX_TILT:
+        raise InputError(
+            f"slices must be axial within {MAX_TILT:g}° (gantry tilt, oblique planes), got {tilt.max():.1f}°"
+        )
+    flips = tuple(i for i in range(3) if chosen[i] < 0)
+    steps, shape, origin = geometry.steps[list(order)], [geometry.shape[i] for i in order], geometry.origin
+    for i in flips:
+        origin = origin + (shape[i] - 1) * steps[i]
+        steps[i] = -steps[i]
+    result = Geometry(tuple(shape), origin, steps)
+    _, dy, dx = result.spacing
+    if abs(dy - dx) > SQUARE * max(dy, dx):
+        raise InputError(f"pixels of a slice must be square within {SQUARE:.0%}, got {dy:.4g} × {dx:.4g} mm")
+    return order, flips, result
+
+
+def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...]) -> np.ndarray:
+    """The array with its axes permuted, then flipped; a view."""
+    return np.flip(np.transpose(array, order), flips)
+
+
+def difference(a: Geometry, b: Geometry) -> str | None:
+    """None if both are the same grid (shape, and every corner within `SAME` of a voxel), else what differs."""
+    if a.shape != b.shape:
+        return f"must have shape {a.shape} (slices, rows, columns), got {b.shape}"
+    apart = np.abs(a.corners() - b.corners()).max()
+    if apart > SAME * min(a.spacing.min(), b.spacing.min()):
+        return (
+            f"must lie on the scan's grid (origin {_listed(a.origin)}, spacing {_listed(a.spacing)} mm), "
+            f"got origin {_listed(b.origin)}, spacing {_listed(b.spacing)} mm, {apart:.3g} mm away"
+        )
+    return None
+
+
+def _listed(values) -> str:
+    return "(" + ", ".join(f"{value:.5g}" for value in values) + ")"

@@ -1,0 +1,218 @@
+"""One DICOM file's header: what it is, and whether it can be a slice of a CT scan. No pixel is decoded here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ildfv.errors import InputError
+from ildfv.scans.volume import MAX_SIDE, check_size
+
+CT = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT",
+}
+SEGMENTATION = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
+}
+NO_SLICE = ("LOCALIZER", "MIP", "MINIP", "SCREEN SAVE", "DOSE_INFO")  # ImageType of CT images that are no slices
+HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified, as most CT has it
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")  # uncompressed transfer syntaxes
+MOST_COMPRESSED = 10_000  # decoded over encoded bytes: a constant slice in JPEG 2000 reaches 3000
+
+TAGS = """SOPClassUID SOPInstanceUID Modality ImageType PatientID SeriesInstanceUID ImagePositionPatient
+    ImageOrientationPatient PixelSpacing SliceThickness RescaleSlope RescaleIntercept RescaleType Rows Columns
+    NumberOfFrames SamplesPerPixel PhotometricInterpretation BitsAllocated PixelRepresentation
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence ReferencedSeriesSequence""".split()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice inside a file: where it lies (mm, DICOM patient axes) and how its stored values become HU."""
+
+    index: int
+    position: tuple[float, float, float]
+    orientation: tuple[float, ...]  # (6,): direction of a row, direction of a column
+    spacing: tuple[float, float]  # mm between rows, between columns
+    thickness: float | None
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True)
+class Header:
+    """What one DICOM file says of itself. `ignored` or `problem` is the reason it cannot be (part of) a scan."""
+
+    path: Path
+    kind: str  # "ct", "segmentation" or "other"
+    series: str = ""
+    instance: str = ""
+    patient: str = ""
+    rows: int = 0
+    columns: int = 0
+    frames: tuple[Frame, ...] = ()
+    referenced: tuple[str, ...] = ()  # series that a segmentation is of
+    ignored: str | None = None
+    problem: str | None = None
+
+
+def read_header(path: Path) -> Header:
+    """The header of a DICOM file. Raises `InputError` where it cannot be read as far as saying what it belongs to."""
+    from pydicom import dcmread
+
+    with path.open("rb") as file:
+        start = file.read(1024)
+        if start[128:132] != b"DICM":
+            raise InputError("must be a DICOM file ('DICM' at byte 128), got something else")
+        if DEFLATED in start:  # pydicom would inflate it whole, whatever that comes to
+            raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
+        file.seek(0)
+        try:
+            dataset = dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
+            kind = str(dataset.get("SOPClassUID", ""))
+            series = str(dataset.get("SeriesInstanceUID", ""))
+        except Exception as error:  # whatever a broken file makes the parser do
+            raise InputError(f"must be readable DICOM, got {type(error).__name__}: {error}") from error
+        left = os.fstat(file.fileno()).st_size - file.tell()  # bytes from the pixel data's tag on
+    if not kind:
+        raise InputError("must have a SOPClassUID, got none (truncated, or a header only)")
+    if kind not in CT and kind not in SEGMENTATION:
+        from pydicom.uid import UID
+
+        return Header(path, "other", ignored=f"no CT: {UID(kind).name}")
+    if not series:
+        raise InputError("must have a SeriesInstanceUID, got none (truncated, or a header only)")
+    if kind in SEGMENTATION:
+        return _segmentation(path, dataset, series, left)
+    image_type = [str(value).upper() for value in _several(dataset, "ImageType")]
+    if shown := [value for value in image_type if value in NO_SLICE]:
+        return Header(path, "other", series, ignored=f"no slice of a scan: ImageType {shown[0]}")
+    modality = str(dataset.get("Modality") or "")
+    if modality not in ("", "CT"):
+        return Header(path, "other", series, ignored=f"no CT: Modality {modality}")
+    try:
+        return _ct(path, dataset, series, modality, left)
+    except InputError as error:
+        return Header(path, "ct", series, str(dataset.get("SOPInstanceUID", "")), problem=str(error))
+    except Exception as error:  # a value that its own type cannot hold
+        return Header(path, "ct", series, problem=f"header must be valid DICOM, got {type(error).__name__}: {error}")
+
+
+def _ct(path: Path, dataset, series: str, modality: str, left: int) -> Header:
+    if not modality:
+        raise InputError("Modality must be CT, got none")
+    patient = str(dataset.get("PatientID") or "").strip()
+    if not patient:
+        raise InputError("PatientID must not be empty: folds are made by patient")
+    rows, columns = int(_value(dataset, "Rows")), int(_value(dataset, "Columns"))
+    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    for name, allowed in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2"), ("BitsAllocated", 16)):
+        if (found := _value(dataset, name)) != allowed:
+            raise InputError(f"{name} must be {allowed}, got {found}")
+    _check_pixels(dataset, rows, columns, n_frames, left)
+    instance = str(_value(dataset, "SOPInstanceUID"))
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if per_frame is None:
+        if n_frames != 1:
+            raise InputError(f"NumberOfFrames must be 1 without per-frame functional groups, got {n_frames}")
+        frames = (_frame(0, *[dataset] * 5),)
+    else:
+        if len(per_frame) != n_frames:
+            raise InputError(f"functional groups must be one per frame ({n_frames}), got {len(per_frame)}")
+        shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
+        names = (
+            "PlanePositionSequence",
+            "PlaneOrientationSequence",
+            "PixelMeasuresSequence",
+            "PixelMeasuresSequence",
+            "PixelValueTransformationSequence",
+        )
+        frames = tuple(_frame(i, *[_group(group, shared, name) for name in names]) for i, group in enumerate(per_frame))
+    return Header(path, "ct", series, instance, patient, rows, columns, frames)
+
+
+def _frame(index: int, plane, orientation, measures, thickness, rescale) -> Frame:
+    """Read from the datasets that hold each group of values: all the same one in a file of one slice."""
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        if rescale.get(name) is None:  # pydicom would hand back stored values without a word
+            raise InputError(f"{name} must be given: without it stored values are not Hounsfield units")
+    slope, intercept = float(rescale["RescaleSlope"].value), float(rescale["RescaleIntercept"].value)
+    if not slope > 0 or slope == float("inf") or not abs(intercept) < float("inf"):
+        raise InputError(f"RescaleSlope must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
+    if (kind := str(rescale.get("RescaleType") or "").strip().upper()) not in HU_TYPES:
+        raise InputError(f"RescaleType must be HU, US or absent, got {kind}")
+    thick = thickness.get("SliceThickness")
+    return Frame(
+        index,
+        _numbers(plane, "ImagePositionPatient", 3),
+        _numbers(orientation, "ImageOrientationPatient", 6),
+        _numbers(measures, "PixelSpacing", 2),
+        None if thick is None else float(thick),
+        slope,
+        intercept,
+    )
+
+
+def _check_pixels(dataset, rows: int, columns: int, n_frames: int, left: int) -> None:
+    """The declared size is allowed and the file can hold it: checked before anything is decoded."""
+    check_size((n_frames, rows, columns))
+    if left <= 0:
+        raise InputError("PixelData must be there, got a header only")
+    declared = 2 * rows * columns * n_frames
+    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
+    if not syntax:
+        raise InputError("TransferSyntaxUID must be given, got none")
+    most = left if syntax in NATIVE else MOST_COMPRESSED * left
+    if declared > most:
+        raise InputError(
+            f"PixelData must hold {n_frames} × {rows} × {columns} pixels ({declared:,} bytes), got {left:,} bytes "
+            "to the end of the file (truncated?)"
+        )
+
+
+def _segmentation(path: Path, dataset, series: str, left: int) -> Header:
+    try:
+        rows, columns = int(_value(dataset, "Rows")), int(_value(dataset, "Columns"))
+        n_frames = int(_value(dataset, "NumberOfFrames"))
+        if max(rows, columns) > MAX_SIDE or rows * columns * n_frames > 8 * MOST_COMPRESSED * max(left, 0):
+            raise InputError(f"PixelData must hold {n_frames} × {rows} × {columns} pixels, got {left:,} bytes")
+        check_size((1, rows, columns))
+        items = dataset.get("ReferencedSeriesSequence") or []
+        referenced = tuple(str(_value(item, "SeriesInstanceUID")) for item in items)
+        if not referenced:
+            raise InputError("ReferencedSeriesSequence must name the series that is segmented, got none")
+    except InputError as error:
+        return Header(path, "segmentation", series, problem=str(error))
+    instance = str(dataset.get("SOPInstanceUID", ""))
+    return Header(path, "segmentation", series, instance, rows=rows, columns=columns, referenced=referenced)
+
+
+def _value(dataset, name: str):
+    value = dataset.get(name)
+    if value is None or value == "":
+        raise InputError(f"{name} must be given, got none")
+    return value
+
+
+def _several(dataset, name: str) -> list:
+    value = dataset.get(name)
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def _numbers(dataset, name: str, n: int) -> tuple:
+    values = tuple(float(value) for value in _value(dataset, name))
+    if len(values) != n or not all(abs(value) < float("inf") for value in values):
+        raise InputError(f"{name} must be {n} finite numbers, got {values}")
+    return values
+
+
+def _group(group, shared, name: str):
+    """The functional group of that name, of the frame or shared by all."""
+    sequence = group.get(name) or shared.get(name)
+    if not sequence:
+        raise InputError(f"{name} must be given per frame or shared, got none")
+    return sequence[0]

@@ -1,0 +1,76 @@
+"""NIfTI-1 and NIfTI-2 volumes, .nii and .nii.gz: the grid from the header, the values when asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError
+from ildfv.scans.geometry import Geometry, checked
+from ildfv.scans.volume import as_hounsfield, check_size
+
+GZIP_MOST = 1032  # deflate cannot shrink more than this: a file that declares more is lying
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+AGREE = 0.1  # mm: by so much sform and qform may differ
+
+
+def nifti_geometry(path: Path) -> Geometry:
+    """The grid that the header declares, axes as stored. No voxel is read.
+
+    The affine is the sform or the qform; a file with neither does not say where its voxels lie and is refused, as is one
+    whose two disagree.
+    """
+    return _grid(path, _open(path))
+
+
+def nifti_values(path: Path) -> np.ndarray:
+    """The voxel values, axes as stored, with scl_slope and scl_inter applied (a slope of 0 or NaN means unscaled: the
+    NIfTI standard's rule)."""
+    image = _open(path)
+    grid = _grid(path, image)
+    try:
+        stored = image.dataobj.get_unscaled()
+    except Exception as error:  # truncated or damaged: nibabel, gzip and zlib each say it in their own way
+        raise InputError(f"{path.name}: voxels must be readable, got {type(error).__name__}: {error}") from error
+    stored = stored.reshape(grid.shape)
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    return stored if (slope, intercept) == (1.0, 0.0) else as_hounsfield(stored, slope, intercept)
+
+
+def _open(path: Path):
+    import nibabel
+
+    try:
+        return nibabel.load(path, mmap=False)
+    except Exception as error:  # whatever a broken header makes the parser do
+        raise InputError(f"{path.name} must be NIfTI, got {type(error).__name__}: {error}") from error
+
+
+def _grid(path: Path, image) -> Geometry:
+    header, shape = image.header, tuple(int(n) for n in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise InputError(f"{path.name} must hold one volume of 3 axes, got shape {shape}")
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iuf":
+        raise InputError(f"{path.name} must hold integers or floats, got {dtype}")
+    check_size(shape, dtype.itemsize)
+    declared = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = path.stat().st_size
+    most = size * GZIP_MOST if path.suffix == ".gz" else size
+    if declared > most:
+        raise InputError(f"{path.name} must hold {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)")
+    if (unit := header.get_xyzt_units()[0]) not in ("mm", "unknown"):
+        raise InputError(f"{path.name} must be in mm, got {unit}")
+    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    if sform is None and qform is None:
+        raise InputError(f"{path.name} must have an affine (sform_code or qform_code above 0), got neither")
+    if sform is not None and qform is not None:
+        corner = np.array([*(n - 1 for n in shape), 1])
+        apart = max(np.abs(sform[:3, 3] - qform[:3, 3]).max(), np.abs((sform - qform) @ corner).max())
+        if not apart <= AGREE:
+            raise InputError(f"{path.name}: sform and qform must agree within {AGREE} mm, got {apart:.3g} mm apart")
+    affine = sform if sform is not None else qform
+    return checked(shape, RAS_TO_LPS @ affine[:3, 3], (RAS_TO_LPS @ affine[:3, :3]).T)

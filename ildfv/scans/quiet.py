@@ -1,0 +1,28 @@
+"""Readers' libraries kept from writing to the terminal: what matters in a file is in our own report."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and no log lines of pydicom, nibabel, highdicom and GDCM inside the block; errors still raise."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "nibabel.global", "highdicom")]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        if gdcm := sys.modules.get("gdcm"):  # writes to stderr from C++
+            gdcm.Trace.WarningOff()
+            gdcm.Trace.ErrorOff()
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
