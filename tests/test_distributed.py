@@ -1,0 +1,23 @@
+"""Without torchrun there is one rank, and sums are what they were."""
+
+import numpy as np
+
+from ildfv import distributed
+
+
+def test_one_process_is_rank_zero_of_one(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert (distributed.rank(), distributed.size(), distributed.is_main()) == (0, 1, True)
+    arrays = {"a": np.arange(3.0)}
+    assert distributed.sum_arrays(arrays) is arrays
+    assert distributed.gather("x") == ["x"]
+    assert distributed.from_main("x") == "x"
+
+
+def test_shares_are_disjoint_and_cover_everything(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    shares = []
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        shares.append(distributed.share(range(2)))
+    assert shares == [[0], [1], []]

@@ -1,0 +1,70 @@
+"""Streams keep order, stay inside parts, pass errors on and stop when left."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from ildfv.stream import MapStream, ahead, batches
+
+
+class Source:
+    """Twelve slices in parts of 3, 4 and 5, each image filled with its number."""
+
+    starts = np.array([0, 3, 7, 12])
+
+    def __len__(self):
+        return 12
+
+    def images(self, indices):
+        return np.repeat(np.asarray(indices, np.uint8)[:, None], 5, axis=1)
+
+
+def test_batches_never_cross_a_part():
+    found = batches(Source(), [11, 0, 1, 2, 3, 5, 6, 8], batch_size=2)
+    assert [b.tolist() for b in found] == [[0, 1], [2], [3, 5], [6], [8, 11]]
+    assert batches(Source(), []) == []
+
+
+def test_a_stream_gives_the_same_maps_again_and_again():
+    seen = []
+    stream = MapStream(Source(), lambda images: images * 2, batches(Source(), range(12), 4), advance=seen.append)
+    assert len(stream) == 12
+    first, second = list(stream), list(stream)
+    assert np.concatenate(first)[:, 0].tolist() == [2 * i for i in range(12)]
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+    assert sum(seen) == 24
+
+
+def test_an_error_behind_is_raised_in_its_place():
+    def items():
+        yield 1
+        raise ValueError("disk gone")
+
+    stream = ahead(items())
+    assert next(stream) == 1
+    with pytest.raises(ValueError, match="disk gone"):
+        next(stream)
+
+
+def test_leaving_early_stops_the_thread():
+    before = threading.active_count()
+    stream = ahead(iter(range(1000)))
+    assert next(stream) == 0
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_work_runs_at_most_a_few_items_ahead():
+    done = []
+
+    def items():
+        for number in range(100):
+            done.append(number)
+            yield number
+
+    stream = ahead(items(), depth=2)
+    next(stream)
+    threading.Event().wait(0.3)
+    assert len(done) <= 5
+    stream.close()
