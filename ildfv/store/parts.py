@@ -7,6 +7,7 @@ made from; both let a second run tell finished work from stale work.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from ildfv.store.lock import writing
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+FLUSH_SECONDS = 2.0  # a manifest written for every part would cost quadratic time on 10,000 parts
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class WritableParts(Parts):
     """A folder of parts under this process's lock."""
 
     def __init__(self, folder: Path, key: str):
-        self.folder, self.key, self.rows = Path(folder), key, {}
+        self.folder, self.key, self.rows, self._written = Path(folder), key, {}, time.monotonic()
         if (self.folder / MANIFEST).exists():
             super().__init__(folder)
             if self.key != key:
@@ -128,15 +130,16 @@ class WritableParts(Parts):
                 orphan.unlink()
 
     def add(self, *rows: Row) -> None:
-        """The manifest with these rows, on disk."""
+        """Lists finished parts. They are on disk in the manifest within seconds, and for certain after `flush`."""
         self.rows |= {row.name: row for row in rows}
-        self._write()
+        if time.monotonic() - self._written > FLUSH_SECONDS:
+            self.flush()
 
     def drop(self, *names: str) -> None:
         """The manifest without these parts; their files go after it."""
         for name in names:
             self.rows.pop(name, None)
-        self._write()
+        self.flush()
         for name in names:
             self.path(name).unlink(missing_ok=True)
 
@@ -144,14 +147,20 @@ class WritableParts(Parts):
         """A part written and in the manifest."""
         self.add(write_part(self.folder, name, arrays, attributes, key=key))
 
-    def _write(self) -> None:
+    def flush(self) -> None:
+        """Puts the manifest on disk."""
         self.rows = dict(sorted(self.rows.items()))
         parts = [asdict(row) for row in self.rows.values()]
         write_json(self.folder / MANIFEST, {"format": FORMAT, "key": self.key, "parts": parts})
+        self._written = time.monotonic()
 
 
 @contextmanager
 def writing_parts(folder: Path, key: str) -> Iterator[WritableParts]:
     """The parts of `folder` for writing, with this process as their only writer; orphans of a killed run are swept."""
     with writing(folder):
-        yield WritableParts(folder, key)
+        parts = WritableParts(folder, key)
+        try:
+            yield parts
+        finally:
+            parts.flush()
