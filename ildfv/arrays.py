@@ -1,0 +1,84 @@
+"""Which library an array belongs to, and the checks of shape, dtype and finiteness with their wording.
+
+NumPy, CuPy and torch arrays go in and the same kind comes out. torch and CuPy are never imported here: an array of
+theirs brings its library along.
+"""
+
+from __future__ import annotations
+
+import array_api_compat
+import numpy as np
+
+from ildfv.errors import InputError
+
+is_torch = array_api_compat.is_torch_array
+is_cupy = array_api_compat.is_cupy_array
+
+
+def namespace(*arrays):
+    """The array API namespace shared by `arrays`: array_api_compat.numpy, .torch, .cupy or the library's own."""
+    return array_api_compat.array_namespace(*arrays)
+
+
+def is_array(a) -> bool:
+    """Whether `a` is a NumPy, CuPy or torch array, or another that follows the array API."""
+    return array_api_compat.is_array_api_obj(a)
+
+
+def to_numpy(a, dtype=None) -> np.ndarray:
+    """`a` as a NumPy array in host memory; no copy where none is needed."""
+    if is_torch(a):
+        a = a.detach().cpu()
+        a = a.float().numpy() if str(a.dtype) == "torch.bfloat16" else a.numpy()  # NumPy has no bfloat16
+    elif is_cupy(a):
+        a = a.get()
+    return np.asarray(a, dtype=dtype)
+
+
+def like(a, template, dtype=None):
+    """`a` as an array of `template`'s library on its device; `dtype` by name, None keeps a's own."""
+    xp = namespace(template)
+    dtype = None if dtype is None else getattr(xp, dtype)
+    return xp.asarray(np.ascontiguousarray(a), dtype=dtype, device=array_api_compat.device(template))
+
+
+def to_float64(a):
+    """`a` in float64, of the same kind."""
+    xp = namespace(a)
+    return xp.astype(a, xp.float64, copy=False)
+
+
+def dtype_name(a) -> str:
+    """The dtype's plain name: "float32" for NumPy's, CuPy's and torch's."""
+    return str(a.dtype).rpartition(".")[2]
+
+
+def check_shape(a, name: str, shape: tuple) -> None:
+    """`InputError` unless `a` has `shape`; None in it stands for any length."""
+    actual = tuple(np.shape(a))
+    if len(actual) != len(shape) or any(rule is not None and rule != n for rule, n in zip(shape, actual, strict=True)):
+        rule = ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "")
+        raise InputError(f"{name} must have shape ({rule}), got {actual}")
+
+
+def check_dtype(a, name: str, names: tuple[str, ...]) -> None:
+    """`InputError` unless the dtype of `a` is one of `names`."""
+    if dtype_name(a) not in names:
+        raise InputError(f"{name} must have dtype {' or '.join(names)}, got {dtype_name(a)}")
+
+
+def check_finite(a, name: str, axis: str = "row") -> None:
+    """`InputError` naming the first index along the leading axis (called `axis`) that holds NaN or infinity."""
+    if "float" not in dtype_name(a):
+        return
+    xp = namespace(a)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = xp.sum(a) if "float16" not in dtype_name(a) else xp.sum(a, dtype=xp.float32)
+    # A finite sum means finite values, one read and no mask; only a sum that is not (or overflows) is looked into.
+    if bool(xp.isfinite(total)) or bool(xp.all(xp.isfinite(a))):
+        return
+    finite = to_numpy(xp.isfinite(a)).reshape(a.shape[0], -1)
+    index = int(np.flatnonzero(~finite.all(axis=1))[0])
+    value = to_numpy(a[index]).reshape(-1)[np.flatnonzero(~finite[index])[0]]
+    kind = "NaN" if np.isnan(value) else "inf" if value > 0 else "-inf"
+    raise InputError(f"{name} must be finite, got {kind} in {axis} {index}")

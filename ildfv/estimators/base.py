@@ -1,0 +1,127 @@
+"""What the estimators share: sums that add up over batches and ranks, plain arrays in scikit-learn's manner, tensors out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
+
+from ildfv.arrays import is_array, to_numpy
+from ildfv.errors import InputError, check
+from ildfv.estimators.batches import Batches, is_stream, on_disk
+
+State = dict[str, np.ndarray]
+Reduce = Callable[[State], State]  # adds a state over ranks, as ildfv.distributed.sum_arrays does
+
+
+class Sums:
+    """Named float64 sums. Those of two halves of the data, merged, are those of the whole.
+
+    The names and shapes depend only on the constructor's arguments, never on the data: an all-reduce needs no more.
+    """
+
+    def __init__(self, **shapes: tuple[int, ...]):
+        self._sums = {name: np.zeros(shape) for name, shape in shapes.items()}
+
+    def __getattr__(self, name: str):
+        if name != "_sums" and name in self._sums:
+            return self._sums[name]
+        raise AttributeError(f"{type(self).__name__} has no sum {name!r}")
+
+    def merge(self, other: Sums) -> Self:
+        """Adds the sums of other data, about the same parameters."""
+        self._same(other._sums)
+        for name, value in other._sums.items():
+            self._add(name, value)
+        return self
+
+    def state(self) -> State:
+        """The sums by name, float64: add two states key by key and they are those of both data sets together."""
+        return {name: to_numpy(value, dtype=np.float64) for name, value in self._sums.items()}
+
+    def load(self, state: State) -> Self:
+        """Takes the sums of `state()` in place of its own."""
+        self._same(state)
+        self._sums = {name: np.array(state[name], dtype=np.float64) for name in self._sums}
+        return self
+
+    @classmethod
+    def from_state(cls, state: State, *args, **options) -> Self:
+        """The sums that gave `state`, made with the same arguments."""
+        return cls(*args, **options).load(state)
+
+    def reduced(self, reduce: Reduce | None) -> Self:
+        """The sums added over ranks by `reduce`; itself without one."""
+        return self if reduce is None else self.load(reduce(self.state()))
+
+    def _add(self, name: str, value) -> None:
+        self._sums[name] = self._sums[name] + value
+
+    def _same(self, state: dict) -> None:
+        mine = {name: tuple(value.shape) for name, value in self._sums.items()}
+        theirs = {name: tuple(np.shape(value)) for name, value in state.items()}
+        check(mine == theirs, f"sums to add must have shapes {mine}, got {theirs}")
+
+
+class Persistent:
+    """Learned values as tensors plus a JSON description, and back.
+
+    `_tensors` and `_numbers` name the learned arrays and the learned scalars, all ending in "_".
+    """
+
+    _tensors: tuple[str, ...] = ()
+    _numbers: tuple[str, ...] = ()
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """The learned arrays by name, without the trailing underscore."""
+        self._check_fitted()
+        return {name[:-1]: np.asarray(getattr(self, name)) for name in self._tensors if hasattr(self, name)}
+
+    def info(self) -> dict:
+        """Settings and learned numbers, ready for JSON. Start values and functions are not settings."""
+        self._check_fitted()
+        params = self.get_params(deep=False)
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
+        settings = {name: value for name, value in plain.items() if isinstance(value, (str, bool, int, float))}
+        numbers = {name: getattr(self, name) for name in self._numbers if hasattr(self, name)}
+        return {"estimator": type(self).__name__, "settings": settings, "learned": numbers}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
+        """The estimator that gave `tensors` and `info`."""
+        check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
+        estimator = cls(**info["settings"])
+        for name in cls._tensors:
+            if name[:-1] in tensors:
+                setattr(estimator, name, np.array(tensors[name[:-1]]))
+        for name, value in info["learned"].items():
+            setattr(estimator, name, value)
+        return estimator
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, self._tensors[0]):
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
+
+
+def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, name: str = "X") -> Batches:
+    """`x` as checked batches; nested lists and data frames become NumPy arrays and get scikit-learn's checks."""
+    if not is_stream(x) and not on_disk(x):
+        x = as_array(estimator, x, layouts=layouts, reset=reset)
+    return Batches(x, layouts=layouts, name=name)
+
+
+def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
+    """`x` as one array that fits the estimator: torch, CuPy and other array API arrays as they are, the rest as NumPy."""
+    if not is_array(x) or (isinstance(x, np.ndarray) and x.ndim not in layouts[1:]):
+        # float16 and integers stay as they are: a batch at a time is converted when it is read.
+        x = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite=False)
+    dimensions = " or ".join(map(str, layouts))
+    check(x.ndim in layouts, f"X must have {dimensions} dimensions, got shape {tuple(x.shape)}")
+    if not reset and x.ndim == 2 and x.shape[1] != estimator.n_features_in_:
+        kind = type(estimator).__name__
+        message = f"X has {x.shape[1]} features, but {kind} is expecting {estimator.n_features_in_} features as input"
+        raise InputError(message)
+    return x

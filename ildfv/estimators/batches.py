@@ -1,0 +1,162 @@
+"""One way to read descriptors: arrays, arrays on disk and restartable streams, a checked batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from ildfv.arrays import check_finite, dtype_name, is_array, namespace, to_numpy
+from ildfv.errors import InputError, check
+
+BATCH_BYTES = 1 << 24  # a batch of an array: 16 MB, 65,536 rows of 64 float32, out of cache but far below any memory
+NATIVE = ("float32", "float64", "float16", "bfloat16", "uint8")  # what the kernels read as it is
+RUN = 16  # rows read together when sampling an array: few enough to spread well, enough to spare seeks
+LAYOUTS = {2: "(m, d)", 3: "(b, n, d)", 4: "(b, d, h, w)"}
+
+
+def is_stream(x) -> bool:
+    """Whether `x` gives batches when iterated (or called), rather than being one array or nested numbers."""
+    if isinstance(x, (list, tuple)):
+        return len(x) > 0 and all(is_array(item) and item.ndim >= 2 for item in x)
+    return callable(x) or (hasattr(x, "__iter__") and not hasattr(x, "__array__") and not hasattr(x, "shape"))
+
+
+def on_disk(x) -> bool:
+    """Whether `x` is an array read by slicing only, as h5py's and zarr's datasets are."""
+    return hasattr(x, "chunks") and hasattr(x, "shape") and not is_array(x)
+
+
+class Batches:
+    """Iterating gives checked batches, (m, d), (b, n, d) or (b, d, h, w), again and again.
+
+    x: an array of one of those shapes, in memory or on disk (memmap, h5py, zarr), or an iterable of them that starts
+    afresh each time (a function that returns a generator is one; a generator is not). Every batch must have the same d.
+    Errors: non-finite values (naming batch and map), wrong shape or dtype, empty batches.
+    """
+
+    def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x"):
+        if iter_is_spent(x):
+            raise InputError(f"{name} must be restartable, got a {type(x).__name__}: pass the function that makes it")
+        self.x, self.layouts, self.name = x, layouts, name
+        self.n_features: int | None = None  # known after the first batch
+
+    def __iter__(self) -> Iterator:
+        return (batch for _, batch in self.named())
+
+    def named(self) -> Iterator[tuple[str, object]]:
+        """(what errors call it, batch) for each batch."""
+        for label, batch in self._raw():
+            name = f"{label} of {self.name}" if label else self.name
+            yield name, self._checked(batch, name)
+
+    def width(self) -> int:
+        """d, read off the first batch if no batch has been read yet."""
+        if self.n_features is None:
+            check(next(iter(self), None) is not None, f"{self.name} must hold at least one batch, got none")
+        assert self.n_features is not None
+        return self.n_features
+
+    def steps(self, rows: int) -> Iterator:
+        """The same descriptors in batches of about `rows` at most: larger ones are cut along their first axis."""
+        for batch in self:
+            size = max(1, rows * batch.shape[0] // count(batch))
+            for start in range(0, batch.shape[0], size):
+                yield batch[start : start + size]
+
+    def sample(self, size: int, seed: int) -> np.ndarray:
+        """At most `size` descriptors drawn evenly from all, NumPy (size, d).
+
+        A stream may bring a method `sample(size, seed)` of its own, cheaper than the whole pass that is made here;
+        from a 2-D array evenly spaced rows are taken. The pass keeps the descriptors with the smallest random keys:
+        every subset of the stream is equally likely.
+        """
+        if is_stream(self.x) and hasattr(self.x, "sample"):
+            return self._checked(self.x.sample(size, seed), f"sample of {self.name}")
+        if not is_stream(self.x) and len(self.x.shape) == 2 and self.x.shape[0] > 0:
+            return self._strided(size)
+        random = np.random.default_rng(seed)
+        kept, keys = None, np.empty(0)
+        for batch in self:
+            new = random.random(count(batch))
+            # Whatever cannot be among the smallest keys is dropped before its descriptors are touched.
+            chosen = np.flatnonzero(new < keys.max()) if len(keys) == size else np.arange(len(new))
+            rows = take(batch, chosen)
+            kept = rows if kept is None else np.concatenate([kept, rows])
+            keys = np.concatenate([keys, new[chosen]])
+            smallest = np.sort(np.argsort(keys, kind="stable")[:size])
+            kept, keys = kept[smallest], keys[smallest]
+        if kept is None:
+            raise InputError(f"{self.name} must hold at least one batch, got none")
+        return kept
+
+    def _strided(self, size: int) -> np.ndarray:
+        n = self.x.shape[0]
+        starts = np.arange(0, n, RUN) if n <= size else np.linspace(0, n - RUN, -(-size // RUN)).astype(np.int64)
+        rows = np.concatenate([to_numpy(self.x[start : start + RUN]) for start in starts])
+        return self._checked(rows[:size], f"sample of {self.name}")
+
+    def _raw(self) -> Iterator[tuple[str, object]]:
+        if is_stream(self.x):
+            items = self.x() if callable(self.x) else self.x
+            yield from ((f"batch {i}", batch) for i, batch in enumerate(items))
+            return
+        shape = tuple(self.x.shape)
+        row_bytes = max(
+            1, int(np.prod(shape[1:])) * np.dtype(dtype_name(self.x).replace("bfloat16", "float16")).itemsize
+        )
+        rows = max(1, BATCH_BYTES // row_bytes)
+        unit = "rows" if len(shape) == 2 else "maps"
+        if shape[0] == 0:
+            yield "", self.x
+        for start in range(0, shape[0], rows):
+            yield f"{unit} {start}:{min(start + rows, shape[0])}", self.x[start : start + rows]
+
+    def _checked(self, batch, name: str):
+        if not is_array(batch):
+            raise InputError(f"{name} must be a NumPy, torch or CuPy array, got {type(batch).__name__}")
+        if batch.ndim not in self.layouts:
+            rule = " or ".join(LAYOUTS[n] for n in self.layouts)
+            raise InputError(f"{name} must have shape {rule}, got {tuple(batch.shape)}")
+        if count(batch) == 0 or features(batch) == 0:
+            raise InputError(
+                f"{name} must hold at least one descriptor and one feature, got shape {tuple(batch.shape)}"
+            )
+        if self.n_features is None:
+            self.n_features = features(batch)
+        if features(batch) != self.n_features:
+            raise InputError(f"{name} must have {self.n_features} features a descriptor, got {features(batch)}")
+        kind = dtype_name(batch)
+        if "complex" in kind or not any(word in kind for word in ("float", "int", "bool")):
+            raise InputError(f"{name} must hold real numbers, got dtype {kind}")
+        check_finite(batch, name, axis="row" if batch.ndim == 2 else "map")
+        return batch if kind in NATIVE else namespace(batch).astype(batch, namespace(batch).float64)
+
+
+def iter_is_spent(x) -> bool:
+    """Whether `x` can be iterated once only."""
+    return hasattr(x, "__next__")
+
+
+def features(batch) -> int:
+    """d of a batch of any layout."""
+    return batch.shape[1] if batch.ndim in (2, 4) else batch.shape[2]
+
+
+def count(batch) -> int:
+    """The number of descriptors in a batch of any layout."""
+    return int(np.prod(batch.shape)) // max(1, features(batch))
+
+
+def take(batch, indices: np.ndarray) -> np.ndarray:
+    """The descriptors numbered `indices`, map after map, NumPy (len, d)."""
+    batch = to_numpy(batch)
+    if batch.ndim == 2:
+        return batch[indices]
+    if batch.ndim == 3:
+        return batch[indices // batch.shape[1], indices % batch.shape[1]]
+    b, d, h, w = batch.shape
+    return batch.reshape(b, d, h * w)[indices // (h * w), :, indices % (h * w)]
+
+
+Source = np.ndarray | Iterable | Callable[[], Iterable]

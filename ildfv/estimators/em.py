@@ -1,0 +1,106 @@
+"""The two halves of EM for a diagonal mixture: sums over descriptors (E) and the parameters that follow (M)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from ildfv.arrays import check_shape, to_numpy
+from ildfv.errors import check
+from ildfv.estimators.base import Sums
+from ildfv.estimators.batches import count, features
+from ildfv.kernels import moments
+
+EMPTY = 0.1  # descriptors: a component that holds less than this in all has nothing to learn a variance from
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A diagonal mixture, float64: weights_ (k,) adding up to 1, means_ (k, d), variances_ (k, d)."""
+
+    weights_: np.ndarray
+    means_: np.ndarray
+    variances_: np.ndarray
+
+    @classmethod
+    def checked(cls, weights, means, variances) -> Parameters:
+        """Parameters from arrays or lists; errors say which rule is broken."""
+        weights, means, variances = (to_numpy(a, dtype=np.float64) for a in (weights, means, variances))
+        check(means.ndim == 2 and means.size > 0, f"means must have shape (k, d), got {means.shape}")
+        check_shape(weights, "weights", means.shape[:1])
+        check_shape(variances, "variances", means.shape)
+        check(bool(np.isfinite(means).all()), "means must be finite, got NaN or inf")
+        check(bool((weights >= 0).all()), f"weights must be at least 0, got {weights.min()}")
+        check(abs(weights.sum() - 1) < 1e-6, f"weights must add up to 1, got {weights.sum()}")
+        smallest = variances.min()
+        check(bool(np.isfinite(variances).all()) and smallest > 0, f"variances must be positive, got {smallest}")
+        return cls(weights, means, variances)
+
+    def overall(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the whole mixture in each dimension, (d,) and (d,): the law of total variance."""
+        mean = self.weights_ @ self.means_
+        return mean, self.weights_ @ (self.variances_ + (self.means_ - mean) ** 2)
+
+
+class MixtureSums(Sums):
+    """What a pass of EM adds up over descriptors: their count, moments (k,), (k, d), (k, d) and log likelihood.
+
+    mixture: anything with weights_, means_ and variances_; its present values are kept.
+    """
+
+    def __init__(self, mixture):
+        self._at = Parameters(mixture.weights_, mixture.means_, mixture.variances_)
+        k, d = self._at.means_.shape
+        super().__init__(count=(), s0=(k,), s1=(k, d), s2=(k, d), log_likelihood=())
+
+    def update(self, batch) -> Self:
+        """Adds the descriptors of a batch (m, d), (b, n, d) or (b, d, h, w)."""
+        d = self._at.means_.shape[1]
+        check(features(batch) == d, f"descriptors must have {d} features as the mixture has, got {features(batch)}")
+        maps = batch[None, ...] if batch.ndim == 2 else batch
+        # Threshold 0: every posterior counts, so that the likelihood rises with each step, as exact EM's does.
+        sums = moments(maps, self._at, threshold=0.0, pooled=True)
+        self._add("count", float(count(batch)))
+        for name, value in sums._asdict().items():
+            self._add(name, to_numpy(value))
+        return self
+
+    @property
+    def mean_log_likelihood(self) -> float:
+        """Log likelihood per descriptor at the parameters that the sums were taken at."""
+        return float(self.log_likelihood / self.count)
+
+    def finish(self, *, floor: np.ndarray | float = 0.0, inertia: float = 0.0) -> Parameters:
+        """The parameters of highest expected likelihood (the M step), with variances of at least `floor`.
+
+        inertia: the present parameters count as this many descriptors more, spread as they say. In units of t that is
+        s0 + inertia·w, s1 + 0, s2 + inertia·w: all there is to stepwise EM.
+        """
+        check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
+        at = self._at
+        prior = inertia * at.weights_  # (k,)
+        s0 = self.s0 + prior
+        mass = np.maximum(s0, EMPTY)[:, None]  # empty components are replaced below: only keep them finite
+        shift = self.s1 / mass  # (k, d), in standard deviations
+        means = at.means_ + np.sqrt(at.variances_) * shift
+        variances = at.variances_ * ((self.s2 + prior[:, None]) / mass - shift**2)
+        return _refill(s0, means, np.maximum(variances, floor))
+
+
+def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:
+    """Parameters in which every empty component is replaced by half of the heaviest one.
+
+    The heaviest is cut across its widest dimension, half a standard deviation to either side. No chance is involved:
+    all ranks agree, and equal runs are equal.
+    """
+    for empty in np.flatnonzero(s0 < EMPTY):
+        heavy = int(s0.argmax())
+        widest = int(variances[heavy].argmax())
+        step = 0.5 * np.sqrt(variances[heavy, widest])
+        s0[[heavy, empty]] = s0[heavy] / 2
+        means[empty], variances[empty] = means[heavy], variances[heavy]
+        means[heavy, widest] -= step
+        means[empty, widest] += step
+    return Parameters(s0 / s0.sum(), means, variances)

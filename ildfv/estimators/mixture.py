@@ -1,0 +1,269 @@
+"""Diagonal Gaussian mixtures over more descriptors than memory holds, in scikit-learn's manner."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from ildfv.arrays import like, namespace, to_float64
+from ildfv.errors import check
+from ildfv.estimators.base import Persistent, as_array, as_batches
+from ildfv.estimators.batches import Batches
+from ildfv.estimators.em import MixtureSums, Parameters
+from ildfv.estimators.start import sample_size, start
+
+STEP_ROWS = (
+    8192  # descriptors a stepwise step: smaller steps are noisier, larger ones fewer (bench_em, conv1-like data)
+)
+STEP_DECAY = 0.7  # step t moves by (t + 2)^-0.7: between 0.5 and 1 as Cappé & Moulines (2009) require
+SCORE_ROWS = 4096  # descriptors scored at once: (rows, d) in float64 stays in cache
+
+
+class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
+    """Diagonal mixture of Gaussians learned by EM in memory that does not grow with the number of descriptors.
+
+    n_components: k. max_iter: passes over the data at most (0 keeps the start). tol: passes end when the mean log
+    likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes: parameters move after
+    every few thousand descriptors, and the last pass is an exact one. init: "k-means", "k-means++" or "faiss", on a sample of
+    the data, unless weights_init (k,), means_init (k, d) and variances_init (k, d) say where to start. variance_floor:
+    smallest variance, as a share of the start's overall variance of each dimension. warm_start: fit goes on from the learned
+    values, the passes made included, to the bits of an uninterrupted fit. callback(iteration, mean_log_likelihood): called
+    after each pass, when the learned values are those after it. reduce: adds a dict of float64 arrays over ranks
+    (`ildfv.distributed.sum_arrays`); every rank must then be given the same start.
+
+    Learned, NumPy float64: weights_ (k,), means_ (k, d), variances_ (k, d), log_likelihoods_ (one a pass: the mean at the
+    parameters that the pass began with; "stepwise": on the way), floors_ (d,). Also n_iter_, converged_, lower_bound_.
+    """
+
+    _tensors = ("weights_", "means_", "variances_", "floors_", "log_likelihoods_")
+    _numbers = ("n_features_in_", "n_iter_", "n_steps_", "converged_")
+
+    def __init__(
+        self,
+        n_components=32,
+        *,
+        max_iter=100,
+        tol=1e-4,
+        method="exact",
+        init="k-means",
+        variance_floor=1e-4,
+        random_state=0,
+        weights_init=None,
+        means_init=None,
+        variances_init=None,
+        warm_start=False,
+        callback=None,
+        reduce=None,
+    ):
+        self.n_components = n_components
+        self.max_iter = max_iter
+        self.tol = tol
+        self.method = method
+        self.init = init
+        self.variance_floor = variance_floor
+        self.random_state = random_state
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.variances_init = variances_init
+        self.warm_start = warm_start
+        self.callback = callback
+        self.reduce = reduce
+
+    @classmethod
+    def from_parameters(cls, weights, means, variances) -> Self:
+        """The mixture with these weights (k,), means (k, d), variances (k, d); fit, of it or its clone, changes nothing."""
+        at = Parameters.checked(weights, means, variances)
+        mixture = cls(
+            len(at.weights_),
+            max_iter=0,
+            weights_init=at.weights_,
+            means_init=at.means_,
+            variances_init=at.variances_,
+        )
+        return mixture._begin(at, floor=False)
+
+    # -- learning ------------------------------------------------------------------------------------------------
+
+    def fit(self, X, y=None) -> Self:
+        """The mixture of most likelihood that EM finds from its start.
+
+        X: array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or a restartable iterable of such
+        batches. Errors: InputError for non-finite values (naming the batch), k > n, wrong shapes. Warns about dimensions
+        without variance and when max_iter ends EM.
+        """
+        self._check_settings()
+        batches = as_batches(self, X, layouts=(2, 3, 4))
+        if not (self.warm_start and hasattr(self, "weights_")):
+            self._begin(self._start(batches))
+        while self.n_iter_ < self.max_iter and not self.converged_:
+            rises = np.diff(self.log_likelihoods_)
+            settled = len(rises) > 0 and abs(rises[-1]) < self.tol
+            if self.method == "exact":
+                mean = self._exact_pass(batches)
+                self.converged_ = self.n_iter_ > 0 and bool(abs(mean - self.log_likelihoods_[-1]) < self.tol)
+            elif settled or self.n_iter_ == self.max_iter - 1:
+                # The last batches must not weigh more than the first: one exact step ends the stepwise ones.
+                mean = self._exact_pass(batches)
+                self.converged_ = True
+            else:
+                mean = self._stepwise_pass(batches)
+            self.n_iter_ += 1
+            self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
+            if self.callback is not None:
+                self.callback(self.n_iter_, mean)
+        if not self.converged_ and self.max_iter > 0:
+            message = f"EM made max_iter = {self.max_iter} passes and still rose by more than tol = {self.tol} a pass"
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
+        self._warn_of_constants()
+        return self
+
+    @property
+    def lower_bound_(self) -> float:
+        """Mean log likelihood of the last pass, as scikit-learn's: at the parameters before its M step."""
+        return float(self.log_likelihoods_[-1]) if len(self.log_likelihoods_) else -np.inf
+
+    def _check_settings(self) -> None:
+        check(self.n_components >= 1, f"n_components must be at least 1, got {self.n_components}")
+        check(self.max_iter >= 0, f"max_iter must be at least 0, got {self.max_iter}")
+        check(self.tol >= 0, f"tol must be at least 0, got {self.tol}")
+        check(self.variance_floor > 0, f"variance_floor must be above 0, got {self.variance_floor}")
+        check(self.method in ("exact", "stepwise"), f'method must be "exact" or "stepwise", got {self.method!r}')
+        given = [value is not None for value in (self.weights_init, self.means_init, self.variances_init)]
+        check(all(given) or not any(given), "weights_init, means_init and variances_init must be given together")
+        if self.reduce is not None:
+            check(all(given), "reduce needs weights_init, means_init and variances_init, the same on every rank")
+            check(self.method == "exact", 'reduce needs method="exact": stepwise steps follow one after another')
+
+    def _start(self, batches: Batches) -> Parameters:
+        if self.means_init is not None:
+            at = Parameters.checked(self.weights_init, self.means_init, self.variances_init)
+            k = len(at.weights_)
+            check(k == self.n_components, f"means_init must have {self.n_components} components, got {k}")
+            return at
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        sample = batches.sample(sample_size(self.n_components, batches.width()), seed)
+        return start(sample, self.n_components, init=self.init, seed=seed)
+
+    def _begin(self, at: Parameters, *, floor: bool = True) -> Self:
+        """Takes `at` for its parameters and forgets all passes."""
+        overall = at.overall()[1]  # (d,)
+        typical = overall[overall > 0].mean() if (overall > 0).any() else 1.0  # lends constant dimensions a scale
+        self.floors_ = self.variance_floor * np.where(overall > 0, overall, typical)
+        self._set(Parameters(at.weights_, at.means_, np.maximum(at.variances_, self.floors_)) if floor else at)
+        self.n_features_in_ = at.means_.shape[1]
+        self.n_iter_ = self.n_steps_ = 0
+        self.converged_ = False
+        self.log_likelihoods_ = np.empty(0)
+        return self
+
+    def _exact_pass(self, batches: Batches) -> float:
+        sums = MixtureSums(self)
+        for batch in batches:
+            sums.update(batch)
+        sums.reduced(self.reduce)
+        n = int(sums.count)
+        check(n > 0, f"{batches.name} must hold at least one batch, got none")
+        check(
+            n >= self.n_components,
+            f"n_components must be at most the number of descriptors {n}, got {self.n_components}",
+        )
+        self._set(sums.finish(floor=self.floors_))
+        return sums.mean_log_likelihood
+
+    def _stepwise_pass(self, batches: Batches) -> float:
+        total, n = 0.0, 0.0
+        for batch in batches.steps(STEP_ROWS):
+            sums = MixtureSums(self).update(batch)
+            step = (self.n_steps_ + 2) ** -STEP_DECAY
+            self._set(sums.finish(floor=self.floors_, inertia=float(sums.count) * (1 - step) / step))
+            self.n_steps_ += 1
+            total, n = total + float(sums.log_likelihood), n + float(sums.count)
+        check(n > 0, f"{batches.name} must hold at least one batch, got none")
+        return total / n
+
+    def _set(self, at: Parameters) -> None:
+        self.weights_, self.means_, self.variances_ = at.weights_, at.means_, at.variances_
+
+    def _warn_of_constants(self) -> None:
+        overall = Parameters(self.weights_, self.means_, self.variances_).overall()[1]
+        constant = np.flatnonzero(overall <= self.floors_ * (1 + 1e-6))
+        if self.max_iter > 0 and len(constant):
+            message = f"{len(constant)} of {len(overall)} dimensions have zero variance (the first: {constant[0]})"
+            warnings.warn(f"{message}; variance_floor stands in for it", stacklevel=3)
+
+    # -- using ---------------------------------------------------------------------------------------------------
+
+    def score_samples(self, X):
+        """Log likelihood of each descriptor, nats, (n,) float64."""
+        return self._scored(X)[0]
+
+    def predict_proba(self, X):
+        """Posterior of each component for each descriptor, (n, k) float64."""
+        return self._scored(X)[1]
+
+    def predict(self, X):
+        """The most probable component of each descriptor, (n,)."""
+        posteriors = self._scored(X)[1]
+        return namespace(posteriors).argmax(posteriors, axis=1)
+
+    def score(self, X, y=None) -> float:
+        """Mean log likelihood a descriptor, nats. X as in fit."""
+        self._check_fitted()
+        sums = MixtureSums(self)
+        for batch in as_batches(self, X, layouts=(2, 3, 4), reset=False):
+            sums.update(batch)
+        sums.reduced(self.reduce)
+        check(float(sums.count) > 0, "X must hold at least one batch, got none")
+        return sums.mean_log_likelihood
+
+    def bic(self, X) -> float:
+        """Bayesian information criterion on X (n, d): lower is better."""
+        n = len(X)
+        return -2 * n * self.score(X) + self._n_parameters() * float(np.log(n))
+
+    def aic(self, X) -> float:
+        """Akaike information criterion on X (n, d): lower is better."""
+        return -2 * len(X) * self.score(X) + 2 * self._n_parameters()
+
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Descriptors drawn from the mixture, (n, d) float64, and their components, (n,)."""
+        self._check_fitted()
+        check(n_samples >= 1, f"n_samples must be at least 1, got {n_samples}")
+        random = check_random_state(self.random_state)
+        labels = np.repeat(np.arange(len(self.weights_)), random.multinomial(n_samples, self.weights_))
+        noise = random.standard_normal((n_samples, self.means_.shape[1]))
+        return self.means_[labels] + np.sqrt(self.variances_[labels]) * noise, labels
+
+    def _n_parameters(self) -> int:
+        k, d = self.means_.shape
+        return 2 * k * d + k - 1
+
+    def _scored(self, X):
+        """Log likelihoods (n,) and posteriors (n, k) of the rows of X (n, d)."""
+        self._check_fitted()
+        xp, parts = None, []
+        for rows in Batches(as_array(self, X), layouts=(2,), name="X").steps(SCORE_ROWS):
+            xp = namespace(rows)
+            x = to_float64(rows)
+            scores = xp.stack(self._log_joint(xp, x), axis=1)  # (m, k)
+            top = xp.max(scores, axis=1, keepdims=True)
+            log_likelihood = top + xp.log(xp.sum(xp.exp(scores - top), axis=1, keepdims=True))  # (m, 1)
+            parts.append((log_likelihood[:, 0], xp.exp(scores - log_likelihood)))
+        return tuple(xp.concat(column, axis=0) for column in zip(*parts, strict=True))
+
+    def _log_joint(self, xp, x) -> list:
+        """log w_k + log N(x | mean_k, variance_k), (m,) for each component."""
+        scores = []
+        with np.errstate(divide="ignore"):  # a weight of 0 is a log of −inf, as it should be
+            weights = np.log(self.weights_)
+        constants = weights - 0.5 * np.log(2 * np.pi * self.variances_).sum(axis=1)  # (k,)
+        means, scales = like(self.means_, x), like(1 / np.sqrt(self.variances_), x)
+        for k, constant in enumerate(constants):  # one at a time: t² directly, never a difference of large sums
+            t = (x - means[k, :]) * scales[k, :]
+            scores.append(float(constant) - 0.5 * xp.sum(t * t, axis=1))
+        return scores

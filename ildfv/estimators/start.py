@@ -1,0 +1,65 @@
+"""Where EM starts: k-means on a sample, its clusters' shares, means and variances."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.cluster import kmeans_plusplus
+
+from ildfv.errors import InputError, check, require
+from ildfv.estimators.em import Parameters
+
+LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM steps that they save
+SAMPLE_VALUES = 1 << 22  # a sample holds at most this many numbers (32 MB) ...
+SAMPLE_ROWS = 1 << 15  # ... and descriptors: 1000 a component at k = 32
+
+
+def sample_size(n_components: int, n_features: int) -> int:
+    """The number of descriptors worth drawing for a start: bounded memory, but never fewer than ten a component."""
+    return max(10 * n_components, min(SAMPLE_ROWS, SAMPLE_VALUES // n_features))
+
+
+def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0) -> Parameters:
+    """Mixture of the clusters of `sample` (n, d): weights (k,), means (k, d), variances (k, d).
+
+    init: "k-means++" takes the seeds' clusters as they are, "k-means" improves them by Lloyd's steps, "faiss" uses FAISS's k-means.
+    Dimensions are scaled to unit variance first, so the start does not depend on units.
+    """
+    x = np.asarray(sample, dtype=np.float64)  # (n, d)
+    n = len(x)
+    check(n_components <= n, f"n_components must be at most the number of descriptors {n}, got {n_components}")
+    mean, sd = x.mean(axis=0), x.std(axis=0)
+    scaled = (x - mean) / np.where(sd > 0, sd, 1.0)
+    if init == "faiss":
+        centres = _faiss(scaled, n_components, seed)
+    elif init in ("k-means", "k-means++"):
+        centres, _ = kmeans_plusplus(scaled, n_components, random_state=seed)
+        for _ in range(LLOYD_STEPS if init == "k-means" else 0):
+            centres = _centres(scaled, nearest(scaled, centres), centres)
+    else:
+        raise InputError(f'init must be "k-means", "k-means++" or "faiss", got {init!r}')
+    labels = nearest(scaled, centres)
+    shares = np.bincount(labels, minlength=n_components)
+    means = _centres(x, labels, mean + centres * sd)
+    variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape))
+    weights = np.maximum(shares, 1.0)  # a centre that duplicates another has no share: EM may give it one
+    return Parameters(weights / weights.sum(), means, variances)
+
+
+def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The number of the nearest centre of each row, (n,)."""
+    return (0.5 * (centres**2).sum(axis=1) - x @ centres.T).argmin(axis=1)
+
+
+def _centres(x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Mean of the rows with each label, (k, d); `otherwise` where there are none."""
+    members = labels == np.arange(len(otherwise))[:, None]  # (k, n)
+    shares = members.sum(axis=1)
+    sums = members.astype(np.float64) @ x
+    return np.where(shares[:, None] > 0, sums / np.maximum(shares, 1)[:, None], otherwise)
+
+
+def _faiss(x: np.ndarray, n_components: int, seed: int) -> np.ndarray:
+    faiss = require("faiss", purpose='init="faiss"', install="pip install 'ildfv[cpu]'")
+    kmeans = faiss.Kmeans(x.shape[1], n_components, niter=LLOYD_STEPS, seed=seed, min_points_per_centroid=1)
+    kmeans.train(np.ascontiguousarray(x, dtype=np.float32))
+    return kmeans.centroids.astype(np.float64)
