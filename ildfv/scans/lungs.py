@@ -1,6 +1,7 @@
 """Where the lungs are on a slice: a plain rule for counting lung pixels and finding scans that show no lung.
 
-Not a segmentation to measure disease with: consolidated lung is left out and large bronchi may be kept.
+Not a segmentation to measure disease with: consolidated lung and a lung cut by the slice's border are left out, large
+bronchi and some bowel gas may be kept.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from scipy import ndimage
 from ildfv.errors import InputError
 
 AERATED = -320.0  # HU: lung below, chest wall, vessels and consolidation above
-GAS = -960.0  # mean HU of a region: below it is free air (outside, trachea, bowel), above it is lung, emphysema included
+GAS = -960.0  # mean HU of a region: below it is free gas (trachea, bowel), above it is lung, emphysema included
 SMALLEST = 100.0  # mm²: smaller aerated regions of a slice are bronchi or noise
 ENOUGH = 1000.0  # mm² of lung on at least one slice: a scan with less shows no lung
 
@@ -19,8 +20,9 @@ ENOUGH = 1000.0  # mm² of lung on at least one slice: a scan with less shows no
 def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     """Lung of one slice, bool (rows, columns), vessels and other dense spots inside it included.
 
-    Connected regions below −320 HU of at least 1 cm² whose mean is above −960 HU: what surrounds the body, the trachea and
-    bowel gas are emptier than any lung. hu: HU (rows, columns); pixel_area: mm².
+    Connected regions below −320 HU of at least 1 cm² that do not reach the slice's border (that is the air around the
+    body, diluted by cloth and table) and whose mean is above −960 HU (trachea and bowel gas are emptier than any lung).
+    hu: HU (rows, columns); pixel_area: mm².
     """
     aerated = hu < AERATED
     regions, n = ndimage.label(aerated)
@@ -31,6 +33,7 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     mean = total / np.maximum(area, 1)
     is_lung = (area * pixel_area >= SMALLEST) & (mean > GAS)
     is_lung[0] = False
+    is_lung[_border(regions)] = False
     if not is_lung.any():
         return np.zeros_like(aerated)
     return _without_holes(is_lung[regions])
@@ -40,7 +43,7 @@ def check_lung(pixels: np.ndarray, pixel_area: float) -> None:
     """Nothing if some slice shows at least 10 cm² of lung. pixels: lung pixels per slice (m,); pixel_area: mm²."""
     most = float(pixels.max(initial=0)) * pixel_area
     if most < ENOUGH:
-        raise InputError(f"a scan must show lung, at least {ENOUGH / 100:g} cm² on one slice, got {most / 100:.3g} cm²")
+        raise InputError(f"a scan must show lung, at least {ENOUGH / 100:g} cm² inside one slice, got {most / 100:.3g} cm²")
 
 
 def _without_holes(mask: np.ndarray) -> np.ndarray:
@@ -48,8 +51,12 @@ def _without_holes(mask: np.ndarray) -> np.ndarray:
     regions, n = ndimage.label(~mask)
     if n <= 1:
         return mask
-    open_ = np.zeros(n + 1, bool)
-    for edge in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
-        open_[edge] = True
-    open_[0] = True
-    return mask | ~open_[regions]
+    hole = np.ones(n + 1, bool)
+    hole[0] = False  # the mask itself
+    hole[_border(regions)] = False
+    return mask | hole[regions]
+
+
+def _border(regions: np.ndarray) -> np.ndarray:
+    """The values on the four edges."""
+    return np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])

@@ -1,0 +1,216 @@
+"""What a folder of scans holds: every file ends up in a scan, as its label map, quarantined or ignored with a reason."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ildfv.errors import InputError
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.dicom import Series, assemble
+from ildfv.scans.geometry import Geometry
+from ildfv.scans.headers import Header, read_header
+from ildfv.scans.pairing import Label, is_label_name, pair
+from ildfv.scans.pool import Died, each
+from ildfv.scans.quiet import quiet
+from ildfv.scans.volumefiles import file_geometry, format_of
+
+CHUNK = 256  # files looked at per task: a worker's start must be worth it
+DICOM_NAMES = (".dcm", ".dicom", ".ima")
+DETACHED = (".nhdr", ".hdr", ".img", ".mhd", ".mha")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan found: where it lies, whose it is (raw ids: they go no further than their hashes), its label map."""
+
+    source: Path  # the file, or the folder of the series
+    kind: str  # "dicom", "nifti" or "nrrd"
+    patient: str
+    series: str
+    geometry: Geometry  # canonical
+    files: tuple[Path, ...]
+    dicom: Series | None = None
+    label: Label | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """Something not used: a file or folder, why, and how many files that is."""
+
+    source: Path
+    reason: str
+    files: int = 1
+    series: str = ""  # raw id where one is known
+    meant: bool = True  # it was meant to be used: quarantined, not ignored
+
+
+@dataclass
+class Discovery:
+    scans: list[Scan] = field(default_factory=list)
+    quarantined: list[Left] = field(default_factory=list)  # meant to be used, but breaks a rule
+    ignored: list[Left] = field(default_factory=list)  # not meant to be used
+
+
+@dataclass(frozen=True)
+class VolumeFile:
+    path: Path
+    kind: str
+    geometry: Geometry
+
+
+def discover(root: Path, *, labels: bool = True, workers: int | None = None, progress: Progress = SILENT) -> Discovery:
+    """The scans in a folder and all folders in it, paired with their label maps if `labels`.
+
+    A CT series is what shares a SeriesInstanceUID, wherever its files lie. A NIfTI or NRRD file is a scan, or a label map
+    if its name says so (see `pairing`). The patient of a DICOM series is its PatientID; such a file has none, so its
+    patient is the folder directly under `root` that it lies in, or the file's own name if it lies in `root` itself.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise InputError(f"scans must be an existing folder or file, got {root}")
+    found = Discovery()
+    files, links = _walk(root) if root.is_dir() else ([root], [])
+    if not files:
+        raise InputError(f"scans must hold at least one file, got an empty folder: {root}")
+    found.ignored += [Left(link, "a link to a folder is not followed") for link in links]
+    base = root if root.is_dir() else root.parent
+
+    headers: dict[str, list[Header]] = defaultdict(list)
+    segmentations: list[Header] = []
+    volumes: list[VolumeFile] = []
+    with progress.task("Looking at files", total=len(files)) as advance:
+        for item in _looked_at(files, workers, advance):
+            match item:
+                case Left(meant=meant):
+                    (found.quarantined if meant else found.ignored).append(item)
+                case VolumeFile():
+                    volumes.append(item)
+                case Header(ignored=str(reason)):
+                    found.ignored.append(Left(item.path, reason))
+                case Header(kind="segmentation", problem=str(reason)):
+                    found.quarantined.append(Left(item.path, reason))
+                case Header(kind="segmentation"):
+                    segmentations.append(item)
+                case Header():
+                    headers[item.series].append(item)
+    with quiet():
+        for series, members in headers.items():
+            _add_series(found, series, members)
+    label_maps = [Label(v.path, v.kind, geometry=v.geometry) for v in volumes if is_label_name(v.path.name)]
+    label_maps += [Label(s.path, "dicom", referenced=s.referenced) for s in segmentations]
+    for volume in volumes:
+        if not is_label_name(volume.path.name):
+            found.scans.append(_file_scan(base, volume))
+    if labels:
+        _pair(found, label_maps)
+    else:
+        found.ignored += [Left(label.path, "no code table was given: label maps are not read") for label in label_maps]
+    found.ignored = _by_folder(found.ignored)
+    for entries in (found.scans, found.quarantined, found.ignored):
+        entries.sort(key=lambda entry: str(entry.source))
+    return found
+
+
+def _by_folder(entries: list[Left]) -> list[Left]:
+    """Files of one folder ignored for one reason as one entry: an MR series is a line, not a thousand."""
+    groups: dict[tuple[Path, str], list[Left]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.source.parent, entry.reason].append(entry)
+    return [
+        group[0] if len(group) == 1 else Left(folder, reason, sum(entry.files for entry in group))
+        for (folder, reason), group in groups.items()
+    ]
+
+
+def _walk(root: Path) -> tuple[list[Path], list[Path]]:
+    """All files below `root`, and the links to folders, which could lead in a circle; both sorted."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"scans must be readable: {error.filename}: {error.strerror}") from error
+
+    files, links = [], []
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        files += [Path(folder, name) for name in names]
+        links += [path for name in folders if (path := Path(folder, name)).is_symlink()]
+    return sorted(files), sorted(links)
+
+
+def _looked_at(files: list[Path], workers: int | None, advance):
+    """What each file is, in the order of `files`; on all cores where there are many."""
+    chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+    if len(chunks) <= 2:
+        for chunk in chunks:
+            yield from _look_at(chunk)
+            advance(len(chunk))
+        return
+    results: dict[int, list] = {}
+    for index, result in each(_look_at, chunks, workers):
+        if result is Died:  # the file that does it can only be found one by one
+            result = [
+                Left(chunks[index][i], "its reader process died") if one is Died else one[0]
+                for i, one in sorted(each(_look_at, [[path] for path in chunks[index]], workers))
+            ]
+        results[index] = result
+        advance(len(chunks[index]))
+    for index in range(len(chunks)):
+        yield from results[index]
+
+
+def _look_at(paths: list[Path]) -> list[Header | VolumeFile | Left]:
+    with quiet():
+        return [_look_at_one(path) for path in paths]
+
+
+def _look_at_one(path: Path) -> Header | VolumeFile | Left:
+    name = path.name.lower()
+    try:
+        if not path.is_file():
+            return Left(path, "no regular file", meant=False)
+        with path.open("rb") as file:
+            start = file.read(512)
+        if start[128:132] == b"DICM" or name.endswith(DICOM_NAMES):
+            return read_header(path)
+        if kind := format_of(path, start):
+            return VolumeFile(path, kind, file_geometry(path, kind))
+    except InputError as error:
+        return Left(path, str(error))
+    except OSError as error:
+        return Left(path, f"must be readable, got {error.strerror or error}")
+    if name.endswith(DETACHED):
+        return Left(path, "must be a volume in one file (.nii, .nii.gz, .nrrd) or DICOM, got a format that is not read")
+    return Left(path, "no scan: neither DICOM, NIfTI nor NRRD", meant=False)
+
+
+def _add_series(found: Discovery, series: str, members: list[Header]) -> None:
+    folders = Counter(member.path.parent for member in members)
+    source = Path(os.path.commonpath(folders))
+    try:
+        made = assemble(members)
+    except InputError as error:
+        found.quarantined.append(Left(source, str(error), len(members), series))
+        return
+    found.ignored += [Left(copy, "no second use: equals another file byte for byte") for copy in made.copies]
+    found.scans.append(Scan(source, "dicom", made.patient, series, made.geometry, tuple(made.files), made))
+
+
+def _file_scan(base: Path, volume: VolumeFile) -> Scan:
+    inside = volume.path.relative_to(base)
+    patient = inside.parts[0] if len(inside.parts) > 1 else volume.path.name.split(".")[0]
+    return Scan(volume.path, volume.kind, patient, inside.as_posix(), volume.geometry, (volume.path,))
+
+
+def _pair(found: Discovery, label_maps: list[Label]) -> None:
+    """Gives scans their label maps; a scan or label map that pairing refuses goes to quarantine."""
+    chosen, refused_scans, refused_labels = pair(found.scans, label_maps)
+    found.quarantined += [Left(label.path, reason) for label, reason in refused_labels]
+    kept = []
+    for i, scan in enumerate(found.scans):
+        if i in refused_scans:
+            reason, n_labels = refused_scans[i]
+            found.quarantined.append(Left(scan.source, reason, len(scan.files) + n_labels, scan.series))
+        else:
+            kept.append(replace(scan, label=chosen.get(i)))
+    found.scans = kept

@@ -1,0 +1,289 @@
+"""Scans to slices: every scan of a folder windowed, counted, made nameless and stored, on all cores, resumable."""
+
+from __future__ import annotations
+
+import traceback
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError, MissingPackageError
+from ildfv.patterns import PATTERNS, UNLABELLED
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.dicom import read_series
+from ildfv.scans.discover import Left, Scan, discover
+from ildfv.scans.geometry import difference
+from ildfv.scans.identity import hashed
+from ildfv.scans.labels import Codes, pattern_labels, says_something
+from ildfv.scans.lungs import check_lung, lung_mask
+from ildfv.scans.pool import Died, each
+from ildfv.scans.quiet import quiet
+from ildfv.scans.segmentation import read_segmentation
+from ildfv.scans.volume import Volume
+from ildfv.scans.volumefiles import read_file, read_label_file
+from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
+from ildfv.store.atomic import key_of
+from ildfv.store.parts import Row, WritableParts, writing_parts
+from ildfv.store.slices import ScanSlices, write_scan
+
+FORMAT = 1  # counts up when the same scan would give other bytes
+GRID = 512  # side of the paper's slices: pixel thresholds mean another area elsewhere
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan whose slices are in the store."""
+
+    source: Path
+    patient: str  # salted hash
+    series: str  # salted hash, the name of its part
+    slices: int
+    labelled: bool
+    label: Path | None
+    kept: bool  # finished by an earlier run, not done again
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class PrepareReport:
+    """What became of every file handed in: in a prepared scan (or its label map), quarantined, or ignored."""
+
+    prepared: list[Prepared] = field(default_factory=list)
+    quarantined: list[Left] = field(default_factory=list)
+    ignored: list[Left] = field(default_factory=list)
+
+    @property
+    def slices(self) -> int:
+        return sum(scan.slices for scan in self.prepared)
+
+    def to_dict(self) -> dict:
+        """The report as JSON-able values. Sources are paths: they may say who a patient is, so keep it private."""
+        return {
+            "prepared": [
+                {
+                    "source": str(scan.source),
+                    "patient": scan.patient,
+                    "series": scan.series,
+                    "slices": scan.slices,
+                    "labelled": scan.labelled,
+                    "label": None if scan.label is None else str(scan.label),
+                    "kept": scan.kept,
+                    "notes": list(scan.notes),
+                }
+                for scan in self.prepared
+            ],
+            **{
+                name: [{"source": str(left.source), "reason": left.reason, "files": left.files} for left in entries]
+                for name, entries in (("quarantined", self.quarantined), ("ignored", self.ignored))
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scan to be done by a worker."""
+
+    scan: Scan
+    codes: Codes | None
+    salt: str
+    out: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a worker made of a scan: a row for the manifest, or the reason why not."""
+
+    row: Row | None = None
+    labelled: bool = False
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def prepare(
+    scans: Path,
+    out: Path,
+    *,
+    codes: Path | str | None = None,
+    salt: str,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> PrepareReport:
+    """The slices of all scans below `scans`, as parts in `out`, and a report on every file found there.
+
+    codes: a TOML table of label codes, or a shipped one ("phantom", "cip"); None leaves label maps unread. salt: the
+    workspace's, for the hashes of patients and series. workers: processes, all cores by default.
+
+    A scan whose part is there already, made from the same files and settings, is kept; a changed one is done anew. A scan
+    that breaks a rule is quarantined and the rest goes on. Scans equal voxel by voxel to another's are quarantined too:
+    under two patients they would put one person on both sides of a split.
+    Raises `InputError` if there is nothing to look at, the codes are no table, or `out` was made with another salt.
+    """
+    table = None if codes is None else Codes.load(codes)
+    if not salt:
+        raise InputError("salt must not be empty: identities are hashed with it")
+    scans, out = Path(scans), Path(out)
+    found = discover(scans, labels=table is not None, workers=workers, progress=progress)
+    report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
+    base = scans if scans.is_dir() else scans.parent
+    with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
+        tasks = []
+        for scan in found.scans:
+            task = Task(scan, table, salt, out, _key(scan, base, table))
+            row = parts.rows.get(hashed(scan.series, salt))
+            if row is not None and row.key == task.key:
+                report.prepared.append(_kept(parts, scan, row, salt))
+            else:
+                tasks.append(task)
+        with progress.task("Preparing slices", total=sum(task.scan.geometry.shape[0] for task in tasks)) as advance:
+            for index, result in each(prepare_scan, tasks, workers):
+                scan = tasks[index].scan
+                outcome = Outcome(reason="its worker process died (out of memory?)") if result is Died else result
+                if outcome.row is None:
+                    report.quarantined.append(_left(scan, outcome.reason))
+                else:
+                    parts.add(outcome.row)
+                    report.prepared.append(_prepared(scan, outcome.row, salt, outcome.labelled, False, outcome.notes))
+                advance(scan.geometry.shape[0])
+        _drop_twins(parts, report, {hashed(scan.series, salt): scan for scan in found.scans})
+        stale = {hashed(left.series, salt) for left in report.quarantined if left.series} & set(parts.rows)
+        if stale:  # prepared once, and now refused
+            parts.drop(*sorted(stale))
+    for entries in (report.prepared, report.quarantined):
+        entries.sort(key=lambda entry: str(entry.source))
+    for left in report.quarantined:
+        progress.note(f"quarantined: {left.source}: {left.reason}")
+    return report
+
+
+def prepare_scan(task: Task) -> Outcome:
+    """One scan read, checked, turned into slices and written; runs in a worker process."""
+    try:
+        with quiet():
+            scan, labelled, notes = scan_slices(task.scan, task.codes, task.salt)
+    except (InputError, MissingPackageError) as error:
+        return Outcome(reason=str(error))
+    except MemoryError:
+        return Outcome(reason="must fit in memory, got MemoryError")
+    except Exception as error:  # one scan must not end the run; where it happened goes into the reason
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        return Outcome(reason=" ".join(reason.split()))
+    return Outcome(write_scan(task.out, scan, key=task.key), labelled, notes)
+
+
+def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> tuple[ScanSlices, bool, tuple[str, ...]]:
+    """The slices of one scan, whether they are labelled, and notes for the user."""
+    volume = _volume(scan)
+    m, *grid = volume.hu.shape
+    notes = []
+    if grid != [GRID, GRID]:
+        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a pixel threshold means another area")
+    lung = np.array([np.count_nonzero(lung_mask(slice_, volume.pixel_area)) for slice_ in volume.hu], np.int32)
+    check_lung(lung, volume.pixel_area)
+    labels = None
+    if scan.label is not None and codes is not None:
+        meanings = _meanings(scan, volume, codes)
+        if says_something(meanings):
+            labels = pattern_labels(meanings)
+        else:
+            notes.append(f"{scan.label.path.name} labels neither healthy lung nor a pattern: taken as unlabelled")
+    images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
+    for z in range(m):  # a slice at a time: the windows of a whole scan would not fit beside it
+        images[z] = windowed(volume.hu[z])
+    if labels is None:
+        small = np.zeros((m, SIZE, SIZE), np.uint8)
+        counts = np.full((m, len(PATTERNS)), UNLABELLED, np.int32)
+    else:
+        small = nearest(labels)
+        counts = np.array([np.bincount(slice_.ravel(), minlength=len(PATTERNS) + 1)[1:] for slice_ in labels], np.int32)
+    made = ScanSlices(
+        images=images,
+        labels=small,
+        counts=counts,
+        lung=lung,
+        positions=volume.positions,
+        patient=hashed(volume.patient_id, salt),
+        series=hashed(volume.series_id, salt),
+        labelled=labels is not None,
+        pixel_area=volume.pixel_area,
+    )
+    return made, made.labelled, tuple(notes)
+
+
+def _volume(scan: Scan) -> Volume:
+    if scan.dicom is not None:
+        return read_series(scan.dicom)
+    return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series)
+
+
+def _meanings(scan: Scan, volume: Volume, codes: Codes) -> np.ndarray:
+    """Meaning of each voxel by the scan's label map, uint8 (z, y, x)."""
+    label = scan.label
+    if label.kind == "dicom":
+        return read_segmentation(label.path, volume.geometry, codes)
+    if fault := difference(volume.geometry, label.geometry):
+        raise InputError(f"label map {label.path.name} {fault}")
+    try:
+        return codes.translate(read_label_file(label.path, label.kind))
+    except InputError as error:
+        raise InputError(f"label map {label.path.name}: {error}") from error
+
+
+def _key(scan: Scan, base: Path, codes: Codes | None) -> str:
+    """What the scan's part is made from: its files by name, size and time, and the meaning of its labels."""
+    label = [] if scan.label is None else [scan.label.path]
+    files = [
+        (path.relative_to(base).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns)
+        for path in [*scan.files, *label]
+    ]
+    return key_of(files, codes.settings() if label and codes is not None else None)
+
+
+def _kept(parts: WritableParts, scan: Scan, row: Row, salt: str) -> Prepared:
+    with parts.open(row.name) as file:
+        labelled = bool(file.attrs["labelled"])
+    return _prepared(scan, row, salt, labelled, True, ())
+
+
+def _prepared(scan: Scan, row: Row, salt: str, labelled: bool, kept: bool, notes: tuple[str, ...]) -> Prepared:
+    label = None if scan.label is None else scan.label.path
+    return Prepared(scan.source, hashed(scan.patient, salt), row.name, row.count, labelled, label, kept, notes)
+
+
+def _left(scan: Scan, reason: str) -> Left:
+    return Left(scan.source, reason, len(scan.files) + (scan.label is not None), scan.series)
+
+
+def _drop_twins(parts: WritableParts, report: PrepareReport, scans: dict[str, Scan]) -> None:
+    """Quarantines scans whose slices equal another's; a labelled one stays, then one from elsewhere, then the first."""
+    alike: dict[bytes, list[str]] = defaultdict(list)
+    for name in parts.rows:
+        with parts.open(name) as file:
+            alike[file["lung"][()].tobytes()].append(name)
+    here = {scan.series: scan for scan in report.prepared}
+
+    def rank(name: str):
+        with parts.open(name) as file:
+            unlabelled = not file.attrs["labelled"]
+        return unlabelled, name in here, str(here[name].source) if name in here else name
+
+    for names in alike.values():
+        stay: list[str] = []
+        for name in sorted(names, key=rank) if len(names) > 1 else []:
+            twin = next((other for other in stay if _same_images(parts, name, other)), None)
+            if twin is None or name not in here:
+                stay.append(name)
+                continue
+            what = here[twin].source if twin in here else f"a scan prepared before (part {twin})"
+            who = "the same patient" if twin in here and here[twin].patient == here[name].patient else "another patient"
+            reason = f"a scan must be handed in once, got the slices of {what} again, under {who}"
+            report.quarantined.append(_left(scans[name], reason))
+            report.prepared.remove(here.pop(name))
+
+
+def _same_images(parts: WritableParts, a: str, b: str) -> bool:
+    with parts.open(a) as one, parts.open(b) as other:
+        return np.array_equal(one["images"][()], other["images"][()])

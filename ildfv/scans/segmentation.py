@@ -1,0 +1,88 @@
+"""DICOM SEG label maps, laid on the grid of the scan they segment, frame by frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError
+from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical
+from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
+
+
+def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
+    """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where no segment lies.
+
+    A segment means what its SegmentLabel says: a meaning itself, or one listed in [segments] of the codes. Each frame must
+    lie on a slice of the scan, with the scan's rows and columns; empty frames may be left out of the file. Raises
+    `InputError` for fractional segments, for frames elsewhere and for voxels that two meanings claim.
+    """
+    from highdicom.seg import segread
+
+    try:
+        seg = segread(path)
+        kind = str(seg.SegmentationType)
+        if kind not in ("BINARY", "LABELMAP"):
+            raise InputError(f"{path.name}: SegmentationType must be BINARY or LABELMAP, got {kind}")
+        labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
+        frames = list(zip(_planes(seg), _segments(seg, kind), strict=True))
+        meanings = np.full(scan.shape, MEANINGS.index(OUTSIDE), np.uint8)
+        claimed = np.zeros(scan.shape, bool)
+        for i, ((position, row, column, spacing), number) in enumerate(frames):
+            pixels = np.asarray(seg.get_stored_frame(i + 1))  # (rows, columns)
+            z, pixels = _laid(path, scan, pixels, position, row, column, spacing)
+            for value in np.unique(pixels[pixels != 0]):
+                segment = number if kind == "BINARY" else int(value)
+                if segment not in labels:
+                    raise InputError(f"{path.name}: segments must be described in SegmentSequence, got {segment}")
+                meaning = MEANINGS.index(codes.segment_meaning(labels[segment]))
+                inside = pixels == value
+                if (claimed[z] & inside & (meanings[z] != meaning)).any():
+                    raise InputError(f"{path.name}: segments of different meaning must not overlap, got an overlap")
+                meanings[z][inside] = meaning
+                claimed[z] |= inside
+    except InputError:
+        raise
+    except Exception as error:  # whatever a broken file makes the parser do
+        raise InputError(f"{path.name} must be a readable DICOM SEG, got {type(error).__name__}: {error}") from error
+    return meanings
+
+
+def _planes(seg):
+    """Position (3,), row and column direction (3,), spacing (2,) of each frame."""
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        position = (group.get("PlanePositionSequence") or shared.get("PlanePositionSequence"))[0]
+        orientation = (group.get("PlaneOrientationSequence") or shared.get("PlaneOrientationSequence"))[0]
+        measures = (group.get("PixelMeasuresSequence") or shared.get("PixelMeasuresSequence"))[0]
+        cosines = np.array(orientation.ImageOrientationPatient, np.float64)
+        spacing = np.array(measures.PixelSpacing, np.float64)
+        yield np.array(position.ImagePositionPatient, np.float64), cosines[:3], cosines[3:], spacing
+
+
+def _segments(seg, kind: str):
+    """The segment number of each frame; 0 in a label map, whose pixels carry it."""
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        if kind == "LABELMAP":
+            yield 0
+        else:
+            item = (group.get("SegmentIdentificationSequence") or shared.get("SegmentIdentificationSequence"))[0]
+            yield int(item.ReferencedSegmentNumber)
+
+
+def _laid(path: Path, scan: Geometry, pixels, position, row, column, spacing) -> tuple[int, np.ndarray]:
+    """The scan's slice that a frame lies on, and the frame's pixels in that slice's order."""
+    step = np.cross(row, column) * scan.spacing[0]
+    grid = checked((1, *pixels.shape), position, [step, column * spacing[0], row * spacing[1]])
+    order, flips, grid = to_canonical(grid)
+    pixels = reordered(pixels[None], order, flips)[0]
+    along = scan.steps[0] / scan.spacing[0] ** 2
+    z = round(float((grid.origin - scan.origin) @ along))
+    if not 0 <= z < scan.shape[0]:
+        raise InputError(f"{path.name}: frames must lie on slices of the scan (0 … {scan.shape[0] - 1}), got slice {z}")
+    slice_ = Geometry((1, *scan.shape[1:]), scan.origin + z * scan.steps[0], scan.steps)
+    if fault := difference(slice_, Geometry(grid.shape, grid.origin, np.vstack([scan.steps[:1], grid.steps[1:]]))):
+        raise InputError(f"{path.name}: a frame {fault}")
+    return z, pixels
