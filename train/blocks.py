@@ -10,8 +10,8 @@ from torch.nn import functional as F
 class LocalResponseNorm(nn.Module):
     """x / (κ + α Σ x²)^¾ over five neighbouring channels, κ = 2, α = 10⁻⁴: CNN-F's normalisation, shape kept.
 
-    Equal to `nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)`, which divides α by the size, and about six times as fast
-    on a CPU: the sum over channels is a 1×1 convolution with a band matrix, and y^−¾ is two square roots.
+    Equal to `nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)`, which divides α by the size, but much faster on a
+    CPU: the sum over channels is a 1×1 convolution with a band matrix, and y^−¾ is two square roots.
     """
 
     SIZE, ALPHA, KAPPA = 5, 1e-4, 2.0
@@ -44,8 +44,8 @@ class _Normalise(torch.autograd.Function):
 class Dropout(nn.Module):
     """`nn.Dropout` whose masks depend on the sample's place in the step alone, shape kept.
 
-    The mask of the step's whole batch is drawn on the CPU from the seed that `draw_masks` gave, and the rows computed here are
-    picked out: a resumed run, a GPU and any number of ranks drop the same units.
+    The mask of the step's whole batch is drawn on the CPU from the seed that `prepare_dropout` gave, and the rows
+    computed here are picked out: a resumed run, a GPU and any number of ranks drop the same units.
     """
 
     def __init__(self, p: float):
@@ -54,7 +54,7 @@ class Dropout(nn.Module):
         self.draw: tuple[int, torch.Tensor, int] | None = None  # seed, rows computed here, size of the whole batch
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training:
+        if not self.training or self.p == 0:
             return x
         if self.draw is None:
             return F.dropout(x, self.p)
@@ -63,7 +63,7 @@ class Dropout(nn.Module):
         return x * kept[rows].to(device=x.device, dtype=x.dtype).div_(1 - self.p)
 
 
-def draw_masks(network: nn.Module, seed: int, rows: torch.Tensor, total: int) -> None:
+def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: int) -> None:
     """Tells every `Dropout` of the network which rows of a batch of `total` samples come next."""
     for i, module in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
         module.draw = (seed * 64 + i, rows, total)

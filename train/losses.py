@@ -1,12 +1,11 @@
 """The paper's losses by name, eqs. (1), (2), (3), (5), (6): one number a slice, summed over patterns.
 
-f (b, c) are the network's answers, y (b, c) the targets, beta (c,) the weights of the patterns; None counts every pattern once.
+f (b, c) are the network's answers, y (b, c) the targets, beta (c,) the weights of the patterns; None: all count once.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 

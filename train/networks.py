@@ -1,4 +1,4 @@
-"""Networks by name: slices in, C answers out; CNN-F of the paper, VGG-19, the multi-head variant, any torchvision or timm network.
+"""Networks by name, slices in, C answers out: CNN-F, its multi-head variant, VGG-19, any torchvision or timm network.
 
 The paper starts from ImageNet weights. Nothing is downloaded here: networks start from scratch (He), and `load_weights`
 takes a local safetensors file of whatever weights the user has.
@@ -34,8 +34,8 @@ def register(name: str):
 class Network(nn.Module):
     """Answers (b, c), raw scores without a squashing function, of slices (b, 3, 224, 224), uint8 or float in [0, 255].
 
-    `mean` and `std` (3,), in grey levels, normalise each window; they come from training patients and travel with the weights.
-    `layers` maps each layer name, in order, to the path of the module whose output is the layer's activation map.
+    `mean` and `std` (3,), in grey levels, normalise each window; they come from training patients and travel with the
+    weights. `layers` maps each layer name, in order, to the path of the module whose output is its activation map.
     """
 
     def __init__(self, name: str, n_outputs: int, body: nn.Module, layers: dict[str, str]):
@@ -64,9 +64,10 @@ class Network(nn.Module):
         return self.body(images.mul(scale).sub_(self.mean.view(3, 1, 1) * scale))
 
 
-def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0) -> Network:
+def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: float = 0.5) -> Network:
     """A fresh network, the same weights for the same seed whatever was drawn before.
 
+    dropout: share of units dropped after fc6 and fc7 while training.
     name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package; every named module is a layer).
     """
     check(n_outputs >= 1, f"n_outputs must be at least 1, got {n_outputs}")
@@ -79,6 +80,9 @@ def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0) -> Network:
             body, layers = _external(source, model, n_outputs)
         else:
             raise InputError(f'network must be one of {", ".join(NETWORKS)}, "torchvision:…" or "timm:…", got "{name}"')
+    for module in body.modules():
+        if isinstance(module, Dropout):
+            module.p = dropout
     return Network(name, n_outputs, body, layers).to(memory_format=torch.channels_last)
 
 
@@ -116,7 +120,7 @@ def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
 
 
 def load_weights(network: Network, path: Path) -> list[str]:
-    """Names of the tensors taken from a local safetensors file: those whose name and shape fit, with or without "body.".
+    """Names of the tensors taken from a local safetensors file: those whose name (with or without "body.") and shape fit.
 
     The last layer of an ImageNet network has another shape, so it keeps its fresh weights. No tensor fits: InputError.
     """
@@ -130,9 +134,6 @@ def load_weights(network: Network, path: Path) -> list[str]:
             taken.append(full)
     check(bool(taken), f"{path} must hold weights of {network.name} (such as {next(iter(own))}), none fits")
     return sorted(taken)
-
-
-# --- the networks ------------------------------------------------------------------------------------------------------
 
 
 @register("cnnf")
@@ -159,7 +160,9 @@ def _cnnf(out: nn.Module) -> Body:
     body.add_module("lrn2", LocalResponseNorm())
     body.add_module("pool2", nn.MaxPool2d(3, 2))
     for i in (3, 4, 5):
-        body.add_module(f"conv{i}", _conv(256, 256, 3, padding=1, gain=after_lrn if i == 3 else 1.0))  # (b, 256, 13, 13)
+        body.add_module(
+            f"conv{i}", _conv(256, 256, 3, padding=1, gain=after_lrn if i == 3 else 1.0)
+        )  # (b, 256, 13, 13)
         body.add_module(f"relu{i}", nn.ReLU(inplace=True))
     body.add_module("pool5", nn.MaxPool2d(3, 2))
     body.add_module("flatten", nn.Flatten())

@@ -1,0 +1,67 @@
+"""One layer's activation maps, computed no further than that layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from ildfv.errors import InputError
+from ildfv.train.networks import SIZE, Network
+
+
+class _Reached(Exception):
+    """Carries the wanted output out of the forward pass; the layers above never run."""
+
+    def __init__(self, maps: torch.Tensor):
+        self.maps = maps
+
+
+class Activations:
+    """Callable: slices (b, 3, 224, 224), uint8 or float → a layer's maps (b, d, h, w), float32; fc layers: h = w = 1.
+
+    The maps are taken **after** the layer's ReLU and before the normalisation or pooling that follows it. That is what
+    is usually called an activation, and the paper does not say that it takes anything else; before pooling conv1 has
+    the paper's 54×54 = 2916 descriptors of 64, after it there would be 27×27.
+
+    In memory the maps of a convolution come channels last: `maps.permute(0, 2, 3, 1)` is contiguous, descriptor after
+    descriptor. For a map that lies channel after channel call `.contiguous()`.
+    `d` and `n` = h·w are known at once. A NumPy array may come in; a torch tensor on the network's device goes out.
+    The network is set to evaluation mode.
+    """
+
+    def __init__(self, network: Network, layer: str):
+        if layer not in network.layers:
+            names = list(network.layers)
+            shown = ", ".join(names if len(names) <= 20 else [*names[:20], f"… ({len(names)} in all)"])
+            raise InputError(f'layer of {network.name} must be one of {shown}, got "{layer}"')
+        self.network, self.layer = network.eval(), layer
+        self.end: nn.Module = network.body.get_submodule(network.layers[layer])
+        _, self.d, h, w = self(torch.zeros(1, 3, SIZE, SIZE)).shape
+        self.n = h * w
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
+        if isinstance(images, np.ndarray):
+            images = torch.from_numpy(images)
+        hook = self.end.register_forward_hook(_stop)
+        try:
+            self.network(images.to(self.network.mean.device, non_blocking=True))
+        except _Reached as reached:
+            return self._as_maps(reached.maps)
+        finally:
+            hook.remove()
+        raise InputError(
+            f'layer "{self.layer}" of {self.network.name} must take part in the forward pass, it was not reached'
+        )
+
+    def _as_maps(self, maps: torch.Tensor) -> torch.Tensor:
+        if maps.ndim == 2:
+            maps = maps[:, :, None, None]
+        if maps.ndim != 4:
+            raise InputError(f'layer "{self.layer}" must give (b, d) or (b, d, h, w), got shape {tuple(maps.shape)}')
+        return maps.float()
+
+
+def _stop(module: nn.Module, inputs, output: torch.Tensor):
+    raise _Reached(output)

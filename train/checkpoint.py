@@ -1,0 +1,84 @@
+"""The state of an unfinished training on disk: network, optimizer, best weights, history; replaced in one step."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ildfv import distributed
+from ildfv.store.atomic import sweep
+from ildfv.store.models import has_model, load_info, load_model, save_model
+from ildfv.train import networks
+
+NETWORK, OPTIMIZER, BEST = "network/", "optimizer/", "best/"  # prefixes of tensor names
+
+
+class Checkpoint:
+    """`folder`/checkpoint: one safetensors file with its JSON, gone when the training is finished."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder) / "checkpoint"
+
+    def exists(self) -> bool:
+        return has_model(self.folder)
+
+    def info(self) -> dict:
+        return load_info(self.folder)
+
+    def remove(self) -> None:
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def save(self, network, optimizer, best: dict[str, np.ndarray] | None, info: dict) -> None:
+        """Writes all that the next epoch depends on; random draws depend on seed and step alone and need no state."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder)
+        state = {
+            f"{name}/{key}": value.detach().cpu().numpy()
+            for name, parameter in network.named_parameters()
+            for key, value in optimizer.state[parameter].items()
+        }
+        parts = {NETWORK: networks.tensors(network), OPTIMIZER: state, BEST: best or {}}
+        save_model(self.folder, {prefix + name: v for prefix, part in parts.items() for name, v in part.items()}, info)
+
+    def load(self, network, optimizer) -> dict[str, np.ndarray] | None:
+        """The best weights so far, if any were kept; network and optimizer take the saved state."""
+        values, _ = load_model(self.folder)
+        networks.set_tensors(network, _under(NETWORK, values))
+        state = _under(OPTIMIZER, values)
+        for name, parameter in network.named_parameters():
+            optimizer.state[parameter] = {
+                key: _like(torch.from_numpy(value), parameter) for key, value in _under(f"{name}/", state).items()
+            }
+        return _under(BEST, values) or None
+
+    def share(self, network, optimizer) -> None:
+        """Hands rank 0's network and optimizer state to the other ranks, which may see no checkpoint."""
+        if distributed.size() == 1:
+            return
+        import torch.distributed as dist
+
+        for tensor in network.state_dict().values():
+            dist.broadcast(tensor, src=0)
+        for parameter in network.parameters():
+            shapes = distributed.from_main({key: tuple(v.shape) for key, v in optimizer.state[parameter].items()})
+            if not distributed.is_main():
+                optimizer.state[parameter] = {
+                    key: _like(torch.zeros(shape), parameter) for key, shape in shapes.items()
+                }
+            for tensor in optimizer.state[parameter].values():
+                dist.broadcast(tensor, src=0)
+
+
+def _under(prefix: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """The value on the parameter's device and, if of its shape, in its memory layout: fused steps walk raw memory."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)  # the count of steps
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)

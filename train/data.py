@@ -1,0 +1,130 @@
+"""Slices → shuffled batches of an epoch, dealt to ranks, read ahead of the network."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ildfv import distributed
+from ildfv.errors import check
+from ildfv.progress import SILENT, Progress
+
+AHEAD = 2  # batches read while the network computes
+READ = 64  # slices read at once where nothing is learned
+SHIFT = 8  # pixels, the largest shift of an augmented slice
+
+
+class SliceSet(Protocol):
+    """What training asks of a slice set; `ildfv.store.slices.Slices` is one."""
+
+    counts: np.ndarray  # (N, c), −1 where unlabelled
+    patients: np.ndarray  # (N,)
+    key: str
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices) -> np.ndarray:
+        """uint8 (m, 3, 224, 224)."""
+
+
+class Batch(NamedTuple):
+    """This rank's share of one step's slices; it may be empty."""
+
+    images: np.ndarray  # uint8 (b, 3, 224, 224)
+    indices: np.ndarray  # (b,) which slices these are
+    rows: np.ndarray  # (b,) their places in the step's whole batch
+    total: int  # slices in the step's whole batch
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The batches of one pass over the slices `indices`, in an order fixed by seed and epoch alone.
+
+    Every slice is seen once. Batches differ in size by one at most: no rest of two or three slices makes a noisy step.
+    """
+
+    slices: SliceSet
+    indices: np.ndarray
+    batch_size: int
+    seed: int
+    epoch: int
+    augment: bool = False
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.indices)
+        steps = enumerate(np.array_split(order, len(self)))
+        with ThreadPoolExecutor(1, thread_name_prefix="ildfv-read") as reader:
+            waiting: deque = deque()
+            try:
+                for step, whole in steps:
+                    waiting.append(reader.submit(self._read, step, np.sort(whole)))
+                    if len(waiting) > AHEAD:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for read in waiting:  # left early: nothing more is read
+                    read.cancel()
+
+    def _read(self, step: int, whole: np.ndarray) -> Batch:
+        rows = np.arange(distributed.rank(), len(whole), distributed.size())
+        images = self.slices.images(whole[rows])
+        if self.augment:
+            draw = np.random.default_rng([self.seed, self.epoch, step])
+            images = augmented(
+                images, draw.integers(0, 2, len(whole))[rows], draw.integers(0, 2 * SHIFT + 1, (len(whole), 2))[rows]
+            )
+        return Batch(images, whole[rows], rows, len(whole))
+
+
+def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Images (b, 3, h, w), mirrored where `flip` (b,) is 1, moved by `shift` (b, 2) − SHIFT pixels, edges repeated."""
+    h, w = images.shape[2:]
+    padded = np.pad(images, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), mode="edge")
+    out = np.empty_like(images)
+    for i, (y, x) in enumerate(shift):
+        moved = padded[i, :, y : y + h, x : x + w]
+        out[i] = moved[..., ::-1] if flip[i] else moved
+    return out
+
+
+def labelled_only(slices: SliceSet, indices) -> np.ndarray:
+    """The indices, ascending, each once, without the slices that no label map covers."""
+    indices = np.unique(np.asarray(indices, dtype=np.int64))
+    if indices.size:
+        check(
+            indices[0] >= 0 and indices[-1] < len(slices),
+            f"slice indices must be in [0, {len(slices)}), got {indices[0]} … {indices[-1]}",
+        )
+    return indices[(np.asarray(slices.counts)[indices] >= 0).all(axis=1)]
+
+
+def train_mean_std(slices: SliceSet, indices, *, progress: Progress = SILENT) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each window over these slices, (3,) and (3,), float64, in grey levels.
+
+    Give it slices of fit patients only. Histograms are whole numbers, so their sums are exact: the same bits in any
+    order and for any number of ranks. A window without any contrast gets standard deviation 1.
+    """
+    indices = np.sort(np.asarray(indices, dtype=np.int64))
+    check(len(indices) > 0, "mean and standard deviation must come from at least one slice, got none")
+    histogram = np.zeros((3, 256))
+    with progress.task("Grey levels", total=len(indices)) as advance:
+        for start in range(0, len(indices), READ * distributed.size()):
+            mine = distributed.share(indices[start : start + READ * distributed.size()])
+            for window, levels in enumerate(slices.images(mine).transpose(1, 0, 2, 3) if len(mine) else ()):
+                histogram[window] += np.bincount(levels.ravel(), minlength=256)
+            advance(min(READ * distributed.size(), len(indices) - start))
+    histogram = distributed.sum_arrays({"levels": histogram})["levels"]  # (3, 256)
+    level, n = np.arange(256.0), histogram.sum(axis=1)
+    mean = histogram @ level / n
+    variance = (histogram * (level - mean[:, None]) ** 2).sum(axis=1) / n
+    return mean, np.where(variance > 0, np.sqrt(variance), 1.0)

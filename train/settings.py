@@ -1,0 +1,89 @@
+"""What decides a trained network beside the slices, checked, and compared with what a folder already holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.patterns import THRESHOLD
+from ildfv.store.atomic import key_of, sha256
+from ildfv.train import losses
+from ildfv.train.targets import TARGETS
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of one training, saved with the network.
+
+    The defaults are those that learned most from scratch in six epochs of 500 slices. The paper fine-tunes ImageNet
+    weights with SGD; `weights`, optimizer="sgd" and a learning rate of 1e-3 are where to start for that.
+    """
+
+    network: str = "cnnf"  # a name `networks.build` knows
+    loss: str = "logistic"  # one of `losses.NAMES`
+    target: str = "presence"  # one of `targets.TARGETS`; logistic losses take presence, the others the rest
+    threshold: int = THRESHOLD  # pixels on the original grid
+    ramp: tuple[float, float] | None = None  # T1, T2 of the ramp target
+    epochs: int = 6
+    batch_size: int = 16
+    optimizer: str = "adamw"  # or "sgd"
+    learning_rate: float = 3e-4  # at its peak: linear warm-up, then half a cosine down to 0
+    warm_up: float = 0.1  # share of all steps
+    momentum: float = 0.9  # of SGD
+    weight_decay: float = 5e-4
+    dropout: float = 0.5  # of fc6 and fc7
+    augment: bool = False  # left–right flips, shifts up to 8 pixels
+    select: str = "last"  # or "best": the epoch of highest mean validation AUC
+    weights: str | None = None  # a local safetensors file to start from
+    bfloat16: bool = False  # autocast, on CUDA only
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.ramp is not None:
+            object.__setattr__(self, "ramp", tuple(self.ramp))
+        choices = {
+            "loss": losses.NAMES,
+            "target": TARGETS,
+            "optimizer": ("adamw", "sgd"),
+            "select": ("last", "best"),
+        }
+        for name, known in choices.items():
+            value = getattr(self, name)
+            check(value in known, f'{name} must be one of {", ".join(known)}, got "{value}"')
+        check(
+            ("logistic" in self.loss) == (self.target == "presence"),
+            "target must be presence for a logistic loss, and counts, step or ramp for a regression, "
+            f'got "{self.target}" for "{self.loss}"',
+        )
+        for name in ("epochs", "batch_size", "threshold", "learning_rate"):
+            check(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("warm_up", "momentum", "dropout"):
+            check(0 <= getattr(self, name) < 1, f"{name} must be in [0, 1), got {getattr(self, name)}")
+
+    @property
+    def balanced(self) -> bool:
+        return self.loss.startswith(losses.BALANCED)
+
+
+def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.ndarray) -> dict:
+    """What two trainings must share to be the same; JSON-able. A file of weights counts by its content."""
+    given = asdict(settings) | {
+        "ramp": list(settings.ramp) if settings.ramp else None,
+        "weights": sha256(Path(settings.weights)) if settings.weights else None,
+    }
+    keys = {"slices": slices.key, "fit": key_of(fit.tolist()), "validation": key_of(validation.tolist())}
+    return {"settings": given, **keys}
+
+
+def check_same(asked: dict, found: dict, folder: Path) -> None:
+    """Nothing if both identities agree, else `InputError` naming the first difference."""
+    way_out = "use another name, or remove the folder"
+    for name, value in asked["settings"].items():
+        old = found["settings"].get(name)
+        check(old == value, f"{folder} holds a training with {name} = {old}, got {value}: {way_out}")
+    for name in ("slices", "fit", "validation"):
+        what = "slices" if name == "slices" else f"{name} slices"
+        check(asked[name] == found[name], f"{folder} holds a training on other {what}: {way_out}")

@@ -1,0 +1,270 @@
+"""Training: settings and slices in; out comes a network that is the same whatever interrupted it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ildfv import distributed
+from ildfv.errors import check
+from ildfv.evaluation.metrics import roc_auc
+from ildfv.patterns import PATTERNS, presence
+from ildfv.progress import SILENT, Progress
+from ildfv.store.atomic import sweep
+from ildfv.store.lock import writing
+from ildfv.store.models import has_model, load_info
+from ildfv.train import losses, networks
+from ildfv.train.blocks import prepare_dropout
+from ildfv.train.checkpoint import Checkpoint
+from ildfv.train.data import READ, Batch, Epoch, SliceSet, labelled_only, train_mean_std
+from ildfv.train.optimizer import make_optimizer, rate, sum_gradients
+from ildfv.train.settings import TrainSettings, check_same, identity
+from ildfv.train.targets import targets
+from ildfv.train.watching import deterministic, tensorboard
+
+__all__ = ["TrainResult", "TrainSettings", "predict", "train"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished training."""
+
+    folder: Path
+    network: networks.Network
+    history: list[dict]  # a row an epoch: epoch, loss, validation_loss, validation_auc, mean_auc; None = undefined
+    epoch: int  # whose weights were kept
+    ms_per_slice: float | None  # over the steps of this call; None if nothing was left to do
+
+
+def train(
+    settings: TrainSettings,
+    slices: SliceSet,
+    fit_indices,
+    validation_indices,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+    checkpoint_seconds: float = 60.0,
+) -> TrainResult:
+    """The network trained on the fit slices and saved in `folder`; slices without a label map are left out.
+
+    Goes on from the last checkpoint: killed anywhere and run again, it ends with the bytes of an undisturbed run on the
+    same machine with as many threads (the TensorBoard log aside, which holds times). Checkpoints are written at ends
+    of epochs, at least `checkpoint_seconds` apart. A folder that holds another training is refused.
+
+    Only the slices named are read: normalisation, β and weights come from the fit slices, the early metrics and
+    select="best" from the validation slices.
+
+    Under torchrun each step's slices are dealt to the ranks and gradients are summed (data parallel); the result does
+    not depend on the number of ranks beyond rounding.
+    """
+    folder = Path(folder)
+    fit, validation = labelled_only(slices, fit_indices), labelled_only(slices, validation_indices)
+    check(len(fit) > 0, "training must have at least one labelled slice, got none")
+    patients = np.asarray(slices.patients)
+    shared = set(patients[fit]) & set(patients[validation])
+    check(not shared, f"fit and validation slices must share no patient, got {len(shared)} in both")
+    asked = identity(settings, slices, fit, validation)
+    with ExitStack() as stack:
+        if distributed.is_main():
+            stack.enter_context(writing(folder))
+            sweep(folder)
+        found = distributed.from_main(load_info(folder) if distributed.is_main() and has_model(folder) else None)
+        if found is None:
+            return _Run(settings, slices, fit, validation, folder, device, progress, asked).finish(checkpoint_seconds)
+        check_same(asked, found["identity"], folder)
+        if distributed.is_main():
+            Checkpoint(folder).remove()
+        return TrainResult(folder, networks.load(folder, device), found["history"], found["epoch"], None)
+
+
+class _Run:
+    """One training under way."""
+
+    def __init__(self, settings, slices, fit, validation, folder, device, progress, asked):
+        s = self.settings = settings
+        self.slices, self.fit, self.validation = slices, fit, validation
+        self.folder, self.device, self.progress, self.identity = folder, torch.device(device), progress, asked
+        self.counts = np.asarray(slices.counts)  # (N, c)
+        self.loss = losses.LOSSES[s.loss.removeprefix(losses.BALANCED)]
+        beta = losses.pattern_weights(presence(self.counts[fit], s.threshold)) if s.balanced else None
+        self.beta = None if beta is None else torch.tensor(beta, dtype=torch.float32, device=self.device)
+        self.network = networks.build(s.network, n_outputs=self.counts.shape[1], seed=s.seed, dropout=s.dropout)
+        if s.weights:
+            networks.load_weights(self.network, Path(s.weights))
+        self.network.to(self.device)
+        self.optimizer = make_optimizer(s, self.network)
+        self.checkpoint = Checkpoint(folder)
+        self.history: list[dict] = []
+        self.best: dict[str, np.ndarray] | None = None  # weights of the best epoch so far, for select="best"
+        self.steps = len(self._epoch(0))  # an epoch
+
+    def finish(self, checkpoint_seconds: float) -> TrainResult:
+        """The epochs that are left, and the finished model in its folder."""
+        s, fit = self.settings, len(self.fit)
+        self._start()
+        first, seconds, saved = len(self.history), 0.0, time.monotonic()
+        with ExitStack() as stack:
+            log = stack.enter_context(tensorboard(self.folder, first * self.steps))
+            advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit))
+            advance(first * fit)
+            for epoch in range(first, s.epochs):
+                started = time.monotonic()
+                step_losses = self._learn(epoch, advance)
+                seconds += time.monotonic() - started
+                self.history.append(self._judge(epoch, step_losses))
+                log(self.history[-1], step_losses)
+                self.progress.note(_line(self.history[-1], s.epochs))
+                if s.select == "best" and self._chosen() == epoch + 1:
+                    self.best = networks.tensors(self.network)
+                due = epoch + 1 < s.epochs and time.monotonic() - saved >= checkpoint_seconds
+                if due and distributed.is_main():
+                    self.checkpoint.save(self.network, self.optimizer, self.best, self._info())
+                    saved = time.monotonic()
+        if self.best is not None:
+            networks.set_tensors(self.network, self.best)
+        if distributed.is_main():
+            networks.save(self.folder, self.network, self._info())
+            self.checkpoint.remove()
+        distributed.barrier()
+        learned = (s.epochs - first) * fit
+        pace = 1000 * seconds / learned if learned else None
+        return TrainResult(self.folder, self.network.eval(), self.history, self._chosen(), pace)
+
+    def _start(self) -> None:
+        """The state of the last checkpoint, or a fresh normalisation; the same on every rank."""
+        info = None
+        if distributed.is_main() and self.checkpoint.exists():
+            info = self.checkpoint.info()
+            check_same(self.identity, info["identity"], self.folder)
+            self.best = self.checkpoint.load(self.network, self.optimizer)
+        info = distributed.from_main(info)
+        if info is None:
+            self.network.normalise(*train_mean_std(self.slices, self.fit, progress=self.progress))
+            return
+        self.checkpoint.share(self.network, self.optimizer)
+        self.history = info["history"]
+        self.progress.note(f"Going on after epoch {len(self.history)} of {self.settings.epochs}")
+
+    def _epoch(self, epoch: int) -> Epoch:
+        s = self.settings
+        return Epoch(self.slices, self.fit, s.batch_size, s.seed, epoch, s.augment)
+
+    def _learn(self, epoch: int, advance: Callable) -> list[float]:
+        """Mean loss of a slice in each step of one epoch."""
+        self.network.train()
+        shares = []
+        with deterministic(self.device):
+            for i, batch in enumerate(self._epoch(epoch)):
+                shares.append(self._step(batch, epoch * self.steps + i))
+                advance(batch.total)
+        values = torch.stack(shares).double().cpu().numpy()  # waits for the device once an epoch, not once a step
+        values = distributed.sum_arrays({"losses": values})["losses"]
+        at = f"in epoch {epoch + 1} at {self.settings.learning_rate:g}"
+        check(bool(np.isfinite(values).all()), f"learning_rate must be smaller: training diverged {at}")
+        return values.tolist()
+
+    def _step(self, batch: Batch, step: int) -> torch.Tensor:
+        """Moves the weights; this rank's share of the step's mean loss."""
+        s = self.settings
+        seed = s.seed * 1_000_003 + step
+        torch.manual_seed(seed + distributed.rank())  # for foreign networks, whose random layers are not ours
+        prepare_dropout(self.network, seed, torch.from_numpy(batch.rows), batch.total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(s, step, s.epochs * self.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=self.device)
+        if len(batch.indices):
+            images = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=s.bfloat16 and self.device.type == "cuda"):
+                f = self.network(images)  # (b, c)
+            loss = self.loss(f.float(), self._targets(batch.indices), self.beta).sum() / batch.total
+            loss.backward()
+        sum_gradients(self.network)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _targets(self, indices: np.ndarray) -> torch.Tensor:
+        s = self.settings
+        return torch.from_numpy(targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)).to(
+            self.device
+        )
+
+    def _judge(self, epoch: int, step_losses: list[float]) -> dict:
+        """The epoch's row of the history; validation slices are dealt to the ranks."""
+        row = {"epoch": epoch + 1, "loss": float(np.mean(step_losses))}
+        if not len(self.validation):
+            return row | {"validation_loss": None, "validation_auc": {}, "mean_auc": None}
+        truth = presence(self.counts[self.validation], self.settings.threshold)  # (v, c)
+        mine = np.arange(distributed.rank(), len(self.validation), distributed.size())
+        f = np.zeros(truth.shape)
+        f[mine] = predict(self.network, self.slices, self.validation[mine], device=self.device)
+        f = distributed.sum_arrays({"f": f})["f"]  # one rank fills a row, so the sum is exact
+        loss = self.loss(torch.from_numpy(f).float().to(self.device), self._targets(self.validation), self.beta).mean()
+        aucs = {name: roc_auc(truth[:, k], f[:, k]) for k, name in enumerate(PATTERNS)}
+        defined = [auc for auc in aucs.values() if not math.isnan(auc)]
+        return row | {
+            "validation_loss": float(loss),
+            "validation_auc": {name: None if math.isnan(auc) else auc for name, auc in aucs.items()},
+            "mean_auc": float(np.mean(defined)) if defined else None,
+        }
+
+    def _chosen(self) -> int:
+        """The epoch whose weights are kept, from 1; "best" is the first of the highest mean validation AUC."""
+        if self.settings.select == "last":
+            return len(self.history)
+        # where no AUC is defined, the lowest loss
+        return max(self.history, key=lambda row: (row["mean_auc"] or 0.0, -row["loss"]))["epoch"]
+
+    def _info(self) -> dict:
+        return {
+            "kind": "network",
+            "settings": asdict(self.settings),
+            "identity": self.identity,
+            "slices": {"fit": len(self.fit), "validation": len(self.validation)},
+            "pattern_weights": None if self.beta is None else self.beta.tolist(),
+            "epoch": self._chosen(),
+            "history": self.history,
+            "torch": torch.__version__,
+        }
+
+
+@torch.inference_mode()
+def predict(
+    network: networks.Network,
+    slices: SliceSet,
+    indices,
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = READ,
+    progress: Progress = SILENT,
+) -> np.ndarray:
+    """Answers f (m, c), float32, for these slices in their order: raw scores.
+
+    After a logistic loss 1/(1 + exp(−f)) is the probability that the pattern is present; after a regression f
+    estimates the target. The network stays on `device`, in evaluation mode.
+    """
+    network = network.to(device).eval()
+    indices = np.asarray(indices, dtype=np.int64)
+    out = np.empty((len(indices), network.n_outputs), np.float32)
+    with progress.task("Predicting", total=len(indices)) as advance:
+        for start in range(0, len(indices), batch_size):
+            images = torch.from_numpy(slices.images(indices[start : start + batch_size]))
+            out[start : start + batch_size] = network(images.to(device)).float().cpu().numpy()
+            advance(len(images))
+    return out
+
+
+def _line(row: dict, epochs: int) -> str:
+    text = f"Epoch {row['epoch']} of {epochs}: loss {row['loss']:.3f}"
+    if row["validation_loss"] is not None:
+        text += f", validation loss {row['validation_loss']:.3f}"
+    return text + (f", mean AUC {row['mean_auc']:.3f}" if row["mean_auc"] is not None else "")

@@ -1,0 +1,69 @@
+"""What surrounds the steps: the TensorBoard log, and arithmetic that repeats bit by bit."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ildfv import distributed
+
+
+@contextmanager
+def tensorboard(folder: Path, first_step: int) -> Iterator[Callable]:
+    """`log(row, step_losses)`, which puts an epoch's row of the history and its steps' losses into `folder`/log.
+
+    Rank 0 alone writes.
+
+    Steps from `first_step` on that a killed run logged before are purged, so a resumed curve has no point twice.
+    """
+    if not distributed.is_main():
+        yield lambda row, step_losses: None
+        return
+    with warnings.catch_warnings():  # tensorboard's own use of deprecated calls is not the user's
+        warnings.simplefilter("ignore")
+        from torch.utils.tensorboard import SummaryWriter
+    writer = SummaryWriter(str(folder / "log"), purge_step=first_step or None)
+    step = first_step
+
+    def log(row: dict, step_losses: list[float]) -> None:
+        nonlocal step
+        for loss in step_losses:
+            writer.add_scalar("step/loss", loss, step)
+            step += 1
+        scalars = {"loss": row["loss"], "validation_loss": row["validation_loss"], "mean_auc": row["mean_auc"]}
+        scalars |= {f"auc/{name}": auc for name, auc in row["validation_auc"].items()}
+        for name, value in scalars.items():
+            if value is not None:
+                writer.add_scalar(f"epoch/{name}", value, step - 1)
+        writer.flush()
+
+    try:
+        yield log
+    finally:
+        writer.close()
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Equal runs give equal bits on this device; what CUDA cannot do so it warns of. Ends with the settings it met."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = before[2]
