@@ -11,7 +11,7 @@ import numpy as np
 
 from ildfv.errors import InputError, check
 from ildfv.evaluation.stratify import deal
-from ildfv.patterns import PATTERNS, THRESHOLD, presence
+from ildfv.patterns import PATTERNS, THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -164,31 +164,33 @@ class Folds:
 
 def make_folds(
     patients: Sequence[str],
-    counts: np.ndarray,
+    presence: np.ndarray,
     *,
-    threshold: int,
     n_folds: int = 5,
     seed: int = 0,
+    threshold: int = THRESHOLD,
     series: Sequence[str] | None = None,
 ) -> Folds:
     """Stratified patient-level folds, the same for the same seed whatever the order of slices.
 
-    patients (N,): patient of each slice. counts (N, C): pixels of each pattern, −1 without a label map; a pattern
-    counts as present from `threshold` pixels. series (N,): scan of each slice, to refuse one filed under two patients.
+    patients (N,): patient of each slice. presence (N, C): 1 where the slice shows the pattern, 0 where not, −1 where
+    it has no label map, as `patterns.presence` gives it. threshold: the T behind `presence`, kept in the file.
+    series (N,): scan of each slice, to refuse one that is filed under two patients.
     InputError: fewer labelled patients than folds, fewer than two folds, or a scan of two patients.
     """
-    patients, counts = np.asarray(patients, dtype=str), np.asarray(counts)  # (N,), (N, C)
+    patients, presence = np.asarray(patients, dtype=str), np.asarray(presence)  # (N,), (N, C)
     expected = (len(patients), len(PATTERNS))
-    check(counts.shape == expected, f"counts must have shape {expected}, got {counts.shape}")
+    check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
     check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
     if series is not None:
         check_one_patient_per_scan(patients, series)
 
     names, number = np.unique(patients, return_inverse=True)
-    labelled = (counts >= 0).all(1)  # (N,)
+    labelled = (presence >= 0).all(1)  # (N,)
     slices = np.bincount(number, weights=labelled, minlength=len(names)).astype(int)  # (P,)
     shown = np.zeros((len(names), len(PATTERNS)), dtype=int)  # (P, C)
-    np.add.at(shown, number, presence(counts, threshold) * labelled[:, None])
+    np.add.at(shown, number, (presence == 1) & labelled[:, None])
     profiles = {
         str(p): Profile(int(n), tuple(s.tolist())) for p, n, s in zip(names, slices, shown, strict=True) if n > 0
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.stats import rankdata
@@ -54,17 +55,22 @@ class Auc:
     def of(cls, scores: np.ndarray, truth: np.ndarray, patient: np.ndarray, n_patients: int) -> Auc:
         return cls(rankdata(scores) / max(len(scores), 1), np.asarray(truth) > 0, patient, n_patients)
 
-    def wins(self, other: Auc | None = None) -> np.ndarray:
-        """M (P, P): positives scored by this system, negatives by the other (by this one if None)."""
-        other = other or self
-        pairs = np.zeros((self.n_patients, self.n_patients))
-        positive, owner = self.ranks[self.truth], self.patient[self.truth]
+    def wins(self, other: Auc) -> np.ndarray:
+        """M (P, P): positives scored by this system, negatives by the other."""
+        order = np.argsort(self.ranks[self.truth], kind="stable")
+        positive, owner = self.ranks[self.truth][order], self.patient[self.truth][order]
         negative, rival = other.ranks[~other.truth], other.patient[~other.truth]
+        # A negative loses to every positive after its place among them; between left and right it ties.
+        places = np.stack([np.searchsorted(positive, negative, side) for side in ("left", "right")])  # (2, negatives)
+        matrix = np.zeros((self.n_patients, self.n_patients))
         for q in np.unique(rival):
-            beaten = np.sort(negative[rival == q])
-            wins = (np.searchsorted(beaten, positive, "left") + np.searchsorted(beaten, positive, "right")) / 2
-            pairs[:, q] = np.bincount(owner, weights=wins, minlength=self.n_patients)
-        return pairs
+            beaten = np.cumsum(np.bincount(places[:, rival == q].ravel(), minlength=len(positive) + 1))[:-1] / 2
+            matrix[:, q] = np.bincount(owner, weights=beaten, minlength=self.n_patients)
+        return matrix
+
+    @cached_property
+    def own_wins(self) -> np.ndarray:
+        return self.wins(self)
 
     def pairs(self, weights: np.ndarray) -> np.ndarray:
         """Number of positive–negative pairs for each row of weights, (B,)."""
@@ -73,15 +79,15 @@ class Auc:
         return (weights @ positives) * (weights @ negatives)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        return ratio(_form(weights, self.wins(), weights), self.pairs(weights))
+        return ratio(_form(weights, self.own_wins, weights), self.pairs(weights))
 
     def mixed(self, other: Auc, own: np.ndarray) -> np.ndarray:
         theirs = 1 - own
         wins = (
-            _form(own, self.wins(), own)
+            _form(own, self.own_wins, own)
             + _form(own, self.wins(other), theirs)
             + _form(theirs, other.wins(self), own)
-            + _form(theirs, other.wins(), theirs)
+            + _form(theirs, other.own_wins, theirs)
         )
         return ratio(wins, self.pairs(np.ones_like(own)))
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.patterns import PATTERNS, THRESHOLD, presence
+from ildfv.patterns import PATTERNS, THRESHOLD
 
 
-def statistics(counts: np.ndarray, patients: Sequence[str], *, threshold: int = THRESHOLD) -> dict:
+def statistics(presence: np.ndarray, patients: Sequence[str], *, threshold: int = THRESHOLD) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.
 
-    counts (N, C): pixels of each pattern, −1 without a label map; such slices are counted and otherwise left out.
+    presence (N, C): 1 shown, 0 not, −1 no label map, as `patterns.presence` gives it; slices without a label map are
+    counted as such and left out of everything else. threshold: the T behind `presence`, copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
@@ -21,11 +22,12 @@ def statistics(counts: np.ndarray, patients: Sequence[str], *, threshold: int = 
      "co_occurrence": (C, C) slices that show both; the diagonal is Table 1}
     A healthy patient is one none of whose slices shows a pattern.
     """
-    counts, patients = np.asarray(counts), np.asarray(patients, dtype=str)
+    presence, patients = np.asarray(presence), np.asarray(patients, dtype=str)
     expected = (len(patients), len(PATTERNS))
-    check(counts.shape == expected, f"counts must have shape {expected}, got {counts.shape}")
-    labelled = (counts >= 0).all(1)
-    shown, owner = presence(counts[labelled], threshold) > 0, patients[labelled]  # (n, C), (n,)
+    check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
+    labelled = (presence >= 0).all(1)
+    shown, owner = presence[labelled] > 0, patients[labelled]  # (n, C), (n,)
 
     def count(where: np.ndarray) -> dict[str, int]:
         return {"slices": int(where.sum()), "patients": len(np.unique(owner[where]))}

@@ -8,7 +8,7 @@ import pytest
 from ildfv.errors import InputError
 from ildfv.evaluation.folds import Folds, check_no_leak, check_one_patient_per_scan, make_folds
 from ildfv.evaluation.stratify import deal
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, presence
 
 T = 6000
 
@@ -25,7 +25,7 @@ def cohort(n_patients=60, seed=0):
 
 def test_every_patient_is_tested_once_and_never_trained_on_then():
     patients, counts = cohort()
-    folds = make_folds(patients, counts, threshold=T)
+    folds = make_folds(patients, presence(counts, T), threshold=T)
     tested = np.concatenate([folds.test(k, patients) for k in range(5)])
     assert sorted(tested) == list(range(len(patients)))
     for k in range(5):
@@ -39,7 +39,7 @@ def test_every_patient_is_tested_once_and_never_trained_on_then():
 
 def test_each_pattern_is_shared_out_evenly():
     patients, counts = cohort(100)
-    folds = make_folds(patients, counts, threshold=T)
+    folds = make_folds(patients, presence(counts, T), threshold=T)
     rows = folds.table()
     assert {row["patients"] for row in rows} == {20}
     for pattern in PATTERNS:
@@ -51,7 +51,7 @@ def test_each_pattern_is_shared_out_evenly():
 
 def test_stratified_folds_are_evener_than_random_ones():
     patients, counts = cohort(40, seed=3)
-    folds = make_folds(patients, counts, threshold=T)
+    folds = make_folds(patients, presence(counts, T), threshold=T)
     names, number = np.unique(patients, return_inverse=True)
     shown = np.stack([np.bincount(number, weights=counts[:, k] >= T) for k in range(4)], 1)
 
@@ -68,16 +68,16 @@ def test_a_pattern_of_as_many_patients_as_folds_is_in_each_fold():
     patients = np.array([f"p{i:02d}" for i in range(25)])
     counts = np.zeros((25, 4), int)
     counts[[0, 3, 7, 11, 20], 2] = T
-    folds = make_folds(patients, counts, threshold=T)
+    folds = make_folds(patients, presence(counts, T), threshold=T)
     assert [row["patients_with"]["honeycomb"] for row in folds.table()] == [1] * 5
 
 
 def test_folds_depend_on_the_seed_and_not_on_the_order_of_slices():
     patients, counts = cohort()
     order = np.random.default_rng(1).permutation(len(patients))
-    folds = make_folds(patients, counts, threshold=T, seed=4)
-    assert make_folds(patients[order], counts[order], threshold=T, seed=4) == folds
-    assert make_folds(patients, counts, threshold=T, seed=5).members != folds.members
+    folds = make_folds(patients, presence(counts, T), threshold=T, seed=4)
+    assert make_folds(patients[order], presence(counts[order], T), threshold=T, seed=4) == folds
+    assert make_folds(patients, presence(counts, T), threshold=T, seed=5).members != folds.members
     fit, validation = folds.inner(2, patients)
     fit_again, validation_again = folds.inner(2, patients[order])
     assert set(order[fit_again]) == set(fit)
@@ -86,7 +86,7 @@ def test_folds_depend_on_the_seed_and_not_on_the_order_of_slices():
 
 def test_the_inner_split_does_not_see_the_test_fold():
     patients, counts = cohort()
-    folds = make_folds(patients, counts, threshold=T)
+    folds = make_folds(patients, presence(counts, T), threshold=T)
     other = {
         p: type(v)(v.slices * 7, (0, 0, v.slices * 7, 0)) if folds.fold_of[p] == 1 else v
         for p, v in folds.profiles.items()
@@ -99,7 +99,7 @@ def test_the_inner_split_does_not_see_the_test_fold():
 def test_patients_without_a_label_map_are_in_no_fold():
     patients, counts = cohort(12)
     counts[np.isin(patients, ["p003", "p007"])] = -1
-    folds = make_folds(patients, counts, threshold=T, n_folds=3)
+    folds = make_folds(patients, presence(counts, T), threshold=T, n_folds=3)
     assert folds.unlabelled == ("p003", "p007")
     assert not {"p003", "p007"} & set(folds.fold_of)
     for k in range(3):
@@ -110,16 +110,16 @@ def test_patients_without_a_label_map_are_in_no_fold():
 def test_folds_come_back_from_json():
     patients, counts = cohort(11)
     counts[patients == "p002"] = -1
-    folds = make_folds(patients, counts, threshold=4000, n_folds=4, seed=9)
+    folds = make_folds(patients, presence(counts, T), threshold=4000, n_folds=4, seed=9)
     assert Folds.from_json(folds.to_json()) == folds
 
 
 def test_too_few_patients_is_one_clear_line():
     patients, counts = cohort(4)
     with pytest.raises(InputError, match="n_folds must be at most the number of patients with a label map, 4, got 5"):
-        make_folds(patients, counts, threshold=T)
+        make_folds(patients, presence(counts, T), threshold=T)
     with pytest.raises(InputError, match="n_folds must be at least 2, got 1"):
-        make_folds(patients, counts, threshold=T, n_folds=1)
+        make_folds(patients, presence(counts, T), threshold=T, n_folds=1)
 
 
 def edited(folds, change):
@@ -142,14 +142,14 @@ def edited(folds, change):
 )
 def test_a_hand_edited_file_that_leaks_is_refused(change, message):
     patients, counts = cohort(20)
-    folds = make_folds(patients, counts, threshold=T)
+    folds = make_folds(patients, presence(counts, T), threshold=T)
     with pytest.raises(InputError, match=message):
         Folds.from_json(edited(folds, change))
 
 
 def test_a_key_given_twice_is_refused_and_broken_json_too():
     patients, counts = cohort(20)
-    text = make_folds(patients, counts, threshold=T).to_json()
+    text = make_folds(patients, presence(counts, T), threshold=T).to_json()
     with pytest.raises(InputError, match="name each key once, got kind twice"):
         Folds.from_json(text.replace('"kind"', '"kind": "ildfv folds", "kind"', 1))
     with pytest.raises(InputError, match="JSONDecodeError"):
@@ -158,14 +158,14 @@ def test_a_key_given_twice_is_refused_and_broken_json_too():
 
 def test_a_moved_patient_is_allowed():
     patients, counts = cohort(20)
-    folds = make_folds(patients, counts, threshold=T)
+    folds = make_folds(patients, presence(counts, T), threshold=T)
     moved = Folds.from_json(edited(folds, lambda d: d["folds"][0].append(d["folds"][1].pop())))
     assert [len(m) for m in moved.members] == [5, 3, 4, 4, 4]
 
 
 def test_scans_prepared_after_the_folds_are_named():
     patients, counts = cohort(10)
-    folds = make_folds(patients, counts, threshold=T)
+    folds = make_folds(patients, presence(counts, T), threshold=T)
     with pytest.raises(InputError, match=r"got newcomer: run `ildfv folds` again"):
         folds.train(0, [*patients, "newcomer"])
 
@@ -173,7 +173,7 @@ def test_scans_prepared_after_the_folds_are_named():
 def test_a_fold_that_is_not_there_is_refused():
     patients, counts = cohort(10)
     with pytest.raises(InputError, match="fold must be 0 to 4, got 5"):
-        make_folds(patients, counts, threshold=T).test(5, patients)
+        make_folds(patients, presence(counts, T), threshold=T).test(5, patients)
 
 
 def test_leaks_are_named():
@@ -188,7 +188,7 @@ def test_an_absent_pattern_is_warned_of():
     patients = np.array(list("abcdef"))
     counts = np.zeros((6, 4), int)
     counts[:, 0] = T
-    warnings = make_folds(patients, counts, threshold=T, n_folds=3).warnings()
+    warnings = make_folds(patients, presence(counts, T), threshold=T, n_folds=3).warnings()
     assert len(warnings) == 3
     assert warnings[0].startswith("reticular is on no slice of fold 0, 1, 2")
 
