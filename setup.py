@@ -1,5 +1,6 @@
 """Compiled parts of ildfv and the folder mapping; everything else is in pyproject.toml."""
 
+import glob
 import os
 import platform
 
@@ -11,11 +12,21 @@ OPENMP = [] if platform.system() == "Darwin" else ["-fopenmp"]
 
 native = Extension(
     "ildfv.kernels._native",
-    sources=["ildfv/kernels/_native.pyx", "csrc/cpu/moments.cpp"],
+    sources=[
+        "ildfv/kernels/_native.pyx",
+        *(f"csrc/cpu/{name}.cpp" for name in ("moments", "baseline", "avx2", "avx512")),
+    ],
     include_dirs=["csrc", numpy.get_include()],
-    depends=["csrc/common/mixture.h", "csrc/cpu/moments.h"],
+    depends=["csrc/common/mixture.h", *glob.glob("csrc/cpu/*.h")],
     # No -march=native: a wheel must run where it was not built; the kernel picks its vector width at run time.
-    extra_compile_args=["-O3", "-std=c++17", "-fno-math-errno", *OPENMP, *os.environ.get("ILDFV_CXXFLAGS", "").split()],
+    extra_compile_args=[
+        "-O3",
+        "-std=c++17",
+        "-fno-math-errno",
+        "-ffp-contract=fast",
+        *OPENMP,
+        *os.environ.get("ILDFV_CXXFLAGS", "").split(),
+    ],
     extra_link_args=[*OPENMP, *os.environ.get("ILDFV_LDFLAGS", "").split()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
     language="c++",
@@ -32,6 +43,7 @@ setup(
         "ildfv.pipeline",
         "ildfv.report",
         "ildfv.scans",
+        "ildfv.scans.phantom",
         "ildfv.store",
         "ildfv.train",
         "ildfv._csrc",

@@ -1,0 +1,92 @@
+// What moments.cpp and the kernels for each instruction set share.
+#pragma once
+
+#include <string.h>
+
+#include "moments.h"
+
+namespace ildfv {
+
+// Rows [begin, end) of maps[map].
+struct Segment {
+    int64_t map, begin, end;
+};
+
+// Sums in double over blocks, maps or jobs.
+struct Partial {
+    double *s0, *s1, *s2;    // (k,), (k, d), (k, d)
+    unsigned char* touched;  // (k,): 1 where the component's sums may be other than zero
+    double log_likelihood;
+};
+
+// What a kernel works on. `straight`: the segments are whole maps and go to `sums`; else all are added to the partial.
+struct Task {
+    int64_t k, d;
+    const void* constants;
+    double threshold;
+    const Map* maps;
+    Element element;
+    Sums sums;
+    bool straight;
+};
+
+// One per instruction set and precision.
+struct Kernel {
+    const char* isa;
+    int64_t (*constants_bytes)(int64_t k, int64_t d);  // the mixture laid out for this kernel; 64-byte aligned
+    int64_t (*scratch_bytes)(int64_t k, int64_t d);    // one thread's working memory; 64-byte aligned
+    void (*prepare)(const Mixture&, void* constants);
+    int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&, void* scratch);  // first map not finite, or −1
+};
+
+extern const Kernel baseline_float, baseline_double;
+#if defined(__x86_64__)
+extern const Kernel avx2_float, avx2_double, avx512_float, avx512_double;
+#endif
+
+namespace {  // a copy in each translation unit: they are compiled for different machines
+
+// total += part, which is left zero.
+inline void move_into(Partial& total, Partial& part, int64_t k, int64_t d) {
+    for (int64_t c = 0; c < k; ++c) {
+        if (!part.touched[c]) continue;
+        total.s0[c] += part.s0[c];
+        for (int64_t j = c * d; j < (c + 1) * d; ++j) total.s1[j] += part.s1[j];
+        for (int64_t j = c * d; j < (c + 1) * d; ++j) total.s2[j] += part.s2[j];
+        part.s0[c] = 0;
+        memset(part.s1 + c * d, 0, d * sizeof(double));
+        memset(part.s2 + c * d, 0, d * sizeof(double));
+        total.touched[c] = 1;
+        part.touched[c] = 0;
+    }
+    total.log_likelihood += part.log_likelihood;
+    part.log_likelihood = 0;
+}
+
+// sums[map] = part, which is left zero.
+template <class out>
+inline void move_out(const Sums& sums, int64_t map, Partial& part, int64_t k, int64_t d) {
+    out *s0 = (out*)sums.s0 + map * k, *s1 = (out*)sums.s1 + map * k * d, *s2 = (out*)sums.s2 + map * k * d;
+    for (int64_t c = 0; c < k; ++c) {
+        if (!part.touched[c]) continue;
+        s0[c] = (out)part.s0[c];
+        for (int64_t j = c * d; j < (c + 1) * d; ++j) s1[j] = (out)part.s1[j];
+        for (int64_t j = c * d; j < (c + 1) * d; ++j) s2[j] = (out)part.s2[j];
+        part.s0[c] = 0;
+        memset(part.s1 + c * d, 0, d * sizeof(double));
+        memset(part.s2 + c * d, 0, d * sizeof(double));
+        part.touched[c] = 0;
+    }
+    ((out*)sums.log_likelihood)[map] = (out)part.log_likelihood;
+    part.log_likelihood = 0;
+}
+
+inline void finish(const Sums& sums, int64_t map, Partial& part, int64_t k, int64_t d) {
+    if (sums.in_double)
+        move_out<double>(sums, map, part, k, d);
+    else
+        move_out<float>(sums, map, part, k, d);
+}
+
+}  // namespace
+}  // namespace ildfv

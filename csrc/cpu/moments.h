@@ -1,0 +1,41 @@
+// Moments of descriptors under a diagonal Gaussian mixture, on the CPU.
+#pragma once
+
+#include <stdint.h>
+
+namespace ildfv {
+
+enum Element { kFloat32, kFloat64, kFloat16, kBfloat16, kUint8 };
+
+// n descriptors of d values; element (i, j) is at data[i·row_stride + j·dim_stride], strides counted in elements.
+struct Map {
+    const void* data;
+    int64_t n, row_stride, dim_stride;
+};
+
+struct Mixture {
+    int64_t k, d;
+    const double *weights, *means, *variances;  // (k,), (k, d), (k, d)
+};
+
+// Where the sums go, zeroed by the caller: per map (b, k), (b, k, d), (b, k, d), (b,), or one of each when pooled.
+struct Sums {
+    void *s0, *s1, *s2, *log_likelihood;
+    bool in_double;  // double, else float; always double when pooled
+};
+
+struct Options {
+    double threshold;      // posteriors below it count as 0
+    bool pooled;           // one sum over all maps
+    int threads;           // the result does not depend on it
+    const char* isa;       // "avx512", "avx2", "baseline", or "" for the best this machine has
+};
+
+// Adds up the moments of b maps; returns the first map that holds NaN or infinity, or −1.
+// Computed in double if the elements are double, else in float with double between blocks of descriptors.
+int64_t moments(const Map* maps, int64_t b, Element element, const Mixture&, const Sums&, const Options&);
+
+// The instruction set `moments` uses for `wanted` ("": the best), or null if this machine or build lacks it.
+const char* instruction_set(const char* wanted);
+
+}  // namespace ildfv

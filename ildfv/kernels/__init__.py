@@ -1,0 +1,54 @@
+"""The hot loop, where the data are: `moments` on the CPU in C++, on NVIDIA GPUs in CUDA."""
+
+from __future__ import annotations
+
+from ildfv.kernels.reference import Moments
+
+__all__ = ["Moments", "moments"]
+
+
+def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+    """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
+
+    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d); NumPy, torch or CuPy, float32, float64,
+    float16, bfloat16 or uint8. mixture: anything with weights_ (k,), means_ (k, d) and variances_ (k, d).
+    Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,), the kind of array that came in, on its device;
+    pooled over all maps: (k,), (k, d), (k, d), (), in float64. Posteriors below `threshold` count as 0; 0 counts all.
+    Computed in double where maps are float64. InputError for wrong shapes, dtypes and values that are not finite.
+    """
+    first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
+    kind = type(first).__module__.partition(".")[0]
+    parameters = mixture.weights_, mixture.means_, mixture.variances_
+    if kind == "cupy" or (kind == "torch" and first.is_cuda):
+        from ildfv.kernels import cuda
+
+        return cuda.moments(maps, *parameters, threshold=threshold, pooled=pooled)
+
+    from ildfv.kernels import cpu
+
+    parameters = tuple(_to_numpy(a) for a in parameters)
+    if kind != "torch":
+        return cpu.moments(maps, *parameters, threshold=threshold, pooled=pooled)
+
+    import torch
+
+    views = [_from_torch(a) for a in maps] if isinstance(maps, (list, tuple)) else _from_torch(maps)
+    result = cpu.moments(views, *parameters, threshold=threshold, pooled=pooled)
+    return Moments(*(torch.from_numpy(a) for a in result))
+
+
+def _to_numpy(a):
+    """A parameter of the mixture on the host."""
+    if hasattr(a, "detach"):
+        return a.detach().cpu().numpy()
+    return a.get() if hasattr(a, "get") else a
+
+
+def _from_torch(a):
+    """A NumPy view of a tensor's memory."""
+    import torch
+
+    from ildfv.kernels.cpu import BFLOAT16
+
+    a = a.detach()
+    return a.view(torch.int16).numpy().view(BFLOAT16) if a.dtype == torch.bfloat16 else a.numpy()

@@ -1,0 +1,123 @@
+"""The moments kernel on the CPU: checks, then the C++ of csrc/cpu."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+from ildfv.kernels import _native
+from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
+from ildfv.kernels.reference import Moments
+
+# A bfloat16 as two bytes: NumPy has none, so torch's come in under this name without a copy.
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
+
+_ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}
+
+_threads: int | None = None
+_isa = os.environ.get("ILDFV_ISA", "")
+
+
+def set_num_threads(n: int | None) -> None:
+    """Use `n` threads from now on; None: OMP_NUM_THREADS if set, else one per core this process may use."""
+    global _threads
+    check(n is None or n >= 1, f"n must be ≥ 1 or None, got {n}")
+    _threads = n
+
+
+def num_threads() -> int:
+    """Number of threads the kernel uses. The result does not depend on it."""
+    if _threads is not None:
+        return _threads
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_instruction_set(name: str | None) -> None:
+    """Use "avx512", "avx2" or "baseline"; None: the best of this machine. For tests and comparisons."""
+    global _isa
+    check(
+        _native.instruction_set(name or "") is not None, f'instruction set must be one this machine has, got "{name}"'
+    )
+    _isa = name or ""
+
+
+def instruction_set() -> str:
+    """The instruction set the kernel uses."""
+    return _native.instruction_set(_isa)
+
+
+def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+    """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
+
+    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d); float32, float64, float16, bfloat16 or uint8.
+    weights (k,), means (k, d), variances (k, d): a diagonal Gaussian mixture.
+    Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,); pooled: (k,), (k, d), (k, d), ().
+    float64 if pooled or the maps are float64, else float32. Posteriors below `threshold` count as 0.
+    The bits of the result depend neither on the number of threads nor on how maps are strided.
+    InputError for wrong shapes or dtypes, empty maps and values that are not finite (it names the map).
+    """
+    weights, means, variances = check_mixture(weights, means, variances)
+    threshold = check_threshold(threshold)
+    k, d = means.shape
+    views = _views(maps)  # each (n, d), any strides
+    element = _element(views)
+    table = np.empty((len(views), 4), dtype=np.int64)
+    for i, view in enumerate(views):
+        check_dimensions(view.shape[1], d)
+        check(len(view) > 0, f"maps must hold at least one descriptor each, got none in map {i}")
+        size = view.itemsize
+        table[i] = view.__array_interface__["data"][0], len(view), view.strides[0] // size, view.strides[1] // size
+
+    in_double = pooled or element == _ELEMENTS["float64"]
+    lead, dtype = () if pooled else (len(views),), np.float64 if in_double else np.float32
+    out = Moments(*(np.zeros((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
+    bad = _native.moments(
+        table, element, weights, means, variances, *(a.ctypes.data for a in out),
+        in_double=in_double, threshold=threshold, pooled=pooled, threads=num_threads(), isa=_isa,
+    )  # fmt: skip
+    if bad >= 0:
+        raise not_finite(bad)
+    return out
+
+
+def _views(maps) -> list[np.ndarray]:
+    """Each map as (n, d), without a copy unless its strides cannot be told by two numbers."""
+    if isinstance(maps, (list, tuple)):
+        views = [np.asarray(a) for a in maps]
+        for i, a in enumerate(views):
+            check(a.ndim == 2, f"maps must be a list of (n, d), got shape {a.shape} for map {i}")
+    else:
+        maps = np.asarray(maps)
+        if maps.ndim == 4:
+            b, d, h, w = maps.shape
+            if maps.size and maps.strides[2] == w * maps.strides[3]:  # rows of pixels follow each other
+                strides = (maps.strides[0], maps.strides[3], maps.strides[1])
+                maps = np.lib.stride_tricks.as_strided(maps, (b, h * w, d), strides, writeable=False)
+            else:
+                maps = maps.reshape(b, d, h * w).transpose(0, 2, 1)
+        check(
+            maps.ndim == 3, f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {maps.shape}"
+        )
+        views = list(maps)
+    check(len(views) > 0, "maps must hold at least one map, got an empty batch")
+    return [_addressable(a) for a in views]
+
+
+def _addressable(a: np.ndarray) -> np.ndarray:
+    """`a`, or a copy where its elements are not in native order at whole multiples of their size."""
+    whole = a.dtype.isnative and a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)
+    return a if whole else np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("="))
+
+
+def _element(views: list[np.ndarray]) -> int:
+    names = {"bfloat16" if a.dtype == BFLOAT16 else a.dtype.name for a in views}
+    name = names.pop()
+    check(not names, f"maps must be of one dtype, got {', '.join(sorted({name, *names}))}")
+    if name not in _ELEMENTS:
+        raise InputError(f"maps must be {', '.join(_ELEMENTS)}, got {name}")
+    return _ELEMENTS[name]
