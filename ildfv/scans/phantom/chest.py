@@ -24,11 +24,11 @@ SHOULDER = (0.0, 0.0, 0.0, 0.0, 2.0, 14.0, 30.0, 42.0, 52.0)  # what the shoulde
 
 @dataclass(frozen=True)
 class Plane:
-    """One axial plane of a chest. `lung` and `depth` are signed: negative inside the lung and the body."""
+    """One axial plane of a chest."""
 
-    lung: np.ndarray  # mm to the lung's surface, (512, 512)
+    lung: np.ndarray  # mm to the lung's surface, negative inside, (512, 512)
     tissue: np.ndarray  # HU of everything that is not lung, (512, 512)
-    pleura: np.ndarray  # mm below the pleura, 0 outside the lung, (256, 256)
+    pleura: np.ndarray  # mm below the costal pleura, 0 outside the lung, (256, 256)
 
 
 class Chest:
@@ -79,7 +79,7 @@ class Chest:
         p, u = self.patient, z / self.patient.height
         width = np.interp(u, (0, 0.3, 0.5, 0.62, 0.8, 1), (24, 25, 27, 31, 29, 34))
         parts = [ellipse(x - 2, y - 2, width * p.heart, 0.74 * p.half_depth)]
-        heart = 1 - ((u - 0.32) / 0.27) ** 2
+        heart = 1 - ((u - 0.29) / 0.26) ** 2
         if heart > 0:
             size = p.heart * np.sqrt(heart)
             turned = x - 22 - 0.25 * (y + 20)  # the apex points to the front and left
@@ -95,7 +95,7 @@ class Chest:
         return union
 
     def diaphragm(self, x, y) -> np.ndarray:
-        """Height of the diaphragm above the lowest recess, mm: two domes that fall off steeply behind and at the sides."""
+        """Height of the diaphragm above the lowest recess, mm: two domes, steep behind and at the sides."""
         p = self.patient
         domes = []
         for side, top in ((-1, p.dome), (1, p.dome - 12)):
@@ -105,11 +105,15 @@ class Chest:
 
     def plane(self, z: float) -> Plane:
         """Everything but the lungs' inside at height z."""
-        p, grid = self.patient, self.patient.grid
+        grid = self.patient.grid
         half = grid.coarse(2)
         lung = self.lung(half, z)
-        pleura = ndimage.distance_transform_edt(lung < 0) * half.pixel
-        return Plane(doubled(lung), self.tissue(grid, half, z), pleura.astype(np.float32))
+        return Plane(doubled(lung), self.tissue(grid, half, z), self.pleura(half, z, lung))
+
+    def pleura(self, grid: Grid, z: float, lung: np.ndarray) -> np.ndarray:
+        """Depth below the pleura of the ribs and the diaphragm, mm: along heart and spine it is not shallow."""
+        depth = ndimage.distance_transform_edt(lung < 0) * grid.pixel
+        return np.maximum(depth, -0.6 * self.cage(grid.x, grid.y, z) * (lung < 0)).astype(np.float32)
 
     def tissue(self, grid: Grid, half: Grid, z: float) -> np.ndarray:
         """HU of the body as if the lungs were filled with mediastinal fat; air and table outside.
@@ -145,7 +149,8 @@ class Chest:
         """Signed distances to the skin and to the inside of the subcutaneous fat."""
         p, u = self.patient, z / self.patient.height
         lateral = np.abs(x) / p.half_width
-        breast = (1.6 if p.female else 0.5) * p.fat * bump(u, 0.5, 0.2) * np.exp(-(((np.abs(x) - 70) / 45) ** 2)) * (y < 0)
+        breast = (1.6 if p.female else 0.5) * p.fat * bump(u, 0.5, 0.2)
+        breast = breast * np.exp(-(((np.abs(x) - 70) / 45) ** 2)) * (y < 0)
         width = (0.65 + 0.35 * self.along(z, CAGE)) * p.half_width + 20 + 0.7 * p.fat + self.along(z, SHOULDER)
         depth = p.half_depth + 20 + 0.5 * p.fat - 40 * max(u - 0.75, 0)
         skin = superellipse(x, y - 3, width, depth, 2.5) - breast
@@ -155,7 +160,7 @@ class Chest:
     def organs(self, x, y, z: float):
         """Soft tissue inside the cage: (signed distance, HU) in the order of painting."""
         p, u = self.patient, z / self.patient.height
-        heart = 1 - ((u - 0.32) / 0.27) ** 2
+        heart = 1 - ((u - 0.29) / 0.26) ** 2
         if u < 0.5:  # below the diaphragm: liver on the right, spleen and stomach on the left, fat between
             below = z - self.diaphragm(x, y) + 3
             yield smooth_max(below, x - 18, 4), ORGAN + 4

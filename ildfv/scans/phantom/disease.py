@@ -1,7 +1,6 @@
 """Where each pattern is: irregular regions, coherent in 3-D, that prefer the places the pattern prefers."""
 
 import numpy as np
-from scipy import ndimage
 
 from ildfv.patterns import PATTERNS
 from ildfv.scans.phantom.chest import Chest, Plane
@@ -46,8 +45,8 @@ class Disease:
         grid = p.grid.coarse(8)
         scores = {k: [] for k in p.patterns}
         for z in (np.arange(steps) + 0.5) / steps * p.height:
-            lung = self.chest.lung(grid, z) < 0
-            pleura = ndimage.distance_transform_edt(lung) * grid.pixel
+            surface = self.chest.lung(grid, z)
+            lung, pleura = surface < 0, self.chest.pleura(grid, z, surface)
             for k in p.patterns:
                 scores[k].append(self.score(k, grid, z, pleura)[lung])
         return {k: float(np.quantile(np.concatenate(scores[k]), 1 - p.extents[k])) for k in p.patterns}

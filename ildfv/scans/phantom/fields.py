@@ -88,16 +88,19 @@ class Cells:
         self.sizes = rng.uniform(0, 1, points.shape[:3]).astype(np.float32)
 
     def near(self, x: np.ndarray, y: np.ndarray, z: float, count: int):
-        """Distances mm, nearest first, and sizes in [0, 1) of the `count` points nearest to each (x, y, z): (n, count)."""
+        """Distances mm, ascending, and sizes in [0, 1) of the `count` points nearest to each (x, y, z): (n, count)."""
         z = z / self.stretch
-        layer = int(round(z / self.spacing)) + 3
+        layer = round(z / self.spacing) + 3
         layers = slice(max(layer - 2, 0), layer + 3)
         points = self.points[layers].reshape(-1, 3)
         inside = (np.abs(points[:, 2] - (x.min() + x.max()) / 2) < np.ptp(x) / 2 + 3 * self.spacing) & (
             np.abs(points[:, 1] - (y.min() + y.max()) / 2) < np.ptp(y) / 2 + 3 * self.spacing
         )
         here = np.stack([np.full(x.shape, z, np.float32), y, x], axis=-1)
-        distance, index = cKDTree(points[inside]).query(here, count)
+        tree = cKDTree(
+            points[inside], leafsize=8, compact_nodes=False, balanced_tree=False
+        )  # cheap to build, used once
+        distance, index = tree.query(here, count)
         return distance.astype(np.float32), self.sizes[layers].reshape(-1)[inside][index]
 
 

@@ -61,14 +61,15 @@ def draw_patient(seed: int, number: int) -> Patient:
     female = bool(rng.random() < 0.5)
     scale = rng.normal(0.94 if female else 1.03, 0.04)
     half_width, fat = 126 * scale * rng.normal(1, 0.02), float(np.clip(rng.normal(16 if female else 13, 6), 5, 28))
-    # One distribution of mean attenuation for ground glass, reticular and honeycomb: brightness must not tell them apart.
+    # One distribution of means for ground glass, reticular and honeycomb: brightness must not tell them apart.
     levels = np.clip(rng.normal(-640, 50, 4), -740, -540)
-    levels[3] = rng.uniform(-945, -915)
+    levels[3] = rng.uniform(-960, -935)
     extents = np.zeros(4)
     for pattern in patterns:
-        low, high = ((0.18, 0.5), (0.16, 0.42), (0.14, 0.34), (0.2, 0.55))[pattern]
+        low, high = ((0.22, 0.52), (0.2, 0.44), (0.18, 0.38), (0.22, 0.55))[pattern]
         extents[pattern] = rng.uniform(low, high)
-    body_width = half_width + fat + 24
+    body_width = half_width + fat + 28
+    sharp = rng.uniform(0, 1)
     return Patient(
         seed=seed,
         number=number,
@@ -79,7 +80,7 @@ def draw_patient(seed: int, number: int) -> Patient:
         fat=fat,
         heart=float(np.clip(rng.normal(1, 0.09), 0.8, 1.25)),
         dome=rng.uniform(48, 72),
-        lung=float(np.clip(rng.normal(-855, 18), -890, -815)),
+        lung=float(np.clip(rng.normal(-868, 16), -900, -835)),
         gradient=rng.uniform(15, 55),
         patterns=patterns,
         extents=tuple(extents),
@@ -88,6 +89,6 @@ def draw_patient(seed: int, number: int) -> Patient:
         pixel=round(2 * body_width * rng.uniform(1.0, 1.1) / SIZE, 6),
         thickness=float(rng.choice([1.0, 1.25, 1.5])),
         blur=rng.uniform(0.4, 0.62),
-        sharp=rng.uniform(0, 1),
-        noise=rng.uniform(12, 32),
+        sharp=sharp,
+        noise=8 + 10 * sharp + rng.uniform(0, 10),  # sharp kernels are noisier
     )

@@ -15,7 +15,7 @@ from ildfv.scans.phantom.tree import Trees
 gaussian = partial(ndimage.gaussian_filter, truncate=3.0)
 
 FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm over which a pattern fades
-SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.6}  # what stays visible of them
+SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # what stays visible of them
 
 
 class Scanner:
@@ -36,7 +36,7 @@ class Scanner:
         lung, visible = self.parenchyma(labels, z)
         lung = mix(lung, visible * self.trees.small.cut(grid, z, p.thickness), BLOOD)
         lung = mix(lung, self.trees.large.cut(grid, z, p.thickness), BLOOD)
-        lung = mix(lung, 0.45 * self.fissure(z), BLOOD)
+        lung = mix(lung, 0.35 * self.fissure(z), BLOOD)
         lung = mix(lung, self.trees.airways.cut(grid, z, p.thickness, widen=1.0), 15.0)
         hu = mix(plane.tissue, coverage(plane.lung, grid.pixel), lung)
         hu = mix(hu, self.trees.airways.cut(grid, z, p.thickness), -990.0)
@@ -47,11 +47,13 @@ class Scanner:
         lung = healthy = self.textures.healthy(z)
         visible = np.ones_like(lung)
         inside = labels > 0
+        box = ndimage.find_objects(inside.astype(np.uint8))[0] if inside.any() else ...
         for k in self.patient.patterns:
             here = labels == k + 2
             if not here.any():
                 continue
-            share = gaussian(here.astype(np.float32), FEATHER[k] / self.patient.pixel)
+            share = np.zeros_like(lung)
+            share[box] = gaussian(here[box].astype(np.float32), FEATHER[k] / self.patient.pixel)
             rows, columns = np.nonzero((share > 0.02) & inside)
             s, before = share[rows, columns], lung[rows, columns]
             texture = self.textures.pattern(k, rows, columns, z, healthy[rows, columns])
@@ -65,7 +67,7 @@ class Scanner:
         """Share of each pixel filled by the oblique fissures, which run from high behind to low in front."""
         p = self.patient
         run = p.half_depth * (-0.75 + 1.5 * z / p.height)
-        wavy = p.grid.y - run + 5 * self.textures.clouds(p.grid, 0.5 * z) + 0.12 * np.abs(p.grid.x)
+        wavy = p.grid.y - run + 5 * self.textures.noise(z)[0] + 0.12 * np.abs(p.grid.x)
         return np.clip(1 - np.abs(wavy) / 0.8, 0, 1)
 
     def reconstructed(self, hu: np.ndarray, z: float) -> np.ndarray:
@@ -82,5 +84,5 @@ class Scanner:
         shoulders = np.clip((z / p.height - 0.8) / 0.2, 0, 1)
         if shoulders > 0:  # too few photons along the shoulders: streaks from side to side
             streaks = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(white, 14, axis=1), 0.8, axis=0)
-            image += p.noise * shoulders * streaks / streaks.std()
+            image += np.where(hu < -995, 0.3, 1) * p.noise * shoulders * streaks / streaks.std()
         return np.clip(np.rint(image), -1024, 3071).astype(np.int16)

@@ -7,9 +7,9 @@ from ildfv.scans.phantom.patient import Patient
 
 GROUND_GLASS, RETICULAR, HONEYCOMB, EMPHYSEMA = range(4)
 
-LINE = 430.0  # HU that a line of the net adds at its middle
-WALL, LUMEN = -130.0, -935.0  # honeycomb
-HOLE = -980.0  # emphysema
+LINE = 480.0  # HU that a line of the net adds at its middle
+WALL, LUMEN = -130.0, -930.0  # honeycomb
+HOLE = -990.0  # emphysema
 
 
 class Textures:
@@ -25,22 +25,29 @@ class Textures:
         self.clouds = Field(p.rng("clouds"), 22, **volume)
         self.lobules = Field(p.rng("lobules"), 7, **volume)
         self.mottle = Field(p.rng("mottle"), 2.8, **volume)
-        self.net = Cells(p.rng("net"), rng.uniform(4.8, 6.4), **volume)
-        self.septa = Cells(p.rng("septa"), rng.uniform(13, 17), **volume)
-        self.cysts = Cells(p.rng("cysts"), rng.uniform(5.6, 7.6), stretch=1.3, **volume)
+        # Drawn out along z, so that a section cuts most walls across and shows them as lines.
+        self.net = Cells(p.rng("net"), rng.uniform(4.2, 5.4), stretch=2.4, **volume)
+        self.septa = Cells(p.rng("septa"), rng.uniform(13, 17), stretch=2.0, **volume)
+        self.cysts = Cells(p.rng("cysts"), rng.uniform(5.6, 7.6), stretch=1.6, **volume)
         self.holes = Cells(p.rng("holes"), rng.uniform(8, 11), **volume)
+        self._noise: tuple = (None, ())
         self.calibration = {k: self._calibrate(k) for k in p.patterns}
+
+    def noise(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Clouds, lobules and mottle on the plane, each (512, 512); those of the last plane are kept."""
+        if self._noise[0] != z:
+            self._noise = (z, tuple(field(self.patient.grid, z) for field in (self.clouds, self.lobules, self.mottle)))
+        return self._noise[1]
 
     def healthy(self, z: float) -> np.ndarray:
         """Healthy lung on the whole plane, (512, 512): denser towards the back, slightly uneven."""
         p = self.patient
-        smooth = p.lung + p.gradient * p.grid.y / (2 * p.half_depth) + 11 * self.clouds(p.grid, z)
-        return smooth + 8 * self.mottle(p.grid, z)
+        clouds, _, mottle = self.noise(z)
+        return p.lung + p.gradient * p.grid.y / (2 * p.half_depth) + 11 * clouds + 8 * mottle
 
     def pattern(self, pattern: int, rows: np.ndarray, columns: np.ndarray, z: float, healthy: np.ndarray) -> np.ndarray:
         """HU of a pattern at the pixels (rows, columns), (n,) each; `healthy`: what would be there otherwise."""
-        grid = self.patient.grid
-        uneven = 16 * self.clouds(grid, z)[rows, columns]
+        uneven = 16 * self.noise(z)[0][rows, columns]
         raw = self._raw(pattern, rows, columns, z)
         shift, level = self.calibration[pattern], self.patient.levels[pattern]
         if pattern == GROUND_GLASS:
@@ -48,31 +55,31 @@ class Textures:
         if pattern == RETICULAR:
             return level + uneven + LINE * (raw - shift)
         if pattern == HONEYCOMB:
-            inside = step(raw - shift, 0.35)
-            return WALL + uneven + inside * (LUMEN - WALL)
-        hole = step(raw - shift, 1.1)  # no wall: the edge is a slope
-        return healthy - 12 + hole * (HOLE - healthy + 12)
+            inside = step(raw - shift, 0.3)
+            return WALL + uneven + inside * (LUMEN - uneven - WALL)
+        hole = step(raw - shift, 0.9)  # no wall: the edge is a slope
+        return healthy + hole * (HOLE - healthy)
 
     def _raw(self, pattern: int, rows, columns, z: float) -> np.ndarray:
-        """The pattern before its level is set: HU for ground glass, lines in [0, 1.2] for reticular, mm for the others."""
+        """The pattern before its level is set: HU for ground glass, 0 … 1.4 for reticular, mm for the others."""
         grid = self.patient.grid
         x, y = grid.axis[columns], grid.axis[rows]
-        lobules, mottle = self.lobules(grid, z)[rows, columns], self.mottle(grid, z)[rows, columns]
+        clouds, lobules, mottle = (plane[rows, columns] for plane in self.noise(z))
         if pattern == GROUND_GLASS:
             return 26 * lobules + 10 * mottle  # some lobules hazier than others
         if pattern == RETICULAR:
-            x, y = x + 0.9 * mottle, y + 0.9 * lobules  # crooked lines
-            fine, coarse = edge(self.net.near(x, y, z, 2)[0]), edge(self.septa.near(x, y, z, 2)[0])
-            lines = np.maximum(np.exp(-((fine / 0.72) ** 2)), 1.15 * np.exp(-((coarse / 0.85) ** 2)))
-            return lines * np.clip(0.8 + 0.35 * lobules, 0.15, 1.2)  # not everywhere equally thick
+            x, y = x + 0.3 * mottle, y + 0.6 * lobules  # crooked lines
+            fine, size = self.net.near(x, y, z, 2)
+            whole = np.clip(3 * np.abs(size[:, 0] - size[:, 1]), 0.15, 1)  # many walls are faint: a net, not cysts
+            septa = edge(self.septa.near(x, y, z, 2)[0])
+            lines = np.maximum(whole * np.exp(-((edge(fine) / 0.68) ** 2)), 1.15 * np.exp(-((septa / 0.95) ** 2)))
+            return lines * np.clip(0.85 + 0.4 * lobules, 0.1, 1.25)  # not everywhere equally thick
         if pattern == HONEYCOMB:
-            distance, size = self.cysts.near(x + 0.4 * mottle, y, z, 3)
-            reach = distance - 1.8 * size  # big and small cysts side by side
-            order = np.argsort(reach, axis=1)
-            reach = np.take_along_axis(reach, order, axis=1)
-            return np.minimum(edge(reach), 4.4 - reach[:, 0])  # shared walls, rounded corners
-        distance, size = self.holes.near(x + 1.2 * lobules, y + 1.2 * mottle, z, 3)
-        return (3.5 * size - distance).max(axis=1) + 1.2 * self.clouds(grid, z)[rows, columns]
+            distance, size = self.cysts.near(x + 0.3 * mottle, y + 0.3 * lobules, z, 4)
+            reach = np.sort(distance - 1.9 * size, axis=1)  # big and small cysts side by side
+            return np.minimum(edge(reach, rounding=0.7), 4.6 - reach[:, 0])  # shared walls, rounded corners
+        distance, size = self.holes.near(x + 1.2 * lobules, y + 0.8 * mottle, z, 3)
+        return (4.5 * size - distance).max(axis=1) + 1.2 * clouds
 
     def _calibrate(self, pattern: int, count: int = 6000) -> float:
         """The constant with which the pattern reaches its mean: measured once, at random points of the middle plane."""
@@ -87,9 +94,15 @@ class Textures:
         return float(raw.mean())
 
 
-def edge(distances: np.ndarray) -> np.ndarray:
-    """Distance to the border between the nearest two cells, mm, (n,)."""
-    return (distances[:, 1] - distances[:, 0]) / 2
+def edge(distances: np.ndarray, *, rounding: float = 0.0) -> np.ndarray:
+    """Distance to the border of the nearest cell, mm, (n,), from sorted distances (n, count) to the cells' centres.
+
+    `rounding` mm: corners where several cells meet are rounded, as those of cysts are.
+    """
+    if not rounding:
+        return (distances[:, 1] - distances[:, 0]) / 2
+    borders = (distances[:, 1:] - distances[:, :1]) / 2
+    return -rounding * np.log(np.exp(-borders / rounding).sum(axis=1))
 
 
 def step(distance: np.ndarray, softness: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from ildfv.scans.phantom.chest import Chest
 from ildfv.scans.phantom.fields import Grid
 
 LEVELS = 12  # bifurcations of a vessel tree: 2¹² end branches per lung and kind
-LARGE = 1.7  # mm; vessels of this radius stay what they are in diseased lung, smaller ones are lost in fibrosis
+LARGE = 1.1  # mm; vessels of this radius stay what they are in diseased lung, smaller ones are lost in fibrosis
 AIRWAY_LEVELS = 5  # bronchi can be followed about this far on CT
 
 
@@ -28,7 +28,7 @@ class Tubes:
         return Tubes(self.start[chosen], self.end[chosen], self.radius[chosen])
 
     def cut(self, grid: Grid, z: float, thickness: float, *, widen: float = 0.0) -> np.ndarray:
-        """Share of each pixel filled by the tubes in a section `thickness` mm thick, in [0, 1], (size, size) float32."""
+        """Share of each pixel filled by tubes in a section `thickness` mm thick, 0 … 1, (size, size) float32."""
         radius = self.radius + widen
         margin = radius + thickness / 2
         low, high = np.minimum(self.start[:, 2], self.end[:, 2]), np.maximum(self.start[:, 2], self.end[:, 2])
@@ -81,7 +81,7 @@ def grow(points: np.ndarray, root: np.ndarray, rng: np.random.Generator, *, radi
         pull = 0.62 if level < levels else 1.0
         ends = tips + pull * (centre - tips) * (1 + 0.1 * rng.standard_normal((len(tips), 1)))
         ends += rng.standard_normal(ends.shape) * 0.06 * np.linalg.norm(ends - tips, axis=1, keepdims=True)
-        size = radius * (last / radius) ** (level / levels) * rng.uniform(0.75, 1.25, len(tips))
+        size = radius * (last / radius) ** ((level / levels) ** 0.8) * rng.uniform(0.75, 1.25, len(tips))
         tubes.append(Tubes(tips, ends, size))
         if level == levels:
             break
@@ -100,17 +100,17 @@ class Trees:
         p = chest.patient
         rng = p.rng("trees")
         inside = lung_points(chest, rng)
-        carina = np.array([2.0, -2.0, 0.63 * p.height])
+        carina = np.array([2.0, -2.0, 0.66 * p.height])
         top = np.array([1.0, -8.0, 1.15 * p.height])
         vessels, airways = [], [Tubes(top[None], carina[None], np.array([8.2 if p.female else 9.2]))]
         for side in (-1, 1):
             lung = inside[np.sign(inside[:, 0]) == side]
-            hilum = np.array([side * 0.27 * p.half_width + 4, 4.0, 0.52 * p.height])
+            hilum = np.array([side * 0.27 * p.half_width + 4, 4.0, 0.56 * p.height])
             airways.append(Tubes(carina[None], hilum[None], np.array([6.3])))
             artery, vein = (rng.permutation(len(lung))[: 2**LEVELS] for _ in range(2))
-            arteries = grow(lung[artery], hilum + (side * 3, -9, 3), rng, radius=6.6, last=0.32)
+            arteries = grow(lung[artery], hilum + np.array([side * 3, -9, 3]), rng, radius=6.6, last=0.32)
             vessels += arteries
-            vessels += grow(lung[vein], hilum + (-side * 6, 2, -22), rng, radius=6.2, last=0.30)
+            vessels += grow(lung[vein], hilum + np.array([-side * 6, 2, -22]), rng, radius=6.2, last=0.30)
             for level, branch in enumerate(arteries[1 : AIRWAY_LEVELS + 1]):
                 beside = branch.radius[:, None] * np.array([0.9, 1.5, 0.4]) * (1.1 + 0.1 * level)
                 airways.append(Tubes(branch.start + beside, branch.end + beside, 0.66 * branch.radius))
@@ -128,10 +128,7 @@ def lung_points(chest: Chest, rng: np.random.Generator, step: float = 6.0) -> np
         row, column = np.nonzero(chest.lung(grid, z) < -3)
         found.append(np.stack([grid.axis[column], grid.axis[row], np.full(len(row), z)], axis=1))
     centres = np.concatenate(found)
-    per_side = min(int((np.sign(centres[:, 0]) == s).sum()) for s in (-1, 1))
-    copies = -(-(2**LEVELS) // per_side)
+    per_side = min((centres[:, 0] < 0).sum(), (centres[:, 0] > 0).sum())
+    copies = -(-int(1.1 * 2**LEVELS) // int(per_side))  # a few cross the middle as they are jittered
     points = np.repeat(centres, copies, axis=0)
-    points = points + rng.uniform(-step / 2, step / 2, points.shape)
-    # A point must not change sides by its jitter: the trees are grown per lung.
-    points[:, 0] = np.where(np.sign(points[:, 0]) == np.sign(np.repeat(centres[:, 0], copies)), points[:, 0], -points[:, 0])
-    return rng.permutation(points)
+    return rng.permutation(points + rng.uniform(-step / 2, step / 2, points.shape))
