@@ -9,8 +9,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from ildfv.arrays import to_numpy
+
 Item = TypeVar("Item")
 BATCH_SIZE = 16  # slices a batch: conv1 maps of 16 slices are 12 MB, small beside the caches' next level
+SAMPLE_SLICES = 256
 AHEAD = 2  # batches each stage may run ahead of the next
 
 
@@ -66,6 +69,22 @@ class MapStream:
         for maps in ahead(self.activations(batch) for batch in images):
             yield maps
             self.advance(len(maps))
+
+    def sample(self, size: int, seed: int) -> np.ndarray:
+        """At most `size` descriptors, (size, d), equally many from each of SAMPLE_SLICES slices spread over the stream.
+
+        For the mixture's start only: far cheaper than a pass over all slices, and wide enough to start from.
+        """
+        indices = np.concatenate(self.batches)
+        chosen = indices[np.unique(np.linspace(0, len(indices) - 1, SAMPLE_SLICES).astype(np.int64))]
+        random = np.random.default_rng(seed)
+        drawn = []
+        for maps in MapStream(self.slices, self.activations, batches(self.slices, chosen)):
+            for one in to_numpy(maps):  # (d, h, w)
+                descriptors = one.reshape(len(one), -1)  # (d, n)
+                take = min(descriptors.shape[1], -(-size // len(chosen)))
+                drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False)].T)
+        return np.concatenate(drawn)[:size]
 
 
 def ahead(items: Iterable[Item], depth: int = AHEAD) -> Iterator[Item]:

@@ -50,7 +50,7 @@ def phantom(
 def prepare(
     scans: Annotated[Path, typer.Argument(help="Folder with DICOM series, NIfTI or NRRD volumes, and label maps.")],
     workspace: o.Workspace = o.HERE,
-    codes: Annotated[str | None, typer.Option(help=CODES, show_default="phantom for phantoms")] = None,
+    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml beside the scans")] = None,
     threshold: Annotated[
         int | None, typer.Option(help="T: pixels from which a pattern counts as present.", min=1, show_default="6000")
     ] = None,

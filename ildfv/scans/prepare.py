@@ -17,9 +17,9 @@ from ildfv.scans.discover import Left, Scan, discover
 from ildfv.scans.geometry import difference
 from ildfv.scans.identity import hashed
 from ildfv.scans.labels import Codes, pattern_labels, says_something
+from ildfv.scans.libraries import quiet, said
 from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.pool import Died, each
-from ildfv.scans.quiet import quiet
 from ildfv.scans.segmentation import read_segmentation
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file, read_label_file
@@ -29,6 +29,7 @@ from ildfv.store.parts import Row, WritableParts, writing_parts
 from ildfv.store.slices import ScanSlices, write_scan
 
 FORMAT = 1  # counts up when the same scan would give other bytes
+PHANTOM = "PHANTOM"  # how the patient id of a generated or physical phantom begins
 GRID = 512  # side of the paper's slices: pixel thresholds mean another area elsewhere
 
 
@@ -98,7 +99,6 @@ class Outcome:
 
     row: Row | None = None
     labelled: bool = False
-    notes: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -116,9 +116,9 @@ def prepare(
     codes: a TOML table of label codes, or a shipped one ("phantom", "cip"); None leaves label maps unread. salt: the
     workspace's, for the hashes of patients and series. workers: processes, all cores by default.
 
-    A scan whose part is there already, made from the same files and settings, is kept; a changed one is done anew. A scan
-    that breaks a rule is quarantined and the rest goes on. Scans equal voxel by voxel to another's are quarantined too:
-    under two patients they would put one person on both sides of a split.
+    A scan whose part is there already, made from the same files and settings, is kept; a changed one is done anew. A
+    scan that breaks a rule is quarantined and the rest goes on. So is one whose slices equal another's: under two
+    patients they would put one person on both sides of a split.
     Raises `InputError` if there is nothing to look at, the codes are no table, or `out` was made with another salt.
     """
     table = None if codes is None else Codes.load(codes)
@@ -145,7 +145,7 @@ def prepare(
                     report.quarantined.append(_left(scan, outcome.reason))
                 else:
                     parts.add(outcome.row)
-                    report.prepared.append(_prepared(scan, outcome.row, salt, outcome.labelled, False, outcome.notes))
+                    report.prepared.append(_prepared(scan, outcome.row, salt, outcome.labelled, kept=False))
                 advance(scan.geometry.shape[0])
         _drop_twins(parts, report, {hashed(scan.series, salt): scan for scan in found.scans})
         stale = {hashed(left.series, salt) for left in report.quarantined if left.series} & set(parts.rows)
@@ -162,25 +162,22 @@ def prepare_scan(task: Task) -> Outcome:
     """One scan read, checked, turned into slices and written; runs in a worker process."""
     try:
         with quiet():
-            scan, labelled, notes = scan_slices(task.scan, task.codes, task.salt)
+            scan = scan_slices(task.scan, task.codes, task.salt)
     except (InputError, MissingPackageError) as error:
         return Outcome(reason=str(error))
     except MemoryError:
         return Outcome(reason="must fit in memory, got MemoryError")
     except Exception as error:  # one scan must not end the run; where it happened goes into the reason
         where = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        return Outcome(reason=" ".join(reason.split()))
-    return Outcome(write_scan(task.out, scan, key=task.key), labelled, notes)
+        reason = f"unexpected {said(error)} ({Path(where.filename).name}:{where.lineno})"
+        return Outcome(reason=reason)
+    return Outcome(write_scan(task.out, scan, key=task.key), scan.labelled)
 
 
-def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> tuple[ScanSlices, bool, tuple[str, ...]]:
-    """The slices of one scan, whether they are labelled, and notes for the user."""
+def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
+    """The slices of one scan, read and checked; unlabelled if it has no label map, or one that labels no lung."""
     volume = _volume(scan)
-    m, *grid = volume.hu.shape
-    notes = []
-    if grid != [GRID, GRID]:
-        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a pixel threshold means another area")
+    m = len(volume.hu)
     lung = np.array([np.count_nonzero(lung_mask(slice_, volume.pixel_area)) for slice_ in volume.hu], np.int32)
     check_lung(lung, volume.pixel_area)
     labels = None
@@ -188,8 +185,6 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> tuple[ScanSlices,
         meanings = _meanings(scan, volume, codes)
         if says_something(meanings):
             labels = pattern_labels(meanings)
-        else:
-            notes.append(f"{scan.label.path.name} labels neither healthy lung nor a pattern: taken as unlabelled")
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     for z in range(m):  # a slice at a time: the windows of a whole scan would not fit beside it
         images[z] = windowed(volume.hu[z])
@@ -199,7 +194,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> tuple[ScanSlices,
     else:
         small = nearest(labels)
         counts = np.array([np.bincount(slice_.ravel(), minlength=len(PATTERNS) + 1)[1:] for slice_ in labels], np.int32)
-    made = ScanSlices(
+    return ScanSlices(
         images=images,
         labels=small,
         counts=counts,
@@ -209,8 +204,8 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> tuple[ScanSlices,
         series=hashed(volume.series_id, salt),
         labelled=labels is not None,
         pixel_area=volume.pixel_area,
+        phantom=volume.patient_id.upper().startswith(PHANTOM),
     )
-    return made, made.labelled, tuple(notes)
 
 
 def _volume(scan: Scan) -> Volume:
@@ -245,12 +240,17 @@ def _key(scan: Scan, base: Path, codes: Codes | None) -> str:
 def _kept(parts: WritableParts, scan: Scan, row: Row, salt: str) -> Prepared:
     with parts.open(row.name) as file:
         labelled = bool(file.attrs["labelled"])
-    return _prepared(scan, row, salt, labelled, True, ())
+    return _prepared(scan, row, salt, labelled, kept=True)
 
 
-def _prepared(scan: Scan, row: Row, salt: str, labelled: bool, kept: bool, notes: tuple[str, ...]) -> Prepared:
+def _prepared(scan: Scan, row: Row, salt: str, labelled: bool, *, kept: bool) -> Prepared:
     label = None if scan.label is None else scan.label.path
-    return Prepared(scan.source, hashed(scan.patient, salt), row.name, row.count, labelled, label, kept, notes)
+    notes = []
+    if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
+        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a pixel threshold means another area")
+    if label is not None and not labelled:
+        notes.append(f"{label.name} labels neither healthy lung nor a pattern: taken as unlabelled")
+    return Prepared(scan.source, hashed(scan.patient, salt), row.name, row.count, labelled, label, kept, tuple(notes))
 
 
 def _left(scan: Scan, reason: str) -> Left:
@@ -278,8 +278,9 @@ def _drop_twins(parts: WritableParts, report: PrepareReport, scans: dict[str, Sc
                 stay.append(name)
                 continue
             what = here[twin].source if twin in here else f"a scan prepared before (part {twin})"
-            who = "the same patient" if twin in here and here[twin].patient == here[name].patient else "another patient"
-            reason = f"a scan must be handed in once, got the slices of {what} again, under {who}"
+            reason = f"a scan must be handed in once, got the slices of {what} again"
+            if twin in here and here[twin].patient != here[name].patient:
+                reason += ", under another patient"
             report.quarantined.append(_left(scans[name], reason))
             report.prepared.remove(here.pop(name))
 

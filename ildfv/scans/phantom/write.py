@@ -30,9 +30,9 @@ def write_phantoms(
     """The patients' folders: `patient-0001/ct/*.dcm` (a DICOM CT series) and `patient-0001/labels.nii.gz` each.
 
     Sections are thin (1 … 1.5 mm) and evenly spaced over the whole lung, `slices_per_scan` of them (10 mm apart at
-    the default). Label codes are those of codes/phantom.toml, a copy of which is put beside them as `codes.toml`. Patient n of a seed is the same bytes whatever the
-    number of patients or workers; files are not named in slice order. A finished patient is kept, one that was
-    interrupted is drawn again.
+    the default). Label codes are those of codes/phantom.toml, a copy of which lies in `folder` as `codes.toml`.
+    Patient n of a seed is the same bytes whatever the number of patients or workers; files are not named in slice
+    order. A finished patient is kept, one that was interrupted is drawn again.
 
     Raises InputError if an argument is out of range or `folder` holds another scan where a phantom belongs.
     """

@@ -1,0 +1,147 @@
+"""From slices to an encoding: mixture on all training descriptors, Fisher vectors of all slices, PCA, projections.
+
+No activation is stored: every pass runs the network as far as the layer and takes the moments at once. Each step is
+finished before the next begins and is found finished by the next run, so a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ildfv import distributed
+from ildfv.errors import InputError, check
+from ildfv.pipeline import mixture as mixture_step
+from ildfv.pipeline import projection as projection_step
+from ildfv.pipeline.devices import resolve
+from ildfv.pipeline.fisher import FisherVectors
+from ildfv.pipeline.roles import load_folds, make_roles
+from ildfv.pipeline.train import newest_model
+from ildfv.progress import SILENT, Progress
+from ildfv.store.atomic import read_json, sha256, write_json
+from ildfv.store.claims import claim
+from ildfv.store.encodings import FINISHED
+from ildfv.store.lock import writing
+from ildfv.store.models import TENSORS
+from ildfv.store.workspace import Workspace
+from ildfv.stream import BATCH_SIZE
+from ildfv.version import versions
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """All that decides an encoding beside slices, folds and network."""
+
+    layer: str = "conv1"
+    components: int = 32  # k of the mixture
+    dimensions: int = 512  # after PCA, at most: fewer where the training slices are fewer
+    passes: int = 10  # EM passes over all training descriptors, at most
+    tolerance: float = 1e-3  # nats a descriptor: EM ends when a pass gains less
+    method: str = "exact"  # or "stepwise": few passes, one process
+    improved: bool = True  # signed square root, then unit L2 norm
+    seed: int | None = None  # None: the workspace's
+    batch_size: int = BATCH_SIZE
+
+    def __post_init__(self):
+        for name in ("components", "dimensions", "passes", "batch_size"):
+            check(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self.method in ("exact", "stepwise"), f'method must be exact or stepwise, got "{self.method}"')
+        check(
+            self.method == "exact" or distributed.size() == 1,
+            f"method must be exact under torchrun, got {self.method}: stepwise steps follow one after another",
+        )
+
+
+def encode_slices(
+    root: Path,
+    settings: EncodeSettings,
+    *,
+    fold: int = 0,
+    model: str | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: Progress = SILENT,
+) -> dict:
+    """What encoding.json holds, once encodings/<layer>/fold-<k>/ is finished.
+
+    model: name of a trained network, None for the one finished last. Mixture and PCA are fitted on the slices of
+    training patients only; every slice is encoded. fresh: removes an encoding made with other settings.
+    """
+    distributed.start()
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import load
+
+    workspace, device = Workspace.open(root), resolve(device)
+    slices = workspace.slices()
+    roles = make_roles(slices, load_folds(workspace), fold)
+    model_folder = newest_model(workspace, fold, model)
+    settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
+    activations = Activations(load(model_folder, device), settings.layer)
+
+    folder = workspace.encoding_dir(settings.layer, fold)
+    inputs = {
+        **asdict(settings),
+        "fold": fold,
+        "slices": slices.key,
+        "folds": sha256(workspace.folds_file),
+        "model": f"{model_folder.parent.name}/{model_folder.name}",
+        "model_sha256": sha256(model_folder / TENSORS),
+    }
+    with _owned(folder, inputs, fresh=fresh):
+        if (folder / FINISHED).exists():
+            progress.note(f"{folder} is finished already")
+            return read_json(folder / FINISHED)
+        started = time.monotonic()
+        mixture = mixture_step.fit(folder / "mixture", slices, activations, roles.train, settings, progress)
+        fisher = FisherVectors(folder / "fisher", slices, activations, mixture, settings)
+        fisher.write(progress)
+        pca = projection_step.fit(folder / "pca", fisher, roles.train, settings, progress)
+        projection_step.write(folder / "projection", fisher, pca, progress)
+        seconds = time.monotonic() - started
+        info = {
+            "layer": settings.layer,
+            "fold": fold,
+            "data": slices.data,
+            "slices": len(slices),
+            "train_slices": len(roles.train),
+            "descriptors": len(slices) * activations.n,
+            "d": activations.d,
+            "components": settings.components,
+            "passes": int(mixture.n_iter_),
+            "mean_log_likelihood": mixture.lower_bound_,
+            "fisher_length": fisher.length,
+            "fisher_stored": fisher.stored,
+            "dimensions": len(pca.components_),
+            "explained_variance": float(pca.explained_variance_ratio_.sum()),
+            "inputs": inputs,
+            "versions": versions(),
+            "folder": str(folder.relative_to(workspace.root)),
+        }
+        if distributed.is_main():
+            write_json(folder / FINISHED, info)
+            progress.note(f"{settings.layer}: encoded in {seconds:.1f} s")
+    distributed.barrier()
+    return info
+
+
+def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
+    return workspace.settings.seed if settings.seed is None else settings.seed
+
+
+@contextmanager
+def _owned(folder: Path, inputs: dict, *, fresh: bool) -> Iterator[None]:
+    """The folder locked and claimed by rank 0; the other ranks wait for that, and stop where it fails."""
+    with writing(folder) if distributed.is_main() else nullcontext():
+        error = None
+        if distributed.is_main():
+            try:
+                claim(folder, inputs, fresh=fresh)
+            except InputError as found:
+                error = found
+        error = distributed.from_main(error)
+        if error is not None:
+            raise error
+        yield

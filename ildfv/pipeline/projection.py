@@ -1,0 +1,44 @@
+"""PCA of the training slices' Fisher vectors, and the projections of all slices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ildfv import distributed
+from ildfv.estimators.pca import PCA
+from ildfv.pipeline.fisher import FisherVectors
+from ildfv.pipeline.rounds import write_rounds
+from ildfv.progress import Progress
+from ildfv.store.atomic import sweep
+from ildfv.store.models import has_model, load_model, save_model
+
+
+def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, progress: Progress) -> PCA:
+    """The PCA in `folder`, fitted on the Fisher vectors of the slices `indices`, or the one found there.
+
+    Never more dimensions than the training slices span: their number less one.
+    """
+    if not distributed.from_main(has_model(folder)):
+        dimensions = min(settings.dimensions, len(indices) - 1, fisher.length)
+        reduce = distributed.sum_arrays if distributed.size() > 1 else None
+        pca = PCA(dimensions, random_state=settings.seed, reduce=reduce)
+        pca.fit(fisher.rows_of(indices, progress, f"{settings.layer}: PCA"))
+        if distributed.is_main():
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
+            save_model(folder, pca.to_tensors(), pca.info())
+        distributed.barrier()
+    return PCA.from_tensors(*load_model(folder))
+
+
+def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> None:
+    """The projections of all slices, float32 (m, p), in parts."""
+    write_rounds(
+        folder,
+        fisher.slices,
+        lambda name: {"projection": pca.transform(fisher.part(name)).astype(np.float32)},
+        label=f"{fisher.settings.layer}: projection",
+        progress=progress,
+    )

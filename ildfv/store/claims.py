@@ -1,0 +1,37 @@
+"""A folder of results belongs to the settings and inputs it was begun with: nothing else is ever mixed into it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ildfv.errors import InputError
+from ildfv.store.atomic import read_json, write_json
+
+CLAIM = "claim.json"
+
+
+def claim(folder: Path, inputs: dict, *, fresh: bool = False) -> None:
+    """Begins the folder for `inputs` (JSON-able), or finds it begun for the same ones. Only under the folder's lock.
+
+    InputError names the first input that differs; with `fresh` the old content is removed instead.
+    """
+    folder = Path(folder)
+    path = folder / CLAIM
+    if path.exists():
+        found = read_json(path)
+        differing = [name for name in {**found, **inputs} if found.get(name) != inputs.get(name)]
+        if not differing:
+            return
+        if not fresh:
+            name = differing[0]
+            raise InputError(
+                f"{folder} was made with {name} = {found.get(name)!r}, now {inputs.get(name)!r}: --fresh makes it anew"
+            )
+    if fresh:
+        for child in folder.iterdir():
+            if child.is_dir():
+                shutil.rmtree(child)
+            elif not child.name.startswith("."):  # the lock and its holder stay
+                child.unlink()
+    write_json(path, inputs)
