@@ -8,8 +8,7 @@ slices.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import rankdata
@@ -38,7 +37,7 @@ class Ratio:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Auc:
     """AUC as wins between pairs of patients: wᵀ M w / (w·positives)(w·negatives).
 
@@ -50,13 +49,16 @@ class Auc:
     truth: np.ndarray  # (N,) bool
     patient: np.ndarray  # (N,) patient number of each slice
     n_patients: int
+    _wins: dict[Auc, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, scores: np.ndarray, truth: np.ndarray, patient: np.ndarray, n_patients: int) -> Auc:
         return cls(rankdata(scores) / max(len(scores), 1), np.asarray(truth) > 0, patient, n_patients)
 
     def wins(self, other: Auc) -> np.ndarray:
-        """M (P, P): positives scored by this system, negatives by the other."""
+        """M (P, P): positives scored by this system, negatives by the other; computed once for each other."""
+        if other in self._wins:
+            return self._wins[other]
         order = np.argsort(self.ranks[self.truth], kind="stable")
         positive, owner = self.ranks[self.truth][order], self.patient[self.truth][order]
         negative, rival = other.ranks[~other.truth], other.patient[~other.truth]
@@ -66,11 +68,8 @@ class Auc:
         for q in np.unique(rival):
             beaten = np.cumsum(np.bincount(places[:, rival == q].ravel(), minlength=len(positive) + 1))[:-1] / 2
             matrix[:, q] = np.bincount(owner, weights=beaten, minlength=self.n_patients)
+        self._wins[other] = matrix
         return matrix
-
-    @cached_property
-    def own_wins(self) -> np.ndarray:
-        return self.wins(self)
 
     def pairs(self, weights: np.ndarray) -> np.ndarray:
         """Number of positive–negative pairs for each row of weights, (B,)."""
@@ -79,15 +78,15 @@ class Auc:
         return (weights @ positives) * (weights @ negatives)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        return ratio(_form(weights, self.own_wins, weights), self.pairs(weights))
+        return ratio(_form(weights, self.wins(self), weights), self.pairs(weights))
 
     def mixed(self, other: Auc, own: np.ndarray) -> np.ndarray:
         theirs = 1 - own
         wins = (
-            _form(own, self.own_wins, own)
+            _form(own, self.wins(self), own)
             + _form(own, self.wins(other), theirs)
             + _form(theirs, other.wins(self), own)
-            + _form(theirs, other.own_wins, theirs)
+            + _form(theirs, other.wins(other), theirs)
         )
         return ratio(wins, self.pairs(np.ones_like(own)))
 
