@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ildfv.patterns import PATTERNS
-from ildfv.scans.phantom.chest import Chest, Plane
+from ildfv.scans.phantom.chest import Chest
 from ildfv.scans.phantom.fields import Field, Grid, doubled
 
 OUTSIDE, HEALTHY = 0, 1  # label codes; pattern k has code k + 2 (codes/phantom.toml)
@@ -51,17 +50,13 @@ class Disease:
                 scores[k].append(self.score(k, grid, z, pleura)[lung])
         return {k: float(np.quantile(np.concatenate(scores[k]), 1 - p.extents[k])) for k in p.patterns}
 
-    def labels(self, plane: Plane, z: float) -> np.ndarray:
-        """Label codes on the plane, (512, 512) uint8."""
+    def codes(self, lung: np.ndarray, pleura: np.ndarray, z: float) -> np.ndarray:
+        """Label codes on the plane, (512, 512) uint8. lung, pleura: as in `Plane`."""
         half = self.chest.patient.grid.coarse(2)
-        labels = np.where(plane.lung < 0, HEALTHY, OUTSIDE).astype(np.uint8)
-        best = np.zeros(labels.shape, np.float32)
+        codes = np.where(lung < 0, HEALTHY, OUTSIDE).astype(np.uint8)
+        best = np.zeros(codes.shape, np.float32)
         for k in self.chest.patient.patterns:
-            excess = doubled(self.score(k, half, z, plane.pleura).astype(np.float32)) - self.thresholds[k]
-            wins = (excess > best) & (labels != OUTSIDE)
-            labels[wins] = k + 2
+            excess = doubled(self.score(k, half, z, pleura).astype(np.float32)) - self.thresholds[k]
+            codes[(excess > best) & (codes != OUTSIDE)] = k + 2
             best = np.maximum(best, excess)
-        return labels
-
-
-assert len(SUBPLEURAL) == len(PATTERNS)
+        return codes

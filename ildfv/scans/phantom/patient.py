@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
+from ildfv.patterns import PATTERNS
 from ildfv.scans.phantom.fields import Grid, stream
 
 SIZE = 512  # pixels along each side of a slice
@@ -53,17 +55,34 @@ class Patient:
         return SIZE * self.pixel / 2
 
 
+def deal(seed: int, number: int) -> tuple[tuple[int, ...], np.ndarray]:
+    """The patterns of a patient, and for each of the four a rank in (0, 1) among the holders of its deck.
+
+    Ranks are dealt too: in every dozen, the levels of each pattern are spread over the same range.
+    """
+    block, card = divmod(number - 1, len(DECK))
+    rng = stream(seed, 0, "deck", block)
+    order = rng.permutation(len(DECK))
+    ranks = np.empty(len(PATTERNS))
+    for k in range(len(PATTERNS)):
+        holders = [c for c in range(len(DECK)) if k in DECK[order[c]]]
+        others = [c for c in range(len(DECK)) if k not in DECK[order[c]]]
+        strata = [*rng.permutation(len(holders)), *rng.permutation(len(others))]
+        place = (holders + others).index(card)
+        ranks[k] = (strata[place] + 0.5) / (len(holders) if card in holders else len(others))
+    return DECK[order[card]], ranks
+
+
 def draw_patient(seed: int, number: int) -> Patient:
     """Patient `number` (from 1) of `seed`: the same however many others are drawn."""
-    block, card = divmod(number - 1, len(DECK))
-    patterns = DECK[stream(seed, 0, "deck", block).permutation(len(DECK))[card]]
+    patterns, ranks = deal(seed, number)
     rng = stream(seed, number, "patient")
     female = bool(rng.random() < 0.5)
     scale = rng.normal(0.94 if female else 1.03, 0.04)
     half_width, fat = 126 * scale * rng.normal(1, 0.02), float(np.clip(rng.normal(16 if female else 13, 6), 5, 28))
     # One distribution of means for ground glass, reticular and honeycomb: brightness must not tell them apart.
-    levels = np.clip(rng.normal(-640, 50, 4), -740, -540)
-    levels[3] = rng.uniform(-960, -935)
+    levels = np.clip(-640 + 50 * ndtri(ranks), -740, -540)
+    levels[3] = -960 + 25 * ranks[3]
     extents = np.zeros(4)
     for pattern in patterns:
         low, high = ((0.22, 0.52), (0.2, 0.44), (0.18, 0.38), (0.22, 0.55))[pattern]

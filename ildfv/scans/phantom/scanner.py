@@ -31,25 +31,25 @@ class Scanner:
     def slice(self, z: float) -> tuple[np.ndarray, np.ndarray]:
         """HU (512, 512) int16 in [−1024, 3071] and label codes (512, 512) uint8 at z mm above the lung base."""
         plane = self.chest.plane(z)
-        labels = self.disease.labels(plane, z)
+        codes = self.disease.codes(plane.lung, plane.pleura, z)
         p, grid = self.patient, self.patient.grid
-        lung, visible = self.parenchyma(labels, z)
+        lung, visible = self.parenchyma(codes, z)
         lung = mix(lung, visible * self.trees.small.cut(grid, z, p.thickness), BLOOD)
         lung = mix(lung, self.trees.large.cut(grid, z, p.thickness), BLOOD)
         lung = mix(lung, 0.35 * self.fissure(z), BLOOD)
         lung = mix(lung, self.trees.airways.cut(grid, z, p.thickness, widen=1.0), 15.0)
         hu = mix(plane.tissue, coverage(plane.lung, grid.pixel), lung)
         hu = mix(hu, self.trees.airways.cut(grid, z, p.thickness), -990.0)
-        return self.reconstructed(hu, z), labels
+        return self.reconstructed(hu, z), codes
 
-    def parenchyma(self, labels: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
+    def parenchyma(self, codes: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
         """Lung without vessels, HU, and the share of small vessels that stays visible; both (512, 512)."""
         lung = healthy = self.textures.healthy(z)
         visible = np.ones_like(lung)
-        inside = labels > 0
+        inside = codes > 0
         box = ndimage.find_objects(inside.astype(np.uint8))[0] if inside.any() else ...
         for k in self.patient.patterns:
-            here = labels == k + 2
+            here = codes == k + 2
             if not here.any():
                 continue
             share = np.zeros_like(lung)

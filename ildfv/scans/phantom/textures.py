@@ -47,7 +47,7 @@ class Textures:
 
     def pattern(self, pattern: int, rows: np.ndarray, columns: np.ndarray, z: float, healthy: np.ndarray) -> np.ndarray:
         """HU of a pattern at the pixels (rows, columns), (n,) each; `healthy`: what would be there otherwise."""
-        uneven = 16 * self.noise(z)[0][rows, columns]
+        uneven = 24 * self.noise(z)[0][rows, columns]
         raw = self._raw(pattern, rows, columns, z)
         shift, level = self.calibration[pattern], self.patient.levels[pattern]
         if pattern == GROUND_GLASS:
