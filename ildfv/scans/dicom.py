@@ -12,6 +12,7 @@ import numpy as np
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans.geometry import Geometry, checked, to_canonical
 from ildfv.scans.headers import Frame, Header
+from ildfv.scans.libraries import said
 from ildfv.scans.pixels import padding_mask, stored_values
 from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_size
 
@@ -83,7 +84,7 @@ def read_series(series: Series) -> Volume:
         except (InputError, MissingPackageError) as error:
             raise type(error)(f"{path.name}: {error}") from error
         except Exception as error:  # whatever a broken file makes the parser do
-            raise InputError(f"{path.name} must be readable DICOM, got {type(error).__name__}: {error}") from error
+            raise InputError(f"{path.name} must be readable DICOM, got {said(error)}") from error
         if hu.shape != series.grid.shape[1:]:
             raise InputError(f"{path.name} must have shape {series.grid.shape[1:]}, got {hu.shape}")
         if volume is None:

@@ -1,4 +1,4 @@
-"""What a folder of scans holds: every file ends up in a scan, as its label map, quarantined or ignored with a reason."""
+"""What a folder of scans holds: every file is in a scan or its label map, or quarantined or ignored with a reason."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicom import Series, assemble
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.headers import Header, read_header
+from ildfv.scans.libraries import quiet
 from ildfv.scans.pairing import Label, is_label_name, pair
 from ildfv.scans.pool import Died, each
-from ildfv.scans.quiet import quiet
 from ildfv.scans.volumefiles import file_geometry, format_of
 
 CHUNK = 256  # files looked at per task: a worker's start must be worth it
@@ -64,9 +64,10 @@ class VolumeFile:
 def discover(root: Path, *, labels: bool = True, workers: int | None = None, progress: Progress = SILENT) -> Discovery:
     """The scans in a folder and all folders in it, paired with their label maps if `labels`.
 
-    A CT series is what shares a SeriesInstanceUID, wherever its files lie. A NIfTI or NRRD file is a scan, or a label map
-    if its name says so (see `pairing`). The patient of a DICOM series is its PatientID; such a file has none, so its
-    patient is the folder directly under `root` that it lies in, or the file's own name if it lies in `root` itself.
+    A CT series is what shares a SeriesInstanceUID, wherever its files lie. A NIfTI or NRRD file is a scan, or a label
+    map if its name says so (see `pairing`). The patient of a DICOM series is its PatientID; a NIfTI or NRRD file has
+    none, so its patient is the folder directly under `root` that it lies in, or the file's own name if it lies in
+    `root` itself.
     """
     root = Path(root)
     if not root.exists():

@@ -54,8 +54,8 @@ def checked(shape, origin, steps) -> Geometry:
 def to_canonical(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
     """`order`, `flips` and the grid after them: axes (z, y, x) towards head, back and left; nothing is resampled.
 
-    `reordered` applies the first two to an array. Raises `InputError` if an axis is more than `MAX_TILT` degrees off its
-    patient axis, as with a tilted gantry or an oblique reformat, or if the pixels are not square.
+    `reordered` applies the first two to an array. Raises `InputError` if an axis is more than `MAX_TILT` degrees off
+    its patient axis, as with a tilted gantry or an oblique reformat, or if the pixels are not square.
     """
     cosines = geometry.direction @ AXES.T  # (array axis, patient axis)
     order = tuple(int(i) for i in np.abs(cosines).argmax(axis=0))  # array axis for z, y, x

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.errors import InputError
+from ildfv.scans.libraries import said
 from ildfv.scans.volume import MAX_SIDE, check_size
 
 CT = {
@@ -24,10 +25,31 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")  # uncompressed transfer syntaxes
 MOST_COMPRESSED = 10_000  # decoded over encoded bytes: a constant slice in JPEG 2000 reaches 3000
 
-TAGS = """SOPClassUID SOPInstanceUID Modality ImageType PatientID SeriesInstanceUID ImagePositionPatient
-    ImageOrientationPatient PixelSpacing SliceThickness RescaleSlope RescaleIntercept RescaleType Rows Columns
-    NumberOfFrames SamplesPerPixel PhotometricInterpretation BitsAllocated PixelRepresentation
-    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence ReferencedSeriesSequence""".split()
+TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "ImageType",
+    "PatientID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "PixelRepresentation",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "ReferencedSeriesSequence",
+]
 
 
 @dataclass(frozen=True)
@@ -76,14 +98,17 @@ def read_header(path: Path) -> Header:
             kind = str(dataset.get("SOPClassUID", ""))
             series = str(dataset.get("SeriesInstanceUID", ""))
         except Exception as error:  # whatever a broken file makes the parser do
-            raise InputError(f"must be readable DICOM, got {type(error).__name__}: {error}") from error
+            raise InputError(f"must be readable DICOM, got {said(error)}") from error
         left = os.fstat(file.fileno()).st_size - file.tell()  # bytes from the pixel data's tag on
     if not kind:
         raise InputError("must have a SOPClassUID, got none (truncated, or a header only)")
     if kind not in CT and kind not in SEGMENTATION:
         from pydicom.uid import UID
 
-        return Header(path, "other", ignored=f"no CT: {UID(kind).name}")
+        name = UID(kind).name
+        if name == kind:  # a private class, or a UID cut short
+            raise InputError(f"SOPClassUID must be one that DICOM defines, got {kind}")
+        return Header(path, "other", ignored=f"no CT: {name}")
     if not series:
         raise InputError("must have a SeriesInstanceUID, got none (truncated, or a header only)")
     if kind in SEGMENTATION:
@@ -99,7 +124,7 @@ def read_header(path: Path) -> Header:
     except InputError as error:
         return Header(path, "ct", series, str(dataset.get("SOPInstanceUID", "")), problem=str(error))
     except Exception as error:  # a value that its own type cannot hold
-        return Header(path, "ct", series, problem=f"header must be valid DICOM, got {type(error).__name__}: {error}")
+        return Header(path, "ct", series, problem=f"header must be valid DICOM, got {said(error)}")
 
 
 def _ct(path: Path, dataset, series: str, modality: str, left: int) -> Header:

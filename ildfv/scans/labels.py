@@ -22,8 +22,8 @@ LARGEST = 65535  # label maps are 16-bit: one table look-up translates a voxel
 class Codes:
     """Meaning of each label code: one of the four patterns, "healthy", "other" or "outside".
 
-    code = value >> shift. "outside" says nothing about the tissue (background); "healthy" and "other" (known, but none of
-    the four) say that no pattern is there. A code that the table lacks is an error, never a guess.
+    code = value >> shift. "outside" says nothing about the tissue (background); "healthy" and "other" (known, but none
+    of the four) say that no pattern is there. A code that the table lacks is an error, never a guess.
 
     The TOML file: an optional `shift`, a table `[codes]` of code = meaning, and an optional table `[segments]` of
     segment label = meaning for DICOM SEG, whose segment numbers are arbitrary; a segment whose label is itself a

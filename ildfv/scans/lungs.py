@@ -28,8 +28,9 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     regions, n = ndimage.label(aerated)
     if n == 0:
         return aerated
-    area = np.bincount(regions.ravel(), minlength=n + 1)  # (n + 1,)
-    total = np.bincount(regions.ravel(), weights=hu.ravel(), minlength=n + 1)
+    inside = regions[aerated]
+    area = np.bincount(inside, minlength=n + 1)  # (n + 1,)
+    total = np.bincount(inside, weights=hu[aerated], minlength=n + 1)
     mean = total / np.maximum(area, 1)
     is_lung = (area * pixel_area >= SMALLEST) & (mean > GAS)
     is_lung[0] = False
@@ -43,7 +44,9 @@ def check_lung(pixels: np.ndarray, pixel_area: float) -> None:
     """Nothing if some slice shows at least 10 cm² of lung. pixels: lung pixels per slice (m,); pixel_area: mm²."""
     most = float(pixels.max(initial=0)) * pixel_area
     if most < ENOUGH:
-        raise InputError(f"a scan must show lung, at least {ENOUGH / 100:g} cm² inside one slice, got {most / 100:.3g} cm²")
+        raise InputError(
+            f"a scan must show lung, at least {ENOUGH / 100:g} cm² inside one slice, got {most / 100:.3g} cm²"
+        )
 
 
 def _without_holes(mask: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked
+from ildfv.scans.libraries import said
 from ildfv.scans.volume import as_hounsfield, check_size
 
 GZIP_MOST = 1032  # deflate cannot shrink more than this: a file that declares more is lying
@@ -18,8 +19,8 @@ AGREE = 0.1  # mm: by so much sform and qform may differ
 def nifti_geometry(path: Path) -> Geometry:
     """The grid that the header declares, axes as stored. No voxel is read.
 
-    The affine is the sform or the qform; a file with neither does not say where its voxels lie and is refused, as is one
-    whose two disagree.
+    The affine is the sform or the qform; a file with neither does not say where its voxels lie and is refused, as is
+    one whose two disagree.
     """
     return _grid(path, _open(path))
 
@@ -32,7 +33,7 @@ def nifti_values(path: Path) -> np.ndarray:
     try:
         stored = image.dataobj.get_unscaled()
     except Exception as error:  # truncated or damaged: nibabel, gzip and zlib each say it in their own way
-        raise InputError(f"{path.name}: voxels must be readable, got {type(error).__name__}: {error}") from error
+        raise InputError(f"{path.name}: voxels must be readable, got {said(error)}") from error
     stored = stored.reshape(grid.shape)
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     return stored if (slope, intercept) == (1.0, 0.0) else as_hounsfield(stored, slope, intercept)
@@ -44,7 +45,7 @@ def _open(path: Path):
     try:
         return nibabel.load(path, mmap=False)
     except Exception as error:  # whatever a broken header makes the parser do
-        raise InputError(f"{path.name} must be NIfTI, got {type(error).__name__}: {error}") from error
+        raise InputError(f"{path.name} must be NIfTI, got {said(error)}") from error
 
 
 def _grid(path: Path, image) -> Geometry:
@@ -61,7 +62,9 @@ def _grid(path: Path, image) -> Geometry:
     size = path.stat().st_size
     most = size * GZIP_MOST if path.suffix == ".gz" else size
     if declared > most:
-        raise InputError(f"{path.name} must hold {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)")
+        raise InputError(
+            f"{path.name} must hold {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
+        )
     if (unit := header.get_xyzt_units()[0]) not in ("mm", "unknown"):
         raise InputError(f"{path.name} must be in mm, got {unit}")
     sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]

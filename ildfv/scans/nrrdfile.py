@@ -15,6 +15,7 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked
+from ildfv.scans.libraries import said
 from ildfv.scans.volume import check_size
 
 GZIP_MOST = 1032  # deflate cannot shrink more than this
@@ -58,7 +59,7 @@ def nrrd_values(path: Path) -> np.ndarray:
         try:
             data = READERS[header["encoding"].lower()](file).read(declared + 1)
         except (OSError, EOFError, ValueError, zlib.error) as error:  # truncated or damaged
-            raise InputError(f"{path.name}: voxels must be readable, got {type(error).__name__}: {error}") from error
+            raise InputError(f"{path.name}: voxels must be readable, got {said(error)}") from error
     if len(data) != declared:
         got = f"only {len(data):,}" if len(data) < declared else "more"
         raise InputError(f"{path.name} must hold {declared:,} bytes of voxels, got {got}")
@@ -72,7 +73,7 @@ def _header(path: Path, file) -> dict:
     try:
         return dict(nrrd.read_header(file))
     except Exception as error:  # whatever a broken header makes the parser do
-        raise InputError(f"{path.name} must be NRRD, got {type(error).__name__}: {error}") from error
+        raise InputError(f"{path.name} must be NRRD, got {said(error)}") from error
 
 
 def _grid(path: Path, header: dict) -> Geometry:
@@ -91,7 +92,9 @@ def _grid(path: Path, header: dict) -> Geometry:
     declared, size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, path.stat().st_size
     most = {"raw": size, "gzip": size * GZIP_MOST, "gz": size * GZIP_MOST}.get(encoding, declared)
     if declared > most:
-        raise InputError(f"{path.name} must hold {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)")
+        raise InputError(
+            f"{path.name} must hold {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
+        )
     space = str(header.get("space", "")).lower()
     if space not in TO_LPS:
         raise InputError(f"{path.name}: space must be one of {', '.join(TO_LPS)}, got {space or 'none'!r}")

@@ -1,10 +1,10 @@
 """Which label map belongs to which scan.
 
 A NIfTI or NRRD file is a label map if one of the words in its name says so: label, labels, labelmap, seg, segmentation
-or lm (`labels.nii.gz`, `lung1_label.nrrd`, `lm-64.nrrd`, `chestLabelMap.nrrd`). It belongs to a scan in its own folder, or in
-a folder directly inside that one, whose grid it shares (shape, and voxels within a tenth of a voxel). If it shares several
-scans' grid, the one with its name wins, label words and ct, image, img, scan, volume, vol left out. A DICOM SEG belongs to
-the series that it references, wherever it lies.
+or lm (`labels.nii.gz`, `lung1_label.nrrd`, `lm-64.nrrd`, `chestLabelMap.nrrd`). It belongs to a scan in its own folder,
+or in a folder directly inside that one, whose grid it shares (shape, and voxels within a tenth of a voxel). If it
+shares several scans' grid, the one with its name wins, label words and ct, image, img, scan, volume, vol left out. A
+DICOM SEG belongs to the series that it references, wherever it lies.
 
 What does not come out with one answer is not guessed: a scan whose only label map has another grid, or with two label
 maps, is quarantined with them; a label map that fits none or several of many scans is quarantined alone.
@@ -69,7 +69,9 @@ def pair(
             faults[scan] = reason
     for scan, found in given.items():
         if len(found) > 1:
-            faults[scan] = f"a scan must have one label map, got {', '.join(sorted(label.path.name for label in found))}"
+            faults[scan] = (
+                f"a scan must have one label map, got {', '.join(sorted(label.path.name for label in found))}"
+            )
     chosen = {scan: found[0] for scan, found in given.items() if scan not in faults}
     return chosen, {scan: (reason, len(given[scan])) for scan, reason in faults.items()}, refused
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.libraries import said
 
 NATIVE = ("pydicom", None)
 OPENJPEG = ("pylibjpeg", "pylibjpeg-openjpeg")
@@ -51,8 +52,7 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     try:
         values, _ = decoder.as_array(dataset, index=index, **options)
     except Exception as error:  # each library fails on a broken stream in its own way
-        text = " ".join(str(error).split())
-        raise InputError(f"pixels must be decodable ({name}), got {type(error).__name__}: {text}") from error
+        raise InputError(f"pixels must be decodable ({name}), got {said(error)}") from error
     if values.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"pixels must have shape {(dataset.Rows, dataset.Columns)}, got {values.shape}")
     return values

@@ -9,13 +9,14 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
+from ildfv.scans.libraries import said
 
 
 def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where no segment lies.
 
-    A segment means what its SegmentLabel says: a meaning itself, or one listed in [segments] of the codes. Each frame must
-    lie on a slice of the scan, with the scan's rows and columns; empty frames may be left out of the file. Raises
+    A segment means what its SegmentLabel says: a meaning itself, or one listed in [segments] of the codes. Each frame
+    must lie on a slice of the scan, with the scan's rows and columns; empty frames may be left out of the file. Raises
     `InputError` for fractional segments, for frames elsewhere and for voxels that two meanings claim.
     """
     from highdicom.seg import segread
@@ -45,7 +46,7 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # whatever a broken file makes the parser do
-        raise InputError(f"{path.name} must be a readable DICOM SEG, got {type(error).__name__}: {error}") from error
+        raise InputError(f"{path.name} must be a readable DICOM SEG, got {said(error)}") from error
     return meanings
 
 

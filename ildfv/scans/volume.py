@@ -83,8 +83,9 @@ def check_size(shape, itemsize: int = 2) -> None:
 def check_hounsfield(hu: np.ndarray) -> None:
     """Nothing if the values can be Hounsfield units of a chest, else `InputError` with the rule they break.
 
-    Finite; from −8192 (paddings lie above) to 20 000 (metal on an extended scale lies below); air or lung (−1100 … −700)
-    and soft tissue (−200 … 250) each in at least 0.5 % of the voxels, which unscaled stored values do not have.
+    Finite; from −8192 (paddings lie above) to 20 000 (metal on an extended scale lies below); air or lung
+    (−1100 … −700) and soft tissue (−200 … 250) each in at least 0.5 % of the voxels, which unscaled stored values do
+    not have.
     """
     low, high = float(hu.min()), float(hu.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max carry NaN

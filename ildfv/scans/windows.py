@@ -33,7 +33,7 @@ def windowed(hu, size: int = SIZE):
 
 
 def nearest(labels, size: int = SIZE):
-    """Label maps at `size`×`size` by nearest neighbour, (…, size, size), aligned with `windowed`; 0 outside the slice."""
+    """Label maps by nearest neighbour, (…, size, size), aligned with `windowed`; 0 outside the slice."""
     xp = array_namespace(labels)
     h, w = labels.shape[-2:]
     side = max(h, w)

@@ -1,4 +1,4 @@
-"""Readers' libraries kept from writing to the terminal: what matters in a file is in our own report."""
+"""Other people's readers: kept from writing to the terminal, and their errors told in one line."""
 
 from __future__ import annotations
 
@@ -26,3 +26,9 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, before, strict=True):
                 logger.setLevel(level)
+
+
+def said(error: BaseException) -> str:
+    """An error of any library as one line of at most 300 characters: its type and its message."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -1,0 +1,165 @@
+"""Which label map belongs to which scan; what is not certain is not guessed. Whose a scan is."""
+
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.scans.discover import discover
+from ildfv.scans.pairing import is_label_name, words
+
+
+def paired(folder):
+    found = discover(folder)
+    scans = {scan.source.name: scan.label and scan.label.path.name for scan in found.scans}
+    return scans, {left.source.name: left.reason for left in found.quarantined}
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("labels.nii.gz", True),
+        ("lung1_label.nrrd", True),
+        ("lm-64.nrrd", True),
+        ("crop_ct_partialLungLabelMap.nrrd", True),
+        ("case-3-SEG.nii", True),
+        ("segmentation.nii.gz", True),
+        ("image.nii.gz", False),
+        ("film.nrrd", False),
+        ("labelled.nii", False),
+        ("relm.nrrd", False),
+    ],
+)
+def test_a_label_map_is_told_by_the_words_of_its_name(name, label):
+    assert is_label_name(name) == label
+
+
+def test_words_of_names():
+    assert words("chestLabelMap-02.nii.gz") == ["chest", "label", "map", "02"]
+
+
+@pytest.mark.parametrize("where", ["labels.nii.gz", "ct/labels.nrrd"])
+def test_a_label_map_beside_the_series_or_one_folder_above_is_paired(tmp_path, files, where):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    write = files.nifti if where.endswith("gz") else files.nrrd
+    write(tmp_path / "p1" / where, files.codes(hu))
+    assert paired(tmp_path) == ({"ct": where.split("/")[-1]}, {})
+
+
+def test_a_label_map_elsewhere_is_quarantined_and_the_scan_goes_on_unlabelled(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    files.nifti(tmp_path / "p1" / "results" / "labels.nii.gz", files.codes(hu))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"ct": None}
+    assert "beside its scan or one folder above" in quarantined["labels.nii.gz"]
+
+
+def test_a_label_map_of_another_shape_quarantines_the_scan(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu)[:5])
+    found = discover(tmp_path)
+    assert not found.scans
+    (left,) = found.quarantined
+    assert left.reason == (
+        "label map labels.nii.gz must have shape (6, 64, 64) (slices, rows, columns), got (5, 64, 64)"
+    )
+    assert left.files == 7
+
+
+@pytest.mark.parametrize("shift", [(0, 0, 5.0), (2.0, 0, 0), (0, -1.0, 0)])
+def test_a_label_map_with_another_affine_quarantines_the_scan(tmp_path, files, shift):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    affine = files.affine()
+    affine[:3, 3] += shift
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu), affine=affine)
+    scans, quarantined = paired(tmp_path)
+    assert not scans
+    assert f"{max(map(abs, shift)):.3g} mm away" in quarantined["ct"]
+
+
+def test_rounding_in_an_affine_is_no_other_affine(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu), affine=files.affine() + 1e-3)
+    assert paired(tmp_path)[0] == {"ct": "labels.nii.gz"}
+
+
+def test_names_tell_apart_scans_of_one_grid(tmp_path, files):
+    for name in ("lung1", "lung2"):
+        hu = files.chest(seed=len(name))
+        files.nrrd(tmp_path / "p" / f"{name}_image.nrrd", hu)
+        files.nrrd(tmp_path / "p" / f"{name}_label.nrrd", files.codes(hu))
+    assert paired(tmp_path) == ({"lung1_image.nrrd": "lung1_label.nrrd", "lung2_image.nrrd": "lung2_label.nrrd"}, {})
+
+
+def test_grids_tell_apart_scans_of_any_name(tmp_path, files):
+    files.nrrd(tmp_path / "p" / "first.nrrd", files.chest(5))
+    files.nrrd(tmp_path / "p" / "second.nrrd", files.chest(7))
+    files.nrrd(tmp_path / "p" / "lm.nrrd", files.codes(files.chest(7)))
+    assert paired(tmp_path) == ({"first.nrrd": None, "second.nrrd": "lm.nrrd"}, {})
+
+
+def test_one_label_map_for_two_like_scans_is_not_guessed(tmp_path, files):
+    files.nrrd(tmp_path / "p" / "sharp.nrrd", files.chest(5, seed=1))
+    files.nrrd(tmp_path / "p" / "soft.nrrd", files.chest(5, seed=2))
+    files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest(5)))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"sharp.nrrd": None, "soft.nrrd": None}
+    assert "the grid of 2, which names do not tell apart" in quarantined["labels.nrrd"]
+
+
+def test_two_label_maps_for_one_scan_are_not_guessed(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu))
+    files.nifti(tmp_path / "p1" / "labels-old.nii.gz", files.codes(hu))
+    scans, quarantined = paired(tmp_path)
+    assert not scans
+    assert quarantined["ct"] == "a scan must have one label map, got labels-old.nii.gz, labels.nii.gz"
+
+
+def test_patients_of_files_are_folders_under_the_root(tmp_path, files):
+    for i, where in enumerate(("anna/visit1/ct.nii.gz", "anna/visit2/ct.nrrd", "bert/ct.nii", "carl.nii.gz")):
+        (files.nrrd if where.endswith("nrrd") else files.nifti)(tmp_path / where, files.chest(seed=i))
+    patients = {scan.series: scan.patient for scan in discover(tmp_path).scans}
+    assert patients == {
+        "anna/visit1/ct.nii.gz": "anna",
+        "anna/visit2/ct.nrrd": "anna",
+        "bert/ct.nii": "bert",
+        "carl.nii.gz": "carl",
+    }
+
+
+def test_without_a_code_table_label_maps_are_ignored_visibly(tmp_path, files):
+    files.nrrd(tmp_path / "p" / "ct.nrrd", files.chest())
+    files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest()))
+    found = discover(tmp_path, labels=False)
+    assert [scan.label for scan in found.scans] == [None]
+    assert [left.reason for left in found.ignored] == ["no code table was given: label maps are not read"]
+
+
+def test_an_empty_or_missing_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="at least one file, got an empty folder"):
+        discover(tmp_path)
+    with pytest.raises(InputError, match="existing folder or file"):
+        discover(tmp_path / "none")
+
+
+def test_links_to_folders_and_odd_files_are_ignored_visibly(tmp_path, files):
+    import os
+
+    files.nrrd(tmp_path / "p" / "ct.nrrd", files.chest())
+    (tmp_path / "p" / "circle").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "p" / "pipe")
+    reasons = {left.source.name: left.reason for left in discover(tmp_path).ignored}
+    assert reasons == {"circle": "a link to a folder is not followed", "pipe": "no regular file"}
+
+
+def test_many_files_are_looked_at_on_all_cores_in_their_order(tmp_path, files, monkeypatch):
+    monkeypatch.setattr("ildfv.scans.discover.CHUNK", 8)
+    for i in range(4):
+        files.series(tmp_path / f"p{i}", files.chest(7, seed=i), patient=f"P-{i}")
+    found = discover(tmp_path, workers=2)
+    assert [scan.patient for scan in found.scans] == ["P-0", "P-1", "P-2", "P-3"]

@@ -1,0 +1,73 @@
+"""The pool: every task answered, a worker that dies costs its own task only."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from ildfv.scans.pool import Died, each
+
+
+def square(x):
+    return x * x
+
+
+def square_or_die(x):
+    if x % 5 == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    return x * x
+
+
+def fail(x):
+    raise OSError(f"no room for {x}")
+
+
+def test_every_task_is_answered_once():
+    assert dict(each(square, range(7), workers=2)) == {i: i * i for i in range(7)}
+    assert dict(each(square, [], workers=2)) == {}
+
+
+def test_a_dying_worker_costs_its_own_task_only():
+    results = list(each(square_or_die, range(9), workers=2))
+    assert len(results) == 9
+    assert dict(results) == {i: Died if i % 5 == 3 else i * i for i in range(9)}
+
+
+def test_what_a_task_raises_is_raised_here():
+    with pytest.raises(OSError, match="no room for 1"):
+        list(each(fail, [1], workers=1))
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    (tmp_path / "job.py").write_text(
+        textwrap.dedent("""
+            import os, sys, time
+            from ildfv.scans.pool import each
+            def work(x):
+                open(f"pid-{x}", "w").write(str(os.getpid()))
+                time.sleep(60)
+            if __name__ == "__main__":
+                list(each(work, [0, 1], workers=2))
+        """)
+    )
+    paths = os.pathsep.join(path for path in sys.path if path)
+    job = subprocess.Popen([sys.executable, "job.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths})
+    pids = [tmp_path / "pid-0", tmp_path / "pid-1"]
+    _until(lambda: all(path.exists() and path.read_text() for path in pids))
+    job.kill()
+    job.wait()
+    _until(lambda: not any(Path("/proc", path.read_text()).exists() for path in pids))
+
+
+def _until(holds, seconds=30):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "took too long"
+        time.sleep(0.05)
