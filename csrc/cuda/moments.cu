@@ -198,7 +198,7 @@ template <class From, class To>
 __device__ void finish(const From* s0, const From* s1, const From* s2, const double* log_likelihood, To* to_s0,
                        To* to_s1, To* to_s2, double* to_log_likelihood, integer d, integer k, integer pieces,
                        integer each, const integer* edges) {
-    const integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x, group = blockIdx.y, kd = k * d;
+    const integer i = (integer)blockIdx.y * blockDim.x + threadIdx.x, group = blockIdx.x, kd = k * d;
     if (i > k + 2 * kd) return;
     const integer start = edges ? edges[group] : group * each, stop = edges ? edges[group + 1] : start + each;
     const integer end = stop < pieces ? stop : pieces;
@@ -225,7 +225,7 @@ typedef Tile<float, 64, 32, 64> FloatTile;
 typedef Tile<double, 64, 32, 32> DoubleTile;
 
 // Uniform slices: piece p is descriptors (p mod splits)·piece_rows … of slice p / splits, n in all.
-// Ragged ones: `pieces` lists (address, descriptors) of each.
+// Ragged ones: `pieces` lists (address, descriptors, row stride, dimension stride) of each.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA)                                                                         \
     extern "C" __global__ void __launch_bounds__(TILE::THREADS, TILE::BLOCKS)                                          \
         NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \
@@ -235,10 +235,11 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
              double* log_likelihood, TILE::real* scratch) {                                                            \
         const integer piece = first_piece + blockIdx.x, start = piece % splits * piece_rows, left = n - start;         \
         const integer offset = piece / splits * slice_stride + start * row_stride;                                     \
-        const integer rows = pieces ? pieces[2 * piece + 1] : left < piece_rows ? left : piece_rows;                   \
-        const void* data = pieces ? reinterpret_cast<const void*>(pieces[2 * piece])                                   \
-                                  : x + offset * ELEMENT_BYTES[element];                                               \
-        moments_of<TILE, SUMS, GAMMA>({data, (int)element, row_stride, dim_stride}, rows,                              \
+        const integer* listed = pieces + 4 * piece;                                                                    \
+        Rows data = {x + offset * ELEMENT_BYTES[element], (int)element, row_stride, dim_stride};                       \
+        if (pieces) data = {reinterpret_cast<const void*>(listed[0]), (int)element, listed[2], listed[3]};             \
+        const integer rows = pieces ? listed[1] : left < piece_rows ? left : piece_rows;                               \
+        moments_of<TILE, SUMS, GAMMA>(data, rows,                                                                      \
                                       {centre, scale, shift, constant, (int)d, (int)k}, (TILE::real)threshold,         \
                                       s0 + piece * k, s1 + piece * k * d, s2 + piece * k * d, log_likelihood + piece,  \
                                       scratch + (integer)blockIdx.x * TILE::T * padded((int)k));                       \
@@ -271,9 +272,6 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
     ILDFV_MOMENTS(moments_huge_##REAL, TILE, false, false)     \
     ILDFV_SINGLES(REAL, TILE, SINGLES)
 
-ILDFV_ALL_OF(float32, FloatTile, 8)
-ILDFV_ALL_OF(float64, DoubleTile, 4)
-
 #define ILDFV_FINISH(NAME, FROM, TO)                                                                                   \
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
         NAME(const FROM* s0, const FROM* s1, const FROM* s2, const double* log_likelihood, TO* to_s0, TO* to_s1,       \
@@ -283,6 +281,20 @@ ILDFV_ALL_OF(float64, DoubleTile, 4)
                          edges);                                                                                       \
     }
 
+// ILDFV_REAL = 32 or 64 leaves out the other half: a kernel compiled at first use should not wait for what is not used.
+#if !defined(ILDFV_REAL) || ILDFV_REAL == 32
+ILDFV_ALL_OF(float32, FloatTile, 8)
 ILDFV_FINISH(finish_float32_float32, float, float)
 ILDFV_FINISH(finish_float32_float64, float, double)
+#endif
+#if !defined(ILDFV_REAL) || ILDFV_REAL == 64
+ILDFV_ALL_OF(float64, DoubleTile, 4)
 ILDFV_FINISH(finish_float64_float64, double, double)
+#endif
+
+#define ILDFV_KERNELS(DO)                                                                                          \
+    DO(moments_resident_float32) DO(moments_wide_float32) DO(moments_huge_float32)                                 \
+    DO(score_singles_float32) DO(spread_singles_float32)                                                           \
+    DO(moments_resident_float64) DO(moments_wide_float64) DO(moments_huge_float64)                                 \
+    DO(score_singles_float64) DO(spread_singles_float64)                                                           \
+    DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)

@@ -1,0 +1,225 @@
+"""The moments kernel on NVIDIA GPUs: checks, then the CUDA of csrc/cuda. The twin of `ildfv.kernels.cpu`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ildfv.arrays import to_numpy
+from ildfv.errors import check
+from ildfv.kernels import launches
+from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
+from ildfv.kernels.launches import ELEMENTS, FINISH_THREADS, GROUP, THREADS, TILES
+from ildfv.kernels.layout import Batch, Round, merged, ragged, rounds, uniform
+from ildfv.kernels.modules import Device, device_of, element_bytes
+from ildfv.kernels.reference import Moments
+
+_variant: str | None = None
+_prepared: dict[tuple, tuple] = {}  # device and precision → the mixture last used there, on the host and on the device
+
+
+def set_variant(name: str | None) -> None:
+    """Use the kernels "resident", "wide" or "huge"; None: as shape and device ask. For tests and comparisons."""
+    global _variant
+    check(name is None or name in launches.VARIANTS, f"variant must be one of {launches.VARIANTS}, got {name!r}")
+    _variant = name
+
+
+def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+    """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
+
+    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d), CuPy arrays or torch CUDA tensors;
+    float32, float64, float16, bfloat16 or uint8. weights (k,), means (k, d), variances (k, d): a diagonal Gaussian
+    mixture, d ≤ 4096, k ≤ 1024.
+    Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,); pooled: (k,), (k, d), (k, d), ().
+    The kind of array that came in, on its device and on the library's current stream; float64 if pooled or the maps
+    are float64, else float32. Posteriors below `threshold` count as 0.
+    The bits of a map's result depend neither on its batch nor on how maps are strided.
+    InputError for wrong shapes or dtypes, empty maps and values that are not finite (it names the map).
+    """
+    first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
+    check(len(maps) > 0, "maps must hold at least one map, got an empty batch")
+    return compute(device_of(first), maps, weights, means, variances, threshold=threshold, pooled=pooled)
+
+
+def compute(device: Device, maps, weights, means, variances, *, threshold: float, pooled: bool) -> Moments:
+    """`moments` on a given device."""
+    mixture = check_mixture(*(to_numpy(a) for a in (weights, means, variances)))
+    threshold = check_threshold(threshold)
+    k, d = mixture[1].shape
+    launches.check_size(k, d)
+    batch = ragged(device, maps) if isinstance(maps, (list, tuple)) else uniform(device, maps)
+    check_dimensions(batch.d, d)
+    real = "float64" if batch.element == "float64" else "float32"
+    run = _Run(device, real, k, d, _on_device(device, real, mixture), threshold)
+    if pooled:
+        out, log_likelihoods, owners = run.pooled(merged(batch))
+    elif batch.table is None and batch.n == 1:
+        out, log_likelihoods, owners = run.singles(batch)
+    else:
+        out, log_likelihoods, owners = run.separate(batch)
+
+    bad = np.flatnonzero(~np.isfinite(device.download(log_likelihoods)))  # the one wait for the device
+    if len(bad) == 0:
+        return out
+    for index in range(len(maps)) if pooled else [int(owners[bad[0]])]:
+        if not np.isfinite(device.download(device.cast(maps[index], "float64"))).all():
+            raise not_finite(index)
+    check(real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
+    # Finite values, but so far from every mean that squares leave float32: in double once more.
+    double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
+    result = compute(device, double, *mixture, threshold=threshold, pooled=pooled)
+    return result if pooled else Moments(*(device.cast(a, "float32") for a in result))
+
+
+class _Sums(NamedTuple):
+    """Arrays of s0 (m, k), s1 (m, k, d), s2 (m, k, d) and log likelihood (m,), the last always float64."""
+
+    s0: object
+    s1: object
+    s2: object
+    log_likelihood: object
+
+
+class _Run:
+    """One call of `moments`: the mixture on the device, and the launches."""
+
+    def __init__(self, device: Device, real: str, k: int, d: int, parameters: tuple, threshold: float):
+        self.device, self.real, self.k, self.d = device, real, k, d
+        self.parameters, self.threshold = parameters, threshold
+
+    def separate(self, batch: Batch):
+        """Moments of each map, log likelihoods of the pieces, and the map of each."""
+        out = self.empty(batch.b, self.real)
+        logs, owners = [], []
+        for part in rounds(batch, self.k, self.real):
+            owners.append(np.repeat(np.arange(part.first, part.last), part.pieces))
+            maps = _slice(out, part.first, part.last)
+            if part.pieces.max() == 1:
+                logs.append(self.pieces(batch, part, maps).log_likelihood)
+            else:
+                pieces = self.pieces(batch, part, self.empty(int(part.pieces.sum()), self.real))
+                each = int(part.pieces[0]) if part.table is None else 0
+                self.finish(pieces, maps, part.last - part.first, each, None if each else part.edges())
+                logs.append(pieces.log_likelihood)
+        log_likelihood = self.device.cast(out.log_likelihood, self.real)
+        return Moments(*out[:3], log_likelihood), self.joined(logs), np.concatenate(owners)
+
+    def pooled(self, batch: Batch):
+        """Moments of all maps together: pieces, then groups of pieces, then rounds, each in order."""
+        total, owners, logs = None, [], []
+        for part in rounds(batch, self.k, self.real):
+            count = int(part.pieces.sum())
+            owners.append(np.repeat(np.arange(part.first, part.last), part.pieces))
+            pieces = self.pieces(batch, part, self.empty(count, self.real))
+            logs.append(pieces.log_likelihood)
+            groups = self.empty(-(-count // GROUP), "float64")
+            self.finish(pieces, groups, -(-count // GROUP), GROUP)
+            both = self.empty(2, "float64")
+            self.finish(groups, _slice(both, 1, 2), 1, -(-count // GROUP))
+            if total is None:
+                total = _slice(both, 1, 2)
+            else:
+                self.finish(total, _slice(both, 0, 1), 1, 1)
+                total = self.empty(1, "float64")
+                self.finish(both, total, 1, 2)
+        return Moments(*(a[0] for a in total)), self.joined(logs), np.concatenate(owners)
+
+    def singles(self, batch: Batch):
+        """Moments of maps with one descriptor each: what is written dwarfs what is read."""
+        tile, (k, d) = TILES[self.real], (self.k, self.d)
+        chunks = -(-d // tile.dimensions)
+        step = max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))
+        out = self.empty(batch.b, self.real)
+        scoring, spreading = launches.singles_shared_bytes(self.real, k)
+        by_map, _, by_dim = batch.strides
+        centre, scale, shift, constant = (self.address(a) for a in self.parameters)
+        for first in range(0, batch.b, step):
+            count = min(step, batch.b - first)
+            partial = self.device.empty((chunks, count, k), self.real)
+            address = batch.address + first * by_map * element_bytes(batch.element)
+            common = (address, ELEMENTS[batch.element], count, by_map, by_dim, d, k, centre, scale, shift)
+            self.device.launch(
+                f"score_singles_{self.real}", (-(-count // tile.rows), chunks), THREADS, scoring,
+                (*common, self.address(partial)),
+            )  # fmt: skip
+            self.device.launch(
+                f"spread_singles_{self.real}", (-(-count // tile.singles), chunks), THREADS, spreading,
+                (*common, constant, self.threshold, self.address(partial), chunks,
+                 *(self.address(a) for a in _slice(out, first, first + count))),
+            )  # fmt: skip
+        log_likelihood = self.device.cast(out.log_likelihood, self.real)
+        return Moments(*out[:3], log_likelihood), out.log_likelihood, np.arange(batch.b)
+
+    def pieces(self, batch: Batch, part: Round, out: _Sums) -> _Sums:
+        """The sums of each piece, in `out`."""
+        k, d, tile = self.k, self.d, TILES[self.real]
+        variant = _variant or launches.choose(self.real, k, d, self.device.shared_limit)
+        table = self.device.upload(part.table) if part.table is not None else None
+        # Where posteriors do not fit in shared memory, each block of a launch has its own place for them.
+        place = tile.rows * launches.padded(k)
+        count = int(part.pieces.sum())
+        step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if variant == "huge" else count
+        scratch = self.device.empty((min(step, count), place), self.real) if variant == "huge" else None
+        by_map, by_row, by_dim = batch.strides
+        for first in range(0, count, step):
+            self.device.launch(
+                f"moments_{variant}_{self.real}", (min(step, count - first), 1), THREADS,
+                launches.shared_bytes(variant, self.real, k, d),
+                (batch.address + part.first * by_map * element_bytes(batch.element), ELEMENTS[batch.element],
+                 self.address(table), first, batch.n, int(part.pieces[0]), part.piece_rows, by_map, by_row, by_dim,
+                 d, k, *(self.address(a) for a in self.parameters), self.threshold, *(self.address(a) for a in out),
+                 self.address(scratch)),
+            )  # fmt: skip
+        return out
+
+    def finish(self, pieces: _Sums, out: _Sums, groups: int, each: int, edges: np.ndarray | None = None) -> None:
+        """out[group] = Σ of the group's pieces: `each` of them, or from edge to edge."""
+        elements = self.k + 2 * self.k * self.d + 1
+        table = None if edges is None else self.device.upload(edges)
+        from_type, to_type = (self.device.describe(a.s0)[1] for a in (pieces, out))
+        count = self.device.describe(pieces.s0)[2][0]
+        self.device.launch(
+            f"finish_{from_type}_{to_type}", (groups, -(-elements // FINISH_THREADS)), FINISH_THREADS, 0,
+            (*(self.address(a) for a in pieces), *(self.address(a) for a in out), self.d, self.k, count, each,
+             self.address(table)),
+        )  # fmt: skip
+
+    def empty(self, rows: int, dtype: str) -> _Sums:
+        """Sums of `rows` pieces or maps, not yet written."""
+        shapes = (rows, self.k), (rows, self.k, self.d), (rows, self.k, self.d)
+        return _Sums(*(self.device.empty(s, dtype) for s in shapes), self.device.empty((rows,), "float64"))
+
+    def address(self, a) -> int:
+        return 0 if a is None else self.device.describe(a)[0]
+
+    def joined(self, logs: list):
+        """The log likelihoods of all rounds."""
+        return logs[0] if len(logs) == 1 else np.concatenate([self.device.download(a) for a in logs])
+
+
+def _slice(sums: _Sums, first: int, last: int) -> _Sums:
+    return _Sums(*(a[first:last] for a in sums))
+
+
+def _on_device(device: Device, real: str, mixture: tuple) -> tuple:
+    """centre (d,), scale (k, d), shift (k, d), constant (k,) of mixture.h, from double, rounded once.
+
+    The last mixture stays on the device: encoding asks for the same one batch after batch.
+    """
+    key = (*device.key, real)
+    if key in _prepared:
+        before, ready = _prepared[key]
+        if all(np.array_equal(x, y) for x, y in zip(before, mixture, strict=True)):
+            return ready
+    weights, means, variances = mixture
+    centre = ((weights @ means) / weights.sum()).astype(real)
+    scale = 1.0 / np.sqrt(variances)
+    shift = (centre - means) * scale
+    with np.errstate(divide="ignore"):  # a weight of 0 gives a score of −∞ and a posterior of 0
+        constant = np.log(weights) - 0.5 * (means.shape[1] * np.log(2 * np.pi) + np.log(variances).sum(axis=1))
+    ready = tuple(device.upload(np.ascontiguousarray(a, dtype=real)) for a in (centre, scale, shift, constant))
+    device.settle()  # whichever stream uses them next
+    _prepared[key] = tuple(a.copy() for a in mixture), ready
+    return ready

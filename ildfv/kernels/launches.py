@@ -1,0 +1,86 @@
+"""Which kernel, over which pieces, with how much shared memory: the arithmetic of csrc/cuda for its launchers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ildfv.errors import InputError
+
+THREADS = 128  # a block of every kernel but `finish`
+FINISH_THREADS = 256
+VARIANTS = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
+ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}  # enum Element of tiles.h
+BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint8": 1}
+MAX_D, MAX_K = 4096, 1024
+PIECE = 512  # descriptors a block: few enough for 132 multiprocessors at 64 slices, many enough that sums cost little
+ROUND_BYTES = 256 << 20  # of pieces' sums at a time; fixed, so that pooled sums are added in one order everywhere
+GROUP = 64  # pieces added at once when pooling
+
+
+class Tile(NamedTuple):
+    """FloatTile and DoubleTile of moments.cu."""
+
+    rows: int
+    components: int
+    dimensions: int
+    bytes: int
+    singles: int  # descriptors a block of spread_singles
+
+
+TILES = {"float32": Tile(64, 32, 64, 4, 8), "float64": Tile(64, 32, 32, 8, 4)}
+
+
+def shared_bytes(variant: str, real: str, k: int, d: int) -> int:
+    """Dynamic shared memory of one block of `moments_<variant>_<real>`, laid out as `moments_of` in moments.cu does."""
+    tile = TILES[real]
+    segments, k4 = tile.rows // 32, -(-k // 4) * 4
+    staged = (tile.rows + 2 * tile.components) * (tile.dimensions + 4)
+    total = (staged + segments * k4) * tile.bytes + segments * k4 * 4
+    if variant != "huge":
+        total += tile.rows * padded(k) * tile.bytes
+    if variant == "resident":
+        total += 2 * k * d * tile.bytes
+    return total
+
+
+def singles_shared_bytes(real: str, k: int) -> tuple[int, int]:
+    """Dynamic shared memory of `score_singles_<real>` and `spread_singles_<real>`."""
+    tile = TILES[real]
+    return (tile.rows + 2 * tile.components) * (tile.dimensions + 4) * tile.bytes, tile.singles * k * tile.bytes
+
+
+def padded(k: int) -> int:
+    """Row length of the posteriors: 4 mod 8, against bank conflicts."""
+    return -(-k // 8) * 8 + 4
+
+
+def choose(real: str, k: int, d: int, limit: int) -> str:
+    """The variant for a device whose blocks may have `limit` bytes of shared memory.
+
+    Sums stay in shared memory while two blocks still fit on a multiprocessor, or one where 64 KB is all there is.
+    """
+    if shared_bytes("resident", real, k, d) <= max(limit // 2, min(limit, 64 << 10)):
+        return "resident"
+    return "wide" if shared_bytes("wide", real, k, d) <= limit else "huge"
+
+
+def check_size(k: int, d: int) -> None:
+    """What the kernels are built and tested for."""
+    if d > MAX_D or k > MAX_K:
+        raise InputError(f"a mixture on the GPU must have d ≤ {MAX_D} and k ≤ {MAX_K}, got d = {d}, k = {k}")
+
+
+def cut(n: int, k: int) -> tuple[int, int]:
+    """Number of pieces of a map of n descriptors, and descriptors a piece (the last may have fewer).
+
+    Of n and k alone: equal maps are added up in one order in any batch on any device. More components make a piece's
+    sums larger, so pieces grow with k.
+    """
+    rows = TILES["float32"].rows
+    pieces = -(-n // max(PIECE, 4 * k))
+    return pieces, -(-n // (pieces * rows)) * rows
+
+
+def maps_per_round(pieces_of_a_map: int, k: int, d: int, real: str) -> int:
+    """Maps whose pieces' sums are held at once."""
+    return max(1, ROUND_BYTES // (pieces_of_a_map * (k + 2 * k * d) * TILES[real].bytes))

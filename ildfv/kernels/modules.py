@@ -1,0 +1,237 @@
+"""Devices the kernels run on: whose arrays, and by which way the code of csrc/cuda got there.
+
+Two ways, one source: NVRTC at first use through CuPy's RawModule, or nvcc at install time (ILDFV_CUDA=1).
+Two libraries: arrays of CuPy live in CuPy's memory pool, tensors of torch in torch's. So no third pool competes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Protocol
+
+import numpy as np
+
+from ildfv.errors import InputError, require
+from ildfv.kernels.launches import BYTES
+
+OPTIONS = ("-std=c++17",)  # CuPy adds the architecture and -ftz=true
+AHEAD = "ILDFV_CUDA=1 pip install ."
+CUPY = f"pip install 'ildfv[cuda12]' or 'ildfv[cuda13]', or with nvcc: {AHEAD}"
+DEFAULT_SHARED_BYTES = 48 << 10  # more must be asked for
+
+
+class Device(Protocol):
+    """What `ildfv.kernels.cuda` asks of a device. Everything is ordered on one stream, the caller's current one."""
+
+    key: tuple
+    shared_limit: int
+
+    def describe(self, a) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
+        """Address, name of the dtype, shape, strides in elements."""
+
+    def empty(self, shape: tuple[int, ...], dtype: str): ...
+    def upload(self, host: np.ndarray): ...
+    def download(self, a) -> np.ndarray: ...
+    def contiguous(self, a): ...
+    def cast(self, a, dtype: str): ...
+    def settle(self) -> None: ...
+    def launch(self, kernel: str, grid: tuple[int, int], threads: int, shared_bytes: int, arguments: tuple) -> None: ...
+
+
+def device_of(a) -> Device:
+    """The device on which the CuPy array or torch tensor `a` lives."""
+    if type(a).__module__.partition(".")[0] == "torch":
+        return _torch_device(a.device.index)
+    return _cupy_device(a.device.id)
+
+
+def way() -> str:
+    """How the kernels come to a device: "nvcc", compiled at install time, or "nvrtc", compiled at first use by CuPy.
+
+    ILDFV_CUDA_WAY chooses where both are there. MissingPackageError where neither is.
+    """
+    wanted = os.environ.get("ILDFV_CUDA_WAY", "")
+    if wanted not in ("", "nvcc", "nvrtc"):
+        raise InputError(f'ILDFV_CUDA_WAY must be nvcc or nvrtc, got "{wanted}"')
+    if wanted != "nvrtc":
+        try:
+            from ildfv.kernels import _native_cuda  # noqa: F401
+
+            return "nvcc"
+        except ImportError:
+            if wanted == "nvcc":
+                require("ildfv.kernels._native_cuda", purpose="ILDFV_CUDA_WAY=nvcc", install=AHEAD)
+    require("cupy", purpose='device "cuda"', install=CUPY)
+    return "nvrtc"
+
+
+@cache
+def source() -> str:
+    """moments.cu with its headers pasted in: CuPy's cache of compiled kernels looks at this text alone."""
+    root, seen = files("ildfv._csrc"), set()
+
+    def text(name: str) -> str:
+        seen.add(name)
+        lines = []
+        for line in root.joinpath(name).read_text(encoding="utf-8").splitlines():
+            header = re.match(r'#include "(.+)"', line)
+            if header:
+                lines.append("" if header[1] in seen else text(header[1]))
+            elif line != "#pragma once":
+                lines.append(line)
+        return "\n".join(lines)
+
+    return text("cuda/moments.cu")
+
+
+class _RuntimeKernels:
+    """Kernels compiled by NVRTC for one device, floats and doubles apart."""
+
+    def __init__(self, index: int):
+        self._index, self._modules, self._kernels = index, {}, {}
+
+    def _kernel(self, cupy, name: str):
+        if name not in self._kernels:
+            real = int(re.search(r"float(\d\d)", name)[1])
+            if real not in self._modules:
+                options = (*OPTIONS, f"-DILDFV_REAL={real}")
+                self._modules[real] = cupy.RawModule(code=source(), options=options)
+            self._kernels[name] = self._modules[real].get_function(name)
+        return self._kernels[name]
+
+    def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
+        import cupy
+
+        packed = tuple(np.float64(a) if isinstance(a, float) else np.int64(a) for a in arguments)
+        with cupy.cuda.Device(self._index):
+            function = self._kernel(cupy, kernel)
+            if shared_bytes > max(DEFAULT_SHARED_BYTES, function.max_dynamic_shared_size_bytes):
+                function.max_dynamic_shared_size_bytes = shared_bytes
+            with _cupy_stream(cupy, stream, self._index):
+                function(grid, (threads,), packed, shared_mem=shared_bytes)
+
+
+class _CompiledKernels:
+    """Kernels compiled by nvcc when ildfv was installed."""
+
+    def __init__(self, index: int):
+        from ildfv.kernels import _native_cuda
+
+        self._index, self._native = index, _native_cuda
+
+    def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
+        self._native.launch(self._index, kernel, *grid, threads, shared_bytes, stream, arguments)
+
+
+def _kernels(index: int):
+    return _CompiledKernels(index) if way() == "nvcc" else _RuntimeKernels(index)
+
+
+class _Handle:
+    """A stream's address, in the protocol CuPy takes."""
+
+    def __init__(self, address: int):
+        self.address = address
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
+
+
+def _cupy_stream(cupy, address: int, index: int):
+    if hasattr(cupy.cuda.Stream, "from_external"):  # CuPy ≥ 14
+        return cupy.cuda.Stream.from_external(_Handle(address))
+    return cupy.cuda.ExternalStream(address, index)
+
+
+class _TorchDevice:
+    """Tensors of torch, on torch's current stream."""
+
+    def __init__(self, index: int):
+        import torch
+
+        self.key = ("torch", index)
+        self._torch, self._index, self._kernels = torch, index, _kernels(index)
+        self._device = torch.device("cuda", index)
+        self.shared_limit = torch.cuda.get_device_properties(index).shared_memory_per_block_optin
+
+    def describe(self, a):
+        return a.data_ptr(), str(a.dtype).removeprefix("torch."), tuple(a.shape), tuple(a.stride())
+
+    def empty(self, shape, dtype):
+        return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=self._device)
+
+    def upload(self, host):
+        return self._torch.from_numpy(host).to(self._device)
+
+    def download(self, a):
+        return a.cpu().numpy()
+
+    def contiguous(self, a):
+        return a.contiguous()
+
+    def cast(self, a, dtype):
+        return a.to(getattr(self._torch, dtype))
+
+    def settle(self):
+        self._torch.cuda.current_stream(self._device).synchronize()
+
+    def launch(self, kernel, grid, threads, shared_bytes, arguments):
+        stream = self._torch.cuda.current_stream(self._device).cuda_stream
+        self._kernels.launch(kernel, grid, threads, shared_bytes, arguments, stream)
+
+
+class _CupyDevice:
+    """Arrays of CuPy, on CuPy's current stream."""
+
+    def __init__(self, index: int):
+        import cupy
+
+        self.key = ("cupy", index)
+        self._cupy, self._index, self._kernels = cupy, index, _kernels(index)
+        self.shared_limit = cupy.cuda.Device(index).attributes["MaxSharedMemoryPerBlockOptin"]
+
+    def describe(self, a):
+        strides = tuple(stride // a.dtype.itemsize for stride in a.strides)
+        return a.data.ptr, a.dtype.name, a.shape, strides
+
+    def empty(self, shape, dtype):
+        with self._cupy.cuda.Device(self._index):
+            return self._cupy.empty(shape, dtype=dtype)
+
+    def upload(self, host):
+        with self._cupy.cuda.Device(self._index):
+            return self._cupy.asarray(host)
+
+    def download(self, a):
+        return a.get()
+
+    def contiguous(self, a):
+        with self._cupy.cuda.Device(self._index):
+            return self._cupy.ascontiguousarray(a)
+
+    def cast(self, a, dtype):
+        with self._cupy.cuda.Device(self._index):
+            return a.astype(dtype)
+
+    def settle(self):
+        with self._cupy.cuda.Device(self._index):
+            self._cupy.cuda.get_current_stream().synchronize()
+
+    def launch(self, kernel, grid, threads, shared_bytes, arguments):
+        with self._cupy.cuda.Device(self._index):
+            stream = self._cupy.cuda.get_current_stream().ptr
+        self._kernels.launch(kernel, grid, threads, shared_bytes, arguments, stream)
+
+
+_torch_device = cache(_TorchDevice)
+_cupy_device = cache(_CupyDevice)
+
+
+def element_bytes(name: str) -> int:
+    """Size of one value; InputError for a dtype the kernels do not take."""
+    if name not in BYTES:
+        raise InputError(f"maps must be {', '.join(BYTES)}, got {name}")
+    return BYTES[name]

@@ -1,0 +1,88 @@
+"""The kernels of csrc/cuda on the CPU, behind the interface of a device: the same text that runs on a GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.kernels.cpu import BFLOAT16
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [
+    *sorted((ROOT / "csrc" / "common").glob("*.h")),
+    *sorted(p for p in (ROOT / "csrc" / "cuda").iterdir() if p.suffix in (".h", ".cu")),
+    ROOT / "tests" / "cuda" / "emulation.h",
+    ROOT / "tests" / "cuda" / "emulated.cpp",
+]
+FLAGS = ["-std=c++20", "-O2", "-pthread", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"]
+
+
+def build(kind: str = "library", extra: tuple[str, ...] = ()) -> Path:
+    """The compiled emulation, kept in the system's temporary folder until its sources change."""
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        import pytest
+
+        pytest.skip("needs a C++20 compiler")
+    flags = [*FLAGS, *extra, *(["-fPIC", "-shared"] if kind == "library" else ["-DEMULATED_MAIN"])]
+    text = b"".join(path.read_bytes() for path in SOURCES) + " ".join([compiler, *flags]).encode()
+    target = Path(tempfile.gettempdir()) / f"ildfv-emulated-{os.getuid()}-{hashlib.sha256(text).hexdigest()[:16]}"
+    if not target.exists():
+        fresh = target.with_name(f"{target.name}-{os.getpid()}")
+        includes = ["-I", str(ROOT / "csrc"), "-I", str(ROOT / "tests" / "cuda")]
+        source = str(ROOT / "tests" / "cuda" / "emulated.cpp")
+        subprocess.run([compiler, *flags, *includes, source, "-o", str(fresh)], check=True)
+        fresh.rename(target)
+    return target
+
+
+class EmulatedDevice:
+    """NumPy arrays as device memory. Every array comes poisoned, so a value nobody writes is NaN."""
+
+    def __init__(self, library: Path, shared_limit: int = 227 << 10):
+        self.key = ("emulated", shared_limit, id(self))
+        self.shared_limit = shared_limit
+        self.launched: list[str] = []
+        self._launch = ctypes.CDLL(str(library)).launch
+        self._launch.argtypes = [
+            ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint, ctypes.c_size_t, ctypes.c_void_p,
+        ]  # fmt: skip
+
+    def describe(self, a):
+        name = "bfloat16" if a.dtype == BFLOAT16 else a.dtype.name
+        return a.ctypes.data, name, a.shape, tuple(stride // a.itemsize for stride in a.strides)
+
+    def empty(self, shape, dtype):
+        return np.full(shape, np.nan, dtype=dtype)
+
+    def upload(self, host):
+        return host.copy()
+
+    def download(self, a):
+        return np.asarray(a)
+
+    def contiguous(self, a):
+        return np.ascontiguousarray(a)
+
+    def cast(self, a, dtype):
+        if a.dtype == BFLOAT16:
+            a = (a["bfloat16"].astype(np.uint32) << 16).view(np.float32)
+        return a.astype(dtype)
+
+    def settle(self):
+        pass
+
+    def launch(self, kernel, grid, threads, shared_bytes, arguments):
+        assert shared_bytes <= self.shared_limit
+        self.launched.append(kernel)
+        values = [(ctypes.c_double if isinstance(a, float) else ctypes.c_longlong)(a) for a in arguments]
+        packed = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+        status = self._launch(kernel.encode(), *grid, threads, shared_bytes, packed)
+        assert status == 0, {1: f"no kernel {kernel}", 2: f"{kernel} wrote past its shared memory"}[status]
