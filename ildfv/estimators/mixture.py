@@ -99,7 +99,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self._check_settings()
         batches = as_batches(self, X, layouts=(2, 3, 4))
         if not (self.warm_start and hasattr(self, "weights_")):
-            self._begin(self._start(batches))
+            self._begin(self._start(batches), floor=self.max_iter > 0 or self.means_init is None)
         while self.n_iter_ < self.max_iter and not self.converged_:
             rises = np.diff(self.log_likelihoods_)
             settled = len(rises) > 0 and abs(rises[-1]) < self.tol

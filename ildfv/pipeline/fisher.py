@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,17 @@ class Rows:
     label: str
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return (rows for _, rows in self.by_part())
+
+    def gathered(self) -> np.ndarray:
+        """All ranks' rows as one array, in the order of the slices: the same for any number of ranks."""
+        shares = distributed.gather(list(self.by_part()))
+        return np.concatenate(
+            [rows for _, rows in sorted((pair for share in shares for pair in share), key=itemgetter(0))]
+        )
+
+    def by_part(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the part, its rows) for each part of this rank's share."""
         slices = self.vectors.slices
         part_of = np.searchsorted(slices.starts, self.indices, side="right") - 1
         mine = distributed.share(np.unique(part_of).tolist())
@@ -79,5 +91,5 @@ class Rows:
                     rows = self.vectors.part(slices.names[part])[wanted - slices.starts[part]]
                 else:
                     rows = self.vectors._encode(wanted)
-                yield rows
+                yield part, rows
                 advance(len(rows))

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from ildfv import distributed
-from ildfv.estimators.pca import PCA
+from ildfv.estimators.pca import EXACT, PCA
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.rounds import write_rounds
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
+
+IN_MEMORY = 1 << 30  # bytes of Fisher vectors: up to this, few slices are solved at once, exactly and in seconds
 
 
 def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, progress: Progress) -> PCA:
@@ -22,9 +24,12 @@ def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, prog
     """
     if not distributed.from_main(has_model(folder)):
         dimensions = min(settings.dimensions, len(indices) - 1, fisher.length)
-        reduce = distributed.sum_arrays if distributed.size() > 1 else None
-        pca = PCA(dimensions, random_state=settings.seed, reduce=reduce)
-        pca.fit(fisher.rows_of(indices, progress, f"{settings.layer}: PCA"))
+        rows = fisher.rows_of(indices, progress, f"{settings.layer}: PCA")
+        if len(indices) <= EXACT and len(indices) * fisher.length * 4 <= IN_MEMORY:
+            pca = PCA(dimensions, random_state=settings.seed).fit(rows.gathered())
+        else:
+            reduce = distributed.sum_arrays if distributed.size() > 1 else None
+            pca = PCA(dimensions, random_state=settings.seed, reduce=reduce).fit(rows)
         if distributed.is_main():
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
