@@ -120,7 +120,7 @@ def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
 
 
 def load_weights(network: Network, path: Path) -> list[str]:
-    """Names of the tensors taken from a local safetensors file: those whose name (with or without "body.") and shape fit.
+    """Names of the tensors taken from a local safetensors file: those that fit in shape and name ("body." may lack).
 
     The last layer of an ImageNet network has another shape, so it keeps its fresh weights. No tensor fits: InputError.
     """

@@ -218,11 +218,15 @@ class _Run:
         }
 
     def _chosen(self) -> int:
-        """The epoch whose weights are kept, from 1; "best" is the first of the highest mean validation AUC."""
+        """The epoch whose weights are kept, from 1; "best": highest mean validation AUC, then lowest loss."""
         if self.settings.select == "last":
             return len(self.history)
-        # where no AUC is defined, the lowest loss
-        return max(self.history, key=lambda row: (row["mean_auc"] or 0.0, -row["loss"]))["epoch"]
+
+        def merit(row: dict) -> tuple[float, float]:
+            loss = row["loss"] if row["validation_loss"] is None else row["validation_loss"]
+            return (row["mean_auc"] or 0.0, -loss)
+
+        return max(self.history, key=merit)["epoch"]
 
     def _info(self) -> dict:
         return {

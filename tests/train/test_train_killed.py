@@ -1,0 +1,105 @@
+"""Training in processes of its own: killed without warning, and shared by several ranks."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ildfv.store.models import load_model
+
+HERE = Path(__file__).parent
+
+PREPARE = """
+import os, random, signal, sys, time
+from pathlib import Path
+import numpy as np
+import torch.utils.tensorboard
+from train_support import MemorySlices
+from ildfv import distributed
+from ildfv.train.trainer import TrainSettings, train
+folder, slices = Path(sys.argv[1]), MemorySlices()
+"""
+
+KILLING = (
+    PREPARE
+    + """
+settings = TrainSettings(network="tiny", epochs=6, batch_size=4, learning_rate=2e-3, augment=True, select="best")
+
+def child(folder):
+    process = os.fork()  # nothing has run in parallel yet, so a fork is safe and saves the imports
+    if process == 0:
+        train(settings, slices, range(40), range(40, 60), folder, checkpoint_seconds=0)
+        os._exit(0)
+    return process
+
+started = time.monotonic()
+assert os.waitpid(child(folder / "undisturbed"), 0)[1] == 0
+whole, draw, kills = time.monotonic() - started, random.Random(0), 0
+while kills < 12:
+    process = child(folder / "killed")
+    time.sleep(draw.uniform(0, whole / 3))
+    if os.waitpid(process, os.WNOHANG)[0]:  # it ended first: once more from the start
+        (folder / "killed" / "model.safetensors").unlink()
+        continue
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    kills += 1
+assert os.waitpid(child(folder / "killed"), 0)[1] == 0
+"""
+)
+
+SHARED = (
+    PREPARE
+    + """
+distributed.start()
+settings = TrainSettings(network="tiny", epochs=2, batch_size=2, learning_rate=1e-3, augment=True, loss="balanced-logistic")
+result = train(settings, slices, range(20), range(40, 60), folder)
+assert [row["epoch"] for row in result.history] == [1, 2]
+distributed.stop()
+"""
+)
+
+
+def python(code, folder, **environment):
+    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_a_killed_training_ends_with_the_same_bytes(tmp_path):
+    process = python(KILLING, tmp_path)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    for name in ("model.safetensors", "model.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+    left = {path.name for path in (tmp_path / "killed").iterdir()} - {".lock", "log"}
+    assert left == {"model.safetensors", "model.json"}
+
+
+def test_ranks_train_the_network_that_one_process_trains(tmp_path):
+    """Two slices a step on three ranks: one of them has an empty share of every step."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [python(SHARED, tmp_path / "three", RANK=str(rank), **common) for rank in range(3)]
+    processes.append(python(SHARED, tmp_path / "one"))
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    (one, info_one), (three, info_three) = load_model(tmp_path / "one"), load_model(tmp_path / "three")
+    for name in one:
+        np.testing.assert_allclose(three[name], one[name], rtol=1e-3, atol=2e-5, err_msg=name)
+    assert info_three["identity"] == info_one["identity"]
+    losses_one, losses_three = ([row["loss"] for row in info["history"]] for info in (info_one, info_three))
+    assert losses_three == pytest.approx(losses_one, rel=1e-4)

@@ -1,0 +1,181 @@
+"""Networks have the paper's shapes, their own layers equal torch's, and activations stop where they should."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+from torch.nn import functional as F
+from train_support import SIDE
+
+from ildfv.errors import InputError
+from ildfv.train import networks
+from ildfv.train.activations import Activations
+from ildfv.train.blocks import Dropout, Heads, LocalResponseNorm, prepare_dropout
+from ildfv.train.losses import logistic
+
+
+@pytest.fixture(scope="module")
+def cnnf():
+    return networks.build("cnnf")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("layer", "d", "side"),
+    [
+        ("conv1", 64, 54),
+        ("conv2", 256, 27),
+        ("conv3", 256, 13),
+        ("conv5", 256, 13),
+        ("fc6", 4096, 1),
+    ],
+)
+def test_cnnf_layers_have_the_papers_shapes(cnnf, images, layer, d, side):
+    activations = Activations(cnnf, layer)
+    maps = activations(images)
+    assert maps.shape == (2, d, side, side)
+    assert maps.dtype == torch.float32
+    assert (activations.d, activations.n) == (d, side * side)
+    assert maps.min() == 0 < maps.max()  # after the ReLU
+
+
+def test_conv1_has_2916_descriptors_of_64(cnnf):
+    conv1 = Activations(cnnf, "conv1")
+    assert (conv1.n, conv1.d) == (2916, 64)
+
+
+def test_conv1_is_a_plain_convolution_of_normalised_slices(cnnf, images):
+    x = (images.double() - cnnf.mean.double().view(3, 1, 1)) / cnnf.std.double().view(3, 1, 1)
+    expected = F.relu(F.conv2d(x, cnnf.body.conv1.weight.double(), cnnf.body.conv1.bias.double(), stride=4))
+    torch.testing.assert_close(Activations(cnnf, "conv1")(images).double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_maps_lie_descriptor_after_descriptor(cnnf, images):
+    assert Activations(cnnf, "conv1")(images).permute(0, 2, 3, 1).is_contiguous()
+
+
+def test_layers_above_the_wanted_one_never_run(cnnf, images):
+    conv1, ran = Activations(cnnf, "conv1"), []
+    handle = cnnf.body.lrn1.register_forward_hook(lambda *_: ran.append("lrn1"))
+    try:
+        conv1(images.numpy())  # NumPy comes in, a tensor goes out
+        assert not ran
+        cnnf(images)
+        assert ran == ["lrn1"]  # and taking activations leaves no hook behind
+    finally:
+        handle.remove()
+
+
+def test_fc6_is_what_fc7_sees(cnnf, images):
+    fc6 = Activations(cnnf, "fc6")(images)[:, :, 0, 0]
+    with torch.inference_mode():
+        torch.testing.assert_close(cnnf.body.out(F.relu(cnnf.body.fc7(fc6))), cnnf(images))
+
+
+def test_unknown_names_are_answered_with_the_known(cnnf):
+    with pytest.raises(InputError, match=r'one of conv1, .*, fc7, got "conv9"'):
+        Activations(cnnf, "conv9")
+    with pytest.raises(InputError, match=r'network must be one of cnnf, .* got "alexnet"'):
+        networks.build("alexnet")
+
+
+def test_images_of_another_shape_are_refused(cnnf):
+    with pytest.raises(InputError, match=r"shape \(b, 3, h, w\), got \(1, 1, 224, 224\)"):
+        cnnf(torch.zeros(1, 1, 224, 224))
+
+
+def test_vgg19_has_sixteen_convolutions_and_three_full_layers():
+    with torch.device("meta"):  # 144 million weights: shapes alone
+        body, layers = networks.vgg19(4)
+    kinds = [type(module) for module in body.modules()]
+    assert (kinds.count(nn.Conv2d), kinds.count(nn.Linear), kinds.count(nn.MaxPool2d)) == (16, 3, 5)
+    assert list(layers)[-3:] == ["conv5_4", "fc6", "fc7"]
+    assert body(torch.zeros(1, 3, 224, 224, device="meta")).shape == (1, 4)
+    assert sum(p.numel() for p in body[:-1].parameters()) == 139_570_240  # the published 143,667,240 less fc8
+
+
+def test_lrn_equals_torchs_and_its_gradient_is_right():
+    ours, torchs = LocalResponseNorm(), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    x = torch.randn(2, 9, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 100
+    torch.testing.assert_close(ours(x), torchs(x), rtol=1e-12, atol=0)
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    ours(a).sin().sum().backward()
+    torchs(b).sin().sum().backward()
+    torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-15)
+
+
+def test_dropout_depends_on_the_samples_place_alone():
+    body, x = nn.Sequential(Dropout(0.5), Dropout(0.5)).train(), torch.ones(6, 1000)
+    prepare_dropout(body, 7, torch.arange(6), 6)
+    whole = body(x)
+    parts = []
+    for rows in (torch.tensor([0, 2, 4]), torch.tensor([1, 3, 5])):
+        prepare_dropout(body, 7, rows, 6)
+        parts.append(body(x[rows]))
+    assert torch.equal(torch.stack(parts, dim=1).reshape(6, 1000), whole)
+    assert whole.mean().item() == pytest.approx(1, abs=0.1)
+    assert set(whole.unique().tolist()) == {0.0, 4.0}  # the two layers draw masks of their own
+    prepare_dropout(body, 8, torch.arange(6), 6)
+    assert not torch.equal(body(x), whole)
+    assert torch.equal(body.eval()(x), x)
+
+
+def test_heads_train_by_the_two_class_softmax_loss():
+    heads = Heads(8, 4)
+    x, present = torch.randn(5, 8), torch.tensor([[0, 1, 0, 1]] * 5)
+    softmax = sum(F.cross_entropy(head(x), present[:, k], reduction="none") for k, head in enumerate(heads.heads))
+    torch.testing.assert_close(logistic(heads(x), 2.0 * present - 1), softmax)
+
+
+def test_weights_depend_on_the_seed_alone():
+    first = networks.build("tiny", seed=3)
+    torch.rand(5)
+    again, other = networks.build("tiny", seed=3), networks.build("tiny", seed=4)
+    assert torch.equal(first.body.conv1.weight, again.body.conv1.weight)
+    assert not torch.equal(first.body.conv1.weight, other.body.conv1.weight)
+
+
+def test_building_leaves_the_callers_random_numbers_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    networks.build("tiny", seed=9)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_saved_network_answers_the_same(tmp_path, images):
+    images = images[:, :, :SIDE, :SIDE]
+    network = networks.build("tiny", seed=1).normalise(np.array([10, 20, 30.5]), np.array([1, 2, 3.5])).eval()
+    networks.save(tmp_path, network, {"fold": 0})
+    loaded = networks.load(tmp_path)
+    assert loaded.mean.tolist() == [10, 20, 30.5]
+    with torch.inference_mode():
+        assert torch.equal(loaded(images), network(images))
+
+
+def test_pretrained_weights_come_in_where_they_fit(tmp_path):
+    source = networks.build("tiny", n_outputs=10, seed=1)
+    values = {k.removeprefix("body."): v for k, v in networks.tensors(source).items()}
+    save_file(values, tmp_path / "w.safetensors")
+    network = networks.build("tiny", seed=2)
+    taken = networks.load_weights(network, tmp_path / "w.safetensors")
+    assert "body.conv1.weight" in taken
+    assert "body.out.weight" not in taken  # ten outputs there, four here
+    assert torch.equal(network.body.conv1.weight, source.body.conv1.weight)
+
+
+def test_pretrained_weights_that_fit_nowhere_are_refused(tmp_path):
+    save_file({"stem": np.zeros(3, np.float32)}, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="must hold weights of tiny"):
+        networks.load_weights(networks.build("tiny"), tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(("mean", "std", "rule"), [([1, 2], [1, 1, 1], "shape"), ([1, 2, 3], [1, 0, 1], "positive")])
+def test_normalisation_is_checked(mean, std, rule):
+    with pytest.raises(InputError, match=rule):
+        networks.build("tiny").normalise(mean, std)

@@ -1,0 +1,228 @@
+"""Training learns, repeats itself bit by bit whatever interrupted it, and reads no slice but those named."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from train_support import MemorySlices
+
+from ildfv.errors import InputError
+from ildfv.store.models import load_info
+from ildfv.train import losses, networks
+from ildfv.train.trainer import TrainSettings, predict, train
+
+FIT, VALIDATION, TEST = np.arange(40), np.arange(40, 50), np.arange(50, 60)
+SETTINGS = TrainSettings(network="tiny", epochs=3, batch_size=8, learning_rate=2e-3)
+OUTPUTS = ("model.safetensors", "model.json")
+
+
+class Stopping(MemorySlices):
+    """Slices whose reader is interrupted at the read after `after`."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def images(self, indices):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().images(indices)
+
+
+@pytest.fixture
+def slices():
+    return MemorySlices()
+
+
+def run(folder, slices, settings=SETTINGS, *, fit=FIT, validation=VALIDATION):
+    return train(settings, slices, fit, validation, folder, checkpoint_seconds=0)
+
+
+def finished(folder):
+    return {name: (folder / name).read_bytes() for name in OUTPUTS}
+
+
+def test_patterns_are_learned(tmp_path, slices):
+    settings = TrainSettings(network="tiny", epochs=12, batch_size=4, learning_rate=3e-3, dropout=0.2)
+    result = run(tmp_path, slices, settings, fit=np.arange(50), validation=np.arange(50, 60))
+    assert result.history[-1]["mean_auc"] > 0.9
+    assert result.history[-1]["loss"] < 0.5 * result.history[0]["loss"]
+    scores = predict(result.network, slices, np.arange(50, 60))
+    assert ((scores > 0) == (slices.counts[50:] >= 6000)).mean() > 0.8
+
+
+def test_equal_settings_give_equal_bytes(tmp_path, slices):
+    run(tmp_path / "a", slices)
+    torch.manual_seed(99)  # what else a session drew does not matter
+    run(tmp_path / "b", slices)
+    assert finished(tmp_path / "a") == finished(tmp_path / "b")
+
+
+def test_another_seed_gives_another_network(tmp_path, slices):
+    run(tmp_path / "a", slices)
+    run(tmp_path / "b", slices, TrainSettings(**{**vars(SETTINGS), "seed": 1}))
+    assert finished(tmp_path / "a") != finished(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"select": "best", "optimizer": "sgd", "learning_rate": 0.02, "augment": True}]
+)
+@pytest.mark.parametrize("reads", [3, 8, 12, 17])  # before, at and after ends of epochs; 5 steps + 1 validation each
+def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path, reads, options):
+    settings = TrainSettings(**{**vars(SETTINGS), **options})
+    run(tmp_path / "undisturbed", MemorySlices(), settings)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", Stopping(after=reads), settings)
+    assert not (tmp_path / "stopped" / "model.safetensors").exists()
+    run(tmp_path / "stopped", MemorySlices(), settings)
+    assert finished(tmp_path / "stopped") == finished(tmp_path / "undisturbed")
+    assert not (tmp_path / "stopped" / "checkpoint").exists()
+
+
+def test_a_resumed_training_starts_at_its_last_epoch(tmp_path, slices):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Stopping(after=10))
+    notes = []
+
+    class Notes:
+        from ildfv.progress import SILENT
+
+        task = staticmethod(SILENT.task)
+        note = staticmethod(notes.append)
+
+    train(SETTINGS, slices, FIT, VALIDATION, tmp_path, progress=Notes(), checkpoint_seconds=0)
+    assert notes[0] == "Going on after epoch 1 of 3"
+    assert [note.split(":")[0] for note in notes[1:]] == ["Epoch 2 of 3", "Epoch 3 of 3"]
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path, slices):
+    first = run(tmp_path, slices)
+    before = finished(tmp_path)
+    fresh = MemorySlices()
+    again = run(tmp_path, fresh)
+    assert not fresh.touched
+    assert again.ms_per_slice is None
+    assert again.history == first.history
+    assert finished(tmp_path) == before
+    assert torch.equal(again.network.body.conv1.weight, first.network.body.conv1.weight)
+
+
+def test_no_slice_is_read_that_was_not_named(tmp_path, slices):
+    run(tmp_path, slices)
+    assert slices.touched == set(FIT) | set(VALIDATION)
+
+
+def test_test_slices_change_nothing(tmp_path, slices):
+    run(tmp_path / "a", slices)
+    changed = MemorySlices()
+    changed.data[TEST] = 255 - changed.data[TEST]
+    changed.counts[TEST] = 9999
+    run(tmp_path / "b", changed)
+    assert finished(tmp_path / "a") == finished(tmp_path / "b")
+
+
+def test_validation_slices_change_no_weight(tmp_path, slices):
+    first = run(tmp_path / "a", slices)
+    changed = MemorySlices()
+    changed.data[VALIDATION] //= 2
+    changed.counts[VALIDATION] = changed.counts[VALIDATION][::-1]
+    second = run(tmp_path / "b", changed)
+    for name, tensor in first.network.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name]), name
+
+
+def test_unlabelled_slices_are_not_read(tmp_path, slices):
+    slices.counts[[2, 45]] = -1
+    run(tmp_path, slices)
+    assert slices.touched == (set(FIT) | set(VALIDATION)) - {2, 45}
+
+
+def test_a_patient_on_both_sides_is_refused(tmp_path, slices):
+    with pytest.raises(InputError, match="share no patient, got 1"):
+        run(tmp_path, slices, validation=np.arange(39, 50))
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [(loss, "presence") for loss in losses.NAMES if "logistic" in loss]
+    + [(loss, "ramp") for loss in losses.NAMES if "logistic" not in loss]
+    + [("l2", "counts"), ("l2", "step")],
+)
+def test_every_loss_goes_down(tmp_path, slices, loss, target):
+    settings = TrainSettings(network="tiny", loss=loss, target=target, epochs=4, batch_size=8, learning_rate=1e-3)
+    history = run(tmp_path, slices, settings).history
+    assert history[-1]["loss"] < history[0]["loss"]
+    info = load_info(tmp_path)
+    assert (info["pattern_weights"] is None) == (not loss.startswith("balanced-"))
+    assert info["settings"]["loss"] == loss
+
+
+def test_best_keeps_the_epoch_of_the_highest_validation_auc(tmp_path, slices):
+    slices.counts[VALIDATION] = slices.counts[VALIDATION][::-1]  # wrong labels: more learning does not help
+    settings = TrainSettings(**{**vars(SETTINGS), "select": "best", "learning_rate": 0.02, "epochs": 5})
+    result = run(tmp_path, slices, settings)
+    merits = [(row["mean_auc"], -row["validation_loss"]) for row in result.history]
+    assert merits[result.epoch - 1] == max(merits)
+    assert result.epoch < 5  # so that the last epoch's weights would not do
+    scores = predict(networks.load(tmp_path), slices, VALIDATION)
+    np.testing.assert_array_equal(scores, predict(result.network, slices, VALIDATION))
+
+
+def test_undefined_auc_is_null(tmp_path, slices):
+    slices.counts[VALIDATION, 2] = 0  # no honeycomb among them
+    row = run(tmp_path, slices).history[-1]
+    assert row["validation_auc"]["honeycomb"] is None
+    assert row["mean_auc"] == pytest.approx(np.mean([a for a in row["validation_auc"].values() if a is not None]))
+    assert json.loads((tmp_path / "model.json").read_text())["history"][-1] == row
+
+
+def test_a_folder_of_another_training_is_refused_and_kept(tmp_path, slices):
+    run(tmp_path, slices)
+    before = finished(tmp_path)
+    with pytest.raises(InputError, match=r"holds a training with epochs = 3, got 4"):
+        run(tmp_path, slices, TrainSettings(**{**vars(SETTINGS), "epochs": 4}))
+    with pytest.raises(InputError, match="holds a training on other fit slices"):
+        run(tmp_path, slices, fit=FIT[:-1])
+    assert finished(tmp_path) == before
+
+
+def test_divergence_is_said_plainly(tmp_path, slices):
+    settings = TrainSettings(network="tiny", loss="l2", target="counts", optimizer="sgd", learning_rate=1e9, epochs=2)
+    with pytest.raises(InputError, match="learning_rate must be smaller: training diverged in epoch 1"):
+        run(tmp_path, slices, settings)
+
+
+def test_answers_come_in_the_order_asked_for(slices):
+    network = networks.build("tiny", seed=0)
+    forward = predict(network, slices, [0, 5, 9], batch_size=2)
+    assert forward.dtype == np.float32
+    np.testing.assert_allclose(predict(network, slices, [9, 5, 0])[::-1], forward, rtol=1e-5, atol=1e-6)
+    assert predict(network, slices, []).shape == (0, 4)
+
+
+def test_curves_are_logged_and_a_resumed_one_has_no_point_twice(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Stopping(after=14))
+    result = run(tmp_path, MemorySlices())
+    log = EventAccumulator(str(tmp_path / "log"))
+    log.Reload()
+    assert [event.step for event in log.Scalars("step/loss")] == list(range(15))
+    assert [event.value for event in log.Scalars("epoch/loss")] == pytest.approx([r["loss"] for r in result.history])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "hinge"}, 'loss must be one of logistic, .*, got "hinge"'),
+        ({"loss": "l2"}, "target must be presence for a logistic loss"),
+        ({"epochs": 0}, "epochs must be positive, got 0"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_settings_are_checked(options, message):
+    with pytest.raises(InputError, match=message):
+        TrainSettings(**options)

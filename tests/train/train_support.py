@@ -1,0 +1,50 @@
+"""Slices in memory and a network small enough to train in a second; imported by the tests of this folder."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from ildfv.train import networks
+from ildfv.train.blocks import Dropout
+
+torch.set_num_threads(1)  # tensors this small are slower on two
+SIDE = 32
+
+
+@networks.register("tiny")
+def tiny(n_outputs):
+    """Two convolutions and dropout."""
+    body = nn.Sequential()
+    body.add_module("conv1", nn.Conv2d(3, 8, 4, stride=4))
+    body.add_module("relu1", nn.ReLU(inplace=True))
+    body.add_module("conv2", nn.Conv2d(8, 8, 3))
+    body.add_module("relu2", nn.ReLU(inplace=True))
+    body.add_module("flatten", nn.Flatten())
+    body.add_module("drop", Dropout(0.5))
+    body.add_module("out", nn.Linear(8 * 6 * 6, n_outputs))
+    return body, {"conv1": "relu1", "conv2": "relu2"}
+
+
+class MemorySlices:
+    """What `Slices` offers, in memory and small; `touched` collects every slice that was read."""
+
+    key = "0123456789abcdef"
+
+    def __init__(self, n=60, seed=0, patients=6):
+        rng = np.random.default_rng(seed)
+        present = rng.random((n, 4)) < 0.4  # (n, 4)
+        self.counts = np.where(present, 9000, 500).astype(np.int32) + rng.integers(0, 400, (n, 4), dtype=np.int32)
+        self.patients = np.array([f"patient-{i * patients // n}" for i in range(n)])
+        self.data = rng.integers(60, 120, (n, 3, SIDE, SIDE), dtype=np.uint8)
+        for i, k in zip(*np.nonzero(present), strict=True):  # each pattern brightens a quarter of its own
+            half = SIDE // 2
+            y, x = half * (k // 2), half * (k % 2)
+            self.data[i, :, y : y + half, x : x + half] += 60
+        self.touched = set()
+
+    def __len__(self):
+        return len(self.data)
+
+    def images(self, indices):
+        self.touched.update(np.asarray(indices).tolist())
+        return self.data[np.asarray(indices, dtype=np.int64)]
