@@ -1,0 +1,111 @@
+"""Everything a workspace has found, gathered for the report page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.evaluation.results import Predictions, compare
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.pipeline.roles import labelled_presence, load_folds
+from ildfv.pipeline.score import read_scores
+from ildfv.pipeline.tables import slice_statistics
+from ildfv.report.content import Call, Example, ReportContent, choose_examples
+from ildfv.report.page import write_report
+from ildfv.store.slices import Slices
+from ildfv.store.workspace import Workspace
+from ildfv.version import versions
+
+NORMAL = 1  # the normal window's place among the three
+RESAMPLES = 2000
+
+
+def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float] | None = None) -> dict:
+    """{"report": path of the page, "results": its documents}; report.html in the workspace unless `to` is given."""
+    workspace = Workspace.open(root)
+    slices = workspace.slices()
+    folds = load_folds(workspace).table() if workspace.folds_file.exists() else []
+    found = {name: d for name, d in workspace.results().items() if d.get("kind") == "ildfv results"}
+    current = {name: d for name, d in found.items() if d["settings"].get("slices") == slices.key}
+    notes = [f"{name} was made with other slices and is left out" for name in found.keys() - current.keys()]
+    if not current:
+        notes.append("No system has been scored yet: `ildfv train`, or `ildfv encode` and `ildfv regress`.")
+    predictions = {name: _predictions(workspace, slices, name, d) for name, d in current.items()}
+    content = ReportContent(
+        data=slices.data,
+        statistics=slice_statistics(root),
+        folds=folds,
+        results=list(current.values()),
+        comparisons=_comparisons(list(predictions.values()), workspace.settings.seed),
+        examples=_examples(workspace, slices, predictions),
+        settings={
+            "workspace": workspace.settings.model_dump(exclude={"salt"}),
+            "systems": {name: _settings(d) for name, d in current.items()},
+        },
+        versions=versions(),
+        seconds=seconds or {},
+        notes=notes,
+        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    )
+    path = write_report(to or workspace.root / "report.html", content)
+    return {"report": str(path.resolve()), "results": list(current.values()), "notes": notes}
+
+
+def _settings(document: dict) -> dict:
+    """What made a result, without what stands elsewhere on the page."""
+    return {name: value for name, value in document["settings"].items() if name not in ("versions", "slices")}
+
+
+def _predictions(workspace: Workspace, slices: Slices, name: str, document: dict) -> tuple[np.ndarray, Predictions]:
+    """The slices a system was scored on, and its predictions there."""
+    indices, scores = read_scores(workspace, name)
+    fold = document["fold"]
+    predictions = Predictions(
+        system=document["system"],
+        fold=fold,
+        scores=scores,
+        presence=labelled_presence(slices, indices, document["threshold"]),
+        patients=slices.patients[indices],
+        decisions=Decisions.from_dict(document["decisions"][str(fold)]),
+    )
+    return indices, predictions
+
+
+def _comparisons(found: list[tuple[np.ndarray, Predictions]], seed: int) -> list[dict]:
+    """Paired tests between every two systems scored on the same slices of one fold."""
+    return [
+        compare(a, b, n_resamples=RESAMPLES, seed=seed)
+        for (rows_a, a), (rows_b, b) in combinations(found, 2)
+        if a.fold == b.fold and np.array_equal(rows_a, rows_b)
+    ]
+
+
+def _examples(workspace: Workspace, slices: Slices, found: dict[str, tuple[np.ndarray, Predictions]]) -> list[Example]:
+    """Slices right and wrong by the system of highest mean AUC, with what every system of that fold says of them."""
+    if not found:
+        return []
+    results = workspace.results()
+    best = max(found, key=lambda name: results[name]["overall"]["mean_auc"] or 0.0)
+    indices, judge = found[best]
+    systems = [judge] + [p for rows, p in found.values() if p is not judge and np.array_equal(rows, indices)]
+    chosen = choose_examples(judge.presence, judge.decisions.predict(judge.scores), seed=workspace.settings.seed)
+    examples = []
+    for row in [*chosen["right"], *chosen["wrong"]]:
+        index = indices[row]
+        calls = [
+            Call(s.system, s.decisions.predict(s.scores[row : row + 1])[0].tolist(), s.scores[row].tolist())
+            for s in systems
+        ]
+        examples.append(
+            Example(
+                image=slices.images([index])[0, NORMAL],
+                truth=(judge.presence[row] > 0).tolist(),
+                calls=calls,
+                labels=slices.label_maps([index])[0],
+                caption=f"patient {slices.patients[index][:6]}, {slices.positions[index]:.0f} mm",
+            )
+        )
+    return examples
