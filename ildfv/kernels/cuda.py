@@ -214,7 +214,9 @@ def _on_device(device: Device, real: str, mixture: tuple) -> tuple:
         if all(np.array_equal(x, y) for x, y in zip(before, mixture, strict=True)):
             return ready
     weights, means, variances = mixture
-    centre = ((weights @ means) / weights.sum()).astype(real)
+    # The centre leans towards narrow components: x − centre must round to less than their sd, a wide one forgives it.
+    lean = weights[:, None] / variances
+    centre = ((lean * means).sum(axis=0) / lean.sum(axis=0)).astype(real)
     scale = 1.0 / np.sqrt(variances)
     shift = (centre - means) * scale
     with np.errstate(divide="ignore"):  # a weight of 0 gives a score of −∞ and a posterior of 0

@@ -87,6 +87,13 @@ def source() -> str:
     return text("cuda/moments.cu")
 
 
+class _Stream:
+    """Any library's stream, as CuPy's launches take it. (CuPy's own wrappers are deprecated or may destroy it.)"""
+
+    def __init__(self, address: int):
+        self.ptr = address
+
+
 class _RuntimeKernels:
     """Kernels compiled by NVRTC for one device, floats and doubles apart."""
 
@@ -110,8 +117,7 @@ class _RuntimeKernels:
             function = self._kernel(cupy, kernel)
             if shared_bytes > max(DEFAULT_SHARED_BYTES, function.max_dynamic_shared_size_bytes):
                 function.max_dynamic_shared_size_bytes = shared_bytes
-            with _cupy_stream(cupy, stream, self._index):
-                function(grid, (threads,), packed, shared_mem=shared_bytes)
+            function(grid, (threads,), packed, shared_mem=shared_bytes, stream=_Stream(stream))
 
 
 class _CompiledKernels:
@@ -128,22 +134,6 @@ class _CompiledKernels:
 
 def _kernels(index: int):
     return _CompiledKernels(index) if way() == "nvcc" else _RuntimeKernels(index)
-
-
-class _Handle:
-    """A stream's address, in the protocol CuPy takes."""
-
-    def __init__(self, address: int):
-        self.address = address
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.address
-
-
-def _cupy_stream(cupy, address: int, index: int):
-    if hasattr(cupy.cuda.Stream, "from_external"):  # CuPy ≥ 14
-        return cupy.cuda.Stream.from_external(_Handle(address))
-    return cupy.cuda.ExternalStream(address, index)
 
 
 class _TorchDevice:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ildfv.kernels.cpu import BFLOAT16
 
@@ -21,21 +22,19 @@ SOURCES = [
     ROOT / "tests" / "cuda" / "emulation.h",
     ROOT / "tests" / "cuda" / "emulated.cpp",
 ]
-FLAGS = ["-std=c++20", "-O2", "-pthread", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"]
+FLAGS = ["-std=c++20", "-O2", "-fPIC", "-shared", "-pthread", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"]
 
 
-def build(kind: str = "library", extra: tuple[str, ...] = ()) -> Path:
-    """The compiled emulation, kept in the system's temporary folder until its sources change."""
+def build() -> Path:
+    """The emulation as a library, kept in the system's temporary folder until its sources change."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
-        import pytest
-
         pytest.skip("needs a C++20 compiler")
-    flags = [*FLAGS, *extra, *(["-fPIC", "-shared"] if kind == "library" else ["-DEMULATED_MAIN"])]
+    flags = [*FLAGS, *os.environ.get("ILDFV_EMULATION_FLAGS", "").split()]
     text = b"".join(path.read_bytes() for path in SOURCES) + " ".join([compiler, *flags]).encode()
-    target = Path(tempfile.gettempdir()) / f"ildfv-emulated-{os.getuid()}-{hashlib.sha256(text).hexdigest()[:16]}"
+    target = Path(tempfile.gettempdir()) / f"ildfv-emulated-{os.getuid()}-{hashlib.sha256(text).hexdigest()[:16]}.so"
     if not target.exists():
-        fresh = target.with_name(f"{target.name}-{os.getpid()}")
+        fresh = target.with_name(f"{os.getpid()}-{target.name}")
         includes = ["-I", str(ROOT / "csrc"), "-I", str(ROOT / "tests" / "cuda")]
         source = str(ROOT / "tests" / "cuda" / "emulated.cpp")
         subprocess.run([compiler, *flags, *includes, source, "-o", str(fresh)], check=True)

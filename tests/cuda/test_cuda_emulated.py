@@ -1,0 +1,255 @@
+"""The CUDA kernels, run on the CPU, agree with the specification. Outputs and shared memory come poisoned with NaN."""
+
+import inspect
+
+import numpy as np
+import pytest
+from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
+
+from ildfv.errors import InputError
+from ildfv.kernels import cpu, cuda, launches, reference
+
+VARIANTS = launches.VARIANTS
+
+
+def agree(device, maps, parameters, *, like=None, tolerance=1e-5, **options):
+    options = {"threshold": 1e-6, "pooled": False, **options}
+    result = cuda.compute(device, maps, *parameters, **options)
+    expected = reference.moments(maps if like is None else like, *parameters, **options)
+    assert all(np.shape(a) == np.shape(e) for a, e in zip(result, expected, strict=True))
+    assert max(distances(result, expected)) < tolerance, distances(result, expected)
+    return result
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 130])
+@pytest.mark.parametrize(("d", "k"), [(1, 1), (3, 5), (64, 32), (65, 33)])
+def test_any_shape_agrees(device, rng, n, d, k):
+    parameters = mixture(rng, k, d)
+    agree(device, descriptors(rng, parameters, 2, n), parameters)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("spread", [0.2, 3.0], ids=["soft", "peaky"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_variant_agrees(device, rng, variant, spread, dtype):
+    parameters = mixture(rng, 37, 70, spread=spread)
+    cuda.set_variant(variant)
+    agree(
+        device,
+        descriptors(rng, parameters, 2, 150, dtype),
+        parameters,
+        tolerance=1e-5 if dtype == np.float32 else 1e-12,
+    )
+    assert device.launched == [f"moments_{variant}_{np.dtype(dtype).name}"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_channel_first_has_the_bits_of_rows(device, rng, variant):
+    parameters = mixture(rng, 20, 48)
+    x = descriptors(rng, parameters, 3, 84)
+    cuda.set_variant(variant)
+    rows = agree(device, x, parameters)
+    maps = agree(device, channel_first(x, 12), parameters)
+    assert all(np.array_equal(a, b) for a, b in zip(rows, maps, strict=True))
+
+
+def test_variants_have_the_same_bits(device, rng):
+    parameters = mixture(rng, 40, 70, spread=0.7)
+    x = descriptors(rng, parameters, 1, 140)
+    results = []
+    for variant in VARIANTS:
+        cuda.set_variant(variant)
+        results.append(cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False))
+    assert all(np.array_equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.3])
+@pytest.mark.parametrize("spread", [0.2, 3.0], ids=["soft", "peaky"])
+def test_any_threshold_agrees(device, rng, threshold, spread):
+    parameters = mixture(rng, 16, 24, spread=spread)
+    x = descriptors(rng, parameters, 2, 90)
+    posteriors = reference.posteriors(x.reshape(-1, 24).astype(float), *parameters)[0]
+    assert np.abs(posteriors - threshold)[posteriors > 0].min() > 1e-7 or threshold < 1e-3  # no posterior on the edge
+    agree(device, x, parameters, threshold=threshold)
+
+
+@pytest.mark.parametrize("n", [1, 600])
+@pytest.mark.parametrize("element", ["float16", "bfloat16", "uint8", "float64"])
+def test_every_element_agrees(device, rng, element, n):
+    parameters = mixture(rng, 8, 40)
+    x = descriptors(rng, parameters, 2 if n > 1 else 11, n)
+    if element == "bfloat16":
+        bits = bfloat16_bits(x)
+        maps, like = bits.view(cpu.BFLOAT16), from_bits(bits)
+    elif element == "uint8":
+        parameters = (parameters[0], parameters[1] * 30 + 128, parameters[2] * 900)
+        maps = like = np.clip(descriptors(rng, parameters, *x.shape[:2]), 0, 255).astype(np.uint8)
+    else:
+        maps = like = x.astype(element)
+    result = agree(device, maps, parameters, like=like, tolerance=1e-12 if element == "float64" else 1e-5)
+    assert result.s1.dtype == (np.float64 if element == "float64" else np.float32)
+
+
+def test_half_floats_of_every_kind_are_read_exactly(device):
+    # Subnormal, smallest normal, one, largest: one descriptor each, a wide component.
+    values = np.array([6e-8, 6.1e-5, 0.0, -0.0, 1.0, -2.5, 65504.0], dtype=np.float16).reshape(1, -1, 1)
+    parameters = np.ones(1), np.zeros((1, 1)), np.full((1, 1), 1e8)
+    agree(device, values, parameters, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("maps_first", [False, True], ids=["rows", "channel-first"])
+@pytest.mark.parametrize("n", [1, 36, 600])
+def test_pooled_agrees_and_is_double(device, rng, n, maps_first):
+    parameters = mixture(rng, 6, 10)
+    x = descriptors(rng, parameters, 5, n)
+    result = agree(device, channel_first(x, min(n, 6)) if maps_first else x, parameters, like=x, pooled=True)
+    assert all(a.dtype == np.float64 for a in result)
+
+
+def test_pooled_over_many_pieces_agrees(device, rng, monkeypatch):
+    monkeypatch.setattr(launches, "ROUND_BYTES", 1 << 9)  # several rounds, each of several groups
+    monkeypatch.setattr(cuda, "GROUP", 2)
+    parameters = mixture(rng, 3, 4)
+    x = descriptors(rng, parameters, 7, 600)
+    agree(device, channel_first(x, 30), parameters, like=x, pooled=True)
+    agree(device, list(x), parameters, pooled=True)
+
+
+def test_ragged_maps_have_the_bits_they_have_alone(device, rng):
+    parameters = mixture(rng, 9, 17)
+    maps = [descriptors(rng, parameters, 1, n)[0] for n in (1, 700, 64, 5)]
+    maps[1] = np.asfortranarray(maps[1])
+    together = agree(device, maps, parameters)
+    for i, one in enumerate(maps[1:], start=1):
+        alone = cuda.compute(device, one[None], *parameters, threshold=1e-6, pooled=False)
+        assert all(np.array_equal(a[0], b[i]) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_map_has_its_bits_in_any_batch(device, rng, monkeypatch):
+    parameters = mixture(rng, 5, 8)
+    x = descriptors(rng, parameters, 4, 600)
+    together = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False)
+    monkeypatch.setattr(launches, "ROUND_BYTES", 1)  # one map a round
+    apart = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False)
+    assert all(np.array_equal(a, b) for a, b in zip(together, apart, strict=True))
+
+
+def test_strided_views_are_read_in_place(device, rng):
+    parameters = mixture(rng, 4, 6)
+    x = descriptors(rng, parameters, 3, 40)
+    wide = np.zeros((6, 80, 12), dtype=np.float32)
+    wide[::2, ::2, ::2] = x
+    agree(device, wide[::2, ::2, ::2], parameters, like=x)
+    agree(device, np.ascontiguousarray(x.transpose(1, 2, 0)).transpose(2, 0, 1), parameters, like=x)
+
+
+@pytest.mark.parametrize(("d", "k"), [(4096, 4), (300, 33), (64, 256)])
+def test_single_descriptors_agree(device, rng, d, k):
+    parameters = mixture(rng, k, d)
+    x = descriptors(rng, parameters, 70 if d < 4096 else 9, 1)
+    agree(device, x, parameters)
+    assert device.launched == ["score_singles_float32", "spread_singles_float32"]
+    maps = x.transpose(0, 2, 1)[..., None]  # (b, d, 1, 1), as fc6 gives it
+    agree(device, maps, parameters, like=x)
+
+
+@pytest.mark.parametrize("variant", ["wide", "huge"])
+def test_many_dimensions_and_components_agree(device, rng, variant):
+    cuda.set_variant(variant)
+    parameters = mixture(rng, 3, 4096)
+    agree(device, descriptors(rng, parameters, 1, 40), parameters)
+    parameters = mixture(rng, 700 if variant == "wide" else 1024, 5)
+    agree(device, descriptors(rng, parameters, 1, 70), parameters, tolerance=2e-5)
+
+
+def test_large_offsets_cost_no_accuracy(device, rng):
+    parameters = mixture(rng, 6, 12, offset=1e4)
+    x = descriptors(rng, parameters, 2, 100)  # float32: 1e-3 of a standard deviation is lost on the way in, no more
+    agree(device, x, parameters, tolerance=2e-5)
+
+
+def test_variances_over_twelve_orders_agree(device, rng):
+    weights, means, _ = mixture(rng, 5, 9)
+    variances = 10.0 ** rng.uniform(-6, 6, (5, 9))
+    parameters = weights, means * np.sqrt(variances), variances
+    agree(device, descriptors(rng, parameters, 2, 80), parameters, tolerance=2e-6)
+
+
+def test_far_descriptors_agree(device, rng):
+    parameters = mixture(rng, 5, 9)
+    x = descriptors(rng, parameters, 2, 80) + np.float32(1e3)  # every density underflows without log-sum-exp
+    agree(device, x, parameters, tolerance=1e-4)
+
+
+def test_squares_beyond_float32_are_taken_in_double(device, rng):
+    parameters = mixture(rng, 2, 3)
+    x = descriptors(rng, parameters, 2, 10)
+    x[1, 3] = 1e20
+    result = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=True)
+    assert max(distances(result, reference.moments(x, *parameters, pooled=True))) < 1e-5
+
+
+def test_a_component_of_weight_zero_gets_nothing(device, rng):
+    weights, means, variances = mixture(rng, 4, 5)
+    weights = np.array([0.5, 0.0, 0.25, 0.25])
+    with np.errstate(divide="ignore"):
+        result = agree(device, descriptors(rng, (weights, means, variances), 1, 50), (weights, means, variances))
+    assert result.s0[0, 1] == 0
+    assert not result.s1[0, 1].any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n", [1, 70, 600])
+def test_a_value_that_is_not_finite_is_named(device, rng, bad, n):
+    parameters = mixture(rng, 4, 6)
+    x = descriptors(rng, parameters, 3, n)
+    x[2, n // 2, 5] = bad
+    for maps, pooled in ((x, False), (x, True), (list(x), False)):
+        with pytest.raises(InputError, match="maps must be finite, got NaN or infinity in map 2"):
+            cuda.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)
+
+
+def test_a_changed_mixture_is_not_mistaken_for_the_last(device, rng):
+    weights, means, variances = mixture(rng, 4, 6)
+    x = descriptors(rng, (weights, means, variances), 1, 50)
+    agree(device, x, (weights, means, variances))
+    means += 1.0  # in place
+    agree(device, x, (weights, means, variances))
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (np.zeros((0, 5, 6), np.float32), "maps must hold at least one map"),
+        (np.zeros((2, 0, 6), np.float32), "maps must hold at least one descriptor each, got none in map 0"),
+        (np.zeros((2, 5, 7), np.float32), "descriptors must have 6 dimensions as the mixture has, got 7"),
+        (np.zeros((2, 5), np.float32), r"maps must have shape \(b, n, d\) or \(b, d, h, w\)"),
+        (np.zeros((2, 5, 6), np.int32), "maps must be float32, float64, float16, bfloat16, uint8, got int32"),
+        ([], "maps must hold at least one map, got an empty batch"),
+        ([np.zeros((5, 6), np.float32), np.zeros((0, 6), np.float32)], "got none in map 1"),
+        ([np.zeros((5, 6), np.float32), np.zeros((5, 6))], "maps must be of one dtype, got float32, float64"),
+    ],
+)
+def test_bad_maps_are_refused(device, rng, maps, message):
+    with pytest.raises(InputError, match=message):
+        cuda.compute(device, maps, *mixture(rng, 4, 6), threshold=1e-6, pooled=False)
+
+
+def test_mixtures_beyond_the_kernels_are_refused(device, rng):
+    with pytest.raises(InputError, match="d ≤ 4096 and k ≤ 1024, got d = 4097, k = 2"):
+        cuda.compute(device, np.zeros((1, 1, 4097), np.float32), *mixture(rng, 2, 4097), threshold=0.0, pooled=False)
+
+
+def test_the_twins_agree_in_names_parameters_and_defaults():
+    assert str(inspect.signature(cpu.moments)) == str(inspect.signature(cuda.moments))
+    ours, theirs = (inspect.signature(f).parameters for f in (cuda.moments, reference.moments))
+    assert [(p.name, p.kind, p.default) for p in ours.values()] == [
+        (p.name, p.kind, p.default) for p in theirs.values()
+    ]
+
+
+def test_cpu_and_cuda_agree(device, rng):
+    parameters = mixture(rng, 32, 64)
+    x = descriptors(rng, parameters, 2, 729)
+    ours = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False)
+    assert max(distances(ours, cpu.moments(x, *parameters))) < 1e-5

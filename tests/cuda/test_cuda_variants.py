@@ -1,0 +1,35 @@
+"""Which variant a shape gets, and that its shared memory fits every architecture."""
+
+import pytest
+
+from ildfv.kernels import launches
+
+# Largest dynamic shared memory of a block, from the CUDA programming guide's table of compute capabilities.
+SHARED_LIMIT = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 90: 227 << 10, 100: 227 << 10}
+
+
+@pytest.mark.parametrize("real", ["float32", "float64"])
+@pytest.mark.parametrize("architecture", SHARED_LIMIT)
+def test_some_variant_fits_whatever_the_shape(architecture, real):
+    limit = SHARED_LIMIT[architecture]
+    for k in (1, 2, 31, 32, 33, 64, 100, 256, 500, 1000, 1024):
+        for d in (1, 16, 64, 65, 256, 1000, 4096):
+            variant = launches.choose(real, k, d, limit)
+            assert launches.shared_bytes(variant, real, k, d) <= limit
+        assert max(launches.singles_shared_bytes(real, k)) <= limit
+
+
+def test_the_layers_of_cnnf_keep_their_sums_on_chip_where_they_can():
+    assert launches.choose("float32", 32, 64, SHARED_LIMIT[75]) == "resident"  # conv1
+    assert launches.choose("float32", 32, 256, SHARED_LIMIT[90]) == "resident"  # conv2 … conv5
+    assert launches.choose("float32", 32, 256, SHARED_LIMIT[75]) == "wide"
+    assert launches.choose("float32", 256, 64, SHARED_LIMIT[90]) == "wide"
+    assert launches.choose("float32", 1024, 64, SHARED_LIMIT[90]) == "huge"
+
+
+@pytest.mark.parametrize("n", [1, 64, 511, 512, 513, 2916, 100_000])
+@pytest.mark.parametrize("k", [1, 32, 256, 1024])
+def test_pieces_cover_a_map_once(n, k):
+    pieces, rows = launches.cut(n, k)
+    assert (pieces - 1) * rows < n <= pieces * rows
+    assert rows % launches.TILES["float32"].rows == 0
