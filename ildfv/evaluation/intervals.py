@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from ildfv.errors import check
 from ildfv.evaluation.metrics import ratio
 
-ENOUGH = 0.95  # fraction of resamples on which a measure must be defined for its interval to be given
+ENOUGH = 0.9  # fraction of resamples on which a measure must be defined for its interval to be given
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,16 @@ class Ratio:
 
     numerator: np.ndarray  # (P,)
     denominator: np.ndarray  # (P,)
+    needed: np.ndarray | None = None  # (P,) what a resample must hold for the measure to mean something
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """The measure for each row of weights (B, P), shape (B,); NaN where undefined."""
         return ratio(weights @ self.numerator, weights @ self.denominator)
+
+    def resample(self, weights: np.ndarray) -> np.ndarray:
+        """As called, but NaN also where a resample holds nothing of what is needed."""
+        values = self(weights)
+        return values if self.needed is None else np.where(weights @ self.needed > 0, values, np.nan)
 
     def mixed(self, other: Ratio, own: np.ndarray) -> np.ndarray:
         """The measure when patients with own = 1 are scored by this system, those with 0 by the other; own (B, P)."""
@@ -80,6 +86,8 @@ class Auc:
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         return ratio(_form(weights, self.wins(self), weights), self.pairs(weights))
 
+    resample = __call__
+
     def mixed(self, other: Auc, own: np.ndarray) -> np.ndarray:
         theirs = 1 - own
         wins = (
@@ -93,15 +101,22 @@ class Auc:
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of measures, over those that are defined: macro F, mean AUC."""
+    """Mean of measures, undefined where any of them is: macro F, mean AUC over a fixed set of patterns."""
 
     of: tuple[Ratio | Auc, ...]
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        return _mean([measure(weights) for measure in self.of])
+        return self._mean([measure(weights) for measure in self.of], len(weights))
+
+    def resample(self, weights: np.ndarray) -> np.ndarray:
+        return self._mean([measure.resample(weights) for measure in self.of], len(weights))
 
     def mixed(self, other: Mean, own: np.ndarray) -> np.ndarray:
-        return _mean([a.mixed(b, own) for a, b in zip(self.of, other.of, strict=True)])
+        return self._mean([a.mixed(b, own) for a, b in zip(self.of, other.of, strict=True)], len(own))
+
+    @staticmethod
+    def _mean(columns: Sequence[np.ndarray], n: int) -> np.ndarray:
+        return np.mean(columns, axis=0) if columns else np.full(n, np.nan)
 
 
 Measure = Ratio | Auc | Mean
@@ -132,7 +147,7 @@ def interval(values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
 
 def bootstrap(measure: Measure, weights: np.ndarray) -> list[float] | None:
     """95 % interval of a measure under `resampled` weights; None with fewer than two patients."""
-    return None if weights.shape[1] < 2 else interval(measure(weights))
+    return None if weights.shape[1] < 2 else interval(measure.resample(weights))
 
 
 def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, seed: int = 0) -> dict:
@@ -158,7 +173,7 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, 
     hits = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
     return {
         "difference": observed,
-        "interval": None if n_patients < 2 else interval(a(weights) - b(weights)),
+        "interval": None if n_patients < 2 else interval(a.resample(weights) - b.resample(weights)),
         "p": hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
     }
 
@@ -166,8 +181,3 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, 
 def _form(left: np.ndarray, matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     """leftᵀ M right for each row, (B,)."""
     return np.einsum("bp,bp->b", left @ matrix, right)
-
-
-def _mean(columns: Sequence[np.ndarray]) -> np.ndarray:
-    values = np.stack(columns)  # (measures, B)
-    return ratio(np.nansum(values, axis=0), np.isfinite(values).sum(0))

@@ -14,6 +14,7 @@ from ildfv.evaluation.intervals import Auc, Mean, Measure, Ratio, bootstrap, by_
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 
+MEANS = {"macro_f": "f", "mean_auc": "auc"}  # over the patterns on which they are defined
 CURVE_POINTS = 200  # a curve in a document; metrics always use every score
 
 
@@ -74,8 +75,9 @@ def evaluate(
              healthy slice called healthy counted as 1,
          "decisions": {fold: {"thresholds", "sigmoids"}}, "settings": dict}
 
-    Undefined is None: an AUC without positives or negatives, an F without positives and predictions, any interval
-    that fewer than 95 % of the resamples can give, an interval over one patient.
+    Undefined is None: an AUC without positives or negatives, an F without positives and predictions, an interval over
+    one patient or one that fewer than 90 % of the resamples can give. A resample without a positive slice of a pattern
+    cannot give its F, nor one without negatives its AUC. macro_f and mean_auc are over the patterns that define them.
     """
     folds = _folds(predictions)
     check(data in ("phantom", "user"), f'data must be "phantom" or "user", got {data!r}')
@@ -147,17 +149,21 @@ def compare(
 
     {"kind": "ildfv comparison", "a", "b", "n_slices", "n_patients", "resamples", "seed",
      "tests": {measure: {"difference": a − b, "interval", "p"}}}, measures named as in `evaluate`: "f", "mean_auc",
-    "ground glass/auc", …; p is not corrected for their number. InputError: not the same slices in the same order.
+    "ground glass/auc", …; means are over the patterns that both systems define.
+    p is not corrected for their number. InputError: not the same slices in the same order.
     """
     first, second = _folds(a), _folds(b)
     x, y = _pooled(first), _pooled(second)
     same = len(x[0]) == len(y[0]) and (x[0] == y[0]).all() and (x[4] == y[4]).all() and (x[5] == y[5]).all()
     check(bool(same), f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order")
-    theirs = _measures(second)
-    n = len(x[5])
+    ours, theirs, n = _measures(first), _measures(second), len(x[5])
+    for mean, name in MEANS.items():
+        common = _defined(name, ours, theirs)
+        for measures in (ours, theirs):
+            measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in common))
     tests = {
         name: paired(measure, theirs[name], n, n_resamples=n_resamples, seed=seed)
-        for name, measure in _measures(first).items()
+        for name, measure in ours.items()
         if name in ("accuracy", "f", "micro_f", "macro_f", "mean_auc") or name.endswith(("/auc", "/f"))
     }
     return {
@@ -218,7 +224,7 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
         decided = all(f.decisions.thresholds[k] is not None for f in folds)
         measures[f"{pattern}/precision"] = Ratio(tp, n_t) if decided else nowhere
         measures[f"{pattern}/recall"] = Ratio(tp, n_s) if decided else nowhere
-        measures[f"{pattern}/f"] = Ratio(2 * tp, n_t + n_s) if decided else nowhere
+        measures[f"{pattern}/f"] = Ratio(2 * tp, n_t + n_s, needed=n_s) if decided else nowhere
         error = (probability[:, k] - y) ** 2
         measures[f"{pattern}/brier"] = (
             Ratio(summed(error), summed(np.ones(len(y)))) if np.isfinite(error).all() else nowhere
@@ -228,9 +234,20 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
     for name, terms in zip(metrics.SAMPLE_METRICS, metrics.sample_terms(truth, predicted).T, strict=True):
         measures[name] = Ratio(summed(terms), summed(np.isfinite(terms)))
     measures["micro_f"] = Ratio(2 * hits, calls + cases)
-    measures["macro_f"] = Mean(tuple(measures[f"{p}/f"] for p in PATTERNS))
-    measures["mean_auc"] = Mean(tuple(measures[f"{p}/auc"] for p in PATTERNS))
+    for mean, name in MEANS.items():
+        measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in _defined(name, measures)))
     return measures
+
+
+def _defined(name: str, *systems: dict[str, Measure]) -> list[str]:
+    """Patterns on which every system has this measure."""
+    return [p for p in PATTERNS if all(np.isfinite(_point(measures[f"{p}/{name}"])) for measures in systems)]
+
+
+def _point(measure: Ratio | Auc) -> float:
+    """The measure with every patient counted once."""
+    n = len(measure.denominator) if isinstance(measure, Ratio) else measure.n_patients
+    return float(measure(np.ones((1, n)))[0])
 
 
 def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:

@@ -59,8 +59,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 
 def test_too_often_undefined_gives_no_interval():
-    assert interval(np.array([np.nan] * 10 + [0.5] * 90)) is None
-    assert interval(np.array([np.nan] * 4 + [0.5] * 96)) == [0.5, 0.5]
+    assert interval(np.array([np.nan] * 11 + [0.5] * 89)) is None
+    assert interval(np.array([np.nan] * 9 + [0.5] * 91)) == [0.5, 0.5]
     assert bootstrap(Ratio(np.ones(1), np.ones(1)), resampled(1, 10)) is None
     lone = Ratio(np.eye(5)[0], np.eye(5)[0])  # a pattern of one patient: a third of all resamples lack it
     assert bootstrap(lone, resampled(5, 500)) is None
@@ -112,8 +112,16 @@ def test_undefined_differences_are_none():
     assert paired(nothing, nothing, 3) == {"difference": None, "interval": None, "p": None}
 
 
-def test_a_mean_leaves_out_what_is_undefined():
-    weights = np.ones((1, 3))
-    whole, nothing = Ratio(np.ones(3), np.ones(3)), Ratio(np.zeros(3), np.zeros(3))
-    assert Mean((whole, nothing))(weights) == 1
-    assert np.isnan(Mean((nothing, nothing))(weights)).all()
+def test_resamples_without_a_positive_say_nothing_of_f():
+    tp, calls, cases = np.array([3.0, 0, 0, 0]), np.array([3.0, 1, 1, 1]), np.array([3.0, 0, 0, 0])
+    f = Ratio(2 * tp, calls + cases, needed=cases)
+    weights = np.array([[2.0, 1, 1, 0], [0.0, 2, 1, 1]])
+    np.testing.assert_allclose(f(weights), [12 / 14, 0])
+    np.testing.assert_allclose(f.resample(weights), [12 / 14, np.nan])
+
+
+def test_a_mean_is_undefined_where_one_of_its_measures_is():
+    weights = np.array([[1.0, 1, 1], [1.0, 0, 2]])
+    whole, lone = Ratio(np.ones(3), np.ones(3)), Ratio(np.array([0, 0.5, 0]), np.array([0, 1.0, 0]))
+    np.testing.assert_allclose(Mean((whole, lone))(weights), [0.75, np.nan])
+    assert np.isnan(Mean(())(weights)).all()

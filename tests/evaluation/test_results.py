@@ -59,7 +59,9 @@ def test_undefined_is_null_in_json_and_never_zero():
     assert row.pop("prevalence") == 0
     assert row.pop("positives") == 0
     assert set(row.values()) == {None}
-    assert document["overall"]["macro_f"] is not None
+    others = [document["per_pattern"][p] for p in PATTERNS if p != "honeycomb"]
+    assert document["overall"]["macro_f"] == pytest.approx(np.mean([r["f"] for r in others]))
+    assert document["overall"]["mean_auc"] == pytest.approx(np.mean([r["auc"] for r in others]))
 
 
 def test_one_patient_has_numbers_but_no_interval():
@@ -122,6 +124,15 @@ def test_compare_tests_two_systems_on_the_same_slices():
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     with pytest.raises(InputError, match="fv-conv1 and cnn must be scored on the same slices"):
         compare(good, predictions(fold=1, system="cnn"))
+
+
+def test_means_are_compared_over_the_patterns_both_systems_define():
+    good = predictions()
+    thresholds = [None, *good.decisions.thresholds[1:]]
+    mute = Predictions("mute", 0, good.scores, good.presence, good.patients, Decisions.at(thresholds))
+    tests = compare(good, mute, n_resamples=50)["tests"]
+    assert tests["ground glass/f"]["difference"] is None
+    assert tests["macro_f"]["difference"] == 0
 
 
 def test_long_curves_are_thinned_with_their_ends_kept():

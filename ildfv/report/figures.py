@@ -1,0 +1,219 @@
+"""Charts as inline SVG. Colours and type come from the page's style, so light, dark and print need no second drawing.
+
+A system is drawn in class `s<slot>`: a colour and a dash of its own, the same in every chart. `mark` is a word printed
+inside each chart, so that one cut out of the page still says on what data it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup, escape
+
+UNDEFINED = "–"
+SLOTS = 8  # colours and dashes in style.css
+
+
+@dataclass(frozen=True)
+class Series:
+    """One system in a chart: its results for one pattern, its name and its slot."""
+
+    slot: int
+    name: str
+    row: Mapping
+
+
+def roc(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
+    """Sensitivity over false-positive rate, one line per system, a ring at the threshold in use."""
+    return _curves(
+        pattern, series, "roc", "fpr", "tpr", "auc", "AUC", ("False-positive rate", "Sensitivity"), "M0 1L1 0", mark
+    )
+
+
+def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
+    """Precision over recall in steps, as average precision sums them; dashed: precision of calling every slice."""
+    chance = next((s.row["prevalence"] for s in series), 0.0)
+    base = f"M0 {1 - chance:.4f}L1 {1 - chance:.4f}"
+    return _curves(pattern, series, "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision"), base, mark)
+
+
+def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
+    """Observed frequency over mean predicted probability by tenths; area of a point ∝ number of slices."""
+    frame = _Frame()
+    drawn, told = [], []
+    for s in series:
+        curve = s.row.get("calibration")
+        told.append(f"{s.name}: Brier {number(s.row.get('brier'))}")
+        if curve is None:
+            continue
+        most = max(curve["n"])
+        points = list(zip(curve["predicted"], curve["observed"], strict=True))
+        line = _line([frame.at(*point) for point in points])
+        dots = "".join(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 4 * (n / most) ** 0.5:.1f}"><title>{n} slices: predicted '
+            f"{number(p)}, observed {number(o)}</title></circle>"
+            for (p, o), n in zip(points, curve["n"], strict=True)
+            for x, y in [frame.at(p, o)]
+        )
+        drawn.append(f'<g class="{_slot(s)}"><path class="line dim" d="{line}"/><g class="dots">{dots}</g></g>')
+    return frame.svg(
+        f"Calibration for {pattern}", told, ("Predicted probability", "Observed frequency"), "M0 1L1 0", drawn, mark
+    )
+
+
+def forest(measure: str, label: str, groups: Sequence[tuple[str, Sequence[Series]]], *, mark: str = "") -> Markup:
+    """Points with 95 % intervals, one line per system, grouped: `groups` of (pattern or "overall", series)."""
+    key = f"{measure}_interval"
+    found = [v for _, series in groups for s in series for v in [s.row.get(measure), *(s.row.get(key) or [])]]
+    low = min([v for v in found if v is not None], default=0.0)
+    start = max(0.0, min(0.9, int(low * 10) / 10))
+    left, right, step, gap = 92, 372, 17, 16
+
+    def x(value: float) -> float:
+        return left + (value - start) / (1 - start) * (right - left)
+
+    y, rows, told = 26.0, [], []
+    for group, series in groups:
+        top = y
+        for s in series:
+            value, ends = s.row.get(measure), s.row.get(key)
+            told.append(f"{group}, {s.name}: {with_interval(value, ends)}")
+            row = f'<text class="value" x="{right + 46}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>'
+            if value is not None:
+                if ends is not None:
+                    row += f'<path class="whisker" d="M{x(ends[0]):.1f} {y:.1f}H{x(ends[1]):.1f}"/>'
+                row += f'<circle cx="{x(value):.1f}" cy="{y:.1f}" r="4"/>'
+            tip = escape(f"{s.name}: {with_interval(value, ends)}")
+            rows.append(f'<g class="{_slot(s)}"><title>{tip}</title>{row}</g>')
+            y += step
+        middle = (top + y - step) / 2 + 4
+        rows.append(f'<text class="group" x="{left - 10}" y="{middle:.1f}" text-anchor="end">{escape(group)}</text>')
+        rows.append(f'<path class="rule" d="M0 {y - step / 2 + gap / 2:.1f}H{right + 46}"/>')
+        y += gap
+    bottom = y - gap - step / 2 + 6
+    rows.pop()  # no rule below the last group
+    ticks = [start + i * (1 - start) / 4 for i in range(5)]
+    axis = "".join(
+        f'<path class="grid" d="M{x(t):.1f} 12V{bottom:.1f}"/>'
+        f'<text class="tick" x="{x(t):.1f}" y="{bottom + 15:.1f}" text-anchor="middle">{t:.3g}</text>'
+        for t in ticks
+    )
+    name = escape(f"{label} with 95 % intervals. " + "; ".join(told))
+    return Markup(
+        f'<svg class="chart forest" viewBox="0 0 420 {bottom + 22:.0f}" role="img" aria-label="{name}">'
+        f"{axis}{''.join(rows)}"
+        f'<text class="mark" x="0" y="{bottom + 15:.1f}">{escape(mark)}</text></svg>'
+    )
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many decimals, "–" for None."""
+    return UNDEFINED if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def with_interval(value: float | None, ends: Sequence[float] | None) -> str:
+    """0.912 (0.884–0.931); without the brackets where there is no interval."""
+    return number(value) if value is None or ends is None else f"{number(value)} ({number(ends[0])}–{number(ends[1])})"
+
+
+class _Frame:
+    """A square plot of [0, 1] × [0, 1] with its axes."""
+
+    LEFT, TOP, SIZE = 50, 8, 200
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        return self.LEFT + x * self.SIZE, self.TOP + (1 - y) * self.SIZE
+
+    def svg(
+        self, title: str, told: Sequence[str], axes: tuple[str, str], base: str, drawn: Sequence[str], mark: str
+    ) -> Markup:
+        """base: path of the line of chance in the unit square, y downwards. mark: said inside the frame."""
+        left, top, size = self.LEFT, self.TOP, self.SIZE
+        bottom, middle = top + size, left + size / 2
+        grid = "".join(
+            f'<path class="grid" d="M{left + t * size} {top}V{bottom}M{left} {bottom - t * size}H{left + size}"/>'
+            f'<text class="tick" x="{left + t * size}" y="{bottom + 14}" text-anchor="middle">{t:g}</text>'
+            f'<text class="tick" x="{left - 6}" y="{bottom - t * size + 4}" text-anchor="end">{t:g}</text>'
+            for t in (0, 0.25, 0.5, 0.75, 1)
+        )
+        return Markup(
+            f'<svg class="chart" viewBox="0 0 {left + size + 8} {bottom + 34}" role="img" '
+            f'aria-label="{escape(title + ". " + "; ".join(told))}">{grid}'
+            f'<g transform="translate({left} {top}) scale({size})"><path class="chance" d="{base}"/></g>'
+            f"{''.join(drawn)}"
+            f'<text class="mark" x="{left + size - 5}" y="{bottom - 6}" text-anchor="end">{escape(mark)}</text>'
+            f'<text class="axis" x="{middle}" y="{bottom + 30}" text-anchor="middle">{axes[0]}</text>'
+            f'<text class="axis" transform="translate(11 {top + size / 2}) rotate(-90)" text-anchor="middle">{axes[1]}'
+            f"</text></svg>"
+        )
+
+
+def _curves(
+    pattern: str,
+    series: Sequence[Series],
+    curve: str,
+    x: str,
+    y: str,
+    area: str,
+    label: str,
+    axes: tuple[str, str],
+    base: str,
+    mark: str,
+) -> Markup:
+    frame, drawn, told = _Frame(), [], []
+    for s in series:
+        told.append(f"{s.name}: {label} {number(s.row.get(area))}")
+        points = s.row.get(curve)
+        if points is None:
+            continue
+        at = [frame.at(a, b) for a, b in zip(points[x], points[y], strict=True)]
+        at = _steps(at) if curve == "pr" else at
+        used = _operating_point(s.row, curve)
+        ring = '<circle class="used" cx="{:.1f}" cy="{:.1f}" r="4"/>'.format(*frame.at(*used)) if used else ""
+        tip = escape(f"{s.name}: {label} {number(s.row.get(area))}")
+        drawn.append(f'<g class="{_slot(s)}"><title>{tip}</title><path class="line" d="{_line(at)}"/>{ring}</g>')
+    kind = "ROC curves" if curve == "roc" else "Precision–recall curves"
+    return frame.svg(f"{kind} for {pattern}", told, axes, base, drawn, mark)
+
+
+def _operating_point(row: Mapping, curve: str) -> tuple[float, float] | None:
+    """Where the decisions lie on the curve; None where they are undefined."""
+    if curve == "pr":
+        point = (row.get("recall"), row.get("precision"))
+    else:
+        negatives = (row.get("fp") or 0) + (row.get("tn") or 0)
+        point = (row["fp"] / negatives if negatives else None, row.get("recall"))
+    return None if None in point else point
+
+
+def _steps(at: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points of a staircase: precision holds from the recall before up to its own."""
+    stairs = [at[0]]
+    for (x, _), (x_next, y_next) in pairwise(at):
+        stairs += [(x, y_next), (x_next, y_next)]
+    return stairs
+
+
+def _line(at: Sequence[tuple[float, float]]) -> str:
+    """Path through points, those between two on one straight line left out."""
+    at = [(round(x, 1), round(y, 1)) for x, y in at]
+    kept: list[tuple[float, float]] = []
+    for point in at:
+        if kept and point == kept[-1]:
+            continue
+        while len(kept) > 1 and _straight(kept[-2], kept[-1], point):
+            kept.pop()
+        kept.append(point)
+    return "M" + "L".join(f"{x:g} {y:g}" for x, y in kept)
+
+
+def _straight(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    cross = (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0])
+    forward = (b[0] - a[0]) * (c[0] - b[0]) + (b[1] - a[1]) * (c[1] - b[1]) > 0
+    return abs(cross) < 1e-6 and forward
+
+
+def _slot(series: Series) -> str:
+    return f"s s{series.slot % SLOTS} d{series.slot % SLOTS}"

@@ -1,0 +1,213 @@
+"""One self-contained HTML page: no script, no network, nothing beside the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ildfv.evaluation.results import spread
+from ildfv.patterns import PATTERNS
+from ildfv.report import figures
+from ildfv.report.content import RULE, ReportContent
+from ildfv.report.figures import SLOTS, Series, number, with_interval
+from ildfv.report.pictures import outlines, png_uri
+from ildfv.store.atomic import write_bytes
+
+OVERALL = {
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f": "F",
+    "micro_f": "Micro F",
+    "macro_f": "Macro F",
+    "mean_auc": "Mean AUC",
+}
+NAMES = OVERALL | {"auc": "AUC"}
+
+
+def write_report(path: str | Path, content: ReportContent) -> Path:
+    """The path of the page, written whole or not at all (a temporary file renamed into place).
+
+    Undefined numbers are shown as "–". Equal content gives equal bytes. Every name and note is escaped.
+    """
+    path = Path(path)
+    write_bytes(path, render(content).encode("utf-8"))
+    return path
+
+
+def render(content: ReportContent) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=PackageLoader("ildfv.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
+    environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES}
+    shown = shown_results(content.results)
+    systems = {d["system"]: slot for slot, d in enumerate(shown)}
+    return environment.get_template("report.html").render(
+        content=content,
+        phantom=content.data == "phantom",
+        patterns=PATTERNS,
+        shown=shown,
+        systems=systems,
+        slots=range(min(len(systems), SLOTS)),
+        folds=_folds_text(shown),
+        best=best(shown),
+        overall=OVERALL,
+        spreads=spreads(content.results),
+        charts=charts(shown, systems, mark="phantom data" if content.data == "phantom" else ""),
+        examples=[_picture(example) for example in content.examples],
+        rule=RULE,
+        settings=dict(flat(content.settings)),
+        measure=measure_name,
+    )
+
+
+def shown_results(results: Sequence[Mapping]) -> list[Mapping]:
+    """One document per system, in the order given: the pooled one if there is one, else that of the lowest fold."""
+    chosen: dict[str, Mapping] = {}
+    for document in results:
+        other = chosen.get(document["system"])
+        if other is None or _rank(document) < _rank(other):
+            chosen[document["system"]] = document
+    return list(chosen.values())
+
+
+def spreads(results: Sequence[Mapping]) -> list[dict]:
+    """Mean ± SD over folds of each system that has single documents of two folds or more."""
+    by_system: dict[str, list[Mapping]] = {}
+    for document in results:
+        if document["fold"] is not None:
+            by_system.setdefault(document["system"], []).append(document)
+    return [spread(documents) for documents in by_system.values() if len(documents) > 1]
+
+
+def charts(shown: Sequence[Mapping], systems: Mapping[str, int], *, mark: str = "") -> dict:
+    """SVGs: {"forest": {"f", "auc"}, "roc" | "pr" | "calibration": {pattern: svg}}; {} without results."""
+    if not shown:
+        return {}
+    rows = {p: [Series(systems[d["system"]], d["system"], d["per_pattern"][p]) for d in shown] for p in PATTERNS}
+    whole = [Series(systems[d["system"]], d["system"], d["overall"]) for d in shown]
+    mean = [_renamed(s, "mean_auc", "auc") for s in whole]
+    macro = [_renamed(s, "macro_f", "f") for s in whole]
+    return {
+        "forest": {
+            "f": figures.forest("f", "F", [*rows.items(), ("mean", macro)], mark=mark),
+            "auc": figures.forest("auc", "AUC", [*rows.items(), ("mean", mean)], mark=mark),
+        },
+        "roc": {p: figures.roc(p, series, mark=mark) for p, series in rows.items()},
+        "pr": {p: figures.pr(p, series, mark=mark) for p, series in rows.items()},
+        "calibration": {p: figures.calibration(p, series, mark=mark) for p, series in rows.items()},
+    }
+
+
+def best(shown: Sequence[Mapping]) -> dict[tuple[str, str], float]:
+    """The largest value of each column of the results tables: (measure, pattern or "overall") → value."""
+    columns: dict[tuple[str, str], list[float | None]] = {}
+    for document in shown:
+        for pattern, row in document["per_pattern"].items():
+            for measure in ("f", "auc", "ap", "precision", "recall"):
+                columns.setdefault((measure, pattern), []).append(row[measure])
+        for measure in OVERALL:
+            columns.setdefault((measure, "overall"), []).append(document["overall"][measure])
+    values = {key: [v for v in column if v is not None] for key, column in columns.items()}
+    return {key: max(column) for key, column in values.items() if len(column) > 1}
+
+
+def flat(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested settings as (dotted name, value) in their order."""
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flat(value, name + ".")
+        else:
+            yield name, value
+
+
+def measure_name(key: str) -> str:
+    """ "ground glass/auc" → "AUC, ground glass"."""
+    pattern, _, name = key.rpartition("/")
+    return NAMES.get(name, name) + (f", {pattern}" if pattern else "")
+
+
+def count(value: int | None) -> str:
+    """12 345 with a thin space between thousands; "–" for None."""
+    return figures.UNDEFINED if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def percent(part: float, whole: float) -> str:
+    """Share of a whole as 12.3 %; "–" of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else figures.UNDEFINED
+
+
+def p_value(value: float | None) -> str:
+    if value is None:
+        return figures.UNDEFINED
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """4.2 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def plain(value: object) -> str:
+    """A setting as text: "–" for None, yes or no for a truth value, lists with commas."""
+    if value is None:
+        return figures.UNDEFINED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rank(document: Mapping) -> int:
+    return -1 if document["fold"] is None else document["fold"]
+
+
+def _renamed(series: Series, old: str, new: str) -> Series:
+    row = {new: series.row.get(old), f"{new}_interval": series.row.get(f"{old}_interval")}
+    return Series(series.slot, series.name, row)
+
+
+def _folds_text(shown: Sequence[Mapping]) -> str:
+    """Which test slices the shown documents are about."""
+    kinds = {"pooled" if d["fold"] is None else f"fold {d['fold']}" for d in shown}
+    if kinds == {"pooled"}:
+        return "test slices of all folds pooled"
+    return "held-out test slices, " + ", ".join(sorted(kinds))
+
+
+def _picture(example) -> dict:
+    """What the template needs of one example; its sides are those of the image."""
+    h, w = example.image.shape
+    present = [p for p, t in zip(PATTERNS, example.truth, strict=True) if t]
+    paths = outlines(example.labels, len(PATTERNS)) if example.labels is not None else [""] * len(PATTERNS)
+    return {
+        "uri": png_uri(example.image),
+        "height": h,
+        "width": w,
+        "paths": paths,
+        "caption": example.caption,
+        "truth": [bool(t) for t in example.truth],
+        "alt": f"CT slice, {example.caption or 'no caption'}; patterns present: {', '.join(present) or 'none'}",
+        "right": bool(example.calls) and example.right(example.calls[0]),
+        "calls": [
+            {
+                "system": call.system,
+                "right": example.right(call),
+                "cells": list(zip(PATTERNS, example.truth, call.predicted, call.scores, strict=True)),
+            }
+            for call in example.calls
+        ],
+    }
