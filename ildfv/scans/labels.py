@@ -91,14 +91,14 @@ class Codes:
         values: whole numbers in [0, 65535], of any dtype. Raises `InputError` naming the codes that the table lacks.
         """
         values = whole_numbers(values)
-        used = np.flatnonzero(np.bincount(values.ravel(), minlength=1))
+        used = np.flatnonzero(_seen(values, LARGEST + 1))
         unknown = sorted({int(value) >> self.shift for value in used} - set(self.meanings))
         if unknown:
             shown = ", ".join(map(str, unknown[:8])) + (", …" if len(unknown) > 8 else "")
             raise InputError(f"label codes must be listed in {self.name}, got unknown {shown}")
         table = np.zeros(int(used[-1]) + 1, np.uint8)
         table[used] = [MEANINGS.index(self.meanings[int(value) >> self.shift]) for value in used]
-        return table[values]
+        return np.take(table, values)
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
 def pattern_labels(meanings: np.ndarray) -> np.ndarray:
     """Label map as the store holds it, uint8: 0 none, 1 … 4 pattern + 1. meanings: from `Codes.translate`."""
     table = np.array([PATTERNS.index(m) + 1 if m in PATTERNS else 0 for m in MEANINGS], np.uint8)
-    return table[meanings]
+    return np.take(table, meanings)
 
 
 def says_something(meanings: np.ndarray) -> bool:
@@ -127,4 +127,11 @@ def says_something(meanings: np.ndarray) -> bool:
     A map of lobes, airways or vessels alone is a label map too, but no evidence that the patterns are absent.
     """
     telling = np.array([m == HEALTHY or m in PATTERNS for m in MEANINGS])
-    return bool(telling[np.unique(meanings)].any())
+    return bool((telling & _seen(meanings, len(MEANINGS))).any())
+
+
+def _seen(values: np.ndarray, n: int) -> np.ndarray:
+    """Which of the numbers below n occur, bool (n,)."""
+    seen = np.zeros(n, bool)
+    seen[values.ravel()] = True
+    return seen

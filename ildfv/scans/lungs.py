@@ -28,16 +28,17 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     regions, n = ndimage.label(aerated)
     if n == 0:
         return aerated
-    inside = regions[aerated]
+    where = np.flatnonzero(aerated)
+    inside = np.take(regions, where)
     area = np.bincount(inside, minlength=n + 1)  # (n + 1,)
-    total = np.bincount(inside, weights=hu[aerated], minlength=n + 1)
+    total = np.bincount(inside, weights=np.take(hu, where), minlength=n + 1)
     mean = total / np.maximum(area, 1)
     is_lung = (area * pixel_area >= SMALLEST) & (mean > GAS)
     is_lung[0] = False
     is_lung[_border(regions)] = False
     if not is_lung.any():
         return np.zeros_like(aerated)
-    return _without_holes(is_lung[regions])
+    return _without_holes(np.take(is_lung, regions))
 
 
 def check_lung(pixels: np.ndarray, pixel_area: float) -> None:
@@ -57,7 +58,7 @@ def _without_holes(mask: np.ndarray) -> np.ndarray:
     hole = np.ones(n + 1, bool)
     hole[0] = False  # the mask itself
     hole[_border(regions)] = False
-    return mask | hole[regions]
+    return mask | np.take(hole, regions)
 
 
 def _border(regions: np.ndarray) -> np.ndarray:

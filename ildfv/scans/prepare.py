@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +127,11 @@ def prepare(
     scans, out = Path(scans), Path(out)
     found = discover(scans, labels=table is not None, workers=workers, progress=progress)
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
+    if codes is not None:  # the table may lie beside the scans
+        report.ignored = [
+            replace(left, reason="no scan: the table of label codes") if left.source == Path(codes) else left
+            for left in report.ignored
+        ]
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
         tasks = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -46,6 +47,7 @@ def nearest(labels, size: int = SIZE):
     return labels
 
 
+@lru_cache
 def _taps(n: int, side: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each tap, index (size,) of an input pixel and its share (size,) of each output pixel's area.
 
