@@ -56,7 +56,7 @@ SHARED = (
     PREPARE
     + """
 distributed.start()
-settings = TrainSettings(network="tiny", epochs=2, batch_size=2, learning_rate=1e-3, augment=True, loss="balanced-logistic")
+settings = TrainSettings(network="tiny", loss="balanced-logistic", epochs=2, batch_size=2, augment=True)
 result = train(settings, slices, range(20), range(40, 60), folder)
 assert [row["epoch"] for row in result.history] == [1, 2]
 distributed.stop()

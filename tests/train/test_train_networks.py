@@ -11,6 +11,7 @@ from train_support import SIDE
 from ildfv.errors import InputError
 from ildfv.train import networks
 from ildfv.train.activations import Activations
+from ildfv.train.architectures import NETWORKS
 from ildfv.train.blocks import Dropout, Heads, LocalResponseNorm, prepare_dropout
 from ildfv.train.losses import logistic
 
@@ -91,7 +92,7 @@ def test_images_of_another_shape_are_refused(cnnf):
 
 def test_vgg19_has_sixteen_convolutions_and_three_full_layers():
     with torch.device("meta"):  # 144 million weights: shapes alone
-        body, layers = networks.vgg19(4)
+        body, layers = NETWORKS["vgg19"](4)
     kinds = [type(module) for module in body.modules()]
     assert (kinds.count(nn.Conv2d), kinds.count(nn.Linear), kinds.count(nn.MaxPool2d)) == (16, 3, 5)
     assert list(layers)[-3:] == ["conv5_4", "fc6", "fc7"]

@@ -1,0 +1,121 @@
+"""The patch baseline: a small CNN on 32×32 patches, slid over the lung every 10 pixels; a label map comes out.
+
+Sizes are the paper's, in pixels of the original 512×512 grid. Prepared slices have 224×224, so a patch covers 14×14 of
+theirs and is enlarged to 32×32 for the network: the network, the windows and their number are those of the original
+grid, the finest detail is not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ildfv.errors import check
+from ildfv.patterns import PATTERNS
+from ildfv.progress import SILENT, Progress
+from ildfv.store.atomic import key_of
+from ildfv.train.data import READ
+from ildfv.train.networks import SIZE, Network
+
+GRID = 512  # pixels along a side of the original slice
+PATCH, STEP = 32, 10  # pixels of the original grid
+SIDE = PATCH * SIZE // GRID  # of a patch on a prepared slice: 14
+MAJORITY = SIDE * SIDE // 2  # pixels of a pattern from which a patch shows it; the `threshold` to train with
+BATCH = 512  # patches at once
+
+
+class PatchSet:
+    """Patches of labelled slices, in memory, as a slice set that `train` takes: `TrainSettings(network="patch",
+    threshold=MAJORITY)`.
+
+    Of each slice up to `per_slice` patches are drawn, centred in the lung: a pattern that is there and healthy lung get
+    equal shares. `counts` are pixels of each pattern within the patch, `indices` the slice each patch is from.
+    lungs: indices → bool (m, 224, 224).
+    """
+
+    def __init__(self, slices, indices, lungs, *, per_slice: int = 16, seed: int = 0, progress: Progress = SILENT):
+        check(per_slice >= 1, f"per_slice must be at least 1, got {per_slice}")
+        indices = np.sort(np.asarray(indices, dtype=np.int64))
+        patches, counts, source = [], [], []
+        with progress.task("Cutting patches", total=len(indices)) as advance:
+            for start in range(0, len(indices), READ):
+                some = indices[start : start + READ]
+                for index, image, labels, lung in zip(
+                    some, slices.images(some), slices.label_maps(some), lungs(some), strict=True
+                ):
+                    centres = _draw(labels, lung, per_slice, np.random.default_rng([seed, int(index)]))
+                    patches.append(cut(image, centres))
+                    inside = cut(labels[None], centres)[:, 0]  # (p, 14, 14)
+                    counts.append(np.stack([(inside == k + 1).sum(axis=(1, 2)) for k in range(len(PATTERNS))], axis=1))
+                    source.append(np.full(len(centres), index))
+                advance(len(some))
+        check(sum(map(len, source)) > 0, "patches must come from slices with lung, none was found")
+        self.data = np.concatenate(patches)  # uint8 (N, 3, 14, 14)
+        self.counts = np.concatenate(counts).astype(np.int32)  # (N, 4)
+        self.indices = np.concatenate(source)  # (N,)
+        self.patients = np.asarray(slices.patients)[self.indices]  # (N,)
+        self.key = key_of(slices.key, indices.tolist(), per_slice, seed)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def images(self, indices) -> np.ndarray:
+        """uint8 (m, 3, 32, 32)."""
+        return enlarged(self.data[np.asarray(indices, dtype=np.int64)])
+
+    def of(self, indices) -> np.ndarray:
+        """Which patches come from these slices."""
+        return np.flatnonzero(np.isin(self.indices, indices))
+
+
+@torch.inference_mode()
+def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="cpu") -> tuple[np.ndarray, int]:
+    """Label map of one slice, uint8 (224, 224): 0 healthy or outside, 1 … 4 pattern + 1; and how many patches it took.
+
+    The window moves by 10 pixels of the original grid; each lung pixel takes the answer of the nearest window centre
+    that lies in the lung: the pattern of the highest positive score, else healthy. image: uint8 (3, 224, 224).
+    """
+    positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
+    nearest = np.abs(np.arange(SIZE)[:, None] + 0.5 - positions).argmin(axis=1)  # (224,)
+    where = positions.astype(np.int64)
+    answers = np.zeros((len(where), len(where)), np.uint8)
+    rows, columns = np.nonzero(lung[np.ix_(where, where)])
+    centres = np.stack([where[rows], where[columns]], axis=1)  # (p, 2)
+    for start in range(0, len(centres), BATCH):
+        patches = enlarged(cut(image, centres[start : start + BATCH]))
+        f = network(torch.from_numpy(patches).to(device)).float()
+        best, pattern = f.max(dim=1)
+        found = torch.where(best > 0, pattern + 1, 0).cpu().numpy()
+        answers[rows[start : start + BATCH], columns[start : start + BATCH]] = found
+    return answers[np.ix_(nearest, nearest)] * lung.astype(np.uint8), len(centres)
+
+
+def pattern_counts(labels: np.ndarray) -> np.ndarray:
+    """Pixels of each pattern in units of the original grid, float (4,): a slice's score in the patch baseline."""
+    return np.bincount(labels.ravel(), minlength=len(PATTERNS) + 1)[1:] * (GRID / SIZE) ** 2
+
+
+def cut(planes: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Patches (p, c, 14, 14) of planes (c, 224, 224) around centres (p, 2), row and column; edges repeated."""
+    padded = np.pad(planes, ((0, 0), (SIDE, SIDE), (SIDE, SIDE)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), axis=(1, 2))
+    top, left = (np.asarray(centres, dtype=np.int64).reshape(-1, 2) + SIDE - SIDE // 2).T
+    return windows[:, top, left].transpose(1, 0, 2, 3)
+
+
+def enlarged(patches: np.ndarray) -> np.ndarray:
+    """Patches at 32×32, bilinear, uint8."""
+    x = torch.from_numpy(np.ascontiguousarray(patches)).float()
+    return F.interpolate(x, size=(PATCH, PATCH), mode="bilinear", align_corners=False).round().byte().numpy()
+
+
+def _draw(labels: np.ndarray, lung: np.ndarray, per_slice: int, rng: np.random.Generator) -> np.ndarray:
+    """Centres (p, 2) in the lung, in equal shares over what the slice shows, healthy lung included."""
+    kinds = [kind for kind in range(len(PATTERNS) + 1) if (lung & (labels == kind)).any()]
+    chosen = []
+    for i, kind in enumerate(kinds):
+        places = np.argwhere(lung & (labels == kind))  # (q, 2)
+        share = per_slice // len(kinds) + (i < per_slice % len(kinds))
+        chosen.append(places[rng.choice(len(places), min(share, len(places)), replace=False)])
+    return np.concatenate(chosen) if chosen else np.zeros((0, 2), np.int64)
