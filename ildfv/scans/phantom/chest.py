@@ -97,11 +97,12 @@ class Chest:
     def diaphragm(self, x, y) -> np.ndarray:
         """Height of the diaphragm above the lowest recess, mm: two domes, steep behind and at the sides."""
         p = self.patient
-        domes = []
-        for side, top in ((-1, p.dome), (1, p.dome - 12)):
+
+        def dome(side: int, top: float) -> np.ndarray:
             r = np.hypot((x - side * 0.46 * p.half_width) / (0.52 * p.half_width), (y + 10) / (0.98 * p.half_depth))
-            domes.append(top * (1 - 0.9 * np.clip(r, 0, 1.3) ** 2.6))
-        return smooth_max(*domes, 15)
+            return top * (1 - 0.9 * np.clip(r, 0, 1.3) ** 2.6)
+
+        return smooth_max(dome(-1, p.dome), dome(1, p.dome - 12), 15)
 
     def plane(self, z: float) -> Plane:
         """Everything but the lungs' inside at height z."""
@@ -216,7 +217,8 @@ class Chest:
             yield np.hypot(np.maximum(np.abs(np.abs(x) - 62) - 34, 0), y + 34 + 0.35 * (np.abs(x) - 62)) - 6, MARROW
 
 
-def mix(hu: np.ndarray, share: np.ndarray, value) -> np.ndarray:
+def mix(hu, share: np.ndarray, value) -> np.ndarray:
+    """`hu` with `share` of it replaced by `value`, either of them an array or one number."""
     return hu + share * (value - hu)
 
 

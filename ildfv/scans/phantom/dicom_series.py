@@ -4,22 +4,24 @@ import gzip
 import hashlib
 from pathlib import Path
 
+import nibabel
 import numpy as np
+import pydicom
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from ildfv.scans.phantom.patient import SIZE, Patient
 
 DRAWING = 1  # part of every UID; raise it when the same seed draws something else
-CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 # How scanners store HU: (pixel representation, bits stored, rescale intercept).
 STORAGE = [(0, 12, -1024), (1, 16, 0), (0, 16, -8192)]
 
 
-def uid(*parts) -> str:
+def uid(*parts) -> UID:
     """A valid DICOM UID that depends on `parts` alone (the 2.25 arc holds any 128-bit number)."""
     digest = hashlib.sha256("/".join(["ildfv phantom", str(DRAWING), *map(str, parts)]).encode()).digest()
-    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+    return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
 def heights(patient: Patient, slices: int) -> tuple[np.ndarray, float]:
@@ -28,7 +30,7 @@ def heights(patient: Patient, slices: int) -> tuple[np.ndarray, float]:
     return (np.arange(slices) + 0.5) * spacing, spacing
 
 
-def series_uid(patient: Patient, slices: int) -> str:
+def series_uid(patient: Patient, slices: int) -> UID:
     return uid(patient.seed, patient.number, slices, "series")
 
 
@@ -39,26 +41,24 @@ def origin(patient: Patient) -> tuple[float, float, float]:
     return round(float(x) + corner, 3), round(float(y) + corner, 3), round(float(z), 3)
 
 
-def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int):
+def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDataset:
     """The slice as a pydicom dataset with its file meta information; `index` counts from the base."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     signed, bits, intercept = STORAGE[int(patient.rng("storage").integers(len(STORAGE)))]
     key = (patient.seed, patient.number, slices)
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CT_IMAGE_STORAGE
+    meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = uid(*key, "instance", index)
-    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = uid("implementation")
     meta.ImplementationVersionName = "ILDFV_PHANTOM"
 
     ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SpecificCharacterSet = "ISO_IR 100"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    ds.SOPClassUID = CT_IMAGE_STORAGE
+    ds.SOPClassUID = CTImageStorage
     ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     ds.StudyDate = ds.SeriesDate = ds.ContentDate = "20170119"
     ds.StudyTime = ds.SeriesTime = ds.ContentTime = "120000"
@@ -108,8 +108,6 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int):
 
 def label_map(patient: Patient, labels: np.ndarray, slices: int) -> bytes:
     """labels.nii.gz: labels (slices, rows, columns) uint8, base first, as NIfTI in the series' own geometry."""
-    import nibabel
-
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     affine = np.diag([patient.pixel, patient.pixel, spacing, 1.0])
@@ -123,7 +121,5 @@ def label_map(patient: Patient, labels: np.ndarray, slices: int) -> bytes:
 
 def recorded_series(folder: Path) -> str | None:
     """The SeriesInstanceUID of the first file in `folder`/ct, None if there is no such file."""
-    import pydicom
-
     first = next(iter(sorted((folder / "ct").glob("*.dcm"))), None)
     return None if first is None else str(pydicom.dcmread(first, stop_before_pixels=True).get("SeriesInstanceUID"))

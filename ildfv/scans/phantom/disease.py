@@ -42,7 +42,7 @@ class Disease:
     def _thresholds(self, steps: int = 24) -> dict[int, float]:
         p = self.chest.patient
         grid = p.grid.coarse(8)
-        scores = {k: [] for k in p.patterns}
+        scores: dict[int, list[np.ndarray]] = {k: [] for k in p.patterns}
         for z in (np.arange(steps) + 0.5) / steps * p.height:
             surface = self.chest.lung(grid, z)
             lung, pleura = surface < 0, self.chest.pleura(grid, z, surface)

@@ -114,8 +114,8 @@ class Trees:
             for level, branch in enumerate(arteries[1 : AIRWAY_LEVELS + 1]):
                 beside = branch.radius[:, None] * np.array([0.9, 1.5, 0.4]) * (1.1 + 0.1 * level)
                 airways.append(Tubes(branch.start + beside, branch.end + beside, 0.66 * branch.radius))
-        vessels = Tubes.joined(vessels)
-        self.large, self.small = vessels.where(vessels.radius >= LARGE), vessels.where(vessels.radius < LARGE)
+        every = Tubes.joined(vessels)
+        self.large, self.small = every.where(every.radius >= LARGE), every.where(every.radius < LARGE)
         self.airways = Tubes.joined(airways)
 
 
