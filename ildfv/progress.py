@@ -128,9 +128,10 @@ class EventLog:
 
     def __init__(self, path: Path, shown: Progress, every: float = 1.0):
         self.path, self.shown, self.every = Path(path), shown, every
-        self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def _write(self, **event) -> None:
+        if not self.path.parent.is_dir():  # no workspace, no log: a mistyped path must not become a folder
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 

@@ -63,6 +63,7 @@ def encode(
     improved: Annotated[bool, typer.Option(help="Signed square root and L2 norm.")] = True,
     seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,
     batch_size: Annotated[int, typer.Option(help="Slices a batch.", min=1)] = 16,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an encoding made with other settings first.")] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -91,6 +92,7 @@ def encode(
         fold=fold,
         model=model,
         device=device,
+        fresh=fresh,
         progress=output.progress(verbose, events=workspace / "events.jsonl"),
     )
     if not output.emit(result, as_json=as_json):

@@ -17,8 +17,7 @@ def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
 
     findings = examine()
     if not output.emit({"findings": findings}, as_json=as_json):
-        marks = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "broken": "[red]broken[/]"}
-        rows = [(f["what"], marks[f["state"]], f["detail"], f["advice"] or "") for f in findings]
+        rows = [(f["what"], f["state"], f["detail"], f["advice"] or "") for f in findings]
         output.table("ildfv on this machine", ["part", "state", "found", "what to do"], rows)
     if any(finding["state"] == "broken" for finding in findings):
         raise typer.Exit(1)

@@ -42,10 +42,12 @@ def emit(result: dict, *, as_json: bool) -> bool:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
-    """A table on the terminal: first column to the left, the rest to the right; None is shown as –."""
+    """A table on the terminal: words to the left, numbers to the right; None is shown as –."""
+    rows = [list(row) for row in rows]
     grid = Table(title=title, caption=caption, title_justify="left", caption_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        grid.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        text = number == 0 or all(isinstance(row[number], str) and not row[number][:1].isdigit() for row in rows)
+        grid.add_column(column, justify="left" if text else "right", overflow="fold")
     for row in rows:
         grid.add_row(*(cell(value) for value in row))
     out.print(grid)
@@ -59,7 +61,7 @@ def cell(value) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("[", "\\[")  # no rich markup in values
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:

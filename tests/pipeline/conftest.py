@@ -1,0 +1,22 @@
+"""The small workspace, made once."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small import make_workspace
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory):
+    return make_workspace(tmp_path_factory.mktemp("small") / "workspace").root
+
+
+@pytest.fixture
+def root(original, tmp_path):
+    """A copy to write in."""
+    return Path(shutil.copytree(original, tmp_path / "workspace"))

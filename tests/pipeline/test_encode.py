@@ -1,0 +1,113 @@
+"""An encoding is what its parts say: mixture and PCA of training slices, Fisher vectors and projections of all."""
+
+import numpy as np
+import pytest
+from small import PATIENTS, SLICES
+
+from ildfv import PCA, FisherVector, GaussianMixture
+from ildfv.errors import InputError
+from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.roles import load_folds, make_roles
+from ildfv.store.encodings import Encoding, newest
+from ildfv.store.models import load_model
+from ildfv.store.workspace import Workspace
+from ildfv.train.activations import Activations
+from ildfv.train.networks import load
+
+SETTINGS = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=3, batch_size=4)
+
+
+def test_projections_are_those_of_a_computation_in_memory(root):
+    info = encode_slices(root, SETTINGS)
+    workspace = Workspace.open(root)
+    slices = workspace.slices()
+    maps = Activations(load(workspace.model_dir("small", 0), "cpu"), "conv1")(slices.images(range(len(slices))))
+    folder = workspace.encoding_dir("conv1", 0)
+    mixture = GaussianMixture.from_tensors(*load_model(folder / "mixture"))
+    fisher = np.asarray(FisherVector(mixture).transform(maps))
+    train = make_roles(slices, load_folds(workspace), 0).train
+    expected = PCA(10).fit(fisher[train].astype(np.float64)).transform(fisher.astype(np.float64))
+    found = Encoding(folder).projections()
+    assert found.shape == (PATIENTS * SLICES, 10)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert info["fisher_length"] == 2 * 4 * 8
+    assert info["descriptors"] == PATIENTS * SLICES * 28 * 28
+
+
+def test_a_long_fisher_vector_is_projected_and_not_stored(root, monkeypatch):
+    monkeypatch.setattr("ildfv.pipeline.fisher.FISHER_LIMIT", 10)
+    encode_slices(root, SETTINGS)
+    folder = Workspace.open(root).encoding_dir("conv1", 0)
+    assert not list((folder / "fisher").glob("*.h5"))
+    unstored = Encoding(folder).projections()
+    monkeypatch.undo()
+    (folder / "encoding.json").unlink()
+    for part in (folder / "projection").iterdir():
+        part.unlink()
+    encode_slices(root, SETTINGS)
+    np.testing.assert_allclose(Encoding(folder).projections(), unstored, atol=1e-5)
+
+
+def test_test_slices_change_nothing_that_is_fitted(root, tmp_path):
+    from small import make_workspace
+
+    from ildfv.store.parts import writing_parts
+    from ildfv.store.slices import write_scan
+
+    other = make_workspace(tmp_path / "other")
+    slices, folds = other.slices(), load_folds(other)
+    with writing_parts(other.slices_dir, "test") as parts:
+        for name in np.unique(slices.series[folds.test(0, slices.patients)]):
+            changed = _inverted(int(name, 16) - 100)
+            parts.drop(name)
+            parts.add(write_scan(other.slices_dir, changed))
+    for place in (root, other.root):
+        encode_slices(place, SETTINGS)
+    for model in ("mixture", "pca"):
+        one, two = (load_model(Workspace.open(p).encoding_dir("conv1", 0) / model)[0] for p in (root, other.root))
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert not np.array_equal(
+        Encoding(root / "encodings/conv1/fold-0").projections(),
+        Encoding(other.root / "encodings/conv1/fold-0").projections(),
+    )
+
+
+def _inverted(number):
+    from dataclasses import replace
+
+    from small import scan
+
+    made = scan(number)
+    return replace(made, images=255 - made.images)
+
+
+def test_other_settings_are_refused_unless_fresh(root):
+    encode_slices(root, SETTINGS)
+    changed = EncodeSettings(layer="conv1", components=5, dimensions=10, passes=3, batch_size=4)
+    with pytest.raises(InputError, match=r"components = 4, now 5: --fresh"):
+        encode_slices(root, changed)
+    assert Encoding(root / "encodings/conv1/fold-0").info["components"] == 4
+    assert encode_slices(root, changed, fresh=True)["components"] == 5
+
+
+def test_the_newest_encoding_is_found(root):
+    with pytest.raises(InputError, match="ildfv encode --layer conv1"):
+        newest(root / "encodings")
+    encode_slices(root, SETTINGS)
+    assert newest(root / "encodings").layer == "conv1"
+
+
+def test_an_unknown_layer_names_the_known_ones(root):
+    with pytest.raises(InputError, match='must be one of conv1, fc6, got "conv9"'):
+        encode_slices(root, EncodeSettings(layer="conv9"))
+
+
+def test_without_a_network_the_next_step_is_named(root):
+    with pytest.raises(InputError, match="ildfv train --fold 1"):
+        encode_slices(root, SETTINGS, fold=1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("components", 0), ("passes", 0), ("method", "fast")])
+def test_settings_out_of_range_are_named(name, value):
+    with pytest.raises(InputError, match=name):
+        EncodeSettings(**{name: value})
