@@ -39,7 +39,7 @@ def like(a, template, dtype=None):
     """`a` as an array of `template`'s library on its device; `dtype` by name, None keeps a's own."""
     xp = namespace(template)
     dtype = None if dtype is None else getattr(xp, dtype)
-    return xp.asarray(np.ascontiguousarray(a), dtype=dtype, device=array_api_compat.device(template))
+    return xp.asarray(np.asarray(a, order="C"), dtype=dtype, device=array_api_compat.device(template))
 
 
 def to_float64(a):

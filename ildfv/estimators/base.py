@@ -1,4 +1,4 @@
-"""What the estimators share: sums that add up over batches and ranks, plain arrays in scikit-learn's manner, tensors out."""
+"""What the estimators share: sums over batches and ranks, input in scikit-learn's manner, tensors out and in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
-from ildfv.arrays import is_array, to_numpy
+from ildfv.arrays import is_array, like, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.batches import Batches, is_stream, on_disk
 
@@ -40,7 +40,7 @@ class Sums:
 
     def state(self) -> State:
         """The sums by name, float64: add two states key by key and they are those of both data sets together."""
-        return {name: to_numpy(value, dtype=np.float64) for name, value in self._sums.items()}
+        return {name: np.array(to_numpy(value), dtype=np.float64) for name, value in self._sums.items()}
 
     def load(self, state: State) -> Self:
         """Takes the sums of `state()` in place of its own."""
@@ -58,7 +58,9 @@ class Sums:
         return self if reduce is None else self.load(reduce(self.state()))
 
     def _add(self, name: str, value) -> None:
-        self._sums[name] = self._sums[name] + value
+        if is_array(value) and not isinstance(value, (np.ndarray, np.generic, type(self._sums[name]))):
+            self._sums[name] = like(self._sums[name], value)  # sums live where the data live
+        self._sums[name] += value  # in place: they may be large
 
     def _same(self, state: dict) -> None:
         mine = {name: tuple(value.shape) for name, value in self._sums.items()}
@@ -87,6 +89,9 @@ class Persistent:
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
         settings = {name: value for name, value in plain.items() if isinstance(value, (str, bool, int, float))}
         numbers = {name: getattr(self, name) for name in self._numbers if hasattr(self, name)}
+        numbers = {
+            name: value if np.isfinite(value) else str(value) for name, value in numbers.items()
+        }  # JSON has no inf
         return {"estimator": type(self).__name__, "settings": settings, "learned": numbers}
 
     @classmethod
@@ -98,7 +103,7 @@ class Persistent:
             if name[:-1] in tensors:
                 setattr(estimator, name, np.array(tensors[name[:-1]]))
         for name, value in info["learned"].items():
-            setattr(estimator, name, value)
+            setattr(estimator, name, float(value) if isinstance(value, str) else value)
         return estimator
 
     def _check_fitted(self) -> None:
@@ -114,7 +119,7 @@ def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, name: str = "X
 
 
 def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
-    """`x` as one array that fits the estimator: torch, CuPy and other array API arrays as they are, the rest as NumPy."""
+    """`x` as one array that fits the estimator: array API arrays as they are, the rest as NumPy."""
     if not is_array(x) or (isinstance(x, np.ndarray) and x.ndim not in layouts[1:]):
         # float16 and integers stay as they are: a batch at a time is converted when it is read.
         x = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite=False)

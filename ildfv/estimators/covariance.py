@@ -1,0 +1,76 @@
+"""Sums for covariances: over all pairs of features, or only their products with a few directions."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+
+from ildfv.arrays import like, namespace, to_float64, to_numpy
+from ildfv.errors import check
+from ildfv.estimators.base import Sums
+
+
+class CovarianceSums(Sums):
+    """Count, sum and outer products of rows about `centre` (d,), float64: all that covariances and regressions need.
+
+    Sums add up only about the same centre. Any centre gives the same result but for rounding; one near the mean keeps
+    all digits where the mean is many standard deviations from zero, the default.
+    """
+
+    def __init__(self, n_features: int, *, centre: np.ndarray | None = None):
+        self.centre = np.zeros(n_features) if centre is None else np.asarray(centre, dtype=np.float64)
+        super().__init__(count=(), sum=(n_features,), outer=(n_features, n_features))
+
+    def update(self, x) -> Self:
+        """Adds the rows of x (m, d)."""
+        xp, e = _about(self.centre, x)  # (m, d)
+        self._add("count", float(x.shape[0]))
+        self._add("sum", xp.sum(e, axis=0))
+        self._add("outer", e.T @ e)
+        return self
+
+    def finish(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number of rows, mean (d,) and covariance (d, d) with divisor n − 1."""
+        sums = self.state()
+        n = int(sums["count"])
+        check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
+        shift = sums["sum"] / n  # (d,)
+        covariance = sums["outer"]
+        covariance -= n * np.outer(shift, shift)
+        covariance /= n - 1
+        return n, self.centre + shift, covariance
+
+
+class ProductSums(Sums):
+    """Sums that give covariance × directions (d, l) in one pass and O(d·l) memory, with no (d, d) matrix."""
+
+    def __init__(self, directions: np.ndarray, *, centre: np.ndarray):
+        self.directions, self.centre = directions, np.asarray(centre, dtype=np.float64)
+        d = len(directions)
+        super().__init__(count=(), sum=(d,), squares=(), product=directions.shape)
+
+    def update(self, x) -> Self:
+        """Adds the rows of x (m, d)."""
+        xp, e = _about(self.centre, x)  # (m, d)
+        self._add("count", float(x.shape[0]))
+        self._add("sum", xp.sum(e, axis=0))
+        self._add("squares", xp.sum(e * e))
+        self._add("product", e.T @ (e @ like(self.directions, e)))
+        return self
+
+    def finish(self) -> tuple[int, np.ndarray, float, np.ndarray]:
+        """Number of rows, mean (d,), total variance and covariance × directions (d, l); divisor n − 1."""
+        n = int(self.count)
+        check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
+        shift = to_numpy(self.sum) / n  # (d,)
+        product = to_numpy(self.product) - np.outer(n * shift, shift @ self.directions)
+        product /= n - 1
+        total = (float(self.squares) - n * float(shift @ shift)) / (n - 1)
+        return n, self.centre + shift, total, product
+
+
+def _about(centre: np.ndarray, x):
+    """The namespace of x and x − centre in float64."""
+    check(x.ndim == 2 and x.shape[1] == len(centre), f"rows must have shape (m, {len(centre)}), got {tuple(x.shape)}")
+    return namespace(x), to_float64(x) - like(centre, x)

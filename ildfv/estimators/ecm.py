@@ -1,0 +1,230 @@
+"""Maximum likelihood of a multivariate regression from sums alone: one solve if labels are complete, ECM if some are missing.
+
+Rows are kept apart by which labels they have: given the pattern, every step of ECM is linear in the same sums, so no
+step reads the data again.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple, Self
+
+import numpy as np
+from scipy.linalg import pinvh
+
+from ildfv.arrays import check_finite, check_shape, like, namespace, to_float64, to_numpy
+from ildfv.errors import InputError, check
+from ildfv.estimators.base import Sums
+
+ALL_PATTERNS = 6  # outputs up to which all 2^c patterns of missing labels have room when none are named: 64 at most
+
+
+class RegressionSums(Sums):
+    """Products of all pairs among (1, x, y), one matrix for each pattern of observed labels, float64.
+
+    patterns: (P, c) of booleans, True = observed; None stands for all 2^c where c ≤ 6, else for complete rows only.
+    centre: (p + c,), subtracted from x and y first, zero unless given; sums add up only about the same one.
+    """
+
+    def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None):
+        if patterns is None:
+            some = product([False, True], repeat=n_outputs) if n_outputs <= ALL_PATTERNS else [(True,) * n_outputs]
+            patterns = list(some)
+        self.patterns = np.asarray(patterns, dtype=bool)  # (P, c)
+        check_shape(self.patterns, "patterns", (None, n_outputs))
+        self.centre = np.zeros(n_features + n_outputs) if centre is None else np.asarray(centre, dtype=float)
+        check_shape(self.centre, "centre", (n_features + n_outputs,))
+        self.n_features, self.n_outputs, side = n_features, n_outputs, 1 + n_features + n_outputs
+        super().__init__(**{_name(pattern): (side, side) for pattern in self.patterns})
+
+    def update(self, x, y) -> Self:
+        """Adds rows x (m, p) with labels y (m, c), NaN = missing."""
+        p, c = self.n_features, self.n_outputs
+        check_shape(x, "X", (None, p))
+        check_shape(y, "Y", (x.shape[0], c))
+        check_finite(x, "X")
+        xp = namespace(x)
+        labels = to_numpy(y, dtype=np.float64)
+        found, label = np.unique(~np.isnan(labels), axis=0, return_inverse=True)
+        x, y = to_float64(x), like(labels, x)
+        check(not bool(xp.any(xp.isinf(y))), "Y must be finite or NaN, got inf")
+        y = y - like(self.centre[p:], x)
+        y = xp.where(xp.isnan(y), xp.zeros_like(y), y)
+        rows = xp.concat([xp.ones_like(x[:, :1]), x - like(self.centre[:p], x), y], axis=1)
+        for i, pattern in enumerate(found):
+            name = _name(pattern)
+            if name not in self._sums:
+                raise InputError(
+                    f"Y must have its labels observed in one of the named patterns, got {name.split('_')[1]}"
+                )
+            mine = rows[like(np.flatnonzero(label.reshape(-1) == i), x), :]
+            self._add(name, mine.T @ mine)
+        return self
+
+    def observed(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(observed outputs, products) for each pattern that has rows and at least one label."""
+        state = self.state()
+        pairs = [(np.flatnonzero(pattern), state[_name(pattern)]) for pattern in self.patterns]
+        return [(outputs, sums) for outputs, sums in pairs if len(outputs) and sums[0, 0] > 0]
+
+
+class Fit(NamedTuple):
+    """What a regression learned; column 0 of coefficients and errors (c, 1 + p) is the intercept."""
+
+    coefficients: np.ndarray
+    errors: np.ndarray
+    covariance: np.ndarray
+    log_likelihood: float
+    rank: int
+    n_samples: int
+    n_iter: int
+    converged: bool
+
+
+def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> Fit:
+    """The most likely coefficients and residual covariance given the sums, with standard errors."""
+    groups = sums.observed()
+    p, c = sums.n_features, sums.n_outputs
+    n = round(sum(products[0, 0] for _, products in groups))
+    check(n > 0, "Y must hold at least one label, got none")
+    for j in set(range(c)) - {int(j) for outputs, _ in groups for j in outputs}:
+        raise InputError(f"Y must hold a label of each output, got none of output {j}")
+    design = Design(sum(products[: p + 1, : p + 1] for _, products in groups), ridge)
+    complete = all(len(outputs) == c for outputs, _ in groups)
+    coefficients, covariance = _spread(groups, p, c)  # where ECM starts; without missing labels any start will do
+    likelihood, converged, steps = -np.inf, False, 0
+    while steps < max_iter and not converged:
+        coefficients, covariance = _step(groups, design, coefficients, covariance)
+        before, likelihood, steps = likelihood, _log_likelihood(groups, coefficients, covariance), steps + 1
+        # Of a perfect fit the covariance is 0 and the likelihood infinite: no further step can improve on it.
+        converged = complete or likelihood == np.inf or abs(likelihood - before) < tol * n
+    origin = np.eye(p + 1)
+    origin[0, 1:] = -sums.centre[:p]  # coefficients about zero from those about the centre
+    errors = np.stack(
+        [
+            np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", origin, spread, origin, optimize=True), 0.0))
+            for spread in _coefficient_covariances(groups, design, covariance, complete)
+        ],
+        axis=1,
+    )  # (p + 1, c)
+    errors[design.undetermined(sums.centre[:p])] = np.nan
+    coefficients = origin @ coefficients
+    coefficients[0] += sums.centre[p:]
+    return Fit(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
+
+
+class Design:
+    """The least squares that all outputs share: products of (1, x) with themselves, ridge on x, eigenvalues of its correlations.
+
+    Directions whose eigenvalue is lost in rounding are left out: of the coefficients that fit equally, the least.
+    """
+
+    def __init__(self, products: np.ndarray, ridge: float):
+        self.products, self.ridge = products, ridge
+        n, p = products[0, 0], len(products) - 1
+        self.mean = products[0, 1:] / n  # (p,)
+        about_mean = products[1:, 1:] - n * np.outer(self.mean, self.mean)
+        spread = np.diag(about_mean) + ridge
+        lost = n * np.finfo(float).eps * np.diag(products)[1:]  # what subtracting the mean leaves of a constant
+        self.scale = np.where(spread > lost, np.sqrt(np.maximum(spread, 0.0)), 1.0)
+        constant = spread <= lost
+        correlation = (about_mean + ridge * np.eye(p)) / np.outer(self.scale, self.scale)
+        correlation[constant], correlation[:, constant] = 0.0, 0.0
+        values, vectors = np.linalg.eigh(correlation)
+        kept = values > 10 * p * np.finfo(float).eps * max(values[-1], 0.0)
+        self.rank = int(kept.sum())
+        self.null = vectors[:, ~kept]  # (p, p − rank)
+        half = vectors[:, kept] / np.sqrt(values[kept]) / self.scale[:, None]
+        slopes = half @ half.T  # (p, p)
+        edge = slopes @ self.mean
+        self.inverse = np.block([[1 / n + self.mean @ edge, -edge[None]], [-edge[:, None], slopes]])  # (p + 1, p + 1)
+
+    def solve(self, right: np.ndarray) -> np.ndarray:
+        """Coefficients (p + 1, c) of products (p + 1, c) of (1, x) with the outputs."""
+        slopes = self.inverse[1:, 1:] @ (right[1:] - np.outer(self.mean, right[0]))
+        return np.vstack([right[:1] / self.products[0, 0] - self.mean @ slopes, slopes])
+
+    def undetermined(self, centre: np.ndarray) -> np.ndarray:
+        """Which coefficients, intercept first, the data leave open (p + 1,)."""
+        free = self.null / self.scale[:, None]  # changes of coefficients that change no prediction
+        size = np.abs(free).max(axis=1, initial=0.0) * self.scale
+        intercept = np.abs((self.mean + centre) @ free).max(initial=0.0)
+        return np.append(intercept, size) > 1e-6
+
+
+def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each output's mean and variance, as coefficients (p + 1, c) and a diagonal covariance (c, c)."""
+    mean, variance = np.zeros(c), np.zeros(c)
+    for j in range(c):
+        y = p + 1 + j
+        count, total, squares = sum(m[[0, 0, y], [0, y, y]] for outputs, m in groups if j in outputs)
+        mean[j], variance[j] = total / count, (squares - total**2 / count) / count
+    return np.vstack([mean, np.zeros((p, c))]), np.diag(np.maximum(variance, np.finfo(float).tiny))
+
+
+def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np.ndarray) -> tuple:
+    """One step of ECM: missing labels as expected given the others, then least squares, then the residual covariance."""
+    q, c = coefficients.shape
+    right, squares, n = np.zeros((q, c)), np.zeros((c, c)), 0.0
+    for outputs, products in groups:
+        missing = np.setdiff1d(np.arange(c), outputs)
+        gain = pinvh(covariance[np.ix_(outputs, outputs)]) @ covariance[np.ix_(outputs, missing)]  # (o, m)
+        expected = np.zeros((q + c, c))  # (1, x, y) · expected = y with expectations where it is missing
+        expected[q + outputs, outputs] = 1.0
+        expected[:q, missing] = coefficients[:, missing] - coefficients[:, outputs] @ gain
+        expected[np.ix_(q + outputs, missing)] = gain
+        right += products[:q] @ expected
+        squares += expected.T @ products @ expected
+        unknown = covariance[np.ix_(missing, missing)] - covariance[np.ix_(missing, outputs)] @ gain
+        squares[np.ix_(missing, missing)] += products[0, 0] * unknown
+        n += products[0, 0]
+    coefficients = design.solve(right)
+    cross = coefficients.T @ right
+    covariance = (squares - cross - cross.T + coefficients.T @ design.products @ coefficients) / n
+    covariance = (covariance + covariance.T) / 2
+    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), 0.0))
+    return coefficients, covariance
+
+
+def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarray) -> float:
+    """Log likelihood of the observed labels, nats; +inf where the fit is perfect."""
+    q, c = coefficients.shape
+    total = 0.0
+    for outputs, products in groups:
+        residual = np.vstack([-coefficients, np.eye(c)])[:, outputs]  # (1, x, y) · residual = y − expectation
+        own = covariance[np.ix_(outputs, outputs)]
+        sign, logdet = np.linalg.slogdet(own)
+        if sign <= 0:
+            return np.inf
+        squares = residual.T @ products @ residual
+        n = products[0, 0]
+        total -= 0.5 * (n * (len(outputs) * np.log(2 * np.pi) + logdet) + np.trace(np.linalg.solve(own, squares)))
+    return float(total)
+
+
+def _coefficient_covariances(groups: list, design: Design, covariance: np.ndarray, complete: bool):
+    """The covariance (p + 1, p + 1) of each output's coefficients: the inverse of their Fisher information.
+
+    Incomplete labels couple the outputs: a matrix of (p + 1)·c is inverted then, which takes O((p·c)³).
+    """
+    q, c = len(design.products), len(covariance)
+    if complete:
+        unit = design.inverse @ design.products @ design.inverse
+        yield from (variance * unit for variance in np.diag(covariance))
+        return
+    penalty = design.ridge * np.diag(np.append(0.0, np.ones(q - 1)))
+    information, prior = np.zeros((c * q, c * q)), np.kron(pinvh(covariance), penalty)
+    for outputs, products in groups:
+        precision = np.zeros((c, c))
+        precision[np.ix_(outputs, outputs)] = pinvh(covariance[np.ix_(outputs, outputs)])
+        information += np.kron(precision, products[:q, :q])
+    scale = np.tile(np.append(np.sqrt(design.products[0, 0]), design.scale), c)
+    scale = scale * np.repeat(1 / np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny)), q)
+    inverse = pinvh((information + prior) / np.outer(scale, scale)) / np.outer(scale, scale)
+    spread = inverse @ information @ inverse
+    yield from (spread[j * q : (j + 1) * q, j * q : (j + 1) * q] for j in range(c))
+
+
+def _name(pattern: np.ndarray) -> str:
+    """ "products_101": outputs 0 and 2 observed."""
+    return "products_" + "".join("1" if seen else "0" for seen in pattern)

@@ -1,0 +1,63 @@
+"""Leading eigenvectors of a matrix too large to hold, from a few products with it (block Krylov, Musco & Musco 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import pinvh, qr
+
+ROTATE_ROWS = 8192  # rows of the basis turned at once: the result needs no second copy of the basis
+
+
+def leading(
+    product: Callable[[np.ndarray], np.ndarray], d: int, n_components: int, *, n_passes: int, basis_size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (n_components,), falling, and eigenvectors (n_components, d) float32 of a positive (d, d) operator.
+
+    product: a block (d, l) to matrix × block (d, l), called n_passes ≥ 2 times with l = basis_size / n_passes directions.
+    The first product only leads from chance into the range of the matrix. The products of all later blocks are known,
+    the last block's with itself excepted: there the least value stands that keeps the matrix positive (Nyström), so
+    no eigenvalue comes out too large but for rounding. basis_size · (n_passes − 1) / n_passes must reach n_components.
+    The basis is held in float32, the products and the small matrix are float64.
+    """
+    basis_size = min(d, max(basis_size, n_components, n_passes))
+    edges = np.linspace(0, basis_size, n_passes + 1).round().astype(int)
+    widths = np.diff(edges)
+    basis = np.empty((d, basis_size), dtype=np.float32)
+    projected = np.zeros((basis_size, basis_size))  # basisᵀ · matrix · basis
+    random = np.random.default_rng(seed)
+    image = product(random.standard_normal((d, widths.max())))
+    before = 0
+    for start, stop, after in zip(edges[:-1], edges[1:], [*edges[2:], None], strict=True):
+        more = max(0, stop - start - image.shape[1])  # widths differ by one at most
+        block = np.hstack([image, random.standard_normal((d, more))])[:, : stop - start]
+        basis[:, start:stop] = _orthonormal(block, basis[:, :start])
+        if start > 0:  # the block before, seen from this one
+            projected[start:stop, before:start] = basis[:, start:stop].T @ image
+            projected[before:start, start:stop] = projected[start:stop, before:start].T
+        if after is not None:
+            image = product(basis[:, start:stop].astype(np.float64))  # (d, l)
+            projected[:stop, start:stop] = basis[:, :stop].T @ image
+            projected[start:stop, :start] = projected[:start, start:stop].T
+        before = start
+    known, cross = projected[:start, :start], projected[start:, :start]
+    known += known.T.copy()
+    known /= 2
+    projected[start:, start:] = cross @ pinvh(known) @ cross.T
+    values, vectors = np.linalg.eigh(projected)
+    order = np.argsort(values)[::-1][:n_components]
+    components = np.empty((n_components, d), dtype=np.float32)
+    for row in range(0, d, ROTATE_ROWS):
+        components[:, row : row + ROTATE_ROWS] = (
+            basis[row : row + ROTATE_ROWS] @ vectors[:, order].astype(np.float32)
+        ).T
+    return np.maximum(values[order], 0.0), components
+
+
+def _orthonormal(block: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Orthonormal columns that span `block` beside `basis`; where block has no more to give, other directions."""
+    for _ in range(3):  # twice is enough (Giraud et al. 2005) once columns of rounding errors have been scaled up
+        block = block - basis @ (basis.T @ block)
+        block = qr(block, mode="economic", overwrite_a=True, check_finite=False)[0]
+    return block

@@ -1,0 +1,132 @@
+"""Linear regression of several outputs at once, as Matlab's mvregress: errors correlate and labels may be missing."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from ildfv.arrays import check_finite, dtype_name, is_array, like, namespace, to_numpy
+from ildfv.errors import check
+from ildfv.estimators.base import Persistent, Reduce, as_array
+from ildfv.estimators.batches import is_stream
+from ildfv.estimators.ecm import Fit, RegressionSums, solve
+
+ROWS = 8192  # rows added to the sums at once
+
+
+class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Y = X·coefᵀ + intercept + e, rows of e normal with one covariance, by maximum likelihood (Matlab's mvregress).
+
+    ridge: coefficients minimise ‖Y − XB‖² + ridge·‖B‖², the intercept free, as scikit-learn's Ridge. NaN in Y is a
+    missing label: ECM finds the maximum of the likelihood of the labels that are there; rows without any are left out.
+    max_iter, tol: ECM ends when the mean log likelihood of a row rises by less than tol. A design of rank below p gives the
+    coefficients of least norm, in units of each feature's standard deviation, and a warning; coefficients that it does
+    not determine get standard errors NaN. reduce: adds a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
+
+    Learned, NumPy float64: coef_ (c, p), intercept_ (c,), residual_covariance_ (c, c) with divisor n, standard_errors_
+    (c, p) of coef_ and intercept_standard_errors_ (c,), from the Fisher information of the observed labels at the
+    residual covariance; log_likelihood_ of the observed labels, rank_, n_samples_, n_iter_, converged_. One-dimensional Y
+    drops the axis c.
+    """
+
+    _tensors = (
+        "coef_",
+        "intercept_",
+        "residual_covariance_",
+        "standard_errors_",
+        "intercept_standard_errors_",
+    )
+    _numbers = ("n_features_in_", "log_likelihood_", "rank_", "n_samples_", "n_iter_", "converged_")
+
+    def __init__(self, *, ridge=0.0, max_iter=1000, tol=1e-10, reduce: Reduce | None = None):
+        self.ridge = ridge
+        self.max_iter = max_iter
+        self.tol = tol
+        self.reduce = reduce
+
+    def fit(self, X, y=None) -> Self:
+        """Learns from X (m, p) and Y (m, c) or (m,), NaN = missing; or from a restartable iterable of pairs (X, Y) alone.
+
+        Errors: InputError for values of X that are not finite, infinite Y, unequal lengths, an output without labels.
+        """
+        if y is None and is_stream_of_pairs(X):
+            pairs = X() if callable(X) else X
+            sums, flat = None, False
+            for x, labels in pairs:
+                labels, flat = _two_dimensional(labels)
+                sums = sums or RegressionSums(x.shape[1], labels.shape[1])
+                sums.update(x, labels)
+            check(sums is not None, "X must hold at least one batch, got none")
+        else:
+            check(y is not None, f"{type(self).__name__} requires y to be passed, but the target y is None")
+            x = as_array(self, X, reset=True)
+            check_finite(x, "X")
+            y = y if is_array(y) else check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
+            check_consistent_length(x, y)
+            labels, flat = _two_dimensional(y)
+            p, c = x.shape[1], labels.shape[1]
+            alone = self.reduce is None  # all ranks must add up the same patterns about the same centre
+            patterns = np.unique(~np.isnan(to_numpy(labels, dtype=np.float64)), axis=0) if alone else None
+            sums = RegressionSums(p, c, centre=_means(x, labels) if alone else None, patterns=patterns)
+            for start in range(0, x.shape[0], ROWS):
+                sums.update(x[start : start + ROWS, :], labels[start : start + ROWS, :])
+        return self.fit_sums(sums.reduced(self.reduce), flat=flat)
+
+    def fit_sums(self, sums: RegressionSums, *, flat: bool = False) -> Self:
+        """Learns from the sums of rows, wherever they were added up. flat: drop the axis c, there is one output."""
+        check(self.ridge >= 0, f"ridge must be at least 0, got {self.ridge}")
+        check(self.max_iter >= 1, f"max_iter must be at least 1, got {self.max_iter}")
+        fit: Fit = solve(sums, ridge=self.ridge, max_iter=self.max_iter, tol=self.tol)
+        p = fit.coefficients.shape[1] - 1
+        if fit.rank < p:
+            message = f"the design has rank {fit.rank} below its {p} features: the coefficients of least norm are used"
+            warnings.warn(message, stacklevel=3)
+        if not fit.converged:
+            warnings.warn(f"ECM made max_iter = {self.max_iter} steps before tol", ConvergenceWarning, stacklevel=3)
+        first = 0 if flat else slice(None)
+        self.intercept_, self.coef_ = fit.coefficients[first, 0], fit.coefficients[first, 1:]
+        self.intercept_standard_errors_, self.standard_errors_ = fit.errors[first, 0], fit.errors[first, 1:]
+        self.residual_covariance_ = fit.covariance
+        self.log_likelihood_, self.rank_, self.n_samples_ = fit.log_likelihood, fit.rank, fit.n_samples
+        self.n_iter_, self.converged_, self.n_features_in_ = fit.n_iter, fit.converged, p
+        return self
+
+    def predict(self, X):
+        """Expected outputs (m, c), or (m,) if Y was, of the rows of X (m, p), the kind of array that X is."""
+        self._check_fitted()
+        x = as_array(self, X)
+        check_finite(x, "X")
+        xp = namespace(x)
+        kind = "float32" if dtype_name(x) in ("float32", "float16", "bfloat16") else "float64"
+        x = xp.astype(x, getattr(xp, kind), copy=False)
+        return x @ like(self.coef_.T, x, kind) + like(self.intercept_, x, kind)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+def is_stream_of_pairs(x) -> bool:
+    """Whether x, given without y, is an iterable of pairs rather than an array whose y was forgotten."""
+    return is_stream(x) or (isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(i, tuple) for i in x))
+
+
+def _means(x, y) -> np.ndarray:
+    """The mean of each feature and each output's labels (p + c,)."""
+    y = to_numpy(y, dtype=np.float64)
+    seen = ~np.isnan(y)
+    labels = np.where(seen, y, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    return np.append(to_numpy(x).mean(axis=0, dtype=np.float64), labels)
+
+
+def _two_dimensional(y) -> tuple:
+    """Y as (m, c) and whether it was (m,)."""
+    check(is_array(y), f"Y must be an array, got {type(y).__name__}")
+    check(y.ndim in (1, 2), f"Y must have shape (m, c) or (m,), got {tuple(y.shape)}")
+    return (y, False) if y.ndim == 2 else (y[:, None], True)
