@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 from pathlib import Path
 
 import nibabel
@@ -55,7 +56,7 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
     meta.ImplementationClassUID = uid("implementation")
     meta.ImplementationVersionName = "ILDFV_PHANTOM"
 
-    ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    ds = FileDataset(io.BytesIO(), {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SpecificCharacterSet = "ISO_IR 100"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     ds.SOPClassUID = CTImageStorage
