@@ -216,4 +216,4 @@ def _straight(a: tuple[float, float], b: tuple[float, float], c: tuple[float, fl
 
 
 def _slot(series: Series) -> str:
-    return f"s s{series.slot % SLOTS} d{series.slot % SLOTS}"
+    return f"s s{series.slot} d{series.slot}"

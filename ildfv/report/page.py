@@ -24,6 +24,7 @@ OVERALL = {
     "macro_f": "Macro F",
     "mean_auc": "Mean AUC",
 }
+VERDICTS = {"hit": "called, present", "alarm": "called, absent", "miss": "missed"}
 NAMES = OVERALL | {"auc": "AUC"}
 
 
@@ -49,21 +50,21 @@ def render(content: ReportContent) -> str:
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
     environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES}
     shown = shown_results(content.results)
-    systems = {d["system"]: slot for slot, d in enumerate(shown)}
+    drawn = {d["system"]: slot for slot, d in enumerate(shown[:SLOTS])}
     return environment.get_template("report.html").render(
         content=content,
         phantom=content.data == "phantom",
         patterns=PATTERNS,
         shown=shown,
-        systems=systems,
-        slots=range(min(len(systems), SLOTS)),
+        drawn=drawn,
         folds=_folds_text(shown),
         best=best(shown),
         overall=OVERALL,
         spreads=spreads(content.results),
-        charts=charts(shown, systems, mark="phantom data" if content.data == "phantom" else ""),
+        charts=charts(shown, drawn, mark="phantom data" if content.data == "phantom" else ""),
         examples=[_picture(example) for example in content.examples],
         rule=RULE,
+        verdicts=VERDICTS,
         settings=dict(flat(content.settings)),
         measure=measure_name,
     )
@@ -88,19 +89,24 @@ def spreads(results: Sequence[Mapping]) -> list[dict]:
     return [spread(documents) for documents in by_system.values() if len(documents) > 1]
 
 
-def charts(shown: Sequence[Mapping], systems: Mapping[str, int], *, mark: str = "") -> dict:
-    """SVGs: {"forest": {"f", "auc"}, "roc" | "pr" | "calibration": {pattern: svg}}; {} without results."""
+def charts(shown: Sequence[Mapping], drawn: Mapping[str, int], *, mark: str = "") -> dict:
+    """SVGs: {"forest": {"f", "auc"}, "roc" | "pr" | "calibration": {pattern: svg}}; {} without results.
+
+    drawn: slot of each system to draw. mark: printed in every chart.
+    """
     if not shown:
         return {}
-    rows = {p: [Series(systems[d["system"]], d["system"], d["per_pattern"][p]) for d in shown] for p in PATTERNS}
-    whole = [Series(systems[d["system"]], d["system"], d["overall"]) for d in shown]
-    mean = [_renamed(s, "mean_auc", "auc") for s in whole]
-    macro = [_renamed(s, "macro_f", "f") for s in whole]
+    systems = [(drawn[d["system"]], d["system"], d) for d in shown if d["system"] in drawn]
+    rows = {p: [Series(slot, name, d["per_pattern"][p]) for slot, name, d in systems] for p in PATTERNS}
+    forests = {}
+    for measure, label, mean in (("f", "F", "macro_f"), ("auc", "AUC", "mean_auc")):
+        means = [
+            Series(slot, name, {measure: d["overall"][mean], f"{measure}_interval": d["overall"][f"{mean}_interval"]})
+            for slot, name, d in systems
+        ]
+        forests[measure] = figures.forest(measure, label, [*rows.items(), ("mean", means)], mark=mark)
     return {
-        "forest": {
-            "f": figures.forest("f", "F", [*rows.items(), ("mean", macro)], mark=mark),
-            "auc": figures.forest("auc", "AUC", [*rows.items(), ("mean", mean)], mark=mark),
-        },
+        "forest": forests,
         "roc": {p: figures.roc(p, series, mark=mark) for p, series in rows.items()},
         "pr": {p: figures.pr(p, series, mark=mark) for p, series in rows.items()},
         "calibration": {p: figures.calibration(p, series, mark=mark) for p, series in rows.items()},
@@ -173,11 +179,6 @@ def plain(value: object) -> str:
 
 def _rank(document: Mapping) -> int:
     return -1 if document["fold"] is None else document["fold"]
-
-
-def _renamed(series: Series, old: str, new: str) -> Series:
-    row = {new: series.row.get(old), f"{new}_interval": series.row.get(f"{old}_interval")}
-    return Series(series.slot, series.name, row)
 
 
 def _folds_text(shown: Sequence[Mapping]) -> str:

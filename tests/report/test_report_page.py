@@ -1,0 +1,279 @@
+"""The page: one file, nothing fetched, nothing unescaped, nothing invented."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.evaluation.folds import make_folds
+from ildfv.evaluation.results import Predictions, compare, evaluate
+from ildfv.evaluation.statistics import statistics
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.patterns import PATTERNS
+from ildfv.report.content import Call, Example, ReportContent
+from ildfv.report.page import count, duration, flat, p_value, plain, render, shown_results, spreads, write_report
+
+HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
+
+
+def predictions(system="fv-conv1", fold=0, seed=0, without=(), effect=2.0):
+    rng = np.random.default_rng([seed, fold])
+    patients = np.repeat([f"f{fold}p{i}" for i in range(8)], 10)
+    presence = (rng.random((80, 4)) < 0.4).astype(np.int8)
+    presence[:, list(without)] = 0
+    scores = effect * presence + np.random.default_rng([len(system), fold]).normal(size=(80, 4))
+    return Predictions(system, fold, scores, presence, patients, Decisions.fit(presence, scores))
+
+
+def document(**options):
+    return evaluate(predictions(**options), data="phantom", threshold=6000, n_resamples=50)
+
+
+def example(right=True, caption="patient 3fa2, slice 12"):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((64, 64), np.uint8)
+    labels[10:20, 5:30] = 1
+    truth, wrong = [True, False, False, False], [False, True, False, False]
+    calls = [Call("cnn", truth if right else wrong, [1.5, -0.2, 0.0, None])]
+    return Example(rng.integers(0, 255, (64, 64), dtype=np.uint8), truth, calls, labels, caption)
+
+
+def full(**changes):
+    p = predictions()
+    presence, patients = np.asarray(p.presence), p.patients
+    folds = make_folds(patients, presence, n_folds=4)
+    content = {
+        "data": "phantom",
+        "statistics": statistics(presence, patients, threshold=6000),
+        "folds": folds.table(),
+        "results": [document(system="cnn"), document()],
+        "comparisons": [compare(p, predictions(system="cnn"), n_resamples=50)],
+        "examples": [example(), example(right=False)],
+        "settings": {"train": {"epochs": 3, "augment": False}},
+        "versions": {"ildfv": "0.1.0"},
+        "seconds": {"prepare": 3.25, "train": 200},
+        "notes": ["honeycomb is on no slice of fold 1"],
+        "made": "1 May 2026",
+    }
+    return ReportContent(**(content | changes))
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, the text, and whether tags nest."""
+
+    EMPTY = ("meta", "input", "br", "hr", "img")
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+def test_a_page_without_results_builds():
+    page = Page(render(ReportContent(data="user")))
+    assert page.open == []
+    assert "Results" not in page.text
+    assert "phantom" not in page.text.lower()
+
+
+def test_a_full_page_has_every_section():
+    page = Page(render(full()))
+    assert page.open == []
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert sections == ["data", "folds", "results", "curves", "calibration", "comparisons", "examples", "made"]
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links == [f"#{section}" for section in sections]
+
+
+def test_the_page_fetches_nothing_and_runs_nothing():
+    html = render(full())
+    page = Page(html)
+    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "srcset", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:image/png;base64,")), (tag, value)
+        assert not [name for name in attributes if name.startswith("on")]
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_phantom_data_is_named_wherever_numbers_are():
+    html = render(full())
+    page = Page(html)
+    assert "Phantom data – not clinical." in page.text
+    charts = re.findall(r'<svg class="chart.*?</svg>', html, flags=re.S)
+    assert len(charts) == 2 + 3 * len(PATTERNS)
+    assert all("phantom data</text>" in chart for chart in charts)
+    captions = re.findall(r"<caption>(.*?)</caption>", html, flags=re.S)
+    numbers = [c for c in captions if c not in ("Settings", "Versions", "Time")]
+    assert len(numbers) >= 8
+    assert all("phantom" in c for c in numbers)
+
+
+def test_a_users_own_data_is_not_called_phantom():
+    results = [evaluate(predictions(), data="user", threshold=6000, n_resamples=20)]
+    html = render(ReportContent(data="user", results=results))
+    assert "phantom" not in html.lower()
+    with pytest.raises(InputError, match="results must be on user data like the report, got phantom"):
+        ReportContent(data="user", results=[document()])
+
+
+def test_hostile_names_are_escaped_everywhere():
+    results = [document(system=HOSTILE), document(system="b")]
+    comparisons = [compare(predictions(system=HOSTILE), predictions(system="b"), n_resamples=20)]
+    content = full(
+        title=HOSTILE,
+        results=results,
+        comparisons=comparisons,
+        examples=[
+            Example(e.image, e.truth, [Call(HOSTILE, [True] * 4, [0.0] * 4)], e.labels, HOSTILE) for e in [example()]
+        ],
+        settings={HOSTILE: {HOSTILE: HOSTILE}},
+        versions={HOSTILE: HOSTILE},
+        seconds={HOSTILE: 1.0},
+        notes=[HOSTILE],
+        made=HOSTILE,
+    )
+    html = render(content)
+    page = Page(html)
+    assert page.open == []
+    assert "<script" not in html
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.text.count("<script>alert('x')</script>") > 10
+    assert "49" not in {value for _, a in page.tags for value in a.values() if value and "alert" in value}
+
+
+def test_undefined_is_a_dash_and_never_a_zero():
+    html = render(ReportContent(data="phantom", results=[document(without=[2])]))
+    table = re.search(r"<caption><b>AUC</b>.*?</table>", html, flags=re.S).group()
+    cells = re.findall(r"<td>(.*?)</td>", table, flags=re.S)
+    assert cells[2] == "–"
+    assert "–" not in cells[0].split("<small>")[0]
+    details = re.search(r"<th scope=\"row\">honeycomb</th>(<td>0\.000</td>.*?)</tr>", html, flags=re.S).group(1)
+    values = re.findall(r"<td>(.*?)</td>", details, flags=re.S)
+    assert values == ["0.000"] + ["–"] * 9
+
+
+def test_numbers_on_the_page_are_those_of_the_documents():
+    d = document()
+    text = Page(render(ReportContent(data="phantom", results=[d]))).text
+    for pattern in PATTERNS:
+        row = d["per_pattern"][pattern]
+        for name in ("f", "auc", "ap", "brier", "precision"):
+            assert f"{row[name]:.3f}" in text
+        low, high = row["f_interval"]
+        assert f"{low:.3f}–{high:.3f}" in text
+
+
+def test_charts_are_well_formed_and_described():
+    charts = re.findall(r"<svg .*?</svg>", render(full()), flags=re.S)
+    for chart in charts:
+        root = ElementTree.fromstring(chart)
+        assert root.get("aria-label") or root.get("aria-hidden") == "true"
+    described = [c for c in charts if 'class="chart' in c]
+    assert all("cnn" in ElementTree.fromstring(c).get("aria-label") for c in described)
+
+
+def test_tables_have_captions_and_headers():
+    html = render(full())
+    for table in re.findall(r"<table.*?</table>", html, flags=re.S):
+        assert "<caption" in table
+        assert 'scope="row"' in table
+    ids = [a["id"] for _, a in Page(html).tags if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_right_and_wrong_examples_are_told_apart():
+    html = render(full())
+    right, wrong = html.split("<h3>Wrong")[0].split("<h3>Right")[1], html.split("<h3>Wrong")[1]
+    assert right.count('<figure class="example">') == wrong.count('<figure class="example">') == 1
+    assert 'class="hit"' in right
+    assert 'class="miss"' in wrong
+    assert 'class="alarm"' in wrong
+    assert "patterns present: ground glass" in right
+
+
+def test_equal_content_gives_equal_bytes_in_a_small_file(tmp_path):
+    first = write_report(tmp_path / "a.html", full())
+    second = write_report(tmp_path / "b.html", full())
+    assert first.read_bytes() == second.read_bytes()
+    assert first.stat().st_size < 3e6
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.html", "b.html"]
+
+
+def test_one_document_is_shown_per_system_and_folds_are_summed_up():
+    results = [document(fold=2), document(fold=1), document(system="cnn", fold=0)]
+    assert [(d["system"], d["fold"]) for d in shown_results(results)] == [("fv-conv1", 1), ("cnn", 0)]
+    assert [(s["system"], s["folds"]) for s in spreads(results)] == [("fv-conv1", [2, 1])]
+    both = [predictions(fold=0), predictions(fold=1)]
+    pooled = evaluate(both, data="phantom", threshold=6000, n_resamples=20)
+    assert shown_results([*results, pooled])[0]["fold"] is None
+    assert "±" in Page(render(ReportContent(data="phantom", results=[*results, pooled]))).text
+
+
+def test_results_read_back_from_json_give_the_same_page():
+    results = [document(), document(system="cnn", without=[1])]
+    again = json.loads(json.dumps(results))
+    assert render(ReportContent(data="phantom", results=again)) == render(
+        ReportContent(data="phantom", results=results)
+    )
+
+
+def test_of_many_systems_eight_are_drawn_and_all_are_in_the_tables():
+    html = render(ReportContent(data="phantom", results=[document(system=f"fv-{i}") for i in range(11)]))
+    page = Page(html)
+    assert page.open == []
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert "Charts show the first 8 of 11 systems, tables all of them." in page.text
+    assert re.search(r"<caption><b>F</b>.*?</table>", html, flags=re.S).group().count('scope="row"') == 11
+    assert not {"s8", "s9", "s10"} & {name for _, a in page.tags for name in (a.get("class") or "").split()}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (count(1234567), "1\u202f234\u202f567"),
+        (count(None), "–"),
+        (p_value(0.0004), "< 0.001"),
+        (p_value(None), "–"),
+        (p_value(0.0312), "0.031"),
+        (duration(4.21), "4.2 s"),
+        (duration(200), "3 min 20 s"),
+        (duration(7500), "2 h 5 min"),
+        (plain(None), "–"),
+        (plain(False), "no"),
+        (plain([1, 0.5]), "1, 0.5"),
+    ],
+)
+def test_numbers_are_written_for_people(value, text):
+    assert value == text
+
+
+def test_nested_settings_are_flattened_in_order():
+    assert list(flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
