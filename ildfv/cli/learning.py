@@ -144,13 +144,13 @@ def show_scores(result: dict, as_json: bool) -> None:
     for pattern, row in result["per_pattern"].items():
         f = output.with_interval(row["f"], row["f_interval"])
         auc = output.with_interval(row["auc"], row["auc_interval"])
-        rows.append((pattern, row["positives"], f, auc, row["precision"], row["recall"]))
+        rows.append((pattern, row["positives"], f, auc))
     overall = result["overall"]
-    mean = ("mean", None, overall["macro_f"], overall["mean_auc"], None, None)
+    mean = ("mean", "", output.cell(overall["macro_f"]), output.cell(overall["mean_auc"]))
     data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
     output.table(
         f"{result['system']}, held-out fold {result['fold']}: {data}",
-        ["pattern", "positive slices", "F (95 %)", "AUC (95 %)", "precision", "recall"],
+        ["pattern", "slices with it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
         caption=f"{result['n_slices']} test slices of {result['n_patients']} patients, T = {result['threshold']}; "
         "thresholds from validation patients, intervals by patient",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -44,10 +45,17 @@ def emit(result: dict, *, as_json: bool) -> bool:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
     """A table on the terminal: words to the left, numbers to the right; None is shown as –."""
     rows = [list(row) for row in rows]
-    grid = Table(title=title, caption=caption, title_justify="left", caption_justify="left", title_style="bold")
+    grid = Table(
+        title=title,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+    )
     for number, column in enumerate(columns):
         text = number == 0 or all(isinstance(row[number], str) and not row[number][:1].isdigit() for row in rows)
-        grid.add_column(column, justify="left" if text else "right", overflow="fold")
+        grid.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in rows:
         grid.add_row(*(cell(value) for value in row))
     out.print(grid)

@@ -9,6 +9,7 @@ encodings/<layer>/fold-<k>/
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,14 @@ class Encoding:
 
     def projections(self) -> np.ndarray:
         """The PCA projections of all slices, float32 (N, p), in the order of the slices."""
-        return _all_rows(Parts(self.folder / "projection"), "projection")
+        return np.concatenate([rows for _, rows in self.parts()])
+
+    def parts(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+        """(name, projections float32 (m, p)) of each part, or of those named, one at a time."""
+        parts = Parts(self.folder / "projection")
+        for name in parts.rows if names is None else names:
+            with parts.open(name) as file:
+                yield name, file["projection"][()]
 
     def fisher_vectors(self, name: str) -> np.ndarray:
         """The Fisher vectors of one part, float32 (m, 2·k·d)."""
@@ -55,10 +63,3 @@ def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> E
         )
     return Encoding(found[-1].parent)
 
-
-def _all_rows(parts: Parts, dataset: str) -> np.ndarray:
-    rows = []
-    for name in parts.rows:
-        with parts.open(name) as file:
-            rows.append(file[dataset][()])
-    return np.concatenate(rows)

@@ -1,0 +1,160 @@
+"""Multivariate linear regression of the patterns on an encoding's projections, and its scores on the held-out fold."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ildfv import distributed
+from ildfv.errors import InputError, check
+from ildfv.estimators.ecm import RegressionSums
+from ildfv.estimators.regression import MultivariateRegression
+from ildfv.evaluation.metrics import roc_auc
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.roles import labelled_presence, load_folds, make_roles
+from ildfv.pipeline.score import score
+from ildfv.progress import SILENT, Progress
+from ildfv.store.atomic import sha256
+from ildfv.store.encodings import Encoding, newest
+from ildfv.store.lock import writing
+from ildfv.store.models import load_model, save_model
+from ildfv.store.slices import Slices
+from ildfv.store.workspace import Workspace
+
+TARGETS = ("counts", "step", "ramp")
+RIDGES = (
+    0.0,
+    1e-4,
+    1e-3,
+    1e-2,
+    1e-1,
+    1.0,
+    10.0,
+)  # tried by "auto": penalty by row, in units of a projection's variance
+
+
+def regress_encoding(
+    root: Path,
+    *,
+    layer: str | None = None,
+    fold: int | None = None,
+    target: str = "counts",
+    ridge: str | float = "auto",
+    progress: Progress = SILENT,
+) -> dict:
+    """The results document of the newest encoding (of that layer and fold if given), also in results/.
+
+    Regressed to the pixel counts in units of the threshold T, or their step or ramp (the paper's Fig. 3), on the fit
+    patients of the fold; ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds come from
+    its validation patients. The model lies beside the encoding, in regression/.
+    """
+    from ildfv.train.targets import targets
+
+    distributed.start()
+    workspace = Workspace.open(root)
+    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
+    penalty = _penalty(ridge)
+    slices = workspace.slices()
+    encoding = newest(workspace.encodings_dir, fold, layer)
+    _check_current(encoding, workspace, slices)
+    roles = make_roles(slices, load_folds(workspace), encoding.fold)
+    threshold = workspace.settings.threshold
+
+    y = np.full((len(slices), len(PATTERNS)), np.nan)
+    y[roles.fit] = targets(target, slices.counts[roles.fit], threshold=threshold)
+    sums = _sums(encoding, slices, roles.fit, y, progress)
+    variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
+    candidates = [factor * variance * len(roles.fit) for factor in RIDGES] if penalty is None else [penalty]
+    models = [_solved(sums, candidate) for candidate in candidates]
+    asked = np.concatenate([roles.validation, roles.test])
+    answers = _predict(encoding, slices, models, asked, progress)  # (models, m, 4)
+    validation, test = answers[:, : len(roles.validation)], answers[:, len(roles.validation) :]
+    best = _best(validation, labelled_presence(slices, roles.validation, threshold))
+    if not distributed.is_main():
+        return {}
+    settings = {
+        "regress": {"layer": encoding.layer, "target": target, "ridge": candidates[best], "ridge_asked": str(ridge)},
+        "encode": encoding.info["inputs"],
+    }
+    with writing(encoding.folder):
+        save_model(encoding.folder / "regression", models[best].to_tensors(), {**models[best].info(), **settings})
+    return score(
+        workspace,
+        slices,
+        roles,
+        system=f"fv-{encoding.layer}",
+        validation_scores=validation[best],
+        test_scores=test[best],
+        settings=settings,
+    )
+
+
+def _penalty(ridge: str | float) -> float | None:
+    """A penalty as a number; None for "auto"."""
+    if ridge == "auto":
+        return None
+    try:
+        penalty = float(ridge)
+    except ValueError:
+        penalty = -1.0
+    check(penalty >= 0, f'ridge must be a number of at least 0, or auto, got "{ridge}"')
+    return penalty
+
+
+def _check_current(encoding: Encoding, workspace: Workspace, slices: Slices) -> None:
+    """InputError if the encoding was made of other slices or folds than the workspace now holds."""
+    made_of = encoding.info["inputs"]
+    for name, now in (("slices", slices.key), ("folds", sha256(workspace.folds_file))):
+        if made_of[name] != now:
+            how = f"ildfv encode --layer {encoding.layer} --fold {encoding.fold} --fresh"
+            raise InputError(f"{encoding.folder} was made of other {name} than the workspace now holds: `{how}`")
+
+
+def _rows(encoding: Encoding, slices: Slices, indices: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(places in `indices`, their projections), this rank's share, a part at a time."""
+    part_of = np.searchsorted(slices.starts, indices, side="right") - 1
+    mine = distributed.share(np.unique(part_of).tolist())
+    for part, (_, rows) in zip(mine, encoding.parts([slices.names[p] for p in mine]), strict=True):
+        places = np.flatnonzero(part_of == part)
+        yield places, rows[indices[places] - slices.starts[part]]
+
+
+def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
+    """The sums of all ranks over the fit slices."""
+    complete = [(True,) * len(PATTERNS)]
+    sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
+    with progress.task(f"{encoding.layer}: regression", total=len(fit)) as advance:
+        for places, rows in _rows(encoding, slices, fit):
+            sums.update(rows, y[fit[places]])
+            advance(len(rows))
+    return sums.reduced(distributed.sum_arrays if distributed.size() > 1 else None)
+
+
+def _solved(sums: RegressionSums, ridge: float) -> MultivariateRegression:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the design has rank")  # fewer slices than dimensions: least norm
+        return MultivariateRegression(ridge=ridge).fit_sums(sums)
+
+
+def _predict(
+    encoding: Encoding, slices: Slices, models: list[MultivariateRegression], indices: np.ndarray, progress: Progress
+) -> np.ndarray:
+    """Answers (models, m, 4) for these slices; each rank fills in its share, so the sum over ranks is exact."""
+    answers = np.zeros((len(models), len(indices), len(PATTERNS)))
+    with progress.task(f"{encoding.layer}: scores", total=len(indices)) as advance:
+        for places, rows in _rows(encoding, slices, indices):
+            for number, model in enumerate(models):
+                answers[number, places] = model.predict(rows.astype(np.float64))
+            advance(len(rows))
+    return distributed.sum_arrays({"answers": answers})["answers"]
+
+
+def _best(answers: np.ndarray, truth: np.ndarray) -> int:
+    """The model of highest mean AUC on validation slices, the first of equals; undefined AUCs do not count."""
+    aucs = np.array([[roc_auc(truth[:, k], one[:, k]) for k in range(truth.shape[1])] for one in answers])
+    if np.isnan(aucs).all():
+        return 0
+    return int(np.nanmean(aucs, axis=1).argmax())
