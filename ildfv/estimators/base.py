@@ -89,9 +89,7 @@ class Persistent:
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
         settings = {name: value for name, value in plain.items() if isinstance(value, (str, bool, int, float))}
         numbers = {name: getattr(self, name) for name in self._numbers if hasattr(self, name)}
-        numbers = {
-            name: value if np.isfinite(value) else str(value) for name, value in numbers.items()
-        }  # JSON has no inf
+        numbers = {name: value if np.isfinite(value) else str(value) for name, value in numbers.items()}
         return {"estimator": type(self).__name__, "settings": settings, "learned": numbers}
 
     @classmethod
@@ -111,11 +109,11 @@ class Persistent:
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
 
 
-def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, name: str = "X") -> Batches:
+def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, finite: bool = True, name: str = "X") -> Batches:
     """`x` as checked batches; nested lists and data frames become NumPy arrays and get scikit-learn's checks."""
     if not is_stream(x) and not on_disk(x):
         x = as_array(estimator, x, layouts=layouts, reset=reset)
-    return Batches(x, layouts=layouts, name=name)
+    return Batches(x, layouts=layouts, name=name, finite=finite)
 
 
 def as_array(estimator, x, *, layouts=(2,), reset: bool = False):

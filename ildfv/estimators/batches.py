@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -32,13 +32,14 @@ class Batches:
 
     x: an array of one of those shapes, in memory or on disk (memmap, h5py, zarr), or an iterable of them that starts
     afresh each time (a function that returns a generator is one; a generator is not). Every batch must have the same d.
+    finite: whether values are checked here; the kernels do it for nothing, so that mixtures need not.
     Errors: non-finite values (naming batch and map), wrong shape or dtype, empty batches.
     """
 
-    def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x"):
-        if iter_is_spent(x):
+    def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x", finite: bool = True):
+        if hasattr(x, "__next__"):
             raise InputError(f"{name} must be restartable, got a {type(x).__name__}: pass the function that makes it")
-        self.x, self.layouts, self.name = x, layouts, name
+        self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
         self.n_features: int | None = None  # known after the first batch
 
     def __iter__(self) -> Iterator:
@@ -57,12 +58,12 @@ class Batches:
         assert self.n_features is not None
         return self.n_features
 
-    def steps(self, rows: int) -> Iterator:
-        """The same descriptors in batches of about `rows` at most: larger ones are cut along their first axis."""
-        for batch in self:
+    def steps(self, rows: int) -> Iterator[tuple[str, object]]:
+        """As named(), in batches of about `rows` descriptors at most: larger ones are cut along their first axis."""
+        for name, batch in self.named():
             size = max(1, rows * batch.shape[0] // count(batch))
             for start in range(0, batch.shape[0], size):
-                yield batch[start : start + size]
+                yield name, batch[start : start + size]
 
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors drawn evenly from all, NumPy (size, d).
@@ -72,12 +73,13 @@ class Batches:
         every subset of the stream is equally likely.
         """
         if is_stream(self.x) and hasattr(self.x, "sample"):
-            return self._checked(self.x.sample(size, seed), f"sample of {self.name}")
+            return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}")
         if not is_stream(self.x) and len(self.x.shape) == 2 and self.x.shape[0] > 0:
             return self._strided(size)
         random = np.random.default_rng(seed)
         kept, keys = None, np.empty(0)
-        for batch in self:
+        for name, batch in self.named():
+            check_place(batch, name)
             new = random.random(count(batch))
             # Whatever cannot be among the smallest keys is dropped before its descriptors are touched.
             chosen = np.flatnonzero(new < keys.max()) if len(keys) == size else np.arange(len(new))
@@ -94,6 +96,9 @@ class Batches:
         n = self.x.shape[0]
         starts = np.arange(0, n, RUN) if n <= size else np.linspace(0, n - RUN, -(-size // RUN)).astype(np.int64)
         rows = np.concatenate([to_numpy(self.x[start : start + RUN]) for start in starts])
+        if not np.isfinite(rows).all():
+            for name, batch in self.named():
+                check_place(batch, name)  # says where
         return self._checked(rows[:size], f"sample of {self.name}")
 
     def _raw(self) -> Iterator[tuple[str, object]]:
@@ -102,10 +107,8 @@ class Batches:
             yield from ((f"batch {i}", batch) for i, batch in enumerate(items))
             return
         shape = tuple(self.x.shape)
-        row_bytes = max(
-            1, int(np.prod(shape[1:])) * np.dtype(dtype_name(self.x).replace("bfloat16", "float16")).itemsize
-        )
-        rows = max(1, BATCH_BYTES // row_bytes)
+        itemsize = 2 if dtype_name(self.x) == "bfloat16" else np.dtype(dtype_name(self.x)).itemsize
+        rows = max(1, BATCH_BYTES // max(1, int(np.prod(shape[1:])) * itemsize))
         unit = "rows" if len(shape) == 2 else "maps"
         if shape[0] == 0:
             yield "", self.x
@@ -129,13 +132,14 @@ class Batches:
         kind = dtype_name(batch)
         if "complex" in kind or not any(word in kind for word in ("float", "int", "bool")):
             raise InputError(f"{name} must hold real numbers, got dtype {kind}")
-        check_finite(batch, name, axis="row" if batch.ndim == 2 else "map")
+        if self.finite:
+            check_place(batch, name)
         return batch if kind in NATIVE else namespace(batch).astype(batch, namespace(batch).float64)
 
 
-def iter_is_spent(x) -> bool:
-    """Whether `x` can be iterated once only."""
-    return hasattr(x, "__next__")
+def check_place(batch, name: str) -> None:
+    """InputError naming the row or map of `batch` that holds a value that is not finite."""
+    check_finite(batch, name, axis="row" if batch.ndim == 2 else "map")
 
 
 def features(batch) -> int:
@@ -157,6 +161,3 @@ def take(batch, indices: np.ndarray) -> np.ndarray:
         return batch[indices // batch.shape[1], indices % batch.shape[1]]
     b, d, h, w = batch.shape
     return batch.reshape(b, d, h * w)[indices // (h * w), :, indices % (h * w)]
-
-
-Source = np.ndarray | Iterable | Callable[[], Iterable]

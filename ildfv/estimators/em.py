@@ -8,12 +8,16 @@ from typing import Self
 import numpy as np
 
 from ildfv.arrays import check_shape, to_numpy
-from ildfv.errors import check
+from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
-from ildfv.estimators.batches import count, features
+from ildfv.estimators.batches import check_place, count, features
 from ildfv.kernels import moments
 
 EMPTY = 0.1  # descriptors: a component that holds less than this in all has nothing to learn a variance from
+
+# Posteriors below this are not added up: a share of all that float64 sums of float32 descriptors cannot show, and the
+# kernel may skip most components (half the time of threshold 0 on ReLU activations, the same as with 1e-6).
+THRESHOLD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,19 @@ class MixtureSums(Sums):
         k, d = self._at.means_.shape
         super().__init__(count=(), s0=(k,), s1=(k, d), s2=(k, d), log_likelihood=())
 
-    def update(self, batch) -> Self:
-        """Adds the descriptors of a batch (m, d), (b, n, d) or (b, d, h, w)."""
+    def update(self, batch, *, name: str = "batch") -> Self:
+        """Adds the descriptors of a batch (m, d), (b, n, d) or (b, d, h, w); `name` is what errors call it."""
         d = self._at.means_.shape[1]
-        check(features(batch) == d, f"descriptors must have {d} features as the mixture has, got {features(batch)}")
+        check(
+            features(batch) == d,
+            f"{name} must have {d} features a descriptor as the mixture has, got {features(batch)}",
+        )
         maps = batch[None, ...] if batch.ndim == 2 else batch
-        # Threshold 0: every posterior counts, so that the likelihood rises with each step, as exact EM's does.
-        sums = moments(maps, self._at, threshold=0.0, pooled=True)
+        try:
+            sums = moments(maps, self._at, threshold=THRESHOLD, pooled=True)
+        except InputError:
+            check_place(batch, name)  # the kernel sees that a value is not finite, this says in which row
+            raise
         self._add("count", float(count(batch)))
         for name, value in sums._asdict().items():
             self._add(name, to_numpy(value))

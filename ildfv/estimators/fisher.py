@@ -22,10 +22,10 @@ LEAST_NORM = 1e-12  # a shorter vector is divided by this: a zero vector stays z
 class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     """Fisher vectors of activation maps (the paper's Eq. 4; Perronnin, Sánchez & Mensink 2010).
 
-    mixture: a GaussianMixture; one that has learned is used as it is and transform needs no fit, one that has not is a
-    recipe: fit learns a copy. None: fit learns GaussianMixture(n_components, random_state=random_state). (scikit-learn's
-    clone forgets what a mixture learned by EM, and keeps GaussianMixture.from_parameters.) improved: signed square
-    root, then unit L2 norm. order: "component" is Eq. 4, [u_1, v_1, …, u_k, v_k]; "moment" is VLFeat's,
+    mixture: a GaussianMixture; one that has learned is used as it is and transform needs no fit, one that has not is
+    a recipe: fit learns a copy. None: fit learns GaussianMixture(n_components, random_state=random_state).
+    (scikit-learn's clone forgets what a mixture learned by EM, and keeps GaussianMixture.from_parameters.) improved:
+    signed square root, then unit L2 norm. order: "component" is Eq. 4, [u_1, v_1, …, u_k, v_k]; "moment" is VLFeat's,
     [u_1 … u_k, v_1 … v_k]. weight_part: also the derivative by the weights, one number a component: before u_k in
     "component", all k before u_1 in "moment". threshold: posteriors below count as 0; 0 counts all.
 
@@ -63,8 +63,9 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     def transform(self, X):
         """Fisher vectors of each map, (b, 2·k·d), or (b, 2·k·d + k) with the weight part; the kind of array that X is.
 
-        X: (b, n, d), or (b, d, h, w) as a CNN gives it, or a list of (n_i, d); float32, float64, float16, bfloat16 or uint8.
-        float64 gives float64, the rest float32. Errors: InputError for other shapes, no descriptors, non-finite values.
+        X: (b, n, d), or (b, d, h, w) as a CNN gives it, or a list of (n_i, d); float32, float64, float16, bfloat16 or
+        uint8. float64 gives float64, the rest float32. Errors: InputError for other shapes, no descriptors,
+        non-finite values.
         """
         check(self.order in ("component", "moment"), f'order must be "component" or "moment", got {self.order!r}')
         mixture = self._mixture()

@@ -15,11 +15,11 @@ def leading(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues (n_components,), falling, and eigenvectors (n_components, d) float32 of a positive (d, d) operator.
 
-    product: a block (d, l) to matrix × block (d, l), called n_passes ≥ 2 times with l = basis_size / n_passes directions.
-    The first product only leads from chance into the range of the matrix. The products of all later blocks are known,
-    the last block's with itself excepted: there the least value stands that keeps the matrix positive (Nyström), so
-    no eigenvalue comes out too large but for rounding. basis_size · (n_passes − 1) / n_passes must reach n_components.
-    The basis is held in float32, the products and the small matrix are float64.
+    product: a block (d, l) to matrix × block (d, l), called n_passes ≥ 2 times with l = basis_size / n_passes
+    directions. The first product only leads from chance into the range of the matrix. The products of all later
+    blocks are known, the last block's with itself excepted: there the least value stands that keeps the matrix
+    positive (Nyström), so no eigenvalue comes out too large but for rounding. basis_size · (n_passes − 1) / n_passes
+    must reach n_components. The basis is held in float32, the products and the small matrix are float64.
     """
     basis_size = min(d, max(basis_size, n_components, n_passes))
     edges = np.linspace(0, basis_size, n_passes + 1).round().astype(int)

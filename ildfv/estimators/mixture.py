@@ -28,16 +28,18 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     """Diagonal mixture of Gaussians learned by EM in memory that does not grow with the number of descriptors.
 
     n_components: k. max_iter: passes over the data at most (0 keeps the start). tol: passes end when the mean log
-    likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes: parameters move after
-    every few thousand descriptors, and the last pass is an exact one. init: "k-means", "k-means++" or "faiss", on a sample of
-    the data, unless weights_init (k,), means_init (k, d) and variances_init (k, d) say where to start. variance_floor:
-    smallest variance, as a share of the start's overall variance of each dimension. warm_start: fit goes on from the learned
-    values, the passes made included, to the bits of an uninterrupted fit. callback(iteration, mean_log_likelihood): called
-    after each pass, when the learned values are those after it. reduce: adds a dict of float64 arrays over ranks
-    (`ildfv.distributed.sum_arrays`); every rank must then be given the same start.
+    likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes: parameters move
+    after every few thousand descriptors, and the last pass is an exact one. init: "k-means", "k-means++" or "faiss",
+    on a sample of the data, unless weights_init (k,), means_init (k, d) and variances_init (k, d) say where to start.
+    variance_floor: smallest variance, as a share of the start's overall variance of each dimension. warm_start: fit
+    goes on from the learned values, the passes made included, to the bits of an uninterrupted fit.
+    callback(iteration, mean_log_likelihood): called after each pass, when the learned values are those after it.
+    reduce: adds a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`); every rank must then be given
+    the same start.
 
-    Learned, NumPy float64: weights_ (k,), means_ (k, d), variances_ (k, d), log_likelihoods_ (one a pass: the mean at the
-    parameters that the pass began with; "stepwise": on the way), floors_ (d,). Also n_iter_, converged_, lower_bound_.
+    Learned, NumPy float64: weights_ (k,), means_ (k, d), variances_ (k, d), log_likelihoods_ (one a pass: the mean at
+    the parameters that the pass began with; "stepwise": on the way), floors_ (d,). Also n_iter_, converged_,
+    lower_bound_.
     """
 
     _tensors = ("weights_", "means_", "variances_", "floors_", "log_likelihoods_")
@@ -92,12 +94,12 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     def fit(self, X, y=None) -> Self:
         """The mixture of most likelihood that EM finds from its start.
 
-        X: array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or a restartable iterable of such
-        batches. Errors: InputError for non-finite values (naming the batch), k > n, wrong shapes. Warns about dimensions
-        without variance and when max_iter ends EM.
+        X: array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or a restartable iterable of
+        such batches. Errors: InputError for non-finite values (naming the batch), k > n, wrong shapes. Warns about
+        dimensions without variance and when max_iter ends EM.
         """
         self._check_settings()
-        batches = as_batches(self, X, layouts=(2, 3, 4))
+        batches = as_batches(self, X, layouts=(2, 3, 4), finite=False)
         if not (self.warm_start and hasattr(self, "weights_")):
             self._begin(self._start(batches), floor=self.max_iter > 0 or self.means_init is None)
         while self.n_iter_ < self.max_iter and not self.converged_:
@@ -163,8 +165,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def _exact_pass(self, batches: Batches) -> float:
         sums = MixtureSums(self)
-        for batch in batches:
-            sums.update(batch)
+        for name, batch in batches.named():
+            sums.update(batch, name=name)
         sums.reduced(self.reduce)
         n = int(sums.count)
         check(n > 0, f"{batches.name} must hold at least one batch, got none")
@@ -177,8 +179,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def _stepwise_pass(self, batches: Batches) -> float:
         total, n = 0.0, 0.0
-        for batch in batches.steps(STEP_ROWS):
-            sums = MixtureSums(self).update(batch)
+        for name, batch in batches.steps(STEP_ROWS):
+            sums = MixtureSums(self).update(batch, name=name)
             step = (self.n_steps_ + 2) ** -STEP_DECAY
             self._set(sums.finish(floor=self.floors_, inertia=float(sums.count) * (1 - step) / step))
             self.n_steps_ += 1
@@ -215,8 +217,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         """Mean log likelihood a descriptor, nats. X as in fit."""
         self._check_fitted()
         sums = MixtureSums(self)
-        for batch in as_batches(self, X, layouts=(2, 3, 4), reset=False):
-            sums.update(batch)
+        for name, batch in as_batches(self, X, layouts=(2, 3, 4), reset=False, finite=False).named():
+            sums.update(batch, name=name)
         sums.reduced(self.reduce)
         check(float(sums.count) > 0, "X must hold at least one batch, got none")
         return sums.mean_log_likelihood
@@ -247,7 +249,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         """Log likelihoods (n,) and posteriors (n, k) of the rows of X (n, d)."""
         self._check_fitted()
         xp, parts = None, []
-        for rows in Batches(as_array(self, X), layouts=(2,), name="X").steps(SCORE_ROWS):
+        for _, rows in Batches(as_array(self, X), layouts=(2,), name="X").steps(SCORE_ROWS):
             xp = namespace(rows)
             x = to_float64(rows)
             scores = xp.stack(self._log_joint(xp, x), axis=1)  # (m, k)

@@ -22,10 +22,10 @@ OVERSAMPLING = 1.5  # size of the Krylov basis by components wanted: what 3 GB a
 class PCA(Persistent, TransformerMixin, BaseEstimator):
     """Principal components by the exact covariance of a stream, or by block Krylov passes where features are too many.
 
-    n_components: at most min(n, d), else an InputError (a caller who prefers fewer says min(…) himself); None takes min(n, d).
-    whiten: scores of unit variance. Up to 4096 features one pass gives the exact answer, and so do at most 4096 rows
-    of an array; beyond, n_passes passes give one whose explained variances are never too large. reduce: adds a dict of
-    float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
+    n_components: at most min(n, d), else an InputError (a caller who prefers fewer says min(…) himself); None takes
+    min(n, d). whiten: scores of unit variance. Up to 4096 features one pass gives the exact answer, and so do at most
+    4096 rows of an array; beyond, n_passes passes give one whose explained variances are never too large. reduce:
+    adds a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
 
     Learned, NumPy: components_ (c, d), each with its entry of largest size positive, mean_ (d,), explained_variance_
     (c,) with divisor n − 1, explained_variance_ratio_ (c,), singular_values_ (c,); n_samples_, n_components_. float64

@@ -23,15 +23,16 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     """Y = X·coefᵀ + intercept + e, rows of e normal with one covariance, by maximum likelihood (Matlab's mvregress).
 
     ridge: coefficients minimise ‖Y − XB‖² + ridge·‖B‖², the intercept free, as scikit-learn's Ridge. NaN in Y is a
-    missing label: ECM finds the maximum of the likelihood of the labels that are there; rows without any are left out.
-    max_iter, tol: ECM ends when the mean log likelihood of a row rises by less than tol. A design of rank below p gives the
-    coefficients of least norm, in units of each feature's standard deviation, and a warning; coefficients that it does
-    not determine get standard errors NaN. reduce: adds a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
+    missing label: ECM finds the maximum of the likelihood of the labels that are there; rows without any are left
+    out. max_iter, tol: ECM ends when the mean log likelihood of a row rises by less than tol. A design of rank below
+    p gives the coefficients of least norm, in units of each feature's standard deviation, and a warning; coefficients
+    that it does not determine get standard errors NaN. reduce: adds a dict of float64 arrays over ranks
+    (`ildfv.distributed.sum_arrays`).
 
-    Learned, NumPy float64: coef_ (c, p), intercept_ (c,), residual_covariance_ (c, c) with divisor n, standard_errors_
-    (c, p) of coef_ and intercept_standard_errors_ (c,), from the Fisher information of the observed labels at the
-    residual covariance; log_likelihood_ of the observed labels, rank_, n_samples_, n_iter_, converged_. One-dimensional Y
-    drops the axis c.
+    Learned, NumPy float64: coef_ (c, p), intercept_ (c,), residual_covariance_ (c, c) with divisor n,
+    standard_errors_ (c, p) of coef_ and intercept_standard_errors_ (c,), from the Fisher information of the observed
+    labels at the residual covariance; log_likelihood_ of the observed labels, rank_, n_samples_, n_iter_, converged_.
+    One-dimensional Y drops the axis c.
     """
 
     _tensors = (

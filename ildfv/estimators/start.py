@@ -21,8 +21,8 @@ def sample_size(n_components: int, n_features: int) -> int:
 def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0) -> Parameters:
     """Mixture of the clusters of `sample` (n, d): weights (k,), means (k, d), variances (k, d).
 
-    init: "k-means++" takes the seeds' clusters as they are, "k-means" improves them by Lloyd's steps, "faiss" uses FAISS's k-means.
-    Dimensions are scaled to unit variance first, so the start does not depend on units.
+    init: "k-means++" takes the seeds' clusters as they are, "k-means" improves them by Lloyd's steps, "faiss" uses
+    FAISS's k-means. Dimensions are scaled to unit variance first, so the start does not depend on units.
     """
     x = np.asarray(sample, dtype=np.float64)  # (n, d)
     n = len(x)
