@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ildfv.errors import InputError
 from ildfv.scans.libraries import said
-from ildfv.scans.volume import MAX_SIDE, check_size
+from ildfv.scans.volume import check_size
 
 CT = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -95,11 +95,17 @@ def read_header(path: Path) -> Header:
         file.seek(0)
         try:
             dataset = dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-            kind = str(dataset.get("SOPClassUID", ""))
-            series = str(dataset.get("SeriesInstanceUID", ""))
+            left = os.fstat(file.fileno()).st_size - file.tell()  # bytes from the pixel data's tag on
+            return _classified(path, dataset, left)
+        except InputError:
+            raise
         except Exception as error:  # whatever a broken file makes the parser do
             raise InputError(f"must be readable DICOM, got {said(error)}") from error
-        left = os.fstat(file.fileno()).st_size - file.tell()  # bytes from the pixel data's tag on
+
+
+def _classified(path: Path, dataset, left: int) -> Header:
+    """What the file is; a fault is the series' where the series is known, else it is raised."""
+    kind, series = str(dataset.get("SOPClassUID", "")), str(dataset.get("SeriesInstanceUID", ""))
     if not kind:
         raise InputError("must have a SOPClassUID, got none (truncated, or a header only)")
     if kind not in CT and kind not in SEGMENTATION:
@@ -111,24 +117,23 @@ def read_header(path: Path) -> Header:
         return Header(path, "other", ignored=f"no CT: {name}")
     if not series:
         raise InputError("must have a SeriesInstanceUID, got none (truncated, or a header only)")
-    if kind in SEGMENTATION:
-        return _segmentation(path, dataset, series, left)
     image_type = [str(value).upper() for value in _several(dataset, "ImageType")]
     if shown := [value for value in image_type if value in NO_SLICE]:
         return Header(path, "other", series, ignored=f"no slice of a scan: ImageType {shown[0]}")
     modality = str(dataset.get("Modality") or "")
-    if modality not in ("", "CT"):
+    if kind in CT and modality not in ("", "CT"):
         return Header(path, "other", series, ignored=f"no CT: Modality {modality}")
+    what, read = ("segmentation", _segmentation) if kind in SEGMENTATION else ("ct", _ct)
     try:
-        return _ct(path, dataset, series, modality, left)
+        return read(path, dataset, series, left)
     except InputError as error:
-        return Header(path, "ct", series, str(dataset.get("SOPInstanceUID", "")), problem=str(error))
+        return Header(path, what, series, problem=str(error))
     except Exception as error:  # a value that its own type cannot hold
-        return Header(path, "ct", series, problem=f"header must be valid DICOM, got {said(error)}")
+        return Header(path, what, series, problem=f"header must be valid DICOM, got {said(error)}")
 
 
-def _ct(path: Path, dataset, series: str, modality: str, left: int) -> Header:
-    if not modality:
+def _ct(path: Path, dataset, series: str, left: int) -> Header:
+    if not dataset.get("Modality"):
         raise InputError("Modality must be CT, got none")
     patient = str(dataset.get("PatientID") or "").strip()
     if not patient:
@@ -200,19 +205,16 @@ def _check_pixels(dataset, rows: int, columns: int, n_frames: int, left: int) ->
 
 
 def _segmentation(path: Path, dataset, series: str, left: int) -> Header:
-    try:
-        rows, columns = int(_value(dataset, "Rows")), int(_value(dataset, "Columns"))
-        n_frames = int(_value(dataset, "NumberOfFrames"))
-        if max(rows, columns) > MAX_SIDE or rows * columns * n_frames > 8 * MOST_COMPRESSED * max(left, 0):
-            raise InputError(f"PixelData must hold {n_frames} × {rows} × {columns} pixels, got {left:,} bytes")
-        check_size((1, rows, columns))
-        items = dataset.get("ReferencedSeriesSequence") or []
-        referenced = tuple(str(_value(item, "SeriesInstanceUID")) for item in items)
-        if not referenced:
-            raise InputError("ReferencedSeriesSequence must name the series that is segmented, got none")
-    except InputError as error:
-        return Header(path, "segmentation", series, problem=str(error))
-    instance = str(dataset.get("SOPInstanceUID", ""))
+    rows, columns = int(_value(dataset, "Rows")), int(_value(dataset, "Columns"))
+    n_frames = int(_value(dataset, "NumberOfFrames"))
+    check_size((1, rows, columns))
+    if rows * columns * n_frames > 8 * MOST_COMPRESSED * max(left, 0):  # 8 binary pixels take a byte
+        raise InputError(f"PixelData must hold {n_frames} × {rows} × {columns} pixels, got {left:,} bytes")
+    items = dataset.get("ReferencedSeriesSequence") or []
+    referenced = tuple(str(_value(item, "SeriesInstanceUID")) for item in items)
+    if not referenced:
+        raise InputError("ReferencedSeriesSequence must name the series that is segmented, got none")
+    instance = str(_value(dataset, "SOPInstanceUID"))
     return Header(path, "segmentation", series, instance, rows=rows, columns=columns, referenced=referenced)
 
 

@@ -49,6 +49,15 @@ def _open(path: Path):
 
 
 def _grid(path: Path, image) -> Geometry:
+    try:
+        return _checked_grid(path, image)
+    except InputError:
+        raise
+    except Exception as error:  # codes and quaternions that mean nothing
+        raise InputError(f"{path.name} must be NIfTI, got {said(error)}") from error
+
+
+def _checked_grid(path: Path, image) -> Geometry:
     header, shape = image.header, tuple(int(n) for n in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 
 from ildfv.errors import InputError, MissingPackageError
@@ -29,6 +31,7 @@ DECODERS: dict[str, tuple[str, str, str | None]] = {
     "1.2.840.10008.1.2.4.202": ("High-Throughput JPEG 2000 RPCL Lossless", *OPENJPEG),
     "1.2.840.10008.1.2.4.203": ("High-Throughput JPEG 2000", *OPENJPEG),
 }
+FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG markers that carry the size; JPEG-LS has F7
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 
 
@@ -42,6 +45,8 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
         raise InputError(f"transfer syntax must be one that CT is stored in, got {syntax.name}")
+    if "PixelData" not in dataset:  # the header reader saw where it begins
+        raise InputError("PixelData must be whole, got a file that ends inside it")
     name, plugin, package = DECODERS[syntax]
     decoder = get_decoder(syntax)
     options = {}
@@ -50,12 +55,47 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
             raise MissingPackageError(f"{name} needs {package}: pip install {package}")
         options["decoding_plugin"] = plugin  # by name: never whatever else happens to be installed
     try:
+        if syntax not in UNCOMPRESSED and package is not None:
+            _check_stream(dataset, index)
         values, _ = decoder.as_array(dataset, index=index, **options)
+    except InputError:
+        raise
     except Exception as error:  # each library fails on a broken stream in its own way
         raise InputError(f"pixels must be decodable ({name}), got {said(error)}") from error
     if values.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"pixels must have shape {(dataset.Rows, dataset.Columns)}, got {values.shape}")
     return values
+
+
+def _check_stream(dataset, index: int) -> None:
+    """The compressed stream declares the slice's own size: decoders believe the stream, and allocate what it says."""
+    from pydicom.encaps import get_frame
+
+    stream = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+    shape = stream_shape(stream)
+    if shape != (dataset.Rows, dataset.Columns, 1):
+        said = "no size" if shape is None else f"{shape[0]} × {shape[1]} × {shape[2]}"
+        raise InputError(f"a compressed slice must declare {dataset.Rows} × {dataset.Columns} × 1 pixels, got {said}")
+
+
+def stream_shape(stream: bytes) -> tuple[int, int, int] | None:
+    """(rows, columns, components) that a JPEG, JPEG-LS or JPEG 2000 stream declares; None if it declares none."""
+    start = stream[:1024].find(b"\xff\x4f\xff\x51")  # JPEG 2000, perhaps inside a JP2 file
+    if start >= 0 and len(stream) >= start + 42:
+        right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
+        return bottom - top, right - left, struct.unpack_from(">H", stream, start + 40)[0]
+    if not stream.startswith(b"\xff\xd8"):
+        return None
+    at = 2
+    while at + 10 <= len(stream) and stream[at] == 0xFF:  # segment after segment, to the frame header
+        marker, length = stream[at + 1], struct.unpack_from(">H", stream, at + 2)[0]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker in FRAME_HEADERS:
+            return struct.unpack_from(">HHB", stream, at + 5)
+        at += 2 + length
+    return None
 
 
 def padding_mask(dataset, stored: np.ndarray) -> np.ndarray | None:

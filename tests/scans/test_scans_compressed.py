@@ -82,6 +82,15 @@ def test_lossy_syntaxes_are_read_within_their_loss(tmp_path, files):
     assert 0 < np.abs(read(j2k).astype(int) - hu).max() < 20
 
 
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+def test_a_truncated_compressed_file_is_refused(tmp_path, files, syntax, kept):
+    (path,) = files.series(tmp_path, files.chest(1), change=compressor(syntax))
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(InputError, match="PixelData must be whole, got a file that ends inside it"):
+        read([path])
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
 def test_a_damaged_stream_is_refused_by_name(tmp_path, files, syntax):
     def change(z, dataset):
@@ -91,7 +100,25 @@ def test_a_damaged_stream_is_refused_by_name(tmp_path, files, syntax):
         dataset.PixelData = bytes(data)
         return dataset
 
-    with pytest.raises(InputError, match=r"slice\d+.dcm[: ].*must be"):
+    with pytest.raises(InputError, match=r"slice\d+.dcm[: ].*must (be|declare)"):
+        read(files.series(tmp_path, files.chest(1), change=change))
+
+
+@pytest.mark.parametrize(
+    ("syntax", "marker", "at", "size"),
+    [(JPEGLSLossless, b"\xff\xf7", 5, b"\xea\x60" * 2), (JPEG2000Lossless, b"\xff\x51", 6, b"\0\0\xea\x60" * 2)],
+    ids=["JPEG-LS", "JPEG 2000"],
+)
+def test_a_stream_cannot_declare_a_huge_slice_inside_a_small_header(tmp_path, files, syntax, marker, at, size):
+    def change(z, dataset):
+        compressor(syntax)(z, dataset)
+        data = bytearray(dataset.PixelData)
+        start = data.index(marker) + at
+        data[start : start + len(size)] = size
+        dataset.PixelData = bytes(data)
+        return dataset
+
+    with pytest.raises(InputError, match="must declare 64 × 64 × 1 pixels, got 60000 × 60000 × 1"):
         read(files.series(tmp_path, files.chest(1), change=change))
 
 
