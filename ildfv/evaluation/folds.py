@@ -178,7 +178,7 @@ def make_folds(
     series (N,): scan of each slice, to refuse one that is filed under two patients.
     InputError: fewer labelled patients than folds, fewer than two folds, or a scan of two patients.
     """
-    patients, presence = np.asarray(patients, dtype=str), np.asarray(presence)  # (N,), (N, C)
+    presence = np.asarray(presence)  # (N, C)
     expected = (len(patients), len(PATTERNS))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
     check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
@@ -186,8 +186,8 @@ def make_folds(
     if series is not None:
         check_one_patient_per_scan(patients, series)
 
-    names, number = np.unique(patients, return_inverse=True)
-    labelled = (presence >= 0).all(1)  # (N,)
+    names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    labelled = np.all(presence >= 0, axis=1)  # (N,)
     slices = np.bincount(number, weights=labelled, minlength=len(names)).astype(int)  # (P,)
     shown = np.zeros((len(names), len(PATTERNS)), dtype=int)  # (P, C)
     np.add.at(shown, number, (presence == 1) & labelled[:, None])

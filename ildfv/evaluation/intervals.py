@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.stats import rankdata
@@ -17,6 +18,19 @@ from ildfv.errors import check
 from ildfv.evaluation.metrics import ratio
 
 ENOUGH = 0.9  # fraction of resamples on which a measure must be defined for its interval to be given
+
+
+class Measure(Protocol):
+    """A number as a function of how often each patient counts; rows of weights (B, P) in, (B,) out, NaN undefined."""
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """The measure for each row of weights."""
+
+    def resample(self, weights: np.ndarray) -> np.ndarray:
+        """As called, but NaN also where a resample cannot say anything of what is measured."""
+
+    def mixed(self, other: Any, own: np.ndarray) -> np.ndarray:
+        """The measure when patients with own = 1 are scored by this system, those with 0 by the other; own (B, P)."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +42,13 @@ class Ratio:
     needed: np.ndarray | None = None  # (P,) what a resample must hold for the measure to mean something
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """The measure for each row of weights (B, P), shape (B,); NaN where undefined."""
         return ratio(weights @ self.numerator, weights @ self.denominator)
 
     def resample(self, weights: np.ndarray) -> np.ndarray:
-        """As called, but NaN also where a resample holds nothing of what is needed."""
         values = self(weights)
         return values if self.needed is None else np.where(weights @ self.needed > 0, values, np.nan)
 
     def mixed(self, other: Ratio, own: np.ndarray) -> np.ndarray:
-        """The measure when patients with own = 1 are scored by this system, those with 0 by the other; own (B, P)."""
         return ratio(
             own @ self.numerator + (1 - own) @ other.numerator, own @ self.denominator + (1 - own) @ other.denominator
         )
@@ -103,7 +114,7 @@ class Auc:
 class Mean:
     """Mean of measures, undefined where any of them is: macro F, mean AUC over a fixed set of patterns."""
 
-    of: tuple[Ratio | Auc, ...]
+    of: tuple[Measure, ...]
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         return self._mean([measure(weights) for measure in self.of], len(weights))
@@ -117,9 +128,6 @@ class Mean:
     @staticmethod
     def _mean(columns: Sequence[np.ndarray], n: int) -> np.ndarray:
         return np.mean(columns, axis=0) if columns else np.full(n, np.nan)
-
-
-Measure = Ratio | Auc | Mean
 
 
 def by_patient(values: np.ndarray, patient: np.ndarray, n_patients: int) -> np.ndarray:

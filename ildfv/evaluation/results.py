@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,7 +158,7 @@ def compare(
     check(bool(same), f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order")
     ours, theirs, n = _measures(first), _measures(second), len(x[5])
     for mean, name in MEANS.items():
-        common = _defined(name, ours, theirs)
+        common = _defined(name, n, ours, theirs)
         for measures in (ours, theirs):
             measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in common))
     tests = {
@@ -178,7 +178,7 @@ def compare(
     }
 
 
-def spread(documents: Sequence[dict]) -> dict:
+def spread(documents: Sequence[Mapping]) -> dict:
     """Mean and standard deviation over folds of every measure in `evaluate` documents of one system.
 
     {"system", "folds", "per_pattern": {pattern: {measure: {"mean", "sd", "n"}}}, "overall": {measure: {…}}}. n: folds
@@ -235,19 +235,14 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
         measures[name] = Ratio(summed(terms), summed(np.isfinite(terms)))
     measures["micro_f"] = Ratio(2 * hits, calls + cases)
     for mean, name in MEANS.items():
-        measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in _defined(name, measures)))
+        measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in _defined(name, n, measures)))
     return measures
 
 
-def _defined(name: str, *systems: dict[str, Measure]) -> list[str]:
+def _defined(name: str, n_patients: int, *systems: dict[str, Measure]) -> list[str]:
     """Patterns on which every system has this measure."""
-    return [p for p in PATTERNS if all(np.isfinite(_point(measures[f"{p}/{name}"])) for measures in systems)]
-
-
-def _point(measure: Ratio | Auc) -> float:
-    """The measure with every patient counted once."""
-    n = len(measure.denominator) if isinstance(measure, Ratio) else measure.n_patients
-    return float(measure(np.ones((1, n)))[0])
+    one = np.ones((1, n_patients))
+    return [p for p in PATTERNS if all(np.isfinite(measures[f"{p}/{name}"](one)[0]) for measures in systems)]
 
 
 def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:

@@ -22,12 +22,12 @@ def statistics(presence: np.ndarray, patients: Sequence[str], *, threshold: int 
      "co_occurrence": (C, C) slices that show both; the diagonal is Table 1}
     A healthy patient is one none of whose slices shows a pattern.
     """
-    presence, patients = np.asarray(presence), np.asarray(patients, dtype=str)
-    expected = (len(patients), len(PATTERNS))
+    presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
+    expected = (len(names), len(PATTERNS))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
     check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
-    labelled = (presence >= 0).all(1)
-    shown, owner = presence[labelled] > 0, patients[labelled]  # (n, C), (n,)
+    labelled = (presence >= 0).all(axis=1)
+    shown, owner = presence[labelled] > 0, names[labelled]  # (n, C), (n,)
 
     def count(where: np.ndarray) -> dict[str, int]:
         return {"slices": int(where.sum()), "patients": len(np.unique(owner[where]))}
@@ -45,7 +45,7 @@ def statistics(presence: np.ndarray, patients: Sequence[str], *, threshold: int 
         "slices": len(shown),
         "patients": len(np.unique(owner)),
         "unlabelled_slices": int((~labelled).sum()),
-        "unlabelled_patients": len(np.setdiff1d(patients[~labelled], owner)),
+        "unlabelled_patients": len(np.setdiff1d(names[~labelled], owner)),
         "per_pattern": {p: count(shown[:, k]) for k, p in enumerate(PATTERNS)},
         "healthy": {"slices": int((number == 0).sum()), "patients": len(np.setdiff1d(owner, ill))},
         "by_number": np.bincount(number, minlength=len(PATTERNS) + 1).tolist(),

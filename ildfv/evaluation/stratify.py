@@ -18,10 +18,10 @@ def deal(amounts: np.ndarray, sizes: Sequence[int], *, seed: int | Sequence[int]
     slices and patients at once and keeps the sizes. Equal input and seed give equal parts.
     """
     amounts = np.asarray(amounts, dtype=float)
-    sizes = np.asarray(sizes)
     total = amounts.sum(0)
     x = amounts[:, total > 0] / total[total > 0]  # (P, Q): shares of a whole
-    target = (sizes / sizes.sum())[:, None]  # (F, 1)
+    room = np.array(sizes)  # (F,): patients a part still takes
+    target = (room / room.sum())[:, None]  # (F, 1)
 
     rng = np.random.default_rng(seed)
     rarity = x.max(1, initial=0.0)  # the largest share this patient holds of anything
@@ -30,7 +30,6 @@ def deal(amounts: np.ndarray, sizes: Sequence[int], *, seed: int | Sequence[int]
 
     part = np.full(len(x), -1)
     excess = np.zeros((len(sizes), x.shape[1])) - target  # (F, Q): share dealt so far − share wanted
-    room = sizes.copy()
     for patient in order:
         # Adding x to a part changes its cost by Σ_q (e + x)² − e² = Σ_q x·(2e + x); x² is the same for all parts.
         cost = excess @ x[patient] + 1e-9 * rng.random(len(sizes))  # noise breaks ties between equally empty parts

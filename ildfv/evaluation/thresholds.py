@@ -47,7 +47,7 @@ class Decisions:
     @classmethod
     def at(cls, threshold: float | Sequence[float | None], n_patterns: int = 4) -> Decisions:
         """Fixed thresholds, without probabilities; 0 is the natural one for the logistic loss."""
-        values = [threshold] * n_patterns if np.isscalar(threshold) else list(threshold)
+        values = [threshold] * n_patterns if isinstance(threshold, int | float) else list(threshold)
         return cls(tuple(None if v is None else float(v) for v in values), (None,) * len(values))
 
     def predict(self, scores: np.ndarray) -> np.ndarray:

@@ -181,11 +181,11 @@ def _curves(
 def _operating_point(row: Mapping, curve: str) -> tuple[float, float] | None:
     """Where the decisions lie on the curve; None where they are undefined."""
     if curve == "pr":
-        point = (row.get("recall"), row.get("precision"))
+        x, y = row.get("recall"), row.get("precision")
     else:
         negatives = (row.get("fp") or 0) + (row.get("tn") or 0)
-        point = (row["fp"] / negatives if negatives else None, row.get("recall"))
-    return None if None in point else point
+        x, y = row["fp"] / negatives if negatives else None, row.get("recall")
+    return None if x is None or y is None else (x, y)
 
 
 def _steps(at: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

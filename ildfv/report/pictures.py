@@ -30,8 +30,8 @@ def _outline(area: np.ndarray) -> str:
     if not area.any():
         return ""
     padded = np.pad(area.astype(float), 1)  # areas at the border close there
-    lines = contourpy.contour_generator(z=padded).lines(0.5)
-    return "".join(_path(line - 0.5) for line in lines)  # −1 for the padding, +½ for the pixel centre
+    lines = contourpy.contour_generator(z=padded, line_type=contourpy.LineType.Separate).lines(0.5)
+    return "".join(_path(np.asarray(line) - 0.5) for line in lines)  # −1 for the padding, +½ for the pixel centre
 
 
 def _path(points: np.ndarray) -> str:
