@@ -248,14 +248,14 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
 // One descriptor a slice, element b·row_stride on; in two steps, so that few slices with many dimensions still fill
 // the device.
 #define ILDFV_SINGLES(REAL, TILE, SINGLES)                                                                             \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS)                                                        \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4)                                                     \
         score_singles_##REAL(const void* x, integer element, integer b, integer row_stride, integer dim_stride,        \
                              integer d, integer k, const TILE::real* centre, const TILE::real* scale,                  \
                              const TILE::real* shift, TILE::real* partial) {                                           \
         score_singles<TILE>({x, (int)element, row_stride, dim_stride}, b,                                              \
                             {centre, scale, shift, nullptr, (int)d, (int)k}, partial);                                 \
     }                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS)                                                        \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4)                                                     \
         spread_singles_##REAL(const void* x, integer element, integer b, integer row_stride, integer dim_stride,       \
                               integer d, integer k, const TILE::real* centre, const TILE::real* scale,                 \
                               const TILE::real* shift, const TILE::real* constant, double threshold,                   \
