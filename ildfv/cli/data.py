@@ -140,9 +140,9 @@ def folds(
     result = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
     if output.emit(result, as_json=as_json):
         return
-    columns = ["fold", "patients", "slices", *(f"{p} slices" for p in PATTERNS)]
+    columns = ["fold", "patients", "slices", *PATTERNS]
     rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
-    output.table("Folds", columns, rows)
+    output.table("Folds", columns, rows, caption="under each pattern: the slices that show it")
     for warning in result["warnings"]:
         output.out.print(f"note: {warning}")
 

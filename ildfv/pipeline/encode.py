@@ -21,7 +21,7 @@ from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.roles import load_folds, make_roles
 from ildfv.pipeline.train import newest_model
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import read_json, sha256, write_json
+from ildfv.store.atomic import read_json, sha256, sweep, write_json
 from ildfv.store.claims import claim
 from ildfv.store.encodings import FINISHED
 from ildfv.store.lock import writing
@@ -138,6 +138,7 @@ def _owned(folder: Path, inputs: dict, *, fresh: bool) -> Iterator[None]:
         error = None
         if distributed.is_main():
             try:
+                sweep(folder)
                 claim(folder, inputs, fresh=fresh)
             except InputError as found:
                 error = found

@@ -17,7 +17,7 @@ from ildfv.patterns import PATTERNS
 from ildfv.pipeline.roles import labelled_presence, load_folds, make_roles
 from ildfv.pipeline.score import score
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sha256
+from ildfv.store.atomic import sha256, sweep
 from ildfv.store.encodings import Encoding, newest
 from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
@@ -79,7 +79,8 @@ def regress_encoding(
         "regress": {"layer": encoding.layer, "target": target, "ridge": candidates[best], "ridge_asked": str(ridge)},
         "encode": encoding.info["inputs"],
     }
-    with writing(encoding.folder):
+    with writing(encoding.folder / "regression"):
+        sweep(encoding.folder / "regression")
         save_model(encoding.folder / "regression", models[best].to_tensors(), {**models[best].info(), **settings})
     return score(
         workspace,

@@ -7,7 +7,8 @@ import numpy as np
 from ildfv.evaluation.results import Predictions, evaluate
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.pipeline.roles import Roles, labelled_presence
-from ildfv.store.atomic import write_bytes
+from ildfv.store.atomic import sweep, write_bytes
+from ildfv.store.lock import writing
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
 from ildfv.version import versions
@@ -47,14 +48,15 @@ def score(
         settings={**settings, "slices": slices.key, "versions": versions()},
     )
     name = f"{system}-fold-{roles.fold}"
-    write_scores(workspace, name, roles.test, test_scores)
-    workspace.write_result(name, document)
+    with writing(workspace.results_dir):
+        sweep(workspace.results_dir)
+        write_scores(workspace, name, roles.test, test_scores)
+        workspace.write_result(name, document)
     return document
 
 
 def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: np.ndarray) -> None:
     """results/<name>.csv: slice index and the four scores, so that anyone can compute measures of their own."""
-    workspace.results_dir.mkdir(parents=True, exist_ok=True)
     rows = ["slice,ground glass,reticular,honeycomb,emphysema"]
     rows += [
         f"{index}," + ",".join(f"{value:.9g}" for value in row) for index, row in zip(indices, scores, strict=True)

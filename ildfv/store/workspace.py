@@ -88,7 +88,6 @@ class Workspace:
 
     def write_result(self, name: str, content: dict) -> Path:
         """The path of `results/name.json`, which now holds `content`."""
-        self.results_dir.mkdir(parents=True, exist_ok=True)
         path = self.results_dir / f"{name}.json"
         write_json(path, content)
         return path

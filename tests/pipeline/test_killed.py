@@ -39,6 +39,14 @@ def made(workspace):
     files += (workspace / "results").glob("*")
     return {p.relative_to(workspace).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.is_file()}
 
+def compare():
+    one, two = made(root / "whole"), made(root / "killed")
+    assert one.keys() == two.keys(), sorted(one.keys() ^ two.keys())
+    different = [name for name in one if one[name] != two[name]]
+    assert not different, different
+    assert len(one) > 30
+    return len(one)
+
 process = os.fork()
 if process == 0:
     make_workspace(root / "whole")
@@ -54,7 +62,7 @@ while kills < int(sys.argv[3]):
     time.sleep(draw.uniform(0, whole * 0.5))
     if os.waitpid(process, os.WNOHANG)[0]:  # it ended first: once more from the start
         finished += 1
-        assert made(root / "killed") == made(root / "whole")
+        compare()
         shutil.rmtree(root / "killed" / "encodings")
         shutil.rmtree(root / "killed" / "results")
         continue
@@ -62,11 +70,7 @@ while kills < int(sys.argv[3]):
     os.waitpid(process, 0)
     kills += 1
 assert os.waitpid(child(root / "killed"), 0)[1] == 0
-one, two = made(root / "whole"), made(root / "killed")
-assert one.keys() == two.keys(), one.keys() ^ two.keys()
-assert [name for name in one if one[name] != two[name]] == []
-assert len(one) > 30
-print(kills, "kills,", finished, "finished before,", len(one), "files equal")
+print(kills, "kills,", finished, "finished before,", compare(), "files equal")
 """
 
 
