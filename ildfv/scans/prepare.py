@@ -158,8 +158,6 @@ def prepare(
             parts.drop(*sorted(stale))
     for entries in (report.prepared, report.quarantined):
         entries.sort(key=lambda entry: str(entry.source))
-    for left in report.quarantined:
-        progress.note(f"quarantined: {left.source}: {left.reason}")
     return report
 
 

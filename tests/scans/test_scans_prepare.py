@@ -1,7 +1,11 @@
 """Prepare, from files to slices in the store: what is right, resumed, refused and reported."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +13,6 @@ import pytest
 from ildfv.errors import InputError
 from ildfv.scans import prepare as prepare_module
 from ildfv.scans.identity import hashed
-from ildfv.scans.labels import Codes
 from ildfv.scans.lungs import lung_mask
 from ildfv.scans.pool import Died
 from ildfv.scans.prepare import prepare
@@ -234,26 +237,30 @@ def test_libraries_do_not_write_to_the_terminal(tmp_path, files, inline, capfd, 
     assert not recwarn.list
 
 
-def test_quarantine_is_told_as_it_is_found(tmp_path, files, inline):
-    from ildfv.progress import Silent
-
-    class Notes(Silent):
-        lines: list = []  # noqa: RUF012
-
-        def note(self, text):
-            self.lines.append(text)
-
-    files.series(tmp_path / "scans", files.chest(), PhotometricInterpretation="MONOCHROME1")
-    run(tmp_path, progress=Notes())
-    assert len(Notes.lines) == 1
-    assert "MONOCHROME2, got MONOCHROME1" in Notes.lines[0]
-
-
 def test_one_file_may_be_handed_in(tmp_path, files, inline):
     path = files.nrrd(tmp_path / "ct.nrrd", files.chest())
     report = prepare(path, tmp_path / "out", salt=SALT)
     assert [scan.patient for scan in report.prepared] == [hashed("ct", SALT)]
 
 
-def test_shipped_tables_can_be_named():
-    assert Codes.load("phantom").name == "phantom"
+def test_a_run_killed_anywhere_is_finished_by_the_next_with_the_same_bytes(tmp_path, files):
+    for i in range(5):
+        files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
+    job = tmp_path / "job.py"
+    job.write_text(
+        "from pathlib import Path\n"
+        "from ildfv.scans.prepare import prepare\n"
+        f"if __name__ == '__main__':\n    prepare(Path('scans'), Path('out'), codes='phantom', salt='{SALT}')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = subprocess.Popen([sys.executable, job], cwd=tmp_path, env=environment)
+    end = time.monotonic() + 60
+    while not list((tmp_path / "out").glob("*.h5")) and process.poll() is None:
+        assert time.monotonic() < end, "no part was written"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    time.sleep(0.5)  # its workers end with it
+    assert len(run(tmp_path, workers=1).prepared) == 5
+    prepare(tmp_path / "scans", tmp_path / "undisturbed", codes="phantom", salt=SALT, workers=2)
+    assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
