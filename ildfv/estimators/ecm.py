@@ -1,4 +1,4 @@
-"""Maximum likelihood of a multivariate regression from sums alone: one solve if labels are complete, ECM if some are missing.
+"""Maximum likelihood of a multivariate regression from sums alone: one solve for complete labels, ECM for missing ones.
 
 Rows are kept apart by which labels they have: given the pattern, every step of ECM is linear in the same sums, so no
 step reads the data again.
@@ -114,7 +114,7 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
 
 
 class Design:
-    """The least squares that all outputs share: products of (1, x) with themselves, ridge on x, eigenvalues of its correlations.
+    """The least squares that all outputs share: products of (1, x) with themselves, inverted once.
 
     Directions whose eigenvalue is lost in rounding are left out: of the coefficients that fit equally, the least.
     """
@@ -163,7 +163,7 @@ def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np.ndarray) -> tuple:
-    """One step of ECM: missing labels as expected given the others, then least squares, then the residual covariance."""
+    """One step of ECM: missing labels as expected given the others, least squares, then the residual covariance."""
     q, c = coefficients.shape
     right, squares, n = np.zeros((q, c)), np.zeros((c, c)), 0.0
     for outputs, products in groups:
@@ -188,7 +188,7 @@ def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np
 
 def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarray) -> float:
     """Log likelihood of the observed labels, nats; +inf where the fit is perfect."""
-    q, c = coefficients.shape
+    c = len(covariance)
     total = 0.0
     for outputs, products in groups:
         residual = np.vstack([-coefficients, np.eye(c)])[:, outputs]  # (1, x, y) · residual = y − expectation

@@ -52,7 +52,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y=None) -> Self:
-        """Learns the mixture where none that has learned was given. X: maps as in transform, or a restartable stream of them."""
+        """Learns the mixture, unless one that has learned was given. X: maps as in transform, or a stream of them."""
         if self.mixture is not None and hasattr(self.mixture, "weights_"):
             self.mixture_ = self.mixture
             return self

@@ -1,4 +1,4 @@
-"""Leading eigenvectors of a matrix too large to hold, from a few products with it (block Krylov, Musco & Musco 2015)."""
+"""Leading eigenvectors of a matrix too large to hold, from a few products with it (Musco & Musco 2015)."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def leading(
     projected[start:, start:] = cross @ pinvh(known) @ cross.T
     values, vectors = np.linalg.eigh(projected)
     order = np.argsort(values)[::-1][:n_components]
+    vectors = vectors[:, order].astype(np.float32)
     components = np.empty((n_components, d), dtype=np.float32)
     for row in range(0, d, ROTATE_ROWS):
         components[:, row : row + ROTATE_ROWS] = (

@@ -70,7 +70,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         return self._learned(n, mean, values[::-1], vectors.T[::-1], total)
 
     def transform(self, X):
-        """Scores (m, c) of the rows of X (m, d), the kind of array that X is; float32 gives float32, the rest float64."""
+        """Scores (m, c) of the rows of X (m, d), the kind of array that X is; float32 gives float32, else float64."""
         x, mean, components = self._ready(X)
         scores = (x - mean) @ components.T
         return scores / like(self._scale(), scores, dtype_name(scores)) if self.whiten else scores

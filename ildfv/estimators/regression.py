@@ -51,7 +51,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         self.reduce = reduce
 
     def fit(self, X, y=None) -> Self:
-        """Learns from X (m, p) and Y (m, c) or (m,), NaN = missing; or from a restartable iterable of pairs (X, Y) alone.
+        """Learns from X (m, p) and Y (m, c) or (m,), NaN = missing; or from an iterable of pairs (X, Y) alone.
 
         Errors: InputError for values of X that are not finite, infinite Y, unequal lengths, an output without labels.
         """
