@@ -35,7 +35,7 @@ struct Kernel {
     const char* isa;
     int64_t (*constants_bytes)(int64_t k, int64_t d);  // the mixture laid out for this kernel; 64-byte aligned
     int64_t (*scratch_bytes)(int64_t k, int64_t d);    // one thread's working memory; 64-byte aligned
-    void (*prepare)(const Mixture&, void* constants);
+    void (*prepare)(const Mixture&, const int* order, void* constants);  // order: the dimensions, the most telling first
     int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&, void* scratch);  // first map not finite, or −1
 };
 

@@ -6,11 +6,14 @@
 #endif
 #include <stdlib.h>
 
+#include <algorithm>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <vector>
 
 #include "backend.h"
+#include "common/mixture.h"
 
 namespace ildfv {
 namespace {
@@ -44,6 +47,22 @@ void cut(const Map* maps, int64_t b, std::vector<Segment>& segments, std::vector
         jobs.back().last = first + 1;
         room -= n;
     }
+}
+
+// Dimensions by how far they keep the components from the overall mean, in sd of the components.
+std::vector<int> most_telling_first(const Mixture& m) {
+    std::vector<double> mean(m.d), telling(m.d);
+    double total = 0;
+    for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
+    for (int64_t q = 0; q < m.k; ++q)
+        for (int64_t j = 0; j < m.d; ++j) mean[j] += m.weights[q] / total * m.means[q * m.d + j];
+    for (int64_t q = 0; q < m.k; ++q)
+        for (int64_t j = 0; j < m.d; ++j)
+            telling[j] += m.weights[q] * fabs(shift_of(m.means[q * m.d + j], mean[j], m.variances[q * m.d + j]));
+    std::vector<int> order(m.d);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return telling[i] > telling[j]; });
+    return order;
 }
 
 struct Memory {
@@ -92,7 +111,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
     const Kernel& kernel = *kernel_for(options.isa, element == kFloat64);
     const int64_t k = mixture.k, d = mixture.d;
     Memory constants(kernel.constants_bytes(k, d));
-    kernel.prepare(mixture, constants.start);
+    kernel.prepare(mixture, most_telling_first(mixture).data(), constants.start);
 
     std::vector<Segment> segments;
     std::vector<Job> jobs;

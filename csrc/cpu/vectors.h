@@ -68,6 +68,138 @@ inline unsigned bits(Lanes<float>::integers mask) { return (unsigned)_mm256_move
 inline unsigned bits(Lanes<double>::integers mask) { return (unsigned)_mm256_movemask_pd((__m256d)mask); }
 #endif
 
+// x0 y0 x1 y1 … of the lower or the upper halves.
+inline vec<float> interleave_lower(vec<float> x, vec<float> y) {
+#if ILDFV_VECTOR_BYTES == 64
+    return __builtin_shufflevector(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+#elif ILDFV_VECTOR_BYTES == 32
+    return __builtin_shufflevector(x, y, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+    return __builtin_shufflevector(x, y, 0, 4, 1, 5);
+#endif
+}
+inline vec<float> interleave_upper(vec<float> x, vec<float> y) {
+#if ILDFV_VECTOR_BYTES == 64
+    return __builtin_shufflevector(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif ILDFV_VECTOR_BYTES == 32
+    return __builtin_shufflevector(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+    return __builtin_shufflevector(x, y, 2, 6, 3, 7);
+#endif
+}
+inline vec<double> interleave_lower(vec<double> x, vec<double> y) {
+#if ILDFV_VECTOR_BYTES == 64
+    return __builtin_shufflevector(x, y, 0, 8, 1, 9, 2, 10, 3, 11);
+#elif ILDFV_VECTOR_BYTES == 32
+    return __builtin_shufflevector(x, y, 0, 4, 1, 5);
+#else
+    return __builtin_shufflevector(x, y, 0, 2);
+#endif
+}
+inline vec<double> interleave_upper(vec<double> x, vec<double> y) {
+#if ILDFV_VECTOR_BYTES == 64
+    return __builtin_shufflevector(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif ILDFV_VECTOR_BYTES == 32
+    return __builtin_shufflevector(x, y, 2, 6, 3, 7);
+#else
+    return __builtin_shufflevector(x, y, 1, 3);
+#endif
+}
+
+// W vectors of W lanes, transposed in place: log2 W rounds of interleaving the halves.
+template <class real>
+inline void transpose(vec<real>* v) {
+    constexpr int W = Lanes<real>::count;
+#pragma GCC unroll 4
+    for (int round = 1; round < W; round *= 2) {
+        vec<real> mixed[W];
+#pragma GCC unroll 16
+        for (int i = 0; i < W / 2; ++i) {
+            mixed[2 * i] = interleave_lower(v[i], v[i + W / 2]);
+            mixed[2 * i + 1] = interleave_upper(v[i], v[i + W / 2]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i) v[i] = mixed[i];
+    }
+}
+
+// The sum over the lanes of each of W vectors, as the lanes of one.
+template <class real>
+inline vec<real> lane_sums(vec<real>* v) {
+#pragma GCC unroll 4
+    for (int half = Lanes<real>::count / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; ++i) v[i] = interleave_lower(v[i], v[i + half]) + interleave_upper(v[i], v[i + half]);
+    return v[0];
+}
+
+template <class real>
+inline real largest(vec<real> v) {
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
+    if constexpr (sizeof(real) == 4)
+        return _mm512_reduce_max_ps((__m512)v);
+    else
+        return _mm512_reduce_max_pd((__m512d)v);
+#else
+    real top = v[0];
+    for (int i = 1; i < Lanes<real>::count; ++i) top = v[i] > top ? v[i] : top;
+    return top;
+#endif
+}
+
+template <class real>
+inline real total(vec<real> v) {
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
+    if constexpr (sizeof(real) == 4)
+        return _mm512_reduce_add_ps((__m512)v);
+    else
+        return _mm512_reduce_add_pd((__m512d)v);
+#else
+    real sum = 0;
+    for (int i = 0; i < Lanes<real>::count; ++i) sum += v[i];
+    return sum;
+#endif
+}
+
+// values[index[0]], values[index[1]], …
+inline vec<float> gather(const float* values, const int* index) {
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
+    return (vec<float>)_mm512_i32gather_ps(_mm512_loadu_si512(index), values, 4);
+#else
+    vec<float> v;
+    for (int i = 0; i < Lanes<float>::count; ++i) v[i] = values[index[i]];
+    return v;
+#endif
+}
+inline vec<double> gather(const double* values, const int* index) {
+    vec<double> v;
+    for (int i = 0; i < Lanes<double>::count; ++i) v[i] = values[index[i]];
+    return v;
+}
+
+// Writes the rows and values whose bit in `keep` is set, side by side; returns how many. May write W of each.
+template <class real>
+inline int compress(int* to_row, real* to_value, const int* row, vec<real> value, unsigned keep) {
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
+    if constexpr (sizeof(real) == 4) {
+        const __m512i rows = _mm512_maskz_compress_epi32((__mmask16)keep, _mm512_loadu_si512(row));
+        _mm512_storeu_ps(to_value, _mm512_maskz_compress_ps((__mmask16)keep, (__m512)value));
+        _mm512_storeu_si512(to_row, rows);
+        return __builtin_popcount(keep);
+    }
+#endif
+    int n = 0;
+    for (; keep; keep &= keep - 1, ++n) {
+        const int i = __builtin_ctz(keep);
+        to_row[n] = row[i];
+        to_value[n] = value[i];
+    }
+    return n;
+}
+
+// The lowest n bits.
+inline unsigned first_bits(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
+
 // e^x for x ≤ 0, relative error < 1.2e-7; 0 below −87.
 inline vec<float> exponential(vec<float> x) {
     typedef Lanes<float>::integers integers;

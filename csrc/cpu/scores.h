@@ -1,0 +1,74 @@
+// Scores of all components: a tile of rows × components at a time, kept in registers.
+#pragma once
+
+#include "constants.h"
+
+namespace ildfv {
+namespace {
+
+constexpr int64_t CHAIN = 32;  // float additions in a row: more would cost a score its fifth digit at d = 256
+
+// Dimensions [from, to) of ROWS rows and N vectors of components; `to` − `from` ≤ CHAIN.
+template <class real, int N>
+inline void tile(const Constants<real>& constants, const real* rows, int64_t vector, int64_t from, int64_t to, real* scores) {
+    constexpr int W = Lanes<real>::count;
+    const int64_t stride = constants.d_padded;
+    const real* pairs = constants.pairs + (vector * constants.d + from) * 2 * W;
+    vec<real> sum[ROWS][N] = {};
+    for (int64_t j = from; j < to; ++j, pairs += 2 * W) {
+        vec<real> a[N], b[N];
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v) {
+            a[v] = load(pairs + v * constants.d * 2 * W);
+            b[v] = load(pairs + v * constants.d * 2 * W + W);
+        }
+        const real* y = rows + constants.order[j];
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < N; ++v) sum[r][v] = squares(sum[r][v], all(y[r * stride]), a[v], b[v]);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v) {
+            real* score = scores + r * constants.k_padded + v * W;
+            const vec<real> before = from ? load(score) : load(constants.c + vector * W + v * W);
+            store(score, before - (real)0.5 * (sum[r][v] - (real)(to - from)));
+        }
+}
+
+// scores = c − ½ Σ (t² − 1) over dimensions [from, to) in the constants' order, t = y·a + b; added to if from > 0.
+// t² − 1 rather than t²: the sum stays near 0, where float has digits to spare.
+template <class real>
+void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows, int64_t from, int64_t to) {
+    constexpr int W = Lanes<real>::count;
+    const int64_t vectors = constants.k_padded / W;
+    for (int64_t v = 0; v < vectors; v += VECTORS)
+        for (int64_t row = 0; row < rows; row += ROWS)
+            for (int64_t j = from; j < to; j += CHAIN) {
+                const real* y = s.rows + row * constants.d_padded;
+                real* scores = s.scores + row * constants.k_padded + v * W;
+                if (vectors - v >= VECTORS)
+                    tile<real, VECTORS>(constants, y, v, j, smaller(j + CHAIN, to), scores);
+                else
+                    tile<real, 1>(constants, y, v, j, smaller(j + CHAIN, to), scores);
+            }
+}
+
+// Adds an entry for every bit in `alive`, and calls each(row, component, entry).
+template <class real, class Each>
+inline void list_alive(const Constants<real>& constants, Scratch<real>& s, int64_t rows, Each each) {
+    constexpr int W = Lanes<real>::count;
+    const int64_t vectors = constants.k_padded / W;
+    for (int64_t row = 0; row < rows; ++row)
+        for (int64_t v = 0; v < vectors; ++v)
+            for (unsigned m = s.alive[row * vectors + v]; m; m &= m - 1) {
+                const int64_t q = v * W + __builtin_ctz(m), entry = q * s.capacity + s.counts[q]++;
+                s.entry_row[entry] = (int)row;
+                each(row, q, entry);
+            }
+}
+
+}  // namespace
+}  // namespace ildfv

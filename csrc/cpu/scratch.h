@@ -1,0 +1,76 @@
+// Memory of one thread, and how it is cut up.
+#pragma once
+
+#include "backend.h"
+#include "vectors.h"
+
+namespace ildfv {
+namespace {
+
+// Rows × vectors of components whose scores are kept in registers; the AVX-512 tile uses 24 of 32, the others 6 of 16.
+constexpr int ROWS = ILDFV_VECTOR_BYTES == 64 ? 12 : 3, VECTORS = 2;
+constexpr int COMPONENTS = ILDFV_VECTOR_BYTES == 64 ? 6 : 2;  // whose moments are kept in registers
+
+template <int N>
+struct Width {
+    static constexpr int n = N;
+};
+
+inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Memory handed out in 64-byte steps; with a null start it only counts.
+struct Arena {
+    char* at;
+    template <class T>
+    T* take(int64_t count) {
+        T* p = (T*)at;
+        at += round_up(count * (int64_t)sizeof(T), 64);
+        return p;
+    }
+};
+
+template <class real>
+struct Scratch {
+    static constexpr int W = Lanes<real>::count;
+    int64_t block;      // rows in a block
+    int64_t capacity;   // block, and room for the last tile
+    real* rows;         // (capacity, d_padded), centred
+    real* scores;       // (capacity, k_padded): scores, in the dense case then posteriors
+    unsigned* alive;    // (capacity, k_padded / W): bits of the components that can matter
+    int* best;          // (capacity,): the component with the highest bound
+    real* top;          // (capacity,): highest score
+    real* sum;          // (capacity,): Σ e^(score − top)
+    int* counts;        // (k,): entries of each component
+    int* entry_row;     // (k, capacity)
+    real* entry_value;  // (k, capacity): score, then posterior
+    int* scored;        // (k,): entries whose score is known
+    int* some_row;      // (capacity,): entries of one segment
+    real* some_value;
+    real* posterior_sums;  // (k_padded,)
+    int64_t bytes;
+
+    Scratch(void* memory, int64_t k, int64_t d) {
+        Arena arena{(char*)memory};
+        const int64_t k_padded = round_up(k, W), d_padded = round_up(d, W);
+        block = d_padded <= 64 ? 240 : d_padded <= 512 ? 120 : 24;  // so that the rows stay in L1 or L2; whole tiles
+        capacity = round_up(block, ROWS) + W;
+        rows = arena.take<real>(capacity * d_padded);
+        scores = arena.take<real>(capacity * k_padded + COMPONENTS);
+        alive = arena.take<unsigned>(capacity * (k_padded / W));
+        best = arena.take<int>(capacity);
+        top = arena.take<real>(capacity);
+        sum = arena.take<real>(capacity);
+        counts = arena.take<int>(k);
+        entry_row = arena.take<int>(k * capacity);
+        entry_value = arena.take<real>(k * capacity);
+        scored = arena.take<int>(k);
+        some_row = arena.take<int>(capacity);
+        some_value = arena.take<real>(capacity);
+        posterior_sums = arena.take<real>(k_padded + COMPONENTS);
+        bytes = arena.at - (char*)memory;
+    }
+};
+
+}  // namespace
+}  // namespace ildfv
