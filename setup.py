@@ -3,10 +3,14 @@
 import glob
 import os
 import platform
+import re
+import shutil
+import subprocess
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 OPENMP = [] if platform.system() == "Darwin" else ["-fopenmp"]
 
@@ -31,6 +35,51 @@ native = Extension(
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
     language="c++",
 )
+
+
+# --- CUDA, ahead of time: only with ILDFV_CUDA=1 and nvcc. Without them the kernels are compiled at first use, by CuPy.
+
+# Machine code for these, PTX of the last for what comes after it. ILDFV_CUDA_ARCHITECTURES="90" builds faster.
+ARCHITECTURES = os.environ.get("ILDFV_CUDA_ARCHITECTURES", "75 80 86 89 90 100").split()
+
+
+def cuda_extensions() -> list[Extension]:
+    """The kernels of csrc/cuda as an extension, or nothing."""
+    if os.environ.get("ILDFV_CUDA") != "1" or shutil.which("nvcc") is None:
+        return []
+    return [Extension("ildfv.kernels._native_cuda", sources=["ildfv/kernels/_native_cuda.pyx"], language="c++")]
+
+
+class BuildExtensions(build_ext):
+    """build_ext, with nvcc for the one extension that needs it."""
+
+    def build_extension(self, extension):
+        if extension.name.endswith("_native_cuda"):
+            extension.extra_objects = [self.cuda_object()]
+            # The runtime is linked in, so importing needs neither toolkit nor driver.
+            extension.extra_link_args = [f"-L{folder}" for folder in self.cuda_libraries()]
+            extension.extra_link_args += ["-lcudart_static", "-ldl", "-lrt", "-lpthread"]
+        super().build_extension(extension)
+
+    def cuda_object(self) -> str:
+        known = subprocess.run(["nvcc", "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split()
+        wanted = [a for a in ARCHITECTURES if f"compute_{a}" in known]
+        code = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in wanted]
+        code.append(f"-gencode=arch=compute_{wanted[-1]},code=compute_{wanted[-1]}")
+        target = os.path.join(self.build_temp, "ildfv_cuda.o")
+        os.makedirs(self.build_temp, exist_ok=True)
+        flags = ["-O3", "-std=c++17", "-ftz=true", "--threads=0", "-Xcompiler=-fPIC", "-Icsrc", *code]
+        self.spawn(["nvcc", *flags, "-c", "csrc/cuda/launch.cu", "-o", target])
+        return target
+
+    @staticmethod
+    def cuda_libraries() -> list[str]:
+        """The toolkit's folders of libraries, from nvcc itself: it may be a wrapper that lies elsewhere."""
+        said = subprocess.run(["nvcc", "-dryrun", "-c", "csrc/cuda/launch.cu"], capture_output=True, text=True).stderr
+        return re.findall(r'-L([^"\s]+)', next(line for line in said.splitlines() if "LIBRARIES=" in line))
+
+
+# --- end of CUDA
 
 setup(
     packages=[
@@ -63,5 +112,6 @@ setup(
         "ildfv._csrc.cuda": ["*.cu", "*.h"],
     },
     include_package_data=False,
-    ext_modules=cythonize([native], compiler_directives={"language_level": 3}),
+    ext_modules=cythonize([native, *cuda_extensions()], compiler_directives={"language_level": 3}),
+    cmdclass={"build_ext": BuildExtensions},
 )

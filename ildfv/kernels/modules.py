@@ -145,7 +145,8 @@ class _TorchDevice:
         self.key = ("torch", index)
         self._torch, self._index, self._kernels = torch, index, _kernels(index)
         self._device = torch.device("cuda", index)
-        self.shared_limit = torch.cuda.get_device_properties(index).shared_memory_per_block_optin
+        properties = torch.cuda.get_device_properties(index)
+        self.shared_limit = getattr(properties, "shared_memory_per_block_optin", DEFAULT_SHARED_BYTES)  # torch ≥ 2.6
 
     def describe(self, a):
         return a.data_ptr(), str(a.dtype).removeprefix("torch."), tuple(a.shape), tuple(a.stride())

@@ -14,9 +14,12 @@ CHOSEN = "(every_variant and float32) or ragged or (single_descriptors and 300-3
 
 def test_no_kernel_has_a_race():
     compiler = shutil.which(os.environ.get("CXX", "g++"))
-    found = compiler and subprocess.run(
-        [compiler, "-print-file-name=libtsan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    found = (
+        compiler
+        and subprocess.run(
+            [compiler, "-print-file-name=libtsan.so"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
     if not found or not Path(found).is_absolute():
         pytest.skip("needs a compiler with ThreadSanitizer")
     environment = {

@@ -1,0 +1,38 @@
+// The kernels of moments.cu, launched by name: what nvcc compiles when ildfv is installed with ILDFV_CUDA=1.
+#include <cuda_runtime.h>
+#include <string.h>
+
+#include "cuda/moments.cu"
+
+namespace {
+
+const void* kernel_of(const char* name) {
+#define ILDFV_FIND(NAME) \
+    if (!strcmp(name, #NAME)) return reinterpret_cast<const void*>(NAME);
+    ILDFV_KERNELS(ILDFV_FIND)
+#undef ILDFV_FIND
+    return nullptr;
+}
+
+}  // namespace
+
+// Queues the kernel on `stream` of `device` and leaves the calling thread's device as it was. A cudaError_t, 0 if queued.
+extern "C" int ildfv_cuda_launch(int device, const char* name, unsigned grid_x, unsigned grid_y, unsigned threads,
+                                 size_t shared_bytes, void* stream, void** arguments) {
+    const void* kernel = kernel_of(name);
+    if (!kernel) return cudaErrorInvalidDeviceFunction;
+    int before = device;
+    cudaError_t status = cudaGetDevice(&before);
+    if (status == cudaSuccess && before != device) status = cudaSetDevice(device);
+    if (status != cudaSuccess) return status;
+    if (shared_bytes > 48 * 1024)
+        status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+    if (status == cudaSuccess)
+        status = cudaLaunchKernel(kernel, dim3(grid_x, grid_y), dim3(threads), arguments, shared_bytes,
+                                  static_cast<cudaStream_t>(stream));
+    if (status == cudaSuccess) status = cudaPeekAtLastError();
+    if (before != device) cudaSetDevice(before);
+    return status;
+}
+
+extern "C" const char* ildfv_cuda_error(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }

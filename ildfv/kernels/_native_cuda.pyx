@@ -1,0 +1,43 @@
+"""The CUDA kernels compiled by nvcc when ildfv was installed (ILDFV_CUDA=1). Importing this needs no driver."""
+
+from libc.stdint cimport int64_t, uintptr_t
+
+cdef enum:
+    MOST_ARGUMENTS = 32
+
+
+cdef extern from *:
+    """
+    extern "C" int ildfv_cuda_launch(int, const char*, unsigned, unsigned, unsigned, size_t, void*, void**);
+    extern "C" const char* ildfv_cuda_error(int);
+    """
+    int ildfv_cuda_launch(int, const char*, unsigned, unsigned, unsigned, size_t, void*, void**) nogil
+    const char* ildfv_cuda_error(int)
+
+
+cdef union Argument:  # every argument of every kernel is 8 bytes
+    int64_t integer
+    double number
+
+
+def launch(int device, str kernel, unsigned grid_x, unsigned grid_y, unsigned threads, size_t shared_bytes,
+           uintptr_t stream, tuple arguments):
+    """Queue a kernel of moments.cu on the stream; integers are integers or device addresses. RuntimeError names what failed."""
+    cdef Argument values[MOST_ARGUMENTS]
+    cdef void* packed[MOST_ARGUMENTS]
+    cdef bytes name = kernel.encode()
+    cdef const char* text = name
+    cdef int status
+    cdef Py_ssize_t i
+    if len(arguments) > MOST_ARGUMENTS:
+        raise ValueError(f"at most {MOST_ARGUMENTS} arguments, got {len(arguments)}")
+    for i, argument in enumerate(arguments):
+        if isinstance(argument, float):
+            values[i].number = argument
+        else:
+            values[i].integer = argument
+        packed[i] = &values[i]
+    with nogil:
+        status = ildfv_cuda_launch(device, text, grid_x, grid_y, threads, shared_bytes, <void*>stream, packed)
+    if status:
+        raise RuntimeError(f"{kernel} on cuda:{device}: {ildfv_cuda_error(status).decode()}")

@@ -1,0 +1,287 @@
+"""On a real GPU: `pytest -m gpu`. Inputs are fresh at every run (the seed is printed), outputs poisoned before each."""
+
+import os
+
+import numpy as np
+import pytest
+from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
+
+from ildfv.errors import InputError
+from ildfv.kernels import cpu, cuda, launches, modules, reference, transfer
+
+try:
+    import torch
+except ImportError:
+    torch = None
+try:
+    import cupy
+except ImportError:
+    cupy = None
+
+
+def _devices() -> int:
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return cupy.cuda.runtime.getDeviceCount() if cupy is not None and cupy.cuda.is_available() else 0
+
+
+needs_gpu = pytest.mark.skipif(_devices() == 0, reason="needs a CUDA device and torch or CuPy built for it")
+pytestmark = [pytest.mark.gpu, needs_gpu]
+
+
+@pytest.fixture
+def rng():
+    seed = int.from_bytes(os.urandom(4), "little")
+    print("seed", seed)
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(params=["nvrtc", "nvcc"])
+def way(request, monkeypatch):
+    """Each way the kernels come to the device, where it is installed."""
+    monkeypatch.setenv("ILDFV_CUDA_WAY", request.param)
+    modules._torch_device.cache_clear()
+    modules._cupy_device.cache_clear()
+    try:
+        assert modules.way() == request.param
+    except ImportError as error:
+        pytest.skip(str(error))
+    yield request.param
+    modules._torch_device.cache_clear()
+    modules._cupy_device.cache_clear()
+
+
+@pytest.fixture(params=["torch", "cupy"])
+def put(request, way, monkeypatch):
+    """A function from NumPy arrays to arrays on the device. New memory there holds NaN until something writes it."""
+    kind = modules._TorchDevice if request.param == "torch" else modules._CupyDevice
+    if request.param == "torch" and (torch is None or not torch.cuda.is_available()):
+        pytest.skip("needs torch with CUDA")
+    if request.param == "cupy" and cupy is None:
+        pytest.skip("needs CuPy")
+    empty = kind.empty
+
+    def poisoned(self, shape, dtype):
+        array = empty(self, shape, dtype)
+        array[...] = float("nan")
+        return array
+
+    monkeypatch.setattr(kind, "empty", poisoned)
+    if request.param == "torch":
+        return lambda a: torch.from_numpy(a).cuda()
+    return cupy.asarray
+
+
+def host(result):
+    return [a.cpu().numpy() if hasattr(a, "cpu") else a.get() for a in result]
+
+
+def agree(maps, like, parameters, *, tolerance=1e-5, with_cpu=True, **options):
+    result = cuda.moments(maps, *parameters, **options)
+    first = maps[0] if isinstance(maps, list) else maps
+    assert type(result.s1) is type(first)
+    assert str(result.s1.device) == str(first.device)
+    result = host(result)
+    expected = reference.moments(like, *parameters, **options)
+    assert [np.shape(a) for a in result] == [np.shape(e) for e in expected]
+    assert max(distances(result, expected)) < tolerance, distances(result, expected)
+    if with_cpu:
+        assert max(distances(result, cpu.moments(like, *parameters, **options))) < 2 * tolerance
+    return result
+
+
+SHAPES = [(8, 2916, 64, 32), (16, 729, 256, 32), (32, 169, 256, 32), (2, 2916, 64, 256), (64, 1, 4096, 32)]
+ODD = [(1, 1, 1, 1), (3, 65, 65, 33), (2, 1000, 3, 7), (70, 1, 300, 100), (1, 70, 4096, 9), (1, 100, 5, 1024)]
+
+
+@pytest.mark.parametrize(("b", "n", "d", "k"), SHAPES + ODD)
+@pytest.mark.parametrize("spread", [0.3, 3.0], ids=["soft", "peaky"])
+def test_every_shape_agrees(put, rng, b, n, d, k, spread):
+    parameters = mixture(rng, k, d, spread=spread)
+    x = descriptors(rng, parameters, b, n)
+    tolerance = 1e-4 if d == 4096 else 1e-5
+    rows = agree(put(x), x, parameters, tolerance=tolerance)
+    width = 54 if n == 2916 else 27 if n == 729 else 13 if n == 169 else 1
+    maps = agree(put(channel_first(x, width)), x, parameters, tolerance=tolerance)
+    assert all(np.array_equal(a, b) for a, b in zip(rows, maps, strict=True))
+
+
+@pytest.mark.parametrize("element", ["float64", "float16", "bfloat16", "uint8"])
+@pytest.mark.parametrize("n", [1, 700])
+def test_every_element_agrees(put, rng, element, n):
+    parameters = mixture(rng, 32, 64)
+    x = descriptors(rng, parameters, 3, n)
+    if element == "bfloat16":
+        x = from_bits(bfloat16_bits(x))
+        on_device = put(x)
+        if type(on_device).__module__ != "torch":
+            pytest.skip("CuPy has no bfloat16 without ml_dtypes")
+        agree(on_device.to(torch.bfloat16), x, parameters)
+        return
+    if element == "uint8":
+        parameters = (parameters[0], parameters[1] * 30 + 128, parameters[2] * 900)
+        x = np.clip(descriptors(rng, parameters, 3, n), 0, 255)
+    x = x.astype(element)
+    agree(put(x), x, parameters, tolerance=1e-12 if element == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize("variant", launches.VARIANTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_variant_agrees(put, rng, variant, dtype):
+    parameters = mixture(rng, 37, 70, spread=0.7)
+    x = descriptors(rng, parameters, 4, 1500, dtype)
+    cuda.set_variant(variant)
+    agree(put(x), x, parameters, tolerance=1e-12 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 169, 2916])
+def test_pooled_agrees(put, rng, n):
+    parameters = mixture(rng, 32, 64)
+    x = descriptors(rng, parameters, 40, n)
+    agree(put(x), x, parameters, pooled=True)
+    agree(put(channel_first(x, 1)), x, parameters, pooled=True)
+
+
+def test_ragged_maps_agree(put, rng):
+    parameters = mixture(rng, 32, 64)
+    maps = [descriptors(rng, parameters, 1, n)[0] for n in (1, 2916, 64, 700)]
+    agree([put(a) for a in maps], maps, parameters)
+
+
+def test_equal_runs_give_equal_bits(put, rng):
+    parameters = mixture(rng, 32, 64)
+    x = put(descriptors(rng, parameters, 16, 2916))
+    first = host(cuda.moments(x, *parameters))
+    for _ in range(20):
+        assert all(np.array_equal(a, b) for a, b in zip(first, host(cuda.moments(x, *parameters)), strict=True))
+    assert all(np.array_equal(a[3:5], b) for a, b in zip(first, host(cuda.moments(x[3:5], *parameters)), strict=True))
+
+
+def test_a_value_that_is_not_finite_is_named(put, rng):
+    parameters = mixture(rng, 4, 6)
+    x = descriptors(rng, parameters, 3, 700)
+    x[1, 600, 2] = np.nan
+    with pytest.raises(InputError, match="in map 1"):
+        cuda.moments(put(x), *parameters)
+
+
+def test_squares_beyond_float32_are_taken_in_double(put, rng):
+    parameters = mixture(rng, 2, 3)
+    x = descriptors(rng, parameters, 2, 10)
+    x[1, 3] = 1e20
+    agree(put(x), x, parameters, pooled=True)
+
+
+@pytest.mark.skipif(torch is None, reason="needs torch")
+def test_work_waits_for_the_callers_stream(put, rng):
+    parameters = mixture(rng, 32, 64)
+    x = descriptors(rng, parameters, 8, 2916)
+    expected = host(cuda.moments(put(x), *parameters))
+    if type(put(x)).__module__ != "torch":
+        stream = cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            late = cupy.zeros(x.shape, dtype=np.float32)
+            for _ in range(50):  # the values arrive only after all this
+                late += 1
+            late[...] = cupy.asarray(x)
+            result = cuda.moments(late, *parameters)
+    else:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            late = torch.zeros(x.shape, device="cuda")
+            torch.cuda._sleep(100_000_000)
+            late.copy_(torch.from_numpy(x).cuda())
+            result = cuda.moments(late, *parameters)
+    assert all(np.array_equal(a, b) for a, b in zip(expected, host(result), strict=True))
+
+
+def test_threads_on_streams_of_their_own_do_not_disturb_each_other(put, rng):
+    from concurrent.futures import ThreadPoolExecutor
+
+    problems = []
+    for _ in range(4):
+        parameters = mixture(rng, 32, 64)
+        problems.append((put(descriptors(rng, parameters, 4, 2916)), parameters))
+    expected = [host(cuda.moments(x, *parameters)) for x, parameters in problems]
+
+    def work(i):
+        x, parameters = problems[i % 4]
+        if type(x).__module__ == "torch":
+            with torch.cuda.stream(torch.cuda.Stream()):
+                return host(cuda.moments(x, *parameters))
+        with cupy.cuda.Stream(non_blocking=True):
+            return host(cuda.moments(x, *parameters))
+
+    with ThreadPoolExecutor(4) as pool:
+        for i, result in enumerate(pool.map(work, range(40))):
+            assert all(np.array_equal(a, b) for a, b in zip(expected[i % 4], result, strict=True))
+
+
+@pytest.mark.skipif(_devices() < 2, reason="needs two CUDA devices")
+def test_the_second_device_agrees(way, rng):
+    parameters = mixture(rng, 32, 64)
+    x = descriptors(rng, parameters, 4, 2916)
+    here, there = (torch.from_numpy(x).to(f"cuda:{i}") for i in (0, 1))
+    first, second = cuda.moments(here, *parameters), cuda.moments(there, *parameters)
+    assert second.s1.device.index == 1
+    assert torch.cuda.current_device() == 0
+    assert all(np.array_equal(a, b) for a, b in zip(host(first), host(second), strict=True))
+
+
+@pytest.mark.skipif(torch is None, reason="needs torch")
+def test_batches_halve_when_the_device_is_full(way, rng):
+    parameters = mixture(rng, 32, 64)
+    x = descriptors(rng, parameters, 16, 729)
+    expected = host(cuda.moments(torch.from_numpy(x).cuda(), *parameters))
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    notes = []
+
+    def compute(batch):
+        maps = torch.from_numpy(x[batch]).cuda()
+        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # stands for a network's activations
+        return host(cuda.moments(maps, *parameters))
+
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (700 << 20)) / total)
+    try:
+        given = list(transfer.in_batches(compute, np.arange(16), 16, note=notes.append))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert notes
+    joined = [np.concatenate(parts) for parts in zip(*(result for _, result in given), strict=True)]
+    assert all(np.array_equal(a, b) for a, b in zip(expected, joined, strict=True))
+
+
+@pytest.mark.skipif(torch is None, reason="needs torch")
+def test_copies_arrive_in_order_and_whole(rng):
+    arrays = [rng.integers(0, 256, (rng.integers(1, 40), 3, 224, 224), dtype=np.uint8) for _ in range(12)]
+    for array, tensor in zip(arrays, transfer.to_device(iter(arrays), "cuda:0"), strict=True):
+        torch.cuda._sleep(10_000_000)
+        assert torch.equal(tensor.cpu(), torch.from_numpy(array))
+
+
+@pytest.mark.skipif(torch is None, reason="needs torch")
+def test_a_batch_size_fits():
+    free, _ = torch.cuda.mem_get_info(0)
+    assert transfer.batch_size(free // 10, "cuda:0") in range(1, 10)
+    assert transfer.batch_size(1, "cuda:0", most=64) == 64
+
+
+def test_estimators_windows_and_normalisation_run_where_the_data_are(put, rng):
+    pytest.importorskip("array_api_compat")
+    from ildfv import FisherVector, GaussianMixture
+    from ildfv.scans.windows import windowed
+
+    parameters = mixture(rng, 8, 16)
+    x = descriptors(rng, parameters, 6, 400)
+    given = GaussianMixture.from_parameters(*parameters)
+    ours, theirs = (FisherVector(given, improved=True).transform(a) for a in (put(x), x))
+    assert type(ours) is type(put(x))
+    assert np.allclose(host([ours])[0], theirs, rtol=1e-3, atol=1e-5)
+
+    settings = {"n_components": 8, "max_iter": 5, "random_state": 0, "weights_init": parameters[0]}
+    settings |= {"means_init": parameters[1], "variances_init": parameters[2]}
+    on_gpu, on_cpu = (GaussianMixture(**settings).fit(a.reshape(-1, 16)) for a in (put(x), x))
+    assert np.allclose(on_gpu.means_, on_cpu.means_, rtol=1e-5, atol=1e-6)
+
+    hu = rng.integers(-1500, 500, (2, 512, 512)).astype(np.float32)
+    assert np.array_equal(host([windowed(put(hu))])[0], windowed(hu))
