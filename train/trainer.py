@@ -64,7 +64,8 @@ def train(
     select="best" from the validation slices.
 
     Under torchrun each step's slices are dealt to the ranks and gradients are summed (data parallel); the result does
-    not depend on the number of ranks beyond rounding.
+    not depend on the number of ranks beyond rounding. Networks of other packages draw their own dropout masks on each
+    rank and keep rank 0's batch statistics.
     """
     folder = Path(folder)
     fit, validation = labelled_only(slices, fit_indices), labelled_only(slices, validation_indices)

@@ -50,9 +50,13 @@ def tensorboard(folder: Path, first_step: int) -> Iterator[Callable]:
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Equal runs give equal bits on this device; what CUDA cannot do so it warns of. Ends with the settings it met."""
+    """Equal runs give equal bits on this device; what CUDA cannot do so it warns of.
+
+    Settings and random numbers of the caller are afterwards as they were.
+    """
     if device.type != "cuda":
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     before = (
@@ -63,7 +67,8 @@ def deterministic(device: torch.device) -> Iterator[None]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     try:
-        yield
+        with torch.random.fork_rng(devices=[device]):
+            yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.backends.cudnn.benchmark = before[2]

@@ -1,5 +1,9 @@
 """Networks have the paper's shapes, their own layers equal torch's, and activations stop where they should."""
 
+import sys
+from collections import OrderedDict
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from train_support import SIDE
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.train import networks
 from ildfv.train.activations import Activations
 from ildfv.train.architectures import NETWORKS
@@ -131,6 +135,36 @@ def test_heads_train_by_the_two_class_softmax_loss():
     x, present = torch.randn(5, 8), torch.tensor([[0, 1, 0, 1]] * 5)
     softmax = sum(F.cross_entropy(head(x), present[:, k], reduction="none") for k, head in enumerate(heads.heads))
     torch.testing.assert_close(logistic(heads(x), 2.0 * present - 1), softmax)
+
+
+def test_networks_of_other_packages_come_by_name(monkeypatch, images):
+    """A stand-in for torchvision: the package itself is optional and not installed for tests."""
+    models = ModuleType("torchvision.models")
+
+    def get_model(name, weights, num_classes):
+        assert (name, weights) == ("some_net", None)  # nothing is downloaded
+        return nn.Sequential(
+            OrderedDict(
+                stem=nn.Conv2d(3, 5, 16, 16),
+                pool=nn.AdaptiveAvgPool2d(1),
+                flat=nn.Flatten(),
+                head=nn.Linear(5, num_classes),
+            )
+        )
+
+    models.get_model = get_model
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", models)
+    network = networks.build("torchvision:some_net", n_outputs=4)
+    assert network(images).shape == (2, 4)
+    stem = Activations(network, "stem")
+    assert (stem.d, stem.n) == (5, 14 * 14)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingPackageError, match="pip install timm"):
+        networks.build("timm:resnet18")
 
 
 def test_weights_depend_on_the_seed_alone():

@@ -194,6 +194,14 @@ def test_divergence_is_said_plainly(tmp_path, slices):
         run(tmp_path, slices, settings)
 
 
+def test_training_leaves_the_callers_random_numbers_alone(tmp_path, slices):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(tmp_path, slices)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_answers_come_in_the_order_asked_for(slices):
     network = networks.build("tiny", seed=0)
     forward = predict(network, slices, [0, 5, 9], batch_size=2)
