@@ -20,8 +20,8 @@ check: $(STAMP)
 	$(PIP) '.[dev]'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
-	rm -rf build/typed && $(PIP) --no-deps --target build/typed .
+	rm -rf build/typed && $(PIP) --no-deps --target build/typed .  # an installed copy: the tools cannot follow `train`
+	cd build/typed && $(abspath $(BIN))/lint-imports --config ../../pyproject.toml
 	MYPYPATH=build/typed $(BIN)/mypy -p ildfv
 
 bench: $(STAMP)
