@@ -55,9 +55,26 @@ assert os.waitpid(child(folder / "killed"), 0)[1] == 0
 SHARED = (
     PREPARE
     + """
+class Stopping(MemorySlices):
+    left = 17  # reads: grey levels, ten steps, validation, and then into the second epoch
+
+    def images(self, indices):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().images(indices)
+
 distributed.start()
+if distributed.size() > 1:
+    folder = folder / f"rank-{distributed.rank()}"  # as on machines without a common disk
 settings = TrainSettings(network="tiny", loss="balanced-logistic", epochs=2, batch_size=2, augment=True)
-result = train(settings, slices, range(20), range(40, 60), folder)
+if distributed.size() > 1:
+    try:
+        train(settings, Stopping(), range(20), range(40, 60), folder, checkpoint_seconds=0)
+        raise AssertionError("not stopped")
+    except KeyboardInterrupt:
+        assert (folder / "checkpoint").exists() == distributed.is_main()
+result = train(settings, slices, range(20), range(40, 60), folder, checkpoint_seconds=0)
 assert [row["epoch"] for row in result.history] == [1, 2]
 distributed.stop()
 """
@@ -86,8 +103,8 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path):
     assert left == {"model.safetensors", "model.json"}
 
 
-def test_ranks_train_the_network_that_one_process_trains(tmp_path):
-    """Two slices a step on three ranks: one of them has an empty share of every step."""
+def test_ranks_stopped_and_resumed_train_the_network_that_one_process_trains(tmp_path):
+    """Two slices a step on three ranks: one has an empty share of every step. Only rank 0 sees the checkpoint."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -97,7 +114,7 @@ def test_ranks_train_the_network_that_one_process_trains(tmp_path):
     for process in processes:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
-    (one, info_one), (three, info_three) = load_model(tmp_path / "one"), load_model(tmp_path / "three")
+    (one, info_one), (three, info_three) = load_model(tmp_path / "one"), load_model(tmp_path / "three" / "rank-0")
     for name in one:
         np.testing.assert_allclose(three[name], one[name], rtol=1e-3, atol=2e-5, err_msg=name)
     assert info_three["identity"] == info_one["identity"]
