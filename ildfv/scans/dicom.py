@@ -73,7 +73,7 @@ def read_series(series: Series) -> Volume:
     """The series as a volume. Raises `InputError` naming the first slice that cannot be read."""
     from pydicom import dcmread
 
-    volume: np.ndarray | None = None
+    volume = np.empty(series.grid.shape, np.int16)
     opened: Path | None = None
     for z, (path, frame) in enumerate(series.frames):
         try:
@@ -87,9 +87,7 @@ def read_series(series: Series) -> Volume:
             raise InputError(f"{path.name} must be readable DICOM, got {said(error)}") from error
         if hu.shape != series.grid.shape[1:]:
             raise InputError(f"{path.name} must have shape {series.grid.shape[1:]}, got {hu.shape}")
-        if volume is None:
-            volume = np.empty(series.grid.shape, hu.dtype)
-        elif hu.dtype.kind == "f" and volume.dtype.kind == "i":
+        if hu.dtype.kind == "f" and volume.dtype.kind == "i":
             volume = volume.astype(np.float32)
         volume[z] = hu
     return canonical_volume(volume, series.grid, series.patient, series.series, series.frames[0][0].parent)

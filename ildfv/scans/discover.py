@@ -73,10 +73,9 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
     if not root.exists():
         raise InputError(f"scans must be an existing folder or file, got {root}")
     found = Discovery()
-    files, links = _walk(root) if root.is_dir() else ([root], [])
-    if not files:
+    files = _walk(root, found) if root.is_dir() else [root]
+    if not files and not found.quarantined:
         raise InputError(f"scans must hold at least one file, got an empty folder: {root}")
-    found.ignored += [Left(link, "a link to a folder is not followed") for link in links]
     base = root if root.is_dir() else root.parent
 
     headers: dict[str, list[Header]] = defaultdict(list)
@@ -126,17 +125,18 @@ def _by_folder(entries: list[Left]) -> list[Left]:
     ]
 
 
-def _walk(root: Path) -> tuple[list[Path], list[Path]]:
-    """All files below `root`, and the links to folders, which could lead in a circle; both sorted."""
+def _walk(root: Path, found: Discovery) -> list[Path]:
+    """All files below `root`, sorted. Links to folders, which could lead in a circle, and unreadable folders are told."""
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"scans must be readable: {error.filename}: {error.strerror}") from error
+        found.quarantined.append(Left(Path(error.filename), f"must be readable, got {error.strerror}", 0))
 
-    files, links = [], []
+    files = []
     for folder, folders, names in os.walk(root, onerror=refuse):
         files += [Path(folder, name) for name in names]
-        links += [path for name in folders if (path := Path(folder, name)).is_symlink()]
-    return sorted(files), sorted(links)
+        links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
+        found.ignored += [Left(link, "a link to a folder is not followed", 0) for link in links]
+    return sorted(files)
 
 
 def _looked_at(files: list[Path], workers: int | None, advance):

@@ -19,9 +19,9 @@ AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A grid: `shape` (3,), `origin` (3,) mm of voxel (0, 0, 0), `steps` (3, 3) mm, row i for one step along axis i."""
+    """A grid: `shape` of 3 axes, `origin` (3,) mm of voxel 0, `steps` (3, 3) mm, row i for one step along axis i."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     origin: np.ndarray
     steps: np.ndarray
 

@@ -149,7 +149,7 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
     if per_frame is None:
         if n_frames != 1:
             raise InputError(f"NumberOfFrames must be 1 without per-frame functional groups, got {n_frames}")
-        frames = (_frame(0, *[dataset] * 5),)
+        frames = [_frame(0, *[dataset] * 5)]
     else:
         if len(per_frame) != n_frames:
             raise InputError(f"functional groups must be one per frame ({n_frames}), got {len(per_frame)}")
@@ -161,8 +161,8 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
             "PixelMeasuresSequence",
             "PixelValueTransformationSequence",
         )
-        frames = tuple(_frame(i, *[_group(group, shared, name) for name in names]) for i, group in enumerate(per_frame))
-    return Header(path, "ct", series, instance, patient, rows, columns, frames)
+        frames = [_frame(i, *[_group(group, shared, name) for name in names]) for i, group in enumerate(per_frame)]
+    return Header(path, "ct", series, instance, patient, rows, columns, tuple(frames))
 
 
 def _frame(index: int, plane, orientation, measures, thickness, rescale) -> Frame:

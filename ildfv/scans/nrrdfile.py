@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,11 @@ TYPES = {
     "f4": ("float",),
     "f8": ("double",),
 }
-READERS = {"raw": lambda file: file, "gzip": lambda file: gzip.GzipFile(fileobj=file), "bzip2": bz2.BZ2File}
+READERS: dict[str, Callable] = {
+    "raw": lambda file: file,
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+}
 READERS |= {"gz": READERS["gzip"], "bz2": READERS["bzip2"]}
 
 

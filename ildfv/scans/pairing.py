@@ -56,47 +56,52 @@ def pair(
 
     The rule is the module's docstring.
     """
+    by_series = {scan.series: i for i, scan in enumerate(scans) if scan.dicom is not None}
+    by_folder: dict[Path, list[int]] = defaultdict(list)
+    for i, scan in enumerate(scans):
+        for folder in (_folder(scan), _folder(scan).parent):
+            by_folder[folder].append(i)
     given: dict[int, list[Label]] = defaultdict(list)
     faults: dict[int, str] = {}
     refused: list[tuple[Label, str]] = []
     for label in labels:
-        scan, reason = _by_reference(scans, label) if label.kind == "dicom" else _by_grid(scans, label)
-        if scan is None:
+        if label.geometry is None:
+            index, reason = _by_reference(by_series, label)
+        else:
+            index, reason = _by_grid(scans, by_folder[label.path.parent], label.path.name, label.geometry)
+        if index is None:
             refused.append((label, reason))
             continue
-        given[scan].append(label)
+        given[index].append(label)
         if reason:
-            faults[scan] = reason
-    for scan, found in given.items():
+            faults[index] = reason
+    for index, found in given.items():
         if len(found) > 1:
-            faults[scan] = (
-                f"a scan must have one label map, got {', '.join(sorted(label.path.name for label in found))}"
-            )
-    chosen = {scan: found[0] for scan, found in given.items() if scan not in faults}
-    return chosen, {scan: (reason, len(given[scan])) for scan, reason in faults.items()}, refused
+            names = ", ".join(sorted(label.path.name for label in found))
+            faults[index] = f"a scan must have one label map, got {names}"
+    chosen = {index: found[0] for index, found in given.items() if index not in faults}
+    return chosen, {index: (reason, len(given[index])) for index, reason in faults.items()}, refused
 
 
-def _by_reference(scans: Sequence[Scan], label: Label) -> tuple[int | None, str]:
-    found = [i for i, scan in enumerate(scans) if scan.dicom is not None and scan.series in label.referenced]
+def _by_reference(by_series: dict[str, int], label: Label) -> tuple[int | None, str]:
+    found = [by_series[series] for series in label.referenced if series in by_series]
     if len(found) == 1:
         return found[0], ""
     return None, f"a DICOM SEG must reference one series that is here and usable, got {len(found)}"
 
 
-def _by_grid(scans: Sequence[Scan], label: Label) -> tuple[int | None, str]:
+def _by_grid(scans: Sequence[Scan], near: list[int], name: str, grid: Geometry) -> tuple[int | None, str]:
     """The scan's index, and what is wrong with the pair if it is only known to belong together by place or name."""
-    here = label.path.parent
-    near = [i for i, scan in enumerate(scans) if here in (_folder(scan), _folder(scan).parent)]
     if not near:
         return None, "a label map must lie beside its scan or one folder above, got no usable scan there"
-    fits = [i for i in near if difference(scans[i].geometry, label.geometry) is None]
-    named = [i for i in (fits or near) if _name(scans[i]) and _name(scans[i]) == _kernel(label.path.name)]
+    fits = [i for i in near if difference(scans[i].geometry, grid) is None]
     if len(fits) == 1:
         return fits[0], ""
+    named = [i for i in (fits or near) if _name(scans[i]) and _name(scans[i]) == _kernel(name)]
     if len(named) == 1 or len(near) == 1:
-        scan = named[0] if len(named) == 1 else near[0]
-        fault = difference(scans[scan].geometry, label.geometry)
-        return scan, f"label map {label.path.name} {fault}" if fault else ""
+        index = named[0] if len(named) == 1 else near[0]
+        fault = difference(scans[index].geometry, grid)
+        return index, f"label map {name} {fault}" if fault else ""
     what = "none" if not fits else f"{len(fits)}, which names do not tell apart"
     return None, f"a label map must share the grid of one scan, got {len(near)} scans near and the grid of {what}"
 

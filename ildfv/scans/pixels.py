@@ -49,15 +49,13 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
         raise InputError("PixelData must be whole, got a file that ends inside it")
     name, plugin, package = DECODERS[syntax]
     decoder = get_decoder(syntax)
-    options = {}
-    if syntax not in UNCOMPRESSED:
-        if plugin not in decoder.available_plugins:
-            raise MissingPackageError(f"{name} needs {package}: pip install {package}")
-        options["decoding_plugin"] = plugin  # by name: never whatever else happens to be installed
+    if package is not None and plugin not in decoder.available_plugins:
+        raise MissingPackageError(f"{name} needs {package}: pip install {package}")
     try:
-        if syntax not in UNCOMPRESSED and package is not None:
+        if package is not None:
             _check_stream(dataset, index)
-        values, _ = decoder.as_array(dataset, index=index, **options)
+        # The plugin by name: never whatever else happens to be installed.
+        values, _ = decoder.as_array(dataset, index=index, decoding_plugin="" if syntax in UNCOMPRESSED else plugin)
     except InputError:
         raise
     except Exception as error:  # each library fails on a broken stream in its own way

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 
 class Died:
@@ -20,7 +21,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def each(function: Callable, tasks: Sequence, workers: int | None = None) -> Iterator[tuple[int, object]]:
+def each(function: Callable, tasks: Sequence, workers: int | None = None) -> Iterator[tuple[int, Any]]:
     """(index of task, result) as they finish; the result is `Died` where a worker ended without one.
 
     What `function` raises is raised here. A pool whose worker dies is broken as a whole, so the tasks that were running
@@ -65,6 +66,7 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 def _end_with_parent() -> None:
     """A worker whose parent was killed would wait for work forever."""
     parent = multiprocessing.parent_process()
+    assert parent is not None  # it is only called in a worker
 
     def watch() -> None:
         parent.join()

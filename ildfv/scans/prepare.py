@@ -14,7 +14,6 @@ from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicom import read_series
 from ildfv.scans.discover import Left, Scan, discover
-from ildfv.scans.geometry import difference
 from ildfv.scans.identity import hashed
 from ildfv.scans.labels import Codes, pattern_labels, says_something
 from ildfv.scans.libraries import quiet, said
@@ -220,12 +219,14 @@ def _volume(scan: Scan) -> Volume:
 def _meanings(scan: Scan, volume: Volume, codes: Codes) -> np.ndarray:
     """Meaning of each voxel by the scan's label map, uint8 (z, y, x)."""
     label = scan.label
+    assert label is not None
     if label.kind == "dicom":
         return read_segmentation(label.path, volume.geometry, codes)
-    if fault := difference(volume.geometry, label.geometry):
-        raise InputError(f"label map {label.path.name} {fault}")
     try:
-        return codes.translate(read_label_file(label.path, label.kind))
+        values = read_label_file(label.path, label.kind)
+        if values.shape != volume.hu.shape:  # its grid was compared when it was paired
+            raise InputError(f"must have shape {volume.hu.shape}, got {values.shape}")
+        return codes.translate(values)
     except InputError as error:
         raise InputError(f"label map {label.path.name}: {error}") from error
 

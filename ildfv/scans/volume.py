@@ -112,9 +112,10 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
     """
     if not (np.isfinite(slope) and np.isfinite(intercept)) or slope <= 0:
         raise InputError(f"the slope to HU must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
+    hu: np.ndarray
     if slope == int(slope) and intercept == int(intercept) and slope < 1e6 and stored.dtype.kind in "iu":
-        wide = np.int32 if stored.itemsize <= 2 and slope * 65536 + abs(intercept) < 2**31 else np.int64
-        hu = stored.astype(wide) * wide(slope) + wide(intercept)
+        fits = stored.itemsize <= 2 and slope * 65536 + abs(intercept) < 2**31
+        hu = stored.astype(np.int32 if fits else np.int64) * int(slope) + int(intercept)
     else:
         hu = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     if padding is not None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError
+from ildfv.scans.geometry import difference
 from ildfv.scans.volumefiles import file_geometry, format_of, read_file, read_label_file
 
 
@@ -87,6 +88,22 @@ def test_the_geometry_is_known_without_the_voxels(tmp_path, files):
 def test_labels_keep_their_values(tmp_path, files):
     codes = files.codes(files.chest()).astype(np.uint16) << 8
     np.testing.assert_array_equal(read_label_file(files.nifti(tmp_path / "l.nii.gz", codes), "nifti"), codes)
+
+
+def test_a_label_map_stored_in_another_order_lands_on_its_scan(tmp_path, files):
+    import nibabel
+
+    codes = files.codes(files.chest())
+    array, affine = np.flip(codes.transpose(2, 1, 0), (0, 2)), files.affine()
+    for axis in (0, 2):
+        affine[:3, 3] += (array.shape[axis] - 1) * affine[:3, axis]
+        affine[:3, axis] *= -1
+    nibabel.save(
+        nibabel.Nifti1Image(np.ascontiguousarray(array.transpose(2, 0, 1)), affine[:, [2, 0, 1, 3]]), tmp_path / "l.nii"
+    )
+    scan = file_geometry(files.nrrd(tmp_path / "ct.nrrd", files.chest()), "nrrd")
+    assert difference(scan, file_geometry(tmp_path / "l.nii", "nifti")) is None
+    np.testing.assert_array_equal(read_label_file(tmp_path / "l.nii", "nifti"), codes)
 
 
 def refused(path, match):
