@@ -1,7 +1,7 @@
 """Charts as inline SVG. Colours and type come from the page's style, so light, dark and print need no second drawing.
 
 A system is drawn in class `s<slot>`: a colour and a dash of its own, the same in every chart. `mark` is a word printed
-inside each chart, so that one cut out of the page still says on what data it was made.
+in each chart, so that one cut out of the page still says on what data it was made.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def with_interval(value: float | None, ends: Sequence[float] | None) -> str:
 class _Frame:
     """A square plot of [0, 1] × [0, 1] with its axes."""
 
-    LEFT, TOP, SIZE = 50, 8, 200
+    LEFT, TOP, SIZE = 50, 20, 200
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         return self.LEFT + x * self.SIZE, self.TOP + (1 - y) * self.SIZE
@@ -129,7 +129,7 @@ class _Frame:
     def svg(
         self, title: str, told: Sequence[str], axes: tuple[str, str], base: str, drawn: Sequence[str], mark: str
     ) -> Markup:
-        """base: path of the line of chance in the unit square, y downwards. mark: said inside the frame."""
+        """base: path of the line of chance in the unit square, y downwards. mark: said above the frame."""
         left, top, size = self.LEFT, self.TOP, self.SIZE
         bottom, middle = top + size, left + size / 2
         grid = "".join(
@@ -143,7 +143,7 @@ class _Frame:
             f'aria-label="{escape(title + ". " + "; ".join(told))}">{grid}'
             f'<g transform="translate({left} {top}) scale({size})"><path class="chance" d="{base}"/></g>'
             f"{''.join(drawn)}"
-            f'<text class="mark" x="{left + size - 5}" y="{bottom - 6}" text-anchor="end">{escape(mark)}</text>'
+            f'<text class="mark" x="{left + size}" y="{top - 7}" text-anchor="end">{escape(mark)}</text>'
             f'<text class="axis" x="{middle}" y="{bottom + 30}" text-anchor="middle">{axes[0]}</text>'
             f'<text class="axis" transform="translate(11 {top + size / 2}) rotate(-90)" text-anchor="middle">{axes[1]}'
             f"</text></svg>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ OVERALL = {
     "macro_f": "Macro F",
     "mean_auc": "Mean AUC",
 }
+HASH = re.compile("[0-9a-f]{40,}")  # results/*.json has it whole
 VERDICTS = {"hit": "called, present", "alarm": "called, absent", "miss": "missed"}
 NAMES = OVERALL | {"auc": "AUC"}
 
@@ -65,7 +67,7 @@ def render(content: ReportContent) -> str:
         examples=[_picture(example) for example in content.examples],
         rule=RULE,
         verdicts=VERDICTS,
-        settings=dict(flat(content.settings)),
+        tables=[*groups(content.settings), ("Versions", content.versions)],
         measure=measure_name,
     )
 
@@ -126,6 +128,20 @@ def best(shown: Sequence[Mapping]) -> dict[tuple[str, str], float]:
     return {key: max(column) for key, column in values.items() if len(column) > 1}
 
 
+def groups(settings: Mapping) -> list[tuple[str, dict]]:
+    """Settings as tables of (caption, rows), one per mapping in them; a mapping of mappings gives one for each."""
+    plain_rows = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
+    tables = [("Settings", plain_rows)] if plain_rows else []
+    for name, value in settings.items():
+        if not isinstance(value, Mapping):
+            continue
+        if value and all(isinstance(v, Mapping) for v in value.values()):
+            tables += [(f"Settings: {inner}", dict(flat(v))) for inner, v in value.items()]
+        else:
+            tables.append((f"Settings: {name}", dict(flat(value))))
+    return tables
+
+
 def flat(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Nested settings as (dotted name, value) in their order."""
     for key, value in settings.items():
@@ -167,13 +183,15 @@ def duration(seconds: float) -> str:
 
 
 def plain(value: object) -> str:
-    """A setting as text: "–" for None, yes or no for a truth value, lists with commas."""
+    """A setting as text: "–" for None, yes or no for a truth value, lists with commas, hashes by their beginning."""
     if value is None:
         return figures.UNDEFINED
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(plain(v) for v in value)
+    if isinstance(value, str) and HASH.fullmatch(value):
+        return value[:16] + "…"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

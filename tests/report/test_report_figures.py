@@ -40,14 +40,14 @@ def path(svg, kind):
 
 def test_a_roc_curve_goes_through_its_points_and_its_ring_is_at_the_threshold():
     svg = figures.roc("reticular", [Series(0, "cnn", row())])
-    # Plot: x from 50 to 250, y from 208 (0) up to 8 (1).
-    assert path(svg, "line") == "M50 208L50 108L150 8L250 8"
-    assert 'class="used" cx="100.0" cy="48.0"' in svg  # fpr 4/16, recall 0.8
+    # Plot: x from 50 to 250, y from 220 (0) up to 20 (1).
+    assert path(svg, "line") == "M50 220L50 120L150 20L250 20"
+    assert 'class="used" cx="100.0" cy="60.0"' in svg  # fpr 4/16, recall 0.8
     assert "cnn: AUC 0.750" in svg
 
 
 def test_a_pr_curve_is_a_staircase():
-    assert path(figures.pr("reticular", [Series(0, "cnn", row())]), "line") == "M50 8L150 8L150 108L250 108"
+    assert path(figures.pr("reticular", [Series(0, "cnn", row())]), "line") == "M50 20L150 20L150 120L250 120"
 
 
 def test_undefined_curves_are_not_drawn_and_told_as_a_dash():
