@@ -35,4 +35,11 @@ extern "C" int ildfv_cuda_launch(int device, const char* name, unsigned grid_x, 
     return status;
 }
 
+// The most shared memory a block of `device` may have, in bytes; −cudaError_t where that cannot be asked.
+extern "C" int ildfv_cuda_shared_limit(int device) {
+    int bytes = 0;
+    const cudaError_t status = cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    return status == cudaSuccess ? bytes : -(int)status;
+}
+
 extern "C" const char* ildfv_cuda_error(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }

@@ -9,9 +9,11 @@ cdef enum:
 cdef extern from *:
     """
     extern "C" int ildfv_cuda_launch(int, const char*, unsigned, unsigned, unsigned, size_t, void*, void**);
+    extern "C" int ildfv_cuda_shared_limit(int);
     extern "C" const char* ildfv_cuda_error(int);
     """
     int ildfv_cuda_launch(int, const char*, unsigned, unsigned, unsigned, size_t, void*, void**) nogil
+    int ildfv_cuda_shared_limit(int)
     const char* ildfv_cuda_error(int)
 
 
@@ -20,9 +22,20 @@ cdef union Argument:  # every argument of every kernel is 8 bytes
     double number
 
 
+def shared_limit(int device):
+    """The most shared memory a block of the device may have, in bytes. RuntimeError where there is no such device."""
+    cdef int found = ildfv_cuda_shared_limit(device)
+    if found < 0:
+        raise RuntimeError(f"cuda:{device}: {ildfv_cuda_error(-found).decode()}")
+    return found
+
+
 def launch(int device, str kernel, unsigned grid_x, unsigned grid_y, unsigned threads, size_t shared_bytes,
            uintptr_t stream, tuple arguments):
-    """Queue a kernel of moments.cu on the stream; integers are integers or device addresses. RuntimeError names what failed."""
+    """Queue a kernel of moments.cu on the stream; integers are integers or device addresses.
+
+    RuntimeError names the kernel, the device and what CUDA says of it.
+    """
     cdef Argument values[MOST_ARGUMENTS]
     cdef void* packed[MOST_ARGUMENTS]
     cdef bytes name = kernel.encode()

@@ -100,6 +100,11 @@ class _RuntimeKernels:
     def __init__(self, index: int):
         self._index, self._modules, self._kernels = index, {}, {}
 
+    def shared_limit(self) -> int:
+        import cupy
+
+        return cupy.cuda.Device(self._index).attributes["MaxSharedMemoryPerBlockOptin"]
+
     def _kernel(self, cupy, name: str):
         if name not in self._kernels:
             real = int(re.search(r"float(\d\d)", name)[1])
@@ -128,6 +133,9 @@ class _CompiledKernels:
 
         self._index, self._native = index, _native_cuda
 
+    def shared_limit(self) -> int:
+        return self._native.shared_limit(self._index)
+
     def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
         self._native.launch(self._index, kernel, *grid, threads, shared_bytes, stream, arguments)
 
@@ -145,8 +153,7 @@ class _TorchDevice:
         self.key = ("torch", index)
         self._torch, self._index, self._kernels = torch, index, _kernels(index)
         self._device = torch.device("cuda", index)
-        properties = torch.cuda.get_device_properties(index)
-        self.shared_limit = getattr(properties, "shared_memory_per_block_optin", DEFAULT_SHARED_BYTES)  # torch ≥ 2.6
+        self.shared_limit = self._kernels.shared_limit()
 
     def describe(self, a):
         return a.data_ptr(), str(a.dtype).removeprefix("torch."), tuple(a.shape), tuple(a.stride())
@@ -182,7 +189,7 @@ class _CupyDevice:
 
         self.key = ("cupy", index)
         self._cupy, self._index, self._kernels = cupy, index, _kernels(index)
-        self.shared_limit = cupy.cuda.Device(index).attributes["MaxSharedMemoryPerBlockOptin"]
+        self.shared_limit = self._kernels.shared_limit()
 
     def describe(self, a):
         strides = tuple(stride // a.dtype.itemsize for stride in a.strides)

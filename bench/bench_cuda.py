@@ -1,0 +1,270 @@
+"""moments on a GPU beside what else one could write: time, floor and ratio for each shape. Needs torch and CuPy.
+
+    python bench/bench_cuda.py [--out FILE.json] [--shapes conv1 fc6] [--seconds 0.3] [--variants]
+
+Times are device times between events, the median of repeats over inputs that rotate, so that no cache holds them all.
+The floor is the larger of bytes / copy bandwidth and operations / FP32 rate, both ceilings measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+from datetime import date
+
+import numpy as np
+import torch
+
+from ildfv.kernels import cuda, launches, modules
+
+# descriptors per slice n, dimensions d, components k, slices per batch
+SHAPES = {
+    "conv1": (2916, 64, 32, 128),
+    "conv2": (729, 256, 32, 128),
+    "conv5": (169, 256, 32, 512),
+    "conv1-k256": (2916, 64, 256, 64),
+    "fc6": (1, 4096, 32, 256),
+}
+INPUTS = 3  # batches in rotation: 128 conv1 maps are 95 MB, past any cache
+PEAKY, SOFT = 3.0, 0.2
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--out")
+    options.add_argument("--shapes", nargs="*", choices=SHAPES, default=list(SHAPES))
+    options.add_argument("--seconds", type=float, default=0.3, help="for each measurement")
+    options.add_argument("--variants", action="store_true", help="each variant of the kernel too")
+    given = options.parse_args()
+
+    bandwidth, matrix, vector = copy_bandwidth(), matrix_rate(), vector_rate()
+    found = {
+        "date": date.today().isoformat(),
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "way": modules.way(),
+        "copy_bandwidth": bandwidth,
+        "matrix_rate_float32": matrix,
+        "vector_rate_float32": vector,
+        "seconds": given.seconds,
+        "rows": [],
+    }
+    for name in given.shapes:
+        for posteriors, spread in (("peaky", PEAKY), ("soft", SOFT)):
+            found["rows"] += measure(name, posteriors, spread, found, given)
+    show(found)
+    if given.out:
+        with open(given.out, "w", encoding="utf-8") as file:
+            json.dump(found, file, indent=1)
+
+
+def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) -> list[dict]:
+    """One row for each contestant on one shape."""
+    n, d, k, b = SHAPES[name]
+    weights, means, variances = mixture(k, d, spread)
+    batches = [draws(weights, means, variances, b, n, seed) for seed in range(INPUTS)]
+    floor = floor_of(n, d, k, posteriors, ceilings)
+    rows = []
+
+    def run(label: str, function, inputs=batches, **extra) -> None:
+        seconds = median_time(function, inputs, given.seconds)
+        rows.append(
+            {"shape": name, "posteriors": posteriors, "who": label, "seconds_per_slice": seconds / b,
+             "floor_per_slice": floor, "of_floor": floor * b / seconds, **extra}
+        )  # fmt: skip
+
+    def ours(x):
+        return cuda.moments(x, weights, means, variances)
+
+    check(ours(batches[0]), gemm(torch, *on_device(weights, means, variances, "float64"))(batches[0].double()))
+    run("ildfv", ours)
+    maps = [x.transpose(1, 2).contiguous().view(b, d, n, 1) for x in batches]
+    run("ildfv, channel-first", ours, maps)
+    run("ildfv, float16", ours, [x.half() for x in batches])
+    if given.variants and n > 1:
+        for variant in launches.VARIANTS:
+            if launches.shared_bytes(variant, "float32", k, d) <= modules.device_of(batches[0]).shared_limit:
+                cuda.set_variant(variant)
+                run(f"ildfv, {variant}", ours)
+        cuda.set_variant(None)
+
+    parameters = on_device(weights, means, variances, "float32")
+    for tf32 in (False, True):
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        suffix = ", TF32" if tf32 else ""
+        eager = gemm(torch, *parameters)
+        size = best_part(eager, batches, b, given.seconds)
+        run(f"torch GEMM{suffix}", in_parts(eager, size), slices_at_once=size)
+        run(f"torch GEMM, compiled{suffix}", in_parts(torch.compile(eager), size), slices_at_once=size)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    rows += cupy_rows(name, posteriors, batches, (weights, means, variances), floor, b, given)
+    return rows
+
+
+def gemm(xp, weights, means, variances):
+    """What most Fisher vector code does: scores and moments as matrix products of x and x² with the parameters."""
+    inverse = 1.0 / variances  # (k, d)
+    linear, constant = (
+        means * inverse,
+        xp.log(weights)
+        - 0.5 * ((means**2 * inverse).sum(1) + xp.log(variances).sum(1) + means.shape[1] * float(np.log(2 * np.pi))),
+    )
+    sd = variances**0.5
+
+    def moments(x):  # (b, n, d)
+        squared = x * x
+        scores = x @ linear.T - 0.5 * (squared @ inverse.T) + constant  # (b, n, k)
+        top = scores.max(-1, keepdims=True)
+        top = getattr(top, "values", top)  # torch gives the places too
+        e = xp.exp(scores - top)
+        total = e.sum(-1, keepdims=True)
+        gamma = e / total
+        gamma = xp.where(gamma >= 1e-6, gamma, gamma * 0)
+        turned = gamma.swapaxes(1, 2)  # (b, k, n)
+        s0 = gamma.sum(1)[..., None]  # (b, k, 1)
+        m1, m2 = turned @ x, turned @ squared  # (b, k, d)
+        s1 = (m1 - s0 * means) / sd
+        s2 = (m2 - 2 * means * m1 + s0 * means**2) * inverse
+        return s0[..., 0], s1, s2, (top + xp.log(total)).sum((1, 2))
+
+    return moments
+
+
+def in_parts(function, size: int):
+    """The function over `size` slices at a time."""
+
+    def run(x):
+        return [function(x[i : i + size]) for i in range(0, len(x), size)]
+
+    return run
+
+
+def best_part(function, inputs: list, b: int, seconds: float) -> int:
+    """How many slices at once suit the function best: few leave the device idle, many spill its cache."""
+    sizes = [size for size in (4, 16, 64, 256) if size < b] + [b]
+    return min(sizes, key=lambda size: median_time(in_parts(function, size), inputs, seconds / 3))
+
+
+def cupy_rows(name, posteriors, batches, parameters, floor, b, given) -> list[dict]:
+    """The same formulation in CuPy, where it is installed."""
+    try:
+        import cupy
+    except ImportError:
+        return []
+    arrays = [cupy.from_dlpack(x) for x in batches]  # torch and CuPy both on the default stream
+    function = gemm(cupy, *(cupy.asarray(a, dtype=cupy.float32) for a in parameters))
+    size = best_part(function, arrays, b, given.seconds)
+    seconds = median_time(in_parts(function, size), arrays, given.seconds)
+    return [
+        {"shape": name, "posteriors": posteriors, "who": "CuPy GEMM", "seconds_per_slice": seconds / b,
+         "floor_per_slice": floor, "of_floor": floor * b / seconds, "slices_at_once": size}
+    ]  # fmt: skip
+
+
+def mixture(k: int, d: int, spread: float):
+    rng = np.random.default_rng(k * d)
+    return (
+        rng.dirichlet(np.full(k, 10.0)),
+        rng.normal(size=(k, d)) * spread / np.sqrt(d / 8 + 1),
+        rng.uniform(0.5, 2.0, (k, d)),
+    )
+
+
+def draws(weights, means, variances, b: int, n: int, seed: int):
+    """Descriptors of the mixture, (b, n, d) on the device."""
+    generator = torch.Generator("cuda").manual_seed(seed)
+    weights, means, variances = on_device(weights, means, variances, "float32")
+    component = torch.multinomial(weights, b * n, replacement=True, generator=generator)
+    noise = torch.randn((b * n, means.shape[1]), device="cuda", generator=generator)
+    return (means[component] + noise * variances[component].sqrt()).view(b, n, -1)
+
+
+def on_device(weights, means, variances, dtype: str):
+    return tuple(torch.as_tensor(a, dtype=getattr(torch, dtype), device="cuda") for a in (weights, means, variances))
+
+
+def check(result, expected) -> None:
+    """A bench of wrong results is worth nothing."""
+    for a, e in zip(result, expected, strict=True):
+        error = float((a.double() - e).norm() / e.norm())
+        assert error < 1e-5, f"moments differ from float64 by {error:.1e}"
+
+
+def floor_of(n: int, d: int, k: int, posteriors: str, ceilings: dict) -> float:
+    """Seconds a slice: its bytes once, or its operations at the FP32 rate; peaky posteriors need the scores alone."""
+    written = 4 * (k + 2 * k * d + 1)
+    moved = (4 * n * d + written) / ceilings["copy_bandwidth"]
+    operations = (4 if posteriors == "peaky" else 8) * n * d * k
+    return max(moved, operations / ceilings["vector_rate_float32"])
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written per second by a large copy on the device."""
+    source = torch.randint(0, 255, (1 << 30,), dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / median_time(lambda x: target.copy_(x), [source], 0.3)
+
+
+def matrix_rate() -> float:
+    """Operations per second of a large float32 matrix product without TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    a = torch.randn((8192, 8192), device="cuda")
+    return 2 * 8192**3 / median_time(lambda x: x @ a, [torch.randn_like(a)], 0.3)
+
+
+def vector_rate() -> float:
+    """Operations per second of the FP32 units: what sgemm reaches, or what clock × units gives, whichever is more.
+
+    sgemm without TF32 runs on these units; the datasheet's number needs the clock held at its boost.
+    """
+    properties = torch.cuda.get_device_properties(0)
+    lanes = 64 if (properties.major == 8 and properties.minor == 0) or properties.major == 7 else 128
+    clock = getattr(properties, "clock_rate", 0) * 1e3  # kHz, where torch tells it
+    return max(matrix_rate(), 2 * lanes * properties.multi_processor_count * clock)
+
+
+def median_time(function, inputs: list, seconds: float) -> float:
+    """Median device time of a call, inputs in rotation."""
+    for x in inputs:  # compile, grow pools
+        function(x)
+    torch.cuda.synchronize()
+    times, spent, i = [], 0.0, 0
+    while spent < seconds or len(times) < 5:
+        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        function(inputs[i % len(inputs)])
+        stop.record()
+        stop.synchronize()
+        times.append(start.elapsed_time(stop) / 1e3)
+        spent += times[-1]
+        i += 1
+    return statistics.median(times)
+
+
+def show(found: dict) -> None:
+    """A short table, last."""
+    print(f"{found['device']}, torch {found['torch']}, kernels by {found['way']}, {found['date']}")
+    print(
+        f"copy {found['copy_bandwidth'] / 1e12:.2f} TB/s, sgemm {found['matrix_rate_float32'] / 1e12:.1f} TFLOP/s, "
+        f"FP32 units {found['vector_rate_float32'] / 1e12:.1f} TFLOP/s"
+    )
+    print(f"{'shape':<12}{'posteriors':<12}{'who':<28}{'µs/slice':>10}{'floor µs':>10}{'of floor':>10}{'ildfv ×':>10}")
+    for row in found["rows"]:
+        base = next(
+            r["seconds_per_slice"]
+            for r in found["rows"]
+            if (r["shape"], r["posteriors"], r["who"]) == (row["shape"], row["posteriors"], "ildfv")
+        )
+        print(
+            f"{row['shape']:<12}{row['posteriors']:<12}{row['who']:<28}{row['seconds_per_slice'] * 1e6:>10.3f}"
+            f"{row['floor_per_slice'] * 1e6:>10.3f}{row['of_floor']:>10.1%}{row['seconds_per_slice'] / base:>10.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
