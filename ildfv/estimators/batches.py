@@ -63,7 +63,7 @@ class Batches:
         for name, batch in self.named():
             size = max(1, rows * batch.shape[0] // count(batch))
             for start in range(0, batch.shape[0], size):
-                yield name, batch[start : start + size]
+                yield name, batch[start : min(start + size, batch.shape[0]), ...]
 
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors drawn evenly from all, NumPy (size, d).
@@ -95,7 +95,7 @@ class Batches:
     def _strided(self, size: int) -> np.ndarray:
         n = self.x.shape[0]
         starts = np.arange(0, n, RUN) if n <= size else np.linspace(0, n - RUN, -(-size // RUN)).astype(np.int64)
-        rows = np.concatenate([to_numpy(self.x[start : start + RUN]) for start in starts])
+        rows = np.concatenate([to_numpy(self.x[start : min(start + RUN, n), ...]) for start in starts])
         if not np.isfinite(rows).all():
             for name, batch in self.named():
                 check_place(batch, name)  # says where
@@ -113,7 +113,8 @@ class Batches:
         if shape[0] == 0:
             yield "", self.x
         for start in range(0, shape[0], rows):
-            yield f"{unit} {start}:{min(start + rows, shape[0])}", self.x[start : start + rows]
+            stop = min(start + rows, shape[0])
+            yield f"{unit} {start}:{stop}", self.x[start:stop, ...]
 
     def _checked(self, batch, name: str):
         if not is_array(batch):

@@ -57,7 +57,7 @@ class RegressionSums(Sums):
                 raise InputError(
                     f"Y must have its labels observed in one of the named patterns, got {name.split('_')[1]}"
                 )
-            mine = rows[like(np.flatnonzero(label.reshape(-1) == i), x), :]
+            mine = xp.take(rows, like(np.flatnonzero(label.reshape(-1) == i), x), axis=0)
             self._add(name, mine.T @ mine)
         return self
 

@@ -102,7 +102,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         """
         self._check_settings()
         batches = as_batches(self, X, layouts=(2, 3, 4), finite=False)
-        if not (self.warm_start and hasattr(self, "weights_")):
+        if not self._goes_on():
             self._begin(self._start(batches), floor=self.max_iter > 0 or self.means_init is None)
         while self.n_iter_ < self.max_iter and not self.converged_:
             rises = np.diff(self.log_likelihoods_)
@@ -140,8 +140,14 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         given = [value is not None for value in (self.weights_init, self.means_init, self.variances_init)]
         check(all(given) or not any(given), "weights_init, means_init and variances_init must be given together")
         if self.reduce is not None:
-            check(all(given), "reduce needs weights_init, means_init and variances_init, the same on every rank")
+            check(
+                all(given) or self._goes_on(),
+                "reduce needs weights_init, means_init and variances_init, the same on every rank",
+            )
             check(self.method == "exact", 'reduce needs method="exact": stepwise steps follow one after another')
+
+    def _goes_on(self) -> bool:
+        return self.warm_start and hasattr(self, "weights_")
 
     def _start(self, batches: Batches) -> Parameters:
         if self.means_init is not None:
@@ -222,8 +228,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         overall = Parameters(self.weights_, self.means_, self.variances_).overall()[1]
         constant = np.flatnonzero(overall <= self.floors_ * (1 + 1e-6))
         if self.max_iter > 0 and len(constant):
-            message = f"{len(constant)} of {len(overall)} dimensions have zero variance (the first: {constant[0]})"
-            warnings.warn(f"{message}; variance_floor stands in for it", stacklevel=3)
+            message = f"{len(constant)} of {len(overall)} dimensions have no variance above variance_floor"
+            warnings.warn(f"{message} (the first: {constant[0]}): the floor stands in for it", stacklevel=3)
 
     # -- using ---------------------------------------------------------------------------------------------------
 

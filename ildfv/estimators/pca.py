@@ -16,7 +16,9 @@ from ildfv.estimators.covariance import CovarianceSums, ProductSums
 from ildfv.estimators.krylov import leading
 
 EXACT = 4096  # features (or rows held in memory): a matrix of 134 MB, solved in a minute; both grow too fast beyond
-OVERSAMPLING = 1.5  # size of the Krylov basis by components wanted: what 3 GB allow for 512 of 262,144 features
+# Size of the Krylov basis: so many times the components wanted (what 3 GB allow for 512 of 262,144 features) and 10 more,
+# which few components need.
+OVERSAMPLING, MORE = 1.5, 10
 
 
 class PCA(Persistent, TransformerMixin, BaseEstimator):
@@ -153,7 +155,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
             return image
 
         check(self.n_components is not None, f"n_components must be given for more than {EXACT} features, got None")
-        size = int(np.ceil(max(OVERSAMPLING, self.n_passes / (self.n_passes - 1)) * self.n_components))
+        size = int(np.ceil(max(OVERSAMPLING, self.n_passes / (self.n_passes - 1)) * self.n_components)) + MORE
         values, components = leading(
             product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=self.random_state or 0
         )

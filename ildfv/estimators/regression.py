@@ -75,7 +75,8 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             patterns = np.unique(~np.isnan(to_numpy(labels, dtype=np.float64)), axis=0) if alone else None
             sums = RegressionSums(p, c, centre=_means(x, labels) if alone else None, patterns=patterns)
             for start in range(0, x.shape[0], ROWS):
-                sums.update(x[start : start + ROWS, :], labels[start : start + ROWS, :])
+                stop = min(start + ROWS, x.shape[0])
+                sums.update(x[start:stop, :], labels[start:stop, :])
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
     def fit_sums(self, sums: RegressionSums, *, flat: bool = False) -> Self:

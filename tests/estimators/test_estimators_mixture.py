@@ -1,0 +1,332 @@
+"""Mixtures: exact EM equals scikit-learn's, streams equal arrays, stepwise needs few passes, bad input is named."""
+
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture as Peer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ildfv.errors import InputError
+from ildfv.estimators.em import MixtureSums, Parameters
+from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.start import start
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def blobs(n=1500, d=4, k=5, seed=0, spread=2.0):
+    random = np.random.default_rng(seed)
+    means = random.normal(size=(k, d)) * spread
+    return means[random.integers(k, size=n)] + random.normal(size=(n, d))  # (n, d)
+
+
+def begin(x, k):
+    """The same start for two implementations."""
+    return {"weights_init": np.full(k, 1 / k), "means_init": x[:k].copy(), "variances_init": np.ones((k, x.shape[1]))}
+
+
+@pytest.mark.filterwarnings("ignore:Skipping check:sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks([GaussianMixture(2, max_iter=20)])
+def test_scikit_learn_accepts_the_mixture(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("passes", [1, 3, 40])
+def test_em_from_the_same_start_equals_scikit_learns(passes, offset):
+    x, k = blobs() + offset, 5
+    ours = GaussianMixture(k, max_iter=passes, tol=0, variance_floor=1e-12, **begin(x, k)).fit(x)
+    at = begin(x, k)
+    peer = Peer(k, covariance_type="diag", max_iter=passes, tol=0, reg_covar=0)
+    peer.set_params(weights_init=at["weights_init"], means_init=at["means_init"], precisions_init=at["variances_init"])
+    peer.fit(x)
+    assert ours.score(x) == pytest.approx(peer.score(x), abs=1e-6)
+    assert ours.lower_bound_ == pytest.approx(peer.lower_bound_, abs=1e-6)
+    np.testing.assert_allclose(ours.means_, peer.means_, atol=1e-5)
+    np.testing.assert_allclose(ours.predict_proba(x), peer.predict_proba(x), atol=1e-5)
+    np.testing.assert_allclose(ours.score_samples(x), peer.score_samples(x), atol=1e-5)
+    assert ours.bic(x) == pytest.approx(peer.bic(x))
+    assert ours.aic(x) == pytest.approx(peer.aic(x))
+
+
+def test_every_pass_of_exact_em_raises_the_likelihood():
+    seen = []
+    mixture = GaussianMixture(8, max_iter=30, tol=0, callback=lambda i, mean: seen.append((i, mean)))
+    mixture.fit(blobs(k=8, spread=1.0))
+    assert [i for i, _ in seen] == list(range(1, 31))
+    assert (np.diff([mean for _, mean in seen]) > -1e-9).all()
+    np.testing.assert_array_equal(mixture.log_likelihoods_, [mean for _, mean in seen])
+
+
+def test_em_stops_when_the_likelihood_rises_by_less_than_tol():
+    mixture = GaussianMixture(5, tol=1e-3).fit(blobs())
+    assert mixture.converged_
+    assert mixture.n_iter_ < 100
+    assert 0 <= np.diff(mixture.log_likelihoods_)[-1] < 1e-3
+    with pytest.warns(ConvergenceWarning, match="max_iter = 1 "):
+        GaussianMixture(5, max_iter=1).fit(blobs())
+
+
+@pytest.mark.parametrize("cut", [1, 400, 1499])
+def test_two_half_streams_merged_equal_the_whole(cut):
+    x = blobs()
+    at = start(x, 5)
+    whole = MixtureSums(at).update(x)
+    halves = MixtureSums(at).update(x[:cut]).merge(MixtureSums(at).update(x[cut:]))
+    again = MixtureSums.from_state(halves.state(), at)
+    for name, value in whole.state().items():
+        np.testing.assert_allclose(halves.state()[name], value, rtol=1e-12, atol=1e-10)
+        np.testing.assert_array_equal(again.state()[name], halves.state()[name])
+        assert halves.state()[name].dtype == np.float64
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.floats(1e-3, 1e3), shift=st.floats(-100, 100))
+def test_units_of_the_descriptors_do_not_matter(seed, scale, shift):
+    x = blobs(300, seed=seed)
+    one = GaussianMixture(3, max_iter=5, tol=0).fit(x)
+    other = GaussianMixture(3, max_iter=5, tol=0).fit(x * scale + shift)
+    np.testing.assert_allclose(other.means_, one.means_ * scale + shift, rtol=1e-5, atol=1e-5 * scale)
+    np.testing.assert_allclose(other.variances_, one.variances_ * scale**2, rtol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_order_of_descriptors_does_not_matter(seed):
+    x = blobs(400)
+    shuffled = x[np.random.default_rng(seed).permutation(len(x))]
+    one, other = (GaussianMixture(5, max_iter=5, tol=0, **begin(x, 5)).fit(a) for a in (x, shuffled))
+    np.testing.assert_allclose(other.means_, one.means_, rtol=1e-9, atol=1e-9)
+
+
+def as_maps(x):
+    return x.reshape(10, -1, x.shape[1])
+
+
+FORMS = {
+    "stream of rows": lambda x, _: [x[:100], x[100:101], x[101:]],
+    "function": lambda x, _: lambda: (x[i : i + 250] for i in range(0, len(x), 250)),
+    "maps": lambda x, _: as_maps(x),
+    "channel-first maps": lambda x, _: np.ascontiguousarray(
+        as_maps(x).transpose(0, 2, 1).reshape(10, x.shape[1], 10, 15)
+    ),
+    "torch": lambda x, _: torch.from_numpy(x),
+    "stream of torch maps": lambda x, _: [torch.from_numpy(m)[None] for m in as_maps(x)],
+    "nested lists": lambda x, _: x.tolist(),
+    "on disk": lambda x, folder: on_disk(x, folder),
+    "memmap": lambda x, folder: mapped(x, folder),
+}
+
+
+def on_disk(x, folder):
+    file = h5py.File(folder / "x.h5", "w")
+    return file.create_dataset("x", data=x, chunks=(64, x.shape[1]))
+
+
+def mapped(x, folder):
+    x.tofile(folder / "x.bin")
+    return np.memmap(folder / "x.bin", x.dtype, "r", shape=x.shape)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_all_forms_of_the_same_descriptors_give_the_same_mixture(form, tmp_path):
+    x = blobs()
+    expected = GaussianMixture(5, max_iter=4, tol=0, **begin(x, 5)).fit(x)
+    given_ = FORMS[form](x, tmp_path)
+    found = GaussianMixture(5, max_iter=4, tol=0, **begin(x, 5)).fit(given_)
+    np.testing.assert_allclose(found.means_, expected.means_, rtol=1e-9, atol=1e-9)
+    assert found.score(given_) == pytest.approx(expected.score(x), abs=1e-9)
+    assert np.isfinite(GaussianMixture(3, max_iter=2).fit(given_).lower_bound_)  # a start of its own, too
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "uint8", "int64"])
+def test_other_dtypes_are_read_as_they_are(kind):
+    x = np.clip(blobs() * 10 + 100, 0, 255).astype(kind)
+    expected = GaussianMixture(3, max_iter=3, tol=0, **begin(x.astype(float), 3)).fit(x.astype(float))
+    found = GaussianMixture(3, max_iter=3, tol=0, **begin(x.astype(float), 3)).fit(x)
+    np.testing.assert_allclose(found.means_, expected.means_, rtol=1e-4)
+
+
+def test_what_is_computed_per_descriptor_comes_back_as_it_went_in():
+    x = torch.from_numpy(blobs().astype(np.float32))
+    mixture = GaussianMixture(3, max_iter=3).fit(x)
+    assert isinstance(mixture.weights_, np.ndarray)
+    for value in (mixture.score_samples(x), mixture.predict_proba(x), mixture.predict(x)):
+        assert isinstance(value, torch.Tensor)
+    np.testing.assert_allclose(mixture.predict_proba(x).sum(axis=1), 1, rtol=1e-12)
+    assert float(mixture.score_samples(x).mean()) == pytest.approx(mixture.score(x), rel=1e-5)
+
+
+def slices(seed=0, n_slices=120, n=500, d=16):
+    """Maps of a slice set as networks give them: each slice has its own share of textures, half of the values are 0."""
+    random = np.random.default_rng(seed)
+    means, mix = random.normal(size=(40, d)), random.normal(size=(40, 6, d)) / 3
+    maps = []
+    for _ in range(n_slices):
+        texture = random.choice(40, p=random.dirichlet(np.full(40, 0.1)), size=n)
+        x = means[texture] + np.einsum("ni,nid->nd", random.normal(size=(n, 6)), mix[texture])
+        maps.append(np.maximum(x + 0.1 * random.normal(size=(n, d)), 0).astype(np.float32))
+    return np.stack(maps)  # (n_slices, n, d)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_stepwise_em_reaches_full_em_in_three_passes(seed):
+    maps = slices(seed)
+    stream = [maps[i : i + 16] for i in range(0, len(maps), 16)]
+    full = GaussianMixture(16, max_iter=200).fit(stream).score(maps)
+    stepwise = GaussianMixture(16, max_iter=3, method="stepwise").fit(stream)
+    assert stepwise.n_iter_ <= 3
+    assert stepwise.score(maps) > full - 0.001 * abs(full)
+
+
+@pytest.mark.parametrize("method", ["exact", "stepwise"])
+def test_a_fit_cut_short_goes_on_to_the_same_bits(method):
+    maps = slices(n_slices=20)
+    whole = GaussianMixture(6, max_iter=6, tol=0, method=method).fit(maps)
+
+    class Killed(Exception):
+        pass
+
+    saved = {}
+
+    def kill(i, mean):
+        if i == 3:
+            saved.update(tensors=cut.to_tensors(), info=cut.info())
+            raise Killed
+
+    cut = GaussianMixture(6, max_iter=6, tol=0, method=method, callback=kill)
+    with pytest.raises(Killed):
+        cut.fit(maps)
+    resumed = GaussianMixture.from_tensors(**saved).set_params(warm_start=True).fit(maps)
+    assert resumed.n_iter_ == whole.n_iter_
+    for name, value in whole.to_tensors().items():
+        np.testing.assert_array_equal(resumed.to_tensors()[name], value)
+
+
+def test_ranks_that_add_their_sums_learn_what_one_learns():
+    x, k = blobs(), 5
+    alone = GaussianMixture(k, max_iter=3, tol=0, **begin(x, k)).fit(x)
+    at = Parameters(*begin(x, k).values())
+    for _ in range(3):  # three ranks, one of them without data, pass by pass
+        shares = [MixtureSums(at).update(x[:300]), MixtureSums(at).update(x[300:]), MixtureSums(at)]
+        states = [share.state() for share in shares]
+        total = {name: sum(state[name] for state in states) for name in states[0]}
+        at = MixtureSums.from_state(total, at).finish(floor=alone.floors_)
+    np.testing.assert_allclose(at.means_, alone.means_, rtol=1e-9)
+    doubled = GaussianMixture(k, max_iter=3, tol=0, reduce=lambda s: {n: 2 * v for n, v in s.items()}, **begin(x, k))
+    np.testing.assert_allclose(doubled.fit(x).means_, alone.means_, rtol=1e-9)
+    with pytest.raises(InputError, match="reduce needs weights_init"):
+        GaussianMixture(k, reduce=lambda s: s).fit(x)
+
+
+def test_an_empty_component_is_replaced_by_half_of_the_heaviest():
+    x = blobs()
+    lost = begin(x, 5)
+    lost["means_init"][2] = 100.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        mixture = GaussianMixture(5, max_iter=50, **lost).fit(x)
+    assert (mixture.weights_ > 0.01).all()
+    assert np.abs(mixture.means_).max() < 100
+
+
+def test_duplicates_leave_no_component_without_values():
+    mixture = GaussianMixture(4, max_iter=20).fit(np.repeat(np.eye(3), 50, axis=0))
+    assert np.isfinite(mixture.means_).all()
+    assert (mixture.variances_ > 0).all()
+    assert mixture.weights_.sum() == pytest.approx(1)
+
+
+def test_dimensions_without_variance_get_the_floor_and_a_warning():
+    x = blobs()
+    x[:, 2] = 7.0
+    with pytest.warns(UserWarning, match=r"1 of 4 dimensions have no variance .* \(the first: 2\)"):
+        mixture = GaussianMixture(3).fit(x)
+    assert (mixture.variances_[:, 2] > 0).all()
+    np.testing.assert_allclose(mixture.means_[:, 2], 7.0)
+
+
+@pytest.mark.parametrize("init", ["k-means", "k-means++", "faiss"])
+def test_starts_are_mixtures_and_repeat(init):
+    if init == "faiss":
+        pytest.importorskip("faiss")
+    x = blobs()
+    one, two = (start(x, 5, init=init, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(one.means_, two.means_)
+    assert one.weights_.sum() == pytest.approx(1)
+    overall_mean, overall_variance = one.overall()
+    np.testing.assert_allclose(overall_mean, x.mean(axis=0), atol=1e-9)  # total expectation, total variance
+    np.testing.assert_allclose(overall_variance, x.var(axis=0), rtol=1e-9)
+
+
+def test_k_means_starts_higher_than_its_seeds():
+    x = blobs(k=8, spread=1.0)
+    k_means, seeds = (GaussianMixture(8, max_iter=0, init=init).fit(x).score(x) for init in ("k-means", "k-means++"))
+    assert k_means > seeds
+
+
+def test_samples_follow_the_mixture():
+    mixture = GaussianMixture.from_parameters([0.25, 0.75], [[0.0, 5.0], [10.0, -5.0]], [[1.0, 4.0], [0.25, 1.0]])
+    x, labels = mixture.sample(20_000)
+    assert (labels == 0).mean() == pytest.approx(0.25, abs=0.02)
+    np.testing.assert_allclose(x[labels == 1].mean(axis=0), [10, -5], atol=0.05)
+    np.testing.assert_allclose(x[labels == 0].var(axis=0), [1, 4], rtol=0.1)
+    assert (mixture.predict(x) == labels).mean() > 0.99
+
+
+def test_a_given_mixture_survives_clone_and_fit():
+    mixture = GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [1.0]], [[1e-9], [1.0]])
+    again = clone(mixture).fit(blobs(d=1))
+    np.testing.assert_array_equal(again.means_, mixture.means_)
+    np.testing.assert_array_equal(again.variances_, mixture.variances_)
+
+
+BAD = {
+    "n_components must be at most the number of descriptors 3, got 5": lambda: GaussianMixture(5).fit(blobs(3)),
+    "n_components must be at least 1, got 0": lambda: GaussianMixture(0).fit(blobs()),
+    "max_iter must be at least 0, got -1": lambda: GaussianMixture(2, max_iter=-1).fit(blobs()),
+    "variance_floor must be above 0, got 0": lambda: GaussianMixture(2, variance_floor=0).fit(blobs()),
+    'method must be "exact" or "stepwise", got \'fast\'': lambda: GaussianMixture(2, method="fast").fit(blobs()),
+    'init must be "k-means", "k-means++" or "faiss", got \'x\'': lambda: GaussianMixture(2, init="x").fit(blobs()),
+    "weights_init, means_init and variances_init must be given": lambda: GaussianMixture(2, means_init=1).fit(blobs()),
+    "X must be restartable, got a generator": lambda: GaussianMixture(2).fit(x for x in [blobs()]),
+    "batch 1 of X must have 4 features a descriptor, got 3": lambda: GaussianMixture(2).fit([blobs(), blobs(d=3)]),
+    "batch 1 of X must hold at least one descriptor": lambda: GaussianMixture(2).fit([blobs(), blobs()[:0]]),
+    "X must hold at least one batch, got none": lambda: GaussianMixture(2).fit(lambda: iter([])),
+    "batch 0 of X must be a NumPy, torch or CuPy array, got str": lambda: GaussianMixture(2).fit(lambda: iter("ab")),
+    "variances must be positive, got 0": lambda: GaussianMixture.from_parameters([1.0], [[0.0]], [[0.0]]),
+    "weights must add up to 1, got 0.5": lambda: GaussianMixture.from_parameters([0.5], [[0.0]], [[1.0]]),
+    "variances must have shape (1, 1), got (1,)": lambda: GaussianMixture.from_parameters([1.0], [[0.0]], [1.0]),
+    "X has 3 features, but GaussianMixture is expecting 4": lambda: GaussianMixture(2).fit(blobs()).predict(blobs(d=3)),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_input_is_an_error_with_rule_and_value(message):
+    with pytest.raises(ValueError) as error:
+        BAD[message]()
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "inf"), (-np.inf, "-inf")])
+@pytest.mark.parametrize("method", ["exact", "stepwise"])
+def test_a_value_that_is_not_finite_is_named_with_its_batch_and_map(value, word, method):
+    maps = slices(n_slices=12, n=50)
+    stream = [maps[:4], maps[4:8].copy(), maps[8:]]
+    stream[1][2, 7, 3] = value
+    at = begin(maps[0].astype(float), 3)
+    with pytest.raises(InputError, match=f"batch 1 of X must be finite, got {word} in map 2"):
+        GaussianMixture(3, method=method).fit(stream)
+    with pytest.raises(InputError, match="batch 1 of X"):
+        GaussianMixture(3, method="exact", **at).fit(stream)
+    x = blobs(5000)
+    x[4321, 1] = value
+    with pytest.raises(InputError, match=f"rows 0:5000 of X must be finite, got {word} in row 4321"):
+        GaussianMixture(3, method=method).fit(x)

@@ -1,0 +1,228 @@
+"""Regression: closed form, scikit-learn's Ridge, brute-force likelihood where labels are missing, bad input."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ildfv.errors import InputError
+from ildfv.estimators.ecm import RegressionSums
+from ildfv.estimators.regression import MultivariateRegression
+
+
+def data(n=60, p=3, c=2, seed=0, offset=5.0):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(n, p)) + offset
+    mix = np.tril(random.uniform(0.3, 1, size=(c, c)))
+    return x, x @ random.normal(size=(p, c)) + random.normal(size=(n, c)) @ mix.T + 100
+
+
+def missing(y, share=0.3, seed=1):
+    y = y.copy()
+    y[np.random.default_rng(seed).random(y.shape) < share] = np.nan
+    return y
+
+
+@pytest.mark.filterwarnings("ignore:Skipping check:sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks([MultivariateRegression(), MultivariateRegression(ridge=1.0)])
+def test_scikit_learn_accepts_the_regression(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e5])
+def test_complete_labels_give_the_closed_form(offset):
+    x, y = data(offset=offset)
+    model, peer = MultivariateRegression().fit(x, y), LinearRegression().fit(x, y)
+    np.testing.assert_allclose(model.coef_, peer.coef_, rtol=1e-7)
+    np.testing.assert_allclose(model.predict(x), peer.predict(x), rtol=1e-9)
+    residual = y - peer.predict(x)
+    sigma = residual.T @ residual / len(x)
+    np.testing.assert_allclose(model.residual_covariance_, sigma, rtol=1e-7)
+    assert model.log_likelihood_ == pytest.approx(multivariate_normal.logpdf(residual, cov=sigma).sum())
+    centred = x - x.mean(axis=0)
+    variances = np.diag(np.linalg.inv(centred.T @ centred))
+    np.testing.assert_allclose(model.standard_errors_, np.sqrt(np.outer(np.diag(sigma), variances)), rtol=1e-6)
+    at_zero = 1 / len(x) + x.mean(axis=0) @ np.linalg.inv(centred.T @ centred) @ x.mean(axis=0)
+    np.testing.assert_allclose(model.intercept_standard_errors_, np.sqrt(np.diag(sigma) * at_zero), rtol=1e-6)
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 3.0, 1e4])
+def test_ridge_is_scikit_learns(ridge):
+    x, y = data()
+    model, peer = MultivariateRegression(ridge=ridge).fit(x, y), Ridge(alpha=ridge).fit(x, y)
+    np.testing.assert_allclose(model.coef_, peer.coef_, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(model.intercept_, peer.intercept_, rtol=1e-8)
+    assert (model.standard_errors_ < MultivariateRegression().fit(x, y).standard_errors_).all()
+
+
+def observed_log_likelihood(x, y, intercept, coef, sigma):
+    total = 0.0
+    for x_i, y_i in zip(x, y, strict=True):
+        seen = ~np.isnan(y_i)
+        if seen.any():
+            mean = (intercept + coef @ x_i)[seen]
+            total += multivariate_normal.logpdf(y_i[seen], mean, sigma[np.ix_(seen, seen)])
+    return total
+
+
+def test_missing_labels_reach_the_maximum_that_brute_force_finds():
+    x, y = data(n=40, p=2, c=2, offset=0.0)
+    y = missing(y - 100)
+    model = MultivariateRegression(tol=1e-13).fit(x, y)
+    at = (model.intercept_, model.coef_, model.residual_covariance_)
+    assert model.log_likelihood_ == pytest.approx(observed_log_likelihood(x, y, *at), abs=1e-9)
+
+    def minus(theta):
+        root = np.array([[theta[6], 0.0], [theta[7], theta[8]]])
+        return -observed_log_likelihood(x, y, theta[:2], theta[2:6].reshape(2, 2), root @ root.T)
+
+    start = np.array([0.0, 0, 0, 0, 0, 0, 1, 0, 1])
+    best = minimize(minus, start, method="BFGS", options={"gtol": 1e-6})
+    assert model.log_likelihood_ == pytest.approx(-best.fun, abs=1e-6)
+    np.testing.assert_allclose(model.coef_.ravel(), best.x[2:6], atol=1e-4)
+    np.testing.assert_allclose(model.residual_covariance_[1, 0], best.x[6] * best.x[7], atol=1e-4)
+
+
+def test_standard_errors_with_missing_labels_are_the_curvature_of_the_likelihood():
+    x, y = data(n=40, p=2, c=2, offset=1.0)
+    y = missing(y)
+    model = MultivariateRegression(tol=1e-13).fit(x, y)
+    at = np.column_stack([model.intercept_, model.coef_])  # (c, 1 + p)
+
+    def value(change):
+        moved = at + change.reshape(at.shape)
+        return observed_log_likelihood(x, y, moved[:, 0], moved[:, 1:], model.residual_covariance_)
+
+    steps = 1e-3 * np.eye(at.size)
+    hessian = [[value(a + b) - value(a - b) - value(b - a) + value(-a - b) for a in steps] for b in steps]
+    errors = np.sqrt(np.diag(np.linalg.inv(-np.array(hessian) / 4e-6))).reshape(at.shape)
+    np.testing.assert_allclose(model.standard_errors_, errors[:, 1:], rtol=1e-5)
+    np.testing.assert_allclose(model.intercept_standard_errors_, errors[:, 0], rtol=1e-5)
+
+
+def test_missing_labels_borrow_from_correlated_outputs():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2000, 1))
+    shared = random.normal(size=2000)
+    truth = np.column_stack([x[:, 0] + shared, x[:, 0] + shared + 0.1 * random.normal(size=2000)])
+    y = truth.copy()
+    y[random.random(2000) < 0.9, 1] = np.nan
+    both = MultivariateRegression().fit(x, y)
+    seen = ~np.isnan(y[:, 1])
+    alone = MultivariateRegression().fit(x[seen], y[seen, 1])
+    assert both.standard_errors_[1, 0] < 0.5 * alone.standard_errors_[0]
+    assert both.residual_covariance_[0, 1] == pytest.approx(1.0, abs=0.15)
+
+
+@settings(max_examples=15, deadline=None)
+@given(cut=st.integers(1, 59), share=st.sampled_from([0.0, 0.3]))
+def test_two_half_streams_merged_equal_the_whole(cut, share):
+    x, y = data()
+    y = missing(y, share)
+    whole = MultivariateRegression().fit_sums(RegressionSums(3, 2).update(x, y))
+    halves = RegressionSums(3, 2).update(x[:cut], y[:cut]).merge(RegressionSums(3, 2).update(x[cut:], y[cut:]))
+    again = MultivariateRegression().fit_sums(RegressionSums.from_state(halves.state(), 3, 2))
+    np.testing.assert_allclose(again.coef_, whole.coef_, rtol=1e-6)
+    streamed = MultivariateRegression().fit([(x[:cut], y[:cut]), (x[cut:], y[cut:])])
+    np.testing.assert_allclose(streamed.coef_, whole.coef_, rtol=1e-6)
+    np.testing.assert_allclose(MultivariateRegression().fit(x, y).coef_, whole.coef_, rtol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(scale=st.floats(1e-2, 1e2), shift=st.floats(-10, 10))
+def test_units_of_the_outputs_scale_everything(scale, shift):
+    x, y = data()
+    one, other = MultivariateRegression().fit(x, y), MultivariateRegression().fit(x, y * scale + shift)
+    np.testing.assert_allclose(other.coef_, one.coef_ * scale, rtol=1e-8)
+    np.testing.assert_allclose(other.standard_errors_, one.standard_errors_ * scale, rtol=1e-7)
+
+
+def test_rows_without_labels_change_nothing():
+    x, y = data()
+    more = np.vstack([x, x + 1]), np.vstack([y, np.full_like(y, np.nan)])
+    one, other = MultivariateRegression().fit(x, y), MultivariateRegression().fit(*more)
+    np.testing.assert_allclose(other.coef_, one.coef_, rtol=1e-9)
+    assert other.n_samples_ == len(x)
+
+
+def test_a_design_of_low_rank_predicts_the_same_and_says_what_it_cannot_know():
+    x, y = data()
+    wide = np.column_stack([x, 2 * x[:, 0], np.full(len(x), 4.0)])
+    with pytest.warns(UserWarning, match="the design has rank 3 below its 5 features"):
+        model = MultivariateRegression().fit(wide, y)
+    reference = MultivariateRegression().fit(x, y)
+    np.testing.assert_allclose(model.predict(wide), reference.predict(x), rtol=1e-9)
+    np.testing.assert_array_equal(np.isnan(model.standard_errors_), np.tile([True, False, False, True, True], (2, 1)))
+    np.testing.assert_allclose(model.standard_errors_[:, 1:3], reference.standard_errors_[:, 1:3], rtol=1e-6)
+    assert np.isnan(model.intercept_standard_errors_).all()
+
+
+def test_one_output_and_torch():
+    x, y = data()
+    flat, two = MultivariateRegression().fit(x, y[:, 0]), MultivariateRegression().fit(x, y[:, :1])
+    assert flat.predict(x).shape == (60,)
+    assert two.predict(x).shape == (60, 1)
+    np.testing.assert_allclose(flat.coef_, two.coef_[0])
+    given_ = MultivariateRegression().fit(torch.from_numpy(x), torch.from_numpy(y))
+    predicted = given_.predict(torch.from_numpy(x.astype(np.float32)))
+    assert isinstance(predicted, torch.Tensor)
+    assert predicted.dtype == torch.float32
+    np.testing.assert_allclose(predicted.numpy(), MultivariateRegression().fit(x, y).predict(x), rtol=1e-5)
+
+
+def test_other_libraries_of_the_array_api_work():
+    xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    x, y = data()
+    given_ = MultivariateRegression().fit(xp.asarray(x), xp.asarray(missing(y)))
+    np.testing.assert_allclose(given_.coef_, MultivariateRegression().fit(x, missing(y)).coef_, rtol=1e-9)
+    assert type(given_.predict(xp.asarray(x))) is type(xp.asarray(x))
+
+
+def test_tensors_bring_the_same_model_back():
+    x, y = data()
+    for fitted in (MultivariateRegression(ridge=2.0).fit(x, y), MultivariateRegression().fit(x, x @ np.ones((3, 2)))):
+        info = json.loads(json.dumps(fitted.info(), allow_nan=False))
+        again = MultivariateRegression.from_tensors(fitted.to_tensors(), info)
+        np.testing.assert_array_equal(again.predict(x), fitted.predict(x))
+        assert again.log_likelihood_ == fitted.log_likelihood_
+
+
+def test_sums_reduced_over_ranks_are_used():
+    x, y = data()
+    twice = MultivariateRegression(reduce=lambda s: {name: 2 * value for name, value in s.items()}).fit(x, missing(y))
+    one = MultivariateRegression().fit(x, missing(y))
+    np.testing.assert_allclose(twice.coef_, one.coef_, rtol=1e-4)
+    np.testing.assert_allclose(twice.standard_errors_, one.standard_errors_ / np.sqrt(2), rtol=1e-3)
+
+
+X, Y = data()
+HALF = Y * [1, np.nan]
+BAD = {
+    "ridge must be at least 0, got -1": lambda: MultivariateRegression(ridge=-1).fit(X, Y),
+    "X must be finite, got NaN in row 0": lambda: MultivariateRegression().fit(np.where(X[0, 0] == X, np.nan, X), Y),
+    "Y must be finite or NaN, got inf": lambda: MultivariateRegression().fit(X, np.where(Y[0, 0] == Y, np.inf, Y)),
+    "Y must hold a label of each output, got none of output 1": lambda: MultivariateRegression().fit(
+        X, Y * [1, np.nan]
+    ),
+    "Y must hold at least one label, got none": lambda: MultivariateRegression().fit(X, Y * np.nan),
+    "inconsistent numbers of samples": lambda: MultivariateRegression().fit(X, Y[:-1]),
+    "X must have shape (any, 3), got (60, 2)": lambda: RegressionSums(3, 2).update(X[:, :2], Y),
+    "Y must have shape (60, 2), got (60, 1)": lambda: RegressionSums(3, 2).update(X, Y[:, :1]),
+    "named patterns, got 10": lambda: RegressionSums(3, 2, patterns=[(True, True)]).update(X, HALF),
+    "X must hold at least one batch, got none": lambda: MultivariateRegression().fit(lambda: iter(())),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_input_is_an_error_with_rule_and_value(message):
+    with pytest.raises(ValueError) as error:
+        BAD[message]()
+    assert message in str(error.value)
+    assert isinstance(error.value, InputError) or "inconsistent" in message
