@@ -1,0 +1,88 @@
+"""However many ranks share the work, and whichever of them dies, the result is the same."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ildfv.store.encodings import Encoding
+from ildfv.store.models import load_model
+
+HERE = Path(__file__).parent
+ENVIRONMENT = os.environ | {
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    "ILDFV_TIMEOUT_MINUTES": "0.5",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def torchrun(ranks: int, *arguments, restarts: int = 0) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command += [f"--max-restarts={restarts}", str(HERE / "ranks.py"), *map(str, arguments)]
+    ended = subprocess.run(command, cwd=HERE, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def alone(original, tmp_path_factory):
+    """The result of one process without torchrun."""
+    root = Path(shutil.copytree(original, tmp_path_factory.mktemp("alone") / "workspace"))
+    subprocess.run([sys.executable, str(HERE / "ranks.py"), str(root)], cwd=HERE, check=True, env=ENVIRONMENT)
+    return root
+
+
+def models(root: Path) -> dict[str, np.ndarray]:
+    found = {}
+    for file in sorted(root.glob("encodings/**/model.safetensors")):
+        tensors, _ = load_model(file.parent)
+        found |= {f"{file.parent.relative_to(root)}/{name}": tensor for name, tensor in tensors.items()}
+    return found
+
+
+def assert_same(one: Path, two: Path) -> None:
+    """Models to 1e-9 of their size; scores and projections as close as float32 allows."""
+    a, b = models(one), models(two)
+    assert a.keys() == b.keys()
+    for name in a:
+        scale = np.abs(a[name]).max(initial=1e-300)
+        # Standard errors stand for inverses: a hundred times less sure, still far beyond any use of them.
+        tolerance = 1e-7 if "standard_errors" in name else 1e-9
+        np.testing.assert_allclose(b[name], a[name], rtol=0, atol=tolerance * scale, err_msg=name)
+    for layer in ("conv1", "fc6"):
+        folder = Path("encodings") / layer / "fold-0"
+        np.testing.assert_allclose(
+            Encoding(two / folder).projections(), Encoding(one / folder).projections(), atol=1e-5
+        )
+        scores = Path("results") / f"fv-{layer}-fold-0.csv"
+        np.testing.assert_allclose(
+            np.loadtxt(two / scores, delimiter=",", skiprows=1),
+            np.loadtxt(one / scores, delimiter=",", skiprows=1),
+            atol=1e-4,
+        )
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_models_do_not_depend_on_the_number_of_ranks(root, alone, ranks):
+    torchrun(ranks, root)
+    assert_same(alone, root)
+
+
+def test_given_the_models_parts_are_equal_to_the_last_byte(root, alone):
+    for layer in ("conv1", "fc6"):
+        for model in ("mixture", "pca"):
+            folder = Path("encodings") / layer / "fold-0" / model
+            shutil.copytree(alone / folder, root / folder)
+    torchrun(3, root)
+    parts = sorted(path.relative_to(alone) for path in alone.glob("encodings/**/*.h5"))
+    assert len(parts) > 20
+    assert [str(p) for p in parts if (root / p).read_bytes() != (alone / p).read_bytes()] == []
+
+
+def test_a_rank_that_dies_is_started_again_and_the_result_is_the_same(root, alone, tmp_path):
+    torchrun(2, root, tmp_path / "died", restarts=2)
+    assert (tmp_path / "died").exists()
+    assert_same(alone, root)
