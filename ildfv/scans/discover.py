@@ -126,7 +126,7 @@ def _by_folder(entries: list[Left]) -> list[Left]:
 
 
 def _walk(root: Path, found: Discovery) -> list[Path]:
-    """All files below `root`, sorted. Links to folders, which could lead in a circle, and unreadable folders are told."""
+    """All files below `root`, sorted. Links to folders (they could lead in circles) and unreadable folders are told."""
 
     def refuse(error: OSError) -> None:
         found.quarantined.append(Left(Path(error.filename), f"must be readable, got {error.strerror}", 0))

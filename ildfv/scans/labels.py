@@ -15,6 +15,7 @@ from ildfv.patterns import PATTERNS
 
 OUTSIDE, HEALTHY, OTHER = "outside", "healthy", "other"
 MEANINGS = (OUTSIDE, HEALTHY, OTHER, *PATTERNS)
+CHUNK = 1 << 20  # voxels looked up at once: NumPy widens indices to 64 bits, eight times a whole scan's labels
 LARGEST = 65535  # label maps are 16-bit: one table look-up translates a voxel
 
 
@@ -98,7 +99,7 @@ class Codes:
             raise InputError(f"label codes must be listed in {self.name}, got unknown {shown}")
         table = np.zeros(int(used[-1]) + 1, np.uint8)
         table[used] = [MEANINGS.index(self.meanings[int(value) >> self.shift]) for value in used]
-        return np.take(table, values)
+        return _mapped(table, values)
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:
@@ -118,7 +119,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
 def pattern_labels(meanings: np.ndarray) -> np.ndarray:
     """Label map as the store holds it, uint8: 0 none, 1 … 4 pattern + 1. meanings: from `Codes.translate`."""
     table = np.array([PATTERNS.index(m) + 1 if m in PATTERNS else 0 for m in MEANINGS], np.uint8)
-    return np.take(table, meanings)
+    return _mapped(table, meanings)
 
 
 def says_something(meanings: np.ndarray) -> bool:
@@ -133,5 +134,14 @@ def says_something(meanings: np.ndarray) -> bool:
 def _seen(values: np.ndarray, n: int) -> np.ndarray:
     """Which of the numbers below n occur, bool (n,)."""
     seen = np.zeros(n, bool)
-    seen[values.ravel()] = True
+    for start in range(0, values.size, CHUNK):
+        seen[values.reshape(-1)[start : start + CHUNK]] = True
     return seen
+
+
+def _mapped(table: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """table[values], of the table's type."""
+    result = np.empty(values.size, table.dtype)
+    for start in range(0, values.size, CHUNK):
+        result[start : start + CHUNK] = table[values.reshape(-1)[start : start + CHUNK]]
+    return result.reshape(values.shape)

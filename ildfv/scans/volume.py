@@ -119,7 +119,7 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
     else:
         hu = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     if padding is not None:
-        hu[padding & (hu < PADDING)] = PADDING
+        hu[padding & np.less(hu, PADDING)] = PADDING
     if hu.dtype.kind == "i":
         limits = np.iinfo(np.int16)
         fits = limits.min <= hu.min() and hu.max() <= limits.max
