@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ildfv import distributed
 from ildfv.errors import InputError, check
+from ildfv.estimators.fisher import FisherVector
 from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
@@ -96,7 +97,8 @@ def encode_slices(
             return read_json(folder / FINISHED)
         started = time.monotonic()
         mixture = mixture_step.fit(folder / "mixture", slices, activations, roles.train, settings, progress)
-        fisher = FisherVectors(folder / "fisher", slices, activations, mixture, settings)
+        encoder = FisherVector(mixture, improved=settings.improved)
+        fisher = FisherVectors(folder / "fisher", slices, activations, encoder, 2 * mixture.means_.size, settings)
         fisher.write(progress)
         pca = projection_step.fit(folder / "pca", fisher, roles.train, settings, progress)
         projection_step.write(folder / "projection", fisher, pca, progress)

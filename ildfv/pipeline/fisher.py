@@ -11,7 +11,6 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.arrays import to_numpy
-from ildfv.estimators.fisher import FisherVector
 from ildfv.pipeline.rounds import write_rounds
 from ildfv.progress import SILENT, Progress
 from ildfv.store.encodings import FISHER_LIMIT
@@ -20,12 +19,14 @@ from ildfv.stream import MapStream, batches
 
 
 class FisherVectors:
-    """The Fisher vectors of a slice set under one mixture, float32, by part or as a stream of a role's rows."""
+    """The Fisher vectors of a slice set under one mixture, float32, by part or as a stream of a role's rows.
 
-    def __init__(self, folder: Path, slices, activations, mixture, settings):
+    encoder: what makes them, anything whose `transform` turns maps (b, d, h, w) into vectors (b, length).
+    """
+
+    def __init__(self, folder: Path, slices, activations, encoder, length: int, settings):
         self.folder, self.slices, self.activations, self.settings = Path(folder), slices, activations, settings
-        self.fisher = FisherVector(mixture, improved=settings.improved)
-        self.length = 2 * mixture.means_.size
+        self.encoder, self.length = encoder, length
         self.stored = self.length <= FISHER_LIMIT
 
     def write(self, progress: Progress) -> None:
@@ -57,7 +58,7 @@ class FisherVectors:
 
     def _encode(self, indices: np.ndarray) -> np.ndarray:
         stream = MapStream(self.slices, self.activations, batches(self.slices, indices, self.settings.batch_size))
-        return np.concatenate([to_numpy(self.fisher.transform(maps)) for maps in stream])
+        return np.concatenate([to_numpy(self.encoder.transform(maps)) for maps in stream])
 
 
 @dataclass(frozen=True)

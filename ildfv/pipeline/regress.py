@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.roles import labelled_presence, load_folds, make_roles
+from ildfv.pipeline.roles import Roles, labelled_presence, load_folds, make_roles
 from ildfv.pipeline.score import score
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sha256, sweep
@@ -51,18 +52,69 @@ def regress_encoding(
     patients of the fold; ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds come from
     its validation patients. The model lies beside the encoding, in regression/.
     """
-    from ildfv.train.targets import targets
-
     distributed.start()
     workspace = Workspace.open(root)
-    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
-    penalty = _penalty(ridge)
     slices = workspace.slices()
     encoding = newest(workspace.encodings_dir, fold, layer)
     _check_current(encoding, workspace, slices)
     roles = make_roles(slices, load_folds(workspace), encoding.fold)
-    threshold = workspace.settings.threshold
+    found = fit_regression(
+        encoding,
+        slices,
+        roles,
+        target=target,
+        ridge=ridge,
+        threshold=workspace.settings.threshold,
+        progress=progress,
+    )
+    if not distributed.is_main():
+        return {}
+    settings = {
+        "regress": {"layer": encoding.layer, "target": target, "ridge": found.ridge, "ridge_asked": str(ridge)},
+        "encode": encoding.info["inputs"],
+    }
+    with writing(encoding.folder / "regression"):
+        sweep(encoding.folder / "regression")
+        save_model(encoding.folder / "regression", found.model.to_tensors(), {**found.model.info(), **settings})
+    return score(
+        workspace,
+        slices,
+        roles,
+        system=f"fv-{encoding.layer}",
+        validation_scores=found.validation,
+        test_scores=found.test,
+        settings=settings,
+    )
 
+
+@dataclass(frozen=True)
+class Regression:
+    """A regression on an encoding: its model, the ridge penalty chosen, answers (m, 4) in the order of the roles."""
+
+    model: MultivariateRegression
+    ridge: float
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def fit_regression(
+    encoding: Encoding,
+    slices: Slices,
+    roles: Roles,
+    *,
+    threshold: int,
+    target: str = "counts",
+    ridge: str | float = "auto",
+    progress: Progress = SILENT,
+) -> Regression:
+    """The regression of the patterns on an encoding's projections, fitted on the fit slices.
+
+    ridge "auto": the penalty whose answers have the highest mean AUC on the validation slices.
+    """
+    from ildfv.train.targets import targets
+
+    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
+    penalty = _penalty(ridge)
     y = np.full((len(slices), len(PATTERNS)), np.nan)
     y[roles.fit] = targets(target, slices.counts[roles.fit], threshold=threshold)
     sums = _sums(encoding, slices, roles.fit, y, progress)
@@ -73,24 +125,7 @@ def regress_encoding(
     answers = _predict(encoding, slices, models, asked, progress)  # (models, m, 4)
     validation, test = answers[:, : len(roles.validation)], answers[:, len(roles.validation) :]
     best = _best(validation, labelled_presence(slices, roles.validation, threshold))
-    if not distributed.is_main():
-        return {}
-    settings = {
-        "regress": {"layer": encoding.layer, "target": target, "ridge": candidates[best], "ridge_asked": str(ridge)},
-        "encode": encoding.info["inputs"],
-    }
-    with writing(encoding.folder / "regression"):
-        sweep(encoding.folder / "regression")
-        save_model(encoding.folder / "regression", models[best].to_tensors(), {**models[best].info(), **settings})
-    return score(
-        workspace,
-        slices,
-        roles,
-        system=f"fv-{encoding.layer}",
-        validation_scores=validation[best],
-        test_scores=test[best],
-        settings=settings,
-    )
+    return Regression(models[best], candidates[best], validation[best], test[best])
 
 
 def _penalty(ridge: str | float) -> float | None:
