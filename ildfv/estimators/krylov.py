@@ -34,7 +34,7 @@ def leading(
     for start, stop, after in zip(edges[:-1], edges[1:], [*edges[2:], None], strict=True):
         more = max(0, stop - start - image.shape[1])  # widths differ by one at most
         block = np.hstack([image, random.standard_normal((d, more))])[:, : stop - start]
-        basis[:, start:stop] = _orthonormal(block, basis[:, :start])
+        basis[:, start:stop] = _orthonormal(block, basis[:, :start], random)
         if start > 0:  # the block before, seen from this one
             projected[start:stop, before:start] = basis[:, start:stop].T @ image
             projected[before:start, start:stop] = projected[start:stop, before:start].T
@@ -56,9 +56,12 @@ def leading(
     return np.maximum(values[order], 0.0), components
 
 
-def _orthonormal(block: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Orthonormal columns that span `block` beside `basis`; where block has no more to give, other directions."""
-    for _ in range(3):  # twice is enough (Giraud et al. 2005) once columns of rounding errors have been scaled up
+def _orthonormal(block: np.ndarray, basis: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Orthonormal columns that span `block` beside `basis`; where block has no more to give, directions by chance."""
+    for _ in range(3):  # twice is enough (Giraud et al. 2005), and once more after directions were replaced
+        length = np.linalg.norm(block, axis=0)
         block = block - basis @ (basis.T @ block)
-        block = qr(block, mode="economic", overwrite_a=True, check_finite=False)[0]
+        block, remains = qr(block, mode="economic", overwrite_a=True, check_finite=False)
+        lost = np.abs(np.diag(remains)) <= ROUNDING * length
+        block[:, lost] = random.standard_normal((len(block), int(lost.sum())))
     return block
