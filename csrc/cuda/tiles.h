@@ -99,31 +99,76 @@ struct Rows {
     }
 };
 
+// Neighbouring lanes read neighbouring addresses. Where dimensions are neighbours, a thread keeps its dimension and walks
+// down the rows; …
+template <class S, class In>
+__device__ __forceinline__ void stage_by_dims(typename S::real* y, Rows x, integer first, int valid, int d0, int d,
+                                              const typename S::real* centre) {
+    typedef typename S::real real;
+    constexpr int STEP = S::THREADS / S::DC, BATCH = 8;  // loads in flight before the first use
+    static_assert(S::THREADS % S::DC == 0 && S::T % (STEP * BATCH) == 0, "whole batches");
+    const int dim = threadIdx.x % S::DC, row = threadIdx.x / S::DC;
+    const bool inside = d0 + dim < d;
+    const real c = inside ? centre[d0 + dim] : (real)0;
+    const In* from = static_cast<const In*>(x.data) + (first + row) * x.row_stride + (d0 + dim) * x.dim_stride;
+    real* to = y + row * S::DP + dim;
+#pragma unroll 1
+    for (int r = row; r < S::T + row; r += STEP * BATCH) {
+        real value[BATCH];
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j) {
+            value[j] = 0;
+            if (inside && r + j * STEP < valid) value[j] = (real)widened(from[j * STEP * x.row_stride]) - c;
+        }
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j) to[j * STEP * S::DP] = value[j];
+        from += BATCH * STEP * x.row_stride;
+        to += BATCH * STEP * S::DP;
+    }
+}
+
+// … in a channel-first map a warp takes 8 rows × 4 dimensions, whole sectors each, stored without bank conflicts, and
+// walks along the dimensions.
+template <class S, class In>
+__device__ __forceinline__ void stage_by_rows(typename S::real* y, Rows x, integer first, int valid, int d0, int d,
+                                              const typename S::real* centre) {
+    typedef typename S::real real;
+    constexpr int LINES = S::T / 8 / S::WARPS, BATCH = 4;
+    static_assert(S::T % (8 * S::WARPS) == 0 && S::DC % (4 * BATCH) == 0, "whole batches");
+    const int row = threadIdx.x / 32 * 8 + threadIdx.x % 8, column = threadIdx.x % 32 / 8;
+    const In* from = static_cast<const In*>(x.data) + (first + row) * x.row_stride + (d0 + column) * x.dim_stride;
+    real* to = y + row * S::DP + column;
+#pragma unroll 1
+    for (int dim = column; dim < S::DC; dim += 4 * BATCH) {
+        real value[BATCH][LINES];
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j) {
+            const bool inside = d0 + dim + 4 * j < d;
+            const real c = inside ? centre[d0 + dim + 4 * j] : (real)0;
+#pragma unroll
+            for (int line = 0; line < LINES; ++line) {
+                value[j][line] = 0;
+                if (inside && row + line * 8 * S::WARPS < valid)
+                    value[j][line] =
+                        (real)widened(from[4 * j * x.dim_stride + line * 8 * S::WARPS * x.row_stride]) - c;
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j)
+#pragma unroll
+            for (int line = 0; line < LINES; ++line) to[4 * j + line * 8 * S::WARPS * S::DP] = value[j][line];
+        from += 4 * BATCH * x.dim_stride;
+        to += 4 * BATCH;
+    }
+}
+
 template <class S, class In>
 __device__ __forceinline__ void stage_rows_of(typename S::real* y, Rows x, integer first, int valid, int d0, int d,
                                               const typename S::real* centre) {
-    typedef typename S::real real;
-    constexpr int BATCH = 8;  // loads in flight before the first use
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const bool by_dims = x.dim_stride == 1;
-#pragma unroll 1
-    for (int i = 0; i < S::T * S::DC / S::THREADS; i += BATCH) {
-        real value[BATCH];
-        int place[BATCH];
-#pragma unroll
-        for (int j = 0; j < BATCH; ++j) {
-            // Neighbouring lanes read neighbouring addresses: along dimensions, or 8 rows × 4 dimensions of a
-            // channel-first map, whole sectors each, stored without bank conflicts.
-            const int e = (i + j) * S::THREADS + threadIdx.x, block = (i + j) * S::WARPS + warp;
-            const int row = by_dims ? e / S::DC : block % (S::T / 8) * 8 + lane % 8;
-            const int dim = by_dims ? e % S::DC : block / (S::T / 8) * 4 + lane / 8;
-            place[j] = row * S::DP + dim;
-            value[j] = 0;
-            if (row < valid && d0 + dim < d) value[j] = (real)x.template at<In>(first + row, d0 + dim) - centre[d0 + dim];
-        }
-#pragma unroll
-        for (int j = 0; j < BATCH; ++j) y[place[j]] = value[j];
-    }
+    if (x.dim_stride == 1)
+        stage_by_dims<S, In>(y, x, first, valid, d0, d, centre);
+    else
+        stage_by_rows<S, In>(y, x, first, valid, d0, d, centre);
 }
 
 // y = x − centre for T rows from `first`, dimensions d0 … d0 + DC, zero outside.  (T, DP)
