@@ -13,6 +13,10 @@ from ildfv.errors import InputError, check
 from ildfv.evaluation.stratify import deal
 from ildfv.patterns import PATTERNS, THRESHOLD
 
+# Columns of `_table`: slices, slices with each pattern, patients with each pattern. The last weigh most, as a pattern
+# that is absent from a fold has no F and no AUC there.
+WEIGHTS = (1,) + len(PATTERNS) * (1,) + len(PATTERNS) * (4,)
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -72,7 +76,7 @@ class Folds:
         check(len(others) >= 2, f"an inner split needs at least 2 training patients, got {len(others)}")
         n_validation = min(max(round(fraction * len(others)), 1), len(others) - 1)
         sizes = [len(others) - n_validation, n_validation]
-        part = deal(_table([self.profiles[p] for p in others]), sizes, seed=[self.seed, k])
+        part = deal(_table([self.profiles[p] for p in others]), sizes, weights=WEIGHTS, seed=[self.seed, k])
         fit = {patient for patient, side in zip(others, part, strict=True) if side == 0}
         validation = set(others) - fit
         check_no_leak({"fit": fit, "validation": validation, f"test fold {k}": self.members[k]})
@@ -200,7 +204,9 @@ def make_folds(
     )
 
     sizes = [len(profiles) // n_folds + (k < len(profiles) % n_folds) for k in range(n_folds)]
-    part = deal(_table(profiles.values()), sizes, seed=seed)  # profiles are in sorted order of patients
+    part = deal(
+        _table(profiles.values()), sizes, weights=WEIGHTS, seed=seed
+    )  # profiles are in sorted order of patients
     return Folds(
         members=tuple(tuple(p for p, f in zip(profiles, part, strict=True) if f == k) for k in range(n_folds)),
         profiles=profiles,

@@ -6,33 +6,52 @@ from collections.abc import Sequence
 
 import numpy as np
 
-PASSES = 50  # exchange passes; cohorts of 20 to 700 patients settle in under ten
+PASSES = 50  # of exchanges; cohorts of 20 to 700 patients settle in under ten
+STARTS, WORK = 16, 2000  # starts per deal, fewer when starts × patients would pass WORK: large cohorts need none
 
 
-def deal(amounts: np.ndarray, sizes: Sequence[int], *, seed: int | Sequence[int] = 0) -> np.ndarray:
+def deal(
+    amounts: np.ndarray,
+    sizes: Sequence[int],
+    *,
+    weights: Sequence[float] | None = None,
+    seed: int | Sequence[int] = 0,
+) -> np.ndarray:
     """Part of each patient, shape (P,), int: part f gets exactly `sizes[f]` patients.
 
-    amounts (P, Q): how much of each quantity a patient brings. Minimised, greedily and then by exchanges of two
-    patients until none helps, is Σ_f Σ_q (share of q in part f − sizes[f]/P)². Patients with the rarest quantities are
-    dealt first, as in iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011); unlike that method it balances
-    slices and patients at once and keeps the sizes. Equal input and seed give equal parts.
+    amounts (P, Q): how much of each quantity a patient brings; weights (Q,): how much each quantity matters.
+    Minimised is Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)², greedily and then by exchanges of two patients
+    until none helps, from several starts. Patients with the rarest quantities are dealt first, as in iterative
+    stratification (Sechidis, Tsoumakas, Vlahavas 2011); unlike that method it balances slices and patients at once and
+    keeps the sizes. Equal input and seed give equal parts.
     """
     amounts = np.asarray(amounts, dtype=float)
     total = amounts.sum(0)
-    x = amounts[:, total > 0] / total[total > 0]  # (P, Q): shares of a whole
-    room = np.array(sizes)  # (F,): patients a part still takes
-    target = (room / room.sum())[:, None]  # (F, 1)
+    there = total > 0
+    scale = np.sqrt(np.ones(len(total)) if weights is None else np.asarray(weights, dtype=float))[there]
+    x = amounts[:, there] / total[there] * scale  # (P, Q): weighted shares of a whole
+    room = np.array(sizes)  # (F,)
+    target = (room / room.sum())[:, None] * scale  # (F, Q)
 
     rng = np.random.default_rng(seed)
+    starts = max(1, min(STARTS, WORK // max(len(x), 1)))
+    dealt = [_deal_once(x, room.copy(), target, rng) for _ in range(starts)]
+    return min(dealt, key=lambda one: one[0])[1]
+
+
+def _deal_once(
+    x: np.ndarray, room: np.ndarray, target: np.ndarray, rng: np.random.Generator
+) -> tuple[float, np.ndarray]:
+    """(cost, part of each patient) from one random start; `room` is used up."""
     rarity = x.max(1, initial=0.0)  # the largest share this patient holds of anything
     order = rng.permutation(len(x))
     order = order[np.argsort(-rarity[order], kind="stable")]
 
     part = np.full(len(x), -1)
-    excess = np.zeros((len(sizes), x.shape[1])) - target  # (F, Q): share dealt so far − share wanted
+    excess = -target  # (F, Q): share dealt so far − share wanted
     for patient in order:
         # Adding x to a part changes its cost by Σ_q (e + x)² − e² = Σ_q x·(2e + x); x² is the same for all parts.
-        cost = excess @ x[patient] + 1e-9 * rng.random(len(sizes))  # noise breaks ties between equally empty parts
+        cost = excess @ x[patient] + 1e-9 * rng.random(len(room))  # noise breaks ties between equally empty parts
         best = int(np.argmin(np.where(room > 0, cost, np.inf)))
         part[patient] = best
         excess[best] += x[patient]
@@ -41,7 +60,7 @@ def deal(amounts: np.ndarray, sizes: Sequence[int], *, seed: int | Sequence[int]
     for _ in range(PASSES):
         if not any([_exchange(patient, x, part, excess) for patient in order]):
             break
-    return part
+    return float((excess**2).sum()), part
 
 
 def _exchange(i: int, x: np.ndarray, part: np.ndarray, excess: np.ndarray) -> bool:

@@ -27,6 +27,7 @@ OVERALL = {
 }
 HASH = re.compile("[0-9a-f]{40,}")  # results/*.json has it whole
 VERDICTS = {"hit": "called, present", "alarm": "called, absent", "miss": "missed"}
+HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # of a comparison; the rest is folded away
 NAMES = OVERALL | {"auc": "AUC"}
 
 
@@ -62,6 +63,7 @@ def render(content: ReportContent) -> str:
         folds=_folds_text(shown),
         best=best(shown),
         overall=OVERALL,
+        headlines=HEADLINES,
         spreads=spreads(content.results),
         charts=charts(shown, drawn, mark="phantom data" if content.data == "phantom" else ""),
         examples=[_picture(example) for example in content.examples],

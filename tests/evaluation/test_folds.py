@@ -72,6 +72,22 @@ def test_a_pattern_of_as_many_patients_as_folds_is_in_each_fold():
     assert [row["patients_with"]["honeycomb"] for row in folds.table()] == [1] * 5
 
 
+def test_small_cohorts_seldom_leave_a_fold_without_a_pattern_it_could_have():
+    empty = possible = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        ill = rng.random((12, 4)) < 0.45
+        patients = np.repeat([f"p{i:02d}" for i in range(12)], 20)
+        shown = np.repeat(ill, 20, axis=0) & (rng.random((240, 4)) < 0.5)
+        for pattern in PATTERNS:
+            rows = make_folds(patients, shown.astype(int)).table()
+            there = [row["patients_with"][pattern] for row in rows]
+            if sum(there) >= 5:
+                possible += 5
+                empty += there.count(0)
+    assert empty <= 0.01 * possible
+
+
 def test_folds_depend_on_the_seed_and_not_on_the_order_of_slices():
     patients, counts = cohort()
     order = np.random.default_rng(1).permutation(len(patients))
