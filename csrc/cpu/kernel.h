@@ -51,7 +51,6 @@ int64_t run(const Task& task, const Segment* segments, int64_t count, Partial& p
     const int64_t k = task.k, d = task.d;
     const Constants<real> constants((void*)task.constants, k, d);
     Scratch<real> s(memory, k, d);
-    memset(memory, 0, s.bytes);
     int64_t bad = -1, segment = 0, at = count ? segments[0].begin : 0;
     bool hopeless = false;  // nearly all pairs were alive: do not ask again in this job
     while (segment < count) {

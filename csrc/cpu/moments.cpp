@@ -69,6 +69,7 @@ struct Memory {
     void* start;
     explicit Memory(int64_t bytes) {
         if (posix_memalign(&start, 64, (size_t)(bytes > 0 ? bytes : 64)) != 0) throw std::bad_alloc();
+        memset(start, 0, (size_t)(bytes > 0 ? bytes : 64));
     }
     Memory(Memory&& other) : start(other.start) { other.start = nullptr; }
     ~Memory() { free(start); }

@@ -37,7 +37,8 @@ struct Scratch {
     int64_t capacity;   // block, and room for the last tile
     real* rows;         // (capacity, d_padded), centred
     real* scores;       // (capacity, k_padded): scores, in the dense case then posteriors
-    unsigned* alive;    // (capacity, k_padded / W): bits of the components that can matter
+    real* bounds;       // (capacity / W, k_padded, W): scores of the first dimensions, lanes = rows
+    unsigned* alive;    // (capacity, k_padded / W): bits of the posteriors that count
     int* best;          // (capacity,): the component with the highest bound
     real* top;          // (capacity,): highest score
     real* sum;          // (capacity,): Σ e^(score − top)
@@ -54,16 +55,17 @@ struct Scratch {
         Arena arena{(char*)memory};
         const int64_t k_padded = round_up(k, W), d_padded = round_up(d, W);
         block = d_padded <= 64 ? 240 : d_padded <= 512 ? 120 : 24;  // so that the rows stay in L1 or L2; whole tiles
-        capacity = round_up(block, ROWS) + W;
+        capacity = round_up(round_up(block, ROWS), W) + 2 * W;
         rows = arena.take<real>(capacity * d_padded);
         scores = arena.take<real>(capacity * k_padded + COMPONENTS);
+        bounds = arena.take<real>(capacity * k_padded);
         alive = arena.take<unsigned>(capacity * (k_padded / W));
         best = arena.take<int>(capacity);
         top = arena.take<real>(capacity);
         sum = arena.take<real>(capacity);
         counts = arena.take<int>(k);
-        entry_row = arena.take<int>(k * capacity);
-        entry_value = arena.take<real>(k * capacity);
+        entry_row = arena.take<int>(k * capacity + W);
+        entry_value = arena.take<real>(k * capacity + W);
         scored = arena.take<int>(k);
         some_row = arena.take<int>(capacity);
         some_value = arena.take<real>(capacity);

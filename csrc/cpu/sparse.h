@@ -41,29 +41,39 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
 }
 
 // Finds the components that can matter to each row: the most promising in `best`, listed, with its exact score in `top`;
-// the others as bits in `alive`. Returns the share of pairs that are alive.
+// all that are left as entries after it. Returns the share of pairs that are left.
 //
 // With Q = Σ t² over the few dimensions, c − ½ Q bounds the score. Rounding moves t by at most δ = 4·10⁻⁷ (|t| + |b|), so
 // Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰: `slack` holds that.
 template <class real>
 __attribute__((noinline)) double choose(const Constants<real>& constants, Scratch<real>& s, int64_t rows, real threshold) {
     constexpr int W = Lanes<real>::count;
-    const int64_t k = constants.k, vectors = constants.k_padded / W;
+    const int64_t k = constants.k, k_padded = constants.k_padded;
     if (depth(threshold) == (real)INFINITY) return 1;
     memset(s.counts, 0, k * sizeof(int));
-    for (int64_t row = 0; row < rows; ++row) {
-        real* bounds = s.scores + row * constants.k_padded;
-        vec<real> top = load(bounds) + load(constants.guess);
-        for (int64_t v = 1; v < vectors; ++v) top = larger(top, load(bounds + v * W) + load(constants.guess + v * W));
-        const vec<real> highest = all(largest<real>(top));
-        int64_t q = 0;
-        for (int64_t v = 0; v < vectors; ++v)
-            if (const unsigned m = bits(load(bounds + v * W) + load(constants.guess + v * W) >= highest)) {
-                q = v * W + __builtin_ctz(m);
-                break;
+    for (int64_t row = 0; row < rows; row += W) {
+        real* bounds = s.bounds + row * k_padded;
+        typename Lanes<real>::integers best = {}, number = {};
+        vec<real> highest = all(-(real)INFINITY);
+        for (int64_t v = 0; v < k_padded; v += W) {
+            vec<real> block[W];
+#pragma GCC unroll 16
+            for (int i = 0; i < W; ++i) block[i] = load(s.scores + (row + i) * k_padded + v);
+            transpose<real>(block);
+#pragma GCC unroll 16
+            for (int i = 0; i < W; ++i) {
+                store(bounds + (v + i) * W, block[i]);
+                const vec<real> guess = block[i] + constants.guess[v + i];
+                best = guess > highest ? number : best;
+                highest = larger(highest, guess);
+                number += 1;
             }
-        s.best[row] = (int)q;
-        s.entry_row[q * s.capacity + s.counts[q]++] = (int)row;
+        }
+        for (int64_t i = 0; i < smaller(W, rows - row); ++i) {
+            const int64_t q = (int64_t)best[i];
+            s.best[row + i] = (int)q;
+            s.entry_row[q * s.capacity + s.counts[q]++] = (int)(row + i);
+        }
     }
     for (int64_t q = 0; q < k; ++q) {
         if (!s.counts[q]) continue;
@@ -72,17 +82,22 @@ __attribute__((noinline)) double choose(const Constants<real>& constants, Scratc
         pair_scores(constants, s, q, row, s.counts[q], score);
         for (int i = 0; i < s.counts[q]; ++i) s.top[row[i]] = score[i];
     }
+    memcpy(s.scored, s.counts, k * sizeof(int));
     int64_t pairs = 0;
-    for (int64_t row = 0; row < rows; ++row) {
-        const real* bounds = s.scores + row * constants.k_padded;
-        unsigned* alive = s.alive + row * vectors;
-        const vec<real> cut = all(s.top[row] - depth(threshold) - (real)1e-5 * fabs(s.top[row]));
-        for (int64_t v = 0; v < vectors; ++v) {
-            const vec<real> bound = load(bounds + v * W) * (real)(1 - BOUND) + load(constants.slack + v * W);
-            alive[v] = bits(bound >= cut);
-            pairs += __builtin_popcount(alive[v]);
+    for (int64_t row = 0; row < rows; row += W) {
+        const real* bounds = s.bounds + row * k_padded;
+        const vec<real> top = load(s.top + row), size = top < (real)0 ? -top : top;
+        const vec<real> cut = top - depth(threshold) - (real)1e-5 * size;
+        int numbers[W];
+        for (int i = 0; i < W; ++i) numbers[i] = (int)row + i;
+        const unsigned inside = first_bits(rows - row);
+        for (int64_t q = 0; q < k; ++q) {
+            unsigned m = bits(load(bounds + q * W) * (real)(1 - BOUND) + constants.slack[q] >= cut);
+            m &= others<W>(s.best + row, (int)q) & inside;
+            int* entry = s.entry_row + q * s.capacity + s.counts[q];
+            s.counts[q] += compress(entry, numbers, m);
+            pairs += __builtin_popcount(m);
         }
-        alive[s.best[row] / W] &= ~(1u << s.best[row] % W);
     }
     return (double)pairs / (double)(rows * k);
 }
@@ -92,8 +107,6 @@ template <class real>
 __attribute__((noinline)) void pair_posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows, real threshold) {
     constexpr int W = Lanes<real>::count;
     const int64_t k = constants.k;
-    memcpy(s.scored, s.counts, k * sizeof(int));
-    list_alive(constants, s, rows, [](int64_t, int64_t, int64_t) {});
     for (int64_t q = 0; q < k; ++q) {  // exact scores; most fall short
         int* row = s.entry_row + q * s.capacity;
         real* score = s.entry_value + q * s.capacity;

@@ -197,6 +197,33 @@ inline int compress(int* to_row, real* to_value, const int* row, vec<real> value
     return n;
 }
 
+// Writes the numbers whose bit in `keep` is set; returns how many. May write W.
+template <int W>
+inline int compress(int* to, const int (&numbers)[W], unsigned keep) {
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
+    if constexpr (W == 16)
+        _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)keep, _mm512_loadu_si512(numbers)));
+    else
+        _mm256_storeu_si256((__m256i*)to, _mm256_maskz_compress_epi32((__mmask8)keep, _mm256_loadu_si256((const __m256i*)numbers)));
+    return __builtin_popcount(keep);
+#else
+    int n = 0;
+    for (; keep; keep &= keep - 1) to[n++] = numbers[__builtin_ctz(keep)];
+    return n;
+#endif
+}
+
+// Bits of the W numbers that are not q.
+template <int W>
+inline unsigned others(const int* numbers, int q) {
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
+    if constexpr (W == 16) return _mm512_cmpneq_epi32_mask(_mm512_loadu_si512(numbers), _mm512_set1_epi32(q));
+#endif
+    unsigned m = 0;
+    for (int i = 0; i < W; ++i) m |= (unsigned)(numbers[i] != q) << i;
+    return m;
+}
+
 // The lowest n bits.
 inline unsigned first_bits(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
 
