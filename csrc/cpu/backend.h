@@ -7,6 +7,8 @@
 
 namespace ildfv {
 
+constexpr int64_t SIZES[] = {4, 8, 2, 2, 1};  // bytes of an Element
+
 // Rows [begin, end) of maps[map].
 struct Segment {
     int64_t map, begin, end;

@@ -34,14 +34,24 @@ template <class real>
 int64_t fill(const Task& task, const Segment* segments, int64_t count, int64_t& segment, int64_t& at, int64_t& bad,
              const Constants<real>& constants, Scratch<real>& s) {
     int64_t rows = 0;
-    while (rows < s.block && segment < count) {
+    while (segment < count) {
         const Segment& piece = segments[segment];
-        const int64_t n = smaller(s.block - rows, piece.end - at);
+        const int64_t left = piece.end - at, blocks = (left + s.block - 1) / s.block, n = (left + blocks - 1) / blocks;
+        if (n > s.block - rows) break;  // a segment goes into as few blocks as it can
         if (!lay_out(task.maps[piece.map], task.element, at, n, rows, constants, s) && bad < 0) bad = piece.map;
         rows += n;
         at += n;
         if (at < piece.end) break;
         if (++segment < count) at = segments[segment].begin;
+    }
+    s.ahead = nullptr;
+    if (segment < count) {
+        const Map& map = task.maps[segments[segment].map];
+        const int64_t size = SIZES[task.element];
+        if (map.dim_stride == 1 && map.row_stride > 0) {
+            s.ahead = (const char*)map.data + at * map.row_stride * size;
+            s.ahead_bytes = constants.d * size;
+        }
     }
     return rows;
 }

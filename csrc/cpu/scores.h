@@ -45,7 +45,9 @@ void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows, int
     constexpr int W = Lanes<real>::count;
     const int64_t vectors = constants.k_padded / W;
     for (int64_t v = 0; v < vectors; v += VECTORS)
-        for (int64_t row = 0; row < rows; row += ROWS)
+        for (int64_t row = 0; row < rows; row += ROWS) {
+            if (v == 0 && from == 0 && s.ahead)
+                for (int64_t i = 0; i < ROWS * s.ahead_bytes; i += 64) __builtin_prefetch(s.ahead + row * s.ahead_bytes + i);
             for (int64_t j = from; j < to; j += CHAIN) {
                 const real* y = s.rows + row * constants.d_padded;
                 real* scores = s.scores + row * constants.k_padded + v * W;
@@ -54,6 +56,7 @@ void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows, int
                 else
                     tile<real, 1>(constants, y, v, j, smaller(j + CHAIN, to), scores);
             }
+        }
 }
 
 // Adds an entry for every bit in `alive`, and calls each(row, component, entry).

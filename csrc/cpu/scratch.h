@@ -49,12 +49,14 @@ struct Scratch {
     int* some_row;      // (capacity,): entries of one segment
     real* some_value;
     real* posterior_sums;  // (k_padded,)
+    const char* ahead;     // what the next block is made of, to be fetched meanwhile
+    int64_t ahead_bytes;   // of one row
     int64_t bytes;
 
     Scratch(void* memory, int64_t k, int64_t d) {
         Arena arena{(char*)memory};
         const int64_t k_padded = round_up(k, W), d_padded = round_up(d, W);
-        block = d_padded <= 64 ? 240 : d_padded <= 512 ? 120 : 24;  // so that the rows stay in L1 or L2; whole tiles
+        block = d_padded <= 256 ? 256 : d_padded <= 1024 ? 96 : 24;  // so that the rows stay in L2
         capacity = round_up(round_up(block, ROWS), W) + 2 * W;
         rows = arena.take<real>(capacity * d_padded);
         scores = arena.take<real>(capacity * k_padded + COMPONENTS);
@@ -70,6 +72,8 @@ struct Scratch {
         some_row = arena.take<int>(capacity);
         some_value = arena.take<real>(capacity);
         posterior_sums = arena.take<real>(k_padded + COMPONENTS);
+        ahead = nullptr;
+        ahead_bytes = 0;
         bytes = arena.at - (char*)memory;
     }
 };
