@@ -1,0 +1,41 @@
+"""The kernels under the compiler's sanitizers: a missing barrier is a race, a step past an array's end is an error."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# All of test_cuda_emulated.py passes too, in some minutes. These eight reach every kernel.
+CHOSEN = "(every_variant and float32) or ragged or (single_descriptors and 300-33)"
+
+
+@pytest.mark.parametrize(
+    ("library", "flags"),
+    [("libtsan.so", "-fsanitize=thread -O1"), ("libasan.so", "-fsanitize=address,undefined -O1")],
+    ids=["races", "bounds"],
+)
+def test_the_kernels_are_clean(library, flags):
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        pytest.skip("needs a C++20 compiler")
+    question = [compiler, f"-print-file-name={library}"]
+    found = Path(subprocess.run(question, capture_output=True, text=True, check=True).stdout.strip())
+    if not found.is_absolute():
+        pytest.skip(f"needs {library}")
+    environment = {
+        **os.environ,
+        "ILDFV_EMULATION_FLAGS": flags,
+        "LD_PRELOAD": str(found),  # before Python, which is not built with it
+        "TSAN_OPTIONS": "ignore_noninstrumented_modules=1 exitcode=66",
+        "ASAN_OPTIONS": "detect_leaks=0 exitcode=67",
+        "UBSAN_OPTIONS": "halt_on_error=1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    tests = Path(__file__).with_name("test_cuda_emulated.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, str(tests)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests.parents[2])
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "8 passed" in done.stdout
