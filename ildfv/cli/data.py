@@ -82,7 +82,10 @@ def prepare(
             output.table("Set aside", ["scan", "reason"], rows)
         if report["ignored"] and verbose:
             output.table("Ignored files", ["file", "reason"], [(i["source"], i["reason"]) for i in report["ignored"]])
-        elif report["ignored"]:
+        for scan in report["prepared"]:
+            for note in scan["notes"]:
+                output.out.print(f"note: {Path(scan['source']).name}: {note}", soft_wrap=True)
+        if report["ignored"] and not verbose:
             output.out.print(f"{len(report['ignored'])} files are no scans and were ignored; -v lists them.")
         output.out.print(
             f"{report['scans']} scans of {report['patients']} patients, {report['slices']:,} slices "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.table import Table
 
 from ildfv import distributed
 from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
+
+NUMBERS = re.compile(r"[-−–0-9.,()% ]*")  # a number, one with its interval, or undefined
 
 out = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
@@ -54,8 +57,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, capti
         box=box.SIMPLE_HEAD,
     )
     for number, column in enumerate(columns):
-        text = number == 0 or all(isinstance(row[number], str) and not row[number][:1].isdigit() for row in rows)
-        grid.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
+        numbers = number > 0 and all(NUMBERS.fullmatch(cell(row[number])) for row in rows)
+        grid.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
     for row in rows:
         grid.add_row(*(cell(value) for value in row))
     out.print(grid)

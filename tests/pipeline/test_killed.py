@@ -37,7 +37,8 @@ def made(workspace):
     kept = (".h5", ".safetensors", ".csv", "manifest.json", "encoding.json")
     files = [p for p in (workspace / "encodings").rglob("*") if p.name.endswith(kept)]
     files += (workspace / "results").glob("*")
-    return {p.relative_to(workspace).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.is_file()}
+    hashes = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.is_file()}
+    return {p.relative_to(workspace).as_posix(): value for p, value in hashes.items()}
 
 def compare():
     one, two = made(root / "whole"), made(root / "killed")

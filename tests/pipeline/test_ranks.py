@@ -24,7 +24,8 @@ def torchrun(ranks: int, *arguments, restarts: int = 0) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command += [f"--max-restarts={restarts}", str(HERE / "ranks.py"), *map(str, arguments)]
     ended = subprocess.run(command, cwd=HERE, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    said = [line for line in ended.stderr.splitlines() if line.startswith("[rank")]
+    assert ended.returncode == 0, "\n".join(said[-30:]) or ended.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
