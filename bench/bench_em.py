@@ -1,0 +1,215 @@
+"""EM on a CPU: one pass beside scikit-learn's and a NumPy one, memory on 20,000,000 descriptors, likelihood by passes.
+
+    python bench/bench_em.py [pass] [disk] [passes] [--out FILE.json] [--folder FOLDER]
+
+pass: seconds for one pass of EM over 1,000,000 × 64 float32 at k = 32, one thread and two, runs interleaved, the best
+of five. disk: peak memory and seconds of a fit to 20,000,000 × 64 float32 in HDF5 (5 GB in FOLDER, deleted at the end).
+passes: mean log likelihood after 1, 2, 3 … passes of exact and of stepwise EM beside EM run to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+K, D = 32, 64
+PASS_ROWS, DISK_ROWS = 1_000_000, 20_000_000
+HERE = Path(__file__)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("what", nargs="*", help="pass, disk, passes; all three unless named")
+    options.add_argument("--out", type=Path, help="default: bench/results/em-DATE.json")
+    options.add_argument("--folder", type=Path, help="where 5 GB fit; default: the temporary folder")
+    options.add_argument("--child", help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.child:  # a process of its own for each number of threads, and for a peak of memory that is its own
+        name, *arguments = given.child.split(":")
+        print(json.dumps(CHILDREN[name](*arguments)))
+        return
+    found = {"date": date.today().isoformat(), "machine": machine(), "versions": versions()}
+    benches = {"pass": one_pass, "disk": disk, "passes": passes}
+    for what in given.what or benches:
+        found[what] = benches[what](given)
+        print(json.dumps({what: found[what]}, indent=1))
+    out = given.out or HERE.parent / "results" / f"em-{found['date']}.json"
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    print(out)
+
+
+def child(call: str, threads: int) -> dict:
+    """What a fresh process makes of `call`, with so many threads."""
+    environment = os.environ | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}
+    command = [sys.executable, str(HERE), "--child", call]
+    return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
+
+
+# -- one pass ------------------------------------------------------------------------------------------------------
+
+
+def one_pass(_) -> dict:
+    return {kind: {str(n): child(f"pass:{kind}", n) for n in (1, 2)} for kind in ("activations", "overlapping")}
+
+
+def time_pass(kind: str) -> dict:
+    """Seconds of one pass of each implementation, from the same parameters."""
+    from peers import numpy_gemm
+    from sklearn.mixture import GaussianMixture as Peer
+
+    from ildfv import GaussianMixture
+
+    x = descriptors(kind, PASS_ROWS)  # (n, d) float32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        at = GaussianMixture(K, max_iter=10).fit(x[:: PASS_ROWS // 50_000])
+    start = {"weights_init": at.weights_, "means_init": at.means_, "variances_init": at.variances_}
+    peer = Peer(K, covariance_type="diag", reg_covar=1e-12)
+    peer.weights_, peer.means_, peer.covariances_ = (
+        a.astype(np.float32) for a in (at.weights_, at.means_, at.variances_)
+    )
+    parameters = peer.weights_, peer.means_, peer.covariances_, 1 / np.sqrt(peer.covariances_)
+
+    def scikit_learn():
+        peer._set_parameters(parameters)
+        peer._m_step(x, peer._e_step(x)[1])
+
+    gemm = numpy_gemm((at.weights_, at.means_, at.variances_))
+    runs = {
+        "ildfv": lambda: GaussianMixture(K, max_iter=1, tol=np.inf, **start).fit(x),
+        "scikit-learn": scikit_learn,
+        "numpy_gemm": lambda: gemm(x[None]),
+    }
+    seconds = {name: [] for name in runs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(5):
+            for name, run in runs.items():
+                begin = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - begin)
+    best = {name: min(values) for name, values in seconds.items()}
+    return {"seconds": best, "times_faster": {name: best[name] / best["ildfv"] for name in best if name != "ildfv"}}
+
+
+def descriptors(kind: str, n: int) -> np.ndarray:
+    """n descriptors, float32 (n, 64): conv1 activations of 64 phantom slices, repeated, or draws that overlap."""
+    random = np.random.default_rng(0)
+    if kind == "activations":
+        from data import activations
+
+        return np.resize(activations("conv1", 64).reshape(-1, D), (n, D))
+    means = 0.3 * random.normal(size=(K, D)).astype(np.float32) / 8
+    x = random.standard_normal((n, D), dtype=np.float32)
+    x += means[random.integers(K, size=n)]
+    return x
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+def disk(given) -> dict:
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        path = Path(folder) / "descriptors.h5"
+        child(f"write:{path}", 2)
+        return child(f"fit:{path}", 2)
+
+
+def write(path: str) -> dict:
+    """20,000,000 draws from 32 components."""
+    import h5py
+
+    random = np.random.default_rng(0)
+    means = random.normal(size=(K, D)).astype(np.float32)
+    rows = 1 << 17
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("x", (DISK_ROWS, D), np.float32, chunks=(1 << 14, D))
+        for start in range(0, DISK_ROWS, rows):
+            size = min(rows, DISK_ROWS - start)
+            x = random.standard_normal((size, D), dtype=np.float32)
+            data[start : start + size] = x + means[random.integers(K, size=size)]
+    return {}
+
+
+def fit(path: str) -> dict:
+    """Peak memory of this process, in MB, and seconds of three exact passes and of three stepwise ones."""
+    import h5py
+
+    from ildfv import GaussianMixture
+
+    found: dict = {"rows": DISK_ROWS, "features": D, "components": K}
+    with h5py.File(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for method in ("exact", "stepwise"):
+            begin = time.perf_counter()
+            mixture = GaussianMixture(K, max_iter=3, tol=0, method=method).fit(file["x"])
+            found[f"{method}_seconds"] = time.perf_counter() - begin
+            found[f"{method}_log_likelihoods"] = mixture.log_likelihoods_.tolist()
+            found[f"peak_mb_after_{method}"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return found
+
+
+# -- likelihood by passes ------------------------------------------------------------------------------------------
+
+
+def passes(_) -> dict:
+    return child("likelihoods", 2)
+
+
+def likelihoods() -> dict:
+    """Mean log likelihood, nats, of all descriptors after so many passes over 128 slices' conv1 activations."""
+    from data import activations
+
+    from ildfv import GaussianMixture
+
+    maps = activations("conv1", 128)
+    stream = [maps[i : i + 16] for i in range(0, len(maps), 16)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        full = GaussianMixture(K, max_iter=300).fit(stream)
+        curve = {
+            method: [GaussianMixture(K, max_iter=n, tol=0, method=method).fit(stream).score(maps) for n in (1, 2, 3, 5)]
+            for method in ("exact", "stepwise")
+        }
+    return {"passes": [1, 2, 3, 5], **curve, "full": full.score(maps), "full_passes": full.n_iter_}
+
+
+# -- the machine ---------------------------------------------------------------------------------------------------
+
+
+def machine() -> dict:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    load = os.getloadavg()[0]
+    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "load_at_start": load}
+
+
+def versions() -> dict:
+    import sklearn
+
+    import ildfv
+
+    return {
+        "ildfv": ildfv.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+        "python": platform.python_version(),
+    }
+
+
+CHILDREN = {"pass": time_pass, "write": write, "fit": fit, "likelihoods": likelihoods}
+
+if __name__ == "__main__":
+    main()
