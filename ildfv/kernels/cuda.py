@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,10 +75,10 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
 class _Sums(NamedTuple):
     """Arrays of s0 (m, k), s1 (m, k, d), s2 (m, k, d) and log likelihood (m,), the last always float64."""
 
-    s0: object
-    s1: object
-    s2: object
-    log_likelihood: object
+    s0: Any
+    s1: Any
+    s2: Any
+    log_likelihood: Any
 
 
 class _Run:
@@ -107,7 +107,8 @@ class _Run:
 
     def pooled(self, batch: Batch):
         """Moments of all maps together: pieces, then groups of pieces, then rounds, each in order."""
-        total, owners, logs = None, [], []
+        total: _Sums | None = None
+        owners, logs = [], []
         for part in rounds(batch, self.k, self.real):
             count = int(part.pieces.sum())
             owners.append(np.repeat(np.arange(part.first, part.last), part.pieces))
@@ -123,6 +124,7 @@ class _Run:
                 self.finish(total, _slice(both, 0, 1), 1, 1)
                 total = self.empty(1, "float64")
                 self.finish(both, total, 1, 2)
+        assert total is not None  # there is at least one map, so at least one round
         return Moments(*(a[0] for a in total)), self.joined(logs), np.concatenate(owners)
 
     def singles(self, batch: Batch):
@@ -187,8 +189,10 @@ class _Run:
 
     def empty(self, rows: int, dtype: str) -> _Sums:
         """Sums of `rows` pieces or maps, not yet written."""
-        shapes = (rows, self.k), (rows, self.k, self.d), (rows, self.k, self.d)
-        return _Sums(*(self.device.empty(s, dtype) for s in shapes), self.device.empty((rows,), "float64"))
+        k, d, empty = self.k, self.d, self.device.empty
+        return _Sums(
+            empty((rows, k), dtype), empty((rows, k, d), dtype), empty((rows, k, d), dtype), empty((rows,), "float64")
+        )
 
     def address(self, a) -> int:
         return 0 if a is None else self.device.describe(a)[0]

@@ -88,11 +88,11 @@ class Round(NamedTuple):
 def rounds(batch: Batch, k: int, real: str) -> Iterator[Round]:
     """The batch in rounds whose pieces' sums fit in `ROUND_BYTES`."""
     if batch.table is None:
-        pieces, rows = cut(batch.n, k)
-        step = maps_per_round(pieces, k, batch.d, real)
+        each, rows = cut(batch.n, k)
+        step = maps_per_round(each, k, batch.d, real)
         for first in range(0, batch.b, step):
             last = min(first + step, batch.b)
-            yield Round(first, last, np.full(last - first, pieces), rows)
+            yield Round(first, last, np.full(last - first, each), rows)
         return
     counts = batch.table[:, 1].tolist()
     cuts = [cut(n, k) for n in counts]

@@ -10,7 +10,7 @@ import os
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -98,7 +98,9 @@ class _RuntimeKernels:
     """Kernels compiled by NVRTC for one device, floats and doubles apart."""
 
     def __init__(self, index: int):
-        self._index, self._modules, self._kernels = index, {}, {}
+        self._index = index
+        self._modules: dict[int, Any] = {}  # RawModule by 32 or 64
+        self._kernels: dict[str, Any] = {}  # RawKernel by name
 
     def shared_limit(self) -> int:
         import cupy
@@ -107,7 +109,7 @@ class _RuntimeKernels:
 
     def _kernel(self, cupy, name: str):
         if name not in self._kernels:
-            real = int(re.search(r"float(\d\d)", name)[1])
+            real = 32 if "float32" in name else 64  # what it reads: finish_float32_float64 is of 32
             if real not in self._modules:
                 options = (*OPTIONS, f"-DILDFV_REAL={real}")
                 self._modules[real] = cupy.RawModule(code=source(), options=options)
@@ -137,7 +139,7 @@ class _CompiledKernels:
         return self._native.shared_limit(self._index)
 
     def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
-        self._native.launch(self._index, kernel, *grid, threads, shared_bytes, stream, arguments)
+        self._native.launch(self._index, kernel, grid[0], grid[1], threads, shared_bytes, stream, arguments)
 
 
 def _kernels(index: int):

@@ -1,0 +1,11 @@
+def shared_limit(device: int) -> int: ...
+def launch(
+    device: int,
+    kernel: str,
+    grid_x: int,
+    grid_y: int,
+    threads: int,
+    shared_bytes: int,
+    stream: int,
+    arguments: tuple[int | float, ...],
+) -> None: ...
