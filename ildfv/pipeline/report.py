@@ -91,7 +91,13 @@ def _examples(workspace: Workspace, slices: Slices, found: dict[str, tuple[np.nd
     best = max(found, key=lambda name: results[name]["overall"]["mean_auc"] or 0.0)
     indices, judge = found[best]
     systems = [judge] + [p for rows, p in found.values() if p is not judge and np.array_equal(rows, indices)]
-    chosen = choose_examples(judge.presence, judge.decisions.predict(judge.scores), seed=workspace.settings.seed)
+    return example_slices(slices, indices, systems, seed=workspace.settings.seed)
+
+
+def example_slices(slices: Slices, indices: np.ndarray, systems: list[Predictions], *, seed: int) -> list[Example]:
+    """Slices right and wrong by the first of `systems`, with what each of them, all scored on `indices`, says."""
+    judge = systems[0]
+    chosen = choose_examples(judge.presence, judge.decisions.predict(judge.scores), seed=seed)
     examples = []
     for row in [*chosen["right"], *chosen["wrong"]]:
         index = indices[row]

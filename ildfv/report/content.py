@@ -56,7 +56,8 @@ class ReportContent:
 
     data: "phantom" or "user"; phantom reports say so wherever they show a number. statistics: of
     `evaluation.statistics`. folds: rows of `Folds.table()`. results: documents of `evaluation.results.evaluate`, any
-    number of systems and folds. comparisons: of `compare`. settings: nested mappings of plain values. seconds: time of
+    number of systems and folds. comparisons: of `compare`. experiments: documents of `ildfv experiment`, of which
+    title, paper, notes and tables are shown. settings: nested mappings of plain values. seconds: time of
     each step. notes: plain sentences for the reader. made: when, as text.
     """
 
@@ -67,6 +68,7 @@ class ReportContent:
     results: Sequence[Mapping] = ()
     comparisons: Sequence[Mapping] = ()
     examples: Sequence[Example] = ()
+    experiments: Sequence[Mapping] = ()
     settings: Mapping = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

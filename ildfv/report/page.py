@@ -51,6 +51,7 @@ def render(content: ReportContent) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
+    environment.filters |= {"experiment_cell": experiment_cell}
     environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES}
     shown = shown_results(content.results)
     drawn = {d["system"]: slot for slot, d in enumerate(shown[:SLOTS])}
@@ -182,6 +183,16 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def experiment_cell(cell: object) -> str:
+    """A cell of an experiment's table as text: a measure with its interval, then mean ± SD over folds."""
+    if isinstance(cell, Mapping):
+        text = with_interval(cell["value"], cell["interval"])
+        return text + (f"; {number(cell['mean'])} ± {number(cell['sd'])}" if cell["sd"] is not None else "")
+    if isinstance(cell, float):
+        return number(cell) if abs(cell) < 10 else number(cell, 1)
+    return count(cell) if isinstance(cell, int) else plain(cell)
 
 
 def plain(value: object) -> str:
