@@ -228,8 +228,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         overall = Parameters(self.weights_, self.means_, self.variances_).overall()[1]
         constant = np.flatnonzero(overall <= self.floors_ * (1 + 1e-6))
         if self.max_iter > 0 and len(constant):
-            message = f"{len(constant)} of {len(overall)} dimensions have no variance above variance_floor"
-            warnings.warn(f"{message} (the first: {constant[0]}): the floor stands in for it", stacklevel=3)
+            message = f"{len(constant)} of {len(overall)} dimensions have zero variance, or none above the floor"
+            warnings.warn(f"{message} (the first: {constant[0]}); variance_floor stands in for it", stacklevel=3)
 
     # -- using ---------------------------------------------------------------------------------------------------
 

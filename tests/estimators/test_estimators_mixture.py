@@ -247,7 +247,7 @@ def test_duplicates_leave_no_component_without_values():
 def test_dimensions_without_variance_get_the_floor_and_a_warning():
     x = blobs()
     x[:, 2] = 7.0
-    with pytest.warns(UserWarning, match=r"1 of 4 dimensions have no variance .* \(the first: 2\)"):
+    with pytest.warns(UserWarning, match=r"1 of 4 dimensions have zero variance.* \(the first: 2\)"):
         mixture = GaussianMixture(3).fit(x)
     assert (mixture.variances_[:, 2] > 0).all()
     np.testing.assert_allclose(mixture.means_[:, 2], 7.0)
