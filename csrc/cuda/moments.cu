@@ -66,14 +66,17 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         __syncthreads();
         mark<S>(own_s0, active, gamma, kp, k, k4, first);
         __syncthreads();
-        for (int d0 = 0; d0 < d; d0 += S::DC)
-            for (int k0 = 0; k0 < k; k0 += S::KC) {
-                if (!one_chunk) {
+        bool staged = true;  // backwards through the chunks: the scores left the last one where it is needed first
+        const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
+        for (int d0 = last_d; d0 >= 0; d0 -= S::DC)
+            for (int k0 = last_k; k0 >= 0; k0 -= S::KC) {
+                if (!staged) {
                     __syncthreads();
-                    if (k0 == 0 && d > S::DC) stage_rows<S>(y, x, start, valid, d0, d, m.centre);
+                    if (k0 == last_k && d > S::DC) stage_rows<S>(y, x, start, valid, d0, d, m.centre);
                     stage_parameters<S>(a, b, m.scale, m.shift, k0, k, d0, d);
                     __syncthreads();
                 }
+                staged = false;
                 add_moments<S>(own_s1, own_s2, y, a, b, gamma, kp, active, k4, k0, k, d0, d, valid, first);
             }
     }

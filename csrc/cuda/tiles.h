@@ -201,12 +201,27 @@ __device__ __forceinline__ typename S::real value_at(Rows x, integer row, int di
 template <class S>
 __device__ void stage_parameters(typename S::real* a, typename S::real* b, const typename S::real* scale,
                                  const typename S::real* shift, int k0, int k, int d0, int d) {
-    for (int e = threadIdx.x; e < S::KC * S::DC; e += S::THREADS) {
-        const int comp = e / S::DC, dim = e % S::DC;
-        const bool inside = k0 + comp < k && d0 + dim < d;
-        const integer from = (integer)(k0 + comp) * d + d0 + dim;
-        a[comp * S::DP + dim] = inside ? scale[from] : 0;
-        b[comp * S::DP + dim] = inside ? shift[from] : 0;
+    typedef typename S::real real;
+    constexpr int STEP = S::THREADS / S::DC, BATCH = 4;
+    static_assert(S::KC % (STEP * BATCH) == 0, "whole batches");
+    const int dim = threadIdx.x % S::DC, comp = threadIdx.x / S::DC;
+    const bool inside = d0 + dim < d;
+    const integer start = (integer)(k0 + comp) * d + d0 + dim;
+    const real *from_scale = scale + start, *from_shift = shift + start;
+    const int left = inside ? k - k0 - comp : 0;  // components from this thread's first
+    real *to_a = a + comp * S::DP + dim, *to_b = b + comp * S::DP + dim;
+#pragma unroll 1
+    for (int c = 0; c < S::KC; c += STEP * BATCH) {
+        real as[BATCH], bs[BATCH];
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j) {
+            as[j] = bs[j] = 0;
+            if (c + j * STEP < left) as[j] = from_scale[j * STEP * d], bs[j] = from_shift[j * STEP * d];
+        }
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j) to_a[j * STEP * S::DP] = as[j], to_b[j * STEP * S::DP] = bs[j];
+        from_scale += STEP * BATCH * d, from_shift += STEP * BATCH * d;
+        to_a += STEP * BATCH * S::DP, to_b += STEP * BATCH * S::DP;
     }
 }
 
