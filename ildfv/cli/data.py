@@ -128,6 +128,12 @@ def folds(
     number: Annotated[int | None, typer.Option("--folds", help="Number of folds.", min=2, show_default="5")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the folds.json that is there.")] = False,
+    slices: Annotated[
+        str | None,
+        typer.Option(
+            help="Read slices prepared elsewhere: path or URL (s3://…). Makes the workspace if there is none."
+        ),
+    ] = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -135,10 +141,9 @@ def folds(
 
     Example: `ildfv folds --folds 5`
     """
-    from ildfv.pipeline.roles import check_split, make_split
-    from ildfv.store.workspace import Workspace
+    from ildfv.pipeline.roles import check_split, make_split, open_workspace
 
-    space = Workspace.open(workspace)
+    space = open_workspace(workspace, slices)
     split = check_split(space) if check else make_split(space, n_folds=number, seed=seed)
     result = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
     if output.emit(result, as_json=as_json):

@@ -37,6 +37,8 @@ def prepare_scans(
     chosen = codes if codes is not None else str(beside) if beside.is_file() else None
     given = {"threshold": threshold, "seed": seed, "salt": salt}
     workspace = Workspace.open_or_create(root, version=__version__, **given)
+    if workspace.settings.slices is not None:
+        raise InputError(f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace")
     report = prepare(
         scans, workspace.slices_dir, codes=chosen, salt=workspace.settings.salt, workers=workers, progress=progress
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from ildfv.evaluation.folds import Folds, make_folds
 from ildfv.patterns import PATTERNS, presence
 from ildfv.store.atomic import write_bytes
 from ildfv.store.lock import writing
+from ildfv.store.remote import is_url
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
+from ildfv.version import __version__
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,15 @@ def make_roles(slices: Slices, folds: Folds, fold: int) -> Roles:
     for name, indices in parts.items():
         check(len(indices) > 0, f"{name} slices of fold {fold} must have label maps, got none that has")
     return Roles(fold, **parts)
+
+
+def open_workspace(root: Path, slices: str | None = None) -> Workspace:
+    """The workspace in `root`; with `slices` (path or URL) one that reads its slices from there, made if need be."""
+    if slices is None:
+        return Workspace.open(root)
+    slices = slices if is_url(slices) else str(Path(slices).resolve())
+    Slices(slices)  # before a workspace is made for them
+    return Workspace.open_or_create(root, version=__version__, slices=slices)
 
 
 def make_split(workspace: Workspace, *, n_folds: int | None = None, seed: int | None = None) -> Folds:

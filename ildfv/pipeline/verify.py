@@ -13,8 +13,11 @@ def verify_workspace(root: Path) -> dict:
     """{"checked": number of files, "faults": one line for each that is missing or damaged}."""
     workspace = Workspace.open(root)
     checked, faults = 0, []
-    for manifest in sorted(workspace.root.rglob(MANIFEST)):
-        parts = Parts(manifest.parent)
+    folders: list = [manifest.parent for manifest in sorted(workspace.root.rglob(MANIFEST))]
+    if workspace.settings.slices is not None:
+        folders.append(workspace.settings.slices)
+    for folder in folders:
+        parts = Parts(folder)
         checked += len(parts)
         faults += parts.verify()
     for model in sorted(workspace.root.rglob(TENSORS)):

@@ -67,7 +67,7 @@ def write_json(path: Path, content) -> None:
 def read_json(path: Path):
     """The content of a JSON file; a file that is not JSON is named."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} must be JSON: {error}") from error
 
@@ -81,7 +81,7 @@ def check_space(folder: Path, size: int) -> None:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -62,4 +62,3 @@ def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> E
             f"{folder} holds no finished encoding{what}: `ildfv encode --layer {layer or 'conv1'}` makes one"
         )
     return Encoding(found[-1].parent)
-

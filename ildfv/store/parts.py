@@ -19,6 +19,7 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.store.atomic import check_space, read_json, replacing, sha256, sweep, write_json
 from ildfv.store.lock import writing
+from ildfv.store.remote import place
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -60,10 +61,10 @@ def write_part(
 
 
 class Parts:
-    """A folder of parts, for reading. `writing_parts` gives the same with `add`."""
+    """A folder of parts, here or elsewhere, for reading. `writing_parts` gives the same with `add`."""
 
-    def __init__(self, folder: Path):
-        self.folder = Path(folder)
+    def __init__(self, folder: Path | str):
+        self.folder = place(folder)
         manifest = self.folder / MANIFEST
         if not manifest.exists():
             raise InputError(f"{self.folder} holds no finished parts: {MANIFEST} is missing")
@@ -87,15 +88,20 @@ class Parts:
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.h5"
 
+    def file(self, name: str) -> h5py.File:
+        """The part's file, open for reading; whoever asked closes it."""
+        path = self.path(name)
+        try:
+            # No cache of chunks: they are read once each, and 64 open parts would hold 64 MB of them.
+            return h5py.File(path if isinstance(path, Path) else path.open(), "r", locking=False, rdcc_nbytes=0)
+        except OSError as error:
+            raise InputError(f"{path} must be a finished part: {error}") from error
+
     @contextmanager
     def open(self, name: str) -> Iterator[h5py.File]:
         """The part, opened for reading; a missing or damaged file is named."""
         try:
-            file = h5py.File(self.path(name), "r", locking=False)
-        except OSError as error:
-            raise InputError(f"{self.path(name)} must be a finished part: {error}") from error
-        try:
-            with file:
+            with self.file(name) as file:
                 yield file
         except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
             raise InputError(f"{self.path(name)} must be intact: {error}") from error

@@ -17,6 +17,7 @@ from ildfv.store.parts import Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 64  # file handles kept open by one reader
+SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part: the same for all its slices
 
 
 @dataclass(frozen=True)
@@ -70,25 +71,31 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
 
 
 class Slices:
-    """All slices of a prepared folder, in the order of series and position; images are read as they are asked for."""
+    """All slices of a prepared folder, in the order of series and position; images are read as they are asked for.
 
-    def __init__(self, folder: Path):
+    folder: a path, or the URL of a remote one (`ildfv.store.remote`). Held in memory: 24 bytes a slice, and what is
+    known of each scan once a scan.
+    """
+
+    def __init__(self, folder: Path | str):
         self.parts = Parts(folder)
         self.folder = self.parts.folder
         if self.parts.count == 0:
             raise InputError(f"{folder} holds no slices: prepare scans first")
         self.names = list(self.parts.rows)
-        sizes = [row.count for row in self.parts.rows.values()]
-        self.starts = np.concatenate([[0], np.cumsum(sizes)])  # (parts + 1,)
-        columns = [self._columns(name) for name in self.names]
-        self.counts = np.concatenate([c["counts"] for c in columns])  # (N, 4)
-        self.lung = np.concatenate([c["lung"] for c in columns])  # (N,)
-        self.positions = np.concatenate([c["positions"] for c in columns])  # (N,)
-        self.patients = np.repeat([c["patient"] for c in columns], sizes)  # (N,)
-        self.series = np.repeat([c["series"] for c in columns], sizes)  # (N,)
-        self.labelled = np.repeat([c["labelled"] for c in columns], sizes)  # (N,)
-        self.pixel_area = np.repeat([c["pixel_area"] for c in columns], sizes)  # (N,)
-        self.phantom = np.repeat([c["phantom"] for c in columns], sizes)  # (N,)
+        self.sizes = np.array([row.count for row in self.parts.rows.values()])  # (parts,)
+        self.starts = np.concatenate([[0], np.cumsum(self.sizes)])  # (parts + 1,)
+        self.counts = np.empty((len(self), len(PATTERNS)), np.int32)
+        self.lung = np.empty(len(self), np.int32)
+        self.positions = np.empty(len(self), np.float32)
+        scans: dict[str, list] = {name: [] for name in SCAN}
+        for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
+            with self.parts.open(name) as file:
+                for column in ("counts", "lung", "positions"):
+                    getattr(self, column)[start:stop] = file[column][()]
+                for attribute, values in scans.items():
+                    values.append(file.attrs[attribute])
+        self._scans = {attribute: np.array(values) for attribute, values in scans.items()}
         self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
         self._open: OrderedDict[str, h5py.File] = OrderedDict()
         self._pid = os.getpid()
@@ -97,9 +104,29 @@ class Slices:
         return int(self.starts[-1])
 
     @property
+    def patients(self) -> np.ndarray:
+        """The salted hash of each slice's patient, (N,) str."""
+        return self._each("patient")
+
+    @property
+    def series(self) -> np.ndarray:
+        """The salted hash of each slice's series, (N,) str."""
+        return self._each("series")
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Whether the slice's scan has a label map, (N,) bool."""
+        return self._each("labelled")
+
+    @property
+    def pixel_area(self) -> np.ndarray:
+        """mm² of one pixel on the original grid, (N,)."""
+        return self._each("pixel_area")
+
+    @property
     def data(self) -> str:
         """What the slices are, "phantom" or "user"; one phantom among them is enough for "phantom"."""
-        return "phantom" if self.phantom.any() else "user"
+        return "phantom" if self._scans["phantom"].any() else "user"
 
     def images(self, indices) -> np.ndarray:
         """Windowed slices, uint8 (m, 3, 224, 224), in the order asked for."""
@@ -109,10 +136,9 @@ class Slices:
         """Label maps, uint8 (m, 224, 224), in the order asked for: 0 none, 1 … 4 pattern + 1."""
         return self._read("labels", indices, (SIZE, SIZE))
 
-    def _columns(self, name: str) -> dict:
-        with self.parts.open(name) as file:
-            arrays = {column: file[column][()] for column in ("counts", "lung", "positions")}
-            return arrays | {a: file.attrs[a] for a in ("patient", "series", "labelled", "pixel_area", "phantom")}
+    def _each(self, attribute: str) -> np.ndarray:
+        # Made when asked for: kept, the names of 240,000 slices would take 30 MB.
+        return np.repeat(self._scans[attribute], self.sizes)
 
     def _read(self, dataset: str, indices, shape: tuple[int, ...]) -> np.ndarray:
         indices = np.asarray(indices, dtype=np.int64)
@@ -141,6 +167,6 @@ class Slices:
         if name not in self._open:
             if len(self._open) >= OPEN_PARTS:
                 self._open.popitem(last=False)[1].close()
-            self._open[name] = h5py.File(self.parts.path(name), "r", locking=False)
+            self._open[name] = self.parts.file(name)
         self._open.move_to_end(name)
         return self._open[name]

@@ -30,6 +30,7 @@ class Settings(BaseModel):
     threshold: int = Field(THRESHOLD, gt=0)  # pixels from which a pattern counts as present
     folds: int = Field(5, ge=2)
     seed: int = Field(0, ge=0)
+    slices: str | None = None  # where prepared slices are read from, a path or URL; None: slices/ of the workspace
 
 
 class Workspace:
@@ -71,11 +72,13 @@ class Workspace:
         given = {name: value for name, value in settings.items() if value is not None}
         with writing(root):
             made = Settings(version=version, **({"salt": secrets.token_hex(16)} | given))
-            write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump()).encode())
+            write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode())
         return cls(root, made)
 
     def slices(self) -> Slices:
         """The prepared slices; `InputError` says which command makes them."""
+        if self.settings.slices is not None:
+            return Slices(self.settings.slices)
         if not (self.slices_dir / MANIFEST).exists():
             raise InputError(f"{self.root} holds no slices: `ildfv prepare SCANS` makes them")
         return Slices(self.slices_dir)

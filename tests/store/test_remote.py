@@ -1,0 +1,75 @@
+"""Slices are read from wherever fsspec can read."""
+
+import fsspec
+import numpy as np
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.store.parts import Parts, writing_parts
+from ildfv.store.slices import ScanSlices, Slices, write_scan
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.default_rng(0)
+    with writing_parts(tmp_path / "slices", "key") as parts:
+        for number in range(3):
+            scan = ScanSlices(
+                images=random.integers(0, 256, (4, 3, 224, 224), dtype=np.uint8),
+                labels=random.integers(0, 5, (4, 224, 224), dtype=np.uint8),
+                counts=random.integers(0, 9000, (4, 4)),
+                lung=np.full(4, 60000),
+                positions=np.arange(4, dtype=np.float32),
+                patient=f"patient{number}",
+                series=f"series{number}",
+                labelled=True,
+                pixel_area=0.5,
+            )
+            parts.add(write_scan(parts.folder, scan))
+    return tmp_path / "slices"
+
+
+@pytest.fixture
+def url(folder):
+    """The same folder in fsspec's memory file system."""
+    files = fsspec.filesystem("memory")
+    files.put(f"{folder}/", "/bucket/slices/", recursive=True)
+    yield "memory://bucket/slices"
+    files.rm("/bucket", recursive=True)
+
+
+def assert_same(one: Slices, two: Slices) -> None:
+    assert one.key == two.key
+    for name in ("counts", "lung", "positions", "patients", "series", "labelled", "pixel_area"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    for indices in (range(12), [11, 0, 4, 4, 3]):
+        np.testing.assert_array_equal(one.images(indices), two.images(indices))
+        np.testing.assert_array_equal(one.label_maps(indices), two.label_maps(indices))
+
+
+def test_a_url_gives_what_the_folder_gives(folder, url):
+    assert_same(Slices(url), Slices(folder))
+    assert_same(Slices(f"file://{folder}"), Slices(folder))
+
+
+def test_chains_of_fsspec_work(folder, url, tmp_path, monkeypatch):
+    monkeypatch.setitem(fsspec.config.conf, "simplecache", {"cache_storage": str(tmp_path / "cache")})
+    assert_same(Slices(f"simplecache::{url}"), Slices(folder))
+    assert len(list((tmp_path / "cache").iterdir())) >= 3
+
+
+def test_a_damaged_remote_part_is_named(url):
+    files = fsspec.filesystem("memory")
+    data = bytearray(files.cat("/bucket/slices/series1.h5"))
+    data[len(data) // 2] ^= 1
+    files.pipe("/bucket/slices/series1.h5", bytes(data))
+    assert ["series1.h5" in fault for fault in Parts(url).verify()] == [True]
+    with pytest.raises(InputError, match=r"memory://bucket/slices/series1\.h5 must be intact"):
+        Slices(url).images(range(12))
+
+
+def test_a_missing_folder_and_an_unknown_protocol_are_named():
+    with pytest.raises(InputError, match="memory://nowhere holds no finished parts"):
+        Slices("memory://nowhere")
+    with pytest.raises(InputError, match="nosuch://x must be a URL that fsspec can read"):
+        Slices("nosuch://x")
