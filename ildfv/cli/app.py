@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ildfv.cli import data, evaluation, learning, machine
+from ildfv.cli import data, evaluation, experiments, learning, machine
 
 app = typer.Typer(
     name="ildfv",
@@ -34,6 +34,6 @@ def root(
     pass
 
 
-for module in (data, learning, evaluation, machine):
+for module in (data, learning, evaluation, experiments, machine):
     for command, panel in module.COMMANDS:
         app.command(rich_help_panel=panel)(command)

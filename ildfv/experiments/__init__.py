@@ -1,1 +1,1 @@
-"""The paper's tables and figures, one file each."""
+"""The paper's tables and figures, one file each; presets, systems and lab are what they share."""

@@ -1,0 +1,70 @@
+"""experiment: the paper's tables and figures, one command each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+
+NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
+SPACE = typer.Option("--workspace", "-w", help="Workspace.", show_default="here, else phantoms made for it")
+
+
+def experiment(
+    names: Annotated[list[str] | None, NAMES] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Name the experiments and what of the paper they answer.")
+    ] = False,
+    preset: Annotated[str, typer.Option(help="small: everything, on little; paper: its folds, for a GPU.")] = "small",
+    workspace: Annotated[Path | None, SPACE] = None,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Run the paper's experiments and set our numbers beside the paper's; networks are trained once for all of them.
+
+    Goes on where it was stopped. Results: JSON and CSV in results/experiments/, and the page experiments.html.
+
+    Example: `ildfv experiment losses --preset small`
+    """
+    from ildfv.experiments.presets import preset_named
+    from ildfv.experiments.registry import experiments
+    from ildfv.experiments.run import run_experiments
+
+    if listed or not names:
+        known = [{"name": e.name, "title": e.title, "paper": e.paper} for e in experiments().values()]
+        if not output.emit({"experiments": known}, as_json=as_json):
+            rows = [(e["name"], e["title"], e["paper"] or "beside the paper") for e in known]
+            output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs every one")
+        return
+    result = run_experiments(
+        names,
+        preset=preset_named(preset),
+        workspace=workspace,
+        device=device,
+        progress=output.progress(verbose, events=workspace / "events.jsonl" if workspace else None),
+    )
+    if output.emit(result, as_json=as_json):
+        return
+    for document in result["experiments"]:
+        warning = " – PHANTOM data, not clinical" if document["data"] == "phantom" else ""
+        for table in document["tables"]:
+            rows = [[_cell(value) for value in row] for row in table["rows"]]
+            output.table(table["title"] + warning, table["columns"], rows, caption=table["note"] or None)
+        for note in document["notes"]:
+            output.out.print(note)
+    output.out.print(
+        f"Results in {result['workspace']}/results/experiments. Open the page: {result['page']}", soft_wrap=True
+    )
+
+
+def _cell(value):
+    """A measure with its interval; anything else as it is."""
+    return output.with_interval(value["value"], value["interval"]) if isinstance(value, dict) else value
+
+
+COMMANDS = [(experiment, "Results")]

@@ -1,0 +1,27 @@
+"""Table 8: each loss with patterns weighted by β, which the training slices give, and without."""
+
+from __future__ import annotations
+
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.tables import LABEL_SETS, F, measured
+
+PLAIN = {"logistic": "presence", "l2": "step", "smooth-l1": "step"}  # loss → target
+NAMES = {"logistic": "logistic", "l2": "L2 on step", "smooth-l1": "smooth L1 on step"}
+
+
+def run(lab: Lab) -> Findings:
+    pairs = []
+    for loss, target in PLAIN.items():
+        plain = lab.cnn(NAMES[loss], loss=loss, target=target, keep=loss == "logistic")
+        balanced = lab.cnn(f"{NAMES[loss]}, balanced", loss=f"balanced-{loss}", target=target)
+        pairs.append((balanced, plain))
+    systems = [system for balanced, plain in pairs for system in (plain, balanced)]
+    tables = [
+        measured(lab, "balance", "Table 8. Balanced losses, label sets", systems, LABEL_SETS),
+        measured(lab, "balance", "Table 8. Balanced losses, F per pattern", systems, F),
+    ]
+    return Findings(tables, systems, pairs)
+
+
+EXPERIMENT = Experiment("balance", "Balanced losses", "Table 8", run)

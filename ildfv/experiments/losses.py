@@ -1,0 +1,46 @@
+"""Tables 3 and 4: logistic loss, L2 and smooth L1 regression of counts, step and ramp, at T = 6000 and 4000."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.statistics import THRESHOLDS
+from ildfv.experiments.systems import Cnn
+from ildfv.experiments.tables import LABEL_SETS, measured
+
+LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
+TARGETS = ("counts", "step", "ramp")
+SCALING = (
+    "Counts are regressed in units of 6000 pixels, so that one learning rate serves all targets; the same network is "
+    "judged at both thresholds. Step: 1 from T pixels on. Ramp: 0 up to T/2, 1 from 3T/2 on."
+)
+
+
+def systems(lab: Lab, threshold: int) -> list[Cnn]:
+    """The seven networks judged at one T."""
+    found = [lab.cnn(f"logistic, T = {threshold}", threshold=threshold)]
+    if threshold == lab.threshold:
+        found = [replace(lab.base, label=found[0].label)]
+    for loss, name in LOSSES.items():
+        for target in TARGETS:
+            trained_at = THRESHOLDS[0] if target == "counts" else threshold
+            label = f"{name} on {target}, T = {threshold}"
+            one = lab.cnn(label, threshold=trained_at, loss=loss, target=target)
+            found.append(replace(one, threshold=threshold))
+    return found
+
+
+def run(lab: Lab) -> Findings:
+    tables, shown, compared = [], [], []
+    for number, threshold in zip((3, 4), THRESHOLDS, strict=True):
+        here = systems(lab, threshold)
+        title = f"Table {number}. Losses and targets, T = {threshold}"
+        tables.append(measured(lab, "losses", title, here, LABEL_SETS, note=SCALING))
+        shown += here
+        compared += [(other, here[0]) for other in here[1:]]
+    return Findings(tables, shown, compared)
+
+
+EXPERIMENT = Experiment("losses", "Losses and targets", "Tables 3 and 4", run)

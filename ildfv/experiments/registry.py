@@ -1,0 +1,61 @@
+"""The experiments by name, in the order of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ildfv.errors import InputError
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.schema import Table
+from ildfv.experiments.systems import System
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an experiment found. compared: pairs of systems to test against each other."""
+
+    tables: Sequence[Table]
+    systems: Sequence[System] = ()
+    compared: Sequence[tuple[System, System]] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """paper: which tables or figures of the paper it answers; None for what the paper only names."""
+
+    name: str
+    title: str
+    paper: str | None
+    run: Callable[[Lab], Findings] = field(repr=False)
+
+
+def experiments() -> dict[str, Experiment]:
+    """All of them; a new one is a file with an EXPERIMENT and its name here."""
+    from ildfv.experiments import (
+        balance,
+        curves,
+        examples,
+        layers,
+        losses,
+        networks,
+        size,
+        speed,
+        statistics,
+        unordered,
+    )
+
+    modules = (statistics, losses, layers, size, balance, speed, curves, examples, networks, unordered)
+    return {module.EXPERIMENT.name: module.EXPERIMENT for module in modules}
+
+
+def chosen(names: Sequence[str]) -> list[Experiment]:
+    """The experiments named, "all" standing for every one."""
+    known = experiments()
+    if "all" in names:
+        return list(known.values())
+    for name in names:
+        if name not in known:
+            raise InputError(f'experiment must be one of {", ".join(known)} or all, got "{name}"')
+    return [known[name] for name in dict.fromkeys(names)]

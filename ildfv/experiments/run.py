@@ -1,0 +1,110 @@
+"""Experiments by name, from a workspace or from nothing, to their results and the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ildfv.experiments.checklist import checklist
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.page import write_page
+from ildfv.experiments.presets import Preset
+from ildfv.experiments.registry import Experiment, Findings, chosen
+from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without_curves, write_experiment
+from ildfv.pipeline.demo import SALT
+from ildfv.pipeline.prepare import prepare_scans
+from ildfv.progress import SILENT, Progress
+from ildfv.store.atomic import write_json
+from ildfv.store.lock import writing
+from ildfv.store.workspace import SETTINGS
+from ildfv.version import versions
+
+PHANTOMS = "ildfv-experiments"  # the folder of phantoms where there is no workspace
+
+
+def run_experiments(
+    names: Sequence[str],
+    *,
+    preset: Preset,
+    workspace: Path | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> dict:
+    """{"workspace", "page", "experiments": documents as in `schema`}.
+
+    workspace: None takes the one in the current folder, or, if there is none, phantoms in ildfv-experiments/, made now.
+    """
+    wanted = chosen(names)
+    root = home(workspace, preset, progress)
+    lab = Lab(root, preset, device=device, progress=progress)
+    with writing(lab.workspace.root / "experiments"):
+        documents = []
+        for experiment in wanted:
+            progress.note(f"{experiment.name}: {experiment.title}")
+            documents.append(run_one(lab, experiment))
+        write_json(lab.workspace.results_dir / FOLDER / "checklist.json", {"kind": "ildfv checklist", **checklist(lab)})
+        page = write_page(lab)
+    return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": documents}
+
+
+def run_one(lab: Lab, experiment: Experiment) -> dict:
+    """The experiment's document, also in results/experiments/."""
+    started = time.monotonic()
+    found = experiment.run(lab)
+    document = describe(lab, experiment, found)
+    document["seconds"] = round(time.monotonic() - started, 1)
+    write_experiment(lab.workspace, document)
+    return document
+
+
+def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
+    """The document of `schema`, but for the time it took."""
+    systems, whole = {}, []
+    for system in found.systems:
+        d = lab.documents(system)
+        systems[system.label] = {
+            "folder": system.folder,
+            "threshold": system.threshold,
+            "folds": d["pooled"]["folds"],
+            "inputs": system.inputs,
+            "pooled": without_curves(d["pooled"]),
+            "spread": d["spread"],
+        }
+        whole += [d["pooled"], *d["folds"]]
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        "name": experiment.name,
+        "title": experiment.title,
+        "paper": experiment.paper,
+        "preset": lab.preset.name,
+        "data": lab.slices.data,
+        "slices": lab.slices.key,
+        "folds": lab.held_out(),
+        "n_folds": lab.folds.n_folds,
+        "tables": [as_document(table) for table in found.tables],
+        "systems": systems,
+        "comparisons": [lab.compare(a, b) for a, b in found.compared],
+        "notes": list(found.notes),
+        "versions": versions(),
+        **({"documents": whole} if experiment.name == "curves" else {}),
+    }
+
+
+def home(workspace: Path | None, preset: Preset, progress: Progress) -> Path:
+    """The workspace named, or the one here, or one of phantoms, which is made or finished."""
+    if workspace is not None:
+        return Path(workspace)
+    if Path(SETTINGS).exists():
+        return Path(".")
+    from ildfv.scans.phantom import write_phantoms
+
+    scans, root = (Path(PHANTOMS) / f"{name}-{preset.name}" for name in ("scans", "workspace"))
+    if not (root / "prepare.json").exists():
+        progress.note(f"No workspace here: phantoms of {preset.patients} patients in {PHANTOMS}/")
+        write_phantoms(
+            scans, patients=preset.patients, seed=0, slices_per_scan=preset.slices_per_scan, progress=progress
+        )
+        prepare_scans(scans, root, salt=SALT, progress=progress)
+    return root

@@ -1,0 +1,110 @@
+"""One experiment's results as JSON and CSV: the schema, and the only code that writes it.
+
+results/experiments/<name>.json in the workspace:
+
+    {"kind": "ildfv experiment", "version": 1, "name", "title",
+     "paper": which table or figure of the paper it answers | null,
+     "preset": "small" | "paper", "data": "phantom" | "user", "slices": key of the slice set,
+     "folds": [folds held out in turn], "n_folds": folds of the workspace,
+     "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],
+     "systems": {label: {"folder": name under experiments/<key>/{models, encodings, scores}/, "threshold": T,
+                         "folds": [int], "inputs": all that its scores depend on beside slices and folds,
+                         "pooled": `evaluation.results.evaluate` document without curves,
+                         "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
+     "comparisons": [`evaluation.results.compare` documents, paired by patient],
+     "notes": [str], "seconds": wall time of this run, "versions": {package: version}}
+
+A cell is text, a whole number, a number, null (undefined, or not known), or a measure:
+    {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,
+     "mean", "sd": over folds (null for one fold), "n": folds on which it is defined}
+
+Every table with results has the columns "source" ("this run" or "the paper") and "data" (on what it was obtained).
+results/experiments/<name>-<i>.csv is table i; a measure takes six columns: F, F low, F high, F mean, F SD, F folds.
+results/experiments/curves.json also holds "documents": the whole `evaluate` documents, curves and all, pooled and per
+fold, that Fig. 5 is drawn from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ildfv.store.atomic import read_json, sweep, write_bytes, write_json
+from ildfv.store.lock import writing
+from ildfv.store.workspace import Workspace
+
+KIND, VERSION = "ildfv experiment", 1
+FOLDER = "experiments"
+MEASURE = ("value", "low", "high", "mean", "sd", "n")
+CURVES = ("roc", "pr", "calibration")
+
+Cell = str | int | float | None | dict
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the module describes it."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+
+def write_experiment(workspace: Workspace, document: Mapping) -> Path:
+    """The path of the document's JSON file, after its CSV files."""
+    folder = workspace.results_dir / FOLDER
+    with writing(folder):
+        sweep(folder)
+        for i, table in enumerate(document["tables"], start=1):
+            write_bytes(folder / f"{document['name']}-{i}.csv", to_csv(table).encode())
+        path = folder / f"{document['name']}.json"
+        write_json(path, document)
+    return path
+
+
+def read_experiments(workspace: Workspace) -> dict[str, dict]:
+    """All documents by name that were made of the workspace's present slices."""
+    found = {path.stem: read_json(path) for path in sorted((workspace.results_dir / FOLDER).glob("*.json"))}
+    key = workspace.slices().key
+    return {name: d for name, d in found.items() if d.get("kind") == KIND and d["slices"] == key}
+
+
+def to_csv(table: Mapping) -> str:
+    """A table as CSV text, measures spread over six columns."""
+    columns = list(zip(*table["rows"], strict=True)) or [()] * len(table["columns"])
+    wide = [any(isinstance(cell, Mapping) for cell in column) for column in columns]
+    header: list[str] = []
+    for name, is_wide in zip(table["columns"], wide, strict=True):
+        header += [name, f"{name} low", f"{name} high", f"{name} mean", f"{name} SD", f"{name} folds"][
+            : 6 * is_wide or 1
+        ]
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(header)
+    for row in table["rows"]:
+        cells: list = []
+        for cell, is_wide in zip(row, wide, strict=True):
+            cells += _spread_out(cell) if is_wide else [cell]
+        rows.writerow(cells)
+    return text.getvalue()
+
+
+def without_curves(document: Mapping) -> dict:
+    """An `evaluate` document without the points of its curves."""
+    rows = {p: {k: v for k, v in row.items() if k not in CURVES} for p, row in document["per_pattern"].items()}
+    return {**document, "per_pattern": rows}
+
+
+def as_document(table: Table) -> dict:
+    return asdict(table)
+
+
+def _spread_out(cell: Cell) -> list:
+    if not isinstance(cell, Mapping):
+        return [cell, *[None] * 5]
+    low, high = cell["interval"] or (None, None)
+    return [cell["value"], low, high, cell["mean"], cell["sd"], cell["n"]]

@@ -1,0 +1,31 @@
+"""Table 7: few patients and all of them; 1 %, a third (all that the paper could afford) and all descriptors."""
+
+from __future__ import annotations
+
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.tables import MEANS, measured
+
+SMALL = 0.3  # of the fit patients
+SHARES = {"1 %": 0.01, "a third": 1 / 3, "all": 1.0}
+
+
+def run(lab: Lab) -> Findings:
+    layer, dense = lab.preset.layer, lab.preset.dense_layer
+    few = lab.cnn(f"CNN, {SMALL:.0%} of patients", patients=SMALL, keep=True)
+    whole = lab.cnn("CNN, all patients", keep=True)
+    few_fisher = lab.encoded(f"Fisher vector, {SMALL:.0%} of patients", layer, network=few)
+    whole_fisher = lab.encoded("Fisher vector, all patients", layer, network=whole)
+    shares = [lab.encoded(f"{dense}, {name} descriptors", dense, descriptors=share) for name, share in SHARES.items()]
+    sets = [few, few_fisher, whole, whole_fisher]
+    title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
+    note = "Fewer patients to fit networks, mixture, PCA and regression on; validation and test slices are the same."
+    tables = [
+        measured(lab, "size", title, sets, MEANS, note=note),
+        measured(lab, "size", f"Share of the descriptors of {dense}, mixture and vectors alike", shares, MEANS),
+    ]
+    compared = [(few_fisher, few), (whole_fisher, whole), *((shares[-1], one) for one in shares[:-1])]
+    return Findings(tables, [*sets, *shares], compared)
+
+
+EXPERIMENT = Experiment("size", "Small set and whole set, some and all descriptors", "Table 7", run)

@@ -1,0 +1,92 @@
+"""Table 9: a sliding window of patches beside the whole slice at once, scores and time per slice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ildfv.arrays import to_numpy
+from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.pca import PCA
+from ildfv.estimators.regression import MultivariateRegression
+from ildfv.experiments.encode import encode
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.lungs import lungs
+from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.schema import Table
+from ildfv.experiments.systems import Encoded
+from ildfv.experiments.tables import MEANS, SOURCE, beside, measured
+from ildfv.store.models import load_model
+
+TIME = "ms a slice"
+
+
+def run(lab: Lab) -> Findings:
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import load
+    from ildfv.train.patches import label_map
+
+    patches, layer = lab.patches("patch baseline"), lab.preset.layer
+    whole = lab.cnn("CNN, whole slice", keep=True)
+    fisher = lab.encoded(f"CNN to {layer}, Fisher vector, regression", layer)
+    scored = measured(lab, "speed", "Patch baseline and whole slices", [patches, whole, fisher], MEANS)
+
+    fold = lab.held_out()[0]
+    indices = lab.roles(fold).test[: lab.preset.timed_slices]
+    images, masks = lab.slices.images(indices), lungs(lab.slices, indices)
+    window = load(lab.patch_network(patches, fold), lab.device)
+    network = load(lab.network(whole, fold), lab.device)
+    activations = Activations(load(lab.network(fisher.network, fold), lab.device), layer)
+    regression = _regression(lab, fisher, fold)
+
+    def answer(i: int) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(images[i : i + 1]).to(lab.device)).cpu().numpy()
+
+    timed = {
+        patches.label: _milliseconds(lambda i: label_map(window, images[i], masks[i], device=lab.device), len(images)),
+        whole.label: _milliseconds(answer, len(images)),
+        fisher.label: _milliseconds(lambda i: regression(activations(images[i : i + 1])), len(images)),
+    }
+    device = (
+        torch.cuda.get_device_name() if lab.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
+    )
+    rows = [
+        [*row[:3], device if row[1] == "this run" else "K40" if row[3] is not None else None, *row[3:]]
+        for label, value in timed.items()
+        for row in beside("speed", label, lab.slices.data, [TIME], [value])
+    ]
+    note = (
+        f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as well."
+    )
+    times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, note)
+    return Findings([scored, times], [patches, whole, fisher], [(whole, patches), (fisher, patches)])
+
+
+def _regression(lab: Lab, system: Encoded, fold: int) -> Callable:
+    """Maps → answers, by the system's fitted parts."""
+    folder = encode(lab, system, fold).folder
+    vector = FisherVector(
+        GaussianMixture.from_tensors(*load_model(folder / "mixture")), improved=system.settings.improved
+    )
+    pca = PCA.from_tensors(*load_model(folder / "pca"))
+    model = MultivariateRegression.from_tensors(*load_model(folder / "regression"))
+    return lambda maps: model.predict(pca.transform(to_numpy(vector.transform(maps))).astype(np.float64))
+
+
+def _milliseconds(work: Callable[[int], object], n: int) -> float:
+    """Median time of one call; the first, which warms up, does not count."""
+    work(0)
+    seconds = []
+    for i in range(n):
+        started = time.perf_counter()
+        work(i)
+        seconds.append(time.perf_counter() - started)
+    return 1000 * float(np.median(seconds))
+
+
+EXPERIMENT = Experiment("speed", "Patches and whole slices", "Table 9", run)

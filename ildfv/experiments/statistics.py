@@ -1,0 +1,38 @@
+"""Tables 1 and 2: slices and patients per pattern, and patterns per slice, at both thresholds."""
+
+from __future__ import annotations
+
+from ildfv.evaluation.statistics import statistics
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.schema import Table
+from ildfv.experiments.tables import beside
+from ildfv.patterns import PATTERNS, presence
+
+THRESHOLDS = (6000, 4000)  # pixels on the original grid: the paper's two choices of T
+
+
+def run(lab: Lab) -> Findings:
+    tables = []
+    for threshold in THRESHOLDS:
+        found = statistics(presence(lab.slices.counts, threshold), lab.slices.patients, threshold=threshold)
+        shown = {**found["per_pattern"], "none of them": found["healthy"]}
+        shown["all"] = {"slices": found["slices"], "patients": found["patients"]}
+        columns = ["slices", "patients"]
+        rows = [
+            row
+            for label, n in shown.items()
+            for row in beside("statistics", label, lab.slices.data, columns, [n[c] for c in columns])
+        ]
+        title = f"Table 1. Slices and patients per pattern, T = {threshold}"
+        tables.append(Table(title, ["pattern", "source", "data", *columns], rows))
+        by_number = [[n, "this run", lab.slices.data, slices] for n, slices in enumerate(found["by_number"])]
+        title = f"Table 2. Patterns per slice, T = {threshold}"
+        tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number))
+    notes = [
+        f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no label map and are left out."
+    ]
+    return Findings(tables, notes=notes)
+
+
+EXPERIMENT = Experiment("statistics", "What the slices show", "Tables 1 and 2", run)

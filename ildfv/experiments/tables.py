@@ -1,0 +1,58 @@
+"""Systems as rows: our numbers, and under each the paper's, with the data that each was obtained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.paper import NAME, NOTE, data_name, paper_row
+from ildfv.experiments.schema import Cell, Table
+from ildfv.experiments.systems import System
+from ildfv.patterns import PATTERNS
+
+# Column → where a results document holds it: a measure of all slices, or "pattern/measure".
+LABEL_SETS = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "F": "f",
+    "micro F": "micro_f",
+    "macro F": "macro_f",
+    "mean AUC": "mean_auc",
+}
+AUC = {f"AUC {p}": f"{p}/auc" for p in PATTERNS} | {"mean AUC": "mean_auc"}
+F = {f"F {p}": f"{p}/f" for p in PATTERNS} | {"macro F": "macro_f"}
+MEANS = {"F": "f", "macro F": "macro_f", "mean AUC": "mean_auc"}
+BRIER = {f"Brier {p}": f"{p}/brier" for p in PATTERNS}
+SOURCE = ("system", "source", "data")
+
+
+def cell(documents: Mapping, key: str) -> dict:
+    """A measure pooled over folds with its interval, and its mean and SD over folds."""
+    pattern, _, name = key.rpartition("/")
+    pooled, over = (
+        (d["per_pattern"][pattern] if pattern else d["overall"]) for d in (documents["pooled"], documents["spread"])
+    )
+    return {"value": pooled[name], "interval": pooled[f"{name}_interval"], **over[name]}
+
+
+def measured(
+    lab: Lab, experiment: str, title: str, systems: Sequence[System], measures: Mapping[str, str], *, note: str = ""
+) -> Table:
+    """One row a system, and the paper's row below where the paper has one. measures: column → key."""
+    rows = []
+    for system in systems:
+        documents = lab.documents(system)
+        rows += beside(
+            experiment, system.label, lab.slices.data, measures, [cell(documents, k) for k in measures.values()]
+        )
+    return Table(title, [*SOURCE, *measures], rows, f"{note} {NOTE}".strip())
+
+
+def beside(
+    experiment: str, label: str, data: str, columns: Sequence[str] | Mapping, ours: Sequence[Cell]
+) -> list[list[Cell]]:
+    """Our row, and the paper's where it has one."""
+    theirs = paper_row(experiment, label, list(columns))
+    rows = [[label, "this run", data, *ours]]
+    return rows if theirs is None else [*rows, [label, NAME, data_name(), *theirs]]

@@ -1,0 +1,32 @@
+"""Other unordered encoders on the same layer, PCA and regression; last-layer average pooling is what one would try."""
+
+from __future__ import annotations
+
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.tables import AUC, MEANS, measured
+
+NAMES = {
+    "fisher": "Fisher vector",
+    "pyramid": "spatial-pyramid Fisher vector",
+    "vlad": "VLAD",
+    "words": "bag of visual words",
+    "mean": "last-layer average pooling + linear",
+    "max": "last-layer maximum pooling + linear",
+}
+
+
+def run(lab: Lab) -> Findings:
+    layer = lab.preset.layer
+    systems = [lab.encoded(f"{layer}, {name}", layer, encoder=encoder) for encoder, name in NAMES.items()]
+    p = lab.preset
+    note = (
+        f"Pyramid: the map and its quarters. VLAD: {p.components} centres, as many as the mixture's components; "
+        f"{p.words} words. Hard assignment, centres by k-means."
+    )
+    title = f"Encoders of {layer}"
+    tables = [measured(lab, "unordered", title, systems, MEANS | AUC, note=note)]
+    return Findings(tables, systems, [(systems[0], other) for other in systems[1:]])
+
+
+EXPERIMENT = Experiment("unordered", "Other unordered encoders", None, run)

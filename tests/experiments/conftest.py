@@ -1,0 +1,30 @@
+"""A workspace of eight patients whose slices show lung, and a preset that is through it in seconds."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
+
+from tiny import TINY, make_tiny
+
+from ildfv.experiments.lab import Lab
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "workspace").root
+
+
+@pytest.fixture(scope="session")
+def used(made, tmp_path_factory):
+    """A workspace that the tests of this folder share: what one has trained, the next finds."""
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("used") / "workspace"))
+
+
+@pytest.fixture(scope="session")
+def lab(used):
+    return Lab(used, TINY, device="cpu")

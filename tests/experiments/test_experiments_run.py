@@ -1,0 +1,148 @@
+"""Every experiment runs, its document follows the schema, and nothing is made twice."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import TINY
+
+from ildfv.errors import InputError
+from ildfv.experiments import run as run_module
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.paper import paper
+from ildfv.experiments.presets import PRESETS, preset_named
+from ildfv.experiments.registry import chosen, experiments
+from ildfv.experiments.run import run_experiments
+from ildfv.experiments.tables import measured
+
+
+@pytest.fixture(scope="module")
+def ran(used):
+    """Everything once."""
+    return run_experiments(["all"], preset=TINY, workspace=used, device="cpu")
+
+
+def test_all_experiments_ran(ran):
+    assert [d["name"] for d in ran["experiments"]] == list(experiments())
+
+
+def test_every_table_names_sources_and_data(ran):
+    for document in ran["experiments"]:
+        assert document["data"] == "phantom"
+        for table in document["tables"]:
+            assert "data" in table["columns"], table["title"]
+            data, width = table["columns"].index("data"), len(table["columns"])
+            for row in table["rows"]:
+                assert len(row) == width
+                theirs = "source" in table["columns"] and row[table["columns"].index("source")] == "the paper"
+                assert row[data] == ("LTRC CT (restricted)" if theirs else "phantom")
+
+
+def test_the_paper_is_answered_table_by_table(ran):
+    answered = " ".join(d["paper"] for d in ran["experiments"] if d["paper"])
+    assert answered == "Tables 1 and 2 Tables 3 and 4 Tables 5 and 6 Table 7 Table 8 Table 9 Figure 5 Figure 6"
+
+
+def test_no_number_of_the_paper_stands_without_a_row_of_ours(ran):
+    shown = {(d["name"], row[0]) for d in ran["experiments"] for t in d["tables"] for row in t["rows"]}
+    rows = {(name, label) for name, part in paper().items() if name not in ("source", "known") for label in part}
+    missing = {(name, label) for name, label in rows - shown if not label.startswith("conv") and "fc6" not in label}
+    assert not missing
+
+
+def test_documents_lie_in_the_workspace_as_json_and_csv(ran, used):
+    folder = used / "results" / "experiments"
+    for document in ran["experiments"]:
+        assert json.loads((folder / f"{document['name']}.json").read_text()) == document
+        for i, table in enumerate(document["tables"], start=1):
+            rows = list(csv.reader((folder / f"{document['name']}-{i}.csv").open()))
+            assert len(rows) == 1 + len(table["rows"])
+            assert len({len(row) for row in rows}) == 1
+
+
+def test_the_page_shows_every_table_and_the_checklist(ran):
+    page = Path(ran["page"]).read_text(encoding="utf-8")
+    for document in ran["experiments"]:
+        for table in document["tables"]:
+            assert table["title"] in page
+    assert "Phantom data – not clinical" in page
+    assert "Ethical approval and consent" in page
+    assert "for the author to write" in page
+
+
+def test_a_second_run_trains_and_encodes_nothing(ran, used, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("made twice")
+
+    monkeypatch.setattr("ildfv.train.trainer.train", never)
+    monkeypatch.setattr("ildfv.experiments.encode.FisherVectors", never)
+    again = run_experiments(["losses", "layers", "unordered"], preset=TINY, workspace=used, device="cpu")
+    before = {d["name"]: d for d in ran["experiments"]}
+    for document in again["experiments"]:
+        assert document["tables"] == before[document["name"]]["tables"]
+        assert document["comparisons"] == before[document["name"]]["comparisons"]
+
+
+def test_equal_settings_are_one_system_under_many_names(lab):
+    names = {lab.base.folder, lab.cnn("logistic, again").folder, lab.cnn("kept", keep=True).folder}
+    assert len(names) == 1
+    assert lab.cnn("other", loss="l2", target="ramp").folder not in names
+    assert lab.cnn("few", patients=0.5).folder not in names
+
+
+def test_fewer_patients_are_some_of_all_and_validation_and_test_stay(lab):
+    all_, few = lab.roles(0), lab.roles(0, 0.5)
+    patients = lab.slices.patients
+    assert set(patients[few.fit]) < set(patients[all_.fit])
+    np.testing.assert_array_equal(few.validation, all_.validation)
+    np.testing.assert_array_equal(few.test, all_.test)
+    np.testing.assert_array_equal(few.train, np.union1d(few.fit, few.validation))
+
+
+def test_pooled_predictions_cover_the_held_out_folds_once(lab):
+    found = lab.predictions(lab.base)
+    assert [p.fold for p in found] == [0, 1]
+    tested = np.concatenate([lab.roles(fold).test for fold in (0, 1)])
+    assert len(np.unique(tested)) == len(tested) == sum(len(p.scores) for p in found)
+
+
+def test_a_row_of_the_paper_without_a_known_number_is_open(lab):
+    table = measured(lab, "layers", "t", [lab.base], {"AUC ground glass": "ground glass/auc"})
+    (ours, theirs) = table.rows
+    assert ours[1:3] == ["this run", "phantom"]
+    assert set(ours[3]) == {"value", "interval", "mean", "sd", "n"}
+    assert theirs == ["CNN", "the paper", "LTRC CT (restricted)", None]
+
+
+def test_weights_that_only_scores_are_asked_of_can_be_dropped(made, tmp_path):
+    import shutil
+    from dataclasses import replace
+
+    lab = Lab(shutil.copytree(made, tmp_path / "w"), replace(TINY, keep_networks=False, run=1), device="cpu")
+    lab.predictions(lab.base)
+    lab.predictions(lab.cnn("l2", loss="l2", target="step"))
+    kept = [path.parts[-3] for path in lab.folder.glob("models/*/*/model.safetensors")]
+    assert kept == [lab.base.folder]
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(InputError, match="losses"):
+        chosen(["loses"])
+    with pytest.raises(InputError, match="small, paper"):
+        preset_named("large")
+
+
+def test_paper_preset_is_the_papers_protocol():
+    preset = PRESETS["paper"]
+    assert (preset.folds, preset.run, preset.components, preset.dimensions) == (5, None, 32, 512)
+
+
+def test_without_a_workspace_phantoms_are_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = run_module.home(None, TINY, run_module.SILENT)
+    assert len(Lab(root, TINY, device="cpu").slices) == TINY.patients * TINY.slices_per_scan
+    assert run_module.home(None, TINY, run_module.SILENT) == root
+    with pytest.raises(InputError, match="no workspace"):
+        run_experiments(["statistics"], preset=TINY, workspace=tmp_path / "nowhere")

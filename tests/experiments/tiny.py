@@ -1,0 +1,74 @@
+"""Eight patients of six slices with lung inside a chest wall, and the smallest preset; imported by the tests here."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import small
+
+from ildfv.experiments.presets import Preset
+from ildfv.pipeline.roles import make_split
+from ildfv.store.parts import writing_parts
+from ildfv.store.slices import ScanSlices, write_scan
+from ildfv.store.workspace import Workspace
+
+WALL = 80  # pixels of chest around the lung: the rule for lungs finds it, and the sliding window is quick
+
+TINY = Preset(
+    name="tiny",
+    patients=4,
+    slices_per_scan=3,
+    folds=4,
+    run=2,
+    train={"epochs": 1, "batch_size": 8},
+    network="small",
+    networks={"small": {"epochs": 2}},
+    network_folds=1,
+    layers=("conv1", "fc6"),
+    layer="conv1",
+    dense_layer="conv1",
+    components=3,
+    words=6,
+    passes=2,
+    dimensions=8,
+    patches_per_slice=2,
+    patch_epochs=1,
+    timed_slices=2,
+    resamples=50,
+)
+
+
+def scan(number: int) -> ScanSlices:
+    """As the pipeline tests' scan, within a wall of soft tissue."""
+    one = small.scan(number)
+    images = one.images.copy()
+    wall = np.ones((224, 224), bool)
+    wall[WALL:-WALL, WALL:-WALL] = False
+    images[..., wall] = 230  # 43 HU in the normal window
+    return replace(one, images=images)
+
+
+def make_tiny(root: Path) -> Workspace:
+    workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
+    with writing_parts(workspace.slices_dir, "test") as parts:
+        for number in range(small.PATIENTS):
+            parts.add(write_scan(workspace.slices_dir, scan(number)))
+    make_split(workspace)
+    return workspace
+
+
+def change_test_fold(workspace: Workspace, fold: int) -> None:
+    """Other images and other labels for every patient of one fold; folds.json stays as it is."""
+    from ildfv.pipeline.roles import load_folds
+
+    slices, folds = workspace.slices(), load_folds(workspace)
+    held_out = set(folds.members[fold])
+    with writing_parts(workspace.slices_dir, "test") as parts:
+        for number in range(small.PATIENTS):
+            one = scan(number)
+            if one.patient in held_out:
+                other = scan(number + 50)
+                changed = replace(one, images=255 - other.images // 2, labels=other.labels, counts=other.counts)
+                parts.drop(one.series)
+                parts.add(write_scan(workspace.slices_dir, changed))
+    assert workspace.slices().key != slices.key
