@@ -77,7 +77,8 @@ def _cuda() -> list[Finding]:
 
 
 def _cupy() -> list[Finding]:
-    if importlib.util.find_spec("cupy") is None:
+    ahead_of_time = importlib.util.find_spec("ildfv.kernels._native_cuda")
+    if ahead_of_time is None and importlib.util.find_spec("cupy") is None:
         return [
             Finding("CUDA kernel", "absent", "CuPy is not installed", "pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'")
         ]

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.kernels import launches
+from ildfv.kernels import launches, reference
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
 from ildfv.kernels.launches import ELEMENTS, FINISH_THREADS, GROUP, THREADS, TILES
 from ildfv.kernels.layout import Batch, Round, merged, ragged, rounds, uniform
-from ildfv.kernels.modules import Device, device_of, element_bytes
+from ildfv.kernels.modules import Device, device_of, element_bytes, first_device, way
 from ildfv.kernels.reference import Moments
 
 _variant: str | None = None
@@ -40,6 +40,26 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
     first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
     check(len(maps) > 0, "maps must hold at least one map, got an empty batch")
     return compute(device_of(first), maps, weights, means, variances, threshold=threshold, pooled=pooled)
+
+
+def describe() -> str:
+    """How the kernels come to the first GPU, after a small problem on it agreed with the specification.
+
+    MissingPackageError without CuPy or the ahead-of-time build; RuntimeError where no device answers or it is wrong.
+    """
+    how = {"nvcc": "compiled by nvcc when ildfv was installed", "nvrtc": "compiled by NVRTC at first use"}[way()]
+    rng = np.random.default_rng(0)
+    weights, means, variances = np.array([0.25, 0.75]), rng.normal(size=(2, 5)), rng.uniform(0.5, 2.0, (2, 5))
+    x = rng.normal(size=(1, 100, 5)).astype(np.float32)
+    device = first_device()
+    found = compute(device, device.upload(x), weights, means, variances, threshold=0.0, pooled=False)
+    expected = reference.moments(x, weights, means, variances, threshold=0.0)
+    error = max(
+        float(np.linalg.norm(device.download(a) - e) / np.linalg.norm(e)) for a, e in zip(found, expected, strict=True)
+    )
+    if not error < 1e-5:
+        raise RuntimeError(f"moments on {device.name} differ from the specification by {error:.1e}")
+    return f"{device.name}: {how}, differs from the specification by {error:.0e}"
 
 
 def compute(device: Device, maps, weights, means, variances, *, threshold: float, pooled: bool) -> Moments:

@@ -10,6 +10,7 @@ import os
 import re
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ DEFAULT_SHARED_BYTES = 48 << 10  # more must be asked for
 class Device(Protocol):
     """What `ildfv.kernels.cuda` asks of a device. Everything is ordered on one stream, the caller's current one."""
 
+    name: str
     key: tuple
     shared_limit: int
 
@@ -46,6 +48,17 @@ def device_of(a) -> Device:
     if type(a).__module__.partition(".")[0] == "torch":
         return _torch_device(a.device.index)
     return _cupy_device(a.device.id)
+
+
+def first_device() -> Device:
+    """The first GPU: torch's where torch sees one, else CuPy's."""
+    if find_spec("torch"):
+        import torch
+
+        if torch.cuda.is_available():
+            return _torch_device(0)
+    require("cupy", purpose='device "cuda" without torch for CUDA', install=CUPY)
+    return _cupy_device(0)
 
 
 def way() -> str:
@@ -152,6 +165,7 @@ class _TorchDevice:
     def __init__(self, index: int):
         import torch
 
+        self.name = torch.cuda.get_device_name(index)
         self.key = ("torch", index)
         self._torch, self._index, self._kernels = torch, index, _kernels(index)
         self._device = torch.device("cuda", index)
@@ -189,6 +203,7 @@ class _CupyDevice:
     def __init__(self, index: int):
         import cupy
 
+        self.name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
         self.key = ("cupy", index)
         self._cupy, self._index, self._kernels = cupy, index, _kernels(index)
         self.shared_limit = self._kernels.shared_limit()

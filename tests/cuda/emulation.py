@@ -46,6 +46,7 @@ class EmulatedDevice:
     """NumPy arrays as device memory. Every array comes poisoned, so a value nobody writes is NaN."""
 
     def __init__(self, library: Path, shared_limit: int = 227 << 10):
+        self.name = "an emulated device"
         self.key = ("emulated", shared_limit, id(self))
         self.shared_limit = shared_limit
         self.launched: list[str] = []

@@ -253,3 +253,12 @@ def test_cpu_and_cuda_agree(device, rng):
     x = descriptors(rng, parameters, 2, 729)
     ours = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False)
     assert max(distances(ours, cpu.moments(x, *parameters))) < 1e-5
+
+
+def test_the_doctor_is_told_how_the_kernels_run(device, monkeypatch):
+    monkeypatch.setattr(cuda, "first_device", lambda: device)
+    monkeypatch.setattr(cuda, "way", lambda: "nvrtc")
+    assert cuda.describe().startswith("an emulated device: compiled by NVRTC at first use, differs from")
+    monkeypatch.setattr(cuda, "compute", lambda *_, **__: reference.Moments(*(np.ones(1),) * 4))
+    with pytest.raises(RuntimeError, match="differ from the specification by"):
+        cuda.describe()
