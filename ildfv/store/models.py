@@ -75,5 +75,5 @@ def _digest(tensors: dict[str, np.ndarray], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
-        digest.update(memoryview(tensor.reshape(-1)).cast("B") if tensor.size else b"")
+        digest.update(tensor.reshape(-1).view(np.uint8).data if tensor.size else b"")
     return digest.hexdigest()
