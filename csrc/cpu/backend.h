@@ -38,8 +38,10 @@ struct Kernel {
     int64_t (*constants_bytes)(int64_t k, int64_t d);  // the mixture laid out for this kernel; 64-byte aligned
     int64_t (*scratch_bytes)(int64_t k, int64_t d);    // one thread's working memory; 64-byte aligned
     void (*prepare)(const Mixture&, const int* order, void* constants);  // order: the dimensions, the most telling first
-    int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&, void* scratch);  // first map not finite, or −1
+    int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&, void* scratch);  // first map not finite, or −1, or:
 };
+
+constexpr int64_t IMPRECISE = -2;  // what was written is to be cleared and computed in double
 
 extern const Kernel baseline_float, baseline_double;
 #if defined(__x86_64__)
@@ -48,6 +50,18 @@ extern const Kernel avx2_float, avx2_double, avx512_float, avx512_double;
 
 namespace {  // a copy in each translation unit: they are compiled for different machines
 
+// Partial sums become zero.
+inline void clear(Partial& part, int64_t k, int64_t d) {
+    for (int64_t c = 0; c < k; ++c) {
+        if (!part.touched[c]) continue;
+        part.s0[c] = 0;
+        memset(part.s1 + c * d, 0, d * sizeof(double));
+        memset(part.s2 + c * d, 0, d * sizeof(double));
+        part.touched[c] = 0;
+    }
+    part.log_likelihood = 0;
+}
+
 // total += part, which is left zero.
 inline void move_into(Partial& total, Partial& part, int64_t k, int64_t d) {
     for (int64_t c = 0; c < k; ++c) {
@@ -55,14 +69,10 @@ inline void move_into(Partial& total, Partial& part, int64_t k, int64_t d) {
         total.s0[c] += part.s0[c];
         for (int64_t j = c * d; j < (c + 1) * d; ++j) total.s1[j] += part.s1[j];
         for (int64_t j = c * d; j < (c + 1) * d; ++j) total.s2[j] += part.s2[j];
-        part.s0[c] = 0;
-        memset(part.s1 + c * d, 0, d * sizeof(double));
-        memset(part.s2 + c * d, 0, d * sizeof(double));
         total.touched[c] = 1;
-        part.touched[c] = 0;
     }
     total.log_likelihood += part.log_likelihood;
-    part.log_likelihood = 0;
+    clear(part, k, d);
 }
 
 // sums[map] = part, which is left zero.
@@ -74,13 +84,9 @@ inline void move_out(const Sums& sums, int64_t map, Partial& part, int64_t k, in
         s0[c] = (out)part.s0[c];
         for (int64_t j = c * d; j < (c + 1) * d; ++j) s1[j] = (out)part.s1[j];
         for (int64_t j = c * d; j < (c + 1) * d; ++j) s2[j] = (out)part.s2[j];
-        part.s0[c] = 0;
-        memset(part.s1 + c * d, 0, d * sizeof(double));
-        memset(part.s2 + c * d, 0, d * sizeof(double));
-        part.touched[c] = 0;
     }
     ((out*)sums.log_likelihood)[map] = (out)part.log_likelihood;
-    part.log_likelihood = 0;
+    clear(part, k, d);
 }
 
 inline void finish(const Sums& sums, int64_t map, Partial& part, int64_t k, int64_t d) {

@@ -60,10 +60,9 @@ constexpr double BOUND = 1e-3;  // share of a score that rounding is allowed bef
 constexpr double CLOSE = 4;  // (1 + b²)·ε is what Σ γ y and Σ γ y² lose when they become Σ γ t and Σ γ t²
 
 template <class real>
-void prepare(const Mixture& m, const int* order, void* memory) {
+void prepare(const Mixture& m, const int* order, void* memory) {  // memory is zero
     Constants<real> to(memory, m.k, m.d);
     constexpr int W = Lanes<real>::count;
-    memset(memory, 0, to.bytes);
     double total = 0, largest = -INFINITY, furthest = 0;
     for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
     for (int64_t j = 0; j < m.d; ++j) {

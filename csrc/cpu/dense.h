@@ -26,7 +26,7 @@ __attribute__((noinline)) void posteriors(const Constants<real>& constants, Scra
         unsigned* alive = s.alive + row * (constants.k_padded / W);
         for (real* q = p; q < end; q += W) {
             const vec<real> gamma = load(q) * inverse;
-            const auto counts = gamma >= threshold;
+            const auto counts = (gamma >= threshold) & (gamma > (real)0);  // the second for padding at threshold 0
             store(q, counts ? gamma : vec<real>{});
             *alive++ = bits(counts);
         }

@@ -29,6 +29,16 @@ double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double o
     return total + log(product);
 }
 
+// Whether float tells the posteriors of all rows: scores below −1000 are rounded by 10⁻⁴ and more, which matters where
+// two components compete, and below −100 000 by enough to miss that they do.
+template <class real>
+bool precise(const Scratch<real>& s, int64_t rows) {
+    if (sizeof(real) == 8) return true;
+    bool all = true;
+    for (int64_t i = 0; i < rows; ++i) all &= s.top[i] >= -1000 || (s.top[i] >= -100000 && s.sum[i] <= (real)(1 + 1e-6));
+    return all;
+}
+
 // Fills the block from `segment`, `at` onwards; both move on. Returns the number of rows.
 template <class real>
 int64_t fill(const Task& task, const Segment* segments, int64_t count, int64_t& segment, int64_t& at, int64_t& bad,
@@ -76,6 +86,7 @@ int64_t run(const Task& task, const Segment* segments, int64_t count, Partial& p
         } else {
             pair_posteriors(constants, s, rows, (real)task.threshold);
         }
+        if (!precise(s, rows)) return IMPRECISE;
         bool listed = !dense;
         for (int64_t row = 0, stop; row < rows; row = stop, ++g) {  // one segment's share of the block after the other
             const Segment& piece = segments[g];

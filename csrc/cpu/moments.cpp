@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <numeric>
 #include <vector>
@@ -17,6 +18,9 @@
 
 namespace ildfv {
 namespace {
+
+// Beyond this distance of a mean, in sd, the mixture is computed in double: float rounds t by up to distance · 6·10⁻⁸.
+constexpr double FURTHEST = 512;
 
 constexpr int64_t JOB_ROWS = 1024;  // long beside the ordered addition at its end, short beside a slice
 
@@ -49,21 +53,27 @@ void cut(const Map* maps, int64_t b, std::vector<Segment>& segments, std::vector
     }
 }
 
-// Dimensions by how far they keep the components from the overall mean, in sd of the components.
-std::vector<int> most_telling_first(const Mixture& m) {
-    std::vector<double> mean(m.d), telling(m.d);
-    double total = 0;
-    for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
-    for (int64_t q = 0; q < m.k; ++q)
-        for (int64_t j = 0; j < m.d; ++j) mean[j] += m.weights[q] / total * m.means[q * m.d + j];
-    for (int64_t q = 0; q < m.k; ++q)
-        for (int64_t j = 0; j < m.d; ++j)
-            telling[j] += m.weights[q] * fabs(shift_of(m.means[q * m.d + j], mean[j], m.variances[q * m.d + j]));
-    std::vector<int> order(m.d);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return telling[i] > telling[j]; });
-    return order;
-}
+// How far the components are from the overall mean, in their own sd.
+struct Distances {
+    std::vector<int> order;  // dimensions, those that keep components furthest apart first
+    double furthest = 0;
+
+    explicit Distances(const Mixture& m) : order(m.d) {
+        std::vector<double> mean(m.d), apart(m.d);
+        double total = 0;
+        for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
+        for (int64_t q = 0; q < m.k; ++q)
+            for (int64_t j = 0; j < m.d; ++j) mean[j] += m.weights[q] / total * m.means[q * m.d + j];
+        for (int64_t q = 0; q < m.k; ++q)
+            for (int64_t j = 0; j < m.d; ++j) {
+                const double b = fabs(shift_of(m.means[q * m.d + j], mean[j], m.variances[q * m.d + j]));
+                apart[j] += m.weights[q] * b;
+                furthest = b > furthest ? b : furthest;
+            }
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return apart[i] > apart[j]; });
+    }
+};
 
 struct Memory {
     void* start;
@@ -74,6 +84,25 @@ struct Memory {
     Memory(Memory&& other) : start(other.start) { other.start = nullptr; }
     ~Memory() { free(start); }
 };
+
+// A kernel and a mixture laid out for it.
+struct Prepared {
+    const Kernel& kernel;
+    Memory constants;
+
+    Prepared(const Kernel& kernel, const Mixture& m, const std::vector<int>& order)
+        : kernel(kernel), constants(kernel.constants_bytes(m.k, m.d)) {
+        kernel.prepare(m, order.data(), constants.start);
+    }
+};
+
+// Outputs of a map become zero.
+void clear(const Sums& sums, int64_t map, int64_t k, int64_t d) {
+    const int64_t size = sums.in_double ? 8 : 4;
+    memset((char*)sums.s0 + map * k * size, 0, k * size);
+    memset((char*)sums.s1 + map * k * d * size, 0, k * d * size);
+    memset((char*)sums.s2 + map * k * d * size, 0, k * d * size);
+}
 
 struct Worker {
     std::vector<double> values;
@@ -109,10 +138,12 @@ const char* instruction_set(const char* wanted) {
 
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixture, const Sums& sums,
                 const Options& options) {
-    const Kernel& kernel = *kernel_for(options.isa, element == kFloat64);
     const int64_t k = mixture.k, d = mixture.d;
-    Memory constants(kernel.constants_bytes(k, d));
-    kernel.prepare(mixture, most_telling_first(mixture).data(), constants.start);
+    const Distances distances(mixture);
+    const bool in_double = element == kFloat64 || distances.furthest > FURTHEST;
+    const Prepared prepared(*kernel_for(options.isa, in_double), mixture, distances.order);
+    std::unique_ptr<const Prepared> precise;  // for jobs that turn out to need double
+    std::once_flag once;
 
     std::vector<Segment> segments;
     std::vector<Job> jobs;
@@ -121,7 +152,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
     const int threads = options.threads < count ? options.threads : (int)count;
 
     std::vector<Worker> workers;  // made here: an exception must not leave a parallel region
-    for (int i = 0; i < (threads > 1 ? threads : 1); ++i) workers.emplace_back(k, d, kernel.scratch_bytes(k, d));
+    for (int i = 0; i < (threads > 1 ? threads : 1); ++i) workers.emplace_back(k, d, prepared.kernel.scratch_bytes(k, d));
     Worker total(k, d, 0);  // of the map that is being put together, or of all maps when pooled
     std::vector<int64_t> bad(count, -1);
 
@@ -137,8 +168,18 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
             const Job& job = jobs[i];
             const Segment* first = segments.data() + job.first;
             const bool straight = job.whole && !options.pooled;
-            const Task task{k, d, constants.start, options.threshold, maps, element, sums, straight};
-            bad[i] = kernel.run(task, first, job.last - job.first, own.partial, own.scratch.start);
+            Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
+            bad[i] = prepared.kernel.run(task, first, job.last - job.first, own.partial, own.scratch.start);
+            if (bad[i] == IMPRECISE) {
+                std::call_once(once, [&] {
+                    precise.reset(new Prepared(*kernel_for(options.isa, true), mixture, distances.order));
+                });
+                clear(own.partial, k, d);
+                for (int64_t s = job.first; straight && s < job.last; ++s) clear(sums, segments[s].map, k, d);
+                const Memory scratch(precise->kernel.scratch_bytes(k, d));
+                task.constants = precise->constants.start;
+                bad[i] = precise->kernel.run(task, first, job.last - job.first, own.partial, scratch.start);
+            }
 #pragma omp ordered
             if (!straight) {
                 move_into(total.partial, own.partial, k, d);

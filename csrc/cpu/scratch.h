@@ -1,6 +1,10 @@
 // Memory of one thread, and how it is cut up.
 #pragma once
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "backend.h"
 #include "vectors.h"
 
@@ -19,13 +23,17 @@ struct Width {
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Memory handed out in 64-byte steps; with a null start it only counts.
+// Memory handed out in 64-byte steps; with a null start it only counts. AddressSanitizer sees a gap after each piece.
 struct Arena {
     char* at;
     template <class T>
     T* take(int64_t count) {
         T* p = (T*)at;
         at += round_up(count * (int64_t)sizeof(T), 64);
+#if defined(__SANITIZE_ADDRESS__)
+        if ((int64_t)p > (int64_t)1 << 32) __asan_poison_memory_region(at, 64);
+        at += 64;
+#endif
         return p;
     }
 };

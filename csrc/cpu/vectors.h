@@ -18,6 +18,7 @@ struct Lanes<float> {
     static constexpr int count = ILDFV_VECTOR_BYTES / 4;
     typedef float vector __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef int32_t integers __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
+    typedef uint32_t unsigneds __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
 };
 
 template <>
@@ -25,6 +26,7 @@ struct Lanes<double> {
     static constexpr int count = ILDFV_VECTOR_BYTES / 8;
     typedef double vector __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef int64_t integers __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
+    typedef uint64_t unsigneds __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
 };
 
 template <class real>
@@ -229,7 +231,7 @@ inline unsigned first_bits(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
 
 // e^x for x ≤ 0, relative error < 1.2e-7; 0 below −87.
 inline vec<float> exponential(vec<float> x) {
-    typedef Lanes<float>::integers integers;
+    typedef Lanes<float>::unsigneds unsigneds;
     const vec<float> shift = all(12582912.0f);  // 1.5·2^23: adding it rounds to the nearest integer
     const vec<float> z = x * 1.44269504088896341f + shift;
     const vec<float> n = z - shift;
@@ -241,14 +243,14 @@ inline vec<float> exponential(vec<float> x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    const integers power = ((integers)z << 23) + (integers)all(1.0f);
+    const unsigneds power = ((unsigneds)z << 23) + (unsigneds)all(1.0f);
     const vec<float> e = p * (vec<float>)power;
     return x > all(-87.0f) ? e : vec<float>{};
 }
 
 // e^x for x ≤ 0, relative error < 1e-15; 0 below −708.
 inline vec<double> exponential(vec<double> x) {
-    typedef Lanes<double>::integers integers;
+    typedef Lanes<double>::unsigneds unsigneds;
     const vec<double> shift = all(6755399441055744.0);  // 1.5·2^52
     const vec<double> z = x * 1.44269504088896340736 + shift;
     const vec<double> n = z - shift;
@@ -257,7 +259,7 @@ inline vec<double> exponential(vec<double> x) {
     vec<double> p = all(1.0 / 6227020800.0);  // Taylor to r^13/13!, |r| ≤ ln 2 / 2
     const double factorials[] = {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0};
     for (double f : factorials) p = p * r + 1.0 / f;
-    const integers power = ((integers)z << 52) + (integers)all(1.0);
+    const unsigneds power = ((unsigneds)z << 52) + (unsigneds)all(1.0);
     const vec<double> e = p * (vec<double>)power;
     return x > all(-708.0) ? e : vec<double>{};
 }

@@ -1,0 +1,129 @@
+"""Hard data on the CPU: far offsets, variances 12 orders apart, far-away descriptors, duplicates, tiny and huge d.
+
+The stated bound: s0, s1 and s2 of a component are within 1e-5 of Σ γ (1 + |t|^p) as float64 gives it, whatever the data.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ildfv.kernels import cpu, reference
+
+INSTRUCTION_SETS = [name for name in ("avx512", "avx2", "baseline") if cpu._native.instruction_set(name)]
+BOUND = 1e-5
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def isa(request):
+    cpu.set_instruction_set(request.param)
+    yield request.param
+    cpu.set_instruction_set(None)
+
+
+def errors(x, weights, means, variances, *, threshold=1e-6):
+    """Largest errors of s0, s1, s2, relative to n/k-th of a descriptor plus Σ γ (1 + |t|^p), and of the log likelihood."""
+    got = cpu.moments(x, weights, means, variances, threshold=threshold)
+    expected = reference.moments(x, weights, means, variances, threshold=threshold)
+    worst = [0.0, 0.0, 0.0]
+    for i, rows in enumerate(np.asarray(x, dtype=np.float64)):
+        gamma, _ = reference.posteriors(rows, weights, means, variances)
+        t = np.abs(rows[:, None] - means) / np.sqrt(variances)
+        floor = 1e-3 * len(rows)  # a component without a share of the descriptors is measured on a thousandth of them
+        sizes = [gamma.sum(0) + floor]
+        sizes += [np.einsum("nk,nkd->kd", gamma, 1 + t**p) + floor for p in (1, 2)]
+        for j, size in enumerate(sizes):
+            worst[j] = max(worst[j], float((np.abs(got[j][i] - expected[j][i]) / size).max()))
+    likelihood = np.abs(got.log_likelihood - expected.log_likelihood) / (1 + np.abs(expected.log_likelihood))
+    return [*worst, float(likelihood.max())]
+
+
+def assert_bound(*data, **options):
+    found = errors(*data, **options)
+    assert all(e <= BOUND for e in found), found
+
+
+def drawn(n, k, d, *, seed=0, spread=0.7, variances=None, b=2):
+    rng = np.random.default_rng(seed)
+    means = spread * rng.normal(size=(k, d))
+    variances = np.exp(0.3 * rng.normal(size=(k, d))) if variances is None else variances
+    means = means * np.sqrt(variances)
+    label = rng.integers(0, k, size=(b, n))
+    x = means[label] + rng.normal(size=(b, n, d)) * np.sqrt(variances[label])
+    return x, np.full(k, 1 / k), means, variances
+
+
+@pytest.mark.parametrize("spread", [3.0, 0.7, 0.05])
+def test_an_offset_of_ten_thousand_sd_loses_nothing(isa, spread):
+    x, weights, means, variances = drawn(400, 12, 20, spread=spread)
+    assert_bound((x + 1e4).astype(np.float32), weights, means + 1e4, variances)
+
+
+def test_variances_over_twelve_orders(isa):
+    rng = np.random.default_rng(3)
+    variances = 10.0 ** rng.uniform(-6, 6, size=(8, 17))
+    x, weights, means, variances = drawn(300, 8, 17, variances=variances)
+    assert_bound(x.astype(np.float32), weights, means, variances)
+
+
+def test_one_narrow_component_in_a_wide_one(isa):
+    rng = np.random.default_rng(3)
+    means = np.stack([np.zeros(10), np.full(10, 0.5)])
+    variances = np.stack([np.ones(10), np.full(10, 1e-6)])  # 500 sd from the centre: the last that is float
+    x = np.concatenate([rng.normal(size=(1, 200, 10)), means[1] + 1e-3 * rng.normal(size=(1, 200, 10))], axis=1)
+    assert max(errors(x.astype(np.float32), np.full(2, 0.5), means, variances)) <= 4e-5  # 500 · 6e-8 in t
+
+
+@pytest.mark.parametrize("distance", [30, 1e3, 1e6, 1e15])
+def test_far_away_descriptors(isa, distance):
+    x, weights, means, variances = drawn(200, 9, 12)
+    x[:, ::7] *= distance
+    assert_bound(x.astype(np.float32), weights, means, variances)
+
+
+def test_squares_beyond_float32_are_pooled_in_double(isa):
+    x, *mixture = drawn(200, 9, 12)
+    x[:, ::7] *= 1e30
+    x = x.astype(np.float32)
+    got, expected = cpu.moments(x, *mixture, pooled=True), reference.moments(x, *mixture, pooled=True)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=BOUND, atol=BOUND * np.abs(b).max())
+
+
+def test_far_away_between_two_components(isa):
+    means = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    x = np.stack([np.linspace(-1e-4, 1e-4, 50), np.full(50, 1e4)], axis=1)[None].astype(np.float32)
+    assert_bound(x, np.full(2, 0.5), means, np.ones((2, 2)))
+    assert cpu.moments(x, np.full(2, 0.5), means, np.ones((2, 2))).s0.min() > 1  # both have their share
+
+
+def test_duplicates(isa):
+    x, weights, means, variances = drawn(3, 9, 12)
+    assert_bound(np.repeat(x, 150, axis=1).astype(np.float32), weights, means, variances)
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "d"), [(1, 1, 1), (1, 32, 64), (1000, 1, 64), (500, 33, 1), (40, 5, 4096), (1, 17, 4097)]
+)
+@pytest.mark.parametrize("spread", [2.0, 0.02])
+def test_extreme_shapes(isa, n, k, d, spread):
+    x, *mixture = drawn(n, k, d, spread=spread)
+    assert_bound(x.astype(np.float32), *mixture)
+
+
+def test_a_component_of_weight_zero_gets_nothing(isa):
+    x, weights, means, variances = drawn(100, 4, 6)
+    weights = np.array([0.5, 0.0, 0.25, 0.25])
+    with np.errstate(divide="ignore"):
+        assert_bound(x.astype(np.float32), weights, means, variances)
+    assert cpu.moments(x.astype(np.float32), weights, means, variances).s0[:, 1].max() == 0
+
+
+def test_more_components_than_descriptors(isa):
+    x, *mixture = drawn(5, 300, 8)
+    assert_bound(x.astype(np.float32), *mixture)
+
+
+def test_zero_threshold_with_far_components(isa):
+    x, *mixture = drawn(100, 6, 30, spread=4.0)
+    assert_bound(x.astype(np.float32), *mixture, threshold=0.0)

@@ -1,0 +1,30 @@
+"""The C++ under AddressSanitizer and UndefinedBehaviorSanitizer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "csrc"
+
+
+@pytest.mark.skipif(not shutil.which("g++") or sys.platform != "linux", reason="needs g++ with sanitisers on Linux")
+def test_no_stray_access_and_no_undefined_behaviour(tmp_path):
+    names = [f"cpu/{name}.cpp" for name in ("moments", "baseline", "avx2", "avx512")]
+    command = [
+        *("g++", "-O1", "-g", "-std=c++17", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast"),
+        *("-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{SOURCES}"),
+        *(str(SOURCES / name) for name in names),
+        *(str(HERE / "moments_sanitised.cpp"), "-o", str(tmp_path / "moments")),
+    ]
+    subprocess.run(command, check=True)
+    done = subprocess.run(
+        [tmp_path / "moments"], capture_output=True, text=True, env={"ASAN_OPTIONS": "detect_leaks=1"}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) > 0
