@@ -61,12 +61,6 @@ def check_shape(a, name: str, shape: tuple) -> None:
         raise InputError(f"{name} must have shape ({rule}), got {actual}")
 
 
-def check_dtype(a, name: str, names: tuple[str, ...]) -> None:
-    """`InputError` unless the dtype of `a` is one of `names`."""
-    if dtype_name(a) not in names:
-        raise InputError(f"{name} must have dtype {' or '.join(names)}, got {dtype_name(a)}")
-
-
 def check_finite(a, name: str, axis: str = "row") -> None:
     """`InputError` naming the first index along the leading axis (called `axis`) that holds NaN or infinity."""
     if "float" not in dtype_name(a):

@@ -76,6 +76,7 @@ class Persistent:
 
     _tensors: tuple[str, ...] = ()
     _numbers: tuple[str, ...] = ()
+    get_params: Callable[..., dict]  # scikit-learn's
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         """The learned arrays by name, without the trailing underscore."""

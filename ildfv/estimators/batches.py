@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Batches:
     def __iter__(self) -> Iterator:
         return (batch for _, batch in self.named())
 
-    def named(self) -> Iterator[tuple[str, object]]:
+    def named(self) -> Iterator[tuple[str, Any]]:
         """(what errors call it, batch) for each batch."""
         for label, batch in self._raw():
             name = f"{label} of {self.name}" if label else self.name
@@ -58,7 +59,7 @@ class Batches:
         assert self.n_features is not None
         return self.n_features
 
-    def steps(self, rows: int) -> Iterator[tuple[str, object]]:
+    def steps(self, rows: int) -> Iterator[tuple[str, Any]]:
         """As named(), in batches of about `rows` descriptors at most: larger ones are cut along their first axis."""
         for name, batch in self.named():
             size = max(1, rows * batch.shape[0] // count(batch))
@@ -101,7 +102,7 @@ class Batches:
                 check_place(batch, name)  # says where
         return self._checked(rows[:size], f"sample of {self.name}")
 
-    def _raw(self) -> Iterator[tuple[str, object]]:
+    def _raw(self) -> Iterator[tuple[str, Any]]:
         if is_stream(self.x):
             items = self.x() if callable(self.x) else self.x
             yield from ((f"batch {i}", batch) for i, batch in enumerate(items))

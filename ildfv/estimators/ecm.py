@@ -89,7 +89,7 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
     check(n > 0, "Y must hold at least one label, got none")
     for j in set(range(c)) - {int(j) for outputs, _ in groups for j in outputs}:
         raise InputError(f"Y must hold a label of each output, got none of output {j}")
-    design = Design(sum(products[: p + 1, : p + 1] for _, products in groups), ridge)
+    design = Design(np.sum([products[: p + 1, : p + 1] for _, products in groups], axis=0), ridge)
     complete = all(len(outputs) == c for outputs, _ in groups)
     coefficients, covariance = _spread(groups, p, c)  # where ECM starts; without missing labels any start will do
     likelihood, converged, steps = -np.inf, False, 0

@@ -109,7 +109,7 @@ def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Paramet
         heavy = int(s0.argmax())
         widest = int(variances[heavy].argmax())
         step = 0.5 * np.sqrt(variances[heavy, widest])
-        s0[[heavy, empty]] = s0[heavy] / 2
+        s0[heavy] = s0[empty] = s0[heavy] / 2
         means[empty], variances[empty] = means[heavy], variances[heavy]
         means[heavy, widest] -= step
         means[empty, widest] += step

@@ -10,11 +10,12 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from ildfv.arrays import like, namespace, to_float64
+from ildfv.arrays import namespace
 from ildfv.errors import check
 from ildfv.estimators.base import Persistent, as_array, as_batches
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
+from ildfv.estimators.scores import scored
 from ildfv.estimators.start import sample_size, start
 
 # Of steps of 16 to 512 descriptors a component and decays of 0.52 to 0.8, these came highest after 3 passes, above full
@@ -23,7 +24,6 @@ from ildfv.estimators.start import sample_size, start
 STEP_ROWS = 32  # descriptors a component in a step, half of it at least
 STEP_DECAY = 0.6
 SAMPLE_PASSES = 100
-SCORE_ROWS = 4096  # descriptors scored at once: (rows, d) in float64 stays in cache
 
 
 class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
@@ -43,6 +43,9 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     the parameters that the pass began with; "stepwise": on the way), floors_ (d,). Also n_iter_, converged_,
     lower_bound_.
     """
+
+    converged_: bool
+    log_likelihoods_: np.ndarray
 
     _tensors = ("weights_", "means_", "variances_", "floors_", "log_likelihoods_")
     _numbers = ("n_features_in_", "n_iter_", "n_steps_", "converged_")
@@ -186,16 +189,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         return self
 
     def _exact_pass(self, batches: Batches) -> float:
-        sums = MixtureSums(self)
-        for name, batch in batches.named():
-            sums.update(batch, name=name)
-        sums.reduced(self.reduce)
+        sums = self._summed(batches)
         n = int(sums.count)
-        check(n > 0, f"{batches.name} must hold at least one batch, got none")
-        check(
-            n >= self.n_components,
-            f"n_components must be at most the number of descriptors {n}, got {self.n_components}",
-        )
+        rule = f"n_components must be at most the number of descriptors {n}"
+        check(n >= self.n_components, f"{rule}, got {self.n_components}")
         self._set(sums.finish(floor=self.floors_))
         return sums.mean_log_likelihood
 
@@ -248,22 +245,16 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def score(self, X, y=None) -> float:
         """Mean log likelihood a descriptor, nats. X as in fit."""
-        self._check_fitted()
-        sums = MixtureSums(self)
-        for name, batch in as_batches(self, X, layouts=(2, 3, 4), reset=False, finite=False).named():
-            sums.update(batch, name=name)
-        sums.reduced(self.reduce)
-        check(float(sums.count) > 0, "X must hold at least one batch, got none")
-        return sums.mean_log_likelihood
+        return self._sums(X).mean_log_likelihood
 
     def bic(self, X) -> float:
-        """Bayesian information criterion on X (n, d): lower is better."""
-        n = len(X)
-        return -2 * n * self.score(X) + self._n_parameters() * float(np.log(n))
+        """Bayesian information criterion, lower is better. X as in fit."""
+        sums = self._sums(X)
+        return float(self._n_parameters() * np.log(sums.count) - 2 * sums.log_likelihood)
 
     def aic(self, X) -> float:
-        """Akaike information criterion on X (n, d): lower is better."""
-        return -2 * len(X) * self.score(X) + 2 * self._n_parameters()
+        """Akaike information criterion, lower is better. X as in fit."""
+        return float(2 * self._n_parameters() - 2 * self._sums(X).log_likelihood)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors drawn from the mixture, (n, d) float64, and their components, (n,)."""
@@ -278,27 +269,19 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         k, d = self.means_.shape
         return 2 * k * d + k - 1
 
-    def _scored(self, X):
-        """Log likelihoods (n,) and posteriors (n, k) of the rows of X (n, d)."""
+    def _sums(self, X) -> MixtureSums:
+        """The sums of all descriptors of X at the learned parameters."""
         self._check_fitted()
-        xp, parts = None, []
-        for _, rows in Batches(as_array(self, X), layouts=(2,), name="X").steps(SCORE_ROWS):
-            xp = namespace(rows)
-            x = to_float64(rows)
-            scores = xp.stack(self._log_joint(xp, x), axis=1)  # (m, k)
-            top = xp.max(scores, axis=1, keepdims=True)
-            log_likelihood = top + xp.log(xp.sum(xp.exp(scores - top), axis=1, keepdims=True))  # (m, 1)
-            parts.append((log_likelihood[:, 0], xp.exp(scores - log_likelihood)))
-        return tuple(xp.concat(column, axis=0) for column in zip(*parts, strict=True))
+        return self._summed(as_batches(self, X, layouts=(2, 3, 4), reset=False, finite=False))
 
-    def _log_joint(self, xp, x) -> list:
-        """log w_k + log N(x | mean_k, variance_k), (m,) for each component."""
-        scores = []
-        with np.errstate(divide="ignore"):  # a weight of 0 is a log of −inf, as it should be
-            weights = np.log(self.weights_)
-        constants = weights - 0.5 * np.log(2 * np.pi * self.variances_).sum(axis=1)  # (k,)
-        means, scales = like(self.means_, x), like(1 / np.sqrt(self.variances_), x)
-        for k, constant in enumerate(constants):  # one at a time: t² directly, never a difference of large sums
-            t = (x - means[k, :]) * scales[k, :]
-            scores.append(float(constant) - 0.5 * xp.sum(t * t, axis=1))
-        return scores
+    def _summed(self, batches: Batches) -> MixtureSums:
+        sums = MixtureSums(self)
+        for name, batch in batches.named():
+            sums.update(batch, name=name)
+        sums.reduced(self.reduce)
+        check(float(sums.count) > 0, f"{batches.name} must hold at least one batch, got none")
+        return sums
+
+    def _scored(self, X) -> tuple:
+        self._check_fitted()
+        return scored(Batches(as_array(self, X), layouts=(2,), name="X"), self)

@@ -119,7 +119,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         first = next(iter(batches), None)
         shape = {"ranks": np.array(float(first is not None)), "features": np.array(float(batches.n_features or 0))}
         shape = shape if self.reduce is None else self.reduce(shape)
-        check(shape["ranks"] > 0, "X must hold at least one batch, got none")
+        check(bool(shape["ranks"] > 0), "X must hold at least one batch, got none")
         sums = {"count": np.zeros(()), "sum": np.zeros(round(float(shape["features"] / shape["ranks"])))}
         if first is not None:
             sums = {"count": np.array(float(first.shape[0])), "sum": to_numpy(first).sum(axis=0, dtype=np.float64)}

@@ -57,7 +57,8 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         """
         if y is None and is_stream_of_pairs(X):
             pairs = X() if callable(X) else X
-            sums, flat = None, False
+            sums: RegressionSums | None = None
+            flat = False
             for x, labels in pairs:
                 labels, flat = _two_dimensional(labels)
                 sums = sums or RegressionSums(x.shape[1], labels.shape[1])
@@ -77,6 +78,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             for start in range(0, x.shape[0], ROWS):
                 stop = min(start + ROWS, x.shape[0])
                 sums.update(x[start:stop, :], labels[start:stop, :])
+        assert sums is not None
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
     def fit_sums(self, sums: RegressionSums, *, flat: bool = False) -> Self:

@@ -54,6 +54,7 @@ def test_em_from_the_same_start_equals_scikit_learns(passes, offset):
     np.testing.assert_allclose(ours.score_samples(x), peer.score_samples(x), atol=1e-5)
     assert ours.bic(x) == pytest.approx(peer.bic(x))
     assert ours.aic(x) == pytest.approx(peer.aic(x))
+    assert ours.aic(x.reshape(10, -1, 4)) == pytest.approx(peer.aic(x))
 
 
 def test_every_pass_of_exact_em_raises_the_likelihood():
@@ -162,6 +163,15 @@ def test_what_is_computed_per_descriptor_comes_back_as_it_went_in():
         assert isinstance(value, torch.Tensor)
     np.testing.assert_allclose(mixture.predict_proba(x).sum(axis=1), 1, rtol=1e-12)
     assert float(mixture.score_samples(x).mean()) == pytest.approx(mixture.score(x), rel=1e-5)
+
+
+def test_other_libraries_of_the_array_api_are_scored():
+    xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    x = blobs()
+    mixture = GaussianMixture(3, max_iter=3).fit(x)
+    found = mixture.predict_proba(xp.asarray(x))
+    assert type(found) is type(xp.asarray(x))
+    np.testing.assert_allclose(np.asarray(found), mixture.predict_proba(x))
 
 
 def slices(seed=0, n_slices=120, n=500, d=16):
