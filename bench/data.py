@@ -19,7 +19,7 @@ SHAPES = {
 
 
 @functools.cache
-def slices(patients: int = 16, each: int = 16) -> np.ndarray:
+def slices(patients: int = 8, each: int = 8) -> np.ndarray:
     """Windowed phantom slices, uint8 (patients · each, 3, 224, 224)."""
     from ildfv.scans.phantom.dicom_series import heights
     from ildfv.scans.phantom.patient import draw_patient

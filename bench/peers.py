@@ -26,7 +26,7 @@ def _expanded(mixture):
 def numpy_gemm(mixture, chunk: int = 512):
     """Chunks of descriptors, everything in place, four sgemm a chunk."""
     a, b, c = (np.ascontiguousarray(m) for m in _expanded(mixture))
-    weights, means, variances = (m.astype(np.float32) for m in mixture)
+    means, variances = (m.astype(np.float32) for m in mixture[1:])
     sd = np.sqrt(variances)
 
     def run(maps):
@@ -61,7 +61,8 @@ def torch_gemm(mixture, slices: int = 1):
     import torch
 
     a, b, c = (torch.from_numpy(np.ascontiguousarray(m)) for m in _expanded(mixture))
-    weights, means, variances = (torch.from_numpy(m.astype(np.float32)) for m in mixture)
+    means, variances = (torch.from_numpy(m.astype(np.float32)) for m in mixture[1:])
+    torch.set_flush_denormal(True)  # else tiny posteriors make it ten times slower
     sd = variances.sqrt()
 
     @torch.inference_mode()
@@ -122,3 +123,5 @@ PEERS = {
     "vlfeat": vlfeat,
     "scikit-image": skimage,
 }
+
+NEEDS = {"vlfeat": "cyvlfeat", "scikit-image": "skimage"}

@@ -1,6 +1,6 @@
-"""Hard data on the CPU: far offsets, variances 12 orders apart, far-away descriptors, duplicates, tiny and huge d.
+"""Hard data on the CPU: offsets, variances 12 orders apart, far-away descriptors, duplicates, tiny and huge d.
 
-The stated bound: s0, s1 and s2 of a component are within 1e-5 of Σ γ (1 + |t|^p) as float64 gives it, whatever the data.
+"""Hard data on the CPU: offsets, variances 12 orders apart, far-away descriptors, duplicates, tiny or huge d.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def isa(request):
 
 
 def errors(x, weights, means, variances, *, threshold=1e-6):
-    """Largest errors of s0, s1, s2, relative to n/k-th of a descriptor plus Σ γ (1 + |t|^p), and of the log likelihood."""
+    """Largest errors of s0, s1, s2, relative to Σ γ (1 + |t|^p), and of the log likelihood."""
     got = cpu.moments(x, weights, means, variances, threshold=threshold)
     expected = reference.moments(x, weights, means, variances, threshold=threshold)
     worst = [0.0, 0.0, 0.0]

@@ -1,0 +1,148 @@
+"""How many times faster than each peer: `python bench/ratios.py [--threads 1 2] [--shapes conv1 …] [--rounds 7]`.
+
+Every round runs ours, each peer and sgemm one after the other, so that whatever else the machine does hits all alike;
+a ratio is the median over rounds of that round's ratio. Written to bench/results/moments-cpu.json.
+Goals (issue 3), n > 1: peaky ≥ 6 × libraries, ≥ 2.5 × best GEMM, ≥ 1.5 × sgemm; soft ≥ 3, ≥ 1.2; 2 threads ≥ 1.8 × 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+LIBRARIES = ("vlfeat", "scikit-image")
+
+
+def machine() -> dict:
+    """What the numbers depend on."""
+    names = ("ildfv", "numpy", "torch", "scikit-image", "cyvlfeat")
+    cpu = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    found = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    return {
+        "cpu": cpu[0] if cpu else platform.processor(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+        "python": platform.python_version(),
+        "versions": {name: found.get(name) for name in names},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def measure(threads: int, shapes: list[str], rounds: int, clock_name: str) -> list[dict]:
+    """One row for each shape and kind of data."""
+    import data
+    import numpy as np
+    import peers
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from ildfv.kernels import cpu
+
+    threadpool_limits(threads)
+    torch.set_num_threads(threads)
+    cpu.set_num_threads(threads)
+    clock = time.thread_time if clock_name == "cpu" and threads == 1 else time.perf_counter
+    square = np.random.default_rng(0).random((2048, 2048), dtype=np.float32)
+    rows = []
+    for shape in shapes:
+        for kind in ("peaky", "soft"):
+            maps, mixture = getattr(data, kind)(shape)
+            (b, n, d), k = maps.shape, len(mixture[0])
+            runs = {"ours": peers.ours(mixture)}
+            for name, prepare in peers.PEERS.items():
+                try:
+                    if n > 1 or name not in LIBRARIES:
+                        runs[name] = prepare(mixture)
+                except ImportError:
+                    print(f"{name} is not installed", file=sys.stderr)
+            runs["sgemm"] = lambda _, a=square: a @ a
+            if threads > 1:
+                runs["ours, 1 thread"] = one_thread(runs["ours"], cpu, threads)
+            times = {name: [] for name in runs}
+            for i in range(rounds + 1):  # the first warms up
+                for name, run in runs.items():
+                    start = clock()
+                    run(maps)
+                    if i:
+                        times[name].append(clock() - start)
+            ours = np.array(times["ours"])
+            speedup = {name: float(np.median(np.array(t) / ours)) for name, t in times.items() if name != "ours"}
+            sgemm = 2 * 2048**3 / np.array(times["sgemm"])
+            gemm = {name: ratio for name, ratio in speedup.items() if name.startswith(("numpy", "torch"))}
+            del speedup["sgemm"]
+            rows.append(
+                {
+                    "shape": shape, "n": n, "d": d, "k": k, "slices": b, "data": kind, "threads": threads,
+                    "clock": "cpu" if clock is time.thread_time else "wall",
+                    "ms_per_slice": float(np.median(ours)) * 1e3 / b,
+                    "gflops_effective": float(np.median(8 * b * n * d * k / ours)) / 1e9,
+                    "gflops_sgemm": float(np.median(sgemm)) / 1e9,
+                    "times_sgemm": float(np.median(8 * b * n * d * k / ours / sgemm)),
+                    "times_best_gemm": min(gemm.values()), "best_gemm": min(gemm, key=gemm.get),
+                    "speedup": speedup,
+                }
+            )  # fmt: skip
+            print(line(rows[-1]), flush=True)
+    return rows
+
+
+def one_thread(run, cpu, threads: int):
+    def single(maps):
+        cpu.set_num_threads(1)
+        run(maps)
+        cpu.set_num_threads(threads)
+
+    return single
+
+
+def line(row: dict) -> str:
+    libraries = "  ".join(f"{name} {row['speedup'][name]:5.1f}×" for name in LIBRARIES if name in row["speedup"])
+    scaling = f"  1 → {row['threads']} threads {row['speedup']['ours, 1 thread']:.2f}×" if row["threads"] > 1 else ""
+    return (
+        f"{row['threads']} thread{'s' if row['threads'] > 1 else ' '} {row['shape']:11} {row['data']:5} "
+        f"{row['ms_per_slice']:7.3f} ms  sgemm {row['times_sgemm']:4.2f}×  "
+        f"{row['best_gemm']:16} {row['times_best_gemm']:5.2f}×  {libraries}{scaling}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--shapes", nargs="+", default=["conv1", "conv2", "conv5", "conv1-k256", "fc6"])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: one thread on a busy machine")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "moments-cpu.json")
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # what a child measured
+    options = parser.parse_args()
+    if options.rows:
+        rows = measure(options.threads[0], options.shapes, options.rounds, options.clock)
+        options.rows.write_text(json.dumps(rows))
+        return
+    rows = []
+    for threads in options.threads:  # a child each: OpenMP and BLAS read their settings once
+        part = options.out.with_suffix(f".{threads}.tmp")
+        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | {
+            "OMP_NUM_THREADS": str(threads)
+        }
+        environment["PYTHONPATH"] = os.pathsep.join((str(HERE.parent), environment.get("PYTHONPATH", "")))
+        command = [sys.executable, __file__, "--threads", str(threads), "--rows", str(part), "--clock", options.clock]
+        command += ["--rounds", str(options.rounds), "--shapes", *options.shapes]
+        subprocess.run(command, check=True, env=environment)
+        rows += json.loads(part.read_text())
+        part.unlink()
+    options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
