@@ -46,9 +46,8 @@ def encode(lab: Lab, system: Encoded, fold: int) -> Encoding:
     if (folder / FINISHED).exists():
         return Encoding(folder)
     settings, roles = system.settings, lab.roles(fold, system.network.patients)
-    activations = Activations(load(lab.network(system.network, fold), lab.device), settings.layer)
-    if system.descriptors < 1:
-        activations = Thinned(activations, system.descriptors, settings.seed or 0)
+    every = Activations(load(lab.network(system.network, fold), lab.device), settings.layer)
+    activations = every if system.descriptors == 1 else Thinned(every, system.descriptors, settings.seed or 0)
     with writing(folder):
         sweep(folder)
         lab.progress.note(f"Encoding {system.label} without fold {fold}")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,13 +28,22 @@ from ildfv.stream import MapStream, batches
 GRIDS = (1, 2)  # cells a side of each level of the spatial pyramid: the whole map and its quarters
 
 
+class Maps(Protocol):
+    """Images → maps (b, d, h, w), n = h·w: activations of a layer, all of them or some."""
+
+    d: int
+    n: int
+
+    def __call__(self, images) -> torch.Tensor: ...
+
+
 @dataclass(frozen=True)
 class Fitting:
     """What an encoder is fitted on: the descriptors of the slices `indices`, all of training patients."""
 
     folder: Path
     slices: object
-    activations: Callable
+    activations: Maps
     indices: np.ndarray
     settings: EncodeSettings
     words: int
@@ -49,7 +59,7 @@ class Fitting:
         folder, seed = self.folder / "codebook", self.settings.seed or 0
         if not has_model(folder):
             stream = MapStream(self.slices, self.activations, batches(self.slices, self.indices))  # type: ignore[arg-type]
-            sample = stream.sample(sample_size(words, self.activations.d), seed)  # type: ignore[attr-defined]
+            sample = stream.sample(sample_size(words, self.activations.d), seed)
             spread = sample.std(axis=0, dtype=np.float64)
             scale = np.where(spread > 0, spread, 1.0)
             words = min(words, len(sample))
@@ -144,18 +154,18 @@ def _vlad(f: Fitting) -> Vlad:
 
 
 def _mean(f: Fitting) -> Pooled:
-    return Pooled(lambda maps: maps.mean(dim=(2, 3)), f.activations.d)  # type: ignore[attr-defined]
+    return Pooled(lambda maps: maps.mean(dim=(2, 3)), f.activations.d)
 
 
 def _max(f: Fitting) -> Pooled:
-    return Pooled(lambda maps: maps.amax(dim=(2, 3)), f.activations.d)  # type: ignore[attr-defined]
+    return Pooled(lambda maps: maps.amax(dim=(2, 3)), f.activations.d)
 
 
 def _flat(f: Fitting) -> Pooled:
-    return Pooled(lambda maps: maps.flatten(1), f.activations.d * f.activations.n)  # type: ignore[attr-defined]
+    return Pooled(lambda maps: maps.flatten(1), f.activations.d * f.activations.n)
 
 
-ENCODERS: dict[str, Callable[[Fitting], Pyramid | Codebook | Pooled]] = {
+ENCODERS: dict[str, Callable[[Fitting], Pyramid | BagOfWords | Vlad | Pooled]] = {
     "fisher": _fisher,
     "pyramid": _pyramid,
     "words": _words,

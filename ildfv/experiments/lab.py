@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,11 @@ class Lab:
     def cnn(self, label: str, *, threshold: int | None = None, patients: float = 1.0, keep=False, **settings) -> Cnn:
         """A network trained as the preset says; settings: fields of `TrainSettings` that differ."""
         threshold = self.threshold if threshold is None else threshold
-        given = {"network": self.preset.network, "seed": self.workspace.settings.seed, "threshold": threshold}
+        given: dict[str, Any] = {
+            "network": self.preset.network,
+            "seed": self.workspace.settings.seed,
+            "threshold": threshold,
+        }
         chosen = TrainSettings(**(given | dict(self.preset.train) | settings))
         return Cnn(label, chosen, threshold, patients, keep)
 
@@ -82,8 +87,8 @@ class Lab:
 
     def held_out(self, system: System | None = None) -> list[int]:
         """The folds that are held out in turn."""
-        limits = [n for n in (self.preset.run, system and system.folds) if n is not None]
-        return list(range(min([self.folds.n_folds, *limits])))
+        limits = (self.folds.n_folds, self.preset.run, None if system is None else system.folds)
+        return list(range(min(n for n in limits if n is not None)))
 
     def roles(self, fold: int, patients: float = 1.0) -> Roles:
         """The fold's roles; `patients`: with this share of the fit patients only, drawn by the workspace's seed."""
@@ -177,7 +182,7 @@ class Lab:
     def documents(self, system: System) -> dict:
         """{"pooled": results document over all held-out folds, "folds": one each, "spread": mean and SD over folds}."""
         found = self.predictions(system)
-        options = {
+        options: dict[str, Any] = {
             "data": self.slices.data,
             "threshold": system.threshold,
             "n_resamples": self.preset.resamples,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.systems import Encoded
+from ildfv.experiments.systems import Encoded, System
 from ildfv.experiments.tables import AUC, F, measured
 
 NOTE = "Both kinds go through the same PCA and regression; without a Fisher vector the whole map is the vector."
@@ -20,7 +20,7 @@ def plain(lab: Lab, layer: str) -> Encoded:
 
 def run(lab: Lab) -> Findings:
     pairs = [(fisher(lab, layer), plain(lab, layer)) for layer in lab.preset.layers]
-    systems = [lab.base, *(system for pair in pairs for system in pair)]
+    systems: list[System] = [lab.base, *(system for pair in pairs for system in pair)]
     tables = [
         measured(lab, "layers", "Table 5. AUC by layer", systems, AUC, note=NOTE),
         measured(lab, "layers", "Table 6. F by layer", systems, F, note=NOTE),

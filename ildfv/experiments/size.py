@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.systems import System
 from ildfv.experiments.tables import MEANS, measured
 
 SMALL = 0.3  # of the fit patients
@@ -17,7 +18,7 @@ def run(lab: Lab) -> Findings:
     few_fisher = lab.encoded(f"Fisher vector, {SMALL:.0%} of patients", layer, network=few)
     whole_fisher = lab.encoded("Fisher vector, all patients", layer, network=whole)
     shares = [lab.encoded(f"{dense}, {name} descriptors", dense, descriptors=share) for name, share in SHARES.items()]
-    sets = [few, few_fisher, whole, whole_fisher]
+    sets: list[System] = [few, few_fisher, whole, whole_fisher]
     title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
     note = "Fewer patients to fit networks, mixture, PCA and regression on; validation and test slices are the same."
     tables = [

@@ -15,7 +15,7 @@ THRESHOLDS = (6000, 4000)  # pixels on the original grid: the paper's two choice
 def run(lab: Lab) -> Findings:
     tables = []
     for threshold in THRESHOLDS:
-        found = statistics(presence(lab.slices.counts, threshold), lab.slices.patients, threshold=threshold)
+        found = statistics(presence(lab.slices.counts, threshold), lab.slices.patients.tolist(), threshold=threshold)
         shown = {**found["per_pattern"], "none of them": found["healthy"]}
         shown["all"] = {"slices": found["slices"], "patients": found["patients"]}
         columns = ["slices", "patients"]

@@ -31,16 +31,27 @@ class Scores(NamedTuple):
 
 
 class System(Protocol):
-    """label names it in tables; threshold is the T of the presence that it is judged by; folds: run at most."""
+    """What can be compared. Equal values are one system."""
 
-    label: str
-    threshold: int
-    folds: int | None
-    folder: str  # name of the folders that hold what is fitted: words, and a hash of the inputs
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+
+    @property
+    def threshold(self) -> int:
+        """The T of the presence that it is judged by."""
+
+    @property
+    def folds(self) -> int | None:
+        """How many folds it is run on at most; None: as many as the preset says."""
 
     @property
     def inputs(self) -> dict:
         """All that the scores depend on beside slices and folds, JSON-able."""
+
+    @property
+    def folder(self) -> str:
+        """Name of the folders that hold what is fitted: words, and a hash of the inputs."""
 
     def scores(self, lab: Lab, fold: int) -> Scores:
         """Fits on the fold's training patients what is not fitted yet, and scores."""
