@@ -53,8 +53,8 @@ def experiment(
     for document in result["experiments"]:
         warning = " – PHANTOM data, not clinical" if document["data"] == "phantom" else ""
         for table in document["tables"]:
-            rows = [[_cell(value) for value in row] for row in table["rows"]]
-            output.table(table["title"] + warning, table["columns"], rows, caption=table["note"] or None)
+            cells = [[_cell(value) for value in row] for row in table["rows"]]
+            output.table(table["title"] + warning, table["columns"], cells, caption=table["note"] or None)
         for note in document["notes"]:
             output.out.print(note)
     output.out.print(

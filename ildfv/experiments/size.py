@@ -25,7 +25,11 @@ def run(lab: Lab) -> Findings:
         measured(lab, "size", title, sets, MEANS, note=note),
         measured(lab, "size", f"Share of the descriptors of {dense}, mixture and vectors alike", shares, MEANS),
     ]
-    compared = [(few_fisher, few), (whole_fisher, whole), *((shares[-1], one) for one in shares[:-1])]
+    compared: list[tuple[System, System]] = [
+        (few_fisher, few),
+        (whole_fisher, whole),
+        *((shares[-1], one) for one in shares[:-1]),
+    ]
     return Findings(tables, [*sets, *shares], compared)
 
 
