@@ -73,13 +73,14 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
     real = "float64" if batch.element == "float64" else "float32"
     run = _Run(device, real, k, d, _on_device(device, real, mixture), threshold)
     if pooled:
-        out, log_likelihoods, owners = run.pooled(merged(batch))
+        out, logs, owners = run.pooled(merged(batch))
     elif batch.table is None and batch.n == 1:
-        out, log_likelihoods, owners = run.singles(batch)
+        out, logs, owners = run.singles(batch)
     else:
-        out, log_likelihoods, owners = run.separate(batch)
+        out, logs, owners = run.separate(batch)
 
-    bad = np.flatnonzero(~np.isfinite(device.download(log_likelihoods)))  # the one wait for the device
+    log_likelihoods = np.concatenate([device.download(a) for a in logs])  # the one wait for the device
+    bad = np.flatnonzero(~np.isfinite(log_likelihoods))
     if len(bad) == 0:
         return out
     for index in range(len(maps)) if pooled else [int(owners[bad[0]])]:
@@ -123,7 +124,7 @@ class _Run:
                 self.finish(pieces, maps, part.last - part.first, each, None if each else part.edges())
                 logs.append(pieces.log_likelihood)
         log_likelihood = self.device.cast(out.log_likelihood, self.real)
-        return Moments(*out[:3], log_likelihood), self.joined(logs), np.concatenate(owners)
+        return Moments(*out[:3], log_likelihood), logs, np.concatenate(owners)
 
     def pooled(self, batch: Batch):
         """Moments of all maps together: pieces, then groups of pieces, then rounds, each in order."""
@@ -145,7 +146,7 @@ class _Run:
                 total = self.empty(1, "float64")
                 self.finish(both, total, 1, 2)
         assert total is not None  # there is at least one map, so at least one round
-        return Moments(*(a[0] for a in total)), self.joined(logs), np.concatenate(owners)
+        return Moments(*(a[0] for a in total)), logs, np.concatenate(owners)
 
     def singles(self, batch: Batch):
         """Moments of maps with one descriptor each: what is written dwarfs what is read."""
@@ -171,7 +172,7 @@ class _Run:
                  *(self.address(a) for a in _slice(out, first, first + count))),
             )  # fmt: skip
         log_likelihood = self.device.cast(out.log_likelihood, self.real)
-        return Moments(*out[:3], log_likelihood), out.log_likelihood, np.arange(batch.b)
+        return Moments(*out[:3], log_likelihood), [out.log_likelihood], np.arange(batch.b)
 
     def pieces(self, batch: Batch, part: Round, out: _Sums) -> _Sums:
         """The sums of each piece, in `out`."""
@@ -216,10 +217,6 @@ class _Run:
 
     def address(self, a) -> int:
         return 0 if a is None else self.device.describe(a)[0]
-
-    def joined(self, logs: list):
-        """The log likelihoods of all rounds."""
-        return logs[0] if len(logs) == 1 else np.concatenate([self.device.download(a) for a in logs])
 
 
 def _slice(sums: _Sums, first: int, last: int) -> _Sums:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ildfv.kernels import modules
 from ildfv.kernels.cpu import BFLOAT16
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,12 @@ def build() -> Path:
     return target
 
 
+class OnDevice(np.ndarray):
+    """An array in device memory: NumPy does not compute with it, it must be downloaded first."""
+
+    __array_ufunc__ = None
+
+
 class EmulatedDevice:
     """NumPy arrays as device memory. Every array comes poisoned, so a value nobody writes is NaN."""
 
@@ -56,25 +63,31 @@ class EmulatedDevice:
         ]  # fmt: skip
 
     def describe(self, a):
+        assert isinstance(a, OnDevice)
         name = "bfloat16" if a.dtype == BFLOAT16 else a.dtype.name
         return a.ctypes.data, name, a.shape, tuple(stride // a.itemsize for stride in a.strides)
 
     def empty(self, shape, dtype):
-        return np.full(shape, np.nan, dtype=dtype)
+        return np.full(shape, np.nan, dtype=dtype).view(OnDevice)
 
     def upload(self, host):
-        return host.copy()
+        assert not isinstance(host, OnDevice)
+        return host.copy().view(OnDevice)
 
     def download(self, a):
-        return np.asarray(a)
+        assert isinstance(a, OnDevice)
+        return a.view(np.ndarray)
 
     def contiguous(self, a):
-        return np.ascontiguousarray(a)
+        assert isinstance(a, OnDevice)
+        return np.ascontiguousarray(a.view(np.ndarray)).view(OnDevice)
 
     def cast(self, a, dtype):
+        assert isinstance(a, OnDevice)
+        a = a.view(np.ndarray)
         if a.dtype == BFLOAT16:
             a = (a["bfloat16"].astype(np.uint32) << 16).view(np.float32)
-        return a.astype(dtype)
+        return a.astype(dtype).view(OnDevice)
 
     def settle(self):
         pass
@@ -86,3 +99,23 @@ class EmulatedDevice:
         packed = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         status = self._launch(kernel.encode(), *grid, threads, shared_bytes, packed)
         assert status == 0, {1: f"no kernel {kernel}", 2: f"{kernel} wrote past its shared memory"}[status]
+
+
+class EmulatedTorchDevice(modules._TorchDevice):
+    """What the package does with tensors on a GPU, done with tensors of the CPU: all but streams and launches."""
+
+    def __init__(self, library: Path):
+        import torch
+
+        self.name, self.key, self.shared_limit = "emulated torch", ("emulated torch", id(self)), 227 << 10
+        self._torch, self._device = torch, torch.device("cpu")
+        self._emulated = EmulatedDevice(library)
+
+    def empty(self, shape, dtype):
+        return super().empty(shape, dtype).fill_(float("nan"))
+
+    def settle(self):
+        pass
+
+    def launch(self, *launch):
+        self._emulated.launch(*launch)

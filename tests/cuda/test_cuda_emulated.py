@@ -4,17 +4,26 @@ import inspect
 
 import numpy as np
 import pytest
+from emulation import OnDevice
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
 from ildfv.errors import InputError
 from ildfv.kernels import cpu, cuda, launches, reference
+from ildfv.kernels.reference import Moments
 
 VARIANTS = launches.VARIANTS
 
 
+def computed(device, maps, parameters, *, threshold=1e-6, pooled=False):
+    """Moments of maps that are put on the device, brought back to the host."""
+    on_device = [a.view(OnDevice) for a in maps] if isinstance(maps, list) else maps.view(OnDevice)
+    result = cuda.compute(device, on_device, *parameters, threshold=threshold, pooled=pooled)
+    return Moments(*(np.asarray(a) for a in result))
+
+
 def agree(device, maps, parameters, *, like=None, tolerance=1e-5, **options):
     options = {"threshold": 1e-6, "pooled": False, **options}
-    result = cuda.compute(device, maps, *parameters, **options)
+    result = computed(device, maps, parameters, **options)
     expected = reference.moments(maps if like is None else like, *parameters, **options)
     assert all(np.shape(a) == np.shape(e) for a, e in zip(result, expected, strict=True))
     assert max(distances(result, expected)) < tolerance, distances(result, expected)
@@ -59,7 +68,7 @@ def test_variants_have_the_same_bits(device, rng):
     results = []
     for variant in VARIANTS:
         cuda.set_variant(variant)
-        results.append(cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False))
+        results.append(computed(device, x, parameters, pooled=False))
     assert all(np.array_equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
 
 
@@ -121,16 +130,16 @@ def test_ragged_maps_have_the_bits_they_have_alone(device, rng):
     maps[1] = np.asfortranarray(maps[1])
     together = agree(device, maps, parameters)
     for i, one in enumerate(maps[1:], start=1):
-        alone = cuda.compute(device, one[None], *parameters, threshold=1e-6, pooled=False)
+        alone = computed(device, one[None], parameters, pooled=False)
         assert all(np.array_equal(a[0], b[i]) for a, b in zip(alone, together, strict=True))
 
 
 def test_a_map_has_its_bits_in_any_batch(device, rng, monkeypatch):
     parameters = mixture(rng, 5, 8)
     x = descriptors(rng, parameters, 4, 600)
-    together = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False)
+    together = computed(device, x, parameters, pooled=False)
     monkeypatch.setattr(launches, "ROUND_BYTES", 1)  # one map a round
-    apart = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False)
+    apart = computed(device, x, parameters, pooled=False)
     assert all(np.array_equal(a, b) for a, b in zip(together, apart, strict=True))
 
 
@@ -185,7 +194,7 @@ def test_squares_beyond_float32_are_taken_in_double(device, rng):
     parameters = mixture(rng, 2, 3)
     x = descriptors(rng, parameters, 2, 10)
     x[1, 3] = 1e20
-    result = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=True)
+    result = computed(device, x, parameters, pooled=True)
     assert max(distances(result, reference.moments(x, *parameters, pooled=True))) < 1e-5
 
 
@@ -206,7 +215,7 @@ def test_a_value_that_is_not_finite_is_named(device, rng, bad, n):
     x[2, n // 2, 5] = bad
     for maps, pooled in ((x, False), (x, True), (list(x), False)):
         with pytest.raises(InputError, match="maps must be finite, got NaN or infinity in map 2"):
-            cuda.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)
+            computed(device, maps, parameters, pooled=pooled)
 
 
 def test_a_changed_mixture_is_not_mistaken_for_the_last(device, rng):
@@ -232,12 +241,12 @@ def test_a_changed_mixture_is_not_mistaken_for_the_last(device, rng):
 )
 def test_bad_maps_are_refused(device, rng, maps, message):
     with pytest.raises(InputError, match=message):
-        cuda.compute(device, maps, *mixture(rng, 4, 6), threshold=1e-6, pooled=False)
+        computed(device, maps, mixture(rng, 4, 6))
 
 
 def test_mixtures_beyond_the_kernels_are_refused(device, rng):
     with pytest.raises(InputError, match="d ≤ 4096 and k ≤ 1024, got d = 4097, k = 2"):
-        cuda.compute(device, np.zeros((1, 1, 4097), np.float32), *mixture(rng, 2, 4097), threshold=0.0, pooled=False)
+        computed(device, np.zeros((1, 1, 4097), np.float32), mixture(rng, 2, 4097))
 
 
 def test_the_twins_agree_in_names_parameters_and_defaults():
@@ -251,7 +260,7 @@ def test_the_twins_agree_in_names_parameters_and_defaults():
 def test_cpu_and_cuda_agree(device, rng):
     parameters = mixture(rng, 32, 64)
     x = descriptors(rng, parameters, 2, 729)
-    ours = cuda.compute(device, x, *parameters, threshold=1e-6, pooled=False)
+    ours = computed(device, x, parameters, pooled=False)
     assert max(distances(ours, cpu.moments(x, *parameters))) < 1e-5
 
 
@@ -259,6 +268,6 @@ def test_the_doctor_is_told_how_the_kernels_run(device, monkeypatch):
     monkeypatch.setattr(cuda, "first_device", lambda: device)
     monkeypatch.setattr(cuda, "way", lambda: "nvrtc")
     assert cuda.describe().startswith("an emulated device: compiled by NVRTC at first use, differs from")
-    monkeypatch.setattr(cuda, "compute", lambda *_, **__: reference.Moments(*(np.ones(1),) * 4))
+    monkeypatch.setattr(cuda, "compute", lambda *_, **__: Moments(*(np.ones(1).view(OnDevice),) * 4))
     with pytest.raises(RuntimeError, match="differ from the specification by"):
         cuda.describe()
