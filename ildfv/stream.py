@@ -32,15 +32,17 @@ def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[
 
     So a part's batches are the same whoever computes it, after whatever restart, and its bytes with them.
     """
-    indices = np.sort(np.asarray(indices, dtype=np.int64))
-    part_of = np.searchsorted(slices.starts, indices, side="right") - 1
-    cuts = np.flatnonzero(np.diff(part_of)) + 1
     return [
-        part[start : start + batch_size]
-        for part in np.split(indices, cuts)
-        for start in range(0, len(part), batch_size)
-        if len(part)
+        rows[start : start + batch_size]
+        for rows in by_part(slices, np.sort(np.asarray(indices, dtype=np.int64))).values()
+        for start in range(0, len(rows), batch_size)
     ]
+
+
+def by_part(slices: SliceSource, indices: np.ndarray) -> dict[int, np.ndarray]:
+    """The ascending indices by the number of the part that holds them; parts without any are left out."""
+    edges = np.searchsorted(indices, slices.starts)  # (parts + 1,)
+    return {part: indices[edges[part] : edges[part + 1]] for part in np.flatnonzero(np.diff(edges)).tolist()}
 
 
 class MapStream:

@@ -130,9 +130,7 @@ def folds(
     check: Annotated[bool, typer.Option("--check", help="Only check the folds.json that is there.")] = False,
     slices: Annotated[
         str | None,
-        typer.Option(
-            help="Read slices prepared elsewhere: path or URL (s3://…). Makes the workspace if there is none."
-        ),
+        typer.Option(help="Path or URL (s3://…) of slices prepared elsewhere; makes the workspace if need be."),
     ] = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.arrays import to_numpy
-from ildfv.pipeline.rounds import write_rounds
+from ildfv.pipeline.rounds import Made, write_rounds
 from ildfv.progress import SILENT, Progress
 from ildfv.store.encodings import FISHER_LIMIT
 from ildfv.store.parts import Parts
-from ildfv.stream import MapStream, batches
+from ildfv.stream import MapStream, ahead, batches, by_part
+
+ROWS_BYTES = 32 << 20  # Fisher vectors handed to a fit at once: sums of d² numbers are not worth touching for a few
 
 
 class FisherVectors:
@@ -31,39 +34,46 @@ class FisherVectors:
 
     def write(self, progress: Progress) -> None:
         """Stores all parts that are not there yet; nothing where the vectors are too long to keep."""
-        if not self.stored:
-            return
-        write_rounds(
-            self.folder,
-            self.slices,
-            lambda name: {"fisher": self._encode(self._rows(name))},
-            label=f"{self.settings.layer}: Fisher vectors",
-            progress=progress,
-        )
+        if self.stored:
+            label = f"{self.settings.layer}: Fisher vectors"
+            write_rounds(self.folder, self.slices, self._made, label=label, progress=progress)
 
-    def part(self, name: str) -> np.ndarray:
-        """The Fisher vectors of one part, float32 (m, 2·k·d)."""
+    def of_parts(self, parts: Sequence[int]) -> Iterator[np.ndarray]:
+        """The Fisher vectors of each of these parts, float32 (m, 2·k·d)."""
+        starts = self.slices.starts
+        return self.of({part: np.arange(starts[part], starts[part + 1]) for part in parts})
+
+    def of(self, wanted: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
+        """For each part, the Fisher vectors of these of its slices, float32 (m, 2·k·d)."""
         if not self.stored:
-            return self._encode(self._rows(name))
-        with Parts(self.folder).open(name) as file:
-            return file["fisher"][()]
+            yield from self._encoded(wanted.values())
+            return
+        parts = Parts(self.folder)
+        for part, indices in wanted.items():
+            with parts.open(self.slices.names[part]) as file:
+                yield file["fisher"][()][indices - self.slices.starts[part]]
 
     def rows_of(self, indices: np.ndarray, progress: Progress = SILENT, label: str = "") -> Rows:
-        """Restartable stream of the Fisher vectors of these slices, this rank's share, a part's rows at a time."""
+        """Restartable stream of the Fisher vectors of these slices, this rank's share."""
         return Rows(self, np.sort(np.asarray(indices)), progress, label)
 
-    def _rows(self, name: str) -> np.ndarray:
-        part = self.slices.names.index(name)
-        return np.arange(self.slices.starts[part], self.slices.starts[part + 1])
+    def _made(self, parts: Sequence[int]) -> Made:
+        starts = self.slices.starts
+        for rows in self._encoded([np.arange(starts[part], starts[part + 1]) for part in parts]):
+            yield {"fisher": rows}
 
-    def _encode(self, indices: np.ndarray) -> np.ndarray:
-        stream = MapStream(self.slices, self.activations, batches(self.slices, indices, self.settings.batch_size))
-        return np.concatenate([to_numpy(self.encoder.transform(maps)) for maps in stream])
+    def _encoded(self, groups) -> Iterator[np.ndarray]:
+        """The Fisher vectors of each group of slices, all in one stream: no stage waits where a group ends."""
+        groups = [batches(self.slices, indices, self.settings.batch_size) for indices in groups]
+        stream = MapStream(self.slices, self.activations, [batch for group in groups for batch in group])
+        with closing(ahead(to_numpy(self.encoder.transform(maps)) for maps in stream)) as vectors:
+            for group in groups:
+                yield np.concatenate([next(vectors) for _ in group])
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Iterating gives (m, 2·k·d) float32 arrays, one a part, again and again."""
+    """Iterating gives (m, 2·k·d) float32 arrays of about ROWS_BYTES, again and again."""
 
     vectors: FisherVectors
     indices: np.ndarray
@@ -71,7 +81,14 @@ class Rows:
     label: str
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (rows for _, rows in self.by_part())
+        waiting: list[np.ndarray] = []
+        for _, rows in self.by_part():
+            waiting.append(rows)
+            if sum(one.nbytes for one in waiting) >= ROWS_BYTES:
+                yield np.concatenate(waiting)
+                waiting.clear()
+        if waiting:
+            yield np.concatenate(waiting)
 
     def gathered(self) -> np.ndarray:
         """All ranks' rows as one array, in the order of the slices: the same for any number of ranks."""
@@ -82,15 +99,9 @@ class Rows:
 
     def by_part(self) -> Iterator[tuple[int, np.ndarray]]:
         """(number of the part, its rows) for each part of this rank's share."""
-        slices = self.vectors.slices
-        part_of = np.searchsorted(slices.starts, self.indices, side="right") - 1
-        mine = distributed.share(np.unique(part_of).tolist())
-        with self.progress.task(self.label, total=int(np.isin(part_of, mine).sum())) as advance:
-            for part in mine:
-                wanted = self.indices[part_of == part]
-                if self.vectors.stored:
-                    rows = self.vectors.part(slices.names[part])[wanted - slices.starts[part]]
-                else:
-                    rows = self.vectors._encode(wanted)
+        wanted = by_part(self.vectors.slices, self.indices)
+        mine = {part: wanted[part] for part in distributed.share(list(wanted))}
+        with self.progress.task(self.label, total=sum(map(len, mine.values()))) as advance:
+            for part, rows in zip(mine, self.vectors.of(mine), strict=True):
                 yield part, rows
                 advance(len(rows))

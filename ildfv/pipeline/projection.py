@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ildfv import distributed
 from ildfv.estimators.pca import EXACT, PCA
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.rounds import write_rounds
+from ildfv.pipeline.rounds import Made, write_rounds
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
@@ -40,10 +41,15 @@ def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, prog
 
 def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> None:
     """The projections of all slices, float32 (m, p), in parts."""
+
+    def make(parts: Sequence[int]) -> Made:
+        for rows in fisher.of_parts(parts):
+            yield {"projection": pca.transform(rows).astype(np.float32)}
+
     write_rounds(
         folder,
         fisher.slices,
-        lambda name: {"projection": pca.transform(fisher.part(name)).astype(np.float32)},
+        make,
         label=f"{fisher.settings.layer}: projection",
         progress=progress,
     )

@@ -24,6 +24,7 @@ from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
+from ildfv.stream import by_part
 
 TARGETS = ("counts", "step", "ramp")
 RIDGES = (
@@ -115,17 +116,15 @@ def fit_regression(
 
     check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
     penalty = _penalty(ridge)
-    y = np.full((len(slices), len(PATTERNS)), np.nan)
-    y[roles.fit] = targets(target, slices.counts[roles.fit], threshold=threshold)
+    y = targets(target, slices.counts[roles.fit], threshold=threshold)
     sums = _sums(encoding, slices, roles.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
     candidates = [factor * variance * len(roles.fit) for factor in RIDGES] if penalty is None else [penalty]
     models = [_solved(sums, candidate) for candidate in candidates]
-    asked = np.concatenate([roles.validation, roles.test])
-    answers = _predict(encoding, slices, models, asked, progress)  # (models, m, 4)
-    validation, test = answers[:, : len(roles.validation)], answers[:, len(roles.validation) :]
+    validation = _predict(encoding, slices, models, roles.validation, progress)  # (models, m, 4)
     best = _best(validation, labelled_presence(slices, roles.validation, threshold))
-    return Regression(models[best], candidates[best], validation[best], test[best])
+    test = _predict(encoding, slices, [models[best]], roles.test, progress)[0]
+    return Regression(models[best], candidates[best], validation[best], test)
 
 
 def _penalty(ridge: str | float) -> float | None:
@@ -150,12 +149,12 @@ def _check_current(encoding: Encoding, workspace: Workspace, slices: Slices) -> 
 
 
 def _rows(encoding: Encoding, slices: Slices, indices: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(places in `indices`, their projections), this rank's share, a part at a time."""
-    part_of = np.searchsorted(slices.starts, indices, side="right") - 1
-    mine = distributed.share(np.unique(part_of).tolist())
+    """(places in the ascending `indices`, their projections), this rank's share, a part at a time."""
+    wanted = by_part(slices, indices)
+    mine = distributed.share(list(wanted))
     for part, (_, rows) in zip(mine, encoding.parts([slices.names[p] for p in mine]), strict=True):
-        places = np.flatnonzero(part_of == part)
-        yield places, rows[indices[places] - slices.starts[part]]
+        places = np.searchsorted(indices, wanted[part])
+        yield places, rows[wanted[part] - slices.starts[part]]
 
 
 def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
@@ -164,7 +163,7 @@ def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, pr
     sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
     with progress.task(f"{encoding.layer}: regression", total=len(fit)) as advance:
         for places, rows in _rows(encoding, slices, fit):
-            sums.update(rows, y[fit[places]])
+            sums.update(rows, y[places])
             advance(len(rows))
     return sums.reduced(distributed.sum_arrays if distributed.size() > 1 else None)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +12,30 @@ from ildfv import distributed
 from ildfv.progress import Progress
 from ildfv.store.parts import write_part, writing_parts
 
+Made = Generator[dict[str, np.ndarray], None, None]
+
 
 def write_rounds(
-    folder: Path, slices, make: Callable[[str], dict[str, np.ndarray]], *, label: str, progress: Progress
+    folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress
 ) -> None:
-    """Parts in `folder`, named as the slices' parts, each holding `make(name)`; those already there are left alone.
+    """Parts in `folder`, named as the slices' parts; those already there are left alone.
 
-    A killed run leaves its finished parts listed, bar those of the last seconds; the next run makes the rest.
+    make: numbers of parts → the arrays of each, in order; it may work ahead of what is asked of it. A killed run leaves
+    its finished parts listed, bar those of the last seconds; the next run makes the rest.
     """
     with writing_parts(folder, slices.key) if distributed.is_main() else nullcontext() as parts:
-        missing = [name for name in slices.names if name not in parts] if distributed.is_main() else None
+        here = parts.rows if distributed.is_main() else {}
+        missing = [part for part, name in enumerate(slices.names) if name not in here]
         missing = distributed.from_main(missing)
         if not missing:
             return
-        sizes = dict(zip(slices.names, np.diff(slices.starts).tolist(), strict=True))
-        with progress.task(label, total=sum(sizes.values())) as advance:
-            advance(sum(sizes.values()) - sum(sizes[name] for name in missing))
+        total, left = len(slices), int(sum(slices.sizes[part] for part in missing))
+        made = make(distributed.share(missing))
+        with progress.task(label, total=total) as advance, closing(made):
+            advance(total - left)
             for start in range(0, len(missing), distributed.size()):
                 mine = distributed.share(missing[start : start + distributed.size()])
-                rows = [write_part(folder, name, make(name)) for name in mine]
+                rows = [write_part(folder, slices.names[part], next(made)) for part in mine]
                 finished = [row for share in distributed.gather(rows) for row in share]
                 if distributed.is_main():
                     parts.add(*finished)
