@@ -50,8 +50,8 @@ __attribute__((noinline)) void product(const Constants<real>& constants, const S
     constexpr int W = Lanes<real>::count, C = COMPONENTS;
     const int64_t stride = constants.d_padded, k_padded = constants.k_padded, d = constants.d;
     vec<real> first[C][N] = {}, second[C][N] = {};
-    const real *y = s.rows + from * stride + j, *gamma = s.scores + from * k_padded + q;
-    for (int64_t row = from; row < to; ++row, y += stride, gamma += k_padded) {
+    const real *y = s.rows + from * s.row_stride + j, *gamma = s.scores + from * k_padded + q;
+    for (int64_t row = from; row < to; ++row, y += s.row_stride, gamma += k_padded) {
         vec<real> value[N], square[N];
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v) value[v] = load(y + v * W), square[v] = value[v] * value[v];
@@ -89,8 +89,8 @@ __attribute__((noinline)) void dense_moments(const Constants<real>& constants, S
         for (int64_t row = from; row < to; ++row) sum += load(s.scores + row * constants.k_padded + v);
         store(s.posterior_sums + v, sum);
     }
-    for (int64_t q = 0; q < constants.k; q += COMPONENTS)
-        for (int64_t j = 0; j < constants.d; j += 2 * W)
+    for (int64_t j = 0; j < constants.d; j += 2 * W)
+        for (int64_t q = 0; q < constants.k; q += COMPONENTS)
             if (constants.d - j > W)
                 product<real, 2>(constants, s, from, to, q, j, s0, s1, s2);
             else

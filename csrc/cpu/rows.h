@@ -33,7 +33,7 @@ inline float as_real(Half x) {
 template <class real, class element>
 __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, int64_t row, const Constants<real>& constants, Scratch<real>& s) {
     constexpr int W = Lanes<real>::count;
-    const int64_t d = constants.d, stride = constants.d_padded;
+    const int64_t d = constants.d, stride = s.row_stride;
     const element* x = (const element*)map.data + from * map.row_stride;
     real* rows = s.rows + row * stride;
     vec<real> check = {};  // x·0 is 0 or NaN

@@ -10,9 +10,8 @@ constexpr int64_t CHAIN = 32;  // float additions in a row: more would cost a sc
 
 // Dimensions [from, to) of ROWS rows and N vectors of components; `to` − `from` ≤ CHAIN.
 template <class real, int N>
-inline void tile(const Constants<real>& constants, const real* rows, int64_t vector, int64_t from, int64_t to, real* scores) {
+inline void tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, int64_t from, int64_t to, real* scores) {
     constexpr int W = Lanes<real>::count;
-    const int64_t stride = constants.d_padded;
     const real* pairs = constants.pairs + (vector * constants.d + from) * 2 * W;
     vec<real> sum[ROWS][N] = {};
     for (int64_t j = from; j < to; ++j, pairs += 2 * W) {
@@ -49,12 +48,12 @@ void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows, int
             if (v == 0 && from == 0 && s.ahead)
                 for (int64_t i = 0; i < ROWS * s.ahead_bytes; i += 64) __builtin_prefetch(s.ahead + row * s.ahead_bytes + i);
             for (int64_t j = from; j < to; j += CHAIN) {
-                const real* y = s.rows + row * constants.d_padded;
+                const real* y = s.rows + row * s.row_stride;
                 real* scores = s.scores + row * constants.k_padded + v * W;
                 if (vectors - v >= VECTORS)
-                    tile<real, VECTORS>(constants, y, v, j, smaller(j + CHAIN, to), scores);
+                    tile<real, VECTORS>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, to), scores);
                 else
-                    tile<real, 1>(constants, y, v, j, smaller(j + CHAIN, to), scores);
+                    tile<real, 1>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, to), scores);
             }
         }
 }

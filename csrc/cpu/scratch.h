@@ -43,7 +43,8 @@ struct Scratch {
     static constexpr int W = Lanes<real>::count;
     int64_t block;      // rows in a block
     int64_t capacity;   // block, and room for the last tile
-    real* rows;         // (capacity, d_padded), centred
+    int64_t row_stride;  // d_padded and one vector more: at a power of two all rows would fall on the same cache sets
+    real* rows;         // (capacity, row_stride), centred
     real* scores;       // (capacity, k_padded): scores, in the dense case then posteriors
     real* bounds;       // (capacity / W, k_padded, W): scores of the first dimensions, lanes = rows
     unsigned* alive;    // (capacity, k_padded / W): bits of the posteriors that count
@@ -66,7 +67,8 @@ struct Scratch {
         const int64_t k_padded = round_up(k, W), d_padded = round_up(d, W);
         block = d_padded <= 256 ? 256 : d_padded <= 1024 ? 96 : 24;  // so that the rows stay in L2
         capacity = round_up(round_up(block, ROWS), W) + 2 * W;
-        rows = arena.take<real>(capacity * d_padded);
+        row_stride = d_padded + W;
+        rows = arena.take<real>(capacity * row_stride);
         scores = arena.take<real>(capacity * k_padded + COMPONENTS);
         bounds = arena.take<real>(capacity * k_padded);
         alive = arena.take<unsigned>(capacity * (k_padded / W));

@@ -23,10 +23,16 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
     const int64_t stride = constants.d_padded;
     const real *a = constants.a + q * stride, *b = constants.b + q * stride;
     for (int64_t i = 0; i < n; i += W) {
-        vec<real> sums[W] = {};
-        for (int64_t g = 0; g < W && i + g < n; g += G) {
+        vec<real> sums[W];
+#pragma GCC unroll 4
+        for (int64_t g = 0; g < W; g += G) {
+            if (i + g >= n) {
+#pragma GCC unroll 8
+                for (int r = 0; r < G; ++r) sums[g + r] = vec<real>{};
+                continue;
+            }
             const real* y[G];
-            for (int r = 0; r < G; ++r) y[r] = s.rows + row[smaller(i + g + r, n - 1)] * stride;
+            for (int r = 0; r < G; ++r) y[r] = s.rows + row[smaller(i + g + r, n - 1)] * s.row_stride;
             vec<real> sum[G] = {};
             for (int64_t j = 0; j < stride; j += W) {
                 const vec<real> scale = load(a + j), shift = load(b + j);
@@ -189,7 +195,7 @@ __attribute__((noinline)) void component(const Constants<real>& constants, const
     for (int64_t j = 0; j < d; j += N * W) {
         vec<real> first[N], second[N];
         auto go = [&](auto width) {
-            accumulate<real, decltype(width)::n>(row, posterior, n, s.rows + j, stride, a + j, b + j, first, second);
+            accumulate<real, decltype(width)::n>(row, posterior, n, s.rows + j, s.row_stride, a + j, b + j, first, second);
         };
         const int64_t left = (d - j + W - 1) / W;
         left >= 4 ? go(Width<4>()) : left == 3 ? go(Width<3>()) : left == 2 ? go(Width<2>()) : go(Width<1>());

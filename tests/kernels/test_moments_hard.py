@@ -1,6 +1,7 @@
-"""Hard data on the CPU: offsets, variances 12 orders apart, far-away descriptors, duplicates, tiny and huge d.
-
 """Hard data on the CPU: offsets, variances 12 orders apart, far-away descriptors, duplicates, tiny or huge d.
+
+The stated bound: s0, s1 and s2 of a component are within 1e-5 of Σ γ (1 + |t|^p) as float64 gives it; four times that
+where a mean is 500 sd from the centre, the furthest that is computed in float.
 """
 
 from __future__ import annotations
