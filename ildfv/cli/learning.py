@@ -58,7 +58,10 @@ def encode(
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
     dimensions: Annotated[int, typer.Option(help="Dimensions after PCA, at most.", min=1)] = 512,
-    passes: Annotated[int, typer.Option(help="EM passes over all descriptors, at most.", min=1)] = 10,
+    passes: Annotated[
+        int | None,
+        typer.Option(help="EM passes over all descriptors, at most.", min=1, show_default="10, or 3 stepwise ones"),
+    ] = None,
     method: Annotated[str, typer.Option(help="exact or stepwise EM.")] = "exact",
     improved: Annotated[bool, typer.Option(help="Signed square root and L2 norm.")] = True,
     seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,

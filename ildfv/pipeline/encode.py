@@ -31,6 +31,8 @@ from ildfv.store.workspace import Workspace
 from ildfv.stream import BATCH_SIZE
 from ildfv.version import versions
 
+PASSES = {"exact": 10, "stepwise": 3}  # of EM by method, unless told otherwise
+
 
 @dataclass(frozen=True)
 class EncodeSettings:
@@ -39,7 +41,7 @@ class EncodeSettings:
     layer: str = "conv1"
     components: int = 32  # k of the mixture
     dimensions: int = 512  # after PCA, at most: fewer where the training slices are fewer
-    passes: int = 10  # EM passes over all training descriptors, at most
+    passes: int | None = None  # EM passes over all training descriptors, at most; None: 10 exact or 3 stepwise ones
     tolerance: float = 1e-3  # nats a descriptor: EM ends when a pass gains less
     method: str = "exact"  # or "stepwise": few passes, one process
     improved: bool = True  # signed square root, then unit L2 norm
@@ -47,9 +49,11 @@ class EncodeSettings:
     batch_size: int = BATCH_SIZE
 
     def __post_init__(self):
+        if self.passes is None:
+            object.__setattr__(self, "passes", PASSES.get(self.method))
+        check(self.method in PASSES, f'method must be {" or ".join(PASSES)}, got "{self.method}"')
         for name in ("components", "dimensions", "passes", "batch_size"):
             check(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
-        check(self.method in ("exact", "stepwise"), f'method must be exact or stepwise, got "{self.method}"')
         check(
             self.method == "exact" or distributed.size() == 1,
             f"method must be exact under torchrun, got {self.method}: stepwise steps follow one after another",

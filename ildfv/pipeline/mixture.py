@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +34,32 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
     mixture = GaussianMixture.from_tensors(*load_model(folder))
     if mixture.converged_ or mixture.n_iter_ >= settings.passes:
         return mixture
-    mine = distributed.share(all_batches)
-    mixture.set_params(warm_start=True, reduce=distributed.sum_arrays if distributed.size() > 1 else None)
-    for number in range(mixture.n_iter_ + 1, settings.passes + 1):
-        label = f"{settings.layer}: EM pass {number}"
-        with progress.task(label, total=sum(map(len, mine))) as advance:
-            mixture.set_params(max_iter=number)
-            _quietly(mixture, MapStream(slices, activations, mine, advance=advance))
-        if distributed.is_main():
-            _save(folder, mixture)
-        if mixture.converged_:
-            break
+    mixture.set_params(
+        max_iter=settings.passes,
+        warm_start=True,
+        reduce=distributed.sum_arrays if distributed.size() > 1 else None,
+        callback=lambda *_: _save(folder, mixture) if distributed.is_main() else None,
+    )
+    _quietly(
+        mixture, Passes(mixture, MapStream(slices, activations, distributed.share(all_batches)), settings, progress)
+    )
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {mixture.n_iter_} passes")
     return mixture
+
+
+@dataclass(frozen=True)
+class Passes:
+    """A stream whose every pass is a task of its own."""
+
+    mixture: GaussianMixture
+    stream: MapStream
+    settings: object
+    progress: Progress
+
+    def __iter__(self) -> Iterator:
+        label = f"{self.settings.layer}: EM pass {self.mixture.n_iter_ + 1}"
+        with self.progress.task(label, total=len(self.stream)) as self.stream.advance:
+            yield from self.stream
 
 
 def _start(stream: MapStream, settings) -> GaussianMixture:
@@ -59,8 +74,8 @@ def _start(stream: MapStream, settings) -> GaussianMixture:
     return _quietly(recipe, stream)
 
 
-def _quietly(mixture: GaussianMixture, stream: MapStream) -> GaussianMixture:
-    """The mixture after `fit`, which is called once a pass here: that a pass ends before convergence is no news."""
+def _quietly(mixture: GaussianMixture, stream: MapStream | Passes) -> GaussianMixture:
+    """The mixture after `fit`; that passes end before convergence is what the user asked for, and no news."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message=".*zero variance")  # dead ReLU units; the floor holds them

@@ -1,5 +1,10 @@
 """An encoding is what its parts say: mixture and PCA of training slices, Fisher vectors and projections of all."""
 
+import contextlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from small import PATIENTS, SLICES
@@ -9,7 +14,7 @@ from ildfv.errors import InputError
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.roles import load_folds, make_roles
 from ildfv.store.encodings import Encoding, newest
-from ildfv.store.models import load_model
+from ildfv.store.models import TENSORS, load_model, save_model
 from ildfv.store.workspace import Workspace
 from ildfv.train.activations import Activations
 from ildfv.train.networks import load
@@ -73,12 +78,35 @@ def test_test_slices_change_nothing_that_is_fitted(root, tmp_path):
 
 
 def _inverted(number):
-    from dataclasses import replace
-
     from small import scan
 
     made = scan(number)
     return replace(made, images=255 - made.images)
+
+
+def test_stepwise_em_moves_within_its_passes_and_goes_on_exactly_where_it_was_stopped(root, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, method="stepwise", passes=3)
+    other = Path(shutil.copytree(root, tmp_path / "other"))
+    encode_slices(root, settings)
+    _, info = load_model(root / "encodings/conv1/fold-0/mixture")
+    assert info["learned"]["n_steps_"] > 3
+
+    for _ in range(4):  # stopped as soon as the start and each pass are saved
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr("ildfv.pipeline.mixture.save_model", stopping_after(save_model))
+            encode_slices(other, settings)
+    encode_slices(other, settings)
+    for model in ("mixture", "pca"):
+        one, two = (place / "encodings/conv1/fold-0" / model / TENSORS for place in (root, other))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def stopping_after(save):
+    def stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    return stop
 
 
 def test_other_settings_are_refused_unless_fresh(root):
