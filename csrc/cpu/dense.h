@@ -89,12 +89,8 @@ __attribute__((noinline)) void dense_moments(const Constants<real>& constants, S
         for (int64_t row = from; row < to; ++row) sum += load(s.scores + row * constants.k_padded + v);
         store(s.posterior_sums + v, sum);
     }
-    for (int64_t j = 0; j < constants.d; j += 2 * W)
-        for (int64_t q = 0; q < constants.k; q += COMPONENTS)
-            if (constants.d - j > W)
-                product<real, 2>(constants, s, from, to, q, j, s0, s1, s2);
-            else
-                product<real, 1>(constants, s, from, to, q, j, s0, s1, s2);
+    for (int64_t j = 0; j < constants.d; j += W)
+        for (int64_t q = 0; q < constants.k; q += COMPONENTS) product<real, 1>(constants, s, from, to, q, j, s0, s1, s2);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace {
 
 // Rows × vectors of components whose scores are kept in registers; the AVX-512 tile uses 24 of 32, the others 6 of 16.
 constexpr int ROWS = ILDFV_VECTOR_BYTES == 64 ? 12 : 3, VECTORS = 2;
-constexpr int COMPONENTS = ILDFV_VECTOR_BYTES == 64 ? 6 : 2;  // whose moments are kept in registers
+constexpr int COMPONENTS = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;  // whose moments are kept in registers
 
 template <int N>
 struct Width {
