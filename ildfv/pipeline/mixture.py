@@ -78,7 +78,7 @@ def _quietly(mixture: GaussianMixture, stream: MapStream | Passes) -> GaussianMi
     """The mixture after `fit`; that passes end before convergence is what the user asked for, and no news."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message=".*zero variance")  # dead ReLU units; the floor holds them
+        warnings.filterwarnings("ignore", message=".*variance_floor")  # dead ReLU units; the floor holds them
         return mixture.fit(stream)
 
 
