@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,9 @@ from ildfv.cli import options as o
 from ildfv.cli import output
 
 NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
+NETWORKS = typer.Option(
+    help="A further one for `networks`: torchvision:NAME, timm:NAME; repeatable.", show_default=False
+)
 SPACE = typer.Option("--workspace", "-w", help="Workspace.", show_default="here, else phantoms made for it")
 
 
@@ -21,6 +25,8 @@ def experiment(
     ] = False,
     preset: Annotated[str, typer.Option(help="small: everything, on little; paper: its folds, for a GPU.")] = "small",
     workspace: Annotated[Path | None, SPACE] = None,
+    network: Annotated[list[str] | None, NETWORKS] = None,
+    lungs: Annotated[str, typer.Option(help="Lung masks of the patch baseline: rule, or lungmask.")] = "rule",
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -41,9 +47,10 @@ def experiment(
             rows = [(e["name"], e["title"], e["paper"] or "beside the paper") for e in known]
             output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs every one")
         return
+    extent = preset_named(preset)
     result = run_experiments(
         names,
-        preset=preset_named(preset),
+        preset=replace(extent, lungs=lungs, networks={**extent.networks, **{name: {} for name in network or ()}}),
         workspace=workspace,
         device=device,
         progress=output.progress(verbose, events=workspace / "events.jsonl" if workspace else None),

@@ -81,7 +81,7 @@ class Lab:
             batch_size=64,
             seed=self.workspace.settings.seed,
         )
-        return Patches(label, settings, self.threshold, self.preset.patches_per_slice)
+        return Patches(label, settings, self.threshold, self.preset.patches_per_slice, self.preset.lungs)
 
     # -- who sees what ----------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Lab:
             patches = PatchSet(
                 self.slices,
                 roles.train,
-                lambda indices: lungs(self.slices, indices),
+                lambda indices: lungs(self.slices, indices, system.lungs),
                 per_slice=system.per_slice,
                 seed=system.settings.seed,
                 progress=self.progress,

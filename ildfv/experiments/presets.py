@@ -30,6 +30,7 @@ class Preset:
     dimensions: int = 512
     patches_per_slice: int = 16
     patch_epochs: int = 6
+    lungs: str = "rule"  # where the window of the patch baseline slides: "rule" or "lungmask"
     timed_slices: int = 50
     resamples: int = 2000
     keep_networks: bool = True  # the weights of networks that nothing but their scores is asked of (230 MB each)

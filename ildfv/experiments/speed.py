@@ -37,7 +37,7 @@ def run(lab: Lab) -> Findings:
 
     fold = lab.held_out()[0]
     indices = lab.roles(fold).test[: lab.preset.timed_slices]
-    images, masks = lab.slices.images(indices), lungs(lab.slices, indices)
+    images, masks = lab.slices.images(indices), lungs(lab.slices, indices, patches.lungs)
     window = load(lab.patch_network(patches, fold), lab.device)
     network = load(lab.network(whole, fold), lab.device)
     activations = Activations(load(lab.network(fisher.network, fold), lab.device), layer)

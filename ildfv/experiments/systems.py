@@ -143,11 +143,12 @@ class Patches:
     settings: TrainSettings  # network "patch"
     threshold: int
     per_slice: int = 16
+    lungs: str = "rule"  # or "lungmask"
     folds: int | None = None
 
     @property
     def inputs(self) -> dict:
-        return {"network": asdict(self.settings), "per_slice": self.per_slice}
+        return {"network": asdict(self.settings), "per_slice": self.per_slice, "lungs": self.lungs}
 
     @property
     def folder(self) -> str:
@@ -164,7 +165,7 @@ class Patches:
             rows = []
             with lab.progress.task("Sliding the window", total=len(indices)) as advance:
                 for index in indices:
-                    image, lung = lab.slices.images([index])[0], lungs(lab.slices, [index])[0]
+                    image, lung = lab.slices.images([index])[0], lungs(lab.slices, [index], self.lungs)[0]
                     rows.append(pattern_counts(label_map(network, image, lung, device=lab.device)[0]))
                     advance()
             return np.array(rows)

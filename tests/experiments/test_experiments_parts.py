@@ -1,0 +1,135 @@
+"""The parts that systems are made of: encoders against plain loops, thinned maps, lungs, tables as CSV."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ildfv import FisherVector, GaussianMixture
+from ildfv.errors import InputError, MissingPackageError
+from ildfv.experiments import lungs as lungs_module
+from ildfv.experiments.encode import Thinned
+from ildfv.experiments.encoders import BagOfWords, Pyramid, Vlad
+from ildfv.experiments.lungs import lungs
+from ildfv.experiments.schema import to_csv
+
+D, K = 5, 3
+
+
+@pytest.fixture
+def maps():
+    return torch.from_numpy(np.random.default_rng(0).normal(size=(2, D, 6, 4)).astype(np.float32))
+
+
+@pytest.fixture
+def codebook():
+    random = np.random.default_rng(1)
+    return random.normal(size=(K, D)), random.uniform(0.5, 2, D)
+
+
+def nearest(x, centres, scale):
+    return np.argmin((((x[:, None] - centres) / scale) ** 2).sum(2), axis=1)  # (n,)
+
+
+def test_bag_of_words_counts_nearest_centres(maps, codebook):
+    found = BagOfWords(*codebook).transform(maps).numpy()
+    for one, row in zip(maps.numpy(), found, strict=True):
+        words = nearest(one.reshape(D, -1).T, *codebook)
+        np.testing.assert_allclose(row, np.sqrt(np.bincount(words, minlength=K) / 24), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+
+
+def test_vlad_sums_differences_to_the_nearest_centre(maps, codebook):
+    centres, scale = codebook
+    found = Vlad(*codebook).transform(maps).numpy()
+    for one, row in zip(maps.numpy(), found, strict=True):
+        x = one.reshape(D, -1).T
+        words = nearest(x, *codebook)
+        sums = np.stack([((x[words == k] - centres[k]) / scale).sum(0) for k in range(K)]).ravel()
+        rooted = np.sign(sums) * np.sqrt(np.abs(sums))
+        np.testing.assert_allclose(row, rooted / np.linalg.norm(rooted), atol=1e-5)
+
+
+def test_codebooks_do_not_care_for_the_order_of_descriptors(maps, codebook):
+    mixed = maps.flatten(2)[:, :, torch.randperm(24)].reshape(maps.shape)
+    for encoder in (BagOfWords(*codebook), Vlad(*codebook)):
+        torch.testing.assert_close(encoder.transform(mixed), encoder.transform(maps))
+
+
+def test_a_pyramid_is_the_fisher_vectors_of_its_cells(maps):
+    random = np.random.default_rng(2)
+    mixture = GaussianMixture.from_parameters(
+        np.full(K, 1 / K), random.normal(size=(K, D)), random.uniform(0.5, 2, (K, D))
+    )
+    pyramid, vector = Pyramid(mixture, (1, 2), True), FisherVector(mixture)
+    found = pyramid.transform(maps)
+    assert found.shape == (2, pyramid.length) == (2, 5 * 2 * K * D)
+    cells = [maps, maps[:, :, :3, :2], maps[:, :, :3, 2:], maps[:, :, 3:, :2], maps[:, :, 3:, 2:]]
+    expected = np.concatenate([np.asarray(vector.transform(cell.contiguous())) for cell in cells], axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+class Whole:
+    """Activations that are the images themselves."""
+
+    d, n = 3, 16
+
+    def __call__(self, images):
+        return torch.from_numpy(images).float()
+
+
+def test_thinned_maps_hold_a_share_of_the_descriptors_the_same_on_every_pass():
+    images = np.random.default_rng(3).integers(0, 255, (4, 3, 4, 4), dtype=np.uint8)
+    thinned = Thinned(Whole(), 0.25, seed=1)
+    found = thinned(images)
+    assert found.shape == (4, 3, 4, 1)
+    assert thinned.n == 4
+    torch.testing.assert_close(thinned(images[2:]), found[2:])  # whatever the batch
+    for image, kept in zip(images, found, strict=True):
+        all_ = {tuple(c) for c in image.reshape(3, -1).T.tolist()}
+        assert {tuple(c) for c in kept[..., 0].T.tolist()} <= all_
+
+
+def test_lungs_lie_inside_the_chest(lab):
+    found = lungs(lab.slices, [0, 5])
+    assert found.shape == (2, 224, 224)
+    assert found[:, 100:124, 100:124].mean() > 0.9
+    assert not found[:, :70].any()
+
+
+def test_lungmask_is_asked_for_hu_and_its_labels_become_a_mask(lab, monkeypatch):
+    seen = []
+
+    def apply(hu):
+        seen.append(hu)
+        return np.where(hu < -320, 2, 0)
+
+    lungs_module._lungmask.cache_clear()
+    package = SimpleNamespace(LMInferer=lambda: SimpleNamespace(apply=apply))
+    monkeypatch.setitem(sys.modules, "lungmask", package)
+    found = lungs(lab.slices, [0], "lungmask")
+    lungs_module._lungmask.cache_clear()
+    assert seen[0].shape == (1, 224, 224)
+    assert -1400 <= seen[0].min() <= seen[0].max() <= 200
+    assert found.dtype == bool
+    assert found.any()
+
+
+def test_lungmask_that_is_not_installed_says_how_to_install_it(lab, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lungmask", None)
+    with pytest.raises(MissingPackageError, match="pip install"):
+        lungs(lab.slices, [0], "lungmask")
+    with pytest.raises(InputError, match="rule or lungmask"):
+        lungs(lab.slices, [0], "by hand")
+
+
+def test_a_measure_takes_six_columns_of_csv():
+    cell = {"value": 0.5, "interval": [0.4, 0.6], "mean": 0.51, "sd": None, "n": 1}
+    table = {"columns": ["system", "F"], "rows": [["a, b", cell], ["c", None]]}
+    assert to_csv(table).splitlines() == [
+        "system,F,F low,F high,F mean,F SD,F folds",
+        '"a, b",0.5,0.4,0.6,0.51,,1',
+        "c,,,,,,",
+    ]
