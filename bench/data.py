@@ -72,7 +72,7 @@ def peaky(name: str):
     layer, n, d, k, count = SHAPES[name]
     maps = activations(layer, max(count, 32 if n > 1 else 256))
     assert maps.shape[1:] == (n, d), maps.shape
-    return maps[:: len(maps) // count][:count], fitted(maps.reshape(-1, d), k)
+    return np.ascontiguousarray(maps[:: len(maps) // count][:count]), fitted(maps.reshape(-1, d), k)
 
 
 @functools.cache
