@@ -60,8 +60,8 @@ def experiment(
     for document in result["experiments"]:
         warning = " – PHANTOM data, not clinical" if document["data"] == "phantom" else ""
         for table in document["tables"]:
-            cells = [[_cell(value) for value in row] for row in table["rows"]]
-            output.table(table["title"] + warning, table["columns"], cells, caption=table["note"] or None)
+            columns, cells = shown(table)
+            output.table(table["title"] + warning, columns, cells, caption=table["note"] or None)
         for note in document["notes"]:
             output.out.print(note)
     output.out.print(
@@ -69,9 +69,21 @@ def experiment(
     )
 
 
+def shown(table: dict) -> tuple[list[str], list[list]]:
+    """Columns and rows that fit a terminal: source and data under the first cell, intervals under their measures."""
+    columns, rows = list(table["columns"]), [[_cell(value) for value in row] for row in table["rows"]]
+    if columns[1:3] == ["source", "data"]:
+        columns = [columns[0], *columns[3:]]
+        rows = [[f"{row[0]}\n  {row[1]}, {row[2]}", *row[3:]] for row in rows]
+    return [columns[0], *(name.replace(" ", "\n") for name in columns[1:])], rows
+
+
 def _cell(value):
-    """A measure with its interval; anything else as it is."""
-    return output.with_interval(value["value"], value["interval"]) if isinstance(value, dict) else value
+    """A measure over its interval, 0.912 over .88–.94; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    ends = "–".join(f"{end:.2f}".removeprefix("0") for end in value["interval"] or ())
+    return output.cell(value["value"]) + (f"\n{ends}" if ends else "")
 
 
 COMMANDS = [(experiment, "Results")]

@@ -86,7 +86,7 @@ def _milliseconds(work: Callable[[int], object], n: int) -> float:
         started = time.perf_counter()
         work(i)
         seconds.append(time.perf_counter() - started)
-    return 1000 * float(np.median(seconds))
+    return round(1000 * float(np.median(seconds)), 2)
 
 
 EXPERIMENT = Experiment("speed", "Patches and whole slices", "Table 9", run)

@@ -37,7 +37,7 @@ def test_every_table_names_sources_and_data(ran):
             for row in table["rows"]:
                 assert len(row) == width
                 theirs = "source" in table["columns"] and row[table["columns"].index("source")] == "the paper"
-                assert row[data] == ("LTRC CT (restricted)" if theirs else "phantom")
+                assert row[data] == ("LTRC" if theirs else "phantom")
 
 
 def test_the_paper_is_answered_table_by_table(ran):
@@ -113,7 +113,7 @@ def test_a_row_of_the_paper_without_a_known_number_is_open(lab):
     (ours, theirs) = table.rows
     assert ours[1:3] == ["this run", "phantom"]
     assert set(ours[3]) == {"value", "interval", "mean", "sd", "n"}
-    assert theirs == ["CNN", "the paper", "LTRC CT (restricted)", None]
+    assert theirs == ["CNN", "the paper", "LTRC", None]
 
 
 def test_weights_that_only_scores_are_asked_of_can_be_dropped(made, tmp_path):
