@@ -92,7 +92,7 @@ class Parts:
         """The part's file, open for reading; whoever asked closes it."""
         path = self.path(name)
         try:
-            # No cache of chunks: they are read once each, and 64 open parts would hold 64 MB of them.
+            # No cache of chunks: they are read once each, and a cache of a MB each would hold them for nothing.
             return h5py.File(path if isinstance(path, Path) else path.open(), "r", locking=False, rdcc_nbytes=0)
         except OSError as error:
             raise InputError(f"{path} must be a finished part: {error}") from error

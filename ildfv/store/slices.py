@@ -16,7 +16,7 @@ from ildfv.store.atomic import key_of
 from ildfv.store.parts import Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
-OPEN_PARTS = 64  # file handles kept open by one reader
+OPEN_PARTS = 16  # files kept open by one reader: HDF5 holds 0.7 MB for each
 SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part: the same for all its slices
 
 

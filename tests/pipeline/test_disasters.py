@@ -1,0 +1,148 @@
+"""Disks that fill up, folders that cannot be written, damaged parts: one clear line, exit code 1, and nothing lost."""
+
+import hashlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ildfv.store.lock import writing
+
+HERE = Path(__file__).parent
+ENCODE = ("encode", "--layer", "conv1", "-k", 4, "--dimensions", 10, "--passes", 2)
+
+
+def command(root, *arguments, before=(), **options) -> subprocess.CompletedProcess:
+    """`ildfv …` on the workspace in a process of its own."""
+    line = [*before, sys.executable, HERE / "command.py", *arguments, "--workspace", root]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*map(str, line)], capture_output=True, text=True, env=environment, **options)
+
+
+def assert_refused(ended: subprocess.CompletedProcess, *words: str) -> None:
+    """Exit code 1, nothing on stdout, and one line of error that says all these words, after lines of progress."""
+    assert ended.returncode == 1, ended.stderr[-2000:]
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr, ended.stderr[-2000:]
+    *_, last = ended.stderr.strip().splitlines()
+    assert last.startswith("error: "), ended.stderr[-2000:]
+    for word in words:
+        assert word in last
+
+
+def hashes(root: Path) -> dict[Path, str]:
+    kept = (".h5", ".safetensors", ".json")
+    files = [path for path in root.rglob("*") if path.suffix in kept]
+    return {path.relative_to(root): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def done(original, tmp_path_factory):
+    """A workspace that is encoded and regressed."""
+    root = Path(shutil.copytree(original, tmp_path_factory.mktemp("done") / "workspace"))
+    for arguments in (ENCODE, ("regress",)):
+        ended = command(root, *arguments)
+        assert ended.returncode == 0, ended.stderr
+    return root
+
+
+@pytest.fixture
+def encoded(done, tmp_path):
+    return Path(shutil.copytree(done, tmp_path / "encoded"))
+
+
+def models_and_slices(root: Path) -> dict[Path, str]:
+    return {path: value for path, value in hashes(root).items() if path.parts[0] in ("models", "slices")}
+
+
+def test_a_limit_on_file_size_is_told_and_the_next_run_goes_on(root, done):
+    before = models_and_slices(root)
+    size = 30_000  # bytes: room for the mixture and its folder's files, not for a part
+    limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
+    shutil.rmtree(root / "encodings", ignore_errors=True)
+    ended = command(root, *ENCODE[:3], "-k", 64, "--passes", 1, preexec_fn=limited)
+    assert_refused(ended)
+    assert models_and_slices(root) == before
+    assert command(root, *ENCODE, "--fresh").returncode == 0
+    whole, again = (hashes(place / "encodings") for place in (done, root))
+    assert {path: value for path, value in whole.items() if "regression" not in path.parts} == again
+
+
+def test_a_full_disk_is_told_and_the_next_run_goes_on(root, done, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
+    try:
+        (disk / "encodings").mkdir()
+        (root / "encodings").symlink_to(disk / "encodings")
+        assert_refused(command(root, *ENCODE), "no room in", "free")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    (root / "encodings").unlink()
+    assert command(root, *ENCODE).returncode == 0
+    name = "encodings/conv1/fold-0/pca/model.safetensors"
+    assert (root / name).read_bytes() == (done / name).read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_is_named(encoded):
+    before = hashes(encoded)
+    read_only = ()
+    if os.geteuid() == 0:  # permissions do not hold root back, a read-only mount does
+        script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+        read_only = ("unshare", "--mount", "sh", "-c", script, encoded)
+        tried = subprocess.run([*read_only, "true"], capture_output=True, text=True)
+        if tried.returncode:
+            pytest.skip(f"nothing can be mounted here: {tried.stderr.strip()}")
+    else:
+        for folder in (encoded, *(path for path in encoded.rglob("*") if path.is_dir())):
+            folder.chmod(0o500)
+    for arguments in (("encode", "--layer", "fc6"), ("regress",), ("folds",)):
+        assert_refused(command(encoded, *arguments, before=read_only), str(encoded))
+    assert hashes(encoded) == before
+
+
+def test_a_second_writer_is_told_who_the_first_is(encoded):
+    before = hashes(encoded)
+    with writing(encoded / "encodings/conv1/fold-0"):
+        assert_refused(command(encoded, *ENCODE), "is being written by", f"process {os.getpid()}")
+    assert hashes(encoded) == before
+
+
+def test_other_settings_are_refused_and_the_encoding_stays(encoded):
+    before = hashes(encoded)
+    assert_refused(command(encoded, *ENCODE[:3], "-k", 5), "components = 4, now 5", "--fresh")
+    assert hashes(encoded) == before
+
+
+@pytest.mark.parametrize(
+    ("folder", "arguments"),
+    [("slices", ("encode", "--layer", "fc6", "-k", 2)), ("encodings/conv1/fold-0/projection", ("regress",))],
+)
+def test_a_truncated_part_is_named_and_found_by_verify(encoded, folder, arguments):
+    part = sorted((encoded / folder).glob("*.h5"))[3]
+    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    assert_refused(command(encoded, *arguments), part.name, "must be")
+    ended = command(encoded, "verify")
+    assert ended.returncode == 1
+    assert "1 faults" in ended.stdout
+    assert part.name in ended.stdout
+
+
+def test_a_flipped_bit_is_named_and_found_by_verify(encoded):
+    part = sorted((encoded / "encodings/conv1/fold-0/projection").glob("*.h5"))[3]
+    data = bytearray(part.read_bytes())
+    data[-3] ^= 1
+    part.write_bytes(data)
+    ended = command(encoded, "verify")
+    assert (ended.returncode, part.name in ended.stdout) == (1, True)
+
+
+def test_verify_finds_no_fault_in_what_was_made(done):
+    assert command(done, "verify").returncode == 0
