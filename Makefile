@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/ildfv demo $(DEMO)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist worksteal $(if $(wildcard ../shared/data),--real-data ../shared/data) $(TESTARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(if $(wildcard ../shared/data),--real-data=../shared/data) $(or $(TESTARGS),tests)
 
 check: $(STAMP)
 	$(PIP) '.[dev]'
