@@ -9,7 +9,7 @@ from ildfv.experiments import curves, examples
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.registry import experiments
-from ildfv.experiments.schema import read_experiments
+from ildfv.pipeline.report import experiment_documents
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import ReportContent
 from ildfv.report.page import write_report
@@ -21,7 +21,7 @@ NOTE = "Results of `ildfv experiment`. Every table says on what data each number
 
 def write_page(lab: Lab) -> Path:
     """The page of all experiments with results; curves and examples where theirs were run."""
-    found = read_experiments(lab.workspace)
+    found = experiment_documents(lab.workspace, lab.slices)
     ordered = [found[name] for name in experiments() if name in found]
     shown = [lab.documents(system) for system in curves.systems(lab)] if "curves" in found else []
     content = ReportContent(
@@ -30,7 +30,7 @@ def write_page(lab: Lab) -> Path:
         statistics=slice_statistics(lab.workspace.root),
         folds=lab.folds.table(),
         results=[one for d in shown for one in (d["pooled"], *d["folds"])],
-        comparisons=[c for d in ordered for c in d["comparisons"]] if shown else [],
+        comparisons=list({(c["a"], c["b"]): c for d in ordered for c in d["comparisons"]}.values()),
         examples=examples.pictures(lab) if "examples" in found else [],
         experiments=[*ordered, checklist(lab)],
         settings={"workspace": lab.workspace.settings.model_dump(exclude={"salt"}), "preset": vars(lab.preset)},

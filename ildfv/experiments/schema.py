@@ -32,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ildfv.store.atomic import read_json, sweep, write_bytes, write_json
+from ildfv.store.atomic import sweep, write_bytes, write_json
 from ildfv.store.lock import writing
 from ildfv.store.workspace import Workspace
 
@@ -64,13 +64,6 @@ def write_experiment(workspace: Workspace, document: Mapping) -> Path:
         path = folder / f"{document['name']}.json"
         write_json(path, document)
     return path
-
-
-def read_experiments(workspace: Workspace) -> dict[str, dict]:
-    """All documents by name that were made of the workspace's present slices."""
-    found = {path.stem: read_json(path) for path in sorted((workspace.results_dir / FOLDER).glob("*.json"))}
-    key = workspace.slices().key
-    return {name: d for name, d in found.items() if d.get("kind") == KIND and d["slices"] == key}
 
 
 def to_csv(table: Mapping) -> str:

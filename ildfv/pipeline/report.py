@@ -15,6 +15,7 @@ from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import Call, Example, ReportContent, choose_examples
 from ildfv.report.page import write_report
+from ildfv.store.atomic import read_json
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
 from ildfv.version import versions
@@ -41,6 +42,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         results=list(current.values()),
         comparisons=_comparisons(list(predictions.values()), workspace.settings.seed),
         examples=_examples(workspace, slices, predictions),
+        experiments=list(experiment_documents(workspace, slices).values()),
         settings={
             "workspace": workspace.settings.model_dump(exclude={"salt"}),
             "systems": {name: _settings(d) for name, d in current.items()},
@@ -52,6 +54,12 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     )
     path = write_report(to or workspace.root / "report.html", content)
     return {"report": str(path.resolve()), "results": list(current.values()), "notes": notes}
+
+
+def experiment_documents(workspace: Workspace, slices: Slices) -> dict[str, dict]:
+    """What `ildfv experiment` left in results/experiments/, by name, of these slices only."""
+    found = {path.stem: read_json(path) for path in sorted((workspace.results_dir / "experiments").glob("*.json"))}
+    return {name: d for name, d in found.items() if d.get("kind") == "ildfv experiment" and d["slices"] == slices.key}
 
 
 def _settings(document: dict) -> dict:

@@ -146,3 +146,10 @@ def test_without_a_workspace_phantoms_are_made(tmp_path, monkeypatch):
     assert run_module.home(None, TINY, run_module.SILENT) == root
     with pytest.raises(InputError, match="no workspace"):
         run_experiments(["statistics"], preset=TINY, workspace=tmp_path / "nowhere")
+
+
+def test_the_workspaces_own_report_shows_experiments_too(ran, used):
+    from ildfv.pipeline.report import make_report
+
+    page = Path(make_report(used)["report"]).read_text(encoding="utf-8")
+    assert all(table["title"] in page for d in ran["experiments"] for table in d["tables"])
