@@ -23,8 +23,11 @@ class SliceSet(Protocol):
     """What training asks of a slice set; `ildfv.store.slices.Slices` is one."""
 
     counts: np.ndarray  # (N, c), −1 where unlabelled
-    patients: np.ndarray  # (N,)
     key: str
+
+    @property
+    def patients(self) -> np.ndarray:
+        """(N,)."""
 
     def __len__(self) -> int: ...
 
