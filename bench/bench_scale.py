@@ -159,8 +159,8 @@ def write_sources(folder: Path) -> None:
             file.create_dataset("images", data=moved, chunks=(1, 3, 224, 224), fletcher32=True)
 
 
-def write_workspace(root: Path, sources: Path, n: int, network: str) -> None:
-    """A workspace of n slices in scans of EACH, every fourth scan another patient; patterns are drawn by chance."""
+def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: int = SCANS) -> None:
+    """A workspace of n slices in scans of EACH, so many scans a patient; patterns are drawn by chance."""
     from ildfv.pipeline.roles import make_split
     from ildfv.store.atomic import sha256
     from ildfv.store.parts import Row, writing_parts
@@ -178,7 +178,7 @@ def write_workspace(root: Path, sources: Path, n: int, network: str) -> None:
                 file["counts"] = np.where(random.random((EACH, 4)) < 0.3, 9000, 100).astype(np.int32)
                 file["lung"] = np.full(EACH, 60000, np.int32)
                 file["positions"] = np.arange(EACH, dtype=np.float32)
-                who = {"patient": f"{scan // SCANS:016x}", "series": path.stem}
+                who = {"patient": f"{scan // scans:016x}", "series": path.stem}
                 file.attrs.update(who | {"labelled": True, "pixel_area": 0.5, "phantom": True})
             parts.add(Row(path.stem, EACH, sha256(path)))
     make_split(workspace)

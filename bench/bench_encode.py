@@ -1,0 +1,115 @@
+"""What encoding adds to the network: the Fisher pass beside a bare loop that reads slices and runs the layer.
+
+    python -m bench.bench_encode [--slices 800] [--rounds 5] [--threads 2] [--layer conv1] [--out FILE.json]
+
+bare: read a batch, run CNN-F as far as the layer, next. encode: the pass of `ildfv encode` that reads, runs, encodes
+and writes the parts of Fisher vectors to disk. Both over the same slices, one after the other, round after round in one
+process; the ratio is the median over rounds of encode to the bare loop beside it. Then each stage alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--slices", type=int, default=800)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--layer", default="conv1")
+    options.add_argument("--folder", type=Path, help="default: the temporary folder")
+    options.add_argument("--out", type=Path, help="default: bench/results/encode-DATE.json")
+    given = options.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(given.threads)  # read when torch and the kernel are loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line sets it
+    with tempfile.TemporaryDirectory(dir=given.folder, prefix="ildfv-encode-") as folder:
+        found = measure(given, Path(folder))
+    out = given.out or Path(__file__).parent / "results" / f"encode-{date.today().isoformat()}.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps({name: value for name, value in found.items() if name != "rounds"}, indent=1))
+    print(out)
+
+
+def measure(given, folder: Path) -> dict:
+    import torch
+
+    from bench.bench_scale import machine, write_sources, write_workspace
+    from ildfv.estimators.fisher import FisherVector
+    from ildfv.pipeline.encode import EncodeSettings
+    from ildfv.pipeline.fisher import FisherVectors
+    from ildfv.pipeline.mixture import _start
+    from ildfv.progress import SILENT
+    from ildfv.store.workspace import Workspace
+    from ildfv.stream import MapStream, batches
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import load
+
+    write_sources(folder / "sources")
+    write_workspace(folder / "workspace", folder / "sources", given.slices, "cnnf", scans=1)
+    workspace = Workspace.open(folder / "workspace")
+    slices, settings = workspace.slices(), EncodeSettings(layer=given.layer, seed=0)
+    activations = Activations(load(workspace.model_dir("cnnf", 0), "cpu"), given.layer)
+    cut = batches(slices, range(len(slices)), settings.batch_size)
+    mixture = _start(MapStream(slices, activations, cut), settings)
+    encoder = FisherVector(mixture)
+
+    def bare() -> None:
+        for batch in cut:
+            activations(slices.images(batch))
+
+    def encode() -> None:
+        shutil.rmtree(folder / "fisher", ignore_errors=True)
+        FisherVectors(folder / "fisher", slices, activations, encoder, 2 * mixture.means_.size, settings).write(SILENT)
+
+    def read() -> None:
+        for batch in cut:
+            slices.images(batch)
+
+    images = [slices.images(batch) for batch in cut[:20]]
+    maps = [activations(one) for one in images]
+    alone: dict[str, tuple[Callable, int]] = {
+        "read": (read, len(slices)),
+        "network": (lambda: [activations(one) for one in images], sum(map(len, images))),
+        "fisher": (lambda: [encoder.transform(one) for one in maps], sum(map(len, maps))),
+    }
+    bare()
+    encode()
+    rounds = []
+    for _ in range(given.rounds):
+        load_average = os.getloadavg()[0]
+        rounds.append({"bare": seconds(bare), "encode": seconds(encode), "load_average": load_average})
+    stages = {name: 1000 * min(seconds(work) for _ in range(3)) / n for name, (work, n) in alone.items()}
+    ms = {name: [1000 * one[name] / len(slices) for one in rounds] for name in ("bare", "encode")}
+    return {
+        "what": __doc__.splitlines()[0],
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "layer": given.layer,
+        "slices": len(slices),
+        "threads": {"omp": given.threads, "torch": torch.get_num_threads()},
+        "ratio": statistics.median(e / b for e, b in zip(ms["encode"], ms["bare"], strict=True)),
+        "ms_a_slice": {name: {"median": statistics.median(v), "best": min(v)} for name, v in ms.items()},
+        "ms_a_slice_of_stages_alone": stages,
+        "rounds": rounds,
+    }
+
+
+def seconds(work: Callable) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
