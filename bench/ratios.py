@@ -141,7 +141,7 @@ def main() -> None:
         subprocess.run(command, check=True, env=environment)
         rows += json.loads(part.read_text())
         part.unlink()
-    options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+        options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

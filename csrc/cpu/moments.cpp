@@ -156,6 +156,31 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
     Worker total(k, d, 0);  // of the map that is being put together, or of all maps when pooled
     std::vector<int64_t> bad(count, -1);
 
+    auto compute = [&](int64_t i, Worker& own) {
+        const Job& job = jobs[i];
+        const Segment* first = segments.data() + job.first;
+        const bool straight = job.whole && !options.pooled;
+        Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
+        bad[i] = prepared.kernel.run(task, first, job.last - job.first, own.partial, own.scratch.start);
+        if (bad[i] != IMPRECISE) return;
+        std::call_once(once, [&] {
+            precise.reset(new Prepared(*kernel_for(options.isa, true), mixture, distances.order));
+        });
+        clear(own.partial, k, d);
+        for (int64_t s = job.first; straight && s < job.last; ++s) clear(sums, segments[s].map, k, d);
+        const Memory scratch(precise->kernel.scratch_bytes(k, d));
+        task.constants = precise->constants.start;
+        bad[i] = precise->kernel.run(task, first, job.last - job.first, own.partial, scratch.start);
+    };
+    auto add = [&](int64_t i, Worker& own) {
+        if (jobs[i].whole && !options.pooled) return;
+        const Segment& piece = segments[jobs[i].first];
+        move_into(total.partial, own.partial, k, d);
+        if (!options.pooled && piece.end == maps[piece.map].n) finish(sums, piece.map, total.partial, k, d);
+    };
+    bool in_order = options.pooled;  // waiting for one's turn costs time where cores are shared: only if sums meet
+    for (const Job& job : jobs) in_order |= !job.whole;
+
 #pragma omp parallel num_threads((int)workers.size())
     {
 #ifdef _OPENMP
@@ -163,28 +188,16 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
 #else
         Worker& own = workers[0];
 #endif
+        if (in_order) {
 #pragma omp for ordered schedule(dynamic, 1)
-        for (int64_t i = 0; i < count; ++i) {
-            const Job& job = jobs[i];
-            const Segment* first = segments.data() + job.first;
-            const bool straight = job.whole && !options.pooled;
-            Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
-            bad[i] = prepared.kernel.run(task, first, job.last - job.first, own.partial, own.scratch.start);
-            if (bad[i] == IMPRECISE) {
-                std::call_once(once, [&] {
-                    precise.reset(new Prepared(*kernel_for(options.isa, true), mixture, distances.order));
-                });
-                clear(own.partial, k, d);
-                for (int64_t s = job.first; straight && s < job.last; ++s) clear(sums, segments[s].map, k, d);
-                const Memory scratch(precise->kernel.scratch_bytes(k, d));
-                task.constants = precise->constants.start;
-                bad[i] = precise->kernel.run(task, first, job.last - job.first, own.partial, scratch.start);
-            }
+            for (int64_t i = 0; i < count; ++i) {
+                compute(i, own);
 #pragma omp ordered
-            if (!straight) {
-                move_into(total.partial, own.partial, k, d);
-                if (!options.pooled && first->end == maps[first->map].n) finish(sums, first->map, total.partial, k, d);
+                add(i, own);
             }
+        } else {
+#pragma omp for schedule(dynamic, 1)
+            for (int64_t i = 0; i < count; ++i) compute(i, own);
         }
     }
     if (options.pooled) finish(sums, 0, total.partial, k, d);
