@@ -36,6 +36,10 @@ def _fail(message: str, code: int = 1) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from ildfv import distributed
+
     one_line = " ".join(message.split())
+    if not distributed.is_main():
+        one_line = f"rank {distributed.rank()}: {one_line}"
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), one_line))
     sys.exit(code)

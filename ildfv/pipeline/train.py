@@ -22,6 +22,7 @@ def train_network(
     settings: fields of `TrainSettings`; seed and threshold default to the workspace's. Training goes on from its last
     epoch if it was stopped; a finished model is scored again, not trained again.
     """
+    distributed.start()
     from ildfv.train.networks import load
     from ildfv.train.trainer import TrainSettings, predict, train
 

@@ -1,5 +1,6 @@
 """However many ranks share the work, and whichever of them dies, the result is the same."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -20,12 +21,13 @@ ENVIRONMENT = os.environ | {
 }
 
 
-def torchrun(ranks: int, *arguments, restarts: int = 0) -> None:
+def torchrun(ranks: int, *arguments, restarts: int = 0, script: str = "ranks.py") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command += [f"--max-restarts={restarts}", str(HERE / "ranks.py"), *map(str, arguments)]
+    command += [f"--max-restarts={restarts}", str(HERE / script), *map(str, arguments)]
     ended = subprocess.run(command, cwd=HERE, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
     said = [line for line in ended.stderr.splitlines() if line.startswith("[rank")]
     assert ended.returncode == 0, "\n".join(said[-30:]) or ended.stderr[-3000:]
+    return ended
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +89,24 @@ def test_a_rank_that_dies_is_started_again_and_the_result_is_the_same(root, alon
     torchrun(2, root, tmp_path / "died", restarts=2)
     assert (tmp_path / "died").exists()
     assert_same(alone, root)
+
+
+def test_the_command_line_trains_encodes_and_regresses_under_torchrun_and_speaks_once(root):
+    shutil.rmtree(root / "models")
+    ended = {}
+    for name, options in {
+        "train": ("--network", "small", "--epochs", 1, "--batch-size", 5),
+        "encode": ("--layer", "conv1", "-k", 4, "--dimensions", 10, "--passes", 2),
+        "regress": (),
+    }.items():
+        ended[name] = torchrun(2, name, *options, "--json", "--workspace", root, script="command.py")
+    for name, one in ended.items():
+        assert json.loads(one.stdout), name  # one document: the other rank is silent
+    assert ended["regress"].stderr.count("conv1: regression: done") == 1
+    events = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines()]
+    started = [event["task"] for event in events if event["event"] == "start"]
+    assert started.count("conv1: Fisher vectors") == 1
+    assert started.count("Training small") == 1
+    assert (root / "models/small/fold-0/model.safetensors").exists()
+    results = {path.stem for path in (root / "results").glob("*.json")}
+    assert results == {"cnn-small-fold-0", "fv-conv1-fold-0"}

@@ -1,0 +1,146 @@
+"""What all descriptors buy over the paper's random third and over 1 %, and how few passes over them are enough.
+
+    python -m bench.bench_descriptors [--workspace STUDY] [--preset small] [--out FILE.json]
+
+shares: mixtures of the preset's dense layer learned from 1 %, a third and all of the training descriptors. Their mean
+log likelihood (nats a descriptor) on all descriptors of the held-out slices, and the mean AUC of the regression on
+their encodings, with 95 % intervals by patient, and the differences to all, paired by patient.
+passes: training log likelihood after 1, 2, 3 passes of stepwise EM, each run to its end, beside exact EM pass by pass
+until it gains less than 1e-4. Networks and encodings are those of `ildfv experiment size`, made now if need be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+PASSES, LONGEST = (1, 2, 3), 100
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--workspace", type=Path, help="default: here, else phantoms made for it")
+    options.add_argument("--preset", default="small")
+    options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json")
+    given = options.parse_args()
+    from bench.bench_scale import machine
+    from ildfv.experiments.lab import Lab
+    from ildfv.experiments.presets import preset_named
+    from ildfv.experiments.run import home
+    from ildfv.progress import SILENT
+
+    preset = preset_named(given.preset)
+    lab = Lab(home(given.workspace, preset, SILENT), preset)
+    found = {
+        "what": __doc__.splitlines()[0],
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "data": lab.slices.data,
+        "preset": preset.name,
+        "layer": preset.dense_layer,
+        "slices": len(lab.slices),
+        "patients": len(np.unique(lab.slices.patients)),
+        "passes": passes(lab),
+        "shares": shares(lab),
+    }
+    out = given.out or Path(__file__).parent / "results" / f"descriptors-{found['date']}.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+    print(out)
+
+
+def passes(lab) -> dict:
+    """Curves of the mean training log likelihood over passes, on the fold held out first."""
+    import warnings
+
+    from ildfv import GaussianMixture
+    from ildfv.stream import MapStream, batches
+
+    indices = lab.roles(lab.held_out()[0]).train
+    stream = MapStream(lab.slices, layer_of(lab, lab.held_out()[0]), batches(lab.slices, indices))
+    settings = {"n_components": lab.preset.components, "random_state": lab.workspace.settings.seed}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exact = GaussianMixture(max_iter=LONGEST, **settings).fit(stream)
+        stepwise = [
+            GaussianMixture(max_iter=n, tol=0, method="stepwise", **settings).fit(stream).score(stream) for n in PASSES
+        ]
+        full = exact.score(stream)
+    return {
+        # What a pass reports holds before its step, so pass t + 1 tells what t passes reached.
+        "exact": [*exact.log_likelihoods_[1:].tolist(), full],
+        "stepwise": dict(zip(PASSES, stepwise, strict=True)),
+        "full": full,
+        "full_passes": exact.n_iter_,
+        "stepwise_short_of_full_percent": {
+            n: 100 * (full - reached) / abs(full) for n, reached in zip(PASSES, stepwise, strict=True)
+        },
+    }
+
+
+def shares(lab) -> dict:
+    """Held-out log likelihood and AUC by share of the descriptors, and what they differ by from all."""
+    from ildfv.evaluation.intervals import Ratio, bootstrap, paired, resampled
+    from ildfv.experiments.size import SHARES
+
+    layer, seed = lab.preset.dense_layer, lab.workspace.settings.seed
+    base = lab.cnn("CNN, all patients", keep=True)
+    systems = {
+        name: lab.encoded(f"{layer}, {name} descriptors", layer, network=base, descriptors=share)
+        for name, share in SHARES.items()
+    }
+    sums = {name: held_out(lab, system) for name, system in systems.items()}
+    whole = Ratio(*sums["all"])
+    weights = resampled(len(whole.numerator), lab.preset.resamples, seed=seed)
+    found = {}
+    for name, system in systems.items():
+        measure = Ratio(*sums[name])
+        overall = lab.documents(system)["pooled"]["overall"]
+        found[name] = {
+            "held_out_log_likelihood": float(measure(np.ones((1, weights.shape[1])))[0]),
+            "held_out_log_likelihood_interval": bootstrap(measure, weights),
+            "mean_auc": overall["mean_auc"],
+            "mean_auc_interval": overall["mean_auc_interval"],
+        }
+        if name != "all":
+            options = {"n_resamples": lab.preset.resamples, "seed": seed}
+            found[name]["log_likelihood_all_gains"] = paired(whole, measure, weights.shape[1], **options)
+            found[name]["auc_all_gains"] = lab.compare(systems["all"], system)
+    return found
+
+
+def held_out(lab, system) -> tuple[np.ndarray, np.ndarray]:
+    """(log likelihood, descriptors) of each held-out patient, (P,) and (P,), by the mixture of the patient's fold."""
+    from ildfv import GaussianMixture, moments
+    from ildfv.experiments.encode import encode
+    from ildfv.store.models import load_model
+    from ildfv.stream import MapStream, batches
+
+    rows = []
+    for fold in lab.held_out():
+        mixture = GaussianMixture.from_tensors(*load_model(encode(lab, system, fold).folder / "mixture"))
+        activations, test = layer_of(lab, fold), lab.roles(fold).test
+        stream = MapStream(lab.slices, activations, batches(lab.slices, test))
+        values = np.concatenate([np.asarray(moments(maps, mixture).log_likelihood) for maps in stream])
+        patients = lab.slices.patients[test]
+        rows += [(values[patients == p].sum(), activations.n * (patients == p).sum()) for p in np.unique(patients)]
+    likelihoods, counts = np.array(rows, dtype=float).T
+    return likelihoods, counts
+
+
+def layer_of(lab, fold: int):
+    """The dense layer of the network that was trained without the fold."""
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import load
+
+    network = lab.network(lab.cnn("CNN, all patients", keep=True), fold)
+    return Activations(load(network, lab.device), lab.preset.dense_layer)
+
+
+if __name__ == "__main__":
+    main()
