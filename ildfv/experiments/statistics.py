@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ildfv.evaluation.statistics import statistics
 from ildfv.experiments.lab import Lab
+from ildfv.experiments.paper import NOTE
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.schema import Table
 from ildfv.experiments.tables import beside
@@ -25,10 +26,14 @@ def run(lab: Lab) -> Findings:
             for row in beside("statistics", label, lab.slices.data, columns, [n[c] for c in columns])
         ]
         title = f"Table 1. Slices and patients per pattern, T = {threshold}"
-        tables.append(Table(title, ["pattern", "source", "data", *columns], rows))
-        by_number = [[n, "this run", lab.slices.data, slices] for n, slices in enumerate(found["by_number"])]
+        tables.append(Table(title, ["pattern", "source", "data", *columns], rows, NOTE))
+        by_number = [
+            row
+            for n, slices in enumerate(found["by_number"])
+            for row in beside("statistics", str(n), lab.slices.data, ["slices"], [slices])
+        ]
         title = f"Table 2. Patterns per slice, T = {threshold}"
-        tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number))
+        tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number, NOTE))
     notes = [
         f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no label map and are left out."
     ]

@@ -46,7 +46,8 @@ def measured(
         rows += beside(
             experiment, system.label, lab.slices.data, measures, [cell(documents, k) for k in measures.values()]
         )
-    return Table(title, [*SOURCE, *measures], rows, f"{note} {NOTE}".strip())
+    unknown = any(row[1] == NAME and None in row[3:] for row in rows)
+    return Table(title, [*SOURCE, *measures], rows, f"{note} {NOTE if unknown else ''}".strip())
 
 
 def beside(
