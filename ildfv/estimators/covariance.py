@@ -10,6 +10,8 @@ from ildfv.arrays import like, namespace, to_float64, to_numpy
 from ildfv.errors import check
 from ildfv.estimators.base import Sums
 
+ROWS = 8192
+
 
 class CovarianceSums(Sums):
     """Count, sum and outer products of rows about `centre` (d,), float64: all that covariances and regressions need.
@@ -64,7 +66,9 @@ class ProductSums(Sums):
         n = int(self.count)
         check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
         shift = to_numpy(self.sum) / n  # (d,)
-        product = to_numpy(self.product) - np.outer(n * shift, shift @ self.directions)
+        product = np.array(to_numpy(self.product))
+        for rows in np.array_split(np.arange(len(shift)), 1 + len(shift) // ROWS):  # no second (d, l) beside it
+            product[rows] -= np.outer(n * shift[rows], shift @ self.directions)
         product /= n - 1
         total = (float(self.squares) - n * float(shift @ shift)) / (n - 1)
         return n, self.centre + shift, total, product

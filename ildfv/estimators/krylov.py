@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import pinvh, qr
 
-ROTATE_ROWS = 8192  # rows of the basis turned at once: the result needs no second copy of the basis
+ROWS = 8192  # rows of the basis read at once: float64 beside float32 would copy it whole, to twice its size
 
 ROUNDING = 1e-6  # eigenvalues below this share of the largest are float32's rounding errors: not to be divided by
 
@@ -36,11 +36,12 @@ def leading(
         block = np.hstack([image, random.standard_normal((d, more))])[:, : stop - start]
         basis[:, start:stop] = _orthonormal(block, basis[:, :start], random)
         if start > 0:  # the block before, seen from this one
-            projected[start:stop, before:start] = basis[:, start:stop].T @ image
+            projected[start:stop, before:start] = _inner(basis[:, start:stop], image)
             projected[before:start, start:stop] = projected[start:stop, before:start].T
         if after is not None:
+            del block, image  # blocks are as large as memory allows
             image = product(basis[:, start:stop].astype(np.float64))  # (d, l)
-            projected[:stop, start:stop] = basis[:, :stop].T @ image
+            projected[:stop, start:stop] = _inner(basis[:, :stop], image)
             projected[start:stop, :start] = projected[:start, start:stop].T
         before = start
     known, cross = projected[:start, :start], projected[start:, :start]
@@ -51,8 +52,8 @@ def leading(
     order = np.argsort(values)[::-1][:n_components]
     vectors = vectors[:, order].astype(np.float32)
     components = np.empty((n_components, d), dtype=np.float32)
-    for row in range(0, d, ROTATE_ROWS):
-        components[:, row : row + ROTATE_ROWS] = (basis[row : row + ROTATE_ROWS] @ vectors).T
+    for rows in _chunks(d):
+        components[:, rows] = (basis[rows] @ vectors).T
     return np.maximum(values[order], 0.0), components
 
 
@@ -60,8 +61,21 @@ def _orthonormal(block: np.ndarray, basis: np.ndarray, random: np.random.Generat
     """Orthonormal columns that span `block` beside `basis`; where block has no more to give, directions by chance."""
     for _ in range(3):  # twice is enough (Giraud et al. 2005), and once more after directions were replaced
         length = np.linalg.norm(block, axis=0)
-        block = block - basis @ (basis.T @ block)
+        shares = _inner(basis, block)
+        for rows in _chunks(len(block)):
+            block[rows] -= basis[rows] @ shares
         block, remains = qr(block, mode="economic", overwrite_a=True, check_finite=False)
         lost = np.abs(np.diag(remains)) <= ROUNDING * length
         block[:, lost] = random.standard_normal((len(block), int(lost.sum())))
     return block
+
+
+def _inner(basis: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """basisᵀ · block in float64."""
+    return sum(
+        (basis[rows].T @ block[rows] for rows in _chunks(len(block))), np.zeros((basis.shape[1], block.shape[1]))
+    )
+
+
+def _chunks(d: int) -> list[slice]:
+    return [slice(row, row + ROWS) for row in range(0, d, ROWS)]
