@@ -83,10 +83,15 @@ def show(n: int, found: dict) -> None:
 
 
 class Recorder:
-    """A Progress that keeps seconds, slices and peak memory of every task."""
+    """A Progress that keeps seconds, slices and peak memory of every task, and the peak of all that is between them."""
 
     def __init__(self):
         self.steps: list[dict] = []
+        self.between = 0.0
+
+    def reset(self) -> None:
+        self.between = max(self.between, peak())
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is resident now
 
     @contextmanager
     def task(self, label: str, total: int | None = None) -> Iterator:
@@ -96,12 +101,13 @@ class Recorder:
             nonlocal done
             done += n
 
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is resident now
+        self.reset()
         started, work = time.perf_counter(), time.process_time()
         yield advance
         seconds, work = time.perf_counter() - started, time.process_time() - work
         each = {"ms_a_slice": 1000 * seconds / max(done, 1), "cpu_ms_a_slice": 1000 * work / max(done, 1)}
         self.steps.append({"label": label, "slices": done, "seconds": seconds, **each, "peak_mb": peak()})
+        self.reset()
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr)
@@ -120,14 +126,17 @@ def run(root: Path, layer: str, passes: int) -> dict:
         ("regress", lambda: regress_encoding(root, layer=layer, progress=recorder)),
     ):
         before = len(recorder.steps)
-        Path("/proc/self/clear_refs").write_text("5")
+        recorder.reset()
+        recorder.between = 0.0
         started = time.perf_counter()
         result = work()
         found[name] = {"seconds": time.perf_counter() - started}
         steps = recorder.steps[before:]
         # What no step counts: reading the manifest and columns, starting the mixture, solving, scoring.
         found[name]["outside_steps_seconds"] = found[name]["seconds"] - sum(step["seconds"] for step in steps)
-        found[name]["peak_mb"] = max([peak(), *(step["peak_mb"] for step in steps)])
+        recorder.reset()
+        found[name]["peak_mb_between_steps"] = recorder.between
+        found[name]["peak_mb"] = max([recorder.between, *(step["peak_mb"] for step in steps)])
         if name == "encode":
             n = result["slices"]
     seconds = sum(found[name]["seconds"] for name in ("encode", "regress"))
