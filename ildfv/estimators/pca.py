@@ -16,7 +16,7 @@ from ildfv.estimators.covariance import CovarianceSums, ProductSums
 from ildfv.estimators.krylov import leading
 
 EXACT = 4096  # features (or rows held in memory): a matrix of 134 MB, solved in a minute; both grow too fast beyond
-# Size of the Krylov basis: so many times the components wanted (what 3 GB allow for 512 of 262,144 features) and ten
+# Size of the Krylov basis: so many times the components wanted (0.8 GB for 512 of 262,144 features) and ten
 # more, which few components need.
 OVERSAMPLING, MORE = 1.5, 10
 
