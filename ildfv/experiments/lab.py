@@ -46,6 +46,7 @@ class Lab:
         self.folder = self.workspace.root / "experiments" / self.key
         self._roles: dict[tuple[int, float], Roles] = {}
         self._predictions: dict[System, list[Predictions]] = {}
+        self._documents: dict[System, dict] = {}
 
     # -- settings ---------------------------------------------------------------------------------------------------
 
@@ -181,6 +182,8 @@ class Lab:
 
     def documents(self, system: System) -> dict:
         """{"pooled": results document over all held-out folds, "folds": one each, "spread": mean and SD over folds}."""
+        if system in self._documents:
+            return self._documents[system]
         found = self.predictions(system)
         options: dict[str, Any] = {
             "data": self.slices.data,
@@ -190,7 +193,8 @@ class Lab:
             "settings": {"slices": self.slices.key, "preset": self.preset.name},
         }
         folds = [evaluate(one, **options) for one in found]
-        return {"pooled": evaluate(found, **options), "folds": folds, "spread": spread(folds)}
+        self._documents[system] = {"pooled": evaluate(found, **options), "folds": folds, "spread": spread(folds)}
+        return self._documents[system]
 
     def compare(self, a: System, b: System) -> dict:
         """Paired tests by patient between two systems over the folds that both were run on."""
