@@ -129,13 +129,16 @@ def held_out(lab, shares: dict[str, float]) -> dict[str, tuple[np.ndarray, np.nd
         test = MapStream(lab.slices, activations, batches(lab.slices, roles.test))
         sample = train.sample(sample_size(k, activations.d), seed)
         starts = [start(sample, k, seed=seed + number) for number in range(STARTS)]
+        spread = sample.var(axis=0, dtype=np.float64)
+        floor = 1e-4 * np.where(spread > 0, spread, spread.mean())  # dead ReLU units have no variance of their own
         patients = lab.slices.patients[roles.test]
         for name, share in shares.items():
             layer = activations if share == 1 else Thinned(activations, share, seed)
             kept = list(MapStream(lab.slices, layer, train.batches))  # in memory: each of 100 passes reads it again
             values = np.zeros(len(roles.test))
             for at in starts:
-                given = {"weights_init": at.weights_, "means_init": at.means_, "variances_init": at.variances_}
+                variances = np.maximum(at.variances_, floor)
+                given = {"weights_init": at.weights_, "means_init": at.means_, "variances_init": variances}
                 mixture = GaussianMixture(k, max_iter=LONGEST, **given).fit(kept)
                 values += np.concatenate([np.asarray(moments(maps, mixture).log_likelihood) for maps in test])
             for p in np.unique(patients):

@@ -57,10 +57,10 @@ class Sums:
         """The sums added over ranks by `reduce`; itself without one."""
         return self if reduce is None else self.load(reduce(self.state()))
 
-    def _add(self, name: str, value) -> None:
+    def _add(self, name: str, value, rows=...) -> None:
         if is_array(value) and not isinstance(value, (np.ndarray, np.generic, type(self._sums[name]))):
             self._sums[name] = like(self._sums[name], value)  # sums live where the data live
-        self._sums[name] += value  # in place: they may be large
+        self._sums[name][rows] += value  # in place: they may be large
 
     def _same(self, state: dict) -> None:
         mine = {name: tuple(value.shape) for name, value in self._sums.items()}

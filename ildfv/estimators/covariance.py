@@ -13,6 +13,9 @@ from ildfv.estimators.base import Sums
 ROWS = 8192
 
 
+ROWS = 512  # of a covariance added up at once: no second matrix of its size is needed
+
+
 class CovarianceSums(Sums):
     """Count, sum and outer products of rows about `centre` (d,), float64: all that covariances and regressions need.
 
@@ -29,17 +32,19 @@ class CovarianceSums(Sums):
         xp, e = _about(self.centre, x)  # (m, d)
         self._add("count", float(x.shape[0]))
         self._add("sum", xp.sum(e, axis=0))
-        self._add("outer", e.T @ e)
+        for start in range(0, e.shape[1], ROWS):
+            rows = slice(start, start + ROWS)
+            self._add("outer", e[:, rows].T @ e, rows)
         return self
 
     def finish(self) -> tuple[int, np.ndarray, np.ndarray]:
         """Number of rows, mean (d,) and covariance (d, d) with divisor n − 1."""
-        sums = self.state()
-        n = int(sums["count"])
+        n = int(self.count)
         check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
-        shift = sums["sum"] / n  # (d,)
-        covariance = sums["outer"]
-        covariance -= n * np.outer(shift, shift)
+        shift = to_numpy(self.sum) / n  # (d,)
+        covariance = np.array(to_numpy(self.outer))
+        for row, value in zip(covariance, shift, strict=True):
+            row -= n * value * shift
         covariance /= n - 1
         return n, self.centre + shift, covariance
 

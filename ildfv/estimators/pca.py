@@ -68,7 +68,8 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         d = len(mean)
         c = self._count(n, d)
         total = float(np.trace(covariance))
-        values, vectors = eigh(covariance, subset_by_index=(d - c, d - 1), overwrite_a=True, check_finite=False)
+        # Symmetric: its transpose is itself, in LAPACK's order, so that eigh works in place.
+        values, vectors = eigh(covariance.T, subset_by_index=(d - c, d - 1), overwrite_a=True, check_finite=False)
         return self._learned(n, mean, values[::-1], vectors.T[::-1], total)
 
     def transform(self, X):
