@@ -186,10 +186,7 @@ def duration(seconds: float) -> str:
 
 
 def experiment_cell(cell: object) -> str:
-    """A cell of an experiment's table as text: a measure with its interval, then mean ± SD over folds."""
-    if isinstance(cell, Mapping):
-        text = with_interval(cell["value"], cell["interval"])
-        return text + (f"; {number(cell['mean'])} ± {number(cell['sd'])}" if cell["sd"] is not None else "")
+    """A cell of an experiment's table that is no measure, as text."""
     if isinstance(cell, float):
         return number(cell) if abs(cell) < 10 else number(cell, 1)
     return count(cell) if isinstance(cell, int) else plain(cell)
