@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from ildfv.stream import MapStream, ahead, batches
+from ildfv.stream import MapStream, ahead, batches, by_part
 
 
 class Source:
@@ -24,6 +24,11 @@ def test_batches_never_cross_a_part():
     found = batches(Source(), [11, 0, 1, 2, 3, 5, 6, 8], batch_size=2)
     assert [b.tolist() for b in found] == [[0, 1], [2], [3, 5], [6], [8, 11]]
     assert batches(Source(), []) == []
+
+
+def test_indices_are_told_apart_by_part_and_empty_parts_left_out():
+    found = by_part(Source(), np.array([0, 2, 7, 11]))
+    assert {part: rows.tolist() for part, rows in found.items()} == {0: [0, 2], 2: [7, 11]}
 
 
 def test_a_stream_gives_the_same_maps_again_and_again():
