@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ SAMPLE_SLICES = 256
 AHEAD = 2  # batches each stage may run ahead of the next
 
 
-class SliceSource:
+class SliceSource(Protocol):
     """What a stream asks of a slice set: `len`, `images(indices)`, and where its parts begin. `Slices` is one."""
 
     starts: np.ndarray
@@ -89,7 +89,7 @@ class MapStream:
         return np.concatenate(drawn)[:size]
 
 
-def ahead(items: Iterable[Item], depth: int = AHEAD) -> Iterator[Item]:
+def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, None]:
     """The items in order, computed in a thread of their own up to `depth` before they are asked for.
 
     An error in the thread is raised here, in its place; leaving the loop early stops the thread.

@@ -143,7 +143,7 @@ def folds(
 
     space = open_workspace(workspace, slices)
     split = check_split(space) if check else make_split(space, n_folds=number, seed=seed)
-    result = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
+    result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
     if output.emit(result, as_json=as_json):
         return
     columns = ["fold", "patients", "slices", *PATTERNS]

@@ -57,15 +57,17 @@ class Folds:
         """Fold number of each patient."""
         return {patient: k for k, members in enumerate(self.members) for patient in members}
 
-    def test(self, k: int, patients: Sequence[str]) -> np.ndarray:
+    def test(self, k: int, patients: Sequence[str] | np.ndarray) -> np.ndarray:
         """Ascending indices of the slices whose patient is in fold k; `patients` names the patient of each slice."""
         return self._indices(set(self.members[self._fold(k)]), patients)
 
-    def train(self, k: int, patients: Sequence[str]) -> np.ndarray:
+    def train(self, k: int, patients: Sequence[str] | np.ndarray) -> np.ndarray:
         """Ascending indices of the slices whose patient is in any fold but k."""
         return self._indices(set(self._others(k)), patients)
 
-    def inner(self, k: int, patients: Sequence[str], fraction: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    def inner(
+        self, k: int, patients: Sequence[str] | np.ndarray, fraction: float = 0.2
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(fit indices, validation indices): the training slices of fold k split again by patient.
 
         fraction: validation's share of the training patients, at least one patient each side. Stratified like the
@@ -159,7 +161,7 @@ class Folds:
         self._fold(k)
         return sorted(p for i, members in enumerate(self.members) if i != k for p in members)
 
-    def _indices(self, chosen: set[str], patients: Sequence[str]) -> np.ndarray:
+    def _indices(self, chosen: set[str], patients: Sequence[str] | np.ndarray) -> np.ndarray:
         names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
         unknown = sorted(set(names.tolist()) - set(self.fold_of) - set(self.unlabelled))
         check(not unknown, f"every patient must be in folds.json, got {_some(unknown)}: run `ildfv folds` again")
@@ -167,13 +169,13 @@ class Folds:
 
 
 def make_folds(
-    patients: Sequence[str],
+    patients: Sequence[str] | np.ndarray,
     presence: np.ndarray,
     *,
     n_folds: int = 5,
     seed: int = 0,
     threshold: int = THRESHOLD,
-    series: Sequence[str] | None = None,
+    series: Sequence[str] | np.ndarray | None = None,
 ) -> Folds:
     """Stratified patient-level folds, the same for the same seed whatever the order of slices.
 
@@ -228,7 +230,7 @@ def check_no_leak(parts: Mapping[str, Iterable[str]]) -> None:
             seen[patient] = part
 
 
-def check_one_patient_per_scan(patients: Sequence[str], series: Sequence[str]) -> None:
+def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Sequence[str] | np.ndarray) -> None:
     """Nothing if each scan belongs to one patient; else InputError: the scan would leak from one fold to another."""
     owner: dict[str, str] = {}
     for scan, patient in sorted(set(zip(map(str, series), map(str, patients), strict=True))):

@@ -10,7 +10,7 @@ from ildfv.errors import check
 from ildfv.patterns import PATTERNS, THRESHOLD
 
 
-def statistics(presence: np.ndarray, patients: Sequence[str], *, threshold: int = THRESHOLD) -> dict:
+def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, threshold: int = THRESHOLD) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.
 
     presence (N, C): 1 shown, 0 not, −1 no label map, as `patterns.presence` gives it; slices without a label map are

@@ -5,9 +5,11 @@ Slow on purpose; every other backend is tested on it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+Array = Any  # NumPy here; torch or CuPy where such maps came in
 
 
 class Moments(NamedTuple):
@@ -17,10 +19,10 @@ class Moments(NamedTuple):
     Pooled over the batch: (k,), (k, d), (k, d) and a scalar.
     """
 
-    s0: np.ndarray
-    s1: np.ndarray
-    s2: np.ndarray
-    log_likelihood: np.ndarray
+    s0: Array
+    s1: Array
+    s2: Array
+    log_likelihood: Array
 
 
 def scores(x, weights, means, variances):

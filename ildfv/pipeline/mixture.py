@@ -41,7 +41,8 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
         callback=lambda *_: _save(folder, mixture) if distributed.is_main() else None,
     )
     _quietly(
-        mixture, Passes(mixture, MapStream(slices, activations, distributed.share(all_batches)), settings, progress)
+        mixture,
+        Passes(mixture, MapStream(slices, activations, distributed.share(all_batches)), settings.layer, progress),
     )
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {mixture.n_iter_} passes")
     return mixture
@@ -53,11 +54,11 @@ class Passes:
 
     mixture: GaussianMixture
     stream: MapStream
-    settings: object
+    layer: str
     progress: Progress
 
     def __iter__(self) -> Iterator:
-        label = f"{self.settings.layer}: EM pass {self.mixture.n_iter_ + 1}"
+        label = f"{self.layer}: EM pass {self.mixture.n_iter_ + 1}"
         with self.progress.task(label, total=len(self.stream)) as self.stream.advance:
             yield from self.stream
 

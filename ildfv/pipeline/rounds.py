@@ -24,7 +24,7 @@ def write_rounds(
     its finished parts listed, bar those of the last seconds; the next run makes the rest.
     """
     with writing_parts(folder, slices.key) if distributed.is_main() else nullcontext() as parts:
-        here = parts.rows if distributed.is_main() else {}
+        here = {} if parts is None else parts.rows
         missing = [part for part, name in enumerate(slices.names) if name not in here]
         missing = distributed.from_main(missing)
         if not missing:
@@ -37,7 +37,7 @@ def write_rounds(
                 mine = distributed.share(missing[start : start + distributed.size()])
                 rows = [write_part(folder, slices.names[part], next(made)) for part in mine]
                 finished = [row for share in distributed.gather(rows) for row in share]
-                if distributed.is_main():
+                if parts is not None:
                     parts.add(*finished)
                 advance(sum(row.count for row in finished))
     distributed.barrier()

@@ -53,7 +53,7 @@ class ScanSlices:
 
 def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
     """The manifest row of the scan's part, named by its series; safe to call in a worker process."""
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "images": np.asarray(scan.images, np.uint8),
         "labels": np.asarray(scan.labels, np.uint8),
         "counts": np.asarray(scan.counts, np.int32),

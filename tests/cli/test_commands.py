@@ -39,6 +39,7 @@ def test_all_promised_commands_are_there():
         "report",
         "demo",
         "doctor",
+        "experiment",
         "verify",
     }
     assert promised <= set(NAMES)
