@@ -48,8 +48,8 @@ def by_part(slices: SliceSource, indices: np.ndarray) -> dict[int, np.ndarray]:
 class MapStream:
     """Restartable stream of one layer's activation maps: iterating gives (b, d, h, w) arrays, batch by batch.
 
-    activations: images uint8 (b, 3, 224, 224) → maps. Reading runs in one thread and the network in another, both a
-    little ahead of whoever takes the maps; reads and kernels release the GIL, so the three overlap.
+    activations: images uint8 (b, 3, 224, 224) → maps. Reading runs in a thread of its own, a little ahead. Network and
+    kernel take turns, as each uses all cores: threads of their own gained nothing (bench_encode.py).
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class MapStream:
         return sum(len(batch) for batch in self.batches)
 
     def __iter__(self) -> Iterator:
-        images = ahead(self.slices.images(batch) for batch in self.batches)
-        for maps in ahead(self.activations(batch) for batch in images):
+        for images in ahead(self.slices.images(batch) for batch in self.batches):
+            maps = self.activations(images)
             yield maps
             self.advance(len(maps))
 

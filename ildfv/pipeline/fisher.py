@@ -16,9 +16,9 @@ from ildfv.pipeline.rounds import Made, write_rounds
 from ildfv.progress import SILENT, Progress
 from ildfv.store.encodings import FISHER_LIMIT
 from ildfv.store.parts import Parts
-from ildfv.stream import MapStream, ahead, batches, by_part
+from ildfv.stream import MapStream, batches, by_part
 
-ROWS_BYTES = 32 << 20  # Fisher vectors handed to a fit at once: sums of d² numbers are not worth touching for a few
+ROWS_BYTES = 8 << 20  # Fisher vectors handed to a fit at once: sums of d² numbers are not worth touching for a few
 
 
 class FisherVectors:
@@ -66,9 +66,9 @@ class FisherVectors:
         """The Fisher vectors of each group of slices, all in one stream: no stage waits where a group ends."""
         groups = [batches(self.slices, indices, self.settings.batch_size) for indices in groups]
         stream = MapStream(self.slices, self.activations, [batch for group in groups for batch in group])
-        with closing(ahead(to_numpy(self.encoder.transform(maps)) for maps in stream)) as vectors:
+        with closing(iter(stream)) as maps:
             for group in groups:
-                yield np.concatenate([next(vectors) for _ in group])
+                yield np.concatenate([to_numpy(self.encoder.transform(next(maps))) for _ in group])
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Rows:
         for _, rows in self.by_part():
             waiting.append(rows)
             if sum(one.nbytes for one in waiting) >= ROWS_BYTES:
-                yield np.concatenate(waiting)
-                waiting.clear()
+                whole, waiting = np.concatenate(waiting), []
+                yield whole
         if waiting:
             yield np.concatenate(waiting)
 
