@@ -1,4 +1,4 @@
-// Cuts maps into jobs, runs them on threads and adds their sums in job order: equal bits for any number of threads.
+// Cuts maps into jobs, shares them out to threads and adds their sums in job order: equal bits for any number of threads.
 #include "moments.h"
 
 #ifdef _OPENMP
@@ -22,7 +22,7 @@ namespace {
 // Beyond this distance of a mean, in sd, the mixture is computed in double: float rounds t by up to distance · 6·10⁻⁸.
 constexpr double FURTHEST = 512;
 
-constexpr int64_t JOB_ROWS = 1024;  // long beside the ordered addition at its end, short beside a slice
+constexpr int64_t JOB_ROWS = 1024;  // long beside the addition at its end, short beside a slice
 
 // Consecutive segments for one thread: whole maps, or one piece of a map.
 struct Job {
@@ -50,6 +50,39 @@ void cut(const Map* maps, int64_t b, std::vector<Segment>& segments, std::vector
         segments.push_back({m, 0, n});
         jobs.back().last = first + 1;
         room -= n;
+    }
+}
+
+// Jobs whose sums meet, added one after the other.
+struct Chunk {
+    int64_t first, last;
+};
+
+// Chunks for one thread. `alone`: they are all there is of their maps, and the thread puts those out itself; else each
+// chunk keeps its sums until all threads are done. No thread ever waits for another's turn.
+struct Turn {
+    int64_t first, last;
+    bool alone;
+};
+
+constexpr int64_t CHUNKS = 32;      // of a map, or of a pooled batch: more than threads, few enough to keep their sums
+constexpr int64_t ENOUGH_MAPS = 8;  // from here on every thread finds maps of its own
+
+// Chunks depend on the maps alone, as jobs do; whether a thread takes one or all of a map changes no bit.
+void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, int64_t b, bool pooled,
+           std::vector<Chunk>& chunks, std::vector<Turn>& turns) {
+    const int64_t count = (int64_t)jobs.size();
+    auto map_of = [&](int64_t i) { return segments[jobs[i].first].map; };
+    for (int64_t i = 0, stop; i < count; i = stop) {
+        stop = pooled ? count : i + 1;
+        while (!pooled && !jobs[i].whole && stop < count && map_of(stop) == map_of(i)) ++stop;
+        const int64_t pieces = std::min(stop - i, CHUNKS), first = (int64_t)chunks.size();
+        for (int64_t p = 0; p < pieces; ++p)
+            chunks.push_back({i + (stop - i) * p / pieces, i + (stop - i) * (p + 1) / pieces});
+        if (!pooled && (jobs[i].whole || b >= ENOUGH_MAPS))
+            turns.push_back({first, first + pieces, true});
+        else
+            for (int64_t p = 0; p < pieces; ++p) turns.push_back({first + p, first + p + 1, false});
     }
 }
 
@@ -104,16 +137,24 @@ void clear(const Sums& sums, int64_t map, int64_t k, int64_t d) {
     memset((char*)sums.s2 + map * k * d * size, 0, k * d * size);
 }
 
-struct Worker {
+// Sums, zero at first, with their memory.
+struct Total {
     std::vector<double> values;
     std::vector<unsigned char> touched;
-    Memory scratch;
     Partial partial;
 
-    Worker(int64_t k, int64_t d, int64_t scratch_bytes) : values(k + 2 * k * d), touched(k), scratch(scratch_bytes) {
+    Total(int64_t k, int64_t d) : values(k + 2 * k * d), touched(k) {
         double* s0 = values.data();
         partial = {s0, s0 + k, s0 + k + k * d, touched.data(), 0.0};
     }
+};
+
+// What a thread works with: the sums of a job, of a chunk and of a map.
+struct Worker {
+    Total job, chunk, map;
+    Memory scratch;
+
+    Worker(int64_t k, int64_t d, int64_t scratch_bytes) : job(k, d), chunk(k, d), map(k, d), scratch(scratch_bytes) {}
 };
 
 const Kernel* kernel_for(const char* wanted, bool in_double) {
@@ -148,59 +189,68 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
     std::vector<Segment> segments;
     std::vector<Job> jobs;
     cut(maps, b, segments, jobs);
-    const int64_t count = (int64_t)jobs.size();
+    std::vector<Chunk> chunks;
+    std::vector<Turn> turns;
+    share(segments, jobs, b, options.pooled, chunks, turns);
+    const int64_t count = (int64_t)turns.size();
     const int threads = options.threads < count ? options.threads : (int)count;
 
-    std::vector<Worker> workers;  // made here: an exception must not leave a parallel region
+    // All memory is taken here: an exception must not leave a parallel region.
+    std::vector<Worker> workers;
     for (int i = 0; i < (threads > 1 ? threads : 1); ++i) workers.emplace_back(k, d, prepared.kernel.scratch_bytes(k, d));
-    Worker total(k, d, 0);  // of the map that is being put together, or of all maps when pooled
-    std::vector<int64_t> bad(count, -1);
+    std::vector<std::unique_ptr<Total>> kept(count);  // the sums of turns that are not alone
+    for (int64_t t = 0; t < count; ++t)
+        if (!turns[t].alone) kept[t] = std::make_unique<Total>(k, d);
+    std::vector<int64_t> bad(jobs.size(), -1);
 
     auto compute = [&](int64_t i, Worker& own) {
         const Job& job = jobs[i];
         const Segment* first = segments.data() + job.first;
         const bool straight = job.whole && !options.pooled;
         Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
-        bad[i] = prepared.kernel.run(task, first, job.last - job.first, own.partial, own.scratch.start);
+        bad[i] = prepared.kernel.run(task, first, job.last - job.first, own.job.partial, own.scratch.start);
         if (bad[i] != IMPRECISE) return;
         std::call_once(once, [&] {
             precise.reset(new Prepared(*kernel_for(options.isa, true), mixture, distances.order));
         });
-        clear(own.partial, k, d);
+        clear(own.job.partial, k, d);
         for (int64_t s = job.first; straight && s < job.last; ++s) clear(sums, segments[s].map, k, d);
         const Memory scratch(precise->kernel.scratch_bytes(k, d));
         task.constants = precise->constants.start;
-        bad[i] = precise->kernel.run(task, first, job.last - job.first, own.partial, scratch.start);
+        bad[i] = precise->kernel.run(task, first, job.last - job.first, own.job.partial, scratch.start);
     };
-    auto add = [&](int64_t i, Worker& own) {
-        if (jobs[i].whole && !options.pooled) return;
-        const Segment& piece = segments[jobs[i].first];
-        move_into(total.partial, own.partial, k, d);
-        if (!options.pooled && piece.end == maps[piece.map].n) finish(sums, piece.map, total.partial, k, d);
-    };
-    bool in_order = options.pooled;  // waiting for one's turn costs time where cores are shared: only if sums meet
-    for (const Job& job : jobs) in_order |= !job.whole;
-
-#pragma omp parallel num_threads((int)workers.size())
-    {
-#ifdef _OPENMP
-        Worker& own = workers[omp_get_thread_num()];
-#else
-        Worker& own = workers[0];
-#endif
-        if (in_order) {
-#pragma omp for ordered schedule(dynamic, 1)
-            for (int64_t i = 0; i < count; ++i) {
+    auto straight = [&](const Turn& turn) { return !options.pooled && jobs[chunks[turn.first].first].whole; };
+    auto map_of = [&](const Turn& turn) { return segments[jobs[chunks[turn.first].first].first].map; };
+    auto take = [&](int64_t t, Worker& own) {
+        const Turn& turn = turns[t];
+        for (int64_t c = turn.first; c < turn.last; ++c) {
+            Partial& sum = turn.alone ? own.chunk.partial : kept[t]->partial;
+            for (int64_t i = chunks[c].first; i < chunks[c].last; ++i) {
                 compute(i, own);
-#pragma omp ordered
-                add(i, own);
+                if (!straight(turn)) move_into(sum, own.job.partial, k, d);
             }
-        } else {
-#pragma omp for schedule(dynamic, 1)
-            for (int64_t i = 0; i < count; ++i) compute(i, own);
+            if (turn.alone && !straight(turn)) move_into(own.map.partial, sum, k, d);
         }
+        if (turn.alone && !straight(turn)) finish(sums, map_of(turn), own.map.partial, k, d);
+    };
+
+#pragma omp parallel for num_threads((int)workers.size()) schedule(dynamic, 1)
+    for (int64_t t = 0; t < count; ++t) {
+#ifdef _OPENMP
+        take(t, workers[omp_get_thread_num()]);
+#else
+        take(t, workers[0]);
+#endif
     }
-    if (options.pooled) finish(sums, 0, total.partial, k, d);
+
+    Partial& total = workers[0].map.partial;
+    for (int64_t t = 0; t < count; ++t) {
+        if (turns[t].alone) continue;
+        move_into(total, kept[t]->partial, k, d);
+        const bool last = t + 1 == count || map_of(turns[t + 1]) != map_of(turns[t]);
+        if (!options.pooled && last) finish(sums, map_of(turns[t]), total, k, d);
+    }
+    if (options.pooled) finish(sums, 0, total, k, d);
     for (int64_t map : bad)
         if (map >= 0) return map;
     return -1;
