@@ -80,7 +80,7 @@ def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.nd
 
 def check_same(asked: dict, found: dict, folder: Path) -> None:
     """Nothing if both identities agree, else `InputError` naming the first difference."""
-    way_out = "use another name, or remove the folder"
+    way_out = "--fresh trains anew in its place, --name NAME beside it"
     for name, value in asked["settings"].items():
         old = found["settings"].get(name)
         check(old == value, f"{folder} holds a training with {name} = {old}, got {value}: {way_out}")

@@ -21,6 +21,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Peak step size.", min=0)] = None,
     augment: Annotated[bool, typer.Option("--augment", help="Flip and shift slices while training.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="the network")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove a model trained otherwise first.")] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -45,6 +46,7 @@ def train(
         fold=fold,
         name=name,
         device=device,
+        fresh=fresh,
         progress=output.progress(verbose, events=workspace / "events.jsonl"),
         **{key: value for key, value in given.items() if value is not None},
     )

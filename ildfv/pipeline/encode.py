@@ -20,7 +20,7 @@ from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.roles import load_folds, make_roles
-from ildfv.pipeline.train import newest_model
+from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import read_json, sha256, sweep, write_json
 from ildfv.store.claims import claim
@@ -83,6 +83,7 @@ def encode_slices(
     slices = workspace.slices()
     roles = make_roles(slices, load_folds(workspace), fold)
     model_folder = newest_model(workspace, fold, model)
+    check_trained_on(model_folder, slices, roles)
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     activations = Activations(load(model_folder, device), settings.layer)
 

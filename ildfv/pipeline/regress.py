@@ -57,8 +57,8 @@ def regress_encoding(
     workspace = Workspace.open(root)
     slices = workspace.slices()
     encoding = newest(workspace.encodings_dir, fold, layer)
+    roles = make_roles(slices, load_folds(workspace), encoding.fold)  # first: stale folds make all else stale
     _check_current(encoding, workspace, slices)
-    roles = make_roles(slices, load_folds(workspace), encoding.fold)
     found = fit_regression(
         encoding,
         slices,

@@ -15,7 +15,7 @@ from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import Call, Example, ReportContent, choose_examples
 from ildfv.report.page import write_report
-from ildfv.store.atomic import read_json
+from ildfv.store.atomic import read_json, sha256
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
 from ildfv.version import versions
@@ -30,8 +30,10 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     slices = workspace.slices()
     folds = load_folds(workspace).table() if workspace.folds_file.exists() else []
     found = {name: d for name, d in workspace.results().items() if d.get("kind") == "ildfv results"}
-    current = {name: d for name, d in found.items() if d["settings"].get("slices") == slices.key}
-    notes = [f"{name} was made with other slices and is left out" for name in found.keys() - current.keys()]
+    now = {"slices": slices.key, "folds": sha256(workspace.folds_file) if folds else None}
+    current = {name: d for name, d in found.items() if all(d["settings"].get(k) == v for k, v in now.items())}
+    stale = sorted(found.keys() - current.keys())
+    notes = [f"{name} was scored on other slices or folds than the workspace now holds: left out" for name in stale]
     if not current:
         notes.append("No system has been scored yet: `ildfv train`, or `ildfv encode` and `ildfv regress`.")
     predictions = {name: _predictions(workspace, slices, name, d) for name, d in current.items()}

@@ -7,7 +7,7 @@ import numpy as np
 from ildfv.evaluation.results import Predictions, evaluate
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.pipeline.roles import Roles, labelled_presence
-from ildfv.store.atomic import sweep, write_bytes
+from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
@@ -45,7 +45,7 @@ def score(
         threshold=threshold,
         n_resamples=RESAMPLES,
         seed=workspace.settings.seed,
-        settings={**settings, "slices": slices.key, "versions": versions()},
+        settings={**settings, "slices": slices.key, "folds": sha256(workspace.folds_file), "versions": versions()},
     )
     name = f"{system}-fold-{roles.fold}"
     with writing(workspace.results_dir):

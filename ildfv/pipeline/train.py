@@ -7,20 +7,32 @@ from pathlib import Path
 from ildfv import distributed
 from ildfv.errors import InputError
 from ildfv.pipeline.devices import resolve
-from ildfv.pipeline.roles import load_folds, make_roles
+from ildfv.pipeline.roles import Roles, load_folds, make_roles
 from ildfv.pipeline.score import score
 from ildfv.progress import SILENT, Progress
-from ildfv.store.models import TENSORS
+from ildfv.store.atomic import key_of
+from ildfv.store.claims import empty
+from ildfv.store.lock import writing
+from ildfv.store.models import TENSORS, load_info
+from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
 
 
 def train_network(
-    root: Path, *, fold: int = 0, name: str | None = None, device: str = "auto", progress: Progress = SILENT, **settings
+    root: Path,
+    *,
+    fold: int = 0,
+    name: str | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: Progress = SILENT,
+    **settings,
 ) -> dict:
     """The results document of the network on the held-out fold; the model lies in models/<name>/fold-<k>.
 
     settings: fields of `TrainSettings`; seed and threshold default to the workspace's. Training goes on from its last
-    epoch if it was stopped; a finished model is scored again, not trained again.
+    epoch if it was stopped; a finished model is scored again, not trained again. fresh: removes a model of that name
+    that was trained with other settings or on other slices.
     """
     distributed.start()
     from ildfv.train.networks import load
@@ -33,6 +45,10 @@ def train_network(
     chosen = TrainSettings(**(defaults | settings))
     name = name or chosen.network
     folder = workspace.model_dir(name, fold)
+    if fresh and distributed.is_main():
+        with writing(folder):
+            empty(folder)
+    distributed.barrier()
     train(chosen, slices, roles.fit, roles.validation, folder, device=device, progress=progress)
     if not distributed.is_main():
         return {}
@@ -61,3 +77,17 @@ def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Pa
             f"{workspace.root} holds no trained model{what} for fold {fold}: `ildfv train --fold {fold}` makes one"
         )
     return max(found, key=lambda path: (path / TENSORS).stat().st_mtime_ns)
+
+
+def check_trained_on(folder: Path, slices: Slices, roles: Roles) -> None:
+    """InputError if the network was trained on other slices or folds: it may know the patients it is to be tested on.
+
+    A network that was not trained here carries no identity; that it knows none of the patients is its owner's word.
+    """
+    trained = load_info(folder).get("identity")
+    now = {"slices": slices.key, "fit": key_of(roles.fit.tolist()), "validation": key_of(roles.validation.tolist())}
+    if trained is not None and any(trained[name] != value for name, value in now.items()):
+        raise InputError(
+            f"{folder} was trained on other slices or folds than the workspace now holds, so it may "
+            f"know its test patients: `ildfv train --fold {roles.fold} --fresh` first"
+        )

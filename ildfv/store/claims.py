@@ -9,6 +9,7 @@ from ildfv.errors import InputError
 from ildfv.store.atomic import read_json, write_json
 
 CLAIM = "claim.json"
+HASHES = ("slices", "folds", "model_sha256")  # inputs that are known by a hash of their content
 
 
 def claim(folder: Path, inputs: dict, *, fresh: bool = False) -> None:
@@ -25,13 +26,19 @@ def claim(folder: Path, inputs: dict, *, fresh: bool = False) -> None:
             return
         if not fresh:
             name = differing[0]
-            raise InputError(
-                f"{folder} was made with {name} = {found.get(name)!r}, now {inputs.get(name)!r}: --fresh makes it anew"
-            )
+            what = f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}"
+            if name in HASHES:  # two hashes tell a reader nothing
+                what = f"other {name.removesuffix('_sha256')} than the workspace now holds"
+            raise InputError(f"{folder} was made with {what}: --fresh makes it anew")
     if fresh:
-        for child in folder.iterdir():
-            if child.is_dir():
-                shutil.rmtree(child)
-            elif not child.name.startswith("."):  # the lock and its holder stay
-                child.unlink()
+        empty(folder)
     write_json(path, inputs)
+
+
+def empty(folder: Path) -> None:
+    """Removes all that is in the folder but its lock. Only under that lock."""
+    for child in Path(folder).iterdir():
+        if child.is_dir():
+            shutil.rmtree(child)
+        elif not child.name.startswith("."):  # the lock and its holder stay
+            child.unlink()

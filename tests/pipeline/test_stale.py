@@ -1,0 +1,62 @@
+"""What was made under other folds is never scored as held out, nor shown beside what was made under these."""
+
+import json
+
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.regress import regress_encoding
+from ildfv.pipeline.report import make_report
+from ildfv.pipeline.roles import make_split
+from ildfv.pipeline.train import train_network
+from ildfv.store.workspace import Workspace
+
+ENCODE = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2)
+TRAIN = {"network": "small", "name": "own", "epochs": 1, "batch_size": 8}
+
+
+@pytest.fixture
+def moved(root):
+    """A workspace whose network was trained, and encoded, before its patients were dealt anew."""
+    train_network(root, **TRAIN)
+    encode_slices(root, ENCODE, model="own")
+    regress_encoding(root)
+    before = Workspace.open(root).folds_file.read_text()
+    seed = 1
+    while (
+        json.loads(before)["folds"][0] == json.loads(make_split(Workspace.open(root), seed=seed).to_json())["folds"][0]
+    ):
+        seed += 1
+    return root
+
+
+def test_a_network_trained_under_other_folds_is_not_encoded_with(moved):
+    with pytest.raises(InputError, match=r"trained on other slices or folds.*ildfv train --fold 0 --fresh"):
+        encode_slices(moved, EncodeSettings(layer="fc6", components=4), model="own")
+    with pytest.raises(InputError, match="other slices or folds"):
+        encode_slices(moved, ENCODE, model="own", fresh=True)
+
+
+def test_an_encoding_made_under_other_folds_is_not_regressed(moved):
+    with pytest.raises(InputError, match="made of other folds"):
+        regress_encoding(moved)
+
+
+def test_the_report_leaves_scores_of_other_folds_out_and_says_so(moved):
+    assert len(make_report(moved)["notes"]) == 3  # two systems, and that none is left
+    train_network(moved, fresh=True, **TRAIN)
+    report = make_report(moved)
+    assert [d["system"] for d in report["results"]] == ["cnn-own"]
+    assert "fv-conv1-fold-0" in report["notes"][0]
+
+
+def test_training_anew_makes_all_of_it_current_again(moved):
+    with pytest.raises(InputError, match="--fresh trains anew"):
+        train_network(moved, **TRAIN)
+    train_network(moved, fresh=True, **TRAIN)
+    with pytest.raises(InputError, match="--fresh makes it anew"):
+        encode_slices(moved, ENCODE, model="own")
+    encode_slices(moved, ENCODE, model="own", fresh=True)
+    regress_encoding(moved)
+    assert len(make_report(moved)["results"]) == 2
