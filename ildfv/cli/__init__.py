@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -10,12 +11,14 @@ def main() -> None:
     """Runs `ildfv`. A user's mistake ends in one clear line and exit code 1, never in a traceback (unless -vv)."""
     # Idle OpenMP threads must sleep: torch and the kernel each have their own team, on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import typer
+
     from ildfv import distributed
     from ildfv.cli.app import app
     from ildfv.errors import InputError, MissingPackageError
 
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except (InputError, MissingPackageError) as error:
         if "-vv" in sys.argv:
             raise
@@ -26,8 +29,15 @@ def main() -> None:
         if error.errno is None or "-vv" in sys.argv:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail("stopped; the same command goes on from here", code=130)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's usage errors have it, whichever click typer brings along
+            raise
+        if len(sys.argv) == 1:
+            error.show()
+            sys.exit(2)
+        _fail(f"{error.format_message()} (--help shows the options)", code=2)
     finally:
         distributed.stop()
 
@@ -39,6 +49,8 @@ def _fail(message: str, code: int = 1) -> None:
     from ildfv import distributed
 
     one_line = " ".join(message.split())
+    if "--json" in sys.argv and distributed.is_main():
+        print(json.dumps({"error": one_line}, ensure_ascii=False))
     if not distributed.is_main():
         one_line = f"rank {distributed.rank()}: {one_line}"
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), one_line))

@@ -34,6 +34,9 @@ from ildfv.version import versions
 PASSES = {"exact": 10, "stepwise": 3}  # of EM by method, unless told otherwise
 
 
+MOST = 1024  # components of a mixture: as many as the kernels take on every device
+
+
 @dataclass(frozen=True)
 class EncodeSettings:
     """All that decides an encoding beside slices, folds and network."""
@@ -54,6 +57,7 @@ class EncodeSettings:
         check(self.method in PASSES, f'method must be {" or ".join(PASSES)}, got "{self.method}"')
         for name in ("components", "dimensions", "passes", "batch_size"):
             check(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self.components <= MOST, f"components must be at most {MOST}, got {self.components}")
         check(
             self.method == "exact" or distributed.size() == 1,
             f"method must be exact under torchrun, got {self.method}: stepwise steps follow one after another",

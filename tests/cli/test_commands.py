@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from ildfv.cli.app import app
+from ildfv.store.parts import writing_parts
+from ildfv.store.slices import ScanSlices, write_scan
+from ildfv.store.workspace import Workspace
 
 NAMES = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
 
@@ -78,3 +82,70 @@ def test_doctor_speaks_json():
 
 def test_the_version_is_told():
     assert run("--version").stdout.startswith("ildfv ")
+
+
+@pytest.fixture
+def small_workspace(tmp_path):
+    """A function that makes a workspace of one-slice scans, one for each of the given truths of `labelled`."""
+
+    def make(*labelled: bool):
+        workspace = Workspace.open_or_create(tmp_path / "w", version="test")
+        with writing_parts(workspace.slices_dir, "test") as parts:
+            for number, has_labels in enumerate(labelled):
+                scan = ScanSlices(
+                    images=np.zeros((1, 3, 224, 224), np.uint8),
+                    labels=np.zeros((1, 224, 224), np.uint8),
+                    counts=np.full((1, 4), 0 if has_labels else -1),
+                    lung=np.full(1, 60000),
+                    positions=np.zeros(1),
+                    patient=f"{number:016x}",
+                    series=f"{number + 100:016x}",
+                    labelled=has_labels,
+                    pixel_area=0.5,
+                )
+                parts.add(write_scan(workspace.slices_dir, scan))
+        return workspace.root
+
+    return make
+
+
+@pytest.mark.parametrize("command", ["stats", "folds"])
+def test_scans_without_label_maps_are_told_how_to_get_them(command, small_workspace):
+    ended = run(command, "--workspace", small_workspace(False, False, False))
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("error: no slice has a label map: `ildfv prepare SCANS --codes")
+    assert ended.stderr.strip().count("\n") == 0
+
+
+def test_folds_of_three_patients_name_the_number_that_works(small_workspace):
+    root = small_workspace(True, True, True)
+    ended = run("folds", "--workspace", root)
+    assert (ended.returncode, ended.stderr.count("--folds 3 works")) == (1, 1)
+    ended = run("folds", "--folds", 2, "--workspace", root)
+    assert (ended.returncode, ended.stderr.count("--folds 3 works")) == (1, 1)
+    assert run("folds", "--folds", 3, "--workspace", root).returncode == 0
+
+
+def test_stats_say_what_a_patient_without_patterns_is(small_workspace):
+    ended = run("stats", "--workspace", small_workspace(True, True, False))
+    assert "none (patients: on all slices)" in ended.stdout
+    assert "1 slice without" in ended.stdout
+
+
+def test_report_prints_its_notes(small_workspace):
+    ended = run("report", "--workspace", small_workspace(True, True, True))
+    assert ended.returncode == 0
+    assert "note: No system has been scored yet" in ended.stdout
+
+
+def test_a_usage_error_is_one_clear_line():
+    ended = run("encode", "--no-such-option")
+    assert ended.stderr.startswith("error: No such option: --no-such-option")
+    assert ended.stderr.strip().count("\n") == 0
+
+
+def test_an_error_is_json_for_machines(tmp_path):
+    ended = run("stats", "--workspace", tmp_path, "--json")
+    assert ended.returncode == 1
+    assert "ildfv prepare" in json.loads(ended.stdout)["error"]
