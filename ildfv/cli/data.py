@@ -105,14 +105,18 @@ def stats(
 
     Example: `ildfv stats --threshold 4000`
     """
+    from ildfv.errors import check
+    from ildfv.evaluation.statistics import NO_LABELS
     from ildfv.pipeline.tables import slice_statistics
 
     result = slice_statistics(workspace, threshold)
+    check(result["slices"] > 0, NO_LABELS)
     if output.emit(result, as_json=as_json):
         return
-    caption = f"T = {result['threshold']} pixels; {result['unlabelled_slices']} slices without label maps left out"
+    left_out = result["unlabelled_slices"]
+    caption = f"T = {result['threshold']} pixels; {left_out} slice{'s' * (left_out != 1)} without label maps left out"
     rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]
-    rows.append(("healthy", result["healthy"]["slices"], result["healthy"]["patients"]))
+    rows.append(("none (patients: on all slices)", result["healthy"]["slices"], result["healthy"]["patients"]))
     rows.append(("all", result["slices"], result["patients"]))
     data = " (phantom data)" if result["data"] == "phantom" else ""
     output.table(f"Slices and patients per pattern{data}", ["pattern", "slices", "patients"], rows, caption=caption)

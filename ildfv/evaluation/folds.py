@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
+from ildfv.evaluation.statistics import NO_LABELS
 from ildfv.evaluation.stratify import deal
 from ildfv.patterns import PATTERNS, THRESHOLD
 
@@ -182,7 +183,8 @@ def make_folds(
     patients (N,): patient of each slice. presence (N, C): 1 where the slice shows the pattern, 0 where not, −1 where
     it has no label map, as `patterns.presence` gives it. threshold: the T behind `presence`, kept in the file.
     series (N,): scan of each slice, to refuse one that is filed under two patients.
-    InputError: fewer labelled patients than folds, fewer than two folds, or a scan of two patients.
+    InputError: no label map, fewer labelled patients than folds, fewer than two folds, fewer than two training patients
+    for some fold, or a scan of two patients.
     """
     presence = np.asarray(presence)  # (N, C)
     expected = (len(patients), len(PATTERNS))
@@ -200,10 +202,7 @@ def make_folds(
     profiles = {
         str(p): Profile(int(n), tuple(s.tolist())) for p, n, s in zip(names, slices, shown, strict=True) if n > 0
     }
-    check(
-        len(profiles) >= n_folds,
-        f"n_folds must be at most the number of patients with a label map, {len(profiles)}, got {n_folds}",
-    )
+    _check_number(n_folds, len(profiles))
 
     sizes = [len(profiles) // n_folds + (k < len(profiles) % n_folds) for k in range(n_folds)]
     part = deal(
@@ -236,6 +235,27 @@ def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Seq
     for scan, patient in sorted(set(zip(map(str, series), map(str, patients), strict=True))):
         check(scan not in owner, f"a scan must belong to one patient, got {scan} under {owner.get(scan)} and {patient}")
         owner[scan] = patient
+
+
+def _check_number(n_folds: int, n_patients: int) -> None:
+    """Nothing if every fold can be held out and its training patients split again; else InputError: what would do."""
+    check(n_patients > 0, NO_LABELS)
+    check(
+        n_patients >= 3,
+        f"patients with a label map must number at least 3, one to test, one to fit and one to validate, "
+        f"got {n_patients}",
+    )
+    check(
+        n_folds <= n_patients,
+        f"--folds must be at most the number of patients with a label map, {n_patients}, got {n_folds}: "
+        f"--folds {n_patients} works",
+    )
+    largest = -(-n_patients // n_folds)
+    check(
+        n_patients - largest >= 2,
+        f"--folds must leave at least 2 of the {n_patients} patients with a label map for training, got {n_folds}: "
+        f"--folds {n_patients} works",
+    )
 
 
 def _table(profiles: Iterable[Profile]) -> np.ndarray:

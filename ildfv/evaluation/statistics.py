@@ -9,6 +9,8 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.patterns import PATTERNS, THRESHOLD
 
+NO_LABELS = "no slice has a label map: `ildfv prepare SCANS --codes …` reads those that lie beside the scans"
+
 
 def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, threshold: int = THRESHOLD) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.

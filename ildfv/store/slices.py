@@ -125,7 +125,7 @@ class Slices:
 
     @property
     def data(self) -> str:
-        """What the slices are, "phantom" or "user"; one phantom among them is enough for "phantom"."""
+        """What the slices are, "phantom" or "user"; one phantom among them is enough: no number is clinical then."""
         return "phantom" if self._scans["phantom"].any() else "user"
 
     def images(self, indices) -> np.ndarray:

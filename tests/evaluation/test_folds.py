@@ -132,10 +132,38 @@ def test_folds_come_back_from_json():
 
 def test_too_few_patients_is_one_clear_line():
     patients, counts = cohort(4)
-    with pytest.raises(InputError, match="n_folds must be at most the number of patients with a label map, 4, got 5"):
+    rule = "--folds must be at most the number of patients with a label map, 4, got 5: --folds 4 works"
+    with pytest.raises(InputError, match=rule):
         make_folds(patients, presence(counts, T), threshold=T)
     with pytest.raises(InputError, match="n_folds must be at least 2, got 1"):
         make_folds(patients, presence(counts, T), threshold=T, n_folds=1)
+
+
+def test_folds_that_leave_one_patient_to_train_on_are_refused():
+    patients, counts = cohort(3)
+    with pytest.raises(InputError, match=r"at least 2 of the 3 patients .* got 2: --folds 3 works"):
+        make_folds(patients, presence(counts, T), threshold=T, n_folds=2)
+    folds = make_folds(patients, presence(counts, T), threshold=T, n_folds=3)
+    assert all(len(side) for k in range(3) for side in folds.inner(k, patients))
+    with pytest.raises(InputError, match=r"must number at least 3.* got 2"):
+        make_folds(patients[patients < "p002"], presence(counts[patients < "p002"], T), threshold=T, n_folds=2)
+
+
+@pytest.mark.parametrize("n_patients", range(3, 12))
+def test_folds_are_refused_exactly_where_a_training_side_cannot_be_split(n_patients):
+    patients, counts = cohort(n_patients)
+    for n_folds in range(2, n_patients + 1):
+        if n_patients - -(-n_patients // n_folds) < 2:
+            with pytest.raises(InputError, match="--folds must leave"):
+                make_folds(patients, presence(counts, T), threshold=T, n_folds=n_folds)
+            continue
+        folds = make_folds(patients, presence(counts, T), threshold=T, n_folds=n_folds)
+        assert all(len(side) for k in range(n_folds) for side in folds.inner(k, patients))
+
+
+def test_slices_without_any_label_map_name_the_command_that_reads_label_maps():
+    with pytest.raises(InputError, match="no slice has a label map: `ildfv prepare SCANS --codes"):
+        make_folds(["p", "q"], np.full((2, 4), -1))
 
 
 def edited(folds, change):

@@ -146,6 +146,20 @@ def test_phantom_data_is_named_wherever_numbers_are():
     assert all("phantom" in c for c in numbers)
 
 
+def test_the_banner_is_true_of_phantoms_among_real_scans_too():
+    text = " ".join(Page(render(full())).text.split())
+    assert "generated phantoms, at least in part" in text
+    assert "Every scan" not in text
+
+
+def test_a_healthy_patient_is_told_from_a_healthy_slice_and_one_is_no_plural():
+    presence = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [-1] * 4])
+    content = ReportContent(data="user", statistics=statistics(presence, ["p", "p", "q", "r"]))
+    text = " ".join(Page(render(content)).text.split())
+    assert "none of thempatients: on all of their slices266.7 %1" in text
+    assert "1 slice without a label map (1 patient has none at all) is in no number below." in text
+
+
 def test_a_users_own_data_is_not_called_phantom():
     results = [evaluate(predictions(), data="user", threshold=6000, n_resamples=20)]
     html = render(ReportContent(data="user", results=results))
