@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+from rich.markup import escape
 
 from ildfv.cli import options as o
 from ildfv.cli import output
@@ -24,7 +25,10 @@ def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
 
 
 def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
-    """Check the hash of every part and model in the workspace.
+    """Check that everything in the workspace is whole, and say what to do about what is not.
+
+    Parts and models are compared with their SHA-256; settings, folds, encodings and results, which have none, are read
+    and checked for what must be in them.
 
     Example: `ildfv verify --workspace study`
     """
@@ -33,8 +37,9 @@ def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.
     result = verify_workspace(workspace)
     if not output.emit(result, as_json=as_json):
         for fault in result["faults"]:
-            output.out.print(f"[red]fault:[/] {fault}", soft_wrap=True)
-        output.out.print(f"{result['checked']} files checked, {len(result['faults'])} faults")
+            output.out.print(f"[red]fault:[/] {escape(fault)}", soft_wrap=True)
+        files, faults = result["checked"], len(result["faults"])
+        output.out.print(f"{files:,} file{'s' * (files != 1)} checked, {faults:,} fault{'s' * (faults != 1)}")
     if result["faults"]:
         raise typer.Exit(1)
 

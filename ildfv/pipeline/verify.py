@@ -1,26 +1,136 @@
-"""Every hash of a workspace, checked."""
+"""Is everything in a workspace still what was written: hashes where there are hashes, the rest read and checked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ildfv.store.models import TENSORS, verify_model
+from ildfv.errors import InputError, check
+from ildfv.evaluation.folds import Folds
+from ildfv.pipeline.score import read_scores
+from ildfv.store.atomic import read_json
+from ildfv.store.encodings import FINISHED, Encoding
+from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
 from ildfv.store.parts import MANIFEST, Parts
-from ildfv.store.workspace import Workspace
+from ildfv.store.workspace import SETTINGS, Workspace
+
+KINDS = {"": "ildfv results", "experiments": "ildfv experiment", "experiments/checklist": "ildfv checklist"}
 
 
 def verify_workspace(root: Path) -> dict:
-    """{"checked": number of files, "faults": one line for each that is missing or damaged}."""
+    """{"checked": number of files, "faults": one line for each that is missing or damaged, saying what to do}.
+
+    Parts and models are compared with the SHA-256 they were written with. workspace.toml, folds.json, encoding.json
+    and results have none: they must parse, be complete and fit the files beside them. `InputError`: no workspace, or
+    one whose workspace.toml breaks a rule.
+    """
     workspace = Workspace.open(root)
-    checked, faults = 0, []
-    folders: list = [manifest.parent for manifest in sorted(workspace.root.rglob(MANIFEST))]
-    if workspace.settings.slices is not None:
-        folders.append(workspace.settings.slices)
-    for folder in folders:
-        parts = Parts(folder)
-        checked += len(parts)
-        faults += parts.verify()
-    for model in sorted(workspace.root.rglob(TENSORS)):
-        checked += 1
-        faults += verify_model(model.parent)
+    checked, faults = 1, []  # workspace.toml
+    for path, files, found in _checks(workspace):
+        checked += files
+        faults += [f"{fault}; {_advice(workspace, path)}" for fault in found]
     return {"workspace": str(workspace.root), "checked": checked, "faults": faults}
+
+
+def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]]:
+    """(what was checked, None for slices that lie elsewhere; how many files that is; its faults)."""
+    for path in _found(workspace, MANIFEST):
+        yield path, *_parts(path.parent)
+    if workspace.settings.slices is not None:
+        yield None, *_parts(workspace.settings.slices)
+    for path in _found(workspace, TENSORS):
+        yield path, 1, verify_model(path.parent)
+        if (copy := path.with_name(INFO)).exists():
+            yield copy, 1, _tried(_copy, copy)
+    for path in _found(workspace, FINISHED):
+        yield path, 1, _tried(lambda path: _encoding(workspace, path), path)
+    if workspace.folds_file.exists():
+        yield workspace.folds_file, 1, _tried(Folds.load, workspace.folds_file)
+    for path in sorted(workspace.root.glob("*.json")):  # the report of `prepare`
+        if path != workspace.folds_file:
+            yield path, 1, _tried(read_json, path)
+    for path in sorted(workspace.results_dir.rglob("*.json")):
+        yield path, 1, _tried(lambda path: _result(workspace, path), path)
+
+
+def _found(workspace: Workspace, name: str) -> list[Path]:
+    return sorted(workspace.root.rglob(name))
+
+
+def _parts(folder: Path | str) -> tuple[int, list[str]]:
+    """The number of parts and the faults among them; a manifest that cannot be read is one fault."""
+    try:
+        parts = Parts(folder)
+        return len(parts), parts.verify()
+    except InputError as error:
+        return 1, [str(error)]
+    except (KeyError, TypeError, AttributeError) as error:  # JSON, but no manifest
+        return 1, [f"{folder}: {MANIFEST} must be a list of parts, got {error!r}"]
+
+
+def _tried(read: Callable[[Path], object], path: Path) -> list[str]:
+    """No fault if `read` can make sense of the file, else one that names it."""
+    try:
+        read(path)
+    except (InputError, UnicodeDecodeError) as error:
+        return [str(error) if str(path) in str(error) else f"{path}: {error}"]
+    except (KeyError, TypeError, AttributeError, IndexError, OSError) as error:  # JSON of another shape
+        return [f"{path} must be what ildfv writes there, got {error!r}"]
+    except ValueError as error:  # a table with a broken number
+        return [f"{path}: {error}"]
+    return []
+
+
+def _copy(path: Path) -> None:
+    """The readable copy of a model's info says what the model itself says."""
+    if has_model(path.parent) and not verify_model(path.parent):
+        check(read_json(path) == load_info(path.parent), f"{path} must say what {TENSORS} beside it holds")
+
+
+def _encoding(workspace: Workspace, path: Path) -> None:
+    """A finished encoding names its layer and fold, and all that it is made of is there."""
+    encoding = Encoding(path.parent)
+    for name in ("mixture", "pca") if path.is_relative_to(workspace.encodings_dir) else ("pca",):  # other encoders
+        check(has_model(path.parent / name), f"{path.parent / name}: {TENSORS} is missing")
+    manifest = path.parent / "projection" / MANIFEST
+    check(manifest.exists(), f"{manifest} is missing")
+    check(isinstance(encoding.fold, int), f"{path}: fold must be a whole number, got {encoding.fold!r}")
+
+
+def _result(workspace: Workspace, path: Path) -> None:
+    """A result is of the kind its folder holds, and has as many slices as the table of scores beside it."""
+    name = path.relative_to(workspace.results_dir).with_suffix("")
+    kind = KINDS.get(name.as_posix(), KINDS.get(name.parent.as_posix().removeprefix("."), ""))
+    document = read_json(path)
+    check(document["kind"] == kind, f"{path} must be of kind {kind!r}, got {document['kind']!r}")
+    if kind == KINDS[""]:
+        for key in ("system", "fold", "data", "threshold", "per_pattern", "overall", "decisions", "settings"):
+            document[key]
+        _, scores = read_scores(workspace, name.as_posix())
+        check(
+            scores.shape == (document["n_slices"], 4),
+            f"{path.with_suffix('.csv')} must hold {document['n_slices']} slices of 4 scores, got {scores.shape}",
+        )
+
+
+def _advice(workspace: Workspace, path: Path | None) -> str:
+    """What mends a fault in `path`."""
+    if path is None:
+        return f"prepare these slices again where {SETTINGS} reads them from"
+    if path.name == INFO:
+        return f"remove {path}, it is a copy"
+    if path == workspace.folds_file:
+        return "restore it from a backup, or run `ildfv folds` again and everything after it"
+    place = path.relative_to(workspace.root).parts
+    if len(place) == 1:
+        return f"remove it and run `ildfv {path.stem}` again"
+    if place[0] == "slices":
+        return f"remove the folder {workspace.slices_dir} and run `ildfv prepare` on all its scans again"
+    if place[0] == "experiments":  # experiments/<key>/{models, encodings}/<system>/fold-<k>
+        return f"remove {workspace.root.joinpath(*place[:5])} and run `ildfv experiment` again"
+    if place[:2] == ("results", "experiments"):
+        return f"remove {path} and run `ildfv experiment` again"
+    if place[0] == "results":
+        return f"remove {path} and run again what made it, `ildfv regress` or `ildfv train`"
+    folder = workspace.root.joinpath(*place[:3])
+    return f"remove the folder {folder} and run `ildfv {'train' if place[0] == 'models' else 'encode'}` again"

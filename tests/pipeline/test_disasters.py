@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ildfv.pipeline.verify import verify_workspace
 from ildfv.store.lock import writing
 
 HERE = Path(__file__).parent
@@ -131,7 +132,7 @@ def test_a_truncated_part_is_named_and_found_by_verify(encoded, folder, argument
     assert_refused(command(encoded, *arguments), part.name, "must be")
     ended = command(encoded, "verify")
     assert ended.returncode == 1
-    assert "1 faults" in ended.stdout
+    assert ", 1 fault\n" in ended.stdout
     assert part.name in ended.stdout
 
 
@@ -146,3 +147,42 @@ def test_a_flipped_bit_is_named_and_found_by_verify(encoded):
 
 def test_verify_finds_no_fault_in_what_was_made(done):
     assert command(done, "verify").returncode == 0
+
+
+DAMAGED = [
+    ("folds.json", "ildfv folds"),
+    ("results/fv-conv1-fold-0.json", "ildfv regress"),
+    ("results/fv-conv1-fold-0.csv", "ildfv regress"),
+    ("encodings/conv1/fold-0/encoding.json", "ildfv encode"),
+    ("encodings/conv1/fold-0/projection/manifest.json", "ildfv encode"),
+    ("encodings/conv1/fold-0/pca/model.safetensors", "ildfv encode"),
+    ("encodings/conv1/fold-0/pca/model.json", "it is a copy"),
+    ("models/small/fold-0/model.safetensors", "ildfv train"),
+    ("slices/manifest.json", "ildfv prepare"),
+]
+
+
+@pytest.mark.parametrize(("name", "advice"), DAMAGED)
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"{}\n"], ids=["cut", "emptied"])
+def test_verify_names_every_damaged_file_and_says_what_to_do(encoded, name, advice, damage):
+    assert verify_workspace(encoded)["faults"] == []
+    path = encoded / name
+    path.write_bytes(damage(path.read_bytes()))
+    (fault,) = verify_workspace(encoded)["faults"]
+    assert str(path) in fault or str(path.parent) in fault
+    assert advice in fault
+    assert "\n" not in fault
+
+
+@pytest.mark.parametrize("name", ["pca/model.safetensors", "mixture/model.safetensors", "projection/manifest.json"])
+def test_verify_misses_what_a_finished_encoding_needs(encoded, name):
+    (encoded / "encodings/conv1/fold-0" / name).unlink()
+    faults = verify_workspace(encoded)["faults"]
+    assert len(faults) == 1
+    assert "is missing" in faults[0]
+    assert f"remove the folder {encoded / 'encodings/conv1/fold-0'} and run `ildfv encode` again" in faults[0]
+
+
+def test_broken_settings_are_one_line_from_verify(encoded):
+    (encoded / "workspace.toml").write_text("version = ", encoding="utf-8")
+    assert_refused(command(encoded, "verify"), "workspace.toml must be TOML")
