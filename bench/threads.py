@@ -1,0 +1,43 @@
+"""From one thread to two, alone on the machine: `python bench/threads.py`. Bursts of a second, in turn, medians of 5.
+
+Shorter bursts measure the scheduler: a thread that has just been woken shares its core with the one that woke it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ildfv.kernels import cpu
+
+SHAPES = ((2916, 64, 32), (729, 256, 32), (169, 256, 32), (2916, 64, 256))
+SLICES, ROUNDS, SECONDS = 16, 5, 1.0
+
+
+def seconds_a_slice(maps: np.ndarray, mixture: tuple, threads: int) -> float:
+    """Wall time of a slice over one burst."""
+    cpu.set_num_threads(threads)
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < SECONDS:
+        cpu.moments(maps, *mixture)
+        calls += 1
+    return (time.perf_counter() - start) / (calls * len(maps))
+
+
+def main() -> None:
+    random = np.random.default_rng(0)
+    for n, d, k in SHAPES:
+        means = random.normal(size=(k, d))
+        rows = random.normal(size=(SLICES * n, d))
+        peaky = (means[random.integers(k, size=SLICES * n)] + rows).astype(np.float32).reshape(SLICES, n, d)
+        soft = rows.astype(np.float32).reshape(SLICES, n, d)
+        for name, maps, at in (("peaky", peaky, means), ("soft", soft, 0.05 * means)):
+            mixture = np.full(k, 1 / k), at, np.ones((k, d))
+            one, two = np.array([[seconds_a_slice(maps, mixture, t) for t in (1, 2)] for _ in range(ROUNDS)]).T
+            gain = np.median(one / two)
+            print(f"({n}, {d}, {k}) {name:5}  {1e3 * np.median(one):.3f} → {1e3 * np.median(two):.3f} ms  {gain:.2f}×")
+
+
+if __name__ == "__main__":
+    main()
