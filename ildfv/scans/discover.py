@@ -70,12 +70,8 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
     `root` itself.
     """
     root = Path(root)
-    if not root.exists():
-        raise InputError(f"scans must be an existing folder or file, got {root}")
     found = Discovery()
-    files = _walk(root, found) if root.is_dir() else [root]
-    if not files and not found.quarantined:
-        raise InputError(f"scans must hold at least one file, got an empty folder: {root}")
+    files = _files(root, found)
     base = root if root.is_dir() else root.parent
 
     headers: dict[str, list[Header]] = defaultdict(list)
@@ -112,6 +108,20 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
     for entries in (found.scans, found.quarantined, found.ignored):
         entries.sort(key=lambda entry: str(entry.source))
     return found
+
+
+def check_scans(root: Path) -> None:
+    """Nothing if there is something to look at in `root`; else the `InputError` that `discover` would raise."""
+    _files(Path(root), Discovery())
+
+
+def _files(root: Path, found: Discovery) -> list[Path]:
+    if not root.exists():
+        raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")
+    files = _walk(root, found) if root.is_dir() else [root]
+    if not files and not found.quarantined:
+        raise InputError(f"scans must hold at least one file, got an empty folder: {root}")
+    return files
 
 
 def _by_folder(entries: list[Left]) -> list[Left]:
@@ -206,7 +216,13 @@ def _file_scan(base: Path, volume: VolumeFile) -> Scan:
 def _pair(found: Discovery, label_maps: list[Label]) -> None:
     """Gives scans their label maps; a scan or label map that pairing refuses goes to quarantine."""
     chosen, refused_scans, refused_labels = pair(found.scans, label_maps)
-    found.quarantined += [Left(label.path, reason) for label, reason in refused_labels]
+    blamed: list[Left] = []
+    for label, reason in refused_labels:
+        if any(_neighbours(left, label) for left in found.quarantined):  # one fault, told once: the scan's
+            found.ignored.append(Left(label.path, "label map of a scan that was set aside"))
+        else:
+            blamed.append(Left(label.path, reason))
+    found.quarantined += blamed
     kept = []
     for i, scan in enumerate(found.scans):
         if i in refused_scans:
@@ -215,3 +231,13 @@ def _pair(found: Discovery, label_maps: list[Label]) -> None:
         else:
             kept.append(replace(scan, label=chosen.get(i)))
     found.scans = kept
+
+
+def _neighbours(left: Left, label: Label) -> bool:
+    """Whether what was set aside is a scan that the label map, having found no other, belongs to."""
+    if label.geometry is None:
+        return left.series in label.referenced
+    if is_label_name(left.source.name) and not left.series:
+        return False
+    folder = left.source if left.source.is_dir() else left.source.parent
+    return label.path.parent in (folder, folder.parent)

@@ -24,11 +24,12 @@ from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file, read_label_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 from ildfv.store.atomic import key_of
-from ildfv.store.parts import Row, WritableParts, writing_parts
+from ildfv.store.parts import Parts, Row, WritableParts, writing_parts
 from ildfv.store.slices import ScanSlices, write_scan
 
 FORMAT = 1  # counts up when the same scan would give other bytes
 PHANTOM = "PHANTOM"  # how the patient id of a generated or physical phantom begins
+KEPT_LABELS = "its labelled slices were kept as prepared before: without codes they would lose their labels"
 GRID = 512  # side of the paper's slices: pixel thresholds mean another area elsewhere
 
 
@@ -90,6 +91,7 @@ class Task:
     salt: str
     out: Path
     key: str
+    guarded: bool = False  # its part is there, from a volume file elsewhere: only the same slices may take its place
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Outcome:
     row: Row | None = None
     labelled: bool = False
     reason: str = ""
+    kept: bool = False  # the part that was there stays, with the row it has
 
 
 def prepare(
@@ -117,7 +120,10 @@ def prepare(
 
     A scan whose part is there already, made from the same files and settings, is kept; a changed one is done anew. A
     scan that breaks a rule is quarantined and the rest goes on. So is one whose slices equal another's: under two
-    patients they would put one person on both sides of a split.
+    patients they would put one person on both sides of a split. So is a NIfTI or NRRD file whose patient and series,
+    taken from its path below `scans`, are those of a file elsewhere with other slices: `a/p1/ct.nii.gz` and
+    `b/p1/ct.nii.gz` may be two people. Only the same file, changed, or the same slices, moved, take the part's place.
+    Without codes a labelled part is never replaced: it would lose its labels.
     Raises `InputError` if there is nothing to look at, the codes are no table, or `out` was made with another salt.
     """
     table = None if codes is None else Codes.load(codes)
@@ -134,18 +140,30 @@ def prepare(
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
         tasks = []
+        foreign = set()  # parts whose names refused scans share, but that are made from files elsewhere
         for scan in found.scans:
-            task = Task(scan, table, salt, out, _key(scan, base, table))
+            task = Task(scan, table, salt, out, _key(scan, base, table, salt))
             row = parts.rows.get(hashed(scan.series, salt))
-            if row is not None and row.key == task.key:
+            if row is None:
+                tasks.append(task)
+            elif row.key == task.key:
                 report.prepared.append(_kept(parts, scan, row, salt))
+            elif _elsewhere(row, task):
+                tasks.append(replace(task, guarded=True))
+            elif table is None and _labelled(parts, row):
+                report.prepared.append(_kept(parts, scan, row, salt, KEPT_LABELS))
             else:
                 tasks.append(task)
         with progress.task("Preparing slices", total=sum(task.scan.geometry.shape[0] for task in tasks)) as advance:
             for index, result in each(prepare_scan, tasks, workers):
                 scan = tasks[index].scan
                 outcome = Outcome(reason="its worker process died (out of memory?)") if result is Died else result
-                if outcome.row is None:
+                if outcome.kept:
+                    row = parts.rows[hashed(scan.series, salt)]
+                    report.prepared.append(_kept(parts, scan, row, salt, KEPT_LABELS))
+                elif outcome.row is None:
+                    if tasks[index].guarded:
+                        foreign.add(hashed(scan.series, salt))
                     report.quarantined.append(_left(scan, outcome.reason))
                 else:
                     parts.add(outcome.row)
@@ -153,6 +171,7 @@ def prepare(
                 advance(scan.geometry.shape[0])
         _drop_twins(parts, report, {hashed(scan.series, salt): scan for scan in found.scans})
         stale = {hashed(left.series, salt) for left in report.quarantined if left.series} & set(parts.rows)
+        stale -= foreign
         if stale:  # prepared once, and now refused
             parts.drop(*sorted(stale))
     for entries in (report.prepared, report.quarantined):
@@ -165,6 +184,8 @@ def prepare_scan(task: Task) -> Outcome:
     try:
         with quiet():
             scan = scan_slices(task.scan, task.codes, task.salt)
+        if task.guarded and _guard(task, scan):
+            return Outcome(kept=True)
     except (InputError, MissingPackageError) as error:
         return Outcome(reason=str(error))
     except MemoryError:
@@ -210,6 +231,17 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
     )
 
 
+def _guard(task: Task, scan: ScanSlices) -> bool:
+    """Whether the part there must stay for its labels; `InputError` if its slices are not those of this scan."""
+    with Parts(task.out).open(scan.series) as there:
+        if not np.array_equal(there["images"][()], scan.images):
+            raise InputError(
+                f"its patient and series, taken from the path {task.scan.series}, are those of another scan prepared "
+                "before: rename its folder or file, or prepare it into another workspace"
+            )
+        return task.codes is None and bool(there.attrs["labelled"])
+
+
 def _volume(scan: Scan) -> Volume:
     if scan.dicom is not None:
         return read_series(scan.dicom)
@@ -231,20 +263,33 @@ def _meanings(scan: Scan, volume: Volume, codes: Codes) -> np.ndarray:
         raise InputError(f"label map {label.path.name}: {error}") from error
 
 
-def _key(scan: Scan, base: Path, codes: Codes | None) -> str:
-    """What the scan's part is made from: its files by name, size and time, and the meaning of its labels."""
+def _key(scan: Scan, base: Path, codes: Codes | None, salt: str) -> str:
+    """What the scan's part is made from: its files by name, size and time, and the meaning of its labels.
+
+    A volume file's begins with its place, hashed, and a dash: its identity is only a path below the folder handed in.
+    """
     label = [] if scan.label is None else [scan.label.path]
     files = [
         (path.relative_to(base).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns)
         for path in [*scan.files, *label]
     ]
-    return key_of(files, codes.settings() if label and codes is not None else None)
+    key = key_of(files, codes.settings() if label and codes is not None else None)
+    return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), salt)}-{key}"
 
 
-def _kept(parts: WritableParts, scan: Scan, row: Row, salt: str) -> Prepared:
+def _elsewhere(row: Row, task: Task) -> bool:
+    """Whether the part there was made from a volume file in another place."""
+    return task.scan.dicom is None and row.key.partition("-")[0] != task.key.partition("-")[0]
+
+
+def _labelled(parts: WritableParts, row: Row) -> bool:
     with parts.open(row.name) as file:
-        labelled = bool(file.attrs["labelled"])
-    return _prepared(scan, row, salt, labelled, kept=True)
+        return bool(file.attrs["labelled"])
+
+
+def _kept(parts: WritableParts, scan: Scan, row: Row, salt: str, note: str = "") -> Prepared:
+    made = _prepared(scan, row, salt, _labelled(parts, row), kept=True)
+    return replace(made, notes=(*made.notes, note)) if note else made
 
 
 def _prepared(scan: Scan, row: Row, salt: str, labelled: bool, *, kept: bool) -> Prepared:
