@@ -9,6 +9,7 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
 
 CODES = "TOML file: which label code means which pattern; `phantom` and `cip` name the two that are shipped."
@@ -50,7 +51,7 @@ def phantom(
 def prepare(
     scans: Annotated[Path, typer.Argument(help="Folder with DICOM series, NIfTI or NRRD volumes, and label maps.")],
     workspace: o.Workspace = o.HERE,
-    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml beside the scans")] = None,
+    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml with the scans")] = None,
     threshold: Annotated[
         int | None, typer.Option(help="T: pixels from which a pattern counts as present.", min=1, show_default="6000")
     ] = None,
@@ -80,19 +81,31 @@ def prepare(
         if report["quarantined"]:
             rows = [(q["source"], q["reason"]) for q in report["quarantined"]]
             output.table("Set aside", ["scan", "reason"], rows)
-        if report["ignored"] and verbose:
+        nothing = not report["scans"] and not report["quarantined"]
+        if report["ignored"] and (verbose or nothing):
             output.table("Ignored files", ["file", "reason"], [(i["source"], i["reason"]) for i in report["ignored"]])
+        elif report["ignored"]:
+            files = sum(left["files"] for left in report["ignored"])
+            output.out.print(f"{_n(files, 'file')} ignored; -v says why.")
         for scan in report["prepared"]:
             for note in scan["notes"]:
                 output.out.print(f"note: {Path(scan['source']).name}: {note}", soft_wrap=True)
-        if report["ignored"] and not verbose:
-            output.out.print(f"{len(report['ignored'])} files are no scans and were ignored; -v lists them.")
-        output.out.print(
-            f"{report['scans']} scans of {report['patients']} patients, {report['slices']:,} slices "
-            f"({report['labelled_slices']:,} with label maps) in {workspace}."
-        )
+        for note in report["notes"]:
+            output.out.print(f"note: {note}", soft_wrap=True)
+        kept = f"; {_n(report['kept'], 'scan')} unchanged" if report["kept"] else ""
+        output.out.print(f"This run: {_holding(report)}{kept}.", soft_wrap=True)
+        output.out.print(f"{workspace} now holds {_holding(report['workspace'])}.", soft_wrap=True)
     if report["scans"] == 0:
-        raise typer.Exit(1)
+        raise InputError("no scan could be prepared: see the table above")
+
+
+def _holding(of: dict) -> str:
+    scans, patients, slices = (_n(of[f"{what}s"], what) for what in ("scan", "patient", "slice"))
+    return f"{scans} of {patients}, {slices} ({of['labelled_slices']:,} with label maps)"
+
+
+def _n(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def stats(

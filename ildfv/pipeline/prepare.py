@@ -6,12 +6,16 @@ from pathlib import Path
 
 from ildfv.errors import InputError
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.prepare import prepare
+from ildfv.scans.discover import check_scans
+from ildfv.scans.labels import Codes
+from ildfv.scans.prepare import PrepareReport, prepare
 from ildfv.store.atomic import write_json
+from ildfv.store.parts import Parts
 from ildfv.store.workspace import Workspace
 from ildfv.version import __version__
 
-CODES_FILE = "codes.toml"  # beside the scans: what their label codes mean, used unless other codes are named
+CODES_FILE = "codes.toml"  # with the scans: what their label codes mean, used unless other codes are named
+ABOVE = 2  # folders above the scans in which it may lie
 
 
 def prepare_scans(
@@ -25,16 +29,21 @@ def prepare_scans(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
-    """{"scans", "patients", "slices", "labelled_slices", "codes", "prepared", "quarantined", "ignored"} of this run.
+    """{"scans", "kept", "patients", "slices", "labelled_slices", "codes", "notes", "workspace", …} of this run.
 
-    codes: a TOML file or a shipped table's name; None takes `codes.toml` beside the scans, and without it leaves label
-    maps unread. threshold, seed, salt: settings of a new workspace; one that is there must have the same.
+    "kept" of its "scans" were prepared before; "workspace" counts all that is there now: {"scans", "patients",
+    "slices", "labelled_slices"}; "prepared", "quarantined" and "ignored" tell what became of each file.
+
+    codes: a TOML file or a shipped table's name; None takes `codes.toml` in the folder of scans or up to two folders
+    above (`prepare scans/patient-0001` reads as `prepare scans` does), and without it leaves label maps unread. Codes
+    and scans are looked at before a workspace is made. threshold, seed, salt: settings of a new workspace; one that is
+    there must have the same.
     """
     scans = Path(scans)
-    if not scans.exists():
-        raise InputError(f"scans must be a folder or a file, got {scans}, which does not exist")
-    beside = scans / CODES_FILE
-    chosen = codes if codes is not None else str(beside) if beside.is_file() else None
+    check_scans(scans)
+    chosen = codes if codes is not None else _codes_near(scans)
+    if chosen is not None:
+        Codes.load(chosen)
     given = {"threshold": threshold, "seed": seed, "salt": salt}
     workspace = Workspace.open_or_create(root, version=__version__, **given)
     if workspace.settings.slices is not None:
@@ -45,15 +54,46 @@ def prepare_scans(
     content = report.to_dict()
     labelled = sum(scan.slices for scan in report.prepared if scan.labelled)
     if chosen is None:
-        progress.note("Label maps were not read: no --codes given, and no codes.toml beside the scans.")
+        progress.note(
+            "Label maps were not read: no --codes given, no codes.toml with the scans or up to two folders above."
+        )
     summary = {
         "scans": len(report.prepared),
+        "kept": sum(scan.kept for scan in report.prepared),
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
         "labelled_slices": labelled,
         "codes": chosen,
+        "notes": _how_patients_were_told(report, scans),
+        "workspace": _holdings(workspace),
     }
     write_json(
         workspace.root / "prepare.json", {**summary, **content}
     )  # paths may name patients: not among the results
     return {**summary, **content}
+
+
+def _codes_near(scans: Path) -> str | None:
+    above = scans.resolve().parents[:ABOVE]
+    return next((str(path) for folder in (scans, *above) if (path := folder / CODES_FILE).is_file()), None)
+
+
+def _how_patients_were_told(report: PrepareReport, scans: Path) -> list[str]:
+    """A line for each way in which volume files, which name no patient, were given one."""
+    files = [scan.source for scan in report.prepared if scan.source.is_file()]  # a DICOM scan's source is a folder
+    base = scans if scans.is_dir() else scans.parent
+    loose = sum(file.parent == base for file in files)
+    ways = ((len(files) - loose, f"the folder directly inside {base} that each lies in"), (loose, "its own file name"))
+    return [f"volume files name no patient: for {number} it was {way}" for number, way in ways if number]
+
+
+def _holdings(workspace: Workspace) -> dict[str, int]:
+    if not Parts(workspace.slices_dir).count:
+        return dict.fromkeys(("scans", "patients", "slices", "labelled_slices"), 0)
+    slices = workspace.slices()
+    return {
+        "scans": len(slices.names),
+        "patients": len(set(slices.patients.tolist())),
+        "slices": len(slices),
+        "labelled_slices": int(slices.labelled.sum()),
+    }
