@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ildfv.cli import output
 from ildfv.cli.app import app
 from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans
@@ -27,7 +28,8 @@ def inline(monkeypatch):
 
 
 def command(*arguments):
-    return CliRunner().invoke(app, ["prepare", *map(str, arguments)], env={"COLUMNS": "200", "TERM": "dumb"})
+    output.out.width = 400  # no reason may be cut in two by the length of a temporary path
+    return CliRunner().invoke(app, ["prepare", *map(str, arguments)])
 
 
 def labelled_scan(files, folder, seed=0):
