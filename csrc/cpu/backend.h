@@ -32,12 +32,18 @@ struct Task {
     bool straight;
 };
 
+// What is known of a mixture before it is laid out.
+struct View {
+    const double *centre, *scales;  // (d,): its mean; (k, d): 1/sd
+    const int* order;               // (d,): dimensions, the most telling first
+};
+
 // One per instruction set and precision.
 struct Kernel {
     const char* isa;
     int64_t (*constants_bytes)(int64_t k, int64_t d);  // the mixture laid out for this kernel; 64-byte aligned
     int64_t (*scratch_bytes)(int64_t k, int64_t d);    // one thread's working memory; 64-byte aligned
-    void (*prepare)(const Mixture&, const int* order, void* constants);  // order: the dimensions, the most telling first
+    void (*prepare)(const Mixture&, const View&, void* constants);
     int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&, void* scratch);  // first map not finite, or −1, or:
 };
 

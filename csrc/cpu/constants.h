@@ -13,93 +13,111 @@ template <class real>
 struct Constants {
     static constexpr int W = Lanes<real>::count;
     int64_t k, d, k_padded, d_padded;
-    int64_t few;     // dimensions that make the bound
-    real* centre;    // (d_padded,)
-    real *a, *b;     // (k, d_padded): lanes = dimensions
-    int* order;      // (d,): dimensions, the most telling first
-    real* pairs;     // (k_padded / W, d, 2, W): a and b in that order, lanes = components
-    real* c;         // (k_padded,), less the largest; −∞ for the padding
-    real* slack;     // (k_padded,): see `choose`
-    real* guess;     // (k_padded,): added to a bound, the log likelihood of the few dimensions alone
-    double* exact;   // (k,): c itself
-    double* offset;  // (1,): what all scores lack, as it would take digits from them: the largest c and −d/2
-    bool close;      // means are within CLOSE sd of the centre
-    bool* is_close;
+    int64_t few;      // dimensions that make the bound
+    int number_mask;  // the bits of a component's number
+    real* centre;     // (d_padded,)
+    real* base;       // (d_padded,): what is taken from rows laid out for the bounds: nothing, or the centre
+    real* rest;       // (d_padded,): centre − base
+    real* none;       // (d_padded,): zeros
+    real* lines;      // (k, d_padded / W, 2, W): a and b, lanes = dimensions
+    real* pairs;      // (k_padded / W, d, 2, W): a and b, lanes = components
+    int* order;       // (few,): the most telling dimensions
+    real* few_pairs;  // (k_padded / W, few, 2, W): a and b of these, for rows that lack the base alone
+    real* c;          // (k_padded,), less the largest; −∞ for the padding
+    real* slack;      // (k_padded,): see candidates.h
+    real* guess;      // (k_padded,): added to a bound, the log likelihood of the few dimensions alone
+    double* exact;    // (k,): c itself
+    double* offset;   // (1,): what all scores lack, as it would take digits from them: the largest c and −d/2
+    bool* close;      // (1,): means are within CLOSE sd of the centre
+    bool* raw;        // (1,): the base is nothing: rows are good as they lie in memory
     int64_t bytes;
 
     Constants(void* memory, int64_t k, int64_t d) : k(k), d(d), k_padded(round_up(k, W)), d_padded(round_up(d, W)) {
         Arena arena{(char*)memory};
-        few = d < 16 ? d : round_up(3 * d / 8, 4);  // fastest in bench_moments; a quarter or a half cost little more
+        few = d < 16 ? d : smaller(round_up(5 * d / 16, 4), 1024);  // fastest in bench_moments; a half costs little more
+        number_mask = 1;
+        while (number_mask < k_padded - 1) number_mask = 2 * number_mask + 1;
         centre = arena.take<real>(d_padded);
-        a = arena.take<real>(k * d_padded);
-        b = arena.take<real>(k * d_padded);
-        order = arena.take<int>(d);
+        base = arena.take<real>(d_padded);
+        rest = arena.take<real>(d_padded);
+        none = arena.take<real>(d_padded);
+        lines = arena.take<real>(k * d_padded * 2);
         pairs = arena.take<real>(k_padded * d * 2);
+        order = arena.take<int>(few);
+        few_pairs = arena.take<real>(k_padded * few * 2);
         c = arena.take<real>(k_padded);
         slack = arena.take<real>(k_padded);
         guess = arena.take<real>(k_padded);
         exact = arena.take<double>(k);
         offset = arena.take<double>(1);
-        is_close = arena.take<bool>(1);
+        close = arena.take<bool>(1);
+        raw = arena.take<bool>(1);
         bytes = arena.at - (char*)memory;
-        close = memory && *is_close;
     }
 };
 
-inline double constant(const Mixture& m, int64_t q) {
-    double product = 1, exponents = 0;  // one logarithm for all variances
-    for (int64_t j = 0; j < m.d; ++j) {
-        int exponent;
-        product = frexp(product * m.variances[q * m.d + j], &exponent);
+constexpr double BOUND = 1e-3;  // share of a score that rounding is allowed before a component is given up
+constexpr double CLOSE = 4;     // (1 + b²)·ε is what Σ γ y and Σ γ y² lose when they become Σ γ t and Σ γ t²
+constexpr double RAW = 1e10;    // Σ b² up to which b may hold the base as well: bounds lose a nat
+
+// Σ log variance of a component over the listed dimensions, by one logarithm.
+inline double sum_log_variances(const Mixture& m, int64_t q, const int* order, int64_t n) {
+    double product = 1, exponents = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        int exponent = 0;
+        product *= m.variances[q * m.d + order[i]];
+        if (product < 1e-8 || product > 1e8) product = frexp(product, &exponent);
         exponents += exponent;
     }
-    return constant_of(m.weights[q], log(product) + exponents * log(2.0), m.d);
+    return log(product) + exponents * log(2.0);
 }
 
-constexpr double BOUND = 1e-3;  // share of a score that rounding is allowed before a component is given up: see `choose`
-constexpr double CLOSE = 4;  // (1 + b²)·ε is what Σ γ y and Σ γ y² lose when they become Σ γ t and Σ γ t²
-
 template <class real>
-void prepare(const Mixture& m, const int* order, void* memory) {  // memory is zero
+void prepare(const Mixture& m, const View& view, void* memory) {  // memory is zero
     Constants<real> to(memory, m.k, m.d);
     constexpr int W = Lanes<real>::count;
-    double total = 0, largest = -INFINITY, furthest = 0;
-    for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
-    for (int64_t j = 0; j < m.d; ++j) {
-        double sum = 0;
-        for (int64_t q = 0; q < m.k; ++q) sum += m.weights[q] * m.means[q * m.d + j];
-        to.centre[j] = (real)(sum / total);
+    const int64_t d = m.d;
+    const int* order = view.order;
+    double largest = -INFINITY, furthest = 0, most = 0;
+    for (int64_t j = 0; j < d; ++j) to.centre[j] = (real)view.centre[j];
+    memcpy(to.order, order, to.few * sizeof(int));
+    for (int64_t q = 0; q < m.k; ++q) {
+        const double *means = m.means + q * d, *scales = view.scales + q * d;
+        const double few = sum_log_variances(m, q, order, to.few), others = sum_log_variances(m, q, order + to.few, d - to.few);
+        to.exact[q] = constant_of(m.weights[q], few + others, d);
+        to.guess[q] = (real)(0.5 * others);
+        largest = fmax(largest, to.exact[q]);
+        for (int64_t j = 0; j < d; ++j) {
+            const double b = (to.centre[j] - means[j]) * scales[j];
+            real* line = to.lines + (q * to.d_padded + j / W * W) * 2 + j % W;
+            real* pair = to.pairs + (q / W * d + j) * 2 * W + q % W;
+            line[0] = pair[0] = (real)scales[j];
+            line[W] = pair[W] = (real)b;
+            furthest = fabs(b) > furthest ? fabs(b) : furthest;
+        }
+        double squares = 0;
+        for (int64_t i = 0; i < to.few; ++i) squares += means[order[i]] * scales[order[i]] * means[order[i]] * scales[order[i]];
+        most = fmax(most, squares);
     }
-    for (int64_t q = 0; q < m.k; ++q) largest = fmax(largest, to.exact[q] = constant(m, q));
-    *to.offset = largest - 0.5 * (double)m.d;
-    memcpy(to.order, order, m.d * sizeof(int));
+    *to.offset = largest - 0.5 * (double)d;
+    *to.close = furthest <= CLOSE;
+    *to.raw = most <= RAW;
+    memcpy(*to.raw ? to.rest : to.base, to.centre, d * sizeof(real));
     for (int64_t q = 0; q < to.k_padded; ++q) {
         to.c[q] = q < m.k ? (real)(to.exact[q] - largest) : -(real)INFINITY;
         to.slack[q] = -(real)INFINITY;
         if (q >= m.k) continue;
         double squares = 0;
-        for (int64_t j = 0; j < m.d; ++j) {
-            const double mean = m.means[q * m.d + j], variance = m.variances[q * m.d + j];
-            const double b = shift_of(mean, to.centre[j], variance);
-            to.a[q * to.d_padded + j] = (real)scale_of(variance);
-            to.b[q * to.d_padded + j] = (real)b;
+        for (int64_t i = 0; i < to.few; ++i) {
+            const int64_t j = order[i];
+            const double scale = view.scales[q * d + j], b = (to.base[j] - m.means[q * d + j]) * scale;
+            real* pair = to.few_pairs + (q / W * to.few + i) * 2 * W + q % W;
+            pair[0] = (real)scale;
+            pair[W] = (real)b;
             squares += b * b;
-            furthest = fmax(furthest, fabs(b));
         }
-        double rest = 1, exponents = 0;  // of the variances of the other dimensions
-        for (int64_t i = 0; i < m.d; ++i) {
-            real* pair = to.pairs + (q / W * m.d + i) * 2 * W + q % W;
-            pair[0] = to.a[q * to.d_padded + to.order[i]];
-            pair[W] = to.b[q * to.d_padded + to.order[i]];
-            if (i < to.few) continue;
-            int exponent;
-            rest = frexp(rest * m.variances[q * m.d + to.order[i]], &exponent);
-            exponents += exponent;
-        }
-        to.guess[q] = (real)(0.5 * (log(rest) + exponents * log(2.0)));
-        to.slack[q] = (real)(BOUND * (to.c[q] + 0.5 * (double)to.few) + 1e-10 * squares + 0.5 * (double)(m.d - to.few));
+        to.slack[q] = (real)(BOUND * (to.c[q] + 0.5 * (double)to.few) + 1e-10 * squares + 0.5 * (double)(d - to.few));
     }
-    *to.is_close = furthest <= CLOSE;
 }
 
 }  // namespace

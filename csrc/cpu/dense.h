@@ -48,7 +48,7 @@ template <class real, int N, class out>
 __attribute__((noinline)) void product(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to, int64_t q, int64_t j, out* s0,
              out* s1, out* s2) {
     constexpr int W = Lanes<real>::count, C = COMPONENTS;
-    const int64_t stride = constants.d_padded, k_padded = constants.k_padded, d = constants.d;
+    const int64_t k_padded = constants.k_padded, d = constants.d;
     vec<real> first[C][N] = {}, second[C][N] = {};
     const real *y = s.rows + from * s.row_stride + j, *gamma = s.scores + from * k_padded + q;
     for (int64_t row = from; row < to; ++row, y += s.row_stride, gamma += k_padded) {
@@ -68,12 +68,12 @@ __attribute__((noinline)) void product(const Constants<real>& constants, const S
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v) store(sums[c][0] + v * W, first[c][v]), store(sums[c][1] + v * W, second[c][v]);
     for (int64_t c = 0; c < C && q + c < constants.k; ++c) {
-        const real *a = constants.a + (q + c) * stride + j, *b = constants.b + (q + c) * stride + j;
+        const real* line = constants.lines + ((q + c) * constants.d_padded + j) * 2;
         const double sum = s.posterior_sums[q + c];
         const real *u = sums[c][0], *w = sums[c][1];
         if (j == 0) s0[q + c] += (out)sum;
         for (int64_t i = 0; i < smaller(N * W, d - j); ++i) {
-            const double scale = a[i], shift = b[i], scaled = scale * u[i];
+            const double scale = line[i], shift = line[W + i], scaled = scale * u[i];
             s1[(q + c) * d + j + i] += (out)(scaled + shift * sum);
             s2[(q + c) * d + j + i] += (out)(scale * scale * w[i] + 2 * shift * scaled + shift * shift * sum);
         }

@@ -86,36 +86,42 @@ void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, i
     }
 }
 
-// How far the components are from the overall mean, in their own sd.
-struct Distances {
-    std::vector<int> order;  // dimensions, those that keep components furthest apart first
-    double furthest = 0;
+// A mixture in units of its own sd, seen from its mean, and the order in which dimensions tell its components apart.
+struct Standardised {
+    std::vector<double> centre, scales, shifts;  // (d,), (k, d), (k, d)
+    std::vector<int> order;                      // (d,): dimensions that keep components furthest apart first
+    double furthest = 0;                         // of all means, in sd
 
-    explicit Distances(const Mixture& m) : order(m.d) {
-        std::vector<double> mean(m.d), apart(m.d);
+    explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), shifts(m.k * m.d), order(m.d) {
         double total = 0;
         for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
         for (int64_t q = 0; q < m.k; ++q)
-            for (int64_t j = 0; j < m.d; ++j) mean[j] += m.weights[q] / total * m.means[q * m.d + j];
+            for (int64_t j = 0; j < m.d; ++j) centre[j] += m.weights[q] / total * m.means[q * m.d + j];
+        for (int64_t i = 0; i < m.k * m.d; ++i) scales[i] = scale_of(m.variances[i]);
+        std::vector<double> apart(m.d);
         for (int64_t q = 0; q < m.k; ++q)
             for (int64_t j = 0; j < m.d; ++j) {
-                const double b = fabs(shift_of(m.means[q * m.d + j], mean[j], m.variances[q * m.d + j]));
-                apart[j] += m.weights[q] * b;
-                furthest = b > furthest ? b : furthest;
+                const int64_t i = q * m.d + j;
+                shifts[i] = (centre[j] - m.means[i]) * scales[i];
+                apart[j] += m.weights[q] * fabs(shifts[i]);
+                furthest = std::max(furthest, fabs(shifts[i]));
             }
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return apart[i] > apart[j]; });
     }
+
+    View view() const { return {centre.data(), scales.data(), order.data()}; }
 };
 
+// Zeros, 64-byte aligned. By calloc, so that pages which are never used are never touched.
 struct Memory {
-    void* start;
-    explicit Memory(int64_t bytes) {
-        if (posix_memalign(&start, 64, (size_t)(bytes > 0 ? bytes : 64)) != 0) throw std::bad_alloc();
-        memset(start, 0, (size_t)(bytes > 0 ? bytes : 64));
+    void *taken, *start;
+    explicit Memory(int64_t bytes) : taken(calloc((size_t)bytes + 64, 1)) {
+        if (!taken) throw std::bad_alloc();
+        start = (void*)(((uintptr_t)taken + 63) / 64 * 64);
     }
-    Memory(Memory&& other) : start(other.start) { other.start = nullptr; }
-    ~Memory() { free(start); }
+    Memory(Memory&& other) : taken(other.taken), start(other.start) { other.taken = nullptr; }
+    ~Memory() { free(taken); }
 };
 
 // A kernel and a mixture laid out for it.
@@ -123,9 +129,9 @@ struct Prepared {
     const Kernel& kernel;
     Memory constants;
 
-    Prepared(const Kernel& kernel, const Mixture& m, const std::vector<int>& order)
+    Prepared(const Kernel& kernel, const Mixture& m, const Standardised& standardised)
         : kernel(kernel), constants(kernel.constants_bytes(m.k, m.d)) {
-        kernel.prepare(m, order.data(), constants.start);
+        kernel.prepare(m, standardised.view(), constants.start);
     }
 };
 
@@ -180,9 +186,9 @@ const char* instruction_set(const char* wanted) {
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixture, const Sums& sums,
                 const Options& options) {
     const int64_t k = mixture.k, d = mixture.d;
-    const Distances distances(mixture);
-    const bool in_double = element == kFloat64 || distances.furthest > FURTHEST;
-    const Prepared prepared(*kernel_for(options.isa, in_double), mixture, distances.order);
+    const Standardised standardised(mixture);
+    const bool in_double = element == kFloat64 || standardised.furthest > FURTHEST;
+    const Prepared prepared(*kernel_for(options.isa, in_double), mixture, standardised);
     std::unique_ptr<const Prepared> precise;  // for jobs that turn out to need double
     std::once_flag once;
 
@@ -203,35 +209,34 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         if (!turns[t].alone) kept[t] = std::make_unique<Total>(k, d);
     std::vector<int64_t> bad(jobs.size(), -1);
 
-    auto compute = [&](int64_t i, Worker& own) {
+    auto compute = [&](int64_t i, Partial& to, Worker& own) {  // `to` is zero, or a straight job leaves it alone
         const Job& job = jobs[i];
         const Segment* first = segments.data() + job.first;
         const bool straight = job.whole && !options.pooled;
         Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
-        bad[i] = prepared.kernel.run(task, first, job.last - job.first, own.job.partial, own.scratch.start);
+        bad[i] = prepared.kernel.run(task, first, job.last - job.first, to, own.scratch.start);
         if (bad[i] != IMPRECISE) return;
-        std::call_once(once, [&] {
-            precise.reset(new Prepared(*kernel_for(options.isa, true), mixture, distances.order));
-        });
-        clear(own.job.partial, k, d);
+        std::call_once(once, [&] { precise.reset(new Prepared(*kernel_for(options.isa, true), mixture, standardised)); });
+        clear(to, k, d);
         for (int64_t s = job.first; straight && s < job.last; ++s) clear(sums, segments[s].map, k, d);
         const Memory scratch(precise->kernel.scratch_bytes(k, d));
         task.constants = precise->constants.start;
-        bad[i] = precise->kernel.run(task, first, job.last - job.first, own.job.partial, scratch.start);
+        bad[i] = precise->kernel.run(task, first, job.last - job.first, to, scratch.start);
     };
-    auto straight = [&](const Turn& turn) { return !options.pooled && jobs[chunks[turn.first].first].whole; };
     auto map_of = [&](const Turn& turn) { return segments[jobs[chunks[turn.first].first].first].map; };
     auto take = [&](int64_t t, Worker& own) {
         const Turn& turn = turns[t];
+        const bool straight = !options.pooled && jobs[chunks[turn.first].first].whole;
         for (int64_t c = turn.first; c < turn.last; ++c) {
-            Partial& sum = turn.alone ? own.chunk.partial : kept[t]->partial;
+            Partial& sum = !turn.alone ? kept[t]->partial : c == turn.first ? own.map.partial : own.chunk.partial;
             for (int64_t i = chunks[c].first; i < chunks[c].last; ++i) {
-                compute(i, own);
-                if (!straight(turn)) move_into(sum, own.job.partial, k, d);
+                Partial& part = i == chunks[c].first ? sum : own.job.partial;
+                compute(i, part, own);
+                if (&part != &sum && !straight) move_into(sum, part, k, d);
             }
-            if (turn.alone && !straight(turn)) move_into(own.map.partial, sum, k, d);
+            if (&sum == &own.chunk.partial && !straight) move_into(own.map.partial, sum, k, d);
         }
-        if (turn.alone && !straight(turn)) finish(sums, map_of(turn), own.map.partial, k, d);
+        if (turn.alone && !straight) finish(sums, map_of(turn), own.map.partial, k, d);
     };
 
 #pragma omp parallel for num_threads((int)workers.size()) schedule(dynamic, 1)

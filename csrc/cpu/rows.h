@@ -1,4 +1,4 @@
-// Descriptors of any element type and layout, as contiguous centred rows of `real`.
+// Descriptors of any element type and layout, as contiguous rows of `real`, less the centre or the base.
 #pragma once
 
 #include "constants.h"
@@ -29,11 +29,11 @@ inline float as_real(Half x) {
     return from_bits(sign | (rest >= 0x0f800000u ? 0x7f800000u : 0u)) + (sign ? -magnitude : magnitude);  // or infinite
 }
 
-// Rows [row, row + n) of the block from descriptors [from, from + n) of a map. False if a value is not finite.
+// Rows [row, row + n) of the block from descriptors [from, from + n) of a map, less `centre`. False if a value is not finite.
 template <class real, class element>
-__attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, int64_t row, const Constants<real>& constants, Scratch<real>& s) {
+__attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, int64_t row, const real* centre, int64_t d, Scratch<real>& s) {
     constexpr int W = Lanes<real>::count;
-    const int64_t d = constants.d, stride = s.row_stride;
+    const int64_t stride = s.row_stride;
     const element* x = (const element*)map.data + from * map.row_stride;
     real* rows = s.rows + row * stride;
     vec<real> check = {};  // x·0 is 0 or NaN
@@ -51,7 +51,7 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
                         for (int64_t p = 0; p < lanes; ++p) line[p] = (real)as_real(from_here[p]);
                     v[q] = load(line);
                     check += v[q] * (real)0;
-                    v[q] -= all(constants.centre[j + q]);
+                    v[q] -= all(centre[j + q]);
                 }
                 transpose<real>(v);
                 for (int64_t p = 0; p < lanes; ++p) store(rows + (i + p) * stride + j, v[p]);
@@ -67,12 +67,12 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
                     for (int64_t q = 0; q < W; ++q) values[q] = (real)as_real(line[j + q]);
                     const vec<real> v = load(values);
                     check += v * (real)0;
-                    store(to + j, v - load(constants.centre + j));
+                    store(to + j, v - load(centre + j));
                 }
             for (; j < d; ++j) {
                 const real value = (real)as_real(line[j * map.dim_stride]);
                 check[0] += value * 0;
-                to[j] = value - constants.centre[j];
+                to[j] = value - centre[j];
             }
         }
     }
@@ -80,13 +80,13 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
 }
 
 template <class real>
-bool lay_out(const Map& map, Element element, int64_t from, int64_t n, int64_t row, const Constants<real>& constants, Scratch<real>& s) {
+bool lay_out(const Map& map, Element element, int64_t from, int64_t n, int64_t row, const real* centre, int64_t d, Scratch<real>& s) {
     switch (element) {
-        case kFloat32: return lay_out<real, float>(map, from, n, row, constants, s);
-        case kFloat64: return lay_out<real, double>(map, from, n, row, constants, s);
-        case kFloat16: return lay_out<real, Half>(map, from, n, row, constants, s);
-        case kBfloat16: return lay_out<real, Brain>(map, from, n, row, constants, s);
-        case kUint8: return lay_out<real, uint8_t>(map, from, n, row, constants, s);
+        case kFloat32: return lay_out<real, float>(map, from, n, row, centre, d, s);
+        case kFloat64: return lay_out<real, double>(map, from, n, row, centre, d, s);
+        case kFloat16: return lay_out<real, Half>(map, from, n, row, centre, d, s);
+        case kBfloat16: return lay_out<real, Brain>(map, from, n, row, centre, d, s);
+        case kUint8: return lay_out<real, uint8_t>(map, from, n, row, centre, d, s);
     }
     return false;
 }

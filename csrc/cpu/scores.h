@@ -1,4 +1,4 @@
-// Scores of all components: a tile of rows × components at a time, kept in registers.
+// Scores of all components over all dimensions: a tile of rows × components at a time, kept in registers.
 #pragma once
 
 #include "constants.h"
@@ -21,7 +21,7 @@ inline void tile(const Constants<real>& constants, const real* rows, int64_t str
             a[v] = load(pairs + v * constants.d * 2 * W);
             b[v] = load(pairs + v * constants.d * 2 * W + W);
         }
-        const real* y = rows + constants.order[j];
+        const real* y = rows + j;
 #pragma GCC unroll 16
         for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 4
@@ -37,23 +37,23 @@ inline void tile(const Constants<real>& constants, const real* rows, int64_t str
         }
 }
 
-// scores = c − ½ Σ (t² − 1) over dimensions [from, to) in the constants' order, t = y·a + b; added to if from > 0.
+// scores = c − ½ Σ (t² − 1), t = y·a + b, of the first rows in scratch, which are centred.
 // t² − 1 rather than t²: the sum stays near 0, where float has digits to spare.
 template <class real>
-void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows, int64_t from, int64_t to) {
+void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
     constexpr int W = Lanes<real>::count;
-    const int64_t vectors = constants.k_padded / W;
+    const int64_t vectors = constants.k_padded / W, d = constants.d;
     for (int64_t v = 0; v < vectors; v += VECTORS)
         for (int64_t row = 0; row < rows; row += ROWS) {
-            if (v == 0 && from == 0 && s.ahead)
+            if (v == 0 && s.ahead)
                 for (int64_t i = 0; i < ROWS * s.ahead_bytes; i += 64) __builtin_prefetch(s.ahead + row * s.ahead_bytes + i);
-            for (int64_t j = from; j < to; j += CHAIN) {
+            for (int64_t j = 0; j < d; j += CHAIN) {
                 const real* y = s.rows + row * s.row_stride;
                 real* scores = s.scores + row * constants.k_padded + v * W;
                 if (vectors - v >= VECTORS)
-                    tile<real, VECTORS>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, to), scores);
+                    tile<real, VECTORS>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, d), scores);
                 else
-                    tile<real, 1>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, to), scores);
+                    tile<real, 1>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, d), scores);
             }
         }
 }

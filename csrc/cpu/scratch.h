@@ -13,6 +13,7 @@ namespace {
 
 // Rows × vectors of components whose scores are kept in registers; the AVX-512 tile uses 24 of 32, the others 6 of 16.
 constexpr int ROWS = ILDFV_VECTOR_BYTES == 64 ? 12 : 3, VECTORS = 2;
+constexpr int PANEL = 32;  // rows whose candidates are found together
 constexpr int COMPONENTS = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;  // whose moments are kept in registers
 
 template <int N>
@@ -41,20 +42,22 @@ struct Arena {
 template <class real>
 struct Scratch {
     static constexpr int W = Lanes<real>::count;
-    int64_t block;      // rows in a block
+    int64_t block;      // rows in a block, at most
     int64_t capacity;   // block, and room for the last tile
     int64_t row_stride;  // d_padded and one vector more: at a power of two all rows would fall on the same cache sets
     real* rows;         // (capacity, row_stride), centred
     real* scores;       // (capacity, k_padded): scores, in the dense case then posteriors
-    real* bounds;       // (capacity / W, k_padded, W): scores of the first dimensions, lanes = rows
+    real* bounds;       // (PANEL, k_padded): scores from the few dimensions
+    real* tail;         // (PANEL, row_stride): the last rows of a block and copies of them
+    int* pair_row;      // (PANEL · k,), from 0: the pairs of a panel, row after row
+    int* pair_component;
+    real* pair_value;   // score, then its distance to the best, then posterior
     unsigned* alive;    // (capacity, k_padded / W): bits of the posteriors that count
-    int* best;          // (capacity,): the component with the highest bound
     real* top;          // (capacity,): highest score
     real* sum;          // (capacity,): Σ e^(score − top)
     int* counts;        // (k,): entries of each component
     int* entry_row;     // (k, capacity)
-    real* entry_value;  // (k, capacity): score, then posterior
-    int* scored;        // (k,): entries whose score is known
+    real* entry_value;  // (k, capacity): posterior
     int* some_row;      // (capacity,): entries of one segment
     real* some_value;
     real* posterior_sums;  // (k_padded,)
@@ -65,20 +68,22 @@ struct Scratch {
     Scratch(void* memory, int64_t k, int64_t d) {
         Arena arena{(char*)memory};
         const int64_t k_padded = round_up(k, W), d_padded = round_up(d, W);
-        block = d_padded <= 256 ? 256 : d_padded <= 1024 ? 96 : 24;  // so that the rows stay in L2
-        capacity = round_up(round_up(block, ROWS), W) + 2 * W;
+        block = smaller(1024, round_up(65536 / d_padded + 1, 8));  // so that the rows stay in L2
+        capacity = round_up(round_up(block, ROWS), PANEL) + 2 * PANEL;
         row_stride = d_padded + W;
         rows = arena.take<real>(capacity * row_stride);
         scores = arena.take<real>(capacity * k_padded + COMPONENTS);
-        bounds = arena.take<real>(capacity * k_padded);
+        bounds = arena.take<real>(PANEL * k_padded);
+        tail = arena.take<real>(PANEL * row_stride);
+        pair_row = arena.take<int>(PANEL * k + 2 * W);
+        pair_component = arena.take<int>(PANEL * k + 2 * W);
+        pair_value = arena.take<real>(PANEL * k + 2 * W);
         alive = arena.take<unsigned>(capacity * (k_padded / W));
-        best = arena.take<int>(capacity);
         top = arena.take<real>(capacity);
         sum = arena.take<real>(capacity);
         counts = arena.take<int>(k);
         entry_row = arena.take<int>(k * capacity + W);
         entry_value = arena.take<real>(k * capacity + W);
-        scored = arena.take<int>(k);
         some_row = arena.take<int>(capacity);
         some_value = arena.take<real>(capacity);
         posterior_sums = arena.take<real>(k_padded + COMPONENTS);

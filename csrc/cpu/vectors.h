@@ -19,6 +19,7 @@ struct Lanes<float> {
     typedef float vector __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef int32_t integers __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef uint32_t unsigneds __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
+    static inline integers iota() { integers v; for (int i = 0; i < count; ++i) v[i] = i; return v; }
 };
 
 template <>
@@ -27,6 +28,7 @@ struct Lanes<double> {
     typedef double vector __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef int64_t integers __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef uint64_t unsigneds __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
+    static inline integers iota() { integers v; for (int i = 0; i < count; ++i) v[i] = i; return v; }
 };
 
 template <class real>
@@ -70,6 +72,18 @@ inline unsigned bits(Lanes<float>::integers mask) { return (unsigned)_mm256_move
 inline unsigned bits(Lanes<double>::integers mask) { return (unsigned)_mm256_movemask_pd((__m256d)mask); }
 #endif
 
+// One bit a lane where a ≥ b.
+template <class V>
+inline unsigned at_least(V a, V b) {
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64  // one instruction; gcc 12 makes three of the comparison
+    if constexpr (sizeof a[0] == 4)
+        return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ);
+    else
+        return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_GE_OQ);
+#else
+    return bits(a >= b);
+#endif
+}
 // x0 y0 x1 y1 … of the lower or the upper halves.
 inline vec<float> interleave_lower(vec<float> x, vec<float> y) {
 #if ILDFV_VECTOR_BYTES == 64
@@ -125,14 +139,34 @@ inline void transpose(vec<real>* v) {
     }
 }
 
-// The sum over the lanes of each of W vectors, as the lanes of one.
-template <class real>
-inline vec<real> lane_sums(vec<real>* v) {
+// Over the lanes of each of W vectors, as the lanes of one: their sums, or the highest.
+template <class real, class Join>
+inline vec<real> across(vec<real>* v, Join join) {
 #pragma GCC unroll 4
     for (int half = Lanes<real>::count / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
-        for (int i = 0; i < half; ++i) v[i] = interleave_lower(v[i], v[i + half]) + interleave_upper(v[i], v[i + half]);
+        for (int i = 0; i < half; ++i) v[i] = join(interleave_lower(v[i], v[i + half]), interleave_upper(v[i], v[i + half]));
     return v[0];
+}
+struct Plus {  // no lambdas: gcc compiles them for another machine than the rest
+    template <class V>
+    V operator()(V a, V b) const {
+        return a + b;
+    }
+};
+struct Larger {
+    template <class V>
+    V operator()(V a, V b) const {
+        return larger(a, b);
+    }
+};
+template <class real>
+inline vec<real> lane_sums(vec<real>* v) {
+    return across<real>(v, Plus());
+}
+template <class real>
+inline vec<real> lane_tops(vec<real>* v) {
+    return across<real>(v, Larger());
 }
 
 template <class real>
@@ -179,14 +213,31 @@ inline vec<double> gather(const double* values, const int* index) {
     return v;
 }
 
-// Writes the rows and values whose bit in `keep` is set, side by side; returns how many. May write W of each.
+inline void write_numbers(int* to, Lanes<float>::integers v) { memcpy(to, &v, sizeof v); }
+inline void write_numbers(int* to, Lanes<double>::integers v) {
+    for (int i = 0; i < Lanes<double>::count; ++i) to[i] = (int)v[i];
+}
+
+// values[index[0]], values[index[1]], … of 32 values.
+inline vec<float> pick(const float* values, const int* index) {
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
+    return (vec<float>)_mm512_permutex2var_ps(_mm512_loadu_ps(values), _mm512_loadu_si512(index), _mm512_loadu_ps(values + 16));
+#else
+    return gather(values, index);
+#endif
+}
+inline vec<double> pick(const double* values, const int* index) { return gather(values, index); }
+
+// Writes the triples whose bit in `keep` is set, side by side; returns how many. May write W of each.
 template <class real>
-inline int compress(int* to_row, real* to_value, const int* row, vec<real> value, unsigned keep) {
+inline int compress(int* to_row, int* to_component, real* to_value, const int* row, const int* component, vec<real> value, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
     if constexpr (sizeof(real) == 4) {
         const __m512i rows = _mm512_maskz_compress_epi32((__mmask16)keep, _mm512_loadu_si512(row));
+        const __m512i components = _mm512_maskz_compress_epi32((__mmask16)keep, _mm512_loadu_si512(component));
         _mm512_storeu_ps(to_value, _mm512_maskz_compress_ps((__mmask16)keep, (__m512)value));
         _mm512_storeu_si512(to_row, rows);
+        _mm512_storeu_si512(to_component, components);
         return __builtin_popcount(keep);
     }
 #endif
@@ -194,36 +245,30 @@ inline int compress(int* to_row, real* to_value, const int* row, vec<real> value
     for (; keep; keep &= keep - 1, ++n) {
         const int i = __builtin_ctz(keep);
         to_row[n] = row[i];
+        to_component[n] = component[i];
         to_value[n] = value[i];
     }
     return n;
 }
 
-// Writes the numbers whose bit in `keep` is set; returns how many. May write W.
+// Writes first + i for every bit i < W in `keep`; returns how many. May write W.
 template <int W>
-inline int compress(int* to, const int (&numbers)[W], unsigned keep) {
+inline int compress(int* to, int first, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
-    if constexpr (W == 16)
-        _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)keep, _mm512_loadu_si512(numbers)));
-    else
-        _mm256_storeu_si256((__m256i*)to, _mm256_maskz_compress_epi32((__mmask8)keep, _mm256_loadu_si256((const __m256i*)numbers)));
+    const __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(first), (__m512i)Lanes<float>::iota());
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)keep, numbers));
     return __builtin_popcount(keep);
 #else
     int n = 0;
-    for (; keep; keep &= keep - 1) to[n++] = numbers[__builtin_ctz(keep)];
+    for (; keep; keep &= keep - 1) to[n++] = first + __builtin_ctz(keep);
     return n;
 #endif
 }
 
-// Bits of the W numbers that are not q.
+// W times the number.
 template <int W>
-inline unsigned others(const int* numbers, int q) {
-#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
-    if constexpr (W == 16) return _mm512_cmpneq_epi32_mask(_mm512_loadu_si512(numbers), _mm512_set1_epi32(q));
-#endif
-    unsigned m = 0;
-    for (int i = 0; i < W; ++i) m |= (unsigned)(numbers[i] != q) << i;
-    return m;
+inline void repeat(int* to, int number) {
+    for (int i = 0; i < W; ++i) to[i] = number;
 }
 
 // The lowest n bits.

@@ -1,0 +1,310 @@
+// Where few components matter to a descriptor: which they are, and their posteriors. A panel of rows at a time:
+//
+//   bounds      scores from the first few dimensions, the most telling: scores only fall as dimensions are added
+//   guesses     the two components that the few dimensions alone make likeliest, and their exact scores
+//   others      pairs (row, component) whose bounds reach up to what can still matter beside these; their exact scores
+//   posteriors  of all pairs whose scores do matter, as entries of their components
+#pragma once
+
+#include "constants.h"
+
+namespace ildfv {
+namespace {
+
+// Descriptors (n, d_padded) of which `shift` is still to be taken to centre them.
+template <class real>
+struct Rows {
+    const real* at;
+    int64_t stride;
+    const real* shift;  // (d_padded,)
+};
+
+// A component this far below the best adds less to the sum than `real` can hold, and has no posterior to count.
+template <class real>
+inline real depth(real threshold) {
+    if (sizeof(real) == 4) return threshold > (real)4e-8 ? (real)17 : (real)INFINITY;
+    return threshold > (real)4e-18 ? (real)40 : (real)INFINITY;
+}
+
+// A likelihood that stands for none; below it bits that hold a number would make a NaN of it.
+template <class real>
+constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100: a number in its last bits makes it lower still
+
+// Bounds of R rows and N vectors of components: c − ½ Σ (t² − 1) over the few dimensions.
+template <class real, int R, int N>
+inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, real* bounds) {
+    constexpr int W = Lanes<real>::count;
+    const int64_t few = constants.few;
+    const real* pairs = constants.few_pairs + vector * few * 2 * W;
+    vec<real> sum[R][N] = {};
+    for (int64_t i = 0; i < few; ++i, pairs += 2 * W) {
+        vec<real> a[N], b[N];
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v) {
+            a[v] = load(pairs + v * few * 2 * W);
+            b[v] = load(pairs + v * few * 2 * W + W);
+        }
+        const real* x = rows + constants.order[i];
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < N; ++v) sum[r][v] = squares(sum[r][v], all(x[r * stride]), a[v], b[v]);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v)
+            store(bounds + r * constants.k_padded + v * W,
+                  load(constants.c + (vector + v) * W) - (real)0.5 * (sum[r][v] - (real)few));
+}
+
+// Bounds of a panel, (PANEL, k_padded).
+template <class real>
+__attribute__((noinline)) void bound_panel(const Constants<real>& constants, const real* rows, int64_t stride, real* bounds) {
+    constexpr int W = Lanes<real>::count, R = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;
+    const int64_t vectors = constants.k_padded / W;
+    for (int64_t v = 0; v < vectors; v += 2)
+        for (int r = 0; r < PANEL; r += R) {
+            real* to = bounds + r * constants.k_padded + v * W;
+            if (v + 1 < vectors)
+                bound_tile<real, R, 2>(constants, rows + r * stride, stride, v, to);
+            else
+                bound_tile<real, R, 1>(constants, rows + r * stride, stride, v, to);
+        }
+}
+
+// The two likeliest components of W rows by the few dimensions alone, or nearly: the last bits of a likelihood give way to
+// the number of its component, and the two are never of the same lane. Their bounds become −∞, as they are known pairs
+// then. The second is the first again where there is no other.
+template <class real>
+inline void guess(const Constants<real>& constants, real* bounds, int* best, int* second) {
+    constexpr int W = Lanes<real>::count;
+    typedef typename Lanes<real>::integers integers;
+    const integers mask = integers{} + constants.number_mask;
+    vec<real> highest[W], folded[W];
+    real top[W];
+    for (int r = 0; r < W; ++r) {
+        const real* row = bounds + r * constants.k_padded;
+        vec<real> value = all(LOWEST<real>);
+        integers number = Lanes<real>::iota();
+        for (int64_t v = 0; v < constants.k_padded; v += W, number += W) {
+            const vec<real> likelihood = larger(load(row + v) + load(constants.guess + v), all(LOWEST<real>));
+            value = larger(value, (vec<real>)(((integers)likelihood & ~mask) | number));
+        }
+        highest[r] = folded[r] = value;
+    }
+    const vec<real> first = lane_tops<real>(folded);
+    store(top, first);
+    for (int r = 0; r < W; ++r) folded[r] = highest[r] < all(top[r]) ? highest[r] : all(LOWEST<real>);
+    const vec<real> next = lane_tops<real>(folded);
+    write_numbers(best, (integers)first & mask);
+    write_numbers(second, next > all(LOWEST<real>) ? (integers)next & mask : (integers)first & mask);
+    for (int r = 0; r < W; ++r)
+        bounds[r * constants.k_padded + best[r]] = bounds[r * constants.k_padded + second[r]] = -(real)INFINITY;
+}
+
+// Exact scores of n pairs. May write W − 1 beyond them.
+template <class real>
+__attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* row, const int* component, int n, real* score) {
+    constexpr int W = Lanes<real>::count, G = W < 4 ? W : 4;  // pairs at once
+    const int64_t d = constants.d_padded;
+    for (int i = 0; i < n; i += W) {
+        vec<real> sums[W];
+#pragma GCC unroll 4
+        for (int g = 0; g < W; g += G) {
+            const real *values[G], *line[G];
+            vec<real> sum[G] = {};
+            if (i + g < n) {
+#pragma GCC unroll 4
+                for (int r = 0; r < G; ++r) {
+                    const int pair = i + g + r < n ? i + g + r : n - 1;
+                    values[r] = x.at + row[pair] * x.stride;
+                    line[r] = constants.lines + component[pair] * d * 2;
+                }
+                for (int64_t j = 0; j < d; j += W) {
+                    const vec<real> shift = load(x.shift + j);
+#pragma GCC unroll 4
+                    for (int r = 0; r < G; ++r)
+                        sum[r] = squares(sum[r], load(values[r] + j) - shift, load(line[r] + 2 * j), load(line[r] + 2 * j + W));
+                }
+            }
+#pragma GCC unroll 4
+            for (int r = 0; r < G; ++r) sums[g + r] = sum[r];
+        }
+        store(score + i, gather(constants.c, component + i) - (real)0.5 * (lane_sums<real>(sums) - (real)constants.d));
+    }
+}
+
+// Exact scores of the rows of a panel with two components each.
+template <class real>
+__attribute__((noinline)) void twin_scores(const Constants<real>& constants, const Rows<real>& x, const int* component, real* score) {
+    constexpr int W = Lanes<real>::count, G = 2;  // rows at once
+    const int64_t d = constants.d_padded;
+    for (int i = 0; i < PANEL; i += W) {
+        vec<real> one[W], two[W];
+#pragma GCC unroll 8
+        for (int g = 0; g < W; g += G) {
+            const real *values[G], *first[G], *second[G];
+            vec<real> a[G] = {}, b[G] = {};
+#pragma GCC unroll 2
+            for (int r = 0; r < G; ++r) {
+                values[r] = x.at + (i + g + r) * x.stride;
+                first[r] = constants.lines + component[i + g + r] * d * 2;
+                second[r] = constants.lines + component[PANEL + i + g + r] * d * 2;
+            }
+            for (int64_t j = 0; j < d; j += W) {
+                const vec<real> shift = load(x.shift + j);
+#pragma GCC unroll 2
+                for (int r = 0; r < G; ++r) {
+                    const vec<real> y = load(values[r] + j) - shift;
+                    a[r] = squares(a[r], y, load(first[r] + 2 * j), load(first[r] + 2 * j + W));
+                    b[r] = squares(b[r], y, load(second[r] + 2 * j), load(second[r] + 2 * j + W));
+                }
+            }
+#pragma GCC unroll 2
+            for (int r = 0; r < G; ++r) one[g + r] = a[r], two[g + r] = b[r];
+        }
+        store(score + i, gather(constants.c, component + i) - (real)0.5 * (lane_sums<real>(one) - (real)constants.d));
+        store(score + PANEL + i, gather(constants.c, component + PANEL + i) - (real)0.5 * (lane_sums<real>(two) - (real)constants.d));
+    }
+}
+
+// One row of what comes next into the cache.
+inline void fetch(const char*& ahead, int64_t bytes) {
+    if (!ahead) return;
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
+    ahead += bytes;
+}
+
+// What is known of a panel's rows: two components with their scores, and the other pairs that can matter.
+template <class real>
+struct Panel {
+    int row[2 * PANEL], component[2 * PANEL];  // of the best guess for each row, then of the second
+    real score[2 * PANEL];
+    int others;  // pairs beside these, in scratch
+};
+
+// With Q = Σ t² over the few dimensions, c − ½ Q bounds the score. Rounding moves t by at most δ = 4·10⁻⁷ (|t| + |b|), so
+// Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰: `slack` holds that.
+template <class real>
+__attribute__((noinline)) void find_pairs(const Constants<real>& constants, const Rows<real>& x, int64_t count, real depth, Scratch<real>& s, Panel<real>& panel) {
+    constexpr int W = Lanes<real>::count;
+    const int64_t k_padded = constants.k_padded, vectors = k_padded / W;
+    Rows<real> rows = x;
+    if (count < PANEL) {  // rows that are there, as often as it takes
+        rows = {s.tail, s.row_stride, x.shift};
+        for (int64_t r = 0; r < PANEL; ++r)
+            memcpy(s.tail + r * s.row_stride, x.at + smaller(r, count - 1) * x.stride, constants.d_padded * sizeof(real));
+    }
+    bound_panel(constants, rows.at, rows.stride, s.bounds);
+    for (int r = 0; r < PANEL; r += W) guess(constants, s.bounds + r * k_padded, panel.component + r, panel.component + PANEL + r);
+    for (int r = 0; r < PANEL; ++r) panel.row[r] = panel.row[PANEL + r] = r;
+    twin_scores(constants, rows, panel.component, panel.score);
+    for (int r = 0; r < PANEL; ++r)
+        if (panel.component[r] == panel.component[PANEL + r]) panel.score[PANEL + r] = -(real)INFINITY;
+    real cuts[PANEL];
+    for (int r = 0; r < PANEL; r += W) {
+        const vec<real> top = larger(load(panel.score + r), load(panel.score + PANEL + r));
+        store(cuts + r, top - depth - (real)1e-5 * (top < (real)0 ? -top : top));
+    }
+    int others = 0;
+    for (int r = 0; r < count; ++r) {
+        fetch(s.ahead, s.ahead_bytes);
+        const vec<real> cut = all(cuts[r]);
+        const real* bounds = s.bounds + r * k_padded;
+        for (int64_t v = 0; v < vectors; ++v) {
+            const unsigned m = at_least(load(bounds + v * W) * (real)(1 - BOUND) + load(constants.slack + v * W), cut);
+            repeat<W>(s.pair_row + others, r);
+            others += compress<W>(s.pair_component + others, (int)(v * W), m);
+        }
+    }
+    panel.others = others;
+}
+
+// Adds an entry for each posterior that counts.
+template <class real>
+inline void list(Scratch<real>& s, int first, int n, const int* row, const int* component, const real* posterior, real threshold) {
+    for (int i = 0; i < n; ++i) {
+        int& count = s.counts[component[i]];
+        const int64_t entry = component[i] * s.capacity + count;
+        s.entry_row[entry] = first + row[i];
+        s.entry_value[entry] = posterior[i];
+        count += posterior[i] >= threshold;  // no branch: it would be missed too often
+    }
+}
+
+// The posteriors of a panel that count, as entries of their components; `top` and `sum` of its rows.
+template <class real>
+__attribute__((noinline)) void panel_posteriors(const Constants<real>& constants, const Rows<real>& x, int first, int count, real threshold, Scratch<real>& s, Panel<real>& panel) {
+    constexpr int W = Lanes<real>::count;
+    int *row = s.pair_row, *component = s.pair_component, kept = 0;
+    real *value = s.pair_value, *top = s.top + first, *sum = s.sum + first, *score = panel.score;
+    for (int r = 0; r < PANEL; r += W) store(top + r, larger(load(score + r), load(score + PANEL + r)));
+    if (panel.others) {
+        const int n = panel.others;
+        pair_scores(constants, x, row, component, n, value);
+        for (int i = 0; i < n; ++i) top[row[i]] = value[i] > top[row[i]] ? value[i] : top[row[i]];
+        for (int i = 0; i < n; i += W) {  // most fall short
+            const vec<real> difference = load(value + i) - pick(top, row + i);
+            const unsigned keep = at_least(difference, all(-depth(threshold))) & first_bits(n - i);
+            kept += compress<real>(row + kept, component + kept, value + kept, row + i, component + i, difference, keep);
+        }
+        for (int i = 0; i < kept; i += W) store(value + i, exponential(load(value + i)));
+    }
+    for (int r = 0; r < PANEL; r += W) {
+        const vec<real> one = exponential(load(score + r) - load(top + r));
+        const vec<real> two = exponential(load(score + PANEL + r) - load(top + r));
+        store(score + r, one);
+        store(score + PANEL + r, two);
+        store(sum + r, one + two);
+    }
+    for (int i = 0; i < kept; ++i) sum[row[i]] += value[i];
+    for (int i = 0; i < kept; i += W) store(value + i, load(value + i) / pick(sum, row + i));
+    for (int r = 0; r < 2 * PANEL; r += W) store(score + r, load(score + r) / load(sum + r % PANEL));
+    list(s, first, count, panel.row, panel.component, score, threshold);
+    list(s, first, count, panel.row, panel.component + PANEL, score + PANEL, threshold);
+    list(s, first, kept, row, component, value, threshold);
+}
+
+// More pairs than this share of all, and computing all of them at once is faster.
+constexpr double SPARSE = 0.35;
+
+// The rows of the next panel, of those from `at` on in segment g. Where a panel ends depends on its segments alone, so that
+// sums are added in one order whatever else is in the block: a segment that fits into a panel is not cut.
+inline int next_panel(const Segment* segments, int64_t& g, int64_t& at, int64_t left) {
+    int64_t rows = 0;
+    while (rows < PANEL && rows < left) {
+        const int64_t rest = smaller(segments[g].end - at, left - rows);
+        if (rows > 0 && rows + rest > PANEL) break;
+        const int64_t taken = smaller(rest, PANEL - rows);
+        rows += taken;
+        at += taken;
+        if (at == segments[g].end && rows < left) at = segments[++g].begin;
+    }
+    return (int)rows;
+}
+
+// The posteriors of `count` rows, from `at` in segment g on, as entries of their components. Returns the share of pairs that
+// could matter; where it is above SPARSE the rest was not looked at.
+template <class real>
+double sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, const Segment* segments, int64_t g, int64_t at, int64_t count,
+                         real threshold, Scratch<real>& s) {
+    const int64_t k = constants.k, enough = 64;  // rows to judge by
+    memset(s.counts, 0, k * sizeof(int));
+    int64_t pairs = 0;
+    Panel<real> panel;
+    for (int64_t first = 0; first < count;) {
+        const int rows = next_panel(segments, g, at, count - first);
+        const Rows<real> here{x.at + first * x.stride, x.stride, x.shift};
+        find_pairs(constants, here, rows, depth(threshold), s, panel);
+        pairs += panel.others + 2 * rows;
+        const int64_t seen = first + rows;
+        if ((double)pairs > SPARSE * (double)((seen > enough ? seen : enough) * k)) return (double)pairs / (double)(seen * k);
+        panel_posteriors(constants, here, (int)first, rows, threshold, s, panel);
+        first += rows;
+    }
+    return (double)pairs / (double)(count * k);
+}
+
+}  // namespace
+}  // namespace ildfv
