@@ -181,7 +181,8 @@ template <class real>
 struct Panel {
     int row[2 * PANEL], component[2 * PANEL];  // of the best guess for each row, then of the second
     real score[2 * PANEL];
-    int others;  // pairs beside these, in scratch
+    int others;        // pairs beside these, in scratch
+    int found[PANEL];  // pairs of each row
 };
 
 // With Q = Σ t² over the few dimensions, c − ½ Q bounds the score. Rounding moves t by at most δ = 4·10⁻⁷ (|t| + |b|), so
@@ -209,6 +210,7 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
     }
     int others = 0;
     for (int r = 0; r < count; ++r) {
+        const int before = others;
         fetch(s.ahead, s.ahead_bytes);
         const vec<real> cut = all(cuts[r]);
         const real* bounds = s.bounds + r * k_padded;
@@ -217,7 +219,10 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
             repeat<W>(s.pair_row + others, r);
             others += compress<W>(s.pair_component + others, (int)(v * W), m);
         }
+        panel.found[r] = 2 + others - before;
     }
+    repeat<W>(s.pair_row + others, 0);  // the last vector of pairs may be read to its end
+    repeat<W>(s.pair_component + others, 0);
     panel.others = others;
 }
 
@@ -266,44 +271,54 @@ __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants
     list(s, first, kept, row, component, value, threshold);
 }
 
-// More pairs than this share of all, and computing all of them at once is faster.
-constexpr double SPARSE = 0.35;
+// Rows of one segment in a block.
+struct Share {
+    int64_t segment, from, n;  // descriptors [from, from + n) of that segment
+    int64_t row;               // the first of them in the block
+    int64_t pairs;             // that can matter, of the rows seen
+    bool crowded;              // they are so many that computing all is faster
+    bool hopeless;             // and so nearly all that it need not be asked again
+};
 
-// The rows of the next panel, of those from `at` on in segment g. Where a panel ends depends on its segments alone, so that
-// sums are added in one order whatever else is in the block: a segment that fits into a panel is not cut.
-inline int next_panel(const Segment* segments, int64_t& g, int64_t& at, int64_t left) {
-    int64_t rows = 0;
-    while (rows < PANEL && rows < left) {
-        const int64_t rest = smaller(segments[g].end - at, left - rows);
-        if (rows > 0 && rows + rest > PANEL) break;
-        const int64_t taken = smaller(rest, PANEL - rows);
-        rows += taken;
-        at += taken;
-        if (at == segments[g].end && rows < left) at = segments[++g].begin;
-    }
-    return (int)rows;
+// More pairs than this share of all, and computing all of them at once is faster.
+constexpr double SPARSE = 0.35, HOPELESS = 0.8;
+
+// Counts a share's pairs in the rows of a panel that are its own, of which `seen` is the end.
+inline void judge(Share& share, const int* found, int64_t rows, int64_t seen, int64_t k) {
+    for (int64_t r = 0; r < rows; ++r) share.pairs += found[r];
+    const int64_t enough = smaller(share.n, 64);
+    if ((double)share.pairs > SPARSE * (double)((seen > enough ? seen : enough) * k)) share.crowded = true;
+    share.hopeless = share.crowded && (double)share.pairs > HOPELESS * (double)(seen * k);
 }
 
-// The posteriors of `count` rows, from `at` in segment g on, as entries of their components. Returns the share of pairs that
-// could matter; where it is above SPARSE the rest was not looked at.
+// The posteriors of the shares' rows as entries of their components; those of a crowded share are not to be used. A share
+// that fits into a panel is not cut, so that its sums are added in the same order whatever stands beside it.
 template <class real>
-double sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, const Segment* segments, int64_t g, int64_t at, int64_t count,
-                         real threshold, Scratch<real>& s) {
-    const int64_t k = constants.k, enough = 64;  // rows to judge by
-    memset(s.counts, 0, k * sizeof(int));
-    int64_t pairs = 0;
+void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Share* shares, int64_t count, real threshold, Scratch<real>& s) {
+    memset(s.counts, 0, constants.k * sizeof(int));
     Panel<real> panel;
-    for (int64_t first = 0; first < count;) {
-        const int rows = next_panel(segments, g, at, count - first);
+    int64_t first = 0, done = 0;  // rows before the panel; rows of *shares before it
+    for (int64_t i = 0; i < count;) {
+        const int64_t begin = i, before = done;
+        int64_t rows = 0;
+        while (i < count && rows < PANEL) {
+            const int64_t left = shares[i].n - done;
+            if (rows > 0 && rows + left > PANEL) break;
+            rows += smaller(left, PANEL - rows);
+            done += smaller(left, PANEL);
+            if (done == shares[i].n) ++i, done = 0;
+        }
         const Rows<real> here{x.at + first * x.stride, x.stride, x.shift};
         find_pairs(constants, here, rows, depth(threshold), s, panel);
-        pairs += panel.others + 2 * rows;
-        const int64_t seen = first + rows;
-        if ((double)pairs > SPARSE * (double)((seen > enough ? seen : enough) * k)) return (double)pairs / (double)(seen * k);
-        panel_posteriors(constants, here, (int)first, rows, threshold, s, panel);
+        for (int64_t c = begin, row = 0; row < rows; ++c) {
+            const int64_t from = c == begin ? before : 0, n = smaller(shares[c].n - from, rows - row);
+            judge(shares[c], panel.found + row, n, from + n, constants.k);
+            row += n;
+        }
+        if (count == 1 && shares[0].crowded) return;
+        panel_posteriors(constants, here, (int)first, (int)rows, threshold, s, panel);
         first += rows;
     }
-    return (double)pairs / (double)(count * k);
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <math.h>
+#include <string.h>
+
+#include <initializer_list>
 
 #include "common/mixture.h"
 #include "scratch.h"
@@ -54,6 +57,16 @@ struct Constants {
         raw = arena.take<bool>(1);
         bytes = arena.at - (char*)memory;
     }
+
+    // Padding must be zero.
+    void clear() {
+        for (real* p : {centre, base, rest, none}) memset(p, 0, d_padded * sizeof(real));
+        memset(lines, 0, k * d_padded * 2 * sizeof(real));
+        if (k == k_padded) return;
+        memset(pairs, 0, k_padded * d * 2 * sizeof(real));
+        memset(few_pairs, 0, k_padded * few * 2 * sizeof(real));
+        memset(guess, 0, k_padded * sizeof(real));
+    }
 };
 
 constexpr double BOUND = 1e-3;  // share of a score that rounding is allowed before a component is given up
@@ -73,8 +86,9 @@ inline double sum_log_variances(const Mixture& m, int64_t q, const int* order, i
 }
 
 template <class real>
-void prepare(const Mixture& m, const View& view, void* memory) {  // memory is zero
+void prepare(const Mixture& m, const View& view, void* memory) {
     Constants<real> to(memory, m.k, m.d);
+    to.clear();
     constexpr int W = Lanes<real>::count;
     const int64_t d = m.d;
     const int* order = view.order;

@@ -27,51 +27,15 @@ double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double o
     return total + log(product);
 }
 
-// Whether float tells the posteriors of all rows: scores below −1000 are rounded by 10⁻⁴ and more, which matters where
-// two components compete, and below −100 000 by enough to miss that they do. A score that is no number is told nowhere.
+// Whether float tells the posteriors of rows [from, to): scores below −1000 are rounded by 10⁻⁴ and more, which matters
+// where two components compete, and below −100 000 by enough to miss that they do. One that is no number is told nowhere.
 template <class real>
-bool precise(const Scratch<real>& s, int64_t rows) {
+bool precise(const Scratch<real>& s, int64_t from, int64_t to) {
     if (sizeof(real) == 8) return true;
     bool all = true;
-    for (int64_t i = 0; i < rows; ++i) all &= s.top[i] >= -1000 || (s.top[i] >= -100000 && s.sum[i] <= (real)(1 + 1e-6));
+    for (int64_t i = from; i < to; ++i) all &= s.top[i] >= -1000 || (s.top[i] >= -100000 && s.sum[i] <= (real)(1 + 1e-6));
     return all;
 }
-
-// Rows of one or several segments, from `at` in the first of them on, that are worked on together.
-struct Block {
-    int64_t rows, segment, at, next_segment, next_at;
-};
-
-// A segment goes into as few blocks as it can, of equal length.
-inline Block block_at(const Segment* segments, int64_t count, int64_t segment, int64_t at, int64_t most) {
-    Block block{0, segment, at, segment, at};
-    while (block.next_segment < count) {
-        const Segment& piece = segments[block.next_segment];
-        const int64_t left = piece.end - block.next_at, pieces = (left + most - 1) / most, n = (left + pieces - 1) / pieces;
-        if (n > most - block.rows) break;
-        block.rows += n;
-        block.next_at += n;
-        if (block.next_at < piece.end) break;
-        if (++block.next_segment < count) block.next_at = segments[block.next_segment].begin;
-    }
-    return block;
-}
-
-// The block's descriptors less `centre` in scratch. Returns the first map that holds a value that is not finite, or −1.
-template <class real>
-int64_t lay_out(const Task& task, const Segment* segments, const Block& block, const real* centre, Scratch<real>& s) {
-    int64_t bad = -1, row = 0, at = block.at;
-    for (int64_t g = block.segment; row < block.rows; ++g) {
-        const Segment& piece = segments[g];
-        if (g > block.segment) at = piece.begin;
-        const int64_t n = smaller(piece.end - at, block.rows - row);
-        if (!lay_out(task.maps[piece.map], task.element, at, n, row, centre, task.d, s) && bad < 0) bad = piece.map;
-        row += n;
-    }
-    return bad;
-}
-
-constexpr int64_t AHEAD = 64;  // rows fetched before they are needed; maps mostly follow each other in memory
 
 // Where descriptor `at` of a segment lies, if its row is contiguous; else null.
 inline const char* place(const Task& task, const Segment& piece, int64_t at) {
@@ -79,84 +43,160 @@ inline const char* place(const Task& task, const Segment& piece, int64_t at) {
     return map.dim_stride == 1 && map.row_stride > 0 ? (const char*)map.data + at * map.row_stride * SIZES[task.element] : nullptr;
 }
 
-// Whether the block's rows can be worked on where they lie.
+constexpr int64_t PROBE = 256;  // rows that show how many components matter; crowded blocks stay as short
+constexpr int64_t AHEAD = 64;   // rows fetched before they are needed; maps mostly follow each other in memory
+
+// One job: its segments, a block of rows at a time. A block is a piece of one segment, or several segments no longer than a
+// panel. Neither where a segment is cut nor how its sums are found depends on its neighbours: equal maps get equal bits.
 template <class real>
-bool lies_well(const Task& task, const Segment* segments, const Block& block, const Constants<real>& constants) {
-    return sizeof(real) == 4 && task.element == kFloat32 && *constants.raw && constants.d == constants.d_padded &&
-           block.at + block.rows <= segments[block.segment].end && place(task, segments[block.segment], block.at);
-}
+struct Job {
+    const Task& task;
+    const Segment* segments;
+    int64_t count;  // of segments
+    Partial& partial;
+    const Constants<real> constants;
+    Scratch<real> s;
+    int64_t segment = 0, at = 0;  // what comes next
+    int64_t bad = -1;
+    Share shares[PROBE];
+
+    Job(const Task& task, const Segment* segments, int64_t count, Partial& partial, void* memory)
+        : task(task), segments(segments), count(count), partial(partial),
+          constants((void*)task.constants, task.k, task.d), s(memory, task.k, task.d), at(segments[0].begin) {
+        s.clear(task.d);
+    }
+
+    real threshold() const { return (real)task.threshold; }
+
+    void take(int64_t n, int64_t row, int64_t number) {
+        shares[number] = {segment, at, n, row, 0, false, false};
+        at += n;
+        if (at == segments[segment].end && ++segment < count) at = segments[segment].begin;
+    }
+
+    // The next block, of at most `most` rows. Returns the number of shares.
+    int64_t cut(int64_t most) {
+        const int64_t left = segments[segment].end - at;
+        if (segments[segment].end - segments[segment].begin > PANEL) {
+            const int64_t pieces = (left + most - 1) / most;  // as few as it can, of equal length
+            take((left + pieces - 1) / pieces, 0, 0);
+            return 1;
+        }
+        int64_t number = 0, rows = 0;
+        while (segment < count) {
+            const int64_t n = segments[segment].end - at;
+            if (n > PANEL || (rows > 0 && rows + n > smaller(most, PROBE))) break;
+            take(n, rows, number++);
+            rows += n;
+        }
+        return number;
+    }
+
+    // Descriptors of a share, less `centre`, from that row of scratch on.
+    void lay_out_less(const real* centre, const Share& share, int64_t row) {
+        const int64_t map = segments[share.segment].map;
+        if (!lay_out(task.maps[map], task.element, share.from, share.n, row, centre, task.d, s) && bad < 0) bad = map;
+    }
+
+    // The rows of a block where they lie, if they can be worked on there, else laid out.
+    Rows<real> rows_of(int64_t number) {
+        const char* here = place(task, segments[shares[0].segment], shares[0].from);
+        if (sizeof(real) == 4 && task.element == kFloat32 && number == 1 && here && *constants.raw && constants.d == constants.d_padded) {
+            const int64_t stride = task.maps[segments[shares[0].segment].map].row_stride;
+            s.ahead = here + AHEAD * stride * (int64_t)sizeof(real);
+            s.ahead_bytes = task.d * (int64_t)sizeof(real);
+            return {(const real*)here, stride, constants.rest};
+        }
+        s.ahead = segment < count ? place(task, segments[segment], at) : nullptr;
+        s.ahead_bytes = task.d * SIZES[task.element];
+        for (int64_t i = 0; i < number; ++i) lay_out_less(constants.base, shares[i], shares[i].row);
+        return {s.rows, s.row_stride, constants.rest};
+    }
+
+    // Adds the sums of a share in a block of `rows`.
+    void add(const Share& share, const Rows<real>& x, int64_t rows, bool product) {
+        const int64_t k = task.k, d = task.d, from = share.row, to = share.row + share.n;
+        const Segment& piece = segments[share.segment];
+        const bool ends = share.from + share.n == piece.end, inside = task.straight && ends && share.from == piece.begin;
+        const double likelihood = log_likelihood(s, from, to, *constants.offset);
+        if (inside && !task.sums.in_double) {
+            const Sums& sums = task.sums;
+            const int64_t o = piece.map * k;
+            float *s0 = (float*)sums.s0 + o, *s1 = (float*)sums.s1 + o * d, *s2 = (float*)sums.s2 + o * d;
+            if (product)
+                dense_moments(constants, s, from, to, s0, s1, s2);
+            else
+                sparse_moments(constants, x, s, from, to, rows, s0, s1, s2, (unsigned char*)nullptr);
+            ((float*)sums.log_likelihood)[piece.map] = (float)likelihood;
+            return;
+        }
+        if (product) {
+            dense_moments(constants, s, from, to, partial.s0, partial.s1, partial.s2);
+            memset(partial.touched, 1, k);
+        } else {
+            sparse_moments(constants, x, s, from, to, rows, partial.s0, partial.s1, partial.s2, partial.touched);
+        }
+        partial.log_likelihood += likelihood;
+        if (task.straight && ends) finish(task.sums, piece.map, partial, k, d);
+    }
+
+    // Adds the sums of the shares that are not crowded. False if `real` cannot tell them.
+    bool add_sparse(int64_t number) {
+        const Rows<real> x = rows_of(number);
+        sparse_posteriors(constants, x, shares, number, threshold(), s);
+        const int64_t rows = shares[number - 1].row + shares[number - 1].n;
+        for (int64_t i = 0; i < number; ++i) {
+            if (shares[i].crowded) continue;
+            if (!precise(s, shares[i].row, shares[i].row + shares[i].n)) return false;
+            add(shares[i], x, rows, false);
+        }
+        return true;
+    }
+
+    // Adds the sums of the crowded shares. False if `real` cannot tell them.
+    bool add_dense(int64_t number) {
+        int64_t rows = 0;
+        for (int64_t i = 0; i < number; ++i) {
+            if (!shares[i].crowded) continue;
+            lay_out_less(constants.centre, shares[i], shares[i].row = rows);
+            rows += shares[i].n;
+        }
+        if (rows == 0) return true;
+        score(constants, s, rows);
+        posteriors(constants, s, rows, threshold());
+        if (!precise(s, 0, rows)) return false;
+        bool listed = false;
+        for (int64_t i = 0; i < number; ++i) {
+            if (!shares[i].crowded) continue;
+            const bool product = *constants.close && shares[i].n >= 16;
+            if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
+            add(shares[i], {s.rows, s.row_stride, constants.none}, rows, product);
+        }
+        return true;
+    }
+
+    // First map that is not finite, or −1, or IMPRECISE.
+    int64_t run() {
+        // At threshold 0 all pairs matter, and two of each row can be too many already.
+        const bool always = depth(threshold()) == (real)INFINITY || 2 > SPARSE * (double)task.k;
+        bool hopeless = always, crowded = always;
+        while (segment < count) {
+            const bool starts = at == segments[segment].begin;
+            if (starts) hopeless = crowded = always;
+            const int64_t number = cut(starts || crowded ? smaller(PROBE, s.block) : s.block);
+            for (int64_t i = 0; i < number; ++i) shares[i].crowded = hopeless;
+            if (!hopeless && !add_sparse(number)) return IMPRECISE;
+            if (!add_dense(number)) return IMPRECISE;
+            crowded = shares[number - 1].crowded;
+            hopeless = always || (number == 1 && (hopeless || shares[0].hopeless));
+        }
+        return bad;
+    }
+};
 
 template <class real>
 int64_t run(const Task& task, const Segment* segments, int64_t count, Partial& partial, void* memory) {
-    const int64_t k = task.k, d = task.d;
-    const real threshold = (real)task.threshold;
-    const Constants<real> constants((void*)task.constants, k, d);
-    Scratch<real> s(memory, k, d);
-    int64_t bad = -1;
-    // Hopeless: nearly all pairs matter, or two of each row are too many already. It is not asked again in this job.
-    bool hopeless = depth(threshold) == (real)INFINITY || 2 > SPARSE * (double)k, dense = hopeless;
-    const int64_t probe = smaller(s.block, 256);  // rows that show how many components matter; dense blocks stay as short
-    Block block = block_at(segments, count, 0, count ? segments[0].begin : 0, probe);
-    for (; block.segment < count; block = block_at(segments, count, block.next_segment, block.next_at, dense ? probe : s.block)) {
-        const int64_t rows = block.rows;
-        auto lay_out_less = [&](const real* centre) {
-            const int64_t found = lay_out(task, segments, block, centre, s);
-            if (bad < 0) bad = found;
-        };
-        s.ahead = block.next_segment < count ? place(task, segments[block.next_segment], block.next_at) : nullptr;
-        s.ahead_bytes = d * SIZES[task.element];
-        Rows<real> x{s.rows, s.row_stride, constants.rest};
-        if (!hopeless) {
-            if (lies_well(task, segments, block, constants)) {
-                const Map& map = task.maps[segments[block.segment].map];
-                x = {(const real*)map.data + block.at * map.row_stride, map.row_stride, constants.rest};
-                s.ahead = (const char*)(x.at + AHEAD * x.stride);
-            } else {
-                lay_out_less(constants.base);
-            }
-            const double alive = sparse_posteriors(constants, x, segments, block.segment, block.at, rows, threshold, s);
-            dense = alive > SPARSE;
-            hopeless = alive > 0.8;
-        }
-        if (dense) {
-            lay_out_less(constants.centre);
-            x = {s.rows, s.row_stride, constants.none};
-            score(constants, s, rows);
-            posteriors(constants, s, rows, threshold);
-        }
-        if (!precise(s, rows)) return IMPRECISE;
-        bool listed = !dense;
-        int64_t begin = block.at, g = block.segment;
-        for (int64_t row = 0, stop; row < rows; row = stop, ++g) {  // one segment's share of the block after the other
-            const Segment& piece = segments[g];
-            stop = smaller(rows, row + piece.end - begin);
-            const bool ends = begin + stop - row == piece.end, inside = task.straight && ends && begin == piece.begin;
-            const double likelihood = log_likelihood(s, row, stop, *constants.offset);
-            const bool product = dense && *constants.close && stop - row >= 16;
-            if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
-            if (inside && !task.sums.in_double) {
-                const Sums& to = task.sums;
-                const int64_t o = piece.map * k;
-                float *s0 = (float*)to.s0 + o, *s1 = (float*)to.s1 + o * d, *s2 = (float*)to.s2 + o * d;
-                if (product)
-                    dense_moments(constants, s, row, stop, s0, s1, s2);
-                else
-                    sparse_moments(constants, x, s, row, stop, rows, s0, s1, s2, (unsigned char*)nullptr);
-                ((float*)to.log_likelihood)[piece.map] = (float)likelihood;
-            } else {
-                if (product) {
-                    dense_moments(constants, s, row, stop, partial.s0, partial.s1, partial.s2);
-                    memset(partial.touched, 1, k);
-                } else {
-                    sparse_moments(constants, x, s, row, stop, rows, partial.s0, partial.s1, partial.s2, partial.touched);
-                }
-                partial.log_likelihood += likelihood;
-                if (task.straight && ends) finish(task.sums, piece.map, partial, k, d);
-            }
-            begin = g + 1 < count ? segments[g + 1].begin : 0;
-        }
-    }
-    return bad;
+    return Job<real>(task, segments, count, partial, memory).run();
 }
 
 template <class real>

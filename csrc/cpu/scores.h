@@ -45,8 +45,6 @@ void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
     const int64_t vectors = constants.k_padded / W, d = constants.d;
     for (int64_t v = 0; v < vectors; v += VECTORS)
         for (int64_t row = 0; row < rows; row += ROWS) {
-            if (v == 0 && s.ahead)
-                for (int64_t i = 0; i < ROWS * s.ahead_bytes; i += 64) __builtin_prefetch(s.ahead + row * s.ahead_bytes + i);
             for (int64_t j = 0; j < d; j += CHAIN) {
                 const real* y = s.rows + row * s.row_stride;
                 real* scores = s.scores + row * constants.k_padded + v * W;

@@ -91,6 +91,12 @@ struct Scratch {
         ahead_bytes = 0;
         bytes = arena.at - (char*)memory;
     }
+
+    // Rows are zero beyond their d values.
+    void clear(int64_t d) {
+        if (d == row_stride - W) return;
+        for (int64_t i = 0; i < capacity; ++i) memset(rows + i * row_stride + d, 0, (row_stride - d) * sizeof(real));
+    }
 };
 
 }  // namespace

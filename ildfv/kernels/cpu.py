@@ -64,17 +64,10 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
     weights, means, variances = check_mixture(weights, means, variances)
     threshold = check_threshold(threshold)
     k, d = means.shape
-    views = _views(maps)  # each (n, d), any strides
-    element = _element(views)
-    table = np.empty((len(views), 4), dtype=np.int64)
-    for i, view in enumerate(views):
-        check_dimensions(view.shape[1], d)
-        check(len(view) > 0, f"maps must hold at least one descriptor each, got none in map {i}")
-        size = view.itemsize
-        table[i] = view.__array_interface__["data"][0], len(view), view.strides[0] // size, view.strides[1] // size
-
+    table, element, dimensions, _held = _table(maps)
+    check_dimensions(dimensions, d)
     in_double = pooled or element == _ELEMENTS["float64"]
-    lead, dtype = () if pooled else (len(views),), np.float64 if in_double else np.float32
+    lead, dtype = () if pooled else (len(table),), np.float64 if in_double else np.float32
     out = Moments(*(np.zeros((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
     bad = _native.moments(
         table, element, weights, means, variances, *(a.ctypes.data for a in out),
@@ -85,27 +78,45 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
     return out
 
 
-def _views(maps) -> list[np.ndarray]:
-    """Each map as (n, d), without a copy unless its strides cannot be told by two numbers."""
+def _table(maps) -> tuple[np.ndarray, int, int, object]:
+    """Rows (address, n, row stride, dimension stride) for each map, strides in elements; the number of the dtype; d; and
+    what keeps the memory alive. Nothing is copied unless its strides cannot be told by two numbers."""
     if isinstance(maps, (list, tuple)):
-        views = [np.asarray(a) for a in maps]
-        for i, a in enumerate(views):
-            check(a.ndim == 2, f"maps must be a list of (n, d), got shape {a.shape} for map {i}")
-    else:
-        maps = np.asarray(maps)
-        if maps.ndim == 4:
-            b, d, h, w = maps.shape
-            if maps.size and maps.strides[2] == w * maps.strides[3]:  # rows of pixels follow each other
-                strides = (maps.strides[0], maps.strides[3], maps.strides[1])
-                maps = np.lib.stride_tricks.as_strided(maps, (b, h * w, d), strides, writeable=False)
-            else:
-                maps = maps.reshape(b, d, h * w).transpose(0, 2, 1)
-        check(
-            maps.ndim == 3, f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {maps.shape}"
-        )
-        views = list(maps)
+        return _ragged(maps)
+    maps = np.asarray(maps)
+    if maps.ndim == 4:
+        b, d, h, w = maps.shape
+        if maps.size and maps.strides[2] == w * maps.strides[3]:  # rows of pixels follow each other
+            strides = (maps.strides[0], maps.strides[3], maps.strides[1])
+            maps = np.lib.stride_tricks.as_strided(maps, (b, h * w, d), strides, writeable=False)
+        else:
+            maps = maps.reshape(b, d, h * w).transpose(0, 2, 1)
+    check(maps.ndim == 3, f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {maps.shape}")
+    check(len(maps) > 0, "maps must hold at least one map, got an empty batch")
+    check(maps.shape[1] > 0, "maps must hold at least one descriptor each, got none in map 0")
+    element = _element({_name(maps)})
+    maps = _addressable(maps)
+    by_map, by_row, by_dimension = maps.strides
+    table = np.empty((len(maps), 4), dtype=np.int64)
+    table[:, 0] = maps.__array_interface__["data"][0] + by_map * np.arange(len(maps))
+    table[:, 1:] = maps.shape[1], by_row // maps.itemsize, by_dimension // maps.itemsize
+    return table, element, maps.shape[2], maps
+
+
+def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
+    """The table of a list of maps (n_i, d)."""
+    views = [np.asarray(a) for a in maps]
     check(len(views) > 0, "maps must hold at least one map, got an empty batch")
-    return [_addressable(a) for a in views]
+    for i, a in enumerate(views):
+        check(a.ndim == 2, f"maps must be a list of (n, d), got shape {a.shape} for map {i}")
+        check(len(a) > 0, f"maps must hold at least one descriptor each, got none in map {i}")
+        check_dimensions(a.shape[1], views[0].shape[1])
+    element = _element({_name(a) for a in views})
+    views = [_addressable(a) for a in views]
+    table = np.empty((len(views), 4), dtype=np.int64)
+    for i, a in enumerate(views):
+        table[i] = a.__array_interface__["data"][0], len(a), a.strides[0] // a.itemsize, a.strides[1] // a.itemsize
+    return table, element, views[0].shape[1], views
 
 
 def _addressable(a: np.ndarray) -> np.ndarray:
@@ -114,10 +125,13 @@ def _addressable(a: np.ndarray) -> np.ndarray:
     return a if whole else np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("="))
 
 
-def _element(views: list[np.ndarray]) -> int:
-    names = {"bfloat16" if a.dtype == BFLOAT16 else a.dtype.name for a in views}
+def _name(a: np.ndarray) -> str:
+    return "bfloat16" if a.dtype == BFLOAT16 else a.dtype.name
+
+
+def _element(names: set[str]) -> int:
+    check(len(names) == 1, f"maps must be of one dtype, got {', '.join(sorted(names))}")
     name = names.pop()
-    check(not names, f"maps must be of one dtype, got {', '.join(sorted({name, *names}))}")
     if name not in _ELEMENTS:
         raise InputError(f"maps must be {', '.join(_ELEMENTS)}, got {name}")
     return _ELEMENTS[name]
