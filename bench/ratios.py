@@ -1,7 +1,9 @@
 """How many times faster than each peer: `python bench/ratios.py [--threads 1 2] [--shapes conv1 …] [--rounds 7]`.
 
 Every round runs ours, each peer and sgemm one after the other, so that whatever else the machine does hits all alike;
-a ratio is the median over rounds of that round's ratio. Written to bench/results/moments-cpu.json.
+a ratio is the median over rounds of that round's ratio. A turn is a first run, which is not counted and brings the maps
+back to the cache that the others emptied, as they are there when a network has just made them; then as many runs as
+fill SECONDS. Written to bench/results/moments-cpu.json.
 Goals (issue 3), n > 1: peaky ≥ 6 × libraries, ≥ 2.5 × best GEMM, ≥ 1.5 × sgemm; soft ≥ 3, ≥ 1.2; 2 threads ≥ 1.8 × 1.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -20,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIBRARIES = ("vlfeat", "scikit-image")
+SECONDS = 0.05  # of a turn: many timer ticks and, with two threads, many a scheduler's whim
 
 
 def machine() -> dict:
@@ -72,10 +76,9 @@ def measure(threads: int, shapes: list[str], rounds: int, clock_name: str) -> li
             times = {name: [] for name in runs}
             for i in range(rounds + 1):  # the first warms up
                 for name, run in runs.items():
-                    start = clock()
-                    run(maps)
+                    spent = seconds(run, maps, clock)
                     if i:
-                        times[name].append(clock() - start)
+                        times[name].append(spent)
             ours = np.array(times["ours"])
             speedup = {name: float(np.median(np.array(t) / ours)) for name, t in times.items() if name != "ours"}
             sgemm = 2 * 2048**3 / np.array(times["sgemm"])
@@ -95,6 +98,16 @@ def measure(threads: int, shapes: list[str], rounds: int, clock_name: str) -> li
             )  # fmt: skip
             print(line(rows[-1]), flush=True)
     return rows
+
+
+def seconds(run, maps, clock) -> float:
+    """Of one run, the mean over a turn."""
+    run(maps)
+    runs, start = 0, clock()
+    while (spent := clock() - start) < SECONDS:
+        run(maps)
+        runs += 1
+    return spent / runs
 
 
 def one_thread(run, cpu, threads: int):
@@ -130,14 +143,15 @@ def main() -> None:
         options.rows.write_text(json.dumps(rows))
         return
     rows = []
-    for threads in options.threads:  # a child each: OpenMP and BLAS read their settings once
+    for threads, shape in itertools.product(options.threads, options.shapes):
+        # A child each: OpenMP and BLAS read their settings once, and no shape inherits another's memory.
         part = options.out.with_suffix(f".{threads}.tmp")
         environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | {
             "OMP_NUM_THREADS": str(threads)
         }
         environment["PYTHONPATH"] = os.pathsep.join((str(HERE.parent), environment.get("PYTHONPATH", "")))
         command = [sys.executable, __file__, "--threads", str(threads), "--rows", str(part), "--clock", options.clock]
-        command += ["--rounds", str(options.rounds), "--shapes", *options.shapes]
+        command += ["--rounds", str(options.rounds), "--shapes", shape]
         subprocess.run(command, check=True, env=environment)
         rows += json.loads(part.read_text())
         part.unlink()

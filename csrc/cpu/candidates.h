@@ -32,12 +32,14 @@ constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100: 
 
 // Bounds of R rows and N vectors of components: c − ½ Σ (t² − 1) over the few dimensions.
 template <class real, int R, int N>
-inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, real* bounds) {
+inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, const char* ahead, real* bounds) {
     constexpr int W = Lanes<real>::count;
     const int64_t few = constants.few;
     const real* pairs = constants.few_pairs + vector * few * 2 * W;
     vec<real> sum[R][N] = {};
-    for (int64_t i = 0; i < few; ++i, pairs += 2 * W) {
+    for (int64_t i = 0; i < few; ++i, pairs += 2 * W, ahead += 128) {
+        __builtin_prefetch(ahead, 0, 2);  // two lines at a time: a burst of them would stall
+        __builtin_prefetch(ahead + 64, 0, 2);
         vec<real> a[N], b[N];
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v) {
@@ -58,19 +60,22 @@ inline void bound_tile(const Constants<real>& constants, const real* rows, int64
                   load(constants.c + (vector + v) * W) - (real)0.5 * (sum[r][v] - (real)few));
 }
 
-// Bounds of a panel, (PANEL, k_padded).
+// Bounds of a panel, (PANEL, k_padded). Meanwhile as many rows are fetched from where `s.ahead` points.
 template <class real>
-__attribute__((noinline)) void bound_panel(const Constants<real>& constants, const real* rows, int64_t stride, real* bounds) {
+__attribute__((noinline)) void bound_panel(const Constants<real>& constants, const real* rows, int64_t stride, Scratch<real>& s) {
     constexpr int W = Lanes<real>::count, R = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;
     const int64_t vectors = constants.k_padded / W;
     for (int64_t v = 0; v < vectors; v += 2)
         for (int r = 0; r < PANEL; r += R) {
-            real* to = bounds + r * constants.k_padded + v * W;
+            real* to = s.bounds + r * constants.k_padded + v * W;
+            const real* from = rows + r * stride;
+            const char* ahead = v == 0 && s.ahead ? s.ahead + r * s.ahead_bytes : (const char*)from;
             if (v + 1 < vectors)
-                bound_tile<real, R, 2>(constants, rows + r * stride, stride, v, to);
+                bound_tile<real, R, 2>(constants, from, stride, v, ahead, to);
             else
-                bound_tile<real, R, 1>(constants, rows + r * stride, stride, v, to);
+                bound_tile<real, R, 1>(constants, from, stride, v, ahead, to);
         }
+    if (s.ahead) s.ahead += PANEL * s.ahead_bytes;
 }
 
 // The two likeliest components of W rows by the few dimensions alone, or nearly: the last bits of a likelihood give way to
@@ -169,13 +174,6 @@ __attribute__((noinline)) void twin_scores(const Constants<real>& constants, con
     }
 }
 
-// One row of what comes next into the cache.
-inline void fetch(const char*& ahead, int64_t bytes) {
-    if (!ahead) return;
-    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
-    ahead += bytes;
-}
-
 // What is known of a panel's rows: two components with their scores, and the other pairs that can matter.
 template <class real>
 struct Panel {
@@ -197,7 +195,7 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
         for (int64_t r = 0; r < PANEL; ++r)
             memcpy(s.tail + r * s.row_stride, x.at + smaller(r, count - 1) * x.stride, constants.d_padded * sizeof(real));
     }
-    bound_panel(constants, rows.at, rows.stride, s.bounds);
+    bound_panel(constants, rows.at, rows.stride, s);
     for (int r = 0; r < PANEL; r += W) guess(constants, s.bounds + r * k_padded, panel.component + r, panel.component + PANEL + r);
     for (int r = 0; r < PANEL; ++r) panel.row[r] = panel.row[PANEL + r] = r;
     twin_scores(constants, rows, panel.component, panel.score);
@@ -211,7 +209,6 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
     int others = 0;
     for (int r = 0; r < count; ++r) {
         const int before = others;
-        fetch(s.ahead, s.ahead_bytes);
         const vec<real> cut = all(cuts[r]);
         const real* bounds = s.bounds + r * k_padded;
         for (int64_t v = 0; v < vectors; ++v) {
