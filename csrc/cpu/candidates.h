@@ -108,7 +108,7 @@ inline void guess(const Constants<real>& constants, real* bounds, int* best, int
         bounds[r * constants.k_padded + best[r]] = bounds[r * constants.k_padded + second[r]] = -(real)INFINITY;
 }
 
-// Exact scores of n pairs. May write W − 1 beyond them.
+// Exact scores of n pairs. Reads and writes pairs up to the next whole vector.
 template <class real>
 __attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* row, const int* component, int n, real* score) {
     constexpr int W = Lanes<real>::count, G = W < 4 ? W : 4;  // pairs at once
@@ -122,9 +122,8 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
             if (i + g < n) {
 #pragma GCC unroll 4
                 for (int r = 0; r < G; ++r) {
-                    const int pair = i + g + r < n ? i + g + r : n - 1;
-                    values[r] = x.at + row[pair] * x.stride;
-                    line[r] = constants.lines + component[pair] * d * 2;
+                    values[r] = x.at + row[i + g + r] * x.stride;
+                    line[r] = constants.lines + component[i + g + r] * d * 2;
                 }
                 for (int64_t j = 0; j < d; j += W) {
                     const vec<real> shift = load(x.shift + j);
@@ -181,6 +180,7 @@ struct Panel {
     real score[2 * PANEL];
     int others;        // pairs beside these, in scratch
     int found[PANEL];  // pairs of each row
+    real cuts[PANEL];  // scores below these do not matter
 };
 
 // With Q = Σ t² over the few dimensions, c − ½ Q bounds the score. Rounding moves t by at most δ = 4·10⁻⁷ (|t| + |b|), so
@@ -201,21 +201,21 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
     twin_scores(constants, rows, panel.component, panel.score);
     for (int r = 0; r < PANEL; ++r)
         if (panel.component[r] == panel.component[PANEL + r]) panel.score[PANEL + r] = -(real)INFINITY;
-    real cuts[PANEL];
     for (int r = 0; r < PANEL; r += W) {
         const vec<real> top = larger(load(panel.score + r), load(panel.score + PANEL + r));
-        store(cuts + r, top - depth - (real)1e-5 * (top < (real)0 ? -top : top));
+        store(panel.cuts + r, top - depth - (real)1e-5 * (top < (real)0 ? -top : top));
     }
-    int others = 0;
-    for (int r = 0; r < count; ++r) {
+    int others = 0, *const component = s.pair_component;
+    const real *const slack = constants.slack, *bounds = s.bounds;
+    for (int r = 0; r < count; ++r, bounds += k_padded) {
         const int before = others;
-        const vec<real> cut = all(cuts[r]);
-        const real* bounds = s.bounds + r * k_padded;
+        const vec<real> cut = all(panel.cuts[r]);
         for (int64_t v = 0; v < vectors; ++v) {
-            const unsigned m = at_least(load(bounds + v * W) * (real)(1 - BOUND) + load(constants.slack + v * W), cut);
-            repeat<W>(s.pair_row + others, r);
-            others += compress<W>(s.pair_component + others, (int)(v * W), m);
+            const unsigned m = at_least(load(bounds + v * W) * (real)(1 - BOUND) + load(slack + v * W), cut);
+            others += compress<W>(component + others, (int)(v * W), m);
         }
+        repeat<W>(s.pair_row + before, r);
+        for (int i = before + W; i < others; i += W) repeat<W>(s.pair_row + i, r);
         panel.found[r] = 2 + others - before;
     }
     repeat<W>(s.pair_row + others, 0);  // the last vector of pairs may be read to its end
@@ -223,15 +223,31 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
     panel.others = others;
 }
 
-// Adds an entry for each posterior that counts.
+// Adds an entry for each of n posteriors that counts.
 template <class real>
 inline void list(Scratch<real>& s, int first, int n, const int* row, const int* component, const real* posterior, real threshold) {
-    for (int i = 0; i < n; ++i) {
-        int& count = s.counts[component[i]];
-        const int64_t entry = component[i] * s.capacity + count;
-        s.entry_row[entry] = first + row[i];
-        s.entry_value[entry] = posterior[i];
-        count += posterior[i] >= threshold;  // no branch: it would be missed too often
+    constexpr int W = Lanes<real>::count;
+    for (int i = 0; i < n; i += W) {
+        const vec<real> value = load(posterior + i);
+        const unsigned keep = at_least(value, all(threshold)) & first_bits(n - i);
+        const int64_t at = s.entries;
+        s.entries += compress<real>(s.entry_row + at, s.entry_component + at, s.entry_value + at, row + i, component + i, value, keep);
+        for (int64_t e = at; e < s.entries; ++e) s.entry_row[e] += first;
+    }
+}
+
+// The tops become the highest values of their rows; pairs are in the order of rows.
+template <class real>
+inline void raise(real* top, const int* row, const real* value, int n) {
+    if (n < 4 * PANEL) {  // short runs: a branch at the end of each would be missed
+        for (int i = 0; i < n; ++i) top[row[i]] = value[i] > top[row[i]] ? value[i] : top[row[i]];
+        return;
+    }
+    for (int i = 0; i < n;) {  // long runs: in memory each value would wait for the one before
+        const int r = row[i];
+        real highest = top[r];
+        for (; i < n && row[i] == r; ++i) highest = value[i] > highest ? value[i] : highest;
+        top[r] = highest;
     }
 }
 
@@ -245,7 +261,7 @@ __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants
     if (panel.others) {
         const int n = panel.others;
         pair_scores(constants, x, row, component, n, value);
-        for (int i = 0; i < n; ++i) top[row[i]] = value[i] > top[row[i]] ? value[i] : top[row[i]];
+        raise(top, row, value, n);
         for (int i = 0; i < n; i += W) {  // most fall short
             const vec<real> difference = load(value + i) - pick(top, row + i);
             const unsigned keep = at_least(difference, all(-depth(threshold))) & first_bits(n - i);
@@ -292,7 +308,7 @@ inline void judge(Share& share, const int* found, int64_t rows, int64_t seen, in
 // that fits into a panel is not cut, so that its sums are added in the same order whatever stands beside it.
 template <class real>
 void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Share* shares, int64_t count, real threshold, Scratch<real>& s) {
-    memset(s.counts, 0, constants.k * sizeof(int));
+    s.entries = 0;
     Panel<real> panel;
     int64_t first = 0, done = 0;  // rows before the panel; rows of *shares before it
     for (int64_t i = 0; i < count;) {
@@ -316,6 +332,7 @@ void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Sh
         panel_posteriors(constants, here, (int)first, (int)rows, threshold, s, panel);
         first += rows;
     }
+    s.sort(constants.k);
 }
 
 }  // namespace

@@ -36,10 +36,18 @@ __attribute__((noinline)) void posteriors(const Constants<real>& constants, Scra
 // The same posteriors as entries of their components.
 template <class real>
 __attribute__((noinline)) void list_posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
-    memset(s.counts, 0, constants.k * sizeof(int));
-    list_alive(constants, s, rows, [&](int64_t row, int64_t q, int64_t entry) {
-        s.entry_value[entry] = s.scores[row * constants.k_padded + q];
-    });
+    constexpr int W = Lanes<real>::count;
+    const int64_t vectors = constants.k_padded / W;
+    s.entries = 0;
+    for (int64_t row = 0; row < rows; ++row)
+        for (int64_t v = 0; v < vectors; ++v)
+            for (unsigned m = s.alive[row * vectors + v]; m; m &= m - 1) {
+                const int64_t q = v * W + __builtin_ctz(m), entry = s.entries++;
+                s.entry_row[entry] = (int)row;
+                s.entry_component[entry] = (int)q;
+                s.entry_value[entry] = s.scores[row * constants.k_padded + q];
+            }
+    s.sort(constants.k);
 }
 
 // s1 += a Σ γ y + b Σ γ and s2 += a² Σ γ y² + 2ab Σ γ y + b² Σ γ over rows [from, to), C components × N vectors of

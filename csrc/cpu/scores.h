@@ -56,19 +56,5 @@ void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
         }
 }
 
-// Adds an entry for every bit in `alive`, and calls each(row, component, entry).
-template <class real, class Each>
-inline void list_alive(const Constants<real>& constants, Scratch<real>& s, int64_t rows, Each each) {
-    constexpr int W = Lanes<real>::count;
-    const int64_t vectors = constants.k_padded / W;
-    for (int64_t row = 0; row < rows; ++row)
-        for (int64_t v = 0; v < vectors; ++v)
-            for (unsigned m = s.alive[row * vectors + v]; m; m &= m - 1) {
-                const int64_t q = v * W + __builtin_ctz(m), entry = q * s.capacity + s.counts[q]++;
-                s.entry_row[entry] = (int)row;
-                each(row, q, entry);
-            }
-}
-
 }  // namespace
 }  // namespace ildfv

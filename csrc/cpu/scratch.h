@@ -55,9 +55,13 @@ struct Scratch {
     unsigned* alive;    // (capacity, k_padded / W): bits of the posteriors that count
     real* top;          // (capacity,): highest score
     real* sum;          // (capacity,): Σ e^(score − top)
-    int* counts;        // (k,): entries of each component
-    int* entry_row;     // (k, capacity)
-    real* entry_value;  // (k, capacity): posterior
+    int* entry_row;     // (k · capacity,): posteriors that count, as they were found
+    int* entry_component;
+    real* entry_value;
+    int64_t entries;    // how many
+    int* starts;        // (k + 1,): where a component's begin in
+    int* sorted_row;    // (k · capacity,): the same by component, in the order they were found
+    real* sorted_value;
     int* some_row;      // (capacity,): entries of one segment
     real* some_value;
     real* posterior_sums;  // (k_padded,)
@@ -81,9 +85,13 @@ struct Scratch {
         alive = arena.take<unsigned>(capacity * (k_padded / W));
         top = arena.take<real>(capacity);
         sum = arena.take<real>(capacity);
-        counts = arena.take<int>(k);
         entry_row = arena.take<int>(k * capacity + W);
+        entry_component = arena.take<int>(k * capacity + W);
         entry_value = arena.take<real>(k * capacity + W);
+        entries = 0;
+        starts = arena.take<int>(k + 1);
+        sorted_row = arena.take<int>(k * capacity);
+        sorted_value = arena.take<real>(k * capacity);
         some_row = arena.take<int>(capacity);
         some_value = arena.take<real>(capacity);
         posterior_sums = arena.take<real>(k_padded + COMPONENTS);
@@ -96,6 +104,25 @@ struct Scratch {
     void clear(int64_t d) {
         if (d == row_stride - W) return;
         for (int64_t i = 0; i < capacity; ++i) memset(rows + i * row_stride + d, 0, (row_stride - d) * sizeof(real));
+    }
+
+    // The entries, sorted by component.
+    void sort(int64_t k) {
+        memset(starts, 0, (k + 1) * sizeof(int));
+        for (int64_t i = 0; i < entries; ++i) ++starts[entry_component[i]];
+        int before = 0;
+        for (int64_t q = 0; q <= k; ++q) {
+            const int n = starts[q];
+            starts[q] = before;
+            before += n;
+        }
+        for (int64_t i = 0; i < entries; ++i) {
+            const int at = starts[entry_component[i]]++;
+            sorted_row[at] = entry_row[i];
+            sorted_value[at] = entry_value[i];
+        }
+        memmove(starts + 1, starts, k * sizeof(int));
+        starts[0] = 0;
     }
 };
 

@@ -72,12 +72,13 @@ template <class real, class out>
 __attribute__((noinline)) void sparse_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to, int64_t rows,
                     out* s0, out* s1, out* s2, unsigned char* touched) {
     for (int64_t q = 0; q < constants.k; ++q) {
-        const int* row = s.entry_row + q * s.capacity;
-        const real* posterior = s.entry_value + q * s.capacity;
-        int n = s.counts[q];
+        const int* row = s.sorted_row + s.starts[q];
+        const real* posterior = s.sorted_value + s.starts[q];
+        int n = s.starts[q + 1] - s.starts[q];
         if (from > 0 || to < rows) {  // other segments share the block
+            const int listed = n;
             n = 0;
-            for (int i = 0; i < s.counts[q]; ++i)
+            for (int i = 0; i < listed; ++i)
                 if (row[i] >= from && row[i] < to) s.some_row[n] = row[i], s.some_value[n++] = posterior[i];
             row = s.some_row;
             posterior = s.some_value;
