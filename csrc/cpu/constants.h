@@ -73,16 +73,21 @@ constexpr double BOUND = 1e-3;  // share of a score that rounding is allowed bef
 constexpr double CLOSE = 4;     // (1 + b²)·ε is what Σ γ y and Σ γ y² lose when they become Σ γ t and Σ γ t²
 constexpr double RAW = 1e10;    // Σ b² up to which b may hold the base as well: bounds lose a nat
 
-// Σ log variance of a component over the listed dimensions, by one logarithm.
-inline double sum_log_variances(const Mixture& m, int64_t q, const int* order, int64_t n) {
-    double product = 1, exponents = 0;
+// Σ log variance of a component over the listed dimensions, by few logarithms.
+inline double sum_log_variances(const double* variances, const int* order, int64_t n) {
+    double product = 1, sum = 0;
     for (int64_t i = 0; i < n; ++i) {
-        int exponent = 0;
-        product *= m.variances[q * m.d + order[i]];
-        if (product < 1e-8 || product > 1e8) product = frexp(product, &exponent);
-        exponents += exponent;
+        product *= variances[order[i]];
+        if (product > 1e-100 && product < 1e100 && i + 1 < n) continue;
+        if (product < 1e-300 || product > 1e300) {  // the last factor alone is that far out
+            sum = 0;
+            for (int64_t j = 0; j < n; ++j) sum += log(variances[order[j]]);
+            return sum;
+        }
+        sum += log(product);
+        product = 1;
     }
-    return log(product) + exponents * log(2.0);
+    return sum;
 }
 
 template <class real>
@@ -92,12 +97,13 @@ void prepare(const Mixture& m, const View& view, void* memory) {
     constexpr int W = Lanes<real>::count;
     const int64_t d = m.d;
     const int* order = view.order;
-    double largest = -INFINITY, furthest = 0, most = 0;
+    double largest = -INFINITY, most = 0;
     for (int64_t j = 0; j < d; ++j) to.centre[j] = (real)view.centre[j];
     memcpy(to.order, order, to.few * sizeof(int));
     for (int64_t q = 0; q < m.k; ++q) {
         const double *means = m.means + q * d, *scales = view.scales + q * d;
-        const double few = sum_log_variances(m, q, order, to.few), others = sum_log_variances(m, q, order + to.few, d - to.few);
+        const double few = sum_log_variances(m.variances + q * d, order, to.few);
+        const double others = sum_log_variances(m.variances + q * d, order + to.few, d - to.few);
         to.exact[q] = constant_of(m.weights[q], few + others, d);
         to.guess[q] = (real)(0.5 * others);
         largest = fmax(largest, to.exact[q]);
@@ -107,14 +113,13 @@ void prepare(const Mixture& m, const View& view, void* memory) {
             real* pair = to.pairs + (q / W * d + j) * 2 * W + q % W;
             line[0] = pair[0] = (real)scales[j];
             line[W] = pair[W] = (real)b;
-            furthest = fabs(b) > furthest ? fabs(b) : furthest;
         }
         double squares = 0;
         for (int64_t i = 0; i < to.few; ++i) squares += means[order[i]] * scales[order[i]] * means[order[i]] * scales[order[i]];
         most = fmax(most, squares);
     }
     *to.offset = largest - 0.5 * (double)d;
-    *to.close = furthest <= CLOSE;
+    *to.close = view.furthest <= CLOSE;
     *to.raw = most <= RAW;
     memcpy(*to.raw ? to.rest : to.base, to.centre, d * sizeof(real));
     for (int64_t q = 0; q < to.k_padded; ++q) {

@@ -6,30 +6,33 @@
 namespace ildfv {
 namespace {
 
-// Scores become posteriors, those below the threshold 0; `top` and `sum` for the log likelihood.
+// Scores become posteriors, those below the threshold 0; `top` and `sum` for the log likelihood. W rows at a time.
 template <class real>
 __attribute__((noinline)) void posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows, real threshold) {
     constexpr int W = Lanes<real>::count;
-    for (int64_t row = 0; row < rows; ++row) {
-        real *p = s.scores + row * constants.k_padded, *end = p + constants.k_padded;
-        vec<real> top = load(p), sum = {};
-        for (real* q = p + W; q < end; q += W) top = larger(top, load(q));
-        const real highest = largest<real>(top);
-        for (real* q = p; q < end; q += W) {
-            const vec<real> e = exponential(load(q) - highest);
-            store(q, e);
-            sum += e;
-        }
-        s.top[row] = highest;
-        s.sum[row] = total<real>(sum);
-        const real inverse = 1 / s.sum[row];
-        unsigned* alive = s.alive + row * (constants.k_padded / W);
-        for (real* q = p; q < end; q += W) {
-            const vec<real> gamma = load(q) * inverse;
-            const auto counts = (gamma >= threshold) & (gamma > (real)0);  // the second for padding at threshold 0
-            store(q, counts ? gamma : vec<real>{});
-            *alive++ = bits(counts);
-        }
+    const int64_t next = s.capacity * W;  // from one vector of components to the next
+    const real least = threshold > 0 ? threshold : smallest<real>();
+    for (int64_t row = 0; row < rows; row += W) {
+        real *first = s.scores + row * W, *end = first + constants.k_padded / W * next;
+        vec<real> tops[W], sums[W] = {};
+        real inverses[W];
+        for (int i = 0; i < W; ++i) tops[i] = load(first + i * W);
+        for (real* p = first + next; p < end; p += next)
+            for (int i = 0; i < W; ++i) tops[i] = larger(tops[i], load(p + i * W));
+        store(s.top + row, lane_tops<real>(tops));
+        for (real* p = first; p < end; p += next)
+            for (int i = 0; i < W; ++i) {
+                const vec<real> e = exponential(load(p + i * W) - all(s.top[row + i]));
+                store(p + i * W, e);
+                sums[i] += e;
+            }
+        store(s.sum + row, lane_sums<real>(sums));
+        store(inverses, all((real)1) / load(s.sum + row));
+        for (real* p = first; p < end; p += next)
+            for (int i = 0; i < W; ++i) {
+                const vec<real> gamma = load(p + i * W) * all(inverses[i]);
+                store(p + i * W, gamma >= all(least) ? gamma : vec<real>{});
+            }
     }
 }
 
@@ -40,13 +43,16 @@ __attribute__((noinline)) void list_posteriors(const Constants<real>& constants,
     const int64_t vectors = constants.k_padded / W;
     s.entries = 0;
     for (int64_t row = 0; row < rows; ++row)
-        for (int64_t v = 0; v < vectors; ++v)
-            for (unsigned m = s.alive[row * vectors + v]; m; m &= m - 1) {
-                const int64_t q = v * W + __builtin_ctz(m), entry = s.entries++;
+        for (int64_t v = 0; v < vectors; ++v) {
+            const real* gamma = s.scores + (v * s.capacity + row) * W;
+            for (unsigned m = at_least(load(gamma), all(smallest<real>())); m; m &= m - 1) {
+                const int lane = __builtin_ctz(m);
+                const int64_t entry = s.entries++;
                 s.entry_row[entry] = (int)row;
-                s.entry_component[entry] = (int)q;
-                s.entry_value[entry] = s.scores[row * constants.k_padded + q];
+                s.entry_component[entry] = (int)v * W + lane;
+                s.entry_value[entry] = gamma[lane];
             }
+        }
     s.sort(constants.k);
 }
 
@@ -56,10 +62,10 @@ template <class real, int N, class out>
 __attribute__((noinline)) void product(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to, int64_t q, int64_t j, out* s0,
              out* s1, out* s2) {
     constexpr int W = Lanes<real>::count, C = COMPONENTS;
-    const int64_t k_padded = constants.k_padded, d = constants.d;
+    const int64_t d = constants.d;
     vec<real> first[C][N] = {}, second[C][N] = {};
-    const real *y = s.rows + from * s.row_stride + j, *gamma = s.scores + from * k_padded + q;
-    for (int64_t row = from; row < to; ++row, y += s.row_stride, gamma += k_padded) {
+    const real *y = s.rows + from * s.row_stride + j, *gamma = s.scores + (q / W * s.capacity + from) * W + q % W;
+    for (int64_t row = from; row < to; ++row, y += s.row_stride, gamma += W) {
         vec<real> value[N], square[N];
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v) value[v] = load(y + v * W), square[v] = value[v] * value[v];
@@ -94,11 +100,11 @@ __attribute__((noinline)) void dense_moments(const Constants<real>& constants, S
     constexpr int W = Lanes<real>::count;
     for (int64_t v = 0; v < constants.k_padded; v += W) {
         vec<real> sum = {};
-        for (int64_t row = from; row < to; ++row) sum += load(s.scores + row * constants.k_padded + v);
+        for (int64_t row = from; row < to; ++row) sum += load(s.scores + (v / W * s.capacity + row) * W);
         store(s.posterior_sums + v, sum);
     }
-    for (int64_t j = 0; j < constants.d; j += W)
-        for (int64_t q = 0; q < constants.k; q += COMPONENTS) product<real, 1>(constants, s, from, to, q, j, s0, s1, s2);
+    for (int64_t q = 0; q < constants.k; q += COMPONENTS)  // outside: posteriors of these stay in the first cache
+        for (int64_t j = 0; j < constants.d; j += W) product<real, 1>(constants, s, from, to, q, j, s0, s1, s2);
 }
 
 }  // namespace

@@ -98,6 +98,12 @@ struct Job {
         if (!lay_out(task.maps[map], task.element, share.from, share.n, row, centre, task.d, s) && bad < 0) bad = map;
     }
 
+    // What is fetched meanwhile: the next block.
+    void look_ahead() {
+        s.ahead = segment < count ? place(task, segments[segment], at) : nullptr;
+        s.ahead_bytes = task.d * SIZES[task.element];
+    }
+
     // The rows of a block where they lie, if they can be worked on there, else laid out.
     Rows<real> rows_of(int64_t number) {
         const char* here = place(task, segments[shares[0].segment], shares[0].from);
@@ -107,8 +113,7 @@ struct Job {
             s.ahead_bytes = task.d * (int64_t)sizeof(real);
             return {(const real*)here, stride, constants.rest};
         }
-        s.ahead = segment < count ? place(task, segments[segment], at) : nullptr;
-        s.ahead_bytes = task.d * SIZES[task.element];
+        look_ahead();
         for (int64_t i = 0; i < number; ++i) lay_out_less(constants.base, shares[i], shares[i].row);
         return {s.rows, s.row_stride, constants.rest};
     }
@@ -162,6 +167,7 @@ struct Job {
             rows += shares[i].n;
         }
         if (rows == 0) return true;
+        look_ahead();
         score(constants, s, rows);
         posteriors(constants, s, rows, threshold());
         if (!precise(s, 0, rows)) return false;

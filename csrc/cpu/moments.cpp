@@ -88,29 +88,34 @@ void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, i
 
 // A mixture in units of its own sd, seen from its mean, and the order in which dimensions tell its components apart.
 struct Standardised {
-    std::vector<double> centre, scales, shifts;  // (d,), (k, d), (k, d)
+    std::vector<double> centre, scales;  // (d,), (k, d)
     std::vector<int> order;                      // (d,): dimensions that keep components furthest apart first
     double furthest = 0;                         // of all means, in sd
 
-    explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), shifts(m.k * m.d), order(m.d) {
+    explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), order(m.d) {
         double total = 0;
         for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
         for (int64_t q = 0; q < m.k; ++q)
             for (int64_t j = 0; j < m.d; ++j) centre[j] += m.weights[q] / total * m.means[q * m.d + j];
         for (int64_t i = 0; i < m.k * m.d; ++i) scales[i] = scale_of(m.variances[i]);
         std::vector<double> apart(m.d);
-        for (int64_t q = 0; q < m.k; ++q)
+        for (int64_t q = 0; q < m.k; ++q) {
+            const double *mean = m.means + q * m.d, *scale = scales.data() + q * m.d, *from = centre.data();
+            const double weight = m.weights[q];
+            double *sum = apart.data(), most = furthest;
+#pragma omp simd reduction(max : most)
             for (int64_t j = 0; j < m.d; ++j) {
-                const int64_t i = q * m.d + j;
-                shifts[i] = (centre[j] - m.means[i]) * scales[i];
-                apart[j] += m.weights[q] * fabs(shifts[i]);
-                furthest = std::max(furthest, fabs(shifts[i]));
+                const double distance = fabs((from[j] - mean[j]) * scale[j]);
+                sum[j] += weight * distance;
+                most = most < distance ? distance : most;
             }
+            furthest = most;
+        }
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return apart[i] > apart[j]; });
     }
 
-    View view() const { return {centre.data(), scales.data(), order.data()}; }
+    View view() const { return {centre.data(), scales.data(), order.data(), furthest}; }
 };
 
 // 64-byte aligned, of any content.

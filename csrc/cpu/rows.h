@@ -36,7 +36,7 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
     const int64_t stride = s.row_stride;
     const element* x = (const element*)map.data + from * map.row_stride;
     real* rows = s.rows + row * stride;
-    vec<real> check = {};  // x·0 is 0 or NaN
+    typename Lanes<real>::integers check = {};  // bits of x − x, which is 0 or NaN
     if (map.row_stride == 1 && map.dim_stride != 1) {  // channel-first: W×W at a time
         for (int64_t i = 0; i < n; i += W)
             for (int64_t j = 0; j < d; j += W) {
@@ -50,7 +50,7 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
                     else
                         for (int64_t p = 0; p < lanes; ++p) line[p] = (real)as_real(from_here[p]);
                     v[q] = load(line);
-                    check += v[q] * (real)0;
+                    check |= (typename Lanes<real>::integers)(v[q] - v[q]);
                     v[q] -= all(centre[j + q]);
                 }
                 transpose<real>(v);
@@ -66,17 +66,17 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
                     real values[W];
                     for (int64_t q = 0; q < W; ++q) values[q] = (real)as_real(line[j + q]);
                     const vec<real> v = load(values);
-                    check += v * (real)0;
+                    check |= (typename Lanes<real>::integers)(v - v);
                     store(to + j, v - load(centre + j));
                 }
             for (; j < d; ++j) {
                 const real value = (real)as_real(line[j * map.dim_stride]);
-                check[0] += value * 0;
+                check[0] |= value - value == 0 ? 0 : 1;
                 to[j] = value - centre[j];
             }
         }
     }
-    return !bits(check != check);
+    return !bits(check != 0);
 }
 
 template <class real>

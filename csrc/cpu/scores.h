@@ -10,11 +10,12 @@ constexpr int64_t CHAIN = 32;  // float additions in a row: more would cost a sc
 
 // Dimensions [from, to) of ROWS rows and N vectors of components; `to` − `from` ≤ CHAIN.
 template <class real, int N>
-inline void tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, int64_t from, int64_t to, real* scores) {
+inline void tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, int64_t from, int64_t to, real* scores, int64_t next, const char* ahead) {
     constexpr int W = Lanes<real>::count;
     const real* pairs = constants.pairs + (vector * constants.d + from) * 2 * W;
     vec<real> sum[ROWS][N] = {};
     for (int64_t j = from; j < to; ++j, pairs += 2 * W) {
+        __builtin_prefetch(ahead + 64 * j, 0, 2);
         vec<real> a[N], b[N];
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v) {
@@ -31,7 +32,7 @@ inline void tile(const Constants<real>& constants, const real* rows, int64_t str
     for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v) {
-            real* score = scores + r * constants.k_padded + v * W;
+            real* score = scores + r * W + v * next;
             const vec<real> before = from ? load(score) : load(constants.c + vector * W + v * W);
             store(score, before - (real)0.5 * (sum[r][v] - (real)(to - from)));
         }
@@ -45,13 +46,14 @@ void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
     const int64_t vectors = constants.k_padded / W, d = constants.d;
     for (int64_t v = 0; v < vectors; v += VECTORS)
         for (int64_t row = 0; row < rows; row += ROWS) {
+            const char* ahead = v == 0 && s.ahead ? s.ahead + row * s.ahead_bytes : (const char*)(s.rows + row * s.row_stride);
             for (int64_t j = 0; j < d; j += CHAIN) {
                 const real* y = s.rows + row * s.row_stride;
-                real* scores = s.scores + row * constants.k_padded + v * W;
+                real* scores = s.scores + (v * s.capacity + row) * W;
                 if (vectors - v >= VECTORS)
-                    tile<real, VECTORS>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, d), scores);
+                    tile<real, VECTORS>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, d), scores, s.capacity * W, ahead);
                 else
-                    tile<real, 1>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, d), scores);
+                    tile<real, 1>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, d), scores, s.capacity * W, ahead);
             }
         }
 }

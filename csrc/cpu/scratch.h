@@ -46,13 +46,12 @@ struct Scratch {
     int64_t capacity;   // block, and room for the last tile
     int64_t row_stride;  // d_padded and one vector more: at a power of two all rows would fall on the same cache sets
     real* rows;         // (capacity, row_stride), centred
-    real* scores;       // (capacity, k_padded): scores, in the dense case then posteriors
+    real* scores;       // (k_padded / W, capacity, W): of all components, then posteriors
     real* bounds;       // (PANEL, k_padded): scores from the few dimensions
     real* tail;         // (PANEL, row_stride): the last rows of a block and copies of them
     int* pair_row;      // (PANEL · k,), from 0: the pairs of a panel, row after row
     int* pair_component;
     real* pair_value;   // score, then its distance to the best, then posterior
-    unsigned* alive;    // (capacity, k_padded / W): bits of the posteriors that count
     real* top;          // (capacity,): highest score
     real* sum;          // (capacity,): Σ e^(score − top)
     int* entry_row;     // (k · capacity,): posteriors that count, as they were found
@@ -82,7 +81,6 @@ struct Scratch {
         pair_row = arena.take<int>(PANEL * k + 2 * W);
         pair_component = arena.take<int>(PANEL * k + 2 * W);
         pair_value = arena.take<real>(PANEL * k + 2 * W);
-        alive = arena.take<unsigned>(capacity * (k_padded / W));
         top = arena.take<real>(capacity);
         sum = arena.take<real>(capacity);
         entry_row = arena.take<int>(k * capacity + W);

@@ -51,6 +51,12 @@ inline vec<real> all(real value) {
     return value - vec<real>{};
 }
 
+// The least number above 0.
+template <class real>
+constexpr real smallest() {
+    return sizeof(real) == 4 ? (real)1.401298464324817e-45 : (real)4.9406564584124654e-324;
+}
+
 template <class V>
 inline V larger(V a, V b) {
     return a > b ? a : b;
