@@ -71,7 +71,7 @@ __attribute__((noinline)) void product(const Constants<real>& constants, const S
         for (int v = 0; v < N; ++v) value[v] = load(y + v * W), square[v] = value[v] * value[v];
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
-            const vec<real> g = all(gamma[c]);
+            const vec<real> g = all(gamma[c / W * s.capacity * W + c % W]);
 #pragma GCC unroll 4
             for (int v = 0; v < N; ++v) first[c][v] += g * value[v], second[c][v] += g * square[v];
         }

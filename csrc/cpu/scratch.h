@@ -75,7 +75,7 @@ struct Scratch {
         capacity = round_up(round_up(block, ROWS), PANEL) + 2 * PANEL;
         row_stride = d_padded + W;
         rows = arena.take<real>(capacity * row_stride);
-        scores = arena.take<real>(capacity * k_padded + COMPONENTS);
+        scores = arena.take<real>(capacity * round_up(k_padded, COMPONENTS));
         bounds = arena.take<real>(PANEL * k_padded);
         tail = arena.take<real>(PANEL * row_stride);
         pair_row = arena.take<int>(PANEL * k + 2 * W);
