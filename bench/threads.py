@@ -12,7 +12,7 @@ import numpy as np
 from ildfv.kernels import cpu
 
 SHAPES = ((2916, 64, 32), (729, 256, 32), (169, 256, 32), (2916, 64, 256))
-SLICES, ROUNDS, SECONDS = 16, 5, 1.0
+SLICES, ROUNDS, SECONDS = 16, 5, 0.3
 
 
 def seconds_a_slice(maps: np.ndarray, mixture: tuple, threads: int) -> float:

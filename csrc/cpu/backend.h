@@ -14,10 +14,10 @@ struct Segment {
     int64_t map, begin, end;
 };
 
-// Sums in double over blocks, maps or jobs.
+// Sums in double over blocks, maps or jobs. A component that was not touched has none yet: its memory may hold anything.
 struct Partial {
     double *s0, *s1, *s2;    // (k,), (k, d), (k, d)
-    unsigned char* touched;  // (k,): 1 where the component's sums may be other than zero
+    unsigned char* touched;  // (k,)
     double log_likelihood;
 };
 
@@ -37,6 +37,7 @@ struct View {
     const double *centre, *scales;  // (d,): its mean; (k, d): 1/sd
     const int* order;               // (d,): dimensions, the most telling first
     double furthest;                // of all means from the centre, in sd
+    double least, most;             // of the scales
 };
 
 // One per instruction set and precision.
@@ -57,32 +58,43 @@ extern const Kernel avx2_float, avx2_double, avx512_float, avx512_double;
 
 namespace {  // a copy in each translation unit: they are compiled for different machines
 
-// Partial sums become zero.
-inline void clear(Partial& part, int64_t k, int64_t d) {
-    for (int64_t c = 0; c < k; ++c) {
-        if (!part.touched[c]) continue;
-        part.s0[c] = 0;
-        memset(part.s1 + c * d, 0, d * sizeof(double));
-        memset(part.s2 + c * d, 0, d * sizeof(double));
-        part.touched[c] = 0;
-    }
+// No sums.
+inline void clear(Partial& part, int64_t k) {
+    memset(part.touched, 0, k);
     part.log_likelihood = 0;
 }
 
-// total += part, which is left zero.
+// Zeros for all components that were not touched.
+inline void touch_all(Partial& part, int64_t k, int64_t d) {
+    for (int64_t c = 0; c < k; ++c) {
+        if (part.touched[c]) continue;
+        part.s0[c] = 0;
+        memset(part.s1 + c * d, 0, d * sizeof(double));
+        memset(part.s2 + c * d, 0, d * sizeof(double));
+        part.touched[c] = 1;
+    }
+}
+
+// total += part, which is left without sums.
 inline void move_into(Partial& total, Partial& part, int64_t k, int64_t d) {
     for (int64_t c = 0; c < k; ++c) {
         if (!part.touched[c]) continue;
-        total.s0[c] += part.s0[c];
-        for (int64_t j = c * d; j < (c + 1) * d; ++j) total.s1[j] += part.s1[j];
-        for (int64_t j = c * d; j < (c + 1) * d; ++j) total.s2[j] += part.s2[j];
-        total.touched[c] = 1;
+        if (total.touched[c]) {
+            total.s0[c] += part.s0[c];
+            for (int64_t j = c * d; j < (c + 1) * d; ++j) total.s1[j] += part.s1[j];
+            for (int64_t j = c * d; j < (c + 1) * d; ++j) total.s2[j] += part.s2[j];
+        } else {
+            total.s0[c] = part.s0[c];
+            memcpy(total.s1 + c * d, part.s1 + c * d, d * sizeof(double));
+            memcpy(total.s2 + c * d, part.s2 + c * d, d * sizeof(double));
+            total.touched[c] = 1;
+        }
     }
     total.log_likelihood += part.log_likelihood;
-    clear(part, k, d);
+    clear(part, k);
 }
 
-// sums[map] = part, which is left zero.
+// sums[map] = part, which is left without sums.
 template <class out>
 inline void move_out(const Sums& sums, int64_t map, Partial& part, int64_t k, int64_t d) {
     out *s0 = (out*)sums.s0 + map * k, *s1 = (out*)sums.s1 + map * k * d, *s2 = (out*)sums.s2 + map * k * d;
@@ -93,7 +105,7 @@ inline void move_out(const Sums& sums, int64_t map, Partial& part, int64_t k, in
         for (int64_t j = c * d; j < (c + 1) * d; ++j) s2[j] = (out)part.s2[j];
     }
     ((out*)sums.log_likelihood)[map] = (out)part.log_likelihood;
-    clear(part, k, d);
+    clear(part, k);
 }
 
 inline void finish(const Sums& sums, int64_t map, Partial& part, int64_t k, int64_t d) {

@@ -31,7 +31,7 @@ struct Constants {
     real* guess;      // (k_padded,): added to a bound, the log likelihood of the few dimensions alone
     double* exact;    // (k,): c itself
     double* offset;   // (1,): what all scores lack, as it would take digits from them: the largest c and −d/2
-    bool* close;      // (1,): means are within CLOSE sd of the centre
+    bool* close;      // (1,): means are within CLOSE sd of the centre, and sds not EXTREME
     bool* raw;        // (1,): the base is nothing: rows are good as they lie in memory
     int64_t bytes;
 
@@ -71,6 +71,7 @@ struct Constants {
 
 constexpr double BOUND = 1e-3;  // share of a score that rounding is allowed before a component is given up
 constexpr double CLOSE = 4;     // (1 + b²)·ε is what Σ γ y and Σ γ y² lose when they become Σ γ t and Σ γ t²
+constexpr double EXTREME = 1e12;  // of 1/sd: beyond it squares of descriptors leave the range of float
 constexpr double RAW = 1e10;    // Σ b² up to which b may hold the base as well: bounds lose a nat
 
 // Σ log variance of a component over the listed dimensions, by few logarithms.
@@ -119,7 +120,7 @@ void prepare(const Mixture& m, const View& view, void* memory) {
         most = fmax(most, squares);
     }
     *to.offset = largest - 0.5 * (double)d;
-    *to.close = view.furthest <= CLOSE;
+    *to.close = view.furthest <= CLOSE && view.least > 1 / EXTREME && view.most < EXTREME;
     *to.raw = most <= RAW;
     memcpy(*to.raw ? to.rest : to.base, to.centre, d * sizeof(real));
     for (int64_t q = 0; q < to.k_padded; ++q) {

@@ -136,8 +136,8 @@ struct Job {
             return;
         }
         if (product) {
+            touch_all(partial, k, d);
             dense_moments(constants, s, from, to, partial.s0, partial.s1, partial.s2);
-            memset(partial.touched, 1, k);
         } else {
             sparse_moments(constants, x, s, from, to, rows, partial.s0, partial.s1, partial.s2, partial.touched);
         }

@@ -22,7 +22,8 @@ namespace {
 // Beyond this distance of a mean, in sd, the mixture is computed in double: float rounds t by up to distance · 6·10⁻⁸.
 constexpr double FURTHEST = 512;
 
-constexpr int64_t JOB_ROWS = 1024;  // long beside the addition at its end, short beside a slice
+constexpr int64_t JOB_ROWS = 1024;  // of a piece of a map: long beside the addition at its end, short beside a slice
+constexpr int64_t WHOLE_ROWS = 64;  // of whole maps, which need no addition: enough to fill panels
 
 // Consecutive segments for one thread: whole maps, or one piece of a map.
 struct Job {
@@ -45,7 +46,7 @@ void cut(const Map* maps, int64_t b, std::vector<Segment>& segments, std::vector
         }
         if (n > room) {
             jobs.push_back({first, first, true});
-            room = JOB_ROWS;
+            room = WHOLE_ROWS;
         }
         segments.push_back({m, 0, n});
         jobs.back().last = first + 1;
@@ -91,31 +92,36 @@ struct Standardised {
     std::vector<double> centre, scales;  // (d,), (k, d)
     std::vector<int> order;                      // (d,): dimensions that keep components furthest apart first
     double furthest = 0;                         // of all means, in sd
+    double least = INFINITY, most = 0;           // of the scales
 
     explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), order(m.d) {
         double total = 0;
         for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
         for (int64_t q = 0; q < m.k; ++q)
             for (int64_t j = 0; j < m.d; ++j) centre[j] += m.weights[q] / total * m.means[q * m.d + j];
-        for (int64_t i = 0; i < m.k * m.d; ++i) scales[i] = scale_of(m.variances[i]);
+        for (int64_t i = 0; i < m.k * m.d; ++i) {
+            scales[i] = scale_of(m.variances[i]);
+            least = scales[i] < least ? scales[i] : least;
+            most = scales[i] > most ? scales[i] : most;
+        }
         std::vector<double> apart(m.d);
         for (int64_t q = 0; q < m.k; ++q) {
             const double *mean = m.means + q * m.d, *scale = scales.data() + q * m.d, *from = centre.data();
             const double weight = m.weights[q];
-            double *sum = apart.data(), most = furthest;
-#pragma omp simd reduction(max : most)
+            double *sum = apart.data(), far = furthest;
+#pragma omp simd reduction(max : far)
             for (int64_t j = 0; j < m.d; ++j) {
                 const double distance = fabs((from[j] - mean[j]) * scale[j]);
                 sum[j] += weight * distance;
-                most = most < distance ? distance : most;
+                far = far < distance ? distance : far;
             }
-            furthest = most;
+            furthest = far;
         }
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return apart[i] > apart[j]; });
     }
 
-    View view() const { return {centre.data(), scales.data(), order.data(), furthest}; }
+    View view() const { return {centre.data(), scales.data(), order.data(), furthest, least, most}; }
 };
 
 // 64-byte aligned, of any content.
@@ -147,14 +153,14 @@ void clear(const Sums& sums, int64_t map, int64_t k, int64_t d) {
     memset((char*)sums.s2 + map * k * d * size, 0, k * d * size);
 }
 
-// Sums, zero at first, with their memory.
+// Sums with their memory, which no one touches before it is needed.
 struct Total {
-    std::vector<double> values;
+    Memory values;
     std::vector<unsigned char> touched;
     Partial partial;
 
-    Total(int64_t k, int64_t d) : values(k + 2 * k * d), touched(k) {
-        double* s0 = values.data();
+    Total(int64_t k, int64_t d) : values((k + 2 * k * d) * (int64_t)sizeof(double)), touched(k) {
+        double* s0 = (double*)values.start;
         partial = {s0, s0 + k, s0 + k + k * d, touched.data(), 0.0};
     }
 };
@@ -213,7 +219,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         if (!turns[t].alone) kept[t] = std::make_unique<Total>(k, d);
     std::vector<int64_t> bad(jobs.size(), -1);
 
-    auto compute = [&](int64_t i, Partial& to, Worker& own) {  // `to` is zero, or a straight job leaves it alone
+    auto compute = [&](int64_t i, Partial& to, Worker& own) {  // `to` has no sums, or a straight job leaves it alone
         const Job& job = jobs[i];
         const Segment* first = segments.data() + job.first;
         const bool straight = job.whole && !options.pooled;
@@ -221,7 +227,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         bad[i] = prepared.kernel.run(task, first, job.last - job.first, to, own.scratch.start);
         if (bad[i] != IMPRECISE) return;
         std::call_once(once, [&] { precise.reset(new Prepared(*kernel_for(options.isa, true), mixture, standardised)); });
-        clear(to, k, d);
+        clear(to, k);
         for (int64_t s = job.first; straight && s < job.last; ++s) clear(sums, segments[s].map, k, d);
         const Memory scratch(precise->kernel.scratch_bytes(k, d));
         task.constants = precise->constants.start;

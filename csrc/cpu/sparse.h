@@ -67,7 +67,7 @@ __attribute__((noinline)) void component(const Constants<real>& constants, const
         }
 }
 
-// Sums of the listed posteriors of rows [from, to) of the block: added, and `touched` set; written if there is none.
+// Sums of the listed posteriors of rows [from, to) of the block: added to what is `touched`, else written.
 template <class real, class out>
 __attribute__((noinline)) void sparse_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to, int64_t rows,
                     out* s0, out* s1, out* s2, unsigned char* touched) {
@@ -84,7 +84,7 @@ __attribute__((noinline)) void sparse_moments(const Constants<real>& constants, 
             posterior = s.some_value;
         }
         if (n == 0) continue;
-        component(constants, x, q, row, posterior, n, s0, s1, s2, touched != nullptr);
+        component(constants, x, q, row, posterior, n, s0, s1, s2, touched && touched[q]);
         if (touched) touched[q] = 1;
     }
 }
