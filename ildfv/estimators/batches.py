@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Batches:
         self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
         self.n_features: int | None = None  # known after the first batch
         self._last: Any = None  # the iterator of the last pass: one that comes again does not start afresh
+        self._begun: Iterator | None = None  # a pass of which only the first batch was looked at
         self._restartable(x)
 
     def __iter__(self) -> Iterator:
@@ -48,18 +50,25 @@ class Batches:
 
     def named(self) -> Iterator[tuple[str, Any]]:
         """(what errors call it, batch) for each batch."""
-        empty = True
-        for label, batch in self._raw():
+        empty, source, self._begun = True, self._begun or self._raw(), None
+        for label, batch in source:
             empty = False
             name = f"{label} of {self.name}" if label else self.name
             yield name, self._checked(batch, name)
         if empty and self.n_features is not None:
             raise InputError(f"{self.name} must be restartable, got no batches when it was read again")
 
+    def first(self):
+        """The first batch, checked; None if there is none. The next pass goes on from it and does not read it again."""
+        source = self._begun or self._raw()
+        item = next(source, None)
+        self._begun = source if item is None else chain([item], source)
+        return None if item is None else self._checked(item[1], f"{item[0]} of {self.name}")
+
     def width(self) -> int:
         """d, read off the first batch if no batch has been read yet."""
         if self.n_features is None:
-            check(next(iter(self), None) is not None, f"{self.name} must hold at least one batch, got none")
+            check(self.first() is not None, f"{self.name} must hold at least one batch, got none")
         assert self.n_features is not None
         return self.n_features
 

@@ -132,7 +132,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
 
     def _centre(self, batches: Batches) -> np.ndarray:
         """The mean of the first batch of each rank: near enough to all means to lose no digits; also finds d."""
-        first = next(iter(batches), None)
+        first = batches.first()
         shape = {"ranks": np.array(float(first is not None)), "features": np.array(float(batches.n_features or 0))}
         shape = shape if self.reduce is None else self.reduce(shape)
         check(bool(shape["ranks"] > 0), "X must hold at least one batch, got none")
