@@ -76,7 +76,9 @@ def batches():
 
 @pytest.mark.parametrize("name", ["mixture", "stepwise mixture"])
 @pytest.mark.parametrize(
-    "once", [batches, lambda: Ends(batches), lambda: (lambda items: lambda: items)(batches())], ids=str
+    "once",
+    [batches, lambda: Ends(batches), lambda: (lambda items: lambda: items)(batches())],
+    ids=["generator", "iterable", "function"],
 )
 def test_streams_that_can_be_read_only_once_are_refused(name, once):
     with pytest.raises(InputError, match="X must be restartable, got a generator"):
