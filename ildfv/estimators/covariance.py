@@ -30,7 +30,7 @@ class CovarianceSums(Sums):
         self._add("count", float(x.shape[0]))
         self._add("sum", xp.sum(e, axis=0))
         for start in range(0, e.shape[1], ROWS):
-            rows = slice(start, start + ROWS)
+            rows = slice(start, min(start + ROWS, e.shape[1]))
             self._add("outer", e[:, rows].T @ e, rows)
         return self
 

@@ -41,6 +41,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     """
 
     converged_: bool
+    n_iter_: int
+    n_steps_: int
     log_likelihoods_: np.ndarray
 
     _tensors = ("weights_", "means_", "variances_", "floors_", "log_likelihoods_")
