@@ -9,7 +9,7 @@ from __future__ import annotations
 import array_api_compat
 import numpy as np
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 
 is_torch = array_api_compat.is_torch_array
 is_cupy = array_api_compat.is_cupy_array
@@ -49,8 +49,13 @@ def to_float64(a):
 
 
 def dtype_name(a) -> str:
-    """The dtype's plain name: "float32" for NumPy's, CuPy's and torch's."""
-    return str(a.dtype).rpartition(".")[2]
+    """The dtype's plain name: "float32" for NumPy's of either byte order, CuPy's and torch's."""
+    return a.dtype.name if isinstance(a.dtype, np.dtype) else str(a.dtype).rpartition(".")[2]
+
+
+def floating(a) -> str:
+    """The dtype, by name, in which `a` is multiplied: float32 for it and smaller floats, float64 for all others."""
+    return "float32" if dtype_name(a) in ("float32", "float16", "bfloat16") else "float64"
 
 
 def check_shape(a, name: str, shape: tuple) -> None:
@@ -59,6 +64,15 @@ def check_shape(a, name: str, shape: tuple) -> None:
     if len(actual) != len(shape) or any(rule is not None and rule != n for rule, n in zip(shape, actual, strict=True)):
         rule = ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "")
         raise InputError(f"{name} must have shape ({rule}), got {actual}")
+
+
+def check_real(a, name: str) -> None:
+    """`InputError` unless `a` holds real numbers (integers and booleans are) and hides none of them."""
+    kind = dtype_name(a)
+    real = "complex" not in kind and any(word in kind for word in ("float", "int", "bool"))
+    check(real, f"{name} must hold real numbers, got dtype {kind}")
+    # Its mask would be forgotten, and what it hides be learned from.
+    check(not isinstance(a, np.ma.MaskedArray), f"{name} must not be a masked array: leave out what the mask hides")
 
 
 def check_finite(a, name: str, axis: str = "row") -> None:

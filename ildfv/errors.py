@@ -1,5 +1,9 @@
 """Errors that are the caller's to mend: one line each, naming what, the rule and the value."""
 
+from collections.abc import Callable
+from math import inf
+from numbers import Integral, Real
+
 
 class InputError(ValueError):
     """A user's mistake or a file that breaks a rule. The CLI prints its message alone, without a traceback."""
@@ -13,6 +17,21 @@ def check(holds: bool, message: str) -> None:
     """Nothing if `holds`, else `InputError(message)`."""
     if not holds:
         raise InputError(message)
+
+
+def check_integer(value, name: str, least: float = -inf) -> int:
+    """`value`, a whole number of at least `least`, as int; InputError otherwise, for True and 2.0 too."""
+    check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be a whole number, got {value!r}")
+    check(value >= least, f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
+    """`value`, a real number for which `holds` is true, as float; InputError naming `rule` otherwise."""
+    check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
+    check(bool(holds(value)), f"{name} must be {rule}, got {value}")
+    check(infinite or value < inf, f"{name} must be finite, got {value}")
+    return float(value)
 
 
 def require(module: str, *, purpose: str, install: str):

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
-from ildfv.arrays import is_array, like, to_numpy
+from ildfv.arrays import check_real, dtype_name, is_array, like, to_numpy
 from ildfv.errors import InputError, check
-from ildfv.estimators.batches import Batches, is_stream, on_disk
+from ildfv.estimators.batches import LAYOUTS, Batches, is_stream, on_disk
 
 State = dict[str, np.ndarray]
 Reduce = Callable[[State], State]  # adds a state over ranks, as ildfv.distributed.sum_arrays does
@@ -119,11 +119,17 @@ def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, finite: bool =
 
 def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
     """`x` as one array that fits the estimator: array API arrays as they are, the rest as NumPy."""
+    shape = getattr(x, "shape", None)  # what has none is left to scikit-learn, and 1-D, which it knows to explain
+    if shape is not None and len(shape) != 1 and len(shape) not in layouts:
+        raise InputError(f"X must have shape {' or '.join(LAYOUTS[n] for n in layouts)}, got {tuple(shape)}")
+    if is_array(x):
+        # "Complex data not supported" is what scikit-learn's own checks look for.
+        check("complex" not in dtype_name(x), f"X must be real, got dtype {dtype_name(x)}: Complex data not supported")
+        check(not isinstance(x, np.ma.MaskedArray), "X must not be a masked array: leave out what the mask hides")
     if not is_array(x) or (isinstance(x, np.ndarray) and x.ndim not in layouts[1:]):
         # float16 and integers stay as they are: a batch at a time is converted when it is read.
         x = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite=False)
-    dimensions = " or ".join(map(str, layouts))
-    check(x.ndim in layouts, f"X must have {dimensions} dimensions, got shape {tuple(x.shape)}")
+    check_real(x, "X")
     if not reset and x.ndim == 2 and x.shape[1] != estimator.n_features_in_:
         kind = type(estimator).__name__
         message = f"X has {x.shape[1]} features, but {kind} is expecting {estimator.n_features_in_} features as input"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from ildfv.arrays import check_finite, dtype_name, is_array, namespace, to_numpy
+from ildfv.arrays import check_finite, check_real, dtype_name, is_array, namespace, to_numpy
 from ildfv.errors import InputError, check
 
 BATCH_BYTES = 1 << 24  # a batch of an array: 16 MB, 65,536 rows of 64 float32, out of cache but far below any memory
@@ -34,28 +35,40 @@ class Batches:
     x: an array of one of those shapes, in memory or on disk (memmap, h5py, zarr), or an iterable of them that starts
     afresh each time (a function that returns a generator is one; a generator is not). Every batch must have the same d.
     finite: whether values are checked here; the kernels do it for nothing, so that mixtures need not.
-    Errors: non-finite values (naming batch and map), wrong shape or dtype, empty batches.
+    Errors: non-finite values (naming batch and map), wrong shape or dtype, empty batches, what can be read only once.
     """
 
     def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x", finite: bool = True):
-        if hasattr(x, "__next__"):
-            raise InputError(f"{name} must be restartable, got a {type(x).__name__}: pass the function that makes it")
         self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
         self.n_features: int | None = None  # known after the first batch
+        self._last: Any = None  # the iterator of the last pass: one that comes again does not start afresh
+        self._begun: Iterator | None = None  # a pass of which only the first batch was looked at
+        self._restartable(x)
 
     def __iter__(self) -> Iterator:
         return (batch for _, batch in self.named())
 
     def named(self) -> Iterator[tuple[str, Any]]:
         """(what errors call it, batch) for each batch."""
-        for label, batch in self._raw():
+        empty, source, self._begun = True, self._begun or self._raw(), None
+        for label, batch in source:
+            empty = False
             name = f"{label} of {self.name}" if label else self.name
             yield name, self._checked(batch, name)
+        if empty and self.n_features is not None:
+            raise InputError(f"{self.name} must be restartable, got no batches when it was read again")
+
+    def first(self):
+        """The first batch, checked; None if there is none. The next pass goes on from it and does not read it again."""
+        source = self._begun or self._raw()
+        item = next(source, None)
+        self._begun = source if item is None else chain([item], source)
+        return None if item is None else self._checked(item[1], f"{item[0]} of {self.name}")
 
     def width(self) -> int:
         """d, read off the first batch if no batch has been read yet."""
         if self.n_features is None:
-            check(next(iter(self), None) is not None, f"{self.name} must hold at least one batch, got none")
+            check(self.first() is not None, f"{self.name} must hold at least one batch, got none")
         assert self.n_features is not None
         return self.n_features
 
@@ -105,7 +118,11 @@ class Batches:
     def _raw(self) -> Iterator[tuple[str, Any]]:
         if is_stream(self.x):
             items = self.x() if callable(self.x) else self.x
-            yield from ((f"batch {i}", batch) for i, batch in enumerate(items))
+            again = iter(items)
+            if again is self._last:
+                self._restartable(again)
+            self._last = again
+            yield from ((f"batch {i}", batch) for i, batch in enumerate(again))
             return
         shape = tuple(self.x.shape)
         itemsize = 2 if dtype_name(self.x) == "bfloat16" else np.dtype(dtype_name(self.x)).itemsize
@@ -116,6 +133,11 @@ class Batches:
         for start in range(0, shape[0], rows):
             stop = min(start + rows, shape[0])
             yield f"{unit} {start}:{stop}", self.x[start:stop, ...]
+
+    def _restartable(self, x) -> None:
+        if hasattr(x, "__next__"):
+            kind = type(x).__name__
+            raise InputError(f"{self.name} must be restartable, got a {kind}: pass a function that makes it anew")
 
     def _checked(self, batch, name: str):
         if not is_array(batch):
@@ -131,12 +153,10 @@ class Batches:
             self.n_features = features(batch)
         if features(batch) != self.n_features:
             raise InputError(f"{name} must have {self.n_features} features a descriptor, got {features(batch)}")
-        kind = dtype_name(batch)
-        if "complex" in kind or not any(word in kind for word in ("float", "int", "bool")):
-            raise InputError(f"{name} must hold real numbers, got dtype {kind}")
+        check_real(batch, name)
         if self.finite:
             check_place(batch, name)
-        return batch if kind in NATIVE else namespace(batch).astype(batch, namespace(batch).float64)
+        return batch if dtype_name(batch) in NATIVE else namespace(batch).astype(batch, namespace(batch).float64)
 
 
 def check_place(batch, name: str) -> None:

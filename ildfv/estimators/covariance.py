@@ -10,9 +10,6 @@ from ildfv.arrays import like, namespace, to_float64, to_numpy
 from ildfv.errors import check
 from ildfv.estimators.base import Sums
 
-ROWS = 8192
-
-
 ROWS = 512  # of a covariance added up at once: no second matrix of its size is needed
 
 
@@ -33,16 +30,15 @@ class CovarianceSums(Sums):
         self._add("count", float(x.shape[0]))
         self._add("sum", xp.sum(e, axis=0))
         for start in range(0, e.shape[1], ROWS):
-            rows = slice(start, start + ROWS)
+            rows = slice(start, min(start + ROWS, e.shape[1]))
             self._add("outer", e[:, rows].T @ e, rows)
         return self
 
     def finish(self) -> tuple[int, np.ndarray, np.ndarray]:
         """Number of rows, mean (d,) and covariance (d, d) with divisor n − 1."""
-        n = int(self.count)
-        check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
-        shift = to_numpy(self.sum) / n  # (d,)
         covariance = np.array(to_numpy(self.outer))
+        n = _counted(self, np.diag(covariance))
+        shift = to_numpy(self.sum) / n  # (d,)
         for row, value in zip(covariance, shift, strict=True):
             row -= n * value * shift
         covariance /= n - 1
@@ -68,8 +64,7 @@ class ProductSums(Sums):
 
     def finish(self) -> tuple[int, np.ndarray, float, np.ndarray]:
         """Number of rows, mean (d,), total variance and covariance × directions (d, l); divisor n − 1."""
-        n = int(self.count)
-        check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
+        n = _counted(self, to_numpy(self.squares))
         shift = to_numpy(self.sum) / n  # (d,)
         product = np.array(to_numpy(self.product))
         for rows in np.array_split(np.arange(len(shift)), 1 + len(shift) // ROWS):  # no second (d, l) beside it
@@ -77,6 +72,16 @@ class ProductSums(Sums):
         product /= n - 1
         total = (float(self.squares) - n * float(shift @ shift)) / (n - 1)
         return n, self.centre + shift, total, product
+
+
+def _counted(sums: Sums, squares: np.ndarray) -> int:
+    """The number of rows, if a covariance can be had from their sums."""
+    n = int(sums.count)
+    check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
+    check(
+        bool(np.isfinite(squares).all()), "rows must have squares that add up in float64, got values of 1e150 or more"
+    )
+    return n
 
 
 def _about(centre: np.ndarray, x):

@@ -12,9 +12,10 @@ from typing import NamedTuple, Self
 import numpy as np
 from scipy.linalg import pinvh
 
-from ildfv.arrays import check_finite, check_shape, like, namespace, to_float64, to_numpy
+from ildfv.arrays import check_finite, check_real, check_shape, like, namespace, to_float64, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
+from ildfv.estimators.design import Design
 
 ALL_PATTERNS = 6  # outputs up to which all 2^c patterns of missing labels have room when none are named: 64 at most
 
@@ -43,11 +44,12 @@ class RegressionSums(Sums):
         check_shape(x, "X", (None, p))
         check_shape(y, "Y", (x.shape[0], c))
         check_finite(x, "X")
+        check_real(y, "Y")
         xp = namespace(x)
         labels = to_numpy(y, dtype=np.float64)
+        check(not np.isinf(labels).any(), "Y must be finite or NaN, got inf")
         found, label = np.unique(~np.isnan(labels), axis=0, return_inverse=True)
         x, y = to_float64(x), like(labels, x)
-        check(not bool(xp.any(xp.isinf(y))), "Y must be finite or NaN, got inf")
         y = y - like(self.centre[p:], x)
         y = xp.where(xp.isnan(y), xp.zeros_like(y), y)
         rows = xp.concat([xp.ones_like(x[:, :1]), x - like(self.centre[:p], x), y], axis=1)
@@ -64,6 +66,8 @@ class RegressionSums(Sums):
     def observed(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(observed outputs, products) for each pattern that has rows and at least one label."""
         state = self.state()
+        finite = all(np.isfinite(products).all() for products in state.values())
+        check(finite, "X and Y must have products that add up in float64, got values of 1e150 or more")
         pairs = [(np.flatnonzero(pattern), state[_name(pattern)]) for pattern in self.patterns]
         return [(outputs, sums) for outputs, sums in pairs if len(outputs) and sums[0, 0] > 0]
 
@@ -111,45 +115,6 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
     coefficients = origin @ coefficients
     coefficients[0] += sums.centre[p:]
     return Fit(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
-
-
-class Design:
-    """The least squares that all outputs share: products of (1, x) with themselves, inverted once.
-
-    Directions whose eigenvalue is lost in rounding are left out: of the coefficients that fit equally, the least.
-    """
-
-    def __init__(self, products: np.ndarray, ridge: float):
-        self.products, self.ridge = products, ridge
-        n, p = products[0, 0], len(products) - 1
-        self.mean = products[0, 1:] / n  # (p,)
-        about_mean = products[1:, 1:] - n * np.outer(self.mean, self.mean)
-        spread = np.diag(about_mean) + ridge
-        lost = n * np.finfo(float).eps * np.diag(products)[1:]  # what subtracting the mean leaves of a constant
-        self.scale = np.where(spread > lost, np.sqrt(np.maximum(spread, 0.0)), 1.0)
-        constant = spread <= lost
-        correlation = (about_mean + ridge * np.eye(p)) / np.outer(self.scale, self.scale)
-        correlation[constant], correlation[:, constant] = 0.0, 0.0
-        values, vectors = np.linalg.eigh(correlation)
-        kept = values > 10 * p * np.finfo(float).eps * max(values[-1], 0.0)
-        self.rank = int(kept.sum())
-        self.null = vectors[:, ~kept]  # (p, p − rank)
-        half = vectors[:, kept] / np.sqrt(values[kept]) / self.scale[:, None]
-        slopes = half @ half.T  # (p, p)
-        edge = slopes @ self.mean
-        self.inverse = np.block([[1 / n + self.mean @ edge, -edge[None]], [-edge[:, None], slopes]])  # (p + 1, p + 1)
-
-    def solve(self, right: np.ndarray) -> np.ndarray:
-        """Coefficients (p + 1, c) of products (p + 1, c) of (1, x) with the outputs."""
-        slopes = self.inverse[1:, 1:] @ (right[1:] - np.outer(self.mean, right[0]))
-        return np.vstack([right[:1] / self.products[0, 0] - self.mean @ slopes, slopes])
-
-    def undetermined(self, centre: np.ndarray) -> np.ndarray:
-        """Which coefficients, intercept first, the data leave open (p + 1,)."""
-        free = self.null / self.scale[:, None]  # changes of coefficients that change no prediction
-        size = np.abs(free).max(axis=1, initial=0.0) * self.scale
-        intercept = np.abs((self.mean + centre) @ free).max(initial=0.0)
-        return np.append(intercept, size) > 1e-6
 
 
 def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from ildfv.arrays import check_shape, to_numpy
+from ildfv.arrays import check_real, check_shape, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.batches import check_place, count, features
@@ -31,7 +31,9 @@ class Parameters:
     @classmethod
     def checked(cls, weights, means, variances) -> Parameters:
         """Parameters from arrays or lists; errors say which rule is broken."""
-        weights, means, variances = (to_numpy(a, dtype=np.float64) for a in (weights, means, variances))
+        weights, means, variances = (
+            _numbers(a, name) for a, name in ((weights, "weights"), (means, "means"), (variances, "variances"))
+        )
         check(means.ndim == 2 and means.size > 0, f"means must have shape (k, d), got {means.shape}")
         check_shape(weights, "weights", means.shape[:1])
         check_shape(variances, "variances", means.shape)
@@ -39,13 +41,24 @@ class Parameters:
         check(bool((weights >= 0).all()), f"weights must be at least 0, got {weights.min()}")
         check(abs(weights.sum() - 1) < 1e-6, f"weights must add up to 1, got {weights.sum()}")
         smallest = variances.min()
-        check(bool(np.isfinite(variances).all()) and smallest > 0, f"variances must be positive, got {smallest}")
+        check(smallest > 0, f"variances must be positive, got {smallest}")
+        check(bool(np.isfinite(variances).all()), "variances must be finite, got inf")
         return cls(weights, means, variances)
 
     def overall(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the whole mixture in each dimension, (d,) and (d,): the law of total variance."""
         mean = self.weights_ @ self.means_
         return mean, self.weights_ @ (self.variances_ + (self.means_ - mean) ** 2)
+
+
+def _numbers(a, name: str) -> np.ndarray:
+    """`a`, an array or a list, as float64."""
+    try:
+        a = to_numpy(a)
+        check_real(a, name)
+        return a.astype(np.float64)
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else InputError(f"{name} must be an array, got {error}") from error
 
 
 class MixtureSums(Sums):
@@ -72,9 +85,11 @@ class MixtureSums(Sums):
         except InputError:
             check_place(batch, name)  # the kernel sees that a value is not finite, this says in which row
             raise
+        likelihood = float(sums.log_likelihood)
+        check(np.isfinite(likelihood), f"log likelihood of {name} must be finite, got {likelihood}: values are too far")
         self._add("count", float(count(batch)))
-        for name, value in sums._asdict().items():
-            self._add(name, to_numpy(value))
+        for key, value in sums._asdict().items():
+            self._add(key, to_numpy(value))
         return self
 
     @property

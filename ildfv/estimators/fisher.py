@@ -14,8 +14,10 @@ from ildfv.estimators.base import Persistent
 from ildfv.estimators.batches import count
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.kernels import Moments, moments
+from ildfv.kernels.checks import check_threshold
 
 LEAST_WEIGHT = 1e-6  # lighter components give zeros, as in VLFeat: 1/√w would only raise their noise
+FAR = 1e36  # nats; squares of t end at 3e38 in float32
 LEAST_NORM = 1e-12  # a shorter vector is divided by this: a zero vector stays zero
 
 
@@ -53,11 +55,13 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
 
     def fit(self, X, y=None) -> Self:
         """Learns the mixture, unless one that has learned was given. X: maps as in transform, or a stream of them."""
+        self._check_settings()
         if self.mixture is not None and hasattr(self.mixture, "weights_"):
             self.mixture_ = self.mixture
-            return self
-        recipe = GaussianMixture(self.n_components, random_state=self.random_state)
-        self.mixture_ = clone(self.mixture if self.mixture is not None else recipe).fit(X)
+        else:
+            recipe = GaussianMixture(self.n_components, random_state=self.random_state)
+            self.mixture_ = clone(self.mixture if self.mixture is not None else recipe).fit(X)
+        self.n_features_in_ = self.mixture_.means_.shape[1]
         return self
 
     def transform(self, X):
@@ -67,10 +71,11 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         uint8. float64 gives float64, the rest float32. Errors: InputError for other shapes, no descriptors,
         non-finite values.
         """
-        check(self.order in ("component", "moment"), f'order must be "component" or "moment", got {self.order!r}')
+        self._check_settings()
         mixture = self._mixture()
         n = _descriptors(X)  # (b,)
         m = moments(X, mixture, threshold=self.threshold)
+        _check_near(m.log_likelihood)
         parts = self._parts(m, n, np.asarray(mixture.weights_, dtype=np.float64))
         vectors = _joined(parts, self.order)
         return _improved(vectors) if self.improved else vectors
@@ -81,6 +86,18 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         u, v = (np.array([[f"{name}_{i}_{j}" for j in range(d)] for i in range(k)])[None] for name in "uv")
         w = np.array([[f"w_{i}" for i in range(k)]])[..., None]
         return _joined([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a row alone is not a map
+        return tags
+
+    def _check_settings(self) -> None:
+        check(self.order in ("component", "moment"), f'order must be "component" or "moment", got {self.order!r}')
+        check_threshold(self.threshold)
+        given = self.mixture
+        known = given is None or isinstance(given, GaussianMixture) or hasattr(given, "weights_")
+        check(known, f"mixture must be a GaussianMixture or None, got {type(given).__name__}")
 
     def _mixture(self):
         if hasattr(self, "mixture_"):
@@ -132,6 +149,13 @@ def _descriptors(maps) -> np.ndarray:
         n = [count(maps[:1])] * shape[0]
     check(min(n) > 0, f"maps[{n.index(min(n))}] must hold at least one descriptor, got none")
     return np.array(n, dtype=np.float64)
+
+
+def _check_near(log_likelihoods) -> None:
+    """InputError for float32 maps so far away that the sums of t² may be infinite (a vector would be NaN)."""
+    xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
+    far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < FAR))
+    check(not far, "maps must lie within 1e18 standard deviations of the mixture in float32: pass float64")
 
 
 def _joined(parts: list, order: str):

@@ -11,19 +11,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ildfv.arrays import namespace
-from ildfv.errors import check
+from ildfv.errors import check, check_integer, check_number
 from ildfv.estimators.base import Persistent, as_array, as_batches
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.scores import scored
 from ildfv.estimators.start import sample_size, start
+from ildfv.estimators.stepwise import em_on_sample, stepwise_pass
 
-# Of steps of 16 to 512 descriptors a component and decays of 0.52 to 0.8, these came highest after 3 passes, above full
-# EM from the same start (bench_em.py). Decays between 0.5 and 1 converge (Cappé & Moulines 2009): step t moves by
-# (t + 2)^-decay.
-STEP_ROWS = 32  # descriptors a component in a step, half of it at least
-STEP_DECAY = 0.6
-SAMPLE_PASSES = 100
+INITS = ("k-means", "k-means++", "faiss")
 
 
 class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
@@ -45,6 +41,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     """
 
     converged_: bool
+    n_iter_: int
+    n_steps_: int
     log_likelihoods_: np.ndarray
 
     _tensors = ("weights_", "means_", "variances_", "floors_", "log_likelihoods_")
@@ -118,7 +116,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
                 mean = self._exact_pass(batches)
                 self.converged_ = True
             else:
-                mean = self._stepwise_pass(batches)
+                at, self.n_steps_, mean = stepwise_pass(
+                    self._parameters(), batches, floors=self.floors_, n_steps=self.n_steps_
+                )
+                self._set(at)
             self.n_iter_ += 1
             self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
             if self.callback is not None:
@@ -135,11 +136,12 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         return float(self.log_likelihoods_[-1]) if len(self.log_likelihoods_) else -np.inf
 
     def _check_settings(self) -> None:
-        check(self.n_components >= 1, f"n_components must be at least 1, got {self.n_components}")
-        check(self.max_iter >= 0, f"max_iter must be at least 0, got {self.max_iter}")
-        check(self.tol >= 0, f"tol must be at least 0, got {self.tol}")
-        check(self.variance_floor > 0, f"variance_floor must be above 0, got {self.variance_floor}")
+        check_integer(self.n_components, "n_components", 1)
+        check_integer(self.max_iter, "max_iter", 0)
+        check_number(self.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
+        check_number(self.variance_floor, "variance_floor", "above 0", lambda floor: floor > 0)
         check(self.method in ("exact", "stepwise"), f'method must be "exact" or "stepwise", got {self.method!r}')
+        check(self.init in INITS, f'init must be "k-means", "k-means++" or "faiss", got {self.init!r}')
         given = [value is not None for value in (self.weights_init, self.means_init, self.variances_init)]
         check(all(given) or not any(given), "weights_init, means_init and variances_init must be given together")
         if self.reduce is not None:
@@ -161,20 +163,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31))
         sample = batches.sample(sample_size(self.n_components, batches.width()), seed)
         at = start(sample, self.n_components, init=self.init, seed=seed)
-        # Few passes are dear, the sample is at hand: EM on it first.
-        return self._improved(at, sample) if self.method == "stepwise" else at
-
-    def _improved(self, at: Parameters, sample: np.ndarray) -> Parameters:
-        """The mixture after EM on a sample alone, at most SAMPLE_PASSES times through it."""
+        if self.method == "exact":
+            return at
         self._begin(at)
-        before = -np.inf
-        for _ in range(SAMPLE_PASSES):
-            sums = MixtureSums(self).update(sample)
-            self._set(sums.finish(floor=self.floors_))
-            if sums.mean_log_likelihood - before < self.tol:
-                break
-            before = sums.mean_log_likelihood
-        return Parameters(self.weights_, self.means_, self.variances_)
+        return em_on_sample(self._parameters(), sample, floors=self.floors_, tol=self.tol)
 
     def _begin(self, at: Parameters, *, floor: bool = True) -> Self:
         """Takes `at` for its parameters and forgets all passes."""
@@ -196,33 +188,14 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self._set(sums.finish(floor=self.floors_))
         return sums.mean_log_likelihood
 
-    def _stepwise_pass(self, batches: Batches) -> float:
-        total, n = 0.0, 0.0
-        sums = MixtureSums(self)
-        rows = STEP_ROWS * self.n_components
-        for name, batch in batches.steps(rows):
-            sums.update(batch, name=name)
-            if sums.count >= rows / 2:
-                total, n = total + float(sums.log_likelihood), n + float(sums.count)
-                sums = self._step(sums)
-        if sums.count > 0:
-            total, n = total + float(sums.log_likelihood), n + float(sums.count)
-            self._step(sums)
-        check(n > 0, f"{batches.name} must hold at least one batch, got none")
-        return total / n
-
-    def _step(self, sums: MixtureSums) -> MixtureSums:
-        """Moves the parameters towards what `sums` say; empty sums at the new ones."""
-        step = (self.n_steps_ + 2) ** -STEP_DECAY
-        self._set(sums.finish(floor=self.floors_, inertia=float(sums.count) * (1 - step) / step))
-        self.n_steps_ += 1
-        return MixtureSums(self)
+    def _parameters(self) -> Parameters:
+        return Parameters(self.weights_, self.means_, self.variances_)
 
     def _set(self, at: Parameters) -> None:
         self.weights_, self.means_, self.variances_ = at.weights_, at.means_, at.variances_
 
     def _warn_of_constants(self) -> None:
-        overall = Parameters(self.weights_, self.means_, self.variances_).overall()[1]
+        overall = self._parameters().overall()[1]
         constant = np.flatnonzero(overall <= self.floors_ * (1 + 1e-6))
         if self.max_iter > 0 and len(constant):
             message = f"{len(constant)} of {len(overall)} dimensions have zero variance, or none above the floor"
@@ -259,7 +232,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors drawn from the mixture, (n, d) float64, and their components, (n,)."""
         self._check_fitted()
-        check(n_samples >= 1, f"n_samples must be at least 1, got {n_samples}")
+        n_samples = check_integer(n_samples, "n_samples", 1)
         random = check_random_state(self.random_state)
         labels = np.repeat(np.arange(len(self.weights_)), random.multinomial(n_samples, self.weights_))
         noise = random.standard_normal((n_samples, self.means_.shape[1]))

@@ -8,17 +8,28 @@ import numpy as np
 from scipy.linalg import eigh
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ildfv.arrays import check_finite, dtype_name, like, namespace, to_numpy
-from ildfv.errors import check
+from ildfv.arrays import (
+    check_finite,
+    check_real,
+    check_shape,
+    dtype_name,
+    floating,
+    is_array,
+    like,
+    namespace,
+    to_numpy,
+)
+from ildfv.errors import check, check_integer
 from ildfv.estimators.base import Persistent, as_array, as_batches
 from ildfv.estimators.batches import Batches, is_stream
 from ildfv.estimators.covariance import CovarianceSums, ProductSums
 from ildfv.estimators.krylov import leading
 
 EXACT = 4096  # features (or rows held in memory): a matrix of 134 MB, solved in a minute; both grow too fast beyond
-# Size of the Krylov basis: so many times the components wanted (0.8 GB for 512 of 262,144 features) and ten
-# more, which few components need.
-OVERSAMPLING, MORE = 1.5, 10
+MORE = 10  # directions in each Krylov block beside the components wanted
+# Six such blocks find slowly falling spectra as well as scikit-learn's randomised solver does. Where all would be more
+# than this many bytes (512 of 262,144 features), blocks are made smaller, to 1.5 directions a component in all.
+BASIS_BYTES, FEWEST = 3 << 28, 1.5
 
 
 class PCA(Persistent, TransformerMixin, BaseEstimator):
@@ -26,8 +37,9 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
 
     n_components: at most min(n, d), else an InputError (a caller who prefers fewer says min(…) himself); None takes
     min(n, d). whiten: scores of unit variance. Up to 4096 features one pass gives the exact answer, and so do at most
-    4096 rows of an array; beyond, n_passes passes give one whose explained variances are never too large. reduce:
-    adds a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
+    4096 rows of an array; beyond, n_passes passes give one whose explained variances are never too large, unless so
+    many components are wanted that the exact answer costs no more. reduce: adds a dict of float64 arrays over ranks
+    (`ildfv.distributed.sum_arrays`).
 
     Learned, NumPy: components_ (c, d), each with its entry of largest size positive, mean_ (d,), explained_variance_
     (c,) with divisor n − 1, explained_variance_ratio_ (c,), singular_values_ (c,); n_samples_, n_components_. float64
@@ -37,7 +49,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     _tensors = ("components_", "mean_", "explained_variance_", "explained_variance_ratio_", "singular_values_")
     _numbers = ("n_features_in_", "n_samples_", "n_components_")
 
-    def __init__(self, n_components=None, *, whiten=False, n_passes=4, random_state=0, reduce=None):
+    def __init__(self, n_components=None, *, whiten=False, n_passes=6, random_state=0, reduce=None):
         self.n_components = n_components
         self.whiten = whiten
         self.n_passes = n_passes
@@ -49,13 +61,15 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
 
         Errors: InputError for non-finite values (naming the batch), wrong shapes, too many components.
         """
-        check(self.n_passes >= 2, f"n_passes must be at least 2, got {self.n_passes}")
+        check_integer(self.n_passes, "n_passes", 2)
+        if self.n_components is not None:  # how many there may be is known when the rows are counted
+            check_integer(self.n_components, "n_components")
         batches = as_batches(self, X)
         centre = self._centre(batches)  # (d,)
         d = len(centre)
         if self.reduce is None and not is_stream(X) and batches.x.shape[0] <= min(d, EXACT):
             return self._fit_gram(np.concatenate([to_numpy(batch) for batch in batches]))
-        if d <= EXACT:
+        if d <= EXACT or self._basis_size(d) >= d:
             sums = CovarianceSums(d, centre=centre)
             for batch in batches:
                 sums.update(batch)
@@ -73,17 +87,19 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         return self._learned(n, mean, values[::-1], vectors.T[::-1], total)
 
     def transform(self, X):
-        """Scores (m, c) of the rows of X (m, d), the kind of array that X is; float32 gives float32, else float64."""
+        """Scores (m, c) of the rows of X (m, d), the kind of array that X is; float32, or float64 of what is wider."""
         x, mean, components = self._ready(X)
         scores = (x - mean) @ components.T
         return scores / like(self._scale(), scores, dtype_name(scores)) if self.whiten else scores
 
     def inverse_transform(self, X):
-        """The rows (m, d) that scores (m, c) stand for."""
+        """The rows (m, d) that scores (m, c) stand for, the kind of array that X is."""
         self._check_fitted()
-        xp = namespace(X)
-        kind = "float32" if dtype_name(X) == "float32" else "float64"
-        scores = xp.astype(X, getattr(xp, kind), copy=False)
+        scores = X if is_array(X) else np.asarray(X)
+        check_real(scores, "X")
+        check_shape(scores, "X", (None, len(self.components_)))
+        kind = floating(scores)
+        scores = namespace(scores).astype(scores, getattr(namespace(scores), kind), copy=False)
         if self.whiten:
             scores = scores * like(self._scale(), scores, kind)
         return scores @ like(self.components_, scores, kind) + like(self.mean_, scores, kind)
@@ -98,9 +114,8 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         self._check_fitted()
         x = as_array(self, X)
         check_finite(x, "X")
-        xp = namespace(x)
-        kind = "float32" if dtype_name(x) in ("float32", "float16", "bfloat16") else "float64"
-        x = xp.astype(x, getattr(xp, kind), copy=False)
+        kind = floating(x)
+        x = namespace(x).astype(x, getattr(namespace(x), kind), copy=False)
         return x, like(self.mean_, x, kind), like(self.components_, x, kind)
 
     def _scale(self) -> np.ndarray:
@@ -117,7 +132,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
 
     def _centre(self, batches: Batches) -> np.ndarray:
         """The mean of the first batch of each rank: near enough to all means to lose no digits; also finds d."""
-        first = next(iter(batches), None)
+        first = batches.first()
         shape = {"ranks": np.array(float(first is not None)), "features": np.array(float(batches.n_features or 0))}
         shape = shape if self.reduce is None else self.reduce(shape)
         check(bool(shape["ranks"] > 0), "X must hold at least one batch, got none")
@@ -134,13 +149,14 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         mean = x.mean(axis=0, dtype=np.float64)
         e = x - mean  # (n, d)
         gram = e @ e.T / (n - 1)
+        check(
+            bool(np.isfinite(gram).all()), "rows must have squares that add up in float64, got values of 1e150 or more"
+        )
         values, vectors = eigh(gram, subset_by_index=(n - c, n - 1), check_finite=False)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
         # Directions of no variance (n rows span n − 1 at most) come out of QR as some that are orthogonal to the rest.
         directions = np.linalg.qr(e.T @ vectors)[0].T  # (c, d)
-        return self._learned(
-            n, mean, values, directions if d <= EXACT else directions.astype(np.float32), float(np.trace(gram))
-        )
+        return self._learned(n, mean, values, directions, float(np.trace(gram)))
 
     def _fit_krylov(self, batches: Batches, centre: np.ndarray) -> Self:
         d = len(centre)
@@ -156,15 +172,21 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
             return image
 
         check(self.n_components is not None, f"n_components must be given for more than {EXACT} features, got None")
-        size = int(np.ceil(max(OVERSAMPLING, self.n_passes / (self.n_passes - 1)) * self.n_components)) + MORE
-        values, components = leading(
-            product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=self.random_state or 0
-        )
+        size, seed = self._basis_size(d), self.random_state or 0
+        values, components = leading(product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=seed)
         return self._learned(found["n"], found["mean"], values, components, found["total"])
+
+    def _basis_size(self, d: int) -> int:
+        """Directions in the Krylov basis: as many as help, or as memory holds, but never too few."""
+        if self.n_components is None:
+            return 0
+        fewest = int(np.ceil(max(FEWEST, self.n_passes / (self.n_passes - 1)) * self.n_components)) + MORE
+        return min(d, max(fewest, min(self.n_passes * (self.n_components + MORE), BASIS_BYTES // (4 * d))))
 
     def _learned(self, n: int, mean: np.ndarray, values: np.ndarray, components: np.ndarray, total: float) -> Self:
         largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
-        self.components_ = components * np.where(largest < 0, -1, 1).astype(components.dtype)[:, None]
+        kind = np.float64 if len(mean) <= EXACT else np.float32
+        self.components_ = (components * np.where(largest < 0, -1, 1)[:, None]).astype(kind)
         self.mean_ = mean
         self.explained_variance_ = np.maximum(values, 0.0)
         self.explained_variance_ratio_ = self.explained_variance_ / total if total > 0 else np.zeros(len(values))

@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from ildfv.arrays import check_finite, dtype_name, is_array, like, namespace, to_numpy
-from ildfv.errors import check
+from ildfv.arrays import check_finite, check_real, dtype_name, floating, is_array, like, namespace, to_numpy
+from ildfv.errors import check, check_integer, check_number
 from ildfv.estimators.base import Persistent, Reduce, as_array
 from ildfv.estimators.batches import is_stream
 from ildfv.estimators.ecm import Fit, RegressionSums, solve
@@ -56,35 +56,44 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         Errors: InputError for values of X that are not finite, infinite Y, unequal lengths, an output without labels.
         """
         if y is None and is_stream_of_pairs(X):
-            pairs = X() if callable(X) else X
-            sums: RegressionSums | None = None
-            flat = False
-            for x, labels in pairs:
-                labels, flat = _two_dimensional(labels)
-                sums = sums or RegressionSums(x.shape[1], labels.shape[1])
-                sums.update(x, labels)
-            check(sums is not None, "X must hold at least one batch, got none")
-        else:
-            check(y is not None, f"{type(self).__name__} requires y to be passed, but the target y is None")
-            x = as_array(self, X, reset=True)
-            check_finite(x, "X")
-            y = y if is_array(y) else check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
-            check_consistent_length(x, y)
+            return self._fit_pairs(X() if callable(X) else X)
+        check(y is not None, f"{type(self).__name__} requires y to be passed, but the target y is None")
+        x = as_array(self, X, reset=True)
+        check_finite(x, "X")
+        y = y if is_array(y) else np.asarray(y)
+        if dtype_name(y) == "object":  # None stands for NaN
+            y = check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
+        check_consistent_length(x, y)
+        labels, flat = _two_dimensional(y)
+        p, c = x.shape[1], labels.shape[1]
+        alone = self.reduce is None  # all ranks must add up the same patterns about the same centre
+        patterns = np.unique(~np.isnan(to_numpy(labels, dtype=np.float64)), axis=0) if alone else None
+        sums = RegressionSums(p, c, centre=_means(x, labels) if alone else None, patterns=patterns)
+        for start in range(0, x.shape[0], ROWS):
+            stop = min(start + ROWS, x.shape[0])
+            sums.update(x[start:stop, :], labels[start:stop, :])
+        return self.fit_sums(sums.reduced(self.reduce), flat=flat)
+
+    def _fit_pairs(self, pairs) -> Self:
+        sums: RegressionSums | None = None
+        flat = False
+        for i, pair in enumerate(pairs):
+            check(isinstance(pair, tuple) and len(pair) == 2, f"batch {i} must be a pair (X, Y), as no y is given")
+            x, y = pair
+            check(is_array(x) and x.ndim == 2, f"X of batch {i} must be an array (m, p), got {_described(x)}")
+            check_real(x, f"X of batch {i}")
             labels, flat = _two_dimensional(y)
-            p, c = x.shape[1], labels.shape[1]
-            alone = self.reduce is None  # all ranks must add up the same patterns about the same centre
-            patterns = np.unique(~np.isnan(to_numpy(labels, dtype=np.float64)), axis=0) if alone else None
-            sums = RegressionSums(p, c, centre=_means(x, labels) if alone else None, patterns=patterns)
-            for start in range(0, x.shape[0], ROWS):
-                stop = min(start + ROWS, x.shape[0])
-                sums.update(x[start:stop, :], labels[start:stop, :])
+            sums = sums or RegressionSums(x.shape[1], labels.shape[1])
+            sums.update(x, labels)
+        check(sums is not None, "X must hold at least one batch, got none")
         assert sums is not None
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
     def fit_sums(self, sums: RegressionSums, *, flat: bool = False) -> Self:
         """Learns from the sums of rows, wherever they were added up. flat: drop the axis c, there is one output."""
-        check(self.ridge >= 0, f"ridge must be at least 0, got {self.ridge}")
-        check(self.max_iter >= 1, f"max_iter must be at least 1, got {self.max_iter}")
+        check_number(self.ridge, "ridge", "at least 0", lambda ridge: ridge >= 0)
+        check_integer(self.max_iter, "max_iter", 1)
+        check_number(self.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
         fit: Fit = solve(sums, ridge=self.ridge, max_iter=self.max_iter, tol=self.tol)
         p = fit.coefficients.shape[1] - 1
         if fit.rank < p:
@@ -105,9 +114,8 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         self._check_fitted()
         x = as_array(self, X)
         check_finite(x, "X")
-        xp = namespace(x)
-        kind = "float32" if dtype_name(x) in ("float32", "float16", "bfloat16") else "float64"
-        x = xp.astype(x, getattr(xp, kind), copy=False)
+        kind = floating(x)
+        x = namespace(x).astype(x, getattr(namespace(x), kind), copy=False)
         return x @ like(self.coef_.T, x, kind) + like(self.intercept_, x, kind)
 
     def __sklearn_tags__(self):
@@ -121,6 +129,10 @@ def is_stream_of_pairs(x) -> bool:
     return is_stream(x) or (isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(i, tuple) for i in x))
 
 
+def _described(x) -> str:
+    return f"shape {tuple(x.shape)}" if is_array(x) else type(x).__name__
+
+
 def _means(x, y) -> np.ndarray:
     """The mean of each feature and each output's labels (p + c,)."""
     y = to_numpy(y, dtype=np.float64)
@@ -132,5 +144,6 @@ def _means(x, y) -> np.ndarray:
 def _two_dimensional(y) -> tuple:
     """Y as (m, c) and whether it was (m,)."""
     check(is_array(y), f"Y must be an array, got {type(y).__name__}")
+    check_real(y, "Y")
     check(y.ndim in (1, 2), f"Y must have shape (m, c) or (m,), got {tuple(y.shape)}")
     return (y, False) if y.ndim == 2 else (y[:, None], True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ildfv.arrays import like, namespace, to_float64
+from ildfv.arrays import check_finite, like, namespace, to_float64
 from ildfv.estimators.batches import Batches
 
 ROWS = 4096  # descriptors at once: (rows, d) in float64 stays in cache
@@ -13,10 +13,12 @@ ROWS = 4096  # descriptors at once: (rows, d) in float64 stays in cache
 def scored(batches: Batches, mixture) -> tuple:
     """Log likelihoods (n,), nats, and posteriors (n, k) of rows (n, d), float64, the kind of array the rows are."""
     parts = []
-    for _, rows in batches.steps(ROWS):
+    for name, rows in batches.steps(ROWS):
         xp = namespace(rows)
-        scores = log_joint(to_float64(rows), mixture)  # (m, k)
+        with np.errstate(over="ignore"):
+            scores = log_joint(to_float64(rows), mixture)  # (m, k)
         top = xp.max(scores, axis=1, keepdims=True)
+        check_finite(top, f"log likelihoods of {name}")
         log_likelihood = top + xp.log(xp.sum(xp.exp(scores - top), axis=1, keepdims=True))  # (m, 1)
         parts.append((log_likelihood[:, 0], xp.exp(scores - log_likelihood)))
     xp = namespace(parts[0][0])

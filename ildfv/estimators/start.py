@@ -11,6 +11,7 @@ from ildfv.estimators.em import Parameters
 LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM steps that they save
 SAMPLE_VALUES = 1 << 22  # a sample holds at most this many numbers (32 MB) ...
 SAMPLE_ROWS = 1 << 15  # ... and descriptors: 1000 a component at k = 32
+LARGEST = 1e150  # of a value: its square, and the sum of many, stay finite
 
 
 def sample_size(n_components: int, n_features: int) -> int:
@@ -27,6 +28,8 @@ def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed:
     x = np.asarray(sample, dtype=np.float64)  # (n, d)
     n = len(x)
     check(n_components <= n, f"n_components must be at most the number of descriptors {n}, got {n_components}")
+    largest = float(np.abs(x).max())
+    check(largest <= LARGEST, f"descriptors must be at most {LARGEST:g} in size, got {largest:g}")
     mean, sd = x.mean(axis=0), x.std(axis=0)
     scaled = (x - mean) / np.where(sd > 0, sd, 1.0)
     if init == "faiss":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from ildfv.errors import check
 from ildfv.kernels.reference import Moments
 
 __all__ = ["Moments", "moments"]
@@ -14,11 +17,19 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
     float16, bfloat16 or uint8. mixture: anything with weights_ (k,), means_ (k, d) and variances_ (k, d).
     Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,), the kind of array that came in, on its device;
     pooled over all maps: (k,), (k, d), (k, d), (), in float64. Posteriors below `threshold` count as 0; 0 counts all.
-    Computed in double where maps are float64. InputError for wrong shapes, dtypes and values that are not finite.
+    Computed in double where maps are float64; of float32 values more than 1e19 standard deviations from every mean,
+    sums of squares are infinite. InputError for wrong shapes, dtypes and values that are not finite.
     """
     first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
-    kind = type(first).__module__.partition(".")[0]
-    parameters = mixture.weights_, mixture.means_, mixture.variances_
+    kind = _library(first)
+    for i, one in enumerate(maps if isinstance(maps, (list, tuple)) else ()):
+        check(_library(one) == kind, f"maps must be of one library, got {kind} and, in map {i}, {_library(one)}")
+    masked = isinstance(first, np.ma.MaskedArray)
+    check(not masked, "maps must not be masked arrays: leave out what the mask hides, as a list of (n_i, d)")
+    names = ("weights_", "means_", "variances_")
+    learned = all(hasattr(mixture, name) for name in names)
+    check(learned, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")
+    parameters = tuple(getattr(mixture, name) for name in names)
     if kind == "cupy" or (kind == "torch" and first.is_cuda):
         from ildfv.kernels import cuda
 
@@ -28,13 +39,26 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
 
     parameters = tuple(_to_numpy(a) for a in parameters)
     if kind != "torch":
-        return cpu.moments(maps, *parameters, threshold=threshold, pooled=pooled)
+        return _reached(cpu.moments(maps, *parameters, threshold=threshold, pooled=pooled))
 
     import torch
 
     views = [_from_torch(a) for a in maps] if isinstance(maps, (list, tuple)) else _from_torch(maps)
-    result = cpu.moments(views, *parameters, threshold=threshold, pooled=pooled)
+    result = _reached(cpu.moments(views, *parameters, threshold=threshold, pooled=pooled))
     return Moments(*(torch.from_numpy(a) for a in result))
+
+
+def _library(a) -> str:
+    """The package that an array belongs to; nested lists become NumPy's."""
+    name = type(a).__module__.partition(".")[0]
+    return "numpy" if name == "builtins" else name
+
+
+def _reached(result: Moments) -> Moments:
+    """`result`, unless values lie too far from every mean to be squared even in float64."""
+    reached = result.log_likelihood.dtype != np.float64 or bool(np.isfinite(result.log_likelihood).all())
+    check(reached, "maps must lie within 1e154 standard deviations of the mixture")
+    return result
 
 
 def _to_numpy(a):

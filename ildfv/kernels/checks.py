@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, check, check_number
+
+SUM = 1e-4  # float32 weights of thousands of components add up to 1 far closer than this
 
 
 def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights (k,), means (k, d) and variances (k, d) as C-contiguous float64."""
-    weights, means, variances = (np.ascontiguousarray(a, dtype=np.float64) for a in (weights, means, variances))
+    weights, means, variances = (
+        _float64(a, name) for a, name in ((weights, "weights"), (means, "means"), (variances, "variances"))
+    )
     check(weights.ndim == 1 and len(weights) > 0, f"weights must have shape (k,), got {weights.shape}")
     k = len(weights)
     check(
@@ -23,6 +27,8 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
         weights.min() >= 0 and weights.max() > 0,
         f"weights must be ≥ 0 and not all 0, got {weights.min():g} as the least",
     )
+    total = weights.sum()  # the log likelihood would be off by its logarithm
+    check(abs(total - 1) <= SUM, f"weights must add up to 1, got {total:g}")
     if variances.min() <= 0:
         component, dimension = np.unravel_index(variances.argmin(), variances.shape)
         raise InputError(
@@ -33,8 +39,7 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
 
 def check_threshold(threshold: float) -> float:
     """The least posterior that counts, in [0, 1)."""
-    check(0 <= threshold < 1, f"threshold must be in [0, 1), got {threshold}")
-    return float(threshold)
+    return check_number(threshold, "threshold", "in [0, 1)", lambda t: 0 <= t < 1)
 
 
 def check_dimensions(d: int, expected: int) -> None:
@@ -45,3 +50,10 @@ def check_dimensions(d: int, expected: int) -> None:
 def not_finite(index: int) -> InputError:
     """The error for a map with a value that is not finite."""
     return InputError(f"maps must be finite, got NaN or infinity in map {index}")
+
+
+def _float64(a, name: str) -> np.ndarray:
+    """`a` as a C-contiguous float64 array."""
+    a = np.asarray(a)
+    check(a.dtype.kind in "fiub", f"{name} must hold real numbers, got dtype {a.dtype.name}")
+    return np.ascontiguousarray(a, dtype=np.float64)

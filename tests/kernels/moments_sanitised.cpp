@@ -20,7 +20,7 @@ double normal() { return std::normal_distribution<double>()(source); }
 struct Case {
     int64_t b, n, d, k;
     double spread, threshold, far;
-    bool ragged, channel_first, pooled;
+    bool ragged, channel_first, pooled, reversed = false;
 };
 
 void store(char* to, Element element, double value) {
@@ -53,7 +53,9 @@ bool run(const Case& c, Element element, const char* isa, int threads) {
                 store(memory.back().get() + (c.channel_first ? j * n + r : r * c.d + j) * s, element, x);
             }
         }
-        maps.push_back({memory.back().get(), n, c.channel_first ? 1 : c.d, c.channel_first ? n : 1});
+        const int64_t by_row = c.channel_first ? 1 : c.d, by_dim = c.channel_first ? n : 1;
+        maps.push_back(c.reversed ? Map{memory.back().get() + (n * c.d - 1) * s, n, -by_row, -by_dim}
+                                  : Map{memory.back().get(), n, by_row, by_dim});
         total += n;
     }
     const bool wide = c.pooled || element == kFloat64;
@@ -72,6 +74,7 @@ int main() {
     int runs = 0;
     for (const char* isa : {"avx512", "avx2", "baseline"}) {
         if (!instruction_set(isa)) continue;
+        printf("%s ", isa);
         for (const Case& c : {
                  Case{3, 300, 64, 32, 1, 1e-6, 1, false, false, false}, Case{3, 300, 64, 32, 0.02, 1e-6, 1, false, false, false},
                  Case{2, 1500, 13, 5, 1, 1e-6, 1, true, false, false}, Case{2, 1500, 13, 5, 0.1, 0, 1, true, true, true},
@@ -79,6 +82,8 @@ int main() {
                  Case{1, 1, 1, 1, 1, 1e-6, 1, false, false, false}, Case{2, 33, 1030, 3, 1, 1e-6, 1, true, true, false},
                  Case{2, 700, 20, 70, 1, 1e-6, 1e4, true, false, false}, Case{2, 257, 256, 17, 1, 1e-3, 1, false, true, false},
                  Case{2, 1100, 20, 7, 1, 1e-6, 1e6, true, true, true}, Case{2, 100, 30, 6, 4, 0, 1, false, false, false}, Case{2, 40, 1, 200, 1, 1e-6, 1, true, false, false},
+                 Case{2, 3, 4096, 32, 1, 1e-6, 1, true, false, false}, Case{3, 300, 64, 32, 1, 1e-6, 1, true, false, false, true},
+                 Case{2, 169, 33, 17, 0.02, 1e-6, 1, true, true, true, true},
              })
             for (int element = kFloat32; element <= kUint8; ++element)
                 for (int threads : {1, 3}) {
@@ -89,6 +94,6 @@ int main() {
                     }
                 }
     }
-    printf("%d runs\n", runs);
+    printf("%d\n", runs);
     return runs == 0;
 }

@@ -128,3 +128,65 @@ def test_more_components_than_descriptors(isa):
 def test_zero_threshold_with_far_components(isa):
     x, *mixture = drawn(100, 6, 30, spread=4.0)
     assert_bound(x.astype(np.float32), *mixture, threshold=0.0)
+
+
+def views(x):
+    """The same maps (b, n, d) in every layout that two strides can tell, and some that they cannot."""
+    b, n, d = x.shape
+    wide = np.zeros((2 * b, 2 * n, 2 * d), x.dtype)
+    wide[::2, ::2, ::2] = x
+    channel_first = np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(b, d, 2, n // 2)
+    turned = np.ascontiguousarray(channel_first[:, :, ::-1, ::-1])
+    bytes_ = np.frombuffer(b"x" + x.tobytes(), np.uint8)[1:]  # at odd addresses
+    yield from (wide[::2, ::2, ::2], x[:, ::-1, ::-1].copy()[:, ::-1, ::-1], x[::-1].copy()[::-1], np.asfortranarray(x))
+    yield from (
+        channel_first,
+        turned[:, :, ::-1, ::-1],
+        channel_first.transpose(0, 1, 3, 2).copy().transpose(0, 1, 3, 2),
+    )
+    yield from (bytes_.view(x.dtype).reshape(x.shape), list(x), tuple(x))
+    if x.dtype.itemsize > 1:
+        yield x.astype(x.dtype.newbyteorder(">"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8"])
+@pytest.mark.parametrize(("n", "d", "k"), [(50, 1, 7), (6, 4096, 3), (52, 33, 17)])
+def test_no_layout_of_any_element_type_changes_a_bit(isa, dtype, n, d, k):
+    x, *mixture = drawn(n, k, d)
+    x = np.abs(10 * x).astype(dtype) if dtype == "uint8" else x.astype(dtype)
+    expected = cpu.moments(x, *mixture)
+    for view in views(x):
+        for a, b in zip(cpu.moments(view, *mixture), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.5, 0.999])
+def test_thresholds_from_none_to_nearly_all(isa, threshold):
+    x, *mixture = drawn(300, 5, 9, spread=3.0)
+    got = cpu.moments(x, *mixture, threshold=threshold)
+    expected = reference.moments(x, *mixture, threshold=threshold)
+    np.testing.assert_allclose(got.s0, expected.s0, atol=1e-9)
+    np.testing.assert_allclose(got.log_likelihood, expected.log_likelihood, rtol=1e-12)
+    alone = cpu.moments(x, np.ones(1), np.zeros((1, 9)), np.ones((1, 9)), threshold=np.nextafter(1, 0))
+    np.testing.assert_array_equal(alone.s0, [[300.0], [300.0]])  # the only component has a posterior of 1
+
+
+@pytest.mark.xfail(strict=True, reason="Σγy² of unscaled values leaves float32 in the dense sums")
+def test_units_of_float32_descriptors_do_not_matter(isa):
+    for exponent in (-25, -19, 0, 15, 19, 30):
+        x, weights, means, variances = drawn(200, 12, 20, spread=0.05)
+        scale = 10.0**exponent
+        assert_bound((x * scale).astype(np.float32), weights, means * scale, variances * scale**2)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([0.5, 0.6], "weights must add up to 1, got 1.1"),
+        ([0.5, 0.5j], "weights must hold real numbers, got dtype complex128"),
+        (["a", "b"], "weights must hold real numbers, got dtype str"),
+    ],
+)
+def test_weights_of_no_mixture_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        cpu.moments(np.zeros((1, 3, 2), np.float32), weights, np.zeros((2, 2)), np.ones((2, 2)))

@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from ildfv.kernels import cpu
+
+ALL, CASES, ELEMENTS = ("avx512", "avx2", "baseline"), 16, 5
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "csrc"
 
 
 @pytest.mark.skipif(not shutil.which("g++") or sys.platform != "linux", reason="needs g++ with sanitisers on Linux")
 def test_no_stray_access_and_no_undefined_behaviour(tmp_path):
-    names = [f"cpu/{name}.cpp" for name in ("moments", "baseline", "avx2", "avx512")]
     command = [
         *("g++", "-O1", "-g", "-std=c++17", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast"),
         *("-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{SOURCES}"),
-        *(str(SOURCES / name) for name in names),
+        *map(str, sorted((SOURCES / "cpu").glob("*.cpp"))),
         *(str(HERE / "moments_sanitised.cpp"), "-o", str(tmp_path / "moments")),
     ]
     subprocess.run(command, check=True)
@@ -27,4 +29,6 @@ def test_no_stray_access_and_no_undefined_behaviour(tmp_path):
         [tmp_path / "moments"], capture_output=True, text=True, env={"ASAN_OPTIONS": "detect_leaks=1"}
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[0]) > 0
+    *instruction_sets, runs = done.stdout.split()
+    assert instruction_sets == [name for name in ALL if cpu._native.instruction_set(name)]
+    assert int(runs) == len(instruction_sets) * CASES * ELEMENTS * 2  # with 1 thread and 3
