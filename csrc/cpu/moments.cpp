@@ -134,16 +134,53 @@ struct Memory {
     ~Memory() { free(start); }
 };
 
-// A kernel and a mixture laid out for it.
+const Kernel* kernel_for(const char* wanted, bool in_double) {
+    auto may_be = [&](const char* name) { return !*wanted || strcmp(wanted, name) == 0; };
+#if defined(__x86_64__)
+    if (may_be("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        return in_double ? &avx512_double : &avx512_float;
+    if (may_be("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return in_double ? &avx2_double : &avx2_float;
+#endif
+    if (may_be("baseline")) return in_double ? &baseline_double : &baseline_float;
+    return nullptr;
+}
+
+// A mixture laid out for a kernel, with a copy of what it was.
 struct Prepared {
+    const std::vector<double> weights, means, variances;
+    const Mixture mixture;
+    const Standardised standardised;
     const Kernel& kernel;
     Memory constants;
 
-    Prepared(const Kernel& kernel, const Mixture& m, const Standardised& standardised)
-        : kernel(kernel), constants(kernel.constants_bytes(m.k, m.d)) {
-        kernel.prepare(m, standardised.view(), constants.start);
+    Prepared(const Mixture& m, const char* isa, bool in_double)
+        : weights(m.weights, m.weights + m.k), means(m.means, m.means + m.k * m.d), variances(m.variances, m.variances + m.k * m.d),
+          mixture{m.k, m.d, weights.data(), means.data(), variances.data()}, standardised(mixture),
+          kernel(*kernel_for(isa, in_double || standardised.furthest > FURTHEST)), constants(kernel.constants_bytes(m.k, m.d)) {
+        kernel.prepare(mixture, standardised.view(), constants.start);
+    }
+
+    bool is(const Mixture& m, const char* isa, bool in_double) const {
+        auto same = [](const std::vector<double>& a, const double* b) { return memcmp(a.data(), b, a.size() * sizeof(double)) == 0; };
+        return m.k == mixture.k && m.d == mixture.d && same(weights, m.weights) && same(means, m.means) && same(variances, m.variances) &&
+               &kernel == kernel_for(isa, in_double || standardised.furthest > FURTHEST);
     }
 };
+
+// The mixture laid out, kept from the call before where it is the same: a pass calls with one mixture for every batch.
+std::shared_ptr<const Prepared> prepared_for(const Mixture& m, const char* isa, bool in_double) {
+    static std::mutex mutex;
+    static std::shared_ptr<const Prepared> last;
+    {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (last && last->is(m, isa, in_double)) return last;
+    }
+    auto prepared = std::make_shared<const Prepared>(m, isa, in_double);
+    const std::lock_guard<std::mutex> lock(mutex);
+    return last = prepared;
+}
 
 // Outputs of a map become zero.
 void clear(const Sums& sums, int64_t map, int64_t k, int64_t d) {
@@ -173,19 +210,6 @@ struct Worker {
     Worker(int64_t k, int64_t d, int64_t scratch_bytes) : job(k, d), chunk(k, d), map(k, d), scratch(scratch_bytes) {}
 };
 
-const Kernel* kernel_for(const char* wanted, bool in_double) {
-    auto may_be = [&](const char* name) { return !*wanted || strcmp(wanted, name) == 0; };
-#if defined(__x86_64__)
-    if (may_be("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return in_double ? &avx512_double : &avx512_float;
-    if (may_be("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return in_double ? &avx2_double : &avx2_float;
-#endif
-    if (may_be("baseline")) return in_double ? &baseline_double : &baseline_float;
-    return nullptr;
-}
-
 }  // namespace
 
 const char* instruction_set(const char* wanted) {
@@ -196,9 +220,8 @@ const char* instruction_set(const char* wanted) {
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixture, const Sums& sums,
                 const Options& options) {
     const int64_t k = mixture.k, d = mixture.d;
-    const Standardised standardised(mixture);
-    const bool in_double = element == kFloat64 || standardised.furthest > FURTHEST;
-    const Prepared prepared(*kernel_for(options.isa, in_double), mixture, standardised);
+    const std::shared_ptr<const Prepared> kept_mixture = prepared_for(mixture, options.isa, element == kFloat64);
+    const Prepared& prepared = *kept_mixture;
     std::unique_ptr<const Prepared> precise;  // for jobs that turn out to need double
     std::once_flag once;
 
@@ -226,7 +249,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
         bad[i] = prepared.kernel.run(task, first, job.last - job.first, to, own.scratch.start);
         if (bad[i] != IMPRECISE) return;
-        std::call_once(once, [&] { precise.reset(new Prepared(*kernel_for(options.isa, true), mixture, standardised)); });
+        std::call_once(once, [&] { precise.reset(new Prepared(mixture, options.isa, true)); });
         clear(to, k);
         for (int64_t s = job.first; straight && s < job.last; ++s) clear(sums, segments[s].map, k, d);
         const Memory scratch(precise->kernel.scratch_bytes(k, d));
