@@ -4,26 +4,19 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#include <stdlib.h>
-
 #include <algorithm>
 #include <memory>
 #include <mutex>
-#include <new>
-#include <numeric>
 #include <vector>
 
 #include "backend.h"
-#include "common/mixture.h"
+#include "prepared.h"
 
 namespace ildfv {
 namespace {
 
-// Beyond this distance of a mean, in sd, the mixture is computed in double: float rounds t by up to distance · 6·10⁻⁸.
-constexpr double FURTHEST = 512;
-
-constexpr int64_t JOB_ROWS = 1024;  // of a piece of a map: long beside the addition at its end, short beside a slice
-constexpr int64_t WHOLE_ROWS = 64;  // of whole maps, which need no addition: enough to fill panels
+constexpr int64_t JOB_ROWS = 1024;  // long beside the addition at its end, short beside a slice
+constexpr int64_t WHOLE_ROWS = 64;  // of whole maps whose sums stay apart: no addition follows, and panels are full
 
 // Consecutive segments for one thread: whole maps, or one piece of a map.
 struct Job {
@@ -32,7 +25,7 @@ struct Job {
 };
 
 // Jobs depend on the maps alone, never on the number of threads.
-void cut(const Map* maps, int64_t b, std::vector<Segment>& segments, std::vector<Job>& jobs) {
+void cut(const Map* maps, int64_t b, bool pooled, std::vector<Segment>& segments, std::vector<Job>& jobs) {
     int64_t room = 0;  // rows that the last job can still take
     for (int64_t m = 0; m < b; ++m) {
         const int64_t n = maps[m].n, pieces = (n + JOB_ROWS - 1) / JOB_ROWS, first = (int64_t)segments.size();
@@ -46,7 +39,7 @@ void cut(const Map* maps, int64_t b, std::vector<Segment>& segments, std::vector
         }
         if (n > room) {
             jobs.push_back({first, first, true});
-            room = WHOLE_ROWS;
+            room = pooled ? JOB_ROWS : WHOLE_ROWS;
         }
         segments.push_back({m, 0, n});
         jobs.back().last = first + 1;
@@ -85,101 +78,6 @@ void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, i
         else
             for (int64_t p = 0; p < pieces; ++p) turns.push_back({first + p, first + p + 1, false});
     }
-}
-
-// A mixture in units of its own sd, seen from its mean, and the order in which dimensions tell its components apart.
-struct Standardised {
-    std::vector<double> centre, scales;  // (d,), (k, d)
-    std::vector<int> order;                      // (d,): dimensions that keep components furthest apart first
-    double furthest = 0;                         // of all means, in sd
-    double least = INFINITY, most = 0;           // of the scales
-
-    explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), order(m.d) {
-        double total = 0;
-        for (int64_t q = 0; q < m.k; ++q) total += m.weights[q];
-        for (int64_t q = 0; q < m.k; ++q)
-            for (int64_t j = 0; j < m.d; ++j) centre[j] += m.weights[q] / total * m.means[q * m.d + j];
-        for (int64_t i = 0; i < m.k * m.d; ++i) {
-            scales[i] = scale_of(m.variances[i]);
-            least = scales[i] < least ? scales[i] : least;
-            most = scales[i] > most ? scales[i] : most;
-        }
-        std::vector<double> apart(m.d);
-        for (int64_t q = 0; q < m.k; ++q) {
-            const double *mean = m.means + q * m.d, *scale = scales.data() + q * m.d, *from = centre.data();
-            const double weight = m.weights[q];
-            double *sum = apart.data(), far = furthest;
-#pragma omp simd reduction(max : far)
-            for (int64_t j = 0; j < m.d; ++j) {
-                const double distance = fabs((from[j] - mean[j]) * scale[j]);
-                sum[j] += weight * distance;
-                far = far < distance ? distance : far;
-            }
-            furthest = far;
-        }
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return apart[i] > apart[j]; });
-    }
-
-    View view() const { return {centre.data(), scales.data(), order.data(), furthest, least, most}; }
-};
-
-// 64-byte aligned, of any content.
-struct Memory {
-    void* start;
-    explicit Memory(int64_t bytes) {
-        if (posix_memalign(&start, 64, (size_t)(bytes > 0 ? bytes : 64)) != 0) throw std::bad_alloc();
-    }
-    Memory(Memory&& other) : start(other.start) { other.start = nullptr; }
-    ~Memory() { free(start); }
-};
-
-const Kernel* kernel_for(const char* wanted, bool in_double) {
-    auto may_be = [&](const char* name) { return !*wanted || strcmp(wanted, name) == 0; };
-#if defined(__x86_64__)
-    if (may_be("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return in_double ? &avx512_double : &avx512_float;
-    if (may_be("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return in_double ? &avx2_double : &avx2_float;
-#endif
-    if (may_be("baseline")) return in_double ? &baseline_double : &baseline_float;
-    return nullptr;
-}
-
-// A mixture laid out for a kernel, with a copy of what it was.
-struct Prepared {
-    const std::vector<double> weights, means, variances;
-    const Mixture mixture;
-    const Standardised standardised;
-    const Kernel& kernel;
-    Memory constants;
-
-    Prepared(const Mixture& m, const char* isa, bool in_double)
-        : weights(m.weights, m.weights + m.k), means(m.means, m.means + m.k * m.d), variances(m.variances, m.variances + m.k * m.d),
-          mixture{m.k, m.d, weights.data(), means.data(), variances.data()}, standardised(mixture),
-          kernel(*kernel_for(isa, in_double || standardised.furthest > FURTHEST)), constants(kernel.constants_bytes(m.k, m.d)) {
-        kernel.prepare(mixture, standardised.view(), constants.start);
-    }
-
-    bool is(const Mixture& m, const char* isa, bool in_double) const {
-        auto same = [](const std::vector<double>& a, const double* b) { return memcmp(a.data(), b, a.size() * sizeof(double)) == 0; };
-        return m.k == mixture.k && m.d == mixture.d && same(weights, m.weights) && same(means, m.means) && same(variances, m.variances) &&
-               &kernel == kernel_for(isa, in_double || standardised.furthest > FURTHEST);
-    }
-};
-
-// The mixture laid out, kept from the call before where it is the same: a pass calls with one mixture for every batch.
-std::shared_ptr<const Prepared> prepared_for(const Mixture& m, const char* isa, bool in_double) {
-    static std::mutex mutex;
-    static std::shared_ptr<const Prepared> last;
-    {
-        const std::lock_guard<std::mutex> lock(mutex);
-        if (last && last->is(m, isa, in_double)) return last;
-    }
-    auto prepared = std::make_shared<const Prepared>(m, isa, in_double);
-    const std::lock_guard<std::mutex> lock(mutex);
-    return last = prepared;
 }
 
 // Outputs of a map become zero.
@@ -227,7 +125,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
 
     std::vector<Segment> segments;
     std::vector<Job> jobs;
-    cut(maps, b, segments, jobs);
+    cut(maps, b, options.pooled, segments, jobs);
     std::vector<Chunk> chunks;
     std::vector<Turn> turns;
     share(segments, jobs, b, options.pooled, chunks, turns);

@@ -1,0 +1,107 @@
+// Bounds of scores from the first few dimensions, the most telling: scores only fall as dimensions are added.
+#pragma once
+
+#include "constants.h"
+
+namespace ildfv {
+namespace {
+
+// Descriptors (n, d_padded) of which `shift` is still to be taken to centre them.
+template <class real>
+struct Rows {
+    const real* at;
+    int64_t stride;
+    const real* shift;  // (d_padded,)
+};
+
+// A component this far below the best adds less to the sum than `real` can hold, and has no posterior to count.
+template <class real>
+inline real depth(real threshold) {
+    if (sizeof(real) == 4) return threshold > (real)4e-8 ? (real)17 : (real)INFINITY;
+    return threshold > (real)4e-18 ? (real)40 : (real)INFINITY;
+}
+
+// A likelihood that stands for none; below it bits that hold a number would make a NaN of it.
+template <class real>
+constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100: a number in its last bits makes it lower still
+
+// Bounds of R rows and N vectors of components: c − ½ Σ (t² − 1) over the few dimensions.
+template <class real, int R, int N>
+inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, const char* ahead, real* bounds) {
+    constexpr int W = Lanes<real>::count;
+    const int64_t few = constants.few;
+    const real* pairs = constants.few_pairs + vector * few * 2 * W;
+    vec<real> sum[R][N] = {};
+    for (int64_t i = 0; i < few; ++i, pairs += 2 * W, ahead += 128) {
+        __builtin_prefetch(ahead, 0, 2);  // two lines at a time: a burst of them would stall
+        __builtin_prefetch(ahead + 64, 0, 2);
+        vec<real> a[N], b[N];
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v) {
+            a[v] = load(pairs + v * few * 2 * W);
+            b[v] = load(pairs + v * few * 2 * W + W);
+        }
+        const real* x = rows + constants.order[i];
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < N; ++v) sum[r][v] = squares(sum[r][v], all(x[r * stride]), a[v], b[v]);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v)
+            store(bounds + r * constants.k_padded + v * W,
+                  load(constants.c + (vector + v) * W) - (real)0.5 * (sum[r][v] - (real)few));
+}
+
+// Bounds of a panel, (PANEL, k_padded). Meanwhile as many rows are fetched from where `s.ahead` points.
+template <class real>
+__attribute__((noinline)) void bound_panel(const Constants<real>& constants, const real* rows, int64_t stride, Scratch<real>& s) {
+    constexpr int W = Lanes<real>::count, R = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;
+    const int64_t vectors = constants.k_padded / W;
+    for (int64_t v = 0; v < vectors; v += 2)
+        for (int r = 0; r < PANEL; r += R) {
+            real* to = s.bounds + r * constants.k_padded + v * W;
+            const real* from = rows + r * stride;
+            const char* ahead = v == 0 && s.ahead ? s.ahead + r * s.ahead_bytes : (const char*)from;
+            if (v + 1 < vectors)
+                bound_tile<real, R, 2>(constants, from, stride, v, ahead, to);
+            else
+                bound_tile<real, R, 1>(constants, from, stride, v, ahead, to);
+        }
+    if (s.ahead) s.ahead += PANEL * s.ahead_bytes;
+}
+
+// The two likeliest components of W rows by the few dimensions alone, or nearly: the last bits of a likelihood give way to
+// the number of its component, and the two are never of the same lane. Their bounds become −∞, as they are known pairs
+// then. The second is the first again where there is no other.
+template <class real>
+inline void guess(const Constants<real>& constants, real* bounds, int* best, int* second) {
+    constexpr int W = Lanes<real>::count;
+    typedef typename Lanes<real>::integers integers;
+    const integers mask = integers{} + constants.number_mask;
+    vec<real> highest[W], folded[W];
+    real top[W];
+    for (int r = 0; r < W; ++r) {
+        const real* row = bounds + r * constants.k_padded;
+        vec<real> value = all(LOWEST<real>);
+        integers number = Lanes<real>::iota();
+        for (int64_t v = 0; v < constants.k_padded; v += W, number += W) {
+            const vec<real> likelihood = larger(load(row + v) + load(constants.guess + v), all(LOWEST<real>));
+            value = larger(value, (vec<real>)(((integers)likelihood & ~mask) | number));
+        }
+        highest[r] = folded[r] = value;
+    }
+    const vec<real> first = lane_tops<real>(folded);
+    store(top, first);
+    for (int r = 0; r < W; ++r) folded[r] = highest[r] < all(top[r]) ? highest[r] : all(LOWEST<real>);
+    const vec<real> next = lane_tops<real>(folded);
+    write_numbers(best, (integers)first & mask);
+    write_numbers(second, next > all(LOWEST<real>) ? (integers)next & mask : (integers)first & mask);
+    for (int r = 0; r < W; ++r)
+        bounds[r * constants.k_padded + best[r]] = bounds[r * constants.k_padded + second[r]] = -(real)INFINITY;
+}
+
+}  // namespace
+}  // namespace ildfv
