@@ -26,6 +26,7 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only
+	$(BIN)/python bench/ratios.py  # writes bench/results/moments-cpu.json
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
