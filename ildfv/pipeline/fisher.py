@@ -65,10 +65,14 @@ class FisherVectors:
     def _encoded(self, groups) -> Iterator[np.ndarray]:
         """The Fisher vectors of each group of slices, all in one stream: no stage waits where a group ends."""
         groups = [batches(self.slices, indices, self.settings.batch_size) for indices in groups]
-        stream = MapStream(self.slices, self.activations, [batch for group in groups for batch in group])
-        with closing(iter(stream)) as maps:
+        every = [batch for group in groups for batch in group]
+        stream = MapStream(self.slices, self.activations, every, then=self._transform)
+        with closing(iter(stream)) as vectors:
             for group in groups:
-                yield np.concatenate([to_numpy(self.encoder.transform(next(maps))) for _ in group])
+                yield np.concatenate([next(vectors) for _ in group])
+
+    def _transform(self, maps) -> np.ndarray:
+        return to_numpy(self.encoder.transform(maps))
 
 
 @dataclass(frozen=True)
