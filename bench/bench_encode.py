@@ -2,7 +2,7 @@
 
     python -m bench.bench_encode [--slices 800] [--rounds 5] [--threads 2] [--layer conv1] [--out FILE.json]
 
-bare: read a batch, run CNN-F as far as the layer, next. side_by_side: the same two steps by the workers of the encoder's
+bare: read a batch, run CNN-F as far as the layer, next. side_by_side: these two steps by the workers of the encoder's
 stream, the least that any pass over the slices costs. encode: the pass of `ildfv encode` that reads, runs, encodes and
 writes the parts of Fisher vectors to disk. All over the same slices, one after the other, round after round in one
 process; `ratio` is the median over rounds of encode to the bare loop beside it, `ratio_to_side_by_side` to the harder

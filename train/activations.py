@@ -44,6 +44,18 @@ class Activations:
         _, self.d, h, w = self(torch.zeros(1, 3, SIZE, SIZE)).shape
         self.n = h * w
 
+    def alone(self) -> Activations:
+        """Self, with the layers above dropped where the body is a plain sequence: of CNN-F's 230 MB conv1 needs 0.1.
+
+        For whoever uses the network for nothing else.
+        """
+        body, last = self.network.body, self.network.layers[self.layer]
+        if isinstance(body, nn.Sequential) and "." not in last:
+            names = [name for name, _ in body.named_children()]
+            for name in names[names.index(last) + 1 :]:
+                delattr(body, name)
+        return self
+
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
         if isinstance(images, np.ndarray):

@@ -115,8 +115,7 @@ class _Run:
         first, seconds, saved = len(self.history), 0.0, time.monotonic()
         with ExitStack() as stack:
             log = stack.enter_context(tensorboard(self.folder, first * self.steps))
-            advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit))
-            advance(first * fit)
+            advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit, first * fit))
             for epoch in range(first, s.epochs):
                 started = time.monotonic()
                 step_losses = self._learn(epoch, advance)

@@ -89,7 +89,7 @@ def encode_slices(
     model_folder = newest_model(workspace, fold, model)
     check_trained_on(model_folder, slices, roles)
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
-    activations = Activations(load(model_folder, device), settings.layer)
+    activations = Activations(load(model_folder, device), settings.layer).alone()
 
     folder = workspace.encoding_dir(settings.layer, fold)
     inputs = {

@@ -40,11 +40,10 @@ def write_rounds(
             return write_part(folder, slices.names[part], arrays)
 
         with (
-            progress.task(label, total=total) as advance,
+            progress.task(label, total=total, done=total - left) as advance,
             closing(make(mine)) as made,
             closing(in_order(write, zip(mine, made, strict=True), workers=WRITERS)) as written,
         ):
-            advance(total - left)
             for _ in range(0, len(missing), distributed.size()):
                 row = next(written, None)  # None: the last round may be shorter than there are ranks
                 finished = [row for row in distributed.gather(row) if row is not None]

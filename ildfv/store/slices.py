@@ -103,6 +103,15 @@ class Slices:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
+    def scans(self, attribute: str) -> np.ndarray:
+        """What is known of each scan, (parts,): "patient", "series", "labelled", "pixel_area" or "phantom"."""
+        return self._scans[attribute]
+
+    def of_scans(self, scans: np.ndarray) -> np.ndarray:
+        """The ascending indices of all slices of these ascending scans."""
+        runs = [np.arange(self.starts[scan], self.starts[scan + 1]) for scan in scans]
+        return np.concatenate([np.empty(0, np.int64), *runs])
+
     @property
     def patients(self) -> np.ndarray:
         """The salted hash of each slice's patient, (N,) str."""
