@@ -96,16 +96,17 @@ def show(n: int, found: dict) -> None:
 
 
 def compared(measured: dict[int, dict]) -> dict:
-    """Each size over the largest: peaks and steps' milliseconds a slice."""
+    """Each size over the largest: peaks and steps' milliseconds a slice, of the wall and of all cores."""
     largest = measured[max(measured)]
+
+    def steps(one: dict, name: str) -> dict:
+        both = [label for label in one["steps"] if label in largest["steps"]]
+        return {label: round(one["steps"][label][name] / largest["steps"][label][name], 3) for label in both}
+
     return {
         n: {
-            "peak": one["peak_mb"] / largest["peak_mb"],
-            "ms_a_slice": {
-                label: step["ms_a_slice"] / largest["steps"][label]["ms_a_slice"]
-                for label, step in one["steps"].items()
-                if label in largest["steps"]
-            },
+            "peak": round(one["peak_mb"] / largest["peak_mb"], 3),
+            **{name: steps(one, name) for name in ("ms_a_slice", "cpu_ms_a_slice")},
         }
         for n, one in measured.items()
     }

@@ -90,18 +90,14 @@ class Bars:
 
     def __init__(self, console=None):
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self.console = console or Console(stderr=True)
         self.bars = RichProgress(
-            TextColumn("{task.description}", style="bold"),
+            TextColumn("{task.description:<24}", style="bold"),  # bars of one command stand below each other
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}", style="cyan"),
-            TimeElapsedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(),
             console=self.console,
         )
         self.running = 0
@@ -111,14 +107,17 @@ class Bars:
         if self.running == 0:
             self.bars.start()
         self.running += 1
-        bar = self.bars.add_task(label, total=total, completed=done, rate="")
-        start, now = time.monotonic(), 0
+        start, before = time.monotonic(), done
+
+        def rate() -> str:
+            return _rate(done, total, done - before, time.monotonic() - start)
+
+        bar = self.bars.add_task(label, total=total, completed=done, rate=rate())
 
         def advance(n: int = 1) -> None:
-            nonlocal done, now
-            done, now = done + n, now + n
-            seconds = time.monotonic() - start
-            self.bars.update(bar, advance=n, rate=f"{now / seconds:,.1f}/s" if seconds > 0 else "")
+            nonlocal done
+            done += n
+            self.bars.update(bar, advance=n, rate=rate())
 
         try:
             yield advance

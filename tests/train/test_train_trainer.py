@@ -81,7 +81,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path, reads, optio
     assert not (tmp_path / "stopped" / "checkpoint").exists()
 
 
-def test_a_resumed_training_starts_at_its_last_epoch(tmp_path, slices):
+def test_a_resumed_training_starts_at_its_last_checkpoint(tmp_path, slices):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Stopping(after=10))
     notes = []
@@ -93,7 +93,7 @@ def test_a_resumed_training_starts_at_its_last_epoch(tmp_path, slices):
         note = staticmethod(notes.append)
 
     train(SETTINGS, slices, FIT, VALIDATION, tmp_path, progress=Notes(), checkpoint_seconds=0)
-    assert notes[0] == "Going on after epoch 1 of 3"
+    assert notes[0] == "Going on after epoch 1 of 3 and 3 of 5 steps"
     assert [note.split(":")[0] for note in notes[1:]] == ["Epoch 2 of 3", "Epoch 3 of 3"]
 
 
