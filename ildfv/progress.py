@@ -142,8 +142,11 @@ class EventLog:
     def _write(self, **event) -> None:
         if not self.path.parent.is_dir():  # no workspace, no log: a mistyped path must not become a folder
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        except OSError as error:  # a full disk does not say which file it was
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     @contextmanager
     def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
