@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +46,15 @@ def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, prog
 def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> None:
     """The projections of all slices, float32 (m, p), in parts."""
 
-    def project(rows: np.ndarray) -> dict[str, np.ndarray]:
-        return {"projection": pca.transform(rows).astype(np.float32)}
+    def project(piece: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
+        part, rows = piece
+        return part, pca.transform(rows).astype(np.float32)
 
     def make(parts: Sequence[int]) -> Made:
-        yield from in_order(project, fisher.of_parts(parts), workers=split_cores()[0])
+        pieces = in_order(project, fisher.pieces(fisher.whole(parts)), workers=split_cores()[0])
+        for _, group in groupby(pieces, key=itemgetter(0)):
+            yield {"projection": np.concatenate([rows for _, rows in group])}
 
-    # Parts side by side with one BLAS thread each: two that share one part spend ten times its work on waiting.
+    # Pieces side by side with one BLAS thread each: two that share a piece spend ten times its work on waiting.
     with threadpool_limits(1, user_api="blas"):
         write_rounds(folder, fisher.slices, make, label=f"{fisher.settings.layer}: projection", progress=progress)
