@@ -88,6 +88,7 @@ class Passes:
             for share in self.shares:
                 given = [next(maps) for _ in share]
                 yield given[0] if len(given) == 1 else namespace(*given).concat(given) if given else none
+            next(maps, None)  # the last batch counts as done when the next one is asked for
 
 
 def _start(stream: MapStream, settings) -> GaussianMixture:
