@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Protocol, TypeVar
 
@@ -72,7 +72,7 @@ class MapStream:
         """The number of slices."""
         return sum(len(batch) for batch in self.batches)
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Generator:
         with closing(self._computed()) as computed:
             for batch, result in zip(self.batches, computed, strict=True):
                 yield result
