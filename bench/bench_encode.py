@@ -2,9 +2,11 @@
 
     python -m bench.bench_encode [--slices 800] [--rounds 5] [--threads 2] [--layer conv1] [--out FILE.json]
 
-bare: read a batch, run CNN-F as far as the layer, next. encode: the pass of `ildfv encode` that reads, runs, encodes
-and writes the parts of Fisher vectors to disk. Both over the same slices, one after the other, round after round in one
-process; the ratio is the median over rounds of encode to the bare loop beside it. Then each stage alone.
+bare: read a batch, run CNN-F as far as the layer, next. side_by_side: these two steps by the workers of the encoder's
+stream, the least that any pass over the slices costs. encode: the pass of `ildfv encode` that reads, runs, encodes and
+writes the parts of Fisher vectors to disk. All over the same slices, one after the other, round after round in one
+process; `ratio` is the median over rounds of encode to the bare loop beside it, `ratio_to_side_by_side` to the harder
+one. Then each stage alone. CPU milliseconds are those of all cores together.
 """
 
 from __future__ import annotations
@@ -68,6 +70,10 @@ def measure(given, folder: Path) -> dict:
         for batch in cut:
             activations(slices.images(batch))
 
+    def side_by_side() -> None:
+        for _ in MapStream(slices, activations, cut):
+            pass
+
     def encode() -> None:
         shutil.rmtree(folder / "fisher", ignore_errors=True)
         FisherVectors(folder / "fisher", slices, activations, encoder, 2 * mixture.means_.size, settings).write(SILENT)
@@ -83,14 +89,22 @@ def measure(given, folder: Path) -> dict:
         "network": (lambda: [activations(one) for one in images], sum(map(len, images))),
         "fisher": (lambda: [encoder.transform(one) for one in maps], sum(map(len, maps))),
     }
-    bare()
-    encode()
+    loops = {"bare": bare, "side_by_side": side_by_side, "encode": encode}
+    for loop in loops.values():
+        loop()
     rounds = []
     for _ in range(given.rounds):
         load_average = os.getloadavg()[0]
-        rounds.append({"bare": seconds(bare), "encode": seconds(encode), "load_average": load_average})
-    stages = {name: 1000 * min(seconds(work) for _ in range(3)) / n for name, (work, n) in alone.items()}
-    ms = {name: [1000 * one[name] / len(slices) for one in rounds] for name in ("bare", "encode")}
+        work = {name: seconds(loop) for name, loop in loops.items()}
+        rounds.append({**{name: wall for name, (wall, _) in work.items()}, "load_average": load_average})
+        rounds[-1]["cpu"] = {name: cpu for name, (_, cpu) in work.items()}
+    stages = {name: 1000 * min(seconds(work)[0] for _ in range(3)) / n for name, (work, n) in alone.items()}
+    ms = {name: [1000 * one[name] / len(slices) for one in rounds] for name in loops}
+    cpu = {name: 1000 * statistics.median(one["cpu"][name] for one in rounds) / len(slices) for name in loops}
+
+    def ratio(to: str) -> float:
+        return statistics.median(e / b for e, b in zip(ms["encode"], ms[to], strict=True))
+
     return {
         "what": __doc__.splitlines()[0],
         "date": date.today().isoformat(),
@@ -98,17 +112,20 @@ def measure(given, folder: Path) -> dict:
         "layer": given.layer,
         "slices": len(slices),
         "threads": {"omp": given.threads, "torch": torch.get_num_threads()},
-        "ratio": statistics.median(e / b for e, b in zip(ms["encode"], ms["bare"], strict=True)),
+        "ratio": ratio("bare"),
+        "ratio_to_side_by_side": ratio("side_by_side"),
         "ms_a_slice": {name: {"median": statistics.median(v), "best": min(v)} for name, v in ms.items()},
+        "cpu_ms_a_slice": cpu,
         "ms_a_slice_of_stages_alone": stages,
         "rounds": rounds,
     }
 
 
-def seconds(work: Callable) -> float:
-    started = time.perf_counter()
+def seconds(work: Callable) -> tuple[float, float]:
+    """Seconds of the wall, and of all cores together."""
+    started, busy = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - busy
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Memory and time of encode and regress as the slice set grows: every size in a process of its own.
 
-    python -m bench.bench_scale --slices 2000,20000,200000 [--network coarse] [--out FILE.json] [--folder FOLDER]
+    python -m bench.bench_scale [--slices 2000,20000,240000] [--network cnnf] [--folder FOLDER] [--out FILE.json]
 
 The slices repeat: SOURCES files of phantom slices are written once, and every scan of the workspace is a part of its
 own whose images are a link into one of them. All else is what `ildfv encode` and `ildfv regress` do, read by read and
 write by write; only the page cache is kinder than 36 GB of images would be. --network cnnf (default) is the paper's,
 with random weights; coarse is one convolution to 28×28 descriptors of 8, for the memory of many slices in little time.
-Seconds are of the wall, beside the time that all cores worked; peaks are resident memory (VmHWM), reset where a step
-begins.
+
+Stopped anywhere, the same command goes on: FOLDER (20 KB a slice) is emptied when the result is written. Seconds are of
+the wall, beside the time that all cores worked, over all starts; what a killed start did in its last five seconds is
+not counted. Peaks are resident memory (VmHWM), reset where a step begins. `compared` sets every size beside the
+largest: peaks, and milliseconds a slice of each step.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,122 +33,183 @@ import numpy as np
 SOURCES, EACH = 16, 100  # files of distinct slices, and slices a scan
 SCANS = 4  # a patient
 FOLDS = 5
+STEPS = "steps.jsonl"
+EVERY = 5.0  # seconds between lines about a step under way
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--slices", default="2000,20000", help="sizes, by comma")
+    options.add_argument("--slices", default="2000,20000,240000", help="sizes, by comma")
     options.add_argument("--network", default="cnnf", choices=("cnnf", "coarse"))
     options.add_argument("--layer", default="conv1")
-    options.add_argument("--passes", type=int, default=1, help="EM passes")
-    options.add_argument("--folder", type=Path, help="where 20 KB a slice fit; default: the temporary folder")
+    options.add_argument("--method", default="stepwise", choices=("stepwise", "exact"))
+    options.add_argument("--passes", type=int, default=3, help="EM passes")
+    options.add_argument("--folder", type=Path, default=Path("build/scale"), help="where 20 KB a slice fit")
     options.add_argument("--out", type=Path, help="default: bench/results/scale-NETWORK-DATE.json")
     options.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.child:
-        print(json.dumps(run(given.child, given.layer, given.passes)))
+        run(given.child, given.layer, given.method, given.passes)
         return
+    name = f"{given.network}-{given.layer}-{given.method}-{given.passes}"
+    folder = given.folder.resolve() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sources(folder / "sources")
+    sizes = [int(n) for n in given.slices.split(",")]
+    for n in sizes:
+        done, root = folder / f"{n}.json", folder / f"workspace-{n}"
+        if not done.exists():
+            write_workspace(root, folder / "sources", n, given.network)
+            command = [sys.executable, "-m", "bench.bench_scale", "--child", root, "--layer", given.layer]
+            command += ["--method", given.method, "--passes", given.passes]
+            environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line sets it
+            subprocess.run([*map(str, command)], check=True, env=environment)
+            done.write_text(json.dumps(summary(root / STEPS, n)))
+            shutil.rmtree(root)
+        show(n, json.loads(done.read_text()))
+    measured = {n: json.loads((folder / f"{n}.json").read_text()) for n in sizes}
     found = {
         "what": __doc__.splitlines()[0],
         "date": date.today().isoformat(),
         "machine": machine(),
         "network": given.network,
         "layer": given.layer,
-        "sizes": {},
+        "em": {"method": given.method, "passes": given.passes},
+        "compared": compared(measured),
+        "sizes": measured,
     }
     out = given.out or Path(__file__).parent / "results" / f"scale-{given.network}-{found['date']}.json"
-    with tempfile.TemporaryDirectory(dir=given.folder, prefix="ildfv-scale-") as folder:
-        write_sources(Path(folder) / "sources")
-        for n in map(int, given.slices.split(",")):
-            root = Path(folder) / f"workspace-{n}"
-            write_workspace(root, Path(folder) / "sources", n, given.network)
-            command = [sys.executable, "-m", "bench.bench_scale", "--child", root]
-            command += ["--layer", given.layer, "--passes", given.passes]
-            load = os.getloadavg()[0]
-            ended = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, check=True)
-            found["sizes"][n] = {"load_before": load, **json.loads(ended.stdout)}
-            out.parent.mkdir(exist_ok=True)
-            out.write_text(json.dumps(found, indent=1) + "\n")
-            show(n, found["sizes"][n])
-            shutil.rmtree(root)
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    shutil.rmtree(folder)
+    print(json.dumps(found["compared"], indent=1))
     print(out)
 
 
 def show(n: int, found: dict) -> None:
-    print(f"{n:,} slices: {found['ms_a_slice']:.2f} ms a slice, peak {found['peak_mb']:,.0f} MB")
-    for step in found["steps"]:
+    seconds = found["seconds"]
+    print(f"{n:,} slices: {seconds:,.0f} s, {1000 * seconds / n:.2f} ms a slice, peak {found['peak_mb']:,.0f} MB")
+    for label, step in found["steps"].items():
         wall, work = step["ms_a_slice"], step["cpu_ms_a_slice"]
-        print(f"    {step['label']:36} {wall:8.3f} ms a slice ({work:.3f} of all cores) {step['peak_mb']:8,.0f} MB")
+        print(f"    {label:28} {wall:7.3f} ms a slice ({work:.3f} of all cores) {step['peak_mb']:7,.0f} MB")
+    sys.stdout.flush()
+
+
+def compared(measured: dict[int, dict]) -> dict:
+    """Each size over the largest: peaks and steps' milliseconds a slice, of the wall and of all cores."""
+    largest = measured[max(measured)]
+
+    def steps(one: dict, name: str) -> dict:
+        both = [label for label in one["steps"] if label in largest["steps"]]
+        return {label: round(one["steps"][label][name] / largest["steps"][label][name], 3) for label in both}
+
+    return {
+        n: {
+            "peak": round(one["peak_mb"] / largest["peak_mb"], 3),
+            **{name: steps(one, name) for name in ("ms_a_slice", "cpu_ms_a_slice")},
+        }
+        for n, one in measured.items()
+    }
 
 
 # -- one size, in its own process --------------------------------------------------------------------------------------
 
 
 class Recorder:
-    """A Progress that keeps seconds, slices and peak memory of every task, and the peak of all that is between them."""
+    """A Progress that leaves lines in a file: what each task did so far, in what time, with what peak of memory."""
 
-    def __init__(self):
-        self.steps: list[dict] = []
-        self.between = 0.0
+    def __init__(self, file: Path):
+        self.file, self.start = file, f"{os.getpid()}-{time.time():.0f}"
+        self.tasks, self.between = 0, 0.0
+        self.work, self.began, self.load = "", time.perf_counter(), os.getloadavg()[0]
+
+    def begin(self, work: str) -> None:
+        """All that follows belongs to `work`."""
+        self.work, self.began, self.between = work, time.perf_counter(), 0.0
+        self.reset()
 
     def reset(self) -> None:
         self.between = max(self.between, peak())
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is resident now
 
+    def write(self, **step) -> None:
+        line = {"start": self.start, "work": self.work, "work_seconds": time.perf_counter() - self.began}
+        with self.file.open("a") as file:
+            file.write(json.dumps({**line, "between_mb": self.between, "load": self.load, **step}) + "\n")
+
     @contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator:
-        done = 0
-
-        def advance(n: int = 1) -> None:
-            nonlocal done
-            done += n
-
+    def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator:
+        self.tasks += 1
+        task, now, last = self.tasks, 0, time.perf_counter()
         self.reset()
         started, work = time.perf_counter(), time.process_time()
+
+        def write() -> None:
+            times = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - work}
+            self.write(task=task, label=label, slices=now, **times, peak_mb=peak())
+
+        def advance(n: int = 1) -> None:
+            nonlocal now, last
+            now += n
+            if time.perf_counter() - last > EVERY:
+                last = time.perf_counter()
+                write()
+
         yield advance
-        seconds, work = time.perf_counter() - started, time.process_time() - work
-        each = {"ms_a_slice": 1000 * seconds / max(done, 1), "cpu_ms_a_slice": 1000 * work / max(done, 1)}
-        self.steps.append({"label": label, "slices": done, "seconds": seconds, **each, "peak_mb": peak()})
+        write()
         self.reset()
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def run(root: Path, layer: str, passes: int) -> dict:
-    """Encode and regress in this process: every step's time and memory, and those of the whole."""
+def run(root: Path, layer: str, method: str, passes: int) -> None:
+    """Encode and regress in this process, leaving lines in STEPS."""
     register()
     from ildfv.pipeline.encode import EncodeSettings, encode_slices
     from ildfv.pipeline.regress import regress_encoding
 
-    found: dict = {}
-    recorder = Recorder()
+    recorder = Recorder(root / STEPS)
+    settings = EncodeSettings(layer=layer, method=method, passes=passes, tolerance=0)
     for name, work in (
-        ("encode", lambda: encode_slices(root, EncodeSettings(layer=layer, passes=passes), progress=recorder)),
+        ("encode", lambda: encode_slices(root, settings, progress=recorder)),
         ("regress", lambda: regress_encoding(root, layer=layer, progress=recorder)),
     ):
-        before = len(recorder.steps)
+        recorder.begin(name)
+        work()
         recorder.reset()
-        recorder.between = 0.0
-        started = time.perf_counter()
-        result = work()
-        found[name] = {"seconds": time.perf_counter() - started}
-        steps = recorder.steps[before:]
-        # What no step counts: reading the manifest and columns, starting the mixture, solving, scoring.
-        found[name]["outside_steps_seconds"] = found[name]["seconds"] - sum(step["seconds"] for step in steps)
-        recorder.reset()
-        found[name]["peak_mb_between_steps"] = recorder.between
-        found[name]["peak_mb"] = max([recorder.between, *(step["peak_mb"] for step in steps)])
-        if name == "encode":
-            n = result["slices"]
-    seconds = sum(found[name]["seconds"] for name in ("encode", "regress"))
-    return {
-        "slices": n,
-        "ms_a_slice": 1000 * seconds / n,
-        "peak_mb": max(found[name]["peak_mb"] for name in ("encode", "regress")),
-        **found,
-        "steps": recorder.steps,
-    }
+        recorder.write()
+
+
+def summary(file: Path, n: int) -> dict:
+    """What the lines of all starts say together."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    works = {(line["start"], line["work"]): line for line in lines}  # the last line of each stays
+    tasks = {(line["start"], line["task"]): line for line in lines if "task" in line}
+    steps: dict[str, dict] = {}
+    for line in tasks.values():
+        step = steps.setdefault(line["label"], {"slices": 0, "seconds": 0.0, "cpu_seconds": 0.0, "peak_mb": 0.0})
+        for name in ("slices", "seconds", "cpu_seconds"):
+            step[name] += line[name]
+        step["peak_mb"] = max(step["peak_mb"], line["peak_mb"])
+    for step in steps.values():
+        step["ms_a_slice"] = 1000 * step["seconds"] / max(step["slices"], 1)
+        step["cpu_ms_a_slice"] = 1000 * step["cpu_seconds"] / max(step["slices"], 1)
+    found: dict = {"slices": n, "starts": len({start for start, _ in works}), "load_before": lines[0]["load"]}
+    for work in ("encode", "regress"):
+        mine = [line for (_, name), line in works.items() if name == work]
+        inside = [line for line in tasks.values() if line["work"] == work]
+        seconds = sum(line["work_seconds"] for line in mine)
+        between = max(line["between_mb"] for line in mine)
+        found[work] = {
+            "seconds": seconds,
+            # What no step counts: reading the manifest and columns, starting the mixture, solving, scoring.
+            "outside_steps_seconds": seconds - sum(line["seconds"] for line in inside),
+            "peak_mb": max([between, *(line["peak_mb"] for line in inside)]),
+        }
+    found["seconds"] = found["encode"]["seconds"] + found["regress"]["seconds"]
+    found["peak_mb"] = max(found["encode"]["peak_mb"], found["regress"]["peak_mb"])
+    return {**found, "steps": steps}
 
 
 def peak() -> float:
@@ -159,19 +222,26 @@ def peak() -> float:
 
 
 def write_sources(folder: Path) -> None:
-    """Files of EACH slices: phantoms, each file's moved by pixels of its own."""
+    """Files of EACH slices: phantoms, each file's moved by pixels of its own. Nothing where all are there."""
     from bench.data import slices
 
+    if (folder / "complete").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
     images, random = slices(8, 16), np.random.default_rng(0)
     folder.mkdir()
     for number in range(SOURCES):
         moved = np.roll(images[random.permutation(len(images))[:EACH]], random.integers(0, 224, 2), axis=(2, 3))
         with h5py.File(folder / f"{number}.h5", "x", libver=("v110", "v110")) as file:
             file.create_dataset("images", data=moved, chunks=(1, 3, 224, 224), fletcher32=True)
+    (folder / "complete").touch()
 
 
 def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: int = SCANS) -> None:
-    """A workspace of n slices in scans of EACH, so many scans a patient; patterns are drawn by chance."""
+    """A workspace of n slices in scans of EACH, so many scans a patient; patterns are drawn by chance.
+
+    Nothing where one is there: its network is written last.
+    """
     from ildfv.pipeline.roles import make_split
     from ildfv.store.atomic import sha256
     from ildfv.store.parts import Row, writing_parts
@@ -179,6 +249,9 @@ def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: i
     from ildfv.train import networks
 
     register()
+    if list(root.glob("models/*/*/model.json")):
+        return
+    shutil.rmtree(root, ignore_errors=True)
     random = np.random.default_rng(1)
     workspace = Workspace.open_or_create(root, version="bench", salt="0123456789abcdef", folds=FOLDS)
     with writing_parts(workspace.slices_dir, "bench") as parts:

@@ -99,3 +99,9 @@ def barrier() -> None:
 def share(items: Sequence[Item]) -> list[Item]:
     """The items that fall to this rank: every size()-th, from rank() on. Shares may be uneven or empty."""
     return list(items)[rank() :: size()]
+
+
+def run_of(items: Sequence[Item]) -> list[Item]:
+    """The neighbouring items that fall to this rank: those of all ranks, in rank order, are all items in order."""
+    edges = [len(items) * edge // size() for edge in (rank(), rank() + 1)]
+    return list(items[edges[0] : edges[1]])

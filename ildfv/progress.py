@@ -19,8 +19,8 @@ log = logging.getLogger("ildfv")
 
 
 class Progress(Protocol):
-    def task(self, label: str, total: int | None = None):
-        """A context manager giving `advance(n=1)`."""
+    def task(self, label: str, total: int | None = None, done: int = 0):
+        """A context manager giving `advance(n=1)`. done: of the total, made before; it counts for no rate."""
 
     def note(self, text: str) -> None:
         """One line for the user."""
@@ -30,7 +30,7 @@ class Silent:
     """Shows nothing."""
 
     @contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
+    def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
         yield lambda n=1: None
 
     def note(self, text: str) -> None:
@@ -41,15 +41,18 @@ SILENT = Silent()
 
 
 class Lines:
-    """A log line when a task starts, every `every` seconds, and when it ends: for files and CI."""
+    """A log line every `every` seconds of a task and when it ends: for files and CI."""
 
     def __init__(self, every: float = 10.0):
         self.every = every
 
     @contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
+    def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
         start = last = time.monotonic()
-        done = 0
+        before = done
+
+        def rate(now: float) -> str:
+            return _rate(done, total, done - before, now - start)
 
         def advance(n: int = 1) -> None:
             nonlocal done, last
@@ -57,21 +60,29 @@ class Lines:
             now = time.monotonic()
             if now - last >= self.every:
                 last = now
-                log.info("%s: %s", label, _rate(done, total, now - start))
+                log.info("%s: %s", label, rate(now))
 
         yield advance
-        log.info("%s: done, %s", label, _rate(done, total, time.monotonic() - start))
+        log.info("%s: done, %s", label, rate(time.monotonic()))
 
     def note(self, text: str) -> None:
         log.info("%s", text)
 
 
-def _rate(done: int, total: int | None, seconds: float) -> str:
-    speed = done / seconds if seconds > 0 else 0.0
-    text = f"{done}{f' of {total}' if total else ''}, {speed:.1f}/s, {seconds:.0f} s"
-    if total and done and done < total:
-        text += f", {(total - done) / speed:.0f} s left"
+def _rate(done: int, total: int | None, now: int, seconds: float) -> str:
+    """Counts, rate and times; `now` of the `done` were made in these seconds."""
+    speed = now / seconds if seconds > 0 else 0.0
+    text = f"{done:,}{f' of {total:,}' if total else ''}, {speed:,.1f}/s, {_clock(seconds)}"
+    if total and speed and done < total:
+        text += f", {_clock((total - done) / speed)} left"
     return text
+
+
+def _clock(seconds: float) -> str:
+    """ "8 s", "2:05" or "1:02:05"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
 class Bars:
@@ -79,35 +90,34 @@ class Bars:
 
     def __init__(self, console=None):
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self.console = console or Console(stderr=True)
         self.bars = RichProgress(
-            TextColumn("{task.description}", style="bold"),
+            TextColumn("{task.description:<24}", style="bold"),  # bars of one command stand below each other
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}", style="cyan"),
-            TimeElapsedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(),
             console=self.console,
         )
         self.running = 0
 
     @contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
+    def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
         if self.running == 0:
             self.bars.start()
         self.running += 1
-        bar = self.bars.add_task(label, total=total, rate="")
-        start, done = time.monotonic(), 0
+        start, before = time.monotonic(), done
+
+        def rate() -> str:
+            return _rate(done, total, done - before, time.monotonic() - start)
+
+        bar = self.bars.add_task(label, total=total, completed=done, rate=rate())
 
         def advance(n: int = 1) -> None:
             nonlocal done
             done += n
-            seconds = time.monotonic() - start
-            self.bars.update(bar, advance=n, rate=f"{done / seconds:.1f}/s" if seconds > 0 else "")
+            self.bars.update(bar, advance=n, rate=rate())
 
         try:
             yield advance
@@ -132,15 +142,18 @@ class EventLog:
     def _write(self, **event) -> None:
         if not self.path.parent.is_dir():  # no workspace, no log: a mistyped path must not become a folder
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        except OSError as error:  # a full disk does not say which file it was
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     @contextmanager
-    def task(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        done, last = 0, 0.0
-        self._write(event="start", task=label, total=total)
+    def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
+        last = 0.0
+        self._write(event="start", task=label, done=done, total=total)
         with ExitStack() as stack:
-            show = stack.enter_context(self.shown.task(label, total))
+            show = stack.enter_context(self.shown.task(label, total, done))
 
             def advance(n: int = 1) -> None:
                 nonlocal done, last

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from ildfv.arrays import to_numpy
+from ildfv.workers import in_order, split_cores
 
 Item = TypeVar("Item")
 BATCH_SIZE = 16  # slices a batch: conv1 maps of 16 slices are 12 MB, small beside the caches' next level
 SAMPLE_SLICES = 256
-AHEAD = 2  # batches each stage may run ahead of the next
+AHEAD = 2  # batches read before a GPU asks for them
 
 
 class SliceSource(Protocol):
@@ -48,8 +50,10 @@ def by_part(slices: SliceSource, indices: np.ndarray) -> dict[int, np.ndarray]:
 class MapStream:
     """Restartable stream of one layer's activation maps: iterating gives (b, d, h, w) arrays, batch by batch.
 
-    activations: images uint8 (b, 3, 224, 224) → maps. Reading runs in a thread of its own, a little ahead. Network and
-    kernel take turns, as each uses all cores: threads of their own gained nothing (bench_encode.py).
+    activations: images uint8 (b, 3, 224, 224) → maps. then: what is made of the maps, by default nothing; its results
+    are given in their place. On the CPU whole batches are read, computed and used side by side, one to a worker, so
+    that all cores are busy all the time; on a GPU reading runs ahead in a thread of its own. The order is that of the
+    batches. `advance` is told the number of slices of each batch that was taken and done with.
     """
 
     def __init__(
@@ -58,19 +62,33 @@ class MapStream:
         activations: Callable,
         batches: Sequence[np.ndarray],
         *,
+        then: Callable = lambda maps: maps,
         advance: Callable = lambda n: None,
     ):
-        self.slices, self.activations, self.batches, self.advance = slices, activations, batches, advance
+        self.slices, self.activations, self.batches = slices, activations, batches
+        self.then, self.advance = then, advance
 
     def __len__(self) -> int:
         """The number of slices."""
         return sum(len(batch) for batch in self.batches)
 
-    def __iter__(self) -> Iterator:
-        for images in ahead(self.slices.images(batch) for batch in self.batches):
-            maps = self.activations(images)
-            yield maps
-            self.advance(len(maps))
+    def __iter__(self) -> Generator:
+        with closing(self._computed()) as computed:
+            for batch, result in zip(self.batches, computed, strict=True):
+                yield result
+                self.advance(len(batch))
+
+    def _computed(self) -> Generator:
+        if str(getattr(self.activations, "device", "cpu")) != "cpu":
+            return (
+                self.then(self.activations(images))
+                for images in ahead(self.slices.images(batch) for batch in self.batches)
+            )
+        workers, threads = split_cores()
+        return in_order(self._one, self.batches, workers=workers, threads=threads)
+
+    def _one(self, batch: np.ndarray):
+        return self.then(self.activations(self.slices.images(batch)))
 
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors, (size, d), equally many from each of SAMPLE_SLICES slices spread over the stream.

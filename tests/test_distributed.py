@@ -21,3 +21,13 @@ def test_shares_are_disjoint_and_cover_everything(monkeypatch):
         monkeypatch.setenv("RANK", str(rank))
         shares.append(distributed.share(range(2)))
     assert shares == [[0], [1], []]
+
+
+def test_runs_are_neighbours_in_rank_order(monkeypatch):
+    for size, expected in ((1, [[0, 1]]), (2, [[0], [1]]), (3, [[], [0], [1]])):
+        monkeypatch.setenv("WORLD_SIZE", str(size))
+        runs = []
+        for rank in range(size):
+            monkeypatch.setenv("RANK", str(rank))
+            runs.append(distributed.run_of(range(2)))
+        assert runs == expected

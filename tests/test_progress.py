@@ -3,7 +3,9 @@
 import json
 import logging
 
-from ildfv.progress import SILENT, Bars, EventLog, Lines
+import pytest
+
+from ildfv.progress import SILENT, Bars, EventLog, Lines, _clock
 
 
 def test_the_event_log_tells_start_count_and_end(tmp_path):
@@ -23,6 +25,21 @@ def test_lines_say_count_and_rate(caplog):
         advance()
     assert "Reading: 1 of 4" in caplog.text
     assert "Reading: done, 1 of 4" in caplog.text
+
+
+def test_what_was_done_before_counts_for_no_rate(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="ildfv")
+    clock = iter([100.0, 110.0, 120.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with Lines(every=0).task("Encoding", total=2000, done=1000) as advance:
+        advance(10)
+    assert "Encoding: 1,010 of 2,000, 1.0/s, 10 s, 16:30 left" in caplog.text
+    assert "Encoding: done, 1,010 of 2,000, 0.5/s, 20 s" in caplog.text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(8.4, "8 s"), (59.6, "1:00"), (125, "2:05"), (3725, "1:02:05")])
+def test_times_are_short(seconds, text):
+    assert _clock(seconds) == text
 
 
 def test_bars_come_and_go(capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import torch
 from torch import nn
@@ -27,7 +29,7 @@ class Activations:
     In memory the maps of a convolution come channels last: `maps.permute(0, 2, 3, 1)` is contiguous, descriptor after
     descriptor. For a map that lies channel after channel call `.contiguous()`.
     `d` and `n` = h·w are known at once. A NumPy array may come in; a torch tensor on the network's device goes out.
-    The network is set to evaluation mode.
+    The network is set to evaluation mode. Several threads may call at once.
     """
 
     def __init__(self, network: Network, layer: str):
@@ -36,24 +38,47 @@ class Activations:
             shown = ", ".join(names if len(names) <= 20 else [*names[:20], f"… ({len(names)} in all)"])
             raise InputError(f'layer of {network.name} must be one of {shown}, got "{layer}"')
         self.network, self.layer = network.eval(), layer
-        self.end: nn.Module = network.body.get_submodule(network.layers[layer])
+        self._reaching = threading.local()  # .maps: asked for by this thread
+        end: nn.Module = network.body.get_submodule(network.layers[layer])
+        end.register_forward_hook(self._stop)
         _, self.d, h, w = self(torch.zeros(1, 3, SIZE, SIZE)).shape
         self.n = h * w
+
+    def alone(self) -> Activations:
+        """Self, with the layers above dropped where the body is a plain sequence: of CNN-F's 230 MB conv1 needs 0.1.
+
+        For whoever uses the network for nothing else.
+        """
+        body, last = self.network.body, self.network.layers[self.layer]
+        if isinstance(body, nn.Sequential) and "." not in last:
+            names = [name for name, _ in body.named_children()]
+            for name in names[names.index(last) + 1 :]:
+                delattr(body, name)
+        return self
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
         if isinstance(images, np.ndarray):
             images = torch.from_numpy(images)
-        hook = self.end.register_forward_hook(_stop)
+        self._reaching.maps = True
         try:
-            self.network(images.to(self.network.mean.device, non_blocking=True))
+            self.network(images.to(self.device, non_blocking=True))
         except _Reached as reached:
             return self._as_maps(reached.maps)
         finally:
-            hook.remove()
+            self._reaching.maps = False
         raise InputError(
             f'layer "{self.layer}" of {self.network.name} must take part in the forward pass, it was not reached'
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and the maps."""
+        return self.network.mean.device
+
+    def _stop(self, module: nn.Module, inputs, output: torch.Tensor) -> None:
+        if getattr(self._reaching, "maps", False):  # the network's other users go on to its end
+            raise _Reached(output)
 
     def _as_maps(self, maps: torch.Tensor) -> torch.Tensor:
         if maps.ndim == 2:
@@ -61,7 +86,3 @@ class Activations:
         if maps.ndim != 4:
             raise InputError(f'layer "{self.layer}" must give (b, d) or (b, d, h, w), got shape {tuple(maps.shape)}')
         return maps.float()
-
-
-def _stop(module: nn.Module, inputs, output: torch.Tensor):
-    raise _Reached(output)

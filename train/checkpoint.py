@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,27 @@ from ildfv.store.models import has_model, load_info, load_model, save_model
 from ildfv.train import networks
 
 NETWORK, OPTIMIZER, BEST = "network/", "optimizer/", "best/"  # prefixes of tensor names
+
+
+class Saves:
+    """When to write a checkpoint: `seconds` after the last, or later where writing took more than TAX of the time."""
+
+    TAX = 0.1
+
+    def __init__(self, seconds: float):
+        self.seconds, self.took, self.last = seconds, 0.0, time.monotonic()
+
+    def due(self) -> bool:
+        wait = max(self.seconds, self.took / self.TAX) if self.seconds > 0 else 0.0  # 0: after every step, for tests
+        return time.monotonic() - self.last >= wait
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Around the writing of one."""
+        started = time.monotonic()
+        yield
+        self.last = time.monotonic()
+        self.took = self.last - started
 
 
 class Checkpoint:
@@ -33,7 +57,7 @@ class Checkpoint:
             shutil.rmtree(self.folder)
 
     def save(self, network, optimizer, best: dict[str, np.ndarray] | None, info: dict) -> None:
-        """Writes all that the next epoch depends on; random draws depend on seed and step alone and need no state."""
+        """Writes all that the next step depends on; random draws depend on seed and step alone and need no state."""
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
         state = {

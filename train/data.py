@@ -57,6 +57,12 @@ class Epoch:
     seed: int
     epoch: int
     augment: bool = False
+    first: int = 0  # the step to begin with
+
+    def size(self, steps: int) -> int:
+        """The slices in so many first steps."""
+        least, more = divmod(len(self.indices), len(self))
+        return steps * least + min(steps, more)
 
     def __len__(self) -> int:
         """Steps an epoch."""
@@ -64,7 +70,7 @@ class Epoch:
 
     def __iter__(self) -> Iterator[Batch]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.indices)
-        steps = enumerate(np.array_split(order, len(self)))
+        steps = list(enumerate(np.array_split(order, len(self))))[self.first :]
         with ThreadPoolExecutor(1, thread_name_prefix="ildfv-read") as reader:
             waiting: deque = deque()
             try:

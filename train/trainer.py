@@ -22,7 +22,7 @@ from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
 from ildfv.train import losses, networks
 from ildfv.train.blocks import prepare_dropout
-from ildfv.train.checkpoint import Checkpoint
+from ildfv.train.checkpoint import Checkpoint, Saves
 from ildfv.train.data import READ, Batch, Epoch, SliceSet, labelled_only, train_mean_std
 from ildfv.train.optimizer import make_optimizer, rate, sum_gradients
 from ildfv.train.settings import TrainSettings, check_same, identity
@@ -52,13 +52,14 @@ def train(
     *,
     device: str = "cpu",
     progress: Progress = SILENT,
-    checkpoint_seconds: float = 60.0,
+    checkpoint_seconds: float = 20.0,
 ) -> TrainResult:
     """The network trained on the fit slices and saved in `folder`; slices without a label map are left out.
 
     Goes on from the last checkpoint: killed anywhere and run again, it ends with the bytes of an undisturbed run on the
-    same machine with as many threads (the TensorBoard log aside, which holds times). Checkpoints are written at ends
-    of epochs, at least `checkpoint_seconds` apart. A folder that holds another training is refused.
+    same machine with as many threads (the TensorBoard log aside, which holds times). Checkpoints are written between
+    steps, `checkpoint_seconds` apart or as much more as keeps writing below a tenth of the time. A folder that holds
+    another training is refused.
 
     Only the slices named are read: normalisation, β and weights come from the fit slices, the early metrics and
     select="best" from the validation slices.
@@ -80,7 +81,8 @@ def train(
             sweep(folder)
         found = distributed.from_main(load_info(folder) if distributed.is_main() and has_model(folder) else None)
         if found is None:
-            return _Run(settings, slices, fit, validation, folder, device, progress, asked).finish(checkpoint_seconds)
+            saves = Saves(checkpoint_seconds)
+            return _Run(settings, slices, fit, validation, folder, device, progress, asked, saves).finish()
         check_same(asked, found["identity"], folder)
         if distributed.is_main():
             Checkpoint(folder).remove()
@@ -90,7 +92,7 @@ def train(
 class _Run:
     """One training under way."""
 
-    def __init__(self, settings, slices, fit, validation, folder, device, progress, asked):
+    def __init__(self, settings, slices, fit, validation, folder, device, progress, asked, saves):
         s = self.settings = settings
         self.slices, self.fit, self.validation = slices, fit, validation
         self.folder, self.device, self.progress, self.identity = folder, torch.device(device), progress, asked
@@ -103,21 +105,21 @@ class _Run:
             networks.load_weights(self.network, Path(s.weights))
         self.network.to(self.device)
         self.optimizer = make_optimizer(s, self.network)
-        self.checkpoint = Checkpoint(folder)
+        self.checkpoint, self.saves = Checkpoint(folder), saves
         self.history: list[dict] = []
+        self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known
         self.best: dict[str, np.ndarray] | None = None  # weights of the best epoch so far, for select="best"
         self.steps = len(self._epoch(0))  # an epoch
 
-    def finish(self, checkpoint_seconds: float) -> TrainResult:
+    def finish(self) -> TrainResult:
         """The epochs that are left, and the finished model in its folder."""
         s, fit = self.settings, len(self.fit)
         self._start()
-        first, seconds, saved = len(self.history), 0.0, time.monotonic()
+        done, seconds = len(self.history) * fit + self._epoch(0).size(len(self.losses)), 0.0
         with ExitStack() as stack:
-            log = stack.enter_context(tensorboard(self.folder, first * self.steps))
-            advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit))
-            advance(first * fit)
-            for epoch in range(first, s.epochs):
+            log = stack.enter_context(tensorboard(self.folder, len(self.history) * self.steps))
+            advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit, done))
+            for epoch in range(len(self.history), s.epochs):
                 started = time.monotonic()
                 step_losses = self._learn(epoch, advance)
                 seconds += time.monotonic() - started
@@ -126,17 +128,15 @@ class _Run:
                 self.progress.note(_line(self.history[-1], s.epochs))
                 if s.select == "best" and self._chosen() == epoch + 1:
                     self.best = networks.tensors(self.network)
-                due = epoch + 1 < s.epochs and time.monotonic() - saved >= checkpoint_seconds
-                if due and distributed.is_main():
-                    self.checkpoint.save(self.network, self.optimizer, self.best, self._info())
-                    saved = time.monotonic()
+                if epoch + 1 < s.epochs and self._due():
+                    self._save()
         if self.best is not None:
             networks.set_tensors(self.network, self.best)
         if distributed.is_main():
             networks.save(self.folder, self.network, self._info())
             self.checkpoint.remove()
         distributed.barrier()
-        learned = (s.epochs - first) * fit
+        learned = s.epochs * fit - done
         pace = 1000 * seconds / learned if learned else None
         return TrainResult(self.folder, self.network.eval(), self.history, self._chosen(), pace)
 
@@ -152,26 +152,46 @@ class _Run:
             self.network.normalise(*train_mean_std(self.slices, self.fit, progress=self.progress))
             return
         self.checkpoint.share(self.network, self.optimizer)
-        self.history = info["history"]
-        self.progress.note(f"Going on after epoch {len(self.history)} of {self.settings.epochs}")
+        self.history, self.losses = info["history"], info["losses"]
+        steps = f" and {len(self.losses)} of {self.steps} steps" if self.losses else ""
+        self.progress.note(f"Going on after epoch {len(self.history)} of {self.settings.epochs}{steps}")
 
-    def _epoch(self, epoch: int) -> Epoch:
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint, by the clock of rank 0."""
+        return distributed.from_main(self.saves.due())
+
+    def _save(self) -> None:
+        if distributed.is_main():
+            with self.saves.saving():
+                self.checkpoint.save(self.network, self.optimizer, self.best, {**self._info(), "losses": self.losses})
+
+    def _epoch(self, epoch: int, first: int = 0) -> Epoch:
         s = self.settings
-        return Epoch(self.slices, self.fit, s.batch_size, s.seed, epoch, s.augment)
+        return Epoch(self.slices, self.fit, s.batch_size, s.seed, epoch, s.augment, first)
 
     def _learn(self, epoch: int, advance: Callable) -> list[float]:
-        """Mean loss of a slice in each step of one epoch."""
+        """Mean loss of a slice in each step of one epoch, whose first steps may be done already."""
         self.network.train()
-        shares = []
+        shares: list[torch.Tensor] = []  # of this rank, of the steps since losses were last added up
         with deterministic(self.device):
-            for i, batch in enumerate(self._epoch(epoch)):
+            for i, batch in enumerate(self._epoch(epoch, len(self.losses)), start=len(self.losses)):
                 shares.append(self._step(batch, epoch * self.steps + i))
                 advance(batch.total)
-        values = torch.stack(shares).double().cpu().numpy()  # waits for the device once an epoch, not once a step
-        values = distributed.sum_arrays({"losses": values})["losses"]
+                if i + 1 < self.steps and self._due():
+                    self._add_up(shares, epoch)
+                    self._save()
+        self._add_up(shares, epoch)
+        losses, self.losses = self.losses, []
+        return losses
+
+    def _add_up(self, shares: list[torch.Tensor], epoch: int) -> None:
+        """Moves the steps' losses, summed over ranks, to `losses`. It waits for the device: not for every step."""
+        values = torch.stack(shares).double().cpu().numpy() if shares else np.empty(0)
+        values = distributed.sum_arrays({"losses": values})["losses"] if shares else values
         at = f"in epoch {epoch + 1} at {self.settings.learning_rate:g}"
         check(bool(np.isfinite(values).all()), f"learning_rate must be smaller: training diverged {at}")
-        return values.tolist()
+        self.losses += values.tolist()
+        shares.clear()
 
     def _step(self, batch: Batch, step: int) -> torch.Tensor:
         """Moves the weights; this rank's share of the step's mean loss."""
@@ -220,7 +240,7 @@ class _Run:
 
     def _chosen(self) -> int:
         """The epoch whose weights are kept, from 1; "best": highest mean validation AUC, then lowest loss."""
-        if self.settings.select == "last":
+        if self.settings.select == "last" or not self.history:
             return len(self.history)
 
         def merit(row: dict) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ildfv import distributed
+from ildfv.store.atomic import check_space
 
 
 @contextmanager
@@ -32,6 +33,7 @@ def tensorboard(folder: Path, first_step: int) -> Iterator[Callable]:
 
     def log(row: dict, step_losses: list[float]) -> None:
         nonlocal step
+        check_space(folder, 1 << 20)  # TensorBoard writes in a thread of its own, whose errors come as tracebacks
         for loss in step_losses:
             writer.add_scalar("step/loss", loss, step)
             step += 1

@@ -26,7 +26,7 @@ def train(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Train a CNN on all folds but one and score it on that one. Goes on from its last epoch if it was stopped.
+    """Train a CNN on all folds but one and score it on that one. Goes on from its last checkpoint if stopped.
 
     Example: `ildfv train --fold 0 --epochs 6`
     """

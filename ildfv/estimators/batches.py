@@ -79,6 +79,12 @@ class Batches:
             for start in range(0, batch.shape[0], size):
                 yield name, batch[start : min(start + size, batch.shape[0]), ...]
 
+    def shared(self) -> Iterator[tuple[str, Any]]:
+        """As named(), None for a batch without any map: other ranks have them."""
+        for label, batch in self._raw():
+            name = f"{label} of {self.name}"
+            yield name, self._checked(batch, name) if batch.shape[0] else None
+
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors drawn evenly from all, NumPy (size, d).
 

@@ -59,7 +59,10 @@ class ProductSums(Sums):
         self._add("count", float(x.shape[0]))
         self._add("sum", xp.sum(e, axis=0))
         self._add("squares", xp.sum(e * e))
-        self._add("product", e.T @ (e @ like(self.directions, e)))
+        shares = e @ like(self.directions, e)  # (m, l)
+        for start in range(0, e.shape[1], ROWS):  # no second (d, l)
+            rows = slice(start, start + ROWS)
+            self._add("product", e[:, rows].T @ shares, rows)
         return self
 
     def finish(self) -> tuple[int, np.ndarray, float, np.ndarray]:

@@ -33,7 +33,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     variance of each dimension. warm_start: fit goes on from the learned values, the passes made included, to the bits
     of an uninterrupted fit. callback(iteration, mean_log_likelihood): called after each pass, when the learned values
     are those after it. reduce: adds a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`); every rank
-    must then be given the same start.
+    must then be given the same start. gather: gives the items of all ranks (`ildfv.distributed.gather`), which
+    "stepwise" needs beside it: each batch is then a step, of which every rank is given some maps, or a batch of none.
 
     Learned, NumPy float64: weights_ (k,), means_ (k, d), variances_ (k, d), log_likelihoods_ (one a pass: the mean at
     the parameters that the pass began with; "stepwise": on the way), floors_ (d,). Also n_iter_, converged_,
@@ -64,6 +65,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         warm_start=False,
         callback=None,
         reduce=None,
+        gather=None,
     ):
         self.n_components = n_components
         self.max_iter = max_iter
@@ -78,6 +80,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self.warm_start = warm_start
         self.callback = callback
         self.reduce = reduce
+        self.gather = gather
 
     @classmethod
     def from_parameters(cls, weights, means, variances) -> Self:
@@ -117,7 +120,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
                 self.converged_ = True
             else:
                 at, self.n_steps_, mean = stepwise_pass(
-                    self._parameters(), batches, floors=self.floors_, n_steps=self.n_steps_
+                    self._parameters(), batches, floors=self.floors_, n_steps=self.n_steps_, gather=self.gather
                 )
                 self._set(at)
             self.n_iter_ += 1
@@ -149,7 +152,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
                 all(given) or self._goes_on(),
                 "reduce needs weights_init, means_init and variances_init, the same on every rank",
             )
-            check(self.method == "exact", 'reduce needs method="exact": stepwise steps follow one after another')
+            stepwise = self.method == "stepwise"
+            check(not stepwise or self.gather is not None, 'reduce needs gather beside it where method="stepwise"')
 
     def _goes_on(self) -> bool:
         return self.warm_start and hasattr(self, "weights_")
@@ -249,8 +253,9 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def _summed(self, batches: Batches) -> MixtureSums:
         sums = MixtureSums(self)
-        for name, batch in batches.named():
-            sums.update(batch, name=name)
+        for name, batch in batches.named() if self.reduce is None else batches.shared():
+            if batch is not None:
+                sums.update(batch, name=name)
         sums.reduced(self.reduce)
         check(float(sums.count) > 0, f"{batches.name} must hold at least one batch, got none")
         return sums

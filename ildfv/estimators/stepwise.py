@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ildfv.errors import check
+from ildfv.estimators.base import State
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
 
@@ -13,6 +16,8 @@ from ildfv.estimators.em import MixtureSums, Parameters
 STEP_ROWS = 32  # descriptors a component in a step, half of it at least
 STEP_DECAY = 0.6
 SAMPLE_PASSES = 100
+
+Gather = Callable[[list[State]], list[list[State]]]  # the lists of all ranks, as ildfv.distributed.gather gives them
 
 
 def em_on_sample(at: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol: float) -> Parameters:
@@ -27,8 +32,13 @@ def em_on_sample(at: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol:
     return at
 
 
-def stepwise_pass(at: Parameters, batches: Batches, *, floors: np.ndarray, n_steps: int) -> tuple:
-    """Parameters, number of steps made in all, and mean log likelihood on the way, after one pass from `at`."""
+def stepwise_pass(
+    at: Parameters, batches: Batches, *, floors: np.ndarray, n_steps: int, gather: Gather | None = None
+) -> tuple[Parameters, int, float]:
+    """Parameters, number of steps made in all, and mean log likelihood on the way, after one pass from `at`.
+
+    gather: the items of all ranks. Every batch is then a step, of which each rank has some maps or none.
+    """
     total, n = 0.0, 0.0
     rows = STEP_ROWS * len(at.weights_)
     sums = MixtureSums(at)
@@ -41,11 +51,25 @@ def stepwise_pass(at: Parameters, batches: Batches, *, floors: np.ndarray, n_ste
         n_steps += 1
         return MixtureSums(at)
 
-    for name, batch in batches.steps(rows):
-        sums.update(batch, name=name)
-        if sums.count >= rows / 2:
+    for name, batch in batches.steps(rows) if gather is None else batches.shared():
+        if gather is None:
+            sums.update(batch, name=name)
+        else:
+            sums.load(_dealt(at, batch, name, gather))
+        if gather is not None or sums.count >= rows / 2:
             sums = step()
     if sums.count > 0:
         step()
     check(n > 0, f"{batches.name} must hold at least one batch, got none")
     return at, n_steps, total / n
+
+
+def _dealt(at: Parameters, batch, name: str, gather: Gather) -> State:
+    """The sums of a step over the maps of all ranks.
+
+    Each map's are taken alone and added in the order of ranks and maps. Where ranks are dealt neighbouring maps, that
+    is one order for any number of ranks, and the bits are the same: later steps would make more of a last one.
+    """
+    mine = [] if batch is None else [MixtureSums(at).update(one[None, ...], name=name).state() for one in batch]
+    states = [state for share in gather(mine) for state in share]
+    return {key: np.sum([state[key] for state in states], axis=0) for key in MixtureSums(at).state()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import numpy as np
 
@@ -17,6 +18,7 @@ BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 _ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}
 
 _threads: int | None = None
+_here = threading.local()  # .threads: the limit of the calling thread alone
 _isa = os.environ.get("ILDFV_ISA", "")
 
 
@@ -27,8 +29,17 @@ def set_num_threads(n: int | None) -> None:
     _threads = n
 
 
+def limit_calling_thread(n: int) -> None:
+    """Use at most `n` threads for calls from this thread: it shares the cores with others that call the kernel too."""
+    _here.threads = n
+
+
 def num_threads() -> int:
     """Number of threads the kernel uses. The result does not depend on it."""
+    return min(_wanted(), getattr(_here, "threads", _wanted()))
+
+
+def _wanted() -> int:
     if _threads is not None:
         return _threads
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]

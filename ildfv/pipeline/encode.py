@@ -46,7 +46,7 @@ class EncodeSettings:
     dimensions: int = 512  # after PCA, at most: fewer where the training slices are fewer
     passes: int | None = None  # EM passes over all training descriptors, at most; None: 10 exact or 3 stepwise ones
     tolerance: float = 1e-3  # nats a descriptor: EM ends when a pass gains less
-    method: str = "exact"  # or "stepwise": few passes, one process
+    method: str = "exact"  # or "stepwise": few passes
     improved: bool = True  # signed square root, then unit L2 norm
     seed: int | None = None  # None: the workspace's
     batch_size: int = BATCH_SIZE
@@ -58,10 +58,6 @@ class EncodeSettings:
         for name in ("components", "dimensions", "passes", "batch_size"):
             check(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
         check(self.components <= MOST, f"components must be at most {MOST}, got {self.components}")
-        check(
-            self.method == "exact" or distributed.size() == 1,
-            f"method must be exact under torchrun, got {self.method}: stepwise steps follow one after another",
-        )
 
 
 def encode_slices(
@@ -89,7 +85,7 @@ def encode_slices(
     model_folder = newest_model(workspace, fold, model)
     check_trained_on(model_folder, slices, roles)
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
-    activations = Activations(load(model_folder, device), settings.layer)
+    activations = Activations(load(model_folder, device), settings.layer).alone()
 
     folder = workspace.encoding_dir(settings.layer, fold)
     inputs = {

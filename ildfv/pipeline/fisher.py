@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from operator import itemgetter
@@ -19,6 +19,7 @@ from ildfv.store.parts import Parts
 from ildfv.stream import MapStream, batches, by_part
 
 ROWS_BYTES = 8 << 20  # Fisher vectors handed to a fit at once: sums of d² numbers are not worth touching for a few
+FEWEST = 32  # rows handed over where vectors are long
 
 
 class FisherVectors:
@@ -38,42 +39,52 @@ class FisherVectors:
             label = f"{self.settings.layer}: Fisher vectors"
             write_rounds(self.folder, self.slices, self._made, label=label, progress=progress)
 
-    def of_parts(self, parts: Sequence[int]) -> Iterator[np.ndarray]:
-        """The Fisher vectors of each of these parts, float32 (m, 2·k·d)."""
-        starts = self.slices.starts
-        return self.of({part: np.arange(starts[part], starts[part + 1]) for part in parts})
+    def pieces(self, wanted: dict[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the part, Fisher vectors float32 (m, 2·k·d)) of these slices of these parts, piece by piece.
 
-    def of(self, wanted: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
-        """For each part, the Fisher vectors of these of its slices, float32 (m, 2·k·d)."""
-        if not self.stored:
-            yield from self._encoded(wanted.values())
+        A piece is a part where vectors are stored, else a batch: of fc6, a part of 500 slices would be 500 MB.
+        """
+        if self.stored:
+            parts = Parts(self.folder)
+            for part, indices in wanted.items():
+                with parts.open(self.slices.names[part]) as file:
+                    yield part, file["fisher"][()][indices - self.slices.starts[part]]
             return
-        parts = Parts(self.folder)
-        for part, indices in wanted.items():
-            with parts.open(self.slices.names[part]) as file:
-                yield file["fisher"][()][indices - self.slices.starts[part]]
+        cut = [(part, batch) for part, indices in wanted.items() for batch in self._batches(indices)]
+        with closing(self._encoded([batch for _, batch in cut])) as vectors:
+            for (part, _), rows in zip(cut, vectors, strict=True):
+                yield part, rows
+
+    def whole(self, parts: Sequence[int]) -> dict[int, np.ndarray]:
+        """All slices of each of these parts."""
+        starts = self.slices.starts
+        return {part: np.arange(starts[part], starts[part + 1]) for part in parts}
 
     def rows_of(self, indices: np.ndarray, progress: Progress = SILENT, label: str = "") -> Rows:
         """Restartable stream of the Fisher vectors of these slices, this rank's share."""
         return Rows(self, np.sort(np.asarray(indices)), progress, label)
 
     def _made(self, parts: Sequence[int]) -> Made:
-        starts = self.slices.starts
-        for rows in self._encoded([np.arange(starts[part], starts[part + 1]) for part in parts]):
-            yield {"fisher": rows}
+        cut = [self._batches(indices) for indices in self.whole(parts).values()]
+        # All in one stream: no stage waits where a part ends.
+        with closing(self._encoded([batch for part in cut for batch in part])) as vectors:
+            for part in cut:
+                yield {"fisher": np.concatenate([next(vectors) for _ in part])}
 
-    def _encoded(self, groups) -> Iterator[np.ndarray]:
-        """The Fisher vectors of each group of slices, all in one stream: no stage waits where a group ends."""
-        groups = [batches(self.slices, indices, self.settings.batch_size) for indices in groups]
-        stream = MapStream(self.slices, self.activations, [batch for group in groups for batch in group])
-        with closing(iter(stream)) as maps:
-            for group in groups:
-                yield np.concatenate([to_numpy(self.encoder.transform(next(maps))) for _ in group])
+    def _batches(self, indices: np.ndarray) -> list[np.ndarray]:
+        return batches(self.slices, indices, self.settings.batch_size)
+
+    def _encoded(self, cut: list[np.ndarray]) -> Generator[np.ndarray, None, None]:
+        """The Fisher vectors of each batch of slices."""
+        yield from MapStream(self.slices, self.activations, cut, then=self._transform)
+
+    def _transform(self, maps) -> np.ndarray:
+        return to_numpy(self.encoder.transform(maps))
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Iterating gives (m, 2·k·d) float32 arrays of about ROWS_BYTES, again and again."""
+    """Iterating gives (m, 2·k·d) float32 arrays of about ROWS_BYTES, or FEWEST rows, again and again."""
 
     vectors: FisherVectors
     indices: np.ndarray
@@ -82,9 +93,10 @@ class Rows:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         waiting: list[np.ndarray] = []
-        for _, rows in self.by_part():
+        enough = max(ROWS_BYTES, FEWEST * self.vectors.length * 4)
+        for _, rows in self.pieces():
             waiting.append(rows)
-            if sum(one.nbytes for one in waiting) >= ROWS_BYTES:
+            if sum(one.nbytes for one in waiting) >= enough:
                 whole, waiting = np.concatenate(waiting), []
                 yield whole
         if waiting:
@@ -92,16 +104,16 @@ class Rows:
 
     def gathered(self) -> np.ndarray:
         """All ranks' rows as one array, in the order of the slices: the same for any number of ranks."""
-        shares = distributed.gather(list(self.by_part()))
+        shares = distributed.gather(list(self.pieces()))
         return np.concatenate(
             [rows for _, rows in sorted((pair for share in shares for pair in share), key=itemgetter(0))]
         )
 
-    def by_part(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the part, its rows) for each part of this rank's share."""
+    def pieces(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the part, rows) of the parts of this rank's share, piece by piece."""
         wanted = by_part(self.vectors.slices, self.indices)
         mine = {part: wanted[part] for part in distributed.share(list(wanted))}
         with self.progress.task(self.label, total=sum(map(len, mine.values()))) as advance:
-            for part, rows in zip(mine, self.vectors.of(mine), strict=True):
+            for part, rows in self.vectors.pieces(mine):
                 yield part, rows
                 advance(len(rows))

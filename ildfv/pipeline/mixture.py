@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,25 +12,31 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ildfv import distributed
+from ildfv.arrays import namespace
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.stream import MapStream, batches
 
+STEPS = 256  # of a stepwise pass at least, where there are slices enough
+STEP_BATCHES = 4  # in a step at most: so many ranks can share it
+STEP_ROWS = 32  # descriptors a component in a step, at least
+
 
 def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress) -> GaussianMixture:
     """The mixture in `folder`, fitted on the descriptors of the slices `indices`, or the finished one found there.
 
-    The start is drawn by rank 0; each rank then sums over its share of the batches, and all make the same M step.
+    The start is drawn by rank 0; each rank then sums over its share of the batches, or of every step's slices, and all
+    make the same M steps.
     """
-    all_batches = batches(slices, indices, settings.batch_size)
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         if not has_model(folder):
             progress.note(f"{settings.layer}: mixture starts from a sample of its descriptors")
-            _save(folder, _start(MapStream(slices, activations, all_batches), settings))
+            every = batches(slices, indices, settings.batch_size)
+            _save(folder, _start(MapStream(slices, activations, every), settings))
     distributed.barrier()
     mixture = GaussianMixture.from_tensors(*load_model(folder))
     if mixture.converged_ or mixture.n_iter_ >= settings.passes:
@@ -37,30 +44,51 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
     mixture.set_params(
         max_iter=settings.passes,
         warm_start=True,
-        reduce=distributed.sum_arrays if distributed.size() > 1 else None,
+        reduce=distributed.sum_arrays if distributed.size() > 1 or settings.method == "stepwise" else None,
+        gather=distributed.gather if settings.method == "stepwise" else None,  # one rank's steps are those of many
         callback=lambda *_: _save(folder, mixture) if distributed.is_main() else None,
     )
-    _quietly(
-        mixture,
-        Passes(mixture, MapStream(slices, activations, distributed.share(all_batches)), settings.layer, progress),
-    )
+    shares = _shares(slices, activations, indices, settings)
+    cut = [batch for share in shares for batch in share]
+    _quietly(mixture, Passes(mixture, MapStream(slices, activations, cut), shares, settings.layer, progress))
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {mixture.n_iter_} passes")
     return mixture
 
 
+def _shares(slices, activations, indices: np.ndarray, settings) -> list[list[np.ndarray]]:
+    """This rank's batches of each thing that is given to EM at once: a batch of its own, or its share of a step.
+
+    Whole batches are dealt, as a network's last bits depend on what is computed together.
+    """
+    if settings.method == "exact":
+        return [[batch] for batch in distributed.share(batches(slices, indices, settings.batch_size))]
+    fewest = -(-STEP_ROWS * settings.components // activations.n)  # slices
+    size = max(fewest, min(STEP_BATCHES * settings.batch_size, len(indices) // STEPS))
+    steps = np.array_split(np.sort(indices), max(1, len(indices) // size))
+    return [distributed.run_of(batches(slices, step, settings.batch_size)) for step in steps]
+
+
 @dataclass(frozen=True)
 class Passes:
-    """A stream whose every pass is a task of its own."""
+    """A stream whose every pass is a task of its own; it gives the maps of each share as one array, perhaps empty."""
 
     mixture: GaussianMixture
     stream: MapStream
+    shares: list[list[np.ndarray]]
     layer: str
     progress: Progress
 
     def __iter__(self) -> Iterator:
         label = f"{self.layer}: EM pass {self.mixture.n_iter_ + 1}"
-        with self.progress.task(label, total=len(self.stream)) as self.stream.advance:
-            yield from self.stream
+        none = np.empty((0, self.mixture.means_.shape[1], 1, 1), np.float32)
+        with (
+            self.progress.task(label, total=len(self.stream)) as self.stream.advance,
+            closing(iter(self.stream)) as maps,
+        ):
+            for share in self.shares:
+                given = [next(maps) for _ in share]
+                yield given[0] if len(given) == 1 else namespace(*given).concat(given) if given else none
+            next(maps, None)  # the last batch counts as done when the next one is asked for
 
 
 def _start(stream: MapStream, settings) -> GaussianMixture:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ildfv import distributed
 from ildfv.estimators.pca import EXACT, PCA
@@ -14,6 +17,7 @@ from ildfv.pipeline.rounds import Made, write_rounds
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
+from ildfv.workers import in_order, split_cores
 
 IN_MEMORY = 1 << 30  # bytes of Fisher vectors: up to this, few slices are solved at once, exactly and in seconds
 
@@ -42,14 +46,15 @@ def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, prog
 def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> None:
     """The projections of all slices, float32 (m, p), in parts."""
 
-    def make(parts: Sequence[int]) -> Made:
-        for rows in fisher.of_parts(parts):
-            yield {"projection": pca.transform(rows).astype(np.float32)}
+    def project(piece: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
+        part, rows = piece
+        return part, pca.transform(rows).astype(np.float32)
 
-    write_rounds(
-        folder,
-        fisher.slices,
-        make,
-        label=f"{fisher.settings.layer}: projection",
-        progress=progress,
-    )
+    def make(parts: Sequence[int]) -> Made:
+        pieces = in_order(project, fisher.pieces(fisher.whole(parts)), workers=split_cores()[0])
+        for _, group in groupby(pieces, key=itemgetter(0)):
+            yield {"projection": np.concatenate([rows for _, rows in group])}
+
+    # Pieces side by side with one BLAS thread each: two that share a piece spend ten times its work on waiting.
+    with threadpool_limits(1, user_api="blas"):
+        write_rounds(folder, fisher.slices, make, label=f"{fisher.settings.layer}: projection", progress=progress)

@@ -32,10 +32,11 @@ class Roles:
 def make_roles(slices: Slices, folds: Folds, fold: int) -> Roles:
     """The roles of all labelled slices when `fold` is held out."""
     check(0 <= fold < folds.n_folds, f"fold must be in [0, {folds.n_folds}), got {fold}")
-    train = folds.train(fold, slices.patients)
-    fit, validation = folds.inner(fold, slices.patients)
-    parts = {"fit": fit, "validation": validation, "train": train, "test": folds.test(fold, slices.patients)}
-    parts = {name: indices[slices.labelled[indices]] for name, indices in parts.items()}
+    patients, labelled = slices.scans("patient"), slices.scans("labelled")  # by scan: all slices of one have one role
+    train, test = folds.train(fold, patients), folds.test(fold, patients)
+    fit, validation = folds.inner(fold, patients)
+    scans = {"fit": fit, "validation": validation, "train": train, "test": test}
+    parts = {name: slices.of_scans(chosen[labelled[chosen]]) for name, chosen in scans.items()}
     for name, indices in parts.items():
         check(len(indices) > 0, f"{name} slices of fold {fold} must have label maps, got none that has")
     return Roles(fold, **parts)

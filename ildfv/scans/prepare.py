@@ -118,7 +118,7 @@ def prepare(
     codes: a TOML table of label codes, or a shipped one ("phantom", "cip"); None leaves label maps unread. salt: the
     workspace's, for the hashes of patients and series. workers: processes, all cores by default.
 
-    A scan whose part is there already, made from the same files and settings, is kept; a changed one is done anew. A
+    A scan whose part is there already, intact and made from the same files and settings, is kept; else done anew. A
     scan that breaks a rule is quarantined and the rest goes on. So is one whose slices equal another's: under two
     patients they would put one person on both sides of a split. So is a NIfTI or NRRD file whose patient and series,
     taken from its path below `scans`, are those of a file elsewhere with other slices: `a/p1/ct.nii.gz` and
@@ -146,8 +146,11 @@ def prepare(
             row = parts.rows.get(hashed(scan.series, salt))
             if row is None:
                 tasks.append(task)
-            elif row.key == task.key:
+            elif row.key == task.key and parts.intact(row):
                 report.prepared.append(_kept(parts, scan, row, salt))
+            elif row.key == task.key:
+                progress.note(f"{parts.path(row.name)} is no longer what was written: it is made anew")
+                tasks.append(task)
             elif _elsewhere(row, task):
                 tasks.append(replace(task, guarded=True))
             elif table is None and _labelled(parts, row):

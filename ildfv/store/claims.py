@@ -29,7 +29,8 @@ def claim(folder: Path, inputs: dict, *, fresh: bool = False) -> None:
             what = f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}"
             if name in HASHES:  # two hashes tell a reader nothing
                 what = f"other {name.removesuffix('_sha256')} than the workspace now holds"
-            raise InputError(f"{folder} was made with {what}: --fresh makes it anew")
+            hint = "--fresh makes it anew, the old settings go on with it"
+            raise InputError(f"{folder} was begun with {what}: {hint}")
     if fresh:
         empty(folder)
     write_json(path, inputs)

@@ -106,6 +106,11 @@ class Parts:
         except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
             raise InputError(f"{self.path(name)} must be intact: {error}") from error
 
+    def intact(self, row: Row) -> bool:
+        """Whether the part's file is there and the one that was written."""
+        path = self.path(row.name)
+        return path.exists() and sha256(path) == row.sha256
+
     def verify(self) -> list[str]:
         """One line for each part that is missing or not the file its row describes; empty when all is well."""
         faults = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,11 +98,19 @@ class Slices:
                     values.append(file.attrs[attribute])
         self._scans = {attribute: np.array(values) for attribute, values in scans.items()}
         self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
-        self._open: OrderedDict[str, h5py.File] = OrderedDict()
-        self._pid = os.getpid()
+        self._begin()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    def scans(self, attribute: str) -> np.ndarray:
+        """What is known of each scan, (parts,): "patient", "series", "labelled", "pixel_area" or "phantom"."""
+        return self._scans[attribute]
+
+    def of_scans(self, scans: np.ndarray) -> np.ndarray:
+        """The ascending indices of all slices of these ascending scans."""
+        runs = [np.arange(self.starts[scan], self.starts[scan + 1]) for scan in scans]
+        return np.concatenate([np.empty(0, np.int64), *runs])
 
     @property
     def patients(self) -> np.ndarray:
@@ -136,6 +145,12 @@ class Slices:
         """Label maps, uint8 (m, 224, 224), in the order asked for: 0 none, 1 … 4 pattern + 1."""
         return self._read("labels", indices, (SIZE, SIZE))
 
+    def _begin(self) -> None:
+        """No file open, nobody reading: here, and again after a fork, which must not share HDF5 handles."""
+        self._open: OrderedDict[str, h5py.File] = OrderedDict()
+        self._one_reader = threading.Lock()  # a second thread might close the file that the first one reads
+        self._pid = os.getpid()
+
     def _each(self, attribute: str) -> np.ndarray:
         # Made when asked for: kept, the names of 240,000 slices would take 30 MB.
         return np.repeat(self._scans[attribute], self.sizes)
@@ -144,6 +159,8 @@ class Slices:
         indices = np.asarray(indices, dtype=np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             raise InputError(f"slice indices must be in [0, {len(self)}), got {indices.min()} … {indices.max()}")
+        if self._pid != os.getpid():
+            self._begin()
         out = np.empty((len(indices), *shape), np.uint8)
         order = np.argsort(indices, kind="stable")
         ordered = indices[order]
@@ -153,17 +170,16 @@ class Slices:
             rows = ordered[chosen] - self.starts[part]
             unique, back = np.unique(rows, return_inverse=True)  # h5py takes ascending rows, each once
             try:
-                data = self._file(self.names[part])[dataset]
-                first, last = unique[0], unique[-1] + 1
-                read = data[first:last] if last - first == len(unique) else data[unique]
+                with self._one_reader:
+                    data = self._file(self.names[part])[dataset]
+                    first, last = unique[0], unique[-1] + 1
+                    read = data[first:last] if last - first == len(unique) else data[unique]
             except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
                 raise InputError(f"{self.parts.path(self.names[part])} must be intact: {error}") from error
             out[order[chosen]] = read[back]
         return out
 
     def _file(self, name: str) -> h5py.File:
-        if self._pid != os.getpid():  # a fork must not share HDF5 handles with its parent
-            self._open, self._pid = OrderedDict(), os.getpid()
         if name not in self._open:
             if len(self._open) >= OPEN_PARTS:
                 self._open.popitem(last=False)[1].close()

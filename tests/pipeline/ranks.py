@@ -1,4 +1,7 @@
-"""Run by torchrun: encode and regress; rank 1 is killed once if a second argument names a file to remember it by."""
+"""Run by torchrun: encode and regress, by stepwise EM if a second argument says so.
+
+Rank 1 is killed once if the second argument names a file to remember it by.
+"""
 
 import os
 import signal
@@ -10,6 +13,7 @@ from pathlib import Path
 import small  # noqa: F401  registers the network
 
 from ildfv import distributed
+from ildfv.pipeline import mixture
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.regress import regress_encoding
 
@@ -29,9 +33,12 @@ def die_once(memory: Path) -> None:
     threading.Thread(target=kill, daemon=True).start()
 
 
-if len(sys.argv) > 2 and distributed.rank() == 1 and not Path(sys.argv[2]).exists():
+if len(sys.argv) > 2 and sys.argv[2] != "stepwise" and distributed.rank() == 1 and not Path(sys.argv[2]).exists():
     die_once(Path(sys.argv[2]))
+mixture.STEPS = 4  # of nine of the 36 training slices, in two batches or more: a third rank has none or one
+method = "stepwise" if "stepwise" in sys.argv else "exact"
 for layer in ("conv1", "fc6"):
-    encode_slices(root, EncodeSettings(layer=layer, components=4, dimensions=10, passes=4, batch_size=4))
+    settings = EncodeSettings(layer=layer, components=4, dimensions=10, passes=4, batch_size=4, method=method)
+    encode_slices(root, settings)
     regress_encoding(root, layer=layer)
 distributed.stop()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ildfv.store.encodings import Encoding
-from ildfv.store.models import load_model
+from ildfv.store.models import load_info, load_model
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {
@@ -72,6 +72,17 @@ def assert_same(one: Path, two: Path) -> None:
 def test_models_do_not_depend_on_the_number_of_ranks(root, alone, ranks):
     torchrun(ranks, root)
     assert_same(alone, root)
+
+
+def test_stepwise_steps_do_not_depend_on_the_number_of_ranks(root, original, tmp_path):
+    one = Path(shutil.copytree(original, tmp_path / "one"))
+    subprocess.run(
+        [sys.executable, str(HERE / "ranks.py"), str(one), "stepwise"], cwd=HERE, check=True, env=ENVIRONMENT
+    )
+    torchrun(3, root, "stepwise")
+    info = load_info(root / "encodings/conv1/fold-0/mixture")
+    assert info["learned"]["n_steps_"] == 3 * 4  # the last of four passes is an exact one
+    assert_same(one, root)
 
 
 def test_given_the_models_parts_are_equal_to_the_last_byte(root, alone):

@@ -152,3 +152,19 @@ def test_the_summary_says_what_was_done_and_what_is_there(tmp_path, files):
     assert "This run: 2 scans of 2 patients, 12 slices (0 with label maps); 1 scan unchanged.\n" in third
     assert "now holds 2 scans of 2 patients, 12 slices" in third
     assert "for 1 it was its own file name" in third
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_damaged_part_is_noticed_and_made_anew(tmp_path, files, damage):
+    files.nifti(tmp_path / "a" / "p1" / "ct.nii.gz", files.chest(seed=1))
+    prepare(tmp_path / "a", tmp_path / "out", salt=SALT)
+    (part,) = (tmp_path / "out").glob("*.h5")
+    whole, key = part.read_bytes(), Slices(tmp_path / "out").key
+    if damage == "gone":
+        part.unlink()
+    else:
+        part.write_bytes(whole[:5000] if damage == "cut" else whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    assert not prepare(tmp_path / "a", tmp_path / "out", salt=SALT).prepared[0].kept
+    assert part.read_bytes() == whole
+    assert Slices(tmp_path / "out").key == key
+    assert prepare(tmp_path / "a", tmp_path / "out", salt=SALT).prepared[0].kept

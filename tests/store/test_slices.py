@@ -1,5 +1,7 @@
 """The slice set reads any slice of any part, in the order asked for."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,12 @@ def test_a_scan_of_the_wrong_shape_is_refused():
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no finished parts"):
         Slices(tmp_path)
+
+
+def test_several_threads_read_at_once(slices, monkeypatch):
+    monkeypatch.setattr("ildfv.store.slices.OPEN_PARTS", 1)  # every read closes the file of the one before
+    images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
+    draws = np.random.default_rng(0).integers(0, 12, (60, 4))
+    with ThreadPoolExecutor(4) as pool:
+        for draw, read in zip(draws, pool.map(slices.images, draws), strict=True):
+            np.testing.assert_array_equal(read, images[draw])

@@ -10,6 +10,7 @@ from train_support import MemorySlices
 from ildfv.errors import InputError
 from ildfv.store.models import load_info
 from ildfv.train import losses, networks
+from ildfv.train.checkpoint import Saves
 from ildfv.train.trainer import TrainSettings, predict, train
 
 FIT, VALIDATION, TEST = np.arange(40), np.arange(40, 50), np.arange(50, 60)
@@ -81,7 +82,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path, reads, optio
     assert not (tmp_path / "stopped" / "checkpoint").exists()
 
 
-def test_a_resumed_training_starts_at_its_last_epoch(tmp_path, slices):
+def test_a_resumed_training_starts_at_its_last_checkpoint(tmp_path, slices):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Stopping(after=10))
     notes = []
@@ -93,8 +94,23 @@ def test_a_resumed_training_starts_at_its_last_epoch(tmp_path, slices):
         note = staticmethod(notes.append)
 
     train(SETTINGS, slices, FIT, VALIDATION, tmp_path, progress=Notes(), checkpoint_seconds=0)
-    assert notes[0] == "Going on after epoch 1 of 3"
+    assert notes[0] == "Going on after epoch 1 of 3 and 3 of 5 steps"
     assert [note.split(":")[0] for note in notes[1:]] == ["Epoch 2 of 3", "Epoch 3 of 3"]
+
+
+def test_checkpoints_come_soon_and_take_a_tenth_of_the_time_at_most(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    saves = Saves(20)
+
+    def due(now):
+        clock[0] = now
+        return saves.due()
+
+    assert [due(119.0), due(120.0)] == [False, True]
+    with saves.saving():
+        clock[0] = 125.0  # five seconds to write: fifty until the next
+    assert [due(174.0), due(175.0)] == [False, True]
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path, slices):

@@ -1,0 +1,58 @@
+"""Work done side by side in threads, its results taken in order: what overlaps reading, computing and writing.
+
+Threads suffice, as all that takes long (HDF5, torch, the kernels, hashes, fsync) lets go of Python's lock.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+from ildfv.kernels import cpu
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MOST = 8  # workers: more of them wait for Python's lock, and each holds a batch
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, threads: int | None = None
+) -> Generator[Result, None, None]:
+    """work(item) of each item, in order, computed by `workers` threads a little ahead of whoever takes the results.
+
+    threads: OpenMP threads of each worker, None for as many as a process has. Items are drawn here, not in the workers.
+    An error is raised in its place; leaving early cancels what has not begun.
+    """
+    waiting: deque = deque()
+    limit = (lambda: _limit(threads)) if threads is not None else None
+    with ThreadPoolExecutor(workers, thread_name_prefix="ildfv", initializer=limit) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
+
+
+def split_cores() -> tuple[int, int]:
+    """(workers, threads of each) that keep all cores busy: whole batches side by side share less than parts of one."""
+    cores = cpu.num_threads()
+    workers = min(cores, MOST)
+    return workers, max(1, cores // workers)
+
+
+def _limit(threads: int) -> None:
+    """The number of OpenMP threads that this thread may start, in torch and in the kernels."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].get_num_threads()  # sets up torch's threads for this one: it would undo the limit later
+    ThreadpoolController().select(user_api="openmp").limit(limits=threads)  # OpenMP keeps it for the calling thread
+    cpu.limit_calling_thread(threads)
