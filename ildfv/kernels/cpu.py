@@ -90,8 +90,10 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
 
 
 def _table(maps) -> tuple[np.ndarray, int, int, object]:
-    """Rows (address, n, row stride, dimension stride) for each map, strides in elements; the number of the dtype; d; and
-    what keeps the memory alive. Nothing is copied unless its strides cannot be told by two numbers."""
+    """Rows (address, n, row stride, dimension stride), strides in elements; the dtype's number; d; what holds the memory.
+
+    Nothing is copied unless its strides cannot be told by two numbers.
+    """
     if isinstance(maps, (list, tuple)):
         return _ragged(maps)
     maps = np.asarray(maps)
