@@ -158,6 +158,10 @@ class Lab:
             (self.folder / "models" / system.folder / f"fold-{fold}" / TENSORS).unlink(missing_ok=True)
         return found
 
+    def is_scored(self, system: System) -> bool:
+        """Whether all scores of the system are there already."""
+        return all(has_model(self.folder / "scores" / system.folder / f"fold-{k}") for k in self.held_out(system))
+
     # -- what is measured -------------------------------------------------------------------------------------------
 
     def predictions(self, system: System) -> list[Predictions]:

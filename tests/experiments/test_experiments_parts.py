@@ -10,6 +10,7 @@ import torch
 from ildfv import FisherVector, GaussianMixture
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.experiments import lungs as lungs_module
+from ildfv.experiments.checklist import ITEMS
 from ildfv.experiments.encode import Thinned
 from ildfv.experiments.encoders import BagOfWords, Pyramid, Vlad
 from ildfv.experiments.lungs import lungs
@@ -133,3 +134,27 @@ def test_a_measure_takes_six_columns_of_csv():
         '"a, b",0.5,0.4,0.6,0.51,,1',
         "c,,,,,,",
     ]
+
+
+def test_the_checklist_has_every_item_of_both_guidelines_once():
+    """TRIPOD+AI 2024: 27 items, of which these have parts. CLAIM 2024: 44."""
+    parts = {
+        3: "abc",
+        5: "ab",
+        6: "abc",
+        8: "abc",
+        9: "abc",
+        12: "abcdefg",
+        18: "abcdef",
+        20: "abc",
+        23: "ab",
+        27: "abc",
+    }
+    tripod = {f"{n}{part}" for n in range(1, 28) for part in parts.get(n, [""])}
+    claim = {str(n) for n in range(1, 45)}
+    assert len(tripod) == 52
+    told = [item[1:3] for item in ITEMS]
+    for where, expected, twice in ((0, tripod, {"12c"}), (1, claim, {"43"})):
+        named = [number for row in told for number in row[where].split(", ") if number]
+        assert set(named) == expected
+        assert {n for n in named if named.count(n) > 1} == twice
