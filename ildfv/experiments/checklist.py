@@ -93,4 +93,11 @@ def checklist(lab: Lab) -> dict:
         "own account."
     )
     table = Table("Reporting checklist", ["item", "TRIPOD+AI", "CLAIM", "state", "content"], rows, note)
-    return {"title": "TRIPOD+AI and CLAIM", "paper": None, "tables": [vars(table)], "notes": []}
+    return {
+        "title": "TRIPOD+AI and CLAIM",
+        "paper": None,
+        "preset": None,
+        "folds": [],
+        "tables": [vars(table)],
+        "notes": [],
+    }

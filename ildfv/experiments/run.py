@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ildfv.errors import InputError, check
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.page import write_page
@@ -34,17 +35,23 @@ def run_experiments(
     """{"workspace", "page", "experiments": documents as in `schema`}.
 
     workspace: None takes the one in the current folder, or, if there is none, phantoms in ildfv-experiments/, made now.
+    InputError: an experiment that these slices cannot answer; it is raised when the others are done and on the page.
     """
     wanted = chosen(names)
     root = home(workspace, preset, progress)
     lab = Lab(root, preset, device=device, progress=progress)
     with writing(lab.workspace.root / "experiments"):
-        documents = []
+        documents, refused = [], []
         for experiment in wanted:
             progress.note(f"{experiment.name}: {experiment.title}")
-            documents.append(run_one(lab, experiment))
+            try:
+                documents.append(run_one(lab, experiment))
+            except InputError as error:
+                refused.append(f"{experiment.name}: {error}")
         write_json(lab.workspace.results_dir / FOLDER / "checklist.json", {"kind": "ildfv checklist", **checklist(lab)})
         page = write_page(lab)
+    others = f"; the others are on {page.resolve()}" if documents else ""
+    check(not refused, f"{'; '.join(refused)}{others}")
     return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": documents}
 
 
@@ -81,6 +88,7 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "preset": lab.preset.name,
         "data": lab.slices.data,
         "slices": lab.slices.key,
+        "key": lab.key,
         "folds": lab.held_out(),
         "n_folds": lab.folds.n_folds,
         "tables": [as_document(table) for table in found.tables],

@@ -5,6 +5,7 @@ results/experiments/<name>.json in the workspace:
     {"kind": "ildfv experiment", "version": 1, "name", "title",
      "paper": which table or figure of the paper it answers | null,
      "preset": "small" | "paper", "data": "phantom" | "user", "slices": key of the slice set,
+     "key": of slices and folds together, the name of the folder experiments/<key>/,
      "folds": [folds held out in turn], "n_folds": folds of the workspace,
      "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],
      "systems": {label: {"folder": name under experiments/<key>/{models, encodings, scores}/, "threshold": T,

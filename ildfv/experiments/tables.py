@@ -25,6 +25,9 @@ F = {f"F {p}": f"{p}/f" for p in PATTERNS} | {"macro F": "macro_f"}
 MEANS = {"F": "f", "macro F": "macro_f", "mean AUC": "mean_auc"}
 BRIER = {f"Brier {p}": f"{p}/brier" for p in PATTERNS}
 SOURCE = ("system", "source", "data")
+EMPTY = (
+    "Slices without any pattern, present or called, have no accuracy, precision, recall and F and are left out of them."
+)
 
 
 def cell(documents: Mapping, key: str) -> dict:
