@@ -8,7 +8,7 @@ from ildfv.experiments.systems import System
 from ildfv.experiments.tables import MEANS, measured
 
 SMALL = 0.3  # of the fit patients
-SHARES = {"1 %": 0.01, "a third": 1 / 3, "all": 1.0}
+SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
 
 
 def run(lab: Lab) -> Findings:
@@ -17,7 +17,7 @@ def run(lab: Lab) -> Findings:
     whole = lab.cnn("CNN, whole set", keep=True)
     few_fisher = lab.encoded("Fisher vector, small set", layer, network=few)
     whole_fisher = lab.encoded("Fisher vector, whole set", layer, network=whole)
-    shares = [lab.encoded(f"{dense}, {name} descriptors", dense, descriptors=share) for name, share in SHARES.items()]
+    shares = [lab.encoded(f"{dense}, {name}", dense, descriptors=share) for name, share in SHARES.items()]
     sets: list[System] = [few, few_fisher, whole, whole_fisher]
     title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
     note = (

@@ -168,7 +168,7 @@ def count(value: int | None) -> str:
 
 def percent(part: float, whole: float) -> str:
     """Share of a whole as 12.3 %; "–" of nothing."""
-    return f"{100 * part / whole:.1f} %" if whole else figures.UNDEFINED
+    return f"{100 * part / whole:.1f}\u00a0%" if whole else figures.UNDEFINED
 
 
 def p_value(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -108,7 +109,12 @@ def test_lungmask_is_asked_for_hu_and_its_labels_become_a_mask(lab, monkeypatch)
         return np.where(hu < -320, 2, 0)
 
     lungs_module._lungmask.cache_clear()
-    package = SimpleNamespace(LMInferer=lambda: SimpleNamespace(apply=apply))
+
+    def inferer(*, volume_postprocessing, tqdm_disable):
+        assert not volume_postprocessing  # the slices are of many volumes: a mask must not depend on its neighbours
+        return SimpleNamespace(apply=apply)
+
+    package = SimpleNamespace(LMInferer=inferer)
     monkeypatch.setitem(sys.modules, "lungmask", package)
     found = lungs(lab.slices, [0], "lungmask")
     lungs_module._lungmask.cache_clear()
@@ -124,6 +130,16 @@ def test_lungmask_that_is_not_installed_says_how_to_install_it(lab, monkeypatch)
         lungs(lab.slices, [0], "lungmask")
     with pytest.raises(InputError, match="rule or lungmask"):
         lungs(lab.slices, [0], "by hand")
+
+
+def test_lungmask_without_its_weights_is_one_line(lab, monkeypatch):
+    def inferer(**_):
+        raise URLError("Name or service not known")
+
+    lungs_module._lungmask.cache_clear()
+    monkeypatch.setitem(sys.modules, "lungmask", SimpleNamespace(LMInferer=inferer))
+    with pytest.raises(InputError, match=r"must fetch its weights when first used, got .*Name or service"):
+        lungs(lab.slices, [0], "lungmask")
 
 
 def test_a_measure_takes_six_columns_of_csv():
