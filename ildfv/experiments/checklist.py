@@ -12,7 +12,7 @@ from ildfv.experiments.facts import facts
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.schema import Table
 
-FILLED, PART, AUTHOR = "filled", "in part; the author completes it", "for the author to write"
+FILLED, PART, AUTHOR = "filled", "in part", "for the author to write"
 
 # (what it asks for, TRIPOD+AI, CLAIM, key of `facts` or None, whether the author must add to it)
 ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
@@ -57,7 +57,7 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Class imbalance", "13", "", "imbalance", False),
     ("Fairness", "14", "", None, True),
     ("Output and thresholds", "15", "", "thresholds", False),
-    ("Development beside evaluation data", "16, 20c", "", "counts", True),
+    ("Development beside evaluation data", "16", "", "differences", True),
     ("Ethical approval and consent", "17", "", None, True),
     ("Funding", "18a", "44", None, True),
     ("Conflicts of interest", "18b", "", None, True),
@@ -68,7 +68,7 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Involvement of patients and public", "19", "", None, True),
     ("Flow of patients", "20a", "35", "flow", False),
     ("Characteristics of patients", "20b", "36", None, True),
-    ("Patients and events in each analysis", "21", "", "counts", False),
+    ("Patients and events in each analysis", "20c, 21", "", "counts", False),
     ("Performance on internal data", "23a", "32, 37, 38", "performance", True),
     ("Performance over clusters", "23b", "", None, True),
     ("Testing on external data", "", "33", "external", True),
@@ -90,7 +90,7 @@ def checklist(lab: Lab) -> dict:
     note = (
         "Numbers are those of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and of CLAIM's 2024 update (Tejani et "
         "al., Radiol Artif Intell 2024;6(4):e240300). Filled from this workspace; nothing here replaces the authors' "
-        "own account."
+        "own account; what is filled in part is theirs to complete."
     )
     table = Table("Reporting checklist", ["item", "TRIPOD+AI", "CLAIM", "state", "content"], rows, note)
     return {

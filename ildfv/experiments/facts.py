@@ -28,7 +28,7 @@ TRAINING = (
 FIXED = {
     "preparation": "HU by the file's own rescale; three windows (−1400…−950, −1400…200, −160…240 HU) as channels, "
     "averaged to 224×224, uint8; scans that break a rule are set aside with a reason",
-    "eligibility": "scans with CT geometry that `ildfv prepare` accepts; slices with a label map",
+    "eligibility": "scans with CT geometry that ildfv prepare accepts; slices with a label map",
     "subsets": "every labelled slice of every scan that was prepared enters; none is picked",
     "identities": "patients and scans are known by salted hashes only",
     "predictors": "the pixels of one whole slice, no region drawn, no clinical variables",
@@ -40,12 +40,13 @@ FIXED = {
     "clusters": "patients are the clusters: intervals and tests resample or swap whole patients; centres are not told "
     "apart",
     "updating": "none: no model is changed after it has seen test slices",
-    "calculation": "by `ildfv.train.trainer.predict`, and FisherVector, PCA and MultivariateRegression of `ildfv`",
+    "calculation": "by ildfv.train.trainer.predict, and FisherVector, PCA and MultivariateRegression of ildfv",
     "imbalance": "no resampling; losses are unweighted unless called balanced, whose weights β come from the fit "
     "slices; probabilities are calibrated on validation slices in either case",
     "performance": "the tables of these experiments: pooled over held-out folds, 95 % intervals, mean ± SD over folds",
+    "differences": "folds of one workspace, dealt by patient and stratified by pattern: none is meant",
     "external": "none: all patients are from one workspace",
-    "failures": "example slices, right and wrong, drawn by a rule and a seed (experiment `examples`)",
+    "failures": "example slices, right and wrong, drawn by a rule and a seed (experiment examples)",
     "code": "this package, MIT licence; fitted models lie in the workspace, under experiments/",
 }
 
@@ -61,7 +62,9 @@ def facts(lab: Lab) -> dict[str, str]:
         "flow": f"{_number(slices.patients)} patients, {_number(slices.series)} scans, {len(slices)} slices prepared; "
         f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with label maps enter; scans "
         "set aside are listed in prepare.json",
-        "missing": f"{int((~labelled).sum())} slices without a label map are neither trained nor tested on",
+        "missing": f"{int((~labelled).sum())} slices without a label map are neither trained nor tested on"
+        if not labelled.all()
+        else "none: every slice has a label map",
         "outcome": "a pattern is present on a slice from T pixels of its label map on, counted on the original grid; "
         f"T = {lab.threshold} unless a table says otherwise"
         + ("; label maps are the phantoms' own" if phantom else ""),
@@ -89,7 +92,7 @@ def _thresholds(lab: Lab) -> str:
     return "of the CNN, " + "; ".join(
         f"without fold {one.fold}: "
         + ", ".join(
-            f"{pattern} {'–' if t is None else f'{t:.3g}'}"
+            f"{pattern} {'–' if t is None else f'{t:.3g}'.replace('-', '−')}"
             for pattern, t in zip(PATTERNS, one.decisions.thresholds, strict=True)
         )
         for one in lab.predictions(lab.base)
