@@ -13,7 +13,7 @@ results/experiments/<name>.json in the workspace:
                          "pooled": `evaluation.results.evaluate` document without curves,
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.results.compare` documents, paired by patient],
-     "notes": [str], "seconds": wall time of this run, "versions": {package: version}}
+     "notes": [str], "seconds": wall time of this and earlier runs, "versions": {package: version}}
 
 A cell is text, a whole number, a number, null (undefined, or not known), or a measure:
     {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -59,7 +60,8 @@ def run(lab: Lab) -> Findings:
         for row in beside("speed", label, lab.slices.data, [TIME], [value])
     ]
     note = (
-        f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as well."
+        f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as well. "
+        f"{load()}"
     )
     times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, note)
     return Findings([scored, times], [patches, whole, fisher], [(whole, patches), (fisher, patches)])
@@ -79,6 +81,11 @@ def _regression(lab: Lab, system: Encoded, fold: int) -> Callable:
 def device_name(lab: Lab) -> str:
     """What times were taken on."""
     return torch.cuda.get_device_name() if lab.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
+
+
+def load() -> str:
+    """What else the machine did meanwhile: times are worth what it leaves."""
+    return f"Load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores."
 
 
 def milliseconds(work: Callable[[int], object], n: int) -> float:
