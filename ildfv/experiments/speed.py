@@ -60,8 +60,8 @@ def run(lab: Lab) -> Findings:
         for row in beside("speed", label, lab.slices.data, [TIME], [value])
     ]
     note = (
-        f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as well. "
-        f"{load()}"
+        f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as "
+        f"well. {load()}"
     )
     times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, note)
     return Findings([scored, times], [patches, whole, fisher], [(whole, patches), (fisher, patches)])
