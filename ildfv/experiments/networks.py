@@ -9,7 +9,7 @@ import torch
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.schema import Table
-from ildfv.experiments.speed import TIME, device_name, load, milliseconds
+from ildfv.experiments.speed import TIME, busy, device_name, milliseconds
 from ildfv.experiments.systems import Cnn
 from ildfv.experiments.tables import EMPTY, LABEL_SETS, SOURCE, measured
 
@@ -58,7 +58,7 @@ def learned(lab: Lab, *systems: Cnn) -> Table:
     ]
     note = (
         f"Without fold {fold}. A network that answers 0 has a logistic loss of 4 ln 2 = 2.773. Times: median of "
-        f"{TIMED} slices, one at a time, by a network of the same kind with fresh weights. {load()}"
+        f"{TIMED} slices, one at a time, by a network of the same kind with fresh weights. {busy()}"
     )
     return Table("Training of the networks", columns, rows, note)
 

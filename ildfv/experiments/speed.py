@@ -61,7 +61,7 @@ def run(lab: Lab) -> Findings:
     ]
     note = (
         f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as "
-        f"well. {load()}"
+        f"well. {busy()}"
     )
     times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, note)
     return Findings([scored, times], [patches, whole, fisher], [(whole, patches), (fisher, patches)])
@@ -83,7 +83,7 @@ def device_name(lab: Lab) -> str:
     return torch.cuda.get_device_name() if lab.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
 
 
-def load() -> str:
+def busy() -> str:
     """What else the machine did meanwhile: times are worth what it leaves."""
     return f"Load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores."
 
