@@ -31,7 +31,7 @@ bench: $(STAMP)
 EXAMPLE := bench/results/experiments-small
 example: $(STAMP)
 	mkdir -p build/example && cd build/example && $(abspath $(BIN))/ildfv experiment all --preset small
-	rm -rf $(EXAMPLE) && mkdir -p $(EXAMPLE)
+	rm -f $(EXAMPLE)/*.html $(EXAMPLE)/*.json $(EXAMPLE)/*.csv
 	cd build/example/ildfv-experiments/workspace-small && \
 	  cp experiments.html results/experiments/*.json results/experiments/*.csv $(abspath $(EXAMPLE))
 
