@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from tiny import TINY, change_test_fold, make_tiny
 
-from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments.encoders import ENCODERS
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.systems import Patches
-from ildfv.pipeline.roles import labelled_presence
 from ildfv.store.models import load_model
 from ildfv.store.workspace import Workspace
 
@@ -50,7 +48,7 @@ def labs(tmp_path_factory):
     """Two labs whose workspaces differ in the images and labels of fold 0 only."""
     roots = [make_tiny(tmp_path_factory.mktemp(name) / "workspace").root for name in ("one", "other")]
     change_test_fold(Workspace.open(roots[1]), 0)
-    return [Lab(root, TINY, device="cpu") for root in roots]
+    return [Lab(root, replace(TINY, run=1), device="cpu") for root in roots]
 
 
 INPUTS = ("identity", "inputs", "slices")  # of a model's information: what it was made of, hashes of files
@@ -59,7 +57,7 @@ INPUTS = ("identity", "inputs", "slices")  # of a model's information: what it w
 def fitted(lab: Lab, system) -> dict:
     """All that the system left on disk but its scores of test slices: tensors, and what models tell of themselves (β,
     ridge penalty, history of validation); its thresholds and sigmoids."""
-    scores = lab.scores(system, 0)
+    lab.scores(system, 0)
     found = {}
     for folder in sorted(lab.folder.glob(f"*/{system.folder}/fold-0")):
         for file in sorted(folder.rglob("model.safetensors")):
@@ -67,10 +65,7 @@ def fitted(lab: Lab, system) -> dict:
             place = file.parent.relative_to(lab.folder)
             found |= {f"{place}/{name}": value for name, value in tensors.items() if name != "test"}
             found |= {f"{place}: {name}": value for name, value in info.items() if name not in INPUTS}
-    decisions = Decisions.fit(
-        labelled_presence(lab.slices, lab.roles(0).validation, system.threshold), scores.validation
-    )
-    return found | {"decisions": decisions.to_dict()}
+    return found | {"decisions": lab.predictions(system)[0].decisions.to_dict()}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
