@@ -1,5 +1,6 @@
 # make demo   everything on phantoms, ends by naming the report      make test   the tests
 # make bench  ours beside the peers                                   make check  style, types, import order
+# make example   all experiments on phantoms, preset small, into bench/results/experiments-small (20 to 60 minutes)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +10,7 @@ DEMO   ?= demo
 PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc ildfv/kernels -name '*.pyx' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench example clean
 demo: $(STAMP)
 	$(BIN)/ildfv demo $(DEMO)
 
@@ -27,6 +28,13 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only
 	$(BIN)/python bench/ratios.py  # writes bench/results/moments-cpu.json
+
+EXAMPLE := bench/results/experiments-small
+example: $(STAMP)
+	mkdir -p build/example && cd build/example && $(abspath $(BIN))/ildfv experiment all --preset small
+	rm -f $(EXAMPLE)/*.html $(EXAMPLE)/*.json $(EXAMPLE)/*.csv
+	cd build/example/ildfv-experiments/workspace-small && \
+	  cp experiments.html results/experiments/*.json results/experiments/*.csv $(abspath $(EXAMPLE))
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -33,7 +33,10 @@ def cnnf(n_outputs: int) -> Body:
 @register("cnnf-multihead")
 def cnnf_multihead(n_outputs: int) -> Body:
     """CNN-F with C separate logistic layers instead of one layer of C outputs (paper, section 2)."""
-    return _cnnf(Heads(4096, n_outputs))
+    heads = Heads(4096, n_outputs)
+    for head in heads.heads:
+        _he(head, FIRST_ANSWERS)
+    return _cnnf(heads)
 
 
 def _cnnf(out: nn.Module) -> Body:

@@ -54,7 +54,7 @@ class Network(nn.Module):
         # Windows lie one after the other here, which makes this cheap. The weights lie channels last, and with them all
         # maps from conv1 on: oneDNN and cuDNN convolve that faster, a CPU by a third.
         x = images.to(self.mean.dtype, copy=True).mul_(scale).sub_(self.mean.view(3, 1, 1) * scale)
-        return self.body(x)
+        return _first(self.body(x))
 
 
 def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: float = 0.5) -> Network:
@@ -131,14 +131,47 @@ def load_weights(network: Network, path: Path) -> list[str]:
 
 
 def _external(source: str, model: str, n_outputs: int) -> Body:
-    install = f"pip install {source}"
+    module = _package(source, model)
+    if source == "torchvision":
+        known = module.list_models(module=module)  # without those that segment, or find objects
+        check(model in known, f'torchvision must know the network, such as {", ".join(known[:3])}, got "{model}"')
     try:
         if source == "timm":
-            module = require("timm", purpose=f'network "timm:{model}"', install=install)
             body = module.create_model(model, pretrained=False, num_classes=n_outputs)
         else:
-            module = require("torchvision.models", purpose=f'network "torchvision:{model}"', install=install)
             body = module.get_model(model, weights=None, num_classes=n_outputs)
     except (RuntimeError, ValueError, KeyError) as error:  # both packages answer an unknown name in this way
         raise InputError(f'{source} must know the network "{model}": {error}') from error
+    _check_answers(f"{source}:{model}", body, n_outputs)
     return body, {name: name for name, _ in body.named_modules() if name}
+
+
+@torch.no_grad()
+def _check_answers(name: str, body: nn.Module, n_outputs: int) -> None:
+    """Nothing if the body answers slices while it learns; else InputError: it may want another size of image."""
+    rule = f'network "{name}" must give (2, {n_outputs}) for slices (2, 3, {SIZE}, {SIZE})'
+    before = [(buffer, buffer.clone()) for buffer in body.buffers()]
+    try:
+        answers = _first(body.train()(torch.zeros(2, 3, SIZE, SIZE)))
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        raise InputError(f"{rule}, got {type(error).__name__}: {error}") from error
+    for buffer, value in before:  # running statistics
+        buffer.copy_(value)
+    check(tuple(answers.shape) == (2, n_outputs), f"{rule}, got {tuple(answers.shape)}")
+
+
+def _first(answers) -> torch.Tensor:
+    """The answers alone: GoogLeNet and Inception give auxiliary ones too while they learn."""
+    return answers if isinstance(answers, torch.Tensor) else answers[0]
+
+
+def _package(source: str, model: str):
+    """The module with the package's networks. timm itself imports torchvision."""
+    name = {"timm": "timm", "torchvision": "torchvision.models"}[source]
+    try:
+        return require(name, purpose=f'network "{source}:{model}"', install=f"pip install {source}")
+    except RuntimeError as error:  # a torchvision of another torch, or of CUDA beside a torch of the CPU
+        raise InputError(
+            f"torchvision must be built for this torch, {torch.__version__}, got {error}: install it from where torch "
+            "came, as pip install torchvision --index-url https://download.pytorch.org/whl/cpu"
+        ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,21 +57,48 @@ class Ratio:
 
 @dataclass(frozen=True, eq=False)
 class Auc:
-    """AUC as wins between pairs of patients: wᵀ M w / (w·positives)(w·negatives).
+    """AUC as wins between pairs of patients: wᵀ M w / wᵀ N w.
 
     M[p, q] counts pairs of a positive slice of p and a negative slice of q whose scores are in the right order, ties
-    one half. Scores are kept as percentile ranks: AUC does not change, and two systems come to one scale.
+    one half; N[p, q] counts all such pairs. Only patients of one fold make pairs: models of different folds have no
+    common scale. Scores are kept as percentile ranks of their fold: AUC does not change, and two systems come to one
+    scale.
     """
 
     ranks: np.ndarray  # (N,)
     truth: np.ndarray  # (N,) bool
     patient: np.ndarray  # (N,) patient number of each slice
-    n_patients: int
+    fold: np.ndarray  # (P,) fold of each patient
     _wins: dict[Auc, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, scores: np.ndarray, truth: np.ndarray, patient: np.ndarray, n_patients: int) -> Auc:
-        return cls(rankdata(scores) / max(len(scores), 1), np.asarray(truth) > 0, patient, n_patients)
+    def of(
+        cls,
+        scores: np.ndarray,
+        truth: np.ndarray,
+        patient: np.ndarray,
+        n_patients: int,
+        fold: np.ndarray | None = None,
+    ) -> Auc:
+        """fold (P,): of each patient; None: all are in one."""
+        fold = np.zeros(n_patients, int) if fold is None else np.asarray(fold)
+        return cls(percentiles(scores, fold[patient]), np.asarray(truth) > 0, patient, fold)
+
+    @property
+    def n_patients(self) -> int:
+        return len(self.fold)
+
+    @cached_property
+    def paired(self) -> np.ndarray:
+        """N (P, P)."""
+        positives = np.bincount(self.patient[self.truth], minlength=self.n_patients)
+        negatives = np.bincount(self.patient[~self.truth], minlength=self.n_patients)
+        return np.outer(positives, negatives) * self._met
+
+    @cached_property
+    def _met(self) -> np.ndarray:
+        """Whether two patients are in one fold, (P, P)."""
+        return self.fold[:, None] == self.fold
 
     def wins(self, other: Auc) -> np.ndarray:
         """M (P, P): positives scored by this system, negatives by the other; computed once for each other."""
@@ -85,14 +113,13 @@ class Auc:
         for q in np.unique(rival):
             beaten = np.cumsum(np.bincount(places[:, rival == q].ravel(), minlength=len(positive) + 1))[:-1] / 2
             matrix[:, q] = np.bincount(owner, weights=beaten, minlength=self.n_patients)
+        matrix *= self._met
         self._wins[other] = matrix
         return matrix
 
     def pairs(self, weights: np.ndarray) -> np.ndarray:
         """Number of positive–negative pairs for each row of weights, (B,)."""
-        positives = np.bincount(self.patient[self.truth], minlength=self.n_patients)
-        negatives = np.bincount(self.patient[~self.truth], minlength=self.n_patients)
-        return (weights @ positives) * (weights @ negatives)
+        return _form(weights, self.paired, weights)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         return ratio(_form(weights, self.wins(self), weights), self.pairs(weights))
@@ -128,6 +155,15 @@ class Mean:
     @staticmethod
     def _mean(columns: Sequence[np.ndarray], n: int) -> np.ndarray:
         return np.mean(columns, axis=0) if columns else np.full(n, np.nan)
+
+
+def percentiles(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Percentile rank of each score (N,) among those of its fold, in (0, 1], ties at their mean."""
+    ranks = np.empty(len(scores))
+    for one in np.unique(fold):
+        mine = fold == one
+        ranks[mine] = rankdata(np.asarray(scores)[mine]) / mine.sum()
+    return ranks
 
 
 def by_patient(values: np.ndarray, patient: np.ndarray, n_patients: int) -> np.ndarray:

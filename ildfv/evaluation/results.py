@@ -10,7 +10,17 @@ import numpy as np
 
 from ildfv.errors import check
 from ildfv.evaluation import metrics
-from ildfv.evaluation.intervals import Auc, Mean, Measure, Ratio, bootstrap, by_patient, paired, resampled
+from ildfv.evaluation.intervals import (
+    Auc,
+    Mean,
+    Measure,
+    Ratio,
+    bootstrap,
+    by_patient,
+    paired,
+    percentiles,
+    resampled,
+)
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 
@@ -57,8 +67,8 @@ def evaluate(
     """The results document of one fold or, given several folds' predictions, of all of them pooled. JSON-able.
 
     data: "phantom" or "user", what the slices are. threshold: the T behind `presence`. Pooled over folds, decisions
-    are each fold's own and AUC, AP and curves use calibrated probabilities, as raw scores of different models have no
-    common scale; a pattern that some fold could not calibrate has none of them then.
+    are each fold's own. Models of different folds have no common scale, so the AUC counts pairs of slices of one fold
+    only, and AP and curves use percentile ranks within the fold: no fitted calibration can turn a ranking round.
 
         {"kind": "ildfv results", "version": 1, "system": str, "fold": int | None (pooled), "folds": [int],
          "data": "phantom" | "user", "threshold": T, "n_slices", "n_patients",
@@ -81,7 +91,7 @@ def evaluate(
     """
     folds = _folds(predictions)
     check(data in ("phantom", "user"), f'data must be "phantom" or "user", got {data!r}')
-    truth, scores, predicted, probability, _, names = _pooled(folds)
+    truth, scores, predicted, probability, _, names, _ = _pooled(folds)
     one = len(folds) == 1
     weights = resampled(len(names), n_resamples, seed=seed)
     measures = _measures(folds)
@@ -100,10 +110,9 @@ def evaluate(
         counts = metrics.confusion(y, predicted[:, k])
         row |= {name: int(n) if decided else None for name, n in counts.items()}
         row["threshold"] = folds[0].decisions.thresholds[k] if one else None
-        ranked = np.isfinite(scores[:, k]).all()
-        row["ap"] = _number(metrics.average_precision(y, scores[:, k])) if ranked else None
-        row["roc"] = _curve(metrics.roc_curve(y, scores[:, k]), "fpr", "tpr") if ranked else None
-        row["pr"] = _curve(metrics.pr_curve(y, scores[:, k]), "recall", "precision") if ranked else None
+        row["ap"] = _number(metrics.average_precision(y, scores[:, k]))
+        row["roc"] = _curve(metrics.roc_curve(y, scores[:, k]), "fpr", "tpr")
+        row["pr"] = _curve(metrics.pr_curve(y, scores[:, k]), "recall", "precision")
         row["calibration"] = metrics.calibration_curve(y, p) if np.isfinite(p).all() else None
         per_pattern[pattern] = row
 
@@ -208,7 +217,7 @@ def spread(documents: Sequence[Mapping]) -> dict:
 
 def _measures(folds: list[Predictions]) -> dict[str, Measure]:
     """Every measure of the document as a function of patient weights."""
-    truth, scores, predicted, probability, patient, names = _pooled(folds)
+    truth, scores, predicted, probability, patient, names, fold = _pooled(folds)
     n = len(names)
 
     def summed(values: np.ndarray) -> np.ndarray:
@@ -229,8 +238,7 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
         measures[f"{pattern}/brier"] = (
             Ratio(summed(error), summed(np.ones(len(y)))) if np.isfinite(error).all() else nowhere
         )
-        ranked = np.isfinite(scores[:, k]).all()
-        measures[f"{pattern}/auc"] = Auc.of(scores[:, k], y, patient, n) if ranked else nowhere
+        measures[f"{pattern}/auc"] = Auc.of(scores[:, k], y, patient, n, fold)
     for name, terms in zip(metrics.SAMPLE_METRICS, metrics.sample_terms(truth, predicted).T, strict=True):
         measures[name] = Ratio(summed(terms), summed(np.isfinite(terms)))
     measures["micro_f"] = Ratio(2 * hits, calls + cases)
@@ -264,14 +272,20 @@ def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions
 
 
 def _pooled(folds: list[Predictions]) -> tuple[np.ndarray, ...]:
-    """truth, scores on one scale, predicted, probability, each (N, C); patient number (N,) and names (P,)."""
+    """truth, scores, predicted, probability, each (N, C); patient number (N,); names and folds of patients (P,).
+
+    Scores of several folds are percentile ranks within each.
+    """
     truth = np.concatenate([np.asarray(f.presence) > 0 for f in folds])
     predicted = np.concatenate([f.decisions.predict(f.scores) for f in folds])
     probability = np.concatenate([f.decisions.probability(f.scores) for f in folds])
-    scores = np.asarray(folds[0].scores, dtype=float) if len(folds) == 1 else probability
+    scores = np.concatenate([np.asarray(f.scores, dtype=float) for f in folds])
+    of_slice = np.concatenate([np.full(len(f.scores), f.fold) for f in folds])
+    if len(folds) > 1:
+        scores = np.stack([percentiles(column, of_slice) for column in scores.T], axis=1)
     owners = np.concatenate([np.asarray(f.patients, dtype=str) for f in folds])
-    names, patient = np.unique(owners, return_inverse=True)
-    return truth, scores, predicted, probability, patient, names
+    names, first, patient = np.unique(owners, return_index=True, return_inverse=True)
+    return truth, scores, predicted, probability, patient, names, of_slice[first]
 
 
 def _number(value: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.tables import LABEL_SETS, F, measured
+from ildfv.experiments.tables import EMPTY, LABEL_SETS, F, measured
 
 PLAIN = {"logistic": "presence", "l2": "step", "smooth-l1": "step"}  # loss → target
 NAMES = {"logistic": "logistic", "l2": "L2 on step", "smooth-l1": "smooth L1 on step"}
@@ -18,7 +18,7 @@ def run(lab: Lab) -> Findings:
         pairs.append((balanced, plain))
     systems = [system for balanced, plain in pairs for system in (plain, balanced)]
     tables = [
-        measured(lab, "balance", "Table 8. Balanced losses, label sets", systems, LABEL_SETS),
+        measured(lab, "balance", "Table 8. Balanced losses, label sets", systems, LABEL_SETS, note=EMPTY),
         measured(lab, "balance", "Table 8. Balanced losses, F per pattern", systems, F),
     ]
     return Findings(tables, systems, pairs)

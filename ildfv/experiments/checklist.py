@@ -1,113 +1,103 @@
-"""TRIPOD+AI and CLAIM: what software can fill in of the reporting checklists, and what is left to the author.
+"""TRIPOD+AI and CLAIM, every item: what software can fill in is filled in, the rest is left to the author.
 
-Items are named in words, with TRIPOD+AI's numbers (Collins et al. 2024) where they have one; CLAIM's by its sections.
+TRIPOD+AI: Collins et al., BMJ 2024;385:e078378, table 2 (27 items). CLAIM: Tejani et al., Radiology: Artificial
+Intelligence 2024;6(4):e240300, the 2024 update (44 items). Numbers are theirs, the short names of items are ours.
 """
 
 from __future__ import annotations
 
-from ildfv.experiments.lab import Lab
-from ildfv.experiments.paper import paper
-from ildfv.experiments.schema import Table
-from ildfv.version import versions
+from collections.abc import Mapping
 
-AUTHOR = "for the author to write"
-AUTHORS = (
-    ("Title and abstract", "TRIPOD+AI 1–2; CLAIM Title, Abstract"),
-    ("Background, intended use, objectives", "TRIPOD+AI 3–4; CLAIM Introduction"),
-    ("Study design, setting, dates, eligibility of patients", "TRIPOD+AI 5–6; CLAIM Study design, Data"),
-    ("How and by whom label maps were drawn, and their agreement", "TRIPOD+AI 8; CLAIM Reference standard"),
-    ("Scanners, acquisition and de-identification at the source", "TRIPOD+AI 7, 9; CLAIM Data"),
-    ("Why this number of patients is enough", "TRIPOD+AI 10; CLAIM Data partitions"),
-    ("Demographics and disease severity of the patients", "TRIPOD+AI 20; CLAIM Results"),
-    ("Fairness: performance in groups of patients", "TRIPOD+AI 14; CLAIM Evaluation"),
-    ("Ethical approval and consent", "TRIPOD+AI 17"),
-    ("Funding, conflicts, protocol, registration, data sharing", "TRIPOD+AI 18; CLAIM Other information"),
-    ("Involvement of patients and public", "TRIPOD+AI 19"),
-    ("External validation", "TRIPOD+AI 12, 23; CLAIM Evaluation"),
-    ("Interpretation, limitations, use in practice", "TRIPOD+AI 25–27; CLAIM Discussion"),
+from ildfv.experiments.facts import facts
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.schema import Table
+
+FILLED, PART, AUTHOR = "filled", "in part", "for the author to write"
+
+# (what it asks for, TRIPOD+AI, CLAIM, key of `facts` or None, whether the author must add to it)
+ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
+    ("Title", "1", "1", None, True),
+    ("Abstract", "2", "2", None, True),
+    ("Background and existing models", "3a", "3", None, True),
+    ("Target population, purpose, users", "3b", "", None, True),
+    ("Known health inequalities", "3c", "", None, True),
+    ("Objectives", "4", "4", None, True),
+    ("Prospective or retrospective", "", "5", None, True),
+    ("Study goal", "", "6", None, True),
+    ("Sources of data", "5a", "7", "source", True),
+    ("Dates", "5b", "", None, True),
+    ("Setting and centres", "6a", "", None, True),
+    ("Eligibility", "6b", "8", "eligibility", True),
+    ("Treatments", "6c", "", None, True),
+    ("Preparation of images", "7", "9", "preparation", False),
+    ("Selection of parts of the data", "", "10", "subsets", False),
+    ("De-identification", "", "11", "identities", True),
+    ("Missing data", "11", "12", "missing", False),
+    ("Image acquisition", "", "13", None, True),
+    ("Outcome, reference standard", "8a", "14", "outcome", True),
+    ("Why this reference standard", "", "15", None, True),
+    ("Who drew the label maps", "8b", "16, 17", None, True),
+    ("Variability of raters", "", "18", None, True),
+    ("Blinding of the outcome", "8c", "", None, True),
+    ("Choice of predictors", "9a", "", "predictors", False),
+    ("Definition of predictors", "9b", "", "predictors", False),
+    ("Assessors of predictors", "9c", "", "assessors", False),
+    ("Sample size", "10", "21", None, True),
+    ("Partitions and their level", "12a", "19, 20", "partitions", False),
+    ("Handling of predictors", "12b", "", "handling", False),
+    ("Model and its parameters at the start", "12c", "22, 24", "model", False),
+    ("Training, selection, ensembles", "12c", "25, 26, 27", "training", False),
+    ("Software", "", "23", "software", False),
+    ("Clusters", "12d", "", "clusters", True),
+    ("Measures and uncertainty", "12e", "28, 29", "measures", False),
+    ("Robustness, sensitivity", "", "30", "robustness", True),
+    ("Explainability", "", "31", "explainability", True),
+    ("Updating", "12f, 24", "", "updating", False),
+    ("How predictions are calculated", "12g", "", "calculation", False),
+    ("Class imbalance", "13", "", "imbalance", False),
+    ("Fairness", "14", "", None, True),
+    ("Output and thresholds", "15", "", "thresholds", False),
+    ("Development beside evaluation data", "16", "", "differences", True),
+    ("Ethical approval and consent", "17", "", None, True),
+    ("Funding", "18a", "44", None, True),
+    ("Conflicts of interest", "18b", "", None, True),
+    ("Protocol", "18c", "42", None, True),
+    ("Registration", "18d", "34", None, True),
+    ("Availability of data", "18e", "43", None, True),
+    ("Availability of code and model", "18f, 22", "43", "code", True),
+    ("Involvement of patients and public", "19", "", None, True),
+    ("Flow of patients", "20a", "35", "flow", False),
+    ("Characteristics of patients", "20b", "36", None, True),
+    ("Patients and events in each analysis", "20c, 21", "", "counts", False),
+    ("Performance on internal data", "23a", "32, 37, 38", "performance", True),
+    ("Performance over clusters", "23b", "", None, True),
+    ("Testing on external data", "", "33", "external", True),
+    ("Analysis of failures", "", "39", "failures", True),
+    ("Interpretation", "25", "", None, True),
+    ("Limitations", "26", "40", None, True),
+    ("Use in practice", "27a, 27b", "41", None, True),
+    ("Further research", "27c", "", None, True),
 )
 
 
 def checklist(lab: Lab) -> dict:
     """{"title", "paper", "tables", "notes"}, as an experiment's document: items with who fills them, and how."""
-    filled = [[item, where, "filled", text] for item, where, text in _filled(lab)]
-    left = [[item, where, AUTHOR, None] for item, where in AUTHORS]
-    note = "Filled from this workspace's files; nothing here replaces the authors' own account."
-    table = Table("Reporting checklist", ["item", "where", "state", "content"], [*filled, *left], note)
-    return {"title": "TRIPOD+AI and CLAIM", "paper": None, "tables": [vars(table)], "notes": []}
-
-
-def _filled(lab: Lab) -> list[tuple[str, str, str]]:
-    slices, folds, p = lab.slices, lab.folds, lab.preset
-    labelled = slices.labelled
-    patients = {"all": slices.patients, "labelled": slices.patients[labelled]}
-    n = {name: len(set(map(str, values))) for name, values in patients.items()}
-    series = len(set(map(str, slices.series)))
-    held = lab.held_out()
-    roles = [lab.roles(fold) for fold in held]
-    sizes = "; ".join(
-        f"fold {r.fold}: {len(r.fit)} fit, {len(r.validation)} validation, {len(r.test)} test slices" for r in roles
+    found: Mapping[str, str] = facts(lab)
+    rows = []
+    for name, tripod, claim, key, author in ITEMS:
+        state = AUTHOR if key is None else PART if author else FILLED
+        rows.append([name, tripod or None, claim or None, state, None if key is None else found[key]])
+    note = (
+        "Numbers are those of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and of CLAIM's 2024 update (Tejani et "
+        "al., Radiol Artif Intell 2024;6(4):e240300). Filled from this workspace; nothing here replaces the authors' "
+        "own account; what is filled in part is theirs to complete."
     )
-    decisions = "; ".join(
-        f"fold {one.fold}: " + ", ".join("–" if t is None else f"{t:.3g}" for t in one.decisions.thresholds)
-        for one in lab.predictions(lab.base)
-    )
-    kind = "generated phantoms, not patients" if slices.data == "phantom" else "the user's own scans"
-    return [
-        (
-            "Source of the data",
-            "TRIPOD+AI 5; CLAIM Data",
-            f"{kind}; the paper's {paper()['source']['data']} are not used",
-        ),
-        (
-            "Flow of the data",
-            "TRIPOD+AI 20; CLAIM Data",
-            f"{n['all']} patients, {series} scans, {len(slices)} slices prepared; {n['labelled']} patients and "
-            f"{int(labelled.sum())} slices with label maps enter; scans set aside are in prepare.json",
-        ),
-        (
-            "Preparation of images",
-            "TRIPOD+AI 7; CLAIM Data",
-            "three windows (−1400…−950, −1400…200, −160…240 HU) as channels, averaged to 224×224, uint8",
-        ),
-        (
-            "Definition of the outcome",
-            "TRIPOD+AI 8; CLAIM Reference standard",
-            f"a pattern is present on a slice from T pixels of its label map on the original grid; T = {lab.threshold} "
-            "unless a table says otherwise",
-        ),
-        (
-            "Missing data",
-            "TRIPOD+AI 11; CLAIM Data",
-            f"{int((~labelled).sum())} slices without a label map are neither trained nor tested on",
-        ),
-        (
-            "Partitions",
-            "TRIPOD+AI 12, 16; CLAIM Data partitions",
-            f"{folds.n_folds} folds of whole patients, stratified by pattern, seed {folds.seed}; held out in turn: "
-            f"{', '.join(map(str, held))}; one fifth of the training patients of each is its validation. {sizes}",
-        ),
-        (
-            "Class imbalance",
-            "TRIPOD+AI 13",
-            "losses unweighted unless called balanced; no resampling; AUC and F per pattern beside prevalence",
-        ),
-        (
-            "Models and training",
-            "TRIPOD+AI 12, 21–22; CLAIM Model, Training",
-            f"{p.network} from scratch, settings {vars(lab.base.settings)}; mixture of {p.components}, PCA to at most "
-            f"{p.dimensions}, linear regression with ridge chosen on validation patients",
-        ),
-        (
-            "Decision thresholds",
-            "TRIPOD+AI 15; CLAIM Evaluation",
-            f"largest F on validation patients; of the base CNN, {decisions}",
-        ),
-        (
-            "Measures and uncertainty",
-            "TRIPOD+AI 12, 23; CLAIM Evaluation, Results",
-            "AUC, F, label-set measures, Brier score, calibration; 95 % intervals by resampling patients "
-            f"{p.resamples} times; mean ± SD over folds; paired permutation tests by patient, not corrected for number",
-        ),
-        ("Software", "TRIPOD+AI 18; CLAIM Training", ", ".join(f"{name} {v}" for name, v in versions().items())),
-    ]
+    table = Table("Reporting checklist", ["item", "TRIPOD+AI", "CLAIM", "state", "content"], rows, note)
+    return {
+        "title": "TRIPOD+AI and CLAIM",
+        "paper": None,
+        "preset": None,
+        "folds": [],
+        "tables": [vars(table)],
+        "notes": [],
+    }

@@ -19,9 +19,9 @@ from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings
 from ildfv.pipeline.roles import Roles, labelled_presence, load_folds, make_roles, make_split
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import key_of, sha256, sweep
+from ildfv.store.atomic import key_of, read_json, sha256, sweep
 from ildfv.store.lock import writing
-from ildfv.store.models import TENSORS, has_model, load_model, save_model
+from ildfv.store.models import INFO, TENSORS, has_model, load_model, save_model
 from ildfv.store.workspace import Workspace
 from ildfv.train.settings import TrainSettings
 
@@ -157,6 +157,15 @@ class Lab:
         if isinstance(system, Cnn) and not (system.keep or self.preset.keep_networks):
             (self.folder / "models" / system.folder / f"fold-{fold}" / TENSORS).unlink(missing_ok=True)
         return found
+
+    def history(self, system: Cnn, fold: int) -> list[dict]:
+        """What training told of its epochs, whether or not the weights were kept."""
+        self.scores(system, fold)
+        return read_json(self.folder / "models" / system.folder / f"fold-{fold}" / INFO)["history"]
+
+    def is_scored(self, system: System) -> bool:
+        """Whether all scores of the system are there already."""
+        return all(has_model(self.folder / "scores" / system.folder / f"fold-{k}") for k in self.held_out(system))
 
     # -- what is measured -------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from ildfv.experiments.lab import Lab
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.statistics import THRESHOLDS
 from ildfv.experiments.systems import Cnn
-from ildfv.experiments.tables import LABEL_SETS, measured
+from ildfv.experiments.tables import EMPTY, LABEL_SETS, measured
 
 LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 TARGETS = ("counts", "step", "ramp")
@@ -37,7 +37,7 @@ def run(lab: Lab) -> Findings:
     for number, threshold in zip((3, 4), THRESHOLDS, strict=True):
         here = systems(lab, threshold)
         title = f"Table {number}. Losses and targets, T = {threshold}"
-        tables.append(measured(lab, "losses", title, here, LABEL_SETS, note=SCALING))
+        tables.append(measured(lab, "losses", title, here, LABEL_SETS, note=f"{SCALING} {EMPTY}"))
         shown += here
         compared += [(other, here[0]) for other in here[1:]]
     return Findings(tables, shown, compared)

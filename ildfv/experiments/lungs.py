@@ -37,5 +37,8 @@ def lungs(slices, indices, method: str = "rule") -> np.ndarray:
 @cache
 def _lungmask() -> Callable[[np.ndarray], np.ndarray]:
     """HU (m, h, w) → labels, 0 outside the lung; lungmask fetches its weights when it is first used."""
-    package = require("lungmask", purpose='lungs "lungmask"', install="pip install lungmask")
-    return package.LMInferer().apply
+    package = require("lungmask", purpose='lungs "lungmask"', install="pip install 'ildfv[lungs]'")
+    try:  # its postprocessing takes the slices for one volume, which ours are not
+        return package.LMInferer(volume_postprocessing=False, tqdm_disable=True).apply
+    except OSError as error:
+        raise InputError(f'lungs "lungmask" must fetch its weights when first used, got {error}') from error

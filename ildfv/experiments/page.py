@@ -16,7 +16,7 @@ from ildfv.report.page import write_report
 from ildfv.version import versions
 
 FILE = "experiments.html"
-NOTE = "Results of `ildfv experiment`. Every table says on what data each number was obtained."
+NOTE = "Results of the command ildfv experiment. Every table says on what data each number was obtained."
 
 
 def write_page(lab: Lab) -> Path:

@@ -5,6 +5,7 @@ results/experiments/<name>.json in the workspace:
     {"kind": "ildfv experiment", "version": 1, "name", "title",
      "paper": which table or figure of the paper it answers | null,
      "preset": "small" | "paper", "data": "phantom" | "user", "slices": key of the slice set,
+     "key": of slices and folds together, the name of the folder experiments/<key>/,
      "folds": [folds held out in turn], "n_folds": folds of the workspace,
      "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],
      "systems": {label: {"folder": name under experiments/<key>/{models, encodings, scores}/, "threshold": T,
@@ -12,7 +13,7 @@ results/experiments/<name>.json in the workspace:
                          "pooled": `evaluation.results.evaluate` document without curves,
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.results.compare` documents, paired by patient],
-     "notes": [str], "seconds": wall time of this run, "versions": {package: version}}
+     "notes": [str], "seconds": wall time of this and earlier runs, "versions": {package: version}}
 
 A cell is text, a whole number, a number, null (undefined, or not known), or a measure:
     {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,

@@ -8,19 +8,22 @@ from ildfv.experiments.systems import System
 from ildfv.experiments.tables import MEANS, measured
 
 SMALL = 0.3  # of the fit patients
-SHARES = {"1 %": 0.01, "a third": 1 / 3, "all": 1.0}
+SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
 
 
 def run(lab: Lab) -> Findings:
     layer, dense = lab.preset.layer, lab.preset.dense_layer
-    few = lab.cnn(f"CNN, {SMALL:.0%} of patients", patients=SMALL, keep=True)
-    whole = lab.cnn("CNN, all patients", keep=True)
-    few_fisher = lab.encoded(f"Fisher vector, {SMALL:.0%} of patients", layer, network=few)
-    whole_fisher = lab.encoded("Fisher vector, all patients", layer, network=whole)
-    shares = [lab.encoded(f"{dense}, {name} descriptors", dense, descriptors=share) for name, share in SHARES.items()]
+    few = lab.cnn("CNN, small set", patients=SMALL, keep=True)
+    whole = lab.cnn("CNN, whole set", keep=True)
+    few_fisher = lab.encoded("Fisher vector, small set", layer, network=few)
+    whole_fisher = lab.encoded("Fisher vector, whole set", layer, network=whole)
+    shares = [lab.encoded(f"{dense}, {name}", dense, descriptors=share) for name, share in SHARES.items()]
     sets: list[System] = [few, few_fisher, whole, whole_fisher]
     title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
-    note = "Fewer patients to fit networks, mixture, PCA and regression on; validation and test slices are the same."
+    note = (
+        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn by the seed, to fit networks, mixture, PCA and "
+        "regression on; validation and test slices are the same."
+    )
     tables = [
         measured(lab, "size", title, sets, MEANS, note=note),
         measured(lab, "size", f"Share of the descriptors of {dense}, mixture and vectors alike", shares, MEANS),

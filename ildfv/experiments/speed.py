@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -48,20 +49,19 @@ def run(lab: Lab) -> Findings:
             return network(torch.from_numpy(images[i : i + 1]).to(lab.device)).cpu().numpy()
 
     timed = {
-        patches.label: _milliseconds(lambda i: label_map(window, images[i], masks[i], device=lab.device), len(images)),
-        whole.label: _milliseconds(answer, len(images)),
-        fisher.label: _milliseconds(lambda i: regression(activations(images[i : i + 1])), len(images)),
+        patches.label: milliseconds(lambda i: label_map(window, images[i], masks[i], device=lab.device), len(images)),
+        whole.label: milliseconds(answer, len(images)),
+        fisher.label: milliseconds(lambda i: regression(activations(images[i : i + 1])), len(images)),
     }
-    device = (
-        torch.cuda.get_device_name() if lab.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
-    )
+    device = device_name(lab)
     rows = [
         [*row[:3], device if row[1] == "this run" else "K40" if row[3] is not None else None, *row[3:]]
         for label, value in timed.items()
         for row in beside("speed", label, lab.slices.data, [TIME], [value])
     ]
     note = (
-        f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as well."
+        f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as "
+        f"well. {busy()}"
     )
     times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, note)
     return Findings([scored, times], [patches, whole, fisher], [(whole, patches), (fisher, patches)])
@@ -78,7 +78,17 @@ def _regression(lab: Lab, system: Encoded, fold: int) -> Callable:
     return lambda maps: model.predict(pca.transform(to_numpy(vector.transform(maps))).astype(np.float64))
 
 
-def _milliseconds(work: Callable[[int], object], n: int) -> float:
+def device_name(lab: Lab) -> str:
+    """What times were taken on."""
+    return torch.cuda.get_device_name() if lab.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
+
+
+def busy() -> str:
+    """What else the machine did meanwhile: times are worth what it leaves."""
+    return f"Load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores."
+
+
+def milliseconds(work: Callable[[int], object], n: int) -> float:
     """Median time of one call; the first, which warms up, does not count."""
     work(0)
     seconds = []

@@ -131,7 +131,8 @@ class Encoded:
         found = fit_regression(
             encoding, lab.slices, roles, target=self.target, threshold=self.threshold, progress=lab.progress
         )
-        save_model(encoding.folder / "regression", found.model.to_tensors(), found.model.info())
+        chosen = {"target": self.target, "ridge": found.ridge}
+        save_model(encoding.folder / "regression", found.model.to_tensors(), {**found.model.info(), **chosen})
         return Scores(found.validation, found.test)
 
 

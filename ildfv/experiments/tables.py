@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ildfv.experiments.lab import Lab
-from ildfv.experiments.paper import NAME, NOTE, data_name, paper_row
+from ildfv.experiments.paper import NAME, NOTE, data_name, paper_row, quoted_rows
 from ildfv.experiments.schema import Cell, Table
 from ildfv.experiments.systems import System
 from ildfv.patterns import PATTERNS
@@ -25,6 +25,9 @@ F = {f"F {p}": f"{p}/f" for p in PATTERNS} | {"macro F": "macro_f"}
 MEANS = {"F": "f", "macro F": "macro_f", "mean AUC": "mean_auc"}
 BRIER = {f"Brier {p}": f"{p}/brier" for p in PATTERNS}
 SOURCE = ("system", "source", "data")
+EMPTY = (
+    "Slices without any pattern, present or called, have no accuracy, precision, recall and F and are left out of them."
+)
 
 
 def cell(documents: Mapping, key: str) -> dict:
@@ -39,13 +42,14 @@ def cell(documents: Mapping, key: str) -> dict:
 def measured(
     lab: Lab, experiment: str, title: str, systems: Sequence[System], measures: Mapping[str, str], *, note: str = ""
 ) -> Table:
-    """One row a system, and the paper's row below where the paper has one. measures: column → key."""
+    """One row a system, the paper's row below it, and last what else the paper tells. measures: column → key."""
     rows = []
     for system in systems:
         documents = lab.documents(system)
         rows += beside(
             experiment, system.label, lab.slices.data, measures, [cell(documents, k) for k in measures.values()]
         )
+    rows += quoted_rows(experiment, list(measures))
     unknown = any(row[1] == NAME and None in row[3:] for row in rows)
     return Table(title, [*SOURCE, *measures], rows, f"{note} {NOTE if unknown else ''}".strip())
 

@@ -68,7 +68,7 @@ def forest(measure: str, label: str, groups: Sequence[tuple[str, Sequence[Series
     key = f"{measure}_interval"
     found = [v for _, series in groups for s in series for v in [s.row.get(measure), *(s.row.get(key) or [])]]
     low = min([v for v in found if v is not None], default=0.0)
-    start = max(0.0, min(0.9, int(low * 10) / 10))
+    start = max(s for s in (0.0, 0.2, 0.6, 0.8) if s <= max(low, 0.0))  # four steps of a round number up to 1
     left, right, step, gap = 92, 372, 17, 16
 
     def x(value: float) -> float:
@@ -110,7 +110,7 @@ def forest(measure: str, label: str, groups: Sequence[tuple[str, Sequence[Series
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with so many decimals, "–" for None."""
-    return UNDEFINED if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return UNDEFINED if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # no −0.000
 
 
 def with_interval(value: float | None, ends: Sequence[float] | None) -> str:

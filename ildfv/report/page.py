@@ -52,7 +52,7 @@ def render(content: ReportContent) -> str:
     )
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
     environment.filters |= {"experiment_cell": experiment_cell}
-    environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES}
+    environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES, "wordy": wordy}
     shown = shown_results(content.results)
     drawn = {d["system"]: slot for slot, d in enumerate(shown[:SLOTS])}
     return environment.get_template("report.html").render(
@@ -168,7 +168,7 @@ def count(value: int | None) -> str:
 
 def percent(part: float, whole: float) -> str:
     """Share of a whole as 12.3 %; "–" of nothing."""
-    return f"{100 * part / whole:.1f} %" if whole else figures.UNDEFINED
+    return f"{100 * part / whole:.1f}\u00a0%" if whole else figures.UNDEFINED
 
 
 def p_value(value: float | None) -> str:
@@ -190,6 +190,11 @@ def experiment_cell(cell: object) -> str:
     if isinstance(cell, float):
         return number(cell) if abs(cell) < 10 else number(cell, 1)
     return count(cell) if isinstance(cell, int) else plain(cell)
+
+
+def wordy(table: Mapping, column: int) -> bool:
+    """Whether a column of an experiment's table holds text, which stands to the left."""
+    return any(isinstance(row[column], str) for row in table["rows"])
 
 
 def plain(value: object) -> str:

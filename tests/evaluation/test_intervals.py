@@ -33,6 +33,22 @@ def test_each_resample_equals_the_metric_on_repeated_slices():
         assert b == pytest.approx(sk.f1_score(truth[index], scores[index] > 0.5))
 
 
+def test_a_resample_of_folds_equals_the_pairs_within_them():
+    truth, scores, patient = scored(0)
+    fold = np.arange(12) % 3
+    weights = resampled(12, 20, seed=1)
+    found = Auc.of(scores, truth, patient, 12, fold)(weights)
+    for row, value in zip(weights, found, strict=True):
+        index = np.repeat(np.arange(len(patient)), row[patient].astype(int))
+        wins = pairs = 0.0
+        for one in range(3):
+            mine = index[fold[patient[index]] == one]
+            n = truth[mine].sum() * (~truth[mine]).sum()
+            if n:
+                wins, pairs = wins + n * sk.roc_auc_score(truth[mine], scores[mine]), pairs + n
+        assert value == pytest.approx(wins / pairs)
+
+
 def test_patients_are_drawn_with_replacement_by_seed():
     weights = resampled(9, 300, seed=3)
     assert set(weights.sum(1)) == {9}

@@ -8,7 +8,7 @@ import sklearn.metrics as sk
 
 from ildfv.errors import InputError
 from ildfv.evaluation.results import Predictions, compare, evaluate, spread
-from ildfv.evaluation.thresholds import Decisions
+from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.patterns import PATTERNS
 
 
@@ -85,10 +85,34 @@ def test_pooling_uses_each_folds_own_decisions():
     assert document["folds"] == [0, 1, 2]
     assert document["n_patients"] == 30
     assert document["overall"]["micro_f"] == pytest.approx(sk.f1_score(truth, called, average="micro"))
-    probability = np.concatenate([f.decisions.probability(f.scores) for f in folds])
-    assert document["per_pattern"]["reticular"]["auc"] == pytest.approx(
-        sk.roc_auc_score(truth[:, 1], probability[:, 1])
+
+
+def test_pooled_auc_counts_the_pairs_within_folds():
+    folds = [predictions(fold=k, effect=0.5 + k, n_patients=4 + 3 * k) for k in range(3)]
+    wins = pairs = 0.0
+    for f in folds:
+        positive, negative = (f.scores[f.presence[:, 1] == y, 1] for y in (1, 0))
+        wins += sum((p > negative).sum() + 0.5 * (p == negative).sum() for p in positive)
+        pairs += len(positive) * len(negative)
+    row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50)["per_pattern"]["reticular"]
+    assert row["auc"] == pytest.approx(wins / pairs)
+    area = np.trapezoid(row["roc"]["tpr"], row["roc"]["fpr"])
+    assert area == pytest.approx(row["auc"], abs=0.03)
+
+
+def test_the_scale_of_a_fold_and_its_calibration_do_not_change_a_pooled_auc():
+    folds = [predictions(fold=k) for k in range(2)]
+    f = folds[1]
+    turned = tuple(Sigmoid(-s.slope, s.intercept) for s in f.decisions.sigmoids)
+    other = Predictions(
+        f.system, 1, np.exp(7 * f.scores), f.presence, f.patients, Decisions(f.decisions.thresholds, turned)
     )
+    for name in ("auc", "auc_interval", "ap", "roc", "pr"):
+        one, two = (
+            evaluate(pair, data="phantom", threshold=6000, n_resamples=50)["per_pattern"]["honeycomb"][name]
+            for pair in (folds, [folds[0], other])
+        )
+        assert one == two
 
 
 def test_a_patient_in_two_folds_cannot_be_pooled():

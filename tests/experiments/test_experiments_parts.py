@@ -2,6 +2,7 @@
 
 import sys
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from ildfv import FisherVector, GaussianMixture
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.experiments import lungs as lungs_module
+from ildfv.experiments.checklist import ITEMS
 from ildfv.experiments.encode import Thinned
 from ildfv.experiments.encoders import BagOfWords, Pyramid, Vlad
 from ildfv.experiments.lungs import lungs
@@ -107,7 +109,12 @@ def test_lungmask_is_asked_for_hu_and_its_labels_become_a_mask(lab, monkeypatch)
         return np.where(hu < -320, 2, 0)
 
     lungs_module._lungmask.cache_clear()
-    package = SimpleNamespace(LMInferer=lambda: SimpleNamespace(apply=apply))
+
+    def inferer(*, volume_postprocessing, tqdm_disable):
+        assert not volume_postprocessing  # the slices are of many volumes: a mask must not depend on its neighbours
+        return SimpleNamespace(apply=apply)
+
+    package = SimpleNamespace(LMInferer=inferer)
     monkeypatch.setitem(sys.modules, "lungmask", package)
     found = lungs(lab.slices, [0], "lungmask")
     lungs_module._lungmask.cache_clear()
@@ -125,6 +132,16 @@ def test_lungmask_that_is_not_installed_says_how_to_install_it(lab, monkeypatch)
         lungs(lab.slices, [0], "by hand")
 
 
+def test_lungmask_without_its_weights_is_one_line(lab, monkeypatch):
+    def inferer(**_):
+        raise URLError("Name or service not known")
+
+    lungs_module._lungmask.cache_clear()
+    monkeypatch.setitem(sys.modules, "lungmask", SimpleNamespace(LMInferer=inferer))
+    with pytest.raises(InputError, match=r"must fetch its weights when first used, got .*Name or service"):
+        lungs(lab.slices, [0], "lungmask")
+
+
 def test_a_measure_takes_six_columns_of_csv():
     cell = {"value": 0.5, "interval": [0.4, 0.6], "mean": 0.51, "sd": None, "n": 1}
     table = {"columns": ["system", "F"], "rows": [["a, b", cell], ["c", None]]}
@@ -133,3 +150,27 @@ def test_a_measure_takes_six_columns_of_csv():
         '"a, b",0.5,0.4,0.6,0.51,,1',
         "c,,,,,,",
     ]
+
+
+def test_the_checklist_has_every_item_of_both_guidelines_once():
+    """TRIPOD+AI 2024: 27 items, of which these have parts. CLAIM 2024: 44."""
+    parts = {
+        3: "abc",
+        5: "ab",
+        6: "abc",
+        8: "abc",
+        9: "abc",
+        12: "abcdefg",
+        18: "abcdef",
+        20: "abc",
+        23: "ab",
+        27: "abc",
+    }
+    tripod = {f"{n}{part}" for n in range(1, 28) for part in parts.get(n, [""])}
+    claim = {str(n) for n in range(1, 45)}
+    assert len(tripod) == 52
+    told = [item[1:3] for item in ITEMS]
+    for where, expected, twice in ((0, tripod, {"12c"}), (1, claim, {"43"})):
+        named = [number for row in told for number in row[where].split(", ") if number]
+        assert set(named) == expected
+        assert {n for n in named if named.count(n) > 1} == twice

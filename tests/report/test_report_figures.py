@@ -62,15 +62,16 @@ def test_undefined_curves_are_not_drawn_and_told_as_a_dash():
 def test_a_forest_has_points_and_whiskers_in_their_places():
     groups = [("reticular", [Series(0, "cnn", row()), Series(1, "fv", row(auc=None, auc_interval=None))])]
     svg = forest("auc", "AUC", groups)
-    # Axis from 0.5 to 1 over x 92 to 372.
-    assert 'd="M92.0 26.0H372.0"' in svg
-    assert 'cx="232.0"' in svg
+    # Axis from 0.2 to 1 over x 92 to 372.
+    assert 'd="M197.0 26.0H372.0"' in svg
+    assert 'cx="284.5"' in svg
     assert svg.count("<circle") == 1
     assert "fv: –" in svg
 
 
 def test_numbers_have_a_real_minus_and_none_is_a_dash():
     assert number(-0.1234) == "−0.123"
+    assert number(-0.0004) == "0.000"
     assert number(None) == "–"
     assert with_interval(0.5, [0.4, 0.61]) == "0.500 (0.400–0.610)"
     assert with_interval(0.5, None) == "0.500"

@@ -142,7 +142,8 @@ def test_networks_of_other_packages_come_by_name(monkeypatch, images):
     models = ModuleType("torchvision.models")
 
     def get_model(name, weights, num_classes):
-        assert (name, weights) == ("some_net", None)  # nothing is downloaded
+        assert weights is None  # nothing is downloaded
+        num_classes *= 2 if name == "wide_net" else 1
         return nn.Sequential(
             OrderedDict(
                 stem=nn.Conv2d(3, 5, 16, 16),
@@ -153,9 +154,16 @@ def test_networks_of_other_packages_come_by_name(monkeypatch, images):
         )
 
     models.get_model = get_model
+    models.list_models = lambda module: ["some_net", "wide_net"]
     monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", models)
     network = networks.build("torchvision:some_net", n_outputs=4)
+    with pytest.raises(InputError, match=r"must give \(2, 4\) for slices .* got \(2, 8\)"):
+        networks.build("torchvision:wide_net", n_outputs=4)
+    with pytest.raises(
+        InputError, match=r'^torchvision must know the network, such as some_net, wide_net, got "maskrcnn"$'
+    ):
+        networks.build("torchvision:maskrcnn", n_outputs=4)
     assert network(images).shape == (2, 4)
     stem = Activations(network, "stem")
     assert (stem.d, stem.n) == (5, 14 * 14)
@@ -165,6 +173,37 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingPackageError, match="pip install timm"):
         networks.build("timm:resnet18")
+
+
+def test_a_torchvision_that_does_not_fit_torch_is_no_unknown_network(monkeypatch):
+    """As `pip install torchvision` does beside a torch of the CPU."""
+
+    def broken(module, **_):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(networks, "require", broken)
+    for name in ("torchvision:resnet18", "timm:resnet18"):
+        with pytest.raises(InputError, match="must be built for this torch"):
+            networks.build(name)
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet18", "timm:convnext_atto"])
+def test_real_networks_of_other_packages_learn(name, images):
+    """Where those packages are installed and fit this torch."""
+    try:
+        network = networks.build(name)
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    except InputError as error:
+        if "must be built for this torch" not in str(error):
+            raise
+        pytest.skip(str(error))
+    f = network.train()(images)
+    assert f.shape == (2, 4)
+    f.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+    last = [name for name, module in network.body.named_modules() if isinstance(module, nn.Conv2d)][-1]
+    assert Activations(network, last)(images).ndim == 4
 
 
 def test_weights_depend_on_the_seed_alone():

@@ -1,0 +1,110 @@
+"""The same commands on a user's own scans: no phantom word, and gaps in the labels are nulls or one clear line."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small
+from tiny import TINY, scan
+
+from ildfv.errors import InputError
+from ildfv.experiments.registry import experiments
+from ildfv.experiments.run import run_experiments
+from ildfv.pipeline.roles import make_split
+from ildfv.store.parts import writing_parts
+from ildfv.store.slices import write_scan
+from ildfv.store.workspace import Workspace
+
+
+def make(root: Path, change) -> Path:
+    """A workspace of scans that are no phantoms; change: (number, scan) → scan."""
+    workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
+    with writing_parts(workspace.slices_dir, "test") as parts:
+        for number in range(small.PATIENTS):
+            parts.add(write_scan(workspace.slices_dir, change(number, replace(scan(number), phantom=False))))
+    make_split(workspace)
+    return root
+
+
+def without(one, pattern: int):
+    """The scan without a pattern; what was there is healthy."""
+    counts = one.counts.copy()
+    counts[:, pattern] = 0
+    return replace(one, counts=counts, labels=np.where(one.labels == pattern + 1, 0, one.labels).astype(np.uint8))
+
+
+def gaps(number, one):
+    """Two scans without label maps; emphysema (3) on one patient only, honeycomb (2) on none."""
+    one = without(one, 2) if number == 4 else without(without(one, 2), 3)
+    if number < 6:
+        return one
+    return replace(one, labelled=False, counts=np.full_like(one.counts, -1), labels=np.zeros_like(one.labels))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    root = make(tmp_path_factory.mktemp("own") / "workspace", gaps)
+    return run_experiments(["all"], preset=TINY, workspace=root, device="cpu")
+
+
+def test_every_experiment_runs_on_ones_own_scans_with_gaps(ran):
+    assert [d["name"] for d in ran["experiments"]] == list(experiments())
+
+
+def test_rows_say_whose_data_they_are_from_and_nothing_is_called_phantom(ran):
+    for document in ran["experiments"]:
+        assert document["data"] == "user"
+        for table in document["tables"]:
+            column = table["columns"].index("data")
+            assert {row[column] for row in table["rows"]} <= {"user", "LTRC", "533 patients"}
+            assert "user" in {row[column] for row in table["rows"]}
+    page = Path(ran["page"]).read_text(encoding="utf-8")
+    assert "Phantom data" not in page
+    assert 'class="tag"' not in page
+    assert "the user&#39;s own scans" in page
+
+
+def test_a_pattern_that_no_slice_shows_has_no_measures(ran):
+    systems = next(d for d in ran["experiments"] if d["name"] == "layers")["systems"]
+    for system in systems.values():
+        absent = system["pooled"]["per_pattern"]["honeycomb"]
+        assert absent["positives"] == 0
+        assert all(absent[name] is None for name in ("auc", "f", "precision", "recall", "ap", "brier", "auc_interval"))
+        assert system["pooled"]["overall"]["mean_auc"] is not None
+
+
+def test_slices_without_label_maps_are_counted_and_used_by_nobody(ran):
+    statistics = next(d for d in ran["experiments"] if d["name"] == "statistics")
+    assert "12 slices have no label map" in statistics["notes"][0]
+    page = Path(ran["page"]).read_text(encoding="utf-8")
+    assert "12 slices without a label map are neither trained nor tested on" in page
+
+
+def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(tmp_path):
+    root = make(tmp_path / "healthy", lambda _, one: replace(one, counts=np.zeros_like(one.counts)))
+    with pytest.raises(InputError) as caught:
+        run_experiments(["balance", "statistics"], preset=TINY, workspace=root, device="cpu")
+    message = str(caught.value)
+    assert message.startswith("balance: a balanced loss must see at least one pattern present")
+    assert "\n" not in message
+    assert (root / "results" / "experiments" / "statistics.json").exists()
+    assert "What the slices show" in (root / "experiments.html").read_text(encoding="utf-8")
+
+
+def test_results_of_other_folds_leave_the_page(tmp_path, made):
+    root = Path(shutil.copytree(made, tmp_path / "w"))
+    run_experiments(["curves"], preset=TINY, workspace=root, device="cpu")
+    make_split(Workspace.open(root), seed=1)
+    page = Path(run_experiments(["statistics"], preset=TINY, workspace=root, device="cpu")["page"])
+    assert "Brier scores" not in page.read_text(encoding="utf-8")
+
+
+def test_a_checklist_trains_nothing(tmp_path, made, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("ildfv.train.trainer.train", never)
+    root = Path(shutil.copytree(made, tmp_path / "w"))
+    run_experiments(["statistics"], preset=TINY, workspace=root, device="cpu")
