@@ -90,7 +90,7 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
 
 
 def _table(maps) -> tuple[np.ndarray, int, int, object]:
-    """Rows (address, n, row stride, dimension stride), strides in elements; the dtype's number; d; what holds the memory.
+    """Rows (address, n, row stride, dimension stride), in elements; the dtype's number; d; what holds the memory.
 
     Nothing is copied unless its strides cannot be told by two numbers.
     """
