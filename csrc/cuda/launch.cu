@@ -42,4 +42,12 @@ extern "C" int ildfv_cuda_shared_limit(int device) {
     return status == cudaSuccess ? bytes : -(int)status;
 }
 
+// Major and minor compute capability of `device`, as in sm_90; −cudaError_t where that cannot be asked.
+extern "C" int ildfv_cuda_capability(int device) {
+    int major = 0, minor = 0;
+    cudaError_t status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    if (status == cudaSuccess) status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+    return status == cudaSuccess ? 10 * major + minor : -(int)status;
+}
+
 extern "C" const char* ildfv_cuda_error(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }

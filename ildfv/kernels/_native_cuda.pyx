@@ -10,10 +10,12 @@ cdef extern from *:
     """
     extern "C" int ildfv_cuda_launch(int, const char*, unsigned, unsigned, unsigned, size_t, void*, void**);
     extern "C" int ildfv_cuda_shared_limit(int);
+    extern "C" int ildfv_cuda_capability(int);
     extern "C" const char* ildfv_cuda_error(int);
     """
     int ildfv_cuda_launch(int, const char*, unsigned, unsigned, unsigned, size_t, void*, void**) nogil
     int ildfv_cuda_shared_limit(int)
+    int ildfv_cuda_capability(int)
     const char* ildfv_cuda_error(int)
 
 
@@ -24,7 +26,15 @@ cdef union Argument:  # every argument of every kernel is 8 bytes
 
 def shared_limit(int device):
     """The most shared memory a block of the device may have, in bytes. RuntimeError where there is no such device."""
-    cdef int found = ildfv_cuda_shared_limit(device)
+    return _known(device, ildfv_cuda_shared_limit(device))
+
+
+def capability(int device):
+    """The device's compute capability, 90 for sm_90. RuntimeError where there is no such device."""
+    return _known(device, ildfv_cuda_capability(device))
+
+
+cdef int _known(int device, int found) except -1:
     if found < 0:
         raise RuntimeError(f"cuda:{device}: {ildfv_cuda_error(-found).decode()}")
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.kernels import launches, reference
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
-from ildfv.kernels.launches import ELEMENTS, FINISH_THREADS, GROUP, THREADS, TILES
+from ildfv.kernels.launches import CLOSE, ELEMENTS, FINISH_THREADS, GROUP, SLACK, TENSOR, THREADS, TILES
 from ildfv.kernels.layout import Batch, Round, merged, ragged, rounds, uniform
 from ildfv.kernels.modules import Device, device_of, element_bytes, first_device, way
 from ildfv.kernels.reference import Moments
@@ -19,7 +19,7 @@ _prepared: dict[tuple, tuple] = {}  # device and precision → the mixture last 
 
 
 def set_variant(name: str | None) -> None:
-    """Use the kernels "resident", "wide" or "huge"; None: as shape and device ask. For tests and comparisons."""
+    """Use the kernels of one of `launches.VARIANTS`; None: as shape and device ask. For tests and comparisons."""
     global _variant
     check(name is None or name in launches.VARIANTS, f"variant must be one of {launches.VARIANTS}, got {name!r}")
     _variant = name
@@ -71,7 +71,7 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
     batch = ragged(device, maps) if isinstance(maps, (list, tuple)) else uniform(device, maps)
     check_dimensions(batch.d, d)
     real = "float64" if batch.element == "float64" else "float32"
-    run = _Run(device, real, k, d, _on_device(device, real, mixture), threshold)
+    run = _Run(device, real, k, d, mixture, threshold)
     if pooled:
         out, logs, owners = run.pooled(merged(batch))
     elif batch.table is None and batch.n == 1:
@@ -105,9 +105,20 @@ class _Sums(NamedTuple):
 class _Run:
     """One call of `moments`: the mixture on the device, and the launches."""
 
-    def __init__(self, device: Device, real: str, k: int, d: int, parameters: tuple, threshold: float):
-        self.device, self.real, self.k, self.d = device, real, k, d
-        self.parameters, self.threshold = parameters, threshold
+    def __init__(self, device: Device, real: str, k: int, d: int, mixture: tuple, threshold: float):
+        self.device, self.real, self.k, self.d, self.threshold = device, real, k, d, threshold
+        self.parameters = _on_device(device, real, mixture, _parameters)
+        self.screen: tuple = (None,) * 4
+        self.close, self.variant = 0, _variant
+        if _variant is None:
+            tensor = device.tensor_cores and real == "float32" and threshold > 0 and k >= launches.TENSOR_K
+            tensor = tensor and _within_bfloat16(mixture)
+            self.variant = launches.choose(real, k, d, device.shared_limit, tensor=tensor)
+        elif real == "float64":
+            self.variant = _variant.removeprefix(TENSOR)  # tensor cores have no double worth having
+        if self.variant.startswith(TENSOR):
+            *self.screen, close = _on_device(device, real, mixture, _screen)
+            self.close = int(close)
 
     def separate(self, batch: Batch):
         """Moments of each map, log likelihoods of the pieces, and the map of each."""
@@ -177,13 +188,13 @@ class _Run:
     def pieces(self, batch: Batch, part: Round, out: _Sums) -> _Sums:
         """The sums of each piece, in `out`."""
         k, d, tile = self.k, self.d, TILES[self.real]
-        variant = _variant or launches.choose(self.real, k, d, self.device.shared_limit)
+        variant, huge = self.variant, self.variant.endswith("huge")
         table = self.device.upload(part.table) if part.table is not None else None
         # Where posteriors do not fit in shared memory, each block of a launch has its own place for them.
         place = tile.rows * launches.padded(k)
         count = int(part.pieces.sum())
-        step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if variant == "huge" else count
-        scratch = self.device.empty((min(step, count), place), self.real) if variant == "huge" else None
+        step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if huge else count
+        scratch = self.device.empty((min(step, count), place), self.real) if huge else None
         by_map, by_row, by_dim = batch.strides
         for first in range(0, count, step):
             self.device.launch(
@@ -191,8 +202,8 @@ class _Run:
                 launches.shared_bytes(variant, self.real, k, d),
                 (batch.address + part.first * by_map * element_bytes(batch.element), ELEMENTS[batch.element],
                  self.address(table), first, batch.n, int(part.pieces[0]), part.piece_rows, by_map, by_row, by_dim,
-                 d, k, *(self.address(a) for a in self.parameters), self.threshold, *(self.address(a) for a in out),
-                 self.address(scratch)),
+                 d, k, *(self.address(a) for a in (*self.parameters, *self.screen)), self.close, self.threshold,
+                 *(self.address(a) for a in out), self.address(scratch)),
             )  # fmt: skip
         return out
 
@@ -230,16 +241,25 @@ def _on_host(a):
     return a.get() if hasattr(a, "get") else a
 
 
-def _on_device(device: Device, real: str, mixture: tuple) -> tuple:
-    """centre (d,), scale (k, d), shift (k, d), constant (k,) of mixture.h, from double, rounded once.
+def _on_device(device: Device, real: str, mixture: tuple, make) -> tuple:
+    """make(mixture, real) with its arrays on the device.
 
-    The last mixture stays on the device: encoding asks for the same one batch after batch.
+    Those of the last mixture stay there: encoding asks for the same one batch after batch.
     """
-    key = (*device.key, real)
+    key = (*device.key, real, make)
     if key in _prepared:
         before, ready = _prepared[key]
         if all(np.array_equal(x, y) for x, y in zip(before, mixture, strict=True)):
             return ready
+    made = make(mixture, real)
+    ready = tuple(device.upload(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a for a in made)
+    device.settle()  # whichever stream uses them next
+    _prepared[key] = tuple(a.copy() for a in mixture), ready
+    return ready
+
+
+def _exact(mixture: tuple, real: str) -> tuple:
+    """centre (d,), scale (k, d), shift (k, d), constant (k,) of mixture.h, in float64 but for the centre."""
     weights, means, variances = mixture
     # The centre leans towards narrow components: x − centre must round to less than their sd, a wide one forgives it.
     lean = weights[:, None] / variances
@@ -248,7 +268,40 @@ def _on_device(device: Device, real: str, mixture: tuple) -> tuple:
     shift = (centre - means) * scale
     with np.errstate(divide="ignore"):  # a weight of 0 gives a score of −∞ and a posterior of 0
         constant = np.log(weights) - 0.5 * (means.shape[1] * np.log(2 * np.pi) + np.log(variances).sum(axis=1))
-    ready = tuple(device.upload(np.ascontiguousarray(a, dtype=real)) for a in (centre, scale, shift, constant))
-    device.settle()  # whichever stream uses them next
-    _prepared[key] = tuple(a.copy() for a in mixture), ready
-    return ready
+    return centre, scale, shift, constant
+
+
+def _parameters(mixture: tuple, real: str) -> tuple:
+    """centre, scale, shift and constant, rounded once."""
+    return tuple(a.astype(real) for a in _exact(mixture, real))
+
+
+def _screen(mixture: tuple, real: str) -> tuple:
+    """squares and products (k, d4), base and slack (k,) of tensor.h, and whether all means are close to the centre."""
+    _, scale, shift, constant = _exact(mixture, real)
+    spread = (shift**2).sum(axis=1)  # Σ b², (k,)
+    base = constant - 0.5 * spread
+    slack = np.where(np.isfinite(constant), SLACK * (2 * constant + spread) + 1e-6 * (1 + np.abs(constant)), 0.0)
+    parts = _bfloat16_parts(scale**2), _bfloat16_parts(2 * scale * shift)
+    return *parts, base.astype(real), slack.astype(real), bool(np.abs(shift).max() <= CLOSE)
+
+
+def _bfloat16_parts(a: np.ndarray) -> np.ndarray:
+    """a (k, d) as float32-sized words (k, d4): for each four dimensions four high parts, then four low ones."""
+    a = np.pad(a, ((0, 0), (0, -a.shape[1] % 4)))
+    high = _bfloat16(a)
+    low = _bfloat16(a - (high.astype(np.uint32) << 16).view(np.float32))
+    fours = np.stack([part.reshape(len(a), -1, 4) for part in (high, low)], axis=2)  # (k, d4/4, 2, 4)
+    return np.ascontiguousarray(fours).view(np.float32).reshape(a.shape)
+
+
+def _bfloat16(a: np.ndarray) -> np.ndarray:
+    """The bits of a, rounded to bfloat16, uint16."""
+    bits = a.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def _within_bfloat16(mixture: tuple) -> bool:
+    """Whether standard deviations, and distances in them, leave their squares within float's range, and far from its ends."""
+    _, scale, shift, _ = _exact(mixture, "float32")
+    return bool(scale.min() >= 2.0**-40 and max(scale.max(), np.abs(shift).max()) <= 2.0**40)

@@ -21,6 +21,7 @@ from ildfv.kernels.launches import BYTES
 OPTIONS = ("-std=c++17",)  # CuPy adds the architecture and -ftz=true
 AHEAD = "ILDFV_CUDA=1 pip install ."
 CUPY = f"pip install 'ildfv[cuda12]' or 'ildfv[cuda13]', or with nvcc: {AHEAD}"
+TENSOR_CAPABILITY = 80  # of the first devices whose tensor cores take bfloat16 and TF32
 DEFAULT_SHARED_BYTES = 48 << 10  # more must be asked for
 
 
@@ -30,6 +31,7 @@ class Device(Protocol):
     name: str
     key: tuple
     shared_limit: int
+    tensor_cores: bool  # that take bfloat16 and TF32
 
     def describe(self, a) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
         """Address, name of the dtype, shape, strides in elements."""
@@ -107,12 +109,19 @@ class _Stream:
         self.ptr = address
 
 
+def part_of(kernel: str) -> int:
+    """ILDFV_PART of moments.cu that holds the kernel, named by the bits of what it computes in."""
+    if "tensor" in kernel:
+        return 19
+    return 32 if "float32" in kernel else 64  # finish_float32_float64 reads float32
+
+
 class _RuntimeKernels:
-    """Kernels compiled by NVRTC for one device, floats and doubles apart."""
+    """Kernels compiled by NVRTC for one device, each part of moments.cu when it is first used."""
 
     def __init__(self, index: int):
         self._index = index
-        self._modules: dict[int, Any] = {}  # RawModule by 32 or 64
+        self._modules: dict[int, Any] = {}  # RawModule by part
         self._kernels: dict[str, Any] = {}  # RawKernel by name
 
     def shared_limit(self) -> int:
@@ -120,13 +129,18 @@ class _RuntimeKernels:
 
         return cupy.cuda.Device(self._index).attributes["MaxSharedMemoryPerBlockOptin"]
 
+    def capability(self) -> int:
+        import cupy
+
+        return int(cupy.cuda.Device(self._index).compute_capability)
+
     def _kernel(self, cupy, name: str):
         if name not in self._kernels:
-            real = 32 if "float32" in name else 64  # what it reads: finish_float32_float64 is of 32
-            if real not in self._modules:
-                options = (*OPTIONS, f"-DILDFV_REAL={real}")
-                self._modules[real] = cupy.RawModule(code=source(), options=options)
-            self._kernels[name] = self._modules[real].get_function(name)
+            part = part_of(name)
+            if part not in self._modules:
+                options = (*OPTIONS, f"-DILDFV_PART={part}")
+                self._modules[part] = cupy.RawModule(code=source(), options=options)
+            self._kernels[name] = self._modules[part].get_function(name)
         return self._kernels[name]
 
     def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
@@ -151,6 +165,9 @@ class _CompiledKernels:
     def shared_limit(self) -> int:
         return self._native.shared_limit(self._index)
 
+    def capability(self) -> int:
+        return self._native.capability(self._index)
+
     def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
         self._native.launch(self._index, kernel, grid[0], grid[1], threads, shared_bytes, stream, arguments)
 
@@ -170,6 +187,7 @@ class _TorchDevice:
         self._torch, self._index, self._kernels = torch, index, _kernels(index)
         self._device = torch.device("cuda", index)
         self.shared_limit = self._kernels.shared_limit()
+        self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
     def describe(self, a):
         return a.data_ptr(), str(a.dtype).removeprefix("torch."), tuple(a.shape), tuple(a.stride())
@@ -207,6 +225,7 @@ class _CupyDevice:
         self.key = ("cupy", index)
         self._cupy, self._index, self._kernels = cupy, index, _kernels(index)
         self.shared_limit = self._kernels.shared_limit()
+        self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
     def describe(self, a):
         strides = tuple(stride // a.dtype.itemsize for stride in a.strides)

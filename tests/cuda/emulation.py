@@ -52,10 +52,10 @@ class OnDevice(np.ndarray):
 class EmulatedDevice:
     """NumPy arrays as device memory. Every array comes poisoned, so a value nobody writes is NaN."""
 
-    def __init__(self, library: Path, shared_limit: int = 227 << 10):
+    def __init__(self, library: Path, shared_limit: int = 227 << 10, *, tensor_cores: bool = True):
         self.name = "an emulated device"
         self.key = ("emulated", shared_limit, id(self))
-        self.shared_limit = shared_limit
+        self.shared_limit, self.tensor_cores = shared_limit, tensor_cores
         self.launched: list[str] = []
         self._launch = ctypes.CDLL(str(library)).launch
         self._launch.argtypes = [
@@ -98,7 +98,8 @@ class EmulatedDevice:
         values = [(ctypes.c_double if isinstance(a, float) else ctypes.c_longlong)(a) for a in arguments]
         packed = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         status = self._launch(kernel.encode(), *grid, threads, shared_bytes, packed)
-        assert status == 0, {1: f"no kernel {kernel}", 2: f"{kernel} wrote past its shared memory"}[status]
+        faults = {1: "does not exist", 2: "wrote past its shared memory", 3: "has a barrier that not all threads reach"}
+        assert status == 0, f"{kernel} {faults[status]}"
 
 
 class EmulatedTorchDevice(modules._TorchDevice):
@@ -107,7 +108,8 @@ class EmulatedTorchDevice(modules._TorchDevice):
     def __init__(self, library: Path):
         import torch
 
-        self.name, self.key, self.shared_limit = "emulated torch", ("emulated torch", id(self)), 227 << 10
+        self.name, self.key = "emulated torch", ("emulated torch", id(self))
+        self.shared_limit, self.tensor_cores = 227 << 10, True
         self._torch, self._device = torch, torch.device("cpu")
         self._emulated = EmulatedDevice(library)
 

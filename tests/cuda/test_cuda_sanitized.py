@@ -14,7 +14,7 @@ CHOSEN = "(every_variant and float32) or ragged or (single_descriptors and 300-3
 
 @pytest.mark.parametrize(
     ("library", "flags"),
-    [("libtsan.so", "-fsanitize=thread -O1"), ("libasan.so", "-fsanitize=address,undefined -O1")],
+    [("libtsan.so", "-fsanitize=thread -O1 -DILDFV_OS_THREADS"), ("libasan.so", "-fsanitize=address,undefined -O1 -DILDFV_OS_THREADS")],
     ids=["races", "bounds"],
 )
 def test_the_kernels_are_clean(library, flags):
