@@ -283,8 +283,9 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
 
 // Uniform slices: piece p is descriptors (p mod splits)·piece_rows … of slice p / splits, n in all.
 // Ragged ones: `pieces` lists (address, descriptors, row stride, dimension stride) of each.
+// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has room for no more.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TILE::BLOCKS)                                          \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR ? 2 : TILE::BLOCKS)                             \
         NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \
              integer splits, integer piece_rows, integer slice_stride, integer row_stride, integer dim_stride,         \
              integer d, integer k, const TILE::real* centre, const TILE::real* scale, const TILE::real* shift,         \

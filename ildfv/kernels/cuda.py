@@ -281,7 +281,8 @@ def _screen(mixture: tuple, real: str) -> tuple:
     _, scale, shift, constant = _exact(mixture, real)
     spread = (shift**2).sum(axis=1)  # Σ b², (k,)
     base = constant - 0.5 * spread
-    slack = np.where(np.isfinite(constant), SLACK * (2 * constant + spread) + 1e-6 * (1 + np.abs(constant)), 0.0)
+    known = np.where(np.isfinite(constant), constant, 0.0)  # a weight of 0: its score is −∞ without any doubt
+    slack = SLACK * (2 * known + spread) + 1e-6 * (1 + np.abs(known))
     parts = _bfloat16_parts(scale**2), _bfloat16_parts(2 * scale * shift)
     return *parts, base.astype(real), slack.astype(real), bool(np.abs(shift).max() <= CLOSE)
 

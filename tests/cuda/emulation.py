@@ -26,19 +26,23 @@ SOURCES = [
 FLAGS = ["-std=c++20", "-O2", "-fPIC", "-shared", "-pthread", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"]
 
 
+def compiler() -> str:
+    found = shutil.which(os.environ.get("CXX", "g++"))
+    if found is None:
+        pytest.skip("needs a C++20 compiler")
+    return found
+
+
 def build() -> Path:
     """The emulation as a library, kept in the system's temporary folder until its sources change."""
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None:
-        pytest.skip("needs a C++20 compiler")
     flags = [*FLAGS, *os.environ.get("ILDFV_EMULATION_FLAGS", "").split()]
-    text = b"".join(path.read_bytes() for path in SOURCES) + " ".join([compiler, *flags]).encode()
+    text = b"".join(path.read_bytes() for path in SOURCES) + " ".join([compiler(), *flags]).encode()
     target = Path(tempfile.gettempdir()) / f"ildfv-emulated-{os.getuid()}-{hashlib.sha256(text).hexdigest()[:16]}.so"
     if not target.exists():
         fresh = target.with_name(f"{os.getpid()}-{target.name}")
         includes = ["-I", str(ROOT / "csrc"), "-I", str(ROOT / "tests" / "cuda")]
         source = str(ROOT / "tests" / "cuda" / "emulated.cpp")
-        subprocess.run([compiler, *flags, *includes, source, "-o", str(fresh)], check=True)
+        subprocess.run([compiler(), *flags, *includes, source, "-o", str(fresh)], check=True)
         fresh.rename(target)
     return target
 

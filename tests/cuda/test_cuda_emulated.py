@@ -49,6 +49,7 @@ def test_every_variant_agrees(device, rng, variant, spread, dtype):
         parameters,
         tolerance=1e-5 if dtype == np.float32 else 1e-12,
     )
+    variant = variant if dtype == np.float32 else variant.removeprefix(launches.TENSOR)
     assert device.launched == [f"moments_{variant}_{np.dtype(dtype).name}"]
 
 
@@ -62,12 +63,13 @@ def test_channel_first_has_the_bits_of_rows(device, rng, variant):
     assert all(np.array_equal(a, b) for a, b in zip(rows, maps, strict=True))
 
 
-def test_variants_have_the_same_bits(device, rng):
+@pytest.mark.parametrize("kind", ["", launches.TENSOR])
+def test_variants_have_the_same_bits_wherever_their_sums_lie(device, rng, kind):
     parameters = mixture(rng, 40, 70, spread=0.7)
     x = descriptors(rng, parameters, 1, 140)
     results = []
-    for variant in VARIANTS:
-        cuda.set_variant(variant)
+    for place in launches.PLACES:
+        cuda.set_variant(kind + place)
         results.append(computed(device, x, parameters, pooled=False))
     assert all(np.array_equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
 
@@ -162,12 +164,25 @@ def test_single_descriptors_agree(device, rng, d, k):
     agree(device, maps, parameters, like=x)
 
 
-@pytest.mark.parametrize("variant", ["wide", "huge"])
-def test_many_dimensions_and_components_agree(device, rng, variant):
+@pytest.mark.parametrize("kind", ["", launches.TENSOR])
+def test_the_most_dimensions_and_components_agree(device, rng, kind):
+    cuda.set_variant(kind + "huge")
+    parameters = mixture(rng, launches.MAX_K, launches.MAX_D)
+    agree(device, descriptors(rng, parameters, 1, 3), parameters, tolerance=3e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_many_dimensions_agree(device, rng, variant):
     cuda.set_variant(variant)
     parameters = mixture(rng, 3, 4096)
     agree(device, descriptors(rng, parameters, 1, 40), parameters)
-    parameters = mixture(rng, 700 if variant == "wide" else 1024, 5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_many_components_agree(device, rng, variant):
+    fits = (k for k in (launches.MAX_K, 700, 500) if launches.shared_bytes(variant, "float32", k, 5) <= device.shared_limit)
+    cuda.set_variant(variant)
+    parameters = mixture(rng, next(fits), 5)
     agree(device, descriptors(rng, parameters, 1, 70), parameters, tolerance=2e-5)
 
 
