@@ -243,18 +243,18 @@ def test_batches_halve_when_the_device_is_full(way, rng):
 
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (700 << 20)) / total)
     try:
-        given = list(transfer.in_batches(compute, np.arange(16), 16, note=notes.append))
+        given = transfer.Halving(compute, note=notes.append)(np.arange(16))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert notes
-    joined = [np.concatenate(parts) for parts in zip(*(result for _, result in given), strict=True)]
+    joined = [np.concatenate(parts) for parts in zip(*given, strict=True)]
     assert all(np.array_equal(a, b) for a, b in zip(expected, joined, strict=True))
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
 def test_copies_arrive_in_order_and_whole(rng):
     arrays = [rng.integers(0, 256, (rng.integers(1, 40), 3, 224, 224), dtype=np.uint8) for _ in range(12)]
-    for array, tensor in zip(arrays, transfer.to_device(iter(arrays), "cuda:0"), strict=True):
+    for array, tensor in zip(arrays, transfer.to_device(iter(arrays), transfer.Gpu("cuda:0")), strict=True):
         torch.cuda._sleep(10_000_000)
         assert torch.equal(tensor.cpu(), torch.from_numpy(array))
 
