@@ -83,7 +83,7 @@ class Activations:
             raise _Reached(output)
 
     def bytes_of_a_slice(self) -> int:
-        """What a slice takes of a GPU's memory while its maps are computed, measured; the network itself not counted."""
+        """What a slice takes of a GPU's memory while its maps are computed, measured; weights are not counted."""
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
         self(torch.zeros(PROBE, 3, SIZE, SIZE, dtype=torch.uint8))

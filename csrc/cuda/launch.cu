@@ -1,8 +1,9 @@
-// The kernels of moments.cu, launched by name: what nvcc compiles when ildfv is installed with ILDFV_CUDA=1.
+// The kernels of moments.cu and windows.cu, launched by name: what nvcc compiles when ildfv is installed with ILDFV_CUDA=1.
 #include <cuda_runtime.h>
 #include <string.h>
 
 #include "cuda/moments.cu"
+#include "cuda/windows.cu"
 
 namespace {
 
@@ -10,6 +11,7 @@ const void* kernel_of(const char* name) {
 #define ILDFV_FIND(NAME) \
     if (!strcmp(name, #NAME)) return reinterpret_cast<const void*>(NAME);
     ILDFV_KERNELS(ILDFV_FIND)
+    ILDFV_WINDOW_KERNELS(ILDFV_FIND)
 #undef ILDFV_FIND
     return nullptr;
 }

@@ -8,5 +8,5 @@ def launch(
     threads: int,
     shared_bytes: int,
     stream: int,
-    arguments: tuple[int | float, ...],
+    arguments: tuple[object, ...],
 ) -> None: ...

@@ -1,13 +1,15 @@
 """Devices the kernels run on: whose arrays, and by which way the code of csrc/cuda got there.
 
 Two ways, one source: NVRTC at first use through CuPy's RawModule, or nvcc at install time (ILDFV_CUDA=1).
-Two libraries: arrays of CuPy live in CuPy's memory pool, tensors of torch in torch's. So no third pool competes.
+One memory pool: all that a call needs comes from the pool of the library whose arrays came in. Where CuPy only launches
+for torch, its own pool stays empty. Arrays of other libraries are taken as torch's or CuPy's, without a copy.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ildfv.errors import InputError, require
+from ildfv.kernels import exchange
 from ildfv.kernels.launches import BYTES
 
 OPTIONS = ("-std=c++17",)  # CuPy adds the architecture and -ftz=true
@@ -52,15 +55,28 @@ def device_of(a) -> Device:
     return _cupy_device(a.device.id)
 
 
-def first_device() -> Device:
-    """The first GPU: torch's where torch sees one, else CuPy's."""
+def own_arrays(arrays: list) -> tuple[list, Callable]:
+    """The arrays as torch's or CuPy's, in the same memory, and the function that gives results the kind that came."""
+    kind = type(arrays[0]).__module__.partition(".")[0]
+    if kind in ("torch", "cupy"):
+        return arrays, lambda a: a
+    library = _library()
+    return [exchange.adopted(a, library) for a in arrays], exchange.giver(arrays[0])
+
+
+def _library():
+    """torch where it sees a GPU, else CuPy."""
     if find_spec("torch"):
         import torch
 
         if torch.cuda.is_available():
-            return _torch_device(0)
-    require("cupy", purpose='device "cuda" without torch for CUDA', install=CUPY)
-    return _cupy_device(0)
+            return torch
+    return require("cupy", purpose='device "cuda" without torch for CUDA', install=CUPY)
+
+
+def first_device() -> Device:
+    """The first GPU: torch's where torch sees one, else CuPy's."""
+    return _torch_device(0) if _library().__name__ == "torch" else _cupy_device(0)
 
 
 def way() -> str:
@@ -83,9 +99,14 @@ def way() -> str:
     return "nvrtc"
 
 
+def available() -> bool:
+    """Whether the kernels can come to a device at all."""
+    return find_spec("ildfv.kernels._native_cuda") is not None or find_spec("cupy") is not None
+
+
 @cache
-def source() -> str:
-    """moments.cu with its headers pasted in: CuPy's cache of compiled kernels looks at this text alone."""
+def source(name: str = "cuda/moments.cu") -> str:
+    """A file of csrc with its headers pasted in: CuPy's cache of compiled kernels looks at this text alone."""
     root, seen = files("ildfv._csrc"), set()
 
     def text(name: str) -> str:
@@ -99,7 +120,7 @@ def source() -> str:
                 lines.append(line)
         return "\n".join(lines)
 
-    return text("cuda/moments.cu")
+    return text(name)
 
 
 class _Stream:
@@ -110,7 +131,9 @@ class _Stream:
 
 
 def part_of(kernel: str) -> int:
-    """ILDFV_PART of moments.cu that holds the kernel, named by the bits of what it computes in."""
+    """ILDFV_PART of moments.cu that holds the kernel, named by the bits of what it computes in; 0: of windows.cu."""
+    if "window" in kernel:
+        return 0
     if "tensor" in kernel:
         return 19
     return 32 if "float32" in kernel else 64  # finish_float32_float64 reads float32
@@ -138,8 +161,9 @@ class _RuntimeKernels:
         if name not in self._kernels:
             part = part_of(name)
             if part not in self._modules:
-                options = (*OPTIONS, f"-DILDFV_PART={part}")
-                self._modules[part] = cupy.RawModule(code=source(), options=options)
+                options = (*OPTIONS, f"-DILDFV_PART={part}") if part else OPTIONS
+                code = source() if part else source("cuda/windows.cu")
+                self._modules[part] = cupy.RawModule(code=code, options=options)
             self._kernels[name] = self._modules[part].get_function(name)
         return self._kernels[name]
 

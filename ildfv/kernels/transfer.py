@@ -1,7 +1,7 @@
 """Feeding a GPU: batches that fit its memory, and copies to it that nobody waits for. torch is imported where used.
 
-Reading, copying, network and moments run at once: slices go from pinned memory on a stream of copies, the network runs in
-a thread and on a stream of its own (`apart`), the moments on the caller's. Events say what waits for what.
+Reading, copying, network and moments run at once: slices go from pinned memory on a stream of copies, the network runs
+in a thread and on a stream of its own (`apart`), the moments on the caller's. Events say what waits for what.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _empty_pools() -> None:
 def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
     """Each array as a torch tensor on the device, in order, through pinned memory on a stream of copies.
 
-    Copies run one array ahead of whoever takes them. The tensor is ready on the stream that is current when it is taken.
+    Copies run one array ahead of whoever takes them. A tensor is ready on the stream that is current when it is taken.
     """
     copies = gpu.stream()
     buffers = [_Pinned(gpu) for _ in range(AHEAD)]
@@ -151,7 +151,7 @@ def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
 
 
 def apart(compute: Callable, tensors: Iterable, gpu: Gpu) -> Iterator[tuple[Any, Any]]:
-    """(compute(tensor), event after which that is ready) of each tensor, on a stream of its own: for a thread of its own."""
+    """(compute(tensor), the event after which it is ready) of each tensor, on a stream of its own: for a thread."""
     own = gpu.stream()
     tensors = iter(tensors)
     while True:

@@ -72,7 +72,7 @@ class EmulatedDevice:
         return a.ctypes.data, name, a.shape, tuple(stride // a.itemsize for stride in a.strides)
 
     def empty(self, shape, dtype):
-        return np.full(shape, np.nan, dtype=dtype).view(OnDevice)
+        return np.full(shape, np.nan if "float" in dtype else 0xA5, dtype=dtype).view(OnDevice)
 
     def upload(self, host):
         assert not isinstance(host, OnDevice)
@@ -118,7 +118,7 @@ class EmulatedTorchDevice(modules._TorchDevice):
         self._emulated = EmulatedDevice(library)
 
     def empty(self, shape, dtype):
-        return super().empty(shape, dtype).fill_(float("nan"))
+        return super().empty(shape, dtype).fill_(float("nan") if "float" in dtype else 0xA5)
 
     def settle(self):
         pass

@@ -180,9 +180,10 @@ def test_many_dimensions_agree(device, rng, variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_many_components_agree(device, rng, variant):
-    fits = (k for k in (launches.MAX_K, 700, 500) if launches.shared_bytes(variant, "float32", k, 5) <= device.shared_limit)
+    sizes = (launches.MAX_K, 700, 500)
+    k = next(k for k in sizes if launches.shared_bytes(variant, "float32", k, 5) <= device.shared_limit)
     cuda.set_variant(variant)
-    parameters = mixture(rng, next(fits), 5)
+    parameters = mixture(rng, k, 5)
     agree(device, descriptors(rng, parameters, 1, 70), parameters, tolerance=2e-5)
 
 
@@ -282,7 +283,12 @@ def test_cpu_and_cuda_agree(device, rng):
 def test_the_doctor_is_told_how_the_kernels_run(device, monkeypatch):
     monkeypatch.setattr(cuda, "first_device", lambda: device)
     monkeypatch.setattr(cuda, "way", lambda: "nvrtc")
-    assert cuda.describe().startswith("an emulated device: compiled by NVRTC at first use, differs from")
+    said = cuda.describe()
+    assert said.startswith("an emulated device, with tensor cores: compiled by NVRTC at first use, differs from")
+    assert [name.removesuffix("_float32") for name in device.launched] == [
+        "moments_resident",
+        "moments_tensor_resident",
+    ]
     monkeypatch.setattr(cuda, "compute", lambda *_, **__: Moments(*(np.ones(1).view(OnDevice),) * 4))
     with pytest.raises(RuntimeError, match="differ from the specification by"):
         cuda.describe()

@@ -38,7 +38,7 @@ def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(dev
     means[1::2] += 1e-3 * rng.normal(size=(pairs, d))
     parameters = np.full(2 * pairs, 0.5 / pairs), means, variances
     x = descriptors(rng, parameters, 1, 200)
-    squares, products, base, slack, close = cuda._screen(parameters, "float32")
+    *_, slack, close = cuda._screen(parameters, "float32")
     assert not close
     assert slack.min() > 100
     fma, tensor = (computed(device, x, parameters, v, threshold=threshold) for v in ("wide", "tensor_wide"))
@@ -100,7 +100,7 @@ def test_parts_hold_sixteen_bits_of_a_number(rng):
     assert (np.abs(high + low - a) <= 1.01 * EPSILON**2 * np.abs(a)).all()
 
 
-# Matrices laid out over a warp as PTX documents mma.m16n8k16 (.bf16) and mma.m16n8k8 (.tf32), whose fallback is tested here.
+# Matrices laid out over a warp as PTX documents mma.m16n8k16 (.bf16) and mma.m16n8k8 (.tf32): the fallback's layout.
 LAYOUT = r"""
 #include "emulation.h"
 #include "cuda/tensor.h"

@@ -1,6 +1,6 @@
 """Batches halve when memory runs out; nothing is lost, given twice, out of order, or used before it has arrived.
 
-A pretended GPU keeps what is put on its streams undone until an event is waited for: whoever forgets to wait reads poison.
+A pretended GPU leaves what is put on its streams undone until an event is waited for: who forgets to wait reads poison.
 Copies on a real one: test_cuda_gpu.py.
 """
 
