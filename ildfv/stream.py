@@ -92,9 +92,12 @@ class MapStream:
         return self.then(self.activations(self.slices.images(batch)))
 
     def _on_gpu(self, device: str) -> Generator:
+        from ildfv.train.graphs import Graphed
+
         images = ahead(self.slices.images(batch) for batch in self.batches)
         gpu = transfer.Gpu(device)
-        network, then = (transfer.Halving(step, note=self.note).joined for step in (self.activations, self.then))
+        steps = Graphed(self.activations, note=self.note), self.then
+        network, then = (transfer.Halving(step, note=self.note).joined for step in steps)
         maps = ahead(transfer.apart(network, transfer.to_device(images, gpu), gpu), depth=1)
         return (then(one) for one in transfer.arrived(maps, gpu))
 

@@ -141,8 +141,8 @@ def _fitting(activations) -> int:
     """Slices a batch: the caches of a CPU and the memory of a GPU say how many."""
     if activations.device.type == "cpu":
         return BATCH_SIZE
-    # Twice: the network is a batch ahead of the moments, which need about what the maps take.
-    return batch_size(2 * activations.bytes_of_a_slice(), activations.device)
+    # Thrice: the network is a batch ahead of the moments, and small batches may have graphs with memory of their own.
+    return batch_size(3 * activations.bytes_of_a_slice(), activations.device)
 
 
 def _seed(settings: EncodeSettings, workspace: Workspace) -> int:

@@ -140,6 +140,7 @@ def widened(images):
 @pytest.fixture
 def gpu(monkeypatch):
     gpu = PretendedGpu("cuda:0")
+    monkeypatch.setenv("ILDFV_GRAPHS", "0")
     monkeypatch.setattr(transfer, "Gpu", lambda device: gpu)
     monkeypatch.setattr(torch, "cat", lambda parts: gpu.launched(cat, parts))
     return gpu
