@@ -105,9 +105,8 @@ class MixtureSums(Sums):
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
         xp = namespace(self.s1)
-        weights, means, variances = (
-            like(a, self.s1) for a in (self._at.weights_, self._at.means_, self._at.variances_)
-        )
+        at = self._at
+        weights, means, variances = (like(a, self.s1) for a in (at.weights_, at.means_, at.variances_))
         prior = inertia * weights  # (k,)
         s0 = self.s0 + prior
         mass = xp.where(s0 > EMPTY, s0, EMPTY)[:, None]  # empty components are replaced below: only keep them finite

@@ -29,6 +29,15 @@ def test_they_agree_with_fma(device, rng, k, d, n, spread, threshold):
     assert max(distances(tensor, reference.moments(x, *parameters, threshold=threshold))) < 1e-5
 
 
+@pytest.mark.parametrize("place", launches.PLACES)
+def test_small_problems_agree(device, rng, place):
+    """Screened, then given up: what the sanitizers run, where a product takes a barrier of threads."""
+    weights, means, variances = mixture(rng, 33, 5, spread=0.3)
+    x = descriptors(rng, (weights, means, variances), 1, 70)
+    expected = reference.moments(x, weights, means, variances)
+    assert max(distances(computed(device, x, (weights, means, variances), f"tensor_{place}"), expected)) < 1e-5
+
+
 @pytest.mark.parametrize("threshold", [1e-12, 1e-6])
 def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(device, rng, threshold):
     # Narrow components a thousand standard deviations from the centre, in pairs that compete for every descriptor.
