@@ -119,16 +119,16 @@ class _Run:
         self.device, self.real, self.k, self.d, self.threshold = device, real, k, d, threshold
         self.parameters = _on_device(device, real, mixture, _parameters)
         self.screen: tuple = (None,) * 4
-        self.close, self.variant = 0, _variant
-        if _variant is None:
+        self.close = 0
+        if _variant is not None:
+            self.variant = _variant if real == "float32" else _variant.removeprefix(TENSOR)  # there is none in double
+        else:
             tensor = device.tensor_cores and real == "float32" and threshold > 0 and k >= launches.TENSOR_K
             tensor = tensor and _within_bfloat16(mixture)
             self.variant = launches.choose(real, k, d, device.shared_limit, tensor=tensor)
-        elif real == "float64":
-            self.variant = _variant.removeprefix(TENSOR)  # tensor cores have no double worth having
         if self.variant.startswith(TENSOR):
-            *self.screen, close = _on_device(device, real, mixture, _screen)
-            self.close = int(close)
+            screen = _on_device(device, real, mixture, _screen)
+            self.screen, self.close = screen[:4], int(screen[4])
 
     def separate(self, batch: Batch):
         """Moments of each map, log likelihoods of the pieces, and the map of each."""

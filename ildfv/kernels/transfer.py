@@ -145,9 +145,9 @@ def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
     for i, array in enumerate(arrays):
         under_way.append(buffers[i % AHEAD].copy(array, copies))
         if len(under_way) == AHEAD:
-            yield _taken(*under_way.popleft(), gpu)
+            yield _taken(gpu, *under_way.popleft())
     while under_way:
-        yield _taken(*under_way.popleft(), gpu)
+        yield _taken(gpu, *under_way.popleft())
 
 
 def apart(compute: Callable, tensors: Iterable, gpu: Gpu) -> Iterator[tuple[Any, Any]]:
@@ -167,7 +167,7 @@ def apart(compute: Callable, tensors: Iterable, gpu: Gpu) -> Iterator[tuple[Any,
 def arrived(results: Iterable[tuple[Any, Any]], gpu: Gpu) -> Iterator:
     """Each result of `apart`, ready on the stream that is current when it is taken."""
     for result, done in results:
-        yield _taken(result, done, gpu)
+        yield _taken(gpu, result, done)
 
 
 class _Pinned:
@@ -175,8 +175,8 @@ class _Pinned:
 
     def __init__(self, gpu: Gpu):
         self._gpu = gpu
-        self._memory = None
-        self._done = None
+        self._memory: Any = None
+        self._done: Any = None
 
     def copy(self, array: np.ndarray, stream):
         """The tensor on the device, and the event after which it holds the array."""
@@ -195,7 +195,7 @@ class _Pinned:
         return target, self._done
 
 
-def _taken(tensor, done, gpu: Gpu):
+def _taken(gpu: Gpu, tensor, done):
     """The tensor, safe to use and to free on the current stream."""
     gpu.follow(done)
     gpu.keep(tensor)
