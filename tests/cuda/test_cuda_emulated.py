@@ -1,10 +1,11 @@
 """The CUDA kernels, run on the CPU, agree with the specification. Outputs and shared memory come poisoned with NaN."""
 
 import inspect
+import subprocess
 
 import numpy as np
 import pytest
-from emulation import OnDevice
+from emulation import FLAGS, ROOT, OnDevice, compiler
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
 from ildfv.errors import InputError
@@ -292,3 +293,28 @@ def test_the_doctor_is_told_how_the_kernels_run(device, monkeypatch):
     monkeypatch.setattr(cuda, "compute", lambda *_, **__: Moments(*(np.ones(1).view(OnDevice),) * 4))
     with pytest.raises(RuntimeError, match="differ from the specification by"):
         cuda.describe()
+
+
+STUCK = """
+#include "emulation.h"
+void kernel(int* reaching) {
+    if (threadIdx.x < (unsigned)*reaching) __syncthreads();
+}
+int main() {
+    int all = 64, some = 63, *each[] = {&all, &some};
+    int found = 0;
+    for (int i = 0; i < 2; ++i) {
+        void* arguments[] = {&each[i]};
+        found = 10 * found + emulation::run(kernel, {1, 1, 1}, 64, 0, arguments);
+    }
+    return found;
+}
+"""
+
+
+def test_a_barrier_that_not_all_threads_reach_is_found_out(tmp_path):
+    (tmp_path / "stuck.cpp").write_text(STUCK, encoding="utf-8")
+    flags = [flag for flag in FLAGS if flag != "-shared"]
+    command = [compiler(), *flags, "-I", str(ROOT / "tests" / "cuda"), str(tmp_path / "stuck.cpp")]
+    subprocess.run([*command, "-o", str(tmp_path / "stuck")], check=True)
+    assert subprocess.run([str(tmp_path / "stuck")]).returncode == 3  # 0 where all reach it, 3 where one does not
