@@ -8,6 +8,7 @@ from emulation import FLAGS, ROOT, EmulatedDevice, OnDevice, compiler
 from problems import descriptors, distances, mixture
 
 from ildfv.kernels import cuda, launches, reference
+from ildfv.kernels import parameters as mixtures
 
 EPSILON = 2.0**-8  # of bfloat16
 
@@ -47,7 +48,7 @@ def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(dev
     means[1::2] += 1e-3 * rng.normal(size=(pairs, d))
     parameters = np.full(2 * pairs, 0.5 / pairs), means, variances
     x = descriptors(rng, parameters, 1, 200)
-    *_, slack, close = cuda._screen(parameters, "float32")
+    *_, slack, close = mixtures.tensor_cores(parameters, "float32")
     assert not close
     assert slack.min() > 100
     fma, tensor = (computed(device, x, parameters, v, threshold=threshold) for v in ("wide", "tensor_wide"))
@@ -102,7 +103,9 @@ def test_they_are_chosen_where_they_can_pay(library, rng, k, threshold, cores, s
 
 def test_parts_hold_sixteen_bits_of_a_number(rng):
     a = rng.normal(size=(3, 7)) * 10.0 ** rng.integers(-10, 10, (3, 7))
-    words = cuda._bfloat16_parts(a).view(np.uint16).reshape(3, 2, 2, 4).astype(np.uint32) << 16  # (k, d4/4, part, 4)
+    words = (
+        mixtures._bfloat16_parts(a).view(np.uint16).reshape(3, 2, 2, 4).astype(np.uint32) << 16
+    )  # (k, d4/4, part, 4)
     high, low = np.moveaxis(words.view(np.float32), 2, 0).reshape(2, 3, 8)[..., :7].astype(np.float64)
     assert np.abs(high - a).max() > 0
     assert (np.abs(high - a) <= EPSILON * np.abs(a)).all()
