@@ -138,11 +138,11 @@ def encode_slices(
 
 
 def _fitting(activations) -> int:
-    """Slices a batch: the caches of a CPU and the memory of a GPU say how many."""
+    """Slices a batch: the caches of a CPU and the memory of rank 0's GPU say how many. All ranks cut alike."""
     if activations.device.type == "cpu":
         return BATCH_SIZE
     # Thrice: the network is a batch ahead of the moments, and small batches may have graphs with memory of their own.
-    return batch_size(3 * activations.bytes_of_a_slice(), activations.device)
+    return distributed.from_main(batch_size(3 * activations.bytes_of_a_slice(), activations.device))
 
 
 def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
