@@ -150,7 +150,7 @@ class Network:
     device = torch.device("cuda", 0)
 
     def __init__(self, gpu, room=100):
-        self.gpu, self.room, self.batches = gpu, room, []
+        self.gpu, self.room, self.batches, self.threads = gpu, room, [], set()
 
     def __call__(self, images):
         assert isinstance(images, torch.Tensor)
@@ -158,6 +158,7 @@ class Network:
         if len(images) > self.room:
             raise OutOfMemoryError
         self.batches.append(len(images))
+        self.threads.add(threading.current_thread())
         return self.gpu.launched(widened, images)
 
 
@@ -199,6 +200,7 @@ def test_a_stream_on_a_gpu_gives_each_batch_once_in_order(gpu, room):
     assert np.array_equal(np.concatenate(done)[:, 0], (np.arange(37) * 3.0 + 1) * 2)
     assert max(network.batches) == {100: 8, 5: 4, 1: 1}[room]
     assert bool(notes) == (room < 8)
+    assert len(network.threads) == 1  # a GPU is not shared out as the cores of a CPU are
     assert gpu.streams == 2  # of copies and of the network: the caller's own is the third
 
 
