@@ -87,9 +87,8 @@ def _cupy() -> list[Finding]:
     try:
         return [Finding("CUDA kernel", "ok", cuda.describe())]
     except Exception as error:  # whatever the driver or compiler says is what the user must read
-        return [
-            Finding("CUDA kernel", "broken", " ".join(str(error).split())[:200], "check the driver with nvidia-smi")
-        ]
+        said = f"{cuda.how()}; {' '.join(str(error).split())}"
+        return [Finding("CUDA kernel", "broken", said[:250], "check the driver with nvidia-smi")]
 
 
 DECODERS = {
@@ -101,6 +100,8 @@ DECODERS = {
 
 
 def _decoders() -> list[Finding]:
+    if importlib.util.find_spec("pydicom") is None:
+        return [Finding("DICOM", "absent", "pydicom is not installed: no DICOM can be read", "pip install pydicom")]
     from pydicom.pixels import get_decoder
 
     findings = []

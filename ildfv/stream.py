@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ildfv.arrays import to_numpy
+from ildfv.kernels import transfer
 from ildfv.workers import in_order, split_cores
 
 Item = TypeVar("Item")
@@ -52,8 +53,9 @@ class MapStream:
 
     activations: images uint8 (b, 3, 224, 224) → maps. then: what is made of the maps, by default nothing; its results
     are given in their place. On the CPU whole batches are read, computed and used side by side, one to a worker, so
-    that all cores are busy all the time; on a GPU reading runs ahead in a thread of its own. The order is that of the
-    batches. `advance` is told the number of slices of each batch that was taken and done with.
+    that all cores are busy all the time. On a GPU reading, copying, network and `then` run at once, and a batch that
+    does not fit is computed in halves; `note` is told. The order is that of the batches. `advance` is told the number
+    of slices of each batch that was taken and done with.
     """
 
     def __init__(
@@ -64,9 +66,10 @@ class MapStream:
         *,
         then: Callable = lambda maps: maps,
         advance: Callable = lambda n: None,
+        note: Callable = lambda text: None,
     ):
         self.slices, self.activations, self.batches = slices, activations, batches
-        self.then, self.advance = then, advance
+        self.then, self.advance, self.note = then, advance, note
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -79,16 +82,24 @@ class MapStream:
                 self.advance(len(batch))
 
     def _computed(self) -> Generator:
-        if str(getattr(self.activations, "device", "cpu")) != "cpu":
-            return (
-                self.then(self.activations(images))
-                for images in ahead(self.slices.images(batch) for batch in self.batches)
-            )
+        device = str(getattr(self.activations, "device", "cpu"))
+        if device != "cpu":
+            return self._on_gpu(device)
         workers, threads = split_cores()
         return in_order(self._one, self.batches, workers=workers, threads=threads)
 
     def _one(self, batch: np.ndarray):
         return self.then(self.activations(self.slices.images(batch)))
+
+    def _on_gpu(self, device: str) -> Generator:
+        from ildfv.train.graphs import Graphed
+
+        images = ahead(self.slices.images(batch) for batch in self.batches)
+        gpu = transfer.Gpu(device)
+        steps = Graphed(self.activations, note=self.note), self.then
+        network, then = (transfer.Halving(step, note=self.note).joined for step in steps)
+        maps = ahead(transfer.apart(network, transfer.to_device(images, gpu), gpu), depth=1)
+        return (then(one) for one in transfer.arrived(maps, gpu))
 
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors, (size, d), equally many from each of SAMPLE_SLICES slices spread over the stream.

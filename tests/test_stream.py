@@ -48,20 +48,6 @@ def test_what_is_made_of_the_maps_comes_in_their_place():
     assert list(stream) == [10 * sum(range(3)), 10 * sum(range(3, 7)), 10 * sum(range(7, 11)), 10 * 11]
 
 
-def test_a_device_gets_its_batches_from_one_thread():
-    class OnDevice:
-        device, threads = "cuda:0", set()
-
-        def __call__(self, images):
-            self.threads.add(threading.current_thread())
-            return images * 2
-
-    activations = OnDevice()
-    found = list(MapStream(Source(), activations, batches(Source(), range(12), 4)))
-    assert np.concatenate(found)[:, 0].tolist() == [2 * i for i in range(12)]
-    assert activations.threads == {threading.current_thread()}
-
-
 def test_an_error_behind_is_raised_in_its_place():
     def items():
         yield 1

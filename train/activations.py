@@ -11,6 +11,8 @@ from torch import nn
 from ildfv.errors import InputError
 from ildfv.train.networks import SIZE, Network
 
+PROBE = 8  # slices: enough that what does not grow with them counts for little
+
 
 class _Reached(Exception):
     """Carries the wanted output out of the forward pass; the layers above never run."""
@@ -79,6 +81,13 @@ class Activations:
     def _stop(self, module: nn.Module, inputs, output: torch.Tensor) -> None:
         if getattr(self._reaching, "maps", False):  # the network's other users go on to its end
             raise _Reached(output)
+
+    def bytes_of_a_slice(self) -> int:
+        """What a slice takes of a GPU's memory while its maps are computed, measured; weights are not counted."""
+        before = torch.cuda.memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self(torch.zeros(PROBE, 3, SIZE, SIZE, dtype=torch.uint8))
+        return -(-(torch.cuda.max_memory_allocated(self.device) - before) // PROBE)
 
     def _as_maps(self, maps: torch.Tensor) -> torch.Tensor:
         if maps.ndim == 2:

@@ -1,8 +1,9 @@
-// The kernels of moments.cu, launched by name: what nvcc compiles when ildfv is installed with ILDFV_CUDA=1.
+// The kernels of moments.cu and windows.cu, launched by name: what nvcc compiles when ildfv is installed with ILDFV_CUDA=1.
 #include <cuda_runtime.h>
 #include <string.h>
 
 #include "cuda/moments.cu"
+#include "cuda/windows.cu"
 
 namespace {
 
@@ -10,6 +11,7 @@ const void* kernel_of(const char* name) {
 #define ILDFV_FIND(NAME) \
     if (!strcmp(name, #NAME)) return reinterpret_cast<const void*>(NAME);
     ILDFV_KERNELS(ILDFV_FIND)
+    ILDFV_WINDOW_KERNELS(ILDFV_FIND)
 #undef ILDFV_FIND
     return nullptr;
 }
@@ -40,6 +42,14 @@ extern "C" int ildfv_cuda_shared_limit(int device) {
     int bytes = 0;
     const cudaError_t status = cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
     return status == cudaSuccess ? bytes : -(int)status;
+}
+
+// Major and minor compute capability of `device`, as in sm_90; −cudaError_t where that cannot be asked.
+extern "C" int ildfv_cuda_capability(int device) {
+    int major = 0, minor = 0;
+    cudaError_t status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    if (status == cudaSuccess) status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+    return status == cudaSuccess ? 10 * major + minor : -(int)status;
 }
 
 extern "C" const char* ildfv_cuda_error(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }

@@ -5,7 +5,7 @@
 // up a piece depends on n, k and d alone: a slice's bits are the same in any batch on any number of multiprocessors.
 //
 // The same text is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, for tests, by a C++ compiler.
-#include "cuda/tiles.h"
+#include "cuda/tensor.h"
 
 namespace ildfv {
 
@@ -13,70 +13,124 @@ template <class real>
 struct Mixture {
     const real *centre, *scale, *shift, *constant;  // (d,), (k, d), (k, d), (k,): a, b, c of mixture.h
     int d, k;
+    const real *squares, *products, *base, *slack;  // (k, d4), (k, d4), (k,), (k,): see tensor.h, which alone reads them
+    bool close;                                     // all means within 4 standard deviations of the centre
+};
+
+// What shared memory holds of descriptors and parameters at present. Bringing in something else waits for whoever still
+// reads the old; all threads of a block ask for the same.
+template <class S>
+struct Staged {
+    typedef typename S::real real;
+    real *y, *a, *b;  // (T, DP), (KC, DP), (KC, DP)
+    int rows_d0 = -1, k0 = -1, d0 = -1;
+    const real* from = nullptr;
+
+    __device__ __forceinline__ void bring(Rows x, integer start, int valid, const Mixture<real>& m, const real* first,
+                                          const real* second, int width, int want_k0, int want_d0) {
+        const bool rows = rows_d0 != want_d0, parameters = first && (from != first || k0 != want_k0 || d0 != want_d0);
+        if (!rows && !parameters) return;
+        __syncthreads();
+        if (rows) stage_rows<S>(y, x, start, valid, want_d0, m.d, m.centre);
+        if (parameters) stage_parameters<S>(a, b, first, second, want_k0, m.k, want_d0, width);
+        __syncthreads();
+        rows_d0 = want_d0;
+        if (parameters) from = first, k0 = want_k0, d0 = want_d0;
+    }
 };
 
 // The sums of one piece. SUMS_SHARED: s1 and s2 grow in shared memory, else in place. GAMMA_SHARED: so do posteriors,
-// else in `scratch`, T·kp reals for each block (k so large that they do not fit).
-template <class S, bool SUMS_SHARED, bool GAMMA_SHARED>
+// else in `scratch`, T·kp reals for each block (k so large that they do not fit). TENSOR: products on tensor cores.
+template <class S, bool SUMS_SHARED, bool GAMMA_SHARED, bool TENSOR>
 __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, typename S::real threshold,
                            typename S::real* s0, typename S::real* s1, typename S::real* s2, double* log_likelihood,
                            typename S::real* scratch) {
     typedef typename S::real real;
-    const int d = m.d, k = m.k, k4 = (k + 3) & ~3, kp = padded(k);
+    const int d = m.d, k = m.k, k4 = (k + 3) & ~3, kp = padded(k), words = (k + 31) / 32;
     ILDFV_SHARED_MEMORY(memory);
     real* y = reinterpret_cast<real*>(memory);                             // (T, DP)
     real* a = y + S::T * S::DP;                                            // (KC, DP)
     real* b = a + S::KC * S::DP;                                           // (KC, DP)
     real* own_s0 = b + S::KC * S::DP;                                      // (SEGMENTS, k4)
     unsigned* active = reinterpret_cast<unsigned*>(own_s0 + S::SEGMENTS * k4);  // (SEGMENTS, k4)
-    real* rest = reinterpret_cast<real*>(active + S::SEGMENTS * k4);
+    unsigned* near = active + S::SEGMENTS * k4;                            // (T, words)
+    unsigned* counts = near + (TENSOR ? S::T * words : 0);                 // (WARPS,)
+    unsigned* lists = counts + (TENSOR ? S::WARPS : 0);                    // (WARPS, k4) of 16 bits
+    real* rest = reinterpret_cast<real*>(lists + (TENSOR ? S::WARPS * k4 / 2 : 0));
     real* gamma = GAMMA_SHARED ? rest : scratch;                           // (T, kp)
     real* own_s1 = SUMS_SHARED ? rest + (GAMMA_SHARED ? S::T * kp : 0) : s1;  // (k, d)
     real* own_s2 = SUMS_SHARED ? own_s1 + k * d : s2;                      // (k, d)
 
     const Corner<S> corner;
-    const bool one_chunk = d <= S::DC && k <= S::KC;  // parameters stay staged
+    const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
+    Staged<S> staged{y, a, b};
+    bool screening = TENSOR;
     double own_log_likelihood = 0;
 
     for (integer start = 0; start < rows; start += S::T) {
         const int valid = rows - start < S::T ? (int)(rows - start) : S::T;
         const bool first = start == 0;
+        staged.rows_d0 = -1;
 
-        for (int k0 = 0; k0 < k; k0 += S::KC) {  // score = c − ½ Σ t²
-            real sum[4][4] = {};
-            for (int d0 = 0; d0 < d; d0 += S::DC) {
-                __syncthreads();
-                if (k0 == 0 || d > S::DC) stage_rows<S>(y, x, start, valid, d0, d, m.centre);
-                if (first || !one_chunk) stage_parameters<S>(a, b, m.scale, m.shift, k0, k, d0, d);
-                __syncthreads();
-                add_squares<S>(sum, corner, y, a, b, d - d0 < S::DC ? d - d0 : S::DC);
-            }
-#pragma unroll
-            for (int j = 0; j < 4; ++j)
-#pragma unroll
-                for (int c = 0; c < 4; ++c) {
-                    const int comp = k0 + corner.comp + c * (S::KC / 4);
-                    if (comp < k4)
-                        gamma[(integer)(corner.row + j * (S::T / 4)) * kp + comp] =
-                            comp < k ? m.constant[comp] - (real)0.5 * sum[j][c] : (real)0;
+        if constexpr (TENSOR) {
+            if (screening) {
+                const int warp = threadIdx.x / 32;
+                float least[2] = {minus_infinity(0.0f), minus_infinity(0.0f)};
+                for (int k0 = 0; k0 < k; k0 += S::KC) {
+                    float sum[S::KC / 8][4] = {};
+                    for (int d0 = 0; d0 < d; d0 += S::DC) {
+                        staged.bring(x, start, valid, m, m.squares, m.products, (d + 3) & ~3, k0, d0);
+                        add_screened<S>(sum, y, a, b, d - d0 < S::DC ? d - d0 : S::DC);
+                    }
+                    keep_screened<S>(gamma, kp, least, sum, m.base, m.slack, k0, k, k4);
                 }
+                const float depth = fmaxf(17.0f, 0.01f - log(threshold));  // e^-17 is lost in a float sum
+                const int found = choose_near<S>(near, words, gamma, kp, least, m.slack, depth, k, valid);
+                if (threadIdx.x % 32 == 0) counts[warp] = found;
+                unsigned short* list = reinterpret_cast<unsigned short*>(lists) + warp * k4;
+                for (int d0 = last_d; d0 >= 0; d0 -= S::DC) {
+                    staged.bring(x, start, valid, m, nullptr, nullptr, d, 0, d0);
+                    score_near<S>(gamma, kp, near, words, list, y, m.scale, m.shift, m.constant, d0, d, d0 == last_d);
+                }
+            }
         }
+        if (!screening)
+            for (int k0 = 0; k0 < k; k0 += S::KC) {  // score = c − ½ Σ t²
+                real sum[4][4] = {};
+                for (int d0 = 0; d0 < d; d0 += S::DC) {
+                    staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);
+                    add_squares<S>(sum, corner, y, a, b, d - d0 < S::DC ? d - d0 : S::DC);
+                }
+#pragma unroll
+                for (int j = 0; j < 4; ++j)
+#pragma unroll
+                    for (int c = 0; c < 4; ++c) {
+                        const int comp = k0 + corner.comp + c * (S::KC / 4);
+                        if (comp < k4)
+                            gamma[(integer)(corner.row + j * (S::T / 4)) * kp + comp] =
+                                comp < k ? m.constant[comp] - (real)0.5 * sum[j][c] : (real)0;
+                    }
+            }
         __syncthreads();
+        if (screening && TENSOR) {  // where many components are near, screening costs more than it saves: no more of it
+            unsigned found = 0;
+            for (int warp = 0; warp < S::WARPS; ++warp) found += counts[warp];
+            screening = 4 * found <= (unsigned)(valid * k);
+        }
         soften<S>(gamma, kp, k, valid, threshold, own_log_likelihood);
         __syncthreads();
         mark<S>(own_s0, active, gamma, kp, k, k4, first);
         __syncthreads();
-        bool staged = true;  // backwards through the chunks: the scores left the last one where it is needed first
-        const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
+        // Backwards through the chunks: the scores left the last one where it is needed first.
         for (int d0 = last_d; d0 >= 0; d0 -= S::DC)
             for (int k0 = last_k; k0 >= 0; k0 -= S::KC) {
-                if (!staged) {
-                    __syncthreads();
-                    if (k0 == last_k && d > S::DC) stage_rows<S>(y, x, start, valid, d0, d, m.centre);
-                    stage_parameters<S>(a, b, m.scale, m.shift, k0, k, d0, d);
-                    __syncthreads();
+                staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);
+                if constexpr (TENSOR) {
+                    if (m.close && mostly_active<S>(active, k4, k0, k, valid)) {
+                        add_moments_by_products<S>(own_s1, own_s2, y, a, b, gamma, kp, k0, k, d0, d, valid, first);
+                        continue;
+                    }
                 }
-                staged = false;
                 add_moments<S>(own_s1, own_s2, y, a, b, gamma, kp, active, k4, k0, k, d0, d, valid, first);
             }
     }
@@ -229,23 +283,26 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
 
 // Uniform slices: piece p is descriptors (p mod splits)·piece_rows … of slice p / splits, n in all.
 // Ragged ones: `pieces` lists (address, descriptors, row stride, dimension stride) of each.
-#define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA)                                                                         \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TILE::BLOCKS)                                          \
+// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has room for no more.
+#define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR ? 2 : TILE::BLOCKS)                             \
         NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \
              integer splits, integer piece_rows, integer slice_stride, integer row_stride, integer dim_stride,         \
              integer d, integer k, const TILE::real* centre, const TILE::real* scale, const TILE::real* shift,         \
-             const TILE::real* constant, double threshold, TILE::real* s0, TILE::real* s1, TILE::real* s2,             \
-             double* log_likelihood, TILE::real* scratch) {                                                            \
+             const TILE::real* constant, const TILE::real* squares, const TILE::real* products,                        \
+             const TILE::real* base, const TILE::real* slack, integer close, double threshold, TILE::real* s0,         \
+             TILE::real* s1, TILE::real* s2, double* log_likelihood, TILE::real* scratch) {                            \
         const integer piece = first_piece + blockIdx.x, start = piece % splits * piece_rows, left = n - start;         \
         const integer offset = piece / splits * slice_stride + start * row_stride;                                     \
         const integer* listed = pieces + 4 * piece;                                                                    \
         Rows data = {x + offset * ELEMENT_BYTES[element], (int)element, row_stride, dim_stride};                       \
         if (pieces) data = {reinterpret_cast<const void*>(listed[0]), (int)element, listed[2], listed[3]};             \
         const integer rows = pieces ? listed[1] : left < piece_rows ? left : piece_rows;                               \
-        moments_of<TILE, SUMS, GAMMA>(data, rows,                                                                      \
-                                      {centre, scale, shift, constant, (int)d, (int)k}, (TILE::real)threshold,         \
-                                      s0 + piece * k, s1 + piece * k * d, s2 + piece * k * d, log_likelihood + piece,  \
-                                      scratch + (integer)blockIdx.x * TILE::T * padded((int)k));                       \
+        moments_of<TILE, SUMS, GAMMA, TENSOR>(                                                                         \
+            data, rows,                                                                                                \
+            {centre, scale, shift, constant, (int)d, (int)k, squares, products, base, slack, close != 0},              \
+            (TILE::real)threshold, s0 + piece * k, s1 + piece * k * d, s2 + piece * k * d, log_likelihood + piece,     \
+            scratch + (integer)blockIdx.x * TILE::T * padded((int)k));                                                 \
     }
 
 // One descriptor a slice, element b·row_stride on; in two steps, so that few slices with many dimensions still fill
@@ -269,10 +326,10 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
                                       partial, (int)chunks, s0, s1, s2, log_likelihood);                               \
     }
 
-#define ILDFV_ALL_OF(REAL, TILE, SINGLES)                      \
-    ILDFV_MOMENTS(moments_resident_##REAL, TILE, true, true)   \
-    ILDFV_MOMENTS(moments_wide_##REAL, TILE, false, true)      \
-    ILDFV_MOMENTS(moments_huge_##REAL, TILE, false, false)     \
+#define ILDFV_ALL_OF(REAL, TILE, SINGLES)                           \
+    ILDFV_MOMENTS(moments_resident_##REAL, TILE, true, true, false) \
+    ILDFV_MOMENTS(moments_wide_##REAL, TILE, false, true, false)    \
+    ILDFV_MOMENTS(moments_huge_##REAL, TILE, false, false, false)   \
     ILDFV_SINGLES(REAL, TILE, SINGLES)
 
 #define ILDFV_FINISH(NAME, FROM, TO)                                                                                   \
@@ -284,15 +341,21 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
                          edges);                                                                                       \
     }
 
-// ILDFV_REAL = 32 or 64 leaves out the other half: a kernel compiled at first use should not wait for what is not used.
-#if !defined(ILDFV_REAL) || ILDFV_REAL == 32
+// ILDFV_PART = 32, 64 or 19 (TF32 has 19 bits) leaves out the others: a kernel compiled at first use should not wait for what
+// is not used.
+#if !defined(ILDFV_PART) || ILDFV_PART == 32
 ILDFV_ALL_OF(float32, FloatTile, 8)
 ILDFV_FINISH(finish_float32_float32, float, float)
 ILDFV_FINISH(finish_float32_float64, float, double)
 #endif
-#if !defined(ILDFV_REAL) || ILDFV_REAL == 64
+#if !defined(ILDFV_PART) || ILDFV_PART == 64
 ILDFV_ALL_OF(float64, DoubleTile, 4)
 ILDFV_FINISH(finish_float64_float64, double, double)
+#endif
+#if !defined(ILDFV_PART) || ILDFV_PART == 19
+ILDFV_MOMENTS(moments_tensor_resident_float32, FloatTile, true, true, true)
+ILDFV_MOMENTS(moments_tensor_wide_float32, FloatTile, false, true, true)
+ILDFV_MOMENTS(moments_tensor_huge_float32, FloatTile, false, false, true)
 #endif
 
 #define ILDFV_KERNELS(DO)                                                                                          \
@@ -300,4 +363,5 @@ ILDFV_FINISH(finish_float64_float64, double, double)
     DO(score_singles_float32) DO(spread_singles_float32)                                                           \
     DO(moments_resident_float64) DO(moments_wide_float64) DO(moments_huge_float64)                                 \
     DO(score_singles_float64) DO(spread_singles_float64)                                                           \
-    DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)
+    DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)                               \
+    DO(moments_tensor_resident_float32) DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)

@@ -67,7 +67,9 @@ def encode(
     method: Annotated[str, typer.Option(help="exact or stepwise EM.")] = "exact",
     improved: Annotated[bool, typer.Option(help="Signed square root and L2 norm.")] = True,
     seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,
-    batch_size: Annotated[int, typer.Option(help="Slices a batch.", min=1)] = 16,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Slices a batch.", min=1, show_default="16, or what fits in a GPU's memory")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove an encoding made with other settings first.")] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,

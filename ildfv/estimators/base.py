@@ -58,8 +58,11 @@ class Sums:
         return self if reduce is None else self.load(reduce(self.state()))
 
     def _add(self, name: str, value, rows=...) -> None:
-        if is_array(value) and not isinstance(value, (np.ndarray, np.generic, type(self._sums[name]))):
-            self._sums[name] = like(self._sums[name], value)  # sums live where the data live
+        if is_array(value) and type(value) is not type(self._sums[name]):
+            if isinstance(value, (np.ndarray, np.generic)):
+                value = like(value, self._sums[name])
+            else:
+                self._sums[name] = like(self._sums[name], value)  # sums live where the data live
         self._sums[name][rows] += value  # in place: they may be large
 
     def _same(self, state: dict) -> None:

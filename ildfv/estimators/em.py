@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from ildfv.arrays import check_real, check_shape, to_numpy
+from ildfv.arrays import check_real, check_shape, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.batches import check_place, count, features
@@ -89,13 +89,13 @@ class MixtureSums(Sums):
         check(np.isfinite(likelihood), f"log likelihood of {name} must be finite, got {likelihood}: values are too far")
         self._add("count", float(count(batch)))
         for key, value in sums._asdict().items():
-            self._add(key, to_numpy(value))
+            self._add(key, value)  # where the descriptors are: a GPU's sums stay there until the M step is made
         return self
 
     @property
     def mean_log_likelihood(self) -> float:
         """Log likelihood per descriptor at the parameters that the sums were taken at."""
-        return float(self.log_likelihood / self.count)
+        return float(self.log_likelihood) / float(self.count)
 
     def finish(self, *, floor: np.ndarray | float = 0.0, inertia: float = 0.0) -> Parameters:
         """The parameters of highest expected likelihood (the M step), with variances of at least `floor`.
@@ -104,14 +104,17 @@ class MixtureSums(Sums):
         s0 + inertia·w, s1 + 0, s2 + inertia·w: all there is to stepwise EM.
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
+        xp = namespace(self.s1)
         at = self._at
-        prior = inertia * at.weights_  # (k,)
+        weights, means, variances = (like(a, self.s1) for a in (at.weights_, at.means_, at.variances_))
+        prior = inertia * weights  # (k,)
         s0 = self.s0 + prior
-        mass = np.maximum(s0, EMPTY)[:, None]  # empty components are replaced below: only keep them finite
+        mass = xp.where(s0 > EMPTY, s0, EMPTY)[:, None]  # empty components are replaced below: only keep them finite
         shift = self.s1 / mass  # (k, d), in standard deviations
-        means = at.means_ + np.sqrt(at.variances_) * shift
-        variances = at.variances_ * ((self.s2 + prior[:, None]) / mass - shift**2)
-        return _refill(s0, means, np.maximum(variances, floor))
+        means = means + xp.sqrt(variances) * shift
+        variances = variances * ((self.s2 + prior[:, None]) / mass - shift**2)
+        s0, means, variances = (to_numpy(a) for a in (s0, means, variances))  # parameters are NumPy's everywhere
+        return _refill(np.array(s0), np.array(means), np.maximum(variances, floor))
 
 
 def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from ildfv.errors import check
+from ildfv.kernels.exchange import on_gpu
 from ildfv.kernels.reference import Moments
 
-__all__ = ["Moments", "moments"]
+__all__ = ["Moments", "moments", "on_gpu"]
 
 
 def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d); NumPy, torch or CuPy, float32, float64,
-    float16, bfloat16 or uint8. mixture: anything with weights_ (k,), means_ (k, d) and variances_ (k, d).
+    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d); NumPy, torch, CuPy, or on a GPU whatever
+    speaks DLPack or `__cuda_array_interface__`; float32, float64, float16, bfloat16 or uint8.
+    mixture: anything with weights_ (k,), means_ (k, d) and variances_ (k, d).
     Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,), the kind of array that came in, on its device;
     pooled over all maps: (k,), (k, d), (k, d), (), in float64. Posteriors below `threshold` count as 0; 0 counts all.
     Computed in double where maps are float64; of float32 values more than 1e19 standard deviations from every mean,
@@ -30,7 +32,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
     learned = all(hasattr(mixture, name) for name in names)
     check(learned, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")
     parameters = tuple(getattr(mixture, name) for name in names)
-    if kind == "cupy" or (kind == "torch" and first.is_cuda):
+    if on_gpu(first):
         from ildfv.kernels import cuda
 
         return cuda.moments(maps, *parameters, threshold=threshold, pooled=pooled)

@@ -1,4 +1,5 @@
 def shared_limit(device: int) -> int: ...
+def capability(device: int) -> int: ...
 def launch(
     device: int,
     kernel: str,
@@ -7,5 +8,5 @@ def launch(
     threads: int,
     shared_bytes: int,
     stream: int,
-    arguments: tuple[int | float, ...],
+    arguments: tuple[object, ...],
 ) -> None: ...

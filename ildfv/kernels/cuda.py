@@ -9,17 +9,17 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.kernels import launches, reference
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
-from ildfv.kernels.launches import ELEMENTS, FINISH_THREADS, GROUP, THREADS, TILES
+from ildfv.kernels.launches import ELEMENTS, FINISH_THREADS, GROUP, TENSOR, THREADS, TILES
 from ildfv.kernels.layout import Batch, Round, merged, ragged, rounds, uniform
-from ildfv.kernels.modules import Device, device_of, element_bytes, first_device, way
+from ildfv.kernels.modules import Device, device_of, element_bytes, first_device, own_arrays, way
+from ildfv.kernels.parameters import fma, on_device, tensor_cores, within_bfloat16
 from ildfv.kernels.reference import Moments
 
 _variant: str | None = None
-_prepared: dict[tuple, tuple] = {}  # device and precision → the mixture last used there, on the host and on the device
 
 
 def set_variant(name: str | None) -> None:
-    """Use the kernels "resident", "wide" or "huge"; None: as shape and device ask. For tests and comparisons."""
+    """Use the kernels of one of `launches.VARIANTS`; None: as shape and device ask. For tests and comparisons."""
     global _variant
     check(name is None or name in launches.VARIANTS, f"variant must be one of {launches.VARIANTS}, got {name!r}")
     _variant = name
@@ -28,18 +28,21 @@ def set_variant(name: str | None) -> None:
 def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d), CuPy arrays or torch CUDA tensors;
-    float32, float64, float16, bfloat16 or uint8. weights (k,), means (k, d), variances (k, d): a diagonal Gaussian
-    mixture, d ≤ 4096, k ≤ 1024.
+    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d): torch CUDA tensors, CuPy arrays, or of any
+    library that speaks DLPack or `__cuda_array_interface__`, none of them copied; float32, float64, float16, bfloat16
+    or uint8. weights (k,), means (k, d), variances (k, d): a diagonal Gaussian mixture, d ≤ 4096, k ≤ 1024.
     Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,); pooled: (k,), (k, d), (k, d), ().
-    The kind of array that came in, on its device and on the library's current stream; float64 if pooled or the maps
-    are float64, else float32. Posteriors below `threshold` count as 0.
-    The bits of a map's result depend neither on its batch nor on how maps are strided.
+    The kind of array that came in, on its device and on the current stream of torch or CuPy (of other libraries: that
+    of torch where it sees the GPU, else CuPy's); float64 if pooled or the maps are float64, else float32. Posteriors
+    below `threshold` count as 0. The bits of a map's result depend neither on its batch nor on how maps are strided.
     InputError for wrong shapes or dtypes, empty maps and values that are not finite (it names the map).
     """
-    first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
-    check(len(maps) > 0, "maps must hold at least one map, got an empty batch")
-    return compute(device_of(first), maps, weights, means, variances, threshold=threshold, pooled=pooled)
+    ragged = isinstance(maps, (list, tuple))
+    check(not ragged or len(maps) > 0, "maps must hold at least one map, got an empty batch")
+    ours, give = own_arrays(list(maps) if ragged else [maps])
+    maps = ours if ragged else ours[0]
+    result = compute(device_of(ours[0]), maps, weights, means, variances, threshold=threshold, pooled=pooled)
+    return Moments(*(give(a) for a in result))
 
 
 def describe() -> str:
@@ -47,19 +50,26 @@ def describe() -> str:
 
     MissingPackageError without CuPy or the ahead-of-time build; RuntimeError where no device answers or it is wrong.
     """
-    how = {"nvcc": "compiled by nvcc when ildfv was installed", "nvrtc": "compiled by NVRTC at first use"}[way()]
-    rng = np.random.default_rng(0)
-    weights, means, variances = np.array([0.25, 0.75]), rng.normal(size=(2, 5)), rng.uniform(0.5, 2.0, (2, 5))
-    x = rng.normal(size=(1, 100, 5)).astype(np.float32)
+    said = how()
     device = first_device()
-    found = compute(device, device.upload(x), weights, means, variances, threshold=0.0, pooled=False)
-    expected = reference.moments(x, weights, means, variances, threshold=0.0)
-    error = max(
-        float(np.linalg.norm(device.download(a) - e) / np.linalg.norm(e)) for a, e in zip(found, expected, strict=True)
-    )
-    if not error < 1e-5:
-        raise RuntimeError(f"moments on {device.name} differ from the specification by {error:.1e}")
-    return f"{device.name}: {how}, differs from the specification by {error:.0e}"
+    worst = 0.0
+    for k in (2, launches.TENSOR_K):  # the second on tensor cores, where there are any
+        rng = np.random.default_rng(k)
+        weights, means, variances = np.full(k, 1 / k), rng.normal(size=(k, 5)), rng.uniform(0.5, 2.0, (k, 5))
+        x = rng.normal(size=(1, 100, 5)).astype(np.float32)
+        found = compute(device, device.upload(x), weights, means, variances, threshold=1e-6, pooled=False)
+        expected = reference.moments(x, weights, means, variances, threshold=1e-6)
+        for a, e in zip(found, expected, strict=True):
+            worst = max(worst, float(np.linalg.norm(device.download(a) - e) / np.linalg.norm(e)))
+    if not worst < 1e-5:
+        raise RuntimeError(f"moments on {device.name} differ from the specification by {worst:.1e}")
+    cores = "with" if device.tensor_cores else "without"
+    return f"{device.name}, {cores} tensor cores: {said}, differs from the specification by {worst:.0e}"
+
+
+def how() -> str:
+    """How the kernels come to a device, in words. MissingPackageError without CuPy or the ahead-of-time build."""
+    return {"nvcc": "compiled by nvcc when ildfv was installed", "nvrtc": "compiled by NVRTC at first use"}[way()]
 
 
 def compute(device: Device, maps, weights, means, variances, *, threshold: float, pooled: bool) -> Moments:
@@ -71,7 +81,7 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
     batch = ragged(device, maps) if isinstance(maps, (list, tuple)) else uniform(device, maps)
     check_dimensions(batch.d, d)
     real = "float64" if batch.element == "float64" else "float32"
-    run = _Run(device, real, k, d, _on_device(device, real, mixture), threshold)
+    run = _Run(device, real, k, d, mixture, threshold)
     if pooled:
         out, logs, owners = run.pooled(merged(batch))
     elif batch.table is None and batch.n == 1:
@@ -105,9 +115,20 @@ class _Sums(NamedTuple):
 class _Run:
     """One call of `moments`: the mixture on the device, and the launches."""
 
-    def __init__(self, device: Device, real: str, k: int, d: int, parameters: tuple, threshold: float):
-        self.device, self.real, self.k, self.d = device, real, k, d
-        self.parameters, self.threshold = parameters, threshold
+    def __init__(self, device: Device, real: str, k: int, d: int, mixture: tuple, threshold: float):
+        self.device, self.real, self.k, self.d, self.threshold = device, real, k, d, threshold
+        self.parameters = on_device(device, real, mixture, fma)
+        self.screen: tuple = (None,) * 4
+        self.close = 0
+        if _variant is not None:
+            self.variant = _variant if real == "float32" else _variant.removeprefix(TENSOR)  # there is none in double
+        else:
+            tensor = device.tensor_cores and real == "float32" and threshold > 0 and k >= launches.TENSOR_K
+            tensor = tensor and within_bfloat16(mixture)
+            self.variant = launches.choose(real, k, d, device.shared_limit, tensor=tensor)
+        if self.variant.startswith(TENSOR):
+            screen = on_device(device, real, mixture, tensor_cores)
+            self.screen, self.close = screen[:4], int(screen[4])
 
     def separate(self, batch: Batch):
         """Moments of each map, log likelihoods of the pieces, and the map of each."""
@@ -177,13 +198,13 @@ class _Run:
     def pieces(self, batch: Batch, part: Round, out: _Sums) -> _Sums:
         """The sums of each piece, in `out`."""
         k, d, tile = self.k, self.d, TILES[self.real]
-        variant = _variant or launches.choose(self.real, k, d, self.device.shared_limit)
+        variant, huge = self.variant, self.variant.endswith("huge")
         table = self.device.upload(part.table) if part.table is not None else None
         # Where posteriors do not fit in shared memory, each block of a launch has its own place for them.
         place = tile.rows * launches.padded(k)
         count = int(part.pieces.sum())
-        step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if variant == "huge" else count
-        scratch = self.device.empty((min(step, count), place), self.real) if variant == "huge" else None
+        step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if huge else count
+        scratch = self.device.empty((min(step, count), place), self.real) if huge else None
         by_map, by_row, by_dim = batch.strides
         for first in range(0, count, step):
             self.device.launch(
@@ -191,8 +212,8 @@ class _Run:
                 launches.shared_bytes(variant, self.real, k, d),
                 (batch.address + part.first * by_map * element_bytes(batch.element), ELEMENTS[batch.element],
                  self.address(table), first, batch.n, int(part.pieces[0]), part.piece_rows, by_map, by_row, by_dim,
-                 d, k, *(self.address(a) for a in self.parameters), self.threshold, *(self.address(a) for a in out),
-                 self.address(scratch)),
+                 d, k, *(self.address(a) for a in (*self.parameters, *self.screen)), self.close, self.threshold,
+                 *(self.address(a) for a in out), self.address(scratch)),
             )  # fmt: skip
         return out
 
@@ -228,27 +249,3 @@ def _on_host(a):
     if hasattr(a, "detach"):
         return a.detach().cpu().numpy()
     return a.get() if hasattr(a, "get") else a
-
-
-def _on_device(device: Device, real: str, mixture: tuple) -> tuple:
-    """centre (d,), scale (k, d), shift (k, d), constant (k,) of mixture.h, from double, rounded once.
-
-    The last mixture stays on the device: encoding asks for the same one batch after batch.
-    """
-    key = (*device.key, real)
-    if key in _prepared:
-        before, ready = _prepared[key]
-        if all(np.array_equal(x, y) for x, y in zip(before, mixture, strict=True)):
-            return ready
-    weights, means, variances = mixture
-    # The centre leans towards narrow components: x − centre must round to less than their sd, a wide one forgives it.
-    lean = weights[:, None] / variances
-    centre = ((lean * means).sum(axis=0) / lean.sum(axis=0)).astype(real)
-    scale = 1.0 / np.sqrt(variances)
-    shift = (centre - means) * scale
-    with np.errstate(divide="ignore"):  # a weight of 0 gives a score of −∞ and a posterior of 0
-        constant = np.log(weights) - 0.5 * (means.shape[1] * np.log(2 * np.pi) + np.log(variances).sum(axis=1))
-    ready = tuple(device.upload(np.ascontiguousarray(a, dtype=real)) for a in (centre, scale, shift, constant))
-    device.settle()  # whichever stream uses them next
-    _prepared[key] = tuple(a.copy() for a in mixture), ready
-    return ready

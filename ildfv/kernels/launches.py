@@ -8,7 +8,12 @@ from ildfv.errors import InputError
 
 THREADS = 128  # a block of every kernel but `finish`
 FINISH_THREADS = 256
-VARIANTS = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
+PLACES = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
+TENSOR = "tensor_"  # and the products on tensor cores
+VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
+TENSOR_K = 128  # components from which scores outweigh all else: see bench/NOTES-cuda.md, a prediction
+SLACK = 2.0**-12  # of tensor.h: what split products may cost a score, for each unit of Σt² + Σb²
+CLOSE = 4.0  # standard deviations from the centre: moments of means beyond lose digits when taken as products
 ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}  # enum Element of tiles.h
 BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint8": 1}
 MAX_D, MAX_K = 4096, 1024
@@ -36,9 +41,13 @@ def shared_bytes(variant: str, real: str, k: int, d: int) -> int:
     segments, k4 = tile.rows // 32, -(-k // 4) * 4
     staged = (tile.rows + 2 * tile.components) * (tile.dimensions + 4)
     total = (staged + segments * k4) * tile.bytes + segments * k4 * 4
-    if variant != "huge":
+    if variant.startswith(TENSOR):
+        warps = THREADS // 32
+        total += (tile.rows * -(-k // 32) + warps) * 4 + warps * k4 * 2  # near components: bits, counts, lists
+    place = variant.removeprefix(TENSOR)
+    if place != "huge":
         total += tile.rows * padded(k) * tile.bytes
-    if variant == "resident":
+    if place == "resident":
         total += 2 * k * d * tile.bytes
     return total
 
@@ -54,14 +63,15 @@ def padded(k: int) -> int:
     return -(-k // 8) * 8 + 4
 
 
-def choose(real: str, k: int, d: int, limit: int) -> str:
-    """The variant for a device whose blocks may have `limit` bytes of shared memory.
+def choose(real: str, k: int, d: int, limit: int, *, tensor: bool = False) -> str:
+    """The variant for a device whose blocks may have `limit` bytes of shared memory; tensor: with its tensor cores.
 
     Sums stay in shared memory while two blocks still fit on a multiprocessor, or one where 64 KB is all there is.
     """
-    if shared_bytes("resident", real, k, d) <= max(limit // 2, min(limit, 64 << 10)):
-        return "resident"
-    return "wide" if shared_bytes("wide", real, k, d) <= limit else "huge"
+    kind = TENSOR if tensor else ""
+    if shared_bytes(kind + "resident", real, k, d) <= max(limit // 2, min(limit, 64 << 10)):
+        return kind + "resident"
+    return kind + ("wide" if shared_bytes(kind + "wide", real, k, d) <= limit else "huge")
 
 
 def check_size(k: int, d: int) -> None:

@@ -1,13 +1,15 @@
 """Devices the kernels run on: whose arrays, and by which way the code of csrc/cuda got there.
 
 Two ways, one source: NVRTC at first use through CuPy's RawModule, or nvcc at install time (ILDFV_CUDA=1).
-Two libraries: arrays of CuPy live in CuPy's memory pool, tensors of torch in torch's. So no third pool competes.
+One memory pool: all that a call needs comes from the pool of the library whose arrays came in. Where CuPy only launches
+for torch, its own pool stays empty. Arrays of other libraries are taken as torch's or CuPy's, without a copy.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -16,11 +18,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from ildfv.errors import InputError, require
+from ildfv.kernels import exchange
 from ildfv.kernels.launches import BYTES
 
 OPTIONS = ("-std=c++17",)  # CuPy adds the architecture and -ftz=true
 AHEAD = "ILDFV_CUDA=1 pip install ."
 CUPY = f"pip install 'ildfv[cuda12]' or 'ildfv[cuda13]', or with nvcc: {AHEAD}"
+TENSOR_CAPABILITY = 80  # of the first devices whose tensor cores take bfloat16 and TF32
 DEFAULT_SHARED_BYTES = 48 << 10  # more must be asked for
 
 
@@ -30,6 +34,7 @@ class Device(Protocol):
     name: str
     key: tuple
     shared_limit: int
+    tensor_cores: bool  # that take bfloat16 and TF32
 
     def describe(self, a) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
         """Address, name of the dtype, shape, strides in elements."""
@@ -50,15 +55,28 @@ def device_of(a) -> Device:
     return _cupy_device(a.device.id)
 
 
-def first_device() -> Device:
-    """The first GPU: torch's where torch sees one, else CuPy's."""
+def own_arrays(arrays: list) -> tuple[list, Callable]:
+    """The arrays as torch's or CuPy's, in the same memory, and the function that gives results the kind that came."""
+    kind = type(arrays[0]).__module__.partition(".")[0]
+    if kind in ("torch", "cupy"):
+        return arrays, lambda a: a
+    library = _library()
+    return [exchange.adopted(a, library) for a in arrays], exchange.giver(arrays[0])
+
+
+def _library():
+    """torch where it sees a GPU, else CuPy."""
     if find_spec("torch"):
         import torch
 
         if torch.cuda.is_available():
-            return _torch_device(0)
-    require("cupy", purpose='device "cuda" without torch for CUDA', install=CUPY)
-    return _cupy_device(0)
+            return torch
+    return require("cupy", purpose='device "cuda" without torch for CUDA', install=CUPY)
+
+
+def first_device() -> Device:
+    """The first GPU: torch's where torch sees one, else CuPy's."""
+    return _torch_device(0) if _library().__name__ == "torch" else _cupy_device(0)
 
 
 def way() -> str:
@@ -81,9 +99,14 @@ def way() -> str:
     return "nvrtc"
 
 
+def available() -> bool:
+    """Whether the kernels can come to a device at all."""
+    return find_spec("ildfv.kernels._native_cuda") is not None or find_spec("cupy") is not None
+
+
 @cache
-def source() -> str:
-    """moments.cu with its headers pasted in: CuPy's cache of compiled kernels looks at this text alone."""
+def source(name: str = "cuda/moments.cu") -> str:
+    """A file of csrc with its headers pasted in: CuPy's cache of compiled kernels looks at this text alone."""
     root, seen = files("ildfv._csrc"), set()
 
     def text(name: str) -> str:
@@ -97,7 +120,7 @@ def source() -> str:
                 lines.append(line)
         return "\n".join(lines)
 
-    return text("cuda/moments.cu")
+    return text(name)
 
 
 class _Stream:
@@ -107,12 +130,21 @@ class _Stream:
         self.ptr = address
 
 
+def part_of(kernel: str) -> int:
+    """ILDFV_PART of moments.cu that holds the kernel, named by the bits of what it computes in; 0: of windows.cu."""
+    if "window" in kernel:
+        return 0
+    if "tensor" in kernel:
+        return 19
+    return 32 if "float32" in kernel else 64  # finish_float32_float64 reads float32
+
+
 class _RuntimeKernels:
-    """Kernels compiled by NVRTC for one device, floats and doubles apart."""
+    """Kernels compiled by NVRTC for one device, each part of moments.cu when it is first used."""
 
     def __init__(self, index: int):
         self._index = index
-        self._modules: dict[int, Any] = {}  # RawModule by 32 or 64
+        self._modules: dict[int, Any] = {}  # RawModule by part
         self._kernels: dict[str, Any] = {}  # RawKernel by name
 
     def shared_limit(self) -> int:
@@ -120,13 +152,19 @@ class _RuntimeKernels:
 
         return cupy.cuda.Device(self._index).attributes["MaxSharedMemoryPerBlockOptin"]
 
+    def capability(self) -> int:
+        import cupy
+
+        return int(cupy.cuda.Device(self._index).compute_capability)
+
     def _kernel(self, cupy, name: str):
         if name not in self._kernels:
-            real = 32 if "float32" in name else 64  # what it reads: finish_float32_float64 is of 32
-            if real not in self._modules:
-                options = (*OPTIONS, f"-DILDFV_REAL={real}")
-                self._modules[real] = cupy.RawModule(code=source(), options=options)
-            self._kernels[name] = self._modules[real].get_function(name)
+            part = part_of(name)
+            if part not in self._modules:
+                options = (*OPTIONS, f"-DILDFV_PART={part}") if part else OPTIONS
+                code = source() if part else source("cuda/windows.cu")
+                self._modules[part] = cupy.RawModule(code=code, options=options)
+            self._kernels[name] = self._modules[part].get_function(name)
         return self._kernels[name]
 
     def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
@@ -151,6 +189,9 @@ class _CompiledKernels:
     def shared_limit(self) -> int:
         return self._native.shared_limit(self._index)
 
+    def capability(self) -> int:
+        return self._native.capability(self._index)
+
     def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
         self._native.launch(self._index, kernel, grid[0], grid[1], threads, shared_bytes, stream, arguments)
 
@@ -170,6 +211,7 @@ class _TorchDevice:
         self._torch, self._index, self._kernels = torch, index, _kernels(index)
         self._device = torch.device("cuda", index)
         self.shared_limit = self._kernels.shared_limit()
+        self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
     def describe(self, a):
         return a.data_ptr(), str(a.dtype).removeprefix("torch."), tuple(a.shape), tuple(a.stride())
@@ -207,6 +249,7 @@ class _CupyDevice:
         self.key = ("cupy", index)
         self._cupy, self._index, self._kernels = cupy, index, _kernels(index)
         self.shared_limit = self._kernels.shared_limit()
+        self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
     def describe(self, a):
         strides = tuple(stride // a.dtype.itemsize for stride in a.strides)

@@ -1,28 +1,72 @@
-"""Feeding a GPU: batches that fit its memory, and copies to it that nobody waits for. torch is imported where used."""
+"""Feeding a GPU: batches that fit its memory, and copies to it that nobody waits for. torch is imported where used.
+
+Reading, copying, network and moments run at once: slices go from pinned memory on a stream of copies, the network runs
+in a thread and on a stream of its own (`apart`), the moments on the caller's. Events say what waits for what.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 
-Result = TypeVar("Result")
 SHARE = 0.6  # of free memory a batch may take: the pools of torch and of other processes keep the rest
 AHEAD = 2  # pinned buffers: one is filled while the other is copied
 
 
-def batch_size(bytes_of_an_item: int, device, *, most: int = 512) -> int:
+class Gpu:
+    """What feeding asks of a CUDA device: streams, events, pinned memory. Tests bring another."""
+
+    def __init__(self, device):
+        import torch
+
+        self._torch, self.device = torch, torch.device(device)
+
+    def stream(self) -> Any:
+        """A new stream."""
+        return self._torch.cuda.Stream(self.device)
+
+    def on(self, stream) -> AbstractContextManager:
+        """Makes the stream this thread's current one."""
+        return self._torch.cuda.stream(stream)
+
+    def mark(self) -> Any:
+        """An event: all that is on the current stream by now is done."""
+        event = self._torch.cuda.Event()
+        event.record(self._torch.cuda.current_stream(self.device))
+        return event
+
+    def wait(self, event) -> None:
+        """This thread waits for the event."""
+        event.synchronize()
+
+    def follow(self, event) -> None:
+        """The current stream waits for the event."""
+        self._torch.cuda.current_stream(self.device).wait_event(event)
+
+    def keep(self, tensor) -> None:
+        """The tensor's memory is not used again before what is now on the current stream is done."""
+        tensor.record_stream(self._torch.cuda.current_stream(self.device))
+
+    def pinned(self, size: int):
+        """Page-locked host memory: `size` bytes, uint8."""
+        return self._torch.empty(size, dtype=self._torch.uint8, pin_memory=True)
+
+    def moved(self, tensor):
+        """A copy on the device, on its way on the current stream."""
+        return tensor.to(self.device, non_blocking=True)
+
+
+def batch_size(bytes_of_an_item: int, device, *, most: int = 256) -> int:
     """How many items of `bytes_of_an_item`, all they need while computed, fit in the device's free memory; ≥ 1, ≤ most.
 
     device: "cuda:i" or a torch.device. Memory that torch's pool holds but does not use counts as free.
     """
     import torch
 
-    device = torch.device(device)
-    if device.type != "cuda":
-        return most
     free, _ = torch.cuda.mem_get_info(device)
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return max(1, min(most, int((free + unused) * SHARE) // max(1, bytes_of_an_item)))
@@ -34,35 +78,48 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and "out of memory" in str(error))
 
 
-def in_batches(
-    compute: Callable[[Sequence], Result],
-    items: Sequence,
-    size: int,
-    *,
-    note: Callable[[str], None] = lambda text: None,
-) -> Iterator[tuple[Sequence, Result]]:
-    """(batch, compute(batch)) over all items in order, `size` at a time; half as many from where memory ran out.
+class Halving:
+    """compute over batches, in halves from where memory ran out: callable, items → results of as many parts as it took.
 
-    A batch that fails has given nothing, so nothing is given twice. With one item left there is nothing to halve and
-    the error is raised. `note` is told of each halving.
+    A part that fails has given nothing, so nothing is given twice. With one item left there is nothing to halve and the
+    error is raised. What fitted once is the size of all later parts. `note` is told of each halving.
     """
-    start, size = 0, max(1, size)
-    while start < len(items):
-        batch = items[start : start + size]
-        full = False
-        try:
-            result = compute(batch)
-        except Exception as error:
-            if not is_out_of_memory(error) or len(batch) == 1:
-                raise
-            full = True
-        if full:  # handled out here: the error held the frames that held the memory
-            size = -(-len(batch) // 2)
-            _empty_pools()
-            note(f"out of device memory: going on with batches of {size}")
-            continue
-        yield batch, result
-        start += len(batch)
+
+    def __init__(self, compute: Callable, *, note: Callable[[str], None] = lambda text: None):
+        self.compute, self.note = compute, note
+        self.size: int | None = None  # items at once; None: as many as come
+
+    def __call__(self, items: Sequence) -> list:
+        results: list = []
+        start = 0
+        while start < len(items):
+            part = items[start : start + (self.size or len(items))]
+            full = False
+            try:
+                result = self.compute(part)
+            except Exception as error:
+                if not is_out_of_memory(error) or len(part) == 1:
+                    raise
+                full = True
+            if full:  # handled out here: the error held the frames that held the memory
+                self.size = -(-len(part) // 2)
+                _empty_pools()
+                self.note(f"out of device memory: going on with {self.size} at a time")
+                continue
+            results.append(result)
+            start += len(part)
+        return results
+
+    def joined(self, items: Sequence):
+        """The results as one array or tensor."""
+        results = self(items)
+        if len(results) == 1:
+            return results[0]
+        if isinstance(results[0], np.ndarray):
+            return np.concatenate(results)
+        import torch
+
+        return torch.cat(results)
 
 
 def _empty_pools() -> None:
@@ -77,61 +134,69 @@ def _empty_pools() -> None:
         sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
 
 
-def to_device(arrays: Iterable[np.ndarray], device) -> Iterator:
-    """Each array as a torch tensor on `device`, in order.
+def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
+    """Each array as a torch tensor on the device, in order, through pinned memory on a stream of copies.
 
-    On a GPU each goes through pinned memory on a stream of its own, one array ahead of whoever takes them: reading the
-    next, copying it and computing on this one overlap. The tensor is ready on the stream that is current when it is
-    taken. On the CPU the tensor shares the array's memory.
+    Copies run one array ahead of whoever takes them. A tensor is ready on the stream that is current when it is taken.
     """
-    import torch
-
-    device = torch.device(device)
-    if device.type != "cuda":
-        for array in arrays:
-            yield torch.from_numpy(array)
-        return
-    copies = torch.cuda.Stream(device)
-    buffers = [_Pinned() for _ in range(AHEAD)]
+    copies = gpu.stream()
+    buffers = [_Pinned(gpu) for _ in range(AHEAD)]
     under_way: deque = deque()
     for i, array in enumerate(arrays):
-        under_way.append(buffers[i % AHEAD].copy(array, device, copies))
+        under_way.append(buffers[i % AHEAD].copy(array, copies))
         if len(under_way) == AHEAD:
-            yield _arrived(*under_way.popleft())
+            yield _taken(gpu, *under_way.popleft())
     while under_way:
-        yield _arrived(*under_way.popleft())
+        yield _taken(gpu, *under_way.popleft())
+
+
+def apart(compute: Callable, tensors: Iterable, gpu: Gpu) -> Iterator[tuple[Any, Any]]:
+    """(compute(tensor), the event after which it is ready) of each tensor, on a stream of its own: for a thread."""
+    own = gpu.stream()
+    tensors = iter(tensors)
+    while True:
+        with gpu.on(own):  # not over the yield: the stream is the thread's, and whoever takes the result may be in it
+            tensor = next(tensors, None)
+            if tensor is None:
+                return
+            result = compute(tensor)
+            done = gpu.mark()
+        yield result, done
+
+
+def arrived(results: Iterable[tuple[Any, Any]], gpu: Gpu) -> Iterator:
+    """Each result of `apart`, ready on the stream that is current when it is taken."""
+    for result, done in results:
+        yield _taken(gpu, result, done)
 
 
 class _Pinned:
     """Page-locked host memory, used again once its last copy is done."""
 
-    def __init__(self):
-        self._memory = None
-        self._done = None
+    def __init__(self, gpu: Gpu):
+        self._gpu = gpu
+        self._memory: Any = None
+        self._done: Any = None
 
-    def copy(self, array: np.ndarray, device, stream):
+    def copy(self, array: np.ndarray, stream):
         """The tensor on the device, and the event after which it holds the array."""
         import torch
 
         source = torch.from_numpy(np.ascontiguousarray(array))
         if self._done is not None:
-            self._done.synchronize()
+            self._gpu.wait(self._done)
         if self._memory is None or self._memory.numel() < source.nbytes:
-            self._memory = torch.empty(source.nbytes, dtype=torch.uint8, pin_memory=True)
+            self._memory = self._gpu.pinned(source.nbytes)
         pinned = self._memory[: source.nbytes].view(source.dtype).view(source.shape)
         pinned.copy_(source)
-        with torch.cuda.stream(stream):
-            target = pinned.to(device, non_blocking=True)
-            self._done = torch.cuda.Event()
-            self._done.record(stream)
+        with self._gpu.on(stream):
+            target = self._gpu.moved(pinned)
+            self._done = self._gpu.mark()
         return target, self._done
 
 
-def _arrived(tensor, done):
+def _taken(gpu: Gpu, tensor, done):
     """The tensor, safe to use and to free on the current stream."""
-    import torch
-
-    current = torch.cuda.current_stream(tensor.device)
-    current.wait_event(done)
-    tensor.record_stream(current)
+    gpu.follow(done)
+    gpu.keep(tensor)
     return tensor

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ildfv import distributed
 from ildfv.errors import InputError, check
 from ildfv.estimators.fisher import FisherVector
+from ildfv.kernels.transfer import batch_size
 from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
@@ -49,14 +50,15 @@ class EncodeSettings:
     method: str = "exact"  # or "stepwise": few passes
     improved: bool = True  # signed square root, then unit L2 norm
     seed: int | None = None  # None: the workspace's
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None  # None: BATCH_SIZE on the CPU, on a GPU as many as fit
 
     def __post_init__(self):
         if self.passes is None:
             object.__setattr__(self, "passes", PASSES.get(self.method))
         check(self.method in PASSES, f'method must be {" or ".join(PASSES)}, got "{self.method}"')
         for name in ("components", "dimensions", "passes", "batch_size"):
-            check(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            check(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         check(self.components <= MOST, f"components must be at most {MOST}, got {self.components}")
 
 
@@ -96,6 +98,7 @@ def encode_slices(
         "model": f"{model_folder.parent.name}/{model_folder.name}",
         "model_sha256": sha256(model_folder / TENSORS),
     }
+    settings = replace(settings, batch_size=settings.batch_size or _fitting(activations))
     with _owned(folder, inputs, fresh=fresh):
         if (folder / FINISHED).exists():
             progress.note(f"{folder} is finished already")
@@ -132,6 +135,14 @@ def encode_slices(
             progress.note(f"{settings.layer}: encoded in {seconds:.1f} s")
     distributed.barrier()
     return info
+
+
+def _fitting(activations) -> int:
+    """Slices a batch: the caches of a CPU and the memory of rank 0's GPU say how many. All ranks cut alike."""
+    if activations.device.type == "cpu":
+        return BATCH_SIZE
+    # Thrice: the network is a batch ahead of the moments, and small batches may have graphs with memory of their own.
+    return distributed.from_main(batch_size(3 * activations.bytes_of_a_slice(), activations.device))
 
 
 def _seed(settings: EncodeSettings, workspace: Workspace) -> int:

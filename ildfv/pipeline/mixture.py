@@ -50,7 +50,8 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
     )
     shares = _shares(slices, activations, indices, settings)
     cut = [batch for share in shares for batch in share]
-    _quietly(mixture, Passes(mixture, MapStream(slices, activations, cut), shares, settings.layer, progress))
+    stream = MapStream(slices, activations, cut, note=progress.note)
+    _quietly(mixture, Passes(mixture, stream, shares, settings.layer, progress))
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {mixture.n_iter_} passes")
     return mixture
 

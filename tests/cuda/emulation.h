@@ -1,9 +1,13 @@
-// As much of CUDA as the kernels use, on the CPU: one OS thread for each thread of a block, blocks one after another.
+// As much of CUDA as the kernels use, on the CPU: one fibre for each thread of a block, blocks one after another.
 //
-// A barrier is a std::barrier, so a missing __syncthreads is a data race that ThreadSanitizer sees, and a barrier that
-// not all threads reach hangs instead of passing by luck. Shared memory is poisoned before each block.
+// With ILDFV_OS_THREADS it is one OS thread each, slower by far, and a missing __syncthreads is a data race that
+// ThreadSanitizer sees. A barrier that not all threads reach is found out as a fibre and hangs as a thread; it never passes
+// by luck. Shared memory is poisoned before each block.
 #pragma once
+#include <ucontext.h>
+
 #include <algorithm>
+#include <atomic>
 #include <barrier>
 #include <cmath>
 #include <cstdint>
@@ -27,9 +31,21 @@ struct Index {
     unsigned x = 0, y = 0, z = 0;
 };
 
+#ifdef ILDFV_OS_THREADS
+typedef std::barrier<> Barrier;
+#else
+struct Barrier {
+    explicit Barrier(int threads) : threads(threads) {}
+    void arrive_and_wait();
+    int threads, waiting = 0;
+    unsigned passed = 0;
+};
+#endif
+
 struct Warp {
-    std::barrier<> barrier{32};
-    alignas(16) unsigned char slots[2][32][8];
+    Barrier barrier{32};
+    alignas(16) unsigned char slots[2][32][24];
+    unsigned exchanges[32] = {};  // of each lane so far: even and odd ones use their own slots
 };
 
 struct Block {
@@ -44,51 +60,149 @@ struct Block {
     bool overrun() const { return std::any_of(shared + bytes, shared + bytes + GUARD, [](auto c) { return c != 0xA5; }); }
 
     static constexpr size_t GUARD = 256;
-    std::barrier<> barrier;
+    Barrier barrier;
     std::vector<Warp> warps;
     size_t bytes;
     unsigned char* shared;
 };
 
 inline thread_local Block* block = nullptr;
-inline thread_local unsigned exchanges = 0;  // shuffles so far: even and odd ones use their own slots
 
 }  // namespace emulation
 
 inline thread_local emulation::Index threadIdx, blockIdx, blockDim, gridDim;
 
 inline void __syncthreads() { emulation::block->barrier.arrive_and_wait(); }
+inline void __syncwarp() { emulation::block->warps[threadIdx.x / 32].barrier.arrive_and_wait(); }
+
+#define ILDFV_EXCHANGE
+// Words of every lane of a warp, to be read by all of them until the next exchange.
+template <class T, int N>
+struct Words {
+    static_assert(N * sizeof(T) <= 24);
+    explicit Words(const T (&mine)[N]) {
+        auto& warp = emulation::block->warps[threadIdx.x / 32];
+        slots = warp.slots[warp.exchanges[threadIdx.x % 32]++ % 2];  // whoever is two ahead knows that all have read
+        std::memcpy(slots[threadIdx.x % 32], mine, sizeof mine);
+        warp.barrier.arrive_and_wait();
+    }
+    T of(int lane, int word) const {
+        T value;
+        std::memcpy(&value, slots[lane] + word * sizeof(T), sizeof(T));
+        return value;
+    }
+    unsigned char (*slots)[24];
+};
+typedef Words<unsigned, 6> Exchange;
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int lane) {
+    if (mask != 0xffffffffu) std::abort();
+    return Words<T, 1>({value}).of(lane, 0);
+}
 
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int lanes) {
-    static_assert(sizeof(T) <= 8);
+    return __shfl_sync(mask, value, (threadIdx.x % 32) ^ lanes);
+}
+
+inline unsigned __ballot_sync(unsigned mask, bool vote) {
     if (mask != 0xffffffffu) std::abort();
-    auto& warp = emulation::block->warps[threadIdx.x / 32];
-    auto& slots = warp.slots[emulation::exchanges++ % 2];  // whoever is two ahead knows that all have read
-    std::memcpy(slots[threadIdx.x % 32], &value, sizeof(T));
-    warp.barrier.arrive_and_wait();
-    std::memcpy(&value, slots[(threadIdx.x % 32) ^ lanes], sizeof(T));
-    return value;
+    const Words<unsigned, 1> votes({vote});
+    unsigned bits = 0;
+    for (int lane = 0; lane < 32; ++lane) bits |= votes.of(lane, 0) << lane;
+    return bits;
+}
+
+template <class T>
+T atomicAdd(T* at, T value) {
+    return std::atomic_ref<T>(*at).fetch_add(value, std::memory_order_relaxed);
 }
 
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __ffs(unsigned bits) { return __builtin_ffs(static_cast<int>(bits)); }
 inline float __expf(float x) { return std::exp(x); }
+inline float __fmul_rn(float x, float y) { return x * y; }
+inline float __fadd_rn(float x, float y) { return x + y; }
 
 #define ILDFV_SHARED_MEMORY(name) unsigned char* const name = emulation::block->shared
 
 namespace emulation {
 
+#ifndef ILDFV_OS_THREADS
+constexpr size_t STACK = 64 << 10;
+
+struct Fibre {
+    ucontext_t context;
+    std::unique_ptr<unsigned char[]> stack{new unsigned char[STACK]};
+    const Barrier* at = nullptr;  // the barrier it waits at, and how often that had been passed when it came
+    unsigned passed = 0;
+    bool done = false;
+};
+
+inline thread_local ucontext_t scheduler;
+inline thread_local std::vector<Fibre>* fibres;
+inline thread_local void (*body)();
+
+inline void Barrier::arrive_and_wait() {
+    if (++waiting == threads) {
+        waiting = 0;
+        ++passed;
+        return;
+    }
+    Fibre& self = (*fibres)[threadIdx.x];
+    self.at = this;
+    self.passed = passed;
+    swapcontext(&self.context, &scheduler);
+}
+
+inline void run_body() {
+    body();
+    (*fibres)[threadIdx.x].done = true;
+}
+
+// Runs `work` once as every thread of the block. False where some of them wait for ever.
+template <class Work>
+bool run_block(unsigned threads, const Work& work) {
+    static thread_local const Work* current;
+    current = &work;
+    body = [] { (*current)(); };
+    std::vector<Fibre> all(threads);
+    fibres = &all;
+    for (Fibre& fibre : all) {
+        getcontext(&fibre.context);
+        fibre.context.uc_stack.ss_sp = fibre.stack.get();
+        fibre.context.uc_stack.ss_size = STACK;
+        fibre.context.uc_link = &scheduler;
+        makecontext(&fibre.context, run_body, 0);
+    }
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (unsigned i = 0; i < threads; ++i) {
+            Fibre& fibre = all[i];
+            if (fibre.done || (fibre.at && fibre.at->passed == fibre.passed)) continue;
+            threadIdx.x = i;
+            fibre.at = nullptr;
+            swapcontext(&scheduler, &fibre.context);
+            moved = true;
+        }
+    }
+    return std::all_of(all.begin(), all.end(), [](const Fibre& fibre) { return fibre.done; });
+}
+#endif
+
+enum Status { DONE = 0, OVERRUN = 2, STUCK = 3 };
+
 // Runs kernel(arguments…) over the grid; `packed` points at each argument, as for cudaLaunchKernel.
-// True unless a block wrote past its shared memory.
 template <class... A>
-bool run(void (*kernel)(A...), Index grid, unsigned threads, size_t shared_bytes, void** packed) {
+Status run(void (*kernel)(A...), Index grid, unsigned threads, size_t shared_bytes, void** packed) {
     const auto arguments = [&]<size_t... I>(std::index_sequence<I...>) {
         return std::tuple<A...>(*static_cast<A*>(packed[I])...);
     }(std::index_sequence_for<A...>{});
     Block block(static_cast<int>(threads), shared_bytes);
-    bool overrun = false;
     block.poison();
+#ifdef ILDFV_OS_THREADS
+    bool overrun = false;
     const auto work = [&](unsigned thread) {
         emulation::block = &block;
         threadIdx.x = thread;
@@ -109,7 +223,20 @@ bool run(void (*kernel)(A...), Index grid, unsigned threads, size_t shared_bytes
     std::vector<std::jthread> pool;
     for (unsigned thread = 0; thread < threads; ++thread) pool.emplace_back(work, thread);
     pool.clear();
-    return !overrun;
+    return overrun ? OVERRUN : DONE;
+#else
+    emulation::block = &block;
+    blockDim.x = threads;
+    gridDim = grid;
+    for (unsigned y = 0; y < grid.y; ++y)
+        for (unsigned x = 0; x < grid.x; ++x) {
+            blockIdx = {x, y, 0};
+            if (!run_block(threads, [&] { std::apply(kernel, arguments); })) return STUCK;
+            if (block.overrun()) return OVERRUN;
+            block.poison();
+        }
+    return DONE;
+#endif
 }
 
 }  // namespace emulation

@@ -26,19 +26,23 @@ SOURCES = [
 FLAGS = ["-std=c++20", "-O2", "-fPIC", "-shared", "-pthread", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"]
 
 
+def compiler() -> str:
+    found = shutil.which(os.environ.get("CXX", "g++"))
+    if found is None:
+        pytest.skip("needs a C++20 compiler")
+    return found
+
+
 def build() -> Path:
     """The emulation as a library, kept in the system's temporary folder until its sources change."""
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None:
-        pytest.skip("needs a C++20 compiler")
     flags = [*FLAGS, *os.environ.get("ILDFV_EMULATION_FLAGS", "").split()]
-    text = b"".join(path.read_bytes() for path in SOURCES) + " ".join([compiler, *flags]).encode()
+    text = b"".join(path.read_bytes() for path in SOURCES) + " ".join([compiler(), *flags]).encode()
     target = Path(tempfile.gettempdir()) / f"ildfv-emulated-{os.getuid()}-{hashlib.sha256(text).hexdigest()[:16]}.so"
     if not target.exists():
         fresh = target.with_name(f"{os.getpid()}-{target.name}")
         includes = ["-I", str(ROOT / "csrc"), "-I", str(ROOT / "tests" / "cuda")]
         source = str(ROOT / "tests" / "cuda" / "emulated.cpp")
-        subprocess.run([compiler, *flags, *includes, source, "-o", str(fresh)], check=True)
+        subprocess.run([compiler(), *flags, *includes, source, "-o", str(fresh)], check=True)
         fresh.rename(target)
     return target
 
@@ -52,10 +56,10 @@ class OnDevice(np.ndarray):
 class EmulatedDevice:
     """NumPy arrays as device memory. Every array comes poisoned, so a value nobody writes is NaN."""
 
-    def __init__(self, library: Path, shared_limit: int = 227 << 10):
+    def __init__(self, library: Path, shared_limit: int = 227 << 10, *, tensor_cores: bool = True):
         self.name = "an emulated device"
         self.key = ("emulated", shared_limit, id(self))
-        self.shared_limit = shared_limit
+        self.shared_limit, self.tensor_cores = shared_limit, tensor_cores
         self.launched: list[str] = []
         self._launch = ctypes.CDLL(str(library)).launch
         self._launch.argtypes = [
@@ -68,7 +72,7 @@ class EmulatedDevice:
         return a.ctypes.data, name, a.shape, tuple(stride // a.itemsize for stride in a.strides)
 
     def empty(self, shape, dtype):
-        return np.full(shape, np.nan, dtype=dtype).view(OnDevice)
+        return np.full(shape, np.nan if "float" in dtype else 0xA5, dtype=dtype).view(OnDevice)
 
     def upload(self, host):
         assert not isinstance(host, OnDevice)
@@ -98,7 +102,8 @@ class EmulatedDevice:
         values = [(ctypes.c_double if isinstance(a, float) else ctypes.c_longlong)(a) for a in arguments]
         packed = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         status = self._launch(kernel.encode(), *grid, threads, shared_bytes, packed)
-        assert status == 0, {1: f"no kernel {kernel}", 2: f"{kernel} wrote past its shared memory"}[status]
+        faults = {1: "does not exist", 2: "wrote past its shared memory", 3: "has a barrier that not all threads reach"}
+        assert status == 0, f"{kernel} {faults[status]}"
 
 
 class EmulatedTorchDevice(modules._TorchDevice):
@@ -107,12 +112,13 @@ class EmulatedTorchDevice(modules._TorchDevice):
     def __init__(self, library: Path):
         import torch
 
-        self.name, self.key, self.shared_limit = "emulated torch", ("emulated torch", id(self)), 227 << 10
+        self.name, self.key = "emulated torch", ("emulated torch", id(self))
+        self.shared_limit, self.tensor_cores = 227 << 10, True
         self._torch, self._device = torch, torch.device("cpu")
         self._emulated = EmulatedDevice(library)
 
     def empty(self, shape, dtype):
-        return super().empty(shape, dtype).fill_(float("nan"))
+        return super().empty(shape, dtype).fill_(float("nan") if "float" in dtype else 0xA5)
 
     def settle(self):
         pass

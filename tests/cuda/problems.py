@@ -43,6 +43,6 @@ def from_bits(bits: np.ndarray) -> np.ndarray:
 def distances(result, expected) -> list[float]:
     """‖difference‖ / ‖expected‖ of s0, s1, s2 and log likelihood."""
     return [
-        float(np.linalg.norm(np.asarray(a, dtype=np.float64) - e) / max(np.linalg.norm(e), 1e-300))
+        float(np.linalg.norm(np.asarray(a, dtype=np.float64) - e) / max(float(np.linalg.norm(e)), 1e-300))
         for a, e in zip(result, expected, strict=True)
     ]

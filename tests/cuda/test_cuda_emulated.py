@@ -1,10 +1,11 @@
 """The CUDA kernels, run on the CPU, agree with the specification. Outputs and shared memory come poisoned with NaN."""
 
 import inspect
+import subprocess
 
 import numpy as np
 import pytest
-from emulation import OnDevice
+from emulation import FLAGS, ROOT, OnDevice, compiler
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
 from ildfv.errors import InputError
@@ -49,6 +50,7 @@ def test_every_variant_agrees(device, rng, variant, spread, dtype):
         parameters,
         tolerance=1e-5 if dtype == np.float32 else 1e-12,
     )
+    variant = variant if dtype == np.float32 else variant.removeprefix(launches.TENSOR)
     assert device.launched == [f"moments_{variant}_{np.dtype(dtype).name}"]
 
 
@@ -62,12 +64,13 @@ def test_channel_first_has_the_bits_of_rows(device, rng, variant):
     assert all(np.array_equal(a, b) for a, b in zip(rows, maps, strict=True))
 
 
-def test_variants_have_the_same_bits(device, rng):
+@pytest.mark.parametrize("kind", ["", launches.TENSOR])
+def test_variants_have_the_same_bits_wherever_their_sums_lie(device, rng, kind):
     parameters = mixture(rng, 40, 70, spread=0.7)
     x = descriptors(rng, parameters, 1, 140)
     results = []
-    for variant in VARIANTS:
-        cuda.set_variant(variant)
+    for place in launches.PLACES:
+        cuda.set_variant(kind + place)
         results.append(computed(device, x, parameters, pooled=False))
     assert all(np.array_equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
 
@@ -162,12 +165,26 @@ def test_single_descriptors_agree(device, rng, d, k):
     agree(device, maps, parameters, like=x)
 
 
-@pytest.mark.parametrize("variant", ["wide", "huge"])
-def test_many_dimensions_and_components_agree(device, rng, variant):
+@pytest.mark.parametrize("kind", ["", launches.TENSOR])
+def test_the_most_dimensions_and_components_agree(device, rng, kind):
+    cuda.set_variant(kind + "huge")
+    parameters = mixture(rng, launches.MAX_K, launches.MAX_D)
+    agree(device, descriptors(rng, parameters, 1, 3), parameters, tolerance=3e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_many_dimensions_agree(device, rng, variant):
     cuda.set_variant(variant)
     parameters = mixture(rng, 3, 4096)
     agree(device, descriptors(rng, parameters, 1, 40), parameters)
-    parameters = mixture(rng, 700 if variant == "wide" else 1024, 5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_many_components_agree(device, rng, variant):
+    sizes = (launches.MAX_K, 700, 500)
+    k = next(k for k in sizes if launches.shared_bytes(variant, "float32", k, 5) <= device.shared_limit)
+    cuda.set_variant(variant)
+    parameters = mixture(rng, k, 5)
     agree(device, descriptors(rng, parameters, 1, 70), parameters, tolerance=2e-5)
 
 
@@ -267,7 +284,37 @@ def test_cpu_and_cuda_agree(device, rng):
 def test_the_doctor_is_told_how_the_kernels_run(device, monkeypatch):
     monkeypatch.setattr(cuda, "first_device", lambda: device)
     monkeypatch.setattr(cuda, "way", lambda: "nvrtc")
-    assert cuda.describe().startswith("an emulated device: compiled by NVRTC at first use, differs from")
+    said = cuda.describe()
+    assert said.startswith("an emulated device, with tensor cores: compiled by NVRTC at first use, differs from")
+    assert [name.removesuffix("_float32") for name in device.launched] == [
+        "moments_resident",
+        "moments_tensor_resident",
+    ]
     monkeypatch.setattr(cuda, "compute", lambda *_, **__: Moments(*(np.ones(1).view(OnDevice),) * 4))
     with pytest.raises(RuntimeError, match="differ from the specification by"):
         cuda.describe()
+
+
+STUCK = """
+#include "emulation.h"
+void kernel(int* reaching) {
+    if (threadIdx.x < (unsigned)*reaching) __syncthreads();
+}
+int main() {
+    int all = 64, some = 63, *each[] = {&all, &some};
+    int found = 0;
+    for (int i = 0; i < 2; ++i) {
+        void* arguments[] = {&each[i]};
+        found = 10 * found + emulation::run(kernel, {1, 1, 1}, 64, 0, arguments);
+    }
+    return found;
+}
+"""
+
+
+def test_a_barrier_that_not_all_threads_reach_is_found_out(tmp_path):
+    (tmp_path / "stuck.cpp").write_text(STUCK, encoding="utf-8")
+    flags = [flag for flag in FLAGS if flag != "-shared"]
+    command = [compiler(), *flags, "-I", str(ROOT / "tests" / "cuda"), str(tmp_path / "stuck.cpp")]
+    subprocess.run([*command, "-o", str(tmp_path / "stuck")], check=True)
+    assert subprocess.run([str(tmp_path / "stuck")]).returncode == 3  # 0 where all reach it, 3 where one does not

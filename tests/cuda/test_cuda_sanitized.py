@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-# All of test_cuda_emulated.py passes too, in some minutes. These eight reach every kernel.
-CHOSEN = "(every_variant and float32) or ragged or (single_descriptors and 300-33)"
+FILES = ("emulated", "tensor_cores", "windows")
+# These twelve reach every kernel.
+CHOSEN = "(every_variant and float32 and not tensor) or ragged or (single and 300-33) or small_problems or volumes"
 
 
 @pytest.mark.parametrize(
     ("library", "flags"),
-    [("libtsan.so", "-fsanitize=thread -O1"), ("libasan.so", "-fsanitize=address,undefined -O1")],
+    [("libtsan.so", "-fsanitize=thread -DILDFV_OS_THREADS"), ("libasan.so", "-fsanitize=address,undefined")],
     ids=["races", "bounds"],
 )
 def test_the_kernels_are_clean(library, flags):
@@ -27,15 +28,16 @@ def test_the_kernels_are_clean(library, flags):
         pytest.skip(f"needs {library}")
     environment = {
         **os.environ,
-        "ILDFV_EMULATION_FLAGS": flags,
+        "ILDFV_EMULATION_FLAGS": f"{flags} -O1",
         "LD_PRELOAD": str(found),  # before Python, which is not built with it
         "TSAN_OPTIONS": "ignore_noninstrumented_modules=1 exitcode=66",
-        "ASAN_OPTIONS": "detect_leaks=0 exitcode=67",
+        "ASAN_OPTIONS": "detect_leaks=0 detect_stack_use_after_return=0 exitcode=67",
         "UBSAN_OPTIONS": "halt_on_error=1",
         "OPENBLAS_NUM_THREADS": "1",
     }
-    tests = Path(__file__).with_name("test_cuda_emulated.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, str(tests)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tests.parents[2])
+    here = Path(__file__).parent
+    files = [str(here / f"test_cuda_{name}.py") for name in FILES]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, *files]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=here.parents[1])
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    assert "8 passed" in done.stdout
+    assert "12 passed" in done.stdout

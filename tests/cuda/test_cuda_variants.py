@@ -14,8 +14,10 @@ def test_some_variant_fits_whatever_the_shape(architecture, real):
     limit = SHARED_LIMIT[architecture]
     for k in (1, 2, 31, 32, 33, 64, 100, 256, 500, 1000, 1024):
         for d in (1, 16, 64, 65, 256, 1000, 4096):
-            variant = launches.choose(real, k, d, limit)
-            assert launches.shared_bytes(variant, real, k, d) <= limit
+            for tensor in {False, architecture >= 80 and real == "float32"}:
+                variant = launches.choose(real, k, d, limit, tensor=tensor)
+                assert variant.startswith(launches.TENSOR) == tensor
+                assert launches.shared_bytes(variant, real, k, d) <= limit
         assert max(launches.singles_shared_bytes(real, k)) <= limit
 
 

@@ -340,3 +340,22 @@ def test_a_value_that_is_not_finite_is_named_with_its_batch_and_map(value, word,
     x[4321, 1] = value
     with pytest.raises(InputError, match=f"rows 0:5000 of X must be finite, got {word} in row 4321"):
         GaussianMixture(3, method=method).fit(x)
+
+
+def test_sums_and_the_m_step_stay_where_the_descriptors_are():
+    """On a GPU neither may copy every batch's sums to the host: shown with tensors of torch on the CPU."""
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(3)
+    x = random.normal(size=(2, 300, 5))
+    at = GaussianMixture.from_parameters(np.full(4, 0.25), random.normal(size=(4, 5)), np.ones((4, 5)))
+    there, here = (MixtureSums(at).update(kind(x[0])).update(kind(x[1])) for kind in (torch.from_numpy, np.asarray))
+    assert isinstance(there.s1, torch.Tensor)
+    merged = MixtureSums(at).update(torch.from_numpy(x[0])).merge(MixtureSums(at).update(x[1]))
+    for inertia in (0.0, 50.0):
+        expected = here.finish(floor=1e-3, inertia=inertia)
+        for sums in (there, merged):
+            found = sums.finish(floor=1e-3, inertia=inertia)
+            for name in ("weights_", "means_", "variances_"):
+                assert isinstance(getattr(found, name), np.ndarray)
+                np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
+    assert there.mean_log_likelihood == pytest.approx(here.mean_log_likelihood, rel=1e-12)

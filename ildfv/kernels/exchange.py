@@ -1,0 +1,116 @@
+"""Where an array of any library lies on a GPU, by DLPack or `__cuda_array_interface__`; one library's as another's."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from math import prod
+from typing import Any, NamedTuple
+
+from ildfv.errors import InputError
+
+CUDA = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
+KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat"}  # DLPack's type codes
+LETTERS = {"i": "int", "u": "uint", "f": "float"}  # of `__cuda_array_interface__`
+
+
+class Place(NamedTuple):
+    """An array in device memory; strides in elements; device None where the protocol does not say."""
+
+    address: int
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    device: int | None
+    held: Any  # keeps the memory, and what was said of it, alive
+
+
+class _Tensor(ctypes.Structure):
+    """DLTensor, with which every DLManagedTensor begins."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+_pointer_in = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
+def on_gpu(a) -> bool:
+    """Whether `a` is an array in the memory of an NVIDIA GPU, whatever library made it."""
+    kind = type(a).__module__.partition(".")[0]
+    if kind == "numpy":
+        return False
+    if kind == "torch":
+        return a.is_cuda
+    if hasattr(a, "__cuda_array_interface__"):
+        return True
+    return hasattr(a, "__dlpack_device__") and int(a.__dlpack_device__()[0]) in CUDA
+
+
+def place(a, stream: int = 0) -> Place:
+    """Where `a` lies, its values ready on the stream (an address; 0: the default one) if it speaks DLPack.
+
+    InputError for arrays that are elsewhere, or speak neither protocol.
+    """
+    if hasattr(a, "__dlpack__"):
+        kind, device = (int(part) for part in a.__dlpack_device__())
+        if kind not in CUDA:
+            raise InputError(f"arrays must be on a CUDA device, got DLPack device type {kind}")
+        capsule = a.__dlpack__(stream=stream or 1)  # DLPack's name for the default stream
+        tensor = _Tensor.from_address(_pointer_in(capsule, b"dltensor"))
+        if tensor.lanes != 1 or tensor.code not in KINDS:
+            raise InputError(f"arrays must hold plain numbers, got DLPack type {tensor.code} × {tensor.lanes}")
+        shape = tuple(tensor.shape[: tensor.ndim])
+        strides = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else _rows_first(shape)
+        address = (tensor.data or 0) + tensor.byte_offset
+        return Place(address, f"{KINDS[tensor.code]}{tensor.bits}", shape, strides, device, (a, capsule))
+    if hasattr(a, "__cuda_array_interface__"):
+        said = a.__cuda_array_interface__
+        order, letter, size = said["typestr"][0], said["typestr"][1], int(said["typestr"][2:])
+        if order == ">" or letter not in LETTERS:
+            raise InputError(f"arrays must hold plain numbers, got {said['typestr']}")
+        shape, strides = tuple(said["shape"]), said.get("strides")
+        strides = _rows_first(shape) if strides is None else tuple(stride // size for stride in strides)
+        return Place(said["data"][0], f"{LETTERS[letter]}{8 * size}", shape, strides, None, (a, said))
+    raise InputError(f"arrays must speak DLPack or __cuda_array_interface__, got {type(a).__name__}")
+
+
+def _rows_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def adopted(a, library):
+    """`a` as an array of `library`, torch or cupy, in the same memory, ready on its current stream."""
+    if hasattr(a, "__dlpack__"):
+        return library.from_dlpack(a)
+    return library.as_tensor(a, device="cuda") if library.__name__ == "torch" else library.asarray(a)
+
+
+def giver(template) -> Callable:
+    """A function from arrays of torch or CuPy to arrays of the library that made `template`, in the same memory.
+
+    Libraries that take no DLPack through the array API and are not numba get the arrays as they are.
+    """
+    kind = type(template).__module__.partition(".")[0]
+    if kind == "numba":
+        from numba import cuda
+
+        return cuda.as_cuda_array
+    namespace = getattr(template, "__array_namespace__", None)
+    return getattr(namespace(), "from_dlpack", _same) if namespace else _same
+
+
+def _same(a):
+    return a

@@ -1,0 +1,191 @@
+"""Arrays of any library go in by DLPack or `__cuda_array_interface__`, and the same kind comes out."""
+
+import importlib.util
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from emulation import FLAGS, ROOT, EmulatedDevice, EmulatedTorchDevice, OnDevice, compiler
+from problems import channel_first, descriptors, distances, mixture
+
+from ildfv.errors import InputError
+from ildfv.kernels import cuda, exchange, modules, reference
+
+torch = pytest.importorskip("torch")
+
+
+class ByDlpack:
+    """A tensor that says it is on a GPU."""
+
+    def __init__(self, tensor, device=(2, 0)):
+        self.tensor, self.device, self.streams = tensor, device, []
+
+    def __dlpack_device__(self):
+        return self.device
+
+    def __dlpack__(self, stream=None):
+        self.streams.append(stream)
+        capsule = self.tensor.__dlpack__()
+        said = exchange._Tensor.from_address(exchange._pointer_in(capsule, b"dltensor"))
+        said.device_type, said.device = self.device
+        return capsule
+
+
+class ByInterface:
+    """An array that says where it lies, as numba's do."""
+
+    def __init__(self, array):
+        said = array.__array_interface__
+        names = ("shape", "typestr", "data", "strides")
+        self.array, self.__cuda_array_interface__ = array, {"version": 3} | {name: said[name] for name in names}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "uint8", "int16"])
+def test_dlpack_says_where_an_array_lies(dtype):
+    tensor = torch.zeros(4, 5, 6).to(getattr(torch, dtype))[1:, :, 2::2]
+    given = ByDlpack(tensor)
+    found = exchange.place(given, 77)
+    assert found[:5] == (tensor.data_ptr(), dtype, tuple(tensor.shape), tensor.stride(), 0)
+    assert given.streams == [77]  # its values are to be ready there
+    exchange.place(given)
+    assert given.streams == [77, 1]  # DLPack calls the default stream 1
+
+
+def test_the_interface_says_where_an_array_lies(rng):
+    array = rng.normal(size=(4, 5, 6)).astype(np.float32)
+    whole, part = (exchange.place(ByInterface(a)) for a in (array, array[1:, :, ::2]))
+    assert whole[:5] == (array.ctypes.data, "float32", (4, 5, 6), (30, 6, 1), None)
+    assert part[:5] == (array[1:].ctypes.data, "float32", (3, 5, 3), (30, 6, 2), None)
+
+
+@pytest.mark.parametrize(
+    ("a", "message"),
+    [
+        (ByDlpack(torch.zeros(2), (1, 0)), "must be on a CUDA device, got DLPack device type 1"),
+        (ByDlpack(torch.zeros(2, dtype=torch.complex64)), "must hold plain numbers"),
+        (ByInterface(np.zeros(2, ">f4")), "must hold plain numbers, got >f4"),
+        ([1.0], "must speak DLPack or __cuda_array_interface__, got list"),
+    ],
+)
+def test_what_is_no_array_on_a_gpu_is_refused(a, message):
+    with pytest.raises(InputError, match=message):
+        exchange.place(a)
+
+
+def test_arrays_on_a_gpu_are_known_by_what_they_say():
+    assert exchange.on_gpu(ByDlpack(torch.zeros(2)))
+    assert exchange.on_gpu(ByInterface(np.zeros(2)))
+    assert not exchange.on_gpu(ByDlpack(torch.zeros(2), (1, 0)))
+    assert not any(exchange.on_gpu(a) for a in (np.zeros(2), torch.zeros(2), [1.0], None))
+
+
+class Foreign:
+    """An array of a library of its own, with the array API's exchange."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+    def __dlpack__(self, **options):
+        return self.tensor.__dlpack__(**options)
+
+    def __array_namespace__(self):
+        return SimpleNamespace(from_dlpack=Foreign)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_results_are_the_kind_that_came(library, rng, monkeypatch, ragged):
+    device = EmulatedTorchDevice(library)
+    monkeypatch.setattr(modules, "_library", lambda: torch)
+    monkeypatch.setattr(cuda, "device_of", lambda a: device)
+    parameters = mixture(rng, 4, 6)
+    x = descriptors(rng, parameters, 3, 40)
+    given = [Foreign(torch.from_numpy(a)) for a in x] if ragged else Foreign(torch.from_numpy(channel_first(x, 8)))
+    found = cuda.moments(given, *parameters)
+    assert {type(a) for a in found} == {Foreign}
+    assert max(distances([a.tensor.numpy() for a in found], reference.moments(x, *parameters))) < 1e-5
+
+
+def test_the_interface_alone_is_enough_to_come_in(rng):
+    library = SimpleNamespace(__name__="cupy", asarray=lambda a: ("taken", a))
+    given = ByInterface(rng.normal(size=(2, 3)))
+    assert exchange.adopted(given, library) == ("taken", given)
+    assert exchange.giver(given)("result") == "result"  # no way back is known: torch's or CuPy's
+
+
+# ---- the Cython extension, around the emulated kernels
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory):
+    """_native_cuda.pyx as ILDFV_CUDA=1 builds it, but for the kernels."""
+    pytest.importorskip("Cython")
+    folder = tmp_path_factory.mktemp("native")
+    translated = folder / "native.cpp"
+    source = str(ROOT / "ildfv" / "kernels" / "_native_cuda.pyx")
+    subprocess.run([sys.executable, "-m", "cython", "--cplus", "-3", source, "-o", str(translated)], check=True)
+    built = folder / f"_native_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+    here = ROOT / "tests" / "cuda"
+    includes = [f"-I{path}" for path in (ROOT / "csrc", here, sysconfig.get_path("include"))]
+    sources = [str(translated), str(here / "emulated_launch.cpp")]
+    flags = [flag for flag in FLAGS if flag != "-Wall"]
+    subprocess.run([compiler(), *flags, *includes, *sources, "-o", str(built)], check=True)
+    spec = importlib.util.spec_from_file_location("_native_cuda", built)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class ThroughExtension(EmulatedDevice):
+    """An emulated device whose kernels are launched by the extension."""
+
+    def __init__(self, library: Path, native):
+        super().__init__(library, native.shared_limit(0), tensor_cores=native.capability(0) >= 80)
+        self._native = native
+
+    def launch(self, kernel, grid, threads, shared_bytes, arguments):
+        self.launched.append(kernel)
+        self._native.launch(0, kernel, *grid, threads, shared_bytes, 0, arguments)
+
+
+@pytest.mark.parametrize(("b", "n", "d", "k"), [(2, 70, 9, 5), (3, 600, 4, 3), (5, 1, 70, 33), (1, 65, 6, 128)])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_both_ways_give_the_same_bits(native, library, rng, b, n, d, k, pooled):
+    parameters = mixture(rng, k, d)
+    x = descriptors(rng, parameters, b, n)
+    devices = EmulatedDevice(library), ThroughExtension(library, native)
+    options = {"threshold": 1e-6, "pooled": pooled}
+    ours, theirs = (cuda.compute(device, x.view(OnDevice), *parameters, **options) for device in devices)
+    assert devices[0].launched == devices[1].launched
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_the_extension_takes_arrays_of_any_library(native, rng):
+    s0, s1, s2, logs = (rng.normal(size=shape) for shape in ((2, 3), (2, 3, 4), (2, 3, 4), (2,)))
+    out = [np.full(a.shape[1:] or 1, np.nan) for a in (s0, s1, s2, logs)]
+    given = (
+        ByInterface(s0), ByDlpack(torch.from_numpy(s1)), s2.ctypes.data, ByInterface(logs),
+        *(ByDlpack(torch.from_numpy(a)) for a in out), 4, 3, 2, 2, 0,
+    )  # fmt: skip
+    native.launch(0, "finish_float64_float64", 1, 1, 256, 0, 0, given)
+    assert all(np.array_equal(a, b.sum(axis=0)) for a, b in zip(out[:3], (s0, s1, s2), strict=True))
+    assert out[3] == logs.sum()
+
+
+def test_faults_of_the_extension_say_what_and_where(native):
+    with pytest.raises(RuntimeError, match="nothing on cuda:0: no such kernel"):
+        native.launch(0, "nothing", 1, 1, 32, 0, 0, ())
+    with pytest.raises(RuntimeError, match="cuda:3: invalid device ordinal"):
+        native.capability(3)
+    with pytest.raises(ValueError, match="arrays must be on cuda:0, got one on cuda:1"):
+        native.launch(0, "nothing", 1, 1, 32, 0, 0, (ByDlpack(torch.zeros(2), (2, 1)),))
+    with pytest.raises(ValueError, match="at most 32 arguments, got 33"):
+        native.launch(0, "nothing", 1, 1, 32, 0, 0, (0,) * 33)
+    with pytest.raises(InputError, match="must speak DLPack"):
+        native.launch(0, "nothing", 1, 1, 32, 0, 0, ("text",))
