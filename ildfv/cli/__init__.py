@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 
 
 def main() -> None:
@@ -32,12 +33,13 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("stopped; the same command goes on from here", code=130)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # typer's usage errors have it, whichever click typer brings along
+        usage: Any = error
+        if not hasattr(usage, "format_message"):  # typer's usage errors have it, whichever click typer brings along
             raise
         if len(sys.argv) == 1:
-            error.show()
+            usage.show()
             sys.exit(2)
-        _fail(f"{error.format_message()} (--help shows the options)", code=2)
+        _fail(f"{usage.format_message()} (--help shows the options)", code=2)
     finally:
         distributed.stop()
 
