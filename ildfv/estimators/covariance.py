@@ -31,7 +31,7 @@ class CovarianceSums(Sums):
         self._add("sum", xp.sum(e, axis=0))
         for start in range(0, e.shape[1], ROWS):
             rows = slice(start, min(start + ROWS, e.shape[1]))
-            self._add("outer", e[:, rows].T @ e, rows)
+            self._add("outer", e[:, rows].T @ e, (rows, ...))
         return self
 
     def finish(self) -> tuple[int, np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ class ProductSums(Sums):
         shares = e @ like(self.directions, e)  # (m, l)
         for start in range(0, e.shape[1], ROWS):  # no second (d, l)
             rows = slice(start, start + ROWS)
-            self._add("product", e[:, rows].T @ shares, rows)
+            self._add("product", e[:, rows].T @ shares, (rows, ...))
         return self
 
     def finish(self) -> tuple[int, np.ndarray, float, np.ndarray]:

@@ -27,7 +27,7 @@ class Thinned:
 
     def __init__(self, activations, share: float, seed: int):
         self.activations, self.d, self.n = activations, activations.d, max(1, round(share * activations.n))
-        self.seed = seed
+        self.seed, self.device = seed, activations.device
 
     def __call__(self, images) -> torch.Tensor:
         maps = self.activations(images).flatten(2)  # (b, d, n)
@@ -45,8 +45,9 @@ def encode(lab: Lab, system: Encoded, fold: int) -> Encoding:
     folder = lab.folder / "encodings" / system.folder / f"fold-{fold}"
     if (folder / FINISHED).exists():
         return Encoding(folder)
-    settings, roles = system.settings, lab.roles(fold, system.network.patients)
-    every = Activations(load(lab.network(system.network, fold), lab.device), settings.layer)
+    roles = lab.roles(fold, system.network.patients)
+    every = Activations(load(lab.network(system.network, fold), lab.device), system.settings.layer)
+    settings = system.settings.fitted(every)
     activations = every if system.descriptors == 1 else Thinned(every, system.descriptors, settings.seed or 0)
     with writing(folder):
         sweep(folder)

@@ -61,6 +61,16 @@ class EncodeSettings:
             check(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         check(self.components <= MOST, f"components must be at most {MOST}, got {self.components}")
 
+    def fitted(self, activations) -> EncodeSettings:
+        """The same with a batch size: the caches of a CPU or the memory of rank 0's GPU say it. All ranks cut alike."""
+        if self.batch_size is not None:
+            return self
+        if activations.device.type == "cpu":
+            return replace(self, batch_size=BATCH_SIZE)
+        # Thrice: the network is a batch ahead of the moments, and small batches may have graphs with memory of their own.
+        slices = batch_size(3 * activations.bytes_of_a_slice(), activations.device)
+        return replace(self, batch_size=distributed.from_main(slices))
+
 
 def encode_slices(
     root: Path,
@@ -98,7 +108,7 @@ def encode_slices(
         "model": f"{model_folder.parent.name}/{model_folder.name}",
         "model_sha256": sha256(model_folder / TENSORS),
     }
-    settings = replace(settings, batch_size=settings.batch_size or _fitting(activations))
+    settings = settings.fitted(activations)
     with _owned(folder, inputs, fresh=fresh):
         if (folder / FINISHED).exists():
             progress.note(f"{folder} is finished already")
@@ -135,14 +145,6 @@ def encode_slices(
             progress.note(f"{settings.layer}: encoded in {seconds:.1f} s")
     distributed.barrier()
     return info
-
-
-def _fitting(activations) -> int:
-    """Slices a batch: the caches of a CPU and the memory of rank 0's GPU say how many. All ranks cut alike."""
-    if activations.device.type == "cpu":
-        return BATCH_SIZE
-    # Thrice: the network is a batch ahead of the moments, and small batches may have graphs with memory of their own.
-    return distributed.from_main(batch_size(3 * activations.bytes_of_a_slice(), activations.device))
 
 
 def _seed(settings: EncodeSettings, workspace: Workspace) -> int:

@@ -76,7 +76,7 @@ def test_a_pyramid_is_the_fisher_vectors_of_its_cells(maps):
 class Whole:
     """Activations that are the images themselves."""
 
-    d, n = 3, 16
+    d, n, device = 3, 16, torch.device("cpu")
 
     def __call__(self, images):
         return torch.from_numpy(images).float()
