@@ -23,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIBRARIES = ("vlfeat", "scikit-image")
+REST = 0.1  # before a turn: until the threads of the one before no longer spin on this one's cores
 SECONDS = 0.05  # of a turn: many timer ticks and, with two threads, many a scheduler's whim
 
 
@@ -102,6 +103,7 @@ def measure(threads: int, shapes: list[str], rounds: int, clock_name: str) -> li
 
 def seconds(run, maps, clock) -> float:
     """Of one run, the mean over a turn."""
+    time.sleep(REST)
     run(maps)
     runs, start = 0, clock()
     while (spent := clock() - start) < SECONDS:
@@ -147,7 +149,8 @@ def main() -> None:
         # A child each: OpenMP and BLAS read their settings once, and no shape inherits another's memory.
         part = options.out.with_suffix(f".{threads}.tmp")
         environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | {
-            "OMP_NUM_THREADS": str(threads)
+            "OMP_NUM_THREADS": str(threads),
+            "OMP_WAIT_POLICY": "PASSIVE",  # as `ildfv` itself sets it: two teams of threads share the cores
         }
         environment["PYTHONPATH"] = os.pathsep.join((str(HERE.parent), environment.get("PYTHONPATH", "")))
         command = [sys.executable, __file__, "--threads", str(threads), "--rows", str(part), "--clock", options.clock]

@@ -1,18 +1,24 @@
-"""From one thread to two, alone on the machine: `python bench/threads.py`. Bursts of a second, in turn, medians of 5.
+"""From one thread to two, alone on the machine: `python bench/threads.py`. Bursts of 0.3 s, in turn, medians of 5.
+
+Written to bench/results/threads.json.
 
 Shorter bursts measure the scheduler: a thread that has just been woken shares its core with the one that woke it.
 """
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import numpy as np
+from ratios import machine
 
 from ildfv.kernels import cpu
 
 SHAPES = ((2916, 64, 32), (729, 256, 32), (169, 256, 32), (2916, 64, 256))
-SLICES, ROUNDS, SECONDS = 16, 5, 0.3
+DESCRIPTORS = 16 * 2916  # a call: a batch of conv1 maps
+ROUNDS, SECONDS = 5, 0.3
 
 
 def seconds_a_slice(maps: np.ndarray, mixture: tuple, threads: int) -> float:
@@ -27,16 +33,22 @@ def seconds_a_slice(maps: np.ndarray, mixture: tuple, threads: int) -> float:
 
 def main() -> None:
     random = np.random.default_rng(0)
+    rows = []
     for n, d, k in SHAPES:
+        slices = DESCRIPTORS // n
         means = random.normal(size=(k, d))
-        rows = random.normal(size=(SLICES * n, d))
-        peaky = (means[random.integers(k, size=SLICES * n)] + rows).astype(np.float32).reshape(SLICES, n, d)
-        soft = rows.astype(np.float32).reshape(SLICES, n, d)
+        rows = random.normal(size=(slices * n, d))
+        peaky = (means[random.integers(k, size=slices * n)] + rows).astype(np.float32).reshape(slices, n, d)
+        soft = rows.astype(np.float32).reshape(slices, n, d)
         for name, maps, at in (("peaky", peaky, means), ("soft", soft, 0.05 * means)):
             mixture = np.full(k, 1 / k), at, np.ones((k, d))
             one, two = np.array([[seconds_a_slice(maps, mixture, t) for t in (1, 2)] for _ in range(ROUNDS)]).T
             gain = np.median(one / two)
+            rows.append({"n": n, "d": d, "k": k, "slices": slices, "data": name, "gain": float(gain)})
+            rows[-1] |= {"ms_a_slice": [1e3 * float(np.median(one)), 1e3 * float(np.median(two))]}
             print(f"({n}, {d}, {k}) {name:5}  {1e3 * np.median(one):.3f} → {1e3 * np.median(two):.3f} ms  {gain:.2f}×")
+    out = Path(__file__).parent / "results" / "threads.json"
+    out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class EncodeSettings:
             return self
         if activations.device.type == "cpu":
             return replace(self, batch_size=BATCH_SIZE)
-        # Thrice: the network is a batch ahead of the moments, and small batches may have graphs with memory of their own.
+        # Thrice: the network is a batch ahead of the moments, and small batches may have graphs of their own.
         slices = batch_size(3 * activations.bytes_of_a_slice(), activations.device)
         return replace(self, batch_size=distributed.from_main(slices))
 
