@@ -33,7 +33,7 @@ def seconds_a_slice(maps: np.ndarray, mixture: tuple, threads: int) -> float:
 
 def main() -> None:
     random = np.random.default_rng(0)
-    rows = []
+    found = []
     for n, d, k in SHAPES:
         slices = DESCRIPTORS // n
         means = random.normal(size=(k, d))
@@ -44,11 +44,11 @@ def main() -> None:
             mixture = np.full(k, 1 / k), at, np.ones((k, d))
             one, two = np.array([[seconds_a_slice(maps, mixture, t) for t in (1, 2)] for _ in range(ROUNDS)]).T
             gain = np.median(one / two)
-            rows.append({"n": n, "d": d, "k": k, "slices": slices, "data": name, "gain": float(gain)})
-            rows[-1] |= {"ms_a_slice": [1e3 * float(np.median(one)), 1e3 * float(np.median(two))]}
+            found.append({"n": n, "d": d, "k": k, "slices": slices, "data": name, "gain": float(gain)})
+            found[-1] |= {"ms_a_slice": [1e3 * float(np.median(one)), 1e3 * float(np.median(two))]}
             print(f"({n}, {d}, {k}) {name:5}  {1e3 * np.median(one):.3f} → {1e3 * np.median(two):.3f} ms  {gain:.2f}×")
     out = Path(__file__).parent / "results" / "threads.json"
-    out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    out.write_text(json.dumps({"machine": machine(), "rows": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
