@@ -23,9 +23,9 @@ constexpr double FURTHEST = 512;
 // A mixture in units of its own sd, seen from its mean, and the order in which dimensions tell its components apart.
 struct Standardised {
     std::vector<double> centre, scales;  // (d,), (k, d)
-    std::vector<int> order;                      // (d,): dimensions that keep components furthest apart first
-    double furthest = 0;                         // of all means, in sd
-    double least = INFINITY, most = 0;           // of the scales
+    std::vector<int> order;              // (d,): dimensions that keep components furthest apart first
+    double furthest = 0;                 // of all means, in sd
+    double least = INFINITY, most = 0;   // of the scales
 
     explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), order(m.d) {
         double total = 0;

@@ -45,7 +45,7 @@ struct Scratch {
     int64_t block;      // rows in a block, at most
     int64_t capacity;   // block, and room for the last tile
     int64_t row_stride;  // d_padded and one vector more: at a power of two all rows would fall on the same cache sets
-    real* rows;         // (capacity, row_stride), centred
+    real* rows;         // (capacity, row_stride), less the centre, or the base alone
     real* scores;       // (k_padded / W, capacity, W): of all components, then posteriors
     real* bounds;       // (PANEL, k_padded): scores from the few dimensions
     real* tail;         // (PANEL, row_stride): the last rows of a block and copies of them

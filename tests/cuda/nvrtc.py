@@ -20,7 +20,7 @@ class Resources(NamedTuple):
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def shared_object() -> ctypes.CDLL | None:
     """libnvrtc of the package nvidia-cuda-nvrtc, None where it is not installed."""
     spec = importlib.util.find_spec("nvidia")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -32,7 +32,7 @@ def library() -> ctypes.CDLL | None:
 
 def compiled(source: str, architecture: int, options: tuple[str, ...] = ()) -> dict[str, Resources]:
     """Resources of each kernel of `source`, compiled to machine code for sm_`architecture` as CuPy would."""
-    nvrtc = library()
+    nvrtc = shared_object()
     program = ctypes.c_void_p()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"ildfv.cu", 0, None, None) == 0
     added = ("-ftz=true", "--device-as-default-execution-space")  # by CuPy, to whatever is asked for

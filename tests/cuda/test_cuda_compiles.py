@@ -20,7 +20,7 @@ REGISTERS = 65536  # of a multiprocessor, on every architecture since sm_50
 )
 def test_kernels_compile_without_spills(architecture, part):
     """part: ILDFV_PART of moments.cu, None for all of it; 0 for windows.cu."""
-    if nvrtc.library() is None:
+    if nvrtc.shared_object() is None:
         pytest.skip("needs NVRTC: pip install nvidia-cuda-nvrtc")
     define = (f"-DILDFV_PART={part}",) if part else ()
     source = modules.source("cuda/windows.cu") if part == 0 else modules.source()
