@@ -32,8 +32,9 @@ def on_disk(x) -> bool:
 class Batches:
     """Iterating gives checked batches, (m, d), (b, n, d) or (b, d, h, w), again and again.
 
-    x: an array of one of those shapes, in memory or on disk (memmap, h5py, zarr), or an iterable of them that starts
-    afresh each time (a function that returns a generator is one; a generator is not). Every batch must have the same d.
+    x: an array of one of those shapes, in memory or on disk (memmap, h5py, zarr), or an iterable of them, or of lists
+    of them that belong together, that starts afresh each time (a function that returns a generator is one; a generator
+    is not). Every batch must have the same d.
     finite: whether values are checked here; the kernels do it for nothing, so that mixtures need not.
     Errors: non-finite values (naming batch and map), wrong shape or dtype, empty batches, what can be read only once.
     """
@@ -51,19 +52,23 @@ class Batches:
     def named(self) -> Iterator[tuple[str, Any]]:
         """(what errors call it, batch) for each batch."""
         empty, source, self._begun = True, self._begun or self._raw(), None
-        for label, batch in source:
+        for item in source:
             empty = False
-            name = f"{label} of {self.name}" if label else self.name
-            yield name, self._checked(batch, name)
+            name, arrays = self._arrays(*item)
+            yield from ((name, array) for array in arrays)
         if empty and self.n_features is not None:
             raise InputError(f"{self.name} must be restartable, got no batches when it was read again")
 
     def first(self):
         """The first batch, checked; None if there is none. The next pass goes on from it and does not read it again."""
         source = self._begun or self._raw()
-        item = next(source, None)
-        self._begun = source if item is None else chain([item], source)
-        return None if item is None else self._checked(item[1], f"{item[0]} of {self.name}")
+        for item in source:
+            _, arrays = self._arrays(*item)
+            if arrays:
+                self._begun = chain([item], source)
+                return arrays[0]
+        self._begun = iter(())
+        return None
 
     def width(self) -> int:
         """d, read off the first batch if no batch has been read yet."""
@@ -79,11 +84,9 @@ class Batches:
             for start in range(0, batch.shape[0], size):
                 yield name, batch[start : min(start + size, batch.shape[0]), ...]
 
-    def shared(self) -> Iterator[tuple[str, Any]]:
-        """As named(), None for a batch without any map: other ranks have them."""
-        for label, batch in self._raw():
-            name = f"{label} of {self.name}"
-            yield name, self._checked(batch, name) if batch.shape[0] else None
+    def shared(self) -> Iterator[tuple[str, list]]:
+        """As named(), what belongs together together; ranks share it, and a list is empty where others have it all."""
+        return (self._arrays(*item) for item in self._raw())
 
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors drawn evenly from all, NumPy (size, d).
@@ -144,6 +147,11 @@ class Batches:
         if hasattr(x, "__next__"):
             kind = type(x).__name__
             raise InputError(f"{self.name} must be restartable, got a {kind}: pass a function that makes it anew")
+
+    def _arrays(self, label: str, item) -> tuple[str, list]:
+        """(what errors call it, its batches) of an item of the stream, which is a batch or a list of some."""
+        name = f"{label} of {self.name}" if label else self.name
+        return name, [self._checked(batch, name) for batch in (item if isinstance(item, list) else [item])]
 
     def _checked(self, batch, name: str):
         if not is_array(batch):

@@ -11,6 +11,7 @@ from ildfv.errors import check
 from ildfv.estimators.base import Sums
 
 ROWS = 512  # of a covariance added up at once: no second matrix of its size is needed
+FEATURES = 8192  # of long rows worked on at once, for the same reason
 
 
 class CovarianceSums(Sums):
@@ -34,9 +35,12 @@ class CovarianceSums(Sums):
             self._add("outer", e[:, rows].T @ e, (rows, ...))
         return self
 
-    def finish(self) -> tuple[int, np.ndarray, np.ndarray]:
-        """Number of rows, mean (d,) and covariance (d, d) with divisor n − 1."""
-        covariance = np.array(to_numpy(self.outer))
+    def finish(self, *, overwrite: bool = False) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number of rows, mean (d,) and covariance (d, d) with divisor n − 1.
+
+        overwrite: the covariance may take the place of the sums, which are void then.
+        """
+        covariance = to_numpy(self.outer) if overwrite else np.array(to_numpy(self.outer))
         n = _counted(self, np.diag(covariance))
         shift = to_numpy(self.sum) / n  # (d,)
         for row, value in zip(covariance, shift, strict=True):
@@ -55,26 +59,36 @@ class ProductSums(Sums):
 
     def update(self, x) -> Self:
         """Adds the rows of x (m, d)."""
-        xp, e = _about(self.centre, x)  # (m, d)
+        shares = 0.0
         self._add("count", float(x.shape[0]))
-        self._add("sum", xp.sum(e, axis=0))
-        self._add("squares", xp.sum(e * e))
-        shares = e @ like(self.directions, e)  # (m, l)
-        for start in range(0, e.shape[1], ROWS):  # no second (d, l)
-            rows = slice(start, start + ROWS)
-            self._add("product", e[:, rows].T @ shares, (rows, ...))
+        for some in self._features():
+            xp, e = _about(self.centre, x, some)  # (m, features)
+            self._add("sum", xp.sum(e, axis=0), some)
+            self._add("squares", xp.sum(e * e))
+            shares = shares + e @ like(self.directions[some], e, "float64")  # (m, l)
+        for some in self._features():
+            self._add("product", _about(self.centre, x, some)[1].T @ shares, (some, ...))
         return self
 
-    def finish(self) -> tuple[int, np.ndarray, float, np.ndarray]:
-        """Number of rows, mean (d,), total variance and covariance × directions (d, l); divisor n − 1."""
+    def finish(self, *, overwrite: bool = False) -> tuple[int, np.ndarray, float, np.ndarray]:
+        """Number of rows, mean (d,), total variance and covariance × directions (d, l); divisor n − 1.
+
+        overwrite: the product may take the place of the sums, which are void then.
+        """
         n = _counted(self, to_numpy(self.squares))
         shift = to_numpy(self.sum) / n  # (d,)
-        product = np.array(to_numpy(self.product))
-        for rows in np.array_split(np.arange(len(shift)), 1 + len(shift) // ROWS):  # no second (d, l) beside it
-            product[rows] -= np.outer(n * shift[rows], shift @ self.directions)
+        product = to_numpy(self.product) if overwrite else np.array(to_numpy(self.product))
+        along = sum(shift[some] @ self.directions[some] for some in self._features())  # (l,)
+        for some in self._features():
+            product[some] -= np.outer(n * shift[some], along)
         product /= n - 1
         total = (float(self.squares) - n * float(shift @ shift)) / (n - 1)
         return n, self.centre + shift, total, product
+
+    def _features(self) -> list[slice]:
+        """All features, some at a time: where a (d, l) is as large as memory allows, no second one fits beside it."""
+        d = len(self.directions)
+        return [slice(start, min(start + FEATURES, d)) for start in range(0, d, FEATURES)]
 
 
 def _counted(sums: Sums, squares: np.ndarray) -> int:
@@ -87,7 +101,7 @@ def _counted(sums: Sums, squares: np.ndarray) -> int:
     return n
 
 
-def _about(centre: np.ndarray, x):
-    """The namespace of x and x − centre in float64."""
+def _about(centre: np.ndarray, x, some: slice = slice(None)):
+    """The namespace of x and, of some of its features, x − centre in float64."""
     check(x.ndim == 2 and x.shape[1] == len(centre), f"rows must have shape (m, {len(centre)}), got {tuple(x.shape)}")
-    return namespace(x), to_float64(x) - like(centre, x)
+    return namespace(x), to_float64(x[:, some]) - like(centre[some], x)

@@ -29,7 +29,7 @@ def leading(
     basis = np.empty((d, basis_size), dtype=np.float32)
     projected = np.zeros((basis_size, basis_size))  # basisᵀ · matrix · basis
     random = np.random.default_rng(seed)
-    image = product(random.standard_normal((d, widths.max())))
+    image = product(random.standard_normal((d, widths.max()), dtype=np.float32))
     before = 0
     for start, stop, after in zip(edges[:-1], edges[1:], [*edges[2:], None], strict=True):
         more = max(0, stop - start - image.shape[1])  # widths differ by one at most
@@ -40,7 +40,7 @@ def leading(
             projected[before:start, start:stop] = projected[start:stop, before:start].T
         if after is not None:
             del block, image  # blocks are as large as memory allows
-            image = product(basis[:, start:stop].astype(np.float64))  # (d, l)
+            image = product(basis[:, start:stop])  # (d, l)
             projected[:stop, start:stop] = _inner(basis[:, :stop], image)
             projected[start:stop, :start] = projected[:start, start:stop].T
         before = start

@@ -253,9 +253,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def _summed(self, batches: Batches) -> MixtureSums:
         sums = MixtureSums(self)
-        for name, batch in batches.named() if self.reduce is None else batches.shared():
-            if batch is not None:
-                sums.update(batch, name=name)
+        for name, batch in batches.named():
+            sums.update(batch, name=name)
         sums.reduced(self.reduce)
         check(float(sums.count) > 0, f"{batches.name} must hold at least one batch, got none")
         return sums

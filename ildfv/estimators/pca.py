@@ -73,12 +73,12 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
             sums = CovarianceSums(d, centre=centre)
             for batch in batches:
                 sums.update(batch)
-            return self.fit_sums(sums.reduced(self.reduce))
+            return self.fit_sums(sums.reduced(self.reduce), overwrite=True)
         return self._fit_krylov(batches, centre)
 
-    def fit_sums(self, sums: CovarianceSums) -> Self:
-        """Learns from the sums of rows, wherever they were added up."""
-        n, mean, covariance = sums.finish()
+    def fit_sums(self, sums: CovarianceSums, *, overwrite: bool = False) -> Self:
+        """Learns from the sums of rows, wherever they were added up; overwrite: they may be void afterwards."""
+        n, mean, covariance = sums.finish(overwrite=overwrite)
         d = len(mean)
         c = self._count(n, d)
         total = float(np.trace(covariance))
@@ -166,7 +166,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
             sums = ProductSums(block, centre=centre)
             for batch in batches:
                 sums.update(batch)
-            n, mean, total, image = sums.reduced(self.reduce).finish()
+            n, mean, total, image = sums.reduced(self.reduce).finish(overwrite=True)
             found.update(n=n, mean=mean, total=total)
             self._count(n, d)  # too many components are refused after one pass, not after all
             return image
@@ -186,7 +186,8 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     def _learned(self, n: int, mean: np.ndarray, values: np.ndarray, components: np.ndarray, total: float) -> Self:
         largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
         kind = np.float64 if len(mean) <= EXACT else np.float32
-        self.components_ = (components * np.where(largest < 0, -1, 1)[:, None]).astype(kind)
+        components *= np.where(largest < 0, -1, 1).astype(components.dtype)[:, None]
+        self.components_ = components.astype(kind, copy=False)
         self.mean_ = mean
         self.explained_variance_ = np.maximum(values, 0.0)
         self.explained_variance_ratio_ = self.explained_variance_ / total if total > 0 else np.zeros(len(values))

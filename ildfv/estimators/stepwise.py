@@ -64,12 +64,12 @@ def stepwise_pass(
     return at, n_steps, total / n
 
 
-def _dealt(at: Parameters, batch, name: str, gather: Gather) -> State:
-    """The sums of a step over the maps of all ranks.
+def _dealt(at: Parameters, share: list, name: str, gather: Gather) -> State:
+    """The sums of a step over the maps of all ranks; `share` holds the batches of this one.
 
     Each map's are taken alone and added in the order of ranks and maps. Where ranks are dealt neighbouring maps, that
     is one order for any number of ranks, and the bits are the same: later steps would make more of a last one.
     """
-    mine = [] if batch is None else [MixtureSums(at).update(one[None, ...], name=name).state() for one in batch]
-    states = [state for share in gather(mine) for state in share]
+    mine = [MixtureSums(at).update(one[None, ...], name=name).state() for batch in share for one in batch]
+    states = [state for theirs in gather(mine) for state in theirs]
     return {key: np.sum([state[key] for state in states], axis=0) for key in MixtureSums(at).state()}

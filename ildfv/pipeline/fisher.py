@@ -19,7 +19,7 @@ from ildfv.store.parts import Parts
 from ildfv.stream import MapStream, batches, by_part
 
 ROWS_BYTES = 8 << 20  # Fisher vectors handed to a fit at once: sums of d² numbers are not worth touching for a few
-FEWEST = 32  # rows handed over where vectors are long
+FEWEST = 64  # rows handed over where vectors are long
 
 
 class FisherVectors:

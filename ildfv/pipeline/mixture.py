@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ildfv import distributed
-from ildfv.arrays import namespace
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
@@ -71,7 +70,7 @@ def _shares(slices, activations, indices: np.ndarray, settings) -> list[list[np.
 
 @dataclass(frozen=True)
 class Passes:
-    """A stream whose every pass is a task of its own; it gives the maps of each share as one array, perhaps empty."""
+    """A stream whose every pass is a task of its own; it gives the batches of each share as a list, perhaps empty."""
 
     mixture: GaussianMixture
     stream: MapStream
@@ -81,14 +80,12 @@ class Passes:
 
     def __iter__(self) -> Iterator:
         label = f"{self.layer}: EM pass {self.mixture.n_iter_ + 1}"
-        none = np.empty((0, self.mixture.means_.shape[1], 1, 1), np.float32)
         with (
             self.progress.task(label, total=len(self.stream)) as self.stream.advance,
             closing(iter(self.stream)) as maps,
         ):
             for share in self.shares:
-                given = [next(maps) for _ in share]
-                yield given[0] if len(given) == 1 else namespace(*given).concat(given) if given else none
+                yield [next(maps) for _ in share]
             next(maps, None)  # the last batch counts as done when the next one is asked for
 
 
