@@ -7,7 +7,7 @@ dealt to ranks, and rank 0 the only one that writes manifests and models. torch 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -67,6 +67,26 @@ def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         dist.all_reduce(tensor)
         out[name] = tensor.numpy().reshape(np.shape(arrays[name]))
     return out
+
+
+def sum_tensors(tensors: list) -> None:
+    """Each torch tensor summed over ranks, in place, on its device; shapes and dtypes are the same on every rank."""
+    if size() == 1:
+        return
+    import torch.distributed as dist
+
+    for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
+        work.wait()
+
+
+def share_tensors(tensors: Iterable) -> None:
+    """Rank 0's values in the torch tensors of all ranks, in place."""
+    if size() == 1:
+        return
+    import torch.distributed as dist
+
+    for tensor in tensors:
+        dist.broadcast(tensor, src=0)
 
 
 def gather(item) -> list:

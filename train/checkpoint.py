@@ -83,18 +83,14 @@ class Checkpoint:
         """Hands rank 0's network and optimizer state to the other ranks, which may see no checkpoint."""
         if distributed.size() == 1:
             return
-        import torch.distributed as dist
-
-        for tensor in network.state_dict().values():
-            dist.broadcast(tensor, src=0)
+        distributed.share_tensors(network.state_dict().values())
         for parameter in network.parameters():
             shapes = distributed.from_main({key: tuple(v.shape) for key, v in optimizer.state[parameter].items()})
             if not distributed.is_main():
                 optimizer.state[parameter] = {
                     key: _like(torch.zeros(shape), parameter) for key, shape in shapes.items()
                 }
-            for tensor in optimizer.state[parameter].values():
-                dist.broadcast(tensor, src=0)
+            distributed.share_tensors(optimizer.state[parameter].values())
 
 
 def _under(prefix: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

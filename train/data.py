@@ -35,6 +35,13 @@ class SliceSet(Protocol):
         """uint8 (m, 3, 224, 224)."""
 
 
+class Shard(NamedTuple):
+    """Slices of a step that are computed together."""
+
+    number: int  # among all shards of the step
+    here: slice  # of the batch that holds them
+
+
 class Batch(NamedTuple):
     """This rank's share of one step's slices; it may be empty."""
 
@@ -42,6 +49,8 @@ class Batch(NamedTuple):
     indices: np.ndarray  # (b,) which slices these are
     rows: np.ndarray  # (b,) their places in the step's whole batch
     total: int  # slices in the step's whole batch
+    shards: list[Shard]  # of this rank, none of them empty
+    cut: int  # shards of the step's whole batch
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Epoch:
     epoch: int
     augment: bool = False
     first: int = 0  # the step to begin with
+    shards: int | None = None  # so many are a step's slices cut into; None: one a rank
 
     def size(self, steps: int) -> int:
         """The slices in so many first steps."""
@@ -85,14 +95,18 @@ class Epoch:
                     read.cancel()
 
     def _read(self, step: int, whole: np.ndarray) -> Batch:
-        rows = np.arange(distributed.rank(), len(whole), distributed.size())
+        cut = self.shards or distributed.size()
+        mine = distributed.run_of(list(enumerate(np.array_split(np.arange(len(whole)), cut))))
+        rows = np.concatenate([np.empty(0, np.int64), *(places for _, places in mine)])
+        edges = ((number, places[0] - rows[0], places[-1] + 1 - rows[0]) for number, places in mine if len(places))
+        shards = [Shard(number, slice(start, stop)) for number, start, stop in edges]
         images = self.slices.images(whole[rows])
         if self.augment:
             draw = np.random.default_rng([self.seed, self.epoch, step])
             images = augmented(
                 images, draw.integers(0, 2, len(whole))[rows], draw.integers(0, 2 * SHIFT + 1, (len(whole), 2))[rows]
             )
-        return Batch(images, whole[rows], rows, len(whole))
+        return Batch(images, whole[rows], rows, len(whole), shards, cut)
 
 
 def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How weights move: optimizer, learning rate over time, gradients over ranks."""
+"""How weights move: the optimizer, and its learning rate over time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import torch
 from torch import nn
 
-from ildfv import distributed
 from ildfv.train.settings import TrainSettings
 
 
@@ -27,17 +26,3 @@ def rate(settings: TrainSettings, step: int, steps: int) -> float:
     """Learning rate of one step of `steps`: a linear warm-up times half a cosine from the peak down to 0."""
     warm = min(1.0, (step + 1) / max(1.0, settings.warm_up * steps))
     return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def sum_gradients(network: nn.Module) -> None:
-    """Adds up the gradients of all ranks, in place; a rank whose share was empty adds zeros."""
-    if distributed.size() == 1:
-        return
-    import torch.distributed as dist
-
-    parameters = list(network.parameters())
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    for work in [dist.all_reduce(parameter.grad, async_op=True) for parameter in parameters]:
-        work.wait()

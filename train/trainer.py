@@ -21,11 +21,11 @@ from ildfv.store.atomic import sweep
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
 from ildfv.train import losses, networks
-from ildfv.train.blocks import prepare_dropout
 from ildfv.train.checkpoint import Checkpoint, Saves
-from ildfv.train.data import READ, Batch, Epoch, SliceSet, labelled_only, train_mean_std
-from ildfv.train.optimizer import make_optimizer, rate, sum_gradients
+from ildfv.train.data import READ, Epoch, SliceSet, labelled_only, train_mean_std
+from ildfv.train.optimizer import make_optimizer, rate
 from ildfv.train.settings import TrainSettings, check_same, identity
+from ildfv.train.step import Step
 from ildfv.train.targets import targets
 from ildfv.train.watching import deterministic, tensorboard
 
@@ -64,9 +64,9 @@ def train(
     Only the slices named are read: normalisation, β and weights come from the fit slices, the early metrics and
     select="best" from the validation slices.
 
-    Under torchrun each step's slices are dealt to the ranks and gradients are summed (data parallel); the result does
-    not depend on the number of ranks beyond rounding. Networks of other packages draw their own dropout masks on each
-    rank and keep rank 0's batch statistics.
+    Under torchrun each step's slices are dealt to the ranks, a shard to each, and gradients are summed (data parallel):
+    the result depends on the number of ranks by float32 rounding. With `shards` given so many are dealt, and the
+    result is the same to the bit for any number of ranks with as many threads each.
     """
     folder = Path(folder)
     fit, validation = labelled_only(slices, fit_indices), labelled_only(slices, validation_indices)
@@ -105,6 +105,7 @@ class _Run:
             networks.load_weights(self.network, Path(s.weights))
         self.network.to(self.device)
         self.optimizer = make_optimizer(s, self.network)
+        self.step = Step(self.network, self.optimizer, self._losses, self.device, s.bfloat16)
         self.checkpoint, self.saves = Checkpoint(folder), saves
         self.history: list[dict] = []
         self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known
@@ -167,15 +168,18 @@ class _Run:
 
     def _epoch(self, epoch: int, first: int = 0) -> Epoch:
         s = self.settings
-        return Epoch(self.slices, self.fit, s.batch_size, s.seed, epoch, s.augment, first)
+        return Epoch(self.slices, self.fit, s.batch_size, s.seed, epoch, s.augment, first, s.shards)
 
     def _learn(self, epoch: int, advance: Callable) -> list[float]:
         """Mean loss of a slice in each step of one epoch, whose first steps may be done already."""
+        s = self.settings
         self.network.train()
         shares: list[torch.Tensor] = []  # of this rank, of the steps since losses were last added up
         with deterministic(self.device):
             for i, batch in enumerate(self._epoch(epoch, len(self.losses)), start=len(self.losses)):
-                shares.append(self._step(batch, epoch * self.steps + i))
+                step = epoch * self.steps + i
+                seed = s.seed * 1_000_003 + step
+                shares.append(self.step(batch, seed, rate(s, step, s.epochs * self.steps)))
                 advance(batch.total)
                 if i + 1 < self.steps and self._due():
                     self._add_up(shares, epoch)
@@ -193,25 +197,8 @@ class _Run:
         self.losses += values.tolist()
         shares.clear()
 
-    def _step(self, batch: Batch, step: int) -> torch.Tensor:
-        """Moves the weights; this rank's share of the step's mean loss."""
-        s = self.settings
-        seed = s.seed * 1_000_003 + step
-        torch.manual_seed(seed + distributed.rank())  # for foreign networks, whose random layers are not ours
-        prepare_dropout(self.network, seed, torch.from_numpy(batch.rows), batch.total)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate(s, step, s.epochs * self.steps)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=self.device)
-        if len(batch.indices):
-            images = torch.from_numpy(batch.images).to(self.device, non_blocking=True)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=s.bfloat16 and self.device.type == "cuda"):
-                f = self.network(images)  # (b, c)
-            loss = self.loss(f.float(), self._targets(batch.indices), self.beta).sum() / batch.total
-            loss.backward()
-        sum_gradients(self.network)
-        self.optimizer.step()
-        return loss.detach()
+    def _losses(self, f: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
+        return self.loss(f, self._targets(indices), self.beta)
 
     def _targets(self, indices: np.ndarray) -> torch.Tensor:
         s = self.settings
@@ -229,7 +216,7 @@ class _Run:
         f = np.zeros(truth.shape)
         f[mine] = predict(self.network, self.slices, self.validation[mine], device=self.device)
         f = distributed.sum_arrays({"f": f})["f"]  # one rank fills a row, so the sum is exact
-        loss = self.loss(torch.from_numpy(f).float().to(self.device), self._targets(self.validation), self.beta).mean()
+        loss = self._losses(torch.from_numpy(f).float().to(self.device), self.validation).mean()
         aucs = {name: roc_auc(truth[:, k], f[:, k]) for k, name in enumerate(PATTERNS)}
         defined = [auc for auc in aucs.values() if not math.isnan(auc)]
         return row | {

@@ -18,6 +18,12 @@ def train(
     target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = "presence",
     epochs: Annotated[int | None, typer.Option(help="Passes over the fit slices.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices a step.", min=1)] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            help="Shards of a step, for torchrun: equal bits for any number of ranks.", min=1, show_default="one a rank"
+        ),
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak step size.", min=0)] = None,
     augment: Annotated[bool, typer.Option("--augment", help="Flip and shift slices while training.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="the network")] = None,
@@ -38,6 +44,7 @@ def train(
         "target": target,
         "epochs": epochs,
         "batch_size": batch_size,
+        "shards": shards,
         "learning_rate": learning_rate,
         "augment": augment,
     }

@@ -37,7 +37,7 @@ def stepwise_pass(
 ) -> tuple[Parameters, int, float]:
     """Parameters, number of steps made in all, and mean log likelihood on the way, after one pass from `at`.
 
-    gather: the items of all ranks. Every batch is then a step, of which each rank has some maps or none.
+    gather: the items of all ranks. Every item of the stream is then a step: each rank has some of its batches or none.
     """
     total, n = 0.0, 0.0
     rows = STEP_ROWS * len(at.weights_)
@@ -67,9 +67,11 @@ def stepwise_pass(
 def _dealt(at: Parameters, share: list, name: str, gather: Gather) -> State:
     """The sums of a step over the maps of all ranks; `share` holds the batches of this one.
 
-    Each map's are taken alone and added in the order of ranks and maps. Where ranks are dealt neighbouring maps, that
-    is one order for any number of ranks, and the bits are the same: later steps would make more of a last one.
+    Each batch's are taken alone and added in the order of ranks and batches. Where ranks are dealt neighbouring ones,
+    that is one order for any number of ranks, and the bits are the same: later steps would make more of a last one.
     """
-    mine = [MixtureSums(at).update(one[None, ...], name=name).state() for batch in share for one in batch]
-    states = [state for theirs in gather(mine) for state in theirs]
-    return {key: np.sum([state[key] for state in states], axis=0) for key in MixtureSums(at).state()}
+    mine = [MixtureSums(at).update(batch, name=name).state() for batch in share]
+    total = MixtureSums(at).state()
+    for state in (state for theirs in gather(mine) for state in theirs):
+        total = {key: value + state[key] for key, value in total.items()}
+    return total
