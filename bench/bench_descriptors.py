@@ -1,6 +1,6 @@
 """What all descriptors buy over the paper's random third and over 1 %, and how few passes over them are enough.
 
-    python -m bench.bench_descriptors [--workspace STUDY] [--preset small] [--out FILE.json]
+    python -m bench.bench_descriptors [--workspace STUDY | --patients 120] [--preset small] [--components 32]
 
 shares: mixtures of the preset's dense layer learned from 1 %, a third and all of the training descriptors, by up to 100
 passes of exact EM from the same STARTS starts, as other starts differ by more than shares do. Their mean log likelihood
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -27,7 +28,9 @@ STARTS = 3
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--workspace", type=Path, help="default: here, else phantoms made for it")
+    options.add_argument("--patients", type=int, help="phantoms made where no workspace is, default: the preset's")
     options.add_argument("--preset", default="small")
+    options.add_argument("--components", type=int, help="of the mixtures, default: the preset's")
     options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json")
     given = options.parse_args()
     from bench.bench_scale import machine
@@ -37,6 +40,10 @@ def main() -> None:
     from ildfv.progress import SILENT
 
     preset = preset_named(given.preset)
+    if given.patients:
+        preset = replace(preset, name=f"{preset.name}-{given.patients}", patients=given.patients)
+    if given.components:
+        preset = replace(preset, components=given.components)
     warnings.simplefilter("ignore")  # that passes end before convergence is what is asked for
     lab = Lab(home(given.workspace, preset, SILENT), preset)
     found = {
@@ -46,6 +53,7 @@ def main() -> None:
         "data": lab.slices.data,
         "preset": preset.name,
         "layer": preset.dense_layer,
+        "components": preset.components,
         "slices": len(lab.slices),
         "patients": len(np.unique(lab.slices.patients)),
         "passes": passes(lab),

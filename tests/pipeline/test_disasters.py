@@ -74,6 +74,20 @@ def test_a_limit_on_file_size_is_told_and_the_next_run_goes_on(root, done):
     assert {path: value for path, value in whole.items() if "regression" not in path.parts} == again
 
 
+@pytest.mark.parametrize("size", [300, 3000])  # bytes: the log ends, or the model does
+def test_training_without_room_is_told_and_the_next_run_goes_on(root, original, tmp_path, size):
+    train = ("train", "--network", "small", "--epochs", 3, "--batch-size", 5)
+    other = Path(shutil.copytree(original, tmp_path / "other"))
+    for place in (root, other):
+        shutil.rmtree(place / "models")
+    limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
+    assert_refused(command(root, *train, preexec_fn=limited))
+    assert command(root, *train).returncode == 0
+    assert command(other, *train).returncode == 0
+    models = ("models/small/fold-0/model.safetensors", "results/cnn-small-fold-0.csv")
+    assert [name for name in models if (root / name).read_bytes() != (other / name).read_bytes()] == []
+
+
 def test_a_full_disk_is_told_and_the_next_run_goes_on(root, done, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
