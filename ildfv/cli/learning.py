@@ -69,9 +69,9 @@ def encode(
     dimensions: Annotated[int, typer.Option(help="Dimensions after PCA, at most.", min=1)] = 512,
     passes: Annotated[
         int | None,
-        typer.Option(help="EM passes over all descriptors, at most.", min=1, show_default="10, or 3 stepwise ones"),
+        typer.Option(help="EM passes over all descriptors, at most.", min=1, show_default="3, or 10 exact ones"),
     ] = None,
-    method: Annotated[str, typer.Option(help="exact or stepwise EM.")] = "exact",
+    method: Annotated[str, typer.Option(help="stepwise or exact EM.")] = "stepwise",
     improved: Annotated[bool, typer.Option(help="Signed square root and L2 norm.")] = True,
     seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,
     batch_size: Annotated[

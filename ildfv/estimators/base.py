@@ -103,7 +103,7 @@ class Persistent:
         estimator = cls(**info["settings"])
         for name in cls._tensors:
             if name[:-1] in tensors:
-                setattr(estimator, name, np.array(tensors[name[:-1]]))
+                setattr(estimator, name, np.asarray(tensors[name[:-1]]))
         for name, value in info["learned"].items():
             setattr(estimator, name, float(value) if isinstance(value, str) else value)
         return estimator

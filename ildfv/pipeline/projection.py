@@ -39,6 +39,7 @@ def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, prog
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
             save_model(folder, pca.to_tensors(), pca.info())
+        del pca  # components of fc6 are half a gigabyte: not twice
         distributed.barrier()
     return PCA.from_tensors(*load_model(folder))
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file, save_file
 
 from ildfv.errors import InputError
-from ildfv.store.atomic import write_bytes, write_json
+from ildfv.store.atomic import check_space, replacing, write_json
 
 TENSORS, INFO = "model.safetensors", "model.json"
 METADATA = "ildfv"  # one key only: safetensors writes several in no fixed order
@@ -27,7 +28,12 @@ def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())}
     text = json.dumps(info, ensure_ascii=False, allow_nan=False)
     metadata = {METADATA: json.dumps({"sha256": _digest(tensors, text), "info": text})}
-    write_bytes(folder / TENSORS, save(tensors, metadata=metadata))
+    check_space(folder, sum(tensor.nbytes for tensor in tensors.values()) + len(str(metadata)))
+    with replacing(folder / TENSORS) as temporary:  # straight to the file: components of fc6 are half a gigabyte
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # the disk's: full, or a limit
+            raise OSError(errno.EIO, str(error), str(temporary)) from error
     write_json(folder / INFO, info)
 
 
