@@ -99,11 +99,11 @@ def shares(lab) -> dict:
     layer, seed = lab.preset.dense_layer, lab.workspace.settings.seed
     base = lab.cnn("CNN, all patients", keep=True)
     systems = {
-        name: lab.encoded(f"{layer}, {name} descriptors", layer, network=base, descriptors=share)
-        for name, share in SHARES.items()
+        name: lab.encoded(f"{layer}, {name}", layer, network=base, descriptors=share) for name, share in SHARES.items()
     }
     sums = held_out(lab, SHARES)
-    whole = Ratio(*sums["all"])
+    every = max(SHARES, key=SHARES.get)
+    whole = Ratio(*sums[every])
     weights = resampled(len(whole.numerator), lab.preset.resamples, seed=seed)
     found = {}
     for name, system in systems.items():
@@ -115,10 +115,10 @@ def shares(lab) -> dict:
             "mean_auc": overall["mean_auc"],
             "mean_auc_interval": overall["mean_auc_interval"],
         }
-        if name != "all":
+        if name != every:
             options = {"n_resamples": lab.preset.resamples, "seed": seed}
             found[name]["log_likelihood_all_gains"] = paired(whole, measure, weights.shape[1], **options)
-            found[name]["mean_auc_all_gains"] = lab.compare(systems["all"], system)["tests"]["mean_auc"]
+            found[name]["mean_auc_all_gains"] = lab.compare(systems[every], system)["tests"]["mean_auc"]
     return found
 
 

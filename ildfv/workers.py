@@ -27,21 +27,24 @@ def in_order(
     """work(item) of each item, in order, computed by `workers` threads a little ahead of whoever takes the results.
 
     threads: OpenMP threads of each worker, None for as many as a process has. Items are drawn here, not in the workers.
-    An error is raised in its place; leaving early cancels what has not begun.
+    An error is raised in its place; leaving early cancels what has not begun, and waits for nothing.
     """
     waiting: deque = deque()
     limit = (lambda: _limit(threads)) if threads is not None else None
-    with ThreadPoolExecutor(workers, thread_name_prefix="ildfv", initializer=limit) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="ildfv", initializer=limit)
+    wait = True
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= 2 * workers:
                 yield waiting.popleft().result()
-        finally:
-            for left in waiting:
-                left.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    except GeneratorExit:
+        wait = False  # this may be the garbage collector, in any thread that holds any lock: to wait may be for ever
+        raise
+    finally:
+        pool.shutdown(wait=wait, cancel_futures=True)
     _return_memory()
 
 

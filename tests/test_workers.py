@@ -43,7 +43,20 @@ def test_leaving_early_ends_the_threads():
     results = in_order(lambda item: item, range(1000), workers=2)
     next(results)
     results.close()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_leaving_early_waits_for_nothing_as_the_garbage_collector_may_do_it_anywhere():
+    go = threading.Event()
+    results = in_order(lambda item: item == 0 or go.wait(60), range(9), workers=2)
+    assert next(results) is True
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 30
+    go.set()
 
 
 def test_workers_keep_to_their_threads_and_leave_those_of_the_caller_alone():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,8 +11,8 @@ import numpy as np
 from ildfv import distributed
 from ildfv.errors import check
 from ildfv.progress import SILENT, Progress
+from ildfv.workers import in_order
 
-AHEAD = 2  # batches read while the network computes
 READ = 64  # slices read at once where nothing is learned
 SHIFT = 8  # pixels, the largest shift of an augmented slice
 
@@ -81,20 +79,10 @@ class Epoch:
     def __iter__(self) -> Iterator[Batch]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.indices)
         steps = list(enumerate(np.array_split(order, len(self))))[self.first :]
-        with ThreadPoolExecutor(1, thread_name_prefix="ildfv-read") as reader:
-            waiting: deque = deque()
-            try:
-                for step, whole in steps:
-                    waiting.append(reader.submit(self._read, step, np.sort(whole)))
-                    if len(waiting) > AHEAD:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for read in waiting:  # left early: nothing more is read
-                    read.cancel()
+        return in_order(self._read, steps, workers=1)
 
-    def _read(self, step: int, whole: np.ndarray) -> Batch:
+    def _read(self, item: tuple[int, np.ndarray]) -> Batch:
+        step, whole = item[0], np.sort(item[1])
         cut = self.shards or distributed.size()
         mine = distributed.run_of(list(enumerate(np.array_split(np.arange(len(whole)), cut))))
         rows = np.concatenate([np.empty(0, np.int64), *(places for _, places in mine)])

@@ -125,23 +125,15 @@ class Batches:
         return self._checked(rows[:size], f"sample of {self.name}")
 
     def _raw(self) -> Iterator[tuple[str, Any]]:
+        """(label, item) of a new pass. It does not know this object: who drops one drops both, and at once."""
         if is_stream(self.x):
             items = self.x() if callable(self.x) else self.x
             again = iter(items)
             if again is self._last:
                 self._restartable(again)
             self._last = again
-            yield from ((f"batch {i}", batch) for i, batch in enumerate(again))
-            return
-        shape = tuple(self.x.shape)
-        itemsize = 2 if dtype_name(self.x) == "bfloat16" else np.dtype(dtype_name(self.x)).itemsize
-        rows = max(1, BATCH_BYTES // max(1, int(np.prod(shape[1:])) * itemsize))
-        unit = "rows" if len(shape) == 2 else "maps"
-        if shape[0] == 0:
-            yield "", self.x
-        for start in range(0, shape[0], rows):
-            stop = min(start + rows, shape[0])
-            yield f"{unit} {start}:{stop}", self.x[start:stop, ...]
+            return ((f"batch {i}", batch) for i, batch in enumerate(again))
+        return _pieces(self.x)
 
     def _restartable(self, x) -> None:
         if hasattr(x, "__next__"):
@@ -171,6 +163,19 @@ class Batches:
         if self.finite:
             check_place(batch, name)
         return batch if dtype_name(batch) in NATIVE else namespace(batch).astype(batch, namespace(batch).float64)
+
+
+def _pieces(x) -> Iterator[tuple[str, Any]]:
+    """(label, rows or maps of the array x) of about BATCH_BYTES each."""
+    shape = tuple(x.shape)
+    itemsize = 2 if dtype_name(x) == "bfloat16" else np.dtype(dtype_name(x)).itemsize
+    rows = max(1, BATCH_BYTES // max(1, int(np.prod(shape[1:])) * itemsize))
+    unit = "rows" if len(shape) == 2 else "maps"
+    if shape[0] == 0:
+        yield "", x
+    for start in range(0, shape[0], rows):
+        stop = min(start + rows, shape[0])
+        yield f"{unit} {start}:{stop}", x[start:stop, ...]
 
 
 def check_place(batch, name: str) -> None:

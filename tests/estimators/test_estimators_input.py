@@ -8,6 +8,7 @@ import torch
 
 from ildfv import PCA, FisherVector, GaussianMixture, MultivariateRegression, moments
 from ildfv.errors import InputError
+from ildfv.estimators.batches import Batches
 
 RANDOM = np.random.default_rng(0)
 X, Y, MAPS = RANDOM.normal(size=(60, 4)), RANDOM.normal(size=(60, 2)), RANDOM.normal(size=(3, 20, 4))
@@ -150,3 +151,19 @@ def test_values_far_from_the_mixture_are_encoded_in_float64():
         near = FisherVector(MIXTURE).transform((MAPS * 1e10).astype(np.float32))
     assert np.isfinite(far).all()
     np.testing.assert_allclose(np.linalg.norm(near, axis=1), 1, rtol=1e-5)
+
+
+def test_a_stream_begun_and_dropped_is_closed_at_once():
+    closed = []
+
+    def stream():
+        try:
+            yield from [np.ones((4, 2))] * 3
+        finally:
+            closed.append(True)
+
+    batches = Batches(stream)
+    assert batches.width() == 2
+    assert not closed
+    del batches
+    assert closed  # by counting references alone: no collector runs in between
