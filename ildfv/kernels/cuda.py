@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +11,15 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.kernels import launches, reference
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
-from ildfv.kernels.launches import ELEMENTS, FINISH_THREADS, GROUP, TENSOR, THREADS, TILES
-from ildfv.kernels.layout import Batch, Round, merged, ragged, rounds, uniform
+from ildfv.kernels.launches import ELEMENTS, FINISH_THREADS, TENSOR, THREADS, TILES
+from ildfv.kernels.layout import Batch, Pieces, merged, pieces_of, ragged, rounds, runs, uniform
 from ildfv.kernels.modules import Device, device_of, element_bytes, first_device, own_arrays, way
 from ildfv.kernels.parameters import fma, on_device, tensor_cores, within_bfloat16
 from ildfv.kernels.reference import Moments
+from ildfv.kernels.transfer import Halving
 
 _variant: str | None = None
+_fitted: dict[tuple, int] = {}  # how much fitted at once where the device's memory was full, by kind of call
 
 
 def set_variant(name: str | None) -> None:
@@ -133,55 +137,61 @@ class _Run:
     def separate(self, batch: Batch):
         """Moments of each map, log likelihoods of the pieces, and the map of each."""
         out = self.empty(batch.b, self.real)
-        logs, owners = [], []
-        for part in rounds(batch, self.k, self.real):
-            owners.append(np.repeat(np.arange(part.first, part.last), part.pieces))
-            maps = _slice(out, part.first, part.last)
-            if part.pieces.max() == 1:
-                logs.append(self.pieces(batch, part, maps).log_likelihood)
-            else:
-                pieces = self.pieces(batch, part, self.empty(int(part.pieces.sum()), self.real))
-                each = int(part.pieces[0]) if part.table is None else 0
-                self.finish(pieces, maps, part.last - part.first, each, None if each else part.edges())
-                logs.append(pieces.log_likelihood)
+
+        def some(maps: range):
+            pieces, own = pieces_of(batch, self.k, maps), _slice(out, maps.start, maps.stop)
+            owners = np.repeat(np.arange(maps.start, maps.stop), pieces.of_each)
+            if pieces.of_each.max() == 1:
+                return self.pieces(pieces, own).log_likelihood, owners
+            sums = self.pieces(pieces, self.empty(pieces.count, self.real))
+            each = int(pieces.of_each[0]) if pieces.table is None else 0
+            self.finish(sums, own, len(maps), each, None if each else pieces.edges())
+            return sums.log_likelihood, owners
+
+        room = launches.ROUND_BYTES // launches.piece_bytes(self.k, self.d, self.real)
+        logs, owners = zip(*self.fitting(some, rounds(batch, self.k, room), batch.n), strict=True)
         log_likelihood = self.device.cast(out.log_likelihood, self.real)
         return Moments(*out[:3], log_likelihood), logs, np.concatenate(owners)
 
     def pooled(self, batch: Batch):
-        """Moments of all maps together: pieces, then groups of pieces, then rounds, each in order."""
+        """Moments of all maps together: pieces, then groups of pieces, then all groups in order.
+
+        The order of additions, and with it the last bit, depends on neither rounds nor the device's memory.
+        """
+        pieces, group = pieces_of(batch, self.k, range(batch.b)), launches.group(self.k, self.d, self.real)
         total: _Sums | None = None
-        owners, logs = [], []
-        for part in rounds(batch, self.k, self.real):
-            count = int(part.pieces.sum())
-            owners.append(np.repeat(np.arange(part.first, part.last), part.pieces))
-            pieces = self.pieces(batch, part, self.empty(count, self.real))
-            logs.append(pieces.log_likelihood)
-            groups = self.empty(-(-count // GROUP), "float64")
-            self.finish(pieces, groups, -(-count // GROUP), GROUP)
-            both = self.empty(2, "float64")
-            self.finish(groups, _slice(both, 1, 2), 1, -(-count // GROUP))
-            if total is None:
-                total = _slice(both, 1, 2)
-            else:
-                self.finish(total, _slice(both, 0, 1), 1, 1)
-                total = self.empty(1, "float64")
-                self.finish(both, total, 1, 2)
-        assert total is not None  # there is at least one map, so at least one round
-        return Moments(*(a[0] for a in total)), logs, np.concatenate(owners)
+
+        def some(groups: range):
+            nonlocal total
+            part = pieces.part(groups.start * group, min(groups.stop * group, pieces.count))
+            sums = self.pieces(part, self.empty(part.count, self.real))
+            before = 0 if total is None else 1
+            terms, added = self.empty(before + len(groups), "float64"), self.empty(1, "float64")
+            self.finish(sums, _slice(terms, before, before + len(groups)), len(groups), group)
+            if total is not None:
+                self.finish(total, _slice(terms, 0, 1), 1, 1)
+            self.finish(terms, added, 1, before + len(groups))
+            total = added  # last: what ran out of memory has added nothing
+            return sums.log_likelihood
+
+        room = max(1, launches.ROUND_BYTES // (group * launches.piece_bytes(self.k, self.d, self.real)))
+        logs = self.fitting(some, runs(-(-pieces.count // group), room), 0)
+        assert total is not None  # there is at least one map, so at least one piece
+        return Moments(*(a[0] for a in total)), logs, np.zeros(pieces.count, dtype=np.int64)
 
     def singles(self, batch: Batch):
         """Moments of maps with one descriptor each: what is written dwarfs what is read."""
         tile, (k, d) = TILES[self.real], (self.k, self.d)
         chunks = -(-d // tile.dimensions)
-        step = max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))
         out = self.empty(batch.b, self.real)
         scoring, spreading = launches.singles_shared_bytes(self.real, k)
         by_map, _, by_dim = batch.strides
         centre, scale, shift, constant = (self.address(a) for a in self.parameters)
-        for first in range(0, batch.b, step):
-            count = min(step, batch.b - first)
+
+        def some(maps: range):
+            count = len(maps)
             partial = self.device.empty((chunks, count, k), self.real)
-            address = batch.address + first * by_map * element_bytes(batch.element)
+            address = batch.address + maps.start * by_map * element_bytes(batch.element)
             common = (address, ELEMENTS[batch.element], count, by_map, by_dim, d, k, centre, scale, shift)
             self.device.launch(
                 f"score_singles_{self.real}", (-(-count // tile.rows), chunks), THREADS, scoring,
@@ -190,28 +200,37 @@ class _Run:
             self.device.launch(
                 f"spread_singles_{self.real}", (-(-count // tile.singles), chunks), THREADS, spreading,
                 (*common, constant, self.threshold, self.address(partial), chunks,
-                 *(self.address(a) for a in _slice(out, first, first + count))),
+                 *(self.address(a) for a in _slice(out, maps.start, maps.stop))),
             )  # fmt: skip
+
+        self.fitting(some, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
         log_likelihood = self.device.cast(out.log_likelihood, self.real)
         return Moments(*out[:3], log_likelihood), [out.log_likelihood], np.arange(batch.b)
 
-    def pieces(self, batch: Batch, part: Round, out: _Sums) -> _Sums:
+    def fitting(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
+        """The results of the rounds, in halves from where the device's memory is full, and so in later calls like this."""
+        kind = (*self.device.key, self.variant, self.real, self.k, self.d, n, compute.__qualname__)
+        halving = Halving(compute, note=_warn, size=_fitted.get(kind))
+        results = [result for one in rounds for result in halving(one)]
+        if halving.size is not None:
+            _fitted[kind] = halving.size
+        return results
+
+    def pieces(self, pieces: Pieces, out: _Sums) -> _Sums:
         """The sums of each piece, in `out`."""
-        k, d, tile = self.k, self.d, TILES[self.real]
+        k, d, tile, count = self.k, self.d, TILES[self.real], pieces.count
         variant, huge = self.variant, self.variant.endswith("huge")
-        table = self.device.upload(part.table) if part.table is not None else None
+        table = self.device.upload(pieces.table) if pieces.table is not None else None
         # Where posteriors do not fit in shared memory, each block of a launch has its own place for them.
         place = tile.rows * launches.padded(k)
-        count = int(part.pieces.sum())
         step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if huge else count
         scratch = self.device.empty((min(step, count), place), self.real) if huge else None
-        by_map, by_row, by_dim = batch.strides
         for first in range(0, count, step):
             self.device.launch(
                 f"moments_{variant}_{self.real}", (min(step, count - first), 1), THREADS,
                 launches.shared_bytes(variant, self.real, k, d),
-                (batch.address + part.first * by_map * element_bytes(batch.element), ELEMENTS[batch.element],
-                 self.address(table), first, batch.n, int(part.pieces[0]), part.piece_rows, by_map, by_row, by_dim,
+                (pieces.address, ELEMENTS[pieces.element], self.address(table), first, pieces.n,
+                 int(pieces.of_each[0]), pieces.rows, *pieces.strides,
                  d, k, *(self.address(a) for a in (*self.parameters, *self.screen)), self.close, self.threshold,
                  *(self.address(a) for a in out), self.address(scratch)),
             )  # fmt: skip
@@ -238,6 +257,10 @@ class _Run:
 
     def address(self, a) -> int:
         return 0 if a is None else self.device.describe(a)[0]
+
+
+def _warn(note: str) -> None:
+    warnings.warn(note, RuntimeWarning, stacklevel=2)
 
 
 def _slice(sums: _Sums, first: int, last: int) -> _Sums:

@@ -18,8 +18,8 @@ ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}
 BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint8": 1}
 MAX_D, MAX_K = 4096, 1024
 PIECE = 512  # descriptors a block: few enough for 132 multiprocessors at 64 slices, many enough that sums cost little
-ROUND_BYTES = 256 << 20  # of pieces' sums at a time; fixed, so that pooled sums are added in one order everywhere
-GROUP = 64  # pieces added at once when pooling
+ROUND_BYTES = 256 << 20  # of pieces' sums at a time, where the device has that much
+GROUP, GROUP_BYTES = 64, 32 << 20  # pieces added at once when pooling, and what their sums may take
 
 
 class Tile(NamedTuple):
@@ -91,6 +91,11 @@ def cut(n: int, k: int) -> tuple[int, int]:
     return pieces, -(-n // (pieces * rows)) * rows
 
 
-def maps_per_round(pieces_of_a_map: int, k: int, d: int, real: str) -> int:
-    """Maps whose pieces' sums are held at once."""
-    return max(1, ROUND_BYTES // (pieces_of_a_map * (k + 2 * k * d) * TILES[real].bytes))
+def piece_bytes(k: int, d: int, real: str) -> int:
+    """What the sums of one piece take."""
+    return (k + 2 * k * d) * TILES[real].bytes
+
+
+def group(k: int, d: int, real: str) -> int:
+    """Pieces added at once when pooling; of the mixture's size alone, so that pooled sums are added in one order."""
+    return max(1, min(GROUP, GROUP_BYTES // piece_bytes(k, d, real)))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.kernels.launches import cut, maps_per_round
+from ildfv.kernels.launches import cut
 from ildfv.kernels.modules import Device, element_bytes
 
 
@@ -64,52 +64,80 @@ def ragged(device: Device, maps) -> Batch:
 
 
 def merged(batch: Batch) -> Batch:
-    """Maps that follow each other in memory as one: when pooling it makes no difference where one ends."""
+    """The maps as one where they follow each other in memory, else as a list: pooled, it is the same where one ends."""
     by_map, by_row, by_dim = batch.strides
-    if batch.table is None and (batch.n == 1 or by_map == batch.n * by_row):
+    if batch.table is not None:
+        return batch
+    if batch.n == 1 or batch.b == 1 or by_map == batch.n * by_row:
         return batch._replace(b=1, n=batch.b * batch.n, strides=(0, by_map if batch.n == 1 else by_row, by_dim))
-    return batch
+    table = np.empty((batch.b, 4), dtype=np.int64)
+    table[:, 0] = batch.address + np.arange(batch.b) * (by_map * element_bytes(batch.element))
+    table[:, 1:] = batch.n, by_row, by_dim
+    return batch._replace(table=table)
 
 
-class Round(NamedTuple):
-    """Maps first … last of a batch whose pieces are computed at once."""
+class Pieces(NamedTuple):
+    """The pieces of some maps, one after another: of maps alike by strides, of others by a table."""
 
-    first: int
-    last: int
-    pieces: np.ndarray  # number of each map
-    piece_rows: int = 0
-    table: np.ndarray | None = None  # a row for each piece
+    element: str
+    of_each: np.ndarray  # their number for each map
+    address: int = 0
+    n: int = 0  # descriptors of a map
+    rows: int = 0  # and of a piece but for a map's last
+    strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
+    table: np.ndarray | None = None  # address, descriptors, descriptor and dimension stride of each piece
+
+    @property
+    def count(self) -> int:
+        return int(self.of_each.sum())
 
     def edges(self) -> np.ndarray:
         """First piece of each map, and the end."""
-        return np.concatenate([[0], np.cumsum(self.pieces)]).astype(np.int64)
+        return np.concatenate([[0], np.cumsum(self.of_each)]).astype(np.int64)
+
+    def part(self, first: int, last: int) -> Pieces:
+        """Pieces first … last of those of one map, or of a table, in which no map is told from another any more."""
+        if self.table is not None:
+            return self._replace(of_each=np.array([last - first]), table=self.table[first:last])
+        start = first * self.rows
+        address = self.address + start * self.strides[1] * element_bytes(self.element)
+        n = min(self.n, last * self.rows) - start
+        return self._replace(of_each=np.array([last - first]), address=address, n=n)
 
 
-def rounds(batch: Batch, k: int, real: str) -> Iterator[Round]:
-    """The batch in rounds whose pieces' sums fit in `ROUND_BYTES`."""
+def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
+    """The pieces of these maps of the batch."""
+    bytes_of_a_value = element_bytes(batch.element)
     if batch.table is None:
         each, rows = cut(batch.n, k)
-        step = maps_per_round(each, k, batch.d, real)
-        for first in range(0, batch.b, step):
-            last = min(first + step, batch.b)
-            yield Round(first, last, np.full(last - first, each), rows)
+        address = batch.address + maps.start * batch.strides[0] * bytes_of_a_value
+        return Pieces(batch.element, np.full(len(maps), each), address, batch.n, rows, batch.strides)
+    table, of_each = [], []
+    for address, n, by_row, by_dim in batch.table[maps.start : maps.stop].tolist():
+        each, rows = cut(n, k)
+        of_each.append(each)
+        table += [
+            (address + start * by_row * bytes_of_a_value, min(rows, n - start), by_row, by_dim)
+            for start in range(0, n, rows)
+        ]
+    return Pieces(batch.element, np.array(of_each), table=np.array(table, dtype=np.int64))
+
+
+def rounds(batch: Batch, k: int, room: int) -> Iterator[range]:
+    """The batch's maps in runs of at most `room` pieces, or of one map."""
+    if batch.table is None:
+        yield from runs(batch.b, max(1, room // cut(batch.n, k)[0]))
         return
-    counts = batch.table[:, 1].tolist()
-    cuts = [cut(n, k) for n in counts]
-    first = 0
-    while first < batch.b:
-        room = maps_per_round(1, k, batch.d, real)
-        last = first + 1
-        while last < batch.b and sum(pieces for pieces, _ in cuts[first : last + 1]) <= room:
-            last += 1
-        bytes_of_a_value, table = element_bytes(batch.element), []
-        for (address, n, by_row, by_dim), (_, rows) in zip(
-            batch.table[first:last].tolist(), cuts[first:last], strict=True
-        ):
-            table += [
-                (address + start * by_row * bytes_of_a_value, min(rows, n - start), by_row, by_dim)
-                for start in range(0, n, rows)
-            ]
-        pieces = np.array([-(-n // rows) for n, (_, rows) in zip(counts[first:last], cuts[first:last], strict=True)])
-        yield Round(first, last, pieces, table=np.array(table, dtype=np.int64))
-        first = last
+    counts = [cut(n, k)[0] for n in batch.table[:, 1].tolist()]
+    first, held = 0, 0
+    for i, count in enumerate(counts):
+        if i > first and held + count > room:
+            yield range(first, i)
+            first, held = i, 0
+        held += count
+    yield range(first, batch.b)
+
+
+def runs(count: int, size: int) -> Iterator[range]:
+    """0 … count in runs of `size`."""
+    return (range(first, min(first + size, count)) for first in range(0, count, size))

@@ -85,9 +85,9 @@ class Halving:
     error is raised. What fitted once is the size of all later parts. `note` is told of each halving.
     """
 
-    def __init__(self, compute: Callable, *, note: Callable[[str], None] = lambda text: None):
+    def __init__(self, compute: Callable, *, note: Callable[[str], None] = lambda text: None, size: int | None = None):
         self.compute, self.note = compute, note
-        self.size: int | None = None  # items at once; None: as many as come
+        self.size = size  # items at once; None: as many as come
 
     def __call__(self, items: Sequence) -> list:
         results: list = []

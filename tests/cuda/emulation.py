@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +54,24 @@ class OnDevice(np.ndarray):
     __array_ufunc__ = None
 
 
-class EmulatedDevice:
-    """NumPy arrays as device memory. Every array comes poisoned, so a value nobody writes is NaN."""
+class OutOfMemoryError(MemoryError):
+    """Named as torch's and CuPy's are."""
 
-    def __init__(self, library: Path, shared_limit: int = 227 << 10, *, tensor_cores: bool = True):
+
+class EmulatedDevice:
+    """NumPy arrays as device memory. Every array comes poisoned, so a value nobody writes is NaN.
+
+    room: bytes that `empty` has to give in all; what nobody holds any more is given back.
+    """
+
+    def __init__(
+        self, library: Path, shared_limit: int = 227 << 10, *, tensor_cores: bool = True, room: int | None = None
+    ):
         self.name = "an emulated device"
         self.key = ("emulated", shared_limit, id(self))
         self.shared_limit, self.tensor_cores = shared_limit, tensor_cores
         self.launched: list[str] = []
+        self.room, self.failures, self.most, self._taken = room, 0, 0, 0
         self._launch = ctypes.CDLL(str(library)).launch
         self._launch.argtypes = [
             ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint, ctypes.c_size_t, ctypes.c_void_p,
@@ -72,7 +83,18 @@ class EmulatedDevice:
         return a.ctypes.data, name, a.shape, tuple(stride // a.itemsize for stride in a.strides)
 
     def empty(self, shape, dtype):
-        return np.full(shape, np.nan if "float" in dtype else 0xA5, dtype=dtype).view(OnDevice)
+        memory = np.full(shape, np.nan if "float" in dtype else 0xA5, dtype=dtype)
+        if self.room is not None:
+            if self._taken + memory.nbytes > self.room:
+                self.failures += 1
+                raise OutOfMemoryError
+            self._take(memory.nbytes)
+            weakref.finalize(memory, self._take, -memory.nbytes)
+        return memory.view(OnDevice)
+
+    def _take(self, size):
+        self._taken += size
+        self.most = max(self.most, self._taken)
 
     def upload(self, host):
         assert not isinstance(host, OnDevice)

@@ -2,10 +2,11 @@
 
 import inspect
 import subprocess
+import warnings
 
 import numpy as np
 import pytest
-from emulation import FLAGS, ROOT, OnDevice, compiler
+from emulation import FLAGS, ROOT, EmulatedDevice, OnDevice, compiler
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
 from ildfv.errors import InputError
@@ -119,12 +120,15 @@ def test_pooled_agrees_and_is_double(device, rng, n, maps_first):
 
 
 def test_pooled_over_many_pieces_agrees(device, rng, monkeypatch):
-    monkeypatch.setattr(launches, "ROUND_BYTES", 1 << 9)  # several rounds, each of several groups
-    monkeypatch.setattr(cuda, "GROUP", 2)
+    monkeypatch.setattr(launches, "GROUP", 2)
     parameters = mixture(rng, 3, 4)
     x = descriptors(rng, parameters, 7, 600)
-    agree(device, channel_first(x, 30), parameters, like=x, pooled=True)
-    agree(device, list(x), parameters, pooled=True)
+    for maps in (x, x[:, ::2], channel_first(x, 30), list(x)):
+        like = maps if isinstance(maps, list) or maps.ndim == 3 else x
+        whole = agree(device, maps, parameters, like=like, pooled=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(launches, "ROUND_BYTES", 1 << 9)  # several rounds, each of several groups
+            assert all(map(np.array_equal, computed(device, maps, parameters, pooled=True), whole))
 
 
 def test_ragged_maps_have_the_bits_they_have_alone(device, rng):
@@ -144,6 +148,31 @@ def test_a_map_has_its_bits_in_any_batch(device, rng, monkeypatch):
     monkeypatch.setattr(launches, "ROUND_BYTES", 1)  # one map a round
     apart = computed(device, x, parameters, pooled=False)
     assert all(np.array_equal(a, b) for a, b in zip(together, apart, strict=True))
+
+
+KINDS = {False: ["maps", "ragged", "huge", "singles"], True: ["maps", "ragged", "huge", "one run"]}
+
+
+@pytest.mark.parametrize(("kind", "pooled"), [(kind, pooled) for pooled, kinds in KINDS.items() for kind in kinds])
+def test_where_memory_is_full_rounds_halve_and_bits_stay(library, rng, monkeypatch, kind, pooled):
+    monkeypatch.setattr(launches, "GROUP", 2)
+    parameters = mixture(rng, 3, 9)
+    shape = {"singles": (500, 1), "one run": (1, 9000)}.get(kind, (8, 1100))
+    x = descriptors(rng, parameters, *shape)
+    maps = list(x) if kind == "ragged" else x
+    cuda.set_variant("huge" if kind == "huge" else None)
+    whole = EmulatedDevice(library, room=1 << 30)
+    expected = computed(whole, maps, parameters, pooled=pooled)
+    assert whole.failures == 0
+    results = sum(a.nbytes for a in expected) + 4 * len(x)
+    short = EmulatedDevice(library, room=results + (whole.most - results) // 2)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert all(map(np.array_equal, computed(short, maps, parameters, pooled=pooled), expected))
+    assert 0 < short.failures == sum("out of device memory" in str(one.message) for one in said)
+    failures = short.failures
+    computed(short, maps, parameters, pooled=pooled)
+    assert short.failures == failures  # what fitted once is where the next call begins
 
 
 def test_strided_views_are_read_in_place(device, rng):
