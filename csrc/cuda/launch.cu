@@ -1,7 +1,9 @@
-// The kernels of moments.cu and windows.cu, launched by name: what nvcc compiles when ildfv is installed with ILDFV_CUDA=1.
+// The kernels of this folder, launched by name: what nvcc compiles when ildfv is installed with ILDFV_CUDA=1.
 #include <cuda_runtime.h>
 #include <string.h>
 
+#include "cuda/em.cu"
+#include "cuda/fisher.cu"
 #include "cuda/moments.cu"
 #include "cuda/windows.cu"
 
@@ -12,6 +14,8 @@ const void* kernel_of(const char* name) {
     if (!strcmp(name, #NAME)) return reinterpret_cast<const void*>(NAME);
     ILDFV_KERNELS(ILDFV_FIND)
     ILDFV_WINDOW_KERNELS(ILDFV_FIND)
+    ILDFV_FISHER_KERNELS(ILDFV_FIND)
+    ILDFV_EM_KERNELS(ILDFV_FIND)
 #undef ILDFV_FIND
     return nullptr;
 }

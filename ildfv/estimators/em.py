@@ -11,9 +11,9 @@ from ildfv.arrays import check_real, check_shape, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.batches import check_place, count, features
-from ildfv.kernels import moments
-
-EMPTY = 0.1  # descriptors: a component that holds less than this in all has nothing to learn a variance from
+from ildfv.kernels import modules, moments, on_gpu
+from ildfv.kernels import em as on_device
+from ildfv.kernels.reference import EMPTY
 
 # Posteriors below this are not added up: a share of all that float64 sums of float32 descriptors cannot show, and the
 # kernel may skip most components (half the time of threshold 0 on ReLU activations, the same as with 1e-6).
@@ -104,17 +104,26 @@ class MixtureSums(Sums):
         s0 + inertia·w, s1 + 0, s2 + inertia·w: all there is to stepwise EM.
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
-        xp = namespace(self.s1)
         at = self._at
-        weights, means, variances = (like(a, self.s1) for a in (at.weights_, at.means_, at.variances_))
-        prior = inertia * weights  # (k,)
-        s0 = self.s0 + prior
-        mass = xp.where(s0 > EMPTY, s0, EMPTY)[:, None]  # empty components are replaced below: only keep them finite
-        shift = self.s1 / mass  # (k, d), in standard deviations
-        means = means + xp.sqrt(variances) * shift
-        variances = variances * ((self.s2 + prior[:, None]) / mass - shift**2)
-        s0, means, variances = (to_numpy(a) for a in (s0, means, variances))  # parameters are NumPy's everywhere
+        step = on_device.m_step if on_gpu(self.s1) and modules.available() else m_step
+        s0, means, variances = step(self.s0, self.s1, self.s2, at.weights_, at.means_, at.variances_, inertia=inertia)
         return _refill(np.array(s0), np.array(means), np.maximum(variances, floor))
+
+
+def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tuple:
+    """Masses (k,), means (k, d) and variances (k, d) after sums of any array library at these parameters; NumPy.
+
+    inertia: the present parameters count as this many descriptors more. The twin of `ildfv.kernels.em.m_step`.
+    """
+    xp = namespace(s1)
+    weights, means, variances = (like(a, s1) for a in (weights, means, variances))
+    prior = inertia * weights  # (k,)
+    s0 = s0 + prior
+    mass = xp.where(s0 > EMPTY, s0, EMPTY)[:, None]  # empty components are replaced: only keep them finite
+    shift = s1 / mass  # (k, d), in standard deviations
+    means = means + xp.sqrt(variances) * shift
+    variances = variances * ((s2 + prior[:, None]) / mass - shift**2)
+    return tuple(to_numpy(a) for a in (s0, means, variances))  # parameters are NumPy's everywhere
 
 
 def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:

@@ -13,12 +13,13 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.base import Persistent
 from ildfv.estimators.batches import count
 from ildfv.estimators.mixture import GaussianMixture
-from ildfv.kernels import Moments, moments
+from ildfv.kernels import Moments, modules, moments, on_gpu
+from ildfv.kernels import fisher as on_device
 from ildfv.kernels.checks import check_threshold
+from ildfv.kernels.reference import LEAST_NORM, LEAST_WEIGHT
+from ildfv.kernels.transfer import Halving
 
-LEAST_WEIGHT = 1e-6  # lighter components give zeros, as in VLFeat: 1/√w would only raise their noise
 FAR = 1e36  # nats; squares of t end at 3e38 in float32
-LEAST_NORM = 1e-12  # a shorter vector is divided by this: a zero vector stays zero
 
 
 class FisherVector(Persistent, TransformerMixin, BaseEstimator):
@@ -72,13 +73,19 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         non-finite values.
         """
         self._check_settings()
+        self._mixture()
+        _descriptors(X)
+        if on_gpu(X[0] if isinstance(X, (list, tuple)) else X):
+            return Halving(self._vectors).joined(X)  # what does not fit in its memory goes in halves
+        return self._vectors(X)
+
+    def _vectors(self, maps):
         mixture = self._mixture()
-        n = _descriptors(X)  # (b,)
-        m = moments(X, mixture, threshold=self.threshold)
+        m = moments(maps, mixture, threshold=self.threshold)
         _check_near(m.log_likelihood)
-        parts = self._parts(m, n, np.asarray(mixture.weights_, dtype=np.float64))
-        vectors = _joined(parts, self.order)
-        return _improved(vectors) if self.improved else vectors
+        make = on_device.vectors if on_gpu(m.s1) and modules.available() else vectors
+        options = {"improved": self.improved, "order": self.order, "weight_part": self.weight_part}
+        return make(m, _descriptors(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """A name for each number of a Fisher vector: "u_3_17" is dimension 17 of component 3's first moment."""
@@ -105,19 +112,6 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         if self.mixture is None or not hasattr(self.mixture, "weights_"):
             raise NotFittedError("This FisherVector is not fitted yet: call fit first, or give it a learned mixture")
         return self.mixture
-
-    def _parts(self, m: Moments, n: np.ndarray, weights: np.ndarray) -> list:
-        """[weight part (b, k, 1),] u (b, k, d), v (b, k, d)."""
-        heavy = weights >= LEAST_WEIGHT
-        scale = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0) / n[:, None]  # (b, k)
-        kind = "float64" if "float64" in str(m.s1.dtype) else "float32"
-        s0 = m.s0[:, :, None]
-        first = like(scale[:, :, None], m.s1, kind)  # (b, k, 1)
-        parts = [m.s1 * first, (m.s2 - s0) * (first / 2**0.5)]
-        if self.weight_part:
-            expected = like((n[:, None] * weights)[:, :, None], m.s1, kind)
-            parts.insert(0, (s0 - expected) * first)
-        return parts
 
     # -- tensors: those of the mixture -----------------------------------------------------------------------------
 
@@ -158,6 +152,24 @@ def _check_near(log_likelihoods) -> None:
     check(not far, "maps must lie within 1e18 standard deviations of the mixture in float32: pass float64")
 
 
+def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
+    """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps, of any array library.
+
+    counts (b,): descriptors of each map; weights (k,). The twin of `ildfv.kernels.fisher.vectors`.
+    """
+    heavy = weights >= LEAST_WEIGHT
+    scale = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)
+    kind = "float64" if "float64" in str(m.s1.dtype) else "float32"
+    s0 = m.s0[:, :, None]
+    first = like(scale[:, :, None], m.s1, kind)  # (b, k, 1)
+    parts = [m.s1 * first, (m.s2 - s0) * (first / 2**0.5)]
+    if weight_part:
+        expected = like((counts[:, None] * weights)[:, :, None], m.s1, kind)
+        parts.insert(0, (s0 - expected) * first)
+    whole = _joined(parts, order)
+    return _improved(whole) if improved else whole
+
+
 def _joined(parts: list, order: str):
     """Parts (b, k, ·) side by side: component after component, or part after part."""
     xp = namespace(*parts)
@@ -167,9 +179,9 @@ def _joined(parts: list, order: str):
     return xp.concat([xp.reshape(part, (b, -1)) for part in parts], axis=1)
 
 
-def _improved(vectors):
+def _improved(whole):
     """Signed square root, then unit L2 norm; zero stays zero (Perronnin, Sánchez & Mensink 2010)."""
-    xp = namespace(vectors)
-    rooted = xp.sign(vectors) * xp.sqrt(xp.abs(vectors))
+    xp = namespace(whole)
+    rooted = xp.sign(whole) * xp.sqrt(xp.abs(whole))
     norms = xp.sqrt(xp.sum(rooted * rooted, axis=1, keepdims=True))
     return rooted / xp.maximum(norms, xp.full_like(norms, LEAST_NORM))

@@ -46,7 +46,7 @@ cdef int _known(int device, int found) except -1:
 
 def launch(int device, str kernel, unsigned grid_x, unsigned grid_y, unsigned threads, size_t shared_bytes,
            uintptr_t stream, tuple arguments):
-    """Queue a kernel of moments.cu or windows.cu on the caller's stream.
+    """Queue a kernel of csrc/cuda on the caller's stream.
 
     arguments: floats, integers (device addresses among them), and device arrays of any library, by DLPack or
     `__cuda_array_interface__`. RuntimeError names the kernel, the device and what CUDA says of it.

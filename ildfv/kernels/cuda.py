@@ -208,7 +208,7 @@ class _Run:
         return Moments(*out[:3], log_likelihood), [out.log_likelihood], np.arange(batch.b)
 
     def fitting(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
-        """The results of the rounds, in halves from where the device's memory is full, and so in later calls like this."""
+        """The results of the rounds; in halves from where memory is full, and so in later calls like this one."""
         kind = (*self.device.key, self.variant, self.real, self.k, self.d, n, compute.__qualname__)
         halving = Halving(compute, note=_warn, size=_fitted.get(kind))
         results = [result for one in rounds for result in halving(one)]

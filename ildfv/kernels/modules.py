@@ -130,21 +130,25 @@ class _Stream:
         self.ptr = address
 
 
-def part_of(kernel: str) -> int:
-    """ILDFV_PART of moments.cu that holds the kernel, named by the bits of what it computes in; 0: of windows.cu."""
-    if "window" in kernel:
-        return 0
+FILES = {"window": "cuda/windows.cu", "fisher": "cuda/fisher.cu", "m_step": "cuda/em.cu"}  # by word of a kernel's name
+
+
+def home_of(kernel: str) -> tuple[str, int | None]:
+    """The file of csrc that holds the kernel, and its ILDFV_PART of moments.cu: the bits of what it computes in."""
+    for word, file in FILES.items():
+        if word in kernel:
+            return file, None
     if "tensor" in kernel:
-        return 19
-    return 32 if "float32" in kernel else 64  # finish_float32_float64 reads float32
+        return "cuda/moments.cu", 19
+    return "cuda/moments.cu", 32 if "float32" in kernel else 64  # finish_float32_float64 reads float32
 
 
 class _RuntimeKernels:
-    """Kernels compiled by NVRTC for one device, each part of moments.cu when it is first used."""
+    """Kernels compiled by NVRTC for one device, each file, and part of moments.cu, when it is first used."""
 
     def __init__(self, index: int):
         self._index = index
-        self._modules: dict[int, Any] = {}  # RawModule by part
+        self._modules: dict[tuple, Any] = {}  # RawModule by file and part
         self._kernels: dict[str, Any] = {}  # RawKernel by name
 
     def shared_limit(self) -> int:
@@ -159,12 +163,11 @@ class _RuntimeKernels:
 
     def _kernel(self, cupy, name: str):
         if name not in self._kernels:
-            part = part_of(name)
-            if part not in self._modules:
+            home = file, part = home_of(name)
+            if home not in self._modules:
                 options = (*OPTIONS, f"-DILDFV_PART={part}") if part else OPTIONS
-                code = source() if part else source("cuda/windows.cu")
-                self._modules[part] = cupy.RawModule(code=code, options=options)
-            self._kernels[name] = self._modules[part].get_function(name)
+                self._modules[home] = cupy.RawModule(code=source(file), options=options)
+            self._kernels[name] = self._modules[home].get_function(name)
         return self._kernels[name]
 
     def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:

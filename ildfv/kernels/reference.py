@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = Any  # NumPy here; torch or CuPy where such maps came in
+LEAST_WEIGHT = 1e-6  # lighter components give zeros, as in VLFeat: 1/√w would only raise their noise
+LEAST_NORM = 1e-12  # a shorter vector is divided by this: a zero vector stays zero
+EMPTY = 0.1  # descriptors: a component that holds less than this in all has nothing to learn a variance from
 
 
 class Moments(NamedTuple):
@@ -74,3 +77,38 @@ def _descriptors(maps):
         return list(maps)
     b, d, h, w = maps.shape
     return list(np.moveaxis(maps.reshape(b, d, h * w), 1, 2))
+
+
+def vectors(m, counts, weights, *, improved=True, order="component", weight_part=False):
+    """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps, in float64.
+
+    counts (b,): descriptors of each map. order: "component" is the paper's Eq. 4, [u_1, v_1, …]; "moment" all u, all v.
+    """
+    s0, s1, s2, n, w = (np.asarray(a, dtype=np.float64) for a in (*m[:3], counts, weights))
+    root = np.sqrt(w)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = s1 / (n[:, None, None] * root[:, None])  # (b, k, d)
+        v = (s2 - s0[:, :, None]) / (n[:, None, None] * np.sqrt(2 * w)[:, None])
+        p = (s0 - n[:, None] * w)[:, :, None] / (n[:, None] * root)[:, :, None]  # (b, k, 1)
+    parts = [np.where(w[:, None] >= LEAST_WEIGHT, part, 0.0) for part in ([p, u, v] if weight_part else [u, v])]
+    b = len(n)
+    if order == "component":
+        whole = np.concatenate(parts, axis=2).reshape(b, -1)
+    else:
+        whole = np.concatenate([part.reshape(b, -1) for part in parts], axis=1)
+    if not improved:
+        return whole
+    rooted = np.sign(whole) * np.sqrt(np.abs(whole))
+    return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), LEAST_NORM)
+
+
+def m_step(s0, s1, s2, weights, means, variances, *, inertia=0.0):
+    """Masses (k,), means (k, d) and variances (k, d) of most likelihood, from the sums at these parameters.
+
+    inertia: the present parameters count as this many descriptors more. A mass below EMPTY counts as that.
+    """
+    masses = s0 + inertia * weights
+    divisor = np.maximum(masses, EMPTY)[:, None]
+    shift = s1 / divisor  # (k, d), in standard deviations
+    spread = (s2 + (inertia * weights)[:, None]) / divisor - shift**2
+    return masses, means + np.sqrt(variances) * shift, variances * spread

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ildfv.arrays import is_torch, namespace
+
 SHARE = 0.6  # of free memory a batch may take: the pools of torch and of other processes keep the rest
 AHEAD = 2  # pinned buffers: one is filled while the other is copied
 
@@ -115,11 +117,11 @@ class Halving:
         results = self(items)
         if len(results) == 1:
             return results[0]
-        if isinstance(results[0], np.ndarray):
-            return np.concatenate(results)
-        import torch
+        if is_torch(results[0]):
+            import torch
 
-        return torch.cat(results)
+            return torch.cat(results)
+        return namespace(*results).concat(results)
 
 
 def _empty_pools() -> None:

@@ -1,6 +1,8 @@
 // The kernels of csrc/cuda as a library of the CPU: `launch` runs one by name.
 #include "emulation.h"
 
+#include "cuda/em.cu"
+#include "cuda/fisher.cu"
 #include "cuda/moments.cu"
 #include "cuda/windows.cu"
 
@@ -12,5 +14,7 @@ extern "C" int launch(const char* name, unsigned grid_x, unsigned grid_y, unsign
                       void** arguments) {
     ILDFV_KERNELS(ILDFV_TRY)
     ILDFV_WINDOW_KERNELS(ILDFV_TRY)
+    ILDFV_FISHER_KERNELS(ILDFV_TRY)
+    ILDFV_EM_KERNELS(ILDFV_TRY)
     return 1;
 }

@@ -124,6 +124,8 @@ inline int __ffs(unsigned bits) { return __builtin_ffs(static_cast<int>(bits)); 
 inline float __expf(float x) { return std::exp(x); }
 inline float __fmul_rn(float x, float y) { return x * y; }
 inline float __fadd_rn(float x, float y) { return x + y; }
+inline double __dmul_rn(double x, double y) { return x * y; }
+inline double __dadd_rn(double x, double y) { return x + y; }
 
 #define ILDFV_SHARED_MEMORY(name) unsigned char* const name = emulation::block->shared
 

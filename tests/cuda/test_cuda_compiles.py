@@ -8,32 +8,42 @@ import pytest
 
 from ildfv.kernels import launches, modules
 
-SOURCES = [Path(__file__).parents[2] / "csrc" / "cuda" / f"{name}.cu" for name in ("moments", "windows")]
+FOLDER = Path(__file__).parents[2] / "csrc" / "cuda"
+SOURCES = [path for path in sorted(FOLDER.glob("*.cu")) if path.name != "launch.cu"]
 KERNELS = {name for path in SOURCES for name in re.findall(r"DO\((\w+)\)", path.read_text(encoding="utf-8"))}
 REGISTERS = 65536  # of a multiprocessor, on every architecture since sm_50
+PARTS = [("moments", architecture, None) for architecture in (75, 80, 100)]
+PARTS += [("moments", 90, part) for part in (32, 64, 19)]
+PARTS += [(name, architecture, None) for name in ("windows", "fisher", "em") for architecture in (75, 80, 90, 100)]
 
 
-@pytest.mark.parametrize(
-    ("architecture", "part"),
-    [(75, None), (80, None), (90, 32), (90, 64), (90, 19), (100, None), (75, 0), (80, 0), (90, 0), (100, 0)],
-    ids=lambda value: str(value),
-)
-def test_kernels_compile_without_spills(architecture, part):
-    """part: ILDFV_PART of moments.cu, None for all of it; 0 for windows.cu."""
+@pytest.mark.parametrize(("name", "architecture", "part"), PARTS)
+def test_kernels_compile_without_spills(name, architecture, part):
+    """part: ILDFV_PART of moments.cu, None for all of a file."""
     if nvrtc.shared_object() is None:
         pytest.skip("needs NVRTC: pip install nvidia-cuda-nvrtc")
-    define = (f"-DILDFV_PART={part}",) if part else ()
-    source = modules.source("cuda/windows.cu") if part == 0 else modules.source()
-    kernels = nvrtc.compiled(source, architecture, (*modules.OPTIONS, *define))
-    in_file = {name for name in KERNELS if (modules.part_of(name) == 0) == (part == 0)}
-    assert set(kernels) == {name for name in in_file if part in (None, modules.part_of(name))}
-    for name, needs in kernels.items():
-        assert needs.spills == 0, name
-        assert needs.stack == 0, name
-        assert needs.static_shared == 0, f"{name}: shared memory is counted in launches.py, all of it"
-        threads = launches.THREADS if "moments" in name or "singles" in name else launches.FINISH_THREADS
-        blocks = (3 if modules.part_of(name) == 32 else 2) if "moments" in name else 4  # as in moments.cu
-        assert needs.registers * threads * blocks <= REGISTERS, f"{name}: {needs.registers} registers"
+    file = f"cuda/{name}.cu"
+    kernels = nvrtc.compiled(
+        modules.source(file), architecture, (*modules.OPTIONS, *((f"-DILDFV_PART={part}",) if part else ()))
+    )
+    homes = {kernel: modules.home_of(kernel) for kernel in KERNELS}
+    assert set(kernels) == {k for k, home in homes.items() if home[0] == file and part in (None, home[1])}
+    for kernel, needs in kernels.items():
+        assert needs.spills == 0, kernel
+        assert needs.stack == 0, kernel
+        assert needs.static_shared == 0, f"{kernel}: shared memory is counted by the launchers, all of it"
+        threads = launches.THREADS if "moments" in kernel or "singles" in kernel else launches.FINISH_THREADS
+        blocks = (3 if homes[kernel][1] == 32 else 2) if "moments" in kernel else 4  # as in moments.cu
+        assert needs.registers * threads * blocks <= REGISTERS, f"{kernel}: {needs.registers} registers"
+
+
+def test_every_kernel_is_launched_by_nvcc_and_emulated():
+    for path in (FOLDER / "launch.cu", Path(__file__).parent / "emulated.cpp"):
+        text = path.read_text(encoding="utf-8")
+        assert all(f'#include "cuda/{source.name}"' in text for source in SOURCES)
+        for lists in (re.findall(r"#define (ILDFV_\w*KERNELS)\(DO\)", source.read_text()) for source in SOURCES):
+            assert len(lists) == 1
+            assert f"    {lists[0]}(" in text
 
 
 def test_the_source_stands_alone():
