@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.kernels import transfer
+from ildfv.kernels.transfer import ahead
 from ildfv.workers import in_order, split_cores
 
-Item = TypeVar("Item")
 BATCH_SIZE = 16  # slices a batch: conv1 maps of 16 slices are 12 MB, small beside the caches' next level
 SAMPLE_SLICES = 256
-AHEAD = 2  # batches read before a GPU asks for them
 
 
 class SliceSource(Protocol):
@@ -116,45 +113,3 @@ class MapStream:
                 take = min(descriptors.shape[1], -(-size // len(chosen)))
                 drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False)].T)
         return np.concatenate(drawn)[:size]
-
-
-def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, None]:
-    """The items in order, computed in a thread of their own up to `depth` before they are asked for.
-
-    An error in the thread is raised here, in its place; leaving the loop early stops the thread.
-    """
-    done = object()
-    box: queue.Queue = queue.Queue(maxsize=depth)
-    left = threading.Event()
-
-    def put(item) -> bool:
-        while not left.is_set():
-            try:
-                box.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((item, None)):
-                    return
-            put((done, None))
-        except BaseException as error:
-            put((done, error))
-
-    thread = threading.Thread(target=work, daemon=True, name="ildfv-ahead")
-    thread.start()
-    try:
-        while True:
-            item, error = box.get()
-            if error is not None:
-                raise error
-            if item is done:
-                return
-            yield item
-    finally:
-        left.set()
-        thread.join()

@@ -54,13 +54,15 @@ class Dropout(nn.Module):
         self.draw: tuple[int, torch.Tensor, int] | None = None  # seed, rows computed here, size of the whole batch
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training or self.p == 0:
-            return x
+        return x if not self.training or self.p == 0 else self._dropped(x)
+
+    @torch.compiler.disable  # what was drawn changes with every step: compiled, it would be compiled anew each time
+    def _dropped(self, x: torch.Tensor) -> torch.Tensor:
         if self.draw is None:
             return F.dropout(x, self.p)
         seed, rows, total = self.draw
         kept = torch.rand((total, *x.shape[1:]), generator=torch.Generator().manual_seed(seed)) >= self.p
-        return x * kept[rows].to(device=x.device, dtype=x.dtype).div_(1 - self.p)
+        return x * kept[rows].to(device=x.device, dtype=x.dtype, non_blocking=True).div_(1 - self.p)
 
 
 def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: int) -> None:

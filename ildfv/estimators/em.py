@@ -11,8 +11,8 @@ from ildfv.arrays import check_real, check_shape, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.batches import check_place, count, features
-from ildfv.kernels import modules, moments, on_gpu
 from ildfv.kernels import em as on_device
+from ildfv.kernels import modules, moments, on_gpu
 from ildfv.kernels.reference import EMPTY
 
 # Posteriors below this are not added up: a share of all that float64 sums of float32 descriptors cannot show, and the

@@ -1,8 +1,8 @@
 """Devices the kernels run on: whose arrays, and by which way the code of csrc/cuda got there.
 
 Two ways, one source: NVRTC at first use through CuPy's RawModule, or nvcc at install time (ILDFV_CUDA=1).
-One memory pool: all that a call needs comes from the pool of the library whose arrays came in. Where CuPy only launches
-for torch, its own pool stays empty. Arrays of other libraries are taken as torch's or CuPy's, without a copy.
+One memory pool: all that a call needs comes from the pool of the library whose arrays came in, and where torch uses the
+GPU, CuPy's arrays come from torch's pool (pool.py). Arrays of other libraries are taken as torch's or CuPy's, uncopied.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ildfv.errors import InputError, require
-from ildfv.kernels import exchange
+from ildfv.kernels import exchange, pool
 from ildfv.kernels.launches import BYTES
 
 OPTIONS = ("-std=c++17",)  # CuPy adds the architecture and -ftz=true
@@ -52,6 +52,7 @@ def device_of(a) -> Device:
     """The device on which the CuPy array or torch tensor `a` lives."""
     if type(a).__module__.partition(".")[0] == "torch":
         return _torch_device(a.device.index)
+    pool.join()
     return _cupy_device(a.device.id)
 
 

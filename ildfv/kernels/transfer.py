@@ -6,17 +6,21 @@ in a thread and on a stream of its own (`apart`), the moments on the caller's. E
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ildfv.arrays import is_torch, namespace
+from ildfv.kernels import pool
 
 SHARE = 0.6  # of free memory a batch may take: the pools of torch and of other processes keep the rest
-AHEAD = 2  # pinned buffers: one is filled while the other is copied
+AHEAD = 2  # batches read before they are asked for; pinned buffers: one is filled while the other is copied
+Item = TypeVar("Item")
 
 
 class Gpu:
@@ -65,13 +69,9 @@ class Gpu:
 def batch_size(bytes_of_an_item: int, device, *, most: int = 256) -> int:
     """How many items of `bytes_of_an_item`, all they need while computed, fit in the device's free memory; ≥ 1, ≤ most.
 
-    device: "cuda:i" or a torch.device. Memory that torch's pool holds but does not use counts as free.
+    device: "cuda:i" or a torch.device. What pools keep for later arrays counts as free.
     """
-    import torch
-
-    free, _ = torch.cuda.mem_get_info(device)
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(1, min(most, int((free + unused) * SHARE) // max(1, bytes_of_an_item)))
+    return max(1, min(most, int(pool.free(device) * SHARE) // max(1, bytes_of_an_item)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -105,7 +105,7 @@ class Halving:
                 full = True
             if full:  # handled out here: the error held the frames that held the memory
                 self.size = -(-len(part) // 2)
-                _empty_pools()
+                pool.empty()
                 self.note(f"out of device memory: going on with {self.size} at a time")
                 continue
             results.append(result)
@@ -124,16 +124,46 @@ class Halving:
         return namespace(*results).concat(results)
 
 
-def _empty_pools() -> None:
-    """Give memory that no array uses back to the device, so that the other library's pool can have it."""
-    import gc
-    import sys
+def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, None]:
+    """The items in order, computed in a thread of their own up to `depth` before they are asked for.
 
-    gc.collect()
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
-        sys.modules["torch"].cuda.empty_cache()
-    if "cupy" in sys.modules:
-        sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
+    An error in the thread is raised here, in its place; leaving the loop early stops the thread.
+    """
+    done = object()
+    box: queue.Queue = queue.Queue(maxsize=depth)
+    left = threading.Event()
+
+    def put(item) -> bool:
+        while not left.is_set():
+            try:
+                box.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+            put((done, None))
+        except BaseException as error:
+            put((done, error))
+
+    thread = threading.Thread(target=work, daemon=True, name="ildfv-ahead")
+    thread.start()
+    try:
+        while True:
+            item, error = box.get()
+            if error is not None:
+                raise error
+            if item is done:
+                return
+            yield item
+    finally:
+        left.set()
+        thread.join()
 
 
 def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
