@@ -14,7 +14,7 @@ COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
 
 
 def wanted(asked: bool | None, device: torch.device, slices: int) -> bool:
-    """Whether to compile: as asked, on a GPU; None: there if `slices`, over all epochs, are enough to make up for it."""
+    """Whether to compile: as asked, on a GPU; None: there if `slices`, of all epochs, are enough to make up for it."""
     check(not asked or device.type == "cuda", f'compile must be False or None on device "{device}", got True')
     return device.type == "cuda" and (slices >= ENOUGH if asked is None else asked)
 

@@ -10,14 +10,15 @@ from torch import nn
 
 from ildfv import distributed
 from ildfv.train.blocks import prepare_dropout
+from ildfv.train.compiled import Compiled
 from ildfv.train.data import Batch, Shard
 
 
 @dataclass(frozen=True)
 class Step:
-    """Calling it with a batch, a seed and a learning rate moves the network's weights.
+    """Calling it with a batch, its images on the device, a seed and a learning rate moves the network's weights.
 
-    loss: answers (b, c), indices of the slices (b,) → the loss of each, (b,).
+    loss: answers (b, c), indices of the slices (b,) → the loss of each, (b,). compiled: runs the network, if given.
     """
 
     network: nn.Module
@@ -25,8 +26,9 @@ class Step:
     loss: Callable
     device: torch.device
     bfloat16: bool = False
+    compiled: Compiled | None = None
 
-    def __call__(self, batch: Batch, seed: int, rate: float) -> torch.Tensor:
+    def __call__(self, batch: Batch, images: torch.Tensor, seed: int, rate: float) -> torch.Tensor:
         """This rank's share of the mean loss of the step's slices, float64.
 
         Shards are computed one by one and their float32 gradients added in float64, where sums of so few are all but
@@ -40,9 +42,7 @@ class Step:
         statistics = None
         self.optimizer.zero_grad(set_to_none=True)
         for shard in batch.shards:
-            loss = self._forward(batch, shard, seed)
-            loss.backward()
-            share += loss.detach()
+            share += self._learn(batch, images, shard, seed).detach()
             if gradients is not None:
                 gradients.take()
                 if statistics is None:
@@ -56,14 +56,20 @@ class Step:
         self.optimizer.step()
         return share
 
-    def _forward(self, batch: Batch, shard: Shard, seed: int) -> torch.Tensor:
-        """The shard's share of the step's mean loss."""
-        torch.manual_seed(seed + shard.number)  # for foreign networks, whose random layers are not ours
+    def _learn(self, batch: Batch, images: torch.Tensor, shard: Shard, seed: int) -> torch.Tensor:
+        """The shard's share of the step's mean loss, whose gradients are added to the network's."""
         prepare_dropout(self.network, seed, torch.from_numpy(batch.rows[shard.here]), batch.total)
-        images = torch.from_numpy(batch.images[shard.here]).to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16 and self.device.type == "cuda"):
-            f = self.network(images)  # (b, c)
-        return self.loss(f.float(), batch.indices[shard.here]).sum() / batch.total
+
+        def learn(forward: Callable) -> torch.Tensor:
+            torch.manual_seed(seed + shard.number)  # for foreign networks, whose random layers are not ours
+            half = self.bfloat16 and self.device.type == "cuda"
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                f = forward(images[shard.here])  # (b, c)
+            loss = self.loss(f.float(), batch.indices[shard.here]).sum() / batch.total
+            loss.backward()
+            return loss
+
+        return self.compiled(learn) if self.compiled else learn(self.network)
 
 
 class Gradients:

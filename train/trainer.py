@@ -22,7 +22,9 @@ from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
 from ildfv.train import losses, networks
 from ildfv.train.checkpoint import Checkpoint, Saves
+from ildfv.train.compiled import Compiled, wanted
 from ildfv.train.data import READ, Epoch, SliceSet, labelled_only, train_mean_std
+from ildfv.train.feeding import answers, fed
 from ildfv.train.optimizer import make_optimizer, rate
 from ildfv.train.settings import TrainSettings, check_same, identity
 from ildfv.train.step import Step
@@ -53,6 +55,7 @@ def train(
     device: str = "cpu",
     progress: Progress = SILENT,
     checkpoint_seconds: float = 20.0,
+    compile: bool | None = None,
 ) -> TrainResult:
     """The network trained on the fit slices and saved in `folder`; slices without a label map are left out.
 
@@ -67,6 +70,9 @@ def train(
     Under torchrun each step's slices are dealt to the ranks, a shard to each, and gradients are summed (data parallel):
     the result depends on the number of ranks by float32 rounding. With `shards` given so many are dealt, and the
     result is the same to the bit for any number of ranks with as many threads each.
+
+    compile: whether steps go through `torch.compile`, on a GPU alone; None: there, with enough slices to make up for
+    it, and without it where it fails. Its sums are rounded otherwise, as those of another device are.
     """
     folder = Path(folder)
     fit, validation = labelled_only(slices, fit_indices), labelled_only(slices, validation_indices)
@@ -82,7 +88,7 @@ def train(
         found = distributed.from_main(load_info(folder) if distributed.is_main() and has_model(folder) else None)
         if found is None:
             saves = Saves(checkpoint_seconds)
-            return _Run(settings, slices, fit, validation, folder, device, progress, asked, saves).finish()
+            return _Run(settings, slices, fit, validation, folder, device, progress, asked, saves, compile).finish()
         check_same(asked, found["identity"], folder)
         if distributed.is_main():
             Checkpoint(folder).remove()
@@ -92,7 +98,7 @@ def train(
 class _Run:
     """One training under way."""
 
-    def __init__(self, settings, slices, fit, validation, folder, device, progress, asked, saves):
+    def __init__(self, settings, slices, fit, validation, folder, device, progress, asked, saves, compile):
         s = self.settings = settings
         self.slices, self.fit, self.validation = slices, fit, validation
         self.folder, self.device, self.progress, self.identity = folder, torch.device(device), progress, asked
@@ -105,7 +111,10 @@ class _Run:
             networks.load_weights(self.network, Path(s.weights))
         self.network.to(self.device)
         self.optimizer = make_optimizer(s, self.network)
-        self.step = Step(self.network, self.optimizer, self._losses, self.device, s.bfloat16)
+        compiled = None
+        if wanted(compile, self.device, s.epochs * len(fit)):
+            compiled = Compiled(self.network, insist=bool(compile), note=progress.note)
+        self.step = Step(self.network, self.optimizer, self._losses, self.device, s.bfloat16, compiled)
         self.checkpoint, self.saves = Checkpoint(folder), saves
         self.history: list[dict] = []
         self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known
@@ -176,10 +185,11 @@ class _Run:
         self.network.train()
         shares: list[torch.Tensor] = []  # of this rank, of the steps since losses were last added up
         with deterministic(self.device):
-            for i, batch in enumerate(self._epoch(epoch, len(self.losses)), start=len(self.losses)):
+            batches = fed(self._epoch(epoch, len(self.losses)), self.device)
+            for i, (batch, images) in enumerate(batches, start=len(self.losses)):
                 step = epoch * self.steps + i
                 seed = s.seed * 1_000_003 + step
-                shares.append(self.step(batch, seed, rate(s, step, s.epochs * self.steps)))
+                shares.append(self.step(batch, images, seed, rate(s, step, s.epochs * self.steps)))
                 advance(batch.total)
                 if i + 1 < self.steps and self._due():
                     self._add_up(shares, epoch)
@@ -202,9 +212,8 @@ class _Run:
 
     def _targets(self, indices: np.ndarray) -> torch.Tensor:
         s = self.settings
-        return torch.from_numpy(targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)).to(
-            self.device
-        )
+        wanted = targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)
+        return torch.from_numpy(wanted).to(self.device, non_blocking=True)  # unpinned: copied before the call returns
 
     def _judge(self, epoch: int, step_losses: list[float]) -> dict:
         """The epoch's row of the history; validation slices are dealt to the ranks."""
@@ -267,11 +276,13 @@ def predict(
     network = network.to(device).eval()
     indices = np.asarray(indices, dtype=np.int64)
     out = np.empty((len(indices), network.n_outputs), np.float32)
+    batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    done = 0
     with progress.task("Predicting", total=len(indices)) as advance:
-        for start in range(0, len(indices), batch_size):
-            images = torch.from_numpy(slices.images(indices[start : start + batch_size]))
-            out[start : start + batch_size] = network(images.to(device)).float().cpu().numpy()
-            advance(len(images))
+        for answer in answers(network, slices.images, batches, torch.device(device), progress.note):
+            out[done : done + len(answer)] = answer
+            done += len(answer)
+            advance(len(answer))
     return out
 
 

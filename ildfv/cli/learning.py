@@ -26,6 +26,12 @@ def train(
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak step size.", min=0)] = None,
     augment: Annotated[bool, typer.Option("--augment", help="Flip and shift slices while training.")] = False,
+    compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", help="torch.compile, on a GPU.", show_default="where slices are enough for it"
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="the network")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove a model trained otherwise first.")] = False,
     device: o.Device = "auto",
@@ -53,6 +59,7 @@ def train(
         fold=fold,
         name=name,
         device=device,
+        compile=compile,
         fresh=fresh,
         progress=output.progress(verbose, events=workspace / "events.jsonl"),
         **{key: value for key, value in given.items() if value is not None},

@@ -24,6 +24,7 @@ def train_network(
     fold: int = 0,
     name: str | None = None,
     device: str = "auto",
+    compile: bool | None = None,
     fresh: bool = False,
     progress: Progress = SILENT,
     **settings,
@@ -32,7 +33,7 @@ def train_network(
 
     settings: fields of `TrainSettings`; seed and threshold default to the workspace's. Training goes on from its last
     epoch if it was stopped; a finished model is scored again, not trained again. fresh: removes a model of that name
-    that was trained with other settings or on other slices.
+    that was trained with other settings or on other slices. compile: through `torch.compile`, as `trainer.train` says.
     """
     distributed.start()
     from ildfv.train.networks import load
@@ -49,7 +50,7 @@ def train_network(
         with writing(folder):
             empty(folder)
     distributed.barrier()
-    train(chosen, slices, roles.fit, roles.validation, folder, device=device, progress=progress)
+    train(chosen, slices, roles.fit, roles.validation, folder, device=device, progress=progress, compile=compile)
     if not distributed.is_main():
         return {}
     network = load(folder, device)

@@ -1,4 +1,4 @@
-"""CuPy takes its memory from torch's pool where both use the GPU; what pools keep counts as free. Both are pretended."""
+"""CuPy takes its memory from torch's pool where both use the GPU; what pools keep counts as free. Both pretended."""
 
 import sys
 from types import SimpleNamespace

@@ -1,0 +1,176 @@
+"""Compiled steps learn what plain ones learn, are compiled once for each size, and are given up with a word."""
+
+import numpy as np
+import pytest
+import torch
+from train_support import MemorySlices  # registers the network "tiny"
+
+from ildfv.errors import InputError
+from ildfv.kernels import transfer
+from ildfv.train import compiled, networks, trainer
+from ildfv.train.compiled import Compiled, wanted
+from ildfv.train.data import Epoch
+from ildfv.train.feeding import answers, fed
+from ildfv.train.optimizer import make_optimizer
+from ildfv.train.settings import TrainSettings
+from ildfv.train.step import Step
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+def learned(compiler=None, steps=6, sizes=(16,), name="tiny"):
+    """Weights after some steps, and the sizes given in turn."""
+    settings = TrainSettings(network=name, epochs=1, optimizer="sgd", learning_rate=0.01)
+    network = networks.build(name, seed=0).train()
+    loss = lambda f, indices: (f - torch.from_numpy(indices).float()[:, None] / 50) ** 2  # noqa: E731
+    run = Compiled(network, compiler=compiler) if compiler else None
+    step = Step(network, make_optimizer(settings, network), loss, CPU, compiled=run)
+    slices = MemorySlices()
+    batches = [batch for size in sizes for batch in Epoch(slices, np.arange(48), size, 0, 0)]
+    for number, (batch, images) in enumerate(list(fed(batches, CPU))[:steps]):
+        step(batch, images, number, 0.01)
+    return networks.tensors(network)
+
+
+def test_compiled_steps_learn_the_same_and_are_compiled_once():
+    calls = []
+
+    def backend(graph, inputs):
+        calls.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    ours = learned(lambda network, dynamic: torch.compile(network, dynamic=dynamic, backend=backend), sizes=(16, 16))
+    first = len(calls)
+    assert first > 0
+    theirs = learned(sizes=(16, 16))
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-6)
+    torch._dynamo.reset()
+    calls.clear()
+    learned(lambda network, dynamic: torch.compile(network, dynamic=dynamic, backend=backend), steps=1)
+    assert len(calls) == first  # the dropout's draws, new in each step, compile nothing anew
+
+
+class CompilerError(RuntimeError):
+    """As a compiler's own."""
+
+
+CompilerError.__module__ = "torch._inductor.exc"
+
+
+def failing(error):
+    def compiler(network, dynamic):
+        assert dynamic is False
+
+        def forward(images):
+            raise error
+
+        return forward
+
+    return compiler
+
+
+def test_a_compiler_that_fails_is_given_up_with_a_word():
+    notes, network = [], torch.nn.Linear(2, 1)
+    run = Compiled(network, compiler=failing(CompilerError("no\nTriton")), note=notes.append)
+    for _ in range(3):
+        assert torch.equal(run(lambda forward: forward(torch.ones(1, 2))), network(torch.ones(1, 2)))
+    assert notes == ["without torch.compile: no Triton"]
+
+
+def test_half_a_step_leaves_no_gradients():
+    network = torch.nn.Linear(2, 1)
+    run = Compiled(network, compiler=lambda network, dynamic: lambda x: 2 * network(x))
+
+    def step(forward):
+        loss = forward(torch.ones(1, 2)).sum()
+        loss.backward()
+        if forward is not network:
+            raise CompilerError("of the backward pass")
+        return loss
+
+    run(step)
+    assert network.weight.grad.tolist() == [[1.0, 1.0]]
+
+
+def test_who_insists_gets_the_error_and_other_errors_are_never_hidden():
+    for error, insist in ((CompilerError("no"), True), (torch.OutOfMemoryError("full"), False)):
+        run = Compiled(torch.nn.Linear(2, 1), compiler=failing(error), insist=insist)
+        with pytest.raises(type(error)):
+            run(lambda forward: forward(torch.ones(1, 2)))
+
+
+def test_only_a_gpu_compiles_and_only_where_it_pays_unless_asked():
+    assert not wanted(None, CPU, 10**9)
+    assert wanted(None, CUDA, compiled.ENOUGH)
+    assert not wanted(None, CUDA, compiled.ENOUGH - 1)
+    assert wanted(True, CUDA, 1)
+    assert not wanted(False, CUDA, 10**9)
+    assert not wanted(False, CPU, 1)
+
+
+def test_compile_on_a_cpu_is_refused(tmp_path):
+    with pytest.raises(InputError, match='compile must be False or None on device "cpu", got True'):
+        trainer.train(TrainSettings("tiny"), MemorySlices(), np.arange(40), np.arange(40, 60), tmp_path, compile=True)
+
+
+class NoGpu:
+    """A GPU that is the CPU: copies are done at once."""
+
+    def __init__(self, device):
+        pass
+
+    def stream(self):
+        return None
+
+    def on(self, stream):
+        return torch.autograd.profiler.record_function("stream")
+
+    mark = wait = follow = keep = lambda self, *_: None
+
+    def pinned(self, size):
+        return torch.empty(size, dtype=torch.uint8)
+
+    def moved(self, tensor):
+        return tensor.clone()
+
+
+def test_feeding_a_gpu_gives_the_same_batches_and_answers(monkeypatch):
+    monkeypatch.setattr(transfer, "Gpu", NoGpu)
+    monkeypatch.setenv("ILDFV_GRAPHS", "0")
+    slices = MemorySlices()
+    epoch = Epoch(slices, np.arange(45), 16, 0, 0)
+    for (a, x), (b, y) in zip(fed(epoch, CPU), fed(epoch, CUDA), strict=True):
+        assert np.array_equal(a.indices, b.indices)
+        assert torch.equal(x, y)
+        assert torch.equal(x, torch.from_numpy(slices.data[a.indices]))
+    network, room = networks.build("tiny").eval(), 7
+    sizes, notes = [], []
+
+    def cramped(images):
+        if len(images) > room:
+            raise torch.OutOfMemoryError("full")
+        sizes.append(len(images))
+        return network(images)
+
+    cut = np.array_split(np.arange(45), 4)
+    with torch.inference_mode():
+        ours = np.concatenate(list(answers(cramped, slices.images, cut, CUDA, notes.append)))
+        theirs = np.concatenate(list(answers(network, slices.images, cut, CPU, notes.append)))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert sum(sizes) == 45
+    assert max(sizes) <= room
+    assert len(notes) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_gpu_learns_and_predicts_as_the_cpu_does(tmp_path, compile):
+    slices, settings = MemorySlices(), TrainSettings("tiny", epochs=2)
+    split = np.arange(40), np.arange(40, 60)
+    there = trainer.train(settings, slices, *split, tmp_path / "gpu", device="cuda:0", compile=compile)
+    here = trainer.train(settings, slices, *split, tmp_path / "cpu")
+    ours = trainer.predict(there.network, slices, np.arange(60), device="cuda:0", batch_size=8)
+    np.testing.assert_allclose(ours, trainer.predict(here.network, slices, np.arange(60)), rtol=1e-2, atol=1e-2)
