@@ -32,17 +32,18 @@ END
 status=0
 "$python" -P -c 'from ildfv.kernels import cuda; print(cuda.describe())' || status=$?
 "$python" -P -m pytest -o addopts="-ra --strict-markers" -p no:cacheprovider -q -m gpu \
-    tests/cuda/test_cuda_gpu.py tests/train/test_train_graphs.py |
+    tests/cuda/test_cuda_gpu.py tests/train/test_train_graphs.py tests/train/test_train_compiled.py |
     tee "$out/gpu-tests.txt" || status=$?
 
-# One small problem of each kind under the checkers, where the toolkit has them.
+# Small problems for every kernel under the checkers, where the toolkit has them. Without a filter: none can be left out.
 if command -v compute-sanitizer > /dev/null; then
-    for tool in memcheck racecheck; do
-        compute-sanitizer --tool "$tool" --error-exitcode 9 --kernel-regex kns=moments --kernel-regex kns=singles \
-            --kernel-regex kns=finish "$python" -P bench/sanitize.py > "$out/gpu-$tool.txt" 2>&1 || status=$?
-        tail -1 "$out/gpu-$tool.txt"
+    for tool in memcheck racecheck synccheck; do
+        timeout 1200 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+            "$python" -P bench/sanitize.py > "$out/gpu-$tool.txt" 2>&1 || status=$?
+        tail -2 "$out/gpu-$tool.txt"
     done
 fi
 
-"$python" -P bench/bench_cuda.py --variants --out "$out/gpu-$(date +%F).json" | tee "$out/gpu-bench.txt"
+"$python" -P bench/bench_network.py --out "$out/gpu-network-$(date +%F).json" | tee "$out/gpu-network.txt" || status=$?
+"$python" -P bench/bench_cuda.py --variants --out "$out/gpu-$(date +%F).json" | tee "$out/gpu-bench.txt" || status=$?
 exit "$status"

@@ -56,7 +56,10 @@ class Dropout(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if not self.training or self.p == 0 else self._dropped(x)
 
-    @torch.compiler.disable  # what was drawn changes with every step: compiled, it would be compiled anew each time
+    def leave_to_python(self) -> None:
+        """From now on a compiler leaves the draws alone: they change with every step, and it would compile them anew."""
+        self._dropped = torch.compiler.disable(self._dropped)  # type: ignore[method-assign]
+
     def _dropped(self, x: torch.Tensor) -> torch.Tensor:
         if self.draw is None:
             return F.dropout(x, self.p)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ildfv.errors import check
+from ildfv.train.blocks import Dropout
 
 ENOUGH = 20_000  # slices learned from, all epochs: a compiler's minute should be a small part. Not measured yet.
 COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
@@ -34,6 +35,9 @@ class Compiled:
         compiler: Callable = torch.compile,
     ):
         self.network, self.insist, self.note = network, insist, note
+        for module in network.modules():
+            if isinstance(module, Dropout):
+                module.leave_to_python()
         self.forward: Callable = compiler(network, dynamic=False)
 
     def __call__(self, step: Callable[[Callable], torch.Tensor]) -> torch.Tensor:

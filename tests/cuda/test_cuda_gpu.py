@@ -9,7 +9,7 @@ import pytest
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
 from ildfv.errors import InputError
-from ildfv.kernels import cpu, cuda, launches, modules, moments, reference, transfer
+from ildfv.kernels import Moments, cpu, cuda, em, fisher, launches, modules, moments, pool, reference, transfer
 
 try:
     import torch
@@ -108,23 +108,64 @@ def test_every_shape_agrees(put, rng, b, n, d, k, spread):
     assert all(np.array_equal(a, b) for a, b in zip(rows, maps, strict=True))
 
 
-@pytest.mark.parametrize("element", ["float64", "float16", "bfloat16", "uint8"])
-@pytest.mark.parametrize("n", [1, 700])
-def test_every_element_agrees(put, rng, element, n):
-    parameters = mixture(rng, 32, 64)
-    x = descriptors(rng, parameters, 3, n)
-    if element == "bfloat16":
-        x = from_bits(bfloat16_bits(x))
-        on_device = put(x)
-        if type(on_device).__module__ != "torch":
-            pytest.skip("CuPy has no bfloat16 without ml_dtypes")
-        agree(on_device.to(torch.bfloat16), x, parameters)
-        return
+def of_element(put, rng, element, b, n, d, k):
+    """Maps of the element on the device, their values, and a mixture for them. CuPy has no bfloat16 of its own."""
+    parameters = mixture(rng, k, d)
     if element == "uint8":
         parameters = (parameters[0], parameters[1] * 30 + 128, parameters[2] * 900)
-        x = np.clip(descriptors(rng, parameters, 3, n), 0, 255)
-    x = x.astype(element)
-    agree(put(x), x, parameters, tolerance=1e-12 if element == "float64" else 1e-5)
+        x = np.clip(descriptors(rng, parameters, b, n), 0, 255).astype(np.uint8)
+        return put(x), x, parameters
+    x = descriptors(rng, parameters, b, n)
+    if element == "bfloat16":
+        on_device = put(from_bits(bfloat16_bits(x)))
+        if type(on_device).__module__ != "torch":
+            pytest.skip("CuPy has no bfloat16 without ml_dtypes")
+        return on_device.to(torch.bfloat16), from_bits(bfloat16_bits(x)), parameters
+    return put(x.astype(element)), x.astype(element), parameters
+
+
+@pytest.mark.parametrize(("b", "n", "d", "k"), SHAPES + ODD)
+@pytest.mark.parametrize("element", ["float64", "float16", "bfloat16", "uint8"])
+def test_every_element_agrees_at_every_shape(put, rng, element, b, n, d, k):
+    maps, like, parameters = of_element(put, rng, element, min(b, 4), n, d, k)
+    tolerance = 1e-11 if element == "float64" else 1e-4 if d == 4096 else 1e-5
+    agree(maps, like, parameters, tolerance=tolerance, with_cpu=element != "bfloat16")
+    agree(maps, like, parameters, tolerance=tolerance, with_cpu=element != "bfloat16", pooled=True)
+
+
+@pytest.mark.parametrize("variant", launches.VARIANTS)
+@pytest.mark.parametrize("element", ["float16", "bfloat16", "uint8"])
+def test_every_variant_reads_every_element(put, rng, variant, element):
+    maps, like, parameters = of_element(put, rng, element, 3, 700, 70, 37)
+    cuda.set_variant(variant)
+    agree(maps, like, parameters, with_cpu=element != "bfloat16")
+
+
+@pytest.mark.parametrize("options", [{}, {"improved": False, "order": "moment", "weight_part": True}])
+@pytest.mark.parametrize("real", ["float32", "float64"])
+@pytest.mark.parametrize(("b", "k", "d"), [(5, 32, 64), (2, 7, 4096), (300, 33, 3)])
+def test_fisher_vectors_agree(put, rng, b, k, d, real, options):
+    n, weights = rng.integers(1, 900, b).astype(np.float64), rng.dirichlet(np.ones(k))
+    s0 = (rng.uniform(0, 1, (b, k)) * n[:, None] / k).astype(real)
+    s1, s2 = (rng.normal(size=(b, k, d)).astype(real) for _ in range(2))
+    given = Moments(s0, s1, s2, np.zeros(b, real))
+    found = fisher.vectors(Moments(*(put(a) for a in given)), n, weights, **options)
+    expected = reference.vectors(given, n, weights, **options)
+    assert distances(host([found]), [expected])[0] < (1e-6 if real == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("inertia", [0.0, 70.5])
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (32, 64), (9, 4096)])
+def test_the_m_step_has_the_bits_of_numpy(put, rng, k, d, inertia):
+    sums = rng.uniform(0, 90, k), rng.normal(size=(k, d)) * 40, rng.uniform(60, 150, (k, d))
+    parameters = mixture(rng, k, d)
+    found = em.m_step(*(put(a) for a in sums), *parameters, inertia=inertia)
+    s0, prior = sums[0] + inertia * parameters[0], (inertia * parameters[0])[:, None]
+    mass = np.maximum(s0, reference.EMPTY)[:, None]
+    shift = sums[1] / mass
+    means = parameters[1] + np.sqrt(parameters[2]) * shift
+    variances = parameters[2] * ((sums[2] + prior) / mass - shift**2)
+    assert all(map(np.array_equal, found, (s0, means, variances)))
 
 
 @pytest.mark.parametrize("variant", launches.VARIANTS)
@@ -218,15 +259,115 @@ def test_threads_on_streams_of_their_own_do_not_disturb_each_other(put, rng):
             assert all(np.array_equal(a, b) for a, b in zip(expected[i % 4], result, strict=True))
 
 
-@pytest.mark.skipif(_devices() < 2, reason="needs two CUDA devices")
-def test_the_second_device_agrees(way, rng):
+def test_the_second_device_agrees(put, rng):
+    if _devices() < 2:
+        pytest.skip("needs two CUDA devices")
     parameters = mixture(rng, 32, 64)
     x = descriptors(rng, parameters, 4, 2916)
-    here, there = (torch.from_numpy(x).to(f"cuda:{i}") for i in (0, 1))
-    first, second = cuda.moments(here, *parameters), cuda.moments(there, *parameters)
-    assert second.s1.device.index == 1
-    assert torch.cuda.current_device() == 0
-    assert all(np.array_equal(a, b) for a, b in zip(host(first), host(second), strict=True))
+    here = put(x)
+    if type(here).__module__ == "torch":
+        there = here.to("cuda:1")
+        current, number = torch.cuda.current_device, there.device.index
+    else:
+        with cupy.cuda.Device(1):
+            there = cupy.asarray(x)
+        current, number = cupy.cuda.runtime.getDevice, there.device.id
+    assert (current(), number) == (0, 1)
+    for options in ({}, {"pooled": True}):
+        first, second = (cuda.moments(a, *parameters, **options) for a in (here, there))
+        assert str(second.s1.device) == str(there.device)
+        assert current() == 0
+        assert all(np.array_equal(a, b) for a, b in zip(host(first), host(second), strict=True))
+    n = np.full(4, 2916.0)
+    made = [fisher.vectors(cuda.moments(a, *parameters), n, parameters[0]) for a in (here, there)]
+    assert np.array_equal(*host(made))
+    assert current() == 0
+
+
+class Cramped:
+    """Within it, arrays get at most `room` bytes more than there are now."""
+
+    def __init__(self, library: str, room: int):
+        self.library, self.room = library, room
+
+    def __enter__(self):
+        transfer.pool.empty()
+        if self.library == "torch":
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + self.room) / total)
+        else:
+            own = cupy.get_default_memory_pool()
+            self.before, self.allocator = own.get_limit(), cupy.cuda.get_allocator()
+            cupy.cuda.set_allocator(own.malloc)
+            own.set_limit(own.total_bytes() + self.room)
+
+    def __exit__(self, *_):
+        if self.library == "torch":
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        else:
+            cupy.get_default_memory_pool().set_limit(self.before)
+            cupy.cuda.set_allocator(self.allocator)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_moments_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch, pooled):
+    parameters = mixture(rng, 64, 256)
+    x = descriptors(rng, parameters, 24, 1458)
+    maps = put(x)
+    library = type(maps).__module__.partition(".")[0]
+    monkeypatch.setattr(pool, "join", lambda: False)  # a limit on CuPy's own pool is what is tried here
+    expected = host(cuda.moments(maps, *parameters, pooled=pooled))
+    monkeypatch.setattr(cuda, "_fitted", {})
+    results = 0 if pooled else sum(a.nbytes for a in expected)
+    with Cramped(library, results + (8 << 20)), pytest.warns(RuntimeWarning, match="out of device memory"):
+        found = host(cuda.moments(maps, *parameters, pooled=pooled))
+    assert all(map(np.array_equal, found, expected))
+
+
+def test_estimators_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch):
+    pytest.importorskip("array_api_compat")
+    pytest.importorskip("sklearn")
+    from ildfv import FisherVector, GaussianMixture
+
+    parameters = mixture(rng, 64, 256)
+    maps = put(descriptors(rng, parameters, 24, 1458))
+    library = type(maps).__module__.partition(".")[0]
+    monkeypatch.setattr(pool, "join", lambda: False)
+    given = GaussianMixture.from_parameters(*parameters)
+    names = dict(zip(("weights_init", "means_init", "variances_init"), parameters, strict=True))
+
+    def run():
+        fitted = GaussianMixture(64, max_iter=2, tol=np.inf, **names).fit(maps)
+        return [fitted.means_, np.array(given.score(maps)), *host([FisherVector(given).transform(maps)])]
+
+    expected = run()
+    monkeypatch.setattr(cuda, "_fitted", {})
+    with Cramped(library, 2 * expected[2].nbytes + (6 << 20)), pytest.warns(RuntimeWarning, match="out of device"):
+        found = run()
+    assert all(map(np.array_equal, found, expected))
+
+
+@pytest.mark.skipif(torch is None or cupy is None, reason="needs torch and CuPy")
+def test_cupys_arrays_come_from_torchs_pool(way, rng):
+    if not torch.cuda.is_available():
+        pytest.skip("needs torch with CUDA")
+    torch.zeros(1, device="cuda")
+    before = cupy.cuda.get_allocator()
+    try:
+        cupy.cuda.set_allocator(cupy.get_default_memory_pool().malloc)
+        assert pool.join()
+        had = torch.cuda.memory_allocated()
+        array = cupy.zeros(1 << 20, dtype=np.uint8)
+        assert torch.cuda.memory_allocated() - had >= array.nbytes
+        parameters = mixture(rng, 32, 64)
+        x = descriptors(rng, parameters, 4, 700)
+        with cupy.cuda.Stream(non_blocking=True):
+            found = host(cuda.moments(cupy.asarray(x), *parameters))
+        assert max(distances(found, reference.moments(x, *parameters))) < 1e-5
+        del array
+        assert torch.cuda.memory_allocated() - had < 1 << 20
+    finally:
+        cupy.cuda.set_allocator(before)
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")

@@ -7,7 +7,7 @@ from train_support import MemorySlices  # registers the network "tiny"
 
 from ildfv.errors import InputError
 from ildfv.kernels import transfer
-from ildfv.train import compiled, networks, trainer
+from ildfv.train import compiled, networks
 from ildfv.train.compiled import Compiled, wanted
 from ildfv.train.data import Epoch
 from ildfv.train.feeding import answers, fed
@@ -111,6 +111,7 @@ def test_only_a_gpu_compiles_and_only_where_it_pays_unless_asked():
 
 
 def test_compile_on_a_cpu_is_refused(tmp_path):
+    trainer = pytest.importorskip("ildfv.train.trainer")
     with pytest.raises(InputError, match='compile must be False or None on device "cpu", got True'):
         trainer.train(TrainSettings("tiny"), MemorySlices(), np.arange(40), np.arange(40, 60), tmp_path, compile=True)
 
@@ -168,6 +169,7 @@ def test_feeding_a_gpu_gives_the_same_batches_and_answers(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("compile", [False, True])
 def test_a_gpu_learns_and_predicts_as_the_cpu_does(tmp_path, compile):
+    trainer = pytest.importorskip("ildfv.train.trainer")
     slices, settings = MemorySlices(), TrainSettings("tiny", epochs=2)
     split = np.arange(40), np.arange(40, 60)
     there = trainer.train(settings, slices, *split, tmp_path / "gpu", device="cuda:0", compile=compile)

@@ -1,0 +1,98 @@
+"""The network's way on a GPU: training steps plain and compiled, answers with and without CUDA graphs. Needs torch.
+
+    python bench/bench_network.py [--network cnnf] [--slices 4096] [--batch 16 64] [--out FILE.json]
+
+ms a slice by the clock, the device's work waited for; slices are random and in memory: nothing waits for a disk. What
+the compiler takes is given by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+
+import numpy as np
+import torch
+
+from ildfv.train import feeding, networks
+from ildfv.train.compiled import Compiled
+from ildfv.train.data import Epoch
+from ildfv.train.optimizer import make_optimizer
+from ildfv.train.settings import TrainSettings
+from ildfv.train.step import Step
+
+DEVICE = torch.device("cuda", 0)
+
+
+class Random:
+    """Slices of noise, drawn once."""
+
+    def __init__(self, n: int):
+        self.pixels = np.random.default_rng(0).integers(0, 256, (n, 3, 224, 224), dtype=np.uint8)
+
+    def images(self, indices) -> np.ndarray:
+        return self.pixels[indices]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--network", default="cnnf")
+    options.add_argument("--slices", type=int, default=4096)
+    options.add_argument("--batch", type=int, nargs="*", default=[16, 64])
+    options.add_argument("--out")
+    given = options.parse_args()
+    slices, rows = Random(given.slices), []
+    for batch in given.batch:
+        for way in ("eager", "compiled"):
+            rows.append({"what": "train", "way": way, "batch": batch, **train(given.network, slices, batch, way)})
+        for way in ("eager", "graphs"):
+            rows.append({"what": "predict", "way": way, "batch": batch, **predict(given.network, slices, batch, way)})
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {given.network}")
+    for row in rows:
+        first = f", first steps {row['first_seconds']:.1f} s" if "first_seconds" in row else ""
+        print(f"{row['what']:<8} {row['way']:<9} batch {row['batch']:<4} {row['ms_a_slice']:.4f} ms a slice{first}")
+    if given.out:
+        with open(given.out, "w", encoding="utf-8") as file:
+            json.dump(
+                {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": rows}, file, indent=1
+            )
+
+
+def train(name: str, slices: Random, batch: int, way: str) -> dict:
+    """ms a slice of one epoch after the first two steps, and what those took."""
+    settings = TrainSettings(network=name, batch_size=batch)
+    network = networks.build(name).to(DEVICE).train()
+    loss = lambda f, indices: torch.nn.functional.softplus(-f).sum(dim=1)  # noqa: E731
+    compiled = Compiled(network, insist=True) if way == "compiled" else None
+    step = Step(network, make_optimizer(settings, network), loss, DEVICE, compiled=compiled)
+    n = len(slices.pixels) // batch * batch  # one size of batch, as nearly all of an epoch's are
+    started, first, count = time.perf_counter(), 0.0, 0
+    for number, (one, images) in enumerate(feeding.fed(Epoch(slices, np.arange(n), batch, 0, 0), DEVICE)):
+        if number == 2:
+            torch.cuda.synchronize()
+            first, started, count = time.perf_counter() - started, time.perf_counter(), 0
+        step(one, images, number, 1e-6)
+        count += len(one.indices)
+    torch.cuda.synchronize()
+    return {"ms_a_slice": 1e3 * (time.perf_counter() - started) / count, "first_seconds": first}
+
+
+def predict(name: str, slices: Random, batch: int, way: str) -> dict:
+    """ms a slice after the first ten batches, in which graphs, where wanted, are captured."""
+    os.environ["ILDFV_GRAPHS"] = "1" if way == "graphs" else "0"
+    network = networks.build(name).to(DEVICE).eval()
+    order = np.arange(len(slices.pixels) // batch * batch)
+    cut = np.array_split(order, len(order) // batch)
+    with torch.inference_mode():
+        started, done = time.perf_counter(), 0
+        for number, answer in enumerate(feeding.answers(network, slices.images, cut, DEVICE, print)):
+            if number == 9:
+                started, done = time.perf_counter(), -len(answer)
+            done += len(answer)
+    return {"ms_a_slice": 1e3 * (time.perf_counter() - started) / done}
+
+
+if __name__ == "__main__":
+    main()
