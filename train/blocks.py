@@ -57,7 +57,7 @@ class Dropout(nn.Module):
         return x if not self.training or self.p == 0 else self._dropped(x)
 
     def leave_to_python(self) -> None:
-        """From now on a compiler leaves the draws alone: they change with every step, and it would compile them anew."""
+        """From now on a compiler leaves the draws alone: new in every step, they would be compiled anew."""
         self._dropped = torch.compiler.disable(self._dropped)  # type: ignore[method-assign]
 
     def _dropped(self, x: torch.Tensor) -> torch.Tensor:

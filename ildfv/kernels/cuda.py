@@ -143,7 +143,7 @@ class _Run:
             owners = np.repeat(np.arange(maps.start, maps.stop), pieces.of_each)
             if pieces.of_each.max() == 1:
                 return self.pieces(pieces, own).log_likelihood, owners
-            sums = self.pieces(pieces, self.empty(pieces.count, self.real))
+            sums = self.pieces(pieces, self.empty(pieces.total, self.real))
             each = int(pieces.of_each[0]) if pieces.table is None else 0
             self.finish(sums, own, len(maps), each, None if each else pieces.edges())
             return sums.log_likelihood, owners
@@ -163,8 +163,8 @@ class _Run:
 
         def some(groups: range):
             nonlocal total
-            part = pieces.part(groups.start * group, min(groups.stop * group, pieces.count))
-            sums = self.pieces(part, self.empty(part.count, self.real))
+            part = pieces.part(groups.start * group, min(groups.stop * group, pieces.total))
+            sums = self.pieces(part, self.empty(part.total, self.real))
             before = 0 if total is None else 1
             terms, added = self.empty(before + len(groups), "float64"), self.empty(1, "float64")
             self.finish(sums, _slice(terms, before, before + len(groups)), len(groups), group)
@@ -175,9 +175,9 @@ class _Run:
             return sums.log_likelihood
 
         room = max(1, launches.ROUND_BYTES // (group * launches.piece_bytes(self.k, self.d, self.real)))
-        logs = self.fitting(some, runs(-(-pieces.count // group), room), 0)
+        logs = self.fitting(some, runs(-(-pieces.total // group), room), 0)
         assert total is not None  # there is at least one map, so at least one piece
-        return Moments(*(a[0] for a in total)), logs, np.zeros(pieces.count, dtype=np.int64)
+        return Moments(*(a[0] for a in total)), logs, np.zeros(pieces.total, dtype=np.int64)
 
     def singles(self, batch: Batch):
         """Moments of maps with one descriptor each: what is written dwarfs what is read."""
@@ -218,7 +218,7 @@ class _Run:
 
     def pieces(self, pieces: Pieces, out: _Sums) -> _Sums:
         """The sums of each piece, in `out`."""
-        k, d, tile, count = self.k, self.d, TILES[self.real], pieces.count
+        k, d, tile, count = self.k, self.d, TILES[self.real], pieces.total
         variant, huge = self.variant, self.variant.endswith("huge")
         table = self.device.upload(pieces.table) if pieces.table is not None else None
         # Where posteriors do not fit in shared memory, each block of a launch has its own place for them.

@@ -17,8 +17,8 @@ def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = 
     counts (b,): descriptors of each map; weights (k,). On the current stream; the bits of a vector are its map's alone.
     """
     ours, give = own_arrays(list(m[:3]))
-    options = {"improved": improved, "order": order, "weight_part": weight_part}
-    return give(compute(device_of(ours[0]), ours, counts, weights, **options))
+    device = device_of(ours[0])
+    return give(compute(device, ours, counts, weights, improved=improved, order=order, weight_part=weight_part))
 
 
 def compute(device: Device, sums: list, counts, weights, *, improved: bool, order: str, weight_part: bool):

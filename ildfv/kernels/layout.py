@@ -88,7 +88,7 @@ class Pieces(NamedTuple):
     table: np.ndarray | None = None  # address, descriptors, descriptor and dimension stride of each piece
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         return int(self.of_each.sum())
 
     def edges(self) -> np.ndarray:
