@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.kernels import launches, reference
+from ildfv.kernels import em, fisher, launches, reference
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
 from ildfv.kernels.launches import ELEMENTS, FINISH_THREADS, TENSOR, THREADS, TILES
 from ildfv.kernels.layout import Batch, Pieces, merged, pieces_of, ragged, rounds, runs, uniform
@@ -63,8 +63,17 @@ def describe() -> str:
         x = rng.normal(size=(1, 100, 5)).astype(np.float32)
         found = compute(device, device.upload(x), weights, means, variances, threshold=1e-6, pooled=False)
         expected = reference.moments(x, weights, means, variances, threshold=1e-6)
-        for a, e in zip(found, expected, strict=True):
-            worst = max(worst, float(np.linalg.norm(device.download(a) - e) / np.linalg.norm(e)))
+        n = np.array([100.0])
+        vectors = fisher.compute(
+            device, list(found[:3]), n, weights, improved=True, order="component", weight_part=False
+        )
+        pooled = compute(device, device.upload(x), weights, means, variances, threshold=1e-6, pooled=True)
+        step = em.compute(device, list(pooled[:3]), weights, means, variances, inertia=1.0)
+        pairs = [*zip((*found, vectors), (*expected, reference.vectors(expected, n, weights)), strict=True)]
+        pairs = [(device.download(a), e) for a, e in pairs]
+        sums = (a[0] for a in expected[:3])  # of one map: the pooled ones
+        pairs += zip(step, reference.m_step(*sums, weights, means, variances, inertia=1.0), strict=True)
+        worst = max([worst, *(float(np.linalg.norm(a - e) / np.linalg.norm(e)) for a, e in pairs)])
     if not worst < 1e-5:
         raise RuntimeError(f"moments on {device.name} differ from the specification by {worst:.1e}")
     cores = "with" if device.tensor_cores else "without"

@@ -184,6 +184,20 @@ def test_strided_views_are_read_in_place(device, rng):
     agree(device, np.ascontiguousarray(x.transpose(1, 2, 0)).transpose(2, 0, 1), parameters, like=x)
 
 
+@pytest.mark.parametrize("apart", ["maps", "descriptors", "dimensions"])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_values_four_billion_apart_are_found(device, rng, apart, pooled):
+    far = (1 << 32) + 64
+    memory = np.zeros(far + 4096, dtype=np.uint8)  # pages that nobody touches take no memory
+    shape = {"maps": (2, 70, 4), "descriptors": (3, 2, 4), "dimensions": (3, 70, 2)}[apart]
+    strides = {"maps": (far, 4, 1), "descriptors": (4, far, 1), "dimensions": (70, 1, far)}[apart]
+    maps = np.lib.stride_tricks.as_strided(memory, shape, strides)
+    maps[...] = rng.integers(0, 256, shape)
+    weights, means, variances = mixture(rng, 5, shape[2])
+    parameters = weights, means * 30 + 128, variances * 900
+    agree(device, maps, parameters, like=maps.copy(), pooled=pooled)
+
+
 @pytest.mark.parametrize(("d", "k"), [(4096, 4), (300, 33), (64, 256)])
 def test_single_descriptors_agree(device, rng, d, k):
     parameters = mixture(rng, k, d)
@@ -315,11 +329,17 @@ def test_the_doctor_is_told_how_the_kernels_run(device, monkeypatch):
     monkeypatch.setattr(cuda, "way", lambda: "nvrtc")
     said = cuda.describe()
     assert said.startswith("an emulated device, with tensor cores: compiled by NVRTC at first use, differs from")
-    assert [name.removesuffix("_float32") for name in device.launched] == [
-        "moments_resident",
-        "moments_tensor_resident",
-    ]
-    monkeypatch.setattr(cuda, "compute", lambda *_, **__: Moments(*(np.ones(1).view(OnDevice),) * 4))
+    both = ("moments_resident_float32", "moments_tensor_resident_float32")
+    others = ("fisher_float32", "finish_float32_float64", "finish_float64_float64", "m_step")
+    assert [name for name in device.launched if name.startswith("moments")] == [both[0]] * 2 + [both[1]] * 2
+    assert set(device.launched) == {*both, *others}
+    right = cuda.compute
+
+    def wrong(*given, **options):
+        s0, s1, s2, log_likelihood = right(*given, **options)
+        return Moments(s0, s2, s1, log_likelihood)
+
+    monkeypatch.setattr(cuda, "compute", wrong)
     with pytest.raises(RuntimeError, match="differ from the specification by"):
         cuda.describe()
 
