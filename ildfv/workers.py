@@ -12,8 +12,6 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from threadpoolctl import ThreadpoolController
-
 from ildfv.kernels import cpu
 
 Item = TypeVar("Item")
@@ -64,6 +62,8 @@ def _return_memory() -> None:
 
 def _limit(threads: int) -> None:
     """The number of OpenMP threads that this thread may start, in torch and in the kernels."""
+    from threadpoolctl import ThreadpoolController  # here, as a machine that only trains may lack it
+
     if "torch" in sys.modules:
         sys.modules["torch"].get_num_threads()  # sets up torch's threads for this one: it would undo the limit later
     ThreadpoolController().select(user_api="openmp").limit(limits=threads)  # OpenMP keeps it for the calling thread

@@ -164,7 +164,8 @@ def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, No
             yield item
     finally:
         left.set()
-        thread.join()
+        if threading.current_thread() is not thread:  # in which the garbage collector may close this
+            thread.join()
 
 
 def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
