@@ -11,6 +11,7 @@ from torch import nn
 from ildfv.errors import InputError
 from ildfv.train.networks import SIZE, Network
 
+LISTED = 50  # layer names in an error
 PROBE = 8  # slices: enough that what does not grow with them counts for little
 
 
@@ -36,9 +37,7 @@ class Activations:
 
     def __init__(self, network: Network, layer: str):
         if layer not in network.layers:
-            names = list(network.layers)
-            shown = ", ".join(names if len(names) <= 20 else [*names[:20], f"… ({len(names)} in all)"])
-            raise InputError(f'layer of {network.name} must be one of {shown}, got "{layer}"')
+            raise InputError(f'layer of {network.name} must be one of {_listed(list(network.layers))}, got "{layer}"')
         self.network, self.layer = network.eval(), layer
         self._reaching = threading.local()  # .maps: asked for by this thread
         end: nn.Module = network.body.get_submodule(network.layers[layer])
@@ -95,3 +94,12 @@ class Activations:
         if maps.ndim != 4:
             raise InputError(f'layer "{self.layer}" must give (b, d) or (b, d, h, w), got shape {tuple(maps.shape)}')
         return maps.float()
+
+
+def _listed(names: list[str]) -> str:
+    """The names, as deep as LISTED of them go, and an example of what lies deeper."""
+    depths = sorted({name.count(".") for name in names})
+    deepest = max((d for d in depths if sum(name.count(".") <= d for name in names) <= LISTED), default=depths[0])
+    shown, inside = ([n for n in names if (n.count(".") <= deepest) == near] for near in (True, False))
+    more = [f"{len(inside)} within them such as {inside[0]}"] if inside else []
+    return ", ".join([*shown[:LISTED], *more])

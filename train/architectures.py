@@ -9,6 +9,7 @@ from torch import nn
 
 from ildfv.train.blocks import Dropout, Heads, LocalResponseNorm
 
+SIZE = 224  # pixels, the side of a slice
 FIRST_ANSWERS = 0.01  # gain of last layers: first answers near 0, so that the first steps do not unlearn random ones
 Body = tuple[nn.Module, dict[str, str]]
 NETWORKS: dict[str, Callable[[int], Body]] = {}

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ildfv.errors import InputError, check, require
-from ildfv.train.architectures import NETWORKS, Body, register
+from ildfv.errors import InputError, check
+from ildfv.train.architectures import NETWORKS, SIZE, register
 from ildfv.train.blocks import Dropout
-
-SIZE = 224  # pixels, the side of a slice
+from ildfv.train.external import SOURCES, external, first_answers
 
 __all__ = ["NETWORKS", "SIZE", "Network", "build", "load", "load_weights", "register", "save", "set_tensors", "tensors"]
 
@@ -54,14 +53,14 @@ class Network(nn.Module):
         # Windows lie one after the other here, which makes this cheap. The weights lie channels last, and with them all
         # maps from conv1 on: oneDNN and cuDNN convolve that faster, a CPU by a third.
         x = images.to(self.mean.dtype, copy=True).mul_(scale).sub_(self.mean.view(3, 1, 1) * scale)
-        return _first(self.body(x))
+        return first_answers(self.body(x))
 
 
 def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: float = 0.5) -> Network:
     """A fresh network, the same weights for the same seed whatever was drawn before.
 
     dropout: share of units dropped after fc6 and fc7 while training.
-    name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package; every named module is a layer).
+    name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package).
     """
     check(n_outputs >= 1, f"n_outputs must be at least 1, got {n_outputs}")
     with torch.random.fork_rng(devices=[]):
@@ -69,8 +68,8 @@ def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: flo
         source, _, model = name.partition(":")
         if name in NETWORKS:
             body, layers = NETWORKS[name](n_outputs)
-        elif model and source in ("torchvision", "timm"):
-            body, layers = _external(source, model, n_outputs)
+        elif model and source in SOURCES:
+            body, layers = external(source, model, n_outputs)
         else:
             raise InputError(f'network must be one of {", ".join(NETWORKS)}, "torchvision:…" or "timm:…", got "{name}"')
     for module in body.modules():
@@ -99,7 +98,7 @@ def load(folder: Path, device: str = "cpu") -> Network:
 
 def tensors(network: nn.Module) -> dict[str, np.ndarray]:
     """Every weight and buffer by name, row-major NumPy arrays."""
-    return {k: np.ascontiguousarray(v.detach().cpu().numpy()) for k, v in network.state_dict().items()}
+    return {k: np.asarray(v.detach().cpu().numpy(), order="C") for k, v in network.state_dict().items()}
 
 
 def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
@@ -128,50 +127,3 @@ def load_weights(network: Network, path: Path) -> list[str]:
             taken.append(full)
     check(bool(taken), f"{path} must hold weights of {network.name} (such as {next(iter(own))}), none fits")
     return sorted(taken)
-
-
-def _external(source: str, model: str, n_outputs: int) -> Body:
-    module = _package(source, model)
-    if source == "torchvision":
-        known = module.list_models(module=module)  # without those that segment, or find objects
-        check(model in known, f'torchvision must know the network, such as {", ".join(known[:3])}, got "{model}"')
-    try:
-        if source == "timm":
-            body = module.create_model(model, pretrained=False, num_classes=n_outputs)
-        else:
-            body = module.get_model(model, weights=None, num_classes=n_outputs)
-    except (RuntimeError, ValueError, KeyError) as error:  # both packages answer an unknown name in this way
-        raise InputError(f'{source} must know the network "{model}": {error}') from error
-    _check_answers(f"{source}:{model}", body, n_outputs)
-    return body, {name: name for name, _ in body.named_modules() if name}
-
-
-@torch.no_grad()
-def _check_answers(name: str, body: nn.Module, n_outputs: int) -> None:
-    """Nothing if the body answers slices while it learns; else InputError: it may want another size of image."""
-    rule = f'network "{name}" must give (2, {n_outputs}) for slices (2, 3, {SIZE}, {SIZE})'
-    before = [(buffer, buffer.clone()) for buffer in body.buffers()]
-    try:
-        answers = _first(body.train()(torch.zeros(2, 3, SIZE, SIZE)))
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise InputError(f"{rule}, got {type(error).__name__}: {error}") from error
-    for buffer, value in before:  # running statistics
-        buffer.copy_(value)
-    check(tuple(answers.shape) == (2, n_outputs), f"{rule}, got {tuple(answers.shape)}")
-
-
-def _first(answers) -> torch.Tensor:
-    """The answers alone: GoogLeNet and Inception give auxiliary ones too while they learn."""
-    return answers if isinstance(answers, torch.Tensor) else answers[0]
-
-
-def _package(source: str, model: str):
-    """The module with the package's networks. timm itself imports torchvision."""
-    name = {"timm": "timm", "torchvision": "torchvision.models"}[source]
-    try:
-        return require(name, purpose=f'network "{source}:{model}"', install=f"pip install {source}")
-    except RuntimeError as error:  # a torchvision of another torch, or of CUDA beside a torch of the CPU
-        raise InputError(
-            f"torchvision must be built for this torch, {torch.__version__}, got {error}: install it from where torch "
-            "came, as pip install torchvision --index-url https://download.pytorch.org/whl/cpu"
-        ) from error

@@ -25,7 +25,7 @@ def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())}
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in sorted(tensors.items())}
     text = json.dumps(info, ensure_ascii=False, allow_nan=False)
     metadata = {METADATA: json.dumps({"sha256": _digest(tensors, text), "info": text})}
     check_space(folder, sum(tensor.nbytes for tensor in tensors.values()) + len(str(metadata)))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from train_support import SIDE
 
 from ildfv.errors import InputError, MissingPackageError
-from ildfv.train import networks
+from ildfv.train import external, networks
 from ildfv.train.activations import Activations
 from ildfv.train.architectures import NETWORKS
 from ildfv.train.blocks import Dropout, Heads, LocalResponseNorm, prepare_dropout
@@ -171,39 +171,60 @@ def test_networks_of_other_packages_come_by_name(monkeypatch, images):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(MissingPackageError, match="pip install timm"):
+    with pytest.raises(MissingPackageError, match=r"pip install -c constraints.txt .ildfv\[networks\]"):
         networks.build("timm:resnet18")
 
 
-def test_a_torchvision_that_does_not_fit_torch_is_no_unknown_network(monkeypatch):
-    """As `pip install torchvision` does beside a torch of the CPU."""
+@pytest.mark.parametrize("message", ["operator torchvision::roi_align does not exist", "undefined symbol"])
+def test_a_torchvision_that_does_not_fit_torch_is_no_unknown_network(monkeypatch, message):
+    def broken(module):
+        raise RuntimeError(message)
 
-    def broken(module, **_):
-        raise RuntimeError("operator torchvision::nms does not exist")
-
-    monkeypatch.setattr(networks, "require", broken)
+    monkeypatch.setattr(external.importlib, "import_module", broken)
     for name in ("torchvision:resnet18", "timm:resnet18"):
-        with pytest.raises(InputError, match="must be built for this torch"):
+        with pytest.raises(InputError, match="must be made for this torch"):
             networks.build(name)
+
+
+def real(name):
+    """The network, or a skip that says which package is missing."""
+    try:
+        return networks.build(name)
+    except MissingPackageError as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet18", "timm:convnext_atto"])
 def test_real_networks_of_other_packages_learn(name, images):
-    """Where those packages are installed and fit this torch."""
-    try:
-        network = networks.build(name)
-    except MissingPackageError as error:
-        pytest.skip(str(error))
-    except InputError as error:
-        if "must be built for this torch" not in str(error):
-            raise
-        pytest.skip(str(error))
+    network = real(name)
     f = network.train()(images)
     assert f.shape == (2, 4)
     f.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
-    last = [name for name, module in network.body.named_modules() if isinstance(module, nn.Conv2d)][-1]
-    assert Activations(network, last)(images).ndim == 4
+
+
+def test_layers_of_a_real_network_are_what_can_be_encoded(images):
+    network = real("torchvision:resnet18")
+    names = list(network.layers)
+    assert names[:4] == ["conv1", "bn1", "relu", "maxpool"]  # as they run
+    assert names[-1] == "fc"
+    assert "layer1.0.relu" not in names  # runs twice
+    for name, shape in {"layer1": (64, 56 * 56), "layer4.1.conv2": (512, 49), "avgpool": (512, 1)}.items():
+        found = Activations(network, name)
+        assert (found.d, found.n) == shape
+    with pytest.raises(InputError) as caught:
+        Activations(network, "conv5")
+    message = str(caught.value)
+    assert message.startswith("layer of torchvision:resnet18 must be one of conv1, bn1, relu, maxpool, layer1.0, ")
+    assert message.endswith('41 within them such as layer1.0.conv1, got "conv5"')
+
+
+def test_every_layer_of_a_real_network_gives_maps(images):
+    """Transformers have modules that give tokens (b, n, d) or (b, heads, n, d): these are no layers."""
+    network = real("timm:vit_tiny_patch16_224")
+    assert not any(name.startswith("blocks") for name in network.layers)
+    for name in network.layers:
+        assert Activations(network, name)(images).ndim == 4
 
 
 def test_weights_depend_on_the_seed_alone():
