@@ -1,6 +1,6 @@
 # make demo   everything on phantoms, ends by naming the report      make test   the tests
 # make bench  ours beside the peers                                   make check  style, types, import order
-# make example   all experiments on phantoms, preset small, into bench/results/experiments-small (20 to 60 minutes)
+# make example   all experiments on phantoms, preset small, into bench/results/experiments-small (about 30 minutes)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -32,9 +32,9 @@ bench: $(STAMP)
 EXAMPLE := bench/results/experiments-small
 example: $(STAMP)
 	mkdir -p build/example && cd build/example && $(abspath $(BIN))/ildfv experiment all --preset small
-	rm -f $(EXAMPLE)/*.html $(EXAMPLE)/*.json $(EXAMPLE)/*.csv
+	rm -f $(EXAMPLE)/*.html $(EXAMPLE)/*.json $(EXAMPLE)/*.csv $(EXAMPLE)/*.png
 	cd build/example/ildfv-experiments/workspace-small && \
-	  cp experiments.html results/experiments/*.json results/experiments/*.csv $(abspath $(EXAMPLE))
+	  cp experiments.html results/experiments/*.json results/experiments/*.csv results/experiments/*.png $(abspath $(EXAMPLE))
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -15,6 +15,9 @@ NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
 NETWORKS = typer.Option(
     help="A further one for `networks`: torchvision:NAME, timm:NAME; repeatable.", show_default=False
 )
+PAPER = typer.Option(
+    help="The paper's numbers: a filled copy of ildfv/experiments/paper.toml.", show_default="the few that are known"
+)
 SPACE = typer.Option("--workspace", "-w", help="Workspace.", show_default="here, else phantoms made for it")
 
 
@@ -27,6 +30,7 @@ def experiment(
     workspace: Annotated[Path | None, SPACE] = None,
     network: Annotated[list[str] | None, NETWORKS] = None,
     lungs: Annotated[str, typer.Option(help="Lung masks of the patch baseline: rule, or lungmask.")] = "rule",
+    paper: Annotated[Path | None, PAPER] = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -52,6 +56,7 @@ def experiment(
         names,
         preset=replace(extent, lungs=lungs, networks={**extent.networks, **{name: {} for name in network or ()}}),
         workspace=workspace,
+        paper=paper,
         device=device,
         progress=output.progress(verbose, events=workspace / "events.jsonl" if workspace else None),
     )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ildfv.experiments.paper import data_name
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.roles import labelled_presence
 from ildfv.version import versions
@@ -58,7 +57,7 @@ def facts(lab: Lab) -> dict[str, str]:
     phantom = slices.data == "phantom"
     return FIXED | {
         "source": ("generated phantoms, not patients" if phantom else "the user's own scans")
-        + f"; the paper's {data_name()} data are not used",
+        + f"; the paper's {lab.paper.data} data are not used",
         "flow": f"{_number(slices.patients)} patients, {_number(slices.series)} scans, {len(slices)} slices prepared; "
         f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with label maps enter; scans "
         "set aside are listed in prepare.json",

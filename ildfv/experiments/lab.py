@@ -13,6 +13,7 @@ from ildfv import distributed
 from ildfv.errors import check
 from ildfv.evaluation.results import Predictions, compare, evaluate, spread
 from ildfv.evaluation.thresholds import Decisions
+from ildfv.experiments.paper import Paper
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.systems import Cnn, Encoded, Patches, Scores, System
 from ildfv.pipeline.devices import resolve
@@ -33,9 +34,18 @@ class Lab:
     what was made of these: models/, encodings/ and scores/, a folder a system and fold each.
     """
 
-    def __init__(self, root: Path, preset: Preset, *, device: str = "auto", progress: Progress = SILENT):
+    def __init__(
+        self,
+        root: Path,
+        preset: Preset,
+        *,
+        paper: Path | None = None,
+        device: str = "auto",
+        progress: Progress = SILENT,
+    ):
         check(distributed.size() == 1, "experiments must run in one process, got a launch by torchrun")
         self.workspace, self.preset, self.progress = Workspace.open(root), preset, progress
+        self.paper = Paper.load(paper)
         self.slices = self.workspace.slices()
         if not self.workspace.folds_file.exists():
             make_split(self.workspace, n_folds=preset.folds)

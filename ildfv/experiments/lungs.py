@@ -6,13 +6,15 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from scipy import ndimage
 
 from ildfv.errors import InputError, require
-from ildfv.scans.lungs import lung_mask
+from ildfv.scans.lungs import GAS, lung_mask
 from ildfv.scans.windows import WINDOWS
 from ildfv.train.patches import GRID, SIZE
 
 NORMAL = 1  # the normal window's place among the three
+RIM = 2  # prepared pixels that a wall blurs into
 METHODS = ("rule", "lungmask")
 
 
@@ -24,14 +26,29 @@ def lungs(slices, indices, method: str = "rule") -> np.ndarray:
     steps of 6 HU: enough for both.
     """
     indices = np.asarray(indices)
+    return lungs_of(slices.images(indices), np.asarray(slices.pixel_area)[indices], method)
+
+
+def lungs_of(images: np.ndarray, pixel_area: np.ndarray, method: str = "rule") -> np.ndarray:
+    """The same of images (m, 3, 224, 224) with this pixel area on the original grid, mm² (m,)."""
     low, high = WINDOWS[NORMAL]
-    hu = low + slices.images(indices)[:, NORMAL].astype(np.float32) * ((high - low) / 255)  # (m, 224, 224)
+    hu = low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)  # (m, 224, 224)
     if method == "lungmask":
         return np.asarray(_lungmask()(hu)) > 0
     if method != "rule":
         raise InputError(f'lungs must be {" or ".join(METHODS)}, got "{method}"')
-    areas = np.asarray(slices.pixel_area)[indices] * (GRID / SIZE) ** 2  # mm² of a prepared pixel
-    return np.stack([lung_mask(one, float(area)) for one, area in zip(hu, areas, strict=True)])
+    areas = pixel_area * (GRID / SIZE) ** 2  # mm² of a prepared pixel
+    return np.stack([_without_gas(lung_mask(one, float(area)), one) for one, area in zip(hu, areas, strict=True)])
+
+
+def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
+    """The mask without regions that hold gas inside of a rim: a prepared pixel is several of the scan's, so the wall of
+    the trachea blurs into it and lifts its mean over the bound of `lung_mask`."""
+    regions, n = ndimage.label(mask)
+    inner = np.where(ndimage.binary_erosion(mask, iterations=RIM), regions, 0)
+    pixels, total = (np.bincount(inner.ravel(), weights, minlength=n + 1) for weights in (None, hu.ravel()))
+    gas = total < GAS * pixels  # nothing is left inside of a small region: it stays
+    return mask & ~gas[regions]
 
 
 @cache

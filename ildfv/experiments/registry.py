@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ildfv.errors import InputError
@@ -19,6 +19,7 @@ class Findings:
     systems: Sequence[System] = ()
     compared: Sequence[tuple[System, System]] = ()
     notes: Sequence[str] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)  # name → content, to lie beside the document
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,19 @@ def run_experiments(
     *,
     preset: Preset,
     workspace: Path | None = None,
+    paper: Path | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
     """{"workspace", "page", "experiments": documents as in `schema`}.
 
     workspace: None takes the one in the current folder, or, if there is none, phantoms in ildfv-experiments/, made now.
+    paper: a filled copy of paper.toml, whose numbers are set beside ours.
     InputError: an experiment that these slices cannot answer; it is raised when the others are done and on the page.
     """
     wanted = chosen(names)
     root = home(workspace, preset, progress)
-    lab = Lab(root, preset, device=device, progress=progress)
+    lab = Lab(root, preset, paper=paper, device=device, progress=progress)
     with writing(lab.workspace.root / "experiments"):
         documents, refused = [], []
         for experiment in wanted:
@@ -61,7 +63,7 @@ def run_one(lab: Lab, experiment: Experiment) -> dict:
     found = experiment.run(lab)
     document = describe(lab, experiment, found)
     document["seconds"] = round(time.monotonic() - started + spent(lab, experiment), 1)
-    write_experiment(lab.workspace, document)
+    write_experiment(lab.workspace, document, found.files)
     return document
 
 
@@ -103,6 +105,7 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "systems": systems,
         "comparisons": [lab.compare(a, b) for a, b in found.compared],
         "notes": list(found.notes),
+        "files": list(found.files),
         "versions": versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),
     }

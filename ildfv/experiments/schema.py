@@ -13,7 +13,8 @@ results/experiments/<name>.json in the workspace:
                          "pooled": `evaluation.results.evaluate` document without curves,
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.results.compare` documents, paired by patient],
-     "notes": [str], "seconds": wall time of this and earlier runs, "versions": {package: version}}
+     "notes": [str], "files": [names of pictures beside this file],
+     "seconds": wall time of this and earlier runs, "versions": {package: version}}
 
 A cell is text, a whole number, a number, null (undefined, or not known), or a measure:
     {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,
@@ -55,13 +56,15 @@ class Table:
     note: str = ""
 
 
-def write_experiment(workspace: Workspace, document: Mapping) -> Path:
-    """The path of the document's JSON file, after its CSV files."""
+def write_experiment(workspace: Workspace, document: Mapping, files: Mapping[str, bytes] | None = None) -> Path:
+    """The path of the document's JSON file, written after its CSV files and what else is to lie beside it."""
     folder = workspace.results_dir / FOLDER
     with writing(folder):
         sweep(folder)
         for i, table in enumerate(document["tables"], start=1):
             write_bytes(folder / f"{document['name']}-{i}.csv", to_csv(table).encode())
+        for name, content in (files or {}).items():
+            write_bytes(folder / name, content)
         path = folder / f"{document['name']}.json"
         write_json(path, document)
     return path

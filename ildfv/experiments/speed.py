@@ -1,4 +1,4 @@
-"""Table 9: a sliding window of patches beside the whole slice at once, scores and time per slice."""
+"""Table 9: a sliding window of patches beside the whole slice at once: scores, label maps and time per slice."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.estimators.regression import MultivariateRegression
+from ildfv.experiments import maps
 from ildfv.experiments.encode import encode
 from ildfv.experiments.lab import Lab
-from ildfv.experiments.lungs import lungs
+from ildfv.experiments.lungs import lungs_of
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.schema import Table
-from ildfv.experiments.systems import Encoded
+from ildfv.experiments.systems import Encoded, Patches
 from ildfv.experiments.tables import MEANS, SOURCE, beside, measured
+from ildfv.patterns import PATTERNS
 from ildfv.store.models import load_model
 
 TIME = "ms a slice"
+PATCHES = "patch baseline"
 
 
 def run(lab: Lab) -> Findings:
@@ -31,14 +34,15 @@ def run(lab: Lab) -> Findings:
     from ildfv.train.networks import load
     from ildfv.train.patches import label_map
 
-    patches, layer = lab.patches("patch baseline"), lab.preset.layer
+    patches, layer = lab.patches(PATCHES), lab.preset.layer
     whole = lab.cnn("CNN, whole slice", keep=True)
     fisher = lab.encoded(f"CNN to {layer}, Fisher vector, regression", layer)
     scored = measured(lab, "speed", "Patch baseline and whole slices", [patches, whole, fisher], MEANS)
 
     fold = lab.held_out()[0]
     indices = lab.roles(fold).test[: lab.preset.timed_slices]
-    images, masks = lab.slices.images(indices), lungs(lab.slices, indices, patches.lungs)
+    images, areas = lab.slices.images(indices), lab.slices.pixel_area[indices]
+    masks = lungs_of(images, areas, patches.lungs)
     window = load(lab.patch_network(patches, fold), lab.device)
     network = load(lab.network(whole, fold), lab.device)
     activations = Activations(load(lab.network(fisher.network, fold), lab.device), layer)
@@ -50,21 +54,40 @@ def run(lab: Lab) -> Findings:
 
     timed = {
         patches.label: milliseconds(lambda i: label_map(window, images[i], masks[i], device=lab.device), len(images)),
+        f"lung mask for it, {patches.lungs}": milliseconds(
+            lambda i: lungs_of(images[i : i + 1], areas[i : i + 1], patches.lungs), len(images)
+        ),
         whole.label: milliseconds(answer, len(images)),
         fisher.label: milliseconds(lambda i: regression(activations(images[i : i + 1])), len(images)),
     }
+    stops = np.median([label_map(window, *one, device=lab.device)[1] for one in zip(images, masks, strict=True)])
     device = device_name(lab)
     rows = [
         [*row[:3], device if row[1] == "this run" else "K40" if row[3] is not None else None, *row[3:]]
         for label, value in timed.items()
-        for row in beside("speed", label, lab.slices.data, [TIME], [value])
+        for row in beside(lab, "speed", label, [TIME], [value])
     ]
     note = (
-        f"Median over {len(images)} slices, one at a time, read and windowed before; the window needs the lung as "
-        f"well. {busy()}"
+        f"Median over {len(images)} held-out slices, one at a time, read and windowed before; the window stops at "
+        f"{stops:.0f} places of a slice (median) and needs the lung mask as well. {busy()}"
     )
     times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, note)
-    return Findings([scored, times], [patches, whole, fisher], [(whole, patches), (fisher, patches)])
+    found = [scored, times, overlapping(lab, patches)]
+    where = f"Label maps of all held-out scans, as NIfTI: {maps.where(lab, patches)}"
+    return Findings(
+        found, [patches, whole, fisher], [(whole, patches), (fisher, patches)], [where], maps.png_files(lab, patches)
+    )
+
+
+def overlapping(lab: Lab, patches: Patches) -> Table:
+    """How far the window's label maps agree with those that were drawn."""
+    note = (
+        "Dice: twice the pixels of a pattern both called and drawn, by those called plus those drawn, over all pixels "
+        "of the held-out slices."
+    )
+    row = [patches.label, "this run", lab.slices.data, *maps.overlap(lab, patches)]
+    columns = [*SOURCE, *(f"Dice {pattern}" for pattern in PATTERNS)]
+    return Table("Label maps of the patch baseline", columns, [row], note)
 
 
 def _regression(lab: Lab, system: Encoded, fold: int) -> Callable:

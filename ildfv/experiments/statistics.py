@@ -17,20 +17,21 @@ def run(lab: Lab) -> Findings:
     tables = []
     for threshold in THRESHOLDS:
         found = statistics(presence(lab.slices.counts, threshold), lab.slices.patients.tolist(), threshold=threshold)
+        at = f", T = {threshold}"
         shown = {**found["per_pattern"], "none of them": found["healthy"]}
         shown["all"] = {"slices": found["slices"], "patients": found["patients"]}
         columns = ["slices", "patients"]
         rows = [
             row
             for label, n in shown.items()
-            for row in beside("statistics", label, lab.slices.data, columns, [n[c] for c in columns])
+            for row in beside(lab, "statistics", label, columns, [n[c] for c in columns], at)
         ]
         title = f"Table 1. Slices and patients per pattern, T = {threshold}"
         tables.append(Table(title, ["pattern", "source", "data", *columns], rows, NOTE))
         by_number = [
             row
             for n, slices in enumerate(found["by_number"])
-            for row in beside("statistics", str(n), lab.slices.data, ["slices"], [slices])
+            for row in beside(lab, "statistics", str(n), ["slices"], [slices], at)
         ]
         title = f"Table 2. Patterns per slice, T = {threshold}"
         tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number, NOTE))

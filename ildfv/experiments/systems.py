@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encode import EncodeSettings
 from ildfv.pipeline.regress import fit_regression
 from ildfv.store.atomic import key_of
@@ -138,7 +139,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Patches:
-    """The patch baseline: a slice's score is the pixels that the label map of a sliding window gives each pattern."""
+    """The patch baseline: a slice's score is the pixels that the label map of a sliding window gives each pattern.
+
+    The label maps of test slices lie in label-maps/, see `maps`.
+    """
 
     label: str
     settings: TrainSettings  # network "patch"
@@ -156,22 +160,19 @@ class Patches:
         return _named("patches", self.inputs)
 
     def scores(self, lab: Lab, fold: int) -> Scores:
-        from ildfv.experiments.lungs import lungs
-        from ildfv.train.networks import load
-        from ildfv.train.patches import label_map, pattern_counts
+        from ildfv.experiments.maps import called, held_out
+        from ildfv.train.patches import pattern_counts
 
-        network, roles = load(lab.patch_network(self, fold), lab.device), lab.roles(fold)
-
-        def scored(indices: np.ndarray) -> np.ndarray:
-            rows = []
-            with lab.progress.task("Sliding the window", total=len(indices)) as advance:
-                for index in indices:
-                    image, lung = lab.slices.images([index])[0], lungs(lab.slices, [index], self.lungs)[0]
-                    rows.append(pattern_counts(label_map(network, image, lung, device=lab.device)[0]))
-                    advance()
-            return np.array(rows)
-
-        return Scores(scored(roles.validation), scored(roles.test))
+        roles = lab.roles(fold)
+        with lab.progress.task("Sliding the window", total=len(roles.validation)) as advance:
+            validation = []
+            for labels in called(lab, self, fold, roles.validation):
+                validation.append(pattern_counts(labels))
+                advance()
+        test = np.empty((len(roles.test), len(PATTERNS)))
+        for rows, maps in held_out(lab, self, fold):
+            test[rows] = [pattern_counts(labels) for labels in maps]
+        return Scores(np.array(validation), test)
 
 
 def _named(words: str, inputs: dict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ildfv.experiments.lab import Lab
-from ildfv.experiments.paper import NAME, NOTE, data_name, paper_row, quoted_rows
+from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.schema import Cell, Table
 from ildfv.experiments.systems import System
 from ildfv.patterns import PATTERNS
@@ -46,18 +46,16 @@ def measured(
     rows = []
     for system in systems:
         documents = lab.documents(system)
-        rows += beside(
-            experiment, system.label, lab.slices.data, measures, [cell(documents, k) for k in measures.values()]
-        )
-    rows += quoted_rows(experiment, list(measures))
+        rows += beside(lab, experiment, system.label, measures, [cell(documents, k) for k in measures.values()])
+    rows += lab.paper.quoted(experiment, list(measures))
     unknown = any(row[1] == NAME and None in row[3:] for row in rows)
     return Table(title, [*SOURCE, *measures], rows, f"{note} {NOTE if unknown else ''}".strip())
 
 
 def beside(
-    experiment: str, label: str, data: str, columns: Sequence[str] | Mapping, ours: Sequence[Cell]
+    lab: Lab, experiment: str, label: str, columns: Sequence[str] | Mapping, ours: Sequence[Cell], at: str = ""
 ) -> list[list[Cell]]:
-    """Our row, and the paper's where it has one."""
-    theirs = paper_row(experiment, label, list(columns))
-    rows = [[label, "this run", data, *ours]]
-    return rows if theirs is None else [*rows, [label, NAME, data_name(), *theirs]]
+    """Our row, and the paper's where it has one; at: what the paper's row is named by beside the label."""
+    theirs = lab.paper.row(experiment, label + at, list(columns))
+    rows = [[label, "this run", lab.slices.data, *ours]]
+    return rows if theirs is None else [*rows, [label, NAME, lab.paper.data, *theirs]]

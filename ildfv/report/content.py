@@ -51,14 +51,35 @@ class Example:
 
 
 @dataclass(frozen=True)
+class LabelMap:
+    """A slice with the label map that was drawn and the one that a sliding window called.
+
+    image: uint8 (h, w), the slice in the normal window. truth, called: uint8 (h, w), 0 none, 1 … C = pattern index + 1.
+    caption: what the slice is, as plain text.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    called: np.ndarray
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        check(self.image.dtype == np.uint8 and self.image.ndim == 2, "image must be uint8 of two dimensions")
+        for name in ("truth", "called"):
+            shape, found = self.image.shape, getattr(self, name).shape
+            check(found == shape, f"{name} must have the image's shape {shape}, got {found}")
+
+
+@dataclass(frozen=True)
 class ReportContent:
     """Everything on the page; whatever is empty or None is left out of it.
 
     data: "phantom" or "user"; phantom reports say so wherever they show a number. statistics: of
     `evaluation.statistics`. folds: rows of `Folds.table()`. results: documents of `evaluation.results.evaluate`, any
-    number of systems and folds. comparisons: of `compare`. experiments: documents of `ildfv experiment`, of which
-    title, paper, notes and tables are shown. settings: nested mappings of plain values. seconds: time of
-    each step. notes: plain sentences for the reader. made: when, as text.
+    number of systems and folds. comparisons: of `compare`. label_maps_note: how their slices were chosen, and where all
+    label maps lie. experiments: documents of `ildfv experiment`, of which title, paper, notes and tables are shown.
+    settings: nested mappings of plain values. seconds: time of each step. notes: plain sentences for the reader. made:
+    when, as text.
     """
 
     data: str
@@ -68,6 +89,8 @@ class ReportContent:
     results: Sequence[Mapping] = ()
     comparisons: Sequence[Mapping] = ()
     examples: Sequence[Example] = ()
+    label_maps: Sequence[LabelMap] = ()
+    label_maps_note: str = ""
     experiments: Sequence[Mapping] = ()
     settings: Mapping = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ildfv.evaluation.results import spread
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
-from ildfv.report.content import RULE, ReportContent
+from ildfv.report.content import RULE, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Series, number, with_interval
 from ildfv.report.pictures import outlines, png_uri
 from ildfv.store.atomic import write_bytes
@@ -68,6 +68,7 @@ def render(content: ReportContent) -> str:
         spreads=spreads(content.results),
         charts=charts(shown, drawn, mark="phantom data" if content.data == "phantom" else ""),
         examples=[_picture(example) for example in content.examples],
+        label_maps=[_triptych(one) for one in content.label_maps],
         rule=RULE,
         verdicts=VERDICTS,
         tables=[*groups(content.settings), ("Versions", content.versions)],
@@ -220,6 +221,19 @@ def _folds_text(shown: Sequence[Mapping]) -> str:
     if kinds == {"pooled"}:
         return "test slices of all folds pooled"
     return "held-out test slices, " + ", ".join(sorted(kinds))
+
+
+def _triptych(one: LabelMap) -> dict:
+    """What the template needs of one label map."""
+    h, w = one.image.shape
+    return {
+        "uri": png_uri(one.image),
+        "height": h,
+        "width": w,
+        "truth": outlines(one.truth, len(PATTERNS)),
+        "called": outlines(one.called, len(PATTERNS)),
+        "caption": one.caption,
+    }
 
 
 def _picture(example) -> dict:

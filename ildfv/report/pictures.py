@@ -1,4 +1,4 @@
-"""CT slices for a page: a PNG as a data URI, and the outlines of its label map as vector paths."""
+"""CT slices for a page: a PNG as a data URI, and the outlines of its label map as vector paths; label maps as a PNG."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import io
 
 import contourpy
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+
+from ildfv.patterns import PATTERNS
+from ildfv.report.content import LabelMap
+
+COLOURS = ((86, 180, 233), (240, 165, 0), (255, 122, 198), (47, 214, 160))  # those of style.css, --p0 … --p3
+TITLES = ("slice", "drawn", "called by the window")
+SCALE, GAP, LINE = 2, 8, 26  # pixels a pixel of the slice, between panels, of a line of text
+OPACITY = 0.55
 
 
 def png_uri(image: np.ndarray) -> str:
@@ -40,3 +48,37 @@ def _path(points: np.ndarray) -> str:
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     corner = np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]) > 1e-9
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in ring[corner]) + "Z"
+
+
+def label_map_png(one: LabelMap, *, mark: str = "") -> bytes:
+    """A PNG of the slice, what was drawn on it and what was called, side by side, with titles and a legend.
+
+    mark: printed at the right above, such as what the data are.
+    """
+    h, w = one.image.shape
+    panels = [_tinted(one.image, labels) for labels in (np.zeros_like(one.truth), one.truth, one.called)]
+    step = w * SCALE + GAP
+    sheet = Image.new("RGB", (3 * step - GAP, h * SCALE + 3 * LINE), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
+    draw.text((4, 4), one.caption, "black", font)
+    draw.text((sheet.width - 4, 4), mark, (138, 90, 0), font, anchor="ra")
+    for i, (title, panel) in enumerate(zip(TITLES, panels, strict=True)):
+        draw.text((i * step + 4, LINE + 4), title, "black", font)
+        large = Image.fromarray(panel).resize((w * SCALE, h * SCALE), Image.Resampling.NEAREST)
+        sheet.paste(large, (i * step, 2 * LINE))
+    x, y = 4, h * SCALE + 2 * LINE
+    for pattern, colour in zip(PATTERNS, COLOURS, strict=True):
+        draw.rectangle((x, y + 7, x + 12, y + 19), colour)
+        draw.text((x + 18, y + 4), pattern, "black", font)
+        x += 42 + int(draw.textlength(pattern, font))
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The grey slice (h, w) with its patterns in their colours, uint8 (h, w, 3)."""
+    grey = np.repeat(image[..., None], 3, axis=2).astype(float)
+    colours = np.array([(0, 0, 0), *COLOURS], dtype=float)[labels]  # (h, w, 3)
+    share = np.where(labels > 0, OPACITY, 0.0)[..., None]
+    return np.round(grey * (1 - share) + colours * share).astype(np.uint8)

@@ -174,3 +174,18 @@ def test_the_checklist_has_every_item_of_both_guidelines_once():
         named = [number for row in told for number in row[where].split(", ") if number]
         assert set(named) == expected
         assert {n for n in named if named.count(n) > 1} == twice
+
+
+def test_a_windpipe_whose_wall_blurs_into_it_is_no_lung():
+    from ildfv.experiments.lungs import lungs_of
+
+    hu = np.full((224, 224), 30.0)
+    hu[60:160, 30:90] = hu[60:160, 130:190] = -860  # lungs
+    hu[90:110, 105:117] = -1000  # windpipe, in a ring half of wall
+    hu[[90, 109], 105:117] = hu[90:110, 105] = hu[90:110, 116] = -500
+    grey = np.round((hu + 1400) * (255 / 1600)).astype(np.uint8)
+    images = np.repeat(grey[None, None], 3, axis=1)
+    found = lungs_of(images, np.array([0.5]))[0]
+    assert found[60:160, 30:90].all()
+    assert found[60:160, 130:190].all()
+    assert not found[:, 100:120].any()

@@ -11,11 +11,9 @@ from tiny import TINY
 from ildfv.errors import InputError
 from ildfv.experiments import run as run_module
 from ildfv.experiments.lab import Lab
-from ildfv.experiments.paper import paper
 from ildfv.experiments.presets import PRESETS, preset_named
 from ildfv.experiments.registry import chosen, experiments
 from ildfv.experiments.run import run_experiments
-from ildfv.experiments.tables import measured
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +41,6 @@ def test_every_table_names_sources_and_data(ran):
 def test_the_paper_is_answered_table_by_table(ran):
     answered = " ".join(d["paper"] for d in ran["experiments"] if d["paper"])
     assert answered == "Tables 1 and 2 Tables 3 and 4 Tables 5 and 6 Table 7 Table 8 Table 9 Figure 5 Figure 6"
-
-
-def test_no_number_of_the_paper_stands_without_a_row_of_ours(ran):
-    shown = {(d["name"], row[0]) for d in ran["experiments"] for t in d["tables"] for row in t["rows"]}
-    rows = {
-        (name, label) for name, part in paper().items() if name not in ("source", "known", "quoted") for label in part
-    }
-    rows |= {(name, label) for name, part in paper()["quoted"].items() for label in part}
-    missing = {(name, label) for name, label in rows - shown if not label.startswith("conv") and "fc6" not in label}
-    assert not missing
 
 
 def test_documents_lie_in_the_workspace_as_json_and_csv(ran, used):
@@ -109,15 +97,6 @@ def test_pooled_predictions_cover_the_held_out_folds_once(lab):
     assert [p.fold for p in found] == [0, 1]
     tested = np.concatenate([lab.roles(fold).test for fold in (0, 1)])
     assert len(np.unique(tested)) == len(tested) == sum(len(p.scores) for p in found)
-
-
-def test_a_row_of_the_paper_without_a_known_number_is_open(lab):
-    table = measured(lab, "layers", "t", [lab.base], {"AUC ground glass": "ground glass/auc"})
-    (ours, theirs, quoted) = table.rows
-    assert ours[1:3] == ["this run", "phantom"]
-    assert set(ours[3]) == {"value", "interval", "mean", "sd", "n"}
-    assert theirs == ["CNN", "the paper", "LTRC", None]
-    assert quoted == ["workshop paper's abstract", "the paper", "533 patients", 0.982]
 
 
 def test_weights_that_only_scores_are_asked_of_can_be_dropped(made, tmp_path):

@@ -1,0 +1,185 @@
+"""Label maps of the patch baseline: volumes of the held-out scans, how far they overlap with the truth, a few to see.
+
+experiments/<key>/label-maps/<system>/fold-<k>/ of the workspace holds, for each held-out scan,
+    <patient>-<scan>-called.nii.gz   what the window called: 0 none, or not lung; 1 … 4 the pattern
+    <patient>-<scan>-truth.nii.gz    the label map that was drawn, with the same codes
+    <patient>-<scan>-slices.nii.gz   the slices, HU of the normal window, to lay them over
+on the grid of the prepared slices, 224×224 each, voxels in mm (row and column from the pixel area; slices from their
+positions). Prepared slices know neither origin nor patient axes nor, where a scan is not 512×512, its grid: rows are
+taken to run to the back, columns to the left, pixels to be those of 512×512.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nibabel
+import numpy as np
+
+from ildfv.evaluation.intervals import Ratio, bootstrap, by_patient, resampled
+from ildfv.evaluation.metrics import ratio
+from ildfv.experiments.lungs import NORMAL, lungs
+from ildfv.patterns import PATTERNS
+from ildfv.report.content import LabelMap
+from ildfv.report.pictures import label_map_png
+from ildfv.scans.windows import WINDOWS
+from ildfv.store.atomic import replacing, sweep
+from ildfv.store.lock import writing
+from ildfv.train.networks import SIZE
+from ildfv.train.patches import GRID, label_map
+
+if TYPE_CHECKING:
+    from ildfv.experiments.lab import Lab
+    from ildfv.experiments.systems import Patches
+
+CODES = {"none, or not lung": 0} | {pattern: k + 1 for k, pattern in enumerate(PATTERNS)}
+KINDS = ("slices", "truth", "called")  # the last is written last: where it is, the others are
+RULE = (
+    "drawn at random by the seed from the first held-out fold: one slice that shows each pattern, one that shows none"
+)
+
+
+def root(lab: Lab, system: Patches) -> Path:
+    """Where the label maps of all folds lie."""
+    return lab.folder / "label-maps" / system.folder
+
+
+def where(lab: Lab, system: Patches) -> str:
+    """The same, as a reader of the workspace finds it."""
+    return f"the workspace's {root(lab, system).relative_to(lab.workspace.root)}/"
+
+
+def folder(lab: Lab, system: Patches, fold: int) -> Path:
+    return root(lab, system) / f"fold-{fold}"
+
+
+def called(lab: Lab, system: Patches, fold: int, indices: np.ndarray) -> Iterator[np.ndarray]:
+    """The label map of each slice, uint8 (224, 224), by the network trained without the fold."""
+    from ildfv.train.networks import load
+
+    network = load(lab.patch_network(system, fold), lab.device)
+    for index in indices:
+        image, lung = lab.slices.images([index])[0], lungs(lab.slices, [index], system.lungs)[0]
+        yield label_map(network, image, lung, device=lab.device)[0]
+
+
+def held_out(lab: Lab, system: Patches, fold: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Scan by scan of the fold's test slices: their rows among them and their label maps, uint8 (m, 224, 224).
+
+    The maps lie in `folder`; where they do not yet, they are made.
+    """
+    indices, place = lab.roles(fold).test, folder(lab, system, fold)
+    with writing(place), lab.progress.task("Sliding the window", total=len(indices)) as advance:
+        sweep(place)
+        for rows in _scans(lab, indices):
+            last = _path(place, lab, indices[rows], KINDS[-1])
+            if not last.exists():
+                _write(place, lab, indices[rows], np.stack(list(called(lab, system, fold, indices[rows]))))
+            yield rows, _read(last)
+            advance(len(rows))
+
+
+def overlap(lab: Lab, system: Patches) -> list[dict]:
+    """Dice of called and drawn pixels of each pattern, as cells of a table: over all held-out folds, and by fold."""
+    sums, owners, fold_of = [], [], []
+    for fold in lab.held_out(system):
+        indices = lab.roles(fold).test
+        for rows, maps in held_out(lab, system, fold):
+            truth = lab.slices.label_maps(indices[rows])
+            codes = range(1, len(PATTERNS) + 1)
+            sums.append([[((maps == k) & (truth == k)).sum(), (maps == k).sum(), (truth == k).sum()] for k in codes])
+            owners.append(lab.slices.patients[indices[rows[0]]])
+            fold_of.append(fold)
+    both, ours, theirs = np.array(sums, dtype=float).transpose(2, 1, 0)  # (4, scans) each
+    names, owner = np.unique(owners, return_inverse=True)
+    weights = resampled(len(names), lab.preset.resamples, seed=lab.workspace.settings.seed)
+    cells = []
+    for k in range(len(PATTERNS)):
+        here, total, drawn = (by_patient(n[k], owner, len(names)) for n in (both, ours + theirs, theirs))
+        dice = Ratio(2 * here, total, needed=drawn)
+        each = ratio(*(np.bincount(fold_of, n) for n in (2 * both[k], ours[k] + theirs[k])))
+        each = each[np.isfinite(each)]
+        value = float(dice(np.ones((1, len(names))))[0])
+        cells.append(
+            {
+                "value": value if np.isfinite(value) else None,
+                "interval": bootstrap(dice, weights),
+                "mean": float(each.mean()) if len(each) else None,
+                "sd": float(each.std(ddof=1)) if len(each) > 1 else None,
+                "n": len(each),
+            }
+        )
+    return cells
+
+
+def pictures(lab: Lab, system: Patches) -> list[LabelMap]:
+    """Slices by RULE with what was drawn and what was called; fewer where a pattern is on none of them."""
+    fold = lab.held_out(system)[0]
+    indices, found = lab.roles(fold).test, []
+    for title, row in _drawn(lab, indices, system.threshold):
+        of_scan = next(rows for rows in _scans(lab, indices) if row in rows)
+        maps = _read(_path(folder(lab, system, fold), lab, indices[of_scan], KINDS[-1]))
+        index = indices[row]
+        found.append(
+            LabelMap(
+                image=lab.slices.images([index])[0, NORMAL],
+                truth=lab.slices.label_maps([index])[0],
+                called=maps[np.searchsorted(of_scan, row)],
+                caption=f"{title}: patient {lab.slices.patients[index][:6]}, {lab.slices.positions[index]:.0f} mm",
+            )
+        )
+    return found
+
+
+def png_files(lab: Lab, system: Patches) -> dict[str, bytes]:
+    """Name → PNG of each of the `pictures`, to lie beside the experiment's document."""
+    mark = "PHANTOM, not clinical" if lab.slices.data == "phantom" else ""
+    return {f"label-map-{i}.png": label_map_png(one, mark=mark) for i, one in enumerate(pictures(lab, system), start=1)}
+
+
+def _drawn(lab: Lab, indices: np.ndarray, threshold: int) -> Iterator[tuple[str, int]]:
+    """What a row of `indices` was drawn for, and the row; none twice."""
+    present = lab.slices.counts[indices] >= threshold  # (t, 4)
+    random, free = np.random.default_rng(lab.workspace.settings.seed), np.ones(len(indices), bool)
+    for title, shows in [*zip(PATTERNS, present.T, strict=True), ("none of them", ~present.any(axis=1))]:
+        rows = np.flatnonzero(shows & free)
+        if len(rows):
+            row = int(rows[random.integers(len(rows))])
+            free[row] = False
+            yield title, row
+
+
+def _scans(lab: Lab, indices: np.ndarray) -> list[np.ndarray]:
+    """Rows of `indices` by scan, in their order: all slices of a scan have one role."""
+    series = lab.slices.series[indices]
+    return [np.flatnonzero(series == name) for name in dict.fromkeys(series.tolist())]
+
+
+def _path(place: Path, lab: Lab, indices: np.ndarray, kind: str) -> Path:
+    slices = lab.slices
+    return place / f"{slices.patients[indices[0]][:8]}-{slices.series[indices[0]]}-{kind}.nii.gz"
+
+
+def _write(place: Path, lab: Lab, indices: np.ndarray, maps: np.ndarray) -> None:
+    """The scan's three volumes."""
+    slices = lab.slices
+    side = float(np.sqrt(slices.pixel_area[indices[0]])) * GRID / SIZE
+    steps = np.diff(slices.positions[indices].astype(float))
+    apart = float(np.median(steps)) if len(steps) else 1.0
+    affine = np.diag([-side, -side, apart, 1.0])
+    affine[2, 3] = float(slices.positions[indices[0]])
+    low, high = WINDOWS[NORMAL]
+    grey = slices.images(indices)[:, NORMAL].astype(np.float32)
+    hu = np.round(low + grey * ((high - low) / 255)).astype(np.int16)
+    for kind, volume in zip(KINDS, (hu, slices.label_maps(indices), maps), strict=True):
+        image = nibabel.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
+        image.header.set_xyzt_units("mm")
+        with replacing(_path(place, lab, indices, kind)) as temporary:
+            nibabel.save(image, temporary)
+
+
+def _read(path: Path) -> np.ndarray:
+    """A volume as slices, rows, columns."""
+    return np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0)  # type: ignore[attr-defined]

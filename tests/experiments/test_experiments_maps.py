@@ -1,0 +1,126 @@
+"""Label maps of the patch baseline: files that a viewer can lie over each other, overlap, pictures."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import TINY
+
+from ildfv.experiments import maps
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.run import run_experiments
+from ildfv.patterns import PATTERNS
+from ildfv.train.patches import GRID, pattern_counts
+
+
+@pytest.fixture(scope="module")
+def root(made, tmp_path_factory):
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("maps") / "workspace"))
+
+
+@pytest.fixture(scope="module")
+def lab(root):
+    return Lab(root, TINY, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def system(lab):
+    """Trained for so long that its window calls something somewhere."""
+    one = lab.patches("patch baseline")
+    return replace(one, settings=replace(one.settings, epochs=8, batch_size=8, dropout=0.0), per_slice=8)
+
+
+def volumes(lab, system, fold, kind):
+    return sorted(maps.folder(lab, system, fold).glob(f"*-{kind}.nii.gz"))
+
+
+def test_every_held_out_scan_has_three_volumes_on_one_grid(lab, system):
+    scores = lab.scores(system, 0)
+    test = lab.roles(0).test
+    scans = list(dict.fromkeys(lab.slices.series[test].tolist()))
+    found = {kind: volumes(lab, system, 0, kind) for kind in maps.KINDS}
+    assert [len(paths) for paths in found.values()] == [len(scans)] * 3
+    called_somewhere = 0
+    for series in scans:
+        rows = np.flatnonzero(lab.slices.series[test] == series)
+        images = {kind: nibabel.load(next(p for p in paths if series in p.name)) for kind, paths in found.items()}
+        assert len({str(image.affine) for image in images.values()}) == 1
+        called, truth, hu = (np.asarray(images[k].dataobj).transpose(2, 1, 0) for k in ("called", "truth", "slices"))
+        np.testing.assert_array_equal(truth, lab.slices.label_maps(test[rows]))
+        np.testing.assert_array_equal([pattern_counts(one) for one in called], scores.test[rows])
+        assert called.max() <= len(PATTERNS)
+        called_somewhere += int((called > 0).sum())
+        grey = lab.slices.images(test[rows])[:, 1]
+        assert np.abs(hu - (-1400 + grey * (1600 / 255))).max() <= 0.51
+        side = np.sqrt(lab.slices.pixel_area[test[rows[0]]]) * GRID / 224
+        z = lab.slices.positions[test[rows]]
+        np.testing.assert_allclose(images["called"].header.get_zooms(), (side, side, z[1] - z[0]), rtol=1e-5)
+        np.testing.assert_allclose(images["called"].affine @ [0, 0, 1, 1], [0, 0, z[1], 1], rtol=1e-5)
+    assert called_somewhere > 0
+
+
+def test_a_window_stopped_half_way_goes_on_with_the_scans_that_lack(lab, system, monkeypatch):
+    lab.scores(system, 1)
+    before = {path: path.read_bytes() for path in volumes(lab, system, 1, "called")}
+    lost = next(iter(before))
+    lost.unlink()
+    asked = []
+    real = maps.called
+
+    def spied(lab, system, fold, indices):
+        asked.extend(indices)
+        return real(lab, system, fold, indices)
+
+    monkeypatch.setattr(maps, "called", spied)
+    found = np.concatenate([m for _, m in maps.held_out(lab, system, 1)])
+    assert set(lab.slices.series[asked]) == {s for s in lab.slices.series if s in lost.name}
+    np.testing.assert_array_equal([pattern_counts(one) for one in found], lab.scores(system, 1).test)
+
+
+def test_overlap_is_dice_over_all_pixels(lab, system):
+    cells = maps.overlap(lab, system)
+    shared, either = np.zeros((2, 4)), np.zeros((2, 4))
+    for fold in (0, 1):
+        test = lab.roles(fold).test
+        for rows, called in maps.held_out(lab, system, fold):
+            truth = lab.slices.label_maps(test[rows])
+            for k in range(4):
+                shared[fold, k] += np.logical_and(called == k + 1, truth == k + 1).sum()
+                either[fold, k] += (called == k + 1).sum() + (truth == k + 1).sum()
+    for k, cell in enumerate(cells):
+        assert cell["value"] == pytest.approx(2 * shared[:, k].sum() / either[:, k].sum())
+        assert cell["mean"] == pytest.approx(np.mean(2 * shared[:, k] / either[:, k]))
+        assert cell["n"] == 2
+        if cell["interval"]:
+            assert cell["interval"][0] <= cell["value"] <= cell["interval"][1]
+    assert any(cell["value"] > 0 for cell in cells)
+
+
+def test_pictures_show_what_they_say(lab, system):
+    found = maps.pictures(lab, system)
+    titles = [one.caption.split(":")[0] for one in found]
+    assert titles == [title for title in (*PATTERNS, "none of them") if title in titles] != []
+    for title, one in zip(titles, found, strict=True):
+        shown = {PATTERNS[k - 1] for k in np.unique(one.truth) if k}
+        assert title in shown or title == "none of them"
+    assert [one.caption for one in maps.pictures(lab, system)] == [one.caption for one in found]
+
+
+def test_the_page_and_the_folder_of_results_show_them(root):
+    ran = run_experiments(["speed"], preset=TINY, workspace=root, device="cpu")
+    (document,) = ran["experiments"]
+    page = Path(ran["page"]).read_text(encoding="utf-8")
+    assert 'id="label-maps"' in page
+    assert page.count('class="triptych"') == len(document["files"]) > 0
+    for name in document["files"]:
+        with Image.open(root / "results" / "experiments" / name) as picture:
+            assert picture.size[0] > 3 * 224
+    assert str(root) not in page  # where it lies is told from the workspace on
+    where = next(note for note in document["notes"] if "NIfTI" in note).partition("the workspace's ")[2]
+    assert list((root / where).glob("fold-*/*-called.nii.gz"))
+    assert document["tables"][2]["columns"][3:] == [f"Dice {p}" for p in PATTERNS]
+    assert [row[0] for row in document["tables"][1]["rows"] if row[1] == "this run"][1] == "lung mask for it, rule"
