@@ -1,6 +1,7 @@
 """Streams keep order, stay inside parts, pass errors on and stop when left."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -64,6 +65,9 @@ def test_leaving_early_stops_the_thread():
     stream = ahead(iter(range(1000)))
     assert next(stream) == 0
     stream.close()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert threading.active_count() == before
 
 

@@ -163,9 +163,7 @@ def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, No
                 return
             yield item
     finally:
-        left.set()
-        if threading.current_thread() is not thread:  # in which the garbage collector may close this
-            thread.join()
+        left.set()  # and no wait: the garbage collector may close this in any thread, under any lock
 
 
 def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
