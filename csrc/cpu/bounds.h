@@ -21,13 +21,14 @@ inline real depth(real threshold) {
     return threshold > (real)4e-18 ? (real)40 : (real)INFINITY;
 }
 
-// A likelihood that stands for none; below it bits that hold a number would make a NaN of it.
+// A likelihood that stands for none.
 template <class real>
 constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100: a number in its last bits makes it lower still
 
-// Bounds of R rows and N vectors of components: c − ½ Σ (t² − 1) over the few dimensions.
+// Likelihoods of R rows and N vectors of components by the few dimensions alone: few_c − ½ Σ (t² − 1). Less what few_c has
+// beside c, they are bounds.
 template <class real, int R, int N>
-inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, const char* ahead, real* bounds) {
+inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, const char* ahead, real* likelihoods) {
     constexpr int W = Lanes<real>::count;
     const int64_t few = constants.few;
     const real* pairs = constants.few_pairs + vector * few * 2 * W;
@@ -51,18 +52,17 @@ inline void bound_tile(const Constants<real>& constants, const real* rows, int64
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v)
-            store(bounds + r * constants.k_padded + v * W,
-                  load(constants.c + (vector + v) * W) - (real)0.5 * (sum[r][v] - (real)few));
+            store(likelihoods + (v * PANEL + r) * W, load(constants.few_c + (vector + v) * W) - (real)0.5 * (sum[r][v] - (real)few));
 }
 
-// Bounds of a panel, (PANEL, k_padded). Meanwhile as many rows are fetched from where `s.ahead` points.
+// Likelihoods of a panel, (k_padded / W, PANEL, W). Meanwhile as many rows are fetched from where `s.ahead` points.
 template <class real>
 __attribute__((noinline)) void bound_panel(const Constants<real>& constants, const real* rows, int64_t stride, Scratch<real>& s) {
     constexpr int W = Lanes<real>::count, R = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;
     const int64_t vectors = constants.k_padded / W;
     for (int64_t v = 0; v < vectors; v += 2)
         for (int r = 0; r < PANEL; r += R) {
-            real* to = s.bounds + r * constants.k_padded + v * W;
+            real* to = s.likelihoods + (v * PANEL + r) * W;
             const real* from = rows + r * stride;
             const char* ahead = v == 0 && s.ahead ? s.ahead + r * s.ahead_bytes : (const char*)from;
             if (v + 1 < vectors)
@@ -73,23 +73,26 @@ __attribute__((noinline)) void bound_panel(const Constants<real>& constants, con
     if (s.ahead) s.ahead += PANEL * s.ahead_bytes;
 }
 
-// The two likeliest components of W rows by the few dimensions alone, or nearly: the last bits of a likelihood give way to
-// the number of its component, and the two are never of the same lane. Their bounds become −∞, as they are known pairs
-// then. The second is the first again where there is no other.
+// A pair is component · PANEL + row of the panel.
+inline int row_of(int pair) { return pair & (PANEL - 1); }
+inline int component_of(int pair) { return (int)((unsigned)pair / PANEL); }
+
+// The two likeliest components of W rows from `row` on, or nearly: the last bits of a likelihood give way to the number of its component,
+// and the two are never of the same lane. The second is the first again where there is no other. Their likelihoods become
+// −∞, as they are known pairs then.
 template <class real>
-inline void guess(const Constants<real>& constants, real* bounds, int* best, int* second) {
+inline void guess(const Constants<real>& constants, real* likelihoods, int row, int* best, int* second) {
     constexpr int W = Lanes<real>::count;
     typedef typename Lanes<real>::integers integers;
     const integers mask = integers{} + constants.number_mask;
     vec<real> highest[W], folded[W];
     real top[W];
     for (int r = 0; r < W; ++r) {
-        const real* row = bounds + r * constants.k_padded;
         vec<real> value = all(LOWEST<real>);
         integers number = Lanes<real>::iota();
         for (int64_t v = 0; v < constants.k_padded; v += W, number += W) {
-            const vec<real> likelihood = larger(load(row + v) + load(constants.guess + v), all(LOWEST<real>));
-            value = larger(value, (vec<real>)(((integers)likelihood & ~mask) | number));
+            const integers likelihood = (integers)load(likelihoods + v * PANEL + (row + r) * W);
+            value = larger((vec<real>)((likelihood & ~mask) | number), value);  // in this order NaN falls out
         }
         highest[r] = folded[r] = value;
     }
@@ -97,10 +100,14 @@ inline void guess(const Constants<real>& constants, real* bounds, int* best, int
     store(top, first);
     for (int r = 0; r < W; ++r) folded[r] = highest[r] < all(top[r]) ? highest[r] : all(LOWEST<real>);
     const vec<real> next = lane_tops<real>(folded);
-    write_numbers(best, (integers)first & mask);
-    write_numbers(second, next > all(LOWEST<real>) ? (integers)next & mask : (integers)first & mask);
-    for (int r = 0; r < W; ++r)
-        bounds[r * constants.k_padded + best[r]] = bounds[r * constants.k_padded + second[r]] = -(real)INFINITY;
+    const integers one = (integers)first & mask, two = next > all(LOWEST<real>) ? (integers)next & mask : one;
+    const integers rows = Lanes<real>::iota() + row;
+    int places[2 * W];  // of the two in the likelihoods
+    write_numbers(places, one / W * W * PANEL + rows * W + one % W);
+    write_numbers(places + W, two / W * W * PANEL + rows * W + two % W);
+    for (const int place : places) likelihoods[place] = -(real)INFINITY;
+    write_numbers(best, one * PANEL + rows);
+    write_numbers(second, two * PANEL + rows);
 }
 
 }  // namespace

@@ -6,14 +6,22 @@
 //   posteriors  of all pairs whose scores do matter, as entries of their components
 #pragma once
 
+#include <numeric>
+
 #include "bounds.h"
 
 namespace ildfv {
 namespace {
 
+// c − ½ (Σ t² − d) of W pairs from the lanes of Σ t².
+template <class real>
+inline vec<real> scores_of(const Constants<real>& constants, const int* pairs, vec<real>* sums) {
+    return gather<PANEL>(constants.c, pairs) - (real)0.5 * (lane_sums<real>(sums) - (real)constants.d);
+}
+
 // Exact scores of n pairs. Reads and writes pairs up to the next whole vector.
 template <class real>
-__attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* row, const int* component, int n, real* score) {
+__attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs, int n, real* score) {
     constexpr int W = Lanes<real>::count, G = W < 4 ? W : 4;  // pairs at once
     const int64_t d = constants.d_padded;
     for (int i = 0; i < n; i += W) {
@@ -25,8 +33,8 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
             if (i + g < n) {
 #pragma GCC unroll 4
                 for (int r = 0; r < G; ++r) {
-                    values[r] = x.at + row[i + g + r] * x.stride;
-                    line[r] = constants.lines + component[i + g + r] * d * 2;
+                    values[r] = x.at + row_of(pairs[i + g + r]) * x.stride;
+                    line[r] = constants.lines + component_of(pairs[i + g + r]) * d * 2;
                 }
                 for (int64_t j = 0; j < d; j += W) {
                     const vec<real> shift = load(x.shift + j);
@@ -38,13 +46,13 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
 #pragma GCC unroll 4
             for (int r = 0; r < G; ++r) sums[g + r] = sum[r];
         }
-        store(score + i, gather(constants.c, component + i) - (real)0.5 * (lane_sums<real>(sums) - (real)constants.d));
+        store(score + i, scores_of(constants, pairs + i, sums));
     }
 }
 
-// Exact scores of the rows of a panel with two components each.
+// Exact scores of the rows of a panel with two components each: first all with the one, then all with the other.
 template <class real>
-__attribute__((noinline)) void twin_scores(const Constants<real>& constants, const Rows<real>& x, const int* component, real* score) {
+__attribute__((noinline)) void twin_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs, real* score) {
     constexpr int W = Lanes<real>::count, G = 2;  // rows at once
     const int64_t d = constants.d_padded;
     for (int i = 0; i < PANEL; i += W) {
@@ -56,8 +64,8 @@ __attribute__((noinline)) void twin_scores(const Constants<real>& constants, con
 #pragma GCC unroll 2
             for (int r = 0; r < G; ++r) {
                 values[r] = x.at + (i + g + r) * x.stride;
-                first[r] = constants.lines + component[i + g + r] * d * 2;
-                second[r] = constants.lines + component[PANEL + i + g + r] * d * 2;
+                first[r] = constants.lines + component_of(pairs[i + g + r]) * d * 2;
+                second[r] = constants.lines + component_of(pairs[PANEL + i + g + r]) * d * 2;
             }
             for (int64_t j = 0; j < d; j += W) {
                 const vec<real> shift = load(x.shift + j);
@@ -71,19 +79,18 @@ __attribute__((noinline)) void twin_scores(const Constants<real>& constants, con
 #pragma GCC unroll 2
             for (int r = 0; r < G; ++r) one[g + r] = a[r], two[g + r] = b[r];
         }
-        store(score + i, gather(constants.c, component + i) - (real)0.5 * (lane_sums<real>(one) - (real)constants.d));
-        store(score + PANEL + i, gather(constants.c, component + PANEL + i) - (real)0.5 * (lane_sums<real>(two) - (real)constants.d));
+        store(score + i, scores_of(constants, pairs + i, one));
+        store(score + PANEL + i, scores_of(constants, pairs + PANEL + i, two));
     }
 }
 
 // What is known of a panel's rows: two components with their scores, and the other pairs that can matter.
 template <class real>
 struct Panel {
-    int row[2 * PANEL], component[2 * PANEL];  // of the best guess for each row, then of the second
+    int guesses[2 * PANEL];  // pairs of the rows with their best guesses, then with their second
     real score[2 * PANEL];
-    int others;        // pairs beside these, in scratch
-    int found[PANEL];  // pairs of each row
     real cuts[PANEL];  // scores below these do not matter
+    int others;        // pairs beside the guesses, in scratch
 };
 
 // With Q = Σ t² over the few dimensions, c − ½ Q bounds the score. Rounding moves t by at most δ = 4·10⁻⁷ (|t| + |b|), so
@@ -91,7 +98,6 @@ struct Panel {
 template <class real>
 __attribute__((noinline)) void find_pairs(const Constants<real>& constants, const Rows<real>& x, int64_t count, real depth, Scratch<real>& s, Panel<real>& panel) {
     constexpr int W = Lanes<real>::count;
-    const int64_t k_padded = constants.k_padded, vectors = k_padded / W;
     Rows<real> rows = x;
     if (count < PANEL) {  // rows that are there, as often as it takes
         rows = {s.tail, s.row_stride, x.shift};
@@ -99,58 +105,40 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
             memcpy(s.tail + r * s.row_stride, x.at + smaller(r, count - 1) * x.stride, constants.d_padded * sizeof(real));
     }
     bound_panel(constants, rows.at, rows.stride, s);
-    for (int r = 0; r < PANEL; r += W) guess(constants, s.bounds + r * k_padded, panel.component + r, panel.component + PANEL + r);
-    for (int r = 0; r < PANEL; ++r) panel.row[r] = panel.row[PANEL + r] = r;
-    twin_scores(constants, rows, panel.component, panel.score);
+    for (int r = 0; r < PANEL; r += W) guess(constants, s.likelihoods, r, panel.guesses + r, panel.guesses + PANEL + r);
+    twin_scores(constants, rows, panel.guesses, panel.score);
     for (int r = 0; r < PANEL; ++r)
-        if (panel.component[r] == panel.component[PANEL + r]) panel.score[PANEL + r] = -(real)INFINITY;
+        if (panel.guesses[r] == panel.guesses[PANEL + r]) panel.score[PANEL + r] = -(real)INFINITY;
     for (int r = 0; r < PANEL; r += W) {
         const vec<real> top = larger(load(panel.score + r), load(panel.score + PANEL + r));
         store(panel.cuts + r, top - depth - (real)1e-5 * (top < (real)0 ? -top : top));
     }
-    int others = 0, *const component = s.pair_component;
-    const real *const slack = constants.slack, *bounds = s.bounds;
-    for (int r = 0; r < count; ++r, bounds += k_padded) {
-        const int before = others;
-        const vec<real> cut = all(panel.cuts[r]);
-        for (int64_t v = 0; v < vectors; ++v) {
-            const unsigned m = at_least(load(bounds + v * W) * (real)(1 - BOUND) + load(slack + v * W), cut);
-            others += compress<W>(component + others, (int)(v * W), m);
+    int others = 0, *const pairs = s.pairs;
+    const real* bounds = s.likelihoods;
+    for (int64_t first = 0; first < constants.k_padded; first += W, bounds += PANEL * W) {  // lines of W components stay in L1
+        const vec<real> slack = load(constants.slack + first);
+        for (int r = 0; r < count; ++r) {
+            const unsigned m = at_least(load(bounds + r * W) * (real)(1 - BOUND) + slack, all(panel.cuts[r]));
+            others += compress<PANEL>(pairs + others, (int)first * PANEL + r, m);
         }
-        repeat<W>(s.pair_row + before, r);
-        for (int i = before + W; i < others; i += W) repeat<W>(s.pair_row + i, r);
-        panel.found[r] = 2 + others - before;
     }
-    repeat<W>(s.pair_row + others, 0);  // the last vector of pairs may be read to its end
-    repeat<W>(s.pair_component + others, 0);
+    for (int i = 0; i < W; ++i) pairs[others + i] = 0;  // the last vector of pairs may be read to its end
     panel.others = others;
 }
 
-// Adds an entry for each of n posteriors that counts.
+// Adds an entry for each of n posteriors that counts; `first` is the panel's first row in the block.
 template <class real>
-inline void list(Scratch<real>& s, int first, int n, const int* row, const int* component, const real* posterior, real threshold) {
+inline void list(Scratch<real>& s, int first, int n, const int* pairs, const real* posterior, real threshold) {
     constexpr int W = Lanes<real>::count;
     for (int i = 0; i < n; i += W) {
         const vec<real> value = load(posterior + i);
         const unsigned keep = at_least(value, all(threshold)) & first_bits(n - i);
         const int64_t at = s.entries;
-        s.entries += compress<real>(s.entry_row + at, s.entry_component + at, s.entry_value + at, row + i, component + i, value, keep);
-        for (int64_t e = at; e < s.entries; ++e) s.entry_row[e] += first;
-    }
-}
-
-// The tops become the highest values of their rows; pairs are in the order of rows.
-template <class real>
-inline void raise(real* top, const int* row, const real* value, int n) {
-    if (n < 4 * PANEL) {  // short runs: a branch at the end of each would be missed
-        for (int i = 0; i < n; ++i) top[row[i]] = value[i] > top[row[i]] ? value[i] : top[row[i]];
-        return;
-    }
-    for (int i = 0; i < n;) {  // long runs: in memory each value would wait for the one before
-        const int r = row[i];
-        real highest = top[r];
-        for (; i < n && row[i] == r; ++i) highest = value[i] > highest ? value[i] : highest;
-        top[r] = highest;
+        s.entries += compress<real>(s.entry_row + at, s.entry_value + at, pairs + i, value, keep);
+        int listed[W];
+        memcpy(listed, s.entry_row + at, sizeof listed);
+        for (int e = 0; e < W; ++e) s.entry_row[at + e] = row_of(listed[e]) + first;
+        for (int e = 0; e < W; ++e) s.entry_component[at + e] = component_of(listed[e]);
     }
 }
 
@@ -158,17 +146,20 @@ inline void raise(real* top, const int* row, const real* value, int n) {
 template <class real>
 __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants, const Rows<real>& x, int first, int count, real threshold, Scratch<real>& s, Panel<real>& panel) {
     constexpr int W = Lanes<real>::count;
-    int *row = s.pair_row, *component = s.pair_component, kept = 0;
+    int *pairs = s.pairs, kept = 0;
     real *value = s.pair_value, *top = s.top + first, *sum = s.sum + first, *score = panel.score;
     for (int r = 0; r < PANEL; r += W) store(top + r, larger(load(score + r), load(score + PANEL + r)));
     if (panel.others) {
         const int n = panel.others;
-        pair_scores(constants, x, row, component, n, value);
-        raise(top, row, value, n);
+        pair_scores(constants, x, pairs, n, value);
+        for (int i = 0; i < n; ++i) {
+            const int r = row_of(pairs[i]);
+            top[r] = value[i] > top[r] ? value[i] : top[r];
+        }
         for (int i = 0; i < n; i += W) {  // most fall short
-            const vec<real> difference = load(value + i) - pick(top, row + i);
+            const vec<real> difference = load(value + i) - pick(top, pairs + i);
             const unsigned keep = at_least(difference, all(-depth(threshold))) & first_bits(n - i);
-            kept += compress<real>(row + kept, component + kept, value + kept, row + i, component + i, difference, keep);
+            kept += compress<real>(pairs + kept, value + kept, pairs + i, difference, keep);
         }
         for (int i = 0; i < kept; i += W) store(value + i, exponential(load(value + i)));
     }
@@ -179,12 +170,12 @@ __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants
         store(score + PANEL + r, two);
         store(sum + r, one + two);
     }
-    for (int i = 0; i < kept; ++i) sum[row[i]] += value[i];
-    for (int i = 0; i < kept; i += W) store(value + i, load(value + i) / pick(sum, row + i));
+    for (int i = 0; i < kept; ++i) sum[row_of(pairs[i])] += value[i];
+    for (int i = 0; i < kept; i += W) store(value + i, load(value + i) / pick(sum, pairs + i));
     for (int r = 0; r < 2 * PANEL; r += W) store(score + r, load(score + r) / load(sum + r % PANEL));
-    list(s, first, count, panel.row, panel.component, score, threshold);
-    list(s, first, count, panel.row, panel.component + PANEL, score + PANEL, threshold);
-    list(s, first, kept, row, component, value, threshold);
+    list(s, first, count, panel.guesses, score, threshold);
+    list(s, first, count, panel.guesses + PANEL, score + PANEL, threshold);
+    list(s, first, kept, pairs, value, threshold);
 }
 
 // Rows of one segment in a block.
@@ -199,9 +190,9 @@ struct Share {
 // More pairs than this share of all, and computing all of them at once is faster.
 constexpr double SPARSE = 0.35, HOPELESS = 0.8;
 
-// Counts a share's pairs in the rows of a panel that are its own, of which `seen` is the end.
-inline void judge(Share& share, const int* found, int64_t rows, int64_t seen, int64_t k) {
-    for (int64_t r = 0; r < rows; ++r) share.pairs += found[r];
+// Counts a share's pairs, `found` of them in the last panel, and judges by the rows seen.
+inline void judge(Share& share, int64_t found, int64_t seen, int64_t k) {
+    share.pairs += found;
     const int64_t enough = smaller(share.n, 64);
     if ((double)share.pairs > SPARSE * (double)((seen > enough ? seen : enough) * k)) share.crowded = true;
     share.hopeless = share.crowded && (double)share.pairs > HOPELESS * (double)(seen * k);
@@ -226,10 +217,13 @@ void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Sh
         }
         const Rows<real> here{x.at + first * x.stride, x.stride, x.shift};
         find_pairs(constants, here, rows, depth(threshold), s, panel);
-        for (int64_t c = begin, row = 0; row < rows; ++c) {
-            const int64_t from = c == begin ? before : 0, n = smaller(shares[c].n - from, rows - row);
-            judge(shares[c], panel.found + row, n, from + n, constants.k);
-            row += n;
+        if (before + rows <= shares[begin].n) {
+            judge(shares[begin], 2 * rows + panel.others, before + rows, constants.k);
+        } else {  // several shares, each whole
+            int found[PANEL] = {};  // pairs of each row
+            for (int p = 0; p < panel.others; ++p) ++found[row_of(s.pairs[p])];
+            for (int64_t c = begin, row = 0; row < rows; row += shares[c++].n)
+                judge(shares[c], std::accumulate(found + row, found + row + shares[c].n, 2 * shares[c].n), shares[c].n, constants.k);
         }
         if (count == 1 && shares[0].crowded) return;
         panel_posteriors(constants, here, (int)first, (int)rows, threshold, s, panel);

@@ -27,8 +27,8 @@ struct Constants {
     int* order;       // (few,): the most telling dimensions
     real* few_pairs;  // (k_padded / W, few, 2, W): a and b of these, for rows that lack the base alone
     real* c;          // (k_padded,), less the largest; −∞ for the padding
+    real* few_c;      // (k_padded,): with it the few dimensions give their own log likelihood, but for a constant; −∞ likewise
     real* slack;      // (k_padded,): see candidates.h
-    real* guess;      // (k_padded,): added to a bound, the log likelihood of the few dimensions alone
     double* exact;    // (k,): c itself
     double* offset;   // (1,): what all scores lack, as it would take digits from them: the largest c and −d/2
     bool* close;      // (1,): means are within CLOSE sd of the centre, and sds not EXTREME
@@ -49,8 +49,8 @@ struct Constants {
         order = arena.take<int>(few);
         few_pairs = arena.take<real>(k_padded * few * 2);
         c = arena.take<real>(k_padded);
+        few_c = arena.take<real>(k_padded);
         slack = arena.take<real>(k_padded);
-        guess = arena.take<real>(k_padded);
         exact = arena.take<double>(k);
         offset = arena.take<double>(1);
         close = arena.take<bool>(1);
@@ -65,7 +65,6 @@ struct Constants {
         if (k == k_padded) return;
         memset(pairs, 0, k_padded * d * 2 * sizeof(real));
         memset(few_pairs, 0, k_padded * few * 2 * sizeof(real));
-        memset(guess, 0, k_padded * sizeof(real));
     }
 };
 
@@ -106,7 +105,7 @@ void prepare(const Mixture& m, const View& view, void* memory) {
         const double few = sum_log_variances(m.variances + q * d, order, to.few);
         const double others = sum_log_variances(m.variances + q * d, order + to.few, d - to.few);
         to.exact[q] = constant_of(m.weights[q], few + others, d);
-        to.guess[q] = (real)(0.5 * others);
+        to.few_c[q] = (real)(0.5 * others);  // for now
         largest = fmax(largest, to.exact[q]);
         for (int64_t j = 0; j < d; ++j) {
             const double b = (to.centre[j] - means[j]) * scales[j];
@@ -126,7 +125,12 @@ void prepare(const Mixture& m, const View& view, void* memory) {
     for (int64_t q = 0; q < to.k_padded; ++q) {
         to.c[q] = q < m.k ? (real)(to.exact[q] - largest) : -(real)INFINITY;
         to.slack[q] = -(real)INFINITY;
-        if (q >= m.k) continue;
+        if (q >= m.k) {
+            to.few_c[q] = -(real)INFINITY;
+            continue;
+        }
+        const double others = to.few_c[q];
+        to.few_c[q] = (real)(to.exact[q] - largest + others);
         double squares = 0;
         for (int64_t i = 0; i < to.few; ++i) {
             const int64_t j = order[i];
@@ -136,7 +140,8 @@ void prepare(const Mixture& m, const View& view, void* memory) {
             pair[W] = (real)b;
             squares += b * b;
         }
-        to.slack[q] = (real)(BOUND * (to.c[q] + 0.5 * (double)to.few) + 1e-10 * squares + 0.5 * (double)(d - to.few));
+        to.slack[q] = (real)(BOUND * (to.few_c[q] + 0.5 * (double)to.few) + 1e-10 * squares + 0.5 * (double)(d - to.few) -
+                             others + 1e-6 * fabs(others));
     }
 }
 

@@ -47,10 +47,9 @@ struct Scratch {
     int64_t row_stride;  // d_padded and one vector more: at a power of two all rows would fall on the same cache sets
     real* rows;         // (capacity, row_stride), less the centre, or the base alone
     real* scores;       // (k_padded / W, capacity, W): of all components, then posteriors
-    real* bounds;       // (PANEL, k_padded): scores from the few dimensions
+    real* likelihoods;  // (k_padded / W, PANEL, W): of a panel, from the few dimensions alone
     real* tail;         // (PANEL, row_stride): the last rows of a block and copies of them
-    int* pair_row;      // (PANEL · k,), from 0: the pairs of a panel, row after row
-    int* pair_component;
+    int* pairs;         // (PANEL · k,): of a panel, component · PANEL + row
     real* pair_value;   // score, then its distance to the best, then posterior
     real* top;          // (capacity,): highest score
     real* sum;          // (capacity,): Σ e^(score − top)
@@ -76,10 +75,9 @@ struct Scratch {
         row_stride = d_padded + W;
         rows = arena.take<real>(capacity * row_stride);
         scores = arena.take<real>(capacity * round_up(k_padded, COMPONENTS));
-        bounds = arena.take<real>(PANEL * k_padded);
+        likelihoods = arena.take<real>(PANEL * k_padded);
         tail = arena.take<real>(PANEL * row_stride);
-        pair_row = arena.take<int>(PANEL * k + 2 * W);
-        pair_component = arena.take<int>(PANEL * k + 2 * W);
+        pairs = arena.take<int>(PANEL * k + 2 * W);
         pair_value = arena.take<real>(PANEL * k + 2 * W);
         top = arena.take<real>(capacity);
         sum = arena.take<real>(capacity);
