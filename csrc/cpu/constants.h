@@ -37,7 +37,7 @@ struct Constants {
 
     Constants(void* memory, int64_t k, int64_t d) : k(k), d(d), k_padded(round_up(k, W)), d_padded(round_up(d, W)) {
         Arena arena{(char*)memory};
-        few = d < 16 ? d : smaller(round_up(3 * d / 8, 4), 1024);  // between a quarter and a half all cost the same
+        few = d < 16 ? d : smaller(round_up(5 * d / 16, 4), 1024);  // a quarter and three eighths cost up to a twentieth more
         number_mask = 1;
         while (number_mask < k_padded - 1) number_mask = 2 * number_mask + 1;
         centre = arena.take<real>(d_padded);

@@ -56,7 +56,7 @@ inline const char* place(const Task& task, const Segment& piece, int64_t at) {
     return map.dim_stride == 1 && map.row_stride > 0 ? (const char*)map.data + at * map.row_stride * SIZES[task.element] : nullptr;
 }
 
-constexpr int64_t PROBE = 256;  // rows that show how many components matter; crowded blocks stay as short
+constexpr int64_t SHORT = 256;  // rows of a crowded block, or of several segments
 constexpr int64_t AHEAD = 64;   // rows fetched before they are needed; maps mostly follow each other in memory
 
 // One job: its segments, a block of rows at a time. A block is a piece of one segment, or several segments no longer than a
@@ -71,7 +71,7 @@ struct Job {
     Scratch<real> s;
     int64_t segment = 0, at = 0;  // what comes next
     int64_t bad = -1;
-    Share shares[PROBE];
+    Share shares[SHORT];
 
     Job(const Task& task, const Segment* segments, int64_t count, Partial& partial, void* memory)
         : task(task), segments(segments), count(count), partial(partial),
@@ -98,7 +98,7 @@ struct Job {
         int64_t number = 0, rows = 0;
         while (segment < count) {
             const int64_t n = segments[segment].end - at;
-            if (n > PANEL || (rows > 0 && rows + n > smaller(most, PROBE))) break;
+            if (n > PANEL || (rows > 0 && rows + n > smaller(most, SHORT))) break;
             take(n, rows, number++);
             rows += n;
         }
@@ -200,11 +200,18 @@ struct Job {
         const bool always = depth(threshold()) == (real)INFINITY || 2 > SPARSE * (double)task.k;
         bool hopeless = always, crowded = always;
         while (segment < count) {
-            const bool starts = at == segments[segment].begin;
-            if (starts) hopeless = crowded = always;
-            const int64_t number = cut(starts || crowded ? smaller(PROBE, s.block) : s.block);
+            if (at == segments[segment].begin) hopeless = crowded = always;
+            int64_t number = cut(crowded ? smaller(SHORT, s.block) : s.block);
             for (int64_t i = 0; i < number; ++i) shares[i].crowded = hopeless;
             if (!hopeless && !add_sparse(number)) return IMPRECISE;
+            if (shares[0].crowded && shares[0].n > SHORT) {  // once more, as a short block
+                segment = shares[0].segment;
+                at = shares[0].from;
+                const bool hopeless_too = shares[0].hopeless;
+                number = cut(SHORT);
+                shares[0].crowded = true;
+                shares[0].hopeless = hopeless_too;
+            }
             if (!add_dense(number)) return IMPRECISE;
             crowded = shares[number - 1].crowded;
             hopeless = always || (number == 1 && (hopeless || shares[0].hopeless));
