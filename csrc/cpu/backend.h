@@ -36,7 +36,7 @@ struct Task {
 struct View {
     const double *centre, *scales;  // (d,): its mean; (k, d): 1/sd
     const int* order;               // (d,): dimensions, the most telling first
-    double furthest;                // of all means from the centre, in sd
+    double furthest, from_0;        // of all means, in sd: from the centre, from 0
     double least, most;             // of the scales
 };
 

@@ -6,14 +6,6 @@
 namespace ildfv {
 namespace {
 
-// Descriptors (n, d_padded) of which `shift` is still to be taken to centre them.
-template <class real>
-struct Rows {
-    const real* at;
-    int64_t stride;
-    const real* shift;  // (d_padded,)
-};
-
 // A component this far below the best adds less to the sum than `real` can hold, and has no posterior to count.
 template <class real>
 inline real depth(real threshold) {

@@ -23,7 +23,7 @@ struct Constants {
     real* rest;       // (d_padded,): centre − base
     real* none;       // (d_padded,): zeros
     real* lines;      // (k, d_padded / W, 2, W): a and b, lanes = dimensions
-    real* pairs;      // (k_padded / W, d, 2, W): a and b, lanes = components
+    real* pairs;      // (k_padded / W, d, 2, W): a and b, lanes = components, for rows less the centre, or as they lie if `near`
     int* order;       // (few,): the most telling dimensions
     real* few_pairs;  // (k_padded / W, few, 2, W): a and b of these, for rows that lack the base alone
     real* c;          // (k_padded,), less the largest; −∞ for the padding
@@ -33,6 +33,7 @@ struct Constants {
     double* offset;   // (1,): what all scores lack, as it would take digits from them: the largest c and −d/2
     bool* close;      // (1,): means are within CLOSE sd of the centre, and sds not EXTREME
     bool* raw;        // (1,): the base is nothing: rows are good as they lie in memory
+    bool* near;       // (1,): and good for the scores of all components
     int64_t bytes;
 
     Constants(void* memory, int64_t k, int64_t d) : k(k), d(d), k_padded(round_up(k, W)), d_padded(round_up(d, W)) {
@@ -55,6 +56,7 @@ struct Constants {
         offset = arena.take<double>(1);
         close = arena.take<bool>(1);
         raw = arena.take<bool>(1);
+        near = arena.take<bool>(1);
         bytes = arena.at - (char*)memory;
     }
 
@@ -71,6 +73,7 @@ struct Constants {
 constexpr double BOUND = 1e-3;  // share of a score that rounding is allowed before a component is given up
 constexpr double CLOSE = 4;     // (1 + b²)·ε is what Σ γ y and Σ γ y² lose when they become Σ γ t and Σ γ t²
 constexpr double EXTREME = 1e12;  // of 1/sd: beyond it squares of descriptors leave the range of float
+constexpr double NEAR = 4;      // sd from 0 at most, and t loses no more to rows that are not centred than NEAR · 6·10⁻⁸
 constexpr double RAW = 1e10;    // Σ b² up to which b may hold the base as well: bounds lose a nat
 
 // Σ log variance of a component over the listed dimensions, by few logarithms.
@@ -99,6 +102,7 @@ void prepare(const Mixture& m, const View& view, void* memory) {
     const int* order = view.order;
     double largest = -INFINITY, most = 0;
     for (int64_t j = 0; j < d; ++j) to.centre[j] = (real)view.centre[j];
+    *to.near = view.from_0 <= NEAR;
     memcpy(to.order, order, to.few * sizeof(int));
     for (int64_t q = 0; q < m.k; ++q) {
         const double *means = m.means + q * d, *scales = view.scales + q * d;
@@ -112,7 +116,8 @@ void prepare(const Mixture& m, const View& view, void* memory) {
             real* line = to.lines + (q * to.d_padded + j / W * W) * 2 + j % W;
             real* pair = to.pairs + (q / W * d + j) * 2 * W + q % W;
             line[0] = pair[0] = (real)scales[j];
-            line[W] = pair[W] = (real)b;
+            line[W] = (real)b;
+            pair[W] = (real)(*to.near ? -means[j] * scales[j] : b);
         }
         double squares = 0;
         for (int64_t i = 0; i < to.few; ++i) squares += means[order[i]] * scales[order[i]] * means[order[i]] * scales[order[i]];

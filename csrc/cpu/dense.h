@@ -59,16 +59,18 @@ __attribute__((noinline)) void list_posteriors(const Constants<real>& constants,
 // s1 += a Σ γ y + b Σ γ and s2 += a² Σ γ y² + 2ab Σ γ y + b² Σ γ over rows [from, to), C components × N vectors of
 // dimensions. Only for mixtures that are `close`: the terms must not be much larger than their sum.
 template <class real, int N, class out>
-__attribute__((noinline)) void product(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to, int64_t q, int64_t j, out* s0,
-             out* s1, out* s2) {
+__attribute__((noinline)) void product(const Constants<real>& constants, const Rows<real>& x, const Scratch<real>& s, int64_t from, int64_t to, int64_t q, int64_t j,
+             out* s0, out* s1, out* s2) {
     constexpr int W = Lanes<real>::count, C = COMPONENTS;
     const int64_t d = constants.d;
-    vec<real> first[C][N] = {}, second[C][N] = {};
-    const real *y = s.rows + from * s.row_stride + j, *gamma = s.scores + (q / W * s.capacity + from) * W + q % W;
-    for (int64_t row = from; row < to; ++row, y += s.row_stride, gamma += W) {
+    vec<real> first[C][N] = {}, second[C][N] = {}, shift[N];
+#pragma GCC unroll 4
+    for (int v = 0; v < N; ++v) shift[v] = load(x.shift + j + v * W);
+    const real *y = x.at + from * x.stride + j, *gamma = s.scores + (q / W * s.capacity + from) * W + q % W;
+    for (int64_t row = from; row < to; ++row, y += x.stride, gamma += W) {
         vec<real> value[N], square[N];
 #pragma GCC unroll 4
-        for (int v = 0; v < N; ++v) value[v] = load(y + v * W), square[v] = value[v] * value[v];
+        for (int v = 0; v < N; ++v) value[v] = load(y + v * W) - shift[v], square[v] = value[v] * value[v];
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
             const vec<real> g = all(gamma[c / W * s.capacity * W + c % W]);
@@ -96,7 +98,7 @@ __attribute__((noinline)) void product(const Constants<real>& constants, const S
 
 // Adds the moments of rows [from, to).
 template <class real, class out>
-__attribute__((noinline)) void dense_moments(const Constants<real>& constants, Scratch<real>& s, int64_t from, int64_t to, out* s0, out* s1, out* s2) {
+__attribute__((noinline)) void dense_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to, out* s0, out* s1, out* s2) {
     constexpr int W = Lanes<real>::count;
     for (int64_t v = 0; v < constants.k_padded; v += W) {
         vec<real> sum = {};
@@ -104,7 +106,7 @@ __attribute__((noinline)) void dense_moments(const Constants<real>& constants, S
         store(s.posterior_sums + v, sum);
     }
     for (int64_t q = 0; q < constants.k; q += COMPONENTS)  // outside: posteriors of these stay in the first cache
-        for (int64_t j = 0; j < constants.d; j += W) product<real, 1>(constants, s, from, to, q, j, s0, s1, s2);
+        for (int64_t j = 0; j < constants.d; j += W) product<real, 1>(constants, x, s, from, to, q, j, s0, s1, s2);
 }
 
 }  // namespace

@@ -117,14 +117,19 @@ struct Job {
         s.ahead_bytes = task.d * SIZES[task.element];
     }
 
-    // The rows of a block where they lie, if they can be worked on there, else laid out.
+    // The first row of a block, if all can be worked on where they lie; else null.
+    const real* where_it_lies(int64_t number) {
+        const bool can = sizeof(real) == 4 && task.element == kFloat32 && number == 1 && constants.d == constants.d_padded;
+        return can ? (const real*)place(task, segments[shares[0].segment], shares[0].from) : nullptr;
+    }
+
+    // The rows of a block where they lie, if they can be worked on there, else laid out less the base.
     Rows<real> rows_of(int64_t number) {
-        const char* here = place(task, segments[shares[0].segment], shares[0].from);
-        if (sizeof(real) == 4 && task.element == kFloat32 && number == 1 && here && *constants.raw && constants.d == constants.d_padded) {
+        if (const real* here = *constants.raw ? where_it_lies(number) : nullptr) {
             const int64_t stride = task.maps[segments[shares[0].segment].map].row_stride;
-            s.ahead = here + AHEAD * stride * (int64_t)sizeof(real);
+            s.ahead = (const char*)(here + AHEAD * stride);
             s.ahead_bytes = task.d * (int64_t)sizeof(real);
-            return {(const real*)here, stride, constants.rest};
+            return {here, stride, constants.rest};
         }
         look_ahead();
         for (int64_t i = 0; i < number; ++i) lay_out_less(constants.base, shares[i], shares[i].row);
@@ -142,7 +147,7 @@ struct Job {
             const int64_t o = piece.map * k;
             float *s0 = (float*)sums.s0 + o, *s1 = (float*)sums.s1 + o * d, *s2 = (float*)sums.s2 + o * d;
             if (product)
-                dense_moments(constants, s, from, to, s0, s1, s2);
+                dense_moments(constants, x, s, from, to, s0, s1, s2);
             else
                 sparse_moments(constants, x, s, from, to, rows, s0, s1, s2, (unsigned char*)nullptr);
             ((float*)sums.log_likelihood)[piece.map] = (float)likelihood;
@@ -150,7 +155,7 @@ struct Job {
         }
         if (product) {
             touch_all(partial, k, d);
-            dense_moments(constants, s, from, to, partial.s0, partial.s1, partial.s2);
+            dense_moments(constants, x, s, from, to, partial.s0, partial.s1, partial.s2);
         } else {
             sparse_moments(constants, x, s, from, to, rows, partial.s0, partial.s1, partial.s2, partial.touched);
         }
@@ -174,14 +179,18 @@ struct Job {
     // Adds the sums of the crowded shares. False if `real` cannot tell them.
     bool add_dense(int64_t number) {
         int64_t rows = 0;
+        const real *taken = *constants.near ? constants.none : constants.centre, *left = *constants.near ? constants.centre : constants.none;
+        Rows<real> x{s.rows, s.row_stride, left};
+        const real* here = *constants.near ? where_it_lies(number) : nullptr;
+        if (here) x = {here, task.maps[segments[shares[0].segment].map].row_stride, left};
         for (int64_t i = 0; i < number; ++i) {
             if (!shares[i].crowded) continue;
-            lay_out_less(constants.centre, shares[i], shares[i].row = rows);
+            if (!here) lay_out_less(taken, shares[i], shares[i].row = rows);
             rows += shares[i].n;
         }
         if (rows == 0) return true;
         look_ahead();
-        score(constants, s, rows);
+        score(constants, x, rows, s);
         posteriors(constants, s, rows, threshold());
         if (!precise(s, 0, rows)) return false;
         bool listed = false;
@@ -189,7 +198,7 @@ struct Job {
             if (!shares[i].crowded) continue;
             const bool product = *constants.close && shares[i].n >= 16;
             if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
-            add(shares[i], {s.rows, s.row_stride, constants.none}, rows, product);
+            add(shares[i], x, rows, product);
         }
         return true;
     }

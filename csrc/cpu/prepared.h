@@ -24,7 +24,7 @@ constexpr double FURTHEST = 512;
 struct Standardised {
     std::vector<double> centre, scales;  // (d,), (k, d)
     std::vector<int> order;              // (d,): dimensions that keep components furthest apart first
-    double furthest = 0;                 // of all means, in sd
+    double furthest = 0, from_0 = 0;     // of all means, in sd: from the centre, from 0
     double least = INFINITY, most = 0;   // of the scales
 
     explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), order(m.d) {
@@ -41,20 +41,22 @@ struct Standardised {
         for (int64_t q = 0; q < m.k; ++q) {
             const double *mean = m.means + q * m.d, *scale = scales.data() + q * m.d, *from = centre.data();
             const double weight = m.weights[q];
-            double *sum = apart.data(), far = furthest;
-#pragma omp simd reduction(max : far)
+            double *sum = apart.data(), far = furthest, far_from_0 = from_0;
+#pragma omp simd reduction(max : far, far_from_0)
             for (int64_t j = 0; j < m.d; ++j) {
-                const double distance = fabs((from[j] - mean[j]) * scale[j]);
+                const double distance = fabs((from[j] - mean[j]) * scale[j]), distance_0 = fabs(mean[j] * scale[j]);
                 sum[j] += weight * distance;
                 far = far < distance ? distance : far;
+                far_from_0 = far_from_0 < distance_0 ? distance_0 : far_from_0;
             }
             furthest = far;
+            from_0 = far_from_0;
         }
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return apart[i] > apart[j]; });
     }
 
-    View view() const { return {centre.data(), scales.data(), order.data(), furthest, least, most}; }
+    View view() const { return {centre.data(), scales.data(), order.data(), furthest, from_0, least, most}; }
 };
 
 // 64-byte aligned, of any content.

@@ -38,22 +38,23 @@ inline void tile(const Constants<real>& constants, const real* rows, int64_t str
         }
 }
 
-// scores = c − ½ Σ (t² − 1), t = y·a + b, of the first rows in scratch, which are centred.
+// scores = c − ½ Σ (t² − 1) of `count` rows, t = y·a + b.
 // t² − 1 rather than t²: the sum stays near 0, where float has digits to spare.
 template <class real>
-void score(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
+void score(const Constants<real>& constants, const Rows<real>& x, int64_t count, Scratch<real>& s) {
     constexpr int W = Lanes<real>::count;
-    const int64_t vectors = constants.k_padded / W, d = constants.d;
+    const int64_t vectors = constants.k_padded / W, d = constants.d, whole = count / ROWS * ROWS;
+    for (int64_t row = whole; row < count; ++row) memcpy(s.tail + (row - whole) * s.row_stride, x.at + row * x.stride, d * sizeof(real));
     for (int64_t v = 0; v < vectors; v += VECTORS)
-        for (int64_t row = 0; row < rows; row += ROWS) {
-            const char* ahead = v == 0 && s.ahead ? s.ahead + row * s.ahead_bytes : (const char*)(s.rows + row * s.row_stride);
+        for (int64_t row = 0; row < count; row += ROWS) {
+            const Rows<real> y = row < whole ? Rows<real>{x.at + row * x.stride, x.stride, x.shift} : Rows<real>{s.tail, s.row_stride, x.shift};
+            const char* ahead = v == 0 && s.ahead ? s.ahead + row * s.ahead_bytes : (const char*)y.at;
             for (int64_t j = 0; j < d; j += CHAIN) {
-                const real* y = s.rows + row * s.row_stride;
                 real* scores = s.scores + (v * s.capacity + row) * W;
                 if (vectors - v >= VECTORS)
-                    tile<real, VECTORS>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, d), scores, s.capacity * W, ahead);
+                    tile<real, VECTORS>(constants, y.at, y.stride, v, j, smaller(j + CHAIN, d), scores, s.capacity * W, ahead);
                 else
-                    tile<real, 1>(constants, y, s.row_stride, v, j, smaller(j + CHAIN, d), scores, s.capacity * W, ahead);
+                    tile<real, 1>(constants, y.at, y.stride, v, j, smaller(j + CHAIN, d), scores, s.capacity * W, ahead);
             }
         }
 }

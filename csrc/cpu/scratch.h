@@ -39,6 +39,14 @@ struct Arena {
     }
 };
 
+// Descriptors (n, d_padded) of which `shift` is still to be taken to centre them.
+template <class real>
+struct Rows {
+    const real* at;
+    int64_t stride;
+    const real* shift;  // (d_padded,)
+};
+
 template <class real>
 struct Scratch {
     static constexpr int W = Lanes<real>::count;
@@ -48,7 +56,7 @@ struct Scratch {
     real* rows;         // (capacity, row_stride), less the centre, or the base alone
     real* scores;       // (k_padded / W, capacity, W): of all components, then posteriors
     real* likelihoods;  // (k_padded / W, PANEL, W): of a panel, from the few dimensions alone
-    real* tail;         // (PANEL, row_stride): the last rows of a block and copies of them
+    real* tail;         // (PANEL, row_stride): the last rows of a block, where they are fewer than are worked on at once
     int* pairs;         // (PANEL · k,): of a panel, component · PANEL + row
     real* pair_value;   // score, then its distance to the best, then posterior
     real* top;          // (capacity,): highest score
