@@ -2,6 +2,7 @@
 #pragma once
 
 #include "constants.h"
+#include "indices.h"
 
 namespace ildfv {
 namespace {

@@ -1,6 +1,7 @@
 // Where most components matter to a descriptor: all posteriors, and moments as products of matrices.
 #pragma once
 
+#include "exponential.h"
 #include "scores.h"
 
 namespace ildfv {

@@ -1,12 +1,13 @@
 // The kernel, once for every instruction set and precision: included by baseline.cpp, avx2.cpp and avx512.cpp.
 //
 // A block of descriptors at a time:
-//   few components can matter: the pairs that can, found by bounds, their posteriors and moments  (candidates.h, sparse.h)
+//   few components can matter: the pairs that can, found by bounds, their posteriors and moments  (posteriors.h, sparse.h)
 //   many can: all scores, posteriors and moments as dense products                                (scores.h, dense.h)
 #pragma once
 
 #include "constants.h"
 #include "dense.h"
+#include "likelihood.h"
 #include "rows.h"
 #include "scores.h"
 #include "scratch.h"
@@ -14,41 +15,6 @@
 
 namespace ildfv {
 namespace {
-
-// Σ log likelihood of rows [from, to): top + log Σ e^(score − top), one logarithm for many rows.
-template <class real>
-double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double offset) {
-    constexpr int U = 8;  // products side by side: each multiplication waits for the one before
-    double tops[U] = {}, products[U] = {1, 1, 1, 1, 1, 1, 1, 1}, total = (double)(to - from) * offset, product = 1;
-    int64_t i = from;
-    for (; i + U <= to; i += U) {
-        double largest = 0;
-        for (int u = 0; u < U; ++u) {
-            tops[u] += s.top[i + u];
-            products[u] *= s.sum[i + u];
-            largest = products[u] > largest ? products[u] : largest;
-        }
-        if (largest > 1e150)
-            for (double& p : products) total += log(p), p = 1;
-    }
-    for (; i < to; ++i) tops[0] += s.top[i], products[0] *= s.sum[i];
-    for (int u = 0; u < U; ++u) {
-        total += tops[u];
-        product *= products[u];
-        if (product > 1e100) total += log(product), product = 1;
-    }
-    return total + log(product);
-}
-
-// Whether float tells the posteriors of rows [from, to): scores below −1000 are rounded by 10⁻⁴ and more, which matters
-// where two components compete, and below −100 000 by enough to miss that they do. One that is no number is told nowhere.
-template <class real>
-bool precise(const Scratch<real>& s, int64_t from, int64_t to) {
-    if (sizeof(real) == 8) return true;
-    bool all = true;
-    for (int64_t i = from; i < to; ++i) all &= s.top[i] >= -1000 || (s.top[i] >= -100000 && s.sum[i] <= (real)(1 + 1e-6));
-    return all;
-}
 
 // Where descriptor `at` of a segment lies, if its row is contiguous; else null.
 inline const char* place(const Task& task, const Segment& piece, int64_t at) {
@@ -216,10 +182,9 @@ struct Job {
             if (shares[0].crowded && shares[0].n > SHORT) {  // once more, as a short block
                 segment = shares[0].segment;
                 at = shares[0].from;
-                const bool hopeless_too = shares[0].hopeless;
+                hopeless = shares[0].hopeless;
                 number = cut(SHORT);
                 shares[0].crowded = true;
-                shares[0].hopeless = hopeless_too;
             }
             if (!add_dense(number)) return IMPRECISE;
             crowded = shares[number - 1].crowded;

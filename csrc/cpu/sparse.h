@@ -1,7 +1,7 @@
 // Moments from the listed posteriors of each component, lanes = dimensions.
 #pragma once
 
-#include "candidates.h"
+#include "posteriors.h"
 
 namespace ildfv {
 namespace {

@@ -103,6 +103,20 @@ def test_duplicates(isa):
     assert_bound(np.repeat(x, 150, axis=1).astype(np.float32), weights, means, variances)
 
 
+@pytest.mark.parametrize("d", [16, 20])  # rows used where they lie, and copied
+@pytest.mark.parametrize("first", ["few matter", "all matter"])
+def test_stretches_where_few_components_matter_and_where_all_do(isa, d, first):
+    rng = np.random.default_rng(7)
+    k = 24
+    means = 0.05 * rng.normal(size=(k, d))  # half of the components lie together …
+    means[k // 2 :] += 3.5 * rng.choice([-1, 1], size=(k // 2, d))  # … half on their own, none further than 4 sd from 0
+    labels = np.concatenate([rng.integers(k // 2, k, size=1300), rng.integers(0, k // 2, size=700)])
+    x = means[labels] + rng.normal(size=(2000, d))
+    x = x[None] if first == "few matter" else x[None, ::-1]
+    assert abs(means).max() < 4
+    assert_bound(np.ascontiguousarray(x, dtype=np.float32), np.full(k, 1 / k), means, np.ones((k, d)))
+
+
 @pytest.mark.parametrize(
     ("n", "k", "d"), [(1, 1, 1), (1, 32, 64), (1000, 1, 64), (500, 33, 1), (40, 5, 4096), (1, 17, 4097)]
 )

@@ -1,0 +1,45 @@
+// The log likelihood of rows, and whether `real` tells it.
+#pragma once
+
+#include "scratch.h"
+
+namespace ildfv {
+namespace {
+
+// Σ log likelihood of rows [from, to): top + log Σ e^(score − top), one logarithm for many rows.
+template <class real>
+double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double offset) {
+    constexpr int U = 8;  // products side by side: each multiplication waits for the one before
+    double tops[U] = {}, products[U] = {1, 1, 1, 1, 1, 1, 1, 1}, total = (double)(to - from) * offset, product = 1;
+    int64_t i = from;
+    for (; i + U <= to; i += U) {
+        double largest = 0;
+        for (int u = 0; u < U; ++u) {
+            tops[u] += s.top[i + u];
+            products[u] *= s.sum[i + u];
+            largest = products[u] > largest ? products[u] : largest;
+        }
+        if (largest > 1e150)
+            for (double& p : products) total += log(p), p = 1;
+    }
+    for (; i < to; ++i) tops[0] += s.top[i], products[0] *= s.sum[i];
+    for (int u = 0; u < U; ++u) {
+        total += tops[u];
+        product *= products[u];
+        if (product > 1e100) total += log(product), product = 1;
+    }
+    return total + log(product);
+}
+
+// Whether float tells the posteriors of rows [from, to): scores below −1000 are rounded by 10⁻⁴ and more, which matters
+// where two components compete, and below −100 000 by enough to miss that they do. One that is no number is told nowhere.
+template <class real>
+bool precise(const Scratch<real>& s, int64_t from, int64_t to) {
+    if (sizeof(real) == 8) return true;
+    bool all = true;
+    for (int64_t i = from; i < to; ++i) all &= s.top[i] >= -1000 || (s.top[i] >= -100000 && s.sum[i] <= (real)(1 + 1e-6));
+    return all;
+}
+
+}  // namespace
+}  // namespace ildfv
