@@ -4,9 +4,9 @@
 
 pass: seconds for one pass of EM over 1,000,000 × 64 float32 at k = 32, one thread and two: medians of N rounds (7) in
 which all take their turn, and the ratio to ours in each round, median, least and most; NumPy's GEMM pass is that of the
-best chunk. Before each turn a rest, until the threads of the one before no longer spin on this one's cores, and a pass that
-is not counted. disk: peak memory and seconds of a fit to 20,000,000 × 64 float32 in HDF5 (5 GB in FOLDER, deleted at the
-end). passes: mean log likelihood after 1, 2, 3 … passes of exact and of stepwise EM beside EM run to its end.
+best chunk. Before each turn a rest, until the threads of the one before no longer spin on this one's cores, and a pass
+that is not counted. disk: peak memory and seconds of a fit to 20,000,000 × 64 float32 in HDF5 (5 GB in FOLDER, deleted
+at the end). passes: mean log likelihood after 1, 2, 3 … passes of exact and of stepwise EM beside EM run to its end.
 Goals (issue "EM"): scikit-learn ≥ 3, NumPy GEMM ≥ 1.5, disk < 1000 MB. Exit status 1 where one of them is missed.
 """
 

@@ -1,11 +1,11 @@
 """How many times faster than each peer: `python bench/ratios.py [--threads 1 2] [--shapes conv1 …] [--rounds 7]`.
 
 Every round runs ours, each peer and sgemm one after the other, so that whatever else the machine does hits all alike;
-a ratio is the median over rounds of that round's ratio. A turn, the same for all: a REST, in which the threads of the one
-before stop spinning; runs for WARM, which are not counted, bring the maps back to the cache that the others emptied, as they
-are there when a network has just made them, and wake the threads of this one; then as many runs as fill SECONDS. How threads
-wait between runs is left to each library's own default (OMP_WAIT_POLICY and the like are unset): ours and torch's spin for
-some milliseconds, OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
+a ratio is the median over rounds of that round's ratio. A turn, the same for all: a REST, in which the threads of the
+one before stop spinning; runs for WARM, which are not counted, bring the maps back to the cache that the others emptied,
+as they are there when a network has just made them, and wake the threads of this one; then as many runs as fill
+SECONDS. How threads wait between runs is left to each library's own default (OMP_WAIT_POLICY and the like are unset):
+ours and torch's spin for some milliseconds, OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
 Goals (issue 3), n > 1: peaky ≥ 6 × libraries, ≥ 2.5 × best GEMM, ≥ 1.5 × sgemm; soft ≥ 3, ≥ 1.2; 2 threads ≥ 1.8 × 1.
 """
 
@@ -28,7 +28,10 @@ LIBRARIES = ("vlfeat", "scikit-image")
 REST = 0.1  # before a turn: until the threads of the one before no longer spin on this one's cores
 WARM = 0.02  # until a turn's own threads are awake and its memory is near
 SECONDS = 0.05  # of a turn: many timer ticks and, with two threads, many a scheduler's whim
-THREADING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OPENBLAS_THREAD_TIMEOUT", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+UNSET = (  # each library's own defaults
+    *("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
+    *("OPENBLAS_THREAD_TIMEOUT", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
+)
 
 
 def machine() -> dict:
@@ -152,7 +155,7 @@ def main() -> None:
     for threads, shape in itertools.product(options.threads, options.shapes):
         # A child each: OpenMP and BLAS read their settings once, and no shape inherits another's memory.
         part = options.out.with_suffix(f".{threads}.tmp")
-        environment = {k: v for k, v in os.environ.items() if k not in THREADING} | {"OMP_NUM_THREADS": str(threads)}
+        environment = {k: v for k, v in os.environ.items() if k not in UNSET} | {"OMP_NUM_THREADS": str(threads)}
         environment["PYTHONPATH"] = os.pathsep.join((str(HERE.parent), environment.get("PYTHONPATH", "")))
         command = [sys.executable, __file__, "--threads", str(threads), "--rows", str(part), "--clock", options.clock]
         command += ["--rounds", str(options.rounds), "--shapes", shape]
