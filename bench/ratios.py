@@ -2,10 +2,10 @@
 
 Every round runs ours, each peer and sgemm one after the other, so that whatever else the machine does hits all alike;
 a ratio is the median over rounds of that round's ratio. A turn, the same for all: a REST, in which the threads of the
-one before stop spinning; runs for WARM, which are not counted, bring the maps back to the cache that the others emptied,
-as they are there when a network has just made them, and wake the threads of this one; then as many runs as fill
-SECONDS. How threads wait between runs is left to each library's own default (OMP_WAIT_POLICY and the like are unset):
-ours and torch's spin for some milliseconds, OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
+one before stop spinning; runs for WARM, not counted, bring the maps back to the cache that the others emptied, as they
+are there when a network has just made them, and wake the threads of this one; then as many runs as fill SECONDS. How
+threads wait between runs is left to each library's own default (OMP_WAIT_POLICY and the like are unset): ours and
+torch's spin for some milliseconds, OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
 Goals (issue 3), n > 1: peaky ≥ 6 × libraries, ≥ 2.5 × best GEMM, ≥ 1.5 × sgemm; soft ≥ 3, ≥ 1.2; 2 threads ≥ 1.8 × 1.
 """
 
