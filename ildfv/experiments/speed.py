@@ -85,7 +85,7 @@ def overlapping(lab: Lab, patches: Patches) -> Table:
         "Dice: twice the pixels of a pattern both called and drawn, by those called plus those drawn, over all pixels "
         "of the held-out slices."
     )
-    row = [patches.label, "this run", lab.slices.data, *maps.overlap(lab, patches)]
+    row: list = [patches.label, "this run", lab.slices.data, *maps.overlap(lab, patches)]
     columns = [*SOURCE, *(f"Dice {pattern}" for pattern in PATTERNS)]
     return Table("Label maps of the patch baseline", columns, [row], note)
 

@@ -71,8 +71,8 @@ def describe() -> str:
         step = em.compute(device, list(pooled[:3]), weights, means, variances, inertia=1.0)
         pairs = [*zip((*found, vectors), (*expected, reference.vectors(expected, n, weights)), strict=True)]
         pairs = [(device.download(a), e) for a, e in pairs]
-        sums = (a[0] for a in expected[:3])  # of one map: the pooled ones
-        pairs += zip(step, reference.m_step(*sums, weights, means, variances, inertia=1.0), strict=True)
+        s0, s1, s2 = (a[0] for a in expected[:3])  # of one map: the pooled ones
+        pairs += zip(step, reference.m_step(s0, s1, s2, weights, means, variances, inertia=1.0), strict=True)
         worst = max([worst, *(float(np.linalg.norm(a - e) / np.linalg.norm(e)) for a, e in pairs)])
     if not worst < 1e-5:
         raise RuntimeError(f"moments on {device.name} differ from the specification by {worst:.1e}")
