@@ -133,18 +133,29 @@ class Bars:
         self.console.print(text, highlight=False)
 
 
+def _is_cut(path: Path) -> bool:
+    """Whether the file's last line has no end."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read() != b"\n"
+
+
 class EventLog:
     """JSON lines beside another progress: {"time", "event": start|advance|end|note, "task", "done", "total"}."""
 
     def __init__(self, path: Path, shown: Progress, every: float = 1.0):
         self.path, self.shown, self.every = Path(path), shown, every
+        self.cut = _is_cut(self.path)  # a killed run may have left half a line
 
     def _write(self, **event) -> None:
         if not self.path.parent.is_dir():  # no workspace, no log: a mistyped path must not become a folder
             return
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+                file.write("\n" * self.cut + json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+            self.cut = False
         except OSError as error:  # a full disk does not say which file it was
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 

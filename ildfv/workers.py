@@ -16,6 +16,7 @@ from ildfv.kernels import cpu
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+OFTEN = 64  # items between two times that freed memory is given back
 MOST = 8  # workers: more of them wait for Python's lock, and each holds a batch
 
 
@@ -32,10 +33,12 @@ def in_order(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ildfv", initializer=limit)
     wait = True
     try:
-        for item in items:
+        for number, item in enumerate(items):
             waiting.append(pool.submit(work, item))
             if len(waiting) >= 2 * workers:
                 yield waiting.popleft().result()
+            if number % OFTEN == OFTEN - 1:
+                _return_memory()
         while waiting:
             yield waiting.popleft().result()
     except GeneratorExit:

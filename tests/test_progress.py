@@ -19,6 +19,17 @@ def test_the_event_log_tells_start_count_and_end(tmp_path):
     assert events[-2] | {"time": 0} == {"time": 0, "event": "end", "task": "Encoding", "done": 5, "total": 5}
 
 
+def test_half_a_line_of_a_killed_run_does_not_spoil_the_next_one(tmp_path):
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"event": "note"}\n{"event": "adv')
+    log = EventLog(file, SILENT)
+    log.note("one")
+    log.note("two")
+    lines = file.read_text().splitlines()
+    assert lines[:2] == ['{"event": "note"}', '{"event": "adv']
+    assert [json.loads(line)["event"] for line in lines[2:]] == ["note", "note"]
+
+
 def test_lines_say_count_and_rate(caplog):
     caplog.set_level(logging.INFO, logger="ildfv")
     with Lines(every=0).task("Reading", total=4) as advance:

@@ -221,7 +221,10 @@ class _Run:
         if not len(self.validation):
             return row | {"validation_loss": None, "validation_auc": {}, "mean_auc": None}
         truth = presence(self.counts[self.validation], self.settings.threshold)  # (v, c)
-        mine = np.arange(distributed.rank(), len(self.validation), distributed.size())
+        rows = np.arange(len(self.validation))
+        # Whole batches are dealt, as a network's last bits depend on what is computed together.
+        dealt = distributed.share([rows[start : start + READ] for start in range(0, len(rows), READ)])
+        mine = np.concatenate([rows[:0], *dealt])
         f = np.zeros(truth.shape)
         f[mine] = predict(self.network, self.slices, self.validation[mine], device=self.device)
         f = distributed.sum_arrays({"f": f})["f"]  # one rank fills a row, so the sum is exact

@@ -67,10 +67,15 @@ def prepare_scans(
         "notes": _how_patients_were_told(report, scans),
         "workspace": _holdings(workspace),
     }
-    write_json(
-        workspace.root / "prepare.json", {**summary, **content}
-    )  # paths may name patients: not among the results
+    lasting = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
+    # Paths may name patients: not among the results.
+    write_json(workspace.root / "prepare.json", _without_kept(lasting))
     return {**summary, **content}
+
+
+def _without_kept(found: dict) -> dict:
+    """All but what an earlier run had left to do: the file is the same however often a run was stopped."""
+    return {name: value for name, value in found.items() if name != "kept"}
 
 
 def _codes_near(scans: Path) -> str | None:

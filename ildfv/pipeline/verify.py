@@ -125,7 +125,7 @@ def _advice(workspace: Workspace, path: Path | None) -> str:
     if len(place) == 1:
         return f"remove it and run `ildfv {path.stem}` again"
     if place[0] == "slices":
-        return f"remove the folder {workspace.slices_dir} and run `ildfv prepare` on all its scans again"
+        return "run `ildfv prepare` on its scans again: it makes anew what is damaged, and keeps the rest"
     if place[0] == "experiments":  # experiments/<key>/{models, encodings}/<system>/fold-<k>
         return f"remove {workspace.root.joinpath(*place[:5])} and run `ildfv experiment` again"
     if place[:2] == ("results", "experiments"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -75,7 +76,10 @@ def read_json(path: Path):
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Nothing if `size` bytes fit in `folder` with some to spare, else `InputError`."""
+    """Nothing if a file of `size` bytes fits in `folder` with some to spare, else `InputError`."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY and limit < size:
+        raise InputError(f"no room in {folder}: a file of {size:,} bytes needed, this process may write {limit:,}")
     free = shutil.disk_usage(folder).free
     if free < size + SPARE:
         raise InputError(f"no room in {folder}: {size + SPARE:,} bytes needed, {free:,} free")

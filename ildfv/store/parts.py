@@ -23,6 +23,8 @@ from ildfv.store.remote import place
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+OVERHEAD = 64 << 10  # bytes of a part beside its arrays: HDF5 ends in SIGSEGV where it may not write them
+MEND = "`ildfv verify` says what to do"
 FLUSH_SECONDS = 2.0  # a manifest written for every part would cost quadratic time on 10,000 parts
 
 
@@ -47,7 +49,7 @@ def write_part(
     counts = {len(array) for array in arrays.values()}
     if len(counts) != 1:
         raise InputError(f"arrays of part {name} must have one length, got {sorted(counts)}")
-    check_space(folder, int(1.05 * sum(array.nbytes for array in arrays.values())))
+    check_space(folder, int(1.05 * sum(array.nbytes for array in arrays.values())) + OVERHEAD)
     path = folder / f"{name}.h5"
     with replacing(path) as temporary, h5py.File(temporary, "x", libver=("v110", "v110")) as file:
         for key_, value in sorted((attributes or {}).items()):
@@ -95,7 +97,7 @@ class Parts:
             # No cache of chunks: they are read once each, and a cache of a MB each would hold them for nothing.
             return h5py.File(path if isinstance(path, Path) else path.open(), "r", locking=False, rdcc_nbytes=0)
         except OSError as error:
-            raise InputError(f"{path} must be a finished part: {error}") from error
+            raise InputError(f"{path} must be a finished part, got a file cut short or damaged: {MEND}") from error
 
     @contextmanager
     def open(self, name: str) -> Iterator[h5py.File]:
@@ -104,7 +106,7 @@ class Parts:
             with self.file(name) as file:
                 yield file
         except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
-            raise InputError(f"{self.path(name)} must be intact: {error}") from error
+            raise InputError(f"{self.path(name)} must be intact, got other bytes than were written: {MEND}") from error
 
     def intact(self, row: Row) -> bool:
         """Whether the part's file is there and the one that was written."""
