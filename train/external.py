@@ -83,11 +83,11 @@ def _check_answers(name: str, body: nn.Module, n_outputs: int) -> None:
 
 def _package(source: str, model: str):
     """The module with the package's networks."""
-    _declare_operators()
+    declare_operators()
     return require(SOURCES[source], purpose=f'network "{source}:{model}"', install=INSTALL)
 
 
-def _declare_operators() -> None:
+def declare_operators() -> None:
     """Nothing, but torchvision, if it is there, can be imported now; timm imports it as well.
 
     PyPI's torchvision is compiled for a torch with CUDA. Beside a torch without, its operators (nms and others of

@@ -7,10 +7,13 @@ import pytest
 import sklearn.calibration
 import sklearn.metrics as sk
 import torch
-import torchmetrics.functional.classification as tm
 
 from ildfv.errors import InputError
 from ildfv.evaluation import metrics
+from ildfv.train.external import declare_operators
+
+declare_operators()  # torchmetrics imports torchvision where it is installed
+import torchmetrics.functional.classification as tm  # noqa: E402
 
 N = math.nan
 
