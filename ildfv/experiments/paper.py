@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, check, check_integer, check_number
 from ildfv.patterns import PATTERNS
 
 NAME = "the paper"
@@ -25,7 +25,9 @@ COLUMNS = {  # what a row of each experiment may hold: the columns of its tables
     "balance": (*LABEL_SETS, *(f"F {p}" for p in PATTERNS)),
     "speed": ("F", "macro F", "mean AUC", "ms a slice"),
 }
-APART = ("source", "known", "quoted")  # tables of the file that are no experiment's
+TEXTS, QUOTED = ("source", "known"), "quoted"
+APART = (*TEXTS, QUOTED)  # tables of the file that are no experiment's
+SAID = ("device", "from")  # what a row may say in words: what its time was taken on, where its numbers stand
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,10 @@ class Paper:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Paper:
-        """The file at `path`; None: the one shipped. InputError: not TOML, an unknown name, no number."""
+        """The file at `path`; None: the one shipped. InputError: not TOML, an unknown name, no number, no text.
+
+        A copy need not hold all: what it leaves out stays as shipped, row by row and column by column.
+        """
         shipped = (files("ildfv.experiments") / "paper.toml").read_text(encoding="utf-8")
         if path is None:
             return cls(tomllib.loads(shipped))
@@ -45,17 +50,22 @@ class Paper:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"{path} must be TOML, a copy of ildfv/experiments/paper.toml: {error}") from error
         known = tomllib.loads(shipped)
-        for experiment, rows in values.items():
-            _check(f"{path} table", experiment, known)
-            for label, row in rows.items() if experiment not in APART else ():
-                where = f"{path} row of {experiment}"
-                _check(where, label, known[experiment])
-                check(isinstance(row, dict), f'{where} must be written [{experiment}."{label}"], got {label} = {row!r}')
-                for column, number in row.items():
-                    _check(f'{path} column of [{experiment}."{label}"]', column, COLUMNS[experiment])
-                    fits = isinstance(number, int | float) and not isinstance(number, bool)
-                    check(fits, f'{path} [{experiment}."{label}"] {column} must be a number, got {number!r}')
-        return cls({**known, **values})
+        for table, rows in values.items():
+            _check(f"{path} table", table, known)
+            check(isinstance(rows, dict), f"{path} {table} must be a table, [{table}], got {rows!r}")
+            if table in TEXTS:
+                _texts(path, table, rows)
+            elif table == QUOTED:
+                for experiment, told in rows.items():
+                    _check(f"{path} table of quoted", experiment, COLUMNS)
+                    check(isinstance(told, dict), f"{path} quoted.{experiment} must be a table, got {told!r}")
+                    for label, row in told.items():
+                        _row(path, f"quoted.{experiment}", label, row, COLUMNS[experiment], quoted=True)
+            else:
+                for label, row in rows.items():
+                    _check(f"{path} row of {table}", label, known[table])
+                    _row(path, table, label, row, COLUMNS[table])
+        return cls(_merged(known, values))
 
     @property
     def data(self) -> str:
@@ -79,3 +89,41 @@ class Paper:
 def _check(what: str, name: str, known: Collection[str]) -> None:
     """Nothing if the name is known; else InputError: it would be a – that nobody explains."""
     check(name in known, f'{what} must be one of {"; ".join(known)}, got "{name}"')
+
+
+def _row(path: Path, table: str, label: str, row: object, columns: Collection[str], *, quoted: bool = False) -> None:
+    """Nothing if a row holds finite numbers of these columns, words where words belong and, if quoted, its data."""
+    where = f'[{table}."{label}"]'
+    check(isinstance(row, dict), f"{path} row of {table} must be written {where}, got {label} = {row!r}")
+    assert isinstance(row, dict)
+    check("data" in row or not quoted, f"{path} {where} must hold data, on what its numbers were obtained, got {row!r}")
+    words = (*SAID, "data") if quoted else SAID
+    for column, value in row.items():
+        if column in words:
+            _text(path, where, column, value)
+            continue
+        _check(f"{path} column of {where}", column, columns)
+        check_number(value, f"{path} {where} {column}", "at least 0", lambda number: number >= 0)
+
+
+def _texts(path: Path, table: str, entries: Mapping) -> None:
+    """Nothing if the table holds text and, for what is known, whole numbers."""
+    for name, value in entries.items():
+        if table == "known" and not isinstance(value, str):
+            check_integer(value, f"{path} [{table}] {name}", 1)
+        else:
+            _text(path, f"[{table}]", name, value)
+
+
+def _text(path: Path, where: str, name: str, value: object) -> None:
+    fits = isinstance(value, str) and value.strip() != "" and "\n" not in value
+    check(fits, f"{path} {where} {name} must be one line of text, got {value!r}")
+
+
+def _merged(shipped: Mapping, mine: Mapping) -> dict:
+    """The shipped tables with mine over them, table in table."""
+    both = {
+        name: _merged(shipped[name], value) if isinstance(value, Mapping) and name in shipped else value
+        for name, value in mine.items()
+    }
+    return {**shipped, **both}

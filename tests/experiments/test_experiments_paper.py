@@ -120,6 +120,16 @@ def test_the_command_line_prints_it(used, tmp_path):
         ('[losses."logistic, T = 6000"]\nFscore = 0.5', 'column of .* must be one of accuracy; .* got "Fscore"'),
         ('[losses."logistic, T = 6000"]\nF = "0.5"', "F must be a number, got '0.5'"),
         ('[losses]\n"logistic, T = 6000" = 0.5', "must be written"),
+        ('[statistics."all, T = 6000"]\nslices = nan', r'all, T = 6000"\] slices must be at least 0, got nan'),
+        ('[statistics."all, T = 6000"]\nslices = inf', "slices must be finite, got inf"),
+        ('[quoted.losses."x"]\nF = 0.5', r'\[quoted\.losses\."x"\] must hold data, .* got'),
+        ('[quoted.losses."x"]\ndata = 3', r'\[quoted\.losses\."x"\] data must be one line of text, got 3'),
+        ('[quoted.losses."x"]\ndata = "d"\nF = "0.5"', "F must be a number, got '0.5'"),
+        ('[quoted.loses."x"]\ndata = "d"', 'table of quoted must be one of .* got "loses"'),
+        ("[source]\ndata = 3", r"\[source\] data must be one line of text, got 3"),
+        ("source = 3", r"source must be a table, \[source\], got 3"),
+        ("losses = 3", r"losses must be a table, \[losses\], got 3"),
+        ("[known]\npatients = nan", "patients must be a whole number, got nan"),
     ],
 )
 def test_a_slip_in_the_copy_is_one_line(tmp_path, text, message):
@@ -130,3 +140,13 @@ def test_a_slip_in_the_copy_is_one_line(tmp_path, text, message):
     assert "\n" not in str(caught.value) or "TOML" in str(caught.value)
     with pytest.raises(InputError, match="must be TOML"):
         Paper.load(tmp_path / "nowhere.toml")
+
+
+def test_a_copy_of_one_row_leaves_all_others_as_they_are(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[source]\npaper = "p"\n[statistics."all, T = 6000"]\nslices = 7', encoding="utf-8")
+    shipped, mine = Paper.load(), Paper.load(path)
+    assert mine.row("statistics", "all, T = 6000", ["slices", "patients"]) == [7, 658]
+    assert mine.row("statistics", "0, T = 4000", ["slices"]) == [None]
+    assert set(mine.values["statistics"]) == set(shipped.values["statistics"])
+    assert mine.data == shipped.data
