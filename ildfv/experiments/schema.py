@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ KIND, VERSION = "ildfv experiment", 1
 FOLDER = "experiments"
 MEASURE = ("value", "low", "high", "mean", "sd", "n")
 CURVES = ("roc", "pr", "calibration")
+PICTURES = {"speed": ("label-map",)}  # what an experiment's pictures are named by
 
 Cell = str | int | float | None | dict
 
@@ -67,7 +69,22 @@ def write_experiment(workspace: Workspace, document: Mapping, files: Mapping[str
             write_bytes(folder / name, content)
         path = folder / f"{document['name']}.json"
         write_json(path, document)
+        _drop_older(folder, document, files or {})
     return path
+
+
+def _drop_older(folder: Path, document: Mapping, files: Mapping[str, bytes]) -> None:
+    """Removes tables and pictures of this experiment's earlier runs that the document does not list.
+
+    Pictures are numbered, PREFIX-i.png, by the experiment that makes them: only its own prefixes are looked at.
+    """
+    name, tables = re.escape(document["name"]), len(document["tables"])
+    listed = {f"{document['name']}-{i}.csv" for i in range(1, tables + 1)} | set(files)
+    prefixes = {re.escape(prefix) for prefix in PICTURES.get(document["name"], ())}
+    own = re.compile("|".join([rf"{name}-[1-9]\d*\.csv", *(rf"{prefix}-[1-9]\d*\.png" for prefix in prefixes)]))
+    for path in folder.iterdir():
+        if own.fullmatch(path.name) and path.name not in listed:
+            path.unlink()
 
 
 def to_csv(table: Mapping) -> str:

@@ -15,7 +15,7 @@ from ildfv.experiments.checklist import ITEMS
 from ildfv.experiments.encode import Thinned
 from ildfv.experiments.encoders import BagOfWords, Pyramid, Vlad
 from ildfv.experiments.lungs import lungs
-from ildfv.experiments.schema import to_csv
+from ildfv.experiments.schema import to_csv, write_experiment
 
 D, K = 5, 3
 
@@ -189,3 +189,19 @@ def test_a_windpipe_whose_wall_blurs_into_it_is_no_lung():
     assert found[60:160, 30:90].all()
     assert found[60:160, 130:190].all()
     assert not found[:, 100:120].any()
+
+
+def test_tables_and_pictures_of_an_earlier_run_go(made, tmp_path):
+    workspace = SimpleNamespace(results_dir=tmp_path)
+    folder = tmp_path / "experiments"
+    table = {"title": "t", "columns": ["a"], "rows": [[1]], "note": ""}
+    long, short = {"name": "speed", "tables": [table] * 3}, {"name": "speed", "tables": [table]}
+    write_experiment(workspace, long, {"label-map-1.png": b"1", "label-map-2.png": b"2"})
+    others = {"size-2.csv", "speed-notes.csv", "mine.png", "examples-1.png"}
+    for name in others:
+        (folder / name).write_text("kept")
+    write_experiment(workspace, {"name": "size", "tables": []})
+    others -= {"size-2.csv"}
+    write_experiment(workspace, short, {"label-map-1.png": b"1"})
+    found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert found - {"lock"} == others | {"speed.json", "speed-1.csv", "label-map-1.png", "size.json"}
