@@ -9,6 +9,7 @@ from pathlib import Path
 from ildfv.errors import InputError, check
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.lab import Lab
+from ildfv.experiments.lungs import METHODS
 from ildfv.experiments.page import write_page
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.registry import Experiment, Findings, chosen
@@ -40,6 +41,7 @@ def run_experiments(
     InputError: an experiment that these slices cannot answer; it is raised when the others are done and on the page.
     """
     wanted = chosen(names)
+    refuse_unknown(preset)
     root = home(workspace, preset, progress)
     lab = Lab(root, preset, paper=paper, device=device, progress=progress)
     with writing(lab.workspace.root / "experiments"):
@@ -55,6 +57,16 @@ def run_experiments(
     others = f"; the others are on {page.resolve()}" if documents else ""
     check(not refused, f"{'; '.join(refused)}{others}")
     return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": documents}
+
+
+def refuse_unknown(preset: Preset) -> None:
+    """Nothing if lung masks and networks can be made; InputError before anything is trained otherwise."""
+    from ildfv.train.networks import NETWORKS, build
+
+    check(preset.lungs in METHODS, f'lungs must be {" or ".join(METHODS)}, got "{preset.lungs}"')
+    for name in (preset.network, *preset.networks):
+        if name not in NETWORKS:  # only its package knows whether there is one of that name
+            build(name)
 
 
 def run_one(lab: Lab, experiment: Experiment) -> dict:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,19 @@ def test_unknown_names_are_refused_with_the_known_ones():
         chosen(["loses"])
     with pytest.raises(InputError, match="small, paper"):
         preset_named("large")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"networks": {"foo:bar": {}}}, 'network must be one of .* got "foo:bar"'),
+        ({"lungs": "foo"}, 'lungs must be rule or lungmask, got "foo"'),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is_trained(tmp_path, monkeypatch, given, message):
+    monkeypatch.setattr(run_module, "home", lambda *_: pytest.fail("must be refused before there is a workspace"))
+    with pytest.raises(InputError, match=message):
+        run_experiments(["networks"], preset=replace(TINY, **given), workspace=tmp_path)
 
 
 def test_paper_preset_is_the_papers_protocol():
