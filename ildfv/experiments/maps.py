@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 CODES = {"none, or not lung": 0} | {pattern: k + 1 for k, pattern in enumerate(PATTERNS)}
 KINDS = ("slices", "truth", "called")  # the last is written last: where it is, the others are
+MARK = "PHANTOM, not clinical"  # at most 79 bytes: a NIfTI header's description
 RULE = (
     "drawn at random by the seed from the first held-out fold: one slice that shows each pattern, one that shows none"
 )
@@ -135,7 +136,7 @@ def pictures(lab: Lab, system: Patches) -> list[LabelMap]:
 
 def png_files(lab: Lab, system: Patches) -> dict[str, bytes]:
     """Name → PNG of each of the `pictures`, to lie beside the experiment's document."""
-    mark = "PHANTOM, not clinical" if lab.slices.data == "phantom" else ""
+    mark = MARK if lab.slices.data == "phantom" else ""
     return {f"label-map-{i}.png": label_map_png(one, mark=mark) for i, one in enumerate(pictures(lab, system), start=1)}
 
 
@@ -175,7 +176,10 @@ def _write(place: Path, lab: Lab, indices: np.ndarray, maps: np.ndarray) -> None
     hu = np.round(low + grey * ((high - low) / 255)).astype(np.int16)
     for kind, volume in zip(KINDS, (hu, slices.label_maps(indices), maps), strict=True):
         image = nibabel.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
+        image.set_qform(affine, code="scanner")  # viewers that read no sform see the same grid
+        image.set_sform(affine, code="scanner")
         image.header.set_xyzt_units("mm")
+        image.header["descrip"] = MARK if slices.data == "phantom" else ""
         with replacing(_path(place, lab, indices, kind)) as temporary:
             nibabel.save(image, temporary)
 

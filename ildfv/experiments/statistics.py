@@ -10,6 +10,7 @@ from ildfv.experiments.schema import Table
 from ildfv.experiments.tables import beside
 from ildfv.patterns import PATTERNS, presence
 
+NONE = "None of them: its patients are those that show no pattern on any of their slices."
 THRESHOLDS = (6000, 4000)  # pixels on the original grid: the paper's two choices of T
 
 
@@ -27,7 +28,7 @@ def run(lab: Lab) -> Findings:
             for row in beside(lab, "statistics", label, columns, [n[c] for c in columns], at)
         ]
         title = f"Table 1. Slices and patients per pattern, T = {threshold}"
-        tables.append(Table(title, ["pattern", "source", "data", *columns], rows, NOTE))
+        tables.append(Table(title, ["pattern", "source", "data", *columns], rows, f"{NONE} {NOTE}"))
         by_number = [
             row
             for n, slices in enumerate(found["by_number"])

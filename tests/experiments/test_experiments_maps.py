@@ -53,6 +53,10 @@ def test_every_held_out_scan_has_three_volumes_on_one_grid(lab, system):
         np.testing.assert_array_equal(truth, lab.slices.label_maps(test[rows]))
         np.testing.assert_array_equal([pattern_counts(one) for one in called], scores.test[rows])
         assert called.max() <= len(PATTERNS)
+        for image in images.values():
+            assert bytes(image.header["descrip"]).rstrip(b"\0") == b"PHANTOM, not clinical"
+            assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (1, 1)
+            np.testing.assert_allclose(image.get_qform(), image.get_sform(), atol=1e-3)
         called_somewhere += int((called > 0).sum())
         grey = lab.slices.images(test[rows])[:, 1]
         assert np.abs(hu - (-1400 + grey * (1600 / 255))).max() <= 0.51

@@ -150,3 +150,11 @@ def test_a_copy_of_one_row_leaves_all_others_as_they_are(tmp_path):
     assert mine.row("statistics", "0, T = 4000", ["slices"]) == [None]
     assert set(mine.values["statistics"]) == set(shipped.values["statistics"])
     assert mine.data == shipped.data
+
+
+def test_table_1_says_which_patients_show_none(lab):
+    from ildfv.experiments.statistics import run
+
+    notes = [table.note for table in run(lab).tables if table.title.startswith("Table 1")]
+    assert len(notes) == 2
+    assert all("no pattern on any of their slices" in note for note in notes)
