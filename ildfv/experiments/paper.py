@@ -76,6 +76,10 @@ class Paper:
         row = self.values.get(experiment, {}).get(label)
         return None if row is None else [row.get(column) for column in columns]
 
+    def said(self, experiment: str, label: str, word: str) -> str | None:
+        """What the row says of its `word`, one of SAID; None if nothing."""
+        return self.values.get(experiment, {}).get(label, {}).get(word)
+
     def quoted(self, experiment: str, columns: Sequence[str]) -> list[list]:
         """[label, source, data, *numbers] of what the paper tells of these columns beside rows of ours."""
         rows = self.values["quoted"].get(experiment, {})
@@ -121,7 +125,9 @@ def _text(path: Path, where: str, name: str, value: object) -> None:
 
 
 def _merged(shipped: Mapping, mine: Mapping) -> dict:
-    """The shipped tables with mine over them, table in table."""
+    """The shipped tables with mine over them, table in table; words on a shipped number go with that number."""
+    if any(shipped.get(name) != value for name, value in mine.items() if isinstance(value, int | float)):
+        shipped = {name: value for name, value in shipped.items() if name not in SAID}
     both = {
         name: _merged(shipped[name], value) if isinstance(value, Mapping) and name in shipped else value
         for name, value in mine.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -63,20 +63,28 @@ def run(lab: Lab) -> Findings:
     stops = np.median([label_map(window, *one, device=lab.device)[1] for one in zip(images, masks, strict=True)])
     device = device_name(lab)
     rows = [
-        [*row[:3], device if row[1] == "this run" else "K40" if row[3] is not None else None, *row[3:]]
+        [*row[:3], device if row[1] == "this run" else lab.paper.said("speed", label, "device"), *row[3:]]
         for label, value in timed.items()
         for row in beside(lab, "speed", label, [TIME], [value])
     ]
     note = (
         f"Median over {len(images)} held-out slices, one at a time, read and windowed before; the window stops at "
-        f"{stops:.0f} places of a slice (median) and needs the lung mask as well. {busy()}"
-    )
+        f"{stops:.0f} places of a slice (median) and needs the lung mask as well. {busy()} {told(lab, timed)}"
+    ).strip()
     times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, note)
     found = [scored, times, overlapping(lab, patches)]
     where = f"Label maps of all held-out scans, as NIfTI: {maps.where(lab, patches)}"
     return Findings(
         found, [patches, whole, fisher], [(whole, patches), (fisher, patches)], [where], maps.png_files(lab, patches)
     )
+
+
+def told(lab: Lab, labels: Iterable[str]) -> str:
+    """Where the paper's times and its number of slices stand, if not in its text."""
+    known = lab.paper.values["known"]
+    found = [(f"its time of {label}", lab.paper.said("speed", label, "from")) for label in labels]
+    found.append((f"its number of slices, {known['slices']}", known.get("slices_from")))
+    return " ".join(f"The paper: {what} is from {source}." for what, source in found if source)
 
 
 def overlapping(lab: Lab, patches: Patches) -> Table:

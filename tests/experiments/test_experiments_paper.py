@@ -158,3 +158,22 @@ def test_table_1_says_which_patients_show_none(lab):
     notes = [table.note for table in run(lab).tables if table.title.startswith("Table 1")]
     assert len(notes) == 2
     assert all("no pattern on any of their slices" in note for note in notes)
+
+
+def test_a_time_of_the_paper_says_its_device_and_where_it_stands(tmp_path):
+    from types import SimpleNamespace
+
+    from ildfv.experiments.speed import TIME, told
+
+    label = "CNN, whole slice"
+    shipped = Paper.load()
+    assert (shipped.row("speed", label, [TIME]), shipped.said("speed", label, "device")) == ([10], "K40")
+    assert isinstance(shipped.row("speed", label, [TIME])[0], int)  # 0.01 s: no decimals that nobody gave
+    note = told(SimpleNamespace(paper=shipped), ["patch baseline", label])
+    assert note.count("task description") == 2
+    assert "0.01 s a slice on a K40" in note
+    assert "about 240,000" in note
+    path = tmp_path / "mine.toml"
+    path.write_text(f'[speed."{label}"]\n"{TIME}" = 12.5\ndevice = "my card"', encoding="utf-8")
+    mine = Paper.load(path)
+    assert [mine.said("speed", label, word) for word in ("device", "from")] == ["my card", None]
