@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import nibabel
 import numpy as np
 
+from ildfv.errors import InputError
 from ildfv.evaluation.intervals import Ratio, bootstrap, by_patient, resampled
 from ildfv.evaluation.metrics import ratio
 from ildfv.experiments.lungs import NORMAL, lungs
@@ -25,7 +26,7 @@ from ildfv.patterns import PATTERNS
 from ildfv.report.content import LabelMap
 from ildfv.report.pictures import label_map_png
 from ildfv.scans.windows import WINDOWS
-from ildfv.store.atomic import replacing, sweep
+from ildfv.store.atomic import check_gzip, replacing, sweep
 from ildfv.store.lock import writing
 from ildfv.train.networks import SIZE
 from ildfv.train.patches import GRID, label_map
@@ -76,10 +77,19 @@ def held_out(lab: Lab, system: Patches, fold: int) -> Iterator[tuple[np.ndarray,
         sweep(place)
         for rows in _scans(lab, indices):
             last = _path(place, lab, indices[rows], KINDS[-1])
-            if not last.exists():
+            if not _whole(last):
                 _write(place, lab, indices[rows], np.stack(list(called(lab, system, fold, indices[rows]))))
             yield rows, _read(last)
             advance(len(rows))
+
+
+def _whole(path: Path) -> bool:
+    """Whether the file is there and not damaged."""
+    try:
+        check_gzip(path)
+    except InputError:
+        return False
+    return True
 
 
 def overlap(lab: Lab, system: Patches) -> list[dict]:

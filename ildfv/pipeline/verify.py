@@ -8,7 +8,7 @@ from pathlib import Path
 from ildfv.errors import InputError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.pipeline.score import read_scores
-from ildfv.store.atomic import read_json
+from ildfv.store.atomic import check_gzip, read_json
 from ildfv.store.encodings import FINISHED, Encoding
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
 from ildfv.store.parts import MANIFEST, Parts
@@ -20,9 +20,9 @@ KINDS = {"": "ildfv results", "experiments": "ildfv experiment", "experiments/ch
 def verify_workspace(root: Path) -> dict:
     """{"checked": number of files, "faults": one line for each that is missing or damaged, saying what to do}.
 
-    Parts and models are compared with the SHA-256 they were written with. workspace.toml, folds.json, encoding.json
-    and results have none: they must parse, be complete and fit the files beside them. `InputError`: no workspace, or
-    one whose workspace.toml breaks a rule.
+    Parts and models are compared with the SHA-256 they were written with, label maps with gzip's checksum.
+    workspace.toml, folds.json, encoding.json and results have none: they must parse, be complete and fit the files
+    beside them. `InputError`: no workspace, or one whose workspace.toml breaks a rule.
     """
     workspace = Workspace.open(root)
     checked, faults = 1, []  # workspace.toml
@@ -49,6 +49,8 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
     for path in sorted(workspace.root.glob("*.json")):  # the report of `prepare`
         if path != workspace.folds_file:
             yield path, 1, _tried(read_json, path)
+    for path in sorted(workspace.root.glob("experiments/*/label-maps/**/*.nii.gz")):
+        yield path, 1, _tried(check_gzip, path)
     for path in sorted(workspace.results_dir.rglob("*.json")):
         yield path, 1, _tried(lambda path: _result(workspace, path), path)
 

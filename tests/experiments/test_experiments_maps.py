@@ -14,6 +14,7 @@ from ildfv.experiments import maps
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.run import run_experiments
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.verify import verify_workspace
 from ildfv.train.patches import GRID, pattern_counts
 
 
@@ -67,11 +68,17 @@ def test_every_held_out_scan_has_three_volumes_on_one_grid(lab, system):
     assert called_somewhere > 0
 
 
-def test_a_window_stopped_half_way_goes_on_with_the_scans_that_lack(lab, system, monkeypatch):
+@pytest.mark.parametrize("damage", ["lost", "cut"])
+def test_a_window_stopped_half_way_goes_on_with_the_scans_that_lack(lab, system, monkeypatch, damage):
     lab.scores(system, 1)
     before = {path: path.read_bytes() for path in volumes(lab, system, 1, "called")}
     lost = next(iter(before))
-    lost.unlink()
+    if damage == "lost":
+        lost.unlink()
+    else:
+        lost.write_bytes(before[lost][:-20])
+        faults = verify_workspace(lab.workspace.root)["faults"]
+        assert any(lost.name in fault for fault in faults), faults
     asked = []
     real = maps.called
 
