@@ -59,7 +59,7 @@ class Stopping(MemorySlices):
     left = 17  # reads: grey levels, ten steps, validation, and then into the second epoch
 
     def images(self, indices):
-        self.left -= 1
+        self.left -= not (len(indices) and min(indices) >= 40)  # validation batches are one rank's each
         if self.left < 0:
             raise KeyboardInterrupt
         return super().images(indices)
