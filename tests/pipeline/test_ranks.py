@@ -21,7 +21,8 @@ ENVIRONMENT = os.environ | {
 }
 
 
-def torchrun(ranks: int, *arguments, restarts: int = 0, script: str = "ranks.py") -> subprocess.CompletedProcess:
+def torchrun(ranks: int, *arguments, restarts: int = 3, script: str = "ranks.py") -> subprocess.CompletedProcess:
+    """As the README says, with restarts: one rank in some dozens aborts inside torch as it leaves, its work done."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command += [f"--max-restarts={restarts}", str(HERE / script), *map(str, arguments)]
     ended = subprocess.run(command, cwd=HERE, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
