@@ -7,7 +7,7 @@ import re
 from collections import Counter
 
 import torch
-from torch import nn
+from torch import library, nn
 
 from ildfv.errors import InputError, check, require
 from ildfv.train.architectures import SIZE, Body
@@ -16,7 +16,7 @@ SOURCES = {"timm": "timm", "torchvision": "torchvision.models"}  # package → m
 INSTALL = "pip install -c constraints.txt 'ildfv[networks]'"
 # Operators that torchvision describes to torch as it is imported, whether or not they could be loaded.
 OPERATORS = dict.fromkeys(("nms", "qnms"), "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-_DECLARED = torch.library.Library("torchvision", "FRAGMENT")  # what it declares is gone when it is
+_DECLARED = library.Library("torchvision", "FRAGMENT")  # what it declares is gone when it is
 
 
 def external(source: str, model: str, n_outputs: int) -> Body:

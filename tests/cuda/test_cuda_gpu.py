@@ -287,12 +287,12 @@ def test_the_second_device_agrees(put, rng):
 class Cramped:
     """Within it, arrays get at most `room` bytes more than there are now."""
 
-    def __init__(self, library: str, room: int):
-        self.library, self.room = library, room
+    def __init__(self, package: str, room: int):
+        self.package, self.room = package, room
 
     def __enter__(self):
         transfer.pool.empty()
-        if self.library == "torch":
+        if self.package == "torch":
             total = torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + self.room) / total)
         else:
@@ -302,7 +302,7 @@ class Cramped:
             own.set_limit(own.total_bytes() + self.room)
 
     def __exit__(self, *_):
-        if self.library == "torch":
+        if self.package == "torch":
             torch.cuda.set_per_process_memory_fraction(1.0)
         else:
             cupy.get_default_memory_pool().set_limit(self.before)
