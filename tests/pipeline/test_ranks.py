@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,15 @@ ENVIRONMENT = os.environ | {
 
 
 def torchrun(ranks: int, *arguments, restarts: int = 3, script: str = "ranks.py") -> subprocess.CompletedProcess:
-    """As the README says, with restarts: one rank in some dozens aborts inside torch as it leaves, its work done."""
+    """As in the README, with restarts: now and then a rank aborts as it leaves, its work done. A warning tells."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command += [f"--max-restarts={restarts}", str(HERE / script), *map(str, arguments)]
     ended = subprocess.run(command, cwd=HERE, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
     said = [line for line in ended.stderr.splitlines() if line.startswith("[rank")]
     assert ended.returncode == 0, "\n".join(said[-30:]) or ended.stderr[-3000:]
+    failed = [line for line in ended.stderr.splitlines() if "failed (exitcode" in line]
+    if failed:
+        warnings.warn(f"a rank was started again: {failed[0]}", stacklevel=2)
     return ended
 
 
