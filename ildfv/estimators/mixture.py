@@ -17,7 +17,7 @@ from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.scores import scored
 from ildfv.estimators.start import sample_size, start
-from ildfv.estimators.stepwise import em_on_sample, stepwise_pass
+from ildfv.estimators.stepwise import STARTS, em_on_sample, stepwise_pass
 
 INITS = ("k-means", "k-means++", "faiss")
 
@@ -26,15 +26,16 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     """Diagonal mixture of Gaussians learned by EM in memory that does not grow with the number of descriptors.
 
     n_components: k. max_iter: passes over the data at most (0 keeps the start). tol: passes end when the mean log
-    likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes (max_iter=3): EM
-    on a sample, then parameters move after every thousand descriptors or so, and the last pass is an exact one. init:
-    "k-means", "k-means++" or "faiss", on a sample of the data, unless weights_init (k,), means_init (k, d) and
-    variances_init (k, d) say where to start. variance_floor: smallest variance, as a share of the start's overall
-    variance of each dimension. warm_start: fit goes on from the learned values, the passes made included, to the bits
-    of an uninterrupted fit. callback(iteration, mean_log_likelihood): called after each pass, when the learned values
-    are those after it. reduce: adds a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`); every rank
-    must then be given the same start. gather: gives the items of all ranks (`ildfv.distributed.gather`), which
-    "stepwise" needs beside it: each batch is then a step, of which every rank is given some maps, or a batch of none.
+    likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes (max_iter=3): EM on
+    a sample from several starts, then parameters move after every thousand descriptors or so from the best of them, and
+    the last pass is an exact one. init: "k-means", "k-means++" or "faiss", on a sample of the data, unless weights_init
+    (k,), means_init (k, d) and variances_init (k, d) say where to start. variance_floor: smallest variance, as a share
+    of the start's overall variance of each dimension. warm_start: fit goes on from the learned values, the passes made
+    included, to the bits of an uninterrupted fit. callback(iteration, mean_log_likelihood): called after each pass,
+    when the learned values are those after it. reduce: adds a dict of float64 arrays over ranks
+    (`ildfv.distributed.sum_arrays`); every rank must then be given the same start. gather: gives the items of all ranks
+    (`ildfv.distributed.gather`), which "stepwise" needs beside it: each batch is then a step, of which every rank is
+    given some maps, or a batch of none.
 
     Learned, NumPy float64: weights_ (k,), means_ (k, d), variances_ (k, d), log_likelihoods_ (one a pass: the mean at
     the parameters that the pass began with; "stepwise": on the way), floors_ (d,). Also n_iter_, converged_,
@@ -166,11 +167,11 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
             return at
         seed = int(check_random_state(self.random_state).randint(2**31))
         sample = batches.sample(sample_size(self.n_components, batches.width()), seed)
-        at = start(sample, self.n_components, init=self.init, seed=seed)
         if self.method == "exact":
-            return at
-        self._begin(at)
-        return em_on_sample(self._parameters(), sample, floors=self.floors_, tol=self.tol)
+            return start(sample, self.n_components, init=self.init, seed=seed)
+        starts = [start(sample, self.n_components, init=self.init, seed=seed + number) for number in range(STARTS)]
+        floored = [self._begin(at)._parameters() for at in starts]
+        return em_on_sample(floored, sample, floors=self.floors_, tol=self.tol)
 
     def _begin(self, at: Parameters, *, floor: bool = True) -> Self:
         """Takes `at` for its parameters and forgets all passes."""
