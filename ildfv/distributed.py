@@ -38,6 +38,10 @@ def start() -> None:
     import torch
     import torch.distributed as dist
 
+    # Imported later, as optimizers do, its functions' defaults would keep the process group: threads that outlive
+    # `stop` abort now and then, as Python ends beneath them.
+    import torch.distributed.nn.functional
+
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
