@@ -170,10 +170,14 @@ def test_a_time_of_the_paper_says_its_device_and_where_it_stands(tmp_path):
     assert (shipped.row("speed", label, [TIME]), shipped.said("speed", label, "device")) == ([10], "K40")
     assert isinstance(shipped.row("speed", label, [TIME])[0], int)  # 0.01 s: no decimals that nobody gave
     note = told(SimpleNamespace(paper=shipped), ["patch baseline", label])
-    assert note.count("task description") == 2
+    assert note.count("this project's brief") == 2
     assert "0.01 s a slice on a K40" in note
     assert "about 240,000" in note
     path = tmp_path / "mine.toml"
     path.write_text(f'[speed."{label}"]\n"{TIME}" = 12.5\ndevice = "my card"', encoding="utf-8")
     mine = Paper.load(path)
     assert [mine.said("speed", label, word) for word in ("device", "from")] == ["my card", None]
+    path.write_text('[known]\nslices = "240,112"', encoding="utf-8")
+    note = told(SimpleNamespace(paper=Paper.load(path)), [label])
+    assert "0.01 s a slice on a K40" in note  # untouched, and still said
+    assert "number of slices" not in note
