@@ -170,14 +170,17 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         if self.method == "exact":
             return start(sample, self.n_components, init=self.init, seed=seed)
         starts = [start(sample, self.n_components, init=self.init, seed=seed + number) for number in range(STARTS)]
-        floored = [self._begin(at)._parameters() for at in starts]
-        return em_on_sample(floored, sample, floors=self.floors_, tol=self.tol)
+        return em_on_sample(starts, sample, floors=self._floors(starts[0]), tol=self.tol)
+
+    def _floors(self, at: Parameters) -> np.ndarray:
+        """The smallest variances, (d,), of a fit that begins with `at`."""
+        overall = at.overall()[1]  # (d,)
+        typical = overall[overall > 0].mean() if (overall > 0).any() else 1.0  # lends constant dimensions a scale
+        return self.variance_floor * np.where(overall > 0, overall, typical)
 
     def _begin(self, at: Parameters, *, floor: bool = True) -> Self:
         """Takes `at` for its parameters and forgets all passes."""
-        overall = at.overall()[1]  # (d,)
-        typical = overall[overall > 0].mean() if (overall > 0).any() else 1.0  # lends constant dimensions a scale
-        self.floors_ = self.variance_floor * np.where(overall > 0, overall, typical)
+        self.floors_ = self._floors(at)
         self._set(Parameters(at.weights_, at.means_, np.maximum(at.variances_, self.floors_)) if floor else at)
         self.n_features_in_ = at.means_.shape[1]
         self.n_iter_ = self.n_steps_ = 0

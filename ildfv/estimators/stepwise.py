@@ -25,9 +25,11 @@ Gather = Callable[[list[State]], list[list[State]]]  # the lists of all ranks, a
 def em_on_sample(starts: Iterable[Parameters], sample: np.ndarray, *, floors: np.ndarray, tol: float) -> Parameters:
     """The likeliest mixture that EM finds from these starts on a sample (n, d) alone.
 
-    Passes over all descriptors are few and dear, the sample is at hand. Of equal mixtures the first is taken.
+    floors: the smallest variances (d,), of the starts as well. Passes over all descriptors are few and dear, the sample
+    is at hand. Of equal mixtures the first is taken.
     """
-    trials = [_em(at, sample, floors=floors, tol=tol, passes=TRIAL_PASSES) for at in starts]
+    floored = (Parameters(at.weights_, at.means_, np.maximum(at.variances_, floors)) for at in starts)
+    trials = [_em(at, sample, floors=floors, tol=tol, passes=TRIAL_PASSES) for at in floored]
     best, _ = max(trials, key=lambda trial: trial[1])
     return _em(best, sample, floors=floors, tol=tol, passes=SAMPLE_PASSES)[0]
 
