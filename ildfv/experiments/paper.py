@@ -126,10 +126,10 @@ def _text(path: Path, where: str, name: str, value: object) -> None:
 
 def _merged(shipped: Mapping, mine: Mapping) -> dict:
     """The shipped tables with mine over them, table in table; words on a shipped value go with that value."""
-    changed = {f"{name}_from" for name, value in mine.items() if shipped.get(name) != value}
-    shipped = {name: value for name, value in shipped.items() if name not in changed}
-    if any(shipped.get(name) != value for name, value in mine.items() if isinstance(value, int | float)):
-        shipped = {name: value for name, value in shipped.items() if name not in SAID}
+    changed = {name for name in mine if not isinstance(mine[name], Mapping) and shipped.get(name) != mine[name]}
+    changed -= set(SAID)
+    stale = {f"{name}_from" for name in changed}.union(SAID if changed else ())
+    shipped = {name: value for name, value in shipped.items() if name not in stale}
     both = {
         name: _merged(shipped[name], value) if isinstance(value, Mapping) and name in shipped else value
         for name, value in mine.items()
