@@ -102,6 +102,7 @@ def test_a_rank_that_dies_is_started_again_and_the_result_is_the_same(root, alon
     assert_same(alone, root)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
 def test_no_thread_of_a_process_group_outlives_it():
     """Such a thread aborts now and then, as it lets go of a tensor while Python ends beneath it."""
     assert torchrun(2, script="leaving.py").stdout.count("alone") == 2
