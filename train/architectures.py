@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ildfv.train.blocks import Dropout, Heads, LocalResponseNorm
+from ildfv.train.blocks import Dropout, Heads, Linear, LocalResponseNorm
 
 SIZE = 224  # pixels, the side of a slice
 FIRST_ANSWERS = 0.01  # gain of last layers: first answers near 0, so that the first steps do not unlearn random ones
@@ -109,8 +109,8 @@ def _conv(inputs: int, outputs: int, size: int, *, gain: float = 1.0, **options)
     return _he(layer, gain)
 
 
-def _linear(inputs: int, outputs: int, *, gain: float = 1.0) -> nn.Linear:
-    return _he(nn.Linear(inputs, outputs), gain)
+def _linear(inputs: int, outputs: int, *, gain: float = 1.0) -> Linear:
+    return _he(Linear(inputs, outputs), gain)
 
 
 def _he(layer, gain: float):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -72,6 +74,22 @@ def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: in
     """Tells every `Dropout` of the network which rows of a batch of `total` samples come next."""
     for i, module in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
         module.draw = (seed * 64 + i, rows, total)
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` whose weights' gradient can wait: `kept`, where given, gets (inputs, outputs' gradients) instead.
+
+    That gradient is the product of both over the rows of a step, so shards and ranks need to exchange these alone.
+    """
+
+    kept: Callable[[torch.Tensor, torch.Tensor], None] | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kept is None or not torch.is_grad_enabled():
+            return super().forward(x)
+        y, kept = F.linear(x, self.weight.detach(), self.bias), self.kept
+        y.register_hook(lambda gradient: kept(x.detach(), gradient))
+        return y
 
 
 class Heads(nn.Module):

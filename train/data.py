@@ -65,7 +65,7 @@ class Epoch:
     epoch: int
     augment: bool = False
     first: int = 0  # the step to begin with
-    shards: int | None = None  # so many are a step's slices cut into; None: one a rank
+    shards: int = 1  # so many are a step's slices cut into
 
     def size(self, steps: int) -> int:
         """The slices in so many first steps."""
@@ -83,8 +83,7 @@ class Epoch:
 
     def _read(self, item: tuple[int, np.ndarray]) -> Batch:
         step, whole = item[0], np.sort(item[1])
-        cut = self.shards or distributed.size()
-        mine = distributed.run_of(list(enumerate(np.array_split(np.arange(len(whole)), cut))))
+        mine = distributed.run_of(list(enumerate(np.array_split(np.arange(len(whole)), self.shards))))
         rows = np.concatenate([np.empty(0, np.int64), *(places for _, places in mine)])
         edges = ((number, places[0] - rows[0], places[-1] + 1 - rows[0]) for number, places in mine if len(places))
         shards = [Shard(number, slice(start, stop)) for number, start, stop in edges]
@@ -94,7 +93,7 @@ class Epoch:
             images = augmented(
                 images, draw.integers(0, 2, len(whole))[rows], draw.integers(0, 2 * SHIFT + 1, (len(whole), 2))[rows]
             )
-        return Batch(images, whole[rows], rows, len(whole), shards, cut)
+        return Batch(images, whole[rows], rows, len(whole), shards, self.shards)
 
 
 def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ class TrainSettings:
     weight_decay: float = 5e-4
     dropout: float = 0.5  # of fc6 and fc7
     augment: bool = False  # left–right flips, shifts up to 8 pixels
-    shards: int | None = None  # of a step, computed alone; the bits are the same on any number of ranks then
+    shards: int = 2  # of a step, computed one by one: the bits are the same on any number of ranks
     select: str = "last"  # or "best": the epoch of highest mean validation AUC
     weights: str | None = None  # a local safetensors file to start from
     bfloat16: bool = False  # autocast, on CUDA only
@@ -61,7 +61,7 @@ class TrainSettings:
         )
         for name in ("epochs", "batch_size", "threshold", "learning_rate"):
             check(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
-        check(self.shards is None or self.shards >= 1, f"shards must be at least 1, got {self.shards}")
+        check(self.shards >= 1, f"shards must be at least 1, got {self.shards}")
         for name in ("warm_up", "momentum", "dropout"):
             check(0 <= getattr(self, name) < 1, f"{name} must be in [0, 1), got {getattr(self, name)}")
 

@@ -67,9 +67,8 @@ def train(
     Only the slices named are read: normalisation, β and weights come from the fit slices, the early metrics and
     select="best" from the validation slices.
 
-    Under torchrun each step's slices are dealt to the ranks, a shard to each, and gradients are summed (data parallel):
-    the result depends on the number of ranks by float32 rounding. With `shards` given so many are dealt, and the
-    result is the same to the bit for any number of ranks with as many threads each.
+    Under torchrun the shards of each step are dealt to the ranks (data parallel): the result is the same to the bit for
+    any number of ranks with as many threads each, and more ranks than shards have nothing to do.
 
     compile: whether steps go through `torch.compile`, on a GPU alone; None: there, with enough slices to make up for
     it, and without it where it fails. Its sums are rounded otherwise, as those of another device are.
@@ -120,6 +119,8 @@ class _Run:
         self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known
         self.best: dict[str, np.ndarray] | None = None  # weights of the best epoch so far, for select="best"
         self.steps = len(self._epoch(0))  # an epoch
+        if s.shards < distributed.size():
+            progress.note(f"shards = {s.shards} leave ranks idle: {distributed.size()} can share the work of as many")
 
     def finish(self) -> TrainResult:
         """The epochs that are left, and the finished model in its folder."""

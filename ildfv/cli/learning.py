@@ -21,7 +21,7 @@ def train(
     shards: Annotated[
         int | None,
         typer.Option(
-            help="Shards of a step, for torchrun: equal bits for any number of ranks.", min=1, show_default="one a rank"
+            help="Shards of a step, dealt to ranks: equal bits for any number of them.", min=1, show_default="2"
         ),
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak step size.", min=0)] = None,

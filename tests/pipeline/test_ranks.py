@@ -108,12 +108,14 @@ def test_no_thread_of_a_process_group_outlives_it():
     assert torchrun(2, script="leaving.py").stdout.count("alone") == 2
 
 
-def test_shards_give_the_same_network_on_any_number_of_ranks(root, original, tmp_path):
-    options = ("train", "--network", "small", "--epochs", 2, "--batch-size", 5, "--shards", 2, "--name", "n", "--json")
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, shards):
+    options = ("train", "--network", "small", "--epochs", 2, "--batch-size", 5, "--name", "n", "--json")
     found = []
     for ranks in (1, 2, 3):  # the last of three has nothing to do
         copy = Path(shutil.copytree(original, tmp_path / str(ranks)))
-        torchrun(ranks, *options, "--workspace", copy, script="command.py")
+        said = torchrun(ranks, *options, "--shards", shards, "--workspace", copy, script="command.py").stderr
+        assert ("leave ranks idle" in said) == (ranks > shards)
         files = ("models/n/fold-0/model.safetensors", "results/cnn-n-fold-0.csv")
         found.append([(copy / file).read_bytes() for file in files])
     assert found[1] == found[0]

@@ -1,0 +1,58 @@
+"""Gradients of shards add up to those of the whole step, whether layers' products wait or not."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ildfv.errors import InputError
+from ildfv.train.blocks import Linear
+from ildfv.train.data import Batch, Shard
+from ildfv.train.gradients import Gradients
+from ildfv.train.settings import TrainSettings
+
+ROWS = 7
+
+
+def network():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), Linear(4 * 36, 5), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(5, 3), Linear(3, 2)).double()
+
+
+def step(shards):
+    cuts = np.array_split(np.arange(ROWS), shards)
+    edges = [Shard(number, slice(cut[0], cut[-1] + 1)) for number, cut in enumerate(cuts) if len(cut)]
+    return Batch(np.empty(0), np.arange(ROWS), np.arange(ROWS), ROWS, edges, shards)
+
+
+def loss(net, x):
+    return (net(x) ** 2).sum() / ROWS
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("shards", [1, 2, 3, ROWS + 2])
+def test_shards_have_the_gradients_of_the_whole(shards, wait):
+    x = torch.randn(ROWS, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    whole, net, batch = network(), network(), step(shards)
+    loss(whole, x).backward()
+    with Gradients(net, batch, wait=wait) as gradients:
+        for shard in batch.shards:
+            loss(net, x[shard.here]).backward()
+            gradients.take()
+    for ours, theirs in zip(net.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_after_an_error_layers_have_their_gradients_again():
+    net, batch = network(), step(2)
+    with pytest.raises(RuntimeError, match="shapes"), Gradients(net, batch):
+        loss(net, torch.ones(ROWS, 3, 9, 9, dtype=torch.float64))  # too large for the first full layer
+    assert net[3].weight.grad is None
+    loss(net, torch.ones(ROWS, 3, 8, 8, dtype=torch.float64)).backward()
+    assert net[3].weight.grad.abs().sum() > 0
+
+
+def test_a_step_has_a_shard_at_least():
+    with pytest.raises(InputError, match="shards must be at least 1, got 0"):
+        TrainSettings(shards=0)

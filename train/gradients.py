@@ -1,0 +1,70 @@
+"""Gradients of a step's shards, added over shards and ranks: the same bits however the shards are dealt."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ildfv import distributed
+from ildfv.train.blocks import Linear
+from ildfv.train.data import Batch
+
+
+class Gradients:
+    """Within it a network's gradients are taken shard by shard; at its end the optimizer finds those of the whole step.
+
+    Convolutions' float32 gradients are added in float64, where sums of so few are all but exact. Those of a `Linear`'s
+    weights, most numbers of CNN-F by far, are never added: its inputs and its outputs' gradients are kept, row by row
+    of the step, and every rank multiplies those of all rows. wait: False adds them too, for a compiler's layers.
+    """
+
+    def __init__(self, network: nn.Module, batch: Batch, *, wait: bool = True):
+        self.batch = batch
+        self.layers = [module for module in network.modules() if isinstance(module, Linear)] if wait else []
+        waiting = {layer.weight for layer in self.layers}
+        self.parameters = [p for p in network.parameters() if p.requires_grad and p not in waiting]
+        self.sums: list[torch.Tensor | None] = [None] * len(self.parameters)
+        self.rows: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in self.layers]  # of each layer's shards
+
+    def __enter__(self) -> Gradients:
+        for layer, rows in zip(self.layers, self.rows, strict=True):
+            layer.kept = lambda x, gradient, rows=rows: rows.append((x, gradient))
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        for layer in self.layers:
+            layer.kept = None
+        if kind is None:
+            self._add_up()
+            self._multiply()
+
+    def take(self) -> None:
+        """Adds the present gradients, which are gone then."""
+        for number, parameter in enumerate(self.parameters):
+            if parameter.grad is not None:
+                before = self.sums[number]
+                self.sums[number] = parameter.grad.double() if before is None else before.add_(parameter.grad)
+                parameter.grad = None
+
+    def _add_up(self) -> None:
+        sums = [
+            torch.zeros_like(parameter, dtype=torch.float64) if mine is None else mine
+            for mine, parameter in zip(self.sums, self.parameters, strict=True)
+        ]
+        distributed.sum_tensors(sums)
+        for parameter, total in zip(self.parameters, sums, strict=True):
+            parameter.grad = total.to(parameter.dtype)
+
+    def _multiply(self) -> None:
+        for layer, rows in zip(self.layers, self.rows, strict=True):
+            x = self._whole([x for x, _ in rows], layer.in_features, layer.weight)
+            gradient = self._whole([gradient for _, gradient in rows], layer.out_features, layer.weight)
+            layer.weight.grad = gradient.T @ x
+
+    def _whole(self, mine: list[torch.Tensor], width: int, like: torch.Tensor) -> torch.Tensor:
+        """Rows (total, width) of the whole step. Each is filled by one rank, so their sum over ranks is exact."""
+        whole = like.new_zeros((self.batch.total, width))
+        if mine:
+            whole[torch.from_numpy(self.batch.rows).to(like.device)] = torch.cat(mine).to(like.dtype)
+        distributed.sum_tensors([whole])
+        return whole
