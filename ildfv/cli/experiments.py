@@ -79,7 +79,11 @@ def shown(table: dict) -> tuple[list[str], list[list]]:
     columns, rows = list(table["columns"]), [[_cell(value) for value in row] for row in table["rows"]]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
-        rows = [[f"{row[0]}\n  {row[1]}, {row[2]}", *row[3:]] for row in rows]
+        labels = ["", *(row[0] for row in rows)]  # each once: the paper's row of a system stands below ours
+        rows = [
+            [f"{row[0]}\n  {row[1]}, {row[2]}" if row[0] != above else f"  {row[1]}, {row[2]}", *row[3:]]
+            for above, row in zip(labels, rows, strict=False)
+        ]
     return [columns[0], *(name.replace(" ", "\n") for name in columns[1:])], rows
 
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from ildfv import distributed
+from ildfv.cli.grids import grids
 from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
-
-NUMBERS = re.compile(r"[-−–0-9.,()% ]*")  # a number, one with its interval, or undefined
 
 out = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
@@ -47,21 +43,12 @@ def emit(result: dict, *, as_json: bool) -> bool:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
     """A table on the terminal: words to the left, numbers to the right; None is shown as –."""
-    rows = [list(row) for row in rows]
-    grid = Table(
-        title=title,
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-    )
-    for number, column in enumerate(columns):
-        numbers = number > 0 and all(NUMBERS.fullmatch(cell(row[number])) for row in rows)
-        grid.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
-    for row in rows:
-        grid.add_row(*(cell(value) for value in row))
-    out.print(grid)
+    out.print(title, style="bold")
+    for grid in grids(columns, [[cell(value) for value in row] for row in rows], out.width):
+        out.print(grid)
+    if caption:
+        out.print(caption, style="dim italic")
+    out.print()
 
 
 def cell(value) -> str:

@@ -1,0 +1,62 @@
+"""Tables keep to the terminal's width, and no number and no word is broken."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from ildfv.cli.grids import GAP, WORD, Column, grids
+
+HEADS = ("system", "AUC\nground\nglass", "AUC\nreticular", "mean\nAUC", "remark")
+ROWS = (
+    ("smooth L1 on step, balanced", "0.431\n.20–.61", "–", "0.709\n.68–.75", "the first of its kind, and long"),
+    ("CNN", "0.736", "0.704\n.64–.78", "0.711", "–"),
+)
+
+
+def printed(heads, rows, width):
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    tables = list(grids(heads, rows, width))
+    for table in tables:
+        console.print(table)
+    return tables, console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
+def test_numbers_and_words_stay_whole_and_lines_fit(width):
+    tables, text = printed(HEADS, ROWS, width)
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+    for cell in (*HEADS, *(cell for row in ROWS for cell in row)):
+        for word in cell.split():
+            assert word in text.split(), word
+    assert [table.columns[0].header for table in tables] == ["system"] * len(tables)
+    assert [column.header for table in tables for column in table.columns[1:]] == list(HEADS[1:])
+
+
+def test_a_wide_terminal_breaks_nothing():
+    (table,), text = printed(HEADS, ROWS, 120)
+    assert "smooth L1 on step, balanced" in text
+    assert "the first of its kind, and long" in text
+    assert [column.justify for column in table.columns] == ["left", "right", "right", "right", "left"]
+
+
+def test_a_longer_text_gets_more_of_the_width():
+    text = "a sentence of several words " * 8
+    (table,), _ = printed(("item", "short", "long"), [("x", "some words and more of them", text)], 60)
+    assert table.columns[2].width > table.columns[1].width > table.columns[0].width
+
+
+@given(
+    st.lists(st.lists(st.text("ab \n", max_size=40), min_size=3, max_size=3), min_size=1, max_size=4),
+    st.integers(WORD + 2 * GAP, 150),
+)
+def test_any_table_of_words_that_fit_keeps_to_the_width(rows, width):
+    rows = [[" ".join(word[:8] for word in cell.split(" ")) for cell in row] for row in rows]
+    _, text = printed(("one", "two", "three"), rows, width)
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+
+
+def test_a_column_of_nothing_has_no_width():
+    assert Column("", ["", ""], numbers=True).natural == 0
