@@ -167,7 +167,7 @@ def show_scores(result: dict, as_json: bool) -> None:
         auc = output.with_interval(row["auc"], row["auc_interval"])
         rows.append((pattern, row["positives"], f, auc))
     overall = result["overall"]
-    mean = ("mean", "", output.cell(overall["macro_f"]), output.cell(overall["mean_auc"]))
+    mean = (f"mean of {len(rows)} patterns", "", output.cell(overall["macro_f"]), output.cell(overall["mean_auc"]))
     data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
     output.table(
         f"{result['system']}, held-out fold {result['fold']}: {data}",

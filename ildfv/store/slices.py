@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -161,23 +162,19 @@ class Slices:
             raise InputError(f"slice indices must be in [0, {len(self)}), got {indices.min()} … {indices.max()}")
         if self._pid != os.getpid():
             self._begin()
-        out = np.empty((len(indices), *shape), np.uint8)
-        order = np.argsort(indices, kind="stable")
-        ordered = indices[order]
-        part_of = np.searchsorted(self.starts, ordered, side="right") - 1
-        for part in np.unique(part_of):
-            chosen = part_of == part
-            rows = ordered[chosen] - self.starts[part]
-            unique, back = np.unique(rows, return_inverse=True)  # h5py takes ascending rows, each once
+        unique, back = np.unique(indices, return_inverse=True)
+        part_of = np.searchsorted(self.starts, unique, side="right") - 1
+        # Neighbours at once: h5py takes sixty times as long for a list of rows as for one row after another.
+        edges = np.flatnonzero((np.diff(unique) > 1) | (np.diff(part_of) > 0)) + 1
+        out = np.empty((len(unique), *shape), np.uint8)
+        for start, stop in pairwise([0, *edges, len(unique)] if len(unique) else []):
+            part, first = part_of[start], unique[start] - self.starts[part_of[start]]
             try:
                 with self._one_reader:
-                    data = self._file(self.names[part])[dataset]
-                    first, last = unique[0], unique[-1] + 1
-                    read = data[first:last] if last - first == len(unique) else data[unique]
+                    out[start:stop] = self._file(self.names[part])[dataset][first : first + stop - start]
             except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
                 raise InputError(f"{self.parts.path(self.names[part])} must be intact: {error}") from error
-            out[order[chosen]] = read[back]
-        return out
+        return out if np.array_equal(unique, indices) else out[back]
 
     def _file(self, name: str) -> h5py.File:
         if name not in self._open:
