@@ -33,13 +33,6 @@ class SliceSet(Protocol):
         """uint8 (m, 3, 224, 224)."""
 
 
-class Shard(NamedTuple):
-    """Slices of a step that are computed together."""
-
-    number: int  # among all shards of the step
-    here: slice  # of the batch that holds them
-
-
 class Batch(NamedTuple):
     """This rank's share of one step's slices; it may be empty."""
 
@@ -47,8 +40,7 @@ class Batch(NamedTuple):
     indices: np.ndarray  # (b,) which slices these are
     rows: np.ndarray  # (b,) their places in the step's whole batch
     total: int  # slices in the step's whole batch
-    shards: list[Shard]  # of this rank, none of them empty
-    cut: int  # shards of the step's whole batch
+    shards: list[range]  # of this rank, none of them empty: places in this batch that are computed together
 
 
 @dataclass(frozen=True)
@@ -83,17 +75,16 @@ class Epoch:
 
     def _read(self, item: tuple[int, np.ndarray]) -> Batch:
         step, whole = item[0], np.sort(item[1])
-        mine = distributed.run_of(list(enumerate(np.array_split(np.arange(len(whole)), self.shards))))
-        rows = np.concatenate([np.empty(0, np.int64), *(places for _, places in mine)])
-        edges = ((number, places[0] - rows[0], places[-1] + 1 - rows[0]) for number, places in mine if len(places))
-        shards = [Shard(number, slice(start, stop)) for number, start, stop in edges]
+        mine = distributed.run_of(np.array_split(np.arange(len(whole)), self.shards))
+        rows = np.concatenate([np.empty(0, np.int64), *mine])
+        shards = [range(places[0] - rows[0], places[-1] + 1 - rows[0]) for places in mine if len(places)]
         images = self.slices.images(whole[rows])
         if self.augment:
             draw = np.random.default_rng([self.seed, self.epoch, step])
             images = augmented(
                 images, draw.integers(0, 2, len(whole))[rows], draw.integers(0, 2 * SHIFT + 1, (len(whole), 2))[rows]
             )
-        return Batch(images, whole[rows], rows, len(whole), shards, self.shards)
+        return Batch(images, whole[rows], rows, len(whole), shards)
 
 
 def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -11,7 +13,7 @@ from ildfv.train.data import Batch
 
 
 class Gradients:
-    """Within it a network's gradients are taken shard by shard; at its end the optimizer finds those of the whole step.
+    """Within it a network's gradients are taken part by part; at its end the optimizer finds those of the whole step.
 
     Convolutions' float32 gradients are added in float64, where sums of so few are all but exact. Those of a `Linear`'s
     weights, most numbers of CNN-F by far, are never added: its inputs and its outputs' gradients are kept, row by row
@@ -20,15 +22,19 @@ class Gradients:
 
     def __init__(self, network: nn.Module, batch: Batch, *, wait: bool = True):
         self.batch = batch
-        self.layers = [module for module in network.modules() if isinstance(module, Linear)] if wait else []
-        waiting = {layer.weight for layer in self.layers}
+        layers = [module for module in network.modules() if isinstance(module, Linear)] if wait else []
+        self.layers = [layer for layer in layers if layer.weight.requires_grad]
+        self.weights = [layer.weight for layer in self.layers]
+        waiting = set(self.weights)
         self.parameters = [p for p in network.parameters() if p.requires_grad and p not in waiting]
         self.sums: list[torch.Tensor | None] = [None] * len(self.parameters)
-        self.rows: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in self.layers]  # of each layer's shards
+        self.rows: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in self.layers]
+        self.present: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(self.layers)
 
     def __enter__(self) -> Gradients:
-        for layer, rows in zip(self.layers, self.rows, strict=True):
-            layer.kept = lambda x, gradient, rows=rows: rows.append((x, gradient))
+        self.begin()
+        for number, layer in enumerate(self.layers):
+            layer.kept = partial(self._keep, number)
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
@@ -38,13 +44,25 @@ class Gradients:
             self._add_up()
             self._multiply()
 
+    def begin(self) -> None:
+        """Forgets gradients that were not taken: of a part that failed."""
+        for parameter in (*self.parameters, *self.weights):
+            parameter.grad = None
+        self.present = [None] * len(self.layers)
+
     def take(self) -> None:
-        """Adds the present gradients, which are gone then."""
+        """Adds the present gradients, which are gone then. Parts come in the order of their rows."""
         for number, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
                 before = self.sums[number]
                 self.sums[number] = parameter.grad.double() if before is None else before.add_(parameter.grad)
-                parameter.grad = None
+        for rows, present in zip(self.rows, self.present, strict=True):
+            if present is not None:
+                rows.append(present)
+        self.begin()
+
+    def _keep(self, number: int, x: torch.Tensor, gradient: torch.Tensor) -> None:
+        self.present[number] = (x, gradient)
 
     def _add_up(self) -> None:
         sums = [

@@ -9,17 +9,21 @@ import torch
 from torch import nn
 
 from ildfv import distributed
+from ildfv.kernels.transfer import Halving
 from ildfv.train.blocks import prepare_dropout
 from ildfv.train.compiled import Compiled
-from ildfv.train.data import Batch, Shard
+from ildfv.train.data import Batch
 from ildfv.train.gradients import Gradients
 
+MOST = 1 << 16  # slices a step: random numbers of foreign networks do not meet again in the next one
 
-@dataclass(frozen=True)
+
+@dataclass
 class Step:
     """Calling it with a batch, its images on the device, a seed and a learning rate moves the network's weights.
 
     loss: answers (b, c), indices of the slices (b,) → the loss of each, (b,). compiled: runs the network, if given.
+    note: is told where a shard does not fit in the device's memory: from then on so many slices are computed at once.
     """
 
     network: nn.Module
@@ -28,6 +32,8 @@ class Step:
     device: torch.device
     bfloat16: bool = False
     compiled: Compiled | None = None
+    note: Callable[[str], None] = lambda text: None
+    at_once: int | None = None  # slices; None: a shard
 
     def __call__(self, batch: Batch, images: torch.Tensor, seed: int, rate: float) -> torch.Tensor:
         """This rank's share of the mean loss of the step's slices, float64.
@@ -37,40 +43,41 @@ class Step:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        if batch.cut == distributed.size() == 1:
-            share = self._learn(batch, images, batch.shards[0], seed)
-        else:
-            share = self._learn_shards(batch, images, seed)
-        self.optimizer.step()
-        return share.detach()
-
-    def _learn_shards(self, batch: Batch, images: torch.Tensor, seed: int) -> torch.Tensor:
         share = torch.zeros((), dtype=torch.float64, device=self.device)
         statistics = None
         with Gradients(self.network, batch, wait=self.compiled is None) as gradients:
-            for shard in batch.shards:
-                share += self._learn(batch, images, shard, seed).detach()
+
+            def learn(places: range) -> torch.Tensor:
+                gradients.begin()
+                loss = self._learn(batch, images, places, seed)
                 gradients.take()
+                return loss
+
+            halving = Halving(learn, note=self.note, size=self.at_once)
+            for shard in batch.shards:
+                share += sum(halving(shard))
                 if statistics is None:
                     statistics = [buffer.clone() for buffer in self.network.buffers()]
+            self.at_once = halving.size
         if statistics is not None:
             for buffer, value in zip(self.network.buffers(), statistics, strict=True):
                 buffer.copy_(value)
         distributed.share_tensors(self.network.buffers())
+        self.optimizer.step()
         return share
 
-    def _learn(self, batch: Batch, images: torch.Tensor, shard: Shard, seed: int) -> torch.Tensor:
-        """The shard's share of the step's mean loss, whose gradients are added to the network's."""
-        prepare_dropout(self.network, seed, torch.from_numpy(batch.rows[shard.here]), batch.total)
+    def _learn(self, batch: Batch, images: torch.Tensor, places: range, seed: int) -> torch.Tensor:
+        """The share in the step's mean loss of the slices at these places, whose gradients the network has then."""
+        here = slice(places.start, places.stop)
+        prepare_dropout(self.network, seed, torch.from_numpy(batch.rows[here]), batch.total)
 
         def learn(forward: Callable) -> torch.Tensor:
-            torch.manual_seed(seed + shard.number)  # for foreign networks, whose random layers are not ours
+            torch.manual_seed(seed * MOST + int(batch.rows[here.start]))  # foreign random layers are not ours
             half = self.bfloat16 and self.device.type == "cuda"
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                f = forward(images[shard.here])  # (b, c)
-            loss = self.loss(f.float(), batch.indices[shard.here]).sum() / batch.total
+                f = forward(images[here])  # (b, c)
+            loss = self.loss(f.float(), batch.indices[here]).sum() / batch.total
             loss.backward()
-            return loss
+            return loss.detach()
 
         return self.compiled(learn) if self.compiled else learn(self.network)

@@ -113,7 +113,7 @@ class _Run:
         compiled = None
         if wanted(compile, self.device, s.epochs * len(fit)):
             compiled = Compiled(self.network, insist=bool(compile), note=progress.note)
-        self.step = Step(self.network, self.optimizer, self._losses, self.device, s.bfloat16, compiled)
+        self.step = Step(self.network, self.optimizer, self._losses, self.device, s.bfloat16, compiled, progress.note)
         self.checkpoint, self.saves = Checkpoint(folder), saves
         self.history: list[dict] = []
         self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known

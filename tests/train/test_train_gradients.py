@@ -7,7 +7,7 @@ from torch import nn
 
 from ildfv.errors import InputError
 from ildfv.train.blocks import Linear
-from ildfv.train.data import Batch, Shard
+from ildfv.train.data import Batch
 from ildfv.train.gradients import Gradients
 from ildfv.train.settings import TrainSettings
 
@@ -22,8 +22,8 @@ def network():
 
 def step(shards):
     cuts = np.array_split(np.arange(ROWS), shards)
-    edges = [Shard(number, slice(cut[0], cut[-1] + 1)) for number, cut in enumerate(cuts) if len(cut)]
-    return Batch(np.empty(0), np.arange(ROWS), np.arange(ROWS), ROWS, edges, shards)
+    places = [range(cut[0], cut[-1] + 1) for cut in cuts if len(cut)]
+    return Batch(np.empty(0), np.arange(ROWS), np.arange(ROWS), ROWS, places)
 
 
 def loss(net, x):
@@ -38,7 +38,7 @@ def test_shards_have_the_gradients_of_the_whole(shards, wait):
     loss(whole, x).backward()
     with Gradients(net, batch, wait=wait) as gradients:
         for shard in batch.shards:
-            loss(net, x[shard.here]).backward()
+            loss(net, x[shard.start : shard.stop]).backward()
             gradients.take()
     for ours, theirs in zip(net.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-14)
