@@ -7,11 +7,14 @@ dealt to ranks, and rank 0 the only one that writes manifests and models. torch 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
+
+from ildfv.errors import LostRankError
 
 Item = TypeVar("Item")
 TIMEOUT = timedelta(minutes=float(os.environ.get("ILDFV_TIMEOUT_MINUTES", "10")))  # a lost rank is noticed after this
@@ -68,7 +71,8 @@ def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     out = {}
     for name in sorted(arrays):  # every rank in the same order
         tensor = torch.from_numpy(np.array(arrays[name], dtype=np.float64, ndmin=1))
-        dist.all_reduce(tensor)
+        with _together():
+            dist.all_reduce(tensor)
         out[name] = tensor.numpy().reshape(np.shape(arrays[name]))
     return out
 
@@ -79,8 +83,9 @@ def sum_tensors(tensors: list) -> None:
         return
     import torch.distributed as dist
 
-    for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
-        work.wait()
+    with _together():
+        for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
+            work.wait()
 
 
 def share_tensors(tensors: Iterable) -> None:
@@ -89,8 +94,9 @@ def share_tensors(tensors: Iterable) -> None:
         return
     import torch.distributed as dist
 
-    for tensor in tensors:
-        dist.broadcast(tensor, src=0)
+    with _together():
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
 
 def gather(item) -> list:
@@ -100,7 +106,8 @@ def gather(item) -> list:
     import torch.distributed as dist
 
     items: list = [None] * size()
-    dist.all_gather_object(items, item)
+    with _together():
+        dist.all_gather_object(items, item)
     return items
 
 
@@ -111,8 +118,22 @@ def from_main(item):
     import torch.distributed as dist
 
     box = [item]
-    dist.broadcast_object_list(box, src=0)
+    with _together():
+        dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """What the ranks do together; LostRankError where one of them has left."""
+    import torch.distributed as dist
+
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo's own are RuntimeErrors
+            raise LostRankError("another rank was lost: what it says tells why") from error
+        raise
 
 
 def barrier() -> None:
@@ -129,3 +150,8 @@ def run_of(items: Sequence[Item]) -> list[Item]:
     """The neighbouring items that fall to this rank: those of all ranks, in rank order, are all items in order."""
     edges = [len(items) * edge // size() for edge in (rank(), rank() + 1)]
     return list(items[edges[0] : edges[1]])
+
+
+def of_share(label: str) -> str:
+    """The label of a task that counts this rank's share alone."""
+    return label if size() == 1 else f"{label}, 1 of {size()} shares"

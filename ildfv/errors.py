@@ -13,6 +13,14 @@ class MissingPackageError(ImportError):
     """A part of ildfv needs a package that is not installed; the message names the command that installs it."""
 
 
+class OutOfReachError(InputError):
+    """A remote store did not answer: what lies there may be in order."""
+
+
+class LostRankError(RuntimeError):
+    """Another rank of a torchrun launch has ended; torchrun stops this one, and starts all again where it may."""
+
+
 def check(holds: bool, message: str) -> None:
     """Nothing if `holds`, else `InputError(message)`."""
     if not holds:

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -143,7 +143,7 @@ def _is_cut(path: Path) -> bool:
 
 
 class EventLog:
-    """JSON lines beside another progress: {"time", "event": start|advance|end|note, "task", "done", "total"}."""
+    """JSON lines beside another progress: {"time", "event": start|advance|end|failed|note, "task", "done", "total"}."""
 
     def __init__(self, path: Path, shown: Progress, every: float = 1.0):
         self.path, self.shown, self.every = Path(path), shown, every
@@ -174,7 +174,12 @@ class EventLog:
                     last = time.monotonic()
                     self._write(event="advance", task=label, done=done, total=total)
 
-            yield advance
+            try:
+                yield advance
+            except BaseException as error:
+                with suppress(OSError):  # the disk may be what failed
+                    self._write(event="failed", task=label, done=done, total=total, error=str(error) or repr(error))
+                raise
         self._write(event="end", task=label, done=done, total=total)
 
     def note(self, text: str) -> None:

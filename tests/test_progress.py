@@ -62,3 +62,23 @@ def test_bars_come_and_go(capsys):
             inner(3)
         outer(2)
     assert "Outer" in capsys.readouterr().out
+
+
+def test_a_task_that_fails_says_so_in_the_event_log(tmp_path):
+    events = EventLog(tmp_path / "events.jsonl", SILENT)
+
+    def walk():
+        with events.task("walk", total=3) as advance:
+            advance()
+            raise ValueError("too far")
+
+    with pytest.raises(ValueError, match="too far"):
+        walk()
+    last = json.loads((tmp_path / "events.jsonl").read_text().splitlines()[-1])
+    assert {name: last[name] for name in ("event", "task", "done", "total", "error")} == {
+        "event": "failed",
+        "task": "walk",
+        "done": 1,
+        "total": 3,
+        "error": "too far",
+    }

@@ -16,11 +16,11 @@ def main() -> None:
 
     from ildfv import distributed
     from ildfv.cli.app import app
-    from ildfv.errors import InputError, MissingPackageError
+    from ildfv.errors import InputError, LostRankError, MissingPackageError
 
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except (InputError, MissingPackageError) as error:
+    except (InputError, LostRankError, MissingPackageError) as error:
         if "-vv" in sys.argv:
             raise
         _fail(str(error))

@@ -33,7 +33,9 @@ def train(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="the network")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Remove a model trained otherwise first.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Remove a model trained otherwise first, or go on.")
+    ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -84,7 +86,9 @@ def encode(
     batch_size: Annotated[
         int | None, typer.Option(help="Slices a batch.", min=1, show_default="16, or what fits in a GPU's memory")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an encoding made with other settings first.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Remove an encoding made otherwise first, or go on.")
+    ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,

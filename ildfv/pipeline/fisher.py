@@ -113,7 +113,7 @@ class Rows:
         """(number of the part, rows) of the parts of this rank's share, piece by piece."""
         wanted = by_part(self.vectors.slices, self.indices)
         mine = {part: wanted[part] for part in distributed.share(list(wanted))}
-        with self.progress.task(self.label, total=sum(map(len, mine.values()))) as advance:
+        with self.progress.task(distributed.of_share(self.label), total=sum(map(len, mine.values()))) as advance:
             for part, rows in self.vectors.pieces(mine):
                 yield part, rows
                 advance(len(rows))

@@ -79,7 +79,7 @@ class Passes:
     progress: Progress
 
     def __iter__(self) -> Iterator:
-        label = f"{self.layer}: EM pass {self.mixture.n_iter_ + 1}"
+        label = distributed.of_share(f"{self.layer}: EM pass {self.mixture.n_iter_ + 1}")
         with (
             self.progress.task(label, total=len(self.stream)) as self.stream.advance,
             closing(iter(self.stream)) as maps,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,23 +149,26 @@ def _check_current(encoding: Encoding, workspace: Workspace, slices: Slices) -> 
             raise InputError(f"{encoding.folder} was made of other {name} than the workspace now holds: `{how}`")
 
 
-def _rows(encoding: Encoding, slices: Slices, indices: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _rows(
+    encoding: Encoding, slices: Slices, indices: np.ndarray, what: str, progress: Progress
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     """(places in the ascending `indices`, their projections), this rank's share, a part at a time."""
     wanted = by_part(slices, indices)
     mine = distributed.share(list(wanted))
-    for part, (_, rows) in zip(mine, encoding.parts([slices.names[p] for p in mine]), strict=True):
-        places = np.searchsorted(indices, wanted[part])
-        yield places, rows[wanted[part] - slices.starts[part]]
+    label, total = distributed.of_share(f"{encoding.layer}: {what}"), sum(len(wanted[part]) for part in mine)
+    with progress.task(label, total=total) as advance:
+        for part, (_, rows) in zip(mine, encoding.parts([slices.names[p] for p in mine]), strict=True):
+            yield np.searchsorted(indices, wanted[part]), rows[wanted[part] - slices.starts[part]]
+            advance(len(wanted[part]))
 
 
 def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
     """The sums of all ranks over the fit slices."""
     complete = [(True,) * len(PATTERNS)]
     sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
-    with progress.task(f"{encoding.layer}: regression", total=len(fit)) as advance:
-        for places, rows in _rows(encoding, slices, fit):
+    with closing(_rows(encoding, slices, fit, "regression", progress)) as pieces:
+        for places, rows in pieces:
             sums.update(rows, y[places])
-            advance(len(rows))
     return sums.reduced(distributed.sum_arrays if distributed.size() > 1 else None)
 
 
@@ -179,11 +183,10 @@ def _predict(
 ) -> np.ndarray:
     """Answers (models, m, 4) for these slices; each rank fills in its share, so the sum over ranks is exact."""
     answers = np.zeros((len(models), len(indices), len(PATTERNS)))
-    with progress.task(f"{encoding.layer}: scores", total=len(indices)) as advance:
-        for places, rows in _rows(encoding, slices, indices):
+    with closing(_rows(encoding, slices, indices, "scores", progress)) as pieces:
+        for places, rows in pieces:
             for number, model in enumerate(models):
                 answers[number, places] = model.predict(rows.astype(np.float64))
-            advance(len(rows))
     return distributed.sum_arrays({"answers": answers})["answers"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.pipeline.score import read_scores
 from ildfv.store.atomic import check_gzip, read_json
@@ -22,7 +22,7 @@ def verify_workspace(root: Path) -> dict:
 
     Parts and models are compared with the SHA-256 they were written with, label maps with gzip's checksum.
     workspace.toml, folds.json, encoding.json and results have none: they must parse, be complete and fit the files
-    beside them. `InputError`: no workspace, or one whose workspace.toml breaks a rule.
+    beside them. `InputError`: no workspace, one whose workspace.toml breaks a rule, or slices out of reach.
     """
     workspace = Workspace.open(root)
     checked, faults = 1, []  # workspace.toml
@@ -35,9 +35,10 @@ def verify_workspace(root: Path) -> dict:
 def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]]:
     """(what was checked, None for slices that lie elsewhere; how many files that is; its faults)."""
     for path in _found(workspace, MANIFEST):
-        yield path, *_parts(path.parent)
+        files, found = _damaged(path.parent)
+        yield path if files == 1 else path.parent, files, found
     if workspace.settings.slices is not None:
-        yield None, *_parts(workspace.settings.slices)
+        yield None, *_damaged(workspace.settings.slices)
     for path in _found(workspace, TENSORS):
         yield path, 1, verify_model(path.parent)
         if (copy := path.with_name(INFO)).exists():
@@ -59,15 +60,23 @@ def _found(workspace: Workspace, name: str) -> list[Path]:
     return sorted(workspace.root.rglob(name))
 
 
-def _parts(folder: Path | str) -> tuple[int, list[str]]:
-    """The number of parts and the faults among them; a manifest that cannot be read is one fault."""
+def _damaged(folder: Path | str) -> tuple[int, list[str]]:
+    """The number of files, manifest and parts, and the faults among them; a manifest that cannot be read is one."""
     try:
         parts = Parts(folder)
-        return len(parts), parts.verify()
+    except OutOfReachError:
+        raise
     except InputError as error:
         return 1, [str(error)]
-    except (KeyError, TypeError, AttributeError) as error:  # JSON, but no manifest
-        return 1, [f"{folder}: {MANIFEST} must be a list of parts, got {error!r}"]
+    return 1 + len(parts), parts.verify()
+
+
+def _listed(folder: Path) -> Parts | None:
+    """The parts; None where their manifest cannot be read, which is a fault of its own."""
+    try:
+        return Parts(folder)
+    except InputError:
+        return None
 
 
 def _tried(read: Callable[[Path], object], path: Path) -> list[str]:
@@ -94,8 +103,15 @@ def _encoding(workspace: Workspace, path: Path) -> None:
     encoding = Encoding(path.parent)
     for name in ("mixture", "pca") if path.is_relative_to(workspace.encodings_dir) else ("pca",):  # other encoders
         check(has_model(path.parent / name), f"{path.parent / name}: {TENSORS} is missing")
-    manifest = path.parent / "projection" / MANIFEST
-    check(manifest.exists(), f"{manifest} is missing")
+    made_of = encoding.info.get("inputs")  # those of experiments do not say
+    for name in ("projection", "fisher") if encoding.info.get("fisher_stored") else ("projection",):
+        manifest = path.parent / name / MANIFEST
+        check(manifest.exists(), f"{manifest} is missing")
+        found = _listed(manifest.parent)
+        if made_of is not None and found is not None:
+            key, count = made_of["slices"], encoding.info["slices"]
+            rule = f"{manifest} must list {count} slices of key {key}"
+            check((found.key, found.count) == (key, count), f"{rule}, got {found.count} of {found.key}")
     check(isinstance(encoding.fold, int), f"{path}: fold must be a whole number, got {encoding.fold!r}")
 
 
@@ -124,10 +140,12 @@ def _advice(workspace: Workspace, path: Path | None) -> str:
     if path == workspace.folds_file:
         return "restore it from a backup, or run `ildfv folds` again and everything after it"
     place = path.relative_to(workspace.root).parts
-    if len(place) == 1:
-        return f"remove it and run `ildfv {path.stem}` again"
+    if path == workspace.slices_dir / MANIFEST:
+        return f"remove the folder {path.parent} and run `ildfv prepare` on all scans again"
     if place[0] == "slices":
         return "run `ildfv prepare` on its scans again: it makes anew what is damaged, and keeps the rest"
+    if len(place) == 1:
+        return f"remove it and run `ildfv {path.stem}` again"
     if place[0] == "experiments":  # experiments/<key>/{models, encodings}/<system>/fold-<k>
         return f"remove {workspace.root.joinpath(*place[:5])} and run `ildfv experiment` again"
     if place[:2] == ("results", "experiments"):

@@ -17,6 +17,7 @@ from pathlib import Path
 from ildfv.errors import InputError
 
 TEMPORARY = ".writing-"  # names that start so are nobody's: the next run sweeps them
+MEND = "`ildfv verify` says what to do"
 SPARE = 16 << 20  # bytes left free: a full disk mid-write can end HDF5 in SIGSEGV
 
 

@@ -31,7 +31,10 @@ def writing(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
     try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        try:
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
         yield folder
     finally:
         holder.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from ildfv.errors import InputError
-from ildfv.store.atomic import check_space, replacing, write_json
+from ildfv.store.atomic import MEND, check_space, replacing, write_json
 
 TENSORS, INFO = "model.safetensors", "model.json"
 METADATA = "ildfv"  # one key only: safetensors writes several in no fixed order
@@ -52,7 +52,7 @@ def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     path, metadata = Path(folder) / TENSORS, _metadata(folder)
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:
-        raise InputError(f"{path} must be intact: its SHA-256 is not the one it was written with")
+        raise InputError(f"{path} must be intact: its SHA-256 is not the one it was written with: {MEND}")
     return tensors, json.loads(metadata["info"])
 
 

@@ -10,21 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from ildfv.errors import InputError
-from ildfv.store.atomic import check_space, read_json, replacing, sha256, sweep, write_json
+from ildfv.errors import InputError, check
+from ildfv.store.atomic import MEND, check_space, read_json, replacing, sha256, sweep, write_json
 from ildfv.store.lock import writing
 from ildfv.store.remote import place
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 OVERHEAD = 64 << 10  # bytes of a part beside its arrays: HDF5 ends in SIGSEGV where it may not write them
-MEND = "`ildfv verify` says what to do"
+DAMAGE = (OSError, KeyError, RuntimeError)  # what h5py raises where bytes are not those that were written
 FLUSH_SECONDS = 2.0  # a manifest written for every part would cost quadratic time on 10,000 parts
 
 
@@ -37,13 +37,19 @@ class Row:
     sha256: str
     key: str = ""
 
+    def __post_init__(self):
+        texts = all(isinstance(text, str) for text in (self.name, self.sha256, self.key))
+        if not (texts and isinstance(self.count, int)):
+            raise TypeError(f"a part has texts and a count, not {astuple(self)}")
+
 
 def write_part(
     folder: Path, name: str, arrays: dict[str, np.ndarray], attributes: dict | None = None, *, key: str = ""
 ) -> Row:
     """The manifest row of the finished file `folder/name.h5`; safe to call in any process, for names of its own.
 
-    arrays: all with the same first dimension, the number of items. Equal content gives equal bytes.
+    arrays: all with the same first dimension, the number of items. Texts among the attributes are read as bytes. Equal
+    content gives equal bytes, and a bit that flips is found by whoever reads what it belongs to.
     """
     folder = Path(folder)
     counts = {len(array) for array in arrays.values()}
@@ -53,7 +59,8 @@ def write_part(
     path = folder / f"{name}.h5"
     with replacing(path) as temporary, h5py.File(temporary, "x", libver=("v110", "v110")) as file:
         for key_, value in sorted((attributes or {}).items()):
-            file.attrs[key_] = value
+            # Texts as bytes of fixed length: those of any length lie where HDF5 has no checksum.
+            file.attrs[key_] = np.array(value.encode() or b"\0") if isinstance(value, str) else value
         for array_name, array in sorted(arrays.items()):
             # One item a chunk where items are large: slices are read in any order.
             rows = max(1, min(len(array), (256 << 10) // max(1, array[:1].nbytes)))
@@ -68,13 +75,16 @@ class Parts:
     def __init__(self, folder: Path | str):
         self.folder = place(folder)
         manifest = self.folder / MANIFEST
-        if not manifest.exists():
-            raise InputError(f"{self.folder} holds no finished parts: {MANIFEST} is missing")
-        content = read_json(manifest)
-        if content.get("format") != FORMAT:
-            raise InputError(f"{manifest} must have format {FORMAT}, got {content.get('format')!r}")
-        self.key: str = content["key"]
-        self.rows: dict[str, Row] = {row["name"]: Row(**row) for row in content["parts"]}
+        try:
+            content = read_json(manifest)
+        except FileNotFoundError as error:
+            raise InputError(f"{self.folder} holds no finished parts: {MANIFEST} is missing") from error
+        try:
+            format, self.key = content["format"], str(content["key"])
+            self.rows: dict[str, Row] = {row["name"]: Row(**row) for row in content["parts"]}
+        except (KeyError, TypeError) as error:  # JSON of another shape
+            raise InputError(f"{manifest} must be a list of parts, got {error!r}") from error
+        check(format == FORMAT, f"{manifest} must have format {FORMAT}, got {format!r}")
 
     def __contains__(self, name: str) -> bool:
         return name in self.rows
@@ -96,7 +106,7 @@ class Parts:
         try:
             # No cache of chunks: they are read once each, and a cache of a MB each would hold them for nothing.
             return h5py.File(path if isinstance(path, Path) else path.open(), "r", locking=False, rdcc_nbytes=0)
-        except OSError as error:
+        except DAMAGE as error:
             raise InputError(f"{path} must be a finished part, got a file cut short or damaged: {MEND}") from error
 
     @contextmanager
@@ -105,7 +115,7 @@ class Parts:
         try:
             with self.file(name) as file:
                 yield file
-        except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
+        except DAMAGE as error:  # a checksum found a flipped bit, or the disk failed
             raise InputError(f"{self.path(name)} must be intact, got other bytes than were written: {MEND}") from error
 
     def intact(self, row: Row) -> bool:

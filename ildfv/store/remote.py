@@ -6,10 +6,12 @@ keeps a local copy of every part that was read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, OutOfReachError
 
 
 class RemotePath:
@@ -25,14 +27,38 @@ class RemotePath:
         return self.url
 
     def exists(self) -> bool:
-        return self.files.exists(self.path)
+        try:
+            with self._reached():
+                self.files.info(self.path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def open(self, mode: str = "rb") -> IO[bytes]:
-        return self.files.open(self.path, mode)
+        with self._reached():
+            return self.files.open(self.path, mode)
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        with self.open() as file:
-            return file.read().decode(encoding)
+        with self._reached():
+            return self.files.cat_file(self.path).decode(encoding)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """FileNotFoundError where the store says that there is no such file, OutOfReachError where it says nothing."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            # fsspec's HTTP says so of servers too that do not answer: what it heard is the cause.
+            if isinstance(error.__cause__, FileNotFoundError | KeyError | None):
+                raise
+            raise OutOfReachError(f"{self.url} must be within reach, got {_said(error.__cause__)}") from error
+        except Exception as error:  # every store has errors of its own
+            raise OutOfReachError(f"{self.url} must be within reach, got {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def is_url(folder: Path | str) -> bool:
@@ -51,6 +77,6 @@ def place(folder: Path | str) -> Path:
     url = str(folder)
     try:
         files, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:  # a protocol whose package is not installed, or that no one knows
-        raise InputError(f"{url} must be a URL that fsspec can read: {error}") from error
+    except Exception as error:  # no such protocol, its package not installed, a broken archive: each has its own
+        raise InputError(f"{url} must be a URL that fsspec can read: {_said(error)}") from error
     return RemotePath(files, path, url)  # type: ignore[return-value]

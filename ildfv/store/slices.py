@@ -14,8 +14,8 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
-from ildfv.store.atomic import key_of
-from ildfv.store.parts import Parts, Row, write_part
+from ildfv.store.atomic import MEND, key_of
+from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # files kept open by one reader: HDF5 holds 0.7 MB for each
@@ -96,7 +96,8 @@ class Slices:
                 for column in ("counts", "lung", "positions"):
                     getattr(self, column)[start:stop] = file[column][()]
                 for attribute, values in scans.items():
-                    values.append(file.attrs[attribute])
+                    value = file.attrs[attribute]
+                    values.append(value.decode() if isinstance(value, bytes) else value)
         self._scans = {attribute: np.array(values) for attribute, values in scans.items()}
         self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
         self._begin()
@@ -172,8 +173,9 @@ class Slices:
             try:
                 with self._one_reader:
                     out[start:stop] = self._file(self.names[part])[dataset][first : first + stop - start]
-            except OSError as error:  # fletcher32 found a flipped bit, or the disk failed
-                raise InputError(f"{self.parts.path(self.names[part])} must be intact: {error}") from error
+            except DAMAGE as error:  # a checksum found a flipped bit, or the disk failed
+                path = self.parts.path(self.names[part])
+                raise InputError(f"{path} must be intact, got other bytes than were written: {MEND}") from error
         return out if np.array_equal(unique, indices) else out[back]
 
     def _file(self, name: str) -> h5py.File:

@@ -1,6 +1,7 @@
 """Disks that fill up, folders that cannot be written, damaged parts: one clear line, exit code 1, and nothing lost."""
 
 import hashlib
+import json
 import os
 import resource
 import shutil
@@ -188,7 +189,10 @@ def test_verify_names_every_damaged_file_and_says_what_to_do(encoded, name, advi
     assert "\n" not in fault
 
 
-@pytest.mark.parametrize("name", ["pca/model.safetensors", "mixture/model.safetensors", "projection/manifest.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["pca/model.safetensors", "mixture/model.safetensors", "projection/manifest.json", "fisher/manifest.json"],
+)
 def test_verify_misses_what_a_finished_encoding_needs(encoded, name):
     (encoded / "encodings/conv1/fold-0" / name).unlink()
     faults = verify_workspace(encoded)["faults"]
@@ -200,3 +204,18 @@ def test_verify_misses_what_a_finished_encoding_needs(encoded, name):
 def test_broken_settings_are_one_line_from_verify(encoded):
     (encoded / "workspace.toml").write_text("version = ", encoding="utf-8")
     assert_refused(command(encoded, "verify"), "workspace.toml must be TOML")
+
+
+def test_verify_names_a_manifest_of_other_slices(encoded):
+    manifest = encoded / "encodings/conv1/fold-0/fisher/manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"key": "another"}))
+    (fault,) = verify_workspace(encoded)["faults"]
+    assert f"{manifest} must list" in fault
+    assert "of another; remove the folder" in fault
+
+
+def test_what_verify_says_of_a_broken_manifest_of_slices_works(encoded):
+    (encoded / "slices/manifest.json").write_text('{"format": 1')
+    (fault,) = verify_workspace(encoded)["faults"]
+    assert f"remove the folder {encoded / 'slices'} and run `ildfv prepare` on all scans again" in fault

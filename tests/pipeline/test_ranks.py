@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ildfv.store.encodings import Encoding
+from ildfv.store.lock import writing
 from ildfv.store.models import load_info, load_model
 
 HERE = Path(__file__).parent
@@ -21,10 +22,14 @@ ENVIRONMENT = os.environ | {
 }
 
 
-def torchrun(ranks: int, *arguments, restarts: int = 0, script: str = "ranks.py") -> subprocess.CompletedProcess:
+def launched(ranks: int, *arguments, restarts: int = 0, script: str = "ranks.py") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command += [f"--max-restarts={restarts}", str(HERE / script), *map(str, arguments)]
-    ended = subprocess.run(command, cwd=HERE, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=HERE, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
+
+
+def torchrun(*arguments, **options) -> subprocess.CompletedProcess:
+    ended = launched(*arguments, **options)
     said = [line for line in ended.stderr.splitlines() if line.startswith("[rank")]
     assert ended.returncode == 0, "\n".join(said[-30:]) or ended.stderr[-3000:]
     return ended
@@ -102,6 +107,16 @@ def test_a_rank_that_dies_is_started_again_and_the_result_is_the_same(root, alon
     assert_same(alone, root)
 
 
+def test_where_rank_0_may_not_write_every_rank_says_one_line(root):
+    with writing(root / "encodings/conv1/fold-0"):
+        ended = launched(2, "encode", "--layer", "conv1", "-k", 4, "--workspace", root, script="command.py")
+    assert ended.returncode == 1
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert "is being written by process" in errors[0]
+    assert errors[1:] == ["error: rank 1: another rank was lost: what it says tells why"]
+    assert [line for line in ended.stderr.splitlines() if line.startswith("[rank")] == []  # of a traceback
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
 def test_no_thread_of_a_process_group_outlives_it():
     """Such a thread aborts now and then, as it lets go of a tensor while Python ends beneath it."""
@@ -133,7 +148,7 @@ def test_the_command_line_trains_encodes_and_regresses_under_torchrun_and_speaks
         ended[name] = torchrun(2, name, *options, "--json", "--workspace", root, script="command.py")
     for name, one in ended.items():
         assert json.loads(one.stdout), name  # one document: the other rank is silent
-    assert ended["regress"].stderr.count("conv1: regression: done") == 1
+    assert ended["regress"].stderr.count("conv1: regression, 1 of 2 shares: done") == 1
     events = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines()]
     started = [event["task"] for event in events if event["event"] == "start"]
     assert started.count("conv1: Fisher vectors") == 1

@@ -1,5 +1,7 @@
 """A part is there whole, hashed and listed, or not at all."""
 
+import errno
+import json
 import multiprocessing
 import os
 import resource
@@ -29,7 +31,7 @@ def test_what_was_written_is_read(tmp_path):
     assert parts.count == 200
     with parts.open("x") as file:
         np.testing.assert_array_equal(file["a"][()], ARRAYS["a"])
-        assert file.attrs["patient"] == "p"
+        assert file.attrs["patient"] == b"p"
     assert parts.verify() == []
 
 
@@ -120,3 +122,48 @@ def test_a_read_only_folder_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="must be writable"):
         fill(tmp_path)
+
+
+def test_a_full_disk_names_the_folder_even_where_not_a_byte_fits(tmp_path, monkeypatch):
+    def full(self, *more, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match=f"{tmp_path} must be writable: No space left"), writing_parts(tmp_path, "key"):
+        pass
+    monkeypatch.undo()
+    with writing_parts(tmp_path, "key"):  # the lock is free again
+        pass
+
+
+WRONG_ROWS = ({}, 1, {"name": "a", "count": "1", "sha256": ""})
+
+
+@pytest.mark.parametrize(
+    "content", [[], 1, {}, {"format": 1}, *({"format": 1, "key": "", "parts": [row]} for row in WRONG_ROWS)]
+)
+def test_a_manifest_of_another_shape_is_named(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"manifest\.json must be a list of parts, got "):
+        Parts(tmp_path)
+
+
+def test_whatever_bit_flips_it_is_an_error_or_changes_nothing(tmp_path):
+    arrays = {"numbers": np.arange(300.0).reshape(30, 10), "labels": np.arange(30)}
+    with writing_parts(tmp_path, "key") as parts:
+        parts.write("a", arrays, {"patient": "p"})
+    path, parts, refused = tmp_path / "a.h5", Parts(tmp_path), 0
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        assert len(parts.verify()) == 1
+        try:
+            with parts.open("a") as file:
+                found = {name: file[name][()] for name in arrays}
+                found["patient"] = file.attrs["patient"]
+        except InputError:
+            refused += 1
+        else:
+            for name, value in {**arrays, "patient": b"p"}.items():
+                np.testing.assert_array_equal(found[name], value)
+    assert refused > len(whole) / 5 / 4

@@ -4,7 +4,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, OutOfReachError
 from ildfv.store.parts import Parts, writing_parts
 from ildfv.store.slices import ScanSlices, Slices, write_scan
 
@@ -73,3 +73,30 @@ def test_a_missing_folder_and_an_unknown_protocol_are_named():
         Slices("memory://nowhere")
     with pytest.raises(InputError, match="nosuch://x must be a URL that fsspec can read"):
         Slices("nosuch://x")
+
+
+def test_a_store_that_does_not_answer_is_no_missing_file(url, monkeypatch):
+    """As fsspec's HTTP tells it: of a server that is down, too, it says that there is no such file."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def down(self, path, *more, **options):
+        raise FileNotFoundError(path) from ConnectionError("connection refused")
+
+    with monkeypatch.context() as patched:
+        for name in ("cat_file", "info", "open"):
+            patched.setattr(MemoryFileSystem, name, down)
+        with pytest.raises(
+            OutOfReachError, match=r"manifest\.json must be within reach, got ConnectionError: .* refused"
+        ):
+            Slices(url)
+    parts = Parts(url)
+    for name in ("info", "open"):
+        monkeypatch.setattr(MemoryFileSystem, name, down)
+    with pytest.raises(OutOfReachError, match=r"series0\.h5 must be within reach"):
+        parts.verify()
+
+
+def test_a_broken_archive_is_named(tmp_path):
+    (tmp_path / "bad.zip").write_bytes(b"PK no archive")
+    with pytest.raises(InputError, match="must be a URL that fsspec can read: BadZipFile"):
+        Slices(f"zip://::{tmp_path / 'bad.zip'}")
