@@ -79,6 +79,11 @@ def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: flo
     return Network(name, n_outputs, body, layers)
 
 
+def check_whole_slices(name: str) -> None:
+    """Nothing unless the network takes patches of slices alone."""
+    check(name != "patch", 'network must take whole slices, got "patch", which is the patch baseline\'s')
+
+
 def save(folder: Path, network: Network, info: dict) -> None:
     """The network's weights and `info` (JSON-able) in `folder`, atomically."""
     from ildfv.store.models import save_model

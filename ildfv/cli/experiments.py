@@ -11,6 +11,10 @@ import typer
 from ildfv.cli import options as o
 from ildfv.cli import output
 
+MEASURES = "Below a measure: its 95 % interval by patient, and ± its standard deviation over folds."
+TESTS = "Differences with 95 % intervals by patient, and p by swapping patients; not corrected for their number."
+TESTED = {"f": "F", "macro_f": "macro F", "mean_auc": "mean AUC"}
+
 NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
 NETWORKS = typer.Option(
     help="A further one for `networks`: torchvision:NAME, timm:NAME; repeatable.", show_default=False
@@ -52,9 +56,10 @@ def experiment(
             output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs every one")
         return
     extent = preset_named(preset)
+    further = {name: {} for name in network or () if name != extent.network}  # those the preset has keep its settings
     result = run_experiments(
         names,
-        preset=replace(extent, lungs=lungs, networks={**extent.networks, **{name: {} for name in network or ()}}),
+        preset=replace(extent, lungs=lungs, networks={**further, **extent.networks}),
         workspace=workspace,
         paper=paper,
         device=device,
@@ -66,9 +71,13 @@ def experiment(
         warning = " – PHANTOM data, not clinical" if document["data"] == "phantom" else ""
         for table in document["tables"]:
             columns, cells = shown(table)
-            output.table(table["title"] + warning, columns, cells, caption=table["note"] or None)
+            measures = any(isinstance(cell, dict) for row in table["rows"] for cell in row)
+            note = f"{table['note']} {MEASURES if measures else ''}".strip()
+            output.table(table["title"] + warning, columns, cells, caption=note or None)
+        if document["comparisons"]:
+            output.table("Paired by patient" + warning, *tested(document["comparisons"]), caption=TESTS)
         for note in document["notes"]:
-            output.out.print(note)
+            output.out.print(note, style="dim italic")
     output.out.print(
         f"Results in {result['workspace']}/results/experiments. Open the page: {result['page']}", soft_wrap=True
     )
@@ -87,12 +96,31 @@ def shown(table: dict) -> tuple[list[str], list[list]]:
     return [columns[0], *(name.replace(" ", "\n") for name in columns[1:])], rows
 
 
+def tested(comparisons: list[dict]) -> tuple[list[str], list[list]]:
+    """Columns and rows of comparisons: the difference over its interval and its p."""
+    rows = []
+    for one in comparisons:
+        row = [f"{one['a']}\n  less {one['b']}"]
+        for measure in TESTED:
+            test = one["tests"][measure]
+            lines = [output.cell(test["difference"])]
+            if test["interval"]:
+                lines.append(" to ".join(f"{end:.2f}" for end in test["interval"]))
+            row.append("\n".join([*lines, f"p {output.cell(test['p'])}"]))
+        rows.append(row)
+    return ["systems", *TESTED.values()], rows
+
+
 def _cell(value):
-    """A measure over its interval, 0.912 over .88–.94; anything else as it is."""
+    """A measure over its interval, 0.912 over .88–.94, and its ± over folds; anything else as it is."""
     if not isinstance(value, dict):
         return value
-    ends = "–".join(f"{end:.2f}".removeprefix("0") for end in value["interval"] or ())
-    return output.cell(value["value"]) + (f"\n{ends}" if ends else "")
+    lines = [output.cell(value["value"])]
+    if value["interval"]:
+        lines.append("–".join(f"{end:.2f}".removeprefix("0") for end in value["interval"]))
+    if value["sd"] is not None:
+        lines.append(f"±{value['sd']:.2f}".replace("±0", "±"))
+    return "\n".join(lines)
 
 
 COMMANDS = [(experiment, "Results")]

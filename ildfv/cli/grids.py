@@ -11,7 +11,7 @@ from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 
-NUMBERS = compile(r"[-−–0-9.,()% \n]*")  # a number, one with its interval, or undefined
+NUMBERS = compile(r"([-−–±0-9.,()% \n]|to|\bp\b)*")  # a number, with its interval, deviation or p, or undefined
 GAP = 2  # cells between columns, one of them of the box
 WORD = 24  # cells: longer words are broken
 

@@ -23,11 +23,11 @@ def run(lab: Lab) -> Findings:
         return " + ".join(p for p, on in zip(PATTERNS, flags, strict=True) if on) or "none"
 
     rows = [
-        [example.caption, lab.slices.data, names(example.truth), call.system, names(call.predicted)]
+        [example.caption, "this run", lab.slices.data, names(example.truth), call.system, names(call.predicted)]
         for example in pictures(lab)
         for call in example.calls
     ]
-    columns = ["slice", "data", "present", "system", "called"]
+    columns = ["slice", "source", "data", "present", "system", "called"]
     return Findings([Table("Fig. 6. Example slices", columns, rows, f"{RULE} The report shows them.")])
 
 

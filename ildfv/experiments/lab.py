@@ -50,6 +50,9 @@ class Lab:
         if not self.workspace.folds_file.exists():
             make_split(self.workspace, n_folds=preset.folds)
         self.folds = load_folds(self.workspace)
+        self.remarks = self._remarks()
+        for remark in self.remarks:
+            progress.note(remark)
         self.device = resolve(device)
         self.threshold = self.workspace.settings.threshold
         self.key = key_of(self.slices.key, sha256(self.workspace.folds_file))
@@ -57,6 +60,15 @@ class Lab:
         self._roles: dict[tuple[int, float], Roles] = {}
         self._predictions: dict[System, list[Predictions]] = {}
         self._documents: dict[System, dict] = {}
+
+    def _remarks(self) -> list[str]:
+        """What whoever reads any result must know."""
+        if self.folds.n_folds == self.preset.folds:
+            return []
+        return [
+            f"The workspace has {self.folds.n_folds} folds, where preset {self.preset.name} makes {self.preset.folds}: "
+            f"`ildfv folds --folds {self.preset.folds}` deals patients anew, and all is trained anew then."
+        ]
 
     # -- settings ---------------------------------------------------------------------------------------------------
 

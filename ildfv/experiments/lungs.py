@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
-from ildfv.errors import InputError, require
+from ildfv.errors import InputError, check, require
 from ildfv.scans.lungs import GAS, lung_mask
 from ildfv.scans.windows import WINDOWS
 from ildfv.train.patches import GRID, SIZE
@@ -33,10 +33,9 @@ def lungs_of(images: np.ndarray, pixel_area: np.ndarray, method: str = "rule") -
     """The same of images (m, 3, 224, 224) with this pixel area on the original grid, mm² (m,)."""
     low, high = WINDOWS[NORMAL]
     hu = low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)  # (m, 224, 224)
+    refuse_unknown_lungs(method)
     if method == "lungmask":
         return np.asarray(_lungmask()(hu)) > 0
-    if method != "rule":
-        raise InputError(f'lungs must be {" or ".join(METHODS)}, got "{method}"')
     areas = pixel_area * (GRID / SIZE) ** 2  # mm² of a prepared pixel
     return np.stack([_without_gas(lung_mask(one, float(area)), one) for one, area in zip(hu, areas, strict=True)])
 
@@ -51,10 +50,21 @@ def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
     return mask & ~gas[regions]
 
 
+def refuse_unknown_lungs(method: str) -> None:
+    """Nothing if there is such a method; InputError or MissingPackageError otherwise. No weights are fetched."""
+    check(method in METHODS, f'lungs must be {" or ".join(METHODS)}, got "{method}"')
+    if method == "lungmask":
+        _package()
+
+
+def _package():
+    return require("lungmask", purpose='lungs "lungmask"', install="pip install 'ildfv[lungs]'")
+
+
 @cache
 def _lungmask() -> Callable[[np.ndarray], np.ndarray]:
     """HU (m, h, w) → labels, 0 outside the lung; lungmask fetches its weights when it is first used."""
-    package = require("lungmask", purpose='lungs "lungmask"', install="pip install 'ildfv[lungs]'")
+    package = _package()
     try:  # its postprocessing takes the slices for one volume, which ours are not
         return package.LMInferer(volume_postprocessing=False, tqdm_disable=True).apply
     except OSError as error:

@@ -21,7 +21,7 @@ def run(lab: Lab) -> Findings:
     base = replace(lab.base, label=lab.preset.network, folds=limit)
     others = [replace(lab.cnn(name, network=name, **given), folds=limit) for name, given in lab.preset.networks.items()]
     folds = ", ".join(map(str, lab.held_out(base)))
-    note = f"All from scratch; held-out folds: {folds}. {EMPTY}"
+    note = f"All from scratch, {base.label} being the CNN of other tables; held-out folds: {folds}. {EMPTY}"
     tables = [
         measured(lab, "networks", "Networks", [base, *others], LABEL_SETS, note=note),
         learned(lab, base, *others),

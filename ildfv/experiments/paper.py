@@ -21,6 +21,7 @@ COLUMNS = {  # what a row of each experiment may hold: the columns of its tables
     "statistics": ("slices", "patients"),
     "losses": LABEL_SETS,
     "layers": (*(f"{measure} {p}" for measure in ("AUC", "F") for p in PATTERNS), "mean AUC", "macro F"),
+    "curves": (*(f"AUC {p}" for p in PATTERNS), "mean AUC"),
     "size": ("F", "macro F", "mean AUC"),
     "balance": (*LABEL_SETS, *(f"F {p}" for p in PATTERNS)),
     "speed": ("F", "macro F", "mean AUC", "ms a slice"),
@@ -80,6 +81,12 @@ class Paper:
         """What the row says of its `word`, one of SAID; None if nothing."""
         return self.values.get(experiment, {}).get(label, {}).get(word)
 
+    def told(self, experiment: str, labels: Collection[str]) -> str:
+        """Sentences that say where the numbers of these rows stand, of those that say it."""
+        rows = {**self.values.get(experiment, {}), **self.values[QUOTED].get(experiment, {})}
+        found = ((label, rows[label]["from"]) for label in labels if "from" in rows.get(label, {}))
+        return " ".join(f"The paper's numbers of {label} are from {source}." for label, source in found)
+
     def quoted(self, experiment: str, columns: Sequence[str]) -> list[list]:
         """[label, source, data, *numbers] of what the paper tells of these columns beside rows of ours."""
         rows = self.values["quoted"].get(experiment, {})
@@ -96,7 +103,7 @@ def _check(what: str, name: str, known: Collection[str]) -> None:
 
 
 def _row(path: Path, table: str, label: str, row: object, columns: Collection[str], *, quoted: bool = False) -> None:
-    """Nothing if a row holds finite numbers of these columns, words where words belong and, if quoted, its data."""
+    """Nothing if a row holds numbers that these columns can have, words where words belong and, if quoted, its data."""
     where = f'[{table}."{label}"]'
     check(isinstance(row, dict), f"{path} row of {table} must be written {where}, got {label} = {row!r}")
     assert isinstance(row, dict)
@@ -107,7 +114,13 @@ def _row(path: Path, table: str, label: str, row: object, columns: Collection[st
             _text(path, where, column, value)
             continue
         _check(f"{path} column of {where}", column, columns)
-        check_number(value, f"{path} {where} {column}", "at least 0", lambda number: number >= 0)
+        what = f"{path} {where} {column}"
+        if column in ("slices", "patients"):
+            check_integer(value, what, 0)
+        elif column == "ms a slice":
+            check_number(value, what, "at least 0", lambda number: number >= 0)
+        else:
+            check_number(value, what, "from 0 to 1", lambda number: 0 <= number <= 1)
 
 
 def _texts(path: Path, table: str, entries: Mapping) -> None:

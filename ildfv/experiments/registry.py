@@ -54,9 +54,7 @@ def experiments() -> dict[str, Experiment]:
 def chosen(names: Sequence[str]) -> list[Experiment]:
     """The experiments named, "all" standing for every one."""
     known = experiments()
-    if "all" in names:
-        return list(known.values())
     for name in names:
-        if name not in known:
+        if name not in (*known, "all"):
             raise InputError(f'experiment must be one of {", ".join(known)} or all, got "{name}"')
-    return [known[name] for name in dict.fromkeys(names)]
+    return [known[name] for name in (known if "all" in names else dict.fromkeys(names))]

@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.lab import Lab
-from ildfv.experiments.lungs import METHODS
+from ildfv.experiments.lungs import refuse_unknown_lungs
 from ildfv.experiments.page import write_page
+from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.registry import Experiment, Findings, chosen
 from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without_curves, write_experiment
@@ -50,21 +51,22 @@ def run_experiments(
             progress.note(f"{experiment.name}: {experiment.title}")
             try:
                 documents.append(run_one(lab, experiment))
-            except InputError as error:
+            except (InputError, MissingPackageError) as error:
                 refused.append(f"{experiment.name}: {error}")
+        check(bool(documents), "; ".join(refused))
         write_json(lab.workspace.results_dir / FOLDER / "checklist.json", {"kind": "ildfv checklist", **checklist(lab)})
         page = write_page(lab)
-    others = f"; the others are on {page.resolve()}" if documents else ""
-    check(not refused, f"{'; '.join(refused)}{others}")
+    check(not refused, f"{'; '.join(refused)}; the others are on {page.resolve()}")
     return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": documents}
 
 
 def refuse_unknown(preset: Preset) -> None:
-    """Nothing if lung masks and networks can be made; InputError before anything is trained otherwise."""
-    from ildfv.train.networks import NETWORKS, build
+    """Nothing if lung masks and networks can be made; else InputError, or MissingPackageError, before anything is."""
+    from ildfv.train.networks import NETWORKS, build, check_whole_slices
 
-    check(preset.lungs in METHODS, f'lungs must be {" or ".join(METHODS)}, got "{preset.lungs}"')
+    refuse_unknown_lungs(preset.lungs)
     for name in (preset.network, *preset.networks):
+        check_whole_slices(name)
         if name not in NETWORKS:  # only its package knows whether there is one of that name
             build(name)
 
@@ -84,12 +86,14 @@ def spent(lab: Lab, experiment: Experiment) -> float:
     path = lab.workspace.results_dir / FOLDER / f"{experiment.name}.json"
     earlier = read_json(path) if path.exists() else {}
     same = earlier.get("key") == lab.key and earlier.get("preset") == lab.preset.name
-    return earlier["seconds"] if same else 0.0
+    return earlier.get("seconds", 0.0) if same else 0.0
 
 
 def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
     """The document of `schema`, but for the time it took."""
     systems, whole = {}, []
+    theirs = [row for table in found.tables for row in table.rows if row[1] == NAME]
+    unknown = any(None in row[3:] for row in theirs)
     for system in found.systems:
         d = lab.documents(system)
         systems[system.label] = {
@@ -111,12 +115,12 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "data": lab.slices.data,
         "slices": lab.slices.key,
         "key": lab.key,
-        "folds": lab.held_out(),
+        "folds": sorted({fold for system in systems.values() for fold in system["folds"]}) or lab.held_out(),
         "n_folds": lab.folds.n_folds,
         "tables": [as_document(table) for table in found.tables],
         "systems": systems,
         "comparisons": [lab.compare(a, b) for a, b in found.compared],
-        "notes": list(found.notes),
+        "notes": [*found.notes, *lab.remarks, *([NOTE] if unknown else ())],
         "files": list(found.files),
         "versions": versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),

@@ -22,6 +22,9 @@ A cell is text, a whole number, a number, null (undefined, or not known), or a m
 
 Every table with results has the columns "source" ("this run" or "the paper") and "data" (on what it was obtained).
 results/experiments/<name>-<i>.csv is table i; a measure takes six columns: F, F low, F high, F mean, F SD, F folds.
+results/experiments/<name>-tests.csv holds the comparisons, a line a measure: a, b, measure, difference (a − b),
+low, high, p.
+results/experiments/checklist.json is {"kind": "ildfv checklist", "title", "tables", "notes"}, a table as above.
 results/experiments/curves.json also holds "documents": the whole `evaluate` documents, curves and all, pooled and per
 fold, that Fig. 5 is drawn from.
 """
@@ -65,6 +68,8 @@ def write_experiment(workspace: Workspace, document: Mapping, files: Mapping[str
         sweep(folder)
         for i, table in enumerate(document["tables"], start=1):
             write_bytes(folder / f"{document['name']}-{i}.csv", to_csv(table).encode())
+        if document["comparisons"]:
+            write_bytes(folder / f"{document['name']}-tests.csv", tests_csv(document["comparisons"]).encode())
         for name, content in (files or {}).items():
             write_bytes(folder / name, content)
         path = folder / f"{document['name']}.json"
@@ -80,8 +85,9 @@ def _drop_older(folder: Path, document: Mapping, files: Mapping[str, bytes]) -> 
     """
     name, tables = re.escape(document["name"]), len(document["tables"])
     listed = {f"{document['name']}-{i}.csv" for i in range(1, tables + 1)} | set(files)
+    listed |= {f"{document['name']}-tests.csv"} if document["comparisons"] else set()
     prefixes = {re.escape(prefix) for prefix in PICTURES.get(document["name"], ())}
-    own = re.compile("|".join([rf"{name}-[1-9]\d*\.csv", *(rf"{prefix}-[1-9]\d*\.png" for prefix in prefixes)]))
+    own = re.compile("|".join([rf"{name}-([1-9]\d*|tests)\.csv", *(rf"{prefix}-[1-9]\d*\.png" for prefix in prefixes)]))
     for path in folder.iterdir():
         if own.fullmatch(path.name) and path.name not in listed:
             path.unlink()
@@ -104,6 +110,17 @@ def to_csv(table: Mapping) -> str:
         for cell, is_wide in zip(row, wide, strict=True):
             cells += _spread_out(cell) if is_wide else [cell]
         rows.writerow(cells)
+    return text.getvalue()
+
+
+def tests_csv(comparisons: Sequence[Mapping]) -> str:
+    """Comparisons as CSV text, a line for each measure of each pair."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("a", "b", "measure", "difference", "low", "high", "p"))
+    for one in comparisons:
+        for measure, test in one["tests"].items():
+            rows.writerow((one["a"], one["b"], measure, test["difference"], *(test["interval"] or ("", "")), test["p"]))
     return text.getvalue()
 
 

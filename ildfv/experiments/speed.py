@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from ildfv.experiments.lungs import lungs_of
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.schema import Table
 from ildfv.experiments.systems import Encoded, Patches
-from ildfv.experiments.tables import MEANS, SOURCE, beside, measured
+from ildfv.experiments.tables import MEANS, SOURCE, beside, measured, told
 from ildfv.patterns import PATTERNS
 from ildfv.store.models import load_model
 
@@ -69,9 +69,10 @@ def run(lab: Lab) -> Findings:
     ]
     note = (
         f"Median over {len(images)} held-out slices, one at a time, read and windowed before; the window stops at "
-        f"{stops:.0f} places of a slice (median) and needs the lung mask as well. {busy()} {told(lab, timed)}"
-    ).strip()
-    times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, note)
+        f"{stops:.0f} places of a slice (median) and needs the lung mask as well."
+    )
+    notes = (note, busy(), told(lab, "speed", rows), counted(lab))
+    times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, " ".join(filter(None, notes)))
     found = [scored, times, overlapping(lab, patches)]
     where = f"Label maps of all held-out scans, as NIfTI: {maps.where(lab, patches)}"
     return Findings(
@@ -79,12 +80,10 @@ def run(lab: Lab) -> Findings:
     )
 
 
-def told(lab: Lab, labels: Iterable[str]) -> str:
-    """Where the paper's times and its number of slices stand, if not in its text."""
+def counted(lab: Lab) -> str:
+    """Where the paper's number of slices stands, if not in its text."""
     known = lab.paper.values["known"]
-    found = [(f"its time of {label}", lab.paper.said("speed", label, "from")) for label in labels]
-    found.append((f"its number of slices, {known['slices']}", known.get("slices_from")))
-    return " ".join(f"The paper: {what} is from {source}." for what, source in found if source)
+    return f"Its number of slices, {known['slices']}, is from {known['slices_from']}." if "slices_from" in known else ""
 
 
 def overlapping(lab: Lab, patches: Patches) -> Table:

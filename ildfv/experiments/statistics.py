@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ildfv.evaluation.statistics import statistics
 from ildfv.experiments.lab import Lab
-from ildfv.experiments.paper import NOTE
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.schema import Table
-from ildfv.experiments.tables import beside
+from ildfv.experiments.tables import beside, told
 from ildfv.patterns import PATTERNS, presence
 
 NONE = "None of them: its patients are those that show no pattern on any of their slices."
@@ -28,14 +27,16 @@ def run(lab: Lab) -> Findings:
             for row in beside(lab, "statistics", label, columns, [n[c] for c in columns], at)
         ]
         title = f"Table 1. Slices and patients per pattern, T = {threshold}"
-        tables.append(Table(title, ["pattern", "source", "data", *columns], rows, f"{NONE} {NOTE}"))
+        note = f"{NONE} {told(lab, 'statistics', rows, at)}".strip()
+        tables.append(Table(title, ["pattern", "source", "data", *columns], rows, note))
         by_number = [
             row
             for n, slices in enumerate(found["by_number"])
             for row in beside(lab, "statistics", str(n), ["slices"], [slices], at)
         ]
         title = f"Table 2. Patterns per slice, T = {threshold}"
-        tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number, NOTE))
+        note = told(lab, "statistics", by_number, at)
+        tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number, note))
     notes = [
         f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no label map and are left out."
     ]

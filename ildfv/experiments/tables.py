@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ildfv.experiments.lab import Lab
-from ildfv.experiments.paper import NAME, NOTE
+from ildfv.experiments.paper import NAME
 from ildfv.experiments.schema import Cell, Table
 from ildfv.experiments.systems import System
 from ildfv.patterns import PATTERNS
@@ -48,8 +48,12 @@ def measured(
         documents = lab.documents(system)
         rows += beside(lab, experiment, system.label, measures, [cell(documents, k) for k in measures.values()])
     rows += lab.paper.quoted(experiment, list(measures))
-    unknown = any(row[1] == NAME and None in row[3:] for row in rows)
-    return Table(title, [*SOURCE, *measures], rows, f"{note} {NOTE if unknown else ''}".strip())
+    return Table(title, [*SOURCE, *measures], rows, f"{note} {told(lab, experiment, rows)}".strip())
+
+
+def told(lab: Lab, experiment: str, rows: Sequence[Sequence[Cell]], at: str = "") -> str:
+    """Where the numbers of the paper's rows are from, as far as it is said; at: as in `beside`."""
+    return lab.paper.told(experiment, [f"{row[0]}{at}" for row in rows if row[1] == NAME])
 
 
 def beside(

@@ -36,7 +36,7 @@ def train_network(
     that was trained with other settings or on other slices. compile: through `torch.compile`, as `trainer.train` says.
     """
     distributed.start()
-    from ildfv.train.networks import load
+    from ildfv.train.networks import check_whole_slices, load
     from ildfv.train.trainer import TrainSettings, predict, train
 
     workspace = Workspace.open(root)
@@ -44,6 +44,7 @@ def train_network(
     roles = make_roles(slices, load_folds(workspace), fold)
     defaults = {"seed": workspace.settings.seed, "threshold": workspace.settings.threshold}
     chosen = TrainSettings(**(defaults | settings))
+    check_whole_slices(chosen.network)
     name = name or chosen.network
     folder = workspace.model_dir(name, fold)
     if fresh and distributed.is_main():

@@ -219,7 +219,7 @@ def _folds_text(shown: Sequence[Mapping]) -> str:
     """Which test slices the shown documents are about."""
     kinds = {"pooled" if d["fold"] is None else f"fold {d['fold']}" for d in shown}
     if kinds == {"pooled"}:
-        return "test slices of all folds pooled"
+        return f"test slices of held-out folds {', '.join(map(str, shown[0]['folds']))} pooled"
     return "held-out test slices, " + ", ".join(sorted(kinds))
 
 

@@ -38,8 +38,14 @@ def test_every_row_of_the_shipped_file_is_a_row_of_ours(ran):
     missing = {(name, label) for name, label in told - shown if not label.startswith("conv") and "fc6" not in label}
     assert not missing
     assert {(name, label) for name, part in known["quoted"].items() for label in part} == {
-        ("layers", "workshop paper's abstract")
+        (name, "workshop paper's abstract") for name in ("layers", "curves")
     }
+
+
+def test_open_cells_are_explained_once_an_experiment(ran):
+    for document in ran["experiments"]:
+        open_cells = any(row[1] == "the paper" and None in row[3:] for _, _, row in rows(document))
+        assert open_cells == any("fills a copy of ildfv/experiments/paper.toml" in note for note in document["notes"])
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -57,7 +63,6 @@ def test_without_a_number_the_cell_is_open(used):
     assert set(ours[3]) == {"value", "interval", "mean", "sd", "n"}
     assert theirs == ["CNN", "the paper", "LTRC", None]
     assert quoted == ["workshop paper's abstract", "the paper", "533 patients", 0.982]
-    assert "fills a copy of ildfv/experiments/paper.toml" in table.note
 
 
 def filled(path: Path, **numbers: str) -> Path:
@@ -120,8 +125,8 @@ def test_the_command_line_prints_it(used, tmp_path):
         ('[losses."logistic, T = 6000"]\nFscore = 0.5', 'column of .* must be one of accuracy; .* got "Fscore"'),
         ('[losses."logistic, T = 6000"]\nF = "0.5"', "F must be a number, got '0.5'"),
         ('[losses]\n"logistic, T = 6000" = 0.5', "must be written"),
-        ('[statistics."all, T = 6000"]\nslices = nan', r'all, T = 6000"\] slices must be at least 0, got nan'),
-        ('[statistics."all, T = 6000"]\nslices = inf', "slices must be finite, got inf"),
+        ('[statistics."all, T = 6000"]\nslices = nan', r'all, T = 6000"\] slices must be a whole number, got nan'),
+        ('[statistics."all, T = 6000"]\nslices = inf', "slices must be a whole number, got inf"),
         ('[quoted.losses."x"]\nF = 0.5', r'\[quoted\.losses\."x"\] must hold data, .* got'),
         ('[quoted.losses."x"]\ndata = 3', r'\[quoted\.losses\."x"\] data must be one line of text, got 3'),
         ('[quoted.losses."x"]\ndata = "d"\nF = "0.5"', "F must be a number, got '0.5'"),
@@ -129,6 +134,8 @@ def test_the_command_line_prints_it(used, tmp_path):
         ("[source]\ndata = 3", r"\[source\] data must be one line of text, got 3"),
         ("source = 3", r"source must be a table, \[source\], got 3"),
         ("losses = 3", r"losses must be a table, \[losses\], got 3"),
+        ('[losses."logistic, T = 6000"]\nF = 84.2', "F must be from 0 to 1, got 84.2"),
+        ('[statistics."all, T = 6000"]\npatients = 700.5', "patients must be a whole number, got 700.5"),
         ("[known]\npatients = nan", "patients must be a whole number, got nan"),
     ],
 )
@@ -163,13 +170,16 @@ def test_table_1_says_which_patients_show_none(lab):
 def test_a_time_of_the_paper_says_its_device_and_where_it_stands(tmp_path):
     from types import SimpleNamespace
 
-    from ildfv.experiments.speed import TIME, told
+    from ildfv.experiments.speed import TIME, counted
+    from ildfv.experiments.tables import told
 
     label = "CNN, whole slice"
     shipped = Paper.load()
     assert (shipped.row("speed", label, [TIME]), shipped.said("speed", label, "device")) == ([10], "K40")
     assert isinstance(shipped.row("speed", label, [TIME])[0], int)  # 0.01 s: no decimals that nobody gave
-    note = told(SimpleNamespace(paper=shipped), ["patch baseline", label])
+    rows = [[name, "the paper", "LTRC", None, None] for name in ("patch baseline", label)]
+    lab = SimpleNamespace(paper=shipped)
+    note = f"{told(lab, 'speed', rows)} {counted(lab)}"
     assert note.count("this project's brief") == 2
     assert "0.01 s a slice on a K40" in note
     assert "about 240,000" in note
@@ -178,6 +188,17 @@ def test_a_time_of_the_paper_says_its_device_and_where_it_stands(tmp_path):
     mine = Paper.load(path)
     assert [mine.said("speed", label, word) for word in ("device", "from")] == ["my card", None]
     path.write_text('[known]\nslices = "240,112"', encoding="utf-8")
-    note = told(SimpleNamespace(paper=Paper.load(path)), [label])
-    assert "0.01 s a slice on a K40" in note  # untouched, and still said
-    assert "number of slices" not in note
+    lab = SimpleNamespace(paper=Paper.load(path))
+    assert "0.01 s a slice on a K40" in told(lab, "speed", rows)  # untouched, and still said
+    assert counted(lab) == ""
+
+
+def test_where_a_number_of_the_paper_stands_is_said_below_the_table(ran, used, tmp_path):
+    notes = {t["title"]: t["note"] for d in ran["experiments"] for t in d["tables"]}
+    assert (
+        "The paper's numbers of all, T = 6000 are from the abstract of"
+        in notes["Table 1. Slices and patients per pattern, T = 6000"]
+    )
+    mine = filled(tmp_path / "mine.toml", **{'[losses."logistic, T = 4000"]': 'F = 0.1234\nfrom = "Table 3"'})
+    (losses,) = run_experiments(["losses"], preset=TINY, workspace=used, paper=mine, device="cpu")["experiments"]
+    assert any("numbers of logistic, T = 4000 are from Table 3." in t["note"] for t in losses["tables"])

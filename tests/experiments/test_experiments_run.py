@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +11,13 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.experiments import run as run_module
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.presets import PRESETS, preset_named
 from ildfv.experiments.registry import chosen, experiments
 from ildfv.experiments.run import run_experiments
+from ildfv.progress import SILENT
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +115,9 @@ def test_weights_that_only_scores_are_asked_of_can_be_dropped(made, tmp_path):
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="losses"):
-        chosen(["loses"])
+    for names in (["loses"], ["all", "loses"]):
+        with pytest.raises(InputError, match=r'losses.* got "loses"'):
+            chosen(names)
     with pytest.raises(InputError, match="small, paper"):
         preset_named("large")
 
@@ -123,6 +127,7 @@ def test_unknown_names_are_refused_with_the_known_ones():
     [
         ({"networks": {"foo:bar": {}}}, 'network must be one of .* got "foo:bar"'),
         ({"lungs": "foo"}, 'lungs must be rule or lungmask, got "foo"'),
+        ({"networks": {"patch": {}}}, 'network must take whole slices, got "patch"'),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_trained(tmp_path, monkeypatch, given, message):
@@ -150,3 +155,59 @@ def test_the_workspaces_own_report_shows_experiments_too(ran, used):
 
     page = Path(make_report(used)["report"]).read_text(encoding="utf-8")
     assert all(table["title"] in page for d in ran["experiments"] for table in d["tables"])
+
+
+def test_a_missing_package_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lungmask", None)
+    with pytest.raises(MissingPackageError, match="lungmask"):
+        run_experiments(["speed"], preset=replace(TINY, lungs="lungmask"), workspace=tmp_path)
+
+
+def test_an_experiment_that_cannot_be_answered_says_why_even_alone(used, monkeypatch, tmp_path):
+    root = Path(shutil.copytree(used, tmp_path / "w"))
+    shutil.rmtree(root / "results")
+
+    def refused(lab, experiment):
+        raise InputError("no pattern anywhere")
+
+    monkeypatch.setattr(run_module, "run_one", refused)
+    with pytest.raises(InputError, match=r"^balance: no pattern anywhere$"):
+        run_experiments(["balance"], preset=TINY, workspace=root, device="cpu")
+
+
+def test_folds_that_are_not_the_presets_are_remarked_on(used):
+    notes: list[str] = []
+
+    class Noting(type(SILENT)):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    lab = Lab(used, replace(TINY, folds=7), device="cpu", progress=Noting())
+    assert lab.remarks == notes
+    assert "folds, where preset tiny makes 7" in notes[0]
+    assert Lab(used, replace(TINY, folds=lab.folds.n_folds), device="cpu").remarks == []
+
+
+def test_networks_that_the_preset_has_keep_its_settings(used, monkeypatch):
+    from typer.testing import CliRunner
+
+    from ildfv.cli.app import app
+    from ildfv.experiments.presets import SMALL
+
+    given = []
+    monkeypatch.setattr(run_module, "run_experiments", lambda names, preset, **_: given.append(preset) or {})
+    command = ["experiment", "networks", "-w", str(used), "--json"]
+    CliRunner().invoke(app, [*command, *(f"--network={name}" for name in ("vgg19", "cnnf", "timm:x"))])
+    assert given[0].networks == {**SMALL.networks, "timm:x": {}}
+
+
+def test_comparisons_are_a_table_for_machines_too(ran, used):
+    for document in ran["experiments"]:
+        path = used / "results" / "experiments" / f"{document['name']}-tests.csv"
+        assert path.exists() == bool(document["comparisons"])
+        if document["comparisons"]:
+            with path.open() as file:
+                rows = list(csv.DictReader(file))
+            assert len(rows) == sum(len(c["tests"]) for c in document["comparisons"])
+            test = document["comparisons"][0]["tests"][rows[0]["measure"]]
+            assert rows[0]["difference"] == ("" if test["difference"] is None else repr(test["difference"]))

@@ -50,6 +50,9 @@ def test_weights_are_one_minus_the_share_over_c():
     assert pattern_weights(present).sum() == pytest.approx(3 / 4)  # (C − 1)/C, always
 
 
-def test_weights_need_a_pattern():
-    with pytest.raises(InputError, match="at least one pattern present"):
-        pattern_weights(np.zeros((3, 4)))
+@pytest.mark.parametrize("seen", [0, 1])
+def test_weights_need_two_patterns(seen):
+    present = np.zeros((3, 4))
+    present[:, :seen] = 1
+    with pytest.raises(InputError, match=f"at least two patterns present, got {seen} in"):
+        pattern_weights(present)
