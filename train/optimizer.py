@@ -9,6 +9,8 @@ from torch import nn
 
 from ildfv.train.settings import TrainSettings
 
+LEAST = 10  # steps of warm-up
+
 
 def make_optimizer(settings: TrainSettings, network: nn.Module) -> torch.optim.Optimizer:
     """AdamW or SGD with momentum. Weights decay; biases and the scales of normalisations do not."""
@@ -23,6 +25,11 @@ def make_optimizer(settings: TrainSettings, network: nn.Module) -> torch.optim.O
 
 
 def rate(settings: TrainSettings, step: int, steps: int) -> float:
-    """Learning rate of one step of `steps`: a linear warm-up times half a cosine from the peak down to 0."""
-    warm = min(1.0, (step + 1) / max(1.0, settings.warm_up * steps))
+    """Learning rate of one step of `steps`: a linear warm-up times half a cosine from the peak down to 0.
+
+    The warm-up takes its share of all steps, at least LEAST of them where that is no more than half: without it few
+    slices and a loss of squares end in answers a hundred times too large, which later steps must first unlearn.
+    """
+    least = min(LEAST, steps / 2)
+    warm = min(1.0, (step + 1) / max(1.0, least, settings.warm_up * steps))
     return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))

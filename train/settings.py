@@ -31,7 +31,7 @@ class TrainSettings:
     batch_size: int = 16
     optimizer: str = "adamw"  # or "sgd"
     learning_rate: float = 4e-4  # at its peak: linear warm-up, then half a cosine down to 0
-    warm_up: float = 0.1  # share of all steps
+    warm_up: float = 0.1  # share of all steps, at least as `optimizer.rate` says
     momentum: float = 0.9  # of SGD
     weight_decay: float = 5e-4
     dropout: float = 0.5  # of fc6 and fc7
