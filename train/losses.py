@@ -42,7 +42,7 @@ def pattern_weights(present: np.ndarray) -> np.ndarray:
     present (m, c): truthy where a pattern is present; of training slices only.
     """
     positives = np.count_nonzero(np.asarray(present), axis=0)  # (c,)
-    seen = np.count_nonzero(positives)
+    seen = int(np.count_nonzero(positives))
     # Of one pattern alone |Y_k| = |Y|: it would weigh nothing, and nothing would be learned of it.
     check(seen > 1, f"a balanced loss must see at least two patterns present, got {seen} in the training slices")
     return (1 - positives / positives.sum()) / len(positives)

@@ -56,7 +56,8 @@ def experiment(
             output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs every one")
         return
     extent = preset_named(preset)
-    further = {name: {} for name in network or () if name != extent.network}  # those the preset has keep its settings
+    # Networks that the preset has keep its settings.
+    further: dict[str, dict] = {name: {} for name in network or () if name != extent.network}
     result = run_experiments(
         names,
         preset=replace(extent, lungs=lungs, networks={**further, **extent.networks}),
