@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any
 
+INTERRUPTED = 130  # exit code: 128 and the number of the signal
+
 
 def main() -> None:
     """Runs `ildfv`. A user's mistake ends in one clear line and exit code 1, never in a traceback (unless -vv)."""
@@ -19,7 +21,10 @@ def main() -> None:
     from ildfv.errors import InputError, LostRankError, MissingPackageError
 
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # how typer tells of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except (InputError, LostRankError, MissingPackageError) as error:
         if "-vv" in sys.argv:
             raise
@@ -31,7 +36,7 @@ def main() -> None:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
     except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped; the same command goes on from here", code=130)
+        _fail("stopped; the same command goes on from here", code=INTERRUPTED)
     except Exception as error:
         usage: Any = error
         if not hasattr(usage, "format_message"):  # typer's usage errors have it, whichever click typer brings along

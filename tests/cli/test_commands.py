@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ildfv.cli import main
 from ildfv.cli.app import app
 from ildfv.store.parts import writing_parts
 from ildfv.store.slices import ScanSlices, write_scan
@@ -149,3 +150,15 @@ def test_an_error_is_json_for_machines(tmp_path):
     ended = run("stats", "--workspace", tmp_path, "--json")
     assert ended.returncode == 1
     assert "ildfv prepare" in json.loads(ended.stdout)["error"]
+
+
+def test_whoever_stops_a_command_is_told_that_it_goes_on(monkeypatch, capsys, tmp_path):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ildfv.scans.phantom.write_phantoms", stopped)
+    monkeypatch.setattr(sys, "argv", ["ildfv", "phantom", str(tmp_path / "scans")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "error: stopped; the same command goes on from here\n"
