@@ -72,7 +72,8 @@ class Step:
         prepare_dropout(self.network, seed, torch.from_numpy(batch.rows[here]), batch.total)
 
         def learn(forward: Callable) -> torch.Tensor:
-            torch.manual_seed(seed * MOST + int(batch.rows[here.start]))  # foreign random layers are not ours
+            # For foreign random layers, which are not ours.
+            torch.manual_seed((seed * MOST + int(batch.rows[here.start])) % (1 << 63))
             half = self.bfloat16 and self.device.type == "cuda"
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 f = forward(images[here])  # (b, c)
