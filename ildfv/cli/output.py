@@ -46,9 +46,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, capti
     out.print(title, style="bold")
     for grid in grids(columns, [[cell(value) for value in row] for row in rows], out.width):
         out.print(grid)
+        out.print()
     if caption:
         out.print(caption, style="dim italic")
-    out.print()
+        out.print()
 
 
 def cell(value) -> str:
