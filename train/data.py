@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 
     images: np.ndarray  # uint8 (b, 3, 224, 224)
     indices: np.ndarray  # (b,) which slices these are
-    rows: np.ndarray  # (b,) their places in the step's whole batch
+    rows: np.ndarray  # (b,) their places in the step's whole batch, one after the other
     total: int  # slices in the step's whole batch
     shards: list[range]  # of this rank, none of them empty: places in this batch that are computed together
 

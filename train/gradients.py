@@ -83,6 +83,7 @@ class Gradients:
         """Rows (total, width) of the whole step. Each is filled by one rank, so their sum over ranks is exact."""
         whole = like.new_zeros((self.batch.total, width))
         if mine:
-            whole[torch.from_numpy(self.batch.rows).to(like.device)] = torch.cat(mine).to(like.dtype)
+            first = int(self.batch.rows[0])
+            whole[first : first + len(self.batch.rows)] = torch.cat(mine)
         distributed.sum_tensors([whole])
         return whole
