@@ -147,9 +147,13 @@ def share(items: Sequence[Item]) -> list[Item]:
 
 
 def run_of(items: Sequence[Item]) -> list[Item]:
-    """The neighbouring items that fall to this rank: those of all ranks, in rank order, are all items in order."""
-    edges = [len(items) * edge // size() for edge in (rank(), rank() + 1)]
-    return list(items[edges[0] : edges[1]])
+    """The neighbouring items that fall to this rank: those of all ranks, in rank order, are all items in order.
+
+    The first ranks have one more where they do not come out even, so rank 0 has the first of any.
+    """
+    least, more = divmod(len(items), size())
+    first = rank() * least + min(rank(), more)
+    return list(items[first : first + least + (rank() < more)])
 
 
 def of_share(label: str) -> str:

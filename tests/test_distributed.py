@@ -24,7 +24,7 @@ def test_shares_are_disjoint_and_cover_everything(monkeypatch):
 
 
 def test_runs_are_neighbours_in_rank_order(monkeypatch):
-    for size, expected in ((1, [[0, 1]]), (2, [[0], [1]]), (3, [[], [0], [1]])):
+    for size, expected in ((1, [[0, 1]]), (2, [[0], [1]]), (3, [[0], [1], []])):
         monkeypatch.setenv("WORLD_SIZE", str(size))
         runs = []
         for rank in range(size):

@@ -88,6 +88,8 @@ class Linear(nn.Linear):
         if self.kept is None or not torch.is_grad_enabled():
             return super().forward(x)
         y, kept = F.linear(x, self.weight.detach(), self.bias), self.kept
+        if not y.requires_grad:  # of images, with a bias that stays
+            y.requires_grad_()
         y.register_hook(lambda gradient: kept(x.detach(), gradient))
         return y
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ildfv import distributed
+from ildfv.errors import check
 from ildfv.train.blocks import Linear
 from ildfv.train.data import Batch
 
@@ -62,6 +63,8 @@ class Gradients:
         self.begin()
 
     def _keep(self, number: int, x: torch.Tensor, gradient: torch.Tensor) -> None:
+        once = x.ndim == 2 and self.present[number] is None
+        check(once, f"a Linear must be used once on (b, d), got {tuple(x.shape)}: nn.Linear takes all else")
         self.present[number] = (x, gradient)
 
     def _add_up(self) -> None:

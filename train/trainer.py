@@ -17,7 +17,7 @@ from ildfv.errors import check
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS, presence
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sweep
+from ildfv.store.atomic import check_space, sweep
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
 from ildfv.train import losses, networks
@@ -119,6 +119,12 @@ class _Run:
         self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known
         self.best: dict[str, np.ndarray] | None = None  # weights of the best epoch so far, for select="best"
         self.steps = len(self._epoch(0))  # an epoch
+        if any(isinstance(module, torch.nn.BatchNorm1d) for module in self.network.modules()):
+            least = len(fit) // self.steps // s.shards
+            rule = f"{s.network} normalises over slices, so each of {s.shards} shards of a step must have two of them"
+            check(least >= 2, f"{rule}, got {least}: a larger batch_size, or fewer shards")
+        if distributed.is_main():
+            check_space(folder, sum(t.numel() * t.element_size() for t in self.network.state_dict().values()))
         if s.shards < distributed.size():
             progress.note(f"shards = {s.shards} leave ranks idle: {distributed.size()} can share the work of as many")
 

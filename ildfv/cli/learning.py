@@ -171,7 +171,13 @@ def show_scores(result: dict, as_json: bool) -> None:
         auc = output.with_interval(row["auc"], row["auc_interval"])
         rows.append((pattern, row["positives"], f, auc))
     overall = result["overall"]
-    mean = (f"mean of {len(rows)} patterns", "", output.cell(overall["macro_f"]), output.cell(overall["mean_auc"]))
+    defined = all(row["f"] is not None and row["auc"] is not None for row in result["per_pattern"].values())
+    mean = (
+        f"mean of {len(rows)} patterns" if defined else "mean where defined",
+        "",
+        output.cell(overall["macro_f"]),
+        output.cell(overall["mean_auc"]),
+    )
     data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
     output.table(
         f"{result['system']}, held-out fold {result['fold']}: {data}",

@@ -55,7 +55,7 @@ class Paper:
             _check(f"{path} table", table, known)
             check(isinstance(rows, dict), f"{path} {table} must be a table, [{table}], got {rows!r}")
             if table in TEXTS:
-                _texts(path, table, rows)
+                _texts(path, table, rows, known[table])
             elif table == QUOTED:
                 for experiment, told in rows.items():
                     _check(f"{path} table of quoted", experiment, COLUMNS)
@@ -123,10 +123,11 @@ def _row(path: Path, table: str, label: str, row: object, columns: Collection[st
             check_number(value, what, "from 0 to 1", lambda number: 0 <= number <= 1)
 
 
-def _texts(path: Path, table: str, entries: Mapping) -> None:
-    """Nothing if the table holds text and, for what is known, whole numbers."""
+def _texts(path: Path, table: str, entries: Mapping, known: Mapping) -> None:
+    """Nothing if the table holds names that are known, whole numbers where those are, and text elsewhere."""
     for name, value in entries.items():
-        if table == "known" and not isinstance(value, str):
+        _check(f"{path} name of [{table}]", name, [*known, *(f"{one}_from" for one in known)])
+        if isinstance(known.get(name), int):
             check_integer(value, f"{path} [{table}] {name}", 1)
         else:
             _text(path, f"[{table}]", name, value)

@@ -6,10 +6,13 @@ keeps a local copy of every part that was read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
+from zipfile import BadZipFile
 
 from ildfv.errors import InputError, OutOfReachError
 
@@ -36,7 +39,7 @@ class RemotePath:
 
     def open(self, mode: str = "rb") -> IO[bytes]:
         with self._reached():
-            return self.files.open(self.path, mode)
+            return RemoteFile(self.files.open(self.path, mode), self._reached)  # type: ignore[return-value]
 
     def read_text(self, encoding: str = "utf-8") -> str:
         with self._reached():
@@ -52,8 +55,40 @@ class RemotePath:
             if isinstance(error.__cause__, FileNotFoundError | KeyError | None):
                 raise
             raise OutOfReachError(f"{self.url} must be within reach, got {_said(error.__cause__)}") from error
+        except (BadZipFile, zlib.error) as error:
+            raise InputError(f"{self.url} must be intact, got {_said(error)}") from error
         except Exception as error:  # every store has errors of its own
             raise OutOfReachError(f"{self.url} must be within reach, got {_said(error)}") from error
+
+
+class RemoteFile(io.RawIOBase):
+    """A file of a store for reading, whose errors are those of its `RemotePath`, whenever they come."""
+
+    def __init__(self, file, reached: Callable[[], AbstractContextManager]):
+        self.file, self.reached = file, reached
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with self.reached():
+            return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readinto(self, buffer) -> int:
+        with self.reached():
+            data = self.file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 def _said(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.patterns import PATTERNS
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.parts import DAMAGE, Parts, Row, write_part
@@ -158,7 +158,10 @@ class Slices:
         return np.repeat(self._scans[attribute], self.sizes)
 
     def _read(self, dataset: str, indices, shape: tuple[int, ...]) -> np.ndarray:
-        indices = np.asarray(indices, dtype=np.int64)
+        indices = np.asarray(indices)
+        whole = indices.ndim == 1 and (indices.size == 0 or indices.dtype.kind in "iu")
+        check(whole, f"slice indices must be a list of whole numbers, got {indices.dtype} of shape {indices.shape}")
+        indices = indices.astype(np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             raise InputError(f"slice indices must be in [0, {len(self)}), got {indices.min()} … {indices.max()}")
         if self._pid != os.getpid():

@@ -136,6 +136,8 @@ def test_the_command_line_prints_it(used, tmp_path):
         ("losses = 3", r"losses must be a table, \[losses\], got 3"),
         ('[losses."logistic, T = 6000"]\nF = 84.2', "F must be from 0 to 1, got 84.2"),
         ('[statistics."all, T = 6000"]\npatients = 700.5', "patients must be a whole number, got 700.5"),
+        ('[known]\nfoo = "x"', r'name of \[known\] must be one of .* got "foo"'),
+        ('[known]\npatients = "many"', "patients must be a whole number, got 'many'"),
         ("[known]\npatients = nan", "patients must be a whole number, got nan"),
     ],
 )

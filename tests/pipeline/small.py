@@ -28,6 +28,14 @@ def small(n_outputs):
     return body, {"conv1": "relu1", "fc6": "fc6"}
 
 
+@networks.register("small-normed")
+def small_normed(n_outputs):
+    """The same with statistics of the batch."""
+    body = small(n_outputs)[0]
+    body.conv1 = nn.Sequential(body.conv1, nn.BatchNorm2d(8))
+    return body, {"conv1": "relu1", "fc6": "fc6"}
+
+
 def scan(number: int) -> ScanSlices:
     """Noise, rougher in the quarter of each pattern that is present."""
     random = np.random.default_rng(number)

@@ -123,9 +123,9 @@ def test_no_thread_of_a_process_group_outlives_it():
     assert torchrun(2, script="leaving.py").stdout.count("alone") == 2
 
 
-@pytest.mark.parametrize("shards", [1, 2])
-def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, shards):
-    options = ("train", "--network", "small", "--epochs", 2, "--batch-size", 5, "--name", "n", "--json")
+@pytest.mark.parametrize(("network", "shards"), [("small", 1), ("small", 2), ("small-normed", 2)])
+def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, network, shards):
+    options = ("train", "--network", network, "--epochs", 2, "--batch-size", 5, "--name", "n", "--json")
     found = []
     for ranks in (1, 2, 3):  # the last of three has nothing to do
         copy = Path(shutil.copytree(original, tmp_path / str(ranks)))

@@ -1,5 +1,7 @@
 """Slices are read from wherever fsspec can read."""
 
+import zipfile
+
 import fsspec
 import numpy as np
 import pytest
@@ -100,3 +102,28 @@ def test_a_broken_archive_is_named(tmp_path):
     (tmp_path / "bad.zip").write_bytes(b"PK no archive")
     with pytest.raises(InputError, match="must be a URL that fsspec can read: BadZipFile"):
         Slices(f"zip://::{tmp_path / 'bad.zip'}")
+
+
+def test_a_store_that_stops_in_the_middle_is_out_of_reach(url, monkeypatch):
+    slices = Slices(url)
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFile.read", lambda *_: exec("raise RuntimeError('gone')"))
+    with pytest.raises(OutOfReachError, match=r"series0\.h5 must be within reach, got RuntimeError: gone"):
+        slices.images([0])
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_part_in_an_archive_is_named(folder, tmp_path, kind):
+    archive = tmp_path / "slices.zip"
+    with zipfile.ZipFile(archive, "w", kind) as file:
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith("."):
+                file.write(path, path.name)
+        place = file.getinfo("series1.h5").header_offset + 4000
+    data = bytearray(archive.read_bytes())
+    data[place] ^= 1
+    archive.write_bytes(data)
+    url = f"zip://::{archive}"
+    with pytest.raises(InputError, match=r"series1\.h5 must be intact, got "):
+        Slices(url).images(range(12))
+    (fault,) = Parts(url).verify()
+    assert "series1.h5 must be intact, got BadZipFile" in fault

@@ -55,6 +55,12 @@ def test_indices_beyond_the_set_are_refused(slices):
         slices.images([12])
 
 
+@pytest.mark.parametrize("indices", [[1.0], [True], ["3"], [[1, 2]], 3])
+def test_indices_are_a_list_of_whole_numbers(slices, indices):
+    with pytest.raises(InputError, match="slice indices must be a list of whole numbers"):
+        slices.images(indices)
+
+
 def test_a_scan_of_the_wrong_shape_is_refused():
     good = scan(0, 3)
     with pytest.raises(InputError, match=r"counts must have shape \(3, 4\), got \(3, 5\)"):

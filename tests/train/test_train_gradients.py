@@ -56,3 +56,25 @@ def test_after_an_error_layers_have_their_gradients_again():
 def test_a_step_has_a_shard_at_least():
     with pytest.raises(InputError, match="shards must be at least 1, got 0"):
         TrainSettings(shards=0)
+
+
+def test_a_layer_used_twice_is_refused():
+    net, batch = network(), step(2)
+    net.append(net[6])
+    net[6].in_features, net[6].weight = 2, nn.Parameter(torch.eye(2, dtype=torch.float64))
+    net[5] = nn.Linear(5, 2).double()
+    with pytest.raises(InputError, match=r"a Linear must be used once on \(b, d\), got"), Gradients(net, batch):
+        loss(net, torch.ones(ROWS, 3, 8, 8, dtype=torch.float64)).backward()
+
+
+def test_a_layer_whose_bias_stays_learns_from_images():
+    whole, net = (nn.Sequential(Linear(4, 2)).double() for _ in range(2))
+    whole.load_state_dict(net.state_dict())
+    x, batch = torch.randn(ROWS, 4, dtype=torch.float64), step(1)
+    for one in (whole, net):
+        one[0].bias.requires_grad_(False)
+    loss(whole, x).backward()
+    with Gradients(net, batch) as gradients:
+        loss(net, x).backward()
+        gradients.take()
+    torch.testing.assert_close(net[0].weight.grad, whole[0].weight.grad)
