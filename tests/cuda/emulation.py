@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from ildfv.kernels import modules
 from ildfv.kernels.cpu import BFLOAT16
 
 ROOT = Path(__file__).resolve().parents[2]
+NUMBERS = itertools.count()  # of devices: an address may come again, and with it what once fitted there
 SOURCES = [
     *sorted((ROOT / "csrc" / "common").glob("*.h")),
     *sorted(p for p in (ROOT / "csrc" / "cuda").iterdir() if p.suffix in (".h", ".cu")),
@@ -68,7 +70,7 @@ class EmulatedDevice:
         self, library: Path, shared_limit: int = 227 << 10, *, tensor_cores: bool = True, room: int | None = None
     ):
         self.name = "an emulated device"
-        self.key = ("emulated", shared_limit, id(self))
+        self.key = ("emulated", shared_limit, next(NUMBERS))
         self.shared_limit, self.tensor_cores = shared_limit, tensor_cores
         self.launched: list[str] = []
         self.room, self.failures, self.most, self._taken = room, 0, 0, 0
@@ -134,7 +136,7 @@ class EmulatedTorchDevice(modules._TorchDevice):
     def __init__(self, library: Path):
         import torch
 
-        self.name, self.key = "emulated torch", ("emulated torch", id(self))
+        self.name, self.key = "emulated torch", ("emulated torch", next(NUMBERS))
         self.shared_limit, self.tensor_cores = 227 << 10, True
         self._torch, self._device = torch, torch.device("cpu")
         self._emulated = EmulatedDevice(library)

@@ -195,12 +195,14 @@ def test_tables_and_pictures_of_an_earlier_run_go(made, tmp_path):
     workspace = SimpleNamespace(results_dir=tmp_path)
     folder = tmp_path / "experiments"
     table = {"title": "t", "columns": ["a"], "rows": [[1]], "note": ""}
-    long, short = {"name": "speed", "tables": [table] * 3}, {"name": "speed", "tables": [table]}
+    tested = {"a": "x", "b": "y", "tests": {"f": {"difference": 0.1, "interval": [0.0, 0.2], "p": 0.3}}}
+    long = {"name": "speed", "tables": [table] * 3, "comparisons": [tested]}
+    short = {"name": "speed", "tables": [table], "comparisons": []}
     write_experiment(workspace, long, {"label-map-1.png": b"1", "label-map-2.png": b"2"})
     others = {"size-2.csv", "speed-notes.csv", "mine.png", "examples-1.png"}
     for name in others:
         (folder / name).write_text("kept")
-    write_experiment(workspace, {"name": "size", "tables": []})
+    write_experiment(workspace, {"name": "size", "tables": [], "comparisons": []})
     others -= {"size-2.csv"}
     write_experiment(workspace, short, {"label-map-1.png": b"1"})
     found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
