@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,21 +21,17 @@ def writing(folder: Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     holder = folder / ".holder"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "another process"
-        raise InputError(f"{folder} is being written by {who}: wait for it to end, or end it") from None
-    except OSError as error:
-        raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
-    try:
+    with ExitStack() as stack:
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / ".lock")
+            lock.acquire(timeout=0)
+            stack.callback(lock.release)
+            stack.callback(holder.unlink, missing_ok=True)
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        except Timeout:
+            who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "another process"
+            raise InputError(f"{folder} is being written by {who}: wait for it to end, or end it") from None
         except OSError as error:
             raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
         yield folder
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
