@@ -34,11 +34,14 @@ def verify_workspace(root: Path) -> dict:
 
 def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]]:
     """(what was checked, None for slices that lie elsewhere; how many files that is; its faults)."""
-    for path in _found(workspace, MANIFEST):
-        files, found = _damaged(path.parent)
-        yield path if files == 1 else path.parent, files, found
+    folders: list[tuple[Path | None, Path | str]] = [(path, path.parent) for path in _found(workspace, MANIFEST)]
     if workspace.settings.slices is not None:
-        yield None, *_damaged(workspace.settings.slices)
+        folders.append((None, workspace.settings.slices))
+    for path, folder in folders:
+        parts, faults = _listed(folder)
+        yield path, 1, faults
+        if parts is not None:
+            yield path and path.parent, len(parts), parts.verify()
     for path in _found(workspace, TENSORS):
         yield path, 1, verify_model(path.parent)
         if (copy := path.with_name(INFO)).exists():
@@ -60,23 +63,14 @@ def _found(workspace: Workspace, name: str) -> list[Path]:
     return sorted(workspace.root.rglob(name))
 
 
-def _damaged(folder: Path | str) -> tuple[int, list[str]]:
-    """The number of files, manifest and parts, and the faults among them; a manifest that cannot be read is one."""
+def _listed(folder: Path | str) -> tuple[Parts | None, list[str]]:
+    """The parts and no fault, or the fault of their manifest. OutOfReachError: nothing can be said of it."""
     try:
-        parts = Parts(folder)
+        return Parts(folder), []
     except OutOfReachError:
         raise
     except InputError as error:
-        return 1, [str(error)]
-    return 1 + len(parts), parts.verify()
-
-
-def _listed(folder: Path) -> Parts | None:
-    """The parts; None where their manifest cannot be read, which is a fault of its own."""
-    try:
-        return Parts(folder)
-    except InputError:
-        return None
+        return None, [str(error)]
 
 
 def _tried(read: Callable[[Path], object], path: Path) -> list[str]:
@@ -107,7 +101,7 @@ def _encoding(workspace: Workspace, path: Path) -> None:
     for name in ("projection", "fisher") if encoding.info.get("fisher_stored") else ("projection",):
         manifest = path.parent / name / MANIFEST
         check(manifest.exists(), f"{manifest} is missing")
-        found = _listed(manifest.parent)
+        found, _ = _listed(manifest.parent)  # a manifest that cannot be read is a fault of its own
         if made_of is not None and found is not None:
             key, count = made_of["slices"], encoding.info["slices"]
             rule = f"{manifest} must list {count} slices of key {key}"
