@@ -119,14 +119,20 @@ class _Run:
         self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known
         self.best: dict[str, np.ndarray] | None = None  # weights of the best epoch so far, for select="best"
         self.steps = len(self._epoch(0))  # an epoch
+        self._check()
+
+    def _check(self) -> None:
+        """InputError, before anything is learned, where the end could not be reached."""
+        s = self.settings
         if any(isinstance(module, torch.nn.BatchNorm1d) for module in self.network.modules()):
-            least = len(fit) // self.steps // s.shards
+            least = len(self.fit) // self.steps // s.shards
             rule = f"{s.network} normalises over slices, so each of {s.shards} shards of a step must have two of them"
             check(least >= 2, f"{rule}, got {least}: a larger batch_size, or fewer shards")
         if distributed.is_main():
-            check_space(folder, sum(t.numel() * t.element_size() for t in self.network.state_dict().values()))
+            check_space(self.folder, sum(t.numel() * t.element_size() for t in self.network.state_dict().values()))
         if s.shards < distributed.size():
-            progress.note(f"shards = {s.shards} leave ranks idle: {distributed.size()} can share the work of as many")
+            ranks = distributed.size()
+            self.progress.note(f"shards = {s.shards} leave ranks idle: {ranks} can share the work of as many")
 
     def finish(self) -> TrainResult:
         """The epochs that are left, and the finished model in its folder."""
