@@ -19,7 +19,7 @@ def run(lab: Lab) -> Findings:
     shown = systems(lab)
     note = "Curves are drawn in the report. Brier scores of probabilities by a sigmoid fitted on validation slices."
     tables = [
-        measured(lab, "curves", "Fig. 5. Areas under the ROC curves", shown, AUC, note=note),
+        measured(lab, "curves", "Fig. 5. Areas under the ROC curves", shown, AUC, quoted="layers", note=note),
         measured(lab, "curves", "Brier scores: lower is better", shown, BRIER),
     ]
     return Findings(tables, shown, [(other, shown[0]) for other in shown[1:]])

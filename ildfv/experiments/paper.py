@@ -21,7 +21,6 @@ COLUMNS = {  # what a row of each experiment may hold: the columns of its tables
     "statistics": ("slices", "patients"),
     "losses": LABEL_SETS,
     "layers": (*(f"{measure} {p}" for measure in ("AUC", "F") for p in PATTERNS), "mean AUC", "macro F"),
-    "curves": (*(f"AUC {p}" for p in PATTERNS), "mean AUC"),
     "size": ("F", "macro F", "mean AUC"),
     "balance": (*LABEL_SETS, *(f"F {p}" for p in PATTERNS)),
     "speed": ("F", "macro F", "mean AUC", "ms a slice"),

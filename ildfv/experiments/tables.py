@@ -40,15 +40,26 @@ def cell(documents: Mapping, key: str) -> dict:
 
 
 def measured(
-    lab: Lab, experiment: str, title: str, systems: Sequence[System], measures: Mapping[str, str], *, note: str = ""
+    lab: Lab,
+    experiment: str,
+    title: str,
+    systems: Sequence[System],
+    measures: Mapping[str, str],
+    *,
+    quoted: str | None = None,
+    note: str = "",
 ) -> Table:
-    """One row a system, the paper's row below it, and last what else the paper tells. measures: column → key."""
+    """One row a system, the paper's row below it, and last what else the paper tells, of `quoted` if not of this one.
+
+    measures: column → key.
+    """
+    quoted = quoted or experiment
     rows = []
     for system in systems:
         documents = lab.documents(system)
         rows += beside(lab, experiment, system.label, measures, [cell(documents, k) for k in measures.values()])
-    rows += lab.paper.quoted(experiment, list(measures))
-    return Table(title, [*SOURCE, *measures], rows, f"{note} {told(lab, experiment, rows)}".strip())
+    rows += lab.paper.quoted(quoted, list(measures))
+    return Table(title, [*SOURCE, *measures], rows, f"{note} {told(lab, quoted, rows)}".strip())
 
 
 def told(lab: Lab, experiment: str, rows: Sequence[Sequence[Cell]], at: str = "") -> str:
