@@ -34,7 +34,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,28 +66,26 @@ def write_experiment(workspace: Workspace, document: Mapping, files: Mapping[str
     folder = workspace.results_dir / FOLDER
     with writing(folder):
         sweep(folder)
-        for i, table in enumerate(document["tables"], start=1):
-            write_bytes(folder / f"{document['name']}-{i}.csv", to_csv(table).encode())
-        if document["comparisons"]:
-            write_bytes(folder / f"{document['name']}-tests.csv", tests_csv(document["comparisons"]).encode())
-        for name, content in (files or {}).items():
-            write_bytes(folder / name, content)
-        path = folder / f"{document['name']}.json"
+        name, tests = document["name"], document["comparisons"]
+        beside = {f"{name}-{i}.csv": to_csv(table).encode() for i, table in enumerate(document["tables"], start=1)}
+        beside |= {f"{name}-tests.csv": tests_csv(tests).encode()} if tests else {}
+        beside |= files or {}
+        for file, content in beside.items():
+            write_bytes(folder / file, content)
+        path = folder / f"{name}.json"
         write_json(path, document)
-        _drop_older(folder, document, files or {})
+        _drop_older(folder, name, beside)
     return path
 
 
-def _drop_older(folder: Path, document: Mapping, files: Mapping[str, bytes]) -> None:
-    """Removes tables and pictures of this experiment's earlier runs that the document does not list.
+def _drop_older(folder: Path, experiment: str, listed: Collection[str]) -> None:
+    """Removes tables and pictures of this experiment's earlier runs that are not `listed`.
 
     Pictures are numbered, PREFIX-i.png, by the experiment that makes them: only its own prefixes are looked at.
     """
-    name, tables = re.escape(document["name"]), len(document["tables"])
-    listed = {f"{document['name']}-{i}.csv" for i in range(1, tables + 1)} | set(files)
-    listed |= {f"{document['name']}-tests.csv"} if document["comparisons"] else set()
-    prefixes = {re.escape(prefix) for prefix in PICTURES.get(document["name"], ())}
-    own = re.compile("|".join([rf"{name}-([1-9]\d*|tests)\.csv", *(rf"{prefix}-[1-9]\d*\.png" for prefix in prefixes)]))
+    prefixes = {re.escape(prefix) for prefix in PICTURES.get(experiment, ())}
+    tables = rf"{re.escape(experiment)}-([1-9]\d*|tests)\.csv"
+    own = re.compile("|".join([tables, *(rf"{prefix}-[1-9]\d*\.png" for prefix in prefixes)]))
     for path in folder.iterdir():
         if own.fullmatch(path.name) and path.name not in listed:
             path.unlink()
