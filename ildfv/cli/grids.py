@@ -1,4 +1,4 @@
-"""Tables cut to the width of a terminal: no number and no word is broken, columns too many go below one another."""
+"""Tables cut to the width of a terminal: columns too many go below one another, and what fits a line is not broken."""
 
 from __future__ import annotations
 

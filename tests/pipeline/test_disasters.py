@@ -215,7 +215,7 @@ def test_verify_names_a_manifest_of_other_slices(encoded):
     assert "of another; remove the folder" in fault
 
 
-def test_what_verify_says_of_a_broken_manifest_of_slices_works(encoded):
+def test_verify_says_that_slices_without_a_manifest_are_to_be_made_anew(encoded):
     (encoded / "slices/manifest.json").write_text('{"format": 1')
     (fault,) = verify_workspace(encoded)["faults"]
     assert f"remove the folder {encoded / 'slices'} and run `ildfv prepare` on all scans again" in fault

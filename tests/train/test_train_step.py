@@ -60,4 +60,4 @@ def test_shards_learn_what_the_whole_step_does():
 
 
 def test_any_seed_will_do():
-    assert learned(seed=2**31 * 1_000_003)[1] == learned(seed=2**31 * 1_000_003)[1]
+    assert np.isfinite(learned(seed=2**31 * 1_000_003)[1]).all()
