@@ -1,14 +1,14 @@
 """What all descriptors buy over the paper's random third and over 1 %, and how few passes over them are enough.
 
     python -m bench.bench_descriptors [--workspace STUDY | --patients 120] [--preset small] [--components 32]
-        [--only passes]
+        [--only passes] [--states 20]
 
 shares: mixtures of the preset's dense layer learned from 1 %, a third and all of the training descriptors, by up to 100
 passes of exact EM from the same STARTS starts, as other starts differ by more than shares do. Their mean log likelihood
 (nats a descriptor) on all descriptors of the held-out slices, and the mean AUC of the regression on the encodings of
 `ildfv experiment size`, with 95 % intervals by patient; and what all gain, paired by patient.
 passes: training log likelihood after 1, 2, 3 passes of stepwise EM, each run to its end, beside exact EM pass by pass
-until it gains less than 1e-4 or made 100 passes, from SEEDS random states, as optima differ. Networks and encodings are
+until it gains less than 1e-4 or made 100 passes, from so many random states, as optima differ. Networks and encodings are
 made now if they are not there.
 """
 
@@ -25,7 +25,6 @@ import numpy as np
 
 PASSES, LONGEST = (1, 2, 3), 100
 STARTS = 3
-SEEDS = range(10)
 
 
 def main() -> None:
@@ -35,6 +34,7 @@ def main() -> None:
     options.add_argument("--preset", default="small")
     options.add_argument("--components", type=int, help="of the mixtures, default: the preset's")
     options.add_argument("--only", choices=list(PARTS), help="default: both")
+    options.add_argument("--states", type=int, default=20, help="random states of passes")
     options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json, or passes, shares")
     given = options.parse_args()
     from bench.bench_scale import machine
@@ -60,7 +60,7 @@ def main() -> None:
         "components": preset.components,
         "slices": len(lab.slices),
         "patients": len(np.unique(lab.slices.patients)),
-        **{name: measure(lab) for name, measure in PARTS.items() if given.only in (None, name)},
+        **{name: measure(lab, given) for name, measure in PARTS.items() if given.only in (None, name)},
     }
     out = given.out or Path(__file__).parent / "results" / f"{given.only or 'descriptors'}-{found['date']}.json"
     out.parent.mkdir(exist_ok=True)
@@ -69,14 +69,14 @@ def main() -> None:
     print(out)
 
 
-def passes(lab) -> dict:
+def passes(lab, given: argparse.Namespace) -> dict:
     """Curves of the mean training log likelihood over passes, on the fold held out first."""
     from ildfv.stream import MapStream, batches
 
     indices = lab.roles(lab.held_out()[0]).train
     layer = layer_of(lab, lab.held_out()[0])
     kept = list(MapStream(lab.slices, layer, batches(lab.slices, indices)))  # in memory: read a thousand times
-    curves = {seed: curve(kept, n_components=lab.preset.components, random_state=seed) for seed in SEEDS}
+    curves = {seed: curve(kept, n_components=lab.preset.components, random_state=seed) for seed in range(given.states)}
     short = {n: [found["stepwise_short_of_full_percent"][n] for found in curves.values()] for n in PASSES}
     return {
         "seeds": curves,
@@ -105,7 +105,7 @@ def curve(maps: list, **settings) -> dict:
     }
 
 
-def shares(lab) -> dict:
+def shares(lab, given: argparse.Namespace) -> dict:
     """Held-out log likelihood and AUC by share of the descriptors, and what they differ by from all."""
     from ildfv.evaluation.intervals import Ratio, bootstrap, paired, resampled
     from ildfv.experiments.size import SHARES
