@@ -8,8 +8,8 @@ passes of exact EM from the same STARTS starts, as other starts differ by more t
 (nats a descriptor) on all descriptors of the held-out slices, and the mean AUC of the regression on the encodings of
 `ildfv experiment size`, with 95 % intervals by patient; and what all gain, paired by patient.
 passes: training log likelihood after 1, 2, 3 passes of stepwise EM, each run to its end, beside exact EM pass by pass
-until it gains less than 1e-4 or made 100 passes, from so many random states, as optima differ. Networks and encodings are
-made now if they are not there.
+until it gains less than 1e-4 or made 100 passes, from so many random states, as optima differ.
+Networks and encodings are made now if they are not there.
 """
 
 from __future__ import annotations
