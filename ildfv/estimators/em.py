@@ -127,17 +127,21 @@ def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tu
 
 
 def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:
-    """Parameters in which every empty component is replaced by half of the heaviest one.
-
-    The heaviest is cut across its widest dimension, half a standard deviation to either side. No chance is involved:
-    all ranks agree, and equal runs are equal.
-    """
+    """Parameters in which every empty component is replaced by half of the heaviest one."""
     for empty in np.flatnonzero(s0 < EMPTY):
-        heavy = int(s0.argmax())
-        widest = int(variances[heavy].argmax())
-        step = 0.5 * np.sqrt(variances[heavy, widest])
-        s0[heavy] = s0[empty] = s0[heavy] / 2
-        means[empty], variances[empty] = means[heavy], variances[heavy]
-        means[heavy, widest] -= step
-        means[empty, widest] += step
+        cut(s0, means, variances, int(s0.argmax()), into=int(empty))
     return Parameters(s0 / s0.sum(), means, variances)
+
+
+def cut(masses: np.ndarray, means: np.ndarray, variances: np.ndarray, component: int, *, into: int) -> None:
+    """Gives component `into` half of `component`, in place: masses (k,), means (k, d), variances (k, d).
+
+    It is cut across its widest dimension, half a standard deviation to either side. No chance is involved: all ranks
+    agree, and equal runs are equal.
+    """
+    widest = int(variances[component].argmax())
+    step = 0.5 * np.sqrt(variances[component, widest])
+    masses[component] = masses[into] = masses[component] / 2
+    means[into], variances[into] = means[component], variances[component]
+    means[component, widest] -= step
+    means[into, widest] += step

@@ -16,8 +16,9 @@ from ildfv.estimators.base import Persistent, as_array, as_batches
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.scores import scored
+from ildfv.estimators.split_merge import em_on_sample, few
 from ildfv.estimators.start import sample_size, start
-from ildfv.estimators.stepwise import STARTS, em_on_sample, stepwise_pass
+from ildfv.estimators.stepwise import stepwise_pass
 
 INITS = ("k-means", "k-means++", "faiss")
 
@@ -26,9 +27,9 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     """Diagonal mixture of Gaussians learned by EM in memory that does not grow with the number of descriptors.
 
     n_components: k. max_iter: passes over the data at most (0 keeps the start). tol: passes end when the mean log
-    likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes (max_iter=3): EM on
-    a sample from several starts, then parameters move after every thousand descriptors or so from the best of them, and
-    the last pass is an exact one. init: "k-means", "k-means++" or "faiss", on a sample of the data, unless weights_init
+    likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes (max_iter=3):
+    split-and-merge EM on a sample, then parameters move after every thousand descriptors or so, and the last pass is an
+    exact one. init: "k-means", "k-means++" or "faiss", on a sample of the data, unless weights_init
     (k,), means_init (k, d) and variances_init (k, d) say where to start. variance_floor: smallest variance, as a share
     of the start's overall variance of each dimension. warm_start: fit goes on from the learned values, the passes made
     included, to the bits of an uninterrupted fit. callback(iteration, mean_log_likelihood): called after each pass,
@@ -169,8 +170,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         sample = batches.sample(sample_size(self.n_components, batches.width()), seed)
         if self.method == "exact":
             return start(sample, self.n_components, init=self.init, seed=seed)
-        starts = [start(sample, self.n_components, init=self.init, seed=seed + number) for number in range(STARTS)]
-        return em_on_sample(starts, sample, floors=self._floors(starts[0]), tol=self.tol)
+        at = start(few(sample, self.n_components), self.n_components, init=self.init, seed=seed)
+        return em_on_sample(at, sample, floors=self._floors(at), tol=self.tol)
 
     def _floors(self, at: Parameters) -> np.ndarray:
         """The smallest variances, (d,), of a fit that begins with `at`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,35 +15,8 @@ from ildfv.estimators.em import MixtureSums, Parameters
 # EM from the same start (bench_em.py). Decays between 0.5 and 1 converge: step t moves by (t + 2)^-decay.
 STEP_ROWS = 32  # descriptors a component in a step, half of it at least
 STEP_DECAY = 0.6
-STARTS = 8  # k-means starts end in mixtures 1 to 2 % apart in log likelihood: more than few passes win back
-TRIAL_PASSES = 20  # from each start; the best goes on
-SAMPLE_PASSES = 100  # at most
 
 Gather = Callable[[list[State]], list[list[State]]]  # the lists of all ranks, as ildfv.distributed.gather gives them
-
-
-def em_on_sample(starts: Iterable[Parameters], sample: np.ndarray, *, floors: np.ndarray, tol: float) -> Parameters:
-    """The likeliest mixture that EM finds from these starts on a sample (n, d) alone.
-
-    floors: the smallest variances (d,), of the starts as well. Passes over all descriptors are few and dear, the sample
-    is at hand. Of equal mixtures the first is taken.
-    """
-    floored = (Parameters(at.weights_, at.means_, np.maximum(at.variances_, floors)) for at in starts)
-    trials = [_em(at, sample, floors=floors, tol=tol, passes=TRIAL_PASSES) for at in floored]
-    best, _ = max(trials, key=lambda trial: trial[1])
-    return _em(best, sample, floors=floors, tol=tol, passes=SAMPLE_PASSES)[0]
-
-
-def _em(at: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol: float, passes: int) -> tuple[Parameters, float]:
-    """The mixture when a pass gains less than `tol`, or after `passes`; the mean log likelihood before the last."""
-    mean = -np.inf
-    for _ in range(passes):
-        sums = MixtureSums(at).update(sample, name="sample")
-        before, mean = mean, sums.mean_log_likelihood
-        at = sums.finish(floor=floors)
-        if mean - before < tol:
-            break
-    return at, mean
 
 
 def stepwise_pass(

@@ -17,7 +17,6 @@ from ildfv.errors import InputError
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.start import start
-from ildfv.estimators.stepwise import em_on_sample
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -195,18 +194,6 @@ def test_stepwise_em_reaches_full_em_in_three_passes(seed):
     stepwise = GaussianMixture(16, max_iter=3, method="stepwise").fit(stream)
     assert stepwise.n_iter_ <= 3
     assert stepwise.score(maps) > full - 0.001 * abs(full)
-
-
-def test_of_several_starts_the_likeliest_on_the_sample_goes_on():
-    x = blobs(n=4000, k=8, spread=8.0)
-    together = Parameters(np.full(8, 1 / 8), np.repeat(x[:1], 8, axis=0), np.ones((8, 4)))  # EM cannot part equal ones
-    apart = start(x, 8, seed=1)
-    options = {"floors": np.full(4, 1e-6), "tol": 1e-6}
-    alone = [em_on_sample([at], x, **options) for at in (together, apart)]
-    worse, better = (MixtureSums(at).update(x).mean_log_likelihood for at in alone)
-    assert better > worse + 0.5
-    for starts in ([together, apart], [apart, together]):
-        np.testing.assert_array_equal(em_on_sample(starts, x, **options).means_, alone[1].means_)
 
 
 @pytest.mark.parametrize("method", ["exact", "stepwise"])

@@ -1,0 +1,114 @@
+"""Moves of split-and-merge EM: what a join costs, what a move keeps, and out of which optima they lead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ildfv import GaussianMixture
+from ildfv.estimators.em import MixtureSums, Parameters
+from ildfv.estimators.split_merge import em_on_sample, few, join_costs, joined, move
+
+
+def mixture(seed: int = 0, k: int = 6, d: int = 3) -> Parameters:
+    random = np.random.default_rng(seed)
+    weights = random.dirichlet(np.full(k, 5.0))
+    return Parameters(weights, random.normal(scale=2.0, size=(k, d)), random.uniform(0.2, 2.0, size=(k, d)))
+
+
+def drawn(at: Parameters, n: int = 200_000) -> np.ndarray:
+    return GaussianMixture.from_parameters(at.weights_, at.means_, at.variances_).sample(n)[0]
+
+
+def likelihood(at: Parameters, x: np.ndarray) -> float:
+    return MixtureSums(at).update(x).mean_log_likelihood
+
+
+def four_blobs(n: int = 4000) -> np.ndarray:
+    centres = np.array([[0, 0], [2.5, 0], [40, 0], [42.5, 0]], dtype=float)
+    random = np.random.default_rng(0)
+    return centres[random.integers(4, size=n)] + random.normal(scale=0.3, size=(n, 2))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_join_costs_no_more_than_its_bound(seed):
+    at = mixture(seed)
+    x = drawn(at)
+    first, second = np.triu_indices(len(at.weights_), 1)
+    bounds = join_costs(at, first, second)
+    assert (bounds > 0).all()
+    cheapest = int(bounds.argmin())
+    for number in (cheapest, int(bounds.argmax())):
+        pair = int(first[number]), int(second[number])
+        both = joined(at, [pair[0]], [pair[1]])
+        rest = Parameters(*(np.delete(a, pair, axis=0) for a in (at.weights_, at.means_, at.variances_)))
+        after = Parameters(
+            np.append(rest.weights_, both.weights_),
+            np.vstack([rest.means_, both.means_]),
+            np.vstack([rest.variances_, both.variances_]),
+        )
+        lost = likelihood(at, x) - likelihood(after, x)
+        assert lost < bounds[number] + 0.01  # of 200,000 draws
+
+
+def test_equal_components_join_for_nothing_and_a_far_one_does_not():
+    at = Parameters(np.full(3, 1 / 3), np.array([[0.0], [0.0], [9.0]]), np.ones((3, 1)))
+    costs = join_costs(at, np.array([0, 0]), np.array([1, 2]))
+    assert costs[0] == pytest.approx(0, abs=1e-12)
+    assert costs[1] == pytest.approx(np.log(1 + 4.5**2) / 3)  # half of 2/3 of the log of the joined variance
+
+
+def test_a_component_without_weight_joins_for_nothing():
+    at = Parameters(np.array([0.0, 0.0, 1.0]), np.array([[0.0], [1.0], [9.0]]), np.ones((3, 1)))
+    first, second = np.triu_indices(3, 1)
+    np.testing.assert_allclose(join_costs(at, first, second), 0, atol=1e-12)
+
+
+def test_a_move_keeps_the_mean_and_the_weights_of_the_rest():
+    at = mixture()
+    moved = move(at, (1, 4), 2, floors=np.zeros(3))
+    np.testing.assert_allclose(moved.overall()[0], at.overall()[0])
+    assert moved.weights_.sum() == pytest.approx(1)
+    assert moved.weights_[1] == pytest.approx(at.weights_[1] + at.weights_[4])
+    assert moved.weights_[2] == moved.weights_[4] == pytest.approx(at.weights_[2] / 2)
+    for rest in (0, 3, 5):
+        np.testing.assert_array_equal(moved.means_[rest], at.means_[rest])
+        np.testing.assert_array_equal(moved.variances_[rest], at.variances_[rest])
+
+
+def test_moves_part_what_em_alone_leaves_together():
+    """Three components share a pair of blobs, one has two to itself: EM alone cannot carry one over."""
+    x = four_blobs()
+    at = Parameters(np.full(4, 1 / 4), np.array([[-0.2, 0], [0.2, 0], [2.5, 0], [41.2, 0]]), np.ones((4, 2)))
+    options = {"weights_init": at.weights_, "means_init": at.means_, "variances_init": at.variances_}
+    alone = GaussianMixture(4, max_iter=200, **options).fit(x)
+    assert np.sort(alone.means_[:, 0])[2] < 3  # EM alone is caught
+    moved = em_on_sample(at, x, floors=np.full(2, 1e-6), tol=1e-6)
+    np.testing.assert_allclose(np.sort(moved.means_[:, 0]), [0, 2.5, 40, 42.5], atol=0.05)
+    assert likelihood(moved, x) > alone.score(x) + 0.3
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_with_no_third_component_to_cut_em_alone_remains(k):
+    x = four_blobs(1000)
+    floors = np.full(2, 1e-6)
+    start = Parameters(np.full(k, 1 / k), x[:k].copy(), np.ones((k, 2)))
+    at = em_on_sample(start, x, floors=floors, tol=1e-9)
+    options = {"weights_init": start.weights_, "means_init": start.means_, "variances_init": start.variances_}
+    alone = GaussianMixture(k, max_iter=500, tol=1e-9, **options).fit(x)
+    assert likelihood(at, x) > alone.score(x) - 1e-6
+
+
+def test_variances_keep_to_their_floors_through_moves():
+    x = np.repeat(four_blobs(50), 20, axis=0)  # 20 equal descriptors each: without floors variances go to zero
+    floors = np.full(2, 0.01)
+    start = Parameters(np.full(8, 1 / 8), x[::20][:8].copy(), np.full((8, 2), 1e-9))
+    at = em_on_sample(start, x, floors=floors, tol=1e-6)
+    assert (at.variances_ >= floors).all()
+    assert np.isfinite(likelihood(at, x))
+
+
+def test_few_of_a_sample_are_taken_evenly_and_all_of_a_small_one():
+    sample = np.arange(10_000.0)[:, None]
+    np.testing.assert_array_equal(few(sample, 4)[:, 0], np.arange(0, 10_000, 9))
+    np.testing.assert_array_equal(few(sample, 100), sample)
