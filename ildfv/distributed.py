@@ -146,14 +146,16 @@ def share(items: Sequence[Item]) -> list[Item]:
     return list(items)[rank() :: size()]
 
 
-def run_of(items: Sequence[Item]) -> list[Item]:
+def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
     """The neighbouring items that fall to this rank: those of all ranks, in rank order, are all items in order.
 
-    The first ranks have one more where they do not come out even, so rank 0 has the first of any.
+    The first ranks have one more where they do not come out even, so rank 0 has the first of any. turn: where there are
+    fewer items than ranks, other ranks have them at every turn.
     """
     least, more = divmod(len(items), size())
-    first = rank() * least + min(rank(), more)
-    return list(items[first : first + least + (rank() < more)])
+    number = rank() if least else rank() - turn % (size() - more + 1)
+    first = number * least + min(max(number, 0), more)
+    return list(items[first : first + least + (0 <= number < more)])
 
 
 def of_share(label: str) -> str:

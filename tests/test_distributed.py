@@ -1,6 +1,7 @@
 """Without torchrun there is one rank, and sums are what they were."""
 
 import numpy as np
+import pytest
 
 from ildfv import distributed
 
@@ -31,3 +32,18 @@ def test_runs_are_neighbours_in_rank_order(monkeypatch):
             monkeypatch.setenv("RANK", str(rank))
             runs.append(distributed.run_of(range(2)))
         assert runs == expected
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 3), (2, 3), (3, 3), (7, 3), (1, 1), (0, 2)])
+def test_runs_cover_everything_in_order_at_every_turn(monkeypatch, n, size):
+    monkeypatch.setenv("WORLD_SIZE", str(size))
+    counts = np.zeros(size, dtype=int)
+    for turn in range(6):
+        runs = []
+        for rank in range(size):
+            monkeypatch.setenv("RANK", str(rank))
+            runs.append(distributed.run_of(range(n), turn))
+        assert [item for run in runs for item in run] == list(range(n))
+        counts += [len(run) for run in runs]
+    if n > 0:
+        assert (counts > 0).all()  # no rank is idle at every turn

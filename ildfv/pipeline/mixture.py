@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.stream import MapStream, batches
 
-STEPS = 256  # of a stepwise pass at least, where there are slices enough
+STEPS = 256  # of a stepwise pass, about, where there are slices enough
 STEP_BATCHES = 4  # in a step at most: so many ranks can share it
 STEP_ROWS = 32  # descriptors a component in a step, at least
 
@@ -48,33 +49,71 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
         callback=lambda *_: _save(folder, mixture) if distributed.is_main() else None,
     )
     shares = _shares(slices, activations, indices, settings)
-    cut = [batch for share in shares for batch in share]
-    stream = MapStream(slices, activations, cut, note=progress.note)
+    mine = [batch for share in shares for batch in share.batches]
+    stream = MapStream(slices, activations, mine, note=progress.note)
     _quietly(mixture, Passes(mixture, stream, shares, settings.layer, progress))
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {mixture.n_iter_} passes")
     return mixture
 
 
-def _shares(slices, activations, indices: np.ndarray, settings) -> list[list[np.ndarray]]:
-    """This rank's batches of each thing that is given to EM at once: a batch of its own, or its share of a step.
+@dataclass(frozen=True)
+class Share:
+    """This rank's batches, perhaps none, of some neighbouring steps; each step is given a part of each batch."""
 
-    Whole batches are dealt, as a network's last bits depend on what is computed together.
+    batches: list[np.ndarray]
+    steps: int
+
+    def cut(self, maps: Iterator) -> Iterator[list]:
+        """For each step, the maps of its part of this rank's batches, which come next in `maps`."""
+        parts = [_parts(next(maps), self.steps) for _ in self.batches]
+        for step in range(self.steps):
+            yield [part[step] for part in parts if len(part[step]) > 0]
+
+
+def _parts(maps, n: int) -> list:
+    """The maps (b, …) in n parts as even as can be, whatever kind of array they are."""
+    edges = [len(maps) * i // n for i in range(n + 1)]
+    return [maps[start:stop, ...] for start, stop in pairwise(edges)]
+
+
+def _shares(slices, activations, indices: np.ndarray, settings) -> list[Share]:
+    """This rank's shares of the things that are given to EM at once: whole batches, or steps.
+
+    Whole batches are dealt, as a network's last bits depend on what is computed together. A step has several where
+    there are many slices; where there are few, a batch has several steps, as smaller ones keep a network less busy.
     """
+    every = batches(slices, indices, settings.batch_size)
     if settings.method == "exact":
-        return [[batch] for batch in distributed.share(batches(slices, indices, settings.batch_size))]
+        return [Share([batch], steps=1) for batch in distributed.share(every)]
     fewest = -(-STEP_ROWS * settings.components // activations.n)  # slices
     size = max(fewest, min(STEP_BATCHES * settings.batch_size, len(indices) // STEPS))
-    steps = np.array_split(np.sort(indices), max(1, len(indices) // size))
-    return [distributed.run_of(batches(slices, step, settings.batch_size)) for step in steps]
+    groups = _groups(every, size)
+    return [
+        Share(distributed.run_of(group, turn), steps=max(1, round(sum(map(len, group)) / size)))
+        for turn, group in enumerate(groups)
+    ]
+
+
+def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
+    """Neighbouring batches that hold at least `size` slices together; the last ones, half of it."""
+    groups: list[list[np.ndarray]] = [[]]
+    for batch in every:
+        if sum(map(len, groups[-1])) >= size:
+            groups.append([])
+        groups[-1].append(batch)
+    if len(groups) > 1 and sum(map(len, groups[-1])) < size / 2:
+        rest = groups.pop()
+        groups[-1] += rest
+    return groups
 
 
 @dataclass(frozen=True)
 class Passes:
-    """A stream whose every pass is a task of its own; it gives the batches of each share as a list, perhaps empty."""
+    """A stream whose every pass is a task of its own; it gives the maps of each step as a list, perhaps empty."""
 
     mixture: GaussianMixture
     stream: MapStream
-    shares: list[list[np.ndarray]]
+    shares: list[Share]
     layer: str
     progress: Progress
 
@@ -85,7 +124,7 @@ class Passes:
             closing(iter(self.stream)) as maps,
         ):
             for share in self.shares:
-                yield [next(maps) for _ in share]
+                yield from share.cut(maps)
             next(maps, None)  # the last batch counts as done when the next one is asked for
 
 
