@@ -22,17 +22,16 @@ def examine() -> list[dict]:
     return [finding._asdict() for check in checks for finding in check()]
 
 
+def _several(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
 def _machine() -> list[Finding]:
     import psutil
 
-    cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total / 2**30
-    return [
-        Finding(
-            "machine",
-            "ok",
-            f"{platform.machine()}, {cores} cores, {memory:.0f} GiB, Python {platform.python_version()}",
-        )
-    ]
+    cores, memory = _several(os.cpu_count() or 1, "core"), psutil.virtual_memory().total / 2**30
+    detail = f"{platform.machine()}, {cores}, {memory:.0f} GiB, Python {platform.python_version()}"
+    return [Finding("machine", "ok", detail)]
 
 
 def _native() -> list[Finding]:
@@ -60,8 +59,8 @@ def _native() -> list[Finding]:
 def _torch() -> list[Finding]:
     import torch
 
-    detail = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
-    return [Finding("torch", "ok", detail)]
+    threads = _several(torch.get_num_threads(), "thread")
+    return [Finding("torch", "ok", f"torch {torch.__version__}, {threads}")]
 
 
 def _cuda() -> list[Finding]:

@@ -143,7 +143,10 @@ def _is_cut(path: Path) -> bool:
 
 
 class EventLog:
-    """JSON lines beside another progress: {"time", "event": start|advance|end|failed|note, "task", "done", "total"}."""
+    """JSON lines beside another progress: {"time", "event", "task", "done", "total"}, or "text" of a note or an error.
+
+    event: start, advance, end or failed of a task; note; error, with which a command ends whatever it was at.
+    """
 
     def __init__(self, path: Path, shown: Progress, every: float = 1.0):
         self.path, self.shown, self.every = Path(path), shown, every
@@ -185,3 +188,8 @@ class EventLog:
     def note(self, text: str) -> None:
         self._write(event="note", text=text)
         self.shown.note(text)
+
+    def error(self, text: str) -> None:
+        """The line that the command ends with."""
+        with suppress(OSError):  # the disk may be what failed
+            self._write(event="error", text=text)

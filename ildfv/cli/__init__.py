@@ -54,8 +54,10 @@ def _fail(message: str, code: int = 1) -> None:
     from rich.text import Text
 
     from ildfv import distributed
+    from ildfv.cli import output
 
     one_line = " ".join(message.split())
+    output.failed(one_line)
     if "--json" in sys.argv and distributed.is_main():
         print(json.dumps({"error": one_line}, ensure_ascii=False))
     if not distributed.is_main():

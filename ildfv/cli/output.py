@@ -16,6 +16,7 @@ from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
 
 out = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
+_events: EventLog | None = None  # of the command that runs
 
 
 def progress(verbose: int = 0, *, events: Path | None = None) -> Progress:
@@ -26,7 +27,17 @@ def progress(verbose: int = 0, *, events: Path | None = None) -> Progress:
     if not distributed.is_main():
         return SILENT
     shown: Progress = Bars(notes) if notes.is_terminal else Lines()
-    return EventLog(events, shown) if events else shown
+    if events is None:
+        return shown
+    global _events
+    _events = EventLog(events, shown)
+    return _events
+
+
+def failed(text: str) -> None:
+    """Leaves in the event log, if the command has begun one, the line that it ends with."""
+    if _events is not None:
+        _events.error(text)
 
 
 def emit(result: dict, *, as_json: bool) -> bool:

@@ -97,15 +97,12 @@ def _encoding(workspace: Workspace, path: Path) -> None:
     encoding = Encoding(path.parent)
     for name in ("mixture", "pca") if path.is_relative_to(workspace.encodings_dir) else ("pca",):  # other encoders
         check(has_model(path.parent / name), f"{path.parent / name}: {TENSORS} is missing")
-    made_of = encoding.info.get("inputs")  # those of experiments do not say
     for name in ("projection", "fisher") if encoding.info.get("fisher_stored") else ("projection",):
         manifest = path.parent / name / MANIFEST
         check(manifest.exists(), f"{manifest} is missing")
         found, _ = _listed(manifest.parent)  # a manifest that cannot be read is a fault of its own
-        if made_of is not None and found is not None:
-            key, count = made_of["slices"], encoding.info["slices"]
-            rule = f"{manifest} must list {count} slices of key {key}"
-            check((found.key, found.count) == (key, count), f"{rule}, got {found.count} of {found.key}")
+        if found is not None:
+            encoding.check_made(found)
     check(isinstance(encoding.fold, int), f"{path}: fold must be a whole number, got {encoding.fold!r}")
 
 

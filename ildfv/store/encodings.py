@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.store.atomic import read_json
-from ildfv.store.parts import Parts
+from ildfv.store.parts import MANIFEST, Parts
 
 FINISHED = "encoding.json"
 FISHER_LIMIT = 65536  # values: conv5 with 32 components has 16,384; fc6's 262,144 are never stored
@@ -39,16 +39,29 @@ class Encoding:
 
     def parts(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
         """(name, projections float32 (m, p)) of each part, or of those named, one at a time."""
-        parts = Parts(self.folder / "projection")
+        parts = self._made("projection")
         for name in parts.rows if names is None else names:
             with parts.open(name) as file:
                 yield name, file["projection"][()]
 
     def fisher_vectors(self, name: str) -> np.ndarray:
         """The Fisher vectors of one part, float32 (m, 2·k·d)."""
-        parts = Parts(self.folder / "fisher")
+        parts = self._made("fisher")
         with parts.open(name) as file:
             return file["fisher"][()]
+
+    def check_made(self, parts: Parts) -> None:
+        """InputError unless these parts were made of the slices that this encoding was made of, and of all of them."""
+        inputs = self.info.get("inputs")  # those of experiments do not say
+        if inputs is not None:
+            key, count = inputs["slices"], self.info["slices"]
+            rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
+            check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
+
+    def _made(self, name: str) -> Parts:
+        parts = Parts(self.folder / name)
+        self.check_made(parts)
+        return parts
 
 
 def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> Encoding:

@@ -162,3 +162,12 @@ def test_whoever_stops_a_command_is_told_that_it_goes_on(monkeypatch, capsys, tm
         main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "error: stopped; the same command goes on from here\n"
+
+
+def test_a_command_that_fails_leaves_its_line_in_the_event_log(tmp_path):
+    (tmp_path / "study").mkdir()
+    ended = run("encode", "--workspace", tmp_path / "study")
+    assert ended.returncode == 1
+    last = json.loads((tmp_path / "study" / "events.jsonl").read_text().splitlines()[-1])
+    assert last["event"] == "error"
+    assert "error: " + last["text"] == " ".join(ended.stderr.split())

@@ -60,3 +60,13 @@ def test_training_anew_makes_all_of_it_current_again(moved):
     encode_slices(moved, ENCODE, model="own", fresh=True)
     regress_encoding(moved)
     assert len(make_report(moved)["results"]) == 2
+
+
+def test_projections_of_other_slices_are_not_regressed(root):
+    train_network(root, **TRAIN)
+    encode_slices(root, ENCODE, model="own")
+    manifest = root / "encodings" / "conv1" / "fold-0" / "projection" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"key": "another"}))
+    with pytest.raises(InputError, match=r"projection.*of key .*, got .* of another"):
+        regress_encoding(root)
