@@ -34,18 +34,13 @@ def em_on_sample(at: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol:
     at = Parameters(at.weights_, at.means_, np.maximum(at.variances_, floors))
     part = few(sample, len(at.weights_))
     at, likelihood = _em(at, part, floors=floors, tol=tol, passes=PASSES)
-    left, gained = MOVES, True
-    while gained:
-        gained = False
-        for pair, heavy in _moves(at):
-            if left == 0:
-                break
-            left -= 1
-            moved = move(at, pair, heavy, floors=floors)
-            moved, reached = _em(moved, part, floors=floors, tol=tol, passes=MOVE_PASSES)
-            if reached > likelihood + GAIN:
-                at, likelihood, gained = moved, reached, True
-                break
+    moves = _moves(at)
+    for _ in range(MOVES):
+        if (proposed := next(moves, None)) is None:
+            break
+        moved, reached = _em(move(at, *proposed, floors=floors), part, floors=floors, tol=tol, passes=MOVE_PASSES)
+        if reached > likelihood + GAIN:
+            at, likelihood, moves = moved, reached, _moves(moved)
     return _em(at, sample, floors=floors, tol=tol, passes=PASSES)[0]
 
 
