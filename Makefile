@@ -41,7 +41,7 @@ $(VENV)/bin/python:
 
 $(STAMP): $(VENV)/bin/python $(SOURCES)
 	@echo "Installing ildfv and what it needs into $(VENV) (a minute or two) …"
-	$(PIP) -e '.[test,cpu]'
+	$(PIP) -e '.[test,cpu,networks]'
 	@touch $@
 
 clean:
