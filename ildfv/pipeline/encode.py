@@ -47,7 +47,7 @@ class EncodeSettings:
     dimensions: int = 512  # after PCA, at most: fewer where the training slices are fewer
     passes: int | None = None  # EM passes over all training descriptors, at most; None: 3 stepwise or 10 exact ones
     tolerance: float = 1e-3  # nats a descriptor: EM ends when a pass gains less
-    method: str = "stepwise"  # three passes of it reached what a hundred of "exact" EM do (bench/NOTES.md)
+    method: str = "stepwise"  # two passes of it pass a hundred of "exact" EM (bench/NOTES.md)
     improved: bool = True  # signed square root, then unit L2 norm
     seed: int | None = None  # None: the workspace's
     batch_size: int | None = None  # None: BATCH_SIZE on the CPU, on a GPU as many as fit
