@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -143,9 +144,10 @@ def _is_cut(path: Path) -> bool:
 
 
 class EventLog:
-    """JSON lines beside another progress: {"time", "event", "task", "done", "total"}, or "text" of a note or an error.
+    """JSON lines beside another progress: {"time", "pid", "event", …}, as a second command may write beside the first.
 
-    event: start, advance, end or failed of a task; note; error, with which a command ends whatever it was at.
+    event: start, advance, end or failed of a task, with "task", "done" and "total"; a note, with "text"; or an error,
+    with which a command ends once it has begun.
     """
 
     def __init__(self, path: Path, shown: Progress, every: float = 1.0):
@@ -155,9 +157,10 @@ class EventLog:
     def _write(self, **event) -> None:
         if not self.path.parent.is_dir():  # no workspace, no log: a mistyped path must not become a folder
             return
+        stamp = {"time": round(time.time(), 3), "pid": os.getpid()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write("\n" * self.cut + json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+                file.write("\n" * self.cut + json.dumps({**stamp, **event}) + "\n")
             self.cut = False
         except OSError as error:  # a full disk does not say which file it was
             raise OSError(error.errno, error.strerror, str(self.path)) from error

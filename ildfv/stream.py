@@ -99,12 +99,15 @@ class MapStream:
         return (then(one) for one in transfer.arrived(maps, gpu))
 
     def sample(self, size: int, seed: int) -> np.ndarray:
-        """At most `size` descriptors, (size, d), equally many from each of SAMPLE_SLICES slices spread over the stream.
+        """At most `size` descriptors, (size, d), equally many from each of some slices spread over the stream.
 
-        For the mixture's start only: far cheaper than a pass over all slices, and wide enough to start from.
+        For the mixture's start only: far cheaper than a pass over all slices, and wide enough to start from. Where
+        slices have few descriptors (`activations.n`) more are read than SAMPLE_SLICES, but never more than an eighth.
         """
         indices = np.concatenate(self.batches)
-        chosen = indices[np.unique(np.linspace(0, len(indices) - 1, SAMPLE_SLICES).astype(np.int64))]
+        enough = -(-size // getattr(self.activations, "n", size))  # slices
+        number = max(SAMPLE_SLICES, min(enough, len(indices) // 8))
+        chosen = indices[np.unique(np.linspace(0, len(indices) - 1, number).astype(np.int64))]
         random = np.random.default_rng(seed)
         drawn = []
         for maps in MapStream(self.slices, self.activations, batches(self.slices, chosen)):

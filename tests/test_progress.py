@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import pytest
 
@@ -16,7 +17,14 @@ def test_the_event_log_tells_start_count_and_end(tmp_path):
     log.note("done")
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [e["event"] for e in events] == ["start", "advance", "advance", "end", "note"]
-    assert events[-2] | {"time": 0} == {"time": 0, "event": "end", "task": "Encoding", "done": 5, "total": 5}
+    assert events[-2] | {"time": 0} == {
+        "time": 0,
+        "pid": os.getpid(),
+        "event": "end",
+        "task": "Encoding",
+        "done": 5,
+        "total": 5,
+    }
 
 
 def test_half_a_line_of_a_killed_run_does_not_spoil_the_next_one(tmp_path):

@@ -27,11 +27,9 @@ def progress(verbose: int = 0, *, events: Path | None = None) -> Progress:
     if not distributed.is_main():
         return SILENT
     shown: Progress = Bars(notes) if notes.is_terminal else Lines()
-    if events is None:
-        return shown
     global _events
-    _events = EventLog(events, shown)
-    return _events
+    _events = EventLog(events, shown) if events else None
+    return _events or shown
 
 
 def failed(text: str) -> None:

@@ -28,15 +28,15 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     n_components: k. max_iter: passes over the data at most (0 keeps the start). tol: passes end when the mean log
     likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes (max_iter=3):
-    split-and-merge EM on a sample, then parameters move after every thousand descriptors or so, and the last pass is an
-    exact one. init: "k-means", "k-means++" or "faiss", on a sample of the data, unless weights_init
-    (k,), means_init (k, d) and variances_init (k, d) say where to start. variance_floor: smallest variance, as a share
-    of the start's overall variance of each dimension. warm_start: fit goes on from the learned values, the passes made
-    included, to the bits of an uninterrupted fit. callback(iteration, mean_log_likelihood): called after each pass,
-    when the learned values are those after it. reduce: adds a dict of float64 arrays over ranks
-    (`ildfv.distributed.sum_arrays`); every rank must then be given the same start. gather: gives the items of all ranks
-    (`ildfv.distributed.gather`), which "stepwise" needs beside it: each batch is then a step, of which every rank is
-    given some maps, or a batch of none.
+    split-and-merge EM on a sample, then parameters move after every thousand descriptors or so (batches sorted by kind
+    had better be shuffled), and the last pass is an exact one. init: "k-means", "k-means++" or "faiss", on a sample of
+    the data, unless weights_init (k,), means_init (k, d) and variances_init (k, d) say where to start. variance_floor:
+    smallest variance, as a share of the start's overall variance of each dimension. warm_start: fit goes on from the
+    learned values, the passes made included, to the bits of an uninterrupted fit. callback(iteration,
+    mean_log_likelihood): called after each pass, when the learned values are those after it. reduce: adds a dict of
+    float64 arrays over ranks (`ildfv.distributed.sum_arrays`); every rank must then be given the same start. gather:
+    gives the items of all ranks (`ildfv.distributed.gather`), which "stepwise" needs beside it: each batch is then a
+    step, of which every rank is given some maps, or a batch of none.
 
     Learned, NumPy float64: weights_ (k,), means_ (k, d), variances_ (k, d), log_likelihoods_ (one a pass: the mean at
     the parameters that the pass began with; "stepwise": on the way), floors_ (d,). Also n_iter_, converged_,

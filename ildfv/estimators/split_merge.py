@@ -9,11 +9,12 @@ import numpy as np
 from ildfv.estimators.em import MixtureSums, Parameters, cut
 
 PASSES = 100  # at most, over the sample
+WORK = 1 << 38  # at most: descriptors × components × features × passes; ten seconds or so, where there are many of them
 
 # A move joins two components and cuts a third. From k-means starts EM alone ends in optima 2 % apart in log likelihood,
-# more than few passes over all descriptors win back; of the numbers tried, these came highest in half a second
-# (bench/NOTES.md).
-ROWS = 256  # descriptors a component that moves are tried on, where the sample has so many
+# more than few passes over all descriptors win back; of the numbers tried, these came highest in half a second of
+# k = 32, d = 64 (bench/NOTES.md).
+ROWS = 256  # descriptors a component that moves are tried on, up to twice as many, where the sample has them
 MERGES, SPLITS = 5, 10  # a mixture stays where none of the cheapest joins, each with the heaviest cuts, is a gain
 MOVES = 96  # tried at most
 MOVE_PASSES = 10  # after which a move is a gain or is taken back
@@ -33,15 +34,20 @@ def em_on_sample(at: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol:
     """
     at = Parameters(at.weights_, at.means_, np.maximum(at.variances_, floors))
     part = few(sample, len(at.weights_))
-    at, likelihood = _em(at, part, floors=floors, tol=tol, passes=PASSES)
+    at, likelihood = _em(at, part, floors=floors, tol=tol, passes=_affordable(at, part))
     moves = _moves(at)
-    for _ in range(MOVES):
+    for _ in range(min(MOVES, WORK // (part.size * len(at.weights_) * MOVE_PASSES))):
         if (proposed := next(moves, None)) is None:
             break
-        moved, reached = _em(move(at, *proposed, floors=floors), part, floors=floors, tol=tol, passes=MOVE_PASSES)
+        moved, reached = _em(move(at, *proposed), part, floors=floors, tol=tol, passes=MOVE_PASSES)
         if reached > likelihood + GAIN:
             at, likelihood, moves = moved, reached, _moves(moved)
-    return _em(at, sample, floors=floors, tol=tol, passes=PASSES)[0]
+    return _em(at, sample, floors=floors, tol=tol, passes=_affordable(at, sample))[0]
+
+
+def _affordable(at: Parameters, x: np.ndarray) -> int:
+    """How many passes of EM over x there may be."""
+    return min(PASSES, 1 + WORK // (x.size * len(at.weights_)))
 
 
 def _em(at: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes: int) -> tuple[Parameters, float]:
@@ -58,44 +64,45 @@ def _em(at: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes
 
 def _moves(at: Parameters) -> Iterator[tuple[tuple[int, int], int]]:
     """Pairs to join, the cheapest first, each with components to cut, the heaviest first."""
-    heaviest = np.argsort(-at.weights_, kind="stable")
-    first, second = np.triu_indices(len(at.weights_), 1)
-    for number in np.argsort(join_costs(at, first, second), kind="stable")[:MERGES]:
-        pair = int(first[number]), int(second[number])
-        for heavy in [int(k) for k in heaviest if k not in pair][:SPLITS]:
+    costs, k = join_costs(at), len(at.weights_)
+    heaviest = np.argsort(-at.weights_, kind="stable").tolist()
+    cheapest = np.argsort(costs, axis=None, kind="stable")[: min(MERGES, k * (k - 1) // 2)]
+    for number in cheapest.tolist():
+        pair = divmod(number, k)
+        for heavy in [component for component in heaviest if component not in pair][:SPLITS]:
             yield pair, heavy
 
 
-def join_costs(at: Parameters, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """What joining components first (m,) and second (m,) costs at most, nats a descriptor, (m,).
+def join_costs(at: Parameters) -> np.ndarray:
+    """What joining components i < j costs at most, nats a descriptor, (k, k) with infinity elsewhere.
 
     A bound on the Kullback-Leibler divergence of this mixture from the joined one (Runnalls 2007, B of two components).
     """
-    a, b = at.weights_[first], at.weights_[second]
-    pairs = joined(at, first, second).variances_
-    logs = [np.log(variances).sum(axis=1) for variances in (pairs, at.variances_[first], at.variances_[second])]
-    return 0.5 * ((a + b) * logs[0] - a * logs[1] - b * logs[2])
+    k = len(at.weights_)
+    logs = np.log(at.variances_).sum(axis=1)  # (k,)
+    costs = np.full((k, k), np.inf)
+    for i in range(k - 1):  # a row at a time: all pairs at once are k² · d numbers
+        others = np.arange(i + 1, k)
+        both = joined(at, i, others)
+        parts = at.weights_[i] * logs[i] + at.weights_[others] * logs[others]
+        costs[i, others] = 0.5 * (both.weights_ * np.log(both.variances_).sum(axis=1) - parts)
+    return costs
 
 
-def move(at: Parameters, pair: tuple[int, int], heavy: int, *, floors: np.ndarray) -> Parameters:
+def move(at: Parameters, pair: tuple[int, int], heavy: int) -> Parameters:
     """`at` with the pair of components joined into the first of them, and `heavy` cut into itself and the second."""
     weights, means, variances = at.weights_.copy(), at.means_.copy(), at.variances_.copy()
     kept, freed = pair
-    both = joined(at, [kept], [freed])
-    weights[kept], means[kept], variances[kept] = (
-        both.weights_[0],
-        both.means_[0],
-        np.maximum(both.variances_[0], floors),
-    )
+    both = joined(at, kept, np.array([freed]))
+    weights[kept], means[kept], variances[kept] = both.weights_[0], both.means_[0], both.variances_[0]
     cut(weights, means, variances, heavy, into=freed)
     return Parameters(weights, means, variances)
 
 
-def joined(at: Parameters, first, second) -> Parameters:
-    """The Gaussians of the same weight, mean and variance as pairs of components: (m,), (m, d), (m, d)."""
-    a, b = at.weights_[first], at.weights_[second]
-    weights = a + b
-    share = np.divide(b, weights, out=np.full(len(weights), 0.5), where=weights > 0)[:, None]  # of the second
-    apart = at.means_[second] - at.means_[first]
-    variances = (1 - share) * at.variances_[first] + share * at.variances_[second] + share * (1 - share) * apart**2
-    return Parameters(weights, at.means_[first] + share * apart, variances)
+def joined(at: Parameters, one: int, others: np.ndarray) -> Parameters:
+    """The Gaussians of weight, mean and variance that component `one` and each other have together: (m,), (m, d)."""
+    weights = at.weights_[one] + at.weights_[others]
+    share = np.divide(at.weights_[others], weights, out=np.full(len(weights), 0.5), where=weights > 0)[:, None]
+    apart = at.means_[others] - at.means_[one]
+    variances = (1 - share) * at.variances_[one] + share * at.variances_[others] + share * (1 - share) * apart**2
+    return Parameters(weights, at.means_[one] + share * apart, variances)

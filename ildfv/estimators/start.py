@@ -9,7 +9,7 @@ from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
 
 LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM steps that they save
-SAMPLE_VALUES = 1 << 22  # a sample holds at most this many numbers (32 MB) ...
+SAMPLE_VALUES = 1 << 24  # a sample holds at most this many numbers (64 MB of float32) ...
 SAMPLE_ROWS = 1 << 15  # ... and descriptors: 1000 a component at k = 32
 LARGEST = 1e150  # of a value: its square, and the sum of many, stay finite
 

@@ -21,7 +21,7 @@ from ildfv.stream import MapStream, batches
 
 STEPS = 256  # of a stepwise pass, about, where there are slices enough
 STEP_BATCHES = 4  # in a step at most: so many ranks can share it
-STEP_ROWS = 32  # descriptors a component in a step, at least
+STEP_ROWS = 32  # descriptors a component in a step, three quarters of it at least
 
 
 def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress) -> GaussianMixture:
@@ -58,22 +58,27 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
 
 @dataclass(frozen=True)
 class Share:
-    """This rank's batches, perhaps none, of some neighbouring steps; each step is given a part of each batch."""
+    """This rank's batches, perhaps none, of a group of neighbouring ones whose slices make some steps."""
 
     batches: list[np.ndarray]
+    before: int  # slices of the group that lower ranks have
+    size: int  # slices of the group
     steps: int
 
     def cut(self, maps: Iterator) -> Iterator[list]:
-        """For each step, the maps of its part of this rank's batches, which come next in `maps`."""
-        parts = [_parts(next(maps), self.steps) for _ in self.batches]
-        for step in range(self.steps):
-            yield [part[step] for part in parts if len(part[step]) > 0]
+        """What each step has of this rank's maps, which come next in `maps`; steps are as even as can be."""
+        held = [next(maps) for _ in self.batches]
+        edges = [self.size * step // self.steps - self.before for step in range(self.steps + 1)]
+        for start, stop in pairwise(edges):
+            yield list(_rows(held, start, stop))
 
 
-def _parts(maps, n: int) -> list:
-    """The maps (b, …) in n parts as even as can be, whatever kind of array they are."""
-    edges = [len(maps) * i // n for i in range(n + 1)]
-    return [maps[start:stop, ...] for start, stop in pairwise(edges)]
+def _rows(maps: list, start: int, stop: int) -> Iterator:
+    """The rows from start to stop of arrays that follow one another, as parts of them."""
+    for one in maps:
+        if start < len(one) and stop > 0:
+            yield one[max(start, 0) : min(stop, len(one)), ...]
+        start, stop = start - len(one), stop - len(one)
 
 
 def _shares(slices, activations, indices: np.ndarray, settings) -> list[Share]:
@@ -84,14 +89,17 @@ def _shares(slices, activations, indices: np.ndarray, settings) -> list[Share]:
     """
     every = batches(slices, indices, settings.batch_size)
     if settings.method == "exact":
-        return [Share([batch], steps=1) for batch in distributed.share(every)]
+        return [Share([batch], 0, len(batch), steps=1) for batch in distributed.share(every)]
     fewest = -(-STEP_ROWS * settings.components // activations.n)  # slices
     size = max(fewest, min(STEP_BATCHES * settings.batch_size, len(indices) // STEPS))
-    groups = _groups(every, size)
-    return [
-        Share(distributed.run_of(group, turn), steps=max(1, round(sum(map(len, group)) / size)))
-        for turn, group in enumerate(groups)
-    ]
+    return [_share(group, size, turn) for turn, group in enumerate(_groups(every, size))]
+
+
+def _share(group: list[np.ndarray], size: int, turn: int) -> Share:
+    """This rank's share of a group, whose steps have about `size` slices."""
+    mine, slices = distributed.run_of(group, turn), sum(map(len, group))
+    before = int(np.searchsorted(np.concatenate(group), mine[0][0])) if mine else 0  # the indices ascend
+    return Share(mine, before, slices, steps=max(1, round(slices / size)))
 
 
 def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:

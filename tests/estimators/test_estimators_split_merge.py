@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from ildfv import GaussianMixture
+from ildfv.estimators import split_merge
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.split_merge import em_on_sample, few, join_costs, joined, move
 
@@ -34,13 +37,12 @@ def four_blobs(n: int = 4000) -> np.ndarray:
 def test_a_join_costs_no_more_than_its_bound(seed):
     at = mixture(seed)
     x = drawn(at)
-    first, second = np.triu_indices(len(at.weights_), 1)
-    bounds = join_costs(at, first, second)
-    assert (bounds > 0).all()
-    cheapest = int(bounds.argmin())
-    for number in (cheapest, int(bounds.argmax())):
-        pair = int(first[number]), int(second[number])
-        both = joined(at, [pair[0]], [pair[1]])
+    bounds = join_costs(at)
+    pairs = list(combinations(range(len(at.weights_)), 2))
+    assert np.isinf(bounds).sum() == bounds.size - len(pairs)
+    assert all(bounds[pair] > 0 for pair in pairs)
+    for pair in (min(pairs, key=bounds.__getitem__), max(pairs, key=bounds.__getitem__)):
+        both = joined(at, pair[0], np.array([pair[1]]))
         rest = Parameters(*(np.delete(a, pair, axis=0) for a in (at.weights_, at.means_, at.variances_)))
         after = Parameters(
             np.append(rest.weights_, both.weights_),
@@ -48,25 +50,27 @@ def test_a_join_costs_no_more_than_its_bound(seed):
             np.vstack([rest.variances_, both.variances_]),
         )
         lost = likelihood(at, x) - likelihood(after, x)
-        assert lost < bounds[number] + 0.01  # of 200,000 draws
+        assert lost < bounds[pair] + 0.01  # of 200,000 draws
 
 
 def test_equal_components_join_for_nothing_and_a_far_one_does_not():
     at = Parameters(np.full(3, 1 / 3), np.array([[0.0], [0.0], [9.0]]), np.ones((3, 1)))
-    costs = join_costs(at, np.array([0, 0]), np.array([1, 2]))
-    assert costs[0] == pytest.approx(0, abs=1e-12)
-    assert costs[1] == pytest.approx(np.log(1 + 4.5**2) / 3)  # half of 2/3 of the log of the joined variance
+    costs = join_costs(at)
+    assert costs[0, 1] == pytest.approx(0, abs=1e-12)
+    assert costs[0, 2] == pytest.approx(np.log(1 + 4.5**2) / 3)  # half of 2/3 of the log of the joined variance
 
 
 def test_a_component_without_weight_joins_for_nothing():
     at = Parameters(np.array([0.0, 0.0, 1.0]), np.array([[0.0], [1.0], [9.0]]), np.ones((3, 1)))
-    first, second = np.triu_indices(3, 1)
-    np.testing.assert_allclose(join_costs(at, first, second), 0, atol=1e-12)
+    np.testing.assert_allclose(join_costs(at)[np.triu_indices(3, 1)], 0, atol=1e-12)
+    both = joined(at, 0, np.array([1]))
+    assert np.isfinite(both.means_).all()
+    assert (both.variances_ > 0).all()
 
 
 def test_a_move_keeps_the_mean_and_the_weights_of_the_rest():
     at = mixture()
-    moved = move(at, (1, 4), 2, floors=np.zeros(3))
+    moved = move(at, (1, 4), 2)
     np.testing.assert_allclose(moved.overall()[0], at.overall()[0])
     assert moved.weights_.sum() == pytest.approx(1)
     assert moved.weights_[1] == pytest.approx(at.weights_[1] + at.weights_[4])
@@ -102,7 +106,7 @@ def test_with_no_third_component_to_cut_em_alone_remains(k):
 def test_variances_keep_to_their_floors_through_moves():
     x = np.repeat(four_blobs(50), 20, axis=0)  # 20 equal descriptors each: without floors variances go to zero
     floors = np.full(2, 0.01)
-    start = Parameters(np.full(8, 1 / 8), x[::20][:8].copy(), np.full((8, 2), 1e-9))
+    start = Parameters(np.full(8, 1 / 8), x[::20][:8].copy(), np.zeros((8, 2)))  # as k-means leaves equal descriptors
     at = em_on_sample(start, x, floors=floors, tol=1e-6)
     assert (at.variances_ >= floors).all()
     assert np.isfinite(likelihood(at, x))
@@ -112,3 +116,26 @@ def test_few_of_a_sample_are_taken_evenly_and_all_of_a_small_one():
     sample = np.arange(10_000.0)[:, None]
     np.testing.assert_array_equal(few(sample, 4)[:, 0], np.arange(0, 10_000, 9))
     np.testing.assert_array_equal(few(sample, 100), sample)
+
+
+def test_moves_join_the_cheapest_pairs_and_cut_the_heaviest_components():
+    at = Parameters(
+        np.array([0.1, 0.1, 0.5, 0.3]), np.array([[0.0], [0.1], [50.0], [100.0]]), np.ones((4, 1))
+    )  # the first two are nearly one
+    moves = list(split_merge._moves(at))
+    assert moves[:2] == [((0, 1), 2), ((0, 1), 3)]
+    assert len(moves) == split_merge.MERGES * 2  # two components are left to cut
+    assert len(set(moves)) == len(moves)
+
+
+@pytest.mark.parametrize(("name", "most"), [("MOVES", 3), ("WORK", 3 * 8 * 4000 * 2 * 10)])
+def test_no_more_moves_are_tried_than_may_be(monkeypatch, name, most):
+    tried = []
+    monkeypatch.setattr(split_merge, name, most)
+    monkeypatch.setattr(split_merge, "move", lambda *move: tried.append(move) or move_(*move))
+    move_ = move
+    x = four_blobs(4000)
+    start = Parameters(np.full(8, 1 / 8), x[:8].astype(float), np.ones((8, 2)))
+    monkeypatch.setattr(split_merge, "few", lambda sample, k: sample)
+    em_on_sample(start, x, floors=np.full(2, 1e-6), tol=1e-6)
+    assert len(tried) == 3

@@ -15,6 +15,7 @@ PARTS = {
     "small parts": np.full(300, 5),
     "parts of a batch and a rest": np.full(100, 17),
     "uneven parts": np.random.default_rng(0).integers(1, 60, size=200),
+    "few uneven parts": np.random.default_rng(1).integers(1, 40, size=50),
     "few slices": np.array([3, 2]),
     "many slices": np.full(700, 40),
 }
@@ -42,7 +43,10 @@ def test_steps_hold_every_slice_once_and_are_those_of_any_number_of_ranks(monkey
     slices = SimpleNamespace(starts=np.append(0, np.cumsum(PARTS[name])))
     alone = steps_of(slices, n, batch_size, 1, monkeypatch)
     given = [np.concatenate(step) for step in alone]
-    assert all(len(step) > 0 for step in given)
+    assert all(len(part) > 0 for step in alone for part in step)
+    size = max(-(-32 * 32 // n), min(4 * batch_size, len(np.concatenate(given)) // STEPS))  # aimed at
+    assert max(map(len, given)) <= 1.5 * size + batch_size  # however many slices there are
+    assert min(map(len, given)) >= min(size // 2, slices.starts[-1])
     np.testing.assert_array_equal(np.sort(np.concatenate(given)), np.arange(slices.starts[-1]))
     for ranks in (2, 3):
         several = steps_of(slices, n, batch_size, ranks, monkeypatch)

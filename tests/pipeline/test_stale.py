@@ -10,6 +10,7 @@ from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.roles import make_split
 from ildfv.pipeline.train import train_network
+from ildfv.store.encodings import newest
 from ildfv.store.workspace import Workspace
 
 ENCODE = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2)
@@ -62,11 +63,15 @@ def test_training_anew_makes_all_of_it_current_again(moved):
     assert len(make_report(moved)["results"]) == 2
 
 
-def test_projections_of_other_slices_are_not_regressed(root):
+@pytest.mark.parametrize("change", [{"key": "another"}, {"parts": []}])
+@pytest.mark.parametrize("name", ["projection", "fisher"])
+def test_parts_of_other_slices_are_refused(root, name, change):
     train_network(root, **TRAIN)
     encode_slices(root, ENCODE, model="own")
-    manifest = root / "encodings" / "conv1" / "fold-0" / "projection" / "manifest.json"
+    encoding = newest(root / "encodings")
+    manifest = encoding.folder / name / "manifest.json"
     content = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps(content | {"key": "another"}))
-    with pytest.raises(InputError, match=r"projection.*of key .*, got .* of another"):
-        regress_encoding(root)
+    manifest.write_text(json.dumps(content | change))
+    read = {"projection": lambda: regress_encoding(root), "fisher": lambda: encoding.fisher_vectors("any")}[name]
+    with pytest.raises(InputError, match=rf"{name}.manifest.json must list \d+ slices of key .*, got "):
+        read()
