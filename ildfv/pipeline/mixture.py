@@ -21,7 +21,7 @@ from ildfv.stream import MapStream, batches
 
 STEPS = 256  # of a stepwise pass, about, where there are slices enough
 STEP_BATCHES = 4  # in a step at most: so many ranks can share it
-STEP_ROWS = 32  # descriptors a component in a step, three quarters of it at least
+STEP_ROWS = 32  # descriptors a component in a step, or nearly
 
 
 def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress) -> GaussianMixture:
