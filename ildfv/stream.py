@@ -115,4 +115,5 @@ class MapStream:
                 descriptors = one.reshape(len(one), -1)  # (d, n)
                 take = min(descriptors.shape[1], -(-size // len(chosen)))
                 drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False)].T)
-        return np.concatenate(drawn)[:size]
+        rows = np.concatenate(drawn)  # a few more than wanted: some of all slices are left out, not all of some
+        return rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(np.int64)]

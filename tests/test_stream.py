@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from ildfv.stream import MapStream, ahead, batches, by_part
+from ildfv.stream import SAMPLE_SLICES, MapStream, ahead, batches, by_part
 
 
 class Source:
@@ -46,6 +46,36 @@ def test_what_is_made_of_the_maps_comes_in_their_place():
         Source(), lambda images: images * 2, batches(Source(), range(12), 4), then=lambda maps: maps.sum()
     )
     assert list(stream) == [10 * sum(range(3)), 10 * sum(range(3, 7)), 10 * sum(range(7, 11)), 10 * 11]
+
+
+class Numbered:
+    """Slices in one part, whose maps (d, h, w) hold `n` descriptors of two features, all the number of the slice."""
+
+    def __init__(self, slices: int, n: int):
+        self.slices, self.n, self.starts = slices, n, np.array([0, slices])
+
+    def __len__(self):
+        return self.slices
+
+    def images(self, indices):
+        return np.asarray(indices)
+
+    def __call__(self, images):
+        return np.broadcast_to(images[:, None, None, None].astype(np.float32), (len(images), 2, 1, self.n))
+
+
+@pytest.mark.parametrize(
+    ("slices", "n", "read"),
+    [(4000, 100, SAMPLE_SLICES), (4000, 1, 400), (2800, 1, 350), (100, 1, 100)],
+    ids=["many descriptors a slice", "one a slice", "no more than an eighth", "few slices"],
+)
+def test_a_sample_comes_from_as_many_slices_as_it_takes(slices, n, read):
+    numbered = Numbered(slices, n)
+    stream = MapStream(numbered, numbered, batches(numbered, range(slices)))
+    sample = stream.sample(400, seed=0)
+    assert len(sample) == min(400, read * n)
+    assert len(np.unique(sample[:, 0])) == read
+    assert (sample.min(), sample.max()) == (0, slices - 1)
 
 
 def test_an_error_behind_is_raised_in_its_place():
