@@ -9,8 +9,7 @@ passes of exact EM from the same STARTS starts, as other starts differ by more t
 `ildfv experiment size`, with 95 % intervals by patient; and what all gain, paired by patient.
 passes: training log likelihood after 1, 2, 3 passes of stepwise EM, each run to its end, beside exact EM pass by pass
 until it gains less than 1e-4 or made 100 passes, from its own start and from that of stepwise EM; from so many random
-states, as optima differ.
-Networks and encodings are made now if they are not there.
+states, as optima differ. Networks and encodings are made now if they are not there.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def curve(maps: np.ndarray, **settings) -> dict:
     """The mean log likelihood after 1, 2, 3 stepwise passes, and of exact EM pass by pass, all from one random state.
 
     Exact EM begins at its own start, as `method="exact"` does, and again at the one that stepwise EM makes on a sample.
-    Stepwise EM makes as many steps a pass as `ildfv encode`, fewer than it would make of the array itself.
+    Stepwise EM makes about as many steps a pass as in `ildfv encode`, fewer than it would make of the array itself.
     """
     from ildfv import GaussianMixture
     from ildfv.pipeline.mixture import STEPS

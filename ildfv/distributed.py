@@ -149,8 +149,8 @@ def share(items: Sequence[Item]) -> list[Item]:
 def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
     """The neighbouring items that fall to this rank: those of all ranks, in rank order, are all items in order.
 
-    The first ranks have one more where they do not come out even, so rank 0 has the first of any. turn: where there are
-    fewer items than ranks, other ranks have them at every turn.
+    The first ranks have one more where they do not come out even. turn: where there are fewer items than ranks, other
+    ranks have them at every turn; at turn 0 rank 0 has the first.
     """
     least, more = divmod(len(items), size())
     number = rank() if least else rank() - turn % (size() - more + 1)

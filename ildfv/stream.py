@@ -102,7 +102,7 @@ class MapStream:
         """At most `size` descriptors, (size, d), equally many from each of some slices spread over the stream.
 
         For the mixture's start only: far cheaper than a pass over all slices, and wide enough to start from. Where
-        slices have few descriptors (`activations.n`) more are read than SAMPLE_SLICES, but never more than an eighth.
+        slices have few descriptors (`activations.n`) more are read than SAMPLE_SLICES, up to an eighth of all.
         """
         indices = np.concatenate(self.batches)
         enough = -(-size // getattr(self.activations, "n", size))  # slices

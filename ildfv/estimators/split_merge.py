@@ -9,7 +9,7 @@ import numpy as np
 from ildfv.estimators.em import MixtureSums, Parameters, cut
 
 PASSES = 100  # at most, over the sample
-WORK = 1 << 38  # at most: descriptors × components × features × passes; ten seconds or so, where there are many of them
+WORK = 1 << 38  # at most, descriptors × components × features × passes: five to twenty seconds on two cores
 
 # A move joins two components and cuts a third. From k-means starts EM alone ends in optima 2 % apart in log likelihood,
 # more than few passes over all descriptors win back; of the numbers tried, these came highest in half a second of
@@ -34,20 +34,20 @@ def em_on_sample(at: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol:
     """
     at = Parameters(at.weights_, at.means_, np.maximum(at.variances_, floors))
     part = few(sample, len(at.weights_))
-    at, likelihood = _em(at, part, floors=floors, tol=tol, passes=_affordable(at, part))
+    at, likelihood = _em(at, part, floors=floors, tol=tol, passes=min(PASSES, _affordable(at, part)))
     moves = _moves(at)
-    for _ in range(min(MOVES, WORK // (part.size * len(at.weights_) * MOVE_PASSES))):
+    for _ in range(min(MOVES, _affordable(at, part) // MOVE_PASSES)):
         if (proposed := next(moves, None)) is None:
             break
         moved, reached = _em(move(at, *proposed), part, floors=floors, tol=tol, passes=MOVE_PASSES)
         if reached > likelihood + GAIN:
             at, likelihood, moves = moved, reached, _moves(moved)
-    return _em(at, sample, floors=floors, tol=tol, passes=_affordable(at, sample))[0]
+    return _em(at, sample, floors=floors, tol=tol, passes=min(PASSES, _affordable(at, sample)))[0]
 
 
 def _affordable(at: Parameters, x: np.ndarray) -> int:
-    """How many passes of EM over x there may be."""
-    return min(PASSES, 1 + WORK // (x.size * len(at.weights_)))
+    """How many passes of EM over x are no more than WORK, one at least."""
+    return max(1, WORK // (x.size * len(at.weights_)))
 
 
 def _em(at: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes: int) -> tuple[Parameters, float]:

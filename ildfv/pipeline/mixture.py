@@ -20,7 +20,7 @@ from ildfv.store.models import has_model, load_model, save_model
 from ildfv.stream import MapStream, batches
 
 STEPS = 256  # of a stepwise pass, about, where there are slices enough
-STEP_BATCHES = 4  # in a step at most: so many ranks can share it
+STEP_BATCHES = 4  # in a step, about, where there are many slices: so many ranks can share it
 STEP_ROWS = 32  # descriptors a component in a step, or nearly
 
 

@@ -132,8 +132,7 @@ def test_moves_join_the_cheapest_pairs_and_cut_the_heaviest_components():
 def test_no_more_moves_are_tried_than_may_be(monkeypatch, name, most):
     tried = []
     monkeypatch.setattr(split_merge, name, most)
-    monkeypatch.setattr(split_merge, "move", lambda *move: tried.append(move) or move_(*move))
-    move_ = move
+    monkeypatch.setattr(split_merge, "move", lambda *given: tried.append(given) or move(*given))
     x = four_blobs(4000)
     start = Parameters(np.full(8, 1 / 8), x[:8].astype(float), np.ones((8, 2)))
     monkeypatch.setattr(split_merge, "few", lambda sample, k: sample)
