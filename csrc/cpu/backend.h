@@ -49,7 +49,7 @@ struct Kernel {
     int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&, void* scratch);  // first map not finite, or −1, or:
 };
 
-constexpr int64_t IMPRECISE = -2;  // what was written is to be cleared and computed in double
+constexpr int64_t IMPRECISE = -2;  // what was written is to be computed again, in double
 
 extern const Kernel baseline_float, baseline_double;
 #if defined(__x86_64__)
@@ -64,13 +64,18 @@ inline void clear(Partial& part, int64_t k) {
     part.log_likelihood = 0;
 }
 
+template <class out>
+inline void clear_component(out* s0, out* s1, out* s2, int64_t q, int64_t d) {
+    s0[q] = 0;
+    memset(s1 + q * d, 0, d * sizeof(out));
+    memset(s2 + q * d, 0, d * sizeof(out));
+}
+
 // Zeros for all components that were not touched.
 inline void touch_all(Partial& part, int64_t k, int64_t d) {
     for (int64_t c = 0; c < k; ++c) {
         if (part.touched[c]) continue;
-        part.s0[c] = 0;
-        memset(part.s1 + c * d, 0, d * sizeof(double));
-        memset(part.s2 + c * d, 0, d * sizeof(double));
+        clear_component(part.s0, part.s1, part.s2, c, d);
         part.touched[c] = 1;
     }
 }
@@ -99,7 +104,10 @@ template <class out>
 inline void move_out(const Sums& sums, int64_t map, Partial& part, int64_t k, int64_t d) {
     out *s0 = (out*)sums.s0 + map * k, *s1 = (out*)sums.s1 + map * k * d, *s2 = (out*)sums.s2 + map * k * d;
     for (int64_t c = 0; c < k; ++c) {
-        if (!part.touched[c]) continue;
+        if (!part.touched[c]) {
+            clear_component(s0, s1, s2, c, d);
+            continue;
+        }
         s0[c] = (out)part.s0[c];
         for (int64_t j = c * d; j < (c + 1) * d; ++j) s1[j] = (out)part.s1[j];
         for (int64_t j = c * d; j < (c + 1) * d; ++j) s2[j] = (out)part.s2[j];

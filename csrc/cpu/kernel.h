@@ -112,10 +112,12 @@ struct Job {
             const Sums& sums = task.sums;
             const int64_t o = piece.map * k;
             float *s0 = (float*)sums.s0 + o, *s1 = (float*)sums.s1 + o * d, *s2 = (float*)sums.s2 + o * d;
-            if (product)
+            if (product) {
+                for (int64_t q = 0; q < k; ++q) clear_component(s0, s1, s2, q, d);
                 dense_moments(constants, x, s, from, to, s0, s1, s2);
-            else
+            } else {
                 sparse_moments(constants, x, s, from, to, rows, s0, s1, s2, (unsigned char*)nullptr);
+            }
             ((float*)sums.log_likelihood)[piece.map] = (float)likelihood;
             return;
         }

@@ -80,14 +80,6 @@ void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, i
     }
 }
 
-// Outputs of a map become zero.
-void clear(const Sums& sums, int64_t map, int64_t k, int64_t d) {
-    const int64_t size = sums.in_double ? 8 : 4;
-    memset((char*)sums.s0 + map * k * size, 0, k * size);
-    memset((char*)sums.s1 + map * k * d * size, 0, k * d * size);
-    memset((char*)sums.s2 + map * k * d * size, 0, k * d * size);
-}
-
 // Sums with their memory, which no one touches before it is needed.
 struct Total {
     Memory values;
@@ -149,7 +141,6 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         if (bad[i] != IMPRECISE) return;
         std::call_once(once, [&] { precise.reset(new Prepared(mixture, options.isa, true)); });
         clear(to, k);
-        for (int64_t s = job.first; straight && s < job.last; ++s) clear(sums, segments[s].map, k, d);
         const Memory scratch(precise->kernel.scratch_bytes(k, d));
         task.constants = precise->constants.start;
         bad[i] = precise->kernel.run(task, first, job.last - job.first, to, scratch.start);

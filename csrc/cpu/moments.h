@@ -18,7 +18,7 @@ struct Mixture {
     const double *weights, *means, *variances;  // (k,), (k, d), (k, d)
 };
 
-// Where the sums go, zeroed by the caller: per map (b, k), (b, k, d), (b, k, d), (b,), or one of each when pooled.
+// Where the sums go; what lies there does not matter: per map (b, k), (b, k, d), (b, k, d), (b,), or one of each when pooled.
 struct Sums {
     void *s0, *s1, *s2, *log_likelihood;
     bool in_double;  // double, else float; always double when pooled

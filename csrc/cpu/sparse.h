@@ -67,10 +67,12 @@ __attribute__((noinline)) void component(const Constants<real>& constants, const
         }
 }
 
-// Sums of the listed posteriors of rows [from, to) of the block: added to what is `touched`, else written.
+// Sums of the listed posteriors of rows [from, to) of the block: added to what is `touched`, else written. Without
+// `touched` all are written.
 template <class real, class out>
 __attribute__((noinline)) void sparse_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to, int64_t rows,
                     out* s0, out* s1, out* s2, unsigned char* touched) {
+    const int64_t d = constants.d;
     for (int64_t q = 0; q < constants.k; ++q) {
         const int* row = s.sorted_row + s.starts[q];
         const real* posterior = s.sorted_value + s.starts[q];
@@ -83,7 +85,10 @@ __attribute__((noinline)) void sparse_moments(const Constants<real>& constants, 
             row = s.some_row;
             posterior = s.some_value;
         }
-        if (n == 0) continue;
+        if (n == 0) {
+            if (!touched) clear_component(s0, s1, s2, q, d);
+            continue;
+        }
         component(constants, x, q, row, posterior, n, s0, s1, s2, touched && touched[q]);
         if (touched) touched[q] = 1;
     }

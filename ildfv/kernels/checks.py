@@ -23,12 +23,9 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
     check(variances.shape == means.shape, f"variances must have shape {means.shape}, got {variances.shape}")
     for name, a in (("weights", weights), ("means", means), ("variances", variances)):
         check(bool(np.isfinite(a).all()), f"{name} must be finite, got NaN or infinity")
-    check(
-        weights.min() >= 0 and weights.max() > 0,
-        f"weights must be ≥ 0 and not all 0, got {weights.min():g} as the least",
-    )
-    total = weights.sum()  # the log likelihood would be off by its logarithm
-    check(abs(total - 1) <= SUM, f"weights must add up to 1, got {total:g}")
+    least, total = weights.min().item(), weights.sum().item()
+    check(least >= 0 and total > 0, f"weights must be ≥ 0 and not all 0, got {least:g} as the least")
+    check(abs(total - 1) <= SUM, f"weights must add up to 1, got {total:g}")  # else the log likelihood is off
     if variances.min() <= 0:
         component, dimension = np.unravel_index(variances.argmin(), variances.shape)
         raise InputError(

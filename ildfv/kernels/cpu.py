@@ -79,7 +79,7 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
     check_dimensions(dimensions, d)
     in_double = pooled or element == _ELEMENTS["float64"]
     lead, dtype = () if pooled else (len(table),), np.float64 if in_double else np.float32
-    out = Moments(*(np.zeros((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
+    out = Moments(*(np.empty((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
     bad = _native.moments(
         table, element, weights, means, variances, *(a.ctypes.data for a in out),
         in_double=in_double, threshold=threshold, pooled=pooled, threads=num_threads(), isa=_isa,

@@ -60,11 +60,15 @@ bool run(const Case& c, Element element, const char* isa, int threads) {
     }
     const bool wide = c.pooled || element == kFloat64;
     const int64_t rows = c.pooled ? 1 : c.b, bytes = wide ? 8 : 4;
-    std::vector<char> s0(rows * c.k * bytes), s1(rows * c.k * c.d * bytes), s2(rows * c.k * c.d * bytes), l(rows * bytes);
+    const char dirt = 0x7f;  // large numbers: a sum that is added to them, or not written, is found below
+    std::vector<char> s0(rows * c.k * bytes, dirt), s1(rows * c.k * c.d * bytes, dirt), s2(s1), l(rows * bytes, dirt);
     const int64_t bad = moments(maps.data(), c.b, element, {c.k, c.d, weights.data(), means.data(), variances.data()},
                                 {s0.data(), s1.data(), s2.data(), l.data(), wide}, {c.threshold, c.pooled, threads, isa});
+    auto value = [&](const std::vector<char>& of, int64_t i) { return wide ? ((const double*)of.data())[i] : ((const float*)of.data())[i]; };
     double sum = 0;
-    for (int64_t i = 0; i < rows * c.k; ++i) sum += wide ? ((double*)s0.data())[i] : ((float*)s0.data())[i];
+    for (int64_t i = 0; i < rows * c.k; ++i) sum += value(s0, i);
+    for (int64_t i = 0; i < rows * c.k * c.d; ++i)
+        if (!(fabs(value(s1, i)) < 1e30 && fabs(value(s2, i)) < 1e30)) return false;
     return bad == -1 && fabs(sum - (double)total) < 0.01 * (double)total;
 }
 
