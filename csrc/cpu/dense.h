@@ -57,39 +57,46 @@ __attribute__((noinline)) void list_posteriors(const Constants<real>& constants,
     s.sort(constants.k);
 }
 
-// s1 += a Σ γ y + b Σ γ and s2 += a² Σ γ y² + 2ab Σ γ y + b² Σ γ over rows [from, to), C components × N vectors of
-// dimensions. Only for mixtures that are `close`: the terms must not be much larger than their sum.
-template <class real, int N, class out>
-__attribute__((noinline)) void product(const Constants<real>& constants, const Rows<real>& x, const Scratch<real>& s, int64_t from, int64_t to, int64_t q, int64_t j,
-             out* s0, out* s1, out* s2) {
+// A vector of dimensions from j on of rows [from, to), centred: side by side they stay in the first cache, which rows at a
+// stride of a power of two would not.
+template <class real>
+__attribute__((noinline)) void lay_out_column(const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to, int64_t j) {
+    constexpr int W = Lanes<real>::count;
+    const vec<real> shift = load(x.shift + j);
+    real* column = s.column;
+    for (int64_t row = from; row < to; ++row, column += W) {
+        const vec<real> value = load(x.at + row * x.stride + j) - shift;
+        store(column, value);
+    }
+}
+
+// s1 += a Σ γ y + b Σ γ and s2 += a² Σ γ y² + 2ab Σ γ y + b² Σ γ over rows [from, to), C components × the column laid out.
+// Only for mixtures that are `close`: the terms must not be much larger than their sum.
+template <class real, class out>
+__attribute__((noinline)) void product(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to, int64_t q, int64_t j, out* s0,
+             out* s1, out* s2) {
     constexpr int W = Lanes<real>::count, C = COMPONENTS;
     const int64_t d = constants.d;
-    vec<real> first[C][N] = {}, second[C][N] = {}, shift[N];
-#pragma GCC unroll 4
-    for (int v = 0; v < N; ++v) shift[v] = load(x.shift + j + v * W);
-    const real *y = x.at + from * x.stride + j, *gamma = s.scores + (q / W * s.capacity + from) * W + q % W;
-    for (int64_t row = from; row < to; ++row, y += x.stride, gamma += W) {
-        vec<real> value[N], square[N];
-#pragma GCC unroll 4
-        for (int v = 0; v < N; ++v) value[v] = load(y + v * W) - shift[v], square[v] = value[v] * value[v];
+    vec<real> first[C] = {}, second[C] = {};
+    const real *column = s.column, *gamma = s.scores + (q / W * s.capacity + from) * W + q % W;
+    for (int64_t row = from; row < to; ++row, column += W, gamma += W) {
+        const vec<real> value = load(column), square = value * value;
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
             const vec<real> g = all(gamma[c / W * s.capacity * W + c % W]);
-#pragma GCC unroll 4
-            for (int v = 0; v < N; ++v) first[c][v] += g * value[v], second[c][v] += g * square[v];
+            first[c] += g * value;
+            second[c] += g * square;
         }
     }
-    real sums[C][2][N * W];  // a copy: taking the address of the accumulators would keep them out of registers
+    real sums[C][2][W];  // a copy: taking the address of the accumulators would keep them out of registers
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c)
-#pragma GCC unroll 4
-        for (int v = 0; v < N; ++v) store(sums[c][0] + v * W, first[c][v]), store(sums[c][1] + v * W, second[c][v]);
+    for (int c = 0; c < C; ++c) store(sums[c][0], first[c]), store(sums[c][1], second[c]);
     for (int64_t c = 0; c < C && q + c < constants.k; ++c) {
         const real* line = constants.lines + ((q + c) * constants.d_padded + j) * 2;
         const double sum = s.posterior_sums[q + c];
         const real *u = sums[c][0], *w = sums[c][1];
         if (j == 0) s0[q + c] += (out)sum;
-        for (int64_t i = 0; i < smaller(N * W, d - j); ++i) {
+        for (int64_t i = 0; i < smaller(W, d - j); ++i) {
             const double scale = line[i], shift = line[W + i], scaled = scale * u[i];
             s1[(q + c) * d + j + i] += (out)(scaled + shift * sum);
             s2[(q + c) * d + j + i] += (out)(scale * scale * w[i] + 2 * shift * scaled + shift * shift * sum);
@@ -106,8 +113,10 @@ __attribute__((noinline)) void dense_moments(const Constants<real>& constants, c
         for (int64_t row = from; row < to; ++row) sum += load(s.scores + (v / W * s.capacity + row) * W);
         store(s.posterior_sums + v, sum);
     }
-    for (int64_t q = 0; q < constants.k; q += COMPONENTS)  // outside: posteriors of these stay in the first cache
-        for (int64_t j = 0; j < constants.d; j += W) product<real, 1>(constants, x, s, from, to, q, j, s0, s1, s2);
+    for (int64_t j = 0; j < constants.d; j += W) {
+        lay_out_column(x, s, from, to, j);
+        for (int64_t q = 0; q < constants.k; q += COMPONENTS) product(constants, s, from, to, q, j, s0, s1, s2);
+    }
 }
 
 }  // namespace

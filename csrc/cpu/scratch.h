@@ -71,6 +71,7 @@ struct Scratch {
     int* some_row;      // (capacity,): entries of one segment
     real* some_value;
     real* posterior_sums;  // (k_padded,)
+    real* column;          // (capacity, W): a vector of dimensions of all rows, centred
     const char* ahead;     // what the next block is made of, to be fetched meanwhile
     int64_t ahead_bytes;   // of one row
     int64_t bytes;
@@ -99,6 +100,7 @@ struct Scratch {
         some_row = arena.take<int>(capacity);
         some_value = arena.take<real>(capacity);
         posterior_sums = arena.take<real>(k_padded + COMPONENTS);
+        column = arena.take<real>(capacity * W);
         ahead = nullptr;
         ahead_bytes = 0;
         bytes = arena.at - (char*)memory;
