@@ -10,14 +10,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from math import inf
 from typing import TypeVar
 
 import numpy as np
 
-from ildfv.errors import LostRankError
+from ildfv.errors import LostRankError, check
 
 Item = TypeVar("Item")
-TIMEOUT = timedelta(minutes=float(os.environ.get("ILDFV_TIMEOUT_MINUTES", "10")))  # a lost rank is noticed after this
+TIMEOUT = "ILDFV_TIMEOUT_MINUTES"  # after so many a lost rank is noticed
+LOST = f"another rank was lost, or is more than {TIMEOUT} behind: what it says tells why"
 
 
 def size() -> int:
@@ -26,6 +28,7 @@ def size() -> int:
 
 
 def rank() -> int:
+    """This process's number among the ranks, 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -49,7 +52,17 @@ def start() -> None:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        dist.init_process_group(backend, timeout=_timeout())
+
+
+def _timeout() -> timedelta:
+    given = os.environ.get(TIMEOUT, "10")
+    try:
+        minutes = float(given)
+    except ValueError:
+        minutes = 0.0
+    check(0 < minutes < inf, f"{TIMEOUT} must be a number of minutes above 0, got {given!r}")
+    return timedelta(minutes=minutes)
 
 
 def stop() -> None:
@@ -132,7 +145,7 @@ def _together() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo's own are RuntimeErrors
-            raise LostRankError("another rank was lost: what it says tells why") from error
+            raise LostRankError(LOST) from error
         raise
 
 

@@ -90,22 +90,14 @@ def _cupy() -> list[Finding]:
         return [Finding("CUDA kernel", "broken", said[:250], "check the driver with nvidia-smi")]
 
 
-DECODERS = {
-    "JPEG 2000": ("1.2.840.10008.1.2.4.90", "pylibjpeg-openjpeg"),
-    "JPEG-LS": ("1.2.840.10008.1.2.4.80", "pyjpegls"),
-    "JPEG lossless": ("1.2.840.10008.1.2.4.70", "python-gdcm"),
-    "RLE": ("1.2.840.10008.1.2.5", "pydicom"),
-}
-
-
 def _decoders() -> list[Finding]:
     if importlib.util.find_spec("pydicom") is None:
         return [Finding("DICOM", "absent", "pydicom is not installed: no DICOM can be read", "pip install pydicom")]
-    from pydicom.pixels import get_decoder
+    from ildfv.scans.pixels import COMPRESSED, can_decode
 
     findings = []
-    for name, (syntax, package) in DECODERS.items():
-        if get_decoder(syntax).is_available:
+    for syntax, (name, _, package) in COMPRESSED.items():
+        if can_decode(syntax):
             findings.append(Finding(f"DICOM {name}", "ok", "can be decoded"))
         else:
             findings.append(Finding(f"DICOM {name}", "absent", "cannot be decoded", f"pip install {package}"))

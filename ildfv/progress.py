@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -94,9 +94,11 @@ class Bars:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, markup=False)
         self.bars = RichProgress(
-            TextColumn("{task.description:<24}", style="bold"),  # bars of one command stand below each other
+            TextColumn(
+                "{task.description:<24}", style="bold", markup=False
+            ),  # bars of one command stand below each other
             BarColumn(bar_width=30),
             TextColumn("{task.fields[rate]}", style="cyan"),
             console=self.console,
@@ -147,15 +149,16 @@ class EventLog:
     """JSON lines beside another progress: {"time", "pid", "event", …}, as a second command may write beside the first.
 
     event: start, advance, end or failed of a task, with "task", "done" and "total"; a note, with "text"; or an error,
-    with which a command ends once it has begun.
+    with which a command ends once it has begun. Nothing is written while `beside`, by default the folder, is not there.
     """
 
-    def __init__(self, path: Path, shown: Progress, every: float = 1.0):
+    def __init__(self, path: Path, shown: Progress, *, beside: Path | None = None, every: float = 1.0):
         self.path, self.shown, self.every = Path(path), shown, every
+        self.beside = self.path.parent if beside is None else Path(beside)
         self.cut = _is_cut(self.path)  # a killed run may have left half a line
 
     def _write(self, **event) -> None:
-        if not self.path.parent.is_dir():  # no workspace, no log: a mistyped path must not become a folder
+        if not self.beside.exists():  # no workspace, no log
             return
         stamp = {"time": round(time.time(), 3), "pid": os.getpid()}
         try:
@@ -169,8 +172,7 @@ class EventLog:
     def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
         last = 0.0
         self._write(event="start", task=label, done=done, total=total)
-        with ExitStack() as stack:
-            show = stack.enter_context(self.shown.task(label, total, done))
+        with self.shown.task(label, total, done) as show:
 
             def advance(n: int = 1) -> None:
                 nonlocal done, last

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ildfv import distributed
+from ildfv.errors import InputError
 
 
 def test_one_process_is_rank_zero_of_one(monkeypatch):
@@ -47,3 +48,10 @@ def test_runs_cover_everything_in_order_at_every_turn(monkeypatch, n, size):
         counts += [len(run) for run in runs]
     if n > 0:
         assert (counts > 0).all()  # no rank is idle at every turn
+
+
+@pytest.mark.parametrize("minutes", ["ten", "0", "-1", "inf", "nan"])
+def test_a_timeout_that_is_none_is_refused(monkeypatch, minutes):
+    monkeypatch.setenv("ILDFV_TIMEOUT_MINUTES", minutes)
+    with pytest.raises(InputError, match=r"ILDFV_TIMEOUT_MINUTES must be a number of minutes above 0"):
+        distributed._timeout()

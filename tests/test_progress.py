@@ -5,6 +5,7 @@ import logging
 import os
 
 import pytest
+from rich.console import Console
 
 from ildfv.progress import SILENT, Bars, EventLog, Lines, _clock
 
@@ -90,3 +91,19 @@ def test_a_task_that_fails_says_so_in_the_event_log(tmp_path):
         "total": 3,
         "error": "too far",
     }
+
+
+def test_where_there_is_no_workspace_there_is_no_log(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl", SILENT, beside=tmp_path / "workspace.toml")
+    log.note("lost")
+    assert not log.path.exists()
+    (tmp_path / "workspace.toml").touch()
+    log.note("kept")
+    assert json.loads(log.path.read_text())["text"] == "kept"
+
+
+def test_bars_show_labels_as_they_are(capsys):
+    shown = Bars(Console(force_terminal=True, width=100, markup=False))
+    with shown.task("blocks[0].conv[/1]", total=1) as advance:
+        advance()
+    assert "blocks[0].conv[/1]" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ildfv.errors import check
+from ildfv.errors import InputError, check
 from ildfv.patterns import THRESHOLD
 from ildfv.store.atomic import key_of, sha256
 from ildfv.train import losses
@@ -80,9 +80,11 @@ def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.nd
     return {"settings": given, **keys}
 
 
-def check_same(asked: dict, found: dict, folder: Path) -> None:
-    """Nothing if both identities agree, else `InputError` naming the first difference."""
+def check_same(asked: dict, found: dict | None, folder: Path) -> None:
+    """Nothing if both identities agree, else `InputError` naming the first difference. None: trained elsewhere."""
     way_out = "--fresh trains anew in its place, --name NAME beside it"
+    if found is None:
+        raise InputError(f"{folder} holds a network that was not trained here: {way_out}")
     for name, value in asked["settings"].items():
         old = found["settings"].get(name)
         check(old == value, f"{folder} holds a training with {name} = {old}, got {value}: {way_out}")

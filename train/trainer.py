@@ -18,6 +18,7 @@ from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS, presence
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import check_space, sweep
+from ildfv.store.claims import empty
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
 from ildfv.train import losses, networks
@@ -56,13 +57,14 @@ def train(
     progress: Progress = SILENT,
     checkpoint_seconds: float = 20.0,
     compile: bool | None = None,
+    fresh: bool = False,
 ) -> TrainResult:
     """The network trained on the fit slices and saved in `folder`; slices without a label map are left out.
 
     Goes on from the last checkpoint: killed anywhere and run again, it ends with the bytes of an undisturbed run on the
     same machine with as many threads (the TensorBoard log aside, which holds times). Checkpoints are written between
     steps, `checkpoint_seconds` apart or as much more as keeps writing below a tenth of the time. A folder that holds
-    another training is refused.
+    another training is refused, or emptied first where `fresh` is true.
 
     Only the slices named are read: normalisation, β and weights come from the fit slices, the early metrics and
     select="best" from the validation slices.
@@ -84,14 +86,22 @@ def train(
         if distributed.is_main():
             stack.enter_context(writing(folder))
             sweep(folder)
+            if fresh and _begun(folder, asked) != asked:
+                empty(folder)
         found = distributed.from_main(load_info(folder) if distributed.is_main() and has_model(folder) else None)
         if found is None:
             saves = Saves(checkpoint_seconds)
             return _Run(settings, slices, fit, validation, folder, device, progress, asked, saves, compile).finish()
-        check_same(asked, found["identity"], folder)
+        check_same(asked, found.get("identity"), folder)
         if distributed.is_main():
             Checkpoint(folder).remove()
         return TrainResult(folder, networks.load(folder, device), found["history"], found["epoch"], None)
+
+
+def _begun(folder: Path, asked: dict) -> dict | None:
+    """The identity of the training that the folder holds, finished or not; `asked` where it holds none."""
+    found = [load_info(place) for place in (folder, Checkpoint(folder).folder) if has_model(place)]
+    return found[0].get("identity") if found else asked
 
 
 class _Run:
@@ -175,6 +185,7 @@ class _Run:
             self.network.normalise(*train_mean_std(self.slices, self.fit, progress=self.progress))
             return
         self.checkpoint.share(self.network, self.optimizer)
+        self.best = distributed.from_main(self.best)
         self.history, self.losses = info["history"], info["losses"]
         steps = f" and {len(self.losses)} of {self.steps} steps" if self.losses else ""
         self.progress.note(f"Going on after epoch {len(self.history)} of {self.settings.epochs}{steps}")

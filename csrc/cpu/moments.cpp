@@ -5,6 +5,7 @@
 #include <omp.h>
 #endif
 #include <algorithm>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -124,7 +125,6 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
     const int64_t count = (int64_t)turns.size();
     const int threads = options.threads < count ? options.threads : (int)count;
 
-    // All memory is taken here: an exception must not leave a parallel region.
     std::vector<Worker> workers;
     for (int i = 0; i < (threads > 1 ? threads : 1); ++i) workers.emplace_back(k, d, prepared.kernel.scratch_bytes(k, d));
     std::vector<std::unique_ptr<Total>> kept(count);  // the sums of turns that are not alone
@@ -161,14 +161,21 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         if (turn.alone && !straight) finish(sums, map_of(turn), own.map.partial, k, d);
     };
 
+    std::exception_ptr failed;  // no memory for a job in double: an exception must not leave a parallel region
 #pragma omp parallel for num_threads((int)workers.size()) schedule(dynamic, 1)
     for (int64_t t = 0; t < count; ++t) {
+        try {
 #ifdef _OPENMP
-        take(t, workers[omp_get_thread_num()]);
+            take(t, workers[omp_get_thread_num()]);
 #else
-        take(t, workers[0]);
+            take(t, workers[0]);
 #endif
+        } catch (...) {
+#pragma omp critical
+            failed = std::current_exception();
+        }
     }
+    if (failed) std::rethrow_exception(failed);
 
     Partial& total = workers[0].map.partial;
     for (int64_t t = 0; t < count; ++t) {

@@ -2,7 +2,7 @@
 //
 // A block takes one piece of a slice (some hundred descriptors) tile by tile: scores, posteriors and moments never leave
 // it (tiles.h); what it writes are the piece's sums. `finish` adds pieces in float64, in order. Which descriptors make
-// up a piece depends on n, k and d alone: a slice's bits are the same in any batch on any number of multiprocessors.
+// up a piece depends on n and k alone: a slice's bits are the same in any batch on any number of multiprocessors.
 //
 // The same text is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, for tests, by a C++ compiler.
 #include "cuda/tensor.h"

@@ -55,7 +55,7 @@ def prepare(
     threshold: Annotated[
         int | None, typer.Option(help="T: pixels from which a pattern counts as present.", min=1, show_default="6000")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, show_default="0")] = None,
+    seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
     workers: o.Workers = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -75,7 +75,7 @@ def prepare(
         threshold=threshold,
         seed=seed,
         workers=workers,
-        progress=output.progress(verbose, events=workspace / "events.jsonl"),
+        progress=output.progress(verbose, workspace=workspace),
     )
     if not output.emit(report, as_json=as_json):
         if report["quarantined"]:
@@ -96,6 +96,8 @@ def prepare(
         output.out.print(f"This run: {_holding(report)}{kept}.", soft_wrap=True)
         output.out.print(f"{workspace} now holds {_holding(report['workspace'])}.", soft_wrap=True)
     if report["scans"] == 0:
+        if as_json:  # the document says why
+            raise typer.Exit(1)
         raise InputError("no scan could be prepared: see the table above")
 
 
@@ -143,7 +145,7 @@ def stats(
 def folds(
     workspace: o.Workspace = o.HERE,
     number: Annotated[int | None, typer.Option("--folds", help="Number of folds.", min=2, show_default="5")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,
+    seed: o.OwnSeed = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the folds.json that is there.")] = False,
     slices: Annotated[
         str | None,

@@ -28,7 +28,7 @@ def report(
     result = make_report(workspace, to)
     if not output.emit(result, as_json=as_json):
         for note in result["notes"]:
-            output.out.print(f"note: {note}", soft_wrap=True, markup=False)
+            output.out.print(f"note: {note}", soft_wrap=True)
         output.out.print(f"Report: {result['report']}", soft_wrap=True)
 
 
@@ -47,14 +47,13 @@ def demo(
     """
     from ildfv.pipeline.demo import run_demo
 
-    events = folder / "workspace" / "events.jsonl"
     result = run_demo(
         folder,
         patients=patients,
         seed=seed,
         layers=tuple(layer.strip() for layer in layers.split(",") if layer.strip()),
         device=device,
-        progress=output.progress(verbose, events=events),
+        progress=output.progress(verbose, workspace=folder / "workspace"),
     )
     if output.emit(result, as_json=as_json):
         return

@@ -64,7 +64,7 @@ def experiment(
         workspace=workspace,
         paper=paper,
         device=device,
-        progress=output.progress(verbose, events=workspace / "events.jsonl" if workspace else None),
+        progress=output.progress(verbose, workspace=workspace or Path(".")),
     )
     if output.emit(result, as_json=as_json):
         return

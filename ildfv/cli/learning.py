@@ -63,7 +63,7 @@ def train(
         device=device,
         compile=compile,
         fresh=fresh,
-        progress=output.progress(verbose, events=workspace / "events.jsonl"),
+        progress=output.progress(verbose, workspace=workspace),
         **{key: value for key, value in given.items() if value is not None},
     )
     show_scores(result, as_json)
@@ -82,7 +82,7 @@ def encode(
     ] = None,
     method: Annotated[str, typer.Option(help="stepwise or exact EM.")] = "stepwise",
     improved: Annotated[bool, typer.Option(help="Signed square root and L2 norm.")] = True,
-    seed: Annotated[int | None, typer.Option(help="Seed.", min=0, show_default="the workspace's")] = None,
+    seed: o.OwnSeed = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Slices a batch.", min=1, show_default="16, or what fits in a GPU's memory")
     ] = None,
@@ -118,7 +118,7 @@ def encode(
         model=model,
         device=device,
         fresh=fresh,
-        progress=output.progress(verbose, events=workspace / "events.jsonl"),
+        progress=output.progress(verbose, workspace=workspace),
     )
     if not output.emit(result, as_json=as_json):
         output.out.print(
@@ -156,7 +156,7 @@ def regress(
         fold=fold,
         target=target,
         ridge=ridge,
-        progress=output.progress(verbose, events=workspace / "events.jsonl"),
+        progress=output.progress(verbose, workspace=workspace),
     )
     show_scores(result, as_json)
 

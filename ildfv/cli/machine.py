@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from ildfv.cli import options as o
 from ildfv.cli import output
@@ -37,7 +37,7 @@ def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.
     result = verify_workspace(workspace)
     if not output.emit(result, as_json=as_json):
         for fault in result["faults"]:
-            output.out.print(f"[red]fault:[/] {escape(fault)}", soft_wrap=True)
+            output.out.print(Text.assemble(("fault: ", "red"), fault), soft_wrap=True)
         files, faults = result["checked"], len(result["faults"])
         output.out.print(f"{files:,} file{'s' * (files != 1)} checked, {faults:,} fault{'s' * (faults != 1)}")
     if result["faults"]:

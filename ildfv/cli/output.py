@@ -14,13 +14,14 @@ from ildfv import distributed
 from ildfv.cli.grids import grids
 from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
 
-out = Console(highlight=False)
-notes = Console(stderr=True, highlight=False)
+EVENTS = "events.jsonl"
+out = Console(highlight=False, markup=False)
+notes = Console(stderr=True, highlight=False, markup=False)
 _events: EventLog | None = None  # of the command that runs
 
 
-def progress(verbose: int = 0, *, events: Path | None = None) -> Progress:
-    """Bars on a terminal, log lines elsewhere, nothing on other ranks than 0; also JSON lines in `events` if given."""
+def progress(verbose: int = 0, *, workspace: Path | None = None) -> Progress:
+    """Bars on a terminal, log lines elsewhere, nothing on other ranks than 0; also JSON lines in the workspace."""
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("ildfv").setLevel(level)
@@ -28,7 +29,11 @@ def progress(verbose: int = 0, *, events: Path | None = None) -> Progress:
         return SILENT
     shown: Progress = Bars(notes) if notes.is_terminal else Lines()
     global _events
-    _events = EventLog(events, shown) if events else None
+    _events = None
+    if workspace is not None:
+        from ildfv.store.workspace import SETTINGS
+
+        _events = EventLog(workspace / EVENTS, shown, beside=workspace / SETTINGS)
     return _events or shown
 
 
@@ -69,7 +74,7 @@ def cell(value) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("[", "\\[")  # no rich markup in values
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:

@@ -85,6 +85,8 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             labels, flat = _two_dimensional(y)
             sums = sums or RegressionSums(x.shape[1], labels.shape[1])
             sums.update(x, labels)
+        if self.reduce is not None:
+            sums, flat = _with_other_ranks(sums, flat, self.reduce)
         check(sums is not None, "X must hold at least one batch, got none")
         assert sums is not None
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
@@ -139,6 +141,16 @@ def _means(x, y) -> np.ndarray:
     seen = ~np.isnan(y)
     labels = np.where(seen, y, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     return np.append(to_numpy(x).mean(axis=0, dtype=np.float64), labels)
+
+
+def _with_other_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) -> tuple[RegressionSums | None, bool]:
+    """The same, but sums of nothing where this rank has no rows and another has."""
+    widths = (0, 0) if sums is None else (sums.n_features, sums.n_outputs)
+    added = reduce({"ranks": np.array([sums is not None, *widths, flat], dtype=np.float64)})["ranks"]
+    if sums is not None or added[0] == 0:
+        return sums, flat
+    p, c, one_dimensional = (round(float(total / added[0])) for total in added[1:])
+    return RegressionSums(p, c), bool(one_dimensional)
 
 
 def _two_dimensional(y) -> tuple:

@@ -124,7 +124,7 @@ class Folds:
         return json.dumps(document, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Folds:
+    def from_json(cls, text: str | bytes) -> Folds:
         """Folds read back, hand-edited or not. InputError: not this format, or a patient in two folds."""
         try:
             document = json.loads(text, object_pairs_hook=_without_duplicates)
@@ -144,14 +144,17 @@ class Folds:
                 seed=int(document["settings"]["seed"]),
                 threshold=int(document["settings"]["threshold"]),
             )
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"folds.json must be what `ildfv folds` writes, got {type(error).__name__}: {error}"
             ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> Folds:
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        """The folds of a folds.json; errors as `from_json`'s."""
+        return cls.from_json(Path(path).read_bytes())
 
     def _fold(self, k: int) -> int:
         check(0 <= k < self.n_folds, f"fold must be 0 to {self.n_folds - 1}, got {k}")

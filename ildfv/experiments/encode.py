@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ildfv.arrays import to_numpy
 from ildfv.experiments.encoders import ENCODERS, Fitting
 from ildfv.pipeline import projection
 from ildfv.pipeline.fisher import FisherVectors
@@ -31,7 +32,7 @@ class Thinned:
 
     def __call__(self, images) -> torch.Tensor:
         maps = self.activations(images).flatten(2)  # (b, d, n)
-        draws = [torch.Generator().manual_seed(self.seed + zlib.crc32(image.tobytes())) for image in images]
+        draws = [torch.Generator().manual_seed(self.seed + zlib.crc32(image.tobytes())) for image in to_numpy(images)]
         kept = torch.stack([torch.randperm(maps.shape[2], generator=draw)[: self.n] for draw in draws])  # (b, m)
         kept = kept.to(maps.device)[:, None].expand(-1, maps.shape[1], -1)
         return maps.gather(2, kept)[..., None]

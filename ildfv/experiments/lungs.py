@@ -10,10 +10,9 @@ from scipy import ndimage
 
 from ildfv.errors import InputError, check, require
 from ildfv.scans.lungs import GAS, lung_mask
-from ildfv.scans.windows import WINDOWS
+from ildfv.scans.windows import NORMAL, WINDOWS
 from ildfv.train.patches import GRID, SIZE
 
-NORMAL = 1  # the normal window's place among the three
 RIM = 2  # prepared pixels that a wall blurs into
 METHODS = ("rule", "lungmask")
 

@@ -21,11 +21,11 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.evaluation.intervals import Ratio, bootstrap, by_patient, resampled
 from ildfv.evaluation.metrics import ratio
-from ildfv.experiments.lungs import NORMAL, lungs
+from ildfv.experiments.lungs import lungs
 from ildfv.patterns import PATTERNS
 from ildfv.report.content import LabelMap
 from ildfv.report.pictures import label_map_png
-from ildfv.scans.windows import WINDOWS
+from ildfv.scans.windows import NORMAL, WINDOWS
 from ildfv.store.atomic import check_gzip, replacing, sweep
 from ildfv.store.lock import writing
 from ildfv.train.networks import SIZE

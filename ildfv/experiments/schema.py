@@ -44,7 +44,6 @@ from ildfv.store.workspace import Workspace
 
 KIND, VERSION = "ildfv experiment", 1
 FOLDER = "experiments"
-MEASURE = ("value", "low", "high", "mean", "sd", "n")
 CURVES = ("roc", "pr", "calibration")
 PICTURES = {"speed": ("label-map",)}  # what an experiment's pictures are named by
 

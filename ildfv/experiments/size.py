@@ -21,8 +21,9 @@ def run(lab: Lab) -> Findings:
     sets: list[System] = [few, few_fisher, whole, whole_fisher]
     title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
     note = (
-        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn by the seed, to fit networks, mixture, PCA and "
-        "regression on; validation and test slices are the same."
+        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn by the seed, to fit networks and regression on; "
+        "mixture and PCA are fitted on these and, as everywhere, the validation patients. Validation and test slices "
+        "are the same."
     )
     tables = [
         measured(lab, "size", title, sets, MEANS, note=note),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ildfv.arrays import to_numpy
 from ildfv.errors import check
 from ildfv.kernels.exchange import on_gpu
 from ildfv.kernels.reference import Moments
@@ -24,10 +25,10 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
     """
     first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
     kind = _library(first)
-    for i, one in enumerate(maps if isinstance(maps, (list, tuple)) else ()):
+    for i, one in enumerate(maps if isinstance(maps, (list, tuple)) else (maps,)):
         check(_library(one) == kind, f"maps must be of one library, got {kind} and, in map {i}, {_library(one)}")
-    masked = isinstance(first, np.ma.MaskedArray)
-    check(not masked, "maps must not be masked arrays: leave out what the mask hides, as a list of (n_i, d)")
+        masked = isinstance(one, np.ma.MaskedArray)
+        check(not masked, "maps must not be masked arrays: leave out what the mask hides, as a list of (n_i, d)")
     names = ("weights_", "means_", "variances_")
     learned = all(hasattr(mixture, name) for name in names)
     check(learned, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")
@@ -39,7 +40,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
 
     from ildfv.kernels import cpu
 
-    parameters = tuple(_to_numpy(a) for a in parameters)
+    parameters = tuple(to_numpy(a) for a in parameters)
     if kind != "torch":
         return _reached(cpu.moments(maps, *parameters, threshold=threshold, pooled=pooled))
 
@@ -61,13 +62,6 @@ def _reached(result: Moments) -> Moments:
     reached = result.log_likelihood.dtype != np.float64 or bool(np.isfinite(result.log_likelihood).all())
     check(reached, "maps must lie within 1e154 standard deviations of the mixture")
     return result
-
-
-def _to_numpy(a):
-    """A parameter of the mixture on the host."""
-    if hasattr(a, "detach"):
-        return a.detach().cpu().numpy()
-    return a.get() if hasattr(a, "get") else a
 
 
 def _from_torch(a):

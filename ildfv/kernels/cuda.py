@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ildfv.arrays import to_numpy
 from ildfv.errors import check
 from ildfv.kernels import em, fisher, launches, reference
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
@@ -87,7 +88,7 @@ def how() -> str:
 
 def compute(device: Device, maps, weights, means, variances, *, threshold: float, pooled: bool) -> Moments:
     """`moments` on a given device."""
-    mixture = check_mixture(*(_on_host(a) for a in (weights, means, variances)))
+    mixture = check_mixture(*(to_numpy(a) for a in (weights, means, variances)))
     threshold = check_threshold(threshold)
     k, d = mixture[1].shape
     launches.check_size(k, d)
@@ -274,10 +275,3 @@ def _warn(note: str) -> None:
 
 def _slice(sums: _Sums, first: int, last: int) -> _Sums:
     return _Sums(*(a[first:last] for a in sums))
-
-
-def _on_host(a):
-    """A parameter of the mixture in host memory."""
-    if hasattr(a, "detach"):
-        return a.detach().cpu().numpy()
-    return a.get() if hasattr(a, "get") else a

@@ -27,7 +27,10 @@ def run_demo(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
-    """{"report": path, "results": documents, "seconds": wall time of each step}. Finished steps are not done again."""
+    """{"report": path, "results": documents, "seconds": wall time of each step}.
+
+    Scans, slices, models and encodings that are there are not made again; scores and the report are.
+    """
     from ildfv.scans.phantom import write_phantoms
 
     folder = Path(folder)

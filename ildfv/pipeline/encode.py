@@ -110,7 +110,7 @@ def encode_slices(
     }
     settings = settings.fitted(activations)
     with _owned(folder, inputs, fresh=fresh):
-        if (folder / FINISHED).exists():
+        if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
             return read_json(folder / FINISHED)
         started = time.monotonic()

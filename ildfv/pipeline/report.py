@@ -15,12 +15,12 @@ from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import Call, Example, ReportContent, choose_examples
 from ildfv.report.page import write_report
+from ildfv.scans.windows import NORMAL
 from ildfv.store.atomic import key_of, read_json, sha256
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
 from ildfv.version import versions
 
-NORMAL = 1  # the normal window's place among the three
 RESAMPLES = 2000
 
 
@@ -74,7 +74,7 @@ def _settings(document: dict) -> dict:
 
 def _predictions(workspace: Workspace, slices: Slices, name: str, document: dict) -> tuple[np.ndarray, Predictions]:
     """The slices a system was scored on, and its predictions there."""
-    indices, scores = read_scores(workspace, name)
+    indices, scores = read_scores(workspace, name, document)
     fold = document["fold"]
     predictions = Predictions(
         system=document["system"],

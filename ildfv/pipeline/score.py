@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from ildfv.errors import check
 from ildfv.evaluation.results import Predictions, evaluate
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.pipeline.roles import Roles, labelled_presence
@@ -50,21 +53,30 @@ def score(
     name = f"{system}-fold-{roles.fold}"
     with writing(workspace.results_dir):
         sweep(workspace.results_dir)
-        write_scores(workspace, name, roles.test, test_scores)
+        table = write_scores(workspace, name, roles.test, test_scores)
+        document["scores_sha256"] = sha256(table)
         workspace.write_result(name, document)
     return document
 
 
-def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: np.ndarray) -> None:
-    """results/<name>.csv: slice index and the four scores, so that anyone can compute measures of their own."""
+def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: np.ndarray) -> Path:
+    """The path of results/<name>.csv: slice index and the four scores, for anyone's own measures."""
     rows = ["slice,ground glass,reticular,honeycomb,emphysema"]
     rows += [
         f"{index}," + ",".join(f"{value:.9g}" for value in row) for index, row in zip(indices, scores, strict=True)
     ]
-    write_bytes(workspace.results_dir / f"{name}.csv", ("\n".join(rows) + "\n").encode())
+    path = workspace.results_dir / f"{name}.csv"
+    write_bytes(path, ("\n".join(rows) + "\n").encode())
+    return path
 
 
-def read_scores(workspace: Workspace, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Slice indices (m,) and scores (m, 4) of results/<name>.csv."""
-    table = np.loadtxt(workspace.results_dir / f"{name}.csv", delimiter=",", skiprows=1, ndmin=2)
+def read_scores(workspace: Workspace, name: str, document: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Slice indices (m,) and scores (m, 4) of results/<name>.csv; InputError unless its document is of these scores."""
+    path = workspace.results_dir / f"{name}.csv"
+    check(
+        path.exists() and document.get("scores_sha256") == sha256(path),
+        f"{path} must hold the scores that {name}.json was made from, got others or none: run `ildfv train` or "
+        "`ildfv regress` again",
+    )
+    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
     return table[:, 0].astype(np.int64), table[:, 1:]

@@ -11,8 +11,6 @@ from ildfv.pipeline.roles import Roles, load_folds, make_roles
 from ildfv.pipeline.score import score
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of
-from ildfv.store.claims import empty
-from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS, load_info
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
@@ -47,11 +45,8 @@ def train_network(
     check_whole_slices(chosen.network)
     name = name or chosen.network
     folder = workspace.model_dir(name, fold)
-    if fresh and distributed.is_main():
-        with writing(folder):
-            empty(folder)
-    distributed.barrier()
-    train(chosen, slices, roles.fit, roles.validation, folder, device=device, progress=progress, compile=compile)
+    options = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
+    train(chosen, slices, roles.fit, roles.validation, folder, **options)
     if not distributed.is_main():
         return {}
     network = load(folder, device)

@@ -115,7 +115,7 @@ def _result(workspace: Workspace, path: Path) -> None:
     if kind == KINDS[""]:
         for key in ("system", "fold", "data", "threshold", "per_pattern", "overall", "decisions", "settings"):
             document[key]
-        _, scores = read_scores(workspace, name.as_posix())
+        _, scores = read_scores(workspace, name.as_posix(), document)
         check(
             scores.shape == (document["n_slices"], 4),
             f"{path.with_suffix('.csv')} must hold {document['n_slices']} slices of 4 scores, got {scores.shape}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ildfv.scans.headers import Frame, Header
 from ildfv.scans.libraries import said
 from ildfv.scans.pixels import padding_mask, stored_values
 from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_size
+from ildfv.store.atomic import sha256
 
 UNEVEN = 0.1  # of the usual distance between slices: by so much a distance may differ from it
 PARALLEL = 1e-3  # direction cosines of slices of one series may differ by rounding only
@@ -101,17 +101,12 @@ def _without_copies(headers: list[Header]) -> tuple[list[Header], list[Path]]:
         first = kept.setdefault(header.instance, header)
         if first is header:
             continue
-        if _digest(first.path) != _digest(header.path):
+        if sha256(first.path) != sha256(header.path):
             raise InputError(
                 f"{first.path.name} and {header.path.name} must not share a SOPInstanceUID: their content differs"
             )
         copies.append(header.path)
     return list(kept.values()), copies
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _orientation(orientations: list[tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ildfv.errors import InputError
 from ildfv.scans.libraries import said
+from ildfv.scans.pixels import UNCOMPRESSED
 from ildfv.scans.volume import check_size
 
 CT = {
@@ -22,7 +23,6 @@ SEGMENTATION = {
 NO_SLICE = ("LOCALIZER", "MIP", "MINIP", "SCREEN SAVE", "DOSE_INFO")  # ImageType of CT images that are no slices
 HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified, as most CT has it
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")  # uncompressed transfer syntaxes
 MOST_COMPRESSED = 10_000  # decoded over encoded bytes: a constant slice in JPEG 2000 reaches 3000
 
 TAGS = [
@@ -106,6 +106,7 @@ def read_header(path: Path) -> Header:
 def _classified(path: Path, dataset, left: int) -> Header:
     """What the file is; a fault is the series' where the series is known, else it is raised."""
     kind, series = str(dataset.get("SOPClassUID", "")), str(dataset.get("SeriesInstanceUID", ""))
+    kind = kind or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))  # a DICOMDIR has its class only there
     if not kind:
         raise InputError("must have a SOPClassUID, got none (truncated, or a header only)")
     if kind not in CT and kind not in SEGMENTATION:
@@ -196,7 +197,7 @@ def _check_pixels(dataset, rows: int, columns: int, n_frames: int, left: int) ->
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
     if not syntax:
         raise InputError("TransferSyntaxUID must be given, got none")
-    most = left if syntax in NATIVE else MOST_COMPRESSED * left
+    most = left if syntax in UNCOMPRESSED else MOST_COMPRESSED * left
     if declared > most:
         raise InputError(
             f"PixelData must hold {n_frames} × {rows} × {columns} pixels ({declared:,} bytes), got {left:,} bytes "

@@ -9,9 +9,8 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked
 from ildfv.scans.libraries import said
-from ildfv.scans.volume import as_hounsfield, check_size
+from ildfv.scans.volume import GZIP_MOST, as_hounsfield, check_size
 
-GZIP_MOST = 1032  # deflate cannot shrink more than this: a file that declares more is lying
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 AGREE = 0.1  # mm: by so much sform and qform may differ
 

@@ -17,9 +17,8 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked
 from ildfv.scans.libraries import said
-from ildfv.scans.volume import check_size
+from ildfv.scans.volume import GZIP_MOST, check_size
 
-GZIP_MOST = 1032  # deflate cannot shrink more than this
 TO_LPS = {  # space: sign of each axis on the way to DICOM's
     "left-posterior-superior": (1, 1, 1),
     "lps": (1, 1, 1),

@@ -59,7 +59,7 @@ def pair(
     by_series = {scan.series: i for i, scan in enumerate(scans) if scan.dicom is not None}
     by_folder: dict[Path, list[int]] = defaultdict(list)
     for i, scan in enumerate(scans):
-        for folder in (_folder(scan), _folder(scan).parent):
+        for folder in {_folder(scan), _folder(scan).parent}:  # the folder "." is its own parent
             by_folder[folder].append(i)
     given: dict[int, list[Label]] = defaultdict(list)
     faults: dict[int, str] = {}

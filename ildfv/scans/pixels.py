@@ -33,6 +33,15 @@ DECODERS: dict[str, tuple[str, str, str | None]] = {
 }
 FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG markers that carry the size; JPEG-LS has F7
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+COMPRESSED = {syntax: decoder for syntax, decoder in DECODERS.items() if syntax not in UNCOMPRESSED}
+
+
+def can_decode(syntax: str) -> bool:
+    """Whether slices of this transfer syntax, one of `DECODERS`, can be decoded here."""
+    from pydicom.pixels import get_decoder
+
+    _, plugin, package = DECODERS[syntax]
+    return package is None or plugin in get_decoder(syntax).available_plugins
 
 
 def stored_values(dataset, index: int = 0) -> np.ndarray:
@@ -49,7 +58,7 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
         raise InputError("PixelData must be whole, got a file that ends inside it")
     name, plugin, package = DECODERS[syntax]
     decoder = get_decoder(syntax)
-    if package is not None and plugin not in decoder.available_plugins:
+    if not can_decode(syntax):
         raise MissingPackageError(f"{name} needs {package}: pip install {package}")
     try:
         if package is not None:

@@ -23,13 +23,14 @@ from ildfv.scans.segmentation import read_segmentation
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file, read_label_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
-from ildfv.store.atomic import key_of
+from ildfv.store.atomic import TEMPORARY, key_of
 from ildfv.store.parts import Parts, Row, WritableParts, writing_parts
 from ildfv.store.slices import ScanSlices, write_scan
 
 FORMAT = 1  # counts up when the same scan would give other bytes
 PHANTOM = "PHANTOM"  # how the patient id of a generated or physical phantom begins
 KEPT_LABELS = "its labelled slices were kept as prepared before: without codes they would lose their labels"
+WAITING = f"{TEMPORARY}replacements"  # finished parts in the place of others, below the store
 GRID = 512  # side of the paper's slices: pixel thresholds mean another area elsewhere
 
 
@@ -91,7 +92,8 @@ class Task:
     salt: str
     out: Path
     key: str
-    guarded: bool = False  # its part is there, from a volume file elsewhere: only the same slices may take its place
+    replaces: bool = False  # a part is there, which stays until this one is finished
+    guarded: bool = False  # that part is from a volume file elsewhere: only the same slices may take its place
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,13 @@ def prepare(
                 report.prepared.append(_kept(parts, scan, row, salt))
             elif row.key == task.key:
                 progress.note(f"{parts.path(row.name)} is no longer what was written: it is made anew")
-                tasks.append(task)
+                tasks.append(replace(task, replaces=True))
             elif _elsewhere(row, task):
-                tasks.append(replace(task, guarded=True))
+                tasks.append(replace(task, replaces=True, guarded=True))
             elif table is None and _labelled(parts, row):
                 report.prepared.append(_kept(parts, scan, row, salt, KEPT_LABELS))
             else:
-                tasks.append(task)
+                tasks.append(replace(task, replaces=True))
         with progress.task("Preparing slices", total=sum(task.scan.geometry.shape[0] for task in tasks)) as advance:
             for index, result in each(prepare_scan, tasks, workers):
                 scan = tasks[index].scan
@@ -169,7 +171,10 @@ def prepare(
                         foreign.add(hashed(scan.series, salt))
                     report.quarantined.append(_left(scan, outcome.reason))
                 else:
-                    parts.add(outcome.row)
+                    if tasks[index].replaces:
+                        parts.replace(outcome.row, out / WAITING)
+                    else:
+                        parts.add(outcome.row)
                     report.prepared.append(_prepared(scan, outcome.row, salt, outcome.labelled, kept=False))
                 advance(scan.geometry.shape[0])
         _drop_twins(parts, report, {hashed(scan.series, salt): scan for scan in found.scans})
@@ -197,7 +202,9 @@ def prepare_scan(task: Task) -> Outcome:
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"unexpected {said(error)} ({Path(where.filename).name}:{where.lineno})"
         return Outcome(reason=reason)
-    return Outcome(write_scan(task.out, scan, key=task.key), scan.labelled)
+    folder = task.out / WAITING if task.replaces else task.out
+    folder.mkdir(exist_ok=True)
+    return Outcome(write_scan(folder, scan, key=task.key), scan.labelled)
 
 
 def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:

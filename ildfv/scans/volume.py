@@ -12,6 +12,7 @@ from ildfv.scans.geometry import Geometry, reordered, to_canonical
 
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # of a scan (2 GiB as int16): 4096 slices of 512×512
+GZIP_MOST = 1032  # deflate cannot shrink more than this: a file that declares more is lying
 PADDING = -3024  # HU given to declared padding that lies even lower
 LOWEST, HIGHEST = -8192.0, 20000.0  # HU: below lies no scanner's padding, above not even metal on an extended scale
 AIR, SOFT = (-1100.0, -700.0), (-200.0, 250.0)  # HU that any scan of a chest has: air or lung, and soft tissue

@@ -11,6 +11,7 @@ from array_api_compat import array_namespace, device
 from ildfv.kernels import modules, on_gpu, windows
 
 WINDOWS = ((-1400.0, -950.0), (-1400.0, 200.0), (-160.0, 240.0))  # HU: the paper's low, normal and high attenuation
+NORMAL = 1  # the normal window's place among them
 SIZE = 224
 
 

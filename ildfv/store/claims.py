@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from ildfv.errors import InputError
-from ildfv.store.atomic import read_json, write_json
+from ildfv.store.atomic import TEMPORARY, read_json, write_json
 
 CLAIM = "claim.json"
 HASHES = ("slices", "folds", "model_sha256")  # inputs that are known by a hash of their content
@@ -37,9 +37,13 @@ def claim(folder: Path, inputs: dict, *, fresh: bool = False) -> None:
 
 
 def empty(folder: Path) -> None:
-    """Removes all that is in the folder but its lock. Only under that lock."""
-    for child in Path(folder).iterdir():
+    """Removes all that is in the folder but its lock and its claim. Only under that lock.
+
+    Killed anywhere, it leaves nothing that looks finished: files that say so go first, folders vanish whole.
+    """
+    folder = Path(folder)
+    for child in sorted(folder.iterdir(), key=Path.is_dir):
         if child.is_dir():
-            shutil.rmtree(child)
-        elif not child.name.startswith("."):  # the lock and its holder stay
+            shutil.rmtree(child.rename(folder / f"{TEMPORARY}{child.name}"))
+        elif child.name != CLAIM and not child.name.startswith("."):  # the lock and its holder stay
             child.unlink()

@@ -7,6 +7,7 @@ made from; both let a second run tell finished work from stale work.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import h5py
 import numpy as np
 
 from ildfv.errors import InputError, OutOfReachError, check
-from ildfv.store.atomic import MEND, check_space, read_json, replacing, sha256, sweep, write_json
+from ildfv.store.atomic import MEND, check_space, read_json, replacing, sha256, sweep, sync, write_json
 from ildfv.store.lock import writing
 from ildfv.store.remote import place
 
@@ -98,6 +99,7 @@ class Parts:
         return sum(row.count for row in self.rows.values())
 
     def path(self, name: str) -> Path:
+        """Where the part's file lies, or would."""
         return self.folder / f"{name}.h5"
 
     def file(self, name: str) -> h5py.File:
@@ -170,6 +172,13 @@ class WritableParts(Parts):
         self.flush()
         for name in names:
             self.path(name).unlink(missing_ok=True)
+
+    def replace(self, row: Row, folder: Path) -> None:
+        """The finished part in `folder` instead of the one of its name here; killed between, neither is listed."""
+        self.drop(row.name)
+        os.replace(folder / f"{row.name}.h5", self.path(row.name))
+        sync(self.folder)
+        self.add(row)
 
     def write(self, name: str, arrays: dict[str, np.ndarray], attributes: dict | None = None, *, key: str = "") -> None:
         """A part written and in the manifest."""

@@ -29,7 +29,7 @@ class Settings(BaseModel):
     salt: str = Field(min_length=16)  # identities are hashed with it; keep it as private as the scans
     threshold: int = Field(THRESHOLD, gt=0)  # pixels from which a pattern counts as present
     folds: int = Field(5, ge=2)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)  # as NumPy takes them
     slices: str | None = None  # where prepared slices are read from, a path or URL; None: slices/ of the workspace
 
 
@@ -71,6 +71,8 @@ class Workspace:
             return workspace
         given = {name: value for name, value in settings.items() if value is not None}
         with writing(root):
+            if (root / SETTINGS).exists():  # another command has made it meanwhile
+                return cls.open_or_create(root, version=version, **settings)
             made = Settings(version=version, **({"salt": secrets.token_hex(16)} | given))
             write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode())
         return cls(root, made)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ildfv import doctor
 from ildfv.cli import main
 from ildfv.cli.app import app
+from ildfv.scans import pixels
 from ildfv.store.parts import writing_parts
 from ildfv.store.slices import ScanSlices, write_scan
 from ildfv.store.workspace import Workspace
@@ -164,10 +166,39 @@ def test_whoever_stops_a_command_is_told_that_it_goes_on(monkeypatch, capsys, tm
     assert capsys.readouterr().err == "error: stopped; the same command goes on from here\n"
 
 
-def test_a_command_that_fails_leaves_its_line_in_the_event_log(tmp_path):
-    (tmp_path / "study").mkdir()
-    ended = run("encode", "--workspace", tmp_path / "study")
+def test_a_command_that_fails_leaves_its_line_in_the_event_log(small_workspace, tmp_path):
+    root = small_workspace(True)
+    ended = run("encode", "--workspace", root)
     assert ended.returncode == 1
-    last = json.loads((tmp_path / "study" / "events.jsonl").read_text().splitlines()[-1])
+    last = json.loads((root / "events.jsonl").read_text().splitlines()[-1])
     assert last["event"] == "error"
     assert "error: " + last["text"] == " ".join(ended.stderr.split())
+    assert run("encode", "--workspace", tmp_path).returncode == 1
+    assert not (tmp_path / "events.jsonl").exists()  # no workspace, no log
+
+
+def test_nothing_prepared_is_one_json_document(tmp_path):
+    (tmp_path / "scans" / "a[").mkdir(parents=True)
+    (tmp_path / "scans" / "a[" / "1].nii.gz").write_bytes(b"no NIfTI")
+    ended = run("prepare", tmp_path / "scans", "-w", tmp_path / "w", "--json")
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["quarantined"]
+    shown = run("prepare", tmp_path / "scans", "-w", tmp_path / "w")
+    assert "a[/1].nii.gz" in shown.stdout.replace("\n", "")  # no markup
+    assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize("command", [("phantom", "x"), ("prepare", "x"), ("folds",), ("encode",), ("demo", "x")])
+def test_a_seed_that_numpy_would_refuse_is_refused(command, tmp_path):
+    ended = run(*command, "--seed", 2**32, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "seed" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_judges_decoders_as_prepare_does(monkeypatch):
+    monkeypatch.setattr(pixels, "can_decode", lambda syntax: "90" not in syntax)
+    found = {f["what"]: f for f in doctor.examine()}
+    assert found["DICOM JPEG 2000 Lossless"]["state"] == "absent"
+    assert found["DICOM JPEG 2000 Lossless"]["advice"] == "pip install pylibjpeg-openjpeg"
+    assert found["DICOM RLE Lossless"]["state"] == "ok"

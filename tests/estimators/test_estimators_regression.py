@@ -202,6 +202,26 @@ def test_sums_reduced_over_ranks_are_used():
     np.testing.assert_allclose(twice.standard_errors_, one.standard_errors_ / np.sqrt(2), rtol=1e-3)
 
 
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_rank_without_rows_learns_what_the_others_know(flat):
+    x, y = data()
+    y = y[:, 0] if flat else y
+    said = []
+
+    def heard(arrays):  # what the rank with all rows says
+        said.append(arrays)
+        return arrays
+
+    def added(arrays):
+        theirs = said.pop(0)
+        return {name: value + theirs[name] for name, value in arrays.items()}
+
+    whole = MultivariateRegression(reduce=heard).fit([(x, y)])
+    empty = MultivariateRegression(reduce=added).fit(lambda: iter(()))
+    np.testing.assert_array_equal(empty.coef_, whole.coef_)
+    assert empty.intercept_.shape == whole.intercept_.shape == (() if flat else (2,))
+
+
 X, Y = data()
 HALF = Y * [1, np.nan]
 BAD = {

@@ -248,3 +248,10 @@ def test_deal_of_a_big_cohort_is_quick_and_even():
     part = deal(amounts, [140] * 5)
     shares = np.stack([amounts[part == k].sum(0) / amounts.sum(0) for k in range(5)])
     assert abs(shares - 0.2).max() < 0.01
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe{", b'{"kind": "\xff"}'])
+def test_a_file_of_other_bytes_is_one_clear_line(tmp_path, content):
+    (tmp_path / "folds.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"folds\.json must be what `ildfv folds` writes"):
+        Folds.load(tmp_path / "folds.json")

@@ -79,7 +79,7 @@ class Whole:
     d, n, device = 3, 16, torch.device("cpu")
 
     def __call__(self, images):
-        return torch.from_numpy(images).float()
+        return torch.as_tensor(images).float()
 
 
 def test_thinned_maps_hold_a_share_of_the_descriptors_the_same_on_every_pass():
@@ -89,6 +89,7 @@ def test_thinned_maps_hold_a_share_of_the_descriptors_the_same_on_every_pass():
     assert found.shape == (4, 3, 4, 1)
     assert thinned.n == 4
     torch.testing.assert_close(thinned(images[2:]), found[2:])  # whatever the batch
+    torch.testing.assert_close(thinned(torch.from_numpy(images)), found)  # as they come on a GPU
     for image, kept in zip(images, found, strict=True):
         all_ = {tuple(c) for c in image.reshape(3, -1).T.tolist()}
         assert {tuple(c) for c in kept[..., 0].T.tolist()} <= all_

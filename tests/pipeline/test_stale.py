@@ -10,6 +10,7 @@ from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.roles import make_split
 from ildfv.pipeline.train import train_network
+from ildfv.pipeline.verify import verify_workspace
 from ildfv.store.encodings import newest
 from ildfv.store.workspace import Workspace
 
@@ -75,3 +76,24 @@ def test_parts_of_other_slices_are_refused(root, name, change):
     read = {"projection": lambda: regress_encoding(root), "fisher": lambda: encoding.fisher_vectors("any")}[name]
     with pytest.raises(InputError, match=rf"{name}.manifest.json must list \d+ slices of key .*, got "):
         read()
+
+
+def test_fresh_keeps_a_training_of_the_same_settings(root):
+    """Else a launch that is started again, by torchrun or by hand, would throw its own work away."""
+    train_network(root, **TRAIN)
+    model = root / "models/own/fold-0/model.safetensors"
+    made = model.stat().st_mtime_ns
+    train_network(root, fresh=True, **TRAIN)
+    assert model.stat().st_mtime_ns == made
+    train_network(root, fresh=True, **TRAIN | {"epochs": 2})
+    assert model.stat().st_mtime_ns > made
+
+
+def test_scores_of_another_run_are_never_shown_with_a_document(root):
+    train_network(root, **TRAIN)
+    table = root / "results/cnn-own-fold-0.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:-1], lines[-1].replace(",", ",1", 1)]) + "\n")
+    with pytest.raises(InputError, match=r"cnn-own-fold-0\.csv must hold the scores that"):
+        make_report(root)
+    assert "must hold the scores that" in verify_workspace(root)["faults"][0]

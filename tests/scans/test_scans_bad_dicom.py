@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
     MRImageStorage,
     RTStructureSetStorage,
     SecondaryCaptureImageStorage,
@@ -213,6 +214,13 @@ def test_what_is_no_ct_slice_is_ignored_with_its_reason(tmp_path, files):
     files.series(tmp_path / "dose", hu, SOPClassUID=SecondaryCaptureImageStorage)
     files.series(tmp_path / "pt", hu, Modality="PT")
     (tmp_path / "notes.txt").write_text("no scan")
+
+    def directory(_, dataset):  # has its class in the file's own header alone
+        del dataset.SOPClassUID
+        dataset.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+        return dataset
+
+    files.series(tmp_path / "dir", hu, PixelData=None, change=directory)
     found = discover(tmp_path)
     assert not found.scans
     assert not found.quarantined
@@ -223,6 +231,7 @@ def test_what_is_no_ct_slice_is_ignored_with_its_reason(tmp_path, files):
         "rt": ("no CT: RT Structure Set Storage", 1),
         "dose": ("no CT: Secondary Capture Image Storage", 1),
         "pt": ("no CT: Modality PT", 1),
+        "dir": ("no CT: Media Storage Directory Storage", 1),
         "notes.txt": ("no scan: neither DICOM, NIfTI nor NRRD", 1),
     }
 

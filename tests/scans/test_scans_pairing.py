@@ -1,5 +1,7 @@
 """Which label map belongs to which scan; what is not certain is not guessed. Whose a scan is."""
 
+from pathlib import Path
+
 import pytest
 
 from ildfv.errors import InputError
@@ -43,6 +45,14 @@ def test_a_label_map_beside_the_series_or_one_folder_above_is_paired(tmp_path, f
     write = files.nifti if where.endswith("gz") else files.nrrd
     write(tmp_path / "p1" / where, files.codes(hu))
     assert paired(tmp_path) == ({"ct": where.split("/")[-1]}, {})
+
+
+def test_the_current_folder_is_one_place_and_not_two(tmp_path, files, monkeypatch):
+    hu = files.chest()
+    files.nifti(tmp_path / "ct.nii.gz", hu)
+    files.nifti(tmp_path / "labels.nii.gz", files.codes(hu))
+    monkeypatch.chdir(tmp_path)
+    assert paired(Path(".")) == ({"ct.nii.gz": "labels.nii.gz"}, {})
 
 
 def test_a_label_map_elsewhere_is_quarantined_and_the_scan_goes_on_unlabelled(tmp_path, files):

@@ -17,6 +17,7 @@ from ildfv.scans.lungs import lung_mask
 from ildfv.scans.pool import Died
 from ildfv.scans.prepare import prepare
 from ildfv.scans.windows import nearest, windowed
+from ildfv.store.parts import Parts, WritableParts
 from ildfv.store.slices import Slices
 
 SALT = "0123456789abcdef"
@@ -115,6 +116,33 @@ def test_a_changed_scan_or_code_table_is_prepared_anew(tmp_path, files, inline):
     assert counts[:, 0].max() <= 0
     files.nrrd(tmp_path / "scans" / "b" / "ct.nrrd", files.chest(5, seed=2))
     assert [scan.kept for scan in run(tmp_path, codes=table).prepared] == [True, False]
+
+
+def test_a_run_killed_as_it_replaces_a_part_leaves_no_row_of_other_content(tmp_path, files, inline, monkeypatch):
+    hu = files.chest()
+    files.nrrd(tmp_path / "scans" / "a" / "ct.nrrd", hu)
+    files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
+    run(tmp_path)
+    before = Slices(tmp_path / "out")
+    files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", np.roll(files.codes(hu), 9, axis=2))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    monkeypatch.setattr(WritableParts, "add", killed)
+    with pytest.raises(Killed):
+        run(tmp_path)
+    monkeypatch.undo()
+    left = Parts(tmp_path / "out")
+    assert left.verify() == []
+    assert left.rows == {}
+    run(tmp_path)
+    after = Slices(tmp_path / "out")
+    assert after.parts.verify() == []
+    assert after.key != before.key
 
 
 def test_another_salt_needs_another_folder(tmp_path, files, inline):

@@ -69,6 +69,20 @@ def test_orphans_of_a_killed_run_are_swept(tmp_path):
     assert not list(tmp_path.glob(".writing-*"))
 
 
+def test_a_part_takes_the_place_of_another(tmp_path):
+    fill(tmp_path)
+    apart = tmp_path / ".writing-apart"
+    apart.mkdir()
+    with writing_parts(tmp_path, "key") as parts:
+        apart.mkdir()  # what lay there was nobody's, and was swept
+        row = write_part(apart, "y", {"a": ARRAYS["a"][:7]}, key="new")
+        parts.replace(row, apart)
+        assert parts.rows["y"] == row
+    found = Parts(tmp_path)
+    assert found.verify() == []
+    assert (found.rows["y"].count, found.rows["y"].key, found.rows["x"].count) == (7, "new", 100)
+
+
 def test_a_flipped_bit_is_found_when_verified_and_when_read(tmp_path):
     fill(tmp_path)
     path = tmp_path / "x.h5"

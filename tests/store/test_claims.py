@@ -1,0 +1,41 @@
+"""A folder that is emptied and killed meanwhile holds nothing that looks finished."""
+
+import shutil
+
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.store.atomic import read_json, sweep, write_json
+from ildfv.store.claims import CLAIM, claim
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_fresh_killed_anywhere_leaves_nothing_that_looks_finished(tmp_path, monkeypatch):
+    claim(tmp_path, {"k": 4})
+    write_json(tmp_path / "encoding.json", {})
+    for name in ("mixture", "pca"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"weights")
+    removed = []
+
+    def killed(folder):
+        if removed:
+            raise Killed
+        removed.append(folder)
+        real(folder)
+
+    real = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(Killed):
+        claim(tmp_path, {"k": 5}, fresh=True)
+    monkeypatch.undo()
+    assert not (tmp_path / "encoding.json").exists()
+    with pytest.raises(InputError, match="k = 4, now 5"):  # it still says whose it was
+        claim(tmp_path, {"k": 5})
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [CLAIM]
+    claim(tmp_path, {"k": 5}, fresh=True)
+    assert read_json(tmp_path / CLAIM) == {"k": 5}
