@@ -47,12 +47,15 @@ class Checkpoint:
         self.folder = Path(folder) / "checkpoint"
 
     def exists(self) -> bool:
+        """Whether there is one to go on from."""
         return has_model(self.folder)
 
     def info(self) -> dict:
+        """What was saved beside the tensors: identity, history, losses of the epoch under way."""
         return load_info(self.folder)
 
     def remove(self) -> None:
+        """The folder is gone; nothing if it was not there."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
 

@@ -116,14 +116,17 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     # -- tensors: those of the mixture -----------------------------------------------------------------------------
 
     def to_tensors(self) -> dict[str, np.ndarray]:
+        """The mixture's arrays by name."""
         return self._mixture().to_tensors()
 
     def info(self) -> dict:
+        """Settings and the mixture's numbers, ready for JSON."""
         settings = {name: value for name, value in self.get_params(deep=False).items() if name != "mixture"}
         return {"estimator": type(self).__name__, "settings": settings, "mixture": self._mixture().info()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
+        """The encoder that gave `tensors` and `info`."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 

@@ -63,10 +63,12 @@ class Decisions:
         )
 
     def to_dict(self) -> dict:
+        """JSON-able values."""
         return {"thresholds": list(self.thresholds), "sigmoids": [s and asdict(s) for s in self.sigmoids]}
 
     @classmethod
     def from_dict(cls, values: dict) -> Decisions:
+        """The decisions that gave `values`."""
         return cls(tuple(values["thresholds"]), tuple(s and Sigmoid(**s) for s in values["sigmoids"]))
 
 

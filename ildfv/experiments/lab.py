@@ -95,6 +95,7 @@ class Lab:
         return Encoded(label, network or self.base, settings, words=p.words, **options)
 
     def patches(self, label: str) -> Patches:
+        """The patch baseline as this preset trains it."""
         from ildfv.train.patches import MAJORITY
 
         settings = TrainSettings(

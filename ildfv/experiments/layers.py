@@ -11,10 +11,12 @@ NOTE = "Both kinds go through the same PCA and regression; without a Fisher vect
 
 
 def fisher(lab: Lab, layer: str) -> Encoded:
+    """The system of the layer's Fisher vectors."""
     return lab.encoded(f"{layer}, Fisher vector", layer)
 
 
 def plain(lab: Lab, layer: str) -> Encoded:
+    """The system of the layer's activations themselves, flattened, as the paper compares them."""
     return lab.encoded(f"{layer}, activations", layer, encoder="flat")
 
 

@@ -54,6 +54,7 @@ def where(lab: Lab, system: Patches) -> str:
 
 
 def folder(lab: Lab, system: Patches, fold: int) -> Path:
+    """Where the patch network that never saw this fold lies."""
     return root(lab, system) / f"fold-{fold}"
 
 

@@ -71,6 +71,7 @@ PRESETS = {preset.name: preset for preset in (SMALL, PAPER)}
 
 
 def preset_named(name: str) -> Preset:
+    """The preset; InputError names those there are."""
     if name not in PRESETS:
         raise InputError(f'preset must be one of {", ".join(PRESETS)}, got "{name}"')
     return PRESETS[name]

@@ -128,6 +128,7 @@ def without_curves(document: Mapping) -> dict:
 
 
 def as_document(table: Table) -> dict:
+    """The table as JSON-able values."""
     return asdict(table)
 
 

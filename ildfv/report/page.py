@@ -173,6 +173,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def p_value(value: float | None) -> str:
+    """A p value as a page shows it."""
     if value is None:
         return figures.UNDEFINED
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -216,11 +217,16 @@ def _rank(document: Mapping) -> int:
 
 
 def _folds_text(shown: Sequence[Mapping]) -> str:
-    """Which test slices the shown documents are about."""
-    kinds = {"pooled" if d["fold"] is None else f"fold {d['fold']}" for d in shown}
-    if kinds == {"pooled"}:
-        return f"test slices of held-out folds {', '.join(map(str, shown[0]['folds']))} pooled"
-    return "held-out test slices, " + ", ".join(sorted(kinds))
+    """Which test slices the shown documents are about, and whose where they differ."""
+    about: dict[str, list[str]] = {}
+    for d in shown:
+        pooled = d["fold"] is None
+        folds = f"folds {', '.join(map(str, d['folds']))} pooled" if pooled else f"fold {d['fold']}"
+        said = f"{folds}: {count(d['n_slices'])} slices of {count(d['n_patients'])} patients"
+        about.setdefault(said, []).append(d["system"])
+    if len(about) == 1:
+        return next(iter(about))
+    return "; ".join(f"{said} ({', '.join(systems)})" for said, systems in about.items())
 
 
 def _triptych(one: LabelMap) -> dict:

@@ -30,6 +30,7 @@ class RemotePath:
         return self.url
 
     def exists(self) -> bool:
+        """Whether the store has it; OutOfReachError where the store does not answer."""
         try:
             with self._reached():
                 self.files.info(self.path)
@@ -38,10 +39,12 @@ class RemotePath:
         return True
 
     def open(self, mode: str = "rb") -> IO[bytes]:
+        """The file, read as it is asked for; errors as above."""
         with self._reached():
             return RemoteFile(self.files.open(self.path, mode), self._reached)  # type: ignore[return-value]
 
     def read_text(self, encoding: str = "utf-8") -> str:
+        """The whole file as text; errors as above."""
         with self._reached():
             return self.files.cat_file(self.path).decode(encoding)
 

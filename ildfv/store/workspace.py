@@ -86,9 +86,11 @@ class Workspace:
         return Slices(self.slices_dir)
 
     def model_dir(self, name: str, fold: int) -> Path:
+        """The folder of the network of that name trained without this fold."""
         return self.models_dir / name / f"fold-{fold}"
 
     def encoding_dir(self, layer: str, fold: int) -> Path:
+        """The folder of the layer's encoding whose mixture and PCA know nothing of this fold."""
         return self.encodings_dir / layer / f"fold-{fold}"
 
     def write_result(self, name: str, content: dict) -> Path:

@@ -15,7 +15,7 @@ from ildfv.evaluation.statistics import statistics
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 from ildfv.report.content import Call, Example, ReportContent
-from ildfv.report.page import (
+from ildfv.report.page import _folds_text, (
     count,
     duration,
     flat,
@@ -314,3 +314,12 @@ def test_settings_are_shown_as_one_small_table_per_step():
 
 def test_nested_settings_are_flattened_in_order():
     assert list(flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
+
+
+def test_the_page_says_which_slices_each_system_was_scored_on():
+    one = {"system": "cnn", "fold": 0, "n_slices": 1200, "n_patients": 30}
+    assert _folds_text([one, one | {"system": "fv"}]) == "fold 0: 1,200 slices of 30 patients"
+    other = {"system": "fv", "fold": None, "folds": [0, 1], "n_slices": 2400, "n_patients": 60}
+    assert _folds_text([one, other]) == (
+        "fold 0: 1,200 slices of 30 patients (cnn); folds 0, 1 pooled: 2,400 slices of 60 patients (fv)"
+    )
