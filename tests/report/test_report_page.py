@@ -15,7 +15,8 @@ from ildfv.evaluation.statistics import statistics
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 from ildfv.report.content import Call, Example, ReportContent
-from ildfv.report.page import _folds_text, (
+from ildfv.report.page import (
+    _folds_text,
     count,
     duration,
     flat,
