@@ -319,8 +319,9 @@ def test_nested_settings_are_flattened_in_order():
 
 def test_the_page_says_which_slices_each_system_was_scored_on():
     one = {"system": "cnn", "fold": 0, "n_slices": 1200, "n_patients": 30}
-    assert _folds_text([one, one | {"system": "fv"}]) == "fold 0: 1,200 slices of 30 patients"
+    assert _folds_text([one, one | {"system": "fv"}]) == f"fold 0: {count(1200)} slices of 30 patients"
     other = {"system": "fv", "fold": None, "folds": [0, 1], "n_slices": 2400, "n_patients": 60}
     assert _folds_text([one, other]) == (
-        "fold 0: 1,200 slices of 30 patients (cnn); folds 0, 1 pooled: 2,400 slices of 60 patients (fv)"
+        f"fold 0: {count(1200)} slices of 30 patients (cnn); "
+        f"folds 0, 1 pooled: {count(2400)} slices of 60 patients (fv)"
     )
