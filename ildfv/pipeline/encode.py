@@ -108,8 +108,10 @@ def encode_slices(
         "model": f"{model_folder.parent.name}/{model_folder.name}",
         "model_sha256": sha256(model_folder / TENSORS),
     }
-    settings = settings.fitted(activations)
-    with _owned(folder, inputs, fresh=fresh):
+    fitted = settings.fitted(activations).batch_size
+    with _owned(folder, inputs, {"fitted_batch_size": fitted}, fresh=fresh) as begun:
+        # What fits may be another number by now, or on another GPU: bytes depend on where batches end.
+        settings = replace(settings, batch_size=begun["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
             return read_json(folder / FINISHED)
@@ -152,17 +154,17 @@ def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
 
 
 @contextmanager
-def _owned(folder: Path, inputs: dict, *, fresh: bool) -> Iterator[None]:
-    """The folder locked and claimed by rank 0; the other ranks wait for that, and stop where it fails."""
+def _owned(folder: Path, inputs: dict, found_out: dict, *, fresh: bool) -> Iterator[dict]:
+    """What `claim` gives, of the folder locked and claimed by rank 0; the others wait, and stop where it fails."""
     with writing(folder) if distributed.is_main() else nullcontext():
-        error = None
+        begun: dict | InputError = {}
         if distributed.is_main():
             try:
                 sweep(folder)
-                claim(folder, inputs, fresh=fresh)
-            except InputError as found:
-                error = found
-        error = distributed.from_main(error)
-        if error is not None:
-            raise error
-        yield
+                begun = claim(folder, inputs, fresh=fresh, found_out=found_out)
+            except InputError as error:
+                begun = error
+        begun = distributed.from_main(begun)
+        if isinstance(begun, InputError):
+            raise begun
+        yield begun

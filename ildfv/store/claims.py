@@ -12,18 +12,22 @@ CLAIM = "claim.json"
 HASHES = ("slices", "folds", "model_sha256")  # inputs that are known by a hash of their content
 
 
-def claim(folder: Path, inputs: dict, *, fresh: bool = False) -> None:
+def claim(folder: Path, inputs: dict, *, fresh: bool = False, found_out: dict | None = None) -> dict:
     """Begins the folder for `inputs` (JSON-able), or finds it begun for the same ones. Only under the folder's lock.
 
-    InputError names the first input that differs; with `fresh` the old content is removed instead.
+    found_out: values that the machine decides, by name; those of the run that began the folder are returned, for all
+    later runs to go on with. InputError names the first input that differs; with `fresh` the old content is removed
+    instead.
     """
+    found_out = found_out or {}
     folder = Path(folder)
     path = folder / CLAIM
     if path.exists():
         found = read_json(path)
+        theirs = {name: found.pop(name, value) for name, value in found_out.items()}
         differing = [name for name in {**found, **inputs} if found.get(name) != inputs.get(name)]
         if not differing:
-            return
+            return theirs
         if not fresh:
             name = differing[0]
             what = f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}"
@@ -33,7 +37,8 @@ def claim(folder: Path, inputs: dict, *, fresh: bool = False) -> None:
             raise InputError(f"{folder} was begun with {what}: {hint}")
     if fresh:
         empty(folder)
-    write_json(path, inputs)
+    write_json(path, {**inputs, **found_out})
+    return found_out
 
 
 def empty(folder: Path) -> None:

@@ -39,3 +39,11 @@ def test_fresh_killed_anywhere_leaves_nothing_that_looks_finished(tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == [CLAIM]
     claim(tmp_path, {"k": 5}, fresh=True)
     assert read_json(tmp_path / CLAIM) == {"k": 5}
+
+
+def test_what_the_machine_decided_is_what_the_first_run_found(tmp_path):
+    assert claim(tmp_path, {"k": 4}, found_out={"batch": 64}) == {"batch": 64}
+    assert claim(tmp_path, {"k": 4}, found_out={"batch": 48}) == {"batch": 64}
+    with pytest.raises(InputError, match="k = 4, now 5"):
+        claim(tmp_path, {"k": 5}, found_out={"batch": 48})
+    assert claim(tmp_path, {"k": 5}, found_out={"batch": 48}, fresh=True) == {"batch": 48}
