@@ -23,7 +23,7 @@ from ildfv.scans.segmentation import read_segmentation
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file, read_label_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
-from ildfv.store.atomic import TEMPORARY, key_of
+from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Parts, Row, WritableParts, writing_parts
 from ildfv.store.slices import ScanSlices, write_scan
 
@@ -177,6 +177,7 @@ def prepare(
                         parts.add(outcome.row)
                     report.prepared.append(_prepared(scan, outcome.row, salt, outcome.labelled, kept=False))
                 advance(scan.geometry.shape[0])
+        sweep(out)  # the folder of replacements
         _drop_twins(parts, report, {hashed(scan.series, salt): scan for scan in found.scans})
         stale = {hashed(left.series, salt) for left in report.quarantined if left.series} & set(parts.rows)
         stale -= foreign

@@ -116,6 +116,7 @@ def test_a_changed_scan_or_code_table_is_prepared_anew(tmp_path, files, inline):
     assert counts[:, 0].max() <= 0
     files.nrrd(tmp_path / "scans" / "b" / "ct.nrrd", files.chest(5, seed=2))
     assert [scan.kept for scan in run(tmp_path, codes=table).prepared] == [True, False]
+    assert {path.suffix for path in (tmp_path / "out").iterdir() if path.name != ".lock"} == {".h5", ".json"}
 
 
 def test_a_run_killed_as_it_replaces_a_part_leaves_no_row_of_other_content(tmp_path, files, inline, monkeypatch):
