@@ -31,13 +31,16 @@ double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double o
     return total + log(product);
 }
 
-// Whether float tells the posteriors of rows [from, to): scores below −1000 are rounded by 10⁻⁴ and more, which matters
-// where two components compete, and below −100 000 by enough to miss that they do. One that is no number is told nowhere.
+// Whether float tells the posteriors of rows [from, to): scores beyond ±1000 are rounded by 10⁻⁴ and more, which matters
+// where two components compete, and beyond ±100 000 by enough to miss that they do. One that is no number is told nowhere.
 template <class real>
 bool precise(const Scratch<real>& s, int64_t from, int64_t to) {
     if (sizeof(real) == 8) return true;
     bool all = true;
-    for (int64_t i = from; i < to; ++i) all &= s.top[i] >= -1000 || (s.top[i] >= -100000 && s.sum[i] <= (real)(1 + 1e-6));
+    for (int64_t i = from; i < to; ++i) {
+        const real size = s.top[i] < 0 ? -s.top[i] : s.top[i];
+        all &= size <= 1000 || (size <= 100000 && s.sum[i] <= (real)(1 + 1e-6));
+    }
     return all;
 }
 

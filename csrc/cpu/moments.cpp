@@ -139,11 +139,22 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
         bad[i] = prepared.kernel.run(task, first, job.last - job.first, to, own.scratch.start);
         if (bad[i] != IMPRECISE) return;
+        bad[i] = -1;
         std::call_once(once, [&] { precise.reset(new Prepared(mixture, options.isa, true)); });
-        clear(to, k);
+        Task in_double = task;
+        in_double.constants = precise->constants.start;
         const Memory scratch(precise->kernel.scratch_bytes(k, d));
-        task.constants = precise->constants.start;
-        bad[i] = precise->kernel.run(task, first, job.last - job.first, to, scratch.start);
+        // Maps each by itself: no map is to be computed otherwise for the company it is in.
+        const int64_t count = job.last - job.first, together = straight ? 1 : count;
+        for (int64_t s = 0; s < count && bad[i] < 0; s += together) {
+            clear(to, k);
+            if (straight && count > 1) {
+                bad[i] = prepared.kernel.run(task, first + s, 1, to, own.scratch.start);
+                if (bad[i] != IMPRECISE) continue;
+                clear(to, k);
+            }
+            bad[i] = precise->kernel.run(in_double, first + s, together, to, scratch.start);
+        }
     };
     auto map_of = [&](const Turn& turn) { return segments[jobs[chunks[turn.first].first].first].map; };
     auto take = [&](int64_t t, Worker& own) {

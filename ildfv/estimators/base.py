@@ -117,6 +117,8 @@ def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, finite: bool =
     """`x` as checked batches; nested lists and data frames become NumPy arrays and get scikit-learn's checks."""
     if not is_stream(x) and not on_disk(x):
         x = as_array(estimator, x, layouts=layouts, reset=reset)
+    elif reset:
+        _forget_names(estimator)
     return Batches(x, layouts=layouts, name=name, finite=finite)
 
 
@@ -132,9 +134,17 @@ def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
     if not is_array(x) or (isinstance(x, np.ndarray) and x.ndim not in layouts[1:]):
         # float16 and integers stay as they are: a batch at a time is converted when it is read.
         x = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite=False)
+    elif reset:
+        _forget_names(estimator)
     check_real(x, "X")
     if not reset and x.ndim == 2 and x.shape[1] != estimator.n_features_in_:
         kind = type(estimator).__name__
         message = f"X has {x.shape[1]} features, but {kind} is expecting {estimator.n_features_in_} features as input"
         raise InputError(message)
     return x
+
+
+def _forget_names(estimator) -> None:
+    """What is learned now has no names of features, whatever was learned before."""
+    if hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_

@@ -24,10 +24,11 @@ class RegressionSums(Sums):
     """Products of all pairs among (1, x, y), one matrix for each pattern of observed labels, float64.
 
     patterns: (P, c) of booleans, True = observed; None stands for all 2^c where c ≤ 6, else for complete rows only.
+    grows: patterns that come get their matrix when they first do; such sums cannot be added over ranks.
     centre: (p + c,), subtracted from x and y first, zero unless given; sums add up only about the same one.
     """
 
-    def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None):
+    def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None, grows: bool = False):
         if patterns is None:
             some = product([False, True], repeat=n_outputs) if n_outputs <= ALL_PATTERNS else [(True,) * n_outputs]
             patterns = list(some)
@@ -35,7 +36,8 @@ class RegressionSums(Sums):
         check_shape(self.patterns, "patterns", (None, n_outputs))
         self.centre = np.zeros(n_features + n_outputs) if centre is None else np.asarray(centre, dtype=float)
         check_shape(self.centre, "centre", (n_features + n_outputs,))
-        self.n_features, self.n_outputs, side = n_features, n_outputs, 1 + n_features + n_outputs
+        self.n_features, self.n_outputs, self.grows = n_features, n_outputs, grows
+        self._side = side = 1 + n_features + n_outputs
         super().__init__(**{_name(pattern): (side, side) for pattern in self.patterns})
 
     def update(self, x, y) -> Self:
@@ -55,6 +57,9 @@ class RegressionSums(Sums):
         rows = xp.concat([xp.ones_like(x[:, :1]), x - like(self.centre[:p], x), y], axis=1)
         for i, pattern in enumerate(found):
             name = _name(pattern)
+            if name not in self._sums and self.grows:
+                self.patterns = np.concatenate([self.patterns, pattern[None]])
+                self._sums[name] = np.zeros((self._side, self._side))
             if name not in self._sums:
                 raise InputError(
                     f"Y must have its labels observed in one of the named patterns, got {name.split('_')[1]}"

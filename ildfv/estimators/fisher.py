@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 
-from ildfv.arrays import is_array, like, namespace
+from ildfv.arrays import dtype_name, is_array, like, namespace
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Persistent
-from ildfv.estimators.batches import count
+from ildfv.estimators.batches import NATIVE, count
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.kernels import Moments, modules, moments, on_gpu
 from ildfv.kernels import fisher as on_device
@@ -57,6 +57,9 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     def fit(self, X, y=None) -> Self:
         """Learns the mixture, unless one that has learned was given. X: maps as in transform, or a stream of them."""
         self._check_settings()
+        for maps in X if isinstance(X, (list, tuple)) else (X,):
+            readable = not is_array(maps) or dtype_name(maps) in NATIVE
+            check(readable, f"maps must be {', '.join(NATIVE)}, as the kernels read them, got {dtype_name(maps)}")
         if self.mixture is not None and hasattr(self.mixture, "weights_"):
             self.mixture_ = self.mixture
         else:
@@ -103,8 +106,14 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         check(self.order in ("component", "moment"), f'order must be "component" or "moment", got {self.order!r}')
         check_threshold(self.threshold)
         given = self.mixture
-        known = given is None or isinstance(given, GaussianMixture) or hasattr(given, "weights_")
-        check(known, f"mixture must be a GaussianMixture or None, got {type(given).__name__}")
+        learned = all(hasattr(given, name) for name in ("weights_", "means_", "variances_"))
+        known = given is None or isinstance(given, GaussianMixture) or learned
+        what = f"{type(given).__module__}.{type(given).__name__}"
+        check(
+            known,
+            f"mixture must be ildfv's GaussianMixture or None, got {what} "
+            "(GaussianMixture.from_parameters takes weights, means and variances of any)",
+        )
 
     def _mixture(self):
         if hasattr(self, "mixture_"):

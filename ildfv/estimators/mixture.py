@@ -107,8 +107,13 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         dimensions without variance and when max_iter ends EM.
         """
         self._check_settings()
-        batches = as_batches(self, X, layouts=(2, 3, 4), finite=False)
-        if not self._goes_on():
+        goes_on = self._goes_on()
+        batches = as_batches(self, X, layouts=(2, 3, 4), reset=not goes_on, finite=False)
+        if goes_on:
+            k, d, width = *self.means_.shape, batches.width()
+            check(k == self.n_components, f"n_components must stay {k} as warm_start goes on, got {self.n_components}")
+            check(d == width, f"X must have {d} dimensions as warm_start goes on, got {width}")
+        else:
             self._begin(self._start(batches), floor=self.max_iter > 0 or self.means_init is None)
         while self.n_iter_ < self.max_iter and not self.converged_:
             rises = np.diff(self.log_likelihoods_)
@@ -243,7 +248,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self._check_fitted()
         n_samples = check_integer(n_samples, "n_samples", 1)
         random = check_random_state(self.random_state)
-        labels = np.repeat(np.arange(len(self.weights_)), random.multinomial(n_samples, self.weights_))
+        shares = self.weights_ / self.weights_.sum()  # which may be off 1 by rounding
+        labels = np.repeat(np.arange(len(shares)), random.multinomial(n_samples, shares))
         noise = random.standard_normal((n_samples, self.means_.shape[1]))
         return self.means_[labels] + np.sqrt(self.variances_[labels]) * noise, labels
 

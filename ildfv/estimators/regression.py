@@ -8,9 +8,20 @@ from typing import Self
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from ildfv.arrays import check_finite, check_real, dtype_name, floating, is_array, like, namespace, to_numpy
+from ildfv.arrays import (
+    check_finite,
+    check_real,
+    dtype_name,
+    floating,
+    is_array,
+    like,
+    namespace,
+    to_float64,
+    to_numpy,
+)
 from ildfv.errors import check, check_integer, check_number
 from ildfv.estimators.base import Persistent, Reduce, as_array
 from ildfv.estimators.batches import is_stream
@@ -27,7 +38,8 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     out. max_iter, tol: ECM ends when the mean log likelihood of a row rises by less than tol. A design of rank below
     p gives the coefficients of least norm, in units of each feature's standard deviation, and a warning; coefficients
     that it does not determine get standard errors NaN. reduce: adds a dict of float64 arrays over ranks
-    (`ildfv.distributed.sum_arrays`).
+    (`ildfv.distributed.sum_arrays`); sums are about zero then, so features and labels should lie within a thousand
+    standard deviations of it, and where more than six outputs lack labels, there is no room for their patterns.
 
     Learned, NumPy float64: coef_ (c, p), intercept_ (c,), residual_covariance_ (c, c) with divisor n,
     standard_errors_ (c, p) of coef_ and intercept_standard_errors_ (c,), from the Fisher information of the observed
@@ -83,7 +95,10 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             check(is_array(x) and x.ndim == 2, f"X of batch {i} must be an array (m, p), got {_described(x)}")
             check_real(x, f"X of batch {i}")
             labels, flat = _two_dimensional(y)
-            sums = sums or RegressionSums(x.shape[1], labels.shape[1])
+            if sums is None:
+                p, c, alone = x.shape[1], labels.shape[1], self.reduce is None
+                centre, patterns = (_means(x, labels), np.empty((0, c))) if alone else (None, None)
+                sums = RegressionSums(p, c, centre=centre, patterns=patterns, grows=alone)
             sums.update(x, labels)
         if self.reduce is not None:
             sums, flat = _with_other_ranks(sums, flat, self.reduce)
@@ -116,9 +131,23 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         self._check_fitted()
         x = as_array(self, X)
         check_finite(x, "X")
-        kind = floating(x)
-        x = namespace(x).astype(x, getattr(namespace(x), kind), copy=False)
-        return x @ like(self.coef_.T, x, kind) + like(self.intercept_, x, kind)
+        kind = getattr(namespace(x), floating(x))
+        x = to_float64(x)  # far from zero, float32 products would lose what the intercept takes off again
+        predicted = x @ like(self.coef_.T, x) + like(self.intercept_, x)
+        return namespace(x).astype(predicted, kind, copy=False)
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """R², the mean over outputs, each over the rows that have its label (not NaN)."""
+        y = np.asarray(to_numpy(y), dtype=np.float64)
+        predicted = np.asarray(to_numpy(self.predict(X)), dtype=np.float64)
+        check(y.shape == predicted.shape, f"y must have shape {predicted.shape}, got {y.shape}")
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        found = []
+        for truth, ours in zip(np.atleast_2d(y.T), np.atleast_2d(predicted.T), strict=True):
+            seen = ~np.isnan(truth)
+            check(bool(seen.any()), "y must hold a label of each output, got none of one")
+            found.append(r2_score(truth[seen], ours[seen], sample_weight=None if weights is None else weights[seen]))
+        return float(np.mean(found))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, check, check_integer
 from ildfv.kernels import _native
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
 from ildfv.kernels.reference import Moments
@@ -25,8 +25,11 @@ _isa = os.environ.get("ILDFV_ISA", "")
 def set_num_threads(n: int | None) -> None:
     """Use `n` threads from now on; None: OMP_NUM_THREADS if set, else one per core this process may use."""
     global _threads
-    check(n is None or n >= 1, f"n must be ≥ 1 or None, got {n}")
-    _threads = n
+    _threads = None if n is None else check_integer(n, "n", 1)
+
+
+# OpenMP's threads do not live on in a forked child, and waiting for them would never end.
+os.register_at_fork(after_in_child=lambda: set_num_threads(1))
 
 
 def limit_calling_thread(n: int) -> None:
@@ -51,14 +54,18 @@ def _wanted() -> int:
 def set_instruction_set(name: str | None) -> None:
     """Use "avx512", "avx2" or "baseline"; None: the best of this machine. For tests and comparisons."""
     global _isa
-    check(
-        _native.instruction_set(name or "") is not None, f'instruction set must be one this machine has, got "{name}"'
-    )
+    _check_instruction_set(name or "")
     _isa = name or ""
+
+
+def _check_instruction_set(name: str) -> None:
+    known = _native.instruction_set(name) is not None
+    check(known, f'instruction set must be one this machine has, got "{name}"')
 
 
 def instruction_set() -> str:
     """The instruction set the kernel uses."""
+    _check_instruction_set(_isa)  # ILDFV_ISA may say anything
     return _native.instruction_set(_isa)
 
 
@@ -74,6 +81,7 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
     """
     weights, means, variances = check_mixture(weights, means, variances)
     threshold = check_threshold(threshold)
+    _check_instruction_set(_isa)
     k, d = means.shape
     table, element, dimensions, _held = _table(maps)
     check_dimensions(dimensions, d)
@@ -123,7 +131,8 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
     for i, a in enumerate(views):
         check(a.ndim == 2, f"maps must be a list of (n, d), got shape {a.shape} for map {i}")
         check(len(a) > 0, f"maps must hold at least one descriptor each, got none in map {i}")
-        check_dimensions(a.shape[1], views[0].shape[1])
+        first, here = views[0].shape[1], a.shape[1]
+        check(here == first, f"maps must have descriptors of one length, got {first} in map 0 and {here} in map {i}")
     element = _element({_name(a) for a in views})
     views = [_addressable(a) for a in views]
     table = np.empty((len(views), 4), dtype=np.int64)

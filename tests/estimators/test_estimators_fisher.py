@@ -188,3 +188,13 @@ def test_bad_input_is_an_error_with_rule_and_value(message):
         BAD[message]()
     assert message in str(error.value)
     assert isinstance(error.value, InputError) or "fit" in message
+
+
+def test_a_mixture_of_another_package_is_told_from_ours():
+    with pytest.raises(InputError, match=r"got sklearn\.mixture.*from_parameters takes"):
+        FisherVector(PeerMixture(2)).fit(np.ones((4, 3, 2)))
+
+
+def test_maps_that_transform_would_refuse_are_refused_by_fit():
+    with pytest.raises(InputError, match=r"maps must be float32, .*got int16"):
+        FisherVector(n_components=2).fit(np.ones((4, 30, 2), np.int16))

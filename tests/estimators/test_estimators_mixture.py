@@ -359,3 +359,20 @@ def test_sums_and_the_m_step_stay_where_the_descriptors_are():
                 assert isinstance(getattr(found, name), np.ndarray)
                 np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
     assert there.mean_log_likelihood == pytest.approx(here.mean_log_likelihood, rel=1e-12)
+
+
+def test_a_warm_start_goes_on_only_with_what_it_began():
+    x = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    mixture = GaussianMixture(3, warm_start=True, random_state=0).fit(x)
+    for data in (x[:, :4], [x[:, :4]]):
+        with pytest.raises(ValueError, match="8"):
+            mixture.fit(data)
+    with pytest.raises(InputError, match="n_components must stay 3 as warm_start goes on, got 5"):
+        mixture.set_params(n_components=5).fit(x)
+    assert mixture.n_features_in_ == 8
+    assert mixture.predict(x).shape == (300,)
+
+
+def test_weights_that_miss_one_by_rounding_can_be_sampled():
+    mixture = GaussianMixture.from_parameters([0.4, 0.6000005, 0], np.zeros((3, 2)), np.ones((3, 2)))
+    assert mixture.sample(5)[0].shape == (5, 2)

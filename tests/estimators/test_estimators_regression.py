@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ildfv.errors import InputError
@@ -246,3 +248,47 @@ def test_bad_input_is_an_error_with_rule_and_value(message):
         BAD[message]()
     assert message in str(error.value)
     assert isinstance(error.value, InputError) or "inconsistent" in message
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
+@pytest.mark.parametrize("complete", [True, False])
+def test_pairs_far_from_zero_learn_what_the_array_does(offset, complete):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(400, 5))
+    y = x @ rng.normal(size=(5, 2)) + rng.normal(size=(400, 2)) + offset
+    y = y if complete else np.where(rng.random(y.shape) < 0.3, np.nan, y)
+    x += offset
+    whole = MultivariateRegression().fit(x, y)
+    pairs = MultivariateRegression().fit([(x[i : i + 50], y[i : i + 50]) for i in range(0, 400, 50)])
+    for name in ("coef_", "standard_errors_", "residual_covariance_"):
+        np.testing.assert_allclose(getattr(pairs, name), getattr(whole, name), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(pairs.predict(x), whole.predict(x), rtol=1e-9)
+    single = pairs.predict(x.astype(np.float32))
+    np.testing.assert_allclose(single, pairs.predict(x.astype(np.float32).astype(np.float64)), rtol=1e-6)
+
+
+def test_pairs_take_a_matrix_for_patterns_that_come_alone():
+    x, y = data()
+    wide = np.tile(y, (1, 5))  # ten outputs: all patterns of missing labels would be 1024
+    wide[::3, 4] = np.nan
+    wide += 0.01 * np.random.default_rng(0).normal(size=wide.shape)
+    pairs = MultivariateRegression().fit([(x, wide)])
+    whole = MultivariateRegression().fit(x, wide)
+    np.testing.assert_allclose(pairs.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
+
+
+def test_the_score_leaves_missing_labels_out():
+    x, y = data()
+    model = MultivariateRegression().fit(x, y)
+    gaps = y.copy()
+    gaps[::4, 1] = np.nan
+    seen = ~np.isnan(gaps[:, 1])
+    guess = model.predict(x)
+    expected = np.mean([r2_score(y[:, 0], guess[:, 0]), r2_score(y[seen, 1], guess[seen, 1])])
+    assert model.score(x, gaps) == pytest.approx(expected)
+    assert model.score(x, y) == pytest.approx(r2_score(y, guess))
+    weights = np.linspace(0.1, 1, len(y))
+    assert model.score(x, y, weights) == pytest.approx(r2_score(y, guess, sample_weight=weights))
+    one = MultivariateRegression().fit(x, y[:, 0])
+    assert one.score(x, y[:, 0]) == pytest.approx(r2_score(y[:, 0], one.predict(x)))
+    assert np.isfinite(cross_val_score(MultivariateRegression(), x, gaps)).all()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -166,6 +170,7 @@ def bad(x, index, value=np.nan):
             r"maps must have shape \(b, n, d\) or \(b, d, h, w\), or be a list of \(n, d\), got \(40, 6\)",
         ),
         (lambda x: list(x[..., None]), r"maps must be a list of \(n, d\), got shape \(40, 6, 1\) for map 0"),
+        (lambda x: [x[0], x[1, :, :5]], "maps must have descriptors of one length, got 6 in map 0 and 5 in map 1"),
         (lambda x: x[..., :5], "descriptors must have 6 dimensions as the mixture has, got 5"),
         (lambda x: x.astype(np.int32), "maps must be float32, float64, float16, bfloat16, uint8, got int32"),
         (lambda x: [x[0], x[1].astype(np.float64)], "maps must be of one dtype, got float32, float64"),
@@ -194,3 +199,45 @@ def test_bad_mixtures_are_named(change, message):
     arguments = dict(zip(("weights", "means", "variances"), mixture, strict=True)) | change
     with pytest.raises(InputError, match=message):
         cpu.moments(draw(1, 4, mixture), **arguments)
+
+
+def test_a_far_map_changes_nothing_of_its_neighbours(isa):
+    rng = np.random.default_rng(7)
+    mixture = np.full(4, 0.25), 0.1 * rng.normal(size=(4, 64)), np.ones((4, 64))
+    near = rng.normal(size=(64, 1, 64)).astype(np.float32)
+    far = near.copy()
+    far[5] += 50  # is computed in double
+    one, other = cpu.moments(near, *mixture), cpu.moments(far, *mixture)
+    assert not np.array_equal(one.s1[5], other.s1[5])
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(np.delete(a, 5, axis=0), np.delete(b, 5, axis=0))
+    far[7, 0, 3] = np.nan
+    with pytest.raises(InputError, match="in map 7"):
+        cpu.moments(far, *mixture)
+
+
+def test_an_unknown_instruction_set_in_the_environment_is_one_error():
+    code = "import numpy as np; from ildfv.kernels import cpu; cpu.moments(np.ones((1, 3, 2)), [1], [[0, 0]], [[1, 1]])"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"ILDFV_ISA": "AVX2"}, capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert 'InputError: instruction set must be one this machine has, got "AVX2"' in ended.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_can_compute_after_its_parent_used_threads():
+    """As the workers of a torch DataLoader do: OpenMP's threads do not live on in them."""
+    code = """
+import multiprocessing, numpy as np
+from ildfv.kernels import cpu
+def run(_):
+    return cpu.moments(np.ones((8, 300, 2), np.float32), [1], [[0, 0]], [[1, 1]]).s0.sum()
+if __name__ == "__main__":
+    cpu.set_num_threads(2)
+    run(0)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(pool.map(run, [0])[0])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.stdout.strip() == "2400.0"
