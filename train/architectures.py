@@ -104,6 +104,9 @@ def patch(n_outputs: int) -> Body:
     return body, {name: f"relu{name[-1]}" for name in ("conv1", "conv2", "conv3", "fc4")}
 
 
+OWN = frozenset(NETWORKS)  # all that these hold are weights and buffers that are saved
+
+
 def _conv(inputs: int, outputs: int, size: int, *, gain: float = 1.0, **options) -> nn.Conv2d:
     layer = nn.Conv2d(inputs, outputs, size, **options)
     return _he(layer, gain)

@@ -253,6 +253,18 @@ def test_a_saved_network_answers_the_same(tmp_path, images):
         assert torch.equal(loaded(images), network(images))
 
 
+@pytest.mark.parametrize("name", ["patch", "cnnf-multihead"])
+def test_what_is_loaded_is_what_was_saved_in_its_layout(tmp_path, name):
+    """Though no weights are drawn before."""
+    saved = networks.build(name, n_outputs=3, seed=5)
+    networks.save(tmp_path, saved, {})
+    before, after = saved.state_dict(), networks.load(tmp_path).state_dict()
+    assert before.keys() == after.keys()
+    for key, tensor in before.items():
+        assert torch.equal(tensor, after[key])
+        assert tensor.stride() == after[key].stride()
+
+
 def test_pretrained_weights_come_in_where_they_fit(tmp_path):
     source = networks.build("tiny", n_outputs=10, seed=1)
     values = {k.removeprefix("body."): v for k, v in networks.tensors(source).items()}
