@@ -117,8 +117,7 @@ SETTINGS = {
     "Y must not be a masked array": lambda: MultivariateRegression().fit(X, np.ma.masked_array(Y, Y > 1)),
     "Y must hold real numbers, got dtype complex128": lambda: MultivariateRegression().fit(X, Y + 0j),
     "mixture must be ildfv's GaussianMixture or None, got ildfv.estimators.pca.PCA": (
-        lambda: FisherVector(PCA()).fit(),
-        MAPS,
+        lambda: FisherVector(PCA()).fit(MAPS)
     ),
     "threshold must be in [0, 1), got 1": lambda: FisherVector(MIXTURE, threshold=1).transform(MAPS),
     "threshold must be a number, got None": lambda: moments(MAPS, MIXTURE, threshold=None),
