@@ -31,9 +31,16 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     folds = load_folds(workspace).table() if workspace.folds_file.exists() else []
     found = {name: d for name, d in workspace.results().items() if d.get("kind") == "ildfv results"}
     now = {"slices": slices.key, "folds": sha256(workspace.folds_file) if folds else None}
-    current = {name: d for name, d in found.items() if all(d["settings"].get(k) == v for k, v in now.items())}
+    current = {
+        name: d
+        for name, d in found.items()
+        if all(d["settings"].get(k) == v for k, v in now.items()) and d["threshold"] == workspace.settings.threshold
+    }
     stale = sorted(found.keys() - current.keys())
-    notes = [f"{name} was scored on other slices or folds than the workspace now holds: left out" for name in stale]
+    notes = [
+        f"{name} was scored on other slices or folds, or with another threshold, than the workspace now holds: left out"
+        for name in stale
+    ]
     if not current:
         notes.append("No system has been scored yet: `ildfv train`, or `ildfv encode` and `ildfv regress`.")
     predictions = {name: _predictions(workspace, slices, name, d) for name, d in current.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 
 from ildfv import distributed
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.roles import Roles, load_folds, make_roles
 from ildfv.pipeline.score import score
@@ -44,6 +45,7 @@ def train_network(
     chosen = TrainSettings(**(defaults | settings))
     check_whole_slices(chosen.network)
     name = name or chosen.network
+    check(Path(name).name == name != "..", f"name must be that of one folder, without / and .., got {name!r}")
     folder = workspace.model_dir(name, fold)
     options = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     train(chosen, slices, roles.fit, roles.validation, folder, **options)
@@ -67,7 +69,9 @@ def train_network(
 
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
     """The folder of the model finished last for this fold, of that name if given."""
-    found = [path.parent for path in workspace.models_dir.glob(f"{name or '*'}/fold-{fold}/{TENSORS}")]
+    found = [
+        path.parent for path in workspace.models_dir.glob(f"{escape(name) if name else '*'}/fold-{fold}/{TENSORS}")
+    ]
     if not found:
         what = f" named {name}" if name else ""
         raise InputError(
@@ -86,5 +90,5 @@ def check_trained_on(folder: Path, slices: Slices, roles: Roles) -> None:
     if trained is not None and any(trained[name] != value for name, value in now.items()):
         raise InputError(
             f"{folder} was trained on other slices or folds than the workspace now holds, so it may "
-            f"know its test patients: `ildfv train --fold {roles.fold} --fresh` first"
+            f"know its test patients: `ildfv train --fold {roles.fold} --name {folder.parent.name} --fresh` first"
         )

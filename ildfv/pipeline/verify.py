@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.pipeline.score import read_scores
-from ildfv.store.atomic import check_gzip, read_json
+from ildfv.store.atomic import TEMPORARY, check_gzip, read_json
+from ildfv.store.claims import CLAIM
 from ildfv.store.encodings import FINISHED, Encoding
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
 from ildfv.store.parts import MANIFEST, Parts
 from ildfv.store.workspace import SETTINGS, Workspace
 
 KINDS = {"": "ildfv results", "experiments": "ildfv experiment", "experiments/checklist": "ildfv checklist"}
+NEEDED = ("mixture", "pca", "projection", "fisher")  # folders of a finished encoding
 
 
 def verify_workspace(root: Path) -> dict:
@@ -57,10 +61,39 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         yield path, 1, _tried(check_gzip, path)
     for path in sorted(workspace.results_dir.rglob("*.json")):
         yield path, 1, _tried(lambda path: _result(workspace, path), path)
+    yield from _missing(workspace)
+
+
+def _missing(workspace: Workspace) -> Iterator[tuple[Path, int, list[str]]]:
+    """What must be there for the sake of what is; what a finished encoding needs is looked at with it."""
+
+    def needed(folder: Path) -> bool:
+        return folder.name in NEEDED and (folder.parent / FINISHED).exists()
+
+    for folder in sorted({path.parent for path in _found(workspace, "*.h5")}):
+        if not (folder / MANIFEST).exists() and not needed(folder):
+            yield folder / MANIFEST, 0, [f"{folder / MANIFEST} is missing, and parts are there"]
+    for copy in _found(workspace, INFO):
+        if not has_model(copy.parent) and not needed(copy.parent):
+            yield copy.parent / TENSORS, 0, [f"{copy.parent / TENSORS} is missing"]
+    for table in sorted(workspace.results_dir.glob("*.csv")):
+        if not (document := table.with_suffix(".json")).exists():
+            yield document, 0, [f"{document} is missing"]
+    made = workspace.models_dir.exists() or workspace.encodings_dir.exists()
+    if made and not workspace.folds_file.exists():
+        yield workspace.folds_file, 0, [f"{workspace.folds_file} is missing"]
 
 
 def _found(workspace: Workspace, name: str) -> list[Path]:
-    return sorted(workspace.root.rglob(name))
+    """All files of that name, through links to folders too; a folder reached twice is looked at once."""
+    found, seen = [], set()
+    for folder, folders, files in os.walk(workspace.root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(folder) / file for file in files if fnmatch(file, name) and not file.startswith(TEMPORARY)]
+    return sorted(found)
 
 
 def _listed(folder: Path | str) -> tuple[Parts | None, list[str]]:
@@ -69,7 +102,7 @@ def _listed(folder: Path | str) -> tuple[Parts | None, list[str]]:
         return Parts(folder), []
     except OutOfReachError:
         raise
-    except InputError as error:
+    except (InputError, OSError) as error:
         return None, [str(error)]
 
 
@@ -95,6 +128,11 @@ def _copy(path: Path) -> None:
 def _encoding(workspace: Workspace, path: Path) -> None:
     """A finished encoding names its layer and fold, and all that it is made of is there."""
     encoding = Encoding(path.parent)
+    if (inputs := encoding.info.get("inputs")) is not None:  # those of experiments have no claim
+        check((path.parent / CLAIM).exists(), f"{path.parent / CLAIM} is missing")
+        claimed = read_json(path.parent / CLAIM)
+        same = all(claimed[name] == value for name, value in inputs.items())
+        check(same, f"{path.parent / CLAIM} must name the inputs that {FINISHED} does")
     for name in ("mixture", "pca") if path.is_relative_to(workspace.encodings_dir) else ("pca",):  # other encoders
         check(has_model(path.parent / name), f"{path.parent / name}: {TENSORS} is missing")
     for name in ("projection", "fisher") if encoding.info.get("fisher_stored") else ("projection",):

@@ -155,7 +155,7 @@ def prepare(
                 tasks.append(replace(task, replaces=True))
             elif _elsewhere(row, task):
                 tasks.append(replace(task, replaces=True, guarded=True))
-            elif table is None and _labelled(parts, row):
+            elif table is None and parts.intact(row) and _labelled(parts, row):
                 report.prepared.append(_kept(parts, scan, row, salt, KEPT_LABELS))
             else:
                 tasks.append(replace(task, replaces=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.store.atomic import TEMPORARY, read_json, write_json
 
 CLAIM = "claim.json"
@@ -24,6 +24,7 @@ def claim(folder: Path, inputs: dict, *, fresh: bool = False, found_out: dict | 
     path = folder / CLAIM
     if path.exists():
         found = read_json(path)
+        check(isinstance(found, dict), f"{path} must be what ildfv writes there, got {type(found).__name__}")
         theirs = {name: found.pop(name, value) for name, value in found_out.items()}
         differing = [name for name in {**found, **inputs} if found.get(name) != inputs.get(name)]
         if not differing:
@@ -35,6 +36,8 @@ def claim(folder: Path, inputs: dict, *, fresh: bool = False, found_out: dict | 
                 what = f"other {name.removesuffix('_sha256')} than the workspace now holds"
             hint = "--fresh makes it anew, the old settings go on with it"
             raise InputError(f"{folder} was begun with {what}: {hint}")
+    elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):
+        raise InputError(f"{folder} holds results of settings that no {CLAIM} tells: --fresh makes it anew")
     if fresh:
         empty(folder)
     write_json(path, {**inputs, **found_out})

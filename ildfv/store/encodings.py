@@ -10,12 +10,13 @@ encodings/<layer>/fold-<k>/
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from glob import escape
 from pathlib import Path
 
 import numpy as np
 
 from ildfv.errors import InputError, check
-from ildfv.store.atomic import read_json
+from ildfv.store.atomic import MEND, read_json
 from ildfv.store.parts import MANIFEST, Parts
 
 FINISHED = "encoding.json"
@@ -30,6 +31,8 @@ class Encoding:
         if not (self.folder / FINISHED).exists():
             raise InputError(f"{folder} is no finished encoding: `ildfv encode` makes or finishes it")
         self.info: dict = read_json(self.folder / FINISHED)
+        named = isinstance(self.info, dict) and {"layer", "fold"} <= self.info.keys()
+        check(named, f"{self.folder / FINISHED} must name layer and fold: {MEND}")
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
 
@@ -66,7 +69,7 @@ class Encoding:
 
 def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> Encoding:
     """The encoding finished last in a workspace's `encodings/`, of that fold and layer if given."""
-    pattern = f"{layer or '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
+    pattern = f"{escape(layer) if layer else '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
     found = sorted(Path(folder).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         what = f" of layer {layer}" if layer else ""

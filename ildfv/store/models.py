@@ -72,8 +72,12 @@ def _metadata(folder: Path) -> dict:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-        return json.loads(metadata[METADATA])
-    except (SafetensorError, KeyError, ValueError) as error:
+        content = json.loads(metadata[METADATA])
+        if not all(isinstance(content[name], str) for name in ("sha256", "info")):
+            raise TypeError("sha256 and info must be texts")
+        json.loads(content["info"])
+        return content
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         raise InputError(f"{path} must be a model written by ildfv: {error}") from error
 
 

@@ -135,11 +135,17 @@ class Parts:
                     faults.append(f"{path}: missing")
                 elif (found := sha256(path)) != row.sha256:
                     faults.append(f"{path}: SHA-256 must be {row.sha256[:12]}…, got {found[:12]}…")
+                elif (length := self._length(name)) != row.count:
+                    faults.append(f"{path} must hold {row.count} items as {MANIFEST} says, got {length}")
             except OutOfReachError:
                 raise
-            except InputError as error:  # an archive's own checksum
+            except (InputError, OSError) as error:  # an archive's own checksum; a file that may not be read
                 faults.append(str(error))
         return faults
+
+    def _length(self, name: str) -> int:
+        with self.open(name) as file:
+            return len(next(iter(file.values())))
 
 
 class WritableParts(Parts):
@@ -155,6 +161,11 @@ class WritableParts(Parts):
                     "use another workspace, or remove that folder to make it anew"
                 )
         sweep(self.folder)
+        if not (self.folder / MANIFEST).exists():
+            found = sum(1 for _ in self.folder.glob("*.h5"))  # a killed run has left a manifest, if an empty one
+            lost = f"{self.folder} holds {found} parts that no {MANIFEST} lists: restore it, or remove the folder"
+            check(found == 0, lost)
+            self.flush()
         for orphan in self.folder.glob("*.h5"):  # renamed, but killed before its row was written
             if orphan.stem not in self.rows:
                 orphan.unlink()

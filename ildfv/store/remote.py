@@ -106,7 +106,7 @@ def is_url(folder: Path | str) -> bool:
 
 def place(folder: Path | str) -> Path:
     """The folder as a `Path`, or, for a URL, as a `RemotePath` that stands in for one."""
-    if isinstance(folder, RemotePath):
+    if isinstance(folder, (Path, RemotePath)):  # a path may hold "::", and is no URL for it
         return folder  # type: ignore[return-value]
     if not is_url(folder):
         return Path(folder)

@@ -93,6 +93,8 @@ class Slices:
         scans: dict[str, list] = {name: [] for name in SCAN}
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
+                length = len(file["counts"])
+                check(length == stop - start, f"part {name} of {folder} must hold {stop - start} slices, got {length}")
                 for column in ("counts", "lung", "positions"):
                     getattr(self, column)[start:stop] = file[column][()]
                 for attribute, values in scans.items():

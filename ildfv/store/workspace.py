@@ -9,9 +9,9 @@ from pathlib import Path
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.patterns import THRESHOLD
-from ildfv.store.atomic import read_json, write_bytes, write_json
+from ildfv.store.atomic import MEND, read_json, write_bytes, write_json
 from ildfv.store.lock import writing
 from ildfv.store.parts import MANIFEST
 from ildfv.store.slices import Slices
@@ -101,4 +101,7 @@ class Workspace:
 
     def results(self) -> dict[str, dict]:
         """All results by name."""
-        return {path.stem: read_json(path) for path in sorted(self.results_dir.glob("*.json"))}
+        found = {path.stem: read_json(path) for path in sorted(self.results_dir.glob("*.json"))}
+        for name, document in found.items():
+            check(isinstance(document, dict), f"{self.results_dir / name}.json must be a document of results: {MEND}")
+        return found

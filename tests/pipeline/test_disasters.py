@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ildfv.errors import InputError
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.store.lock import writing
+from ildfv.store.parts import writing_parts
 
 HERE = Path(__file__).parent
 ENCODE = ("encode", "--layer", "conv1", "-k", 4, "--dimensions", 10, "--passes", 2)
@@ -219,3 +221,56 @@ def test_verify_says_that_slices_without_a_manifest_are_to_be_made_anew(encoded)
     (encoded / "slices/manifest.json").write_text('{"format": 1')
     (fault,) = verify_workspace(encoded)["faults"]
     assert f"remove the folder {encoded / 'slices'} and run `ildfv prepare` on all scans again" in fault
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "slices/manifest.json",
+        "folds.json",
+        "models/small/fold-0/model.safetensors",
+        "encodings/conv1/fold-0/claim.json",
+        "encodings/conv1/fold-0/regression/model.safetensors",
+        "results/fv-conv1-fold-0.json",
+    ],
+)
+def test_verify_misses_what_the_rest_stands_on(encoded, name):
+    (encoded / name).unlink()
+    ended = command(encoded, "verify", "--json")
+    assert ended.returncode == 1
+    assert any(name.split("/")[-1] in fault for fault in json.loads(ended.stdout)["faults"])
+
+
+def test_a_lost_manifest_costs_no_part(encoded):
+    (encoded / "slices" / "manifest.json").unlink()
+    parts = sorted((encoded / "slices").glob("*.h5"))
+    with pytest.raises(InputError, match=r"parts that no manifest.json lists"), writing_parts(encoded / "slices", "k"):
+        pass
+    assert sorted((encoded / "slices").glob("*.h5")) == parts
+
+
+def test_verify_looks_through_links_to_folders(encoded, tmp_path):
+    (encoded / "slices").rename(tmp_path / "elsewhere")
+    (encoded / "slices").symlink_to(tmp_path / "elsewhere")
+    assert command(encoded, "verify").returncode == 0
+    part = next((tmp_path / "elsewhere").glob("*.h5"))
+    part.write_bytes(part.read_bytes()[:1000])
+    ended = command(encoded, "verify")
+    assert ended.returncode == 1
+    assert part.name in ended.stdout.replace("\n", "")
+
+
+def test_settings_that_no_claim_tells_are_not_mixed_with_others(encoded):
+    folder = encoded / "encodings" / "conv1" / "fold-0"
+    for name in ("claim.json", "encoding.json"):
+        (folder / name).unlink()
+    assert_refused(command(encoded, *ENCODE[:3], "-k", 5), "no claim.json tells", "--fresh")
+
+
+def test_a_flipped_bit_in_a_models_header_is_a_fault_and_no_traceback(encoded):
+    model = encoded / "encodings" / "conv1" / "fold-0" / "mixture" / "model.safetensors"
+    content = model.read_bytes()
+    model.write_bytes(content.replace(b"sha256", b"rha256", 1))
+    ended = command(encoded, "verify", "--json")
+    assert ended.returncode == 1
+    assert any("must be a model written by ildfv" in fault for fault in json.loads(ended.stdout)["faults"])

@@ -9,7 +9,7 @@ from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.roles import make_split
-from ildfv.pipeline.train import train_network
+from ildfv.pipeline.train import newest_model, train_network
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.store.encodings import newest
 from ildfv.store.workspace import Workspace
@@ -34,7 +34,7 @@ def moved(root):
 
 
 def test_a_network_trained_under_other_folds_is_not_encoded_with(moved):
-    with pytest.raises(InputError, match=r"trained on other slices or folds.*ildfv train --fold 0 --fresh"):
+    with pytest.raises(InputError, match=r"trained on other slices or folds.*ildfv train --fold 0 --name own --fresh"):
         encode_slices(moved, EncodeSettings(layer="fc6", components=4), model="own")
     with pytest.raises(InputError, match="other slices or folds"):
         encode_slices(moved, ENCODE, model="own", fresh=True)
@@ -97,3 +97,24 @@ def test_scores_of_another_run_are_never_shown_with_a_document(root):
     with pytest.raises(InputError, match=r"cnn-own-fold-0\.csv must hold the scores that"):
         make_report(root)
     assert "must hold the scores that" in verify_workspace(root)["faults"][0]
+
+
+def test_the_report_leaves_scores_with_another_threshold_out(root):
+    train_network(root, **TRAIN)
+    path = root / "workspace.toml"
+    threshold = Workspace.open(root).settings.threshold
+    path.write_text(path.read_text().replace(f"threshold = {threshold}", f"threshold = {threshold + 1}"))
+    report = make_report(root)
+    assert report["results"] == []
+    assert "with another threshold" in report["notes"][0]
+
+
+@pytest.mark.parametrize("name", ["a/b", "../out", "/abs", "..", "."])
+def test_a_model_has_the_name_of_one_folder(root, name):
+    with pytest.raises(InputError, match="name must be that of one folder"):
+        train_network(root, **TRAIN | {"name": name})
+
+
+def test_a_name_of_brackets_is_found_again(root):
+    train_network(root, **TRAIN | {"name": "m[1]"})
+    assert newest_model(Workspace.open(root), 0, "m[1]").parent.name == "m[1]"

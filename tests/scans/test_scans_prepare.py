@@ -146,6 +146,16 @@ def test_a_run_killed_as_it_replaces_a_part_leaves_no_row_of_other_content(tmp_p
     assert after.key != before.key
 
 
+def test_without_codes_a_damaged_part_is_made_anew(tmp_path, files, inline):
+    path = files.nrrd(tmp_path / "scans" / "a" / "ct.nrrd", files.chest())
+    run(tmp_path, codes=None)
+    part = next((tmp_path / "out").glob("*.h5"))
+    part.write_bytes(part.read_bytes()[:1000])
+    os.utime(path, ns=(1, 1))  # and touched
+    assert [scan.kept for scan in run(tmp_path, codes=None).prepared] == [False]
+    assert Parts(tmp_path / "out").verify() == []
+
+
 def test_another_salt_needs_another_folder(tmp_path, files, inline):
     files.series(tmp_path / "scans", files.chest())
     run(tmp_path)

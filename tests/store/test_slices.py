@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError
-from ildfv.store.parts import writing_parts
+from ildfv.store.parts import MANIFEST, Parts, writing_parts
 from ildfv.store.slices import ScanSlices, Slices, write_scan
 
 
@@ -79,3 +79,21 @@ def test_several_threads_read_at_once(slices, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         for draw, read in zip(draws, pool.map(slices.images, draws), strict=True):
             np.testing.assert_array_equal(read, images[draw])
+
+
+def test_a_count_that_is_not_the_parts_is_one_clear_line_and_a_fault(tmp_path):
+    with writing_parts(tmp_path, "key") as parts:
+        parts.add(write_scan(tmp_path, scan(0, 3)))
+    manifest = tmp_path / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"count": 3', '"count": 4'))
+    with pytest.raises(InputError, match="must hold 4 slices, got 3"):
+        Slices(tmp_path)
+    assert "must hold 4 items" in Parts(tmp_path).verify()[0]
+
+
+def test_a_path_that_looks_like_a_url_is_a_path(tmp_path):
+    folder = tmp_path / "my::study"
+    folder.mkdir()
+    with writing_parts(folder, "key") as parts:
+        parts.add(write_scan(folder, scan(0, 3)))
+    assert len(Slices(folder)) == 3
