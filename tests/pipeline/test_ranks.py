@@ -93,9 +93,10 @@ def test_stepwise_steps_do_not_depend_on_the_number_of_ranks(root, original, tmp
 
 def test_given_the_models_parts_are_equal_to_the_last_byte(root, alone):
     for layer in ("conv1", "fc6"):
+        folder = Path("encodings") / layer / "fold-0"
         for model in ("mixture", "pca"):
-            folder = Path("encodings") / layer / "fold-0" / model
-            shutil.copytree(alone / folder, root / folder)
+            shutil.copytree(alone / folder / model, root / folder / model)
+        shutil.copy(alone / folder / "claim.json", root / folder)
     torchrun(3, root)
     parts = sorted(path.relative_to(alone) for path in alone.glob("encodings/**/*.h5"))
     assert len(parts) > 20
