@@ -96,9 +96,8 @@ class Bars:
 
         self.console = console or Console(stderr=True, markup=False)
         self.bars = RichProgress(
-            TextColumn(
-                "{task.description:<24}", style="bold", markup=False
-            ),  # bars of one command stand below each other
+            # bars of one command stand below each other
+            TextColumn("{task.description:<24}", style="bold", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[rate]}", style="cyan"),
             console=self.console,

@@ -145,10 +145,10 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         in_double.constants = precise->constants.start;
         const Memory scratch(precise->kernel.scratch_bytes(k, d));
         // Maps each by itself: no map is to be computed otherwise for the company it is in.
-        const int64_t count = job.last - job.first, together = straight ? 1 : count;
-        for (int64_t s = 0; s < count && bad[i] < 0; s += together) {
+        const int64_t all = job.last - job.first, together = straight ? 1 : all;
+        for (int64_t s = 0; s < all && bad[i] < 0; s += together) {
             clear(to, k);
-            if (straight && count > 1) {
+            if (straight && all > 1) {
                 bad[i] = prepared.kernel.run(task, first + s, 1, to, own.scratch.start);
                 if (bad[i] != IMPRECISE) continue;
                 clear(to, k);

@@ -24,12 +24,14 @@ class RegressionSums(Sums):
     """Products of all pairs among (1, x, y), one matrix for each pattern of observed labels, float64.
 
     patterns: (P, c) of booleans, True = observed; None stands for all 2^c where c ≤ 6, else for complete rows only.
-    grows: patterns that come get their matrix when they first do; such sums cannot be added over ranks.
+    grows: there are none at first, and each gets its matrix when it comes; such sums cannot be added over ranks.
     centre: (p + c,), subtracted from x and y first, zero unless given; sums add up only about the same one.
     """
 
     def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None, grows: bool = False):
-        if patterns is None:
+        if grows:
+            patterns = np.empty((0, n_outputs))
+        elif patterns is None:
             some = product([False, True], repeat=n_outputs) if n_outputs <= ALL_PATTERNS else [(True,) * n_outputs]
             patterns = list(some)
         self.patterns = np.asarray(patterns, dtype=bool)  # (P, c)

@@ -77,14 +77,17 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             y = check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
         check_consistent_length(x, y)
         labels, flat = _two_dimensional(y)
-        p, c = x.shape[1], labels.shape[1]
-        alone = self.reduce is None  # all ranks must add up the same patterns about the same centre
-        patterns = np.unique(~np.isnan(to_numpy(labels, dtype=np.float64)), axis=0) if alone else None
-        sums = RegressionSums(p, c, centre=_means(x, labels) if alone else None, patterns=patterns)
+        sums = self._begun(x, labels)
         for start in range(0, x.shape[0], ROWS):
             stop = min(start + ROWS, x.shape[0])
             sums.update(x[start:stop, :], labels[start:stop, :])
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
+
+    def _begun(self, x, labels) -> RegressionSums:
+        """Sums about the means of these rows; those of ranks, which must add up alike, about zero."""
+        alone = self.reduce is None
+        centre = _means(x, labels) if alone else None
+        return RegressionSums(x.shape[1], labels.shape[1], centre=centre, grows=alone)
 
     def _fit_pairs(self, pairs) -> Self:
         sums: RegressionSums | None = None
@@ -95,10 +98,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             check(is_array(x) and x.ndim == 2, f"X of batch {i} must be an array (m, p), got {_described(x)}")
             check_real(x, f"X of batch {i}")
             labels, flat = _two_dimensional(y)
-            if sums is None:
-                p, c, alone = x.shape[1], labels.shape[1], self.reduce is None
-                centre, patterns = (_means(x, labels), np.empty((0, c))) if alone else (None, None)
-                sums = RegressionSums(p, c, centre=centre, patterns=patterns, grows=alone)
+            sums = sums or self._begun(x, labels)
             sums.update(x, labels)
         if self.reduce is not None:
             sums, flat = _with_other_ranks(sums, flat, self.reduce)

@@ -69,9 +69,8 @@ def train_network(
 
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
     """The folder of the model finished last for this fold, of that name if given."""
-    found = [
-        path.parent for path in workspace.models_dir.glob(f"{escape(name) if name else '*'}/fold-{fold}/{TENSORS}")
-    ]
+    names = escape(name) if name else "*"
+    found = [path.parent for path in workspace.models_dir.glob(f"{names}/fold-{fold}/{TENSORS}")]
     if not found:
         what = f" named {name}" if name else ""
         raise InputError(

@@ -159,6 +159,7 @@ def prepare(
                 report.prepared.append(_kept(parts, scan, row, salt, KEPT_LABELS))
             else:
                 tasks.append(replace(task, replaces=True))
+        (out / WAITING).mkdir()
         with progress.task("Preparing slices", total=sum(task.scan.geometry.shape[0] for task in tasks)) as advance:
             for index, result in each(prepare_scan, tasks, workers):
                 scan = tasks[index].scan
@@ -204,7 +205,6 @@ def prepare_scan(task: Task) -> Outcome:
         reason = f"unexpected {said(error)} ({Path(where.filename).name}:{where.lineno})"
         return Outcome(reason=reason)
     folder = task.out / WAITING if task.replaces else task.out
-    folder.mkdir(exist_ok=True)
     return Outcome(write_scan(folder, scan, key=task.key), scan.labelled)
 
 

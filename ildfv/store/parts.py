@@ -1,8 +1,8 @@
 """Bulk arrays as a folder of HDF5 parts and a manifest: a part is there whole, hashed and listed, or not at all.
 
 The manifest is `manifest.json`: {"format": 1, "key": …, "parts": [{"name", "count", "sha256", "key"}, …]}, parts sorted
-by name. The folder's key says what settings and inputs all parts were made with, a part's own key what it alone was
-made from; both let a second run tell finished work from stale work.
+by name; an empty one is written before any part. The folder's key says what settings and inputs all parts were made
+with, a part's own key what it alone was made from; both let a second run tell finished work from stale work.
 """
 
 from __future__ import annotations
