@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from math import inf
+from math import inf, nan
 from typing import TypeVar
 
 import numpy as np
@@ -37,6 +37,13 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def is_last_start() -> bool:
+    """Whether torchrun would not start the ranks again if they ended now."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) >= int(
+        os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    )
+
+
 def start() -> None:
     """Joins the other ranks; nothing for one process. Called once, by the CLI or by a script under torchrun."""
     if size() == 1:
@@ -60,7 +67,7 @@ def _timeout() -> timedelta:
     try:
         minutes = float(given)
     except ValueError:
-        minutes = 0.0
+        minutes = nan
     check(0 < minutes < inf, f"{TIMEOUT} must be a number of minutes above 0, got {given!r}")
     return timedelta(minutes=minutes)
 

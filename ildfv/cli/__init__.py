@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -20,8 +21,12 @@ def main() -> None:
     from ildfv.cli.app import app
     from ildfv.errors import InputError, LostRankError, MissingPackageError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     try:
         code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
         if code == INTERRUPTED:  # how typer tells of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
@@ -31,7 +36,12 @@ def main() -> None:
         _fail(str(error))
     except MemoryError as error:
         _fail(f"out of memory: {error}; a smaller --batch-size or fewer --workers may help")
+    except BrokenPipeError:  # whoever read it has read enough, as `head` does
+        _nowhere(sys.stdout)
+        sys.exit(1)  # as typer does where it meets one
     except OSError as error:
+        if error.filename is None:  # what was printed, perhaps: trying again as Python ends would fail again
+            _nowhere(sys.stdout)
         if error.errno is None or "-vv" in sys.argv:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
@@ -58,9 +68,15 @@ def _fail(message: str, code: int = 1) -> None:
 
     one_line = " ".join(message.split())
     output.failed(one_line)
-    if "--json" in sys.argv and distributed.is_main():
+    if "--json" in sys.argv and distributed.is_main() and distributed.is_last_start():
         print(json.dumps({"error": one_line}, ensure_ascii=False))
     if not distributed.is_main():
         one_line = f"rank {distributed.rank()}: {one_line}"
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), one_line))
     sys.exit(code)
+
+
+def _nowhere(stream) -> None:
+    """What is still to be written to this stream is let go."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

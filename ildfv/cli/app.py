@@ -6,7 +6,11 @@ from typing import Annotated
 
 import typer
 
+from ildfv import distributed
 from ildfv.cli import data, evaluation, experiments, learning, machine
+from ildfv.errors import check
+
+RANKS = ("train", "encode", "regress")  # what several processes or machines share the work of
 
 app = typer.Typer(
     name="ildfv",
@@ -29,9 +33,15 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
 ) -> None:
-    pass
+    name = context.invoked_subcommand
+    ranks = distributed.size()
+    check(
+        ranks == 1 or name in RANKS,
+        f"{name} must run in one process, got {ranks} ranks: start it without torchrun; {', '.join(RANKS)} take ranks",
+    )
 
 
 for module in (data, learning, evaluation, experiments, machine):

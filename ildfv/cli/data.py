@@ -147,6 +147,9 @@ def folds(
     number: Annotated[int | None, typer.Option("--folds", help="Number of folds.", min=2, show_default="5")] = None,
     seed: o.OwnSeed = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the folds.json that is there.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--keep", help="Replace a folds.json that holds another split, or refuse to.")
+    ] = False,
     slices: Annotated[
         str | None,
         typer.Option(help="Path or URL (s3://…) of slices prepared elsewhere; makes the workspace if need be."),
@@ -161,7 +164,7 @@ def folds(
     from ildfv.pipeline.roles import check_split, make_split, open_workspace
 
     space = open_workspace(workspace, slices)
-    split = check_split(space) if check else make_split(space, n_folds=number, seed=seed)
+    split = check_split(space) if check else make_split(space, n_folds=number, seed=seed, fresh=fresh)
     result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
     if output.emit(result, as_json=as_json):
         return

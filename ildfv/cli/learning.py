@@ -123,7 +123,7 @@ def encode(
     if not output.emit(result, as_json=as_json):
         output.out.print(
             f"{result['slices']:,} slices, {result['descriptors']:,} descriptors of {result['layer']} "
-            f"({result['d']} dimensions) under {result['components']} components, "
+            f"({result['d']} dimensions) of {result['inputs']['model']} under {result['components']} components, "
             f"projected to {result['dimensions']} of {result['fisher_length']:,} dimensions "
             f"({100 * result['explained_variance']:.1f} % of the variance).\n"
             f"Mean log likelihood per training descriptor {result['mean_log_likelihood']:.4f} "

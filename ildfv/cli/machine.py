@@ -27,7 +27,7 @@ def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
 def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
     """Check that everything in the workspace is whole, and say what to do about what is not.
 
-    Parts and models are compared with their SHA-256; settings, folds, encodings and results, which have none, are read
+    Parts, models, encodings and results are compared with their SHA-256; settings and folds, which have none, are read
     and checked for what must be in them.
 
     Example: `ildfv verify --workspace study`

@@ -168,7 +168,9 @@ class Folds:
     def _indices(self, chosen: set[str], patients: Sequence[str] | np.ndarray) -> np.ndarray:
         names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
         unknown = sorted(set(names.tolist()) - set(self.fold_of) - set(self.unlabelled))
-        check(not unknown, f"every patient must be in folds.json, got {_some(unknown)}: run `ildfv folds` again")
+        check(
+            not unknown, f"every patient must be in folds.json, got {_some(unknown)}: `ildfv folds --fresh` deals anew"
+        )
         return np.flatnonzero(np.isin(names, sorted(chosen))[number])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +12,11 @@ from ildfv.arrays import to_numpy
 from ildfv.experiments.encoders import ENCODERS, Fitting
 from ildfv.pipeline import projection
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.store.atomic import sweep, write_json
+from ildfv.store.atomic import sweep
+from ildfv.store.claims import claim
 from ildfv.store.encodings import FINISHED, Encoding
 from ildfv.store.lock import writing
+from ildfv.store.sealed import write_sealed
 
 if TYPE_CHECKING:
     from ildfv.experiments.lab import Lab
@@ -52,6 +55,9 @@ def encode(lab: Lab, system: Encoded, fold: int) -> Encoding:
     activations = every if system.descriptors == 1 else Thinned(every, system.descriptors, settings.seed or 0)
     with writing(folder):
         sweep(folder)
+        # What fits in a GPU's memory may be another number when a stopped run goes on.
+        begun = claim(folder, {"system": system.folder}, found_out={"fitted_batch_size": settings.batch_size})
+        settings = replace(settings, batch_size=begun["fitted_batch_size"])
         lab.progress.note(f"Encoding {system.label} without fold {fold}")
         fitting = Fitting(folder, lab.slices, activations, roles.train, settings, system.words, lab.progress)
         encoder = ENCODERS[system.encoder](fitting)
@@ -70,5 +76,5 @@ def encode(lab: Lab, system: Encoded, fold: int) -> Encoding:
             "explained_variance": float(pca.explained_variance_ratio_.sum()),
             "train_slices": len(roles.train),
         }
-        write_json(folder / FINISHED, info)
+        write_sealed(folder / FINISHED, info)
     return Encoding(folder)

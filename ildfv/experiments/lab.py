@@ -67,7 +67,7 @@ class Lab:
             return []
         return [
             f"The workspace has {self.folds.n_folds} folds, where preset {self.preset.name} makes {self.preset.folds}: "
-            f"`ildfv folds --folds {self.preset.folds}` deals patients anew, and all is trained anew then."
+            f"`ildfv folds --folds {self.preset.folds} --fresh` deals patients anew, and all is trained anew then."
         ]
 
     # -- settings ---------------------------------------------------------------------------------------------------

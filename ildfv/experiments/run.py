@@ -18,8 +18,8 @@ from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import read_json, write_json
 from ildfv.store.lock import writing
+from ildfv.store.sealed import read_sealed, write_sealed
 from ildfv.store.workspace import SETTINGS
 from ildfv.version import versions
 
@@ -54,7 +54,8 @@ def run_experiments(
             except (InputError, MissingPackageError) as error:
                 refused.append(f"{experiment.name}: {error}")
         check(bool(documents), "; ".join(refused))
-        write_json(lab.workspace.results_dir / FOLDER / "checklist.json", {"kind": "ildfv checklist", **checklist(lab)})
+        content = {"kind": "ildfv checklist", **checklist(lab)}
+        write_sealed(lab.workspace.results_dir / FOLDER / "checklist.json", content)
         page = write_page(lab)
     check(not refused, f"{'; '.join(refused)}; the others are on {page.resolve()}")
     return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": documents}
@@ -84,7 +85,7 @@ def run_one(lab: Lab, experiment: Experiment) -> dict:
 def spent(lab: Lab, experiment: Experiment) -> float:
     """Seconds that earlier runs of the same took: this one found what they had made."""
     path = lab.workspace.results_dir / FOLDER / f"{experiment.name}.json"
-    earlier = read_json(path) if path.exists() else {}
+    earlier = read_sealed(path) if path.exists() else {}
     same = earlier.get("key") == lab.key and earlier.get("preset") == lab.preset.name
     return earlier.get("seconds", 0.0) if same else 0.0
 

@@ -14,7 +14,7 @@ results/experiments/<name>.json in the workspace:
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.results.compare` documents, paired by patient],
      "notes": [str], "files": [names of pictures beside this file],
-     "seconds": wall time of this and earlier runs, "versions": {package: version}}
+     "seconds": wall time of this and earlier runs, "versions": {package: version}, "sha256": of all this}
 
 A cell is text, a whole number, a number, null (undefined, or not known), or a measure:
     {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,
@@ -38,8 +38,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ildfv.store.atomic import sweep, write_bytes, write_json
+from ildfv.store.atomic import sweep, write_bytes
 from ildfv.store.lock import writing
+from ildfv.store.sealed import write_sealed
 from ildfv.store.workspace import Workspace
 
 KIND, VERSION = "ildfv experiment", 1
@@ -72,7 +73,7 @@ def write_experiment(workspace: Workspace, document: Mapping, files: Mapping[str
         for file, content in beside.items():
             write_bytes(folder / file, content)
         path = folder / f"{name}.json"
-        write_json(path, document)
+        write_sealed(path, document)
         _drop_older(folder, name, beside)
     return path
 

@@ -23,11 +23,12 @@ from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.roles import load_folds, make_roles
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import read_json, sha256, sweep, write_json
+from ildfv.store.atomic import sha256, sweep
 from ildfv.store.claims import claim
 from ildfv.store.encodings import FINISHED
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
+from ildfv.store.sealed import read_sealed, write_sealed
 from ildfv.store.workspace import Workspace
 from ildfv.stream import BATCH_SIZE
 from ildfv.version import versions
@@ -96,6 +97,7 @@ def encode_slices(
     roles = make_roles(slices, load_folds(workspace), fold)
     model_folder = newest_model(workspace, fold, model)
     check_trained_on(model_folder, slices, roles)
+    progress.note(f"network: {model_folder}")
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     activations = Activations(load(model_folder, device), settings.layer).alone()
 
@@ -114,7 +116,7 @@ def encode_slices(
         settings = replace(settings, batch_size=begun["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
-            return read_json(folder / FINISHED)
+            return read_sealed(folder / FINISHED)
         started = time.monotonic()
         mixture = mixture_step.fit(folder / "mixture", slices, activations, roles.train, settings, progress)
         encoder = FisherVector(mixture, improved=settings.improved)
@@ -143,7 +145,7 @@ def encode_slices(
             "folder": str(folder.relative_to(workspace.root)),
         }
         if distributed.is_main():
-            write_json(folder / FINISHED, info)
+            write_sealed(folder / FINISHED, info)
             progress.note(f"{settings.layer}: encoded in {seconds:.1f} s")
     distributed.barrier()
     return info

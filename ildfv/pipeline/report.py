@@ -16,7 +16,8 @@ from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import Call, Example, ReportContent, choose_examples
 from ildfv.report.page import write_report
 from ildfv.scans.windows import NORMAL
-from ildfv.store.atomic import key_of, read_json, sha256
+from ildfv.store.atomic import key_of, sha256
+from ildfv.store.sealed import read_sealed
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
 from ildfv.version import versions
@@ -69,7 +70,7 @@ def experiment_documents(workspace: Workspace, slices: Slices) -> dict[str, dict
     """What `ildfv experiment` left in results/experiments/, by name, of these slices and folds only."""
     if not workspace.folds_file.exists():
         return {}
-    found = {path.stem: read_json(path) for path in sorted((workspace.results_dir / "experiments").glob("*.json"))}
+    found = {path.stem: read_sealed(path) for path in sorted((workspace.results_dir / "experiments").glob("*.json"))}
     now = key_of(slices.key, sha256(workspace.folds_file))
     return {name: d for name, d in found.items() if d.get("kind") == "ildfv experiment" and d.get("key") == now}
 

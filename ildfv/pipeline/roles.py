@@ -12,7 +12,7 @@ from ildfv.evaluation.folds import Folds, make_folds
 from ildfv.patterns import PATTERNS, presence
 from ildfv.store.atomic import write_bytes
 from ildfv.store.lock import writing
-from ildfv.store.remote import is_url
+from ildfv.store.remote import absolute
 from ildfv.store.slices import Slices
 from ildfv.store.workspace import Workspace
 from ildfv.version import __version__
@@ -46,13 +46,18 @@ def open_workspace(root: Path, slices: str | None = None) -> Workspace:
     """The workspace in `root`; with `slices` (path or URL) one that reads its slices from there, made if need be."""
     if slices is None:
         return Workspace.open(root)
-    slices = slices if is_url(slices) else str(Path(slices).resolve())
+    slices = absolute(slices)
     Slices(slices)  # before a workspace is made for them
     return Workspace.open_or_create(root, version=__version__, slices=slices)
 
 
-def make_split(workspace: Workspace, *, n_folds: int | None = None, seed: int | None = None) -> Folds:
-    """The workspace's folds, written to folds.json: by patient, stratified by presence at the workspace's threshold."""
+def make_split(
+    workspace: Workspace, *, n_folds: int | None = None, seed: int | None = None, fresh: bool = False
+) -> Folds:
+    """The workspace's folds, written to folds.json: by patient, stratified by presence at the workspace's threshold.
+
+    InputError where another split is there, perhaps made by hand; with `fresh` it is replaced.
+    """
     slices, settings = workspace.slices(), workspace.settings
     folds = make_folds(
         slices.patients,
@@ -62,8 +67,12 @@ def make_split(workspace: Workspace, *, n_folds: int | None = None, seed: int | 
         threshold=settings.threshold,
         series=slices.series,
     )
+    path, content = workspace.folds_file, folds.to_json().encode()
     with writing(workspace.root):
-        write_bytes(workspace.folds_file, folds.to_json().encode())
+        other = path.exists() and path.read_bytes() != content
+        if other and not fresh:
+            raise InputError(f"{path} holds another split: --check takes it as it is, --fresh replaces it by this one")
+        write_bytes(path, content)
     return folds
 
 

@@ -17,6 +17,7 @@ from ildfv.store.workspace import Workspace
 from ildfv.version import versions
 
 RESAMPLES = 2000
+PATIENCE = 60.0  # seconds: others write their two files here too
 
 
 def score(
@@ -51,7 +52,7 @@ def score(
         settings={**settings, "slices": slices.key, "folds": sha256(workspace.folds_file), "versions": versions()},
     )
     name = f"{system}-fold-{roles.fold}"
-    with writing(workspace.results_dir):
+    with writing(workspace.results_dir, patience=PATIENCE):
         sweep(workspace.results_dir)
         table = write_scores(workspace, name, roles.test, test_scores)
         document["scores_sha256"] = sha256(table)

@@ -15,6 +15,7 @@ from ildfv.store.claims import CLAIM
 from ildfv.store.encodings import FINISHED, Encoding
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
 from ildfv.store.parts import MANIFEST, Parts
+from ildfv.store.sealed import read_sealed
 from ildfv.store.workspace import SETTINGS, Workspace
 
 KINDS = {"": "ildfv results", "experiments": "ildfv experiment", "experiments/checklist": "ildfv checklist"}
@@ -25,8 +26,9 @@ def verify_workspace(root: Path) -> dict:
     """{"checked": number of files, "faults": one line for each that is missing or damaged, saying what to do}.
 
     Parts and models are compared with the SHA-256 they were written with, label maps with gzip's checksum.
-    workspace.toml, folds.json, encoding.json and results have none: they must parse, be complete and fit the files
-    beside them. `InputError`: no workspace, one whose workspace.toml breaks a rule, or slices out of reach.
+    encoding.json and results say their own. workspace.toml and folds.json, which are edited by hand, have none: they
+    must parse and be complete. `InputError`: no workspace, one whose workspace.toml breaks a rule, or slices out of
+    reach.
     """
     workspace = Workspace.open(root)
     checked, faults = 1, []  # workspace.toml
@@ -52,6 +54,9 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
             yield copy, 1, _tried(_copy, copy)
     for path in _found(workspace, FINISHED):
         yield path, 1, _tried(lambda path: _encoding(workspace, path), path)
+    for path in _found(workspace, CLAIM):
+        if not (path.parent / FINISHED).exists():
+            yield path, 1, _tried(_begun, path)
     if workspace.folds_file.exists():
         yield workspace.folds_file, 1, _tried(Folds.load, workspace.folds_file)
     for path in sorted(workspace.root.glob("*.json")):  # the report of `prepare`
@@ -126,7 +131,7 @@ def _copy(path: Path) -> None:
 
 
 def _encoding(workspace: Workspace, path: Path) -> None:
-    """A finished encoding names its layer and fold, and all that it is made of is there."""
+    """All that a finished encoding is made of is there."""
     encoding = Encoding(path.parent)
     if (inputs := encoding.info.get("inputs")) is not None:  # those of experiments have no claim
         check((path.parent / CLAIM).exists(), f"{path.parent / CLAIM} is missing")
@@ -141,18 +146,24 @@ def _encoding(workspace: Workspace, path: Path) -> None:
         found, _ = _listed(manifest.parent)  # a manifest that cannot be read is a fault of its own
         if found is not None:
             encoding.check_made(found)
-    check(isinstance(encoding.fold, int), f"{path}: fold must be a whole number, got {encoding.fold!r}")
+
+
+def _begun(path: Path) -> None:
+    """The parts of an unfinished encoding are of the slices that it was begun with."""
+    slices = read_json(path).get("slices")  # those of experiments do not say
+    for manifest in path.parent.glob(f"*/{MANIFEST}"):
+        found, _ = _listed(manifest.parent)
+        if slices is not None and found is not None:
+            check(found.key == slices, f"{manifest} must be of slices {slices} as {CLAIM} says, got {found.key}")
 
 
 def _result(workspace: Workspace, path: Path) -> None:
     """A result is of the kind its folder holds, and has as many slices as the table of scores beside it."""
     name = path.relative_to(workspace.results_dir).with_suffix("")
     kind = KINDS.get(name.as_posix(), KINDS.get(name.parent.as_posix().removeprefix("."), ""))
-    document = read_json(path)
+    document = read_sealed(path)
     check(document["kind"] == kind, f"{path} must be of kind {kind!r}, got {document['kind']!r}")
     if kind == KINDS[""]:
-        for key in ("system", "fold", "data", "threshold", "per_pattern", "overall", "decisions", "settings"):
-            document[key]
         _, scores = read_scores(workspace, name.as_posix(), document)
         check(
             scores.shape == (document["n_slices"], 4),
@@ -167,7 +178,7 @@ def _advice(workspace: Workspace, path: Path | None) -> str:
     if path.name == INFO:
         return f"remove {path}, it is a copy"
     if path == workspace.folds_file:
-        return "restore it from a backup, or run `ildfv folds` again and everything after it"
+        return "restore it from a backup, or run `ildfv folds --fresh` and everything after it again"
     place = path.relative_to(workspace.root).parts
     if path == workspace.slices_dir / MANIFEST:
         return f"remove the folder {path.parent} and run `ildfv prepare` on all scans again"

@@ -33,8 +33,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            error.filename = str(path)  # the name that means something to whoever reads the message
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            # The name that means something to whoever reads the message; h5py's own text has the temporary one.
+            named = str(temporary) in str(error.strerror)
+            raise OSError(error.errno, os.strerror(error.errno) if named else error.strerror, str(path)) from error
         raise
     sync(path.parent)
 
@@ -67,7 +69,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, content) -> None:
     """The file `path` holding `content` as indented JSON, keys in their own order; NaN is refused: use null."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode(errors="backslashreplace"))  # file names need not be UTF-8; JSON reads \udce9 back
 
 
 def read_json(path: Path):

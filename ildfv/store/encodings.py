@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
-from ildfv.store.atomic import MEND, read_json
+from ildfv.store.atomic import MEND
 from ildfv.store.parts import MANIFEST, Parts
+from ildfv.store.sealed import read_sealed
 
 FINISHED = "encoding.json"
 FISHER_LIMIT = 65536  # values: conv5 with 32 components has 16,384; fc6's 262,144 are never stored
@@ -30,9 +31,7 @@ class Encoding:
         self.folder = Path(folder)
         if not (self.folder / FINISHED).exists():
             raise InputError(f"{folder} is no finished encoding: `ildfv encode` makes or finishes it")
-        self.info: dict = read_json(self.folder / FINISHED)
-        named = isinstance(self.info, dict) and {"layer", "fold"} <= self.info.keys()
-        check(named, f"{self.folder / FINISHED} must name layer and fold: {MEND}")
+        self.info = read_sealed(self.folder / FINISHED)
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
 
@@ -44,14 +43,11 @@ class Encoding:
         """(name, projections float32 (m, p)) of each part, or of those named, one at a time."""
         parts = self._made("projection")
         for name in parts.rows if names is None else names:
-            with parts.open(name) as file:
-                yield name, file["projection"][()]
+            yield name, _read(parts, name)
 
     def fisher_vectors(self, name: str) -> np.ndarray:
         """The Fisher vectors of one part, float32 (m, 2·k·d)."""
-        parts = self._made("fisher")
-        with parts.open(name) as file:
-            return file["fisher"][()]
+        return _read(self._made("fisher"), name)
 
     def check_made(self, parts: Parts) -> None:
         """InputError unless these parts were made of the slices that this encoding was made of, and of all of them."""
@@ -65,6 +61,13 @@ class Encoding:
         parts = Parts(self.folder / name)
         self.check_made(parts)
         return parts
+
+
+def _read(parts: Parts, name: str) -> np.ndarray:
+    """The array of a part after a look at its hash: parts in each other's place are whole, and of other slices."""
+    check(parts.intact(parts.rows[name]), f"{parts.path(name)} must be what was written there: {MEND}")
+    with parts.open(name) as file:
+        return file[parts.folder.name][()]
 
 
 def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> Encoding:

@@ -108,6 +108,8 @@ class Parts:
         try:
             # No cache of chunks: they are read once each, and a cache of a MB each would hold them for nothing.
             return h5py.File(path if isinstance(path, Path) else path.open(), "r", locking=False, rdcc_nbytes=0)
+        except PermissionError as error:
+            raise InputError(f"{path} must be readable: permission denied") from error
         except DAMAGE as error:
             raise InputError(f"{path} must be a finished part, got a file cut short or damaged: {MEND}") from error
 

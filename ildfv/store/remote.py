@@ -104,6 +104,12 @@ def is_url(folder: Path | str) -> bool:
     return "://" in str(folder) or "::" in str(folder)
 
 
+def absolute(folder: str) -> str:
+    """The same place named so that it is found from any folder; what a URL chain ends in may be a path of this disk."""
+    first, chained, last = folder.rpartition("::")
+    return first + chained + (last if "://" in last else str(Path(last).resolve()))
+
+
 def place(folder: Path | str) -> Path:
     """The folder as a `Path`, or, for a URL, as a `RemotePath` that stands in for one."""
     if isinstance(folder, (Path, RemotePath)):  # a path may hold "::", and is no URL for it

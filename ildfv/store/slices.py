@@ -72,6 +72,11 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
     return write_part(folder, scan.series, arrays, attributes, key=key)
 
 
+def _text(value):
+    """An attribute as it was before it was written: texts are bytes in the file."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 class Slices:
     """All slices of a prepared folder, in the order of series and position; images are read as they are asked for.
 
@@ -95,11 +100,12 @@ class Slices:
             with self.parts.open(name) as file:
                 length = len(file["counts"])
                 check(length == stop - start, f"part {name} of {folder} must hold {stop - start} slices, got {length}")
+                series = _text(file.attrs["series"])
+                check(series == name, f"{self.parts.path(name)} must hold the series of its name, got {series}: {MEND}")
                 for column in ("counts", "lung", "positions"):
                     getattr(self, column)[start:stop] = file[column][()]
                 for attribute, values in scans.items():
-                    value = file.attrs[attribute]
-                    values.append(value.decode() if isinstance(value, bytes) else value)
+                    values.append(_text(file.attrs[attribute]))
         self._scans = {attribute: np.array(values) for attribute, values in scans.items()}
         self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
         self._begin()

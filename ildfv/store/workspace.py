@@ -9,11 +9,12 @@ from pathlib import Path
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError
 from ildfv.patterns import THRESHOLD
-from ildfv.store.atomic import MEND, read_json, write_bytes, write_json
+from ildfv.store.atomic import write_bytes
 from ildfv.store.lock import writing
 from ildfv.store.parts import MANIFEST
+from ildfv.store.sealed import read_sealed, write_sealed
 from ildfv.store.slices import Slices
 
 SETTINGS = "workspace.toml"
@@ -96,12 +97,9 @@ class Workspace:
     def write_result(self, name: str, content: dict) -> Path:
         """The path of `results/name.json`, which now holds `content`."""
         path = self.results_dir / f"{name}.json"
-        write_json(path, content)
+        write_sealed(path, content)
         return path
 
     def results(self) -> dict[str, dict]:
         """All results by name."""
-        found = {path.stem: read_json(path) for path in sorted(self.results_dir.glob("*.json"))}
-        for name, document in found.items():
-            check(isinstance(document, dict), f"{self.results_dir / name}.json must be a document of results: {MEND}")
-        return found
+        return {path.stem: read_sealed(path) for path in sorted(self.results_dir.glob("*.json"))}

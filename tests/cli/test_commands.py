@@ -1,8 +1,10 @@
 """The command line: help with an example, one clear line for a mistake, JSON for machines."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,3 +204,66 @@ def test_doctor_judges_decoders_as_prepare_does(monkeypatch):
     assert found["DICOM JPEG 2000 Lossless"]["state"] == "absent"
     assert found["DICOM JPEG 2000 Lossless"]["advice"] == "pip install pylibjpeg-openjpeg"
     assert found["DICOM RLE Lossless"]["state"] == "ok"
+
+
+def test_folds_made_by_hand_are_kept_until_told_otherwise(small_workspace):
+    root = small_workspace(True, True, True, True)
+    make = ("folds", "--folds", 4, "--workspace", root)
+    assert run(*make).returncode == 0
+    assert run(*make).returncode == 0  # the same again
+    file = root / "folds.json"
+    own = json.loads(file.read_text())
+    own["folds"].reverse()
+    file.write_text(json.dumps(own))
+    ended = run(*make)
+    assert (ended.returncode, json.loads(file.read_text())) == (1, own)
+    assert "folds.json holds another split: --check takes it as it is, --fresh replaces it" in ended.stderr
+    assert run("folds", "--check", "--workspace", root).returncode == 0
+    assert run(*make, "--fresh").returncode == 0
+    assert json.loads(file.read_text()) != own
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"train", "encode", "regress"}))
+def test_what_takes_one_process_says_so_to_each_of_many(name, tmp_path):
+    ended = run(name, cwd=tmp_path, env=os.environ | {"WORLD_SIZE": "2", "RANK": "1"})
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"error: rank 1: {name} must run in one process, got 2 ranks: "
+        "start it without torchrun; train, encode, regress take ranks\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("start", "documents"), [(0, 0), (2, 0), (3, 1)])
+def test_an_error_is_one_document_however_often_torchrun_starts_anew(start, documents, tmp_path):
+    counts = {"TORCHELASTIC_RESTART_COUNT": str(start), "TORCHELASTIC_MAX_RESTARTS": "3"}
+    ended = run("encode", "--json", cwd=tmp_path, env=os.environ | counts)
+    assert ended.returncode == 1
+    assert ended.stdout.count("error") == documents
+
+
+@pytest.mark.parametrize("arguments", [("stats",), ("stats", "--json"), ("--help",)])
+def test_an_output_that_is_full_or_closed_is_no_traceback(arguments, small_workspace):
+    root = small_workspace(True)
+    line = [sys.executable, "-m", "ildfv", *arguments]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, cwd=root)
+    assert (ended.returncode, ended.stderr) == (1, "error: the file system: No space left on device\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=root)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_file_names_need_not_be_utf_8(tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    odd.mkdir()
+    (odd / "scan.nii").write_bytes(b"no NIfTI")
+    ended = run("prepare", odd, "-w", odd / "w", "--json")
+    (left,) = json.loads(ended.stdout)["quarantined"]
+    assert left["source"] == str(odd / "scan.nii")
+    assert json.loads((odd / "w/prepare.json").read_text())["quarantined"] == [left]
+    ended = run("prepare", odd, "-w", odd / "w")
+    assert "Traceback" not in ended.stderr
+    assert "caf\\udce9" in ended.stdout.replace("\n", "")

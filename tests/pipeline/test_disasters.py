@@ -7,12 +7,14 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ildfv.errors import InputError
+from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.store.lock import writing
 from ildfv.store.parts import writing_parts
@@ -160,6 +162,63 @@ def test_a_flipped_bit_is_named_and_found_by_verify(encoded):
     part.write_bytes(data)
     ended = command(encoded, "verify")
     assert (ended.returncode, part.name in ended.stdout) == (1, True)
+
+
+def test_parts_in_each_others_place_are_found(encoded):
+    projections = sorted((encoded / "encodings/conv1/fold-0/projection").glob("*.h5"))
+    swap(projections)
+    assert_refused(command(encoded, "regress"), "must be what was written there", "ildfv verify")
+    swap(projections)
+    slices = sorted((encoded / "slices").glob("*.h5"))
+    swap(slices)
+    assert_refused(command(encoded, "stats"), slices[0].name, "must hold the series of its name")
+
+
+def swap(paths: list[Path]) -> None:
+    """Puts the first two files in each other's place."""
+    first, second, *_ = paths
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def test_a_changed_number_in_results_is_named(encoded):
+    path = encoded / "results/fv-conv1-fold-0.json"
+    document = json.loads(path.read_text())
+    document["per_pattern"]["reticular"]["auc"] = 0.99
+    path.write_text(json.dumps(document))
+    assert_refused(command(encoded, "report"), "fv-conv1-fold-0.json must say what ildfv wrote there")
+    (fault,) = verify_workspace(encoded)["faults"]
+    assert f"remove {path} and run again what made it" in fault
+
+
+def test_verify_names_parts_of_other_slices_in_what_is_unfinished(encoded):
+    folder = encoded / "encodings/conv1/fold-0"
+    (folder / "encoding.json").unlink()
+    assert verify_workspace(encoded)["faults"] == []
+    manifest = folder / "fisher/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"key": "another"}))
+    (fault,) = verify_workspace(encoded)["faults"]
+    assert f"{manifest} must be of slices" in fault
+    assert f"remove the folder {folder} and run `ildfv encode` again" in fault
+
+
+def test_regressions_at_once_wait_for_each_other(encoded):
+    held, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with writing(encoded / "results"):
+            held.set()
+            enough.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(60)
+    timer = threading.Timer(2.0, enough.set)
+    timer.start()
+    assert regress_encoding(encoded)["system"] == "fv-conv1"
+    assert enough.is_set()
+    other.join()
 
 
 def test_verify_finds_no_fault_in_what_was_made(done):

@@ -27,7 +27,8 @@ def moved(root):
     before = Workspace.open(root).folds_file.read_text()
     seed = 1
     while (
-        json.loads(before)["folds"][0] == json.loads(make_split(Workspace.open(root), seed=seed).to_json())["folds"][0]
+        json.loads(before)["folds"][0]
+        == json.loads(make_split(Workspace.open(root), seed=seed, fresh=True).to_json())["folds"][0]
     ):
         seed += 1
     return root

@@ -8,10 +8,12 @@ import resource
 import signal
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from ildfv.errors import InputError
+from ildfv.store.atomic import replacing
 from ildfv.store.parts import MANIFEST, Parts, write_part, writing_parts
 
 ARRAYS = {"a": np.arange(600, dtype=np.float32).reshape(100, 6), "b": np.arange(100)}
@@ -147,6 +149,25 @@ def test_a_full_disk_names_the_folder_even_where_not_a_byte_fits(tmp_path, monke
         pass
     monkeypatch.undo()
     with writing_parts(tmp_path, "key"):  # the lock is free again
+        pass
+
+
+def test_an_error_names_the_file_that_was_to_be(tmp_path):
+    path = tmp_path / "nowhere" / "x.h5"
+    with (
+        pytest.raises(OSError, match=r"No such file or directory: '[^']*/nowhere/x\.h5'$"),
+        replacing(path) as temporary,
+    ):
+        h5py.File(temporary, "x")  # its message has the temporary name
+
+
+def test_a_part_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    fill(tmp_path)
+    monkeypatch.setattr(h5py, "File", refused)
+    with pytest.raises(InputError, match=r"x\.h5 must be readable"), Parts(tmp_path).open("x"):
         pass
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ildfv.errors import InputError, OutOfReachError
 from ildfv.store.parts import Parts, writing_parts
+from ildfv.store.remote import absolute
 from ildfv.store.slices import ScanSlices, Slices, write_scan
 
 
@@ -58,6 +59,15 @@ def test_chains_of_fsspec_work(folder, url, tmp_path, monkeypatch):
     monkeypatch.setitem(fsspec.config.conf, "simplecache", {"cache_storage": str(tmp_path / "cache")})
     assert_same(Slices(f"simplecache::{url}"), Slices(folder))
     assert len(list((tmp_path / "cache").iterdir())) >= 3
+
+
+def test_a_place_is_named_so_that_it_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("slices") == f"{tmp_path}/slices"
+    assert absolute("/a/../b") == "/b"
+    assert absolute("zip://slices::set.zip") == f"zip://slices::{tmp_path}/set.zip"
+    for url in ("s3://bucket/slices", "simplecache::s3://bucket/slices", f"zip://slices::file://{tmp_path}/set.zip"):
+        assert absolute(url) == url
 
 
 def test_a_damaged_remote_part_is_named(url):
