@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class Activations:
         self.network, self.layer = network.eval(), layer
         self._reaching = threading.local()  # .maps: asked for by this thread
         end: nn.Module = network.body.get_submodule(network.layers[layer])
-        end.register_forward_hook(self._stop)
+        end.register_forward_hook(_stop(self._reaching))
         _, self.d, h, w = self(torch.zeros(1, 3, SIZE, SIZE)).shape
         self.n = h * w
 
@@ -77,10 +78,6 @@ class Activations:
         """Where the network is, and the maps."""
         return self.network.mean.device
 
-    def _stop(self, module: nn.Module, inputs, output: torch.Tensor) -> None:
-        if getattr(self._reaching, "maps", False):  # the network's other users go on to its end
-            raise _Reached(output)
-
     def bytes_of_a_slice(self) -> int:
         """What a slice takes of a GPU's memory while its maps are computed, measured; weights are not counted."""
         before = torch.cuda.memory_allocated(self.device)
@@ -94,6 +91,16 @@ class Activations:
         if maps.ndim != 4:
             raise InputError(f'layer "{self.layer}" must give (b, d) or (b, d, h, w), got shape {tuple(maps.shape)}')
         return maps.float()
+
+
+def _stop(reaching: threading.local) -> Callable:
+    """The hook that ends a forward pass. It knows no `Activations`: a network that knew its user would outlive it."""
+
+    def stop(module: nn.Module, inputs, output: torch.Tensor) -> None:
+        if getattr(reaching, "maps", False):  # the network's other users go on to its end
+            raise _Reached(output)
+
+    return stop
 
 
 def _listed(names: list[str]) -> str:

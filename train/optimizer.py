@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
+
+# The first optimizer would import it, and an error that it keeps from then on would keep all frames above, which hold
+# the network that is trained.
+import torch._dynamo
 from torch import nn
 
 from ildfv.train.settings import TrainSettings

@@ -21,15 +21,15 @@ from ildfv.store.atomic import check_space, sweep
 from ildfv.store.claims import empty
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
-from ildfv.train import losses, networks
+from ildfv.train import networks
 from ildfv.train.checkpoint import Checkpoint, Saves
 from ildfv.train.compiled import Compiled, wanted
 from ildfv.train.data import READ, Epoch, SliceSet, labelled_only, train_mean_std
 from ildfv.train.feeding import answers, fed
+from ildfv.train.objective import Objective
 from ildfv.train.optimizer import make_optimizer, rate
 from ildfv.train.settings import TrainSettings, check_same, identity
 from ildfv.train.step import Step
-from ildfv.train.targets import targets
 from ildfv.train.watching import deterministic, tensorboard
 
 __all__ = ["TrainResult", "TrainSettings", "predict", "train"]
@@ -112,9 +112,7 @@ class _Run:
         self.slices, self.fit, self.validation = slices, fit, validation
         self.folder, self.device, self.progress, self.identity = folder, torch.device(device), progress, asked
         self.counts = np.asarray(slices.counts)  # (N, c)
-        self.loss = losses.LOSSES[s.loss.removeprefix(losses.BALANCED)]
-        beta = losses.pattern_weights(presence(self.counts[fit], s.threshold)) if s.balanced else None
-        self.beta = None if beta is None else torch.tensor(beta, dtype=torch.float32, device=self.device)
+        self.objective = Objective(s, self.counts, fit, self.device)
         self.network = networks.build(s.network, n_outputs=self.counts.shape[1], seed=s.seed, dropout=s.dropout)
         if s.weights:
             networks.load_weights(self.network, Path(s.weights))
@@ -123,7 +121,9 @@ class _Run:
         compiled = None
         if wanted(compile, self.device, s.epochs * len(fit)):
             compiled = Compiled(self.network, insist=bool(compile), note=progress.note)
-        self.step = Step(self.network, self.optimizer, self._losses, self.device, s.bfloat16, compiled, progress.note)
+        # Not a method of this run: step and run would hold each other, and CNN-F's 0.9 GB with them.
+        loss = self.objective
+        self.step = Step(self.network, self.optimizer, loss, self.device, s.bfloat16, compiled, progress.note)
         self.checkpoint, self.saves = Checkpoint(folder), saves
         self.history: list[dict] = []
         self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known
@@ -231,14 +231,6 @@ class _Run:
         self.losses += values.tolist()
         shares.clear()
 
-    def _losses(self, f: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        return self.loss(f, self._targets(indices), self.beta)
-
-    def _targets(self, indices: np.ndarray) -> torch.Tensor:
-        s = self.settings
-        wanted = targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)
-        return torch.from_numpy(wanted).to(self.device, non_blocking=True)  # unpinned: copied before the call returns
-
     def _judge(self, epoch: int, step_losses: list[float]) -> dict:
         """The epoch's row of the history; validation slices are dealt to the ranks."""
         row = {"epoch": epoch + 1, "loss": float(np.mean(step_losses))}
@@ -252,7 +244,7 @@ class _Run:
         f = np.zeros(truth.shape)
         f[mine] = predict(self.network, self.slices, self.validation[mine], device=self.device)
         f = distributed.sum_arrays({"f": f})["f"]  # one rank fills a row, so the sum is exact
-        loss = self._losses(torch.from_numpy(f).float().to(self.device), self.validation).mean()
+        loss = self.objective(torch.from_numpy(f).float().to(self.device), self.validation).mean()
         aucs = {name: roc_auc(truth[:, k], f[:, k]) for k, name in enumerate(PATTERNS)}
         defined = [auc for auc in aucs.values() if not math.isnan(auc)]
         return row | {
@@ -273,12 +265,13 @@ class _Run:
         return max(self.history, key=merit)["epoch"]
 
     def _info(self) -> dict:
+        beta = self.objective.beta
         return {
             "kind": "network",
             "settings": asdict(self.settings),
             "identity": self.identity,
             "slices": {"fit": len(self.fit), "validation": len(self.validation)},
-            "pattern_weights": None if self.beta is None else self.beta.tolist(),
+            "pattern_weights": None if beta is None else beta.tolist(),
             "epoch": self._chosen(),
             "history": self.history,
             "torch": torch.__version__,

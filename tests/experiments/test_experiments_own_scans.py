@@ -96,7 +96,7 @@ def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(
 def test_results_of_other_folds_leave_the_page(tmp_path, made):
     root = Path(shutil.copytree(made, tmp_path / "w"))
     run_experiments(["curves"], preset=TINY, workspace=root, device="cpu")
-    make_split(Workspace.open(root), seed=1)
+    make_split(Workspace.open(root), seed=1, fresh=True)
     page = Path(run_experiments(["statistics"], preset=TINY, workspace=root, device="cpu")["page"])
     assert "Brier scores" not in page.read_text(encoding="utf-8")
 

@@ -1,7 +1,6 @@
 """Every experiment runs, its document follows the schema, and nothing is made twice."""
 
 import csv
-import json
 import shutil
 import sys
 from dataclasses import replace
@@ -18,6 +17,7 @@ from ildfv.experiments.presets import PRESETS, preset_named
 from ildfv.experiments.registry import chosen, experiments
 from ildfv.experiments.run import run_experiments
 from ildfv.progress import SILENT
+from ildfv.store.sealed import read_sealed
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_the_paper_is_answered_table_by_table(ran):
 def test_documents_lie_in_the_workspace_as_json_and_csv(ran, used):
     folder = used / "results" / "experiments"
     for document in ran["experiments"]:
-        assert json.loads((folder / f"{document['name']}.json").read_text()) == document
+        assert read_sealed(folder / f"{document['name']}.json") == document
         for i, table in enumerate(document["tables"], start=1):
             rows = list(csv.reader((folder / f"{document['name']}-{i}.csv").open()))
             assert len(rows) == 1 + len(table["rows"])

@@ -1,0 +1,31 @@
+"""What a training makes small: the loss of a network's answers against the counts of the slices they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ildfv.patterns import presence
+from ildfv.train import losses
+from ildfv.train.settings import TrainSettings
+from ildfv.train.targets import targets
+
+
+class Objective:
+    """Answers (b, c) and the indices of their slices (b,) → the loss of each, (b,), on the device of the answers.
+
+    counts (N, c): pixels of each slice's patterns. beta (c,): the patterns' weights by the `fit` slices, None where the
+    loss is not balanced.
+    """
+
+    def __init__(self, settings: TrainSettings, counts: np.ndarray, fit: np.ndarray, device: torch.device):
+        self.settings, self.counts, self.device = settings, counts, device
+        self.loss = losses.LOSSES[settings.loss.removeprefix(losses.BALANCED)]
+        beta = losses.pattern_weights(presence(counts[fit], settings.threshold)) if settings.balanced else None
+        self.beta = None if beta is None else torch.tensor(beta, dtype=torch.float32, device=device)
+
+    def __call__(self, f: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
+        s = self.settings
+        wanted = targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)
+        # unpinned: copied before the call returns
+        return self.loss(f, torch.from_numpy(wanted).to(self.device, non_blocking=True), self.beta)
