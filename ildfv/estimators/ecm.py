@@ -17,6 +17,7 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.design import Design
 
+LOST = 1e-13  # of an output's mean square: a residual variance below it is what rounding left of 0
 ALL_PATTERNS = 6  # outputs up to which all 2^c patterns of missing labels have room when none are named: 64 at most
 
 
@@ -104,11 +105,17 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
     complete = all(len(outputs) == c for outputs, _ in groups)
     coefficients, covariance = _spread(groups, p, c)  # where ECM starts; without missing labels any start will do
     likelihood, converged, steps = -np.inf, False, 0
+    variance = np.diag(covariance)
     while steps < max_iter and not converged:
+        earlier = coefficients
         coefficients, covariance = _step(groups, design, coefficients, covariance)
         before, likelihood, steps = likelihood, _log_likelihood(groups, coefficients, covariance), steps + 1
-        # Of a perfect fit the covariance is 0 and the likelihood infinite: no further step can improve on it.
-        converged = complete or likelihood == np.inf or abs(likelihood - before) < tol * n
+        if likelihood < np.inf:
+            converged = complete or abs(likelihood - before) < tol * n
+        else:  # an output is fitted perfectly; of the others, answers that stay where they are tell the end
+            moves = coefficients - earlier
+            squares = np.einsum("ij,ik,kj->j", moves, design.products, moves, optimize=True)  # (c,)
+            converged = complete or bool((squares <= tol * n * variance).all())
     origin = np.eye(p + 1)
     origin[0, 1:] = -sums.centre[:p]  # coefficients about zero from those about the centre
     errors = np.stack(
@@ -159,14 +166,15 @@ def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np
 
 
 def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarray) -> float:
-    """Log likelihood of the observed labels, nats; +inf where the fit is perfect."""
+    """Log likelihood of the observed labels, nats; +inf where an output or a sum of outputs is fitted perfectly."""
     c = len(covariance)
     total = 0.0
     for outputs, products in groups:
         residual = np.vstack([-coefficients, np.eye(c)])[:, outputs]  # (1, x, y) · residual = y − expectation
         own = covariance[np.ix_(outputs, outputs)]
         sign, logdet = np.linalg.slogdet(own)
-        if sign <= 0:
+        lost = LOST * np.diag(products)[len(products) - c + outputs] / products[0, 0]
+        if sign <= 0 or (np.diag(own) <= lost).any():
             return np.inf
         squares = residual.T @ products @ residual
         n = products[0, 0]
@@ -192,7 +200,7 @@ def _coefficient_covariances(groups: list, design: Design, covariance: np.ndarra
         information += np.kron(precision, products[:q, :q])
     scale = np.tile(np.append(np.sqrt(design.products[0, 0]), design.scale), c)
     scale = scale * np.repeat(1 / np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny)), q)
-    inverse = pinvh((information + prior) / np.outer(scale, scale)) / np.outer(scale, scale)
+    inverse = pinvh((information + prior) / scale[:, None] / scale) / scale[:, None] / scale
     spread = inverse @ information @ inverse
     yield from (spread[j * q : (j + 1) * q, j * q : (j + 1) * q] for j in range(c))
 

@@ -292,3 +292,29 @@ def test_the_score_leaves_missing_labels_out():
     one = MultivariateRegression().fit(x, y[:, 0])
     assert one.score(x, y[:, 0]) == pytest.approx(r2_score(y[:, 0], one.predict(x)))
     assert np.isfinite(cross_val_score(MultivariateRegression(), x, gaps)).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("constant", [0.0, 7.5])
+def test_a_label_fitted_perfectly_ends_no_search_for_the_others(constant):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(50, 5))
+    y = x @ random.normal(size=(5, 3)) + random.normal(size=(50, 3))
+    y[::7, 1], y[3, 0] = np.nan, np.nan
+    alone = MultivariateRegression().fit(x, y[:, :2])
+    y[:, 2] = constant  # a pattern that no training slice shows, say
+    fitted = MultivariateRegression().fit(x, y)
+    assert fitted.log_likelihood_ == np.inf
+    np.testing.assert_allclose(fitted.coef_[:2], alone.coef_, atol=1e-5)
+    np.testing.assert_array_equal(fitted.coef_[2], 0)
+    assert fitted.intercept_[2] == pytest.approx(constant)
+    np.testing.assert_allclose(fitted.standard_errors_[:2], alone.standard_errors_, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+def test_missing_labels_of_a_perfect_fit_are_found_again():
+    random = np.random.default_rng(0)
+    x, slopes = random.normal(size=(50, 5)), random.normal(size=(5, 3))
+    y = x @ slopes
+    y[::7, 1], y[3, 0] = np.nan, np.nan
+    np.testing.assert_allclose(MultivariateRegression().fit(x, y).coef_, slopes.T, atol=1e-5)
