@@ -40,7 +40,8 @@ def verify_workspace(root: Path) -> dict:
 
 def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]]:
     """(what was checked, None for slices that lie elsewhere; how many files that is; its faults)."""
-    folders: list[tuple[Path | None, Path | str]] = [(path, path.parent) for path in _found(workspace, MANIFEST)]
+    files = _files(workspace)
+    folders: list[tuple[Path | None, Path | str]] = [(path, path.parent) for path in _named(files, MANIFEST)]
     if workspace.settings.slices is not None:
         folders.append((None, workspace.settings.slices))
     for path, folder in folders:
@@ -48,13 +49,13 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         yield path, 1, faults
         if parts is not None:
             yield path and path.parent, len(parts), parts.verify()
-    for path in _found(workspace, TENSORS):
+    for path in _named(files, TENSORS):
         yield path, 1, verify_model(path.parent)
         if (copy := path.with_name(INFO)).exists():
             yield copy, 1, _tried(_copy, copy)
-    for path in _found(workspace, FINISHED):
+    for path in _named(files, FINISHED):
         yield path, 1, _tried(lambda path: _encoding(workspace, path), path)
-    for path in _found(workspace, CLAIM):
+    for path in _named(files, CLAIM):
         if not (path.parent / FINISHED).exists():
             yield path, 1, _tried(_begun, path)
     if workspace.folds_file.exists():
@@ -66,19 +67,19 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         yield path, 1, _tried(check_gzip, path)
     for path in sorted(workspace.results_dir.rglob("*.json")):
         yield path, 1, _tried(lambda path: _result(workspace, path), path)
-    yield from _missing(workspace)
+    yield from _missing(workspace, files)
 
 
-def _missing(workspace: Workspace) -> Iterator[tuple[Path, int, list[str]]]:
+def _missing(workspace: Workspace, files: list[Path]) -> Iterator[tuple[Path, int, list[str]]]:
     """What must be there for the sake of what is; what a finished encoding needs is looked at with it."""
 
     def needed(folder: Path) -> bool:
         return folder.name in NEEDED and (folder.parent / FINISHED).exists()
 
-    for folder in sorted({path.parent for path in _found(workspace, "*.h5")}):
+    for folder in sorted({path.parent for path in _named(files, "*.h5")}):
         if not (folder / MANIFEST).exists() and not needed(folder):
             yield folder / MANIFEST, 0, [f"{folder / MANIFEST} is missing, and parts are there"]
-    for copy in _found(workspace, INFO):
+    for copy in _named(files, INFO):
         if not has_model(copy.parent) and not needed(copy.parent):
             yield copy.parent / TENSORS, 0, [f"{copy.parent / TENSORS} is missing"]
     for table in sorted(workspace.results_dir.glob("*.csv")):
@@ -89,16 +90,20 @@ def _missing(workspace: Workspace) -> Iterator[tuple[Path, int, list[str]]]:
         yield workspace.folds_file, 0, [f"{workspace.folds_file} is missing"]
 
 
-def _found(workspace: Workspace, name: str) -> list[Path]:
-    """All files of that name, through links to folders too; a folder reached twice is looked at once."""
+def _files(workspace: Workspace) -> list[Path]:
+    """All files but unfinished ones, through links to folders too; a folder reached twice is looked at once."""
     found, seen = [], set()
     for folder, folders, files in os.walk(workspace.root, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        found += [Path(folder) / file for file in files if fnmatch(file, name) and not file.startswith(TEMPORARY)]
+        found += [Path(folder) / file for file in files if not file.startswith(TEMPORARY)]
     return sorted(found)
+
+
+def _named(files: list[Path], name: str) -> list[Path]:
+    return [path for path in files if fnmatch(path.name, name)]
 
 
 def _listed(folder: Path | str) -> tuple[Parts | None, list[str]]:
