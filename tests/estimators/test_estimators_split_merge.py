@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ildfv import GaussianMixture
+from ildfv.estimators import mixture as mixture_module
 from ildfv.estimators import split_merge
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.split_merge import em_on_sample, few, join_costs, joined, move
@@ -138,3 +139,49 @@ def test_no_more_moves_are_tried_than_may_be(monkeypatch, name, most):
     monkeypatch.setattr(split_merge, "few", lambda sample, k: sample)
     em_on_sample(start, x, floors=np.full(2, 1e-6), tol=1e-6)
     assert len(tried) == 3
+
+
+def passes(monkeypatch, run) -> list[int]:
+    """Descriptors of every pass of EM that `run` makes."""
+    made = []
+
+    class Counted(MixtureSums):
+        def update(self, x, **options):
+            made.append(len(x))
+            return super().update(x, **options)
+
+    monkeypatch.setattr(split_merge, "MixtureSums", Counted)
+    run()
+    return made
+
+
+def test_a_small_gain_ends_every_em_on_the_sample(monkeypatch):
+    x, at = four_blobs(), mixture(k=4, d=2)
+    floors = np.full(2, 1e-6)
+    soon = passes(monkeypatch, lambda: em_on_sample(at, x, floors=floors, tol=np.inf))
+    late = passes(monkeypatch, lambda: em_on_sample(at, x, floors=floors, tol=1e-9))
+    assert soon.count(len(x)) == 2  # the second pass is the first to have gained anything
+    assert late.count(len(x)) > 2
+    assert len(late) > len(soon)
+
+
+def test_moves_begin_anew_after_one_that_was_taken(monkeypatch):
+    begun, found = [], split_merge._moves
+    monkeypatch.setattr(split_merge, "_moves", lambda at: begun.append(at) or found(at))
+    at = Parameters(np.full(4, 0.25), np.array([[0, 0], [0.1, 0], [40, 0], [40.1, 0]], float), np.ones((4, 2)))
+    best = em_on_sample(at, four_blobs(), floors=np.full(2, 1e-6), tol=1e-3)
+    assert len(begun) > 1
+    assert likelihood(best, four_blobs()) > likelihood(begun[0], four_blobs())
+
+
+def test_a_stepwise_start_is_k_means_on_few_and_an_exact_one_on_the_whole_sample(monkeypatch):
+    seen = []
+    whole = mixture_module.start
+    monkeypatch.setattr(
+        mixture_module, "start", lambda x, *more, **options: seen.append(len(x)) or whole(x, *more, **options)
+    )
+    x = four_blobs(4000)
+    for method in ("stepwise", "exact"):
+        GaussianMixture(4, method=method, max_iter=0, random_state=0).fit(x)
+    assert seen == [len(few(x, 4)), 4000]
+    assert seen[0] < 4000
