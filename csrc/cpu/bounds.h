@@ -7,11 +7,12 @@
 namespace ildfv {
 namespace {
 
-// A component this far below the best adds less to the sum than `real` can hold, and has no posterior to count.
+// A component this far below the best has no posterior to count, and all k of them add less to the sum than its rounding.
 template <class real>
-inline real depth(real threshold) {
-    if (sizeof(real) == 4) return threshold > (real)4e-8 ? (real)17 : (real)INFINITY;
-    return threshold > (real)4e-18 ? (real)40 : (real)INFINITY;
+inline real depth(double threshold, int64_t k) {
+    if (threshold <= 1e-30) return (real)INFINITY;
+    const double alone = sizeof(real) == 4 ? 17 : 40;
+    return (real)fmax(fmax(alone, alone - 4.5 + log((double)k)), 0.01 - log(threshold));
 }
 
 // A likelihood that stands for none.

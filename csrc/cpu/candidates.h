@@ -6,6 +6,8 @@
 //   posteriors  of all pairs whose scores do matter, as entries of their components                       (posteriors.h)
 #pragma once
 
+#include <limits>
+
 #include "bounds.h"
 
 namespace ildfv {
@@ -109,7 +111,9 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
         if (panel.guesses[r] == panel.guesses[PANEL + r]) panel.score[PANEL + r] = -(real)INFINITY;
     for (int r = 0; r < PANEL; r += W) {
         const vec<real> top = larger(load(panel.score + r), load(panel.score + PANEL + r));
-        store(panel.cuts + r, top - depth - (real)1e-5 * (top < (real)0 ? -top : top));
+        // A finite number, or NaN: scores of −∞, of components that are not there too, are below it.
+        const vec<real> cut = top - depth - (real)1e-5 * (top < (real)0 ? -top : top);
+        store(panel.cuts + r, larger(all(-std::numeric_limits<real>::max()), cut));
     }
     int others = 0, *const pairs = s.pairs;
     const real* bounds = s.likelihoods;

@@ -34,6 +34,7 @@ struct Job {
     int64_t count;  // of segments
     Partial& partial;
     const Constants<real> constants;
+    const real reach;  // depth to which components matter
     Scratch<real> s;
     int64_t segment = 0, at = 0;  // what comes next
     int64_t bad = -1;
@@ -41,7 +42,7 @@ struct Job {
 
     Job(const Task& task, const Segment* segments, int64_t count, Partial& partial, void* memory)
         : task(task), segments(segments), count(count), partial(partial),
-          constants((void*)task.constants, task.k, task.d), s(memory, task.k, task.d), at(segments[0].begin) {
+          constants((void*)task.constants, task.k, task.d), reach(depth<real>(task.threshold, task.k)), s(memory, task.k, task.d), at(segments[0].begin) {
         s.clear(task.d);
     }
 
@@ -134,7 +135,7 @@ struct Job {
     // Adds the sums of the shares that are not crowded. False if `real` cannot tell them.
     bool add_sparse(int64_t number) {
         const Rows<real> x = rows_of(number);
-        sparse_posteriors(constants, x, shares, number, threshold(), s);
+        sparse_posteriors(constants, x, shares, number, threshold(), reach, s);
         const int64_t rows = shares[number - 1].row + shares[number - 1].n;
         for (int64_t i = 0; i < number; ++i) {
             if (shares[i].crowded) continue;
@@ -174,7 +175,7 @@ struct Job {
     // First map that is not finite, or −1, or IMPRECISE.
     int64_t run() {
         // At threshold 0 all pairs matter, and two of each row can be too many already.
-        const bool always = depth(threshold()) == (real)INFINITY || 2 > SPARSE * (double)task.k;
+        const bool always = reach == (real)INFINITY || 2 > SPARSE * (double)task.k;
         bool hopeless = always, crowded = always;
         while (segment < count) {
             if (at == segments[segment].begin) hopeless = crowded = always;

@@ -27,7 +27,7 @@ inline void list(Scratch<real>& s, int first, int n, const int* pairs, const rea
 
 // The posteriors of a panel that count, as entries of their components; `top` and `sum` of its rows.
 template <class real>
-__attribute__((noinline)) void panel_posteriors(const Constants<real>& constants, const Rows<real>& x, int first, int count, real threshold, Scratch<real>& s, Panel<real>& panel) {
+__attribute__((noinline)) void panel_posteriors(const Constants<real>& constants, const Rows<real>& x, int first, int count, real threshold, real depth, Scratch<real>& s, Panel<real>& panel) {
     constexpr int W = Lanes<real>::count;
     int *pairs = s.pairs, kept = 0;
     real *value = s.pair_value, *top = s.top + first, *sum = s.sum + first, *score = panel.score;
@@ -41,7 +41,7 @@ __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants
         }
         for (int i = 0; i < n; i += W) {  // most fall short
             const vec<real> difference = load(value + i) - pick(top, pairs + i);
-            const unsigned keep = at_least(difference, all(-depth(threshold))) & first_bits(n - i);
+            const unsigned keep = at_least(difference, all(-depth)) & first_bits(n - i);
             kept += compress<real>(pairs + kept, value + kept, pairs + i, difference, keep);
         }
         for (int i = 0; i < kept; i += W) store(value + i, exponential(load(value + i)));
@@ -84,7 +84,7 @@ inline void judge(Share& share, int64_t found, int64_t seen, int64_t k) {
 // The posteriors of the shares' rows as entries of their components; those of a crowded share are not to be used. A share
 // that fits into a panel is not cut, so that its sums are added in the same order whatever stands beside it.
 template <class real>
-void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Share* shares, int64_t count, real threshold, Scratch<real>& s) {
+void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Share* shares, int64_t count, real threshold, real depth, Scratch<real>& s) {
     s.entries = 0;
     Panel<real> panel;
     int64_t first = 0, done = 0;  // rows before the panel; rows of *shares before it
@@ -99,7 +99,7 @@ void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Sh
             if (done == shares[i].n) ++i, done = 0;
         }
         const Rows<real> here{x.at + first * x.stride, x.stride, x.shift};
-        find_pairs(constants, here, rows, depth(threshold), s, panel);
+        find_pairs(constants, here, rows, depth, s, panel);
         if (before + rows <= shares[begin].n) {
             judge(shares[begin], 2 * rows + panel.others, before + rows, constants.k);
         } else {  // several shares, each whole
@@ -109,7 +109,7 @@ void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Sh
                 judge(shares[c], std::accumulate(found + row, found + row + shares[c].n, 2 * shares[c].n), shares[c].n, constants.k);
         }
         if (count == 1 && shares[0].crowded) return;
-        panel_posteriors(constants, here, (int)first, (int)rows, threshold, s, panel);
+        panel_posteriors(constants, here, (int)first, (int)rows, threshold, depth, s, panel);
         first += rows;
     }
     s.sort(constants.k);

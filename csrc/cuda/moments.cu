@@ -84,7 +84,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
                     }
                     keep_screened<S>(gamma, kp, least, sum, m.base, m.slack, k0, k, k4);
                 }
-                const float depth = fmaxf(17.0f, 0.01f - log(threshold));  // e^-17 is lost in a float sum
+                const float depth = fmaxf(fmaxf(17.0f, 12.5f + log((float)k)), 0.01f - log(threshold));  // k · e^-depth is lost in a float sum
                 const int found = choose_near<S>(near, words, gamma, kp, least, m.slack, depth, k, valid);
                 if (threadIdx.x % 32 == 0) counts[warp] = found;
                 unsigned short* list = reinterpret_cast<unsigned short*>(lists) + warp * k4;

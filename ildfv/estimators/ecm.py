@@ -103,12 +103,13 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
         raise InputError(f"Y must hold a label of each output, got none of output {j}")
     design = Design(np.sum([products[: p + 1, : p + 1] for _, products in groups], axis=0), ridge)
     complete = all(len(outputs) == c for outputs, _ in groups)
-    coefficients, covariance = _spread(groups, p, c)  # where ECM starts; without missing labels any start will do
+    coefficients, covariance, lost = _spread(groups, p, c)  # where ECM starts; of complete labels any start will do
     likelihood, converged, steps = -np.inf, False, 0
     variance = np.diag(covariance)
     while steps < max_iter and not converged:
         earlier = coefficients
         coefficients, covariance = _step(groups, design, coefficients, covariance)
+        covariance = _told(covariance, lost)
         before, likelihood, steps = likelihood, _log_likelihood(groups, coefficients, covariance), steps + 1
         if likelihood < np.inf:
             converged = complete or abs(likelihood - before) < tol * n
@@ -131,14 +132,24 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
     return Fit(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
 
 
-def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each output's mean and variance, as coefficients (p + 1, c) and a diagonal covariance (c, c)."""
-    mean, variance = np.zeros(c), np.zeros(c)
+def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each output's mean and variance, as coefficients (p + 1, c) and a diagonal covariance (c, c); what rounding leaves.
+
+    The last is the variance (c,) up to which an output cannot be told from one without any.
+    """
+    mean, variance, lost = np.zeros(c), np.zeros(c), np.zeros(c)
     for j in range(c):
         y = p + 1 + j
         count, total, squares = sum(m[[0, 0, y], [0, y, y]] for outputs, m in groups if j in outputs)
         mean[j], variance[j] = total / count, (squares - total**2 / count) / count
-    return np.vstack([mean, np.zeros((p, c))]), np.diag(np.maximum(variance, np.finfo(float).tiny))
+        lost[j] = LOST * squares / count
+    return np.vstack([mean, np.zeros((p, c))]), _told(np.diag(variance), lost), lost
+
+
+def _told(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """The covariance, 0 for outputs whose variance is what rounding left: nothing can be learned from it of others."""
+    known = np.diag(covariance) > lost
+    return np.where(known & known[:, None], covariance, 0.0)
 
 
 def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np.ndarray) -> tuple:
@@ -161,7 +172,6 @@ def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np
     cross = coefficients.T @ right
     covariance = (squares - cross - cross.T + coefficients.T @ design.products @ coefficients) / n
     covariance = (covariance + covariance.T) / 2
-    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), 0.0))
     return coefficients, covariance
 
 
@@ -173,8 +183,7 @@ def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarr
         residual = np.vstack([-coefficients, np.eye(c)])[:, outputs]  # (1, x, y) · residual = y − expectation
         own = covariance[np.ix_(outputs, outputs)]
         sign, logdet = np.linalg.slogdet(own)
-        lost = LOST * np.diag(products)[len(products) - c + outputs] / products[0, 0]
-        if sign <= 0 or (np.diag(own) <= lost).any():
+        if sign <= 0:
             return np.inf
         squares = residual.T @ products @ residual
         n = products[0, 0]

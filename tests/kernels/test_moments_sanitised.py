@@ -11,7 +11,7 @@ import pytest
 
 from ildfv.kernels import cpu
 
-ALL, CASES, ELEMENTS = ("avx512", "avx2", "baseline"), 16, 5
+ALL, CASES, ELEMENTS = ("avx512", "avx2", "baseline"), 19, 5
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "csrc"
 
