@@ -133,9 +133,9 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
 
 
 def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each output's mean and variance, as coefficients (p + 1, c) and a diagonal covariance (c, c); what rounding leaves.
+    """Each output's mean and variance, as coefficients (p + 1, c) and a diagonal covariance (c, c).
 
-    The last is the variance (c,) up to which an output cannot be told from one without any.
+    And the variance (c,) up to which an output cannot be told from one without any: what rounding leaves.
     """
     mean, variance, lost = np.zeros(c), np.zeros(c), np.zeros(c)
     for j in range(c):

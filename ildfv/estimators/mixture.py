@@ -17,7 +17,7 @@ from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.scores import scored
 from ildfv.estimators.split_merge import em_on_sample, few
-from ildfv.estimators.start import sample_size, start
+from ildfv.estimators.start import sample_size, start, without_rounding
 from ildfv.estimators.stepwise import stepwise_pass
 
 INITS = ("k-means", "k-means++", "faiss")
@@ -180,7 +180,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def _floors(self, at: Parameters) -> np.ndarray:
         """The smallest variances, (d,), of a fit that begins with `at`."""
-        overall = at.overall()[1]  # (d,)
+        means, overall = at.overall()
+        overall = without_rounding(overall, means)  # (d,)
         typical = overall[overall > 0].mean() if (overall > 0).any() else 1.0  # lends constant dimensions a scale
         return self.variance_floor * np.where(overall > 0, overall, typical)
 

@@ -32,6 +32,9 @@ MORE = 10  # directions in each Krylov block beside the components wanted
 BASIS_BYTES, FEWEST = 3 << 28, 1.5
 
 
+ROUNDED = {"float32": 1e-12, "float64": 1e-16}  # of the first variance: what rounding alone can give a component
+
+
 class PCA(Persistent, TransformerMixin, BaseEstimator):
     """Principal components by the exact covariance of a stream, or by block Krylov passes where features are too many.
 
@@ -89,8 +92,12 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     def transform(self, X):
         """Scores (m, c) of the rows of X (m, d), the kind of array that X is; float32, or float64 of what is wider."""
         x, mean, components = self._ready(X)
+        # Taken off in the dtype of the rows, the mean is rounded: far from zero that would move all scores.
+        left = (to_numpy(mean).astype(np.float64) - self.mean_) @ self.components_.T  # (c,)
         scores = (x - mean) @ components.T
-        return scores / like(self._scale(), scores, dtype_name(scores)) if self.whiten else scores
+        scores = scores + like(left, scores, dtype_name(scores))
+        kind = dtype_name(scores)
+        return scores / like(self._scale(kind), scores, kind) if self.whiten else scores
 
     def inverse_transform(self, X):
         """The rows (m, d) that scores (m, c) stand for, the kind of array that X is."""
@@ -101,7 +108,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         kind = floating(scores)
         scores = namespace(scores).astype(scores, getattr(namespace(scores), kind), copy=False)
         if self.whiten:
-            scores = scores * like(self._scale(), scores, kind)
+            scores = scores * like(self._scale(kind), scores, kind)
         return scores @ like(self.components_, scores, kind) + like(self.mean_, scores, kind)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
@@ -118,11 +125,10 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         x = namespace(x).astype(x, getattr(namespace(x), kind), copy=False)
         return x, like(self.mean_, x, kind), like(self.components_, x, kind)
 
-    def _scale(self) -> np.ndarray:
-        """Standard deviations of the scores; those of nothing but rounding errors are kept from blowing up."""
-        return np.sqrt(
-            np.maximum(self.explained_variance_, np.finfo(np.float64).eps * self.explained_variance_[0] + 1e-300)
-        )
+    def _scale(self, kind: str) -> np.ndarray:
+        """Standard deviations of scores of this dtype; those of rounding errors alone are kept from blowing up."""
+        least = ROUNDED["float32" if self.components_.dtype == np.float32 else kind]
+        return np.sqrt(np.maximum(self.explained_variance_, least * self.explained_variance_[0] + 1e-300))
 
     def _count(self, n: int, d: int) -> int:
         check(n > 1, f"PCA needs at least 2 rows, got n_samples = {n}")

@@ -30,8 +30,9 @@ def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed:
     check(n_components <= n, f"n_components must be at most the number of descriptors {n}, got {n_components}")
     largest = float(np.abs(x).max())
     check(largest <= LARGEST, f"descriptors must be at most {LARGEST:g} in size, got {largest:g}")
-    mean, sd = x.mean(axis=0), x.std(axis=0)
-    scaled = (x - mean) / np.where(sd > 0, sd, 1.0)
+    mean = x.mean(axis=0)
+    sd = without_rounding(x.var(axis=0), mean) ** 0.5
+    scaled = np.where(sd > 0, x - mean, 0.0) / np.where(sd > 0, sd, 1.0)
     if init == "faiss":
         centres = _faiss(scaled, n_components, seed)
     elif init in ("k-means", "k-means++"):
@@ -43,9 +44,14 @@ def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed:
     labels = nearest(scaled, centres)
     shares = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
-    variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape))
+    variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape)) * (sd > 0)
     weights = np.maximum(shares, 1.0)  # a centre that duplicates another has no share: EM may give it one
     return Parameters(weights / weights.sum(), means, variances)
+
+
+def without_rounding(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """The variances, 0 where they are what the rounding of the mean leaves of a constant."""
+    return np.where(variances > (1e-13 * means) ** 2, variances, 0.0)
 
 
 def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

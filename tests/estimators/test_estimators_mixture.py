@@ -376,3 +376,14 @@ def test_a_warm_start_goes_on_only_with_what_it_began():
 def test_weights_that_miss_one_by_rounding_can_be_sampled():
     mixture = GaussianMixture.from_parameters([0.4, 0.6000005, 0], np.zeros((3, 2)), np.ones((3, 2)))
     assert mixture.sample(5)[0].shape == (5, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("constant", [0.0, 0.1, 0.3, 100000.1])
+def test_a_constant_has_no_variance_whatever_its_mean_is_rounded_to(dtype, constant):
+    x = np.random.default_rng(0).normal(size=(1000, 4)).astype(dtype)
+    x[:, 2] = constant
+    with pytest.warns(UserWarning, match="1 of 4 dimensions have zero variance"):
+        mixture = GaussianMixture(4, max_iter=3, tol=np.inf).fit(x)
+    assert 1e-5 < mixture.floors_[2] < 1e-3  # lent by the others
+    np.testing.assert_allclose(mixture.variances_[:, 2], mixture.floors_[2])

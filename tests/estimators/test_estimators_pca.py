@@ -166,3 +166,21 @@ def test_bad_input_is_an_error_with_rule_and_value(message):
     with pytest.raises(InputError) as error:
         BAD[message]()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e5])
+def test_scores_of_float32_rows_far_from_zero_are_not_moved(offset):
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(500, 30)) + offset + random.random(30)).astype(np.float32)
+    pca = PCA(5).fit(x)
+    np.testing.assert_allclose(pca.transform(x), pca.transform(x.astype(np.float64)), atol=1e-5)
+
+
+@pytest.mark.parametrize("d", [300, 5000])
+def test_whitening_leaves_rounding_errors_small_in_float32(d):
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(300, 5)) @ np.linalg.qr(random.normal(size=(d, 5)))[0].T).astype(np.float32)
+    pca = PCA(20, whiten=True).fit(lambda: (x[i : i + 100] for i in range(0, 300, 100)))
+    spread = pca.transform(x).std(axis=0, ddof=1)
+    np.testing.assert_allclose(spread[:5], 1, rtol=1e-3)
+    assert spread[5:].max() < 0.3
