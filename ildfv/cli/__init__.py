@@ -5,29 +5,49 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
 from typing import Any
 
-INTERRUPTED = 130  # exit code: 128 and the number of the signal
+INTERRUPTED = 128 + signal.SIGINT  # exit code of a program that a signal ends, and how typer tells of Ctrl-C
 
 
 def main() -> None:
     """Runs `ildfv`. A user's mistake ends in one clear line and exit code 1, never in a traceback (unless -vv)."""
+    received = signal.SIGINT
+
+    def stop(number: int, frame) -> None:
+        nonlocal received
+        received = signal.Signals(number)
+        raise KeyboardInterrupt
+
+    if "WORLD_SIZE" not in os.environ:  # a rank waits for others where no signal is heard: torchrun would wait for it
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        _run()
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on from here", code=128 + received)
+
+
+def _run() -> None:
     # Idle OpenMP threads must sleep: torch and the kernel each have their own team, on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # half an import cannot be made good: signals wait
     import typer
 
     from ildfv import distributed
     from ildfv.cli.app import app
     from ildfv.errors import InputError, LostRankError, MissingPackageError
 
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     try:
         code = app(standalone_mode=False) or 0
         sys.stdout.flush()
-        if code == INTERRUPTED:  # how typer tells of Ctrl-C
+        if code == INTERRUPTED:
             raise KeyboardInterrupt
         sys.exit(code)
     except (InputError, LostRankError, MissingPackageError) as error:
@@ -45,8 +65,8 @@ def main() -> None:
         if error.errno is None or "-vv" in sys.argv:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped; the same command goes on from here", code=INTERRUPTED)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except Exception as error:
         usage: Any = error
         if not hasattr(usage, "format_message"):  # typer's usage errors have it, whichever click typer brings along

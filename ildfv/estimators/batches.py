@@ -61,13 +61,14 @@ class Batches:
 
     def first(self):
         """The first batch, checked; None if there is none. The next pass goes on from it and does not read it again."""
-        source = self._begun or self._raw()
+        source, looked_at = self._begun or self._raw(), []
         for item in source:
+            looked_at.append(item)
             _, arrays = self._arrays(*item)
             if arrays:
-                self._begun = chain([item], source)
+                self._begun = chain(looked_at, source)
                 return arrays[0]
-        self._begun = iter(())
+        self._begun = iter(looked_at)
         return None
 
     def width(self) -> int:
@@ -86,7 +87,8 @@ class Batches:
 
     def shared(self) -> Iterator[tuple[str, list]]:
         """As named(), what belongs together together; ranks share it, and a list is empty where others have it all."""
-        return (self._arrays(*item) for item in self._raw())
+        source, self._begun = self._begun or self._raw(), None
+        return (self._arrays(*item) for item in source)
 
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors drawn evenly from all, NumPy (size, d).

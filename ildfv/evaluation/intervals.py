@@ -27,9 +27,6 @@ class Measure(Protocol):
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """The measure for each row of weights."""
 
-    def resample(self, weights: np.ndarray) -> np.ndarray:
-        """As called, but NaN also where a resample cannot say anything of what is measured."""
-
     def mixed(self, other: Any, own: np.ndarray) -> np.ndarray:
         """The measure when patients with own = 1 are scored by this system, those with 0 by the other; own (B, P)."""
 
@@ -40,13 +37,10 @@ class Ratio:
 
     numerator: np.ndarray  # (P,)
     denominator: np.ndarray  # (P,)
-    needed: np.ndarray | None = None  # (P,) what a resample must hold for the measure to mean something
+    needed: np.ndarray | None = None  # (P,) what patients must hold for the measure to mean something
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        return ratio(weights @ self.numerator, weights @ self.denominator)
-
-    def resample(self, weights: np.ndarray) -> np.ndarray:
-        values = self(weights)
+        values = ratio(weights @ self.numerator, weights @ self.denominator)
         return values if self.needed is None else np.where(weights @ self.needed > 0, values, np.nan)
 
     def mixed(self, other: Ratio, own: np.ndarray) -> np.ndarray:
@@ -124,8 +118,6 @@ class Auc:
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         return ratio(_form(weights, self.wins(self), weights), self.pairs(weights))
 
-    resample = __call__
-
     def mixed(self, other: Auc, own: np.ndarray) -> np.ndarray:
         theirs = 1 - own
         wins = (
@@ -145,9 +137,6 @@ class Mean:
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         return self._mean([measure(weights) for measure in self.of], len(weights))
-
-    def resample(self, weights: np.ndarray) -> np.ndarray:
-        return self._mean([measure.resample(weights) for measure in self.of], len(weights))
 
     def mixed(self, other: Mean, own: np.ndarray) -> np.ndarray:
         return self._mean([a.mixed(b, own) for a, b in zip(self.of, other.of, strict=True)], len(own))
@@ -191,7 +180,7 @@ def interval(values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
 
 def bootstrap(measure: Measure, weights: np.ndarray) -> list[float] | None:
     """95 % interval of a measure under `resampled` weights; None with fewer than two patients."""
-    return None if weights.shape[1] < 2 else interval(measure.resample(weights))
+    return None if weights.shape[1] < 2 else interval(measure(weights))
 
 
 def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, seed: int = 0) -> dict:
@@ -217,7 +206,7 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, 
     hits = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
     return {
         "difference": observed,
-        "interval": None if n_patients < 2 else interval(a.resample(weights) - b.resample(weights)),
+        "interval": None if n_patients < 2 else interval(a(weights) - b(weights)),
         "p": hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
     }
 

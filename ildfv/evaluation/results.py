@@ -85,9 +85,9 @@ def evaluate(
              healthy slice called healthy counted as 1,
          "decisions": {fold: {"thresholds", "sigmoids"}}, "settings": dict}
 
-    Undefined is None: an AUC without positives or negatives, an F without positives and predictions, an interval over
-    one patient or one that fewer than 90 % of the resamples can give. A resample without a positive slice of a pattern
-    cannot give its F, nor one without negatives its AUC. macro_f and mean_auc are over the patterns that define them.
+    Undefined is None: an AUC without positives or negatives, an F without positives (slices without the pattern cannot
+    show whether a system finds it), an interval over one patient or one that fewer than 90 % of the resamples can give.
+    macro_f and mean_auc are over the patterns that define them.
     """
     folds = _folds(predictions)
     check(data in ("phantom", "user"), f'data must be "phantom" or "user", got {data!r}')

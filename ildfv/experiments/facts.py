@@ -46,7 +46,7 @@ FIXED = {
     "differences": "folds of one workspace, dealt by patient and stratified by pattern: none is meant",
     "external": "none: all patients are from one workspace",
     "failures": "example slices, right and wrong, drawn by a rule and a seed (experiment examples)",
-    "code": "this package, MIT licence; fitted models lie in the workspace, under experiments/",
+    "code": "this package, MIT licence; encodings, scores and the networks that are kept lie under experiments/",
 }
 
 

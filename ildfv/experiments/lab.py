@@ -184,7 +184,10 @@ class Lab:
     def history(self, system: Cnn, fold: int) -> list[dict]:
         """What training told of its epochs, whether or not the weights were kept."""
         self.scores(system, fold)
-        return read_json(self.folder / "models" / system.folder / f"fold-{fold}" / INFO)["history"]
+        told = self.folder / "models" / system.folder / f"fold-{fold}" / INFO
+        if not told.exists():  # removed since: training says the same again
+            self.network(system, fold)
+        return read_json(told)["history"]
 
     def is_scored(self, system: System) -> bool:
         """Whether all scores of the system are there already."""

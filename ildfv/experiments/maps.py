@@ -112,7 +112,7 @@ def overlap(lab: Lab, system: Patches) -> list[dict]:
         here, total, drawn = (by_patient(n[k], owner, len(names)) for n in (both, ours + theirs, theirs))
         dice = Ratio(2 * here, total, needed=drawn)
         each = ratio(*(np.bincount(fold_of, n) for n in (2 * both[k], ours[k] + theirs[k])))
-        each = each[np.isfinite(each)]
+        each = each[np.isfinite(each) & (np.bincount(fold_of, theirs[k]) > 0)]
         value = float(dice(np.ones((1, len(names))))[0])
         cells.append(
             {

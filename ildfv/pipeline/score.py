@@ -61,10 +61,10 @@ def score(
 
 
 def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: np.ndarray) -> Path:
-    """The path of results/<name>.csv: slice index and the four scores, for anyone's own measures."""
+    """The path of results/<name>.csv: slice index and the four scores to their last bit, for anyone's own measures."""
     rows = ["slice,ground glass,reticular,honeycomb,emphysema"]
     rows += [
-        f"{index}," + ",".join(f"{value:.9g}" for value in row) for index, row in zip(indices, scores, strict=True)
+        f"{index}," + ",".join(f"{value:.17g}" for value in row) for index, row in zip(indices, scores, strict=True)
     ]
     path = workspace.results_dir / f"{name}.csv"
     write_bytes(path, ("\n".join(rows) + "\n").encode())

@@ -80,7 +80,7 @@ def _missing(workspace: Workspace, files: list[Path]) -> Iterator[tuple[Path, in
         if not (folder / MANIFEST).exists() and not needed(folder):
             yield folder / MANIFEST, 0, [f"{folder / MANIFEST} is missing, and parts are there"]
     for copy in _named(files, INFO):
-        if not has_model(copy.parent) and not needed(copy.parent):
+        if not has_model(copy.parent) and not needed(copy.parent) and not _let_go(workspace, copy.parent):
             yield copy.parent / TENSORS, 0, [f"{copy.parent / TENSORS} is missing"]
     for table in sorted(workspace.results_dir.glob("*.csv")):
         if not (document := table.with_suffix(".json")).exists():
@@ -88,6 +88,14 @@ def _missing(workspace: Workspace, files: list[Path]) -> Iterator[tuple[Path, in
     made = workspace.models_dir.exists() or workspace.encodings_dir.exists()
     if made and not workspace.folds_file.exists():
         yield workspace.folds_file, 0, [f"{workspace.folds_file} is missing"]
+
+
+def _let_go(workspace: Workspace, folder: Path) -> bool:
+    """Whether these are weights that an experiment no longer keeps: the network's scores are there."""
+    place = folder.relative_to(workspace.root).parts  # experiments/<key>/models/<system>/fold-<k>
+    if len(place) != 5 or (place[0], place[2]) != ("experiments", "models"):
+        return False
+    return has_model(workspace.root.joinpath(*place[:2], "scores", *place[3:]))
 
 
 def _files(workspace: Workspace) -> list[Path]:

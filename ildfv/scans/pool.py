@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -38,7 +40,7 @@ def each(function: Callable, tasks: Sequence, workers: int | None = None) -> Ite
                     while waiting and len(running) < workers:
                         index = waiting.popleft()
                         try:
-                            running[pool.submit(function, tasks[index])] = index
+                            running[_submit(pool, function, tasks[index])] = index
                         except BrokenProcessPool:
                             waiting.appendleft(index)
                             raise
@@ -51,20 +53,60 @@ def each(function: Callable, tasks: Sequence, workers: int | None = None) -> Ite
         for index in suspects:
             with _pool(1) as alone:
                 try:
-                    result = alone.submit(function, tasks[index]).result()
+                    result = _submit(alone, function, tasks[index]).result()
                 except BrokenProcessPool:
                     result = Died
             yield index, result
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose workers are ended at once where an error or Ctrl-C ends the block."""
     # Spawned, not forked: a forked child would share HDF5 handles, locks and threads with its parent.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.kill()  # whatever it writes is there whole or not at all
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable, task: Any) -> Future:
+    """As `pool.submit`, which may start workers: a pool half begun cannot be ended, so that signals wait meanwhile."""
+    with _signals_wait():
+        return pool.submit(function, task)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """SIGINT and SIGTERM are heard when the block has ended. Processes that it starts never hear the first.
+
+    Ctrl-C, which reaches all processes of a terminal, is their parent's alone.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+        yield
+        return
+    numbers, received = (signal.SIGINT, signal.SIGTERM), []
+    # Kept from this thread, another one takes a signal, for this one to handle: both have to be told.
+    handlers = [signal.signal(number, lambda number, _: received.append(number)) for number in numbers]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for heard in received:
+            signal.raise_signal(heard)
 
 
 def _end_with_parent() -> None:
     """A worker whose parent was killed would wait for work forever."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     parent = multiprocessing.parent_process()
     assert parent is not None  # it is only called in a worker
 

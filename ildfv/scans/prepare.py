@@ -318,7 +318,10 @@ def _left(scan: Scan, reason: str) -> Left:
 
 
 def _drop_twins(parts: WritableParts, report: PrepareReport, scans: dict[str, Scan]) -> None:
-    """Quarantines scans whose slices equal another's; a labelled one stays, then one from elsewhere, then the first."""
+    """Quarantines scans whose slices equal another's; a labelled one stays, then one from elsewhere, DICOM, the first.
+
+    Twins under two patients show that the two are one person: no other scan of the one set aside may stay either.
+    """
     alike: dict[bytes, list[str]] = defaultdict(list)
     for name in parts.rows:
         with parts.open(name) as file:
@@ -328,8 +331,14 @@ def _drop_twins(parts: WritableParts, report: PrepareReport, scans: dict[str, Sc
     def rank(name: str):
         with parts.open(name) as file:
             unlabelled = not file.attrs["labelled"]
-        return unlabelled, name in here, str(here[name].source) if name in here else name
+        volume_file = "-" in parts.rows[name].key  # whose patient is the name of a folder
+        return unlabelled, name in here, volume_file, str(here[name].source) if name in here else name
 
+    def set_aside(name: str, reason: str) -> None:
+        report.quarantined.append(_left(scans[name], reason))
+        report.prepared.remove(here.pop(name))
+
+    known: dict[str, str] = {}  # patients who are known by another name, and by which scan
     for names in alike.values():
         stay: list[str] = []
         for name in sorted(names, key=rank) if len(names) > 1 else []:
@@ -337,12 +346,20 @@ def _drop_twins(parts: WritableParts, report: PrepareReport, scans: dict[str, Sc
             if twin is None or name not in here:
                 stay.append(name)
                 continue
-            what = here[twin].source if twin in here else f"a scan prepared before (part {twin})"
+            what = str(here[twin].source) if twin in here else f"a scan prepared before (part {twin})"
             reason = f"a scan must be handed in once, got the slices of {what} again"
-            if twin in here and here[twin].patient != here[name].patient:
+            if _patient(parts, twin) != here[name].patient:
                 reason += ", under another patient"
-            report.quarantined.append(_left(scans[name], reason))
-            report.prepared.remove(here.pop(name))
+                known[here[name].patient] = what
+            set_aside(name, reason)
+    for name, scan in list(here.items()):
+        if (twin_of := known.get(scan.patient)) is not None:
+            set_aside(name, f"a person must be one patient, got this one's slices under another one too, in {twin_of}")
+
+
+def _patient(parts: WritableParts, name: str) -> str:
+    with parts.open(name) as file:
+        return file.attrs["patient"].decode()
 
 
 def _same_images(parts: WritableParts, a: str, b: str) -> bool:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -267,3 +269,27 @@ def test_file_names_need_not_be_utf_8(tmp_path):
     ended = run("prepare", odd, "-w", odd / "w")
     assert "Traceback" not in ended.stderr
     assert "caf\\udce9" in ended.stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
+    """As Ctrl-C in a terminal, while workers begin: they say nothing, nor outlive their parent."""
+    line = [sys.executable, "-m", "ildfv", "phantom", str(tmp_path / "scans"), "--patients", "200", "--json"]
+    running = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while len(children.read_text().split()) < 2:  # multiprocessing's tracker, and a worker
+        time.sleep(0.01)
+    os.killpg(running.pid, number)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert err == "error: stopped; the same command goes on from here\n"
+    assert json.loads(out) == {"error": "stopped; the same command goes on from here"}
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(running.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("workers outlive their parent")
