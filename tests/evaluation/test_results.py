@@ -138,6 +138,16 @@ def test_spread_is_mean_and_sd_over_folds_where_defined():
     assert spread(documents[:1])["overall"]["f"]["sd"] is None
 
 
+def test_false_calls_of_a_pattern_that_no_slice_shows_are_no_f_of_0():
+    p = predictions(without=[2])
+    called = Predictions(p.system, p.fold, p.scores, p.presence, p.patients, Decisions.at(-100.0))
+    document = evaluate(called, data="phantom", threshold=6000, n_resamples=20)
+    row = document["per_pattern"]["honeycomb"]
+    assert (row["fp"], row["f"], row["f_interval"]) == (len(p.scores), None, None)
+    others = [document["per_pattern"][pattern]["f"] for pattern in PATTERNS if pattern != "honeycomb"]
+    assert document["overall"]["macro_f"] == pytest.approx(np.mean(others))
+
+
 def test_compare_tests_two_systems_on_the_same_slices():
     good = predictions()
     rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from ildfv.experiments.lab import Lab
 from ildfv.experiments.presets import PRESETS, preset_named
 from ildfv.experiments.registry import chosen, experiments
 from ildfv.experiments.run import run_experiments
+from ildfv.pipeline.verify import verify_workspace
 from ildfv.progress import SILENT
 from ildfv.store.sealed import read_sealed
 
@@ -109,9 +110,14 @@ def test_weights_that_only_scores_are_asked_of_can_be_dropped(made, tmp_path):
 
     lab = Lab(shutil.copytree(made, tmp_path / "w"), replace(TINY, keep_networks=False, run=1), device="cpu")
     lab.predictions(lab.base)
-    lab.predictions(lab.cnn("l2", loss="l2", target="step"))
+    dropped = lab.cnn("l2", loss="l2", target="step")
+    lab.predictions(dropped)
     kept = [path.parts[-3] for path in lab.folder.glob("models/*/*/model.safetensors")]
     assert kept == [lab.base.folder]
+    assert verify_workspace(lab.workspace.root)["faults"] == []  # they were let go, not lost
+    history = lab.history(dropped, 0)
+    shutil.rmtree(lab.folder / "models" / dropped.folder)
+    assert lab.history(dropped, 0) == history
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

@@ -139,3 +139,32 @@ def test_without_a_network_the_next_step_is_named(root):
 def test_settings_out_of_range_are_named(name, value):
     with pytest.raises(InputError, match=name):
         EncodeSettings(**{name: value})
+
+
+class Tasks:
+    """A progress that keeps (label, total, done at its end) of each task."""
+
+    def __init__(self):
+        self.ended = []
+
+    @contextlib.contextmanager
+    def task(self, label, total=None, done=0):
+        count = [done]
+
+        def advance(n=1):
+            count[0] += n
+
+        yield advance
+        self.ended.append((label, total, count[0]))
+
+    def note(self, text):
+        pass
+
+
+@pytest.mark.parametrize("method", ["stepwise", "exact"])
+def test_every_pass_counts_its_own_slices(root, method):
+    tasks = Tasks()
+    encode_slices(root, replace(SETTINGS, method=method, tolerance=0.0, passes=3), progress=tasks)
+    passes = [task for task in tasks.ended if "EM pass" in task[0]]
+    assert [label for label, *_ in passes] == [f"conv1: EM pass {number}" for number in (1, 2, 3)]
+    assert all(done == total for _, total, done in tasks.ended), tasks.ended

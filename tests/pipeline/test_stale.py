@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from ildfv.errors import InputError
@@ -9,8 +10,10 @@ from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.roles import make_split
+from ildfv.pipeline.score import read_scores, write_scores
 from ildfv.pipeline.train import newest_model, train_network
 from ildfv.pipeline.verify import verify_workspace
+from ildfv.store.atomic import sha256
 from ildfv.store.encodings import newest
 from ildfv.store.workspace import Workspace
 
@@ -98,6 +101,15 @@ def test_scores_of_another_run_are_never_shown_with_a_document(root):
     with pytest.raises(InputError, match=r"cnn-own-fold-0\.csv must hold the scores that"):
         make_report(root)
     assert "must hold the scores that" in verify_workspace(root)["faults"][0]
+
+
+def test_scores_on_disk_are_those_that_were_judged(root):
+    scores = np.random.default_rng(0).normal(size=(3, 4))
+    workspace = Workspace.open(root)
+    workspace.results_dir.mkdir()
+    path = write_scores(workspace, "any", np.arange(3), scores)
+    _, found = read_scores(workspace, "any", {"scores_sha256": sha256(path)})
+    np.testing.assert_array_equal(found, scores)
 
 
 def test_the_report_leaves_scores_with_another_threshold_out(root):

@@ -214,6 +214,34 @@ def test_one_scan_under_two_patients_is_used_once(tmp_path, files, inline):
         (left,) = report.quarantined
         assert left.source.parent.name == "nrrd"
         assert left.reason.endswith("dicom again, under another patient")
+
+
+def test_a_series_stays_before_its_conversion_whatever_their_names(tmp_path, files, inline):
+    scans = tmp_path / "scans"
+    files.nifti(scans / "Converted" / "case17.nii.gz", files.chest())
+    files.series(scans / "PAT1" / "series1", files.chest(), patient="P-1", series="1.2.1")
+    files.series(scans / "PAT1" / "series2", files.chest(seed=1), patient="P-1", series="1.2.2")
+    report = run(tmp_path)
+    assert [scan.source.name for scan in report.prepared] == ["series1", "series2"]
+    assert len({scan.patient for scan in report.prepared}) == 1
+    assert [left.source.name for left in report.quarantined] == ["case17.nii.gz"]
+
+
+def test_a_person_under_two_names_is_one_patient_or_none(tmp_path, files, inline):
+    """A labelled conversion stays before its series; another series of that person must not be a second patient."""
+    scans = tmp_path / "scans"
+    files.nifti(scans / "Converted" / "case17.nii.gz", files.chest())
+    files.nifti(scans / "Converted" / "case17-label.nii.gz", files.codes(files.chest()))
+    files.series(scans / "PAT1" / "series1", files.chest(), patient="P-1", series="1.2.1")
+    files.series(scans / "PAT1" / "series2", files.chest(seed=1), patient="P-1", series="1.2.2")
+    files.series(scans / "PAT2", files.chest(seed=2), patient="P-2", series="1.2.3")
+    for _ in range(2):
+        report = run(tmp_path)
+        assert [scan.source.name for scan in report.prepared] == ["case17.nii.gz", "PAT2"]
+        reasons = {left.source.name: left.reason for left in report.quarantined}
+        assert reasons["series1"].endswith("case17.nii.gz again, under another patient")
+        assert reasons["series2"].startswith("a person must be one patient, got this one's slices under another one")
+        assert len(Parts(tmp_path / "out").rows) == 2
     assert len(Slices(tmp_path / "out")) == 12
 
 
