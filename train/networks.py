@@ -19,6 +19,8 @@ from ildfv.train.architectures import NETWORKS, OWN, SIZE, register
 from ildfv.train.blocks import Dropout
 from ildfv.train.external import SOURCES, external, first_answers
 
+PATCH = "patch"  # the network of `patches`, which takes no whole slices
+
 __all__ = ["NETWORKS", "SIZE", "Network", "build", "load", "load_weights", "register", "save", "set_tensors", "tensors"]
 
 
@@ -73,7 +75,8 @@ def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: flo
         elif model and source in SOURCES:
             body, layers = external(source, model, n_outputs)
         else:
-            raise InputError(f'network must be one of {", ".join(NETWORKS)}, "torchvision:…" or "timm:…", got "{name}"')
+            known = ", ".join(name for name in NETWORKS if name != PATCH)
+            raise InputError(f'network must be one of {known}, "torchvision:…" or "timm:…", got "{name}"')
     for module in body.modules():
         if isinstance(module, Dropout):
             module.p = dropout
@@ -83,7 +86,7 @@ def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: flo
 
 def check_whole_slices(name: str) -> None:
     """Nothing unless the network takes patches of slices alone."""
-    check(name != "patch", 'network must take whole slices, got "patch", which is the patch baseline\'s')
+    check(name != PATCH, f'network must take whole slices, got "{PATCH}", which is the patch baseline\'s')
 
 
 def save(folder: Path, network: Network, info: dict) -> None:

@@ -47,7 +47,9 @@ class Paper:
             return cls(tomllib.loads(shipped))
         try:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except OSError as error:
+            raise InputError(f"{path} must be a readable file: {error.strerror}") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"{path} must be TOML, a copy of ildfv/experiments/paper.toml: {error}") from error
         known = tomllib.loads(shipped)
         for table, rows in values.items():

@@ -45,13 +45,17 @@ def assemble(headers: list[Header]) -> Series:
     """The series that these files of one SeriesInstanceUID make. Raises `InputError` with the rule they break."""
     bad = [header for header in headers if header.problem]
     if bad:
-        more = f" (and {len(bad) - 1} more files of the series)" if len(bad) > 1 else ""
+        n = len(bad) - 1
+        more = f" (and {n} more file{'s' * (n > 1)} of the series)" if n else ""
         raise InputError(f"{bad[0].path.name}: {bad[0].problem}{more}")
     headers, copies = _without_copies(headers)
     for what in ("patient", "rows", "columns"):
-        if len(found := {getattr(header, what) for header in headers}) > 1:
+        # One file each tells where to look; what it says may name a person.
+        found = {getattr(header, what): header.path.name for header in reversed(headers)}
+        if len(found) > 1:
             name = "PatientID" if what == "patient" else what
-            raise InputError(f"{name} must be one for all slices of a series, got {len(found)} different")
+            where = ", ".join(sorted(found.values())[:3])
+            raise InputError(f"{name} must be one for all slices of a series, got {len(found)} different: {where}")
     frames = [(header.path, frame) for header in headers for frame in header.frames]
     if len(spacings := {frame.spacing for _, frame in frames}) > 1:
         raise InputError(f"PixelSpacing must be one for all slices of a series, got {sorted(spacings)[:3]}")

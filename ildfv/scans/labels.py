@@ -50,6 +50,7 @@ class Codes:
     def load(cls, source: str | Path) -> Codes:
         """The table in a TOML file, or a shipped one by its name: "phantom" or "cip"."""
         path = Path(source)
+        name = path.name
         if path.suffix != ".toml":
             path = Path(str(resources.files("ildfv.scans") / "codes" / f"{source}.toml"))
             if not path.exists():
@@ -72,7 +73,7 @@ class Codes:
             meanings = {int(code): meaning for code, meaning in codes.items()}
         except ValueError as error:
             raise InputError(f"{path}: codes must be whole numbers: {error}") from error
-        return cls(meanings, shift, {label.casefold(): meaning for label, meaning in segments.items()}, path.stem)
+        return cls(meanings, shift, {label.casefold(): meaning for label, meaning in segments.items()}, name)
 
     def settings(self) -> dict:
         """All that decides a translation, JSON-able: part of the key of what was made with it."""
@@ -80,8 +81,7 @@ class Codes:
 
     def segment_meaning(self, label: str) -> str:
         """What a DICOM SEG segment of that label means."""
-        label = label.strip().casefold()
-        meaning = self.segments.get(label, label)
+        meaning = self.segments.get(label.strip().casefold(), label.strip().casefold())
         if meaning not in MEANINGS:
             raise InputError(f"segment label must be a meaning or listed in [segments] of {self.name}, got {label!r}")
         return meaning

@@ -263,9 +263,9 @@ def _meanings(scan: Scan, volume: Volume, codes: Codes) -> np.ndarray:
     """Meaning of each voxel by the scan's label map, uint8 (z, y, x)."""
     label = scan.label
     assert label is not None
-    if label.kind == "dicom":
-        return read_segmentation(label.path, volume.geometry, codes)
     try:
+        if label.kind == "dicom":
+            return read_segmentation(label.path, volume.geometry, codes)
         values = read_label_file(label.path, label.kind)
         if values.shape != volume.hu.shape:  # its grid was compared when it was paired
             raise InputError(f"must have shape {volume.hu.shape}, got {values.shape}")

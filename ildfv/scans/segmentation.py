@@ -25,28 +25,28 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
         seg = segread(path)
         kind = str(seg.SegmentationType)
         if kind not in ("BINARY", "LABELMAP"):
-            raise InputError(f"{path.name}: SegmentationType must be BINARY or LABELMAP, got {kind}")
+            raise InputError(f"SegmentationType must be BINARY or LABELMAP, got {kind}")
         labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
         frames = list(zip(_planes(seg), _segments(seg, kind), strict=True))
         meanings = np.full(scan.shape, MEANINGS.index(OUTSIDE), np.uint8)
         claimed = np.zeros(scan.shape, bool)
         for i, ((position, row, column, spacing), number) in enumerate(frames):
             pixels = np.asarray(seg.get_stored_frame(i + 1))  # (rows, columns)
-            z, pixels = _laid(path, scan, pixels, position, row, column, spacing)
+            z, pixels = _laid(scan, pixels, position, row, column, spacing)
             for value in np.unique(pixels[pixels != 0]):
                 segment = number if kind == "BINARY" else int(value)
                 if segment not in labels:
-                    raise InputError(f"{path.name}: segments must be described in SegmentSequence, got {segment}")
+                    raise InputError(f"segments must be described in SegmentSequence, got {segment}")
                 meaning = MEANINGS.index(codes.segment_meaning(labels[segment]))
                 inside = pixels == value
                 if (claimed[z] & inside & (meanings[z] != meaning)).any():
-                    raise InputError(f"{path.name}: segments of different meaning must not overlap, got an overlap")
+                    raise InputError("segments of different meaning must not overlap, got an overlap")
                 meanings[z][inside] = meaning
                 claimed[z] |= inside
     except InputError:
         raise
     except Exception as error:  # whatever a broken file makes the parser do
-        raise InputError(f"{path.name} must be a readable DICOM SEG, got {said(error)}") from error
+        raise InputError(f"must be a readable DICOM SEG, got {said(error)}") from error
     return meanings
 
 
@@ -73,7 +73,7 @@ def _segments(seg, kind: str):
             yield int(item.ReferencedSegmentNumber)
 
 
-def _laid(path: Path, scan: Geometry, pixels, position, row, column, spacing) -> tuple[int, np.ndarray]:
+def _laid(scan: Geometry, pixels, position, row, column, spacing) -> tuple[int, np.ndarray]:
     """The scan's slice that a frame lies on, and the frame's pixels in that slice's order."""
     step = np.cross(row, column) * scan.spacing[0]
     grid = checked((1, *pixels.shape), position, [step, column * spacing[0], row * spacing[1]])
@@ -82,8 +82,8 @@ def _laid(path: Path, scan: Geometry, pixels, position, row, column, spacing) ->
     along = scan.steps[0] / scan.spacing[0] ** 2
     z = round(float((grid.origin - scan.origin) @ along))
     if not 0 <= z < scan.shape[0]:
-        raise InputError(f"{path.name}: frames must lie on slices of the scan (0 … {scan.shape[0] - 1}), got slice {z}")
+        raise InputError(f"frames must lie on slices of the scan (0 … {scan.shape[0] - 1}), got slice {z}")
     slice_ = Geometry((1, *scan.shape[1:]), scan.origin + z * scan.steps[0], scan.steps)
     if fault := difference(slice_, Geometry(grid.shape, grid.origin, np.vstack([scan.steps[:1], grid.steps[1:]]))):
-        raise InputError(f"{path.name}: a frame {fault}")
+        raise InputError(f"a frame {fault}")
     return z, pixels

@@ -147,7 +147,7 @@ def test_a_slip_in_the_copy_is_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         Paper.load(path)
     assert "\n" not in str(caught.value) or "TOML" in str(caught.value)
-    with pytest.raises(InputError, match="must be TOML"):
+    with pytest.raises(InputError, match="must be a readable file"):
         Paper.load(tmp_path / "nowhere.toml")
 
 

@@ -98,7 +98,7 @@ def test_a_label_map_segmentation_is_read(tmp_path, scan):
 def test_segment_labels_that_mean_nothing_are_refused(tmp_path, scan):
     paths, geometry, codes = scan
     seg = write_seg(tmp_path / "seg.dcm", paths, stacked(codes), labels=("Healthy", "Tumour", "emphysema"))
-    with pytest.raises(InputError, match=r"listed in \[segments\] of phantom, got 'tumour'"):
+    with pytest.raises(InputError, match=r"listed in \[segments\] of phantom, got 'Tumour'"):
         read(seg, geometry)
 
 
