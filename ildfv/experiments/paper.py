@@ -86,7 +86,7 @@ class Paper:
         """Sentences that say where the numbers of these rows stand, of those that say it."""
         rows = {**self.values.get(experiment, {}), **self.values[QUOTED].get(experiment, {})}
         found = ((label, rows[label]["from"]) for label in labels if "from" in rows.get(label, {}))
-        return " ".join(f"The paper's numbers of {label} are from {source}." for label, source in found)
+        return " ".join(f"The paper's row “{label}” is from {source}." for label, source in found)
 
     def quoted(self, experiment: str, columns: Sequence[str]) -> list[list]:
         """[label, source, data, *numbers] of what the paper tells of these columns beside rows of ours."""

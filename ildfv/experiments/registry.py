@@ -13,13 +13,17 @@ from ildfv.experiments.systems import System
 
 @dataclass(frozen=True)
 class Findings:
-    """What an experiment found. compared: pairs of systems to test against each other."""
+    """What an experiment found. compared: pairs of systems to test against each other.
+
+    folds: those held out, where no system says; None: as the preset holds them out.
+    """
 
     tables: Sequence[Table]
     systems: Sequence[System] = ()
     compared: Sequence[tuple[System, System]] = ()
     notes: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)  # name → content, to lie beside the document
+    folds: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,9 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "data": lab.slices.data,
         "slices": lab.slices.key,
         "key": lab.key,
-        "folds": sorted({fold for system in systems.values() for fold in system["folds"]}) or lab.held_out(),
+        "folds": list(lab.held_out() if found.folds is None else found.folds)
+        if not systems
+        else sorted({fold for system in systems.values() for fold in system["folds"]}),
         "n_folds": lab.folds.n_folds,
         "tables": [as_document(table) for table in found.tables],
         "systems": systems,

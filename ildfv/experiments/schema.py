@@ -6,7 +6,7 @@ results/experiments/<name>.json in the workspace:
      "paper": which table or figure of the paper it answers | null,
      "preset": "small" | "paper", "data": "phantom" | "user", "slices": key of the slice set,
      "key": of slices and folds together, the name of the folder experiments/<key>/,
-     "folds": [folds held out in turn], "n_folds": folds of the workspace,
+     "folds": [folds held out in turn; none where all slices are counted], "n_folds": folds of the workspace,
      "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],
      "systems": {label: {"folder": name under experiments/<key>/{models, encodings, scores}/, "threshold": T,
                          "folds": [int], "inputs": all that its scores depend on beside slices and folds,

@@ -40,7 +40,7 @@ def run(lab: Lab) -> Findings:
     notes = [
         f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no label map and are left out."
     ]
-    return Findings(tables, notes=notes)
+    return Findings(tables, notes=notes, folds=())
 
 
 EXPERIMENT = Experiment("statistics", "What the slices show", "Tables 1 and 2", run)

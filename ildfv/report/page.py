@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from ildfv.evaluation.results import spread
 from ildfv.patterns import PATTERNS
@@ -25,6 +26,7 @@ OVERALL = {
     "macro_f": "Macro F",
     "mean_auc": "Mean AUC",
 }
+CODE = re.compile("`([^`]+)`")
 HASH = re.compile("[0-9a-f]{40,}")  # results/*.json has it whole
 VERDICTS = {"hit": "called, present", "alarm": "called, absent", "miss": "missed"}
 HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # of a comparison; the rest is folded away
@@ -51,7 +53,7 @@ def render(content: ReportContent) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
-    environment.filters |= {"experiment_cell": experiment_cell}
+    environment.filters |= {"experiment_cell": experiment_cell, "code": code}
     environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES, "wordy": wordy}
     shown = shown_results(content.results)
     drawn = {d["system"]: slot for slot, d in enumerate(shown[:SLOTS])}
@@ -185,6 +187,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def code(text: str) -> Markup:
+    """Escaped, with what stands between backticks as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def experiment_cell(cell: object) -> str:

@@ -198,9 +198,9 @@ def test_a_time_of_the_paper_says_its_device_and_where_it_stands(tmp_path):
 def test_where_a_number_of_the_paper_stands_is_said_below_the_table(ran, used, tmp_path):
     notes = {t["title"]: t["note"] for d in ran["experiments"] for t in d["tables"]}
     assert (
-        "The paper's numbers of all, T = 6000 are from the abstract of"
+        "The paper's row “all, T = 6000” is from the abstract of"
         in notes["Table 1. Slices and patients per pattern, T = 6000"]
     )
     mine = filled(tmp_path / "mine.toml", **{'[losses."logistic, T = 4000"]': 'F = 0.1234\nfrom = "Table 3"'})
     (losses,) = run_experiments(["losses"], preset=TINY, workspace=used, paper=mine, device="cpu")["experiments"]
-    assert any("numbers of logistic, T = 4000 are from Table 3." in t["note"] for t in losses["tables"])
+    assert any("row “logistic, T = 4000” is from Table 3." in t["note"] for t in losses["tables"])

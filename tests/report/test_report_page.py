@@ -17,6 +17,7 @@ from ildfv.patterns import PATTERNS
 from ildfv.report.content import Call, Example, ReportContent
 from ildfv.report.page import (
     _folds_text,
+    code,
     count,
     duration,
     flat,
@@ -325,3 +326,8 @@ def test_the_page_says_which_slices_each_system_was_scored_on():
         f"fold 0: {count(1200)} slices of 30 patients (cnn); "
         f"folds 0, 1 pooled: {count(2400)} slices of 60 patients (fv)"
     )
+
+
+def test_what_stands_between_backticks_is_code_and_the_rest_is_escaped():
+    assert code("run `ildfv <x>` & wait") == "run <code>ildfv &lt;x&gt;</code> &amp; wait"
+    assert code("one ` alone") == "one ` alone"
