@@ -95,6 +95,7 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
     systems, whole = {}, []
     theirs = [row for table in found.tables for row in table.rows if row[1] == NAME]
     unknown = any(None in row[3:] for row in theirs)
+    otherwise = lab.held_out() if found.folds is None else list(found.folds)
     for system in found.systems:
         d = lab.documents(system)
         systems[system.label] = {
@@ -116,9 +117,7 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "data": lab.slices.data,
         "slices": lab.slices.key,
         "key": lab.key,
-        "folds": list(lab.held_out() if found.folds is None else found.folds)
-        if not systems
-        else sorted({fold for system in systems.values() for fold in system["folds"]}),
+        "folds": sorted({fold for system in systems.values() for fold in system["folds"]}) or otherwise,
         "n_folds": lab.folds.n_folds,
         "tables": [as_document(table) for table in found.tables],
         "systems": systems,
