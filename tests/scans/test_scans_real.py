@@ -69,22 +69,23 @@ def test_prepare_says_what_became_of_every_file(real_data, tmp_path):
         return entry.source.relative_to(real_data).as_posix()
 
     assert {name(scan): scan.slices for scan in report.prepared} == {
-        "cip/crop_ct_2slices.nrrd": 2,
-        "cip/ct-64.nrrd": 79,
+        "cip/ct-64Dicom": 79,
         "pyradiomics/lung1_image.nrrd": 48,
         "pyradiomics/lung2_image.nrrd": 61,
     }
     assert {name(left): left.reason.split(",")[0].split("(")[0].strip() for left in report.quarantined} == {
         "cip/crop_ct_partialLungLabelMap.nrrd": "a label map must share the grid of one scan",
-        "cip/ct-64Dicom": "a scan must be handed in once",
+        "cip/ct-64.nrrd": "a scan must be handed in once",
+        "cip/crop_ct_2slices.nrrd": "a person must be one patient",  # its folder's, as ct-64.nrrd
         "cip/simple_dicom": "a scan must show lung",  # two slices of an abdomen
         "lungmask": "0.dcm: Modality must be CT",
     }
     assert not any(scan.labelled for scan in report.prepared)
     slices = Slices(tmp_path / "out")
-    assert len(slices) == 190
+    assert len(slices) == 188
     assert (slices.counts == UNLABELLED).all()
     handed_in = sum(path.is_file() for path in real_data.rglob("*"))
     labels = sum(scan.label is not None for scan in report.prepared)
     left = sum(entry.files for entry in report.quarantined + report.ignored)
-    assert len(report.prepared) + labels + left == handed_in
+    scans = sum(scan.slices if scan.source.is_dir() else 1 for scan in report.prepared)  # a file a slice of DICOM
+    assert scans + labels + left == handed_in
