@@ -116,7 +116,7 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
         else:  # an output is fitted perfectly; of the others, answers that stay where they are tell the end
             moves = coefficients - earlier
             squares = np.einsum("ij,ik,kj->j", moves, design.products, moves, optimize=True)  # (c,)
-            converged = complete or bool((squares <= tol * n * variance).all())
+            converged = complete or bool((squares <= n * (tol * variance + lost)).all())
     origin = np.eye(p + 1)
     origin[0, 1:] = -sums.centre[:p]  # coefficients about zero from those about the centre
     errors = np.stack(

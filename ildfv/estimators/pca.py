@@ -93,10 +93,9 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         """Scores (m, c) of the rows of X (m, d), the kind of array that X is; float32, or float64 of what is wider."""
         x, mean, components = self._ready(X)
         # Taken off in the dtype of the rows, the mean is rounded: far from zero that would move all scores.
-        left = (to_numpy(mean).astype(np.float64) - self.mean_) @ self.components_.T  # (c,)
-        scores = (x - mean) @ components.T
-        scores = scores + like(left, scores, dtype_name(scores))
-        kind = dtype_name(scores)
+        kind = dtype_name(x)
+        left = (self.mean_.astype(kind) - self.mean_) @ self.components_.T  # (c,)
+        scores = (x - mean) @ components.T + like(left, x, kind)
         return scores / like(self._scale(kind), scores, kind) if self.whiten else scores
 
     def inverse_transform(self, X):

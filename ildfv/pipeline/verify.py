@@ -146,7 +146,7 @@ def _copy(path: Path) -> None:
 def _encoding(workspace: Workspace, path: Path) -> None:
     """All that a finished encoding is made of is there."""
     encoding = Encoding(path.parent)
-    if (inputs := encoding.info.get("inputs")) is not None:  # those of experiments have no claim
+    if (inputs := encoding.info.get("inputs")) is not None:  # those of experiments do not say
         check((path.parent / CLAIM).exists(), f"{path.parent / CLAIM} is missing")
         claimed = read_json(path.parent / CLAIM)
         same = all(claimed[name] == value for name, value in inputs.items())
