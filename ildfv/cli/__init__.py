@@ -60,8 +60,6 @@ def _run() -> None:
         _nowhere(sys.stdout)
         sys.exit(1)  # as typer does where it meets one
     except OSError as error:
-        if error.filename is None:  # what was printed, perhaps: trying again as Python ends would fail again
-            _nowhere(sys.stdout)
         if error.errno is None or "-vv" in sys.argv:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
@@ -88,8 +86,12 @@ def _fail(message: str, code: int = 1) -> None:
 
     one_line = " ".join(message.split())
     output.failed(one_line)
-    if "--json" in sys.argv and distributed.is_main() and distributed.is_last_start():
-        print(json.dumps({"error": one_line}, ensure_ascii=False))
+    try:
+        if "--json" in sys.argv and distributed.is_main() and distributed.is_last_start():
+            print(json.dumps({"error": one_line}, ensure_ascii=False))
+        sys.stdout.flush()
+    except OSError:  # nobody can read it; as Python ends it would try again, and fail again
+        _nowhere(sys.stdout)
     if not distributed.is_main():
         one_line = f"rank {distributed.rank()}: {one_line}"
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), one_line))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ildfv.scans.libraries import quiet, said
 from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.pool import Died, each
 from ildfv.scans.segmentation import read_segmentation
+from ildfv.scans.twins import twins
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file, read_label_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
@@ -121,10 +121,10 @@ def prepare(
     workspace's, for the hashes of patients and series. workers: processes, all cores by default.
 
     A scan whose part is there already, intact and made from the same files and settings, is kept; else done anew. A
-    scan that breaks a rule is quarantined and the rest goes on. So is one whose slices equal another's: under two
-    patients they would put one person on both sides of a split. So is a NIfTI or NRRD file whose patient and series,
-    taken from its path below `scans`, are those of a file elsewhere with other slices: `a/p1/ct.nii.gz` and
-    `b/p1/ct.nii.gz` may be two people. Only the same file, changed, or the same slices, moved, take the part's place.
+    scan that breaks a rule is quarantined and the rest goes on. So is one whose slices equal another's, see `twins`. So
+    is a NIfTI or NRRD file whose patient and series, taken from its path below `scans`, are those of a file elsewhere
+    with other slices: `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` may be two people. Only the same file, changed, or the
+    same slices, moved, take the part's place.
     Without codes a labelled part is never replaced: it would lose its labels.
     Raises `InputError` if there is nothing to look at, the codes are no table, or `out` was made with another salt.
     """
@@ -179,7 +179,7 @@ def prepare(
                     report.prepared.append(_prepared(scan, outcome.row, salt, outcome.labelled, kept=False))
                 advance(scan.geometry.shape[0])
         sweep(out)  # the folder of replacements
-        _drop_twins(parts, report, {hashed(scan.series, salt): scan for scan in found.scans})
+        _set_twins_aside(parts, report, found.scans, salt, progress.note)
         stale = {hashed(left.series, salt) for left in report.quarantined if left.series} & set(parts.rows)
         stale -= foreign
         if stale:  # prepared once, and now refused
@@ -317,51 +317,16 @@ def _left(scan: Scan, reason: str) -> Left:
     return Left(scan.source, reason, len(scan.files) + (scan.label is not None), scan.series)
 
 
-def _drop_twins(parts: WritableParts, report: PrepareReport, scans: dict[str, Scan]) -> None:
-    """Quarantines scans whose slices equal another's; a labelled one stays, then one from elsewhere, DICOM, the first.
-
-    Twins under two patients show that the two are one person: no other scan of the one set aside may stay either.
-    """
-    alike: dict[bytes, list[str]] = defaultdict(list)
-    for name in parts.rows:
-        with parts.open(name) as file:
-            alike[file["lung"][()].tobytes()].append(name)
+def _set_twins_aside(parts: WritableParts, report: PrepareReport, scans: list[Scan], salt: str, note) -> None:
+    """Quarantines what `twins` finds. A part of a scan prepared before may so leave the store: the report says it."""
     here = {scan.series: scan for scan in report.prepared}
-
-    def rank(name: str):
-        with parts.open(name) as file:
-            unlabelled = not file.attrs["labelled"]
-        volume_file = "-" in parts.rows[name].key  # whose patient is the name of a folder
-        return unlabelled, name in here, volume_file, str(here[name].source) if name in here else name
-
-    def set_aside(name: str, reason: str) -> None:
-        report.quarantined.append(_left(scans[name], reason))
-        report.prepared.remove(here.pop(name))
-
-    known: dict[str, str] = {}  # patients who are known by another name, and by which scan
-    for names in alike.values():
-        stay: list[str] = []
-        for name in sorted(names, key=rank) if len(names) > 1 else []:
-            twin = next((other for other in stay if _same_images(parts, name, other)), None)
-            if twin is None or name not in here:
-                stay.append(name)
-                continue
-            what = str(here[twin].source) if twin in here else f"a scan prepared before (part {twin})"
-            reason = f"a scan must be handed in once, got the slices of {what} again"
-            if _patient(parts, twin) != here[name].patient:
-                reason += ", under another patient"
-                known[here[name].patient] = what
-            set_aside(name, reason)
-    for name, scan in list(here.items()):
-        if (twin_of := known.get(scan.patient)) is not None:
-            set_aside(name, f"a person must be one patient, got this one's slices under another one too, in {twin_of}")
-
-
-def _patient(parts: WritableParts, name: str) -> str:
-    with parts.open(name) as file:
-        return file.attrs["patient"].decode()
-
-
-def _same_images(parts: WritableParts, a: str, b: str) -> bool:
-    with parts.open(a) as one, parts.open(b) as other:
-        return np.array_equal(one["images"][()], other["images"][()])
+    found = {hashed(scan.series, salt): scan for scan in scans}
+    reasons = twins(parts, {name: str(scan.source) for name, scan in here.items()}, note)
+    for name, reason in reasons.items():
+        if name in here:
+            report.prepared.remove(here[name])
+            report.quarantined.append(_left(found[name], reason))
+        else:
+            report.quarantined.append(Left(parts.path(name), reason, files=0))
+    if reasons:
+        parts.drop(*sorted(reasons))

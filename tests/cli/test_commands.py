@@ -258,6 +258,15 @@ def test_an_output_that_is_full_or_closed_is_no_traceback(arguments, small_works
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
+def test_an_error_of_the_system_that_names_no_file_is_one_document():
+    code = "import errno, ildfv.cli, ildfv.cli.app as module\n"
+    code += "def app(standalone_mode): raise OSError(errno.EFBIG, 'File too large')\n"
+    code += "module.app = app\nildfv.cli.main()"
+    ended = subprocess.run([sys.executable, "-c", code, "stats", "--json"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "error: the file system: File too large\n")
+    assert json.loads(ended.stdout) == {"error": "the file system: File too large"}
+
+
 def test_file_names_need_not_be_utf_8(tmp_path):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     odd.mkdir()

@@ -1,6 +1,7 @@
 """Prepare, from files to slices in the store: what is right, resumed, refused and reported."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError
+from ildfv.progress import Lines
 from ildfv.scans import prepare as prepare_module
 from ildfv.scans.identity import hashed
 from ildfv.scans.lungs import lung_mask
@@ -243,6 +245,37 @@ def test_a_person_under_two_names_is_one_patient_or_none(tmp_path, files, inline
         assert reasons["series2"].startswith("a person must be one patient, got this one's slices under another one")
         assert len(Parts(tmp_path / "out").rows) == 2
     assert len(Slices(tmp_path / "out")) == 12
+
+
+def test_a_labelled_scan_takes_the_place_of_its_twin_from_elsewhere_and_of_that_ones_patient(tmp_path, files, inline):
+    files.series(tmp_path / "scans/a", files.chest(), patient="P-1", series="1.2.1")
+    files.series(tmp_path / "scans/b", files.chest(seed=1), patient="P-1", series="1.2.2")
+    run(tmp_path)
+    files.nifti(tmp_path / "more/case17.nii.gz", files.chest())
+    files.nifti(tmp_path / "more/case17-label.nii.gz", files.codes(files.chest()))
+    report = prepare(tmp_path / "more", tmp_path / "out", codes="phantom", salt=SALT)
+    assert [scan.source.name for scan in report.prepared] == ["case17.nii.gz"]
+    assert [left.source.parent for left in report.quarantined] == [tmp_path / "out"] * 2
+    assert [left.files for left in report.quarantined] == [0, 0]
+    reasons = sorted(left.reason for left in report.quarantined)
+    assert reasons[0].startswith("a person must be one patient")
+    assert reasons[1].endswith("case17.nii.gz again, under another patient")
+    assert len(Slices(tmp_path / "out")) == 6
+    assert len(list((tmp_path / "out").glob("*.h5"))) == 1
+
+
+def test_a_damaged_part_from_elsewhere_stops_no_other_scan(tmp_path, files, inline, caplog):
+    files.series(tmp_path / "scans", files.chest())
+    run(tmp_path)
+    (part,) = (tmp_path / "out").glob("*.h5")
+    part.write_bytes(part.read_bytes()[:-100])
+    files.series(tmp_path / "more", files.chest(seed=1), patient="P-2")
+    caplog.set_level(logging.INFO, logger="ildfv")
+    report = prepare(tmp_path / "more", tmp_path / "out", codes="phantom", salt=SALT, progress=Lines())
+    assert len(report.prepared) == 1
+    assert f"not compared with other scans: {part}" in caplog.text
+    assert part.exists()
+    assert len(Parts(tmp_path / "out").verify()) == 1
 
 
 def test_scans_of_another_folder_are_added(tmp_path, files, inline):
