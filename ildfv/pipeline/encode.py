@@ -34,8 +34,6 @@ from ildfv.stream import BATCH_SIZE
 from ildfv.version import versions
 
 PASSES = {"stepwise": 3, "exact": 10}  # of EM by method, unless told otherwise
-
-
 MOST = 1024  # components of a mixture: as many as the kernels take on every device
 
 

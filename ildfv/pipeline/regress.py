@@ -28,15 +28,8 @@ from ildfv.store.workspace import Workspace
 from ildfv.stream import by_part
 
 TARGETS = ("counts", "step", "ramp")
-RIDGES = (
-    0.0,
-    1e-4,
-    1e-3,
-    1e-2,
-    1e-1,
-    1.0,
-    10.0,
-)  # tried by "auto": penalty by row, in units of a projection's variance
+# Tried by "auto": penalties by row, in units of a projection's variance.
+RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 def regress_encoding(
