@@ -72,7 +72,8 @@ def _run() -> None:
         if len(sys.argv) == 1:
             usage.show()
             sys.exit(2)
-        _fail(f"{usage.format_message()} (--help shows the options)", code=2)
+        got = [f", got {left['input']}" for left in getattr(error.__cause__, "errors", list)()]  # pydantic's, of a value
+        _fail(f"{usage.format_message()}{''.join(got)} (--help shows the options)", code=2)
     finally:
         distributed.stop()
 

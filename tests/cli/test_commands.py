@@ -72,6 +72,13 @@ def test_an_unknown_option_is_no_traceback():
     assert "Traceback" not in ended.stderr
 
 
+def test_an_options_wrong_value_is_named():
+    ended = run("train", "--epochs", "0")
+    assert ended.returncode == 2
+    assert "--epochs" in ended.stderr
+    assert ", got 0" in ended.stderr
+
+
 def test_scans_that_do_not_exist_are_named(tmp_path):
     ended = run("prepare", tmp_path / "nowhere", "--workspace", tmp_path / "w")
     assert ended.returncode == 1
