@@ -41,6 +41,9 @@ def _run() -> None:
     from ildfv.errors import InputError, LostRankError, MissingPackageError
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: the next file would take its place, and hear what is printed
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115  as long as we run
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
@@ -72,7 +75,9 @@ def _run() -> None:
         if len(sys.argv) == 1:
             usage.show()
             sys.exit(2)
-        got = [f", got {left['input']}" for left in getattr(error.__cause__, "errors", list)()]  # pydantic's, of a value
+        got = [
+            f", got {left['input']}" for left in getattr(error.__cause__, "errors", list)()
+        ]  # pydantic's, of a value
         _fail(f"{usage.format_message()}{''.join(got)} (--help shows the options)", code=2)
     finally:
         distributed.stop()

@@ -85,7 +85,7 @@ def prepare(
         if report["ignored"] and (verbose or nothing):
             output.table("Ignored files", ["file", "reason"], [(i["source"], i["reason"]) for i in report["ignored"]])
         elif report["ignored"]:
-            files = sum(left["files"] for left in report["ignored"])
+            files = sum(max(1, left["files"]) for left in report["ignored"])  # a link to a folder holds none
             output.out.print(f"{_n(files, 'file')} ignored; -v says why.")
         for scan in report["prepared"]:
             for note in scan["notes"]:

@@ -165,6 +165,8 @@ def show_scores(result: dict, as_json: bool) -> None:
     """A results document as a table: F and AUC per pattern with intervals by patient."""
     if output.emit(result, as_json=as_json):
         return
+    from ildfv.evaluation.results import undecided
+
     rows = []
     for pattern, row in result["per_pattern"].items():
         f = output.with_interval(row["f"], row["f_interval"])
@@ -191,6 +193,8 @@ def show_scores(result: dict, as_json: bool) -> None:
         f"Label sets: accuracy {output.cell(accuracy)}, precision {output.cell(overall['precision'])}, "
         f"recall {output.cell(overall['recall'])}, F {output.cell(f)}"
     )
+    for line in undecided(result):
+        output.out.print(f"note: {line}", soft_wrap=True)
 
 
 COMMANDS = [(command, "Learning") for command in (train, encode, regress)]

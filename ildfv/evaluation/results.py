@@ -147,6 +147,20 @@ def evaluate(
     }
 
 
+def undecided(document: Mapping) -> list[str]:
+    """A line for each pattern without a decision threshold in some fold of a results document."""
+    lines = []
+    for k, pattern in enumerate(PATTERNS):
+        folds = [fold for fold, found in document["decisions"].items() if found["thresholds"][k] is None]
+        if folds:
+            where = f"fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
+            lines.append(
+                f"no validation slice of {where} shows {pattern}: without a threshold it is never called there, and "
+                "all slices with it count as missed in label sets and micro F"
+            )
+    return lines
+
+
 def compare(
     a: Predictions | Sequence[Predictions],
     b: Predictions | Sequence[Predictions],

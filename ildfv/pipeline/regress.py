@@ -129,7 +129,7 @@ def _penalty(ridge: str | float) -> float | None:
         penalty = float(ridge)
     except ValueError:
         penalty = -1.0
-    check(penalty >= 0, f'ridge must be a number of at least 0, or auto, got "{ridge}"')
+    check(0 <= penalty < np.inf, f'ridge must be a finite number of at least 0, or auto, got "{ridge}"')
     return penalty
 
 

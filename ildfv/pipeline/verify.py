@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
+from ildfv.pipeline.roles import check_split
 from ildfv.pipeline.score import read_scores
 from ildfv.store.atomic import TEMPORARY, check_gzip, read_json
 from ildfv.store.claims import CLAIM
@@ -59,7 +60,7 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         if not (path.parent / FINISHED).exists():
             yield path, 1, _tried(_begun, path)
     if workspace.folds_file.exists():
-        yield workspace.folds_file, 1, _tried(Folds.load, workspace.folds_file)
+        yield workspace.folds_file, 1, _tried(lambda path: _folds(workspace, path), workspace.folds_file)
     for path in sorted(workspace.root.glob("*.json")):  # the report of `prepare`
         if path != workspace.folds_file:
             yield path, 1, _tried(read_json, path)
@@ -135,6 +136,14 @@ def _tried(read: Callable[[Path], object], path: Path) -> list[str]:
     except ValueError as error:  # a table with a broken number
         return [f"{path}: {error}"]
     return []
+
+
+def _folds(workspace: Workspace, path: Path) -> None:
+    """The split fits the slices, where there are any that can be read: else they are a fault of their own."""
+    Folds.load(path)
+    slices, _ = _listed(workspace.settings.slices or workspace.slices_dir)
+    if slices is not None:
+        check_split(workspace)
 
 
 def _copy(path: Path) -> None:

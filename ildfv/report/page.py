@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from ildfv.evaluation.results import spread
+from ildfv.evaluation.results import spread, undecided
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
 from ildfv.report.content import RULE, LabelMap, ReportContent
@@ -68,6 +68,7 @@ def render(content: ReportContent) -> str:
         overall=OVERALL,
         headlines=HEADLINES,
         spreads=spreads(content.results),
+        undecided=list(dict.fromkeys(line for document in shown for line in undecided(document))),
         charts=charts(shown, drawn, mark="phantom data" if content.data == "phantom" else ""),
         examples=[_picture(example) for example in content.examples],
         label_maps=[_triptych(one) for one in content.label_maps],

@@ -20,6 +20,7 @@ from ildfv.scans.volumefiles import file_geometry, format_of
 CHUNK = 256  # files looked at per task: a worker's start must be worth it
 DICOM_NAMES = (".dcm", ".dicom", ".ima")
 DETACHED = (".nhdr", ".hdr", ".img", ".mhd", ".mha")
+NAMES = (*DICOM_NAMES, *DETACHED, ".nii", ".nii.gz", ".nrrd")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Scan:
     files: tuple[Path, ...]
     dicom: Series | None = None
     label: Label | None = None
+    unread: int = 0  # files in the folders of a series that were set aside: slices at its ends may be among them
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
     base = root if root.is_dir() else root.parent
 
     headers: dict[str, list[Header]] = defaultdict(list)
-    segmentations: list[Header] = []
+    label_maps: list[Label] = []
     volumes: list[VolumeFile] = []
     with progress.task("Looking at files", total=len(files)) as advance:
         for item in _looked_at(files, workers, advance):
@@ -84,22 +86,21 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
                     (found.quarantined if meant else found.ignored).append(item)
                 case VolumeFile():
                     volumes.append(item)
+                case Label():
+                    label_maps.append(item)
                 case Header(ignored=str(reason)):
                     found.ignored.append(Left(item.path, reason))
                 case Header(kind="segmentation", problem=str(reason)):
                     found.quarantined.append(Left(item.path, reason))
                 case Header(kind="segmentation"):
-                    segmentations.append(item)
+                    label_maps.append(Label(item.path, "dicom", referenced=item.referenced))
                 case Header():
                     headers[item.series].append(item)
+    unread = Counter(left.source.parent for left in found.quarantined)
     with quiet():
         for series, members in headers.items():
-            _add_series(found, series, members)
-    label_maps = [Label(v.path, v.kind, geometry=v.geometry) for v in volumes if is_label_name(v.path.name)]
-    label_maps += [Label(s.path, "dicom", referenced=s.referenced) for s in segmentations]
-    for volume in volumes:
-        if not is_label_name(volume.path.name):
-            found.scans.append(_file_scan(base, volume))
+            _add_series(found, series, members, unread)
+    found.scans += [_file_scan(base, volume) for volume in volumes]
     if labels:
         _pair(found, label_maps)
     else:
@@ -120,7 +121,12 @@ def _files(root: Path, found: Discovery) -> list[Path]:
         raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")
     files = _walk(root, found) if root.is_dir() else [root]
     if not files and not found.quarantined:
-        raise InputError(f"scans must hold at least one file, got an empty folder: {root}")
+        links = (
+            f"only links to folders, which are not followed ({len(found.ignored)})"
+            if found.ignored
+            else "an empty folder"
+        )
+        raise InputError(f"scans must hold at least one file, got {links}: {root}")
     return files
 
 
@@ -170,32 +176,40 @@ def _looked_at(files: list[Path], workers: int | None, advance):
         yield from results[index]
 
 
-def _look_at(paths: list[Path]) -> list[Header | VolumeFile | Left]:
+def _look_at(paths: list[Path]) -> list[Header | VolumeFile | Label | Left]:
     with quiet():
         return [_look_at_one(path) for path in paths]
 
 
-def _look_at_one(path: Path) -> Header | VolumeFile | Left:
+def _look_at_one(path: Path) -> Header | VolumeFile | Label | Left:
     name = path.name.lower()
     try:
         if not path.is_file():
-            return Left(path, "no regular file", meant=False)
+            lost = path.is_symlink() and not path.exists() and name.endswith(NAMES)
+            return Left(path, "a link must lead to a file, got none there" if lost else "no regular file", meant=lost)
         with path.open("rb") as file:
             start = file.read(512)
         if start[128:132] == b"DICM" or name.endswith(DICOM_NAMES):
             return read_header(path)
         if kind := format_of(path, start):
-            return VolumeFile(path, kind, file_geometry(path, kind))
+            made = Label if is_label_name(path.name) else VolumeFile
+            return made(path, kind, file_geometry(path, kind))
     except InputError as error:
-        return Left(path, str(error))
+        return _faulty(path, str(error))
     except OSError as error:
-        return Left(path, f"must be readable, got {error.strerror or error}")
+        return _faulty(path, f"must be readable, got {error.strerror or error}")
     if name.endswith(DETACHED):
         return Left(path, "must be a volume in one file (.nii, .nii.gz, .nrrd) or DICOM, got a format that is not read")
     return Left(path, "no scan: neither DICOM, NIfTI nor NRRD", meant=False)
 
 
-def _add_series(found: Discovery, series: str, members: list[Header]) -> None:
+def _faulty(path: Path, reason: str) -> Label | Left:
+    """What cannot be read, set aside; but a scan must not do without its label map for that."""
+    kind = format_of(path, b"") if is_label_name(path.name) else None
+    return Left(path, reason) if kind is None else Label(path, kind, fault=reason)
+
+
+def _add_series(found: Discovery, series: str, members: list[Header], unread: Counter[Path]) -> None:
     folders = Counter(member.path.parent for member in members)
     source = Path(os.path.commonpath(folders))
     try:
@@ -203,8 +217,12 @@ def _add_series(found: Discovery, series: str, members: list[Header]) -> None:
     except InputError as error:
         found.quarantined.append(Left(source, str(error), len(members), series))
         return
+    except OSError as error:  # gone since it was looked at; what was prepared of it before may stay
+        found.quarantined.append(Left(source, f"must be readable, got {error.strerror or error}", len(members)))
+        return
     found.ignored += [Left(copy, "no second use: equals another file byte for byte") for copy in made.copies]
-    found.scans.append(Scan(source, "dicom", made.patient, series, made.geometry, tuple(made.files), made))
+    files, beside = tuple(made.files), sum(unread[folder] for folder in folders)
+    found.scans.append(Scan(source, "dicom", made.patient, series, made.geometry, files, made, unread=beside))
 
 
 def _file_scan(base: Path, volume: VolumeFile) -> Scan:
@@ -235,7 +253,7 @@ def _pair(found: Discovery, label_maps: list[Label]) -> None:
 
 def _neighbours(left: Left, label: Label) -> bool:
     """Whether what was set aside is a scan that the label map, having found no other, belongs to."""
-    if label.geometry is None:
+    if label.kind == "dicom":
         return left.series in label.referenced
     if is_label_name(left.source.name) and not left.series:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,13 +52,13 @@ class Codes:
         """The table in a TOML file, or a shipped one by its name: "phantom" or "cip"."""
         path = Path(source)
         name = path.name
-        if path.suffix != ".toml":
+        if path.suffix.lower() != ".toml":
             path = Path(str(resources.files("ildfv.scans") / "codes" / f"{source}.toml"))
             if not path.exists():
                 shipped = sorted(p.stem for p in path.parent.glob("*.toml"))
                 raise InputError(f"codes must be a .toml file or one of {', '.join(shipped)}, got {str(source)!r}")
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise InputError(f"codes must be a readable file: {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -69,10 +70,10 @@ class Codes:
             raise InputError(f"{path}: shift must be a whole number, got {shift!r}")
         if not isinstance(codes, dict) or not codes or not isinstance(segments, dict):
             raise InputError(f"{path} must hold a table [codes] of code = meaning, got {codes!r}")
-        try:
-            meanings = {int(code): meaning for code, meaning in codes.items()}
-        except ValueError as error:
-            raise InputError(f"{path}: codes must be whole numbers: {error}") from error
+        for code in codes:
+            if not re.fullmatch(r"-?(0|[1-9][0-9]*)", code):  # 2 and 02 would be one code
+                raise InputError(f"{path}: codes must be whole numbers, such as 2, got {code!r}")
+        meanings = {int(code): meaning for code, meaning in codes.items()}
         return cls(meanings, shift, {label.casefold(): meaning for label, meaning in segments.items()}, name)
 
     def settings(self) -> dict:

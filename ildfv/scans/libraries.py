@@ -12,6 +12,8 @@ from contextlib import contextmanager
 @contextmanager
 def quiet() -> Iterator[None]:
     """No warnings and no log lines of pydicom, nibabel, highdicom and GDCM inside the block; errors still raise."""
+    import pydicom  # noqa: F401  As it is imported it sets the level of its logger.
+
     loggers = [logging.getLogger(name) for name in ("pydicom", "nibabel.global", "highdicom")]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -30,5 +32,5 @@ def quiet() -> Iterator[None]:
 
 def said(error: BaseException) -> str:
     """An error of any library as one line of at most 300 characters: its type and its message."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
     return text if len(text) <= 300 else text[:299] + "…"

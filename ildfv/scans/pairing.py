@@ -3,11 +3,13 @@
 A NIfTI or NRRD file is a label map if one of the words in its name says so: label, labels, labelmap, seg, segmentation
 or lm (`labels.nii.gz`, `lung1_label.nrrd`, `lm-64.nrrd`, `chestLabelMap.nrrd`). It belongs to a scan in its own folder,
 or in a folder directly inside that one, whose grid it shares (shape, and voxels within a tenth of a voxel). If it
-shares several scans' grid, the one with its name wins, label words and ct, image, img, scan, volume, vol left out. A
-DICOM SEG belongs to the series that it references, wherever it lies.
+shares several scans' grid, the one with its name wins, label words and ct, image, img, scan, volume, vol left out; else
+the only NIfTI or NRRD file beside it, as a conversion is what its label map was drawn on. A DICOM SEG belongs to the
+series that it references, wherever it lies.
 
-What does not come out with one answer is not guessed: a scan whose only label map has another grid, or with two label
-maps, is quarantined with them; a label map that fits none or several of many scans is quarantined alone.
+What does not come out with one answer is not guessed: a scan whose only label map has another grid or cannot be read,
+or with two label maps, is quarantined with them; a label map that fits none or several of many scans is quarantined
+alone.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ SCAN_WORDS = {"ct", "image", "img", "scan", "volume", "vol"}
 
 @dataclass(frozen=True)
 class Label:
-    """A label map found: a volume file with its canonical grid, or a DICOM SEG with the series it references."""
+    """A label map found: a volume file with its canonical grid or its fault, or a DICOM SEG and what it references."""
 
     path: Path
     kind: str  # "nifti", "nrrd" or "dicom"
     geometry: Geometry | None = None
-    referenced: tuple[str, ...] = ()
+    referenced: tuple[str, ...] = ()  # series
+    fault: str = ""  # why it cannot be read
 
 
 def words(name: str) -> list[str]:
@@ -65,10 +68,10 @@ def pair(
     faults: dict[int, str] = {}
     refused: list[tuple[Label, str]] = []
     for label in labels:
-        if label.geometry is None:
+        if label.kind == "dicom":
             index, reason = _by_reference(by_series, label)
         else:
-            index, reason = _by_grid(scans, by_folder[label.path.parent], label.path.name, label.geometry)
+            index, reason = _by_grid(scans, by_folder[label.path.parent], label)
         if index is None:
             refused.append((label, reason))
             continue
@@ -90,19 +93,27 @@ def _by_reference(by_series: dict[str, int], label: Label) -> tuple[int | None, 
     return None, f"a DICOM SEG must reference one series that is here and usable, got {len(found)}"
 
 
-def _by_grid(scans: Sequence[Scan], near: list[int], name: str, grid: Geometry) -> tuple[int | None, str]:
+def _by_grid(scans: Sequence[Scan], near: list[int], label: Label) -> tuple[int | None, str]:
     """The scan's index, and what is wrong with the pair if it is only known to belong together by place or name."""
+
+    def fault(i: int) -> str | None:
+        if label.geometry is None:
+            return f"cannot be read: {label.fault}"
+        return difference(scans[i].geometry, label.geometry)
+
+    fits = [i for i in near if fault(i) is None]
+    own = _kernel(label.path.name)
+    named = [i for i in (fits or near) if _name(scans[i]) and _name(scans[i]) == own]
+    beside = [i for i in fits if scans[i].dicom is None and _folder(scans[i]) == label.path.parent]
+    for chosen in (fits, named, beside, near):
+        if len(chosen) == 1:
+            wrong = fault(chosen[0])
+            return chosen[0], f"label map {label.path.name} {wrong}" if wrong else ""
+    if label.fault:
+        return None, label.fault
     if not near:
         return None, "a label map must lie beside its scan or one folder above, got no usable scan there"
-    fits = [i for i in near if difference(scans[i].geometry, grid) is None]
-    if len(fits) == 1:
-        return fits[0], ""
-    named = [i for i in (fits or near) if _name(scans[i]) and _name(scans[i]) == _kernel(name)]
-    if len(named) == 1 or len(near) == 1:
-        index = named[0] if len(named) == 1 else near[0]
-        fault = difference(scans[index].geometry, grid)
-        return index, f"label map {name} {fault}" if fault else ""
-    what = "none" if not fits else f"{len(fits)}, which names do not tell apart"
+    what = "none" if not fits else f"{len(fits)}, which names do not tell apart: give it the name of its scan"
     return None, f"a label map must share the grid of one scan, got {len(near)} scans near and the grid of {what}"
 
 

@@ -144,7 +144,12 @@ def prepare(
         tasks = []
         foreign = set()  # parts whose names refused scans share, but that are made from files elsewhere
         for scan in found.scans:
-            task = Task(scan, table, salt, out, _key(scan, base, table, salt))
+            try:
+                task = Task(scan, table, salt, out, _key(scan, base, table, salt))
+            except OSError as error:  # gone since it was looked at; what was prepared of it before may stay
+                reason = f"must be readable, got {error.strerror or error}"
+                report.quarantined.append(Left(scan.source, reason, len(scan.files)))
+                continue
             row = parts.rows.get(hashed(scan.series, salt))
             if row is None:
                 tasks.append(task)
@@ -308,6 +313,8 @@ def _prepared(scan: Scan, row: Row, salt: str, labelled: bool, *, kept: bool) ->
     notes = []
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a pixel threshold means another area")
+    if scan.unread:
+        notes.append(f"{scan.unread} more in its folder could not be read: slices at its ends may be missing")
     if label is not None and not labelled:
         notes.append(f"{label.name} labels neither healthy lung nor a pattern: taken as unlabelled")
     return Prepared(scan.source, hashed(scan.patient, salt), row.name, row.count, labelled, label, kept, tuple(notes))

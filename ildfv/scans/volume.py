@@ -96,12 +96,13 @@ def check_hounsfield(hu: np.ndarray) -> None:
         raise InputError(f"HU must be in [{LOWEST:.0f}, {HIGHEST:.0f}], got {low:.0f} … {high:.0f}")
     step = max(1, hu.shape[-1] // 128)  # shares do not need every voxel
     sample = hu[:, ::step, ::step]
+    guess = "a label map? its name must say label, seg or lm" if low >= 0 and high < 256 else "no HU, or no chest"
     for name, (a, b) in (("air or lung", AIR), ("soft tissue", SOFT)):
         share = np.count_nonzero((sample >= a) & (sample <= b)) / sample.size
         if share < SHARE:
             raise InputError(
                 f"HU must hold {name} ({a:.0f} … {b:.0f}) in at least {SHARE:.1%} of the voxels, got {share:.2%} "
-                f"(values {low:.0f} … {high:.0f}: not in Hounsfield units, or no chest)"
+                f"(values {low:.0f} … {high:.0f}: {guess})"
             )
 
 

@@ -274,6 +274,34 @@ def test_an_error_of_the_system_that_names_no_file_is_one_document():
     assert json.loads(ended.stdout) == {"error": "the file system: File too large"}
 
 
+def test_closed_streams_are_no_traceback(small_workspace):
+    root = small_workspace(True, True)
+    ended = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m ildfv stats --json <&- >&-"], stderr=subprocess.PIPE, text=True, cwd=root
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_folders_that_are_links_are_told(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "farm").mkdir()
+    (tmp_path / "farm/p1").symlink_to(tmp_path / "real")
+    ended = run("prepare", tmp_path / "farm", "--workspace", tmp_path / "w")
+    assert ended.returncode == 1
+    assert "got only links to folders, which are not followed (1)" in ended.stderr
+
+
+def test_verify_says_where_folds_do_not_fit_the_slices(small_workspace):
+    root = small_workspace(True, True, True, True)
+    assert run("folds", "--folds", "3", "--workspace", root).returncode == 0
+    assert run("verify", "--workspace", root).returncode == 0
+    folds = root / "folds.json"
+    folds.write_text(folds.read_text().replace("0000000000000002", "0000000000000009"))
+    ended = run("verify", "--workspace", root)
+    assert ended.returncode == 1
+    assert "every patient must be in folds.json" in ended.stdout + ended.stderr
+
+
 def test_file_names_need_not_be_utf_8(tmp_path):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     odd.mkdir()

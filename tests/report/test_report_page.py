@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.evaluation.folds import make_folds
-from ildfv.evaluation.results import Predictions, compare, evaluate
+from ildfv.evaluation.results import Predictions, compare, evaluate, undecided
 from ildfv.evaluation.statistics import statistics
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
@@ -204,6 +205,17 @@ def test_undefined_is_a_dash_and_never_a_zero():
     details = re.search(r"<th scope=\"row\">honeycomb</th>(<td>0\.000</td>.*?)</tr>", html, flags=re.S).group(1)
     values = re.findall(r"<td>(.*?)</td>", details, flags=re.S)
     assert values == ["0.000"] + ["–"] * 9
+
+
+def test_a_pattern_without_a_threshold_is_said_to_count_as_missed():
+    p = predictions()
+    decisions = replace(p.decisions, thresholds=(None, *p.decisions.thresholds[1:]))
+    one = evaluate(replace(p, decisions=decisions), data="phantom", threshold=6000, n_resamples=50)
+    (line,) = undecided(one)
+    assert line.startswith("no validation slice of fold 0 shows ground glass")
+    html = render(ReportContent(data="phantom", results=[one, {**one, "system": "other"}]))
+    assert html.count(line) == 1
+    assert undecided(document()) == []
 
 
 def test_numbers_on_the_page_are_those_of_the_documents():

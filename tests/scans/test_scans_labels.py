@@ -64,6 +64,8 @@ def test_values_that_are_no_labels_are_refused(values, match):
     [
         ("[codes]\n1 = 'scar'", "code 1 must mean one of outside, healthy, other, ground glass"),
         ("[codes]\none = 'healthy'", "codes must be whole numbers"),
+        ("[codes]\n2 = 'healthy'\n02 = 'reticular'", "codes must be whole numbers, such as 2, got '02'"),
+        ("[codes]\n1_0 = 'healthy'", "codes must be whole numbers"),
         ("[codes]\n-1 = 'healthy'", "codes must be in"),
         ("shift = 8\n[codes]\n300 = 'healthy'", r"codes must be in \[0, 255\], got 300"),
         ("shift = 'a'\n[codes]\n3 = 'healthy'", "shift must be a whole number"),
@@ -77,6 +79,11 @@ def test_a_table_that_breaks_a_rule_is_refused(tmp_path, text, match):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InputError, match=match):
         Codes.load(tmp_path / "mine.toml")
+
+
+def test_a_table_saved_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "mine.TOML").write_bytes(b"\xef\xbb\xbf[codes]\r\n2 = 'healthy'\r\n")
+    assert Codes.load(tmp_path / "mine.TOML").meanings == {2: "healthy"}
 
 
 def test_codes_that_are_not_there_are_refused(tmp_path):

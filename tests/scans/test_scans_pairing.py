@@ -55,6 +55,38 @@ def test_the_current_folder_is_one_place_and_not_two(tmp_path, files, monkeypatc
     assert paired(Path(".")) == ({"ct.nii.gz": "labels.nii.gz"}, {})
 
 
+@pytest.mark.parametrize("content", [b"", b"x", b"\x1f\x8b\x08"])
+def test_a_scan_does_not_go_on_without_the_label_map_that_cannot_be_read(tmp_path, files, content):
+    files.series(tmp_path / "p1" / "ct", files.chest())
+    files.nifti(tmp_path / "p2" / "ct.nii.gz", files.chest(seed=1))
+    for patient in ("p1", "p2"):
+        (tmp_path / patient / "labels.nii.gz").write_bytes(content)
+    scans, reasons = paired(tmp_path)
+    assert scans == {}
+    assert sorted(reasons) == ["ct", "ct.nii.gz"]
+    assert all(
+        reason.startswith("label map labels.nii.gz cannot be read: labels.nii.gz must be NIfTI")
+        for reason in reasons.values()
+    ), reasons
+
+
+def test_of_many_scans_near_none_is_blamed_for_a_label_map_that_cannot_be_read(tmp_path, files):
+    for number in "12":
+        files.nifti(tmp_path / "p" / f"ct{number}.nii.gz", files.chest(seed=int(number)))
+    (tmp_path / "p" / "labels.nii.gz").write_bytes(b"x")
+    scans, reasons = paired(tmp_path)
+    assert scans == {"ct1.nii.gz": None, "ct2.nii.gz": None}
+    assert sorted(reasons) == ["labels.nii.gz"]
+
+
+def test_a_label_map_belongs_to_the_conversion_it_lies_beside(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "dicom", hu)
+    files.nifti(tmp_path / "p1" / "ct.nii.gz", hu)
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu))
+    assert paired(tmp_path) == ({"dicom": None, "ct.nii.gz": "labels.nii.gz"}, {})
+
+
 def test_a_label_map_elsewhere_is_quarantined_and_the_scan_goes_on_unlabelled(tmp_path, files):
     hu = files.chest()
     files.series(tmp_path / "p1" / "ct", hu)

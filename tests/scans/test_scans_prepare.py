@@ -14,6 +14,7 @@ import pytest
 from ildfv.errors import InputError
 from ildfv.progress import Lines
 from ildfv.scans import prepare as prepare_module
+from ildfv.scans.discover import discover
 from ildfv.scans.identity import hashed
 from ildfv.scans.lungs import lung_mask
 from ildfv.scans.pool import Died
@@ -247,6 +248,20 @@ def test_a_person_under_two_names_is_one_patient_or_none(tmp_path, files, inline
     assert len(Slices(tmp_path / "out")) == 12
 
 
+def test_a_copy_that_lacks_slices_is_found_under_another_patient_only(tmp_path, files, inline):
+    hu = files.chest(8)
+    files.series(tmp_path / "scans/a", hu, patient="P-1", series="1.2.1")
+    files.series(tmp_path / "scans/b", hu[1:], patient="TRIAL-17", series="1.2.2")
+    files.series(tmp_path / "scans/c", hu[:5], patient="P-1", series="1.2.3")
+    report = run(tmp_path)
+    assert [scan.source.name for scan in report.prepared] == ["a", "c"]
+    (left,) = report.quarantined
+    assert left.source.name == "b"
+    assert (
+        left.reason == f"a scan must be handed in once, got slices of {tmp_path}/scans/a again, under another patient"
+    )
+
+
 def test_a_labelled_scan_takes_the_place_of_its_twin_from_elsewhere_and_of_that_ones_patient(tmp_path, files, inline):
     files.series(tmp_path / "scans/a", files.chest(), patient="P-1", series="1.2.1")
     files.series(tmp_path / "scans/b", files.chest(seed=1), patient="P-1", series="1.2.2")
@@ -276,6 +291,38 @@ def test_a_damaged_part_from_elsewhere_stops_no_other_scan(tmp_path, files, inli
     assert f"not compared with other scans: {part}" in caplog.text
     assert part.exists()
     assert len(Parts(tmp_path / "out").verify()) == 1
+
+
+def test_a_scan_that_vanishes_once_it_was_seen_stops_no_other(tmp_path, files, inline, monkeypatch):
+    files.nifti(tmp_path / "scans/p1/ct.nii.gz", files.chest())
+    files.series(tmp_path / "scans/p2", files.chest(seed=1), patient="P-2")
+
+    def seen(*arguments, **options):
+        found = discover(*arguments, **options)
+        (tmp_path / "scans/p1/ct.nii.gz").unlink()
+        return found
+
+    monkeypatch.setattr(prepare_module, "discover", seen)
+    report = run(tmp_path)
+    assert [scan.source.name for scan in report.prepared] == ["p2"]
+    assert [left.reason for left in report.quarantined] == ["must be readable, got No such file or directory"]
+
+
+def test_slices_that_cannot_be_read_are_told_with_the_series_they_may_be_of(tmp_path, files, inline):
+    paths = files.series(tmp_path / "scans/a", files.chest(8))
+    paths[0].write_bytes(b"")
+    paths[-1].unlink()
+    paths[-1].symlink_to(tmp_path / "nowhere.dcm")
+    report = run(tmp_path)
+    assert [scan.slices for scan in report.prepared] == [6]
+    assert len(report.quarantined) == 2
+    assert report.prepared[0].notes[-1] == "2 more in its folder could not be read: slices at its ends may be missing"
+
+
+def test_a_label_map_named_as_a_scan_is_told_what_it_lacks(tmp_path, files, inline):
+    files.nifti(tmp_path / "scans/p/mask.nii.gz", files.codes(files.chest()))
+    (left,) = run(tmp_path).quarantined
+    assert "a label map? its name must say label, seg or lm" in left.reason
 
 
 def test_scans_of_another_folder_are_added(tmp_path, files, inline):
