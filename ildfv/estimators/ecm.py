@@ -104,16 +104,17 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
     design = Design(np.sum([products[: p + 1, : p + 1] for _, products in groups], axis=0), ridge)
     complete = all(len(outputs) == c for outputs, _ in groups)
     coefficients, covariance, lost = _spread(groups, p, c)  # where ECM starts; of complete labels any start will do
-    likelihood, converged, steps = -np.inf, False, 0
+    told, converged, steps = -np.inf, False, 0
     variance = np.diag(covariance)
     while steps < max_iter and not converged:
         earlier = coefficients
         coefficients, covariance = _step(groups, design, coefficients, covariance)
         covariance = _told(covariance, lost)
-        before, likelihood, steps = likelihood, _log_likelihood(groups, coefficients, covariance), steps + 1
-        if likelihood < np.inf:
-            converged = complete or abs(likelihood - before) < tol * n
-        else:  # an output is fitted perfectly; of the others, answers that stay where they are tell the end
+        known = np.diag(covariance) > 0  # of an output that is fitted perfectly the likelihood has no bound
+        before, told, steps = told, _log_likelihood(groups, coefficients, covariance, known), steps + 1
+        if told < np.inf and known.any():
+            converged = complete or abs(told - before) < tol * n
+        else:  # all outputs are, or a sum of them: answers that stay where they are tell the end
             moves = coefficients - earlier
             squares = np.einsum("ij,ik,kj->j", moves, design.products, moves, optimize=True)  # (c,)
             converged = complete or bool((squares <= n * (tol * variance + lost)).all())
@@ -129,6 +130,7 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
     errors[design.undetermined(sums.centre[:p])] = np.nan
     coefficients = origin @ coefficients
     coefficients[0] += sums.centre[p:]
+    likelihood = told if known.all() else np.inf
     return Fit(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
 
 
@@ -175,11 +177,12 @@ def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np
     return coefficients, covariance
 
 
-def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarray) -> float:
-    """Log likelihood of the observed labels, nats; +inf where an output or a sum of outputs is fitted perfectly."""
+def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarray, known: np.ndarray) -> float:
+    """Log likelihood of the observed labels of these outputs, nats; +inf where a sum of them is fitted perfectly."""
     c = len(covariance)
     total = 0.0
     for outputs, products in groups:
+        outputs = outputs[known[outputs]]
         residual = np.vstack([-coefficients, np.eye(c)])[:, outputs]  # (1, x, y) · residual = y − expectation
         own = covariance[np.ix_(outputs, outputs)]
         sign, logdet = np.linalg.slogdet(own)

@@ -214,7 +214,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         constant = np.flatnonzero(overall <= self.floors_ * (1 + 1e-6))
         if self.max_iter > 0 and len(constant):
             message = f"{len(constant)} of {len(overall)} dimensions have zero variance, or none above the floor"
-            warnings.warn(f"{message} (the first: {constant[0]}); variance_floor stands in for it", stacklevel=3)
+            given = ", a share of the variance that means_init has" if self.means_init is not None else ""
+            warnings.warn(
+                f"{message} (the first: {constant[0]}); variance_floor{given}, stands in for it", stacklevel=3
+            )
 
     # -- using ---------------------------------------------------------------------------------------------------
 

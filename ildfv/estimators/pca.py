@@ -30,8 +30,6 @@ MORE = 10  # directions in each Krylov block beside the components wanted
 # Six such blocks find slowly falling spectra as well as scikit-learn's randomised solver does. Where all would be more
 # than this many bytes (512 of 262,144 features), blocks are made smaller, to 1.5 directions a component in all.
 BASIS_BYTES, FEWEST = 3 << 28, 1.5
-
-
 ROUNDED = {"float32": 1e-12, "float64": 1e-16}  # of the first variance: what rounding alone can give a component
 
 
@@ -39,9 +37,10 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     """Principal components by the exact covariance of a stream, or by block Krylov passes where features are too many.
 
     n_components: at most min(n, d), else an InputError (a caller who prefers fewer says min(…) himself); None takes
-    min(n, d). whiten: scores of unit variance. Up to 4096 features one pass gives the exact answer, and so do at most
-    4096 rows of an array; beyond, n_passes passes give one whose explained variances are never too large, unless so
-    many components are wanted that the exact answer costs no more. reduce: adds a dict of float64 arrays over ranks
+    min(n, d). whiten: scores of unit variance, but of components with less than ROUNDED of the first one's, which
+    rounding gives. Up to 4096 features one pass gives the exact answer, and so do at most 4096 rows of an array;
+    beyond, n_passes passes give one whose explained variances are never too large, unless so many components are
+    wanted that the exact answer costs no more. reduce: adds a dict of float64 arrays over ranks
     (`ildfv.distributed.sum_arrays`).
 
     Learned, NumPy: components_ (c, d), each with its entry of largest size positive, mean_ (d,), explained_variance_
@@ -127,7 +126,8 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     def _scale(self, kind: str) -> np.ndarray:
         """Standard deviations of scores of this dtype; those of rounding errors alone are kept from blowing up."""
         least = ROUNDED["float32" if self.components_.dtype == np.float32 else kind]
-        return np.sqrt(np.maximum(self.explained_variance_, least * self.explained_variance_[0] + 1e-300))
+        first = self.explained_variance_[0]
+        return np.sqrt(np.maximum(self.explained_variance_, least * first if first > 0 else 1.0))
 
     def _count(self, n: int, d: int) -> int:
         check(n > 1, f"PCA needs at least 2 rows, got n_samples = {n}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ class Folds:
     """A split of patients into `n_folds` parts of equal size and like content.
 
     members: the patients of each fold, sorted. unlabelled: patients without a label map; they are in no fold, so
-    they are neither trained nor tested on. Patients are the salted hashes of `Slices.patients`.
+    they are neither trained nor tested on. Patients are the salted hashes of `Slices.patients`. sha256: of the bytes
+    that the folds were read from, so that what is made with them can name them; "" if they were not read.
     """
 
     members: tuple[tuple[str, ...], ...]
@@ -40,6 +42,7 @@ class Folds:
     unlabelled: tuple[str, ...] = ()
     seed: int = 0
     threshold: int = THRESHOLD
+    sha256: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check(len(self.members) >= 2, f"folds must number at least 2, got {len(self.members)}")
@@ -143,6 +146,7 @@ class Folds:
                 unlabelled=tuple(document["unlabelled"]),
                 seed=int(document["settings"]["seed"]),
                 threshold=int(document["settings"]["threshold"]),
+                sha256=hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest(),
             )
         except InputError:
             raise

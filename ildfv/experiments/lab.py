@@ -20,7 +20,7 @@ from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings
 from ildfv.pipeline.roles import Roles, labelled_presence, load_folds, make_roles, make_split
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import key_of, read_json, sha256, sweep
+from ildfv.store.atomic import key_of, read_json, sweep
 from ildfv.store.lock import writing
 from ildfv.store.models import INFO, TENSORS, has_model, load_model, save_model
 from ildfv.store.workspace import Workspace
@@ -55,7 +55,7 @@ class Lab:
             progress.note(remark)
         self.device = resolve(device)
         self.threshold = self.workspace.settings.threshold
-        self.key = key_of(self.slices.key, sha256(self.workspace.folds_file))
+        self.key = key_of(self.slices.key, self.folds.sha256)
         self.folder = self.workspace.root / "experiments" / self.key
         self._roles: dict[tuple[int, float], Roles] = {}
         self._predictions: dict[System, list[Predictions]] = {}

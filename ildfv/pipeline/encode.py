@@ -104,7 +104,7 @@ def encode_slices(
         **asdict(settings),
         "fold": fold,
         "slices": slices.key,
-        "folds": sha256(workspace.folds_file),
+        "folds": roles.folds,
         "model": f"{model_folder.parent.name}/{model_folder.name}",
         "model_sha256": sha256(model_folder / TENSORS),
     }

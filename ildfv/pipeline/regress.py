@@ -19,7 +19,7 @@ from ildfv.patterns import PATTERNS
 from ildfv.pipeline.roles import Roles, labelled_presence, load_folds, make_roles
 from ildfv.pipeline.score import score
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sha256, sweep
+from ildfv.store.atomic import sweep
 from ildfv.store.encodings import Encoding, newest
 from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
@@ -52,7 +52,7 @@ def regress_encoding(
     slices = workspace.slices()
     encoding = newest(workspace.encodings_dir, fold, layer)
     roles = make_roles(slices, load_folds(workspace), encoding.fold)  # first: stale folds make all else stale
-    _check_current(encoding, workspace, slices)
+    _check_current(encoding, slices, roles)
     found = fit_regression(
         encoding,
         slices,
@@ -133,10 +133,10 @@ def _penalty(ridge: str | float) -> float | None:
     return penalty
 
 
-def _check_current(encoding: Encoding, workspace: Workspace, slices: Slices) -> None:
+def _check_current(encoding: Encoding, slices: Slices, roles: Roles) -> None:
     """InputError if the encoding was made of other slices or folds than the workspace now holds."""
     made_of = encoding.info["inputs"]
-    for name, now in (("slices", slices.key), ("folds", sha256(workspace.folds_file))):
+    for name, now in (("slices", slices.key), ("folds", roles.folds)):
         if made_of[name] != now:
             how = f"ildfv encode --layer {encoding.layer} --fold {encoding.fold} --fresh"
             raise InputError(f"{encoding.folder} was made of other {name} than the workspace now holds: `{how}`")

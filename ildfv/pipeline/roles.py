@@ -23,6 +23,7 @@ class Roles:
     """Ascending slice indices by role; all have label maps, and no patient has two roles (train = fit + validation)."""
 
     fold: int
+    folds: str  # SHA-256 of the folds.json they come from: it may be another one by the time they are used
     fit: np.ndarray
     validation: np.ndarray
     train: np.ndarray
@@ -39,7 +40,7 @@ def make_roles(slices: Slices, folds: Folds, fold: int) -> Roles:
     parts = {name: slices.of_scans(chosen[labelled[chosen]]) for name, chosen in scans.items()}
     for name, indices in parts.items():
         check(len(indices) > 0, f"{name} slices of fold {fold} must have label maps, got none that has")
-    return Roles(fold, **parts)
+    return Roles(fold, folds.sha256, **parts)
 
 
 def open_workspace(root: Path, slices: str | None = None) -> Workspace:

@@ -49,7 +49,7 @@ def score(
         threshold=threshold,
         n_resamples=RESAMPLES,
         seed=workspace.settings.seed,
-        settings={**settings, "slices": slices.key, "folds": sha256(workspace.folds_file), "versions": versions()},
+        settings={**settings, "slices": slices.key, "folds": roles.folds, "versions": versions()},
     )
     name = f"{system}-fold-{roles.fold}"
     with writing(workspace.results_dir, patience=PATIENCE):

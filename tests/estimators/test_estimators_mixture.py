@@ -387,3 +387,10 @@ def test_a_constant_has_no_variance_whatever_its_mean_is_rounded_to(dtype, const
         mixture = GaussianMixture(4, max_iter=3, tol=np.inf).fit(x)
     assert 1e-5 < mixture.floors_[2] < 1e-3  # lent by the others
     np.testing.assert_allclose(mixture.variances_[:, 2], mixture.floors_[2])
+
+
+def test_a_start_far_from_the_data_is_named_where_its_variance_is_the_floor():
+    x = np.random.default_rng(0).normal(size=(300, 3))
+    start = {"weights_init": [0.5, 0.5], "means_init": [[0.0] * 3, [1e5] * 3], "variances_init": np.ones((2, 3))}
+    with pytest.warns(UserWarning, match=r"variance_floor, a share of the variance that means_init has, stands in"):
+        GaussianMixture(2, max_iter=3, tol=1e-9, **start).fit(x)

@@ -184,3 +184,10 @@ def test_whitening_leaves_rounding_errors_small_in_float32(d):
     spread = pca.transform(x).std(axis=0, ddof=1)
     np.testing.assert_allclose(spread[:5], 1, rtol=1e-3)
     assert spread[5:].max() < 0.3
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_whitened_scores_of_constant_rows_are_zero(dtype):
+    x = np.full((50, 5), 3, dtype)
+    np.testing.assert_array_equal(PCA(2, whiten=True).fit(x).transform(x), 0)

@@ -1,5 +1,6 @@
 """What was made under other folds is never scored as held out, nor shown beside what was made under these."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -16,6 +17,7 @@ from ildfv.pipeline.verify import verify_workspace
 from ildfv.store.atomic import sha256
 from ildfv.store.encodings import newest
 from ildfv.store.workspace import Workspace
+from ildfv.train import trainer
 
 ENCODE = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2)
 TRAIN = {"network": "small", "name": "own", "epochs": 1, "batch_size": 8}
@@ -66,6 +68,21 @@ def test_training_anew_makes_all_of_it_current_again(moved):
     encode_slices(moved, ENCODE, model="own", fresh=True)
     regress_encoding(moved)
     assert len(make_report(moved)["results"]) == 2
+
+
+def test_scores_name_the_folds_they_were_made_under(root, monkeypatch):
+    """Folds dealt anew while a network is trained make its scores stale, as they would have before or after."""
+
+    def trained(*arguments, **options):
+        train(*arguments, **options)
+        make_split(Workspace.open(root), seed=1, fresh=True)
+
+    train = trainer.train
+    monkeypatch.setattr(trainer, "train", trained)
+    read = Workspace.open(root).folds_file.read_bytes()
+    found = train_network(root, **TRAIN)
+    assert found["settings"]["folds"] == hashlib.sha256(read).hexdigest()
+    assert make_report(root)["results"] == []
 
 
 @pytest.mark.parametrize("change", [{"key": "another"}, {"parts": []}])
