@@ -66,7 +66,9 @@ def _run() -> None:
         if error.errno is None or "-vv" in sys.argv:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
-    except typer.Abort:
+    except typer.Abort as abort:
+        if isinstance(abort.__cause__, EOFError):  # of some reader, that typer takes for a prompt's
+            raise abort.__cause__ from None
         raise KeyboardInterrupt from None
     except Exception as error:
         usage: Any = error
@@ -75,9 +77,8 @@ def _run() -> None:
         if len(sys.argv) == 1:
             usage.show()
             sys.exit(2)
-        got = [
-            f", got {left['input']}" for left in getattr(error.__cause__, "errors", list)()
-        ]  # pydantic's, of a value
+        wrong: list[dict] = getattr(error.__cause__, "errors", list)()  # pydantic's, of a value
+        got = [f", got {one['input']}" for one in wrong]
         _fail(f"{usage.format_message()}{''.join(got)} (--help shows the options)", code=2)
     finally:
         distributed.stop()

@@ -85,7 +85,7 @@ def _codes_near(scans: Path) -> str | None:
 
 def _how_patients_were_told(report: PrepareReport, scans: Path) -> list[str]:
     """A line for each way in which volume files, which name no patient, were given one."""
-    files = [scan.source for scan in report.prepared if scan.source.is_file()]  # a DICOM scan's source is a folder
+    files = [scan.source for scan in report.prepared if scan.kind != "dicom"]
     base = scans if scans.is_dir() else scans.parent
     loose = sum(file.parent == base for file in files)
     ways = ((len(files) - loose, f"the folder directly inside {base} that each lies in"), (loose, "its own file name"))

@@ -211,7 +211,7 @@ def _faulty(path: Path, reason: str) -> Label | Left:
 
 def _add_series(found: Discovery, series: str, members: list[Header], unread: Counter[Path]) -> None:
     folders = Counter(member.path.parent for member in members)
-    source = Path(os.path.commonpath(folders))
+    source = members[0].path if len(members) == 1 else Path(os.path.commonpath(folders))
     try:
         made = assemble(members)
     except InputError as error:

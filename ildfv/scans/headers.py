@@ -20,7 +20,19 @@ SEGMENTATION = {
     "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
 }
-NO_SLICE = ("LOCALIZER", "MIP", "MINIP", "SCREEN SAVE", "DOSE_INFO")  # ImageType of CT images that are no slices
+# ImageType, FrameType or VolumeBasedCalculationTechnique of CT images that are no slices, or not in Hounsfield units.
+PROJECTIONS = (
+    "MIP",
+    "MINIP",
+    "MAX_IP",
+    "MIN_IP",
+    "MAXIMUM",
+    "MINIMUM",
+    "VOLUME_RENDER",
+    "SURFACE_RENDER",
+    "CURVED_MPR",
+)
+NO_SLICE = (*PROJECTIONS, "LOCALIZER", "SCREEN SAVE", "DOSE_INFO", "SUBTRACTION", "DIVISION", "STD_DEVIATION")
 HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified, as most CT has it
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MOST_COMPRESSED = 10_000  # decoded over encoded bytes: a constant slice in JPEG 2000 reaches 3000
@@ -30,6 +42,7 @@ TAGS = [
     "SOPInstanceUID",
     "Modality",
     "ImageType",
+    "VolumeBasedCalculationTechnique",
     "PatientID",
     "SeriesInstanceUID",
     "ImagePositionPatient",
@@ -118,9 +131,9 @@ def _classified(path: Path, dataset, left: int) -> Header:
         return Header(path, "other", ignored=f"no CT: {name}")
     if not series:
         raise InputError("must have a SeriesInstanceUID, got none (truncated, or a header only)")
-    image_type = [str(value).upper() for value in _several(dataset, "ImageType")]
-    if shown := [value for value in image_type if value in NO_SLICE]:
-        return Header(path, "other", series, ignored=f"no slice of a scan: ImageType {shown[0]}")
+    for name in ("ImageType", "VolumeBasedCalculationTechnique"):
+        if shown := _no_slice(dataset, name):
+            return Header(path, "other", series, ignored=f"no slice of a scan: {name} {shown}")
     modality = str(dataset.get("Modality") or "")
     if kind in CT and modality not in ("", "CT"):
         return Header(path, "other", series, ignored=f"no CT: Modality {modality}")
@@ -162,6 +175,10 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
             "PixelMeasuresSequence",
             "PixelValueTransformationSequence",
         )
+        for i, group in enumerate(per_frame):
+            kind = (group.get("CTImageFrameTypeSequence") or shared.get("CTImageFrameTypeSequence") or [{}])[0]
+            if shown := _no_slice(kind, "FrameType") or _no_slice(kind, "VolumeBasedCalculationTechnique"):
+                raise InputError(f"all frames must be slices of a scan, got frame {i + 1} of type {shown}")
         frames = [_frame(i, *[_group(group, shared, name) for name in names]) for i, group in enumerate(per_frame)]
     return Header(path, "ct", series, instance, patient, rows, columns, tuple(frames))
 
@@ -224,6 +241,11 @@ def _value(dataset, name: str):
     if value is None or value == "":
         raise InputError(f"{name} must be given, got none")
     return value
+
+
+def _no_slice(dataset, name: str) -> str:
+    """The value that says that this is no slice of a scan; "" if none does."""
+    return next((value for value in map(str.upper, map(str, _several(dataset, name))) if value in NO_SLICE), "")
 
 
 def _several(dataset, name: str) -> list:

@@ -43,7 +43,7 @@ class Label:
 
 def words(name: str) -> list[str]:
     """The words of a file name without its suffixes, lower case: "chestLabelMap-2.nii.gz" → chest, label, map, 2."""
-    stem = re.sub(r"(\.nii|\.nrrd)?(\.gz)?$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"(\.nii|\.nrrd|\.dcm)?(\.gz)?$", "", name, flags=re.IGNORECASE)
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", stem)]
 
 
@@ -113,16 +113,16 @@ def _by_grid(scans: Sequence[Scan], near: list[int], label: Label) -> tuple[int 
         return None, label.fault
     if not near:
         return None, "a label map must lie beside its scan or one folder above, got no usable scan there"
-    what = "none" if not fits else f"{len(fits)}, which names do not tell apart: give it the name of its scan"
+    what = "none" if not fits else f"{len(fits)}, which names do not tell apart: give it its scan's name or folder"
     return None, f"a label map must share the grid of one scan, got {len(near)} scans near and the grid of {what}"
 
 
 def _folder(scan: Scan) -> Path:
-    return scan.source if scan.dicom is not None else scan.source.parent
+    return scan.source if len(scan.files) > 1 else scan.source.parent
 
 
 def _name(scan: Scan) -> tuple[str, ...]:
-    return () if scan.dicom is not None else _kernel(scan.source.name)
+    return () if len(scan.files) > 1 else _kernel(scan.source.name)
 
 
 def _kernel(name: str) -> tuple[str, ...]:

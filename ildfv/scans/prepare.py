@@ -39,6 +39,7 @@ class Prepared:
     """A scan whose slices are in the store."""
 
     source: Path
+    kind: str  # "dicom", "nifti" or "nrrd"
     patient: str  # salted hash
     series: str  # salted hash, the name of its part
     slices: int
@@ -66,6 +67,7 @@ class PrepareReport:
             "prepared": [
                 {
                     "source": str(scan.source),
+                    "kind": scan.kind,
                     "patient": scan.patient,
                     "series": scan.series,
                     "slices": scan.slices,
@@ -317,7 +319,8 @@ def _prepared(scan: Scan, row: Row, salt: str, labelled: bool, *, kept: bool) ->
         notes.append(f"{scan.unread} more in its folder could not be read: slices at its ends may be missing")
     if label is not None and not labelled:
         notes.append(f"{label.name} labels neither healthy lung nor a pattern: taken as unlabelled")
-    return Prepared(scan.source, hashed(scan.patient, salt), row.name, row.count, labelled, label, kept, tuple(notes))
+    patient, parts = hashed(scan.patient, salt), (row.name, row.count)
+    return Prepared(scan.source, scan.kind, patient, *parts, labelled, label, kept, tuple(notes))
 
 
 def _left(scan: Scan, reason: str) -> Left:

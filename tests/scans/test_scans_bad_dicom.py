@@ -165,7 +165,7 @@ def test_a_file_cut_anywhere_in_its_header_is_refused(tmp_path, files, size):
 
 def test_a_header_without_pixels_is_refused(tmp_path, files):
     files.series(tmp_path, files.chest(1), PixelData=None)
-    assert "PixelData must be there, got a header only" in quarantine(tmp_path)[tmp_path.name]
+    assert "PixelData must be there, got a header only" in quarantine(tmp_path)["slice000.dcm"]
 
 
 def test_a_file_that_is_only_called_dicom_is_refused(tmp_path):
@@ -180,7 +180,7 @@ def test_a_small_file_cannot_declare_a_huge_volume(tmp_path, files):
     tags = {"Rows": 65535, "Columns": 65535, "NumberOfFrames": 50, "PixelData": b"\0" * 20}
     path = files.series(tmp_path, files.chest(1), **tags)[0]
     assert path.stat().st_size < 2000
-    assert "at most 4096, got shape (50, 65535, 65535)" in quarantine(tmp_path)[tmp_path.name]
+    assert "at most 4096, got shape (50, 65535, 65535)" in quarantine(tmp_path)["slice000.dcm"]
 
 
 def test_a_compressed_file_cannot_declare_far_more_than_it_can_hold(tmp_path, files):
@@ -193,7 +193,7 @@ def test_a_compressed_file_cannot_declare_far_more_than_it_can_hold(tmp_path, fi
         return dataset
 
     files.series(tmp_path, files.chest(1), change=claim)
-    assert "(truncated?)" in quarantine(tmp_path)[tmp_path.name]
+    assert "(truncated?)" in quarantine(tmp_path)["slice000.dcm"]
 
 
 def test_a_deflated_file_is_refused_unread(tmp_path, files):

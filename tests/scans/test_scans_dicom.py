@@ -144,6 +144,30 @@ def test_enhanced_multi_frame_ct_is_read_by_its_functional_groups(tmp_path, file
     np.testing.assert_array_equal(read([path]).hu, files.chest())
 
 
+def test_projections_and_localizers_among_frames_are_no_scan(tmp_path, files):
+    path = tmp_path / "enhanced.dcm"
+    enhanced(files, files.chest(), VolumeBasedCalculationTechnique="MAX_IP").save_as(path, enforce_file_format=True)
+    assert read_header(path).ignored == "no slice of a scan: VolumeBasedCalculationTechnique MAX_IP"
+    dataset, kind = enhanced(files, files.chest()), Dataset()
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
+    dataset.PerFrameFunctionalGroupsSequence[2].CTImageFrameTypeSequence = [kind]
+    dataset.save_as(path, enforce_file_format=True)
+    assert read_header(path).problem == "all frames must be slices of a scan, got frame 3 of type LOCALIZER"
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    dataset.save_as(path, enforce_file_format=True)
+    assert read_header(path).problem is None
+
+
+def test_scans_of_one_file_are_told_apart_by_it_and_by_its_name(tmp_path, files):
+    for number, name in enumerate("ab"):
+        hu = files.chest(seed=number)
+        enhanced(files, hu).save_as(tmp_path / f"{name}.dcm", enforce_file_format=True)
+        files.nifti(tmp_path / f"{name}-labels.nii.gz", files.codes(hu))
+    found = discover(tmp_path)
+    assert [scan.source.name for scan in found.scans] == ["a.dcm", "b.dcm"]
+    assert [scan.label.path.name for scan in found.scans] == ["a-labels.nii.gz", "b-labels.nii.gz"]
+
+
 def test_enhanced_ct_without_a_group_per_frame_is_refused(tmp_path, files):
     path = tmp_path / "enhanced.dcm"
     enhanced(files, files.chest(), NumberOfFrames=5).save_as(path, enforce_file_format=True)
