@@ -99,6 +99,10 @@ def encode_slices(
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     activations = Activations(load(model_folder, device), settings.layer).alone()
 
+    descriptors = activations.n * len(roles.train)
+    rule = f"components must be at most the number of training descriptors {descriptors}"
+    check(settings.components <= descriptors, f"{rule}, got {settings.components}")
+
     folder = workspace.encoding_dir(settings.layer, fold)
     inputs = {
         **asdict(settings),

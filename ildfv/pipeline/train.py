@@ -45,7 +45,7 @@ def train_network(
     chosen = TrainSettings(**(defaults | settings))
     check_whole_slices(chosen.network)
     name = name or chosen.network
-    check(Path(name).name == name != "..", f"name must be that of one folder, without / and .., got {name!r}")
+    _check_name(name)
     folder = workspace.model_dir(name, fold)
     options = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     train(chosen, slices, roles.fit, roles.validation, folder, **options)
@@ -67,8 +67,14 @@ def train_network(
     )
 
 
+def _check_name(name: str) -> None:
+    check(Path(name).name == name != "..", f"name must be that of one folder, without / and .., got {name!r}")
+
+
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
     """The folder of the model finished last for this fold, of that name if given."""
+    if name is not None:
+        _check_name(name)
     names = escape(name) if name else "*"
     found = [path.parent for path in workspace.models_dir.glob(f"{names}/fold-{fold}/{TENSORS}")]
     if not found:

@@ -130,6 +130,12 @@ def test_an_unknown_layer_names_the_known_ones(root):
         encode_slices(root, EncodeSettings(layer="conv9"))
 
 
+def test_more_components_than_descriptors_are_refused_before_the_folder_is_claimed(root):
+    with pytest.raises(InputError, match=r"components must be at most the number of training descriptors \d+, got 1000"):
+        encode_slices(root, replace(SETTINGS, layer="fc6", components=1000))
+    assert not Workspace.open(root).encoding_dir("fc6", 0).exists()
+
+
 def test_without_a_network_the_next_step_is_named(root):
     with pytest.raises(InputError, match="ildfv train --fold 1"):
         encode_slices(root, SETTINGS, fold=1)

@@ -143,6 +143,8 @@ def test_the_report_leaves_scores_with_another_threshold_out(root):
 def test_a_model_has_the_name_of_one_folder(root, name):
     with pytest.raises(InputError, match="name must be that of one folder"):
         train_network(root, **TRAIN | {"name": name})
+    with pytest.raises(InputError, match="name must be that of one folder"):
+        encode_slices(root, ENCODE, model=name)
 
 
 def test_a_name_of_brackets_is_found_again(root):
