@@ -87,9 +87,13 @@ def prepare(
         elif report["ignored"]:
             files = sum(max(1, left["files"]) for left in report["ignored"])  # a link to a folder holds none
             output.out.print(f"{_n(files, 'file')} ignored; -v says why.")
+        noted: dict[str, list[str]] = {}
         for scan in report["prepared"]:
             for note in scan["notes"]:
-                output.out.print(f"note: {Path(scan['source']).name}: {note}", soft_wrap=True)
+                noted.setdefault(note, []).append(Path(scan["source"]).name)
+        for note, names in noted.items():
+            of = ", ".join(names) if len(names) <= 3 else f"{len(names)} scans, the first {names[0]}"
+            output.out.print(f"note: {of}: {note}", soft_wrap=True)
         for note in report["notes"]:
             output.out.print(f"note: {note}", soft_wrap=True)
         kept = f"; {_n(report['kept'], 'scan')} unchanged" if report["kept"] else ""

@@ -29,6 +29,7 @@ class Series:
     grid: Geometry  # axes: slices, rows, columns, as stored
     patient: str
     series: str
+    study: str  # "" where none is given
     copies: tuple[Path, ...]  # files left out because they equal another byte for byte
 
     @property
@@ -70,7 +71,7 @@ def assemble(headers: list[Header]) -> Series:
     grid = checked(shape, frames[0][1].position, [step, column * between_rows, row * between_columns])
     if to_canonical(grid)[0][0] != 0:
         raise InputError("a DICOM series must be axial, got a coronal or sagittal reformat: hand in the axial series")
-    return Series(tuple(frames), grid, headers[0].patient, headers[0].series, tuple(copies))
+    return Series(tuple(frames), grid, headers[0].patient, headers[0].series, headers[0].study, tuple(copies))
 
 
 def read_series(series: Series) -> Volume:

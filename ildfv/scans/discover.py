@@ -35,6 +35,7 @@ class Scan:
     files: tuple[Path, ...]
     dicom: Series | None = None
     label: Label | None = None
+    namesakes: int = 1  # patients whose scans are of its study
     unread: int = 0  # files in the folders of a series that were set aside: slices at its ends may be among them
 
 
@@ -100,7 +101,7 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
     with quiet():
         for series, members in headers.items():
             _add_series(found, series, members, unread)
-    found.scans += [_file_scan(base, volume) for volume in volumes]
+    found.scans = _with_namesakes(found.scans) + [_file_scan(base, volume) for volume in volumes]
     if labels:
         _pair(found, label_maps)
     else:
@@ -223,6 +224,18 @@ def _add_series(found: Discovery, series: str, members: list[Header], unread: Co
     found.ignored += [Left(copy, "no second use: equals another file byte for byte") for copy in made.copies]
     files, beside = tuple(made.files), sum(unread[folder] for folder in folders)
     found.scans.append(Scan(source, "dicom", made.patient, series, made.geometry, files, made, unread=beside))
+
+
+def _with_namesakes(scans: list[Scan]) -> list[Scan]:
+    """The series with the number of patients that their study has: in DICOM it is one, but for mistakes."""
+    studies = [scan.dicom.study if scan.dicom else "" for scan in scans]
+    patients: dict[str, set[str]] = defaultdict(set)
+    for scan, study in zip(scans, studies, strict=True):
+        patients[study].add(scan.patient)
+    return [
+        replace(scan, namesakes=len(patients[study])) if study else scan
+        for scan, study in zip(scans, studies, strict=True)
+    ]
 
 
 def _file_scan(base: Path, volume: VolumeFile) -> Scan:

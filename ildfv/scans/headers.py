@@ -44,6 +44,7 @@ TAGS = [
     "ImageType",
     "VolumeBasedCalculationTechnique",
     "PatientID",
+    "StudyInstanceUID",
     "SeriesInstanceUID",
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -87,6 +88,7 @@ class Header:
     series: str = ""
     instance: str = ""
     patient: str = ""
+    study: str = ""
     rows: int = 0
     columns: int = 0
     frames: tuple[Frame, ...] = ()
@@ -180,7 +182,8 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
             if shown := _no_slice(kind, "FrameType") or _no_slice(kind, "VolumeBasedCalculationTechnique"):
                 raise InputError(f"all frames must be slices of a scan, got frame {i + 1} of type {shown}")
         frames = [_frame(i, *[_group(group, shared, name) for name in names]) for i, group in enumerate(per_frame)]
-    return Header(path, "ct", series, instance, patient, rows, columns, tuple(frames))
+    study = str(dataset.get("StudyInstanceUID") or "")
+    return Header(path, "ct", series, instance, patient, study, rows, columns, tuple(frames))
 
 
 def _frame(index: int, plane, orientation, measures, thickness, rescale) -> Frame:

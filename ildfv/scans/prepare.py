@@ -315,6 +315,8 @@ def _prepared(scan: Scan, row: Row, salt: str, labelled: bool, *, kept: bool) ->
     notes = []
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a pixel threshold means another area")
+    if scan.namesakes > 1:
+        notes.append(f"its study has scans of {scan.namesakes} patients: one person must have one PatientID")
     if scan.unread:
         notes.append(f"{scan.unread} more in its folder could not be read: slices at its ends may be missing")
     if label is not None and not labelled:

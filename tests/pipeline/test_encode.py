@@ -131,7 +131,9 @@ def test_an_unknown_layer_names_the_known_ones(root):
 
 
 def test_more_components_than_descriptors_are_refused_before_the_folder_is_claimed(root):
-    with pytest.raises(InputError, match=r"components must be at most the number of training descriptors \d+, got 1000"):
+    with pytest.raises(
+        InputError, match=r"components must be at most the number of training descriptors \d+, got 1000"
+    ):
         encode_slices(root, replace(SETTINGS, layer="fc6", components=1000))
     assert not Workspace.open(root).encoding_dir("fc6", 0).exists()
 

@@ -319,6 +319,14 @@ def test_slices_that_cannot_be_read_are_told_with_the_series_they_may_be_of(tmp_
     assert report.prepared[0].notes[-1] == "2 more in its folder could not be read: slices at its ends may be missing"
 
 
+def test_two_patients_of_one_study_are_told(tmp_path, files, inline):
+    for number, study in enumerate(("1.9", "1.9", "1.8", "")):
+        hu = files.chest(seed=number)
+        files.series(tmp_path / f"scans/{number}", hu, patient=f"P-{number}", StudyInstanceUID=study)
+    notes = [[note for note in scan.notes if "study" in note] for scan in run(tmp_path).prepared]
+    assert notes == [["its study has scans of 2 patients: one person must have one PatientID"]] * 2 + [[]] * 2
+
+
 def test_a_label_map_named_as_a_scan_is_told_what_it_lacks(tmp_path, files, inline):
     files.nifti(tmp_path / "scans/p/mask.nii.gz", files.codes(files.chest()))
     (left,) = run(tmp_path).quarantined
