@@ -106,7 +106,7 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
         _pair(found, label_maps)
     else:
         found.ignored += [Left(label.path, "no code table was given: label maps are not read") for label in label_maps]
-    found.ignored = _by_folder(found.ignored)
+    found.ignored, found.quarantined = _by_folder(found.ignored), _by_folder(found.quarantined, few=3)
     for entries in (found.scans, found.quarantined, found.ignored):
         entries.sort(key=lambda entry: str(entry.source))
     return found
@@ -131,15 +131,15 @@ def _files(root: Path, found: Discovery) -> list[Path]:
     return files
 
 
-def _by_folder(entries: list[Left]) -> list[Left]:
-    """Files of one folder ignored for one reason as one entry: an MR series is a line, not a thousand."""
-    groups: dict[tuple[Path, str], list[Left]] = defaultdict(list)
+def _by_folder(entries: list[Left], *, few: int = 1) -> list[Left]:
+    """More than a few files of one folder left for one reason as one entry: an MR series is a line, not a thousand."""
+    groups: dict[tuple[Path, str, str], list[Left]] = defaultdict(list)
     for entry in entries:
-        groups[entry.source.parent, entry.reason].append(entry)
-    return [
-        group[0] if len(group) == 1 else Left(folder, reason, sum(entry.files for entry in group))
-        for (folder, reason), group in groups.items()
-    ]
+        groups[entry.source.parent, entry.reason, entry.series].append(entry)
+    told = []
+    for (folder, reason, series), group in groups.items():
+        told += group if len(group) <= few else [Left(folder, reason, sum(one.files for one in group), series)]
+    return told
 
 
 def _walk(root: Path, found: Discovery) -> list[Path]:

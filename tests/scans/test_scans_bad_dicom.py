@@ -168,6 +168,13 @@ def test_a_header_without_pixels_is_refused(tmp_path, files):
     assert "PixelData must be there, got a header only" in quarantine(tmp_path)["slice000.dcm"]
 
 
+def test_many_files_with_one_fault_are_one_line(tmp_path):
+    for number in range(5):
+        (tmp_path / f"{number}.dcm").write_bytes(b"no DICOM")
+    (left,) = discover(tmp_path).quarantined
+    assert (left.source, left.files) == (tmp_path, 5)
+
+
 def test_a_file_that_is_only_called_dicom_is_refused(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"\x89PNG not DICOM at all" * 30)
     (tmp_path / "empty.dcm").write_bytes(b"")
