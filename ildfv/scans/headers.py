@@ -34,6 +34,13 @@ PROJECTIONS = (
 )
 NO_SLICE = (*PROJECTIONS, "LOCALIZER", "SCREEN SAVE", "DOSE_INFO", "SUBTRACTION", "DIVISION", "STD_DEVIATION")
 HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified, as most CT has it
+GROUPS = (  # functional groups that hold what `_frame` asks for, in its order
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+)
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MOST_COMPRESSED = 10_000  # decoded over encoded bytes: a constant slice in JPEG 2000 reaches 3000
 
@@ -170,20 +177,21 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
         if len(per_frame) != n_frames:
             raise InputError(f"functional groups must be one per frame ({n_frames}), got {len(per_frame)}")
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
-        names = (
-            "PlanePositionSequence",
-            "PlaneOrientationSequence",
-            "PixelMeasuresSequence",
-            "PixelMeasuresSequence",
-            "PixelValueTransformationSequence",
-        )
-        for i, group in enumerate(per_frame):
-            kind = (group.get("CTImageFrameTypeSequence") or shared.get("CTImageFrameTypeSequence") or [{}])[0]
-            if shown := _no_slice(kind, "FrameType") or _no_slice(kind, "VolumeBasedCalculationTechnique"):
-                raise InputError(f"all frames must be slices of a scan, got frame {i + 1} of type {shown}")
-        frames = [_frame(i, *[_group(group, shared, name) for name in names]) for i, group in enumerate(per_frame)]
+        frames = [_frame_of(i, group, shared) for i, group in enumerate(per_frame)]
     study = str(dataset.get("StudyInstanceUID") or "")
     return Header(path, "ct", series, instance, patient, study, rows, columns, tuple(frames))
+
+
+def _frame_of(index: int, group, shared) -> Frame:
+    """One frame of several, from its functional groups and those that all share."""
+    try:
+        kind = (group.get("CTImageFrameTypeSequence") or shared.get("CTImageFrameTypeSequence") or [{}])[0]
+        for name in ("FrameType", "VolumeBasedCalculationTechnique"):
+            if shown := _no_slice(kind, name):
+                raise InputError(f"{name} must be that of a slice of a scan, got {shown}")
+        return _frame(index, *[_group(group, shared, name) for name in GROUPS])
+    except InputError as error:
+        raise InputError(f"frame {index + 1}: {error}") from error
 
 
 def _frame(index: int, plane, orientation, measures, thickness, rescale) -> Frame:

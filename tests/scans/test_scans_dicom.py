@@ -152,7 +152,7 @@ def test_projections_and_localizers_among_frames_are_no_scan(tmp_path, files):
     kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
     dataset.PerFrameFunctionalGroupsSequence[2].CTImageFrameTypeSequence = [kind]
     dataset.save_as(path, enforce_file_format=True)
-    assert read_header(path).problem == "all frames must be slices of a scan, got frame 3 of type LOCALIZER"
+    assert read_header(path).problem == "frame 3: FrameType must be that of a slice of a scan, got LOCALIZER"
     kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     dataset.save_as(path, enforce_file_format=True)
     assert read_header(path).problem is None
