@@ -8,7 +8,8 @@ from ildfv.errors import InputError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.discover import check_scans
 from ildfv.scans.labels import Codes
-from ildfv.scans.prepare import PrepareReport, prepare
+from ildfv.scans.prepare import prepare
+from ildfv.scans.prepared import PrepareReport
 from ildfv.store.atomic import write_json
 from ildfv.store.parts import Parts
 from ildfv.store.workspace import Workspace

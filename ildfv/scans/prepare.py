@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from ildfv.scans.labels import Codes, pattern_labels, says_something
 from ildfv.scans.libraries import quiet, said
 from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.pool import Died, each
+from ildfv.scans.prepared import Prepared, PrepareReport
 from ildfv.scans.segmentation import read_segmentation
 from ildfv.scans.twins import twins
 from ildfv.scans.volume import Volume
@@ -32,57 +33,6 @@ PHANTOM = "PHANTOM"  # how the patient id of a generated or physical phantom beg
 KEPT_LABELS = "its labelled slices were kept as prepared before: without codes they would lose their labels"
 WAITING = f"{TEMPORARY}replacements"  # finished parts in the place of others, below the store
 GRID = 512  # side of the paper's slices: pixel thresholds mean another area elsewhere
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A scan whose slices are in the store."""
-
-    source: Path
-    kind: str  # "dicom", "nifti" or "nrrd"
-    patient: str  # salted hash
-    series: str  # salted hash, the name of its part
-    slices: int
-    labelled: bool
-    label: Path | None
-    kept: bool  # finished by an earlier run, not done again
-    notes: tuple[str, ...] = ()
-
-
-@dataclass
-class PrepareReport:
-    """What became of every file handed in: in a prepared scan (or its label map), quarantined, or ignored."""
-
-    prepared: list[Prepared] = field(default_factory=list)
-    quarantined: list[Left] = field(default_factory=list)
-    ignored: list[Left] = field(default_factory=list)
-
-    @property
-    def slices(self) -> int:
-        return sum(scan.slices for scan in self.prepared)
-
-    def to_dict(self) -> dict:
-        """The report as JSON-able values. Sources are paths: they may say who a patient is, so keep it private."""
-        return {
-            "prepared": [
-                {
-                    "source": str(scan.source),
-                    "kind": scan.kind,
-                    "patient": scan.patient,
-                    "series": scan.series,
-                    "slices": scan.slices,
-                    "labelled": scan.labelled,
-                    "label": None if scan.label is None else str(scan.label),
-                    "kept": scan.kept,
-                    "notes": list(scan.notes),
-                }
-                for scan in self.prepared
-            ],
-            **{
-                name: [{"source": str(left.source), "reason": left.reason, "files": left.files} for left in entries]
-                for name, entries in (("quarantined", self.quarantined), ("ignored", self.ignored))
-            },
-        }
 
 
 @dataclass(frozen=True)
