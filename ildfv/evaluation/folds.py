@@ -173,7 +173,8 @@ class Folds:
         names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
         unknown = sorted(set(names.tolist()) - set(self.fold_of) - set(self.unlabelled))
         check(
-            not unknown, f"every patient must be in folds.json, got {_some(unknown)}: `ildfv folds --fresh` deals anew"
+            not unknown,
+            f"every patient must be in folds.json, got {_some(unknown)}: add them, or `ildfv folds --fresh` deals anew",
         )
         return np.flatnonzero(np.isin(names, sorted(chosen))[number])
 
