@@ -210,7 +210,7 @@ def test_a_moved_patient_is_allowed():
 def test_scans_prepared_after_the_folds_are_named():
     patients, counts = cohort(10)
     folds = make_folds(patients, presence(counts, T), threshold=T)
-    with pytest.raises(InputError, match=r"got newcomer: `ildfv folds --fresh` deals anew"):
+    with pytest.raises(InputError, match=r"got newcomer: add them, or `ildfv folds --fresh` deals anew"):
         folds.train(0, [*patients, "newcomer"])
 
 
