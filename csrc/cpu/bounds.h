@@ -19,14 +19,18 @@ inline real depth(double threshold, int64_t k) {
 template <class real>
 constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100: a number in its last bits makes it lower still
 
-// Likelihoods of R rows and N vectors of components by the few dimensions alone: few_c − ½ Σ (t² − 1). Less what few_c has
+// Likelihoods of R rows and N vectors of components by the few dimensions alone: few_c − ½ Σ t². Less what few_c has
 // beside c, they are bounds.
 template <class real, int R, int N>
 inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, const char* ahead, real* likelihoods) {
     constexpr int W = Lanes<real>::count;
     const int64_t few = constants.few;
     const real* pairs = constants.few_pairs + vector * few * 2 * W;
-    vec<real> sum[R][N] = {};
+    vec<real> likelihood[R][N];
+#pragma GCC unroll 4
+    for (int v = 0; v < N; ++v)
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) likelihood[r][v] = load(constants.few_c + (vector + v) * W);
     for (int64_t i = 0; i < few; ++i, pairs += 2 * W, ahead += 128) {
         __builtin_prefetch(ahead, 0, 2);  // two lines at a time: a burst of them would stall
         __builtin_prefetch(ahead + 64, 0, 2);
@@ -40,13 +44,16 @@ inline void bound_tile(const Constants<real>& constants, const real* rows, int64
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (int v = 0; v < N; ++v) sum[r][v] = squares(sum[r][v], all(x[r * stride]), a[v], b[v]);
+            for (int v = 0; v < N; ++v) {
+                const vec<real> t = all(x[r * stride]) * a[v] + b[v];  // less by √2
+                likelihood[r][v] -= t * t;
+            }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v)
-            store(likelihoods + (v * PANEL + r) * W, load(constants.few_c + (vector + v) * W) - (real)0.5 * (sum[r][v] - (real)few));
+            store(likelihoods + (v * PANEL + r) * W, likelihood[r][v]);
 }
 
 // Likelihoods of a panel, (k_padded / W, PANEL, W). Meanwhile as many rows are fetched from where `s.ahead` points.

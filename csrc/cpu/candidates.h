@@ -16,7 +16,7 @@ namespace {
 // c − ½ (Σ t² − d) of W pairs from the lanes of Σ t².
 template <class real>
 inline vec<real> scores_of(const Constants<real>& constants, const int* pairs, vec<real>* sums) {
-    return gather<PANEL>(constants.c, pairs) - (real)0.5 * (lane_sums<real>(sums) - (real)constants.d);
+    return gather<PANEL>(constants.c, constants.k_padded, pairs) - (real)0.5 * (lane_sums<real>(sums) - (real)constants.d);
 }
 
 // Exact scores of n pairs. Reads and writes pairs up to the next whole vector.

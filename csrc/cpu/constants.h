@@ -25,9 +25,9 @@ struct Constants {
     real* lines;      // (k, d_padded / W, 2, W): a and b, lanes = dimensions
     real* pairs;      // (k_padded / W, d, 2, W): a and b, lanes = components, for rows less the centre, or as they lie if `near`
     int* order;       // (few,): the most telling dimensions
-    real* few_pairs;  // (k_padded / W, few, 2, W): a and b of these, for rows that lack the base alone
+    real* few_pairs;  // (k_padded / W, few, 2, W): √½ a and √½ b of these, for rows that lack the base alone
     real* c;          // (k_padded,), less the largest; −∞ for the padding
-    real* few_c;      // (k_padded,): with it the few dimensions give their own log likelihood, but for a constant; −∞ likewise
+    real* few_c;      // (k_padded,): less ½ Σ t² the few dimensions' own log likelihood, but for a constant; −∞ likewise
     real* slack;      // (k_padded,): see candidates.h
     double* exact;    // (k,): c itself
     double* offset;   // (1,): what all scores lack, as it would take digits from them: the largest c and −d/2
@@ -49,7 +49,7 @@ struct Constants {
         pairs = arena.take<real>(k_padded * d * 2);
         order = arena.take<int>(few);
         few_pairs = arena.take<real>(k_padded * few * 2);
-        c = arena.take<real>(k_padded);
+        c = arena.take<real>(k_padded < 32 ? 32 : k_padded);  // for `gather`
         few_c = arena.take<real>(k_padded);
         slack = arena.take<real>(k_padded);
         exact = arena.take<double>(k);
@@ -135,18 +135,19 @@ void prepare(const Mixture& m, const View& view, void* memory) {
             continue;
         }
         const double others = to.few_c[q];
-        to.few_c[q] = (real)(to.exact[q] - largest + others);
+        const double few_c = to.exact[q] - largest + others + 0.5 * (double)to.few;
+        to.few_c[q] = (real)few_c;
         double squares = 0;
         for (int64_t i = 0; i < to.few; ++i) {
             const int64_t j = order[i];
             const double scale = view.scales[q * d + j], b = (to.base[j] - m.means[q * d + j]) * scale;
             real* pair = to.few_pairs + (q / W * to.few + i) * 2 * W + q % W;
-            pair[0] = (real)scale;
-            pair[W] = (real)b;
+            pair[0] = (real)(sqrt(0.5) * scale);
+            pair[W] = (real)(sqrt(0.5) * b);
             squares += b * b;
         }
-        to.slack[q] = (real)(BOUND * (to.few_c[q] + 0.5 * (double)to.few) + 1e-10 * squares + 0.5 * (double)(d - to.few) -
-                             others + 1e-6 * fabs(others));
+        // 2⁻²⁴ of few_c is what each of up to 1024 subtractions from it may lose.
+        to.slack[q] = (real)(BOUND * few_c + 1e-4 * fabs(few_c) + 1e-10 * squares + 0.5 * (double)(d - to.few) - others + 1e-6 * fabs(others));
     }
 }
 

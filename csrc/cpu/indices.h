@@ -6,11 +6,13 @@
 namespace ildfv {
 namespace {
 
-// values[index[0] / UNIT], values[index[1] / UNIT], … where UNIT is a power of two
+// values[index[0] / UNIT], values[index[1] / UNIT], … of n values, where UNIT is a power of two. Memory holds 32 at least.
 template <int UNIT>
-inline vec<float> gather(const float* values, const int* index) {
+inline vec<float> gather(const float* values, int64_t n, const int* index) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
-    return (vec<float>)_mm512_i32gather_ps(_mm512_srli_epi32(_mm512_loadu_si512(index), __builtin_ctz(UNIT)), values, 4);
+    const __m512i place = _mm512_srli_epi32(_mm512_loadu_si512(index), __builtin_ctz(UNIT));
+    if (n <= 32) return (vec<float>)_mm512_permutex2var_ps(_mm512_loadu_ps(values), place, _mm512_loadu_ps(values + 16));
+    return (vec<float>)_mm512_i32gather_ps(place, values, 4);
 #else
     vec<float> v;
     for (int i = 0; i < Lanes<float>::count; ++i) v[i] = values[index[i] / UNIT];
@@ -18,7 +20,7 @@ inline vec<float> gather(const float* values, const int* index) {
 #endif
 }
 template <int UNIT>
-inline vec<double> gather(const double* values, const int* index) {
+inline vec<double> gather(const double* values, int64_t, const int* index) {
     vec<double> v;
     for (int i = 0; i < Lanes<double>::count; ++i) v[i] = values[index[i] / UNIT];
     return v;
