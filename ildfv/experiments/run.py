@@ -15,6 +15,7 @@ from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.registry import Experiment, Findings, chosen
 from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without_curves, write_experiment
+from ildfv.experiments.shown import by_preset, documents
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.progress import SILENT, Progress
@@ -46,19 +47,19 @@ def run_experiments(
     root = home(workspace, preset, progress)
     lab = Lab(root, preset, paper=paper, device=device, progress=progress)
     with writing(lab.workspace.root / "experiments"):
-        documents, refused = [], []
+        done, refused = [], []
         for experiment in wanted:
             progress.note(f"{experiment.name}: {experiment.title}")
             try:
-                documents.append(run_one(lab, experiment))
+                done.append(run_one(lab, experiment))
             except (InputError, MissingPackageError) as error:
                 refused.append(f"{experiment.name}: {error}")
-        check(bool(documents), "; ".join(refused))
-        content = {"kind": "ildfv checklist", **checklist(lab)}
+        check(bool(done), "; ".join(refused))
+        content = {"kind": "ildfv checklist", **checklist(by_preset(lab, documents(lab)))}
         write_sealed(lab.workspace.results_dir / FOLDER / "checklist.json", content)
         page = write_page(lab)
     check(not refused, f"{'; '.join(refused)}; the others are on {page.resolve()}")
-    return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": documents}
+    return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": done}
 
 
 def refuse_unknown(preset: Preset) -> None:
@@ -114,6 +115,7 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "title": experiment.title,
         "paper": experiment.paper,
         "preset": lab.preset.name,
+        "extent": lab.preset.extent,
         "data": lab.slices.data,
         "slices": lab.slices.key,
         "key": lab.key,

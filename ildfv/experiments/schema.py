@@ -4,7 +4,8 @@ results/experiments/<name>.json in the workspace:
 
     {"kind": "ildfv experiment", "version": 1, "name", "title",
      "paper": which table or figure of the paper it answers | null,
-     "preset": "small" | "paper", "data": "phantom" | "user", "slices": key of the slice set,
+     "preset": "small" | "paper", "extent": what that preset, with the command's options, said of all systems,
+     "data": "phantom" | "user", "slices": key of the slice set,
      "key": of slices and folds together, the name of the folder experiments/<key>/,
      "folds": [folds held out in turn; none where all slices are counted], "n_folds": folds of the workspace,
      "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],

@@ -54,7 +54,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         examples=_examples(workspace, slices, predictions),
         experiments=list(experiment_documents(workspace, slices).values()),
         settings={
-            "workspace": workspace.settings.model_dump(exclude={"salt"}),
+            "workspace": shown_settings(workspace),
             "systems": {name: _settings(d) for name, d in current.items()},
         },
         versions=versions(),
@@ -73,6 +73,11 @@ def experiment_documents(workspace: Workspace, slices: Slices) -> dict[str, dict
     found = {path.stem: read_sealed(path) for path in sorted((workspace.results_dir / "experiments").glob("*.json"))}
     now = key_of(slices.key, sha256(workspace.folds_file))
     return {name: d for name, d in found.items() if d.get("kind") == "ildfv experiment" and d.get("key") == now}
+
+
+def shown_settings(workspace: Workspace) -> dict:
+    """The workspace's settings, but for the salt, and for the number of folds: a table shows those it has."""
+    return workspace.settings.model_dump(exclude={"salt", "folds"})
 
 
 def _settings(document: dict) -> dict:

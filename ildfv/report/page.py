@@ -153,7 +153,7 @@ def flat(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Nested settings as (dotted name, value) in their order."""
     for key, value in settings.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flat(value, name + ".")
         else:
             yield name, value
@@ -211,6 +211,8 @@ def plain(value: object) -> str:
     """A setting as text: "–" for None, yes or no for a truth value, lists with commas, hashes by their beginning."""
     if value is None:
         return figures.UNDEFINED
+    if value == {}:
+        return "nothing further"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

@@ -330,6 +330,11 @@ def test_nested_settings_are_flattened_in_order():
     assert list(flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
 
 
+def test_a_setting_without_settings_of_its_own_is_said():
+    assert list(flat({"networks": {"vgg19": {}}})) == [("networks.vgg19", {})]
+    assert plain({}) == "nothing further"
+
+
 def test_the_page_says_which_slices_each_system_was_scored_on():
     one = {"system": "cnn", "fold": 0, "n_slices": 1200, "n_patients": 30}
     assert _folds_text([one, one | {"system": "fv"}]) == f"fold 0: {count(1200)} slices of 30 patients"
