@@ -58,7 +58,7 @@ class Lab:
         self.threshold = self.workspace.settings.threshold
         self.key = key_of(self.slices.key, sha256(self.workspace.folds_file))
         self.folder = self.workspace.root / "experiments" / self.key
-        self.scored: Callable[[], None] = lambda: None  # called when scores have been made
+        self.made: Callable[[], None] = lambda: None  # called when a network, an encoding or scores are finished
         self._roles: dict[tuple[int, float], Roles] = {}
         self._predictions: dict[System, list[Predictions]] = {}
         self._documents: dict[System, dict] = {}
@@ -147,6 +147,7 @@ class Lab:
                 device=self.device,
                 progress=self.progress,
             )
+            self.made()
         return folder
 
     def patch_network(self, system: Patches, fold: int) -> Path:
@@ -167,6 +168,7 @@ class Lab:
             )
             fit, validation = patches.of(roles.fit), patches.of(roles.validation)
             train(system.settings, patches, fit, validation, folder, device=self.device, progress=self.progress)
+            self.made()
         return folder
 
     def scores(self, system: System, fold: int) -> Scores:
@@ -181,7 +183,7 @@ class Lab:
         with writing(folder):
             sweep(folder)
             save_model(folder, found._asdict(), info)
-        self.scored()
+        self.made()
         if isinstance(system, Cnn) and not (system.keep or self.preset.keep_networks):
             (self.folder / "models" / system.folder / f"fold-{fold}" / TENSORS).unlink(missing_ok=True)
         return found

@@ -78,7 +78,7 @@ def refuse_unknown(preset: Preset) -> None:
 def run_one(lab: Lab, experiment: Experiment) -> dict:
     """The experiment's document, also in results/experiments/."""
     clock, name = Clock(lab.folder / TIMES), f"{lab.preset.name}/{experiment.name}"
-    with clock.running(name) as lab.scored:
+    with clock.running(name) as lab.made:
         found = experiment.run(lab)
         document = describe(lab, experiment, found)
     document["seconds"] = round(clock.seconds[name], 1)

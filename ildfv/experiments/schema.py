@@ -15,8 +15,8 @@ results/experiments/<name>.json in the workspace:
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.results.compare` documents, paired by patient],
      "notes": [str], "files": [names of pictures beside this file],
-     "seconds": wall time of this and earlier runs; of one that was killed, up to the last scores it finished,
-     "versions": {package: version}, "sha256": of all this}
+     "seconds": wall time of this and earlier runs; of one that was killed, up to the last network, encoding or scores
+     that it finished, "versions": {package: version}, "sha256": of all this}
 
 A cell is text, a whole number, a number, null (undefined, or not known), or a measure:
     {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,

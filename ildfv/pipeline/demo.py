@@ -40,7 +40,11 @@ def run_demo(
     scans, root = folder / "scans", folder / "workspace"
     refuse_unknown(layers)
     there = len(list(scans.glob("patient-*")))
-    check(there <= patients, f"{scans} must hold no more than the {patients} patients asked for, got {there}")
+    check(
+        there <= patients,
+        f"{scans} must hold no more than the {patients} patients asked for, got {there}: "
+        f"give --patients {there}, or another folder",
+    )
     clock, seconds = Clock(root / TIMES), {}
 
     def step(name: str, do: Callable, *args, **options):

@@ -12,12 +12,14 @@ from tiny import TINY
 
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.experiments import run as run_module
+from ildfv.experiments.encode import encode
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.presets import PRESETS, preset_named
 from ildfv.experiments.registry import chosen, experiments
 from ildfv.experiments.run import run_experiments
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.progress import SILENT
+from ildfv.store.atomic import read_json
 from ildfv.store.sealed import read_sealed
 
 
@@ -246,18 +248,21 @@ def test_times_add_up_over_runs_that_were_stopped(made, tmp_path, monkeypatch):
     assert run_module.run_one(other, slow(other, experiment, stop=False))["seconds"] == 111
 
 
-def test_of_a_run_that_was_killed_the_time_up_to_its_last_scores_counts(made, tmp_path, monkeypatch):
-    root, killed = Path(shutil.copytree(made, tmp_path / "w")), []
-    lab = Lab(root, TINY, device="cpu")
+def test_of_a_run_that_was_killed_the_time_up_to_what_it_finished_counts(made, tmp_path):
+    lab, told = Lab(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu"), []
 
     def run(lab):
-        lab.scores(lab.base, 0)
-        killed.extend((lab.folder / run_module.TIMES).read_text())
+        fisher = lab.encoded("fisher", "conv1")
+        patches = lab.patches("patches")
+        steps = (lab.network, lab.base), (encode, lab, fisher), (lab.scores, fisher), (lab.patch_network, patches)
+        for step, *args in steps:
+            step(*args, 0)
+            told.append(read_json(lab.folder / run_module.TIMES)["tiny/curves"])
         raise InputError("as good as killed")
 
     with pytest.raises(InputError):
         run_module.run_one(lab, replace(experiments()["curves"], run=run))
-    assert "tiny/curves" in "".join(killed)
+    assert 0 < told[0] < told[1] < told[2] < told[3]
 
 
 def test_scores_of_another_fold_are_found_out(made, tmp_path):
@@ -276,6 +281,9 @@ def test_a_report_of_experiments_alone_does_not_say_that_nothing_was_scored(ran,
     from ildfv.pipeline.report import make_report
 
     assert make_report(used)["notes"] == []
+    notes = [table["note"] for d in ran["experiments"] if d["name"] in ("curves", "examples") for table in d["tables"]]
+    assert sum("experiments.html" in note for note in notes) == 2  # where pictures are, and where they are not
+    assert not any("report" in note for note in notes)
 
 
 def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made, tmp_path, monkeypatch):
