@@ -121,13 +121,14 @@ def encode(
         progress=output.progress(verbose, workspace=workspace),
     )
     if not output.emit(result, as_json=as_json):
+        after = f"{result['passes']} pass{'es' * (result['passes'] != 1)}"
         output.out.print(
             f"{result['slices']:,} slices, {result['descriptors']:,} descriptors of {result['layer']} "
             f"({result['d']} dimensions) of {result['inputs']['model']} under {result['components']} components, "
             f"projected to {result['dimensions']} of {result['fisher_length']:,} dimensions "
             f"({100 * result['explained_variance']:.1f} % of the variance).\n"
             f"Mean log likelihood per training descriptor {result['mean_log_likelihood']:.4f} "
-            f"after {result['passes']} passes. Written to {result['folder']}. Next: ildfv regress"
+            f"after {after}. Written to {result['folder']}. Next: ildfv regress"
         )
 
 

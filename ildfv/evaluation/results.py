@@ -155,8 +155,8 @@ def undecided(document: Mapping) -> list[str]:
         if folds:
             where = f"fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
             lines.append(
-                f"no validation slice of {where} shows {pattern}: without a threshold it is never called there, and "
-                "all slices with it count as missed in label sets and micro F"
+                f"no validation slice of {where} shows {pattern} at T = {document['threshold']}: without a decision "
+                "threshold it is never called there, and all slices with it count as missed in label sets and micro F"
             )
     return lines
 

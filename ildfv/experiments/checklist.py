@@ -6,11 +6,11 @@ Intelligence 2024;6(4):e240300, the 2024 update (44 items). Numbers are theirs, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ildfv.experiments.facts import facts
-from ildfv.experiments.lab import Lab
 from ildfv.experiments.schema import Table
+from ildfv.experiments.shown import Shown
 
 FILLED, PART, AUTHOR = "filled", "in part", "for the author to write"
 
@@ -80,9 +80,12 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
 )
 
 
-def checklist(lab: Lab) -> dict:
-    """{"title", "paper", "tables", "notes"}, as an experiment's document: items with who fills them, and how."""
-    found: Mapping[str, str] = facts(lab)
+def checklist(shown: Sequence[Shown]) -> dict:
+    """{"title", "paper", "tables", "notes"}, as an experiment's document: items with who fills them, and how.
+
+    Where results are of several presets, what differs between these is said of each.
+    """
+    found = _together({one.title: facts(one.lab) for one in shown})
     rows = []
     for name, tripod, claim, key, author in ITEMS:
         state = AUTHOR if key is None else PART if author else FILLED
@@ -100,4 +103,15 @@ def checklist(lab: Lab) -> dict:
         "folds": [],
         "tables": [vars(table)],
         "notes": [],
+    }
+
+
+def _together(told: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """One text an item, from those of each preset."""
+    first = next(iter(told.values()))
+    return {
+        key: text
+        if all(one[key] == text for one in told.values())
+        else ". ".join(f"{title}: {one[key]}" for title, one in told.items())
+        for key, text in first.items()
     }

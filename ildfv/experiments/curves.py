@@ -17,7 +17,7 @@ def systems(lab: Lab) -> list[System]:
 
 def run(lab: Lab) -> Findings:
     shown = systems(lab)
-    note = "Curves are drawn in the report. Brier scores of probabilities by a sigmoid fitted on validation slices."
+    note = "Drawn in experiments.html. Brier scores of probabilities by a sigmoid fitted on validation slices."
     tables = [
         measured(lab, "curves", "Fig. 5. Areas under the ROC curves", shown, AUC, quoted="layers", note=note),
         measured(lab, "curves", "Brier scores: lower is better", shown, BRIER),

@@ -77,4 +77,5 @@ def encode(lab: Lab, system: Encoded, fold: int) -> Encoding:
             "train_slices": len(roles.train),
         }
         write_sealed(folder / FINISHED, info)
+    lab.made()
     return Encoding(folder)

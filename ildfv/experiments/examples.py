@@ -28,7 +28,7 @@ def run(lab: Lab) -> Findings:
         for call in example.calls
     ]
     columns = ["slice", "source", "data", "present", "system", "called"]
-    return Findings([Table("Fig. 6. Example slices", columns, rows, f"{RULE} The report shows them.")])
+    return Findings([Table("Fig. 6. Example slices", columns, rows, f"{RULE} experiments.html shows them.")])
 
 
 EXPERIMENT = Experiment("examples", "Example slices, right and wrong", "Figure 6", run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,7 @@ class Lab:
         self.threshold = self.workspace.settings.threshold
         self.key = key_of(self.slices.key, self.folds.sha256)
         self.folder = self.workspace.root / "experiments" / self.key
+        self.made: Callable[[], None] = lambda: None  # called when a network, an encoding or scores are finished
         self._roles: dict[tuple[int, float], Roles] = {}
         self._predictions: dict[System, list[Predictions]] = {}
         self._documents: dict[System, dict] = {}
@@ -145,6 +147,7 @@ class Lab:
                 device=self.device,
                 progress=self.progress,
             )
+            self.made()
         return folder
 
     def patch_network(self, system: Patches, fold: int) -> Path:
@@ -165,18 +168,22 @@ class Lab:
             )
             fit, validation = patches.of(roles.fit), patches.of(roles.validation)
             train(system.settings, patches, fit, validation, folder, device=self.device, progress=self.progress)
+            self.made()
         return folder
 
     def scores(self, system: System, fold: int) -> Scores:
         """The system's scores of the fold, computed once; they lie in scores/."""
-        folder = self.folder / "scores" / system.folder / f"fold-{fold}"
+        folder, info = self.folder / "scores" / system.folder / f"fold-{fold}", {"inputs": system.inputs, "fold": fold}
         if has_model(folder):
-            tensors, _ = load_model(folder)
+            tensors, found_info = load_model(folder)
+            same = key_of(found_info) == key_of(info)
+            check(same, f"{folder} must hold scores of {system.folder} without fold {fold}, got others: remove it")
             return Scores(tensors["validation"], tensors["test"])
         found = system.scores(self, fold)
         with writing(folder):
             sweep(folder)
-            save_model(folder, found._asdict(), {"inputs": system.inputs, "fold": fold})
+            save_model(folder, found._asdict(), info)
+        self.made()
         if isinstance(system, Cnn) and not (system.keep or self.preset.keep_networks):
             (self.folder / "models" / system.folder / f"fold-{fold}" / TENSORS).unlink(missing_ok=True)
         return found

@@ -24,6 +24,7 @@ from ildfv.evaluation.metrics import ratio
 from ildfv.experiments.lungs import lungs
 from ildfv.patterns import PATTERNS
 from ildfv.report.content import LabelMap
+from ildfv.report.figures import number
 from ildfv.report.pictures import label_map_png
 from ildfv.scans.windows import NORMAL, WINDOWS
 from ildfv.store.atomic import check_gzip, replacing, sweep
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ildfv.experiments.systems import Patches
 
 CODES = {"none, or not lung": 0} | {pattern: k + 1 for k, pattern in enumerate(PATTERNS)}
-KINDS = ("slices", "truth", "called")  # the last is written last: where it is, the others are
+KINDS = ("slices", "truth", "called")
 MARK = "PHANTOM, not clinical"  # at most 79 bytes: a NIfTI header's description
 RULE = (
     "drawn at random by the seed from the first held-out fold: one slice that shows each pattern, one that shows none"
@@ -77,17 +78,17 @@ def held_out(lab: Lab, system: Patches, fold: int) -> Iterator[tuple[np.ndarray,
     with writing(place), lab.progress.task("Sliding the window", total=len(indices)) as advance:
         sweep(place)
         for rows in _scans(lab, indices):
-            last = _path(place, lab, indices[rows], KINDS[-1])
-            if not _whole(last):
+            if not _whole(place, lab, indices[rows]):
                 _write(place, lab, indices[rows], np.stack(list(called(lab, system, fold, indices[rows]))))
-            yield rows, _read(last)
+            yield rows, _read(_path(place, lab, indices[rows], KINDS[-1]))
             advance(len(rows))
 
 
-def _whole(path: Path) -> bool:
-    """Whether the file is there and not damaged."""
+def _whole(place: Path, lab: Lab, indices: np.ndarray) -> bool:
+    """Whether the scan's three volumes are there and not damaged."""
     try:
-        check_gzip(path)
+        for kind in KINDS:
+            check_gzip(_path(place, lab, indices, kind))
     except InputError:
         return False
     return True
@@ -127,19 +128,26 @@ def overlap(lab: Lab, system: Patches) -> list[dict]:
 
 
 def pictures(lab: Lab, system: Patches) -> list[LabelMap]:
-    """Slices by RULE with what was drawn and what was called; fewer where a pattern is on none of them."""
+    """Slices by RULE with what was drawn and what was called; fewer where a pattern is on none of them.
+
+    None where a scan's maps are not whole: they may be removed to save room, and the next run of speed makes them.
+    """
     fold = lab.held_out(system)[0]
     indices, found = lab.roles(fold).test, []
+    place = folder(lab, system, fold)
     for title, row in _drawn(lab, indices, system.threshold):
         of_scan = next(rows for rows in _scans(lab, indices) if row in rows)
-        maps = _read(_path(folder(lab, system, fold), lab, indices[of_scan], KINDS[-1]))
+        if not _whole(place, lab, indices[of_scan]):
+            return []
+        maps = _read(_path(place, lab, indices[of_scan], KINDS[-1]))
         index = indices[row]
+        at = f"{number(lab.slices.positions[index], 0)} mm"
         found.append(
             LabelMap(
                 image=lab.slices.images([index])[0, NORMAL],
                 truth=lab.slices.label_maps([index])[0],
                 called=maps[np.searchsorted(of_scan, row)],
-                caption=f"{title}: patient {lab.slices.patients[index][:6]}, {lab.slices.positions[index]:.0f} mm",
+                caption=f"{title}: patient {lab.slices.patients[index][:6]}, {at}",
             )
         )
     return found

@@ -8,10 +8,10 @@ from pathlib import Path
 from ildfv.experiments import curves, examples, maps, speed
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.lab import Lab
-from ildfv.experiments.registry import experiments
-from ildfv.pipeline.report import experiment_documents
+from ildfv.experiments.shown import by_preset, documents
+from ildfv.pipeline.report import shown_settings
 from ildfv.pipeline.tables import slice_statistics
-from ildfv.report.content import ReportContent
+from ildfv.report.content import Example, LabelMap, ReportContent
 from ildfv.report.page import write_report
 from ildfv.version import versions
 
@@ -21,26 +21,40 @@ NOTE = "Results of the command ildfv experiment. Every table says on what data e
 
 def write_page(lab: Lab) -> Path:
     """The page of all experiments with results; curves and examples where theirs were run."""
-    found = experiment_documents(lab.workspace, lab.slices)
-    ordered = [found[name] for name in experiments() if name in found]
-    # A page trains nothing: what another preset has found is shown as it was written down.
-    scored = all(map(lab.is_scored, curves.systems(lab)))
-    patches = lab.patches(speed.PATCHES)
+    found = documents(lab)
+    shown = by_preset(lab, found)
+    of = {name: one.lab for one in shown for name in one.names}
+    label_maps, note = _label_maps(of["speed"]) if "speed" in of else ([], "")
+    several = [f"Not all results are of one preset: {'; '.join(one.title for one in shown)}."] if len(shown) > 1 else []
     content = ReportContent(
         data=lab.slices.data,
         title="The paper's experiments",
         statistics=slice_statistics(lab.workspace.root),
         folds=lab.folds.table(),
         results=found["curves"]["documents"] if "curves" in found else [],
-        comparisons=list({(c["a"], c["b"]): c for d in ordered for c in d["comparisons"]}.values()),
-        examples=examples.pictures(lab) if "examples" in found and scored else [],
-        label_maps=maps.pictures(lab, patches) if "speed" in found and lab.is_scored(patches) else [],
-        label_maps_note=f"Slices {maps.RULE}. Maps of all held-out scans lie as NIfTI in {maps.where(lab, patches)}.",
-        experiments=[*ordered, checklist(lab)],
-        settings={"workspace": lab.workspace.settings.model_dump(exclude={"salt"}), "preset": vars(lab.preset)},
+        comparisons=list({(c["a"], c["b"]): c for d in found.values() for c in d["comparisons"]}.values()),
+        examples=_examples(of["examples"]) if "examples" in of else [],
+        label_maps=label_maps,
+        label_maps_note=note,
+        experiments=[*found.values(), checklist(shown)],
+        settings={"workspace": shown_settings(lab.workspace)} | {one.title: one.lab.preset.extent for one in shown},
         versions=versions(),
         seconds={name: d["seconds"] for name, d in found.items()},
-        notes=[NOTE],
+        notes=[NOTE, *several],
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
     return write_report(lab.workspace.root / FILE, content)
+
+
+# A page trains nothing: where scores were removed since, there is nothing to show.
+
+
+def _examples(lab: Lab) -> list[Example]:
+    return examples.pictures(lab) if all(map(lab.is_scored, curves.systems(lab))) else []
+
+
+def _label_maps(lab: Lab) -> tuple[list[LabelMap], str]:
+    """A few label maps of the patch baseline, and how they were chosen and where all of them lie."""
+    patches = lab.patches(speed.PATCHES)
+    note = f"Slices {maps.RULE}. Maps of all held-out scans lie as NIfTI in {maps.where(lab, patches)}."
+    return (maps.pictures(lab, patches) if lab.is_scored(patches) else []), note

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ildfv.errors import InputError
+
+# What a preset says of phantoms and of a split that are still to be made: of those there are, the workspace knows.
+TO_MAKE = ("patients", "slices_per_scan", "folds")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Preset:
     timed_slices: int = 50
     resamples: int = 2000
     keep_networks: bool = True  # the weights of networks that nothing but their scores is asked of (230 MB each)
+
+    @property
+    def extent(self) -> dict:
+        """All that results are found with, JSON-able: neither the name nor what is to be made where nothing is."""
+        fields = {name: value for name, value in asdict(self).items() if name not in ("name", *TO_MAKE)}
+        return fields | {"layers": list(self.layers)}
 
 
 SMALL = Preset(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.evaluation.results import undecided
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.lungs import refuse_unknown_lungs
@@ -15,14 +15,17 @@ from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.registry import Experiment, Findings, chosen
 from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without_curves, write_experiment
+from ildfv.experiments.shown import by_preset, documents
+from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.progress import SILENT, Progress
 from ildfv.store.lock import writing
-from ildfv.store.sealed import read_sealed, write_sealed
+from ildfv.store.sealed import write_sealed
 from ildfv.store.workspace import SETTINGS
 from ildfv.version import versions
 
+TIMES = "times.json"  # in experiments/<key>/: what each experiment of each preset took
 PHANTOMS = "ildfv-experiments"  # the folder of phantoms where there is no workspace
 
 
@@ -46,19 +49,19 @@ def run_experiments(
     root = home(workspace, preset, progress)
     lab = Lab(root, preset, paper=paper, device=device, progress=progress)
     with writing(lab.workspace.root / "experiments"):
-        documents, refused = [], []
+        done, refused = [], []
         for experiment in wanted:
             progress.note(f"{experiment.name}: {experiment.title}")
             try:
-                documents.append(run_one(lab, experiment))
+                done.append(run_one(lab, experiment))
             except (InputError, MissingPackageError) as error:
                 refused.append(f"{experiment.name}: {error}")
-        check(bool(documents), "; ".join(refused))
-        content = {"kind": "ildfv checklist", **checklist(lab)}
+        check(bool(done), "; ".join(refused))
+        content = {"kind": "ildfv checklist", **checklist(by_preset(lab, documents(lab)))}
         write_sealed(lab.workspace.results_dir / FOLDER / "checklist.json", content)
         page = write_page(lab)
     check(not refused, f"{'; '.join(refused)}; the others are on {page.resolve()}")
-    return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": documents}
+    return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": done}
 
 
 def refuse_unknown(preset: Preset) -> None:
@@ -74,20 +77,13 @@ def refuse_unknown(preset: Preset) -> None:
 
 def run_one(lab: Lab, experiment: Experiment) -> dict:
     """The experiment's document, also in results/experiments/."""
-    started = time.monotonic()
-    found = experiment.run(lab)
-    document = describe(lab, experiment, found)
-    document["seconds"] = round(time.monotonic() - started + spent(lab, experiment), 1)
+    clock, name = Clock(lab.folder / TIMES), f"{lab.preset.name}/{experiment.name}"
+    with clock.running(name) as lab.made:
+        found = experiment.run(lab)
+        document = describe(lab, experiment, found)
+    document["seconds"] = round(clock.seconds[name], 1)
     write_experiment(lab.workspace, document, found.files)
     return document
-
-
-def spent(lab: Lab, experiment: Experiment) -> float:
-    """Seconds that earlier runs of the same took: this one found what they had made."""
-    path = lab.workspace.results_dir / FOLDER / f"{experiment.name}.json"
-    earlier = read_sealed(path) if path.exists() else {}
-    same = earlier.get("key") == lab.key and earlier.get("preset") == lab.preset.name
-    return earlier.get("seconds", 0.0) if same else 0.0
 
 
 def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
@@ -107,6 +103,7 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
             "spread": d["spread"],
         }
         whole += [d["pooled"], *d["folds"]]
+    gaps = (f"{line}." for system in systems.values() for line in undecided(system["pooled"]))
     return {
         "kind": KIND,
         "version": VERSION,
@@ -114,6 +111,7 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "title": experiment.title,
         "paper": experiment.paper,
         "preset": lab.preset.name,
+        "extent": lab.preset.extent,
         "data": lab.slices.data,
         "slices": lab.slices.key,
         "key": lab.key,
@@ -122,7 +120,7 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "tables": [as_document(table) for table in found.tables],
         "systems": systems,
         "comparisons": [lab.compare(a, b) for a, b in found.compared],
-        "notes": [*found.notes, *lab.remarks, *([NOTE] if unknown else ())],
+        "notes": [*found.notes, *lab.remarks, *dict.fromkeys(gaps), *([NOTE] if unknown else ())],
         "files": list(found.files),
         "versions": versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),

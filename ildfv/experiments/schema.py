@@ -4,7 +4,8 @@ results/experiments/<name>.json in the workspace:
 
     {"kind": "ildfv experiment", "version": 1, "name", "title",
      "paper": which table or figure of the paper it answers | null,
-     "preset": "small" | "paper", "data": "phantom" | "user", "slices": key of the slice set,
+     "preset": "small" | "paper", "extent": what that preset, with the command's options, said of all systems,
+     "data": "phantom" | "user", "slices": key of the slice set,
      "key": of slices and folds together, the name of the folder experiments/<key>/,
      "folds": [folds held out in turn; none where all slices are counted], "n_folds": folds of the workspace,
      "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],
@@ -14,7 +15,8 @@ results/experiments/<name>.json in the workspace:
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.results.compare` documents, paired by patient],
      "notes": [str], "files": [names of pictures beside this file],
-     "seconds": wall time of this and earlier runs, "versions": {package: version}, "sha256": of all this}
+     "seconds": wall time of this and earlier runs; of one that was killed, up to the last network, encoding or scores
+     that it finished, "versions": {package: version}, "sha256": of all this}
 
 A cell is text, a whole number, a number, null (undefined, or not known), or a measure:
     {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,

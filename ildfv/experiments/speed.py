@@ -110,7 +110,10 @@ def _regression(lab: Lab, system: Encoded, fold: int) -> Callable:
 
 def device_name(lab: Lab) -> str:
     """What times were taken on."""
-    return torch.cuda.get_device_name() if lab.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
+    if lab.device.startswith("cuda"):
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads != 1)}"
 
 
 def busy() -> str:

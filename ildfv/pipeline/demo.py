@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ildfv.errors import check
+from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.regress import regress_encoding
@@ -15,6 +16,7 @@ from ildfv.pipeline.train import train_network
 from ildfv.progress import SILENT, Progress
 from ildfv.store.workspace import Workspace
 
+TIMES = "demo.json"  # in the workspace
 SALT = "phantoms have no identity to hide"  # so that two demos of one seed agree to the last byte
 
 
@@ -27,20 +29,28 @@ def run_demo(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
-    """{"report": path, "results": documents, "seconds": wall time of each step}.
+    """{"report": path, "results": documents, "seconds": wall time of each step, over all runs in this folder}.
 
     Scans, slices, models and encodings that are there are not made again; scores and the report are.
+    InputError, before anything is made: a layer that the network lacks, or a folder with more patients.
     """
     from ildfv.scans.phantom import write_phantoms
 
     folder = Path(folder)
     scans, root = folder / "scans", folder / "workspace"
-    seconds: dict[str, float] = {}
+    refuse_unknown(layers)
+    there = len(list(scans.glob("patient-*")))
+    check(
+        there <= patients,
+        f"{scans} must hold no more than the {patients} patients asked for, got {there}: "
+        f"give --patients {there}, or another folder",
+    )
+    clock, seconds = Clock(root / TIMES), {}
 
     def step(name: str, do: Callable, *args, **options):
-        started = time.monotonic()
-        result = do(*args, **options, progress=progress)
-        seconds[name] = time.monotonic() - started
+        with clock.running(name):
+            result = do(*args, **options, progress=progress)
+        seconds[name] = clock.seconds[name]
         return result
 
     step("phantom", write_phantoms, scans, patients=patients, seed=seed)
@@ -55,3 +65,17 @@ def run_demo(
         results.append(step(f"regress {layer}", regress_encoding, root, layer=layer))
     report = make_report(root, seconds=seconds)
     return {"report": report["report"], "results": results, "seconds": seconds}
+
+
+def refuse_unknown(layers: tuple[str, ...]) -> None:
+    """Nothing if the network that the demo trains has these layers, else InputError."""
+    import torch
+
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import build
+    from ildfv.train.settings import TrainSettings
+
+    with torch.device("meta"):  # shapes only: no weight is drawn
+        network = build(TrainSettings.network)
+        for layer in layers:
+            Activations(network, layer)

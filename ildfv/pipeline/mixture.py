@@ -52,7 +52,8 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
     mine = [batch for share in shares for batch in share.batches]
     stream = MapStream(slices, activations, mine, note=progress.note)
     _quietly(mixture, Passes(mixture, stream, shares, settings.layer, progress))
-    progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {mixture.n_iter_} passes")
+    passes = f"{mixture.n_iter_} pass{'es' * (mixture.n_iter_ != 1)}"
+    progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {passes}")
     return mixture
 
 

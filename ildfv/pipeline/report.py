@@ -14,6 +14,7 @@ from ildfv.pipeline.roles import labelled_presence, load_folds
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import Call, Example, ReportContent, choose_examples
+from ildfv.report.figures import number
 from ildfv.report.page import write_report
 from ildfv.scans.windows import NORMAL
 from ildfv.store.atomic import key_of, sha256
@@ -42,7 +43,8 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         f"{name} was scored on other slices or folds, or with another threshold, than the workspace now holds: left out"
         for name in stale
     ]
-    if not current:
+    experiments = list(experiment_documents(workspace, slices).values())
+    if not current and not experiments:
         notes.append("No system has been scored yet: `ildfv train`, or `ildfv encode` and `ildfv regress`.")
     predictions = {name: _predictions(workspace, slices, name, d) for name, d in current.items()}
     content = ReportContent(
@@ -52,9 +54,9 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         results=list(current.values()),
         comparisons=_comparisons(list(predictions.values()), workspace.settings.seed),
         examples=_examples(workspace, slices, predictions),
-        experiments=list(experiment_documents(workspace, slices).values()),
+        experiments=experiments,
         settings={
-            "workspace": workspace.settings.model_dump(exclude={"salt"}),
+            "workspace": shown_settings(workspace),
             "systems": {name: _settings(d) for name, d in current.items()},
         },
         versions=versions(),
@@ -73,6 +75,11 @@ def experiment_documents(workspace: Workspace, slices: Slices) -> dict[str, dict
     found = {path.stem: read_sealed(path) for path in sorted((workspace.results_dir / "experiments").glob("*.json"))}
     now = key_of(slices.key, sha256(workspace.folds_file))
     return {name: d for name, d in found.items() if d.get("kind") == "ildfv experiment" and d.get("key") == now}
+
+
+def shown_settings(workspace: Workspace) -> dict:
+    """The workspace's settings, but for the salt, and for the number of folds: a table shows those it has."""
+    return workspace.settings.model_dump(exclude={"salt", "folds"})
 
 
 def _settings(document: dict) -> dict:
@@ -122,17 +129,21 @@ def example_slices(slices: Slices, indices: np.ndarray, systems: list[Prediction
     examples = []
     for row in [*chosen["right"], *chosen["wrong"]]:
         index = indices[row]
-        calls = [
-            Call(s.system, s.decisions.predict(s.scores[row : row + 1])[0].tolist(), s.scores[row].tolist())
-            for s in systems
-        ]
+        calls = [Call(s.system, _called(s, row), s.scores[row].tolist()) for s in systems]
         examples.append(
             Example(
                 image=slices.images([index])[0, NORMAL],
                 truth=(judge.presence[row] > 0).tolist(),
                 calls=calls,
                 labels=slices.label_maps([index])[0],
-                caption=f"patient {slices.patients[index][:6]}, {slices.positions[index]:.0f} mm",
+                caption=f"patient {slices.patients[index][:6]}, {number(slices.positions[index], 0)} mm",
             )
         )
     return examples
+
+
+def _called(predictions: Predictions, row: int) -> list[bool | None]:
+    """Which patterns are called on a slice; None where there is no threshold to call them by."""
+    called = predictions.decisions.predict(predictions.scores[row : row + 1])[0].tolist()
+    thresholds = predictions.decisions.thresholds
+    return [None if threshold is None else one for one, threshold in zip(called, thresholds, strict=True)]

@@ -11,7 +11,7 @@ from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.pipeline.roles import check_split
 from ildfv.pipeline.score import read_scores
-from ildfv.store.atomic import TEMPORARY, check_gzip, read_json
+from ildfv.store.atomic import TEMPORARY, check_gzip, key_of, read_json
 from ildfv.store.claims import CLAIM
 from ildfv.store.encodings import FINISHED, Encoding
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
@@ -51,7 +51,7 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         if parts is not None:
             yield path and path.parent, len(parts), parts.verify()
     for path in _named(files, TENSORS):
-        yield path, 1, verify_model(path.parent)
+        yield path, 1, verify_model(path.parent) or _tried(_scores, path)
         if (copy := path.with_name(INFO)).exists():
             yield copy, 1, _tried(_copy, copy)
     for path in _named(files, FINISHED):
@@ -150,6 +150,16 @@ def _copy(path: Path) -> None:
     """The readable copy of a model's info says what the model itself says."""
     if has_model(path.parent) and not verify_model(path.parent):
         check(read_json(path) == load_info(path.parent), f"{path} must say what {TENSORS} beside it holds")
+
+
+def _scores(path: Path) -> None:
+    """Scores of an experiment's system, experiments/<key>/scores/<system>/fold-<k>/, are of that system and fold."""
+    place = path.parts
+    if place[-6:-5] + place[-4:-3] != ("experiments", "scores"):
+        return
+    info = load_info(path.parent)
+    found = f"{key_of(info['inputs'])[:8]}/fold-{info['fold']}"
+    check("/".join(place[-3:-1]).endswith(found), f"{path} must hold the scores of its folder, got those of …{found}")
 
 
 def _encoding(workspace: Workspace, path: Path) -> None:

@@ -13,10 +13,13 @@ from ildfv.patterns import PATTERNS
 
 @dataclass(frozen=True)
 class Call:
-    """What one system says of one slice: predicted (C,) of bool and scores (C,) as the system gives them."""
+    """What one system says of one slice: predicted (C,) of bool and scores (C,) as the system gives them.
+
+    predicted: None for a pattern without a decision threshold, which is never called.
+    """
 
     system: str
-    predicted: Sequence[bool]
+    predicted: Sequence[bool | None]
     scores: Sequence[float | None]
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ OVERALL = {
 }
 CODE = re.compile("`([^`]+)`")
 HASH = re.compile("[0-9a-f]{40,}")  # results/*.json has it whole
-VERDICTS = {"hit": "called, present", "alarm": "called, absent", "miss": "missed"}
+VERDICTS = {"hit": "called, present", "alarm": "called, absent", "miss": "missed", "open": "no threshold"}
 HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # of a comparison; the rest is folded away
 NAMES = OVERALL | {"auc": "AUC"}
 
@@ -55,13 +56,16 @@ def render(content: ReportContent) -> str:
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
     environment.filters |= {"experiment_cell": experiment_cell, "code": code}
     environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES, "wordy": wordy}
+    environment.globals |= {"verdict_of": verdict_of}
     shown = shown_results(content.results)
-    drawn = {d["system"]: slot for slot, d in enumerate(shown[:SLOTS])}
+    ranked = sorted(shown, key=_worse)
+    drawn = {d["system"]: slot for slot, d in enumerate(ranked[:SLOTS])}
     return environment.get_template("report.html").render(
         content=content,
         phantom=content.data == "phantom",
         patterns=PATTERNS,
         shown=shown,
+        ranked=ranked,
         drawn=drawn,
         folds=_folds_text(shown),
         best=best(shown),
@@ -72,6 +76,7 @@ def render(content: ReportContent) -> str:
         charts=charts(shown, drawn, mark="phantom data" if content.data == "phantom" else ""),
         examples=[_picture(example) for example in content.examples],
         label_maps=[_triptych(one) for one in content.label_maps],
+        open_calls=any(p is None for e in content.examples for call in e.calls for p in call.predicted),
         rule=RULE,
         verdicts=VERDICTS,
         tables=[*groups(content.settings), ("Versions", content.versions)],
@@ -153,7 +158,7 @@ def flat(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Nested settings as (dotted name, value) in their order."""
     for key, value in settings.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flat(value, name + ".")
         else:
             yield name, value
@@ -163,6 +168,13 @@ def measure_name(key: str) -> str:
     """ "ground glass/auc" → "AUC, ground glass"."""
     pattern, _, name = key.rpartition("/")
     return NAMES.get(name, name) + (f", {pattern}" if pattern else "")
+
+
+def verdict_of(present: bool, called: bool | None) -> str:
+    """A key of VERDICTS, or nothing where nothing is there and nothing is called."""
+    if called is None:
+        return "open"
+    return ("hit" if present else "alarm") if called else ("miss" if present else "")
 
 
 def count(value: int | None) -> str:
@@ -211,6 +223,8 @@ def plain(value: object) -> str:
     """A setting as text: "–" for None, yes or no for a truth value, lists with commas, hashes by their beginning."""
     if value is None:
         return figures.UNDEFINED
+    if value == {}:
+        return "nothing further"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -218,6 +232,12 @@ def plain(value: object) -> str:
     if isinstance(value, str) and HASH.fullmatch(value):
         return value[:16] + "…"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _worse(document: Mapping) -> float:
+    """Smallest for the system of largest mean AUC, largest for one that has none."""
+    auc = document["overall"]["mean_auc"]
+    return math.inf if auc is None else -auc
 
 
 def _rank(document: Mapping) -> int:

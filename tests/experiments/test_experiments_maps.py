@@ -135,3 +135,28 @@ def test_the_page_and_the_folder_of_results_show_them(root):
     assert list((root / where).glob("fold-*/*-called.nii.gz"))
     assert document["tables"][2]["columns"][3:] == [f"Dice {p}" for p in PATTERNS]
     assert [row[0] for row in document["tables"][1]["rows"] if row[1] == "this run"][1] == "lung mask for it, rule"
+
+
+@pytest.mark.parametrize("kind", maps.KINDS)
+def test_a_volume_removed_alone_is_made_again(lab, system, kind):
+    lab.scores(system, 0)
+    lost = volumes(lab, system, 0, kind)[0]
+    before = np.asarray(nibabel.load(lost).dataobj)
+    lost.unlink()
+    list(maps.held_out(lab, system, 0))
+    np.testing.assert_array_equal(np.asarray(nibabel.load(lost).dataobj), before)
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_label_maps_that_are_not_whole_are_not_shown(root, damage):
+    run_experiments(["speed"], preset=TINY, workspace=root, device="cpu")
+    paths = list(root.glob("experiments/*/label-maps/**/*-called.nii.gz"))
+    if damage == "removed":
+        shutil.rmtree(next(root.glob("experiments/*/label-maps")))
+    else:
+        for path in paths:
+            path.write_bytes(path.read_bytes()[:-20])
+    page = run_experiments(["statistics"], preset=TINY, workspace=root, device="cpu")["page"]
+    assert 'id="label-maps"' not in Path(page).read_text(encoding="utf-8")
+    page = run_experiments(["speed"], preset=TINY, workspace=root, device="cpu")["page"]
+    assert 'id="label-maps"' in Path(page).read_text(encoding="utf-8")

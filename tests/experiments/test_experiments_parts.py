@@ -1,5 +1,6 @@
 """The parts that systems are made of: encoders against plain loops, thinned maps, lungs, tables as CSV."""
 
+import re
 import sys
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -7,15 +8,21 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 
 from ildfv import FisherVector, GaussianMixture
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.evaluation.results import Predictions
+from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments import lungs as lungs_module
 from ildfv.experiments.checklist import ITEMS
 from ildfv.experiments.encode import Thinned
 from ildfv.experiments.encoders import BagOfWords, Pyramid, Vlad
+from ildfv.experiments.lab import Lab
 from ildfv.experiments.lungs import lungs
 from ildfv.experiments.schema import to_csv, write_experiment
+from ildfv.experiments.speed import device_name
+from ildfv.pipeline.report import example_slices
 
 D, K = 5, 3
 
@@ -208,3 +215,18 @@ def test_tables_and_pictures_of_an_earlier_run_go(made, tmp_path):
     write_experiment(workspace, short, {"label-map-1.png": b"1"})
     found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert found - {"lock"} == others | {"speed.json", "speed-1.csv", "label-map-1.png", "size.json"}
+
+
+@pytest.mark.parametrize(("threads", "told"), [(1, "CPU, 1 thread"), (2, "CPU, 2 threads")])
+def test_one_thread_is_no_plural(lab, monkeypatch, threads, told):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert device_name(lab) == told
+
+
+def test_positions_below_zero_have_a_minus_sign(made, monkeypatch):
+    lab = Lab(made, TINY, device="cpu")
+    monkeypatch.setattr(lab.slices, "positions", lab.slices.positions - 1000)
+    found = Predictions("a", 0, np.zeros((2, 4)), np.eye(2, 4), ["p", "q"], Decisions.at(0))
+    captions = [one.caption for one in example_slices(lab.slices, np.array([0, 1]), [found], seed=0)]
+    assert captions
+    assert all(re.search(r", −\d+ mm$", caption) for caption in captions)

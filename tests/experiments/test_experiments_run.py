@@ -12,12 +12,14 @@ from tiny import TINY
 
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.experiments import run as run_module
+from ildfv.experiments.encode import encode
 from ildfv.experiments.lab import Lab
 from ildfv.experiments.presets import PRESETS, preset_named
 from ildfv.experiments.registry import chosen, experiments
 from ildfv.experiments.run import run_experiments
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.progress import SILENT
+from ildfv.store.atomic import read_json
 from ildfv.store.sealed import read_sealed
 
 
@@ -217,3 +219,84 @@ def test_comparisons_are_a_table_for_machines_too(ran, used):
             assert len(rows) == sum(len(c["tests"]) for c in document["comparisons"])
             test = document["comparisons"][0]["tests"][rows[0]["measure"]]
             assert rows[0]["difference"] == ("" if test["difference"] is None else repr(test["difference"]))
+
+
+def test_times_add_up_over_runs_that_were_stopped(made, tmp_path, monkeypatch):
+    import time
+
+    root = Path(shutil.copytree(made, tmp_path / "w"))
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def slow(lab, experiment, *, stop):
+        def run(lab):
+            clock[0] += 100
+            lab.predictions(lab.base)
+            clock[0] += 11
+            if stop:
+                raise KeyboardInterrupt
+            return experiment.run(lab)
+
+        return replace(experiment, run=run)
+
+    experiment, lab = experiments()["curves"], Lab(root, TINY, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        run_module.run_one(lab, slow(lab, experiment, stop=True))
+    again = Lab(root, TINY, device="cpu")
+    assert run_module.run_one(again, slow(again, experiment, stop=False))["seconds"] == 222
+    other = Lab(root, replace(TINY, name="other"), device="cpu")  # another preset's time is its own
+    assert run_module.run_one(other, slow(other, experiment, stop=False))["seconds"] == 111
+
+
+def test_of_a_run_that_was_killed_the_time_up_to_what_it_finished_counts(made, tmp_path):
+    lab, told = Lab(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu"), []
+
+    def run(lab):
+        fisher = lab.encoded("fisher", "conv1")
+        patches = lab.patches("patches")
+        steps = (lab.network, lab.base), (encode, lab, fisher), (lab.scores, fisher), (lab.patch_network, patches)
+        for step, *args in steps:
+            step(*args, 0)
+            told.append(read_json(lab.folder / run_module.TIMES)["tiny/curves"])
+        raise InputError("as good as killed")
+
+    with pytest.raises(InputError):
+        run_module.run_one(lab, replace(experiments()["curves"], run=run))
+    assert 0 < told[0] < told[1] < told[2] < told[3]
+
+
+def test_scores_of_another_fold_are_found_out(made, tmp_path):
+    lab = Lab(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu")
+    lab.predictions(lab.base)
+    ours, theirs = (lab.folder / "scores" / lab.base.folder / f"fold-{fold}" for fold in (0, 1))
+    shutil.rmtree(ours)
+    shutil.copytree(theirs, ours)
+    (fault,) = verify_workspace(lab.workspace.root)["faults"]
+    assert str(ours) in fault
+    with pytest.raises(InputError, match=f"{ours} must hold scores of .* without fold 0, got others: remove it"):
+        Lab(lab.workspace.root, TINY, device="cpu").predictions(lab.base)
+
+
+def test_a_report_of_experiments_alone_does_not_say_that_nothing_was_scored(ran, used):
+    from ildfv.pipeline.report import make_report
+
+    assert make_report(used)["notes"] == []
+    notes = [table["note"] for d in ran["experiments"] if d["name"] in ("curves", "examples") for table in d["tables"]]
+    assert sum("experiments.html" in note for note in notes) == 2  # where pictures are, and where they are not
+    assert not any("report" in note for note in notes)
+
+
+def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made, tmp_path, monkeypatch):
+    from ildfv.experiments import lab as lab_module
+    from ildfv.experiments.registry import Findings
+
+    lab = Lab(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu")
+    real = lab_module.Decisions.fit
+    monkeypatch.setattr(
+        lab_module.Decisions,
+        "fit",
+        lambda truth, scores: replace(real(truth, scores), thresholds=(None, 0.0, 0.0, 0.0)),
+    )
+    document = run_module.describe(lab, experiments()["losses"], Findings([], [lab.base]))
+    (note,) = document["notes"]
+    assert note.startswith(f"no validation slice of folds 0, 1 shows ground glass at T = {lab.threshold}: without")

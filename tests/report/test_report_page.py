@@ -289,9 +289,34 @@ def test_of_many_systems_eight_are_drawn_and_all_are_in_the_tables():
     assert page.open == []
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))
-    assert "Charts show the first 8 of 11 systems, tables all of them." in page.text
+    assert "Charts show the 8 of 11 systems whose mean AUC is largest, tables all of them." in page.text
     assert re.search(r"<caption><b>F</b>.*?</table>", html, flags=re.S).group().count('scope="row"') == 11
     assert not {"s8", "s9", "s10"} & {name for _, a in page.tags for name in (a.get("class") or "").split()}
+
+
+def test_the_best_systems_are_in_the_headline_and_drawn():
+    def scored(system, auc):
+        d = document(system=system)
+        return d | {"overall": d["overall"] | {"mean_auc": auc}}
+
+    aucs = [None, *np.linspace(0.5, 0.9, 9).tolist()]
+    html = render(ReportContent(data="phantom", results=[scored(f"fv-{i}", auc) for i, auc in enumerate(aucs)]))
+    headline = re.search(r'<dl class="glance">.*?</dl>', html, flags=re.S).group()
+    assert re.findall(r"(fv-\d), mean AUC", headline) == ["fv-9", "fv-8", "fv-7", "fv-6"]
+    toggles = re.search(r"<fieldset.*?</fieldset>", html, flags=re.S).group()
+    assert re.findall(r"fv-\d", toggles) == [f"fv-{i}" for i in range(9, 1, -1)]
+    rows = re.search(r"<caption><b>AUC</b>.*?</table>", html, flags=re.S).group()
+    assert re.findall(r"fv-\d", rows) == [f"fv-{i}" for i in range(10)]  # tables keep the order given
+
+
+def test_a_pattern_without_a_threshold_is_not_shown_as_missed():
+    one = replace(example(), calls=[Call("cnn", [None, False, True, None], [1.5, -0.2, 0.0, 0.3])])
+    html = render(full(examples=[one]))
+    card = re.search(r'<figure class="example">.*?</figure>', html, flags=re.S).group()
+    assert 'class="miss"' not in card
+    assert card.count("†</span>") == card.count("(no threshold)") == 2
+    assert "† without a decision threshold, never called" in html
+    assert "†" not in render(full())
 
 
 @pytest.mark.parametrize(
@@ -328,6 +353,11 @@ def test_settings_are_shown_as_one_small_table_per_step():
 
 def test_nested_settings_are_flattened_in_order():
     assert list(flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
+
+
+def test_a_setting_without_settings_of_its_own_is_said():
+    assert list(flat({"networks": {"vgg19": {}}})) == [("networks.vgg19", {})]
+    assert plain({}) == "nothing further"
 
 
 def test_the_page_says_which_slices_each_system_was_scored_on():

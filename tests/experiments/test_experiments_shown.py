@@ -1,0 +1,65 @@
+"""The page and the checklist tell of the results shown, whatever the last command was."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny import TINY
+
+from ildfv.experiments.checklist import checklist
+from ildfv.experiments.lab import Lab
+from ildfv.experiments.run import run_experiments
+from ildfv.experiments.shown import by_preset, documents
+
+LARGE = replace(TINY, name="large", run=None, train={"epochs": 2, "batch_size": 8}, resamples=70)
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    root = Path(shutil.copytree(made, tmp_path / "w"))
+    run_experiments(["curves", "examples"], preset=replace(TINY, run=1), workspace=root, device="cpu")
+    return root
+
+
+def settings(page: str) -> dict[str, str]:
+    """Caption of each table of settings → its text."""
+    found = re.findall(r"<caption>(Settings: [^<]*)</caption>(.*?)</table>", page, flags=re.S)
+    return {caption: " ".join(re.sub("<[^>]+>", " ", table).split()) for caption, table in found}
+
+
+def test_the_preset_shown_is_that_of_the_results(root):
+    page = Path(run_experiments(["statistics"], preset=LARGE, workspace=root, device="cpu")["page"]).read_text()
+    tables = settings(page)
+    assert list(tables) == ["Settings: workspace", "Settings: preset tiny"]
+    assert "train.epochs 1 " in tables["Settings: preset tiny"]
+    assert "epochs 1," in page
+    assert "epochs 2" not in page
+    assert "held out in turn: 0. A fifth" in page
+    assert 'class="example"' in page  # another preset's command takes no pictures away
+
+
+def test_settings_tell_neither_phantoms_nor_folds_that_were_never_made(root):
+    page = Path(run_experiments(["statistics"], preset=TINY, workspace=root, device="cpu")["page"]).read_text()
+    told = " ".join(settings(page).values())
+    assert not {"folds", "patients", "slices_per_scan"} & set(told.split())
+
+
+def test_results_of_several_presets_are_told_apart(root):
+    page = Path(run_experiments(["curves"], preset=LARGE, workspace=root, device="cpu")["page"]).read_text()
+    assert list(settings(page))[1:] == ["Settings: preset large (curves)", "Settings: preset tiny (examples)"]
+    assert "Not all results are of one preset: preset large (curves); preset tiny (examples)." in page
+    lab = Lab(root, TINY, device="cpu")
+    items = {row[0]: row[4] for row in checklist(by_preset(lab, documents(lab)))["tables"][0]["rows"]}
+    training = items["Training, selection, ensembles"]
+    assert training.startswith("preset large (curves): ")
+    assert "epochs 2" in training.split(". preset tiny (examples): ")[0]
+    assert "preset" not in items["Clusters"]  # the same for both
+
+
+def test_a_document_without_its_extent_is_of_the_preset_of_that_name(root):
+    lab = Lab(root, replace(TINY, run=1), device="cpu")
+    found = {name: {k: v for k, v in d.items() if k != "extent"} for name, d in documents(lab).items()}
+    (shown,) = by_preset(lab, found)
+    assert shown.lab is lab

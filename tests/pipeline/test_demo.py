@@ -1,0 +1,50 @@
+"""The demo: what it cannot do it says first, and what it took before is not forgotten."""
+
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.pipeline import demo
+from ildfv.pipeline.clock import Clock
+from ildfv.store.workspace import Workspace
+
+
+def test_a_layer_that_the_network_lacks_is_refused_before_anything_is_drawn(tmp_path):
+    with pytest.raises(InputError, match=r'layer of cnnf must be one of conv1, .* got "foo"'):
+        demo.run_demo(tmp_path / "demo", layers=("conv1", "foo"))
+    assert not (tmp_path / "demo").exists()
+
+
+def test_fewer_patients_than_are_there_are_refused(tmp_path):
+    for number in range(12):
+        (tmp_path / "scans" / f"patient-{number:04d}").mkdir(parents=True)
+    with pytest.raises(InputError, match="scans must hold no more than the 10 patients asked for, got 12"):
+        demo.run_demo(tmp_path, patients=10, layers=())
+
+
+def test_a_second_demo_keeps_the_times_of_the_first(tmp_path, monkeypatch):
+    took, shown = {"train_network": 500.0}, []
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def step(name):
+        def do(*args, **options):
+            now[0] += took.get(name, 1.0)
+            return {}
+
+        return do
+
+    monkeypatch.setattr("ildfv.scans.phantom.write_phantoms", step("write_phantoms"))
+    for name in ("prepare_scans", "train_network", "make_split", "load_folds"):
+        monkeypatch.setattr(demo, name, step(name))
+    monkeypatch.setattr(demo, "make_report", lambda root, seconds: shown.append(dict(seconds)) or {"report": ""})
+    Workspace.open_or_create(tmp_path / "workspace", version="test")
+    demo.run_demo(tmp_path, layers=())
+    took["train_network"] = 14.0
+    demo.run_demo(tmp_path, layers=())
+    assert [one["train"] for one in shown] == [500.0, 514.0]
+
+
+def test_a_step_that_fails_took_its_time_too(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Clock(tmp_path / "times.json").running("train"):
+        raise KeyboardInterrupt
+    assert Clock(tmp_path / "times.json").seconds["train"] >= 0
