@@ -46,15 +46,13 @@ def write_page(lab: Lab) -> Path:
     return write_report(lab.workspace.root / FILE, content)
 
 
-# A page trains nothing: where scores were removed since, there is nothing to show.
-
-
 def _examples(lab: Lab) -> list[Example]:
+    """The example slices; none where scores were removed since, as a page trains nothing."""
     return examples.pictures(lab) if all(map(lab.is_scored, curves.systems(lab))) else []
 
 
 def _label_maps(lab: Lab) -> tuple[list[LabelMap], str]:
-    """A few label maps of the patch baseline, and how they were chosen and where all of them lie."""
+    """A few label maps of the patch baseline, under the same condition; how they were chosen, where all of them lie."""
     patches = lab.patches(speed.PATCHES)
     note = f"Slices {maps.RULE}. Maps of all held-out scans lie as NIfTI in {maps.where(lab, patches)}."
     return (maps.pictures(lab, patches) if lab.is_scored(patches) else []), note
