@@ -139,11 +139,13 @@ def _tried(read: Callable[[Path], object], path: Path) -> list[str]:
 
 
 def _folds(workspace: Workspace, path: Path) -> None:
-    """The split fits the slices, where there are any that can be read: else they are a fault of their own."""
+    """The split fits the slices."""
     Folds.load(path)
-    slices, _ = _listed(workspace.settings.slices or workspace.slices_dir)
-    if slices is not None:
-        check_split(workspace)
+    try:
+        workspace.slices().scans("patient")
+    except InputError:  # none, or none that can be read: a fault of their own, found with them
+        return
+    check_split(workspace)
 
 
 def _copy(path: Path) -> None:
