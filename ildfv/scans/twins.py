@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from ildfv.errors import InputError
 from ildfv.store.parts import Parts
 
 RUN = 3  # slices one after another with as much lung as those of another scan: then their images are compared
+REPEATS = 8  # of such a run in a scan: a cylinder has as much everywhere, and all pairs would be compared
 
 
 @dataclass(frozen=True, order=True)
@@ -29,10 +30,13 @@ class _Part:
     def runs(self) -> Iterator[tuple[bytes, slice]]:
         """What the scan is recognised by, and which slices that is: all of them, and each run with lung."""
         yield self.lung.tobytes(), slice(0, len(self.lung))
+        seen: Counter[bytes] = Counter()
         for start in range(len(self.lung) - RUN + 1):
             run = slice(start, start + RUN)
-            if self.lung[run].all():
-                yield self.lung[run].tobytes(), run
+            key = self.lung[run].tobytes()
+            seen[key] += 1
+            if self.lung[run].all() and seen[key] <= REPEATS:
+                yield key, run
 
 
 def twins(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
