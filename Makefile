@@ -1,6 +1,6 @@
 # make demo   everything on phantoms, ends by naming the report      make test   the tests
 # make bench  ours beside the peers                                   make check  style, types, import order
-# make example   all experiments on phantoms, preset small, into bench/results/experiments-small (12 to 15 minutes on 2 cores)
+# make example   all experiments on phantoms, preset small, into bench/results/experiments-small (12 to 32 minutes on 2 cores)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
