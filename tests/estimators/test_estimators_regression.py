@@ -310,7 +310,8 @@ def test_a_label_fitted_perfectly_ends_no_search_for_the_others(constant, reduce
     assert fitted.converged_
     assert abs(fitted.n_iter_ - alone.n_iter_) <= 1  # one rule for the end
     np.testing.assert_allclose(fitted.coef_[:2], alone.coef_, atol=1e-5)
-    np.testing.assert_allclose(fitted.coef_[2], 0, atol=1e-14 * max(1, constant))
+    exact = reduce is None and constant in (0.0, 7.5)  # numbers whose mean is not rounded
+    np.testing.assert_allclose(fitted.coef_[2], 0, atol=0 if exact else 1e-14 * max(1, constant))
     assert fitted.intercept_[2] == pytest.approx(constant)
     np.testing.assert_allclose(fitted.standard_errors_[:2], alone.standard_errors_, rtol=1e-4)
 
