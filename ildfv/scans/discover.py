@@ -122,12 +122,9 @@ def _files(root: Path, found: Discovery) -> list[Path]:
         raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")
     files = _walk(root, found) if root.is_dir() else [root]
     if not files and not found.quarantined:
-        links = (
-            f"only links to folders, which are not followed ({len(found.ignored)})"
-            if found.ignored
-            else "an empty folder"
-        )
-        raise InputError(f"scans must hold at least one file, got {links}: {root}")
+        links = f"only links to folders, which are not followed ({len(found.ignored)})"
+        got = links if found.ignored else "an empty folder"
+        raise InputError(f"scans must hold at least one file, got {got}: {root}")
     return files
 
 

@@ -271,8 +271,17 @@ def _prepared(scan: Scan, row: Row, salt: str, labelled: bool, *, kept: bool) ->
         notes.append(f"{scan.unread} more in its folder could not be read: slices at its ends may be missing")
     if label is not None and not labelled:
         notes.append(f"{label.name} labels neither healthy lung nor a pattern: taken as unlabelled")
-    patient, parts = hashed(scan.patient, salt), (row.name, row.count)
-    return Prepared(scan.source, scan.kind, patient, *parts, labelled, label, kept, tuple(notes))
+    return Prepared(
+        source=scan.source,
+        kind=scan.kind,
+        patient=hashed(scan.patient, salt),
+        series=row.name,
+        slices=row.count,
+        labelled=labelled,
+        label=label,
+        kept=kept,
+        notes=tuple(notes),
+    )
 
 
 def _left(scan: Scan, reason: str) -> Left:

@@ -53,7 +53,7 @@ def twins(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None])
     other_names: dict[str, str] = {}  # patients who are known by another name, and by which scan
     known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # of the parts that stay
     for part in sorted(found):
-        twin = next((other for other in _candidates(parts, part, known, warn)), None)
+        twin = next(_twins_of(part, known, parts, warn), None)
         if twin is None:
             for run, where in part.runs():
                 known[run].append((part, where))
@@ -85,7 +85,7 @@ def _read(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None])
     return found
 
 
-def _candidates(parts: Parts, part: _Part, known: Mapping, warn: Callable[[str], None]) -> Iterator[_Part]:
+def _twins_of(part: _Part, known: Mapping, parts: Parts, warn: Callable[[str], None]) -> Iterator[_Part]:
     """The known parts that are twins of this one."""
     whole = slice(0, len(part.lung))
     for run, where in part.runs():

@@ -127,3 +127,13 @@ class Files:
 def files() -> type[Files]:
     """Writers of small scans; see the class."""
     return Files
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Tasks run in this process: the pool has tests of its own, and starting it takes a second."""
+
+    def each(function, tasks, workers=None):
+        yield from ((i, function(task)) for i, task in enumerate(tasks))
+
+    monkeypatch.setattr("ildfv.scans.prepare.each", each)
