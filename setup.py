@@ -9,7 +9,7 @@ import subprocess
 
 import numpy
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 OPENMP = [] if platform.system() == "Darwin" else ["-fopenmp"]
@@ -83,22 +83,9 @@ class BuildExtensions(build_ext):
 
 setup(
     packages=[
-        "ildfv",
-        "ildfv.cli",
-        "ildfv.estimators",
-        "ildfv.evaluation",
-        "ildfv.experiments",
-        "ildfv.kernels",
-        "ildfv.pipeline",
-        "ildfv.report",
-        "ildfv.scans",
-        "ildfv.scans.phantom",
-        "ildfv.store",
+        *find_packages(include=["ildfv*"]),
         "ildfv.train",
-        "ildfv._csrc",
-        "ildfv._csrc.common",
-        "ildfv._csrc.cpu",
-        "ildfv._csrc.cuda",
+        *(f"ildfv._{package}" for package in find_packages(include=["csrc*"])),
     ],
     package_dir={"ildfv": "ildfv", "ildfv.train": "train", "ildfv._csrc": "csrc"},
     package_data={

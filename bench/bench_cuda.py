@@ -17,7 +17,9 @@ from datetime import date
 import numpy as np
 import torch
 
-from ildfv.kernels import cuda, launches, modules
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda import moments as cuda
 
 # Descriptors per slice n, dimensions d, components k, slices a call: so many that a call's launches cost little.
 SHAPES = {

@@ -38,7 +38,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json, or passes, shares")
     given = options.parse_args()
     from bench.bench_scale import machine
-    from ildfv.experiments.lab import Lab
+    from ildfv.experiments.context import Lab
     from ildfv.experiments.presets import preset_named
     from ildfv.experiments.run import home
     from ildfv.progress import SILENT
@@ -71,7 +71,7 @@ def main() -> None:
 
 def passes(lab, given: argparse.Namespace) -> dict:
     """Curves of the mean training log likelihood over passes, on the fold held out first."""
-    from ildfv.stream import MapStream, batches
+    from ildfv.streaming.maps import MapStream, batches
 
     indices = lab.roles(lab.held_out()[0]).train
     layer = layer_of(lab, lab.held_out()[0])
@@ -159,7 +159,7 @@ def held_out(lab, shares: dict[str, float]) -> dict[str, tuple[np.ndarray, np.nd
     from ildfv import GaussianMixture, moments
     from ildfv.estimators.start import sample_size, start
     from ildfv.experiments.encode import Thinned
-    from ildfv.stream import MapStream, batches
+    from ildfv.streaming.maps import MapStream, batches
 
     rows: dict[str, list] = {name: [] for name in shares}
     k, seed = lab.preset.components, lab.workspace.settings.seed

@@ -51,9 +51,9 @@ def measure(given, folder: Path) -> dict:
     from ildfv.pipeline.encode import EncodeSettings
     from ildfv.pipeline.fisher import FisherVectors
     from ildfv.pipeline.mixture import _start
+    from ildfv.pipeline.workspace import Workspace
     from ildfv.progress import SILENT
-    from ildfv.store.workspace import Workspace
-    from ildfv.stream import MapStream, batches
+    from ildfv.streaming.maps import MapStream, batches
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 

@@ -16,7 +16,8 @@ import time
 import numpy as np
 import torch
 
-from ildfv.train import feeding, networks
+from ildfv.streaming import feeding
+from ildfv.train import networks
 from ildfv.train.compiled import Compiled
 from ildfv.train.data import Epoch
 from ildfv.train.optimizer import make_optimizer

@@ -242,10 +242,10 @@ def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: i
 
     Nothing where one is there: its network is written last.
     """
-    from ildfv.pipeline.roles import make_split
+    from ildfv.pipeline.split import make_split
+    from ildfv.pipeline.workspace import Workspace
     from ildfv.store.atomic import sha256
     from ildfv.store.parts import Row, writing_parts
-    from ildfv.store.workspace import Workspace
     from ildfv.train import networks
 
     register()

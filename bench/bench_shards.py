@@ -18,9 +18,9 @@ import torch
 
 from bench.bench_scale import machine
 from ildfv import distributed
+from ildfv.streaming.feeding import fed
 from ildfv.train import losses, networks
 from ildfv.train.data import Epoch
-from ildfv.train.feeding import fed
 from ildfv.train.optimizer import make_optimizer
 from ildfv.train.settings import TrainSettings
 from ildfv.train.step import Step

@@ -21,9 +21,9 @@ SHAPES = {
 @functools.cache
 def slices(patients: int = 8, each: int = 8) -> np.ndarray:
     """Windowed phantom slices, uint8 (patients · each, 3, 224, 224)."""
-    from ildfv.scans.phantom.dicom_series import heights
-    from ildfv.scans.phantom.patient import draw_patient
-    from ildfv.scans.phantom.scanner import Scanner
+    from ildfv.phantom.dicom_series import heights
+    from ildfv.phantom.patient import draw_patient
+    from ildfv.phantom.scanner import Scanner
     from ildfv.scans.windows import windowed
 
     images = []

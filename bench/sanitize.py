@@ -8,7 +8,10 @@ from importlib.resources import files
 import numpy as np
 import torch
 
-from ildfv.kernels import cuda, em, fisher, launches, modules, reference, windows
+from ildfv.kernels import reference
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import em, fisher, launches, windows
+from ildfv.kernels.cuda import moments as cuda
 
 DEVICE = "cuda"
 launched: set[str] = set()

@@ -81,7 +81,7 @@ def _cupy() -> list[Finding]:
         return [
             Finding("CUDA kernel", "absent", "CuPy is not installed", "pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'")
         ]
-    from ildfv.kernels import cuda
+    from ildfv.kernels.cuda import moments as cuda
 
     try:
         return [Finding("CUDA kernel", "ok", cuda.describe())]

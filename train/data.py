@@ -11,14 +11,14 @@ import numpy as np
 from ildfv import distributed
 from ildfv.errors import check
 from ildfv.progress import SILENT, Progress
-from ildfv.workers import in_order
+from ildfv.streaming.threads import in_order
 
 READ = 64  # slices read at once where nothing is learned
 SHIFT = 8  # pixels, the largest shift of an augmented slice
 
 
 class SliceSet(Protocol):
-    """What training asks of a slice set; `ildfv.store.slices.Slices` is one."""
+    """What training asks of a slice set; `ildfv.datasets.slice_store.Slices` is one."""
 
     counts: np.ndarray  # (N, c), −1 where unlabelled
     key: str

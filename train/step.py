@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ildfv import distributed
-from ildfv.kernels.transfer import Halving
+from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.train.blocks import prepare_dropout
 from ildfv.train.compiled import Compiled
 from ildfv.train.data import Batch
@@ -53,7 +53,7 @@ class Step:
                 gradients.take()
                 return loss
 
-            halving = Halving(learn, note=self.note, size=self.at_once)
+            halving = OomRetry(learn, note=self.note, size=self.at_once)
             for shard in batch.shards:
                 share += sum(halving(shard))
                 if statistics is None:

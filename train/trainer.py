@@ -18,14 +18,14 @@ from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS, presence
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import check_space, sweep
-from ildfv.store.claims import empty
+from ildfv.store.fingerprint import empty
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
+from ildfv.streaming.feeding import answers, fed
 from ildfv.train import networks
 from ildfv.train.checkpoint import Checkpoint, Saves
 from ildfv.train.compiled import Compiled, wanted
 from ildfv.train.data import READ, Epoch, SliceSet, labelled_only, train_mean_std
-from ildfv.train.feeding import answers, fed
 from ildfv.train.objective import Objective
 from ildfv.train.optimizer import make_optimizer, rate
 from ildfv.train.settings import TrainSettings, check_same, identity

@@ -28,7 +28,7 @@ def phantom(
 
     Example: `ildfv phantom scans --patients 20 --seed 1`
     """
-    from ildfv.scans.phantom import write_phantoms
+    from ildfv.phantom import write_phantoms
 
     scans = write_phantoms(
         folder,
@@ -165,7 +165,7 @@ def folds(
 
     Example: `ildfv folds --folds 5`
     """
-    from ildfv.pipeline.roles import check_split, make_split, open_workspace
+    from ildfv.pipeline.split import check_split, make_split, open_workspace
 
     space = open_workspace(workspace, slices)
     split = check_split(space) if check else make_split(space, n_folds=number, seed=seed, fresh=fresh)

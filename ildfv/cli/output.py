@@ -31,7 +31,7 @@ def progress(verbose: int = 0, *, workspace: Path | None = None) -> Progress:
     global _events
     _events = None
     if workspace is not None:
-        from ildfv.store.workspace import SETTINGS
+        from ildfv.pipeline.workspace import SETTINGS
 
         _events = EventLog(workspace / EVENTS, shown, beside=workspace / SETTINGS)
     return _events or shown

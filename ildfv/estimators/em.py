@@ -11,8 +11,9 @@ from ildfv.arrays import check_real, check_shape, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.batches import check_place, count, features
-from ildfv.kernels import em as on_device
-from ildfv.kernels import modules, moments, on_gpu
+from ildfv.kernels import moments, on_gpu
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import em as on_device
 from ildfv.kernels.reference import EMPTY
 
 # Posteriors below this are not added up: a share of all that float64 sums of float32 descriptors cannot show, and the
@@ -113,7 +114,7 @@ class MixtureSums(Sums):
 def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tuple:
     """Masses (k,), means (k, d) and variances (k, d) after sums of any array library at these parameters; NumPy.
 
-    inertia: the present parameters count as this many descriptors more. The twin of `ildfv.kernels.em.m_step`.
+    inertia: the present parameters count as this many descriptors more. The twin of `ildfv.kernels.cuda.em.m_step`.
     """
     xp = namespace(s1)
     weights, means, variances = (like(a, s1) for a in (weights, means, variances))

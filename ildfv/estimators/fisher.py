@@ -13,11 +13,12 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.base import Persistent
 from ildfv.estimators.batches import NATIVE, count
 from ildfv.estimators.mixture import GaussianMixture
-from ildfv.kernels import Moments, modules, moments, on_gpu
-from ildfv.kernels import fisher as on_device
+from ildfv.kernels import Moments, moments, on_gpu
 from ildfv.kernels.checks import check_threshold
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import fisher as on_device
+from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.reference import LEAST_NORM, LEAST_WEIGHT
-from ildfv.kernels.transfer import Halving
 
 FAR = 1e36  # nats; squares of t end at 3e38 in float32
 
@@ -79,7 +80,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self._mixture()
         _descriptors(X)
         if on_gpu(X[0] if isinstance(X, (list, tuple)) else X):
-            return Halving(self._vectors).joined(X)  # what does not fit in its memory goes in halves
+            return OomRetry(self._vectors).joined(X)  # what does not fit in its memory goes in halves
         return self._vectors(X)
 
     def _vectors(self, maps):
@@ -167,7 +168,7 @@ def _check_near(log_likelihoods) -> None:
 def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps, of any array library.
 
-    counts (b,): descriptors of each map; weights (k,). The twin of `ildfv.kernels.fisher.vectors`.
+    counts (b,): descriptors of each map; weights (k,). The twin of `ildfv.kernels.cuda.fisher.vectors`.
     """
     heavy = weights >= LEAST_WEIGHT
     scale = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.tables import EMPTY, LABEL_SETS, F, measured
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ildfv.experiments.facts import facts
+from ildfv.experiments.checklist_answers import facts
+from ildfv.experiments.preset_views import Shown
 from ildfv.experiments.schema import Table
-from ildfv.experiments.shown import Shown
 
 FILLED, PART, AUTHOR = "filled", "in part", "for the author to write"
 

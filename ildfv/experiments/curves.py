@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.layers import fisher
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.systems import System

@@ -11,15 +11,15 @@ import torch
 from ildfv.arrays import to_numpy
 from ildfv.experiments.encoders import ENCODERS, Fitting
 from ildfv.pipeline import projection
+from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.store.atomic import sweep
-from ildfv.store.claims import claim
-from ildfv.store.encodings import FINISHED, Encoding
+from ildfv.store.checksummed import write_sealed
+from ildfv.store.fingerprint import claim
 from ildfv.store.lock import writing
-from ildfv.store.sealed import write_sealed
 
 if TYPE_CHECKING:
-    from ildfv.experiments.lab import Lab
+    from ildfv.experiments.context import Lab
     from ildfv.experiments.systems import Encoded
 
 

@@ -23,7 +23,7 @@ from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline.encode import EncodeSettings
 from ildfv.progress import Progress
 from ildfv.store.models import has_model, load_model, save_model
-from ildfv.stream import MapStream, batches
+from ildfv.streaming.maps import MapStream, batches
 
 GRIDS = (1, 2)  # cells a side of each level of the spatial pyramid: the whole map and its quarters
 

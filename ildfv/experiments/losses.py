@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.statistics import THRESHOLDS
 from ildfv.experiments.systems import Cnn

@@ -33,7 +33,7 @@ from ildfv.train.networks import SIZE
 from ildfv.train.patches import GRID, label_map
 
 if TYPE_CHECKING:
-    from ildfv.experiments.lab import Lab
+    from ildfv.experiments.context import Lab
     from ildfv.experiments.systems import Patches
 
 CODES = {"none, or not lung": 0} | {pattern: k + 1 for k, pattern in enumerate(PATTERNS)}

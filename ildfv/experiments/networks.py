@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.schema import Table
 from ildfv.experiments.speed import TIME, busy, device_name, milliseconds

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ildfv.experiments import curves, examples, maps, speed
 from ildfv.experiments.checklist import checklist
-from ildfv.experiments.lab import Lab
-from ildfv.experiments.shown import by_preset, documents
+from ildfv.experiments.context import Lab
+from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.pipeline.report import shown_settings
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import Example, LabelMap, ReportContent

@@ -8,21 +8,21 @@ from pathlib import Path
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.evaluation.results import undecided
 from ildfv.experiments.checklist import checklist
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.lungs import refuse_unknown_lungs
 from ildfv.experiments.page import write_page
 from ildfv.experiments.paper import NAME, NOTE
+from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.registry import Experiment, Findings, chosen
 from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without_curves, write_experiment
-from ildfv.experiments.shown import by_preset, documents
 from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
+from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
+from ildfv.store.checksummed import write_sealed
 from ildfv.store.lock import writing
-from ildfv.store.sealed import write_sealed
-from ildfv.store.workspace import SETTINGS
 from ildfv.version import versions
 
 TIMES = "times.json"  # in experiments/<key>/: what each experiment of each preset took
@@ -133,7 +133,7 @@ def home(workspace: Path | None, preset: Preset, progress: Progress) -> Path:
         return Path(workspace)
     if Path(SETTINGS).exists():
         return Path(".")
-    from ildfv.scans.phantom import write_phantoms
+    from ildfv.phantom import write_phantoms
 
     scans, root = (Path(PHANTOMS) / f"{name}-{preset.name}" for name in ("scans", "workspace"))
     if not (root / "prepare.json").exists():

@@ -40,10 +40,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sweep, write_bytes
+from ildfv.store.checksummed import write_sealed
 from ildfv.store.lock import writing
-from ildfv.store.sealed import write_sealed
-from ildfv.store.workspace import Workspace
 
 KIND, VERSION = "ildfv experiment", 1
 FOLDER = "experiments"

@@ -15,8 +15,8 @@ from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.experiments import maps
+from ildfv.experiments.context import Lab
 from ildfv.experiments.encode import encode
-from ildfv.experiments.lab import Lab
 from ildfv.experiments.lungs import lungs_of
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.schema import Table

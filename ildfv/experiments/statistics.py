@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ildfv.evaluation.statistics import statistics
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.registry import Experiment, Findings
 from ildfv.experiments.schema import Table
 from ildfv.experiments.tables import beside, told

@@ -21,7 +21,7 @@ from ildfv.store.models import save_model
 from ildfv.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from ildfv.experiments.lab import Lab
+    from ildfv.experiments.context import Lab
 
 
 class Scores(NamedTuple):

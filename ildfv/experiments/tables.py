@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.paper import NAME
 from ildfv.experiments.schema import Cell, Table
 from ildfv.experiments.systems import System

@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
-from ildfv.kernels.exchange import on_gpu
+from ildfv.kernels.cuda.interop import on_gpu
 from ildfv.kernels.reference import Moments
 
 __all__ = ["Moments", "moments", "on_gpu"]
@@ -34,7 +34,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
     check(learned, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")
     parameters = tuple(getattr(mixture, name) for name in names)
     if on_gpu(first):
-        from ildfv.kernels import cuda
+        from ildfv.kernels.cuda import moments as cuda
 
         return cuda.moments(maps, *parameters, threshold=threshold, pooled=pooled)
 

@@ -4,7 +4,7 @@ from numbers import Integral
 
 from libc.stdint cimport int64_t, uintptr_t
 
-from ildfv.kernels.exchange import place
+from ildfv.kernels.cuda.interop import place
 
 cdef enum:
     MOST_ARGUMENTS = 32

@@ -11,10 +11,10 @@ from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
-from ildfv.pipeline.roles import load_folds, make_split
+from ildfv.pipeline.split import load_folds, make_split
 from ildfv.pipeline.train import train_network
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.workspace import Workspace
 
 TIMES = "demo.json"  # in the workspace
 SALT = "phantoms have no identity to hide"  # so that two demos of one seed agree to the last byte
@@ -34,7 +34,7 @@ def run_demo(
     Scans, slices, models and encodings that are there are not made again; scores and the report are.
     InputError, before anything is made: a layer that the network lacks, or a folder with more patients.
     """
-    from ildfv.scans.phantom import write_phantoms
+    from ildfv.phantom import write_phantoms
 
     folder = Path(folder)
     scans, root = folder / "scans", folder / "workspace"

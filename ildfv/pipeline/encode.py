@@ -15,22 +15,22 @@ from pathlib import Path
 from ildfv import distributed
 from ildfv.errors import InputError, check
 from ildfv.estimators.fisher import FisherVector
-from ildfv.kernels.transfer import batch_size
+from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
+from ildfv.pipeline.encodings import FINISHED
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.roles import load_folds, make_roles
+from ildfv.pipeline.split import load_folds, make_roles
 from ildfv.pipeline.train import check_trained_on, newest_model
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sha256, sweep
-from ildfv.store.claims import claim
-from ildfv.store.encodings import FINISHED
+from ildfv.store.checksummed import read_sealed, write_sealed
+from ildfv.store.fingerprint import claim
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
-from ildfv.store.sealed import read_sealed, write_sealed
-from ildfv.store.workspace import Workspace
-from ildfv.stream import BATCH_SIZE
+from ildfv.streaming.maps import BATCH_SIZE
 from ildfv.version import versions
 
 PASSES = {"stepwise": 3, "exact": 10}  # of EM by method, unless told otherwise

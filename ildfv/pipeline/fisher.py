@@ -12,11 +12,11 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.arrays import to_numpy
-from ildfv.pipeline.rounds import Made, write_rounds
+from ildfv.pipeline.encodings import FISHER_LIMIT
+from ildfv.pipeline.write_parts import Made, write_rounds
 from ildfv.progress import SILENT, Progress
-from ildfv.store.encodings import FISHER_LIMIT
 from ildfv.store.parts import Parts
-from ildfv.stream import MapStream, batches, by_part
+from ildfv.streaming.maps import MapStream, batches, by_part
 
 ROWS_BYTES = 8 << 20  # Fisher vectors handed to a fit at once: sums of d² numbers are not worth touching for a few
 FEWEST = 64  # rows handed over where vectors are long

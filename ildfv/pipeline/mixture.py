@@ -17,7 +17,7 @@ from ildfv.estimators.mixture import GaussianMixture
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
-from ildfv.stream import MapStream, batches
+from ildfv.streaming.maps import MapStream, batches
 
 STEPS = 256  # of a stepwise pass, about, where there are slices enough
 STEP_BATCHES = 4  # in a step, about, where there are many slices: so many ranks can share it

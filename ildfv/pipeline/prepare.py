@@ -1,18 +1,18 @@
-"""Scans into a workspace: made if need be, then filled by `ildfv.scans.prepare`."""
+"""Scans into a workspace: made if need be, then filled by `ildfv.datasets.prepare`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ildfv.datasets.discovery import check_scans
+from ildfv.datasets.prepare import prepare
+from ildfv.datasets.prepared import PrepareReport
 from ildfv.errors import InputError
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.discover import check_scans
 from ildfv.scans.labels import Codes
-from ildfv.scans.prepare import prepare
-from ildfv.scans.prepared import PrepareReport
 from ildfv.store.atomic import write_json
 from ildfv.store.parts import Parts
-from ildfv.store.workspace import Workspace
 from ildfv.version import __version__
 
 CODES_FILE = "codes.toml"  # with the scans: what their label codes mean, used unless other codes are named

@@ -13,11 +13,11 @@ from threadpoolctl import threadpool_limits
 from ildfv import distributed
 from ildfv.estimators.pca import EXACT, PCA
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.rounds import Made, write_rounds
+from ildfv.pipeline.write_parts import Made, write_rounds
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
-from ildfv.workers import in_order, split_cores
+from ildfv.streaming.threads import in_order, split_cores
 
 IN_MEMORY = 1 << 30  # bytes of Fisher vectors: up to this, few slices are solved at once, exactly and in seconds
 

@@ -11,21 +11,21 @@ from pathlib import Path
 import numpy as np
 
 from ildfv import distributed
+from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.roles import Roles, labelled_presence, load_folds, make_roles
+from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.score import score
+from ildfv.pipeline.split import Roles, labelled_presence, load_folds, make_roles
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sweep
-from ildfv.store.encodings import Encoding, newest
 from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
-from ildfv.store.slices import Slices
-from ildfv.store.workspace import Workspace
-from ildfv.stream import by_part
+from ildfv.streaming.maps import by_part
 
 TARGETS = ("counts", "step", "ramp")
 # Tried by "auto": penalties by row, in units of a projection's variance.

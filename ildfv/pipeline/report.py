@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.results import Predictions, compare
 from ildfv.evaluation.thresholds import Decisions
-from ildfv.pipeline.roles import labelled_presence, load_folds
 from ildfv.pipeline.score import read_scores
+from ildfv.pipeline.split import labelled_presence, load_folds
 from ildfv.pipeline.tables import slice_statistics
+from ildfv.pipeline.workspace import Workspace
 from ildfv.report.content import Call, Example, ReportContent, choose_examples
 from ildfv.report.figures import number
 from ildfv.report.page import write_report
 from ildfv.scans.windows import NORMAL
 from ildfv.store.atomic import key_of, sha256
-from ildfv.store.sealed import read_sealed
-from ildfv.store.slices import Slices
-from ildfv.store.workspace import Workspace
+from ildfv.store.checksummed import read_sealed
 from ildfv.version import versions
 
 RESAMPLES = 2000

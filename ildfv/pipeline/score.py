@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.results import Predictions, evaluate
 from ildfv.evaluation.thresholds import Decisions
-from ildfv.pipeline.roles import Roles, labelled_presence
+from ildfv.pipeline.split import Roles, labelled_presence
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
-from ildfv.store.slices import Slices
-from ildfv.store.workspace import Workspace
 from ildfv.version import versions
 
 RESAMPLES = 2000

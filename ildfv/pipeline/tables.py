@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ildfv.evaluation.statistics import statistics
 from ildfv.patterns import presence
-from ildfv.store.workspace import Workspace
+from ildfv.pipeline.workspace import Workspace
 
 
 def slice_statistics(root: Path, threshold: int | None = None) -> dict:

@@ -6,15 +6,15 @@ from glob import escape
 from pathlib import Path
 
 from ildfv import distributed
+from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.pipeline.devices import resolve
-from ildfv.pipeline.roles import Roles, load_folds, make_roles
 from ildfv.pipeline.score import score
+from ildfv.pipeline.split import Roles, load_folds, make_roles
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of
 from ildfv.store.models import TENSORS, load_info
-from ildfv.store.slices import Slices
-from ildfv.store.workspace import Workspace
 
 
 def train_network(

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
-from ildfv.pipeline.roles import check_split
+from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.score import read_scores
+from ildfv.pipeline.split import check_split
+from ildfv.pipeline.workspace import SETTINGS, Workspace
 from ildfv.store.atomic import TEMPORARY, check_gzip, key_of, read_json
-from ildfv.store.claims import CLAIM
-from ildfv.store.encodings import FINISHED, Encoding
+from ildfv.store.checksummed import read_sealed
+from ildfv.store.fingerprint import CLAIM
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
 from ildfv.store.parts import MANIFEST, Parts
-from ildfv.store.sealed import read_sealed
-from ildfv.store.workspace import SETTINGS, Workspace
 
 KINDS = {"": "ildfv results", "experiments": "ildfv experiment", "experiments/checklist": "ildfv checklist"}
 NEEDED = ("mixture", "pca", "projection", "fisher")  # folders of a finished encoding

@@ -8,7 +8,9 @@ from functools import lru_cache
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ildfv.kernels import modules, on_gpu, windows
+from ildfv.kernels import on_gpu
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import windows
 
 WINDOWS = ((-1400.0, -950.0), (-1400.0, 200.0), (-160.0, 240.0))  # HU: the paper's low, normal and high attenuation
 NORMAL = 1  # the normal window's place among them

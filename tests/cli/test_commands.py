@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from ildfv import doctor
 from ildfv.cli import main
 from ildfv.cli.app import app
+from ildfv.datasets.slice_store import ScanSlices, write_scan
+from ildfv.pipeline.workspace import Workspace
 from ildfv.scans import pixels
 from ildfv.store.parts import writing_parts
-from ildfv.store.slices import ScanSlices, write_scan
-from ildfv.store.workspace import Workspace
 
 NAMES = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
 
@@ -169,7 +169,7 @@ def test_whoever_stops_a_command_is_told_that_it_goes_on(monkeypatch, capsys, tm
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ildfv.scans.phantom.write_phantoms", stopped)
+    monkeypatch.setattr("ildfv.phantom.write_phantoms", stopped)
     monkeypatch.setattr(sys, "argv", ["ildfv", "phantom", str(tmp_path / "scans")])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from emulation import EmulatedDevice, build
 
-from ildfv.kernels import cuda
+from ildfv.kernels.cuda import moments as cuda
 
 
 @pytest.fixture(scope="session")

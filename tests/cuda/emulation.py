@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ildfv.kernels import modules
 from ildfv.kernels.cpu import BFLOAT16
+from ildfv.kernels.cuda import device as modules
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = itertools.count()  # of devices: an address may come again, and with it what once fitted there

@@ -6,7 +6,8 @@ from pathlib import Path
 import nvrtc
 import pytest
 
-from ildfv.kernels import launches, modules
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import launches
 
 FOLDER = Path(__file__).parents[2] / "csrc" / "cuda"
 SOURCES = [path for path in sorted(FOLDER.glob("*.cu")) if path.name != "launch.cu"]

@@ -10,7 +10,9 @@ from emulation import FLAGS, ROOT, EmulatedDevice, OnDevice, compiler
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
 from ildfv.errors import InputError
-from ildfv.kernels import cpu, cuda, launches, reference
+from ildfv.kernels import cpu, reference
+from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda import moments as cuda
 from ildfv.kernels.reference import Moments
 
 VARIANTS = launches.VARIANTS

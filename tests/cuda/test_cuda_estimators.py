@@ -12,9 +12,12 @@ from problems import channel_first, descriptors, distances, mixture
 
 from ildfv import FisherVector, GaussianMixture, kernels
 from ildfv.estimators import em, fisher
-from ildfv.kernels import Moments, cuda, launches, modules, reference
-from ildfv.kernels import em as em_kernel
-from ildfv.kernels import fisher as fisher_kernel
+from ildfv.kernels import Moments, reference
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import em as em_kernel
+from ildfv.kernels.cuda import fisher as fisher_kernel
+from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda import moments as cuda
 
 torch = pytest.importorskip("torch")
 OPTIONS = [

@@ -13,7 +13,10 @@ from emulation import FLAGS, ROOT, EmulatedDevice, EmulatedTorchDevice, OnDevice
 from problems import channel_first, descriptors, distances, mixture
 
 from ildfv.errors import InputError
-from ildfv.kernels import cuda, exchange, modules, reference
+from ildfv.kernels import reference
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import interop as exchange
+from ildfv.kernels.cuda import moments as cuda
 
 torch = pytest.importorskip("torch")
 

@@ -9,7 +9,13 @@ import pytest
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
 from ildfv.errors import InputError
-from ildfv.kernels import Moments, cpu, cuda, em, fisher, launches, modules, moments, pool, reference, transfer
+from ildfv.kernels import Moments, cpu, moments, reference
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import em, fisher, launches, oom
+from ildfv.kernels.cuda import memory as pool
+from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda.oom import OomRetry
+from ildfv.streaming import transfer
 
 try:
     import torch
@@ -291,7 +297,7 @@ class Cramped:
         self.package, self.room = package, room
 
     def __enter__(self):
-        transfer.pool.empty()
+        pool.empty()
         if self.package == "torch":
             total = torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + self.room) / total)
@@ -386,7 +392,7 @@ def test_batches_halve_when_the_device_is_full(way, rng):
 
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (700 << 20)) / total)
     try:
-        given = transfer.Halving(compute, note=notes.append)(np.arange(16))
+        given = OomRetry(compute, note=notes.append)(np.arange(16))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert notes
@@ -405,8 +411,8 @@ def test_copies_arrive_in_order_and_whole(rng):
 @pytest.mark.skipif(torch is None, reason="needs torch")
 def test_a_batch_size_fits():
     free, _ = torch.cuda.mem_get_info(0)
-    assert transfer.batch_size(free // 10, "cuda:0") in range(1, 10)
-    assert transfer.batch_size(1, "cuda:0", most=64) == 64
+    assert oom.batch_size(free // 10, "cuda:0") in range(1, 10)
+    assert oom.batch_size(1, "cuda:0", most=64) == 64
 
 
 def test_estimators_windows_and_normalisation_run_where_the_data_are(put, rng):
@@ -464,7 +470,7 @@ class GivenMixture(NamedTuple):
 @pytest.mark.skipif(torch is None, reason="needs torch")
 def test_slices_are_read_copied_computed_and_encoded_at_once(way, rng):
     pytest.importorskip("array_api_compat")
-    from ildfv.stream import MapStream, batches
+    from ildfv.streaming.maps import MapStream, batches
     from ildfv.train.activations import Activations
     from ildfv.train.networks import build
 

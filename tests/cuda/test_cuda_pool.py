@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ildfv.kernels import pool, transfer
+from ildfv.kernels.cuda import memory as pool
+from ildfv.kernels.cuda import oom
 
 
 class Allocator:
@@ -97,7 +98,7 @@ def test_memory_is_not_freed_when_python_ends(both, monkeypatch):
 def test_what_pools_keep_counts_as_free(both):
     assert pool.free("cuda:0") == 1000 - 200
     assert both.own.kept == 0
-    assert transfer.batch_size(8, "cuda:0", most=1000) == int(800 * transfer.SHARE) // 8
+    assert oom.batch_size(8, "cuda:0", most=1000) == int(800 * oom.SHARE) // 8
 
 
 def test_pools_are_emptied(both):

@@ -7,8 +7,10 @@ import pytest
 from emulation import FLAGS, ROOT, EmulatedDevice, OnDevice, compiler
 from problems import descriptors, distances, mixture
 
-from ildfv.kernels import cuda, launches, reference
-from ildfv.kernels import parameters as mixtures
+from ildfv.kernels import reference
+from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import parameters as mixtures
 
 EPSILON = 2.0**-8  # of bfloat16
 

@@ -6,7 +6,9 @@ from emulation import EmulatedTorchDevice
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
 from ildfv.errors import InputError
-from ildfv.kernels import cuda, launches, reference
+from ildfv.kernels import reference
+from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda import moments as cuda
 
 torch = pytest.importorskip("torch")
 

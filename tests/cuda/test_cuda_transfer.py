@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from ildfv import stream
-from ildfv.kernels import transfer
+from ildfv.kernels.cuda.oom import OomRetry
+from ildfv.streaming import maps as stream
+from ildfv.streaming import transfer
 
 torch = pytest.importorskip("torch")
 cat = torch.cat
@@ -34,7 +35,7 @@ def full_above(limit, error=OutOfMemoryError):
 @pytest.mark.parametrize("error", [OutOfMemoryError, RuntimeError])
 def test_all_items_are_computed_once_in_order(limit, error):
     notes = []
-    halving = transfer.Halving(full_above(limit, error), note=notes.append)
+    halving = OomRetry(full_above(limit, error), note=notes.append)
     given = halving(range(16)) + halving(range(16, 23))
     assert [result for part in given for result in part] == [2 * i for i in range(23)]
     assert max(map(len, given)) <= min(limit, 16)
@@ -46,12 +47,12 @@ def test_results_are_joined():
         return full_above(3)(batch) and batch**2
 
     for items in (np.arange(8.0), torch.arange(8.0)):
-        assert (transfer.Halving(squares).joined(items) == items**2).all()
+        assert (OomRetry(squares).joined(items) == items**2).all()
 
 
 def test_one_item_that_does_not_fit_is_an_error():
     with pytest.raises(OutOfMemoryError):
-        transfer.Halving(full_above(0))(range(4))
+        OomRetry(full_above(0))(range(4))
 
 
 def test_other_errors_are_not_memory():
@@ -59,7 +60,7 @@ def test_other_errors_are_not_memory():
         raise RuntimeError("an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="illegal"):
-        transfer.Halving(compute)(range(4))
+        OomRetry(compute)(range(4))
 
 
 class PretendedGpu:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ildfv.kernels import launches
+from ildfv.kernels.cuda import launches
 
 # Largest dynamic shared memory of a block, from the CUDA programming guide's table of compute capabilities.
 SHARED_LIMIT = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 90: 227 << 10, 100: 227 << 10}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from emulation import EmulatedTorchDevice, OnDevice
 
-from ildfv.kernels import modules
-from ildfv.kernels import windows as kernel
+from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import windows as kernel
 from ildfv.scans import windows
 
 

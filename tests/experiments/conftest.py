@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 
 from tiny import TINY, make_tiny
 
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tiny import TINY, change_test_fold, make_tiny
 
+from ildfv.experiments.context import Lab
 from ildfv.experiments.encoders import ENCODERS
-from ildfv.experiments.lab import Lab
 from ildfv.experiments.systems import Patches
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.models import load_model
-from ildfv.store.workspace import Workspace
 
 
 def patches(lab: Lab) -> Patches:

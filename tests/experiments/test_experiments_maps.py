@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import TINY
 
 from ildfv.experiments import maps
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.run import run_experiments
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.verify import verify_workspace

@@ -9,13 +9,13 @@ import pytest
 import small
 from tiny import TINY, scan
 
+from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
 from ildfv.experiments.registry import experiments
 from ildfv.experiments.run import run_experiments
-from ildfv.pipeline.roles import make_split
+from ildfv.pipeline.split import make_split
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
-from ildfv.store.slices import write_scan
-from ildfv.store.workspace import Workspace
 
 
 def make(root: Path, change) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from tiny import TINY
 
 from ildfv.errors import InputError
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
 from ildfv.experiments.paper import APART, COLUMNS, Paper
 from ildfv.experiments.run import run_experiments
 from ildfv.experiments.tables import SOURCE, measured

@@ -16,9 +16,9 @@ from ildfv.evaluation.results import Predictions
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments import lungs as lungs_module
 from ildfv.experiments.checklist import ITEMS
+from ildfv.experiments.context import Lab
 from ildfv.experiments.encode import Thinned
 from ildfv.experiments.encoders import BagOfWords, Pyramid, Vlad
-from ildfv.experiments.lab import Lab
 from ildfv.experiments.lungs import lungs
 from ildfv.experiments.schema import to_csv, write_experiment
 from ildfv.experiments.speed import device_name

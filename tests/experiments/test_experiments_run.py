@@ -12,15 +12,15 @@ from tiny import TINY
 
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.experiments import run as run_module
+from ildfv.experiments.context import Lab
 from ildfv.experiments.encode import encode
-from ildfv.experiments.lab import Lab
 from ildfv.experiments.presets import PRESETS, preset_named
 from ildfv.experiments.registry import chosen, experiments
 from ildfv.experiments.run import run_experiments
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.progress import SILENT
 from ildfv.store.atomic import read_json
-from ildfv.store.sealed import read_sealed
+from ildfv.store.checksummed import read_sealed
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +287,7 @@ def test_a_report_of_experiments_alone_does_not_say_that_nothing_was_scored(ran,
 
 
 def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made, tmp_path, monkeypatch):
-    from ildfv.experiments import lab as lab_module
+    from ildfv.experiments import context as lab_module
     from ildfv.experiments.registry import Findings
 
     lab = Lab(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu")

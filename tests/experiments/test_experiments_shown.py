@@ -9,9 +9,9 @@ import pytest
 from tiny import TINY
 
 from ildfv.experiments.checklist import checklist
-from ildfv.experiments.lab import Lab
+from ildfv.experiments.context import Lab
+from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.run import run_experiments
-from ildfv.experiments.shown import by_preset, documents
 
 LARGE = replace(TINY, name="large", run=None, train={"epochs": 2, "batch_size": 8}, resamples=70)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import small
 
+from ildfv.datasets.slice_store import ScanSlices, write_scan
 from ildfv.experiments.presets import Preset
-from ildfv.pipeline.roles import make_split
+from ildfv.pipeline.split import make_split
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
-from ildfv.store.slices import ScanSlices, write_scan
-from ildfv.store.workspace import Workspace
 
 WALL = 80  # pixels of chest around the lung: the rule for lungs finds it, and the sliding window is quick
 
@@ -59,7 +59,7 @@ def make_tiny(root: Path) -> Workspace:
 
 def change_test_fold(workspace: Workspace, fold: int) -> None:
     """Other images and other labels for every patient of one fold; folds.json stays as it is."""
-    from ildfv.pipeline.roles import load_folds
+    from ildfv.pipeline.split import load_folds
 
     slices, folds = workspace.slices(), load_folds(workspace)
     held_out = set(folds.members[fold])

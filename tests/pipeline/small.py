@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from ildfv.pipeline.roles import make_split
+from ildfv.datasets.slice_store import ScanSlices, write_scan
+from ildfv.pipeline.split import make_split
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
-from ildfv.store.slices import ScanSlices, write_scan
-from ildfv.store.workspace import Workspace
 from ildfv.train import networks
 from ildfv.train.blocks import Linear
 

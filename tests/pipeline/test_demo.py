@@ -5,7 +5,7 @@ import pytest
 from ildfv.errors import InputError
 from ildfv.pipeline import demo
 from ildfv.pipeline.clock import Clock
-from ildfv.store.workspace import Workspace
+from ildfv.pipeline.workspace import Workspace
 
 
 def test_a_layer_that_the_network_lacks_is_refused_before_anything_is_drawn(tmp_path):
@@ -33,7 +33,7 @@ def test_a_second_demo_keeps_the_times_of_the_first(tmp_path, monkeypatch):
 
         return do
 
-    monkeypatch.setattr("ildfv.scans.phantom.write_phantoms", step("write_phantoms"))
+    monkeypatch.setattr("ildfv.phantom.write_phantoms", step("write_phantoms"))
     for name in ("prepare_scans", "train_network", "make_split", "load_folds"):
         monkeypatch.setattr(demo, name, step(name))
     monkeypatch.setattr(demo, "make_report", lambda root, seconds: shown.append(dict(seconds)) or {"report": ""})

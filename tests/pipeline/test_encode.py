@@ -12,10 +12,10 @@ from small import PATIENTS, SLICES
 from ildfv import PCA, FisherVector, GaussianMixture
 from ildfv.errors import InputError
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
-from ildfv.pipeline.roles import load_folds, make_roles
-from ildfv.store.encodings import Encoding, newest
+from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.split import load_folds, make_roles
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.models import TENSORS, load_model, save_model
-from ildfv.store.workspace import Workspace
 from ildfv.train.activations import Activations
 from ildfv.train.networks import load
 
@@ -56,8 +56,8 @@ def test_a_long_fisher_vector_is_projected_and_not_stored(root, monkeypatch):
 def test_test_slices_change_nothing_that_is_fitted(root, tmp_path):
     from small import make_workspace
 
+    from ildfv.datasets.slice_store import write_scan
     from ildfv.store.parts import writing_parts
-    from ildfv.store.slices import write_scan
 
     other = make_workspace(tmp_path / "other")
     slices, folds = other.slices(), load_folds(other)

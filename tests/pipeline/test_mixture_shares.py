@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ildfv.pipeline.mixture import STEPS, _shares
-from ildfv.stream import batches
+from ildfv.streaming.maps import batches
 
 PARTS = {
     "parts of one slice": np.ones(400, dtype=int),

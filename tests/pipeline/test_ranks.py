@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ildfv.distributed import LOST
-from ildfv.store.encodings import Encoding
+from ildfv.pipeline.encodings import Encoding
 from ildfv.store.lock import writing
 from ildfv.store.models import load_info, load_model
 

@@ -8,15 +8,15 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.encodings import newest
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
-from ildfv.pipeline.roles import make_split
 from ildfv.pipeline.score import read_scores, write_scores
+from ildfv.pipeline.split import make_split
 from ildfv.pipeline.train import newest_model, train_network
 from ildfv.pipeline.verify import verify_workspace
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256
-from ildfv.store.encodings import newest
-from ildfv.store.workspace import Workspace
 from ildfv.train import trainer
 
 ENCODE = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2)

@@ -136,4 +136,4 @@ def inline(monkeypatch):
     def each(function, tasks, workers=None):
         yield from ((i, function(task)) for i, task in enumerate(tasks))
 
-    monkeypatch.setattr("ildfv.scans.prepare.each", each)
+    monkeypatch.setattr("ildfv.datasets.prepare.each", each)

@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 
 from ildfv.cli import output
 from ildfv.cli.app import app
+from ildfv.datasets import prepare as prepare_module
+from ildfv.datasets.prepare import prepare
+from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans
-from ildfv.scans import prepare as prepare_module
-from ildfv.scans.prepare import prepare
-from ildfv.store.slices import Slices
 
 SALT = "0123456789abcdef"
 CODES = "[codes]\n0 = 'outside'\n1 = 'healthy'\n2 = 'ground glass'\n5 = 'emphysema'\n"

@@ -11,9 +11,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.discover import discover
 from ildfv.scans.headers import read_header
 
 

@@ -12,12 +12,12 @@ import pytest
 CHILD = """
 import os, random, shutil, signal, sys, time
 from pathlib import Path
-import ildfv.scans.discover, ildfv.scans.prepare, ildfv.store.parts
+import ildfv.datasets.discovery, ildfv.datasets.prepare, ildfv.store.parts
 from ildfv.pipeline.prepare import prepare_scans
 
 root, kills = Path(sys.argv[1]), int(sys.argv[2])
 ildfv.store.parts.FLUSH_SECONDS = 0.02
-for module in (ildfv.scans.discover, ildfv.scans.prepare):
+for module in (ildfv.datasets.discovery, ildfv.datasets.prepare):
     if hasattr(module, "each"):
         module.each = lambda function, tasks, workers=None: ((i, function(task)) for i, task in enumerate(tasks))
 

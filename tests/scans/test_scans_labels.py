@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from ildfv.datasets.identity import hashed
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
-from ildfv.scans.identity import hashed
 from ildfv.scans.labels import HEALTHY, MEANINGS, OTHER, OUTSIDE, Codes, pattern_labels, says_something
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.pairing import is_label_name, words
 from ildfv.errors import InputError
-from ildfv.scans.discover import discover
-from ildfv.scans.pairing import is_label_name, words
 
 
 def paired(folder):
@@ -200,7 +200,7 @@ def test_links_to_folders_and_odd_files_are_ignored_visibly(tmp_path, files):
 
 
 def test_many_files_are_looked_at_on_all_cores_in_their_order(tmp_path, files, monkeypatch):
-    monkeypatch.setattr("ildfv.scans.discover.CHUNK", 8)
+    monkeypatch.setattr("ildfv.datasets.discovery.CHUNK", 8)
     for i in range(4):
         files.series(tmp_path / f"p{i}", files.chest(7, seed=i), patient=f"P-{i}")
     found = discover(tmp_path, workers=2)

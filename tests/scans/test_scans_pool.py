@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ildfv.scans.pool import Died, each
+from ildfv.streaming.processes import Died, each
 
 
 def square(x):
@@ -49,7 +49,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     (tmp_path / "job.py").write_text(
         textwrap.dedent("""
             import os, sys, time
-            from ildfv.scans.pool import each
+            from ildfv.streaming.processes import each
             def work(x):
                 open(f"pid-{x}", "w").write(str(os.getpid()))
                 time.sleep(60)

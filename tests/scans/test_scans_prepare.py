@@ -10,16 +10,16 @@ import time
 import numpy as np
 import pytest
 
+from ildfv.datasets import prepare as prepare_module
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.identity import hashed
+from ildfv.datasets.prepare import prepare
+from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
-from ildfv.scans import prepare as prepare_module
-from ildfv.scans.discover import discover
-from ildfv.scans.identity import hashed
 from ildfv.scans.lungs import lung_mask
-from ildfv.scans.pool import Died
-from ildfv.scans.prepare import prepare
 from ildfv.scans.windows import nearest, windowed
 from ildfv.store.parts import Parts, WritableParts
-from ildfv.store.slices import Slices
+from ildfv.streaming.processes import Died
 
 SALT = "0123456789abcdef"
 
@@ -297,7 +297,7 @@ def test_a_run_killed_anywhere_is_finished_by_the_next_with_the_same_bytes(tmp_p
     job = tmp_path / "job.py"
     job.write_text(
         "from pathlib import Path\n"
-        "from ildfv.scans.prepare import prepare\n"
+        "from ildfv.datasets.prepare import prepare\n"
         f"if __name__ == '__main__':\n    prepare(Path('scans'), Path('out'), codes='phantom', salt='{SALT}')\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

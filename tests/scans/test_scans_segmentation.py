@@ -7,9 +7,9 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes as dicom_codes
 from pydicom.uid import generate_uid
 
+from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble
-from ildfv.scans.discover import discover
 from ildfv.scans.headers import read_header
 from ildfv.scans.labels import HEALTHY, MEANINGS, Codes
 from ildfv.scans.libraries import quiet

@@ -4,10 +4,10 @@ import logging
 
 from test_scans_prepare import SALT, run
 
+from ildfv.datasets.prepare import prepare
+from ildfv.datasets.slice_store import Slices
 from ildfv.progress import Lines
-from ildfv.scans.prepare import prepare
 from ildfv.store.parts import Parts
-from ildfv.store.slices import Slices
 
 
 def test_one_scan_under_two_patients_is_used_once(tmp_path, files, inline):

@@ -6,7 +6,7 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.store.atomic import read_json, sweep, write_json
-from ildfv.store.claims import CLAIM, claim
+from ildfv.store.fingerprint import CLAIM, claim
 
 
 class Killed(BaseException):

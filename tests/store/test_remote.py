@@ -6,10 +6,10 @@ import fsspec
 import numpy as np
 import pytest
 
+from ildfv.datasets.slice_store import ScanSlices, Slices, write_scan
 from ildfv.errors import InputError, OutOfReachError
 from ildfv.store.parts import Parts, writing_parts
 from ildfv.store.remote import absolute
-from ildfv.store.slices import ScanSlices, Slices, write_scan
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ildfv.errors import InputError
-from ildfv.store.sealed import read_sealed, write_sealed
+from ildfv.store.checksummed import read_sealed, write_sealed
 
 CONTENT = {"f": 0.1, "auc": None, 3: (1, 2.5), "name": "größer", "file": "caf\udce9"}
 

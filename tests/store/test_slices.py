@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from ildfv.datasets.slice_store import ScanSlices, Slices, write_scan
 from ildfv.errors import InputError
 from ildfv.store.parts import MANIFEST, Parts, writing_parts
-from ildfv.store.slices import ScanSlices, Slices, write_scan
 
 
 def scan(number: int, m: int) -> ScanSlices:
@@ -73,7 +73,7 @@ def test_an_empty_folder_is_named(tmp_path):
 
 
 def test_several_threads_read_at_once(slices, monkeypatch):
-    monkeypatch.setattr("ildfv.store.slices.OPEN_PARTS", 1)  # every read closes the file of the one before
+    monkeypatch.setattr("ildfv.datasets.slice_store.OPEN_PARTS", 1)  # every read closes the file of the one before
     images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
     draws = np.random.default_rng(0).integers(0, 12, (60, 4))
     with ThreadPoolExecutor(4) as pool:

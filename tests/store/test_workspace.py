@@ -3,7 +3,7 @@
 import pytest
 
 from ildfv.errors import InputError
-from ildfv.store.workspace import SETTINGS, Workspace
+from ildfv.pipeline.workspace import SETTINGS, Workspace
 
 
 def test_a_workspace_keeps_its_settings(tmp_path):

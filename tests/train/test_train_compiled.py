@@ -6,11 +6,11 @@ import torch
 from train_support import MemorySlices  # registers the network "tiny"
 
 from ildfv.errors import InputError
-from ildfv.kernels import transfer
+from ildfv.streaming import transfer
+from ildfv.streaming.feeding import answers, fed
 from ildfv.train import compiled, networks
 from ildfv.train.compiled import Compiled, wanted
 from ildfv.train.data import Epoch
-from ildfv.train.feeding import answers, fed
 from ildfv.train.optimizer import make_optimizer
 from ildfv.train.settings import TrainSettings
 from ildfv.train.step import Step

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ildfv.train import graphs
-from ildfv.train.graphs import Graphed
+from ildfv.streaming import graphs
+from ildfv.streaming.graphs import Graphed
 
 
 class Capture:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from train_support import MemorySlices  # registers the network "tiny"
 
+from ildfv.streaming.feeding import fed
 from ildfv.train import networks
 from ildfv.train.data import Epoch
-from ildfv.train.feeding import fed
 from ildfv.train.optimizer import make_optimizer
 from ildfv.train.settings import TrainSettings
 from ildfv.train.step import Step

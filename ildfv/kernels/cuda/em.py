@@ -1,0 +1,33 @@
+"""The M step on a GPU, in one launch where the sums are: csrc/cuda/em.cu."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.kernels.cuda.device import Device, device_of, own_arrays
+from ildfv.kernels.reference import EMPTY
+
+THREADS = 256
+
+
+def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tuple:
+    """Masses (k,), means (k, d) and variances (k, d) after sums on a GPU at these parameters; NumPy, float64.
+
+    inertia: the present parameters count as this many descriptors more. The bits are those of the CPU.
+    """
+    (ours, _) = own_arrays([s0, s1, s2])
+    return compute(device_of(ours[0]), ours, weights, means, variances, inertia=inertia)
+
+
+def compute(device: Device, sums: list, weights, means, variances, *, inertia: float) -> tuple:
+    """`m_step` on a given device."""
+    k, d = means.shape
+    sums = [device.contiguous(a) for a in sums]
+    now = device.upload(np.concatenate([np.ravel(np.asarray(a, np.float64)) for a in (weights, means, variances)]))
+    out = device.empty((k + 2 * k * d,), "float64")
+    device.launch(
+        "m_step", (-(-k * d // THREADS), 1), THREADS, 0,
+        (*(device.describe(a)[0] for a in (*sums, now)), float(inertia), EMPTY, k, d, device.describe(out)[0]),
+    )  # fmt: skip
+    masses, means, variances = np.split(device.download(out), [k, k + k * d])  # the one wait for the device
+    return masses, means.reshape(k, d), variances.reshape(k, d)

@@ -1,0 +1,39 @@
+"""Fisher vectors of moments on a GPU, in one launch: csrc/cuda/fisher.cu."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.kernels.cuda.device import Device, device_of, own_arrays
+from ildfv.kernels.reference import LEAST_WEIGHT, Moments
+
+THREADS = 256
+SHARED_BYTES = THREADS // 32 * 8  # a double for each warp
+
+
+def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
+    """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps; the kind that came in.
+
+    counts (b,): descriptors of each map; weights (k,). On the current stream; the bits of a vector are its map's alone.
+    """
+    ours, give = own_arrays(list(m[:3]))
+    device = device_of(ours[0])
+    return give(compute(device, ours, counts, weights, improved=improved, order=order, weight_part=weight_part))
+
+
+def compute(device: Device, sums: list, counts, weights, *, improved: bool, order: str, weight_part: bool):
+    """`vectors` on a given device."""
+    counts, weights = (np.asarray(a, dtype=np.float64) for a in (counts, weights))
+    s0, s1, s2 = (device.describe(device.contiguous(a)) for a in sums)
+    _, real, (b, k, d), _ = s1
+    heavy = weights >= LEAST_WEIGHT
+    roots = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0)
+    numbers = device.upload(np.concatenate([counts, roots, weights]))
+    out = device.empty((b, 2 * k * d + (k if weight_part else 0)), real)
+    address = device.describe(numbers)[0]
+    device.launch(
+        f"fisher_{real}", (b, 1), THREADS, SHARED_BYTES,
+        (s0[0], s1[0], s2[0], address, address + 8 * b, address + 8 * (b + k), k, d, int(improved),
+         int(order == "component"), int(weight_part), device.describe(out)[0]),
+    )  # fmt: skip
+    return out

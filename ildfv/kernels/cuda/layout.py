@@ -1,0 +1,143 @@
+"""Where a batch's maps lie in device memory, and how they are cut into pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.kernels.cuda.device import Device, element_bytes
+from ildfv.kernels.cuda.launches import cut
+
+
+class Batch(NamedTuple):
+    """Where b maps lie: uniform ones by strides, ragged ones by a table."""
+
+    element: str
+    b: int
+    d: int
+    address: int = 0
+    n: int = 0
+    strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
+    table: np.ndarray | None = None  # (b, 4): address, n, stride of descriptors, stride of dimensions
+    held: object = None  # keeps the memory alive
+
+
+def uniform(device: Device, maps) -> Batch:
+    """Maps (b, n, d) or (b, d, h, w) of any strides, without a copy where two numbers can tell them."""
+    address, element, shape, strides = device.describe(maps)
+    check(len(shape) in (3, 4), f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {shape}")
+    check(shape[0] > 0, "maps must hold at least one map, got an empty batch")
+    element_bytes(element)
+    if len(shape) == 3:
+        b, n, d = shape
+        by_map, by_row, by_dim = strides
+    else:
+        b, d, h, w = shape
+        if h > 1 and w > 1 and strides[2] != w * strides[3]:  # rows of pixels do not follow each other
+            maps = device.contiguous(maps)
+            address, _, _, strides = device.describe(maps)
+        n, by_map, by_row, by_dim = h * w, strides[0], strides[3] if w > 1 else strides[2], strides[1]
+    check(n > 0, "maps must hold at least one descriptor each, got none in map 0")
+    return Batch(element, b, d, address, n, (by_map, by_row, by_dim), held=maps)
+
+
+def ragged(device: Device, maps) -> Batch:
+    """Maps (n_i, d) of any strides."""
+    check(len(maps) > 0, "maps must hold at least one map, got an empty batch")
+    table = np.empty((len(maps), 4), dtype=np.int64)
+    elements, dimensions = set(), set()
+    for i, a in enumerate(maps):
+        address, element, shape, strides = device.describe(a)
+        check(len(shape) == 2, f"maps must be a list of (n, d), got shape {shape} for map {i}")
+        check(shape[0] > 0, f"maps must hold at least one descriptor each, got none in map {i}")
+        elements.add(element)
+        dimensions.add(shape[1])
+        table[i] = address, shape[0], *strides
+    check(len(elements) == 1, f"maps must be of one dtype, got {', '.join(sorted(elements))}")
+    check(len(dimensions) == 1, f"maps must have one number of dimensions, got {sorted(dimensions)}")
+    element = elements.pop()
+    element_bytes(element)
+    return Batch(element, len(maps), dimensions.pop(), table=table, held=maps)
+
+
+def merged(batch: Batch) -> Batch:
+    """The maps as one where they follow each other in memory, else as a list: pooled, it is the same where one ends."""
+    by_map, by_row, by_dim = batch.strides
+    if batch.table is not None:
+        return batch
+    if batch.n == 1 or batch.b == 1 or by_map == batch.n * by_row:
+        return batch._replace(b=1, n=batch.b * batch.n, strides=(0, by_map if batch.n == 1 else by_row, by_dim))
+    table = np.empty((batch.b, 4), dtype=np.int64)
+    table[:, 0] = batch.address + np.arange(batch.b) * (by_map * element_bytes(batch.element))
+    table[:, 1:] = batch.n, by_row, by_dim
+    return batch._replace(table=table)
+
+
+class Pieces(NamedTuple):
+    """The pieces of some maps, one after another: of maps alike by strides, of others by a table."""
+
+    element: str
+    of_each: np.ndarray  # their number for each map
+    address: int = 0
+    n: int = 0  # descriptors of a map
+    rows: int = 0  # and of a piece but for a map's last
+    strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
+    table: np.ndarray | None = None  # address, descriptors, descriptor and dimension stride of each piece
+
+    @property
+    def total(self) -> int:
+        return int(self.of_each.sum())
+
+    def edges(self) -> np.ndarray:
+        """First piece of each map, and the end."""
+        return np.concatenate([[0], np.cumsum(self.of_each)]).astype(np.int64)
+
+    def part(self, first: int, last: int) -> Pieces:
+        """Pieces first … last of those of one map, or of a table, in which no map is told from another any more."""
+        if self.table is not None:
+            return self._replace(of_each=np.array([last - first]), table=self.table[first:last])
+        start = first * self.rows
+        address = self.address + start * self.strides[1] * element_bytes(self.element)
+        n = min(self.n, last * self.rows) - start
+        return self._replace(of_each=np.array([last - first]), address=address, n=n)
+
+
+def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
+    """The pieces of these maps of the batch."""
+    bytes_of_a_value = element_bytes(batch.element)
+    if batch.table is None:
+        each, rows = cut(batch.n, k)
+        address = batch.address + maps.start * batch.strides[0] * bytes_of_a_value
+        return Pieces(batch.element, np.full(len(maps), each), address, batch.n, rows, batch.strides)
+    table, of_each = [], []
+    for address, n, by_row, by_dim in batch.table[maps.start : maps.stop].tolist():
+        each, rows = cut(n, k)
+        of_each.append(each)
+        table += [
+            (address + start * by_row * bytes_of_a_value, min(rows, n - start), by_row, by_dim)
+            for start in range(0, n, rows)
+        ]
+    return Pieces(batch.element, np.array(of_each), table=np.array(table, dtype=np.int64))
+
+
+def rounds(batch: Batch, k: int, room: int) -> Iterator[range]:
+    """The batch's maps in runs of at most `room` pieces, or of one map."""
+    if batch.table is None:
+        yield from runs(batch.b, max(1, room // cut(batch.n, k)[0]))
+        return
+    counts = [cut(n, k)[0] for n in batch.table[:, 1].tolist()]
+    first, held = 0, 0
+    for i, count in enumerate(counts):
+        if i > first and held + count > room:
+            yield range(first, i)
+            first, held = i, 0
+        held += count
+    yield range(first, batch.b)
+
+
+def runs(count: int, size: int) -> Iterator[range]:
+    """0 … count in runs of `size`."""
+    return (range(first, min(first + size, count)) for first in range(0, count, size))

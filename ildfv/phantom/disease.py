@@ -1,0 +1,62 @@
+"""Where each pattern is: irregular regions, coherent in 3-D, that prefer the places the pattern prefers."""
+
+import numpy as np
+
+from ildfv.phantom.chest import Chest
+from ildfv.phantom.fields import Field, Grid, doubled
+
+OUTSIDE, HEALTHY = 0, 1  # label codes; pattern k has code k + 2 (codes/phantom.toml)
+
+# Per pattern: 1 / mm by which a place below the pleura loses, width of the zone along the lung (u from 0 base to
+# 1 apex), pull towards the back. Fibrosis is subpleural, basal and posterior; emphysema apical; ground glass anywhere.
+SUBPLEURAL = (0.0, 1 / 13, 1 / 8, 0.0)
+ZONE = (0.42, 0.38, 0.34, 0.38)
+POSTERIOR = (0.2, 0.4, 0.5, -0.2)
+
+
+class Disease:
+    """The pattern regions of one chest.
+
+    A pattern's score is a smooth random field plus its preferences; it is present where the score exceeds the
+    threshold that leaves it its share of the lung. Where two compete, the larger excess wins.
+    """
+
+    def __init__(self, chest: Chest):
+        self.chest = chest
+        p = chest.patient
+        volume = {"reach": p.reach, "height": p.height}
+        self.fields = {
+            k: [Field(p.rng("region", k, scale), scale, **volume) for scale in (34, 11, 4.5)] for k in p.patterns
+        }
+        self.thresholds = self._thresholds()
+
+    def score(self, pattern: int, grid: Grid, z: float, pleura: np.ndarray) -> np.ndarray:
+        """Unthresholded score on the plane, (size, size)."""
+        p, u = self.chest.patient, z / self.chest.patient.height
+        wide, middle, fine = (field(grid, z) for field in self.fields[pattern])
+        score = 0.75 * wide + 0.4 * middle + 0.12 * fine
+        score -= SUBPLEURAL[pattern] * pleura
+        score += POSTERIOR[pattern] * grid.y / p.half_depth
+        return score - ((u - p.centres[pattern]) / ZONE[pattern]) ** 2
+
+    def _thresholds(self, steps: int = 24) -> dict[int, float]:
+        p = self.chest.patient
+        grid = p.grid.coarse(8)
+        scores: dict[int, list[np.ndarray]] = {k: [] for k in p.patterns}
+        for z in (np.arange(steps) + 0.5) / steps * p.height:
+            surface = self.chest.lung(grid, z)
+            lung, pleura = surface < 0, self.chest.pleura(grid, z, surface)
+            for k in p.patterns:
+                scores[k].append(self.score(k, grid, z, pleura)[lung])
+        return {k: float(np.quantile(np.concatenate(scores[k]), 1 - p.extents[k])) for k in p.patterns}
+
+    def codes(self, lung: np.ndarray, pleura: np.ndarray, z: float) -> np.ndarray:
+        """Label codes on the plane, (512, 512) uint8. lung, pleura: as in `Plane`."""
+        half = self.chest.patient.grid.coarse(2)
+        codes = np.where(lung < 0, HEALTHY, OUTSIDE).astype(np.uint8)
+        best = np.zeros(codes.shape, np.float32)
+        for k in self.chest.patient.patterns:
+            excess = doubled(self.score(k, half, z, pleura).astype(np.float32)) - self.thresholds[k]
+            codes[(excess > best) & (codes != OUTSIDE)] = k + 2
+            best = np.maximum(best, excess)
+        return codes

@@ -1,0 +1,113 @@
+"""Who is scanned and how: every number that differs from patient to patient, drawn once from (seed, number)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from ildfv.patterns import PATTERNS
+from ildfv.phantom.fields import Grid, stream
+
+SIZE = 512  # pixels along each side of a slice
+
+# Which patterns twelve consecutive patients have (indices into PATTERNS). Dealt like cards, so that even a dozen
+# phantoms hold every pattern equally often and the usual company: reticular with honeycomb (usual interstitial
+# pneumonia), ground glass with reticular (non-specific), emphysema above fibrosis.
+DECK = [(0,), (1,), (2,), (3,), (0, 1), (0, 1), (1, 2), (1, 2), (0, 3), (2, 3), (0, 2, 3), (1, 2, 3)]
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One chest and one scanner setting. Lengths in mm, attenuations in HU."""
+
+    seed: int
+    number: int
+    female: bool
+    half_width: float  # of the rib cage, inside
+    half_depth: float
+    height: float  # from the lowest recess of the lungs (z = 0) to the apex
+    fat: float  # subcutaneous, thickest place
+    heart: float  # size relative to the usual
+    dome: float  # height of the right diaphragm above the recess
+    lung: float  # healthy parenchyma
+    gradient: float  # from front to back
+    patterns: tuple[int, ...]
+    extents: tuple[float, ...]  # share of the lung volume, one per pattern, 0 where absent
+    levels: tuple[float, ...]  # mean attenuation aimed at, one per pattern
+    centres: tuple[float, ...]  # where along the lung (0 base, 1 apex) a pattern is densest
+    pixel: float
+    thickness: float
+    blur: float  # standard deviation of the point spread in the plane
+    sharp: float  # 0 soft kernel … 1 edge-enhancing kernel
+    noise: float  # standard deviation in the lung
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(SIZE, self.pixel)
+
+    def rng(self, *purpose) -> np.random.Generator:
+        """A generator for one purpose of this patient."""
+        return stream(self.seed, self.number, *purpose)
+
+    @property
+    def reach(self) -> float:
+        """Half the side of the field of view, mm."""
+        return SIZE * self.pixel / 2
+
+
+def deal(seed: int, number: int) -> tuple[tuple[int, ...], np.ndarray]:
+    """The patterns of a patient, and for each of the four a rank in (0, 1) among the holders of its deck.
+
+    Ranks are dealt too: in every dozen, the levels of each pattern are spread over the same range.
+    """
+    block, card = divmod(number - 1, len(DECK))
+    rng = stream(seed, 0, "deck", block)
+    order = rng.permutation(len(DECK))
+    ranks = np.empty(len(PATTERNS))
+    for k in range(len(PATTERNS)):
+        holders = [c for c in range(len(DECK)) if k in DECK[order[c]]]
+        others = [c for c in range(len(DECK)) if k not in DECK[order[c]]]
+        strata = [*rng.permutation(len(holders)), *rng.permutation(len(others))]
+        place = (holders + others).index(card)
+        ranks[k] = (strata[place] + 0.5) / (len(holders) if card in holders else len(others))
+    return DECK[order[card]], ranks
+
+
+def draw_patient(seed: int, number: int) -> Patient:
+    """Patient `number` (from 1) of `seed`: the same however many others are drawn."""
+    patterns, ranks = deal(seed, number)
+    rng = stream(seed, number, "patient")
+    female = bool(rng.random() < 0.5)
+    scale = rng.normal(0.94 if female else 1.03, 0.04)
+    half_width, fat = 126 * scale * rng.normal(1, 0.02), float(np.clip(rng.normal(16 if female else 13, 6), 5, 28))
+    # One distribution of means for ground glass, reticular and honeycomb: brightness must not tell them apart.
+    levels = np.clip(-640 + 50 * ndtri(ranks), -740, -540)
+    levels[3] = -960 + 25 * ranks[3]
+    extents = np.zeros(4)
+    for pattern in patterns:
+        low, high = ((0.22, 0.52), (0.2, 0.44), (0.18, 0.38), (0.22, 0.55))[pattern]
+        extents[pattern] = rng.uniform(low, high)
+    body_width = half_width + fat + 28
+    sharp = rng.uniform(0, 1)
+    return Patient(
+        seed=seed,
+        number=number,
+        female=female,
+        half_width=half_width,
+        half_depth=90 * scale * rng.normal(1, 0.04),
+        height=float(np.clip(245 * scale * rng.normal(1, 0.05), 205, 290)),
+        fat=fat,
+        heart=float(np.clip(rng.normal(1, 0.09), 0.8, 1.25)),
+        dome=rng.uniform(48, 72),
+        lung=float(np.clip(rng.normal(-868, 16), -900, -835)),
+        gradient=rng.uniform(15, 55),
+        patterns=patterns,
+        extents=tuple(extents),
+        levels=tuple(levels),
+        centres=(rng.uniform(0.25, 0.65), rng.uniform(0.1, 0.3), rng.uniform(0.08, 0.25), rng.uniform(0.7, 0.9)),
+        pixel=round(2 * body_width * rng.uniform(1.0, 1.1) / SIZE, 6),
+        thickness=float(rng.choice([1.0, 1.25, 1.5])),
+        blur=rng.uniform(0.4, 0.62),
+        sharp=sharp,
+        noise=8 + 10 * sharp + rng.uniform(0, 10),  # sharp kernels are noisier
+    )

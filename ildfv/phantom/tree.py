@@ -1,0 +1,134 @@
+"""Vessels and airways: branching trees that fill the lungs, and how a plane cuts them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ildfv.phantom.chest import Chest
+from ildfv.phantom.fields import Grid
+
+LEVELS = 12  # bifurcations of a vessel tree: 2¹² end branches per lung and kind
+LARGE = 1.1  # mm; vessels of this radius stay what they are in diseased lung, smaller ones are lost in fibrosis
+AIRWAY_LEVELS = 5  # bronchi can be followed about this far on CT
+
+
+@dataclass(frozen=True)
+class Tubes:
+    """Straight pieces of tube: start and end (n, 3) as (x, y, z) mm, radius (n,) mm."""
+
+    start: np.ndarray
+    end: np.ndarray
+    radius: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: list["Tubes"]) -> "Tubes":
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("start", "end", "radius")))
+
+    def where(self, chosen: np.ndarray) -> "Tubes":
+        return Tubes(self.start[chosen], self.end[chosen], self.radius[chosen])
+
+    def cut(self, grid: Grid, z: float, thickness: float, *, widen: float = 0.0) -> np.ndarray:
+        """Share of each pixel filled by tubes in a section `thickness` mm thick, 0 … 1, (size, size) float32."""
+        radius = self.radius + widen
+        margin = radius + thickness / 2
+        low, high = np.minimum(self.start[:, 2], self.end[:, 2]), np.maximum(self.start[:, 2], self.end[:, 2])
+        hit = (low - margin < z) & (high + margin > z)
+        a, b, radius, margin = self.start[hit], self.end[hit], radius[hit], margin[hit]
+        share = np.zeros((grid.size, grid.size), np.float32)
+        if not len(a):
+            return share
+        # Only the stretch of the axis that comes near the plane: a box around it holds every pixel it can touch.
+        axis = b - a
+        rise = np.where(np.abs(axis[:, 2]) < 1e-6, 1e-6, axis[:, 2])
+        t = np.stack([(z - margin - a[:, 2]) / rise, (z + margin - a[:, 2]) / rise])
+        t = np.clip(np.sort(t, axis=0), 0, 1)
+        ends = a[None, :, :2] + t[:, :, None] * axis[None, :, :2]  # (2, n, xy)
+        first = np.floor((ends.min(axis=0) - margin[:, None] - grid.axis[0]) / grid.pixel).astype(int)
+        last = np.ceil((ends.max(axis=0) + margin[:, None] - grid.axis[0]) / grid.pixel).astype(int) + 1
+        first, last = np.clip(first, 0, grid.size), np.clip(last, 0, grid.size)
+        size = np.maximum(last - first, 0)  # (n, xy)
+        count = size[:, 0] * size[:, 1]
+        # All pixels of all boxes in one list: no loop over tubes.
+        tube = np.repeat(np.arange(len(count)), count)
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        column = first[tube, 0] + within % size[tube, 0]
+        row = first[tube, 1] + within // size[tube, 0]
+        here = np.stack([grid.axis[column], grid.axis[row], np.full(len(tube), z, np.float32)], axis=1) - a[tube]
+        axis = axis[tube]
+        along = np.clip((here * axis).sum(axis=1) / np.maximum((axis * axis).sum(axis=1), 1e-6), 0, 1)
+        away = here - along[:, None] * axis
+        # A slab averages over its thickness: what is less thick than the slab is seen paler, not thinner.
+        flat = np.maximum(np.abs(away[:, 2]) - thickness / 2, 0)
+        distance = np.sqrt(away[:, 0] ** 2 + away[:, 1] ** 2 + flat**2)
+        r = radius[tube]
+        fill = np.clip(0.5 + (r - distance) / grid.pixel, 0, 1) * np.minimum(1, 2 * r / max(grid.pixel, thickness))
+        np.maximum.at(share, (row, column), fill.astype(np.float32))
+        return share
+
+
+def grow(points: np.ndarray, root: np.ndarray, rng: np.random.Generator, *, radius: float, last: float) -> list[Tubes]:
+    """A tree from `root` to every point, one `Tubes` per level, radius falling from `radius` to `last` mm.
+
+    points: (2**levels, 3). At each level every group of points is split in two across its longest side, and a branch
+    runs from the parent's end towards the group's centre: the tree fills the lung as it should.
+    """
+    levels = len(points).bit_length() - 1
+    groups = points[None]  # (groups, points in each, 3)
+    tips = root[None]
+    tubes = []
+    for level in range(levels + 1):
+        centre = groups.mean(axis=1)
+        pull = 0.62 if level < levels else 1.0
+        ends = tips + pull * (centre - tips) * (1 + 0.1 * rng.standard_normal((len(tips), 1)))
+        ends += rng.standard_normal(ends.shape) * 0.06 * np.linalg.norm(ends - tips, axis=1, keepdims=True)
+        size = radius * (last / radius) ** ((level / levels) ** 0.8) * rng.uniform(0.75, 1.25, len(tips))
+        tubes.append(Tubes(tips, ends, size))
+        if level == levels:
+            break
+        centred = groups - centre[:, None]
+        longest = np.eye(3)[np.argmax(centred.var(axis=1), axis=1)] + 0.35 * rng.standard_normal((len(groups), 3))
+        order = np.argsort((centred * longest[:, None]).sum(axis=2), axis=1)
+        groups = np.take_along_axis(groups, order[:, :, None], axis=1).reshape(2 * len(groups), -1, 3)
+        tips = np.repeat(ends, 2, axis=0)
+    return tubes
+
+
+class Trees:
+    """Arteries with the bronchi beside them, veins between them, trachea and main bronchi of one chest."""
+
+    def __init__(self, chest: Chest):
+        p = chest.patient
+        rng = p.rng("trees")
+        inside = lung_points(chest, rng)
+        carina = np.array([2.0, -2.0, 0.66 * p.height])
+        top = np.array([1.0, -8.0, 1.15 * p.height])
+        vessels, airways = [], [Tubes(top[None], carina[None], np.array([8.2 if p.female else 9.2]))]
+        for side in (-1, 1):
+            lung = inside[np.sign(inside[:, 0]) == side]
+            hilum = np.array([side * 0.27 * p.half_width + 4, 4.0, 0.56 * p.height])
+            airways.append(Tubes(carina[None], hilum[None], np.array([6.3])))
+            artery, vein = (rng.permutation(len(lung))[: 2**LEVELS] for _ in range(2))
+            arteries = grow(lung[artery], hilum + np.array([side * 3, -9, 3]), rng, radius=6.6, last=0.32)
+            vessels += arteries
+            vessels += grow(lung[vein], hilum + np.array([-side * 6, 2, -22]), rng, radius=6.2, last=0.30)
+            for level, branch in enumerate(arteries[1 : AIRWAY_LEVELS + 1]):
+                beside = branch.radius[:, None] * np.array([0.9, 1.5, 0.4]) * (1.1 + 0.1 * level)
+                airways.append(Tubes(branch.start + beside, branch.end + beside, 0.66 * branch.radius))
+        every = Tubes.joined(vessels)
+        self.large, self.small = every.where(every.radius >= LARGE), every.where(every.radius < LARGE)
+        self.airways = Tubes.joined(airways)
+
+
+def lung_points(chest: Chest, rng: np.random.Generator, step: float = 6.0) -> np.ndarray:
+    """Random points at least 3 mm inside the lungs, more than enough for two trees in each, (n, 3) mm."""
+    p = chest.patient
+    grid = Grid(int(2 * p.reach / step), step)
+    found = []
+    for z in np.arange(step / 2, p.height, step):
+        row, column = np.nonzero(chest.lung(grid, z) < -3)
+        found.append(np.stack([grid.axis[column], grid.axis[row], np.full(len(row), z)], axis=1))
+    centres = np.concatenate(found)
+    per_side = min((centres[:, 0] < 0).sum(), (centres[:, 0] > 0).sum())
+    copies = -(-int(1.1 * 2**LEVELS) // int(per_side))  # a few cross the middle as they are jittered
+    points = np.repeat(centres, copies, axis=0)
+    return rng.permutation(points + rng.uniform(-step / 2, step / 2, points.shape))

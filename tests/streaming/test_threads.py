@@ -1,0 +1,77 @@
+"""Work side by side: in order, never far ahead, errors in their place, threads given back."""
+
+import threading
+import time
+
+import pytest
+
+from ildfv.kernels import cpu
+from ildfv.streaming.threads import in_order, split_cores
+
+
+def test_results_come_in_the_order_of_the_items_whichever_is_done_first():
+    def work(item):
+        time.sleep(0.02 if item % 2 == 0 else 0)
+        return item * item
+
+    assert list(in_order(work, range(9), workers=3)) == [item * item for item in range(9)]
+
+
+def test_an_error_is_raised_in_its_place():
+    def work(item):
+        if item == 2:
+            raise ValueError("disk gone")
+        return item
+
+    results = in_order(work, range(9), workers=2)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="disk gone"):
+        next(results)
+
+
+def test_items_are_drawn_a_little_ahead_and_no_further():
+    drawn = []
+    results = in_order(lambda item: item, (drawn.append(n) or n for n in range(100)), workers=2)
+    assert next(results) == 0
+    assert len(drawn) <= 5
+    results.close()
+    assert len(drawn) <= 5
+
+
+@pytest.mark.usefixtures("threads_end")
+def test_leaving_early_ends_the_threads():
+    results = in_order(lambda item: item, range(1000), workers=2)
+    next(results)
+    results.close()
+
+
+def test_leaving_early_waits_for_nothing_as_the_garbage_collector_may_do_it_anywhere():
+    go = threading.Event()
+    results = in_order(lambda item: item == 0 or go.wait(60), range(9), workers=2)
+    assert next(results) is True
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 30
+    go.set()
+
+
+def test_workers_keep_to_their_threads_and_leave_those_of_the_caller_alone():
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads(), cpu.num_threads()
+
+    def work(_):
+        torch.ones(300, 300) @ torch.ones(300, 300)  # torch sets itself up in every thread that uses it
+        return torch.get_num_threads(), cpu.num_threads()
+
+    assert set(in_order(work, range(4), workers=2, threads=1)) == {(1, 1)}
+    assert (torch.get_num_threads(), cpu.num_threads()) == before
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 8, 32])
+def test_no_more_threads_than_cores(cores):
+    cpu.set_num_threads(cores)
+    try:
+        workers, threads = split_cores()
+        assert 1 <= workers * threads <= cores
+    finally:
+        cpu.set_num_threads(None)
