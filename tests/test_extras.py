@@ -1,4 +1,4 @@
-"""Every package that ildfv imports is a dependency or part of an extra, and the table of extras is that of pyproject.toml."""
+"""Every imported package is a dependency or in an extra, and the table of extras is that of pyproject.toml."""
 
 import ast
 import re

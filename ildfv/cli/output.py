@@ -21,7 +21,7 @@ _events: EventLog | None = None  # of the running command
 
 
 def progress(verbose: int = 0, *, workspace: Path | None = None) -> Progress:
-    """Progress bars on a terminal, log lines elsewhere, and JSON lines in the workspace. Silent on ranks other than 0."""
+    """Bars on a terminal, log lines elsewhere, and JSON lines in the workspace; silent on ranks other than 0."""
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("ildfv").setLevel(level)
