@@ -14,6 +14,7 @@ LAUNCH = (ROOT / "csrc" / "cuda" / "launch.cu").read_text(encoding="utf-8")
 EXTENSION = ROOT / "ildfv" / "kernels" / "_native_cuda.pyx"
 
 
+@pytest.mark.slow
 def test_the_launcher_compiles(tmp_path):
     nvcc = shutil.which("nvcc")
     if nvcc is None:

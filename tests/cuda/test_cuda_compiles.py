@@ -18,6 +18,7 @@ PARTS += [("moments", 90, part) for part in (32, 64, 19)]
 PARTS += [(name, architecture, None) for name in ("windows", "fisher", "em") for architecture in (75, 80, 90, 100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "architecture", "part"), PARTS)
 def test_kernels_compile_without_spills(name, architecture, part):
     """part: ILDFV_PART of moments.cu, None for all of a file."""

@@ -16,6 +16,7 @@ CHOSEN = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "flags"),
     [("libtsan.so", "-fsanitize=thread -DILDFV_OS_THREADS"), ("libasan.so", "-fsanitize=address,undefined")],

@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "csrc"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++") or sys.platform != "linux", reason="needs g++ with sanitisers on Linux")
 def test_no_stray_access_and_no_undefined_behaviour(tmp_path):
     command = [

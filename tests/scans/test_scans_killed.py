@@ -52,6 +52,7 @@ print(done, "kills,", finished, "finished before,", len(made("whole")), "files e
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_prepare_survives_thirty_kills(tmp_path, files):
     for i in range(6):

@@ -93,6 +93,7 @@ def python(code, folder, **environment):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bytes(tmp_path):
     process = python(KILLING, tmp_path)
     output, _ = process.communicate(timeout=240)
@@ -103,6 +104,7 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path):
     assert left == {"model.safetensors", "model.json"}
 
 
+@pytest.mark.slow
 def test_ranks_stopped_and_resumed_train_the_network_that_one_process_trains(tmp_path):
     """Two slices a step on three ranks: one has an empty share of every step. Only rank 0 sees the checkpoint."""
     with socket.socket() as free:
