@@ -210,6 +210,7 @@ def test_single_descriptors_agree(device, rng, d, k):
     agree(device, maps, parameters, like=x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["", launches.TENSOR])
 def test_the_most_dimensions_and_components_agree(device, rng, kind):
     cuda.set_variant(kind + "huge")

@@ -17,6 +17,8 @@ from ildfv.pipeline.split import make_split
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
 
+pytestmark = pytest.mark.slow  # runs every experiment a second time
+
 
 def make(root: Path, change) -> Path:
     """A workspace of scans that are no phantoms; change: (number, scan) → scan."""

@@ -253,7 +253,7 @@ def test_components_too_far_below_the_best_to_be_seen_one_by_one_count_together(
     assert max(found) <= (4 * BOUND if k == 4096 else BOUND), found  # a lane adds 3e-8 to 1 in float
 
 
-@pytest.mark.parametrize("n", [5, 200])
+@pytest.mark.parametrize("n", [5, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["equal", "far and few", "far and equal"])
 def test_errors_of_equal_or_far_descriptors_do_not_cancel(isa, kind, n):
     """Scores are rounded by 6e-8 of their size, 1000 at most in float32 where components compete: 2.5e-4 in all."""
