@@ -17,9 +17,9 @@ from datetime import date
 import numpy as np
 import torch
 
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import launches, moments
+from ildfv.kernels.cuda.build import build_kind
+from ildfv.kernels.cuda.device import device_of
 
 # Descriptors per slice n, dimensions d, components k, slices a call: so many that a call's launches cost little.
 SHAPES = {
@@ -50,7 +50,7 @@ def main() -> None:
         "cuda": torch.version.cuda,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "way": modules.way(),
+        "way": build_kind(),
         "copy_bandwidth": bandwidth,
         "matrix_rate_float32": matrix,
         "vector_rate_float32": vector,
@@ -82,7 +82,7 @@ def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) ->
         )  # fmt: skip
 
     def ours(x):
-        return cuda.moments(x, weights, means, variances)
+        return moments.moments(x, weights, means, variances)
 
     few = batches[0][:8]
     check(ours(few), gemm(torch, *on_device(weights, means, variances, "float64"))(few.double()))
@@ -93,10 +93,10 @@ def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) ->
     run("ildfv, float16", ours, [x.half() for x in batches])
     if given.variants and n > 1:
         for variant in launches.VARIANTS:
-            if launches.shared_bytes(variant, "float32", k, d) <= modules.device_of(batches[0]).shared_limit:
-                cuda.set_variant(variant)
+            if launches.shared_bytes(variant, "float32", k, d) <= device_of(batches[0]).shared_limit:
+                moments.set_variant(variant)
                 run(f"ildfv, {variant}", ours)
-        cuda.set_variant(None)
+        moments.set_variant(None)
 
     parameters = on_device(weights, means, variances, "float32")
     for tf32 in (False, True):
@@ -121,7 +121,7 @@ def gemm(xp, weights, means, variances):
     )
     sd = variances**0.5
 
-    def moments(x):  # (b, n, d)
+    def products(x):  # (b, n, d)
         squared = x * x
         scores = x @ linear.T - 0.5 * (squared @ inverse.T) + constant  # (b, n, k)
         top = scores.max(-1, keepdims=True)
@@ -137,7 +137,7 @@ def gemm(xp, weights, means, variances):
         s2 = (m2 - 2 * means * m1 + s0 * means**2) * inverse
         return s0[..., 0], s1, s2, (top + xp.log(total)).sum((1, 2))
 
-    return moments
+    return products
 
 
 def in_parts(function, size: int):

@@ -30,7 +30,7 @@ END
 
 # -P keeps the checkout's own, uncompiled ildfv out of sight; addopts would ask for plugins that may be missing.
 status=0
-"$python" -P -c 'from ildfv.kernels import cuda; print(cuda.describe())' || status=$?
+"$python" -P -c 'from ildfv.kernels.cuda import selftest; print(selftest.run())' || status=$?
 "$python" -P -m pytest -o addopts="-ra --strict-markers" -p no:cacheprovider -q -m gpu \
     tests/cuda/test_cuda_gpu.py tests/train/test_train_graphs.py tests/train/test_train_compiled.py |
     tee "$out/gpu-tests.txt" || status=$?

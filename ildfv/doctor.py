@@ -81,12 +81,12 @@ def _cupy() -> list[Finding]:
         return [
             Finding("CUDA kernel", "absent", "CuPy is not installed", "pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'")
         ]
-    from ildfv.kernels.cuda import moments as cuda
+    from ildfv.kernels.cuda import selftest
 
     try:
-        return [Finding("CUDA kernel", "ok", cuda.describe())]
+        return [Finding("CUDA kernel", "ok", selftest.run())]
     except Exception as error:  # whatever the driver or compiler says is what the user must read
-        said = f"{cuda.how()}; {' '.join(str(error).split())}"
+        said = f"{selftest.build_description()}; {' '.join(str(error).split())}"
         return [Finding("CUDA kernel", "broken", said[:250], "check the driver with nvidia-smi")]
 
 

@@ -86,7 +86,7 @@ struct Job {
 
     // The first row of a block, if all can be worked on where they lie; else null.
     const real* where_it_lies(int64_t number) {
-        const bool can = sizeof(real) == 4 && task.element == kFloat32 && number == 1 && constants.d == constants.d_padded;
+        const bool can = sizeof(real) == 4 && task.element == FLOAT32 && number == 1 && constants.d == constants.d_padded;
         return can ? (const real*)place(task, segments[shares[0].segment], shares[0].from) : nullptr;
     }
 

@@ -111,7 +111,7 @@ const char* instruction_set(const char* wanted) {
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixture, const Sums& sums,
                 const Options& options) {
     const int64_t k = mixture.k, d = mixture.d;
-    const std::shared_ptr<const Prepared> kept_mixture = prepared_for(mixture, options.isa, element == kFloat64);
+    const std::shared_ptr<const Prepared> kept_mixture = prepared_for(mixture, options.isa, element == FLOAT64);
     const Prepared& prepared = *kept_mixture;
     std::unique_ptr<const Prepared> precise;  // for jobs that turn out to need double
     std::once_flag once;

@@ -3,9 +3,9 @@
 
 #include <stdint.h>
 
-namespace ildfv {
+#include "common/elements.h"
 
-enum Element { kFloat32, kFloat64, kFloat16, kBfloat16, kUint8 };
+namespace ildfv {
 
 // n descriptors of d values; element (i, j) is at data[i·row_stride + j·dim_stride], strides counted in elements.
 struct Map {

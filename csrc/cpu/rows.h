@@ -82,11 +82,11 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
 template <class real>
 bool lay_out(const Map& map, Element element, int64_t from, int64_t n, int64_t row, const real* centre, int64_t d, Scratch<real>& s) {
     switch (element) {
-        case kFloat32: return lay_out<real, float>(map, from, n, row, centre, d, s);
-        case kFloat64: return lay_out<real, double>(map, from, n, row, centre, d, s);
-        case kFloat16: return lay_out<real, Half>(map, from, n, row, centre, d, s);
-        case kBfloat16: return lay_out<real, Brain>(map, from, n, row, centre, d, s);
-        case kUint8: return lay_out<real, uint8_t>(map, from, n, row, centre, d, s);
+        case FLOAT32: return lay_out<real, float>(map, from, n, row, centre, d, s);
+        case FLOAT64: return lay_out<real, double>(map, from, n, row, centre, d, s);
+        case FLOAT16: return lay_out<real, Half>(map, from, n, row, centre, d, s);
+        case BFLOAT16: return lay_out<real, Brain>(map, from, n, row, centre, d, s);
+        case UINT8: return lay_out<real, uint8_t>(map, from, n, row, centre, d, s);
     }
     return false;
 }

@@ -1,7 +1,7 @@
 // The M step: sums over descriptors to the parameters that follow, for `m_step` of ildfv/estimators/em.py.
 //
 // The same operations in the same order, each rounded: the same bits.
-#include "cuda/tiles.h"
+#include "cuda/elements.h"
 
 using namespace ildfv;
 

@@ -1,6 +1,6 @@
 // Moments of each slice to its Fisher vector, signed roots and unit length included: what `vectors` of
 // ildfv/estimators/fisher.py does with a dozen array operations, in one pass that reads the moments twice.
-#include "cuda/tiles.h"
+#include "cuda/tile.h"
 
 namespace ildfv {
 

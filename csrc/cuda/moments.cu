@@ -1,43 +1,19 @@
 // moments on the GPU: one pass over the descriptors in device memory, nothing of size n·k written.
 //
 // A block takes one piece of a slice (some hundred descriptors) tile by tile: scores, posteriors and moments never leave
-// it (tiles.h); what it writes are the piece's sums. `finish` adds pieces in float64, in order. Which descriptors make
+// it (staging.h, scoring.h, softmax.h, accumulation.h); what it writes are the piece's sums. `finish` adds pieces in float64, in order. Which descriptors make
 // up a piece depends on n and k alone: a slice's bits are the same in any batch on any number of multiprocessors.
 //
 // The same text is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, for tests, by a C++ compiler.
-#include "cuda/tensor.h"
+#include "cuda/accumulation.h"
+#include "cuda/finish.h"
+#include "cuda/mma.h"
+#include "cuda/scoring.h"
+#include "cuda/singles.h"
+#include "cuda/softmax.h"
+#include "cuda/staging.h"
 
 namespace ildfv {
-
-template <class real>
-struct Mixture {
-    const real *centre, *scale, *shift, *constant;  // (d,), (k, d), (k, d), (k,): a, b, c of mixture.h
-    int d, k;
-    const real *squares, *products, *base, *slack;  // (k, d4), (k, d4), (k,), (k,): see tensor.h, which alone reads them
-    bool close;                                     // all means within 4 standard deviations of the centre
-};
-
-// What shared memory holds of descriptors and parameters at present. Bringing in something else waits for whoever still
-// reads the old; all threads of a block ask for the same.
-template <class S>
-struct Staged {
-    typedef typename S::real real;
-    real *y, *a, *b;  // (T, DP), (KC, DP), (KC, DP)
-    int rows_d0 = -1, k0 = -1, d0 = -1;
-    const real* from = nullptr;
-
-    __device__ __forceinline__ void bring(Rows x, integer start, int valid, const Mixture<real>& m, const real* first,
-                                          const real* second, int width, int want_k0, int want_d0) {
-        const bool rows = rows_d0 != want_d0, parameters = first && (from != first || k0 != want_k0 || d0 != want_d0);
-        if (!rows && !parameters) return;
-        __syncthreads();
-        if (rows) stage_rows<S>(y, x, start, valid, want_d0, m.d, m.centre);
-        if (parameters) stage_parameters<S>(a, b, first, second, want_k0, m.k, want_d0, width);
-        __syncthreads();
-        rows_d0 = want_d0;
-        if (parameters) from = first, k0 = want_k0, d0 = want_d0;
-    }
-};
 
 // The sums of one piece. SUMS_SHARED: s1 and s2 grow in shared memory, else in place. GAMMA_SHARED: so do posteriors,
 // else in `scratch`, T·kp reals for each block (k so large that they do not fit). TENSOR: products on tensor cores.
@@ -152,125 +128,6 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
         if (threadIdx.x == 0) *log_likelihood = sum;
     }
-}
-
-// Scores of T single descriptors over one chunk of dimensions: partial (chunks, b, k). n = 1, as fc6 gives it.
-template <class S>
-__device__ void score_singles(Rows x, integer b, Mixture<typename S::real> m, typename S::real* partial) {
-    typedef typename S::real real;
-    ILDFV_SHARED_MEMORY(memory);
-    real* y = reinterpret_cast<real*>(memory);
-    real* a = y + S::T * S::DP;
-    real* shifts = a + S::KC * S::DP;
-    const Corner<S> corner;
-    const integer start = (integer)blockIdx.x * S::T;
-    const int valid = b - start < S::T ? (int)(b - start) : S::T;
-    const int d0 = blockIdx.y * S::DC, dims = m.d - d0 < S::DC ? m.d - d0 : S::DC;
-    stage_rows<S>(y, x, start, valid, d0, m.d, m.centre);
-    for (int k0 = 0; k0 < m.k; k0 += S::KC) {
-        __syncthreads();
-        stage_parameters<S>(a, shifts, m.scale, m.shift, k0, m.k, d0, m.d);
-        __syncthreads();
-        real sum[4][4] = {};
-        add_squares<S>(sum, corner, y, a, shifts, dims);
-#pragma unroll
-        for (int j = 0; j < 4; ++j)
-#pragma unroll
-            for (int c = 0; c < 4; ++c) {
-                const int row = corner.row + j * (S::T / 4), comp = k0 + corner.comp + c * (S::KC / 4);
-                if (row < valid && comp < m.k)
-                    partial[((integer)blockIdx.y * b + start + row) * m.k + comp] = (real)-0.5 * sum[j][c];
-            }
-    }
-}
-
-// Posteriors and moments of SINGLES slices of one descriptor each, one chunk of dimensions. Blocks with blockIdx.y = 0
-// also write s0 and the log likelihood.
-template <class S, int SINGLES>
-__device__ void spread_singles(Rows x, integer b, Mixture<typename S::real> m, typename S::real threshold,
-                               const typename S::real* partial, int chunks, typename S::real* s0,
-                               typename S::real* s1, typename S::real* s2, double* log_likelihood) {
-    typedef typename S::real real;
-    const unsigned all = 0xffffffffu;
-    ILDFV_SHARED_MEMORY(memory);
-    real* gamma = reinterpret_cast<real*>(memory);  // (SINGLES, k)
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, k = m.k, d = m.d;
-    const integer start = (integer)blockIdx.x * SINGLES;
-    const int valid = b - start < SINGLES ? (int)(b - start) : SINGLES;
-    for (int r = warp; r < valid; r += S::WARPS) {
-        real* g = gamma + (integer)r * k;
-        real top = minus_infinity(real());
-        for (int c = lane; c < k; c += 32) {
-            real sum = 0;
-            for (int chunk = 0; chunk < chunks; ++chunk) sum += partial[((integer)chunk * b + start + r) * k + c];
-            g[c] = m.constant[c] + sum;
-            top = larger(top, g[c]);
-        }
-        for (int step = 16; step; step /= 2) top = larger(top, __shfl_xor_sync(all, top, step));
-        real total = 0;
-        for (int c = lane; c < k; c += 32) {
-            const real e = posterior_exp(g[c] - top);
-            g[c] = e;
-            total += e;
-        }
-        for (int step = 16; step; step /= 2) total += __shfl_xor_sync(all, total, step);
-        const real inverse = 1 / total;
-        for (int c = lane; c < k; c += 32) {
-            const real p = g[c] * inverse;
-            g[c] = p >= threshold ? p : (real)0;
-            if (blockIdx.y == 0) s0[(start + r) * k + c] = g[c];
-        }
-        if (blockIdx.y == 0 && lane == 0) log_likelihood[start + r] = (double)top + (double)log(total);
-    }
-    __syncthreads();
-    real ys[SINGLES][S::LANE_DIMS];
-#pragma unroll
-    for (int r = 0; r < SINGLES; ++r)
-#pragma unroll
-        for (int e = 0; e < S::LANE_DIMS; ++e) {
-            const int dim = blockIdx.y * S::DC + lane + 32 * e;
-            ys[r][e] = r < valid && dim < d ? value_at<S>(x, start + r, dim) - m.centre[dim] : (real)0;
-        }
-    for (int c = warp; c < k; c += S::WARPS)
-#pragma unroll
-        for (int e = 0; e < S::LANE_DIMS; ++e) {
-            const int dim = blockIdx.y * S::DC + lane + 32 * e;
-            if (dim >= d) continue;
-            const real a = m.scale[(integer)c * d + dim], shift = m.shift[(integer)c * d + dim];
-#pragma unroll
-            for (int r = 0; r < SINGLES; ++r) {
-                if (r >= valid) break;
-                const real g = gamma[(integer)r * k + c];
-                const real t = standardised(ys[r][e], a, shift), gt = g > 0 ? g * t : (real)0;
-                const integer at = ((start + r) * k + c) * d + dim;
-                s1[at] = gt;
-                s2[at] = g > 0 ? gt * t : (real)0;
-            }
-        }
-}
-
-// out[group] = Σ of the group's pieces, in order, in float64. Element i of a piece: s0, then s1, then s2, then log likelihood.
-// Group g holds pieces g·each … (g + 1)·each, or edges[g] … edges[g + 1].
-template <class From, class To>
-__device__ void finish(const From* s0, const From* s1, const From* s2, const double* log_likelihood, To* to_s0,
-                       To* to_s1, To* to_s2, double* to_log_likelihood, integer d, integer k, integer pieces,
-                       integer each, const integer* edges) {
-    const integer i = (integer)blockIdx.y * blockDim.x + threadIdx.x, group = blockIdx.x, kd = k * d;
-    if (i > k + 2 * kd) return;
-    const integer start = edges ? edges[group] : group * each, stop = edges ? edges[group + 1] : start + each;
-    const integer end = stop < pieces ? stop : pieces;
-    double sum = 0;
-    if (i == k + 2 * kd) {
-        for (integer piece = start; piece < end; ++piece) sum += log_likelihood[piece];
-        to_log_likelihood[group] = sum;
-        return;
-    }
-    const integer size = i < k ? k : kd, j = i < k ? i : i < k + kd ? i - k : i - k - kd;
-    const From* from = i < k ? s0 : i < k + kd ? s1 : s2;
-    To* to = i < k ? to_s0 : i < k + kd ? to_s1 : to_s2;
-#pragma unroll 4
-    for (integer piece = start; piece < end; ++piece) sum += (double)from[piece * size + j];
-    to[group * size + j] = (To)sum;
 }
 
 }  // namespace ildfv

@@ -1,7 +1,7 @@
 // Slices in Hounsfield units to windowed images: clipped, mapped to [0, 255], averaged over the area of each pixel.
 //
 // The same additions in the same order as ildfv/scans/windows.py makes them, each rounded: the same bytes.
-#include "cuda/tiles.h"
+#include "cuda/elements.h"
 
 namespace ildfv {
 

@@ -12,8 +12,7 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.batches import check_place, count, features
 from ildfv.kernels import moments, on_gpu
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import em as on_device
+from ildfv.kernels.cuda import build, em
 from ildfv.kernels.reference import EMPTY
 
 # Posteriors below this are not added up: a share of all that float64 sums of float32 descriptors cannot show, and the
@@ -106,7 +105,7 @@ class MixtureSums(Sums):
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
         at = self._at
-        step = on_device.m_step if on_gpu(self.s1) and modules.available() else m_step
+        step = em.m_step if on_gpu(self.s1) and build.available() else m_step
         s0, means, variances = step(self.s0, self.s1, self.s2, at.weights_, at.means_, at.variances_, inertia=inertia)
         return _refill(np.array(s0), np.array(means), np.maximum(variances, floor))
 

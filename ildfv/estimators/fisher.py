@@ -15,8 +15,7 @@ from ildfv.estimators.batches import NATIVE, count
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.kernels import Moments, moments, on_gpu
 from ildfv.kernels.checks import check_threshold
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import fisher as on_device
+from ildfv.kernels.cuda import build, fisher
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.reference import LEAST_NORM, LEAST_WEIGHT
 
@@ -87,7 +86,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         mixture = self._mixture()
         m = moments(maps, mixture, threshold=self.threshold)
         _check_near(m.log_likelihood)
-        make = on_device.vectors if on_gpu(m.s1) and modules.available() else vectors
+        make = fisher.vectors if on_gpu(m.s1) and build.available() else vectors
         options = {"improved": self.improved, "order": self.order, "weight_part": self.weight_part}
         return make(m, _descriptors(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 

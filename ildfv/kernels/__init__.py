@@ -34,9 +34,9 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
     check(learned, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")
     parameters = tuple(getattr(mixture, name) for name in names)
     if on_gpu(first):
-        from ildfv.kernels.cuda import moments as cuda
+        from ildfv.kernels.cuda.moments import moments as moments_on_gpu
 
-        return cuda.moments(maps, *parameters, threshold=threshold, pooled=pooled)
+        return moments_on_gpu(maps, *parameters, threshold=threshold, pooled=pooled)
 
     from ildfv.kernels import cpu
 

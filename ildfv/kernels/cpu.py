@@ -7,15 +7,15 @@ import threading
 
 import numpy as np
 
-from ildfv.errors import InputError, check, check_integer
+from ildfv.errors import check, check_integer
 from ildfv.kernels import _native
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
+from ildfv.kernels.cores import available_cores
+from ildfv.kernels.elements import CODES, check_element
 from ildfv.kernels.reference import Moments
 
 # A bfloat16 as two bytes: NumPy has none, so torch's come in under this name without a copy.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
-
-_ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}
 
 _threads: int | None = None
 _here = threading.local()  # .threads: the limit of the calling thread alone
@@ -48,7 +48,7 @@ def _wanted() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()
 
 
 def set_instruction_set(name: str | None) -> None:
@@ -85,7 +85,7 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
     k, d = means.shape
     table, element, dimensions, _held = _table(maps)
     check_dimensions(dimensions, d)
-    in_double = pooled or element == _ELEMENTS["float64"]
+    in_double = pooled or element == CODES["float64"]
     lead, dtype = () if pooled else (len(table),), np.float64 if in_double else np.float32
     out = Moments(*(np.empty((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
     bad = _native.moments(
@@ -153,7 +153,4 @@ def _name(a: np.ndarray) -> str:
 
 def _element(names: set[str]) -> int:
     check(len(names) == 1, f"maps must be of one dtype, got {', '.join(sorted(names))}")
-    name = names.pop()
-    if name not in _ELEMENTS:
-        raise InputError(f"maps must be {', '.join(_ELEMENTS)}, got {name}")
-    return _ELEMENTS[name]
+    return CODES[check_element(names.pop())]

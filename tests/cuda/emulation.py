@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ildfv.kernels.cpu import BFLOAT16
-from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda.device import TorchDevice
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = itertools.count()  # of devices: an address may come again, and with it what once fitted there
@@ -130,7 +130,7 @@ class EmulatedDevice:
         assert status == 0, f"{kernel} {faults[status]}"
 
 
-class EmulatedTorchDevice(modules._TorchDevice):
+class EmulatedTorchDevice(TorchDevice):
     """What the package does with tensors on a GPU, done with tensors of the CPU: all but streams and launches."""
 
     def __init__(self, library: Path):

@@ -6,8 +6,7 @@ from pathlib import Path
 import nvrtc
 import pytest
 
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda import build, launches
 
 FOLDER = Path(__file__).parents[2] / "csrc" / "cuda"
 SOURCES = [path for path in sorted(FOLDER.glob("*.cu")) if path.name != "launch.cu"]
@@ -25,9 +24,9 @@ def test_kernels_compile_without_spills(name, architecture, part):
         pytest.skip("needs NVRTC: pip install nvidia-cuda-nvrtc")
     file = f"cuda/{name}.cu"
     kernels = nvrtc.compiled(
-        modules.source(file), architecture, (*modules.OPTIONS, *((f"-DILDFV_PART={part}",) if part else ()))
+        build.source(file), architecture, (*build.NVRTC_OPTIONS, *((f"-DILDFV_PART={part}",) if part else ()))
     )
-    homes = {kernel: modules.home_of(kernel) for kernel in KERNELS}
+    homes = {kernel: build.source_of(kernel) for kernel in KERNELS}
     assert set(kernels) == {k for k, home in homes.items() if home[0] == file and part in (None, home[1])}
     for kernel, needs in kernels.items():
         assert needs.spills == 0, kernel
@@ -48,5 +47,5 @@ def test_every_kernel_is_launched_by_nvcc_and_emulated():
 
 
 def test_the_source_stands_alone():
-    assert '#include "' not in modules.source()
-    assert modules.source().count("enum Element") == 1
+    assert '#include "' not in build.source()
+    assert build.source().count("enum Element") == 1

@@ -11,8 +11,7 @@ from problems import bfloat16_bits, channel_first, descriptors, distances, from_
 
 from ildfv.errors import InputError
 from ildfv.kernels import cpu, reference
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import launches, moments, selftest
 from ildfv.kernels.reference import Moments
 
 VARIANTS = launches.VARIANTS
@@ -21,7 +20,7 @@ VARIANTS = launches.VARIANTS
 def computed(device, maps, parameters, *, threshold=1e-6, pooled=False):
     """Moments of maps that are put on the device, brought back to the host."""
     on_device = [a.view(OnDevice) for a in maps] if isinstance(maps, list) else maps.view(OnDevice)
-    result = cuda.compute(device, on_device, *parameters, threshold=threshold, pooled=pooled)
+    result = moments.compute(device, on_device, *parameters, threshold=threshold, pooled=pooled)
     return Moments(*(np.asarray(a) for a in result))
 
 
@@ -46,7 +45,7 @@ def test_any_shape_agrees(device, rng, n, d, k):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_variant_agrees(device, rng, variant, spread, dtype):
     parameters = mixture(rng, 37, 70, spread=spread)
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     agree(
         device,
         descriptors(rng, parameters, 2, 150, dtype),
@@ -61,7 +60,7 @@ def test_every_variant_agrees(device, rng, variant, spread, dtype):
 def test_channel_first_has_the_bits_of_rows(device, rng, variant):
     parameters = mixture(rng, 20, 48)
     x = descriptors(rng, parameters, 3, 84)
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     rows = agree(device, x, parameters)
     maps = agree(device, channel_first(x, 12), parameters)
     assert all(np.array_equal(a, b) for a, b in zip(rows, maps, strict=True))
@@ -73,7 +72,7 @@ def test_variants_have_the_same_bits_wherever_their_sums_lie(device, rng, kind):
     x = descriptors(rng, parameters, 1, 140)
     results = []
     for place in launches.PLACES:
-        cuda.set_variant(kind + place)
+        moments.set_variant(kind + place)
         results.append(computed(device, x, parameters, pooled=False))
     assert all(np.array_equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
 
@@ -162,7 +161,7 @@ def test_where_memory_is_full_rounds_halve_and_bits_stay(library, rng, monkeypat
     shape = {"singles": (500, 1), "one run": (1, 9000)}.get(kind, (8, 1100))
     x = descriptors(rng, parameters, *shape)
     maps = list(x) if kind == "ragged" else x
-    cuda.set_variant("huge" if kind == "huge" else None)
+    moments.set_variant("huge" if kind == "huge" else None)
     whole = EmulatedDevice(library, room=1 << 30)
     expected = computed(whole, maps, parameters, pooled=pooled)
     assert whole.failures == 0
@@ -212,14 +211,14 @@ def test_single_descriptors_agree(device, rng, d, k):
 
 @pytest.mark.parametrize("kind", ["", launches.TENSOR])
 def test_the_most_dimensions_and_components_agree(device, rng, kind):
-    cuda.set_variant(kind + "huge")
+    moments.set_variant(kind + "huge")
     parameters = mixture(rng, launches.MAX_K, launches.MAX_D)
     agree(device, descriptors(rng, parameters, 1, 3), parameters, tolerance=3e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_many_dimensions_agree(device, rng, variant):
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     parameters = mixture(rng, 3, 4096)
     agree(device, descriptors(rng, parameters, 1, 40), parameters)
 
@@ -228,7 +227,7 @@ def test_many_dimensions_agree(device, rng, variant):
 def test_many_components_agree(device, rng, variant):
     sizes = (launches.MAX_K, 700, 500)
     k = next(k for k in sizes if launches.shared_bytes(variant, "float32", k, 5) <= device.shared_limit)
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     parameters = mixture(rng, k, 5)
     agree(device, descriptors(rng, parameters, 1, 70), parameters, tolerance=2e-5)
 
@@ -311,9 +310,9 @@ def test_mixtures_beyond_the_kernels_are_refused(device, rng):
         computed(device, np.zeros((1, 1, 4097), np.float32), mixture(rng, 2, 4097))
 
 
-def test_the_twins_agree_in_names_parameters_and_defaults():
-    assert str(inspect.signature(cpu.moments)) == str(inspect.signature(cuda.moments))
-    ours, theirs = (inspect.signature(f).parameters for f in (cuda.moments, reference.moments))
+def test_cpu_and_cuda_have_the_same_signature():
+    assert str(inspect.signature(cpu.moments)) == str(inspect.signature(moments.moments))
+    ours, theirs = (inspect.signature(f).parameters for f in (moments.moments, reference.moments))
     assert [(p.name, p.kind, p.default) for p in ours.values()] == [
         (p.name, p.kind, p.default) for p in theirs.values()
     ]
@@ -326,24 +325,29 @@ def test_cpu_and_cuda_agree(device, rng):
     assert max(distances(ours, cpu.moments(x, *parameters))) < 1e-5
 
 
-def test_the_doctor_is_told_how_the_kernels_run(device, monkeypatch):
-    monkeypatch.setattr(cuda, "first_device", lambda: device)
-    monkeypatch.setattr(cuda, "way", lambda: "nvrtc")
-    said = cuda.describe()
-    assert said.startswith("an emulated device, with tensor cores: compiled by NVRTC at first use, differs from")
+def test_the_self_test_names_device_and_build_and_detects_wrong_results(device, monkeypatch):
+    monkeypatch.setattr(selftest, "first_device", lambda: device)
+    monkeypatch.setattr(selftest, "build_kind", lambda: "nvrtc")
+    text = selftest.run()
+    assert text.startswith("an emulated device, with tensor cores: compiled by NVRTC at first use, differs from")
     both = ("moments_resident_float32", "moments_tensor_resident_float32")
     others = ("fisher_float32", "finish_float32_float64", "finish_float64_float64", "m_step")
     assert [name for name in device.launched if name.startswith("moments")] == [both[0]] * 2 + [both[1]] * 2
     assert set(device.launched) == {*both, *others}
-    right = cuda.compute
+    right = moments.compute
 
     def wrong(*given, **options):
         s0, s1, s2, log_likelihood = right(*given, **options)
         return Moments(s0, s2, s1, log_likelihood)
 
-    monkeypatch.setattr(cuda, "compute", wrong)
-    with pytest.raises(RuntimeError, match="differ from the specification by"):
-        cuda.describe()
+    def invalid(*given, **options):
+        found = right(*given, **options)
+        return found._replace(s2=device.upload(np.full(found.s2.shape, np.nan)))
+
+    for faulty in (wrong, invalid):
+        monkeypatch.setattr(moments, "compute", faulty)
+        with pytest.raises(RuntimeError, match="differ from the specification by"):
+            selftest.run()
 
 
 STUCK = """

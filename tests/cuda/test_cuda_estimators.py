@@ -13,11 +13,9 @@ from problems import channel_first, descriptors, distances, mixture
 from ildfv import FisherVector, GaussianMixture, kernels
 from ildfv.estimators import em, fisher
 from ildfv.kernels import Moments, reference
-from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import build, launches, moments
 from ildfv.kernels.cuda import em as em_kernel
 from ildfv.kernels.cuda import fisher as fisher_kernel
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
 
 torch = pytest.importorskip("torch")
 OPTIONS = [
@@ -33,9 +31,9 @@ def everywhere(library, monkeypatch):
     device = EmulatedTorchDevice(library)
     for module in (kernels, em, fisher):
         monkeypatch.setattr(module, "on_gpu", lambda a: isinstance(a, torch.Tensor))
-    for module in (cuda, em_kernel, fisher_kernel):
+    for module in (moments, em_kernel, fisher_kernel):
         monkeypatch.setattr(module, "device_of", lambda a: device)
-    monkeypatch.setattr(modules, "available", lambda: True)
+    monkeypatch.setattr(build, "available", lambda: True)
     return device
 
 

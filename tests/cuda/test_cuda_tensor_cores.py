@@ -8,17 +8,16 @@ from emulation import FLAGS, ROOT, EmulatedDevice, OnDevice, compiler
 from problems import descriptors, distances, mixture
 
 from ildfv.kernels import reference
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
-from ildfv.kernels.cuda import parameters as mixtures
+from ildfv.kernels.cuda import launches, moments
+from ildfv.kernels.cuda.parameters import _bfloat16_parts, tensor_cores
 
 EPSILON = 2.0**-8  # of bfloat16
 
 
 def computed(device, x, parameters, variant, **options):
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     options = {"threshold": 1e-6, "pooled": False, **options}
-    return [np.asarray(a) for a in cuda.compute(device, x.view(OnDevice), *parameters, **options)]
+    return [np.asarray(a) for a in moments.compute(device, x.view(OnDevice), *parameters, **options)]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1e-12, 1e-6, 0.3])
@@ -50,7 +49,7 @@ def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(dev
     means[1::2] += 1e-3 * rng.normal(size=(pairs, d))
     parameters = np.full(2 * pairs, 0.5 / pairs), means, variances
     x = descriptors(rng, parameters, 1, 200)
-    *_, slack, close = mixtures.tensor_cores(parameters, "float32")
+    *_, slack, close = tensor_cores(parameters, "float32")
     assert not close
     assert slack.min() > 100
     fma, tensor = (computed(device, x, parameters, v, threshold=threshold) for v in ("wide", "tensor_wide"))
@@ -62,13 +61,13 @@ def test_values_that_overflow_are_seen(device, rng, bad):
     parameters = mixture(rng, 33, 5)
     x = descriptors(rng, parameters, 2, 70)
     x[1, 68, 2] = bad
-    cuda.set_variant("tensor_wide")
+    moments.set_variant("tensor_wide")
     if np.isfinite(bad):  # taken in double once more
         expected = reference.moments(x, *parameters, pooled=True)
         assert max(distances(computed(device, x, parameters, "tensor_wide", pooled=True), expected)) < 1e-5
         return
     with pytest.raises(ValueError, match="in map 1"):
-        cuda.compute(device, x.view(OnDevice), *parameters, threshold=1e-6, pooled=False)
+        moments.compute(device, x.view(OnDevice), *parameters, threshold=1e-6, pooled=False)
 
 
 def test_a_component_of_weight_zero_gets_nothing(device, rng):
@@ -97,17 +96,15 @@ def test_they_are_chosen_where_they_can_pay(library, rng, k, threshold, cores, s
     weights, means, variances = mixture(rng, k, 70)
     x = descriptors(rng, (weights, means, variances), 1, 4, np.float64) * scale
     parameters = weights, means * scale, variances * scale**2
-    cuda.compute(device, x.astype(np.float32).view(OnDevice), *parameters, threshold=threshold, pooled=False)
+    moments.compute(device, x.astype(np.float32).view(OnDevice), *parameters, threshold=threshold, pooled=False)
     assert device.launched == [f"moments_{expected}_float32"]
-    cuda.compute(device, x.view(OnDevice), *parameters, threshold=threshold, pooled=False)
+    moments.compute(device, x.view(OnDevice), *parameters, threshold=threshold, pooled=False)
     assert device.launched[1:] == ["moments_huge_float64"]
 
 
 def test_parts_hold_sixteen_bits_of_a_number(rng):
     a = rng.normal(size=(3, 7)) * 10.0 ** rng.integers(-10, 10, (3, 7))
-    words = (
-        mixtures._bfloat16_parts(a).view(np.uint16).reshape(3, 2, 2, 4).astype(np.uint32) << 16
-    )  # (k, d4/4, part, 4)
+    words = _bfloat16_parts(a).view(np.uint16).reshape(3, 2, 2, 4).astype(np.uint32) << 16  # (k, d4/4, part, 4)
     high, low = np.moveaxis(words.view(np.float32), 2, 0).reshape(2, 3, 8)[..., :7].astype(np.float64)
     assert np.abs(high - a).max() > 0
     assert (np.abs(high - a) <= EPSILON * np.abs(a)).all()
@@ -117,7 +114,7 @@ def test_parts_hold_sixteen_bits_of_a_number(rng):
 # Matrices laid out over a warp as PTX documents mma.m16n8k16 (.bf16) and mma.m16n8k8 (.tf32): the fallback's layout.
 LAYOUT = r"""
 #include "emulation.h"
-#include "cuda/tensor.h"
+#include "cuda/mma.h"
 using namespace ildfv;
 
 template <Parts PARTS>

@@ -7,8 +7,7 @@ from problems import bfloat16_bits, channel_first, descriptors, distances, from_
 
 from ildfv.errors import InputError
 from ildfv.kernels import reference
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import launches, moments
 
 torch = pytest.importorskip("torch")
 
@@ -19,7 +18,7 @@ def device(library):
 
 
 def agree(device, maps, like, parameters, *, pooled=False, dtype=torch.float32):
-    result = cuda.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)
+    result = moments.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)
     expected = reference.moments(like, *parameters, pooled=pooled)
     assert [tuple(a.shape) for a in result] == [np.shape(e) for e in expected]
     assert {a.dtype for a in result} == {torch.float64 if pooled else dtype}
@@ -60,7 +59,7 @@ def test_parameters_may_be_tensors(device, rng):
     parameters = mixture(rng, 5, 9)
     x = descriptors(rng, parameters, 2, 40)
     tensors = [torch.from_numpy(a).requires_grad_() for a in parameters]
-    found = cuda.compute(device, torch.from_numpy(x), *tensors, threshold=1e-6, pooled=False)
+    found = moments.compute(device, torch.from_numpy(x), *tensors, threshold=1e-6, pooled=False)
     assert max(distances([a.numpy() for a in found], reference.moments(x, *parameters))) < 1e-5
 
 
@@ -81,4 +80,4 @@ def test_values_that_are_not_finite_are_named_and_far_ones_are_taken_in_double(d
     x[2, n // 2, 5] = np.nan
     for maps, pooled in ((torch.from_numpy(x), False), (torch.from_numpy(x), True), ([torch.from_numpy(x[2])], False)):
         with pytest.raises(InputError, match=f"got NaN or infinity in map {0 if isinstance(maps, list) else 2}"):
-            cuda.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)
+            moments.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)

@@ -26,11 +26,11 @@ struct Case {
 
 void store(char* to, Element element, double value) {
     const float f = (float)value;
-    if (element == kFloat32) memcpy(to, &f, 4);
-    if (element == kFloat64) memcpy(to, &value, 8);
-    if (element == kBfloat16) memcpy(to, (const char*)&f + 2, 2);
-    if (element == kUint8) *to = (char)(unsigned char)fabs(10 * value);
-    if (element == kFloat16) {
+    if (element == FLOAT32) memcpy(to, &f, 4);
+    if (element == FLOAT64) memcpy(to, &value, 8);
+    if (element == BFLOAT16) memcpy(to, (const char*)&f + 2, 2);
+    if (element == UINT8) *to = (char)(unsigned char)fabs(10 * value);
+    if (element == FLOAT16) {
         const uint16_t h = (uint16_t)(0x3c00 | (source() & 0x83ff));
         memcpy(to, &h, 2);
     }
@@ -59,7 +59,7 @@ bool run(const Case& c, Element element, const char* isa, int threads) {
                                   : Map{memory.back().get(), n, by_row, by_dim});
         total += n;
     }
-    const bool wide = c.pooled || element == kFloat64;
+    const bool wide = c.pooled || element == FLOAT64;
     const int64_t rows = c.pooled ? 1 : c.b, bytes = wide ? 8 : 4;
     const char dirt = 0x7f;  // large numbers: a sum that is added to them, or not written, is found below
     std::vector<char> s0(rows * c.k * bytes, dirt), s1(rows * c.k * c.d * bytes, dirt), s2(s1), l(rows * bytes, dirt);
@@ -92,7 +92,7 @@ int main() {
                  Case{2, 169, 33, 17, 0.02, 1e-6, 1, true, true, true, true}, Case{40, 3, 20, 9, 1, 1e-6, 1e20, true, false, false},
                  Case{64, 1, 64, 30, 1, 1e-6, 1e20, false, false, false}, Case{9, 8, 20, 6, 1, 1e-6, 1e160, false, false, true},
              })
-            for (int element = kFloat32; element <= kUint8; ++element)
+            for (int element = FLOAT32; element <= UINT8; ++element)
                 for (int threads : {1, 3}) {
                     ++runs;
                     if (!run(c, (Element)element, isa, threads)) {

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.kernels.cuda.device import Device, element_bytes
+from ildfv.kernels.cuda.device import Device
 from ildfv.kernels.cuda.launches import cut
+from ildfv.kernels.elements import check_element, element_bytes
 
 
 class Batch(NamedTuple):
@@ -30,7 +31,7 @@ def uniform(device: Device, maps) -> Batch:
     address, element, shape, strides = device.describe(maps)
     check(len(shape) in (3, 4), f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {shape}")
     check(shape[0] > 0, "maps must hold at least one map, got an empty batch")
-    element_bytes(element)
+    check_element(element)
     if len(shape) == 3:
         b, n, d = shape
         by_map, by_row, by_dim = strides
@@ -59,7 +60,7 @@ def ragged(device: Device, maps) -> Batch:
     check(len(elements) == 1, f"maps must be of one dtype, got {', '.join(sorted(elements))}")
     check(len(dimensions) == 1, f"maps must have one number of dimensions, got {sorted(dimensions)}")
     element = elements.pop()
-    element_bytes(element)
+    check_element(element)
     return Batch(element, len(maps), dimensions.pop(), table=table, held=maps)
 
 

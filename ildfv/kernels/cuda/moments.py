@@ -10,14 +10,14 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
-from ildfv.kernels import reference
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
-from ildfv.kernels.cuda import em, fisher, launches
-from ildfv.kernels.cuda.device import Device, device_of, element_bytes, first_device, own_arrays, way
-from ildfv.kernels.cuda.launches import ELEMENTS, FINISH_THREADS, TENSOR, THREADS, TILES
+from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda.device import Device, device_of, own_arrays
+from ildfv.kernels.cuda.launches import FINISH_THREADS, TENSOR, THREADS, TILES
 from ildfv.kernels.cuda.layout import Batch, Pieces, merged, pieces_of, ragged, rounds, runs, uniform
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.cuda.parameters import fma, on_device, tensor_cores, within_bfloat16
+from ildfv.kernels.elements import CODES, element_bytes
 from ildfv.kernels.reference import Moments
 
 _variant: str | None = None
@@ -49,42 +49,6 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
     maps = ours if ragged else ours[0]
     result = compute(device_of(ours[0]), maps, weights, means, variances, threshold=threshold, pooled=pooled)
     return Moments(*(give(a) for a in result))
-
-
-def describe() -> str:
-    """How the kernels come to the first GPU, after a small problem on it agreed with the specification.
-
-    MissingPackageError without CuPy or the ahead-of-time build; RuntimeError where no device answers or it is wrong.
-    """
-    said = how()
-    device = first_device()
-    worst = 0.0
-    for k in (2, launches.TENSOR_K):  # the second on tensor cores, where there are any
-        rng = np.random.default_rng(k)
-        weights, means, variances = np.full(k, 1 / k), rng.normal(size=(k, 5)), rng.uniform(0.5, 2.0, (k, 5))
-        x = rng.normal(size=(1, 100, 5)).astype(np.float32)
-        found = compute(device, device.upload(x), weights, means, variances, threshold=1e-6, pooled=False)
-        expected = reference.moments(x, weights, means, variances, threshold=1e-6)
-        n = np.array([100.0])
-        vectors = fisher.compute(
-            device, list(found[:3]), n, weights, improved=True, order="component", weight_part=False
-        )
-        pooled = compute(device, device.upload(x), weights, means, variances, threshold=1e-6, pooled=True)
-        step = em.compute(device, list(pooled[:3]), weights, means, variances, inertia=1.0)
-        pairs = [*zip((*found, vectors), (*expected, reference.vectors(expected, n, weights)), strict=True)]
-        pairs = [(device.download(a), e) for a, e in pairs]
-        s0, s1, s2 = (a[0] for a in expected[:3])  # of one map: the pooled ones
-        pairs += zip(step, reference.m_step(s0, s1, s2, weights, means, variances, inertia=1.0), strict=True)
-        worst = max([worst, *(float(np.linalg.norm(a - e) / np.linalg.norm(e)) for a, e in pairs)])
-    if not worst < 1e-5:
-        raise RuntimeError(f"moments on {device.name} differ from the specification by {worst:.1e}")
-    cores = "with" if device.tensor_cores else "without"
-    return f"{device.name}, {cores} tensor cores: {said}, differs from the specification by {worst:.0e}"
-
-
-def how() -> str:
-    """How the kernels come to a device, in words. MissingPackageError without CuPy or the ahead-of-time build."""
-    return {"nvcc": "compiled by nvcc when ildfv was installed", "nvrtc": "compiled by NVRTC at first use"}[way()]
 
 
 def compute(device: Device, maps, weights, means, variances, *, threshold: float, pooled: bool) -> Moments:
@@ -203,7 +167,7 @@ class _Run:
             count = len(maps)
             partial = self.device.empty((chunks, count, k), self.real)
             address = batch.address + maps.start * by_map * element_bytes(batch.element)
-            common = (address, ELEMENTS[batch.element], count, by_map, by_dim, d, k, centre, scale, shift)
+            common = (address, CODES[batch.element], count, by_map, by_dim, d, k, centre, scale, shift)
             self.device.launch(
                 f"score_singles_{self.real}", (-(-count // tile.rows), chunks), THREADS, scoring,
                 (*common, self.address(partial)),
@@ -240,7 +204,7 @@ class _Run:
             self.device.launch(
                 f"moments_{variant}_{self.real}", (min(step, count - first), 1), THREADS,
                 launches.shared_bytes(variant, self.real, k, d),
-                (pieces.address, ELEMENTS[pieces.element], self.address(table), first, pieces.n,
+                (pieces.address, CODES[pieces.element], self.address(table), first, pieces.n,
                  int(pieces.of_each[0]), pieces.rows, *pieces.strides,
                  d, k, *(self.address(a) for a in (*self.parameters, *self.screen)), self.close, self.threshold,
                  *(self.address(a) for a in out), self.address(scratch)),

@@ -9,7 +9,9 @@
 // three products miss 3·2^-16 of |x·x'|, and float sums of 64 dimensions 2^-17: with Σ (|ay| + |b|)² ≤ 4 Σt² + 6 Σb², a score
 // is off by less than SLACK·(Σt² + Σb²).
 #pragma once
-#include "cuda/tiles.h"
+#include "common/mixture.h"
+#include "cuda/softmax.h"
+#include "cuda/tile.h"
 
 namespace ildfv {
 

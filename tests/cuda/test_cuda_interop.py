@@ -14,9 +14,8 @@ from problems import channel_first, descriptors, distances, mixture
 
 from ildfv.errors import InputError
 from ildfv.kernels import reference
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import interop as exchange
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import device as devices
+from ildfv.kernels.cuda import interop, moments
 
 torch = pytest.importorskip("torch")
 
@@ -33,7 +32,7 @@ class ByDlpack:
     def __dlpack__(self, stream=None):
         self.streams.append(stream)
         capsule = self.tensor.__dlpack__()
-        said = exchange._Tensor.from_address(exchange._pointer_in(capsule, b"dltensor"))
+        said = interop._Tensor.from_address(interop._pointer_in(capsule, b"dltensor"))
         said.device_type, said.device = self.device
         return capsule
 
@@ -51,16 +50,16 @@ class ByInterface:
 def test_dlpack_says_where_an_array_lies(dtype):
     tensor = torch.zeros(4, 5, 6).to(getattr(torch, dtype))[1:, :, 2::2]
     given = ByDlpack(tensor)
-    found = exchange.place(given, 77)
+    found = interop.place(given, 77)
     assert found[:5] == (tensor.data_ptr(), dtype, tuple(tensor.shape), tensor.stride(), 0)
     assert given.streams == [77]  # its values are to be ready there
-    exchange.place(given)
+    interop.place(given)
     assert given.streams == [77, 1]  # DLPack calls the default stream 1
 
 
 def test_the_interface_says_where_an_array_lies(rng):
     array = rng.normal(size=(4, 5, 6)).astype(np.float32)
-    whole, part = (exchange.place(ByInterface(a)) for a in (array, array[1:, :, ::2]))
+    whole, part = (interop.place(ByInterface(a)) for a in (array, array[1:, :, ::2]))
     assert whole[:5] == (array.ctypes.data, "float32", (4, 5, 6), (30, 6, 1), None)
     assert part[:5] == (array[1:].ctypes.data, "float32", (3, 5, 3), (30, 6, 2), None)
 
@@ -76,18 +75,18 @@ def test_the_interface_says_where_an_array_lies(rng):
 )
 def test_what_is_no_array_on_a_gpu_is_refused(a, message):
     with pytest.raises(InputError, match=message):
-        exchange.place(a)
+        interop.place(a)
 
 
 def test_arrays_on_a_gpu_are_known_by_what_they_say():
-    assert exchange.on_gpu(ByDlpack(torch.zeros(2)))
-    assert exchange.on_gpu(ByInterface(np.zeros(2)))
-    assert not exchange.on_gpu(ByDlpack(torch.zeros(2), (1, 0)))
-    assert not any(exchange.on_gpu(a) for a in (np.zeros(2), torch.zeros(2), [1.0], None))
+    assert interop.on_gpu(ByDlpack(torch.zeros(2)))
+    assert interop.on_gpu(ByInterface(np.zeros(2)))
+    assert not interop.on_gpu(ByDlpack(torch.zeros(2), (1, 0)))
+    assert not any(interop.on_gpu(a) for a in (np.zeros(2), torch.zeros(2), [1.0], None))
 
 
 class Foreign:
-    """An array of a library of its own, with the array API's exchange."""
+    """An array of a library of its own, with the array API's interop."""
 
     def __init__(self, tensor):
         self.tensor = tensor
@@ -105,12 +104,12 @@ class Foreign:
 @pytest.mark.parametrize("ragged", [False, True])
 def test_results_are_the_kind_that_came(library, rng, monkeypatch, ragged):
     device = EmulatedTorchDevice(library)
-    monkeypatch.setattr(modules, "_library", lambda: torch)
-    monkeypatch.setattr(cuda, "device_of", lambda a: device)
+    monkeypatch.setattr(devices, "_library", lambda: torch)
+    monkeypatch.setattr(moments, "device_of", lambda a: device)
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 3, 40)
     given = [Foreign(torch.from_numpy(a)) for a in x] if ragged else Foreign(torch.from_numpy(channel_first(x, 8)))
-    found = cuda.moments(given, *parameters)
+    found = moments.moments(given, *parameters)
     assert {type(a) for a in found} == {Foreign}
     assert max(distances([a.tensor.numpy() for a in found], reference.moments(x, *parameters))) < 1e-5
 
@@ -118,8 +117,8 @@ def test_results_are_the_kind_that_came(library, rng, monkeypatch, ragged):
 def test_the_interface_alone_is_enough_to_come_in(rng):
     library = SimpleNamespace(__name__="cupy", asarray=lambda a: ("taken", a))
     given = ByInterface(rng.normal(size=(2, 3)))
-    assert exchange.adopted(given, library) == ("taken", given)
-    assert exchange.giver(given)("result") == "result"  # no way back is known: torch's or CuPy's
+    assert interop.adopted(given, library) == ("taken", given)
+    assert interop.giver(given)("result") == "result"  # no way back is known: torch's or CuPy's
 
 
 # ---- the Cython extension, around the emulated kernels
@@ -164,7 +163,7 @@ def test_both_ways_give_the_same_bits(native, library, rng, b, n, d, k, pooled):
     x = descriptors(rng, parameters, b, n)
     devices = EmulatedDevice(library), ThroughExtension(library, native)
     options = {"threshold": 1e-6, "pooled": pooled}
-    ours, theirs = (cuda.compute(device, x.view(OnDevice), *parameters, **options) for device in devices)
+    ours, theirs = (moments.compute(device, x.view(OnDevice), *parameters, **options) for device in devices)
     assert devices[0].launched == devices[1].launched
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
