@@ -70,7 +70,7 @@ def train(name: str, slices: Random, batch: int, way: str) -> dict:
     step = Step(network, make_optimizer(settings, network), loss, DEVICE, compiled=compiled)
     n = len(slices.pixels) // batch * batch  # one size of batch, as nearly all of an epoch's are
     started, first, count = time.perf_counter(), 0.0, 0
-    for number, (one, images) in enumerate(feeding.fed(Epoch(slices, np.arange(n), batch, 0, 0), DEVICE)):
+    for number, (one, images) in enumerate(feeding.feed(Epoch(slices, np.arange(n), batch, 0, 0), DEVICE)):
         if number == 2:
             torch.cuda.synchronize()
             first, started, count = time.perf_counter() - started, time.perf_counter(), 0
@@ -88,7 +88,7 @@ def predict(name: str, slices: Random, batch: int, way: str) -> dict:
     cut = np.array_split(order, len(order) // batch)
     with torch.inference_mode():
         started, done = time.perf_counter(), 0
-        for number, answer in enumerate(feeding.answers(network, slices.images, cut, DEVICE, print)):
+        for number, answer in enumerate(feeding.outputs(network, slices.images, cut, DEVICE, print)):
             if number == 9:
                 started, done = time.perf_counter(), -len(answer)
             done += len(answer)

@@ -32,7 +32,7 @@ END
 status=0
 "$python" -P -c 'from ildfv.kernels.cuda import selftest; print(selftest.run())' || status=$?
 "$python" -P -m pytest -o addopts="-ra --strict-markers" -p no:cacheprovider -q -m gpu \
-    tests/cuda/test_cuda_gpu.py tests/train/test_train_graphs.py tests/train/test_train_compiled.py |
+    tests/cuda/test_cuda_gpu.py tests/streaming/test_graphs.py tests/train/test_train_compiled.py |
     tee "$out/gpu-tests.txt" || status=$?
 
 # Small problems for every kernel under the checkers, where the toolkit has them. Without a filter: none can be left out.

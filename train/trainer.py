@@ -21,7 +21,7 @@ from ildfv.store.atomic import check_space, sweep
 from ildfv.store.fingerprint import empty
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
-from ildfv.streaming.feeding import answers, fed
+from ildfv.streaming.feeding import feed, outputs
 from ildfv.train import networks
 from ildfv.train.checkpoint import Checkpoint, Saves
 from ildfv.train.compiled import Compiled, wanted
@@ -209,7 +209,7 @@ class _Run:
         self.network.train()
         shares: list[torch.Tensor] = []  # of this rank, of the steps since losses were last added up
         with deterministic(self.device):
-            batches = fed(self._epoch(epoch, len(self.losses)), self.device)
+            batches = feed(self._epoch(epoch, len(self.losses)), self.device)
             for i, (batch, images) in enumerate(batches, start=len(self.losses)):
                 step = epoch * self.steps + i
                 seed = s.seed * 1_000_003 + step
@@ -299,7 +299,7 @@ def predict(
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     done = 0
     with progress.task("Predicting", total=len(indices)) as advance:
-        for answer in answers(network, slices.images, batches, torch.device(device), progress.note):
+        for answer in outputs(network, slices.images, batches, torch.device(device), progress.note):
             out[done : done + len(answer)] = answer
             done += len(answer)
             advance(len(answer))

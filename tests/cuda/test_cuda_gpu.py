@@ -324,7 +324,7 @@ def test_moments_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch, poo
     library = type(maps).__module__.partition(".")[0]
     monkeypatch.setattr(memory, "join", lambda: False)  # a limit on CuPy's own pool is what is tried here
     expected = host(moments.moments(maps, *parameters, pooled=pooled))
-    monkeypatch.setattr(cuda, "_fitted", {})
+    monkeypatch.setattr(moments, "_round_sizes", {})
     results = 0 if pooled else sum(a.nbytes for a in expected)
     with Cramped(library, results + (8 << 20)), pytest.warns(RuntimeWarning, match="out of device memory"):
         found = host(moments.moments(maps, *parameters, pooled=pooled))
@@ -348,7 +348,7 @@ def test_estimators_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch):
         return [fitted.means_, np.array(given.score(maps)), *host([FisherVector(given).transform(maps)])]
 
     expected = run()
-    monkeypatch.setattr(cuda, "_fitted", {})
+    monkeypatch.setattr(moments, "_round_sizes", {})
     with Cramped(library, 2 * expected[2].nbytes + (6 << 20)), pytest.warns(RuntimeWarning, match="out of device"):
         found = run()
     assert all(map(np.array_equal, found, expected))
@@ -413,7 +413,7 @@ def test_copies_arrive_in_order_and_whole(rng):
 def test_a_batch_size_fits():
     free, _ = torch.cuda.mem_get_info(0)
     assert oom.batch_size(free // 10, "cuda:0") in range(1, 10)
-    assert oom.batch_size(1, "cuda:0", most=64) == 64
+    assert oom.batch_size(1, "cuda:0", maximum=64) == 64
 
 
 def test_estimators_windows_and_normalisation_run_where_the_data_are(put, rng):

@@ -68,9 +68,9 @@ def test_the_interface_says_where_an_array_lies(rng):
     ("a", "message"),
     [
         (ByDlpack(torch.zeros(2), (1, 0)), "must be on a CUDA device, got DLPack device type 1"),
-        (ByDlpack(torch.zeros(2, dtype=torch.complex64)), "must hold plain numbers"),
-        (ByInterface(np.zeros(2, ">f4")), "must hold plain numbers, got >f4"),
-        ([1.0], "must speak DLPack or __cuda_array_interface__, got list"),
+        (ByDlpack(torch.zeros(2, dtype=torch.complex64)), "must hold real numbers"),
+        (ByInterface(np.zeros(2, ">f4")), "must hold real numbers, got >f4"),
+        ([1.0], "must support DLPack or __cuda_array_interface__, got list"),
     ],
 )
 def test_what_is_no_array_on_a_gpu_is_refused(a, message):
@@ -117,8 +117,8 @@ def test_results_are_the_kind_that_came(library, rng, monkeypatch, ragged):
 def test_the_interface_alone_is_enough_to_come_in(rng):
     library = SimpleNamespace(__name__="cupy", asarray=lambda a: ("taken", a))
     given = ByInterface(rng.normal(size=(2, 3)))
-    assert interop.adopted(given, library) == ("taken", given)
-    assert interop.giver(given)("result") == "result"  # no way back is known: torch's or CuPy's
+    assert interop.converted(given, library) == ("taken", given)
+    assert interop.converter_to(given)("result") == "result"  # no way back is known: torch's or CuPy's
 
 
 # ---- the Cython extension, around the emulated kernels
@@ -189,5 +189,5 @@ def test_faults_of_the_extension_say_what_and_where(native):
         native.launch(0, "nothing", 1, 1, 32, 0, 0, (ByDlpack(torch.zeros(2), (2, 1)),))
     with pytest.raises(ValueError, match="at most 32 arguments, got 33"):
         native.launch(0, "nothing", 1, 1, 32, 0, 0, (0,) * 33)
-    with pytest.raises(InputError, match="must speak DLPack"):
+    with pytest.raises(InputError, match="must support DLPack"):
         native.launch(0, "nothing", 1, 1, 32, 0, 0, ("text",))

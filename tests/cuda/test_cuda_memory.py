@@ -97,7 +97,7 @@ def test_memory_is_not_freed_when_python_ends(both, monkeypatch):
 def test_what_pools_keep_counts_as_free(both):
     assert memory.free("cuda:0") == 1000 - 200
     assert both.own.kept == 0
-    assert oom.batch_size(8, "cuda:0", most=1000) == int(800 * oom.SHARE) // 8
+    assert oom.batch_size(8, "cuda:0", maximum=1000) == int(800 * oom.MEMORY_SHARE) // 8
 
 
 def test_pools_are_emptied(both):

@@ -7,7 +7,7 @@ from train_support import MemorySlices  # registers the network "tiny"
 
 from ildfv.errors import InputError
 from ildfv.streaming import transfer
-from ildfv.streaming.feeding import answers, fed
+from ildfv.streaming.feeding import feed, outputs
 from ildfv.train import compiled, networks
 from ildfv.train.compiled import Compiled, wanted
 from ildfv.train.data import Epoch
@@ -27,7 +27,7 @@ def learned(compiler=None, steps=6, sizes=(16,), name="tiny"):
     step = Step(network, make_optimizer(settings, network), loss, CPU, compiled=run)
     slices = MemorySlices()
     batches = [batch for size in sizes for batch in Epoch(slices, np.arange(48), size, 0, 0)]
-    for number, (batch, images) in enumerate(list(fed(batches, CPU))[:steps]):
+    for number, (batch, images) in enumerate(list(feed(batches, CPU))[:steps]):
         step(batch, images, number, 0.01)
     return networks.tensors(network)
 
@@ -142,7 +142,7 @@ def test_feeding_a_gpu_gives_the_same_batches_and_answers(monkeypatch):
     monkeypatch.setenv("ILDFV_GRAPHS", "0")
     slices = MemorySlices()
     epoch = Epoch(slices, np.arange(45), 16, 0, 0)
-    for (a, x), (b, y) in zip(fed(epoch, CPU), fed(epoch, CUDA), strict=True):
+    for (a, x), (b, y) in zip(feed(epoch, CPU), feed(epoch, CUDA), strict=True):
         assert np.array_equal(a.indices, b.indices)
         assert torch.equal(x, y)
         assert torch.equal(x, torch.from_numpy(slices.data[a.indices]))
@@ -157,8 +157,8 @@ def test_feeding_a_gpu_gives_the_same_batches_and_answers(monkeypatch):
 
     cut = np.array_split(np.arange(45), 4)
     with torch.inference_mode():
-        ours = np.concatenate(list(answers(cramped, slices.images, cut, CUDA, notes.append)))
-        theirs = np.concatenate(list(answers(network, slices.images, cut, CPU, notes.append)))
+        ours = np.concatenate(list(outputs(cramped, slices.images, cut, CUDA, notes.append)))
+        theirs = np.concatenate(list(outputs(network, slices.images, cut, CPU, notes.append)))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert sum(sizes) == 45
     assert max(sizes) <= room

@@ -5,7 +5,7 @@ import pytest
 import torch
 from train_support import MemorySlices  # registers the network "tiny"
 
-from ildfv.streaming.feeding import fed
+from ildfv.streaming.feeding import feed
 from ildfv.train import networks
 from ildfv.train.data import Epoch
 from ildfv.train.optimizer import make_optimizer
@@ -32,14 +32,15 @@ def learned(
     settings = TrainSettings(optimizer="sgd")
     step = Step(network, make_optimizer(settings, network), loss, CPU, note=notes.append)
     epoch = Epoch(MemorySlices(), np.arange(48), 16, 0, 0, shards=shards)
-    losses = [float(step(batch, images, seed + number, 0.01)) for number, (batch, images) in enumerate(fed(epoch, CPU))]
+    steps = enumerate(feed(epoch, CPU))
+    losses = [float(step(batch, images, seed + number, 0.01)) for number, (batch, images) in steps]
     return networks.tensors(network), losses, notes
 
 
 def test_what_does_not_fit_goes_in_halves_and_learns_the_same():
     whole, losses, _ = learned()
     halves, same, notes = learned(fits=3)
-    assert notes == [f"out of device memory: going on with {n} at a time" for n in (4, 2)]  # and so for all later steps
+    assert notes == [f"out of device memory: batch size reduced to {n}" for n in (4, 2)]  # and so for all later steps
     np.testing.assert_allclose(same, losses, rtol=1e-6)
     for name, value in whole.items():
         np.testing.assert_allclose(halves[name], value, rtol=1e-5, atol=1e-7, err_msg=name)

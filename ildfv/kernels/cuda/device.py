@@ -54,7 +54,7 @@ def own_arrays(arrays: list) -> tuple[list, Callable]:
     if kind in ("torch", "cupy"):
         return arrays, lambda a: a
     library = _library()
-    return [interop.adopted(a, library) for a in arrays], interop.giver(arrays[0])
+    return [interop.converted(a, library) for a in arrays], interop.converter_to(arrays[0])
 
 
 def _library():

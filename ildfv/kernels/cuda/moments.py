@@ -21,7 +21,7 @@ from ildfv.kernels.elements import CODES, element_bytes
 from ildfv.kernels.reference import Moments
 
 _variant: str | None = None
-_fitted: dict[tuple, int] = {}  # how much fitted at once where the device's memory was full, by kind of call
+_round_sizes: dict[tuple, int] = {}  # by kind of call: the size that worked after device memory ran out
 
 
 def set_variant(name: str | None) -> None:
@@ -124,7 +124,7 @@ class _Run:
             return sums.log_likelihood, owners
 
         room = launches.ROUND_BYTES // launches.piece_bytes(self.k, self.d, self.real)
-        logs, owners = zip(*self.fitting(some, rounds(batch, self.k, room), batch.n), strict=True)
+        logs, owners = zip(*self.retried(some, rounds(batch, self.k, room), batch.n), strict=True)
         log_likelihood = self.device.cast(out.log_likelihood, self.real)
         return Moments(*out[:3], log_likelihood), logs, np.concatenate(owners)
 
@@ -150,7 +150,7 @@ class _Run:
             return sums.log_likelihood
 
         room = max(1, launches.ROUND_BYTES // (group * launches.piece_bytes(self.k, self.d, self.real)))
-        logs = self.fitting(some, runs(-(-pieces.total // group), room), 0)
+        logs = self.retried(some, runs(-(-pieces.total // group), room), 0)
         assert total is not None  # there is at least one map, so at least one piece
         return Moments(*(a[0] for a in total)), logs, np.zeros(pieces.total, dtype=np.int64)
 
@@ -178,17 +178,17 @@ class _Run:
                  *(self.address(a) for a in _slice(out, maps.start, maps.stop))),
             )  # fmt: skip
 
-        self.fitting(some, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
+        self.retried(some, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
         log_likelihood = self.device.cast(out.log_likelihood, self.real)
         return Moments(*out[:3], log_likelihood), [out.log_likelihood], np.arange(batch.b)
 
-    def fitting(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
-        """The results of the rounds; in halves from where memory is full, and so in later calls like this one."""
+    def retried(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
+        """The results of the rounds. On out-of-memory, this and later calls of its kind use smaller rounds."""
         kind = (*self.device.key, self.variant, self.real, self.k, self.d, n, compute.__qualname__)
-        halving = OomRetry(compute, note=_warn, size=_fitted.get(kind))
-        results = [result for one in rounds for result in halving(one)]
-        if halving.size is not None:
-            _fitted[kind] = halving.size
+        retry = OomRetry(compute, note=_warn, size=_round_sizes.get(kind))
+        results = [result for one in rounds for result in retry(one)]
+        if retry.size is not None:
+            _round_sizes[kind] = retry.size
         return results
 
     def pieces(self, pieces: Pieces, out: _Sums) -> _Sums:
