@@ -19,16 +19,16 @@ from ildfv.train import networks
 NETWORK, OPTIMIZER, BEST = "network/", "optimizer/", "best/"  # prefixes of tensor names
 
 
-class Saves:
-    """When to write a checkpoint: `seconds` after the last, or later where writing took more than TAX of the time."""
+class SaveSchedule:
+    """When to write a checkpoint: `seconds` after the last, or later where writing took more than MAX_SHARE of the time."""
 
-    TAX = 0.1
+    MAX_SHARE = 0.1
 
     def __init__(self, seconds: float):
         self.seconds, self.took, self.last = seconds, 0.0, time.monotonic()
 
     def due(self) -> bool:
-        wait = max(self.seconds, self.took / self.TAX) if self.seconds > 0 else 0.0  # 0: after every step, for tests
+        wait = max(self.seconds, self.took / self.MAX_SHARE) if self.seconds > 0 else 0.0  # 0: after every step, for tests
         return time.monotonic() - self.last >= wait
 
     @contextmanager

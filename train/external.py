@@ -48,14 +48,14 @@ def layer_names(body: nn.Module) -> list[str]:
     One that runs twice, as a ReLU that a block shares, would name two outputs, and is left out.
     """
     ran: Counter[str] = Counter()
-    fits: dict[str, bool] = {}
+    encodable: dict[str, bool] = {}
 
     def record(name: str):
         def hook(module, inputs, output) -> None:
             ran[name] += 1
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
             # Maps of a square slice are square; (b, h, w, d) and tokens by heads are not.
-            fits[name] = len(shape) == 2 or (len(shape) == 4 and shape[2] == shape[3])
+            encodable[name] = len(shape) == 2 or (len(shape) == 4 and shape[2] == shape[3])
 
         return hook
 
@@ -64,7 +64,7 @@ def layer_names(body: nn.Module) -> list[str]:
     body.train()
     for hook in hooks:
         hook.remove()
-    return [name for name in fits if fits[name] and ran[name] == 1]
+    return [name for name in encodable if encodable[name] and ran[name] == 1]
 
 
 @torch.no_grad()

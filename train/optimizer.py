@@ -13,7 +13,7 @@ from torch import nn
 
 from ildfv.train.settings import TrainSettings
 
-LEAST = 10  # steps of warm-up
+MIN_WARM_UP = 10  # steps
 
 
 def make_optimizer(settings: TrainSettings, network: nn.Module) -> torch.optim.Optimizer:
@@ -31,9 +31,9 @@ def make_optimizer(settings: TrainSettings, network: nn.Module) -> torch.optim.O
 def rate(settings: TrainSettings, step: int, steps: int) -> float:
     """Learning rate of one step of `steps`: a linear warm-up times half a cosine from the peak down to 0.
 
-    The warm-up takes its share of all steps, at least LEAST of them where that is no more than half: without it few
+    The warm-up takes its share of all steps, at least MIN_WARM_UP of them where that is no more than half: without it few
     slices and a loss of squares end in answers a hundred times too large, which later steps must first unlearn.
     """
-    least = min(LEAST, steps / 2)
+    least = min(MIN_WARM_UP, steps / 2)
     warm = min(1.0, (step + 1) / max(1.0, least, settings.warm_up * steps))
     return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -15,7 +15,7 @@ from ildfv.train.compiled import Compiled
 from ildfv.train.data import Batch
 from ildfv.train.gradients import Gradients
 
-MOST = 1 << 16  # slices a step: random numbers of foreign networks do not meet again in the next one
+SEED_STRIDE = 1 << 16  # more than the slices of a step, so that no two steps share a seed
 
 
 @dataclass
@@ -53,12 +53,12 @@ class Step:
                 gradients.take()
                 return loss
 
-            halving = OomRetry(learn, note=self.note, size=self.at_once)
+            retry = OomRetry(learn, note=self.note, size=self.at_once)
             for shard in batch.shards:
-                share += sum(halving(shard))
+                share += sum(retry(shard))
                 if statistics is None:
                     statistics = [buffer.clone() for buffer in self.network.buffers()]
-            self.at_once = halving.size
+            self.at_once = retry.size
         if statistics is not None:
             for buffer, value in zip(self.network.buffers(), statistics, strict=True):
                 buffer.copy_(value)
@@ -73,7 +73,7 @@ class Step:
 
         def learn(forward: Callable) -> torch.Tensor:
             # For foreign random layers, which are not ours.
-            torch.manual_seed((seed * MOST + int(batch.rows[here.start])) % (1 << 63))
+            torch.manual_seed((seed * SEED_STRIDE + int(batch.rows[here.start])) % (1 << 63))
             half = self.bfloat16 and self.device.type == "cuda"
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 f = forward(images[here])  # (b, c)

@@ -23,14 +23,15 @@ from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
 from ildfv.streaming.feeding import feed, outputs
 from ildfv.train import networks
-from ildfv.train.checkpoint import Checkpoint, Saves
-from ildfv.train.compiled import Compiled, wanted
+from ildfv.train.checkpoint import Checkpoint, SaveSchedule
+from ildfv.train.compiled import Compiled, should_compile
 from ildfv.train.data import READ, Epoch, SliceSet, labelled_only, train_mean_std
+from ildfv.train.determinism import deterministic
 from ildfv.train.objective import Objective
 from ildfv.train.optimizer import make_optimizer, rate
 from ildfv.train.settings import TrainSettings, check_same, identity
 from ildfv.train.step import Step
-from ildfv.train.watching import deterministic, tensorboard
+from ildfv.train.tensorboard import tensorboard_log
 
 __all__ = ["TrainResult", "TrainSettings", "predict", "train"]
 
@@ -90,7 +91,7 @@ def train(
                 empty(folder)
         found = distributed.from_main(load_info(folder) if distributed.is_main() and has_model(folder) else None)
         if found is None:
-            saves = Saves(checkpoint_seconds)
+            saves = SaveSchedule(checkpoint_seconds)
             return _Run(settings, slices, fit, validation, folder, device, progress, asked, saves, compile).finish()
         check_same(asked, found.get("identity"), folder)
         if distributed.is_main():
@@ -119,7 +120,7 @@ class _Run:
         self.network.to(self.device)
         self.optimizer = make_optimizer(s, self.network)
         compiled = None
-        if wanted(compile, self.device, s.epochs * len(fit)):
+        if should_compile(compile, self.device, s.epochs * len(fit)):
             compiled = Compiled(self.network, insist=bool(compile), note=progress.note)
         # Not a method of this run: step and run would hold each other, and CNN-F's 0.9 GB with them.
         loss = self.objective
@@ -150,7 +151,7 @@ class _Run:
         self._start()
         done, seconds = len(self.history) * fit + self._epoch(0).size(len(self.losses)), 0.0
         with ExitStack() as stack:
-            log = stack.enter_context(tensorboard(self.folder, len(self.history) * self.steps))
+            log = stack.enter_context(tensorboard_log(self.folder, len(self.history) * self.steps))
             advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit, done))
             for epoch in range(len(self.history), s.epochs):
                 started = time.monotonic()

@@ -9,7 +9,7 @@ from ildfv.errors import InputError
 from ildfv.streaming import transfer
 from ildfv.streaming.feeding import feed, outputs
 from ildfv.train import compiled, networks
-from ildfv.train.compiled import Compiled, wanted
+from ildfv.train.compiled import Compiled, should_compile
 from ildfv.train.data import Epoch
 from ildfv.train.optimizer import make_optimizer
 from ildfv.train.settings import TrainSettings
@@ -102,12 +102,12 @@ def test_who_insists_gets_the_error_and_other_errors_are_never_hidden():
 
 
 def test_only_a_gpu_compiles_and_only_where_it_pays_unless_asked():
-    assert not wanted(None, CPU, 10**9)
-    assert wanted(None, CUDA, compiled.ENOUGH)
-    assert not wanted(None, CUDA, compiled.ENOUGH - 1)
-    assert wanted(True, CUDA, 1)
-    assert not wanted(False, CUDA, 10**9)
-    assert not wanted(False, CPU, 1)
+    assert not should_compile(None, CPU, 10**9)
+    assert should_compile(None, CUDA, compiled.MIN_SLICES)
+    assert not should_compile(None, CUDA, compiled.MIN_SLICES - 1)
+    assert should_compile(True, CUDA, 1)
+    assert not should_compile(False, CUDA, 10**9)
+    assert not should_compile(False, CPU, 1)
 
 
 def test_compile_on_a_cpu_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from ildfv.errors import InputError
 from ildfv.store.models import load_info
 from ildfv.train import losses, networks
 from ildfv.train.activations import Activations
-from ildfv.train.checkpoint import Saves
+from ildfv.train.checkpoint import SaveSchedule
 from ildfv.train.trainer import TrainSettings, predict, train
 
 FIT, VALIDATION, TEST = np.arange(40), np.arange(40, 50), np.arange(50, 60)
@@ -120,7 +120,7 @@ def test_a_resumed_training_starts_at_its_last_checkpoint(tmp_path, slices):
 def test_checkpoints_come_soon_and_take_a_tenth_of_the_time_at_most(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    saves = Saves(20)
+    saves = SaveSchedule(20)
 
     def due(now):
         clock[0] = now

@@ -63,7 +63,7 @@ def _allocator(torch, cupy):
     """A CuPy allocator that uses torch's pool."""
 
     def allocate(size: int, device: int) -> int:
-        # On CuPy's stream: torch, like CuPy, reuses a freed block on the same stream only, which keeps accesses ordered.
+        # On CuPy's stream: torch, like CuPy, reuses a freed block on its own stream only, which keeps accesses ordered.
         return torch.cuda.caching_allocator_alloc(size, device, cupy.cuda.get_current_stream().ptr)
 
     def release(address: int, device: int) -> None:
