@@ -5,7 +5,7 @@
 
 namespace ildfv {
 
-// s0 += Σ γ and one bit per descriptor with γ > 0, for each component and each 32 descriptors.  (SEGMENTS, k4) each
+// s0 += Σ γ, and an activity bit per descriptor with γ > 0, by component and 32 descriptors.  (SEGMENTS, k4) each
 template <class S>
 __device__ void mark(typename S::real* s0, unsigned* active, const typename S::real* gamma, int kp, int k, int k4,
                      bool first) {
@@ -25,23 +25,22 @@ __device__ void mark(typename S::real* s0, unsigned* active, const typename S::r
     }
 }
 
-// s1 += Σ γt, s2 += Σ γt² of the staged chunk.  s1, s2: (k, d), in shared or device memory, ours alone
+// s1 += Σ γt, s2 += Σ γt² of the staged chunk.  s1, s2: (k, d), in shared or device memory, used by this block only
 template <class S>
 __device__ void add_moments(typename S::real* s1, typename S::real* s2, const typename S::real* y,
-                            const typename S::real* a, const typename S::real* b, const typename S::real* gamma,
-                            int kp, const unsigned* active, int k4, int k0, int k, int d0, int d, int valid,
-                            bool first) {
+                            const typename S::real* a, const typename S::real* b, const typename S::real* gamma, int kp,
+                            const unsigned* active, int k4, int k0, int k, int d0, int d, int valid, bool first) {
     typedef typename S::real real;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    for (int job = warp; job < S::KC / S::JOB && k0 + job * S::JOB < k; job += S::WARPS) {  // the same for a whole warp
-        const int c0 = job * S::JOB;  // within the chunk
+    for (int job = warp; job < S::KC / S::JOB && k0 + job * S::JOB < k; job += S::WARPS) {  // uniform within a warp
+        const int c0 = job * S::JOB;                                                        // within the chunk
         int count = 0;
         if (lane < S::JOB * S::SEGMENTS && k0 + c0 + lane % S::JOB < k)
             count = __popc(active[lane / S::JOB * k4 + k0 + c0 + lane % S::JOB]);
         for (int step = 16; step; step /= 2) count += __shfl_xor_sync(0xffffffffu, count, step);
-        if (2 * count > S::JOB * valid) {  // most posteriors count: all of them, 4 components × 4 dimensions a lane
+        if (2 * count > S::JOB * valid) {  // most posteriors are > 0: use all, 4 components × 4 dimensions per lane
             const int c = c0 + lane / S::QUADS * 4, i = lane % S::QUADS * 4;
-            if (k0 + c >= k || d0 + i >= d) continue;  // nothing below waits for other lanes
+            if (k0 + c >= k || d0 + i >= d) continue;  // no warp operations follow
             Quad<real> as[4], bs[4];
             real m1[4][4] = {}, m2[4][4] = {};
 #pragma unroll
@@ -67,7 +66,7 @@ __device__ void add_moments(typename S::real* s1, typename S::real* s2, const ty
                     s1[at] = first ? m1[q][e] : s1[at] + m1[q][e];
                     s2[at] = first ? m2[q][e] : s2[at] + m2[q][e];
                 }
-        } else {  // few count: component by component, only the descriptors with their bit set
+        } else {  // few are > 0: component by component, descriptors with an activity bit only
             for (int c = c0; c < c0 + S::JOB && k0 + c < k; ++c) {
                 real m1[S::LANE_DIMS] = {}, m2[S::LANE_DIMS] = {}, as[S::LANE_DIMS], bs[S::LANE_DIMS];
                 unsigned any = 0;

@@ -7,8 +7,12 @@ namespace ildfv {
 
 typedef long long integer;  // all kernel arguments are 8 bytes wide, so that every launcher packs them alike
 
-struct half_bits { unsigned short bits; };
-struct bfloat_bits { unsigned short bits; };
+struct half_bits {
+    unsigned short bits;
+};
+struct bfloat_bits {
+    unsigned short bits;
+};
 
 #ifdef __CUDA_ARCH__
 __device__ __forceinline__ float as_float(unsigned bits) { return __uint_as_float(bits); }
@@ -23,7 +27,7 @@ static inline float as_float(unsigned bits) {
     __builtin_memcpy(&value, &bits, 4);
     return value;
 }
-static inline float widened(half_bits h) {  // the same without the instruction
+static inline float widened(half_bits h) {  // without the conversion instruction
     const unsigned sign = (h.bits & 0x8000u) << 16, exponent = (h.bits >> 10) & 31u, fraction = h.bits & 1023u;
     if (exponent == 0) {
         const float value = (float)fraction * 5.9604644775390625e-8f;  // 2^-24

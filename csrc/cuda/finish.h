@@ -4,8 +4,8 @@
 
 namespace ildfv {
 
-// out[group] = Σ of the group's pieces, in order, in float64. Element i of a piece: s0, then s1, then s2, then log likelihood.
-// Group g holds pieces g·each … (g + 1)·each, or edges[g] … edges[g + 1].
+// out[group] = Σ of the group's pieces, in order, in float64. Elements of a piece: s0, s1, s2, log likelihood.
+// Group g consists of pieces g·each … (g + 1)·each, or edges[g] … edges[g + 1].
 template <class From, class To>
 __device__ void finish(const From* s0, const From* s1, const From* s2, const double* log_likelihood, To* to_s0,
                        To* to_s1, To* to_s2, double* to_log_likelihood, integer d, integer k, integer pieces,

@@ -1,10 +1,11 @@
-// moments on the GPU: one pass over the descriptors in device memory, nothing of size n·k written.
+// moments on the GPU: a single pass over the descriptors in device memory, without intermediate results of size n·k.
 //
-// A block takes one piece of a slice (some hundred descriptors) tile by tile: scores, posteriors and moments never leave
-// it (staging.h, scoring.h, softmax.h, accumulation.h); what it writes are the piece's sums. `finish` adds pieces in float64, in order. Which descriptors make
-// up a piece depends on n and k alone: a slice's bits are the same in any batch on any number of multiprocessors.
+// A block processes one piece of a slice (some hundred descriptors) tile by tile, in four steps: staging.h, scoring.h,
+// softmax.h, accumulation.h. Scores and posteriors stay within the block, which writes the sums of its piece. `finish`
+// adds pieces in float64, in order. Pieces depend on n and k only, so that a slice's bits are the same in any batch on
+// any number of multiprocessors.
 //
-// The same text is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, for tests, by a C++ compiler.
+// This source is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, in tests, by a C++ compiler.
 #include "cuda/accumulation.h"
 #include "cuda/finish.h"
 #include "cuda/mma.h"
@@ -15,8 +16,9 @@
 
 namespace ildfv {
 
-// The sums of one piece. SUMS_SHARED: s1 and s2 grow in shared memory, else in place. GAMMA_SHARED: so do posteriors,
-// else in `scratch`, T·kp reals for each block (k so large that they do not fit). TENSOR: products on tensor cores.
+// The sums of one piece. SUMS_SHARED: s1 and s2 are accumulated in shared memory, else in place. GAMMA_SHARED:
+// posteriors are in shared memory, else in `scratch` (T·kp reals per block), for large k. TENSOR: products use tensor
+// cores.
 template <class S, bool SUMS_SHARED, bool GAMMA_SHARED, bool TENSOR>
 __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, typename S::real threshold,
                            typename S::real* s0, typename S::real* s1, typename S::real* s2, double* log_likelihood,
@@ -24,18 +26,18 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
     typedef typename S::real real;
     const int d = m.d, k = m.k, k4 = (k + 3) & ~3, kp = padded(k), words = (k + 31) / 32;
     ILDFV_SHARED_MEMORY(memory);
-    real* y = reinterpret_cast<real*>(memory);                             // (T, DP)
-    real* a = y + S::T * S::DP;                                            // (KC, DP)
-    real* b = a + S::KC * S::DP;                                           // (KC, DP)
-    real* own_s0 = b + S::KC * S::DP;                                      // (SEGMENTS, k4)
+    real* y = reinterpret_cast<real*>(memory);                                  // (T, DP)
+    real* a = y + S::T * S::DP;                                                 // (KC, DP)
+    real* b = a + S::KC * S::DP;                                                // (KC, DP)
+    real* own_s0 = b + S::KC * S::DP;                                           // (SEGMENTS, k4)
     unsigned* active = reinterpret_cast<unsigned*>(own_s0 + S::SEGMENTS * k4);  // (SEGMENTS, k4)
-    unsigned* near = active + S::SEGMENTS * k4;                            // (T, words)
-    unsigned* counts = near + (TENSOR ? S::T * words : 0);                 // (WARPS,)
-    unsigned* lists = counts + (TENSOR ? S::WARPS : 0);                    // (WARPS, k4) of 16 bits
+    unsigned* near = active + S::SEGMENTS * k4;                                 // (T, words)
+    unsigned* counts = near + (TENSOR ? S::T * words : 0);                      // (WARPS,)
+    unsigned* lists = counts + (TENSOR ? S::WARPS : 0);                         // (WARPS, k4) of 16 bits
     real* rest = reinterpret_cast<real*>(lists + (TENSOR ? S::WARPS * k4 / 2 : 0));
-    real* gamma = GAMMA_SHARED ? rest : scratch;                           // (T, kp)
+    real* gamma = GAMMA_SHARED ? rest : scratch;                              // (T, kp)
     real* own_s1 = SUMS_SHARED ? rest + (GAMMA_SHARED ? S::T * kp : 0) : s1;  // (k, d)
-    real* own_s2 = SUMS_SHARED ? own_s1 + k * d : s2;                      // (k, d)
+    real* own_s2 = SUMS_SHARED ? own_s1 + k * d : s2;                         // (k, d)
 
     const Corner<S> corner;
     const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
@@ -60,7 +62,8 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
                     }
                     keep_screened<S>(gamma, kp, least, sum, m.base, m.slack, k0, k, k4);
                 }
-                const float depth = fmaxf(fmaxf(17.0f, 12.5f + log((float)k)), 0.01f - log(threshold));  // k · e^-depth is lost in a float sum
+                // k · e^-depth is below the precision of a float sum
+                const float depth = fmaxf(fmaxf(17.0f, 12.5f + log((float)k)), 0.01f - log(threshold));
                 const int found = choose_near<S>(near, words, gamma, kp, least, m.slack, depth, k, valid);
                 if (threadIdx.x % 32 == 0) counts[warp] = found;
                 unsigned short* list = reinterpret_cast<unsigned short*>(lists) + warp * k4;
@@ -88,7 +91,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
                     }
             }
         __syncthreads();
-        if (screening && TENSOR) {  // where many components are near, screening costs more than it saves: no more of it
+        if (screening && TENSOR) {  // stop screening if many components are near: it would cost more than it saves
             unsigned found = 0;
             for (int warp = 0; warp < S::WARPS; ++warp) found += counts[warp];
             screening = 4 * found <= (unsigned)(valid * k);
@@ -97,7 +100,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         __syncthreads();
         mark<S>(own_s0, active, gamma, kp, k, k4, first);
         __syncthreads();
-        // Backwards through the chunks: the scores left the last one where it is needed first.
+        // In reverse order, because the last chunk is still staged from the scores.
         for (int d0 = last_d; d0 >= 0; d0 -= S::DC)
             for (int k0 = last_k; k0 >= 0; k0 -= S::KC) {
                 staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);
@@ -119,7 +122,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         for (int segment = 0; segment < S::SEGMENTS; ++segment) sum += own_s0[segment * k4 + c];
         s0[c] = sum;
     }
-    double* shares = reinterpret_cast<double*>(y);  // y has been read for the last time
+    double* shares = reinterpret_cast<double*>(y);  // y is no longer needed
     shares[threadIdx.x] = own_log_likelihood;
     __syncthreads();
     if (threadIdx.x < 32) {
@@ -134,13 +137,13 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
 
 using namespace ildfv;
 
-// Tiles: 64 descriptors × 32 components × 64 dimensions; half the dimensions in double, to fit 64 KB with it.
+// Tiles: 64 descriptors × 32 components × 64 dimensions; half the dimensions in double, to fit in 64 KB.
 typedef Tile<float, 64, 32, 64> FloatTile;
 typedef Tile<double, 64, 32, 32> DoubleTile;
 
-// Uniform slices: piece p is descriptors (p mod splits)·piece_rows … of slice p / splits, n in all.
-// Ragged ones: `pieces` lists (address, descriptors, row stride, dimension stride) of each.
-// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has room for no more.
+// Uniform slices of n descriptors: piece p consists of descriptors (p mod splits)·piece_rows … of slice p / splits.
+// Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride) of each piece.
+// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has no room for three.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR ? 2 : TILE::BLOCKS)                             \
         NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \
@@ -156,50 +159,45 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
         if (pieces) data = {reinterpret_cast<const void*>(listed[0]), (int)element, listed[2], listed[3]};             \
         const integer rows = pieces ? listed[1] : left < piece_rows ? left : piece_rows;                               \
         moments_of<TILE, SUMS, GAMMA, TENSOR>(                                                                         \
-            data, rows,                                                                                                \
-            {centre, scale, shift, constant, (int)d, (int)k, squares, products, base, slack, close != 0},              \
+            data, rows, {centre, scale, shift, constant, (int)d, (int)k, squares, products, base, slack, close != 0},  \
             (TILE::real)threshold, s0 + piece * k, s1 + piece * k * d, s2 + piece * k * d, log_likelihood + piece,     \
             scratch + (integer)blockIdx.x * TILE::T * padded((int)k));                                                 \
     }
 
-// One descriptor a slice, element b·row_stride on; in two steps, so that few slices with many dimensions still fill
-// the device.
+// One descriptor per slice, starting at element b·row_stride; in two steps, so that few slices with many dimensions
+// still occupy the device.
 #define ILDFV_SINGLES(REAL, TILE, SINGLES)                                                                             \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4)                                                     \
-        score_singles_##REAL(const void* x, integer element, integer b, integer row_stride, integer dim_stride,        \
-                             integer d, integer k, const TILE::real* centre, const TILE::real* scale,                  \
-                             const TILE::real* shift, TILE::real* partial) {                                           \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4) score_singles_##REAL(                               \
+        const void* x, integer element, integer b, integer row_stride, integer dim_stride, integer d, integer k,       \
+        const TILE::real* centre, const TILE::real* scale, const TILE::real* shift, TILE::real* partial) {             \
         score_singles<TILE>({x, (int)element, row_stride, dim_stride}, b,                                              \
                             {centre, scale, shift, nullptr, (int)d, (int)k}, partial);                                 \
     }                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4)                                                     \
-        spread_singles_##REAL(const void* x, integer element, integer b, integer row_stride, integer dim_stride,       \
-                              integer d, integer k, const TILE::real* centre, const TILE::real* scale,                 \
-                              const TILE::real* shift, const TILE::real* constant, double threshold,                   \
-                              const TILE::real* partial, integer chunks, TILE::real* s0, TILE::real* s1,               \
-                              TILE::real* s2, double* log_likelihood) {                                                \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4) spread_singles_##REAL(                              \
+        const void* x, integer element, integer b, integer row_stride, integer dim_stride, integer d, integer k,       \
+        const TILE::real* centre, const TILE::real* scale, const TILE::real* shift, const TILE::real* constant,        \
+        double threshold, const TILE::real* partial, integer chunks, TILE::real* s0, TILE::real* s1, TILE::real* s2,   \
+        double* log_likelihood) {                                                                                      \
         spread_singles<TILE, SINGLES>({x, (int)element, row_stride, dim_stride}, b,                                    \
                                       {centre, scale, shift, constant, (int)d, (int)k}, (TILE::real)threshold,         \
                                       partial, (int)chunks, s0, s1, s2, log_likelihood);                               \
     }
 
-#define ILDFV_ALL_OF(REAL, TILE, SINGLES)                           \
-    ILDFV_MOMENTS(moments_resident_##REAL, TILE, true, true, false) \
-    ILDFV_MOMENTS(moments_wide_##REAL, TILE, false, true, false)    \
-    ILDFV_MOMENTS(moments_huge_##REAL, TILE, false, false, false)   \
+#define ILDFV_ALL_OF(REAL, TILE, SINGLES)                                                                              \
+    ILDFV_MOMENTS(moments_resident_##REAL, TILE, true, true, false)                                                    \
+    ILDFV_MOMENTS(moments_wide_##REAL, TILE, false, true, false)                                                       \
+    ILDFV_MOMENTS(moments_huge_##REAL, TILE, false, false, false)                                                      \
     ILDFV_SINGLES(REAL, TILE, SINGLES)
 
 #define ILDFV_FINISH(NAME, FROM, TO)                                                                                   \
-    extern "C" __global__ void __launch_bounds__(256)                                                                  \
-        NAME(const FROM* s0, const FROM* s1, const FROM* s2, const double* log_likelihood, TO* to_s0, TO* to_s1,       \
-             TO* to_s2, double* to_log_likelihood, integer d, integer k, integer pieces, integer each,                 \
-             const integer* edges) {                                                                                   \
+    extern "C" __global__ void __launch_bounds__(256) NAME(                                                            \
+        const FROM* s0, const FROM* s1, const FROM* s2, const double* log_likelihood, TO* to_s0, TO* to_s1, TO* to_s2, \
+        double* to_log_likelihood, integer d, integer k, integer pieces, integer each, const integer* edges) {         \
         finish<FROM, TO>(s0, s1, s2, log_likelihood, to_s0, to_s1, to_s2, to_log_likelihood, d, k, pieces, each,       \
                          edges);                                                                                       \
     }
 
-// ILDFV_PART = 32, 64 or 19 (TF32 has 19 bits) leaves out the others: a kernel compiled at first use should not wait for what
-// is not used.
+// ILDFV_PART = 32, 64 or 19 (TF32 has 19 bits) compiles only these kernels, which shortens compilation at first use.
 #if !defined(ILDFV_PART) || ILDFV_PART == 32
 ILDFV_ALL_OF(float32, FloatTile, 8)
 ILDFV_FINISH(finish_float32_float32, float, float)
@@ -215,10 +213,10 @@ ILDFV_MOMENTS(moments_tensor_wide_float32, FloatTile, false, true, true)
 ILDFV_MOMENTS(moments_tensor_huge_float32, FloatTile, false, false, true)
 #endif
 
-#define ILDFV_KERNELS(DO)                                                                                          \
-    DO(moments_resident_float32) DO(moments_wide_float32) DO(moments_huge_float32)                                 \
-    DO(score_singles_float32) DO(spread_singles_float32)                                                           \
-    DO(moments_resident_float64) DO(moments_wide_float64) DO(moments_huge_float64)                                 \
-    DO(score_singles_float64) DO(spread_singles_float64)                                                           \
-    DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)                               \
-    DO(moments_tensor_resident_float32) DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)
+#define ILDFV_KERNELS(DO)                                                                                              \
+    DO(moments_resident_float32)                                                                                       \
+    DO(moments_wide_float32)                                                                                           \
+    DO(moments_huge_float32) DO(score_singles_float32) DO(spread_singles_float32) DO(moments_resident_float64)         \
+        DO(moments_wide_float64) DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64)         \
+            DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)                           \
+                DO(moments_tensor_resident_float32) DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)

@@ -1,12 +1,13 @@
-// Scores of a tile: squared distances in standard deviations, computed in registers, 4 descriptors × 4 components a thread.
+// Scores of a tile: squared distances in standard deviations, computed in registers, 4 descriptors × 4 components a
+// thread.
 #pragma once
 #include "common/mixture.h"
 #include "cuda/tile.h"
 
 namespace ildfv {
 
-// This thread's 4 × 4 corner of the tile: descriptors row + j·T/4 and components comp + c·KC/4.
-// A warp covers 8 descriptors × 4 components: every shared load below is free of bank conflicts.
+// The 4 × 4 elements of the tile computed by this thread: descriptors row + j·T/4 and components comp + c·KC/4.
+// A warp covers 8 descriptors × 4 components, so that shared memory is read without bank conflicts.
 template <class S>
 struct Corner {
     int row, comp;
@@ -23,7 +24,7 @@ template <class S>
 __device__ __forceinline__ void add_squares(typename S::real (&sum)[4][4], Corner<S> corner, const typename S::real* y,
                                             const typename S::real* a, const typename S::real* b, int dims) {
     typedef typename S::real real;
-    real part[4][4] = {};  // a chunk's own sum first: blocked summation keeps d = 4096 accurate
+    real part[4][4] = {};  // sums per chunk: blocked summation is accurate up to d = 4096
 #pragma unroll 2
     for (int i = 0; i < dims; i += 4) {
         Quad<real> ys[4];

@@ -1,4 +1,4 @@
-// Moments of slices with one descriptor each, as fc6 gives them: n = 1, so that the results are far larger than the input.
+// Moments of slices with a single descriptor each, such as those of fc6. The results are far larger than the input.
 #pragma once
 #include "cuda/scoring.h"
 #include "cuda/softmax.h"
@@ -6,7 +6,7 @@
 
 namespace ildfv {
 
-// Scores of T single descriptors over one chunk of dimensions: partial (chunks, b, k). n = 1, as fc6 gives it.
+// Partial scores of T descriptors over one chunk of dimensions: partial (chunks, b, k).
 template <class S>
 __device__ void score_singles(Rows x, integer b, Mixture<typename S::real> m, typename S::real* partial) {
     typedef typename S::real real;
@@ -36,12 +36,12 @@ __device__ void score_singles(Rows x, integer b, Mixture<typename S::real> m, ty
     }
 }
 
-// Posteriors and moments of SINGLES slices of one descriptor each, one chunk of dimensions. Blocks with blockIdx.y = 0
+// Posteriors and moments of SINGLES slices over one chunk of dimensions. Blocks with blockIdx.y = 0
 // also write s0 and the log likelihood.
 template <class S, int SINGLES>
 __device__ void spread_singles(Rows x, integer b, Mixture<typename S::real> m, typename S::real threshold,
-                               const typename S::real* partial, int chunks, typename S::real* s0,
-                               typename S::real* s1, typename S::real* s2, double* log_likelihood) {
+                               const typename S::real* partial, int chunks, typename S::real* s0, typename S::real* s1,
+                               typename S::real* s2, double* log_likelihood) {
     typedef typename S::real real;
     const unsigned all = 0xffffffffu;
     ILDFV_SHARED_MEMORY(memory);

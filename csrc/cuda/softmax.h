@@ -4,7 +4,8 @@
 
 namespace ildfv {
 
-// exp of a score below its row's largest: the fast one's relative error grows as |x| does, just where the result fades
+// exp of a score minus its row's maximum. The relative error of __expf grows with |x|, where the result gets
+// negligible.
 __device__ __forceinline__ float posterior_exp(float x) { return __expf(x); }
 __device__ __forceinline__ double posterior_exp(double x) { return exp(x); }
 __device__ __forceinline__ float larger(float a, float b) { return fmaxf(a, b); }
@@ -12,15 +13,15 @@ __device__ __forceinline__ double larger(double a, double b) { return fmax(a, b)
 __device__ __forceinline__ float minus_infinity(float) { return as_float(0xff800000u); }
 __device__ __forceinline__ double minus_infinity(double) { return (double)as_float(0xff800000u); }
 
-// Scores (T, kp) become posteriors, in place; those below the threshold and rows past `valid` become 0.
-// log_likelihood += Σ log Σ_k exp(score) over the rows this thread answers for.
+// Turns scores (T, kp) into posteriors in place, with 0 below the threshold and for rows from `valid` on.
+// log_likelihood += Σ log Σ_k exp(score) over the rows that this thread is responsible for.
 template <class S>
 __device__ void soften(typename S::real* gamma, int kp, int k, int valid, typename S::real threshold,
                        double& log_likelihood) {
     typedef typename S::real real;
     const unsigned all = 0xffffffffu;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    for (int eight = warp; eight < S::T / 8; eight += S::WARPS) {  // a warp: 8 rows, 4 lanes each
+    for (int eight = warp; eight < S::T / 8; eight += S::WARPS) {  // a warp has 8 rows, 4 lanes each
         const int row = eight * 8 + lane % 8, part = lane / 8;
         real* g = gamma + (integer)row * kp;
         real top = minus_infinity(real());

@@ -4,7 +4,7 @@
 
 namespace ildfv {
 
-// Where the descriptors of one piece lie: row r, dimension j is element r·row_stride + j·dim_stride
+// The descriptors of one piece: row r, dimension j is element r·row_stride + j·dim_stride
 struct Rows {
     const void* data;
     int element;
@@ -15,8 +15,8 @@ struct Rows {
     }
 };
 
-// Neighbouring lanes read neighbouring addresses. Where dimensions are neighbours, a thread keeps its dimension and walks
-// down the rows; …
+// Neighbouring lanes read neighbouring addresses. If dimensions are contiguous, each thread has a fixed dimension and
+// iterates over rows.
 template <class S, class In>
 __device__ __forceinline__ void stage_by_dims(typename S::real* y, Rows x, integer first, int valid, int d0, int d,
                                               const typename S::real* centre) {
@@ -43,8 +43,8 @@ __device__ __forceinline__ void stage_by_dims(typename S::real* y, Rows x, integ
     }
 }
 
-// … in a channel-first map a warp takes 8 rows × 4 dimensions, whole sectors each, stored without bank conflicts, and
-// walks along the dimensions.
+// In a channel-first map each warp reads 8 rows × 4 dimensions, in full sectors and without bank conflicts, and
+// iterates over dimensions.
 template <class S, class In>
 __device__ __forceinline__ void stage_by_rows(typename S::real* y, Rows x, integer first, int valid, int d0, int d,
                                               const typename S::real* centre) {
@@ -65,8 +65,7 @@ __device__ __forceinline__ void stage_by_rows(typename S::real* y, Rows x, integ
             for (int line = 0; line < LINES; ++line) {
                 value[j][line] = 0;
                 if (inside && row + line * 8 * S::WARPS < valid)
-                    value[j][line] =
-                        (real)widened(from[4 * j * x.dim_stride + line * 8 * S::WARPS * x.row_stride]) - c;
+                    value[j][line] = (real)widened(from[4 * j * x.dim_stride + line * 8 * S::WARPS * x.row_stride]) - c;
             }
         }
 #pragma unroll
@@ -100,7 +99,7 @@ __device__ void stage_rows(typename S::real* y, Rows x, integer first, int valid
     }
 }
 
-// One value, where speed does not depend on it
+// A single value, where speed does not matter
 template <class S>
 __device__ __forceinline__ typename S::real value_at(Rows x, integer row, int dim) {
     typedef typename S::real real;
@@ -149,8 +148,8 @@ struct Mixture {
     bool close;                                     // all means within 4 standard deviations of the centre
 };
 
-// What shared memory holds of descriptors and parameters at present. Bringing in something else waits for whoever still
-// reads the old; all threads of a block ask for the same.
+// The chunk of descriptors and parameters that is in shared memory. All threads of a block request the same chunk;
+// replacing it waits for threads that still read the old one.
 template <class S>
 struct Staged {
     typedef typename S::real real;

@@ -1,8 +1,8 @@
 // The shape of the tile a block works on, and the 4-element vectors its shared arrays are read in.
 //
 // A tile is T descriptors. Parameters and descriptors pass through shared memory in chunks of DC dimensions and KC
-// components, so that any d and k fit; where one chunk holds everything it is staged once. Rows of all shared arrays
-// are padded to 4 mod 8 words: eight neighbouring rows then fall in eight different groups of four banks.
+// components, so that any d and k is supported; a single chunk is staged only once. Rows of all shared arrays
+// are padded to 4 mod 8 words, which maps eight neighbouring rows to different groups of four banks.
 #pragma once
 #include "cuda/elements.h"
 
@@ -28,16 +28,17 @@ template <class real_, int T_, int KC_, int DC_>
 struct Tile {
     typedef real_ real;
     static constexpr int T = T_, KC = KC_, DC = DC_;
-    static constexpr int THREADS = T * KC / 16;  // 4 descriptors × 4 components each
+    static constexpr int THREADS = T * KC / 16;  // each has 4 descriptors × 4 components
     static constexpr int WARPS = THREADS / 32;
-    static constexpr int BLOCKS = sizeof(real) == 4 ? 3 : 2;  // a multiprocessor: at most 168 or 255 registers a thread
+    static constexpr int BLOCKS =
+        sizeof(real) == 4 ? 3 : 2;                // per multiprocessor: at most 168 or 255 registers per thread
     static constexpr int DP = DC + 4;             // row length of staged arrays
-    static constexpr int SEGMENTS = T / 32;       // 32 descriptors a word of activity bits
-    static constexpr int QUADS = DC / 4;          // a warp's share of the moments: QUADS × 4 dimensions,
-    static constexpr int JOB = 4 * (32 / QUADS);  // JOB components
+    static constexpr int SEGMENTS = T / 32;       // words of activity bits, for 32 descriptors each
+    static constexpr int QUADS = DC / 4;          // a warp adds the moments of QUADS × 4 dimensions
+    static constexpr int JOB = 4 * (32 / QUADS);  // and JOB components
     static constexpr int LANE_DIMS = DC / 32;
     static_assert(T % 32 == 0 && KC % JOB == 0 && DC % 32 == 0 && DC <= 128 && THREADS % 32 == 0, "tile shape");
-    static_assert(JOB * SEGMENTS <= 32, "one lane a word of activity");
+    static_assert(JOB * SEGMENTS <= 32, "one lane per word of activity bits");
 };
 
 }  // namespace ildfv
