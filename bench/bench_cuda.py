@@ -1,8 +1,8 @@
-"""moments on a GPU beside what else one could write: time, floor and ratio for each shape. Needs torch and CuPy.
+"""moments on a GPU compared with alternatives: time, floor and ratio for each shape. Requires torch and CuPy.
 
     python bench/bench_cuda.py [--out FILE.json] [--shapes conv1 fc6] [--seconds 0.3] [--variants]
 
-Times are device times between events, the median of repeats over inputs that rotate, so that no cache holds them all.
+Times are device times between events, the median of repeats over rotating inputs that do not fit in any cache.
 The floor is the larger of bytes / copy bandwidth and operations / FP32 rate, both ceilings measured in the same run.
 """
 
@@ -21,7 +21,7 @@ from ildfv.kernels.cuda import launches, moments
 from ildfv.kernels.cuda.build import build_kind
 from ildfv.kernels.cuda.device import device_of
 
-# Descriptors per slice n, dimensions d, components k, slices a call: so many that a call's launches cost little.
+# Descriptors per slice n, dimensions d, components k, slices per call: enough to make launches negligible.
 SHAPES = {
     "conv1": (2916, 64, 32, 1024),
     "conv2": (729, 256, 32, 1024),
@@ -29,8 +29,8 @@ SHAPES = {
     "conv1-k256": (2916, 64, 256, 256),
     "fc6": (1, 4096, 32, 1024),
 }
-FEW = 64  # slices a call as a network gives them
-INPUTS = 2  # batches in rotation: each is past any cache but fc6's, whose results are
+FEW = 64  # slices per call, as from a network
+INPUTS = 2  # batches in rotation; each exceeds all caches, except for fc6, whose results do
 PEAKY, SOFT = 3.0, 0.2
 
 
@@ -112,7 +112,7 @@ def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) ->
 
 
 def gemm(xp, weights, means, variances):
-    """What most Fisher vector code does: scores and moments as matrix products of x and x² with the parameters."""
+    """The usual implementation: scores and moments as matrix products of x and x² with the parameters."""
     inverse = 1.0 / variances  # (k, d)
     linear, constant = (
         means * inverse,

@@ -1,4 +1,4 @@
-"""Every kernel on small problems, for compute-sanitizer (see gpu.sh): results agree, and none is left out."""
+"""Runs every kernel on small problems under compute-sanitizer (see gpu.sh) and compares the results."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def recorded(self, kernel, *arguments):
     launch(self, kernel, *arguments)
 
 
-def check(found, expected, *said) -> None:
+def check(found, expected, *labels) -> None:
     error = np.linalg.norm(np.asarray(found) - expected) / np.linalg.norm(expected)
-    assert error < 1e-5, (*said, error)
+    assert error < 1e-5, (*labels, error)
 
 
 TorchDevice.launch = recorded  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""A network's steps through `torch.compile`, on a GPU and where there is enough to learn from; or as it is."""
+"""Training steps through `torch.compile`, on a GPU and for trainings long enough to profit."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
 
 
 def should_compile(requested: bool | None, device: torch.device, slices: int) -> bool:
-    """Whether to compile: as asked, on a GPU; None: there if `slices`, of all epochs, are enough to make up for it."""
+    """Whether to compile: as requested; None: on a GPU if `slices`, over all epochs, are at least MIN_SLICES."""
     check(not requested or device.type == "cuda", f'compile must be False or None on device "{device}", got True')
     return device.type == "cuda" and (slices >= MIN_SLICES if requested is None else requested)
 
 
 class Compiled:
-    """step → step(forward), with the network's forward compiled for each size of batch.
+    """step → step(forward), with the network's forward pass compiled for each batch size.
 
-    Where the compiler fails, `note` is told and the network goes on as it is; with `insist` the error is raised.
+    If the compiler fails, `note` is called and the uncompiled network is used; with `insist` the error is raised.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Compiled:
                     raise
                 reason = " ".join(str(error).split())[:200]
             self.forward = self.network
-            self.network.zero_grad(set_to_none=True)  # of half a step
-            self.note(f"without torch.compile: {reason}")
+            self.network.zero_grad(set_to_none=True)  # gradients of the failed step
+            self.note(f"torch.compile is off: {reason}")
         return step(self.network)
 
 
 def _is_compiler_error(error: BaseException) -> bool:
-    """Whether the error is the compiler's, not the network's or the device's."""
+    """Whether the error was raised by the compiler, not by the network or the device."""
     return any(kind.__module__.startswith(COMPILERS) for kind in type(error).__mro__)

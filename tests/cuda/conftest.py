@@ -1,4 +1,4 @@
-"""The emulated device, and mixtures to run on it."""
+"""Fixtures: the emulated device and random numbers."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every kernel compiles for every architecture, keeps to its registers and spills nothing. Needs no GPU."""
+"""Every kernel compiles for every architecture within its register limit and without spills. No GPU is needed."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_kernels_compile_without_spills(name, architecture, part):
     for kernel, needs in kernels.items():
         assert needs.spills == 0, kernel
         assert needs.stack == 0, kernel
-        assert needs.static_shared == 0, f"{kernel}: shared memory is counted by the launchers, all of it"
+        assert needs.static_shared == 0, f"{kernel}: all shared memory must be computed by the launchers"
         threads = launches.THREADS if "moments" in kernel or "singles" in kernel else launches.FINISH_THREADS
         blocks = (3 if homes[kernel][1] == 32 else 2) if "moments" in kernel else 4  # as in moments.cu
         assert needs.registers * threads * blocks <= REGISTERS, f"{kernel}: {needs.registers} registers"
@@ -46,6 +46,6 @@ def test_every_kernel_is_launched_by_nvcc_and_emulated():
             assert f"    {lists[0]}(" in text
 
 
-def test_the_source_stands_alone():
+def test_the_source_has_all_headers_inlined():
     assert '#include "' not in build.source()
     assert build.source().count("enum Element") == 1

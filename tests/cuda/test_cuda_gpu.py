@@ -1,4 +1,4 @@
-"""On a real GPU: `pytest -m gpu`. Inputs are fresh at every run (the seed is printed), outputs poisoned before each."""
+"""Tests on a real GPU: `pytest -m gpu`. Inputs are new in every run (the seed is printed), outputs start as NaN."""
 
 import os
 from types import SimpleNamespace
@@ -45,7 +45,7 @@ def rng():
 
 @pytest.fixture(params=["nvrtc", "nvcc"])
 def way(request, monkeypatch):
-    """Each way the kernels come to the device, where it is installed."""
+    """Each build of the kernels that is installed."""
     monkeypatch.setenv("ILDFV_CUDA_WAY", request.param)
     devices._torch_device.cache_clear()
     devices._cupy_device.cache_clear()
@@ -60,7 +60,7 @@ def way(request, monkeypatch):
 
 @pytest.fixture(params=["torch", "cupy"])
 def put(request, way, monkeypatch):
-    """A function from NumPy arrays to arrays on the device. New memory there holds NaN until something writes it."""
+    """A function from NumPy arrays to arrays on the device, whose new arrays are filled with NaN."""
     kind = devices.TorchDevice if request.param == "torch" else devices.CupyDevice
     if request.param == "torch" and (torch is None or not torch.cuda.is_available()):
         pytest.skip("needs torch with CUDA")
@@ -166,7 +166,7 @@ def test_the_m_step_has_the_bits_of_numpy(put, rng, k, d, inertia):
     parameters = mixture(rng, k, d)
     found = em.m_step(*(put(a) for a in sums), *parameters, inertia=inertia)
     s0, prior = sums[0] + inertia * parameters[0], (inertia * parameters[0])[:, None]
-    mass = np.maximum(s0, reference.EMPTY)[:, None]
+    mass = np.maximum(s0, reference.MIN_MASS)[:, None]
     shift = sums[1] / mass
     means = parameters[1] + np.sqrt(parameters[2]) * shift
     variances = parameters[2] * ((sums[2] + prior) / mass - shift**2)
@@ -215,7 +215,7 @@ def test_a_value_that_is_not_finite_is_named(put, rng):
         moments.moments(put(x), *parameters)
 
 
-def test_squares_beyond_float32_are_taken_in_double(put, rng):
+def test_squares_beyond_float32_are_computed_in_double(put, rng):
     parameters = mixture(rng, 2, 3)
     x = descriptors(rng, parameters, 2, 10)
     x[1, 3] = 1e20
@@ -231,7 +231,7 @@ def test_work_waits_for_the_callers_stream(put, rng):
         stream = cupy.cuda.Stream(non_blocking=True)
         with stream:
             late = cupy.zeros(x.shape, dtype=np.float32)
-            for _ in range(50):  # the values arrive only after all this
+            for _ in range(50):  # keeps the stream busy before the values are written
                 late += 1
             late[...] = cupy.asarray(x)
             result = moments.moments(late, *parameters)
@@ -244,7 +244,7 @@ def test_work_waits_for_the_callers_stream(put, rng):
     assert all(np.array_equal(a, b) for a, b in zip(expected, host(result), strict=True))
 
 
-def test_threads_on_streams_of_their_own_do_not_disturb_each_other(put, rng):
+def test_threads_with_separate_streams_do_not_interfere(put, rng):
     from concurrent.futures import ThreadPoolExecutor
 
     problems = []
@@ -261,8 +261,8 @@ def test_threads_on_streams_of_their_own_do_not_disturb_each_other(put, rng):
         with cupy.cuda.Stream(non_blocking=True):
             return host(moments.moments(x, *parameters))
 
-    with ThreadPoolExecutor(4) as pool:
-        for i, result in enumerate(pool.map(work, range(40))):
+    with ThreadPoolExecutor(4) as executor:
+        for i, result in enumerate(executor.map(work, range(40))):
             assert all(np.array_equal(a, b) for a, b in zip(expected[i % 4], result, strict=True))
 
 
@@ -292,7 +292,7 @@ def test_the_second_device_agrees(put, rng):
 
 
 class Cramped:
-    """Within it, arrays get at most `room` bytes more than there are now."""
+    """Context manager that limits further allocations to `room` bytes."""
 
     def __init__(self, package: str, room: int):
         self.package, self.room = package, room
@@ -317,12 +317,12 @@ class Cramped:
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_moments_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch, pooled):
+def test_moments_halve_the_rounds_on_out_of_memory(put, rng, monkeypatch, pooled):
     parameters = mixture(rng, 64, 256)
     x = descriptors(rng, parameters, 24, 1458)
     maps = put(x)
     library = type(maps).__module__.partition(".")[0]
-    monkeypatch.setattr(memory, "join", lambda: False)  # a limit on CuPy's own pool is what is tried here
+    monkeypatch.setattr(memory, "join", lambda: False)  # so that the limit on CuPy's own pool applies
     expected = host(moments.moments(maps, *parameters, pooled=pooled))
     monkeypatch.setattr(moments, "_round_sizes", {})
     results = 0 if pooled else sum(a.nbytes for a in expected)
@@ -331,7 +331,7 @@ def test_moments_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch, poo
     assert all(map(np.array_equal, found, expected))
 
 
-def test_estimators_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch):
+def test_estimators_halve_the_batch_on_out_of_memory(put, rng, monkeypatch):
     pytest.importorskip("array_api_compat")
     pytest.importorskip("sklearn")
     from ildfv import FisherVector, GaussianMixture
@@ -378,7 +378,7 @@ def test_cupys_arrays_come_from_torchs_pool(way, rng):
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
-def test_batches_halve_when_the_device_is_full(way, rng):
+def test_batches_halve_on_out_of_memory(way, rng):
     parameters = mixture(rng, 32, 64)
     x = descriptors(rng, parameters, 16, 729)
     expected = host(moments.moments(torch.from_numpy(x).cuda(), *parameters))
@@ -388,7 +388,7 @@ def test_batches_halve_when_the_device_is_full(way, rng):
 
     def compute(batch):
         maps = torch.from_numpy(x[batch]).cuda()
-        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # stands for a network's activations
+        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # in place of a network's activations
         return host(moments.moments(maps, *parameters))
 
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (700 << 20)) / total)
@@ -454,7 +454,7 @@ class Foreign:
         return SimpleNamespace(from_dlpack=Foreign)
 
 
-def test_arrays_of_other_libraries_come_in_and_go_out(put, rng):
+def test_arrays_of_other_libraries_are_converted_both_ways(put, rng):
     parameters = mixture(rng, 32, 64)
     x = descriptors(rng, parameters, 4, 700)
     found = kernels.moments(Foreign(put(x)), GivenMixture(*parameters))
@@ -469,7 +469,7 @@ class GivenMixture(NamedTuple):
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
-def test_slices_are_read_copied_computed_and_encoded_at_once(way, rng):
+def test_a_map_stream_on_a_gpu_agrees(way, rng):
     pytest.importorskip("array_api_compat")
     from ildfv.streaming.maps import MapStream, batches
     from ildfv.train.activations import Activations
@@ -487,5 +487,5 @@ def test_slices_are_read_copied_computed_and_encoded_at_once(way, rng):
     assert len(found) == len(cut) == 7
     for rows, result in zip(cut, found, strict=True):
         expected = reference.moments(activations(pixels[rows]).cpu().numpy(), *parameters)
-        assert max(distances(result, expected)) < 1e-4  # a graph's convolution may be another one
+        assert max(distances(result, expected)) < 1e-4  # cuDNN may choose another convolution within a graph
     assert activations.bytes_of_a_slice() > 64 * 54 * 54 * 4

@@ -1,4 +1,4 @@
-"""CuPy takes its memory from torch's pool where both use the GPU; what pools keep counts as free. Both pretended."""
+"""CuPy allocates from torch's pool if both use the GPU; unused pool memory counts as free. Both are mocked."""
 
 import sys
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from ildfv.kernels.cuda import memory, oom
 
 
 class Allocator:
-    """As CuPy's PythonFunctionAllocator: `malloc` is a bound method, a size of 0 asks for nothing."""
+    """Like CuPy's PythonFunctionAllocator: `malloc` is a bound method, and size 0 allocates nothing."""
 
     def __init__(self, allocate, release):
         self.allocate, self.release = allocate, release
@@ -65,11 +65,11 @@ def test_cupys_arrays_come_from_torchs_pool_on_cupys_stream(both):
     malloc.__self__.release(4096, 1)
     assert both.calls == [(10, 1, 77), 4096]
     assert both.own.kept == 0
-    assert memory.join()  # again: it is so already
+    assert memory.join()  # a second call changes nothing
     assert both.cupy.get_allocator() == malloc
 
 
-def test_an_allocator_that_somebody_chose_stays(both):
+def test_a_custom_allocator_is_kept(both):
     chosen = Allocator(None, None).malloc
     both.cupy.set_allocator(chosen)
     assert not memory.join()
@@ -77,7 +77,7 @@ def test_an_allocator_that_somebody_chose_stays(both):
 
 
 @pytest.mark.parametrize("absent", ["torch", "cupy", "initialized"])
-def test_without_either_on_the_gpu_all_stays_as_it_is(both, monkeypatch, absent):
+def test_without_both_libraries_nothing_changes(both, monkeypatch, absent):
     before = both.cupy.get_allocator()
     if absent == "initialized":
         monkeypatch.setattr(both.torch, "is_initialized", lambda: False)
@@ -94,7 +94,7 @@ def test_memory_is_not_freed_when_python_ends(both, monkeypatch):
     assert both.calls == []
 
 
-def test_what_pools_keep_counts_as_free(both):
+def test_unused_pool_memory_counts_as_free(both):
     assert memory.free("cuda:0") == 1000 - 200
     assert both.own.kept == 0
     assert oom.batch_size(8, "cuda:0", maximum=1000) == int(800 * oom.MEMORY_SHARE) // 8

@@ -33,7 +33,7 @@ def test_they_agree_with_fma(device, rng, k, d, n, spread, threshold):
 
 @pytest.mark.parametrize("place", launches.PLACES)
 def test_small_problems_agree(device, rng, place):
-    """Screened, then given up: what the sanitizers run, where a product takes a barrier of threads."""
+    """Small enough for the sanitizers. Screening stops after the first tile."""
     weights, means, variances = mixture(rng, 33, 5, spread=0.3)
     x = descriptors(rng, (weights, means, variances), 1, 70)
     expected = reference.moments(x, weights, means, variances)
@@ -41,7 +41,7 @@ def test_small_problems_agree(device, rng, place):
 
 
 @pytest.mark.parametrize("threshold", [1e-12, 1e-6])
-def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(device, rng, threshold):
+def test_no_component_is_missed_where_split_products_have_large_errors(device, rng, threshold):
     # Narrow components a thousand standard deviations from the centre, in pairs that compete for every descriptor.
     d, pairs = 24, 20
     means = np.repeat(rng.normal(size=(pairs, d)), 2, axis=0)
@@ -57,12 +57,12 @@ def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(dev
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e25])
-def test_values_that_overflow_are_seen(device, rng, bad):
+def test_overflow_is_detected(device, rng, bad):
     parameters = mixture(rng, 33, 5)
     x = descriptors(rng, parameters, 2, 70)
     x[1, 68, 2] = bad
     moments.set_variant("tensor_wide")
-    if np.isfinite(bad):  # taken in double once more
+    if np.isfinite(bad):  # recomputed in double
         expected = reference.moments(x, *parameters, pooled=True)
         assert max(distances(computed(device, x, parameters, "tensor_wide", pooled=True), expected)) < 1e-5
         return
@@ -70,7 +70,7 @@ def test_values_that_overflow_are_seen(device, rng, bad):
         moments.compute(device, x.view(OnDevice), *parameters, threshold=1e-6, pooled=False)
 
 
-def test_a_component_of_weight_zero_gets_nothing(device, rng):
+def test_a_component_of_weight_zero_has_no_mass(device, rng):
     weights, means, variances = mixture(rng, 40, 5)
     weights = np.where(np.arange(40) == 7, 0, weights) / (1 - weights[7])
     x = descriptors(rng, (weights, means, variances), 1, 100)
@@ -86,12 +86,12 @@ def test_a_component_of_weight_zero_gets_nothing(device, rng):
     [
         (launches.TENSOR_K, 1e-6, True, 1.0, "tensor_wide"),
         (launches.TENSOR_K - 1, 1e-6, True, 1.0, "wide"),
-        (launches.TENSOR_K, 0.0, True, 1.0, "wide"),  # nothing can be left out
+        (launches.TENSOR_K, 0.0, True, 1.0, "wide"),  # all posteriors count
         (launches.TENSOR_K, 1e-6, False, 1.0, "wide"),  # sm_75
-        (launches.TENSOR_K, 1e-6, True, 1e-13, "wide"),  # squares would leave float's range
+        (launches.TENSOR_K, 1e-6, True, 1e-13, "wide"),  # squares would overflow float
     ],
 )
-def test_they_are_chosen_where_they_can_pay(library, rng, k, threshold, cores, scale, expected):
+def test_tensor_cores_are_chosen_for_many_components(library, rng, k, threshold, cores, scale, expected):
     device = EmulatedDevice(library, 100 << 10, tensor_cores=cores)
     weights, means, variances = mixture(rng, k, 70)
     x = descriptors(rng, (weights, means, variances), 1, 4, np.float64) * scale
@@ -158,7 +158,7 @@ int main() {
 """
 
 
-def test_the_fallback_takes_matrices_as_the_instructions_do(tmp_path):
+def test_the_fallback_has_the_layout_of_the_instructions(tmp_path):
     (tmp_path / "layout.cpp").write_text(LAYOUT, encoding="utf-8")
     flags = [flag for flag in FLAGS if flag != "-shared"]
     includes = ["-I", str(ROOT / "csrc"), "-I", str(ROOT / "tests" / "cuda")]

@@ -1,4 +1,4 @@
-"""Tensors of torch go in and come out: the package's own handling of them, on the CPU, around the emulated kernels."""
+"""torch tensors as input and output, on the CPU with the emulated kernels."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_any_layout_agrees(device, rng, n, pooled):
     agree(device, [torch.from_numpy(a) for a in x], x, parameters, pooled=pooled)
 
 
-def test_columns_before_rows_are_put_in_order(device, rng):
+def test_maps_with_swapped_pixel_strides_agree(device, rng):
     parameters = mixture(rng, 7, 12)
     x = descriptors(rng, parameters, 3, 84)
     turned = torch.from_numpy(channel_first(x, 12)).transpose(2, 3).contiguous().transpose(2, 3)
@@ -72,7 +72,7 @@ def test_several_rounds_agree(device, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("n", [1, 600])
-def test_values_that_are_not_finite_are_named_and_far_ones_are_taken_in_double(device, rng, n):
+def test_values_that_are_not_finite_are_named_and_far_ones_are_computed_in_double(device, rng, n):
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 3, n)
     x[1, 0] = 1e20

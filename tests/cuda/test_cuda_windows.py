@@ -1,4 +1,4 @@
-"""Windowing on a GPU, run on the CPU: the bytes that NumPy gives."""
+"""The windowing kernel, run on the CPU, gives the bytes of the NumPy code."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from ildfv.scans import windows
 
 @pytest.fixture
 def on_device(device, monkeypatch):
-    """scans.windows.windowed as it runs where arrays are on a GPU."""
+    """scans.windows.windowed on its GPU path."""
     monkeypatch.setattr(windows, "on_gpu", lambda a: isinstance(a, OnDevice))
     monkeypatch.setattr(build, "available", lambda: True)
     monkeypatch.setattr(kernel, "device_of", lambda a: device)
@@ -57,7 +57,7 @@ def test_tensors_of_torch(library, rng, monkeypatch):
     assert np.array_equal(result.numpy(), windows.windowed(hu))
 
 
-def test_without_a_kernel_the_array_library_does_it(device, rng, monkeypatch):
+def test_without_cupy_and_nvcc_the_array_library_is_used(device, rng, monkeypatch):
     hu = rng.integers(-1500, 500, (64, 64)).astype(np.int16)
     expected = windows.windowed(hu)
     monkeypatch.setattr(build, "available", lambda: False)

@@ -1,4 +1,4 @@
-"""The pool: every task answered, a worker that dies costs its own task only."""
+"""Work in processes: every item has a result; a worker that dies loses its own item only."""
 
 import os
 import signal
@@ -28,18 +28,18 @@ def fail(x):
     raise OSError(f"no room for {x}")
 
 
-def test_every_task_is_answered_once():
+def test_every_item_has_one_result():
     assert dict(as_completed(square, range(7), workers=2)) == {i: i * i for i in range(7)}
     assert dict(as_completed(square, [], workers=2)) == {}
 
 
-def test_a_dying_worker_costs_its_own_task_only():
+def test_a_dying_worker_loses_its_own_item_only():
     results = list(as_completed(square_or_die, range(9), workers=2))
     assert len(results) == 9
     assert dict(results) == {i: Died if i % 5 == 3 else i * i for i in range(9)}
 
 
-def test_what_a_task_raises_is_raised_here():
+def test_an_exception_is_raised_in_the_parent():
     with pytest.raises(OSError, match="no room for 1"):
         list(as_completed(fail, [1], workers=1))
 

@@ -1,4 +1,4 @@
-"""Compiled steps learn what plain ones learn, are compiled once for each size, and are given up with a word."""
+"""Compiled steps give the same result, are compiled once per batch size, and are turned off if the compiler fails."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
 def learned(compiler=None, steps=6, sizes=(16,), name="tiny"):
-    """Weights after some steps, and the sizes given in turn."""
+    """Weights after steps with the given batch sizes."""
     settings = TrainSettings(network=name, epochs=1, optimizer="sgd", learning_rate=0.01)
     network = networks.build(name, seed=0).train()
     loss = lambda f, indices: (f - torch.from_numpy(indices).float()[:, None] / 50) ** 2  # noqa: E731
@@ -49,11 +49,11 @@ def test_compiled_steps_learn_the_same_and_are_compiled_once():
     torch._dynamo.reset()
     calls.clear()
     learned(lambda network, dynamic: torch.compile(network, dynamic=dynamic, backend=backend), steps=1)
-    assert len(calls) == first  # the dropout's draws, new in each step, compile nothing anew
+    assert len(calls) == first  # the draws of dropout do not trigger recompilation
 
 
 class CompilerError(RuntimeError):
-    """As a compiler's own."""
+    """Has the module of a compiler error."""
 
 
 CompilerError.__module__ = "torch._inductor.exc"
@@ -71,15 +71,15 @@ def failing(error):
     return compiler
 
 
-def test_a_compiler_that_fails_is_given_up_with_a_word():
+def test_a_failing_compiler_is_turned_off_with_a_note():
     notes, network = [], torch.nn.Linear(2, 1)
     run = Compiled(network, compiler=failing(CompilerError("no\nTriton")), note=notes.append)
     for _ in range(3):
         assert torch.equal(run(lambda forward: forward(torch.ones(1, 2))), network(torch.ones(1, 2)))
-    assert notes == ["without torch.compile: no Triton"]
+    assert notes == ["torch.compile is off: no Triton"]
 
 
-def test_half_a_step_leaves_no_gradients():
+def test_a_failed_step_leaves_no_gradients():
     network = torch.nn.Linear(2, 1)
     run = Compiled(network, compiler=lambda network, dynamic: lambda x: 2 * network(x))
 
@@ -94,14 +94,14 @@ def test_half_a_step_leaves_no_gradients():
     assert network.weight.grad.tolist() == [[1.0, 1.0]]
 
 
-def test_who_insists_gets_the_error_and_other_errors_are_never_hidden():
+def test_insist_raises_compiler_errors_and_other_errors_are_always_raised():
     for error, insist in ((CompilerError("no"), True), (torch.OutOfMemoryError("full"), False)):
         run = Compiled(torch.nn.Linear(2, 1), compiler=failing(error), insist=insist)
         with pytest.raises(type(error)):
             run(lambda forward: forward(torch.ones(1, 2)))
 
 
-def test_only_a_gpu_compiles_and_only_where_it_pays_unless_asked():
+def test_by_default_only_long_trainings_on_a_gpu_are_compiled():
     assert not should_compile(None, CPU, 10**9)
     assert should_compile(None, CUDA, compiled.MIN_SLICES)
     assert not should_compile(None, CUDA, compiled.MIN_SLICES - 1)
@@ -117,7 +117,7 @@ def test_compile_on_a_cpu_is_refused(tmp_path):
 
 
 class NoGpu:
-    """A GPU that is the CPU: copies are done at once."""
+    """The CPU in place of a GPU: copies are synchronous."""
 
     def __init__(self, device):
         pass
@@ -137,7 +137,7 @@ class NoGpu:
         return tensor.clone()
 
 
-def test_feeding_a_gpu_gives_the_same_batches_and_answers(monkeypatch):
+def test_feeding_a_gpu_gives_the_same_batches_and_outputs(monkeypatch):
     monkeypatch.setattr(transfer, "Gpu", NoGpu)
     monkeypatch.setenv("ILDFV_GRAPHS", "0")
     slices = MemorySlices()

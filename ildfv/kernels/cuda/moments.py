@@ -1,4 +1,4 @@
-"""The moments kernel on NVIDIA GPUs: checks, then the CUDA of csrc/cuda. The twin of `ildfv.kernels.cpu`."""
+"""The moments kernel on NVIDIA GPUs: input checks and launches around csrc/cuda. Counterpart of `ildfv.kernels.cpu`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _round_sizes: dict[tuple, int] = {}  # by kind of call: the size that worked aft
 
 
 def set_variant(name: str | None) -> None:
-    """Use the kernels of one of `launches.VARIANTS`; None: as shape and device ask. For tests and comparisons."""
+    """Sets one of `launches.VARIANTS`; None: chosen by shape and device. For tests and benchmarks."""
     global _variant
     check(name is None or name in launches.VARIANTS, f"variant must be one of {launches.VARIANTS}, got {name!r}")
     _variant = name
@@ -34,17 +34,14 @@ def set_variant(name: str | None) -> None:
 def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d): torch CUDA tensors, CuPy arrays, or of any
-    library that speaks DLPack or `__cuda_array_interface__`, none of them copied; float32, float64, float16, bfloat16
-    or uint8. weights (k,), means (k, d), variances (k, d): a diagonal Gaussian mixture, d ≤ 4096, k ≤ 1024.
-    Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,); pooled: (k,), (k, d), (k, d), ().
-    The kind of array that came in, on its device and on the current stream of torch or CuPy (of other libraries: that
-    of torch where it sees the GPU, else CuPy's); float64 if pooled or the maps are float64, else float32. Posteriors
-    below `threshold` count as 0. The bits of a map's result depend neither on its batch nor on how maps are strided.
-    InputError for wrong shapes or dtypes, empty maps and values that are not finite (it names the map).
+    As `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
+    d ≤ 4096, k ≤ 1024. The maps are not copied. Work is queued on the current stream of torch or CuPy; for arrays of
+    other libraries, on torch's where torch has the GPU, else on CuPy's. The results are float64 if pooled or if the
+    maps are float64, else float32. The bits of a map's result depend neither on its batch nor on its strides.
+    InputError names the map for empty maps and values that are not finite.
     """
     ragged = isinstance(maps, (list, tuple))
-    check(not ragged or len(maps) > 0, "maps must hold at least one map, got an empty batch")
+    check(not ragged or len(maps) > 0, "maps must contain at least one map, got an empty batch")
     ours, give = own_arrays(list(maps) if ragged else [maps])
     maps = ours if ragged else ours[0]
     result = compute(device_of(ours[0]), maps, weights, means, variances, threshold=threshold, pooled=pooled)
@@ -68,7 +65,7 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
     else:
         out, logs, owners = run.separate(batch)
 
-    log_likelihoods = np.concatenate([device.download(a) for a in logs])  # the one wait for the device
+    log_likelihoods = np.concatenate([device.download(a) for a in logs])  # the only synchronisation
     bad = np.flatnonzero(~np.isfinite(log_likelihoods))
     if len(bad) == 0:
         return out
@@ -76,7 +73,7 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
         if not np.isfinite(device.download(device.cast(maps[index], "float64"))).all():
             raise not_finite(index)
     check(real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
-    # Finite values, but so far from every mean that squares leave float32: in double once more.
+    # The values are finite, but so far from every mean that their squares overflow float32: repeat in double.
     double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
     result = compute(device, double, *mixture, threshold=threshold, pooled=pooled)
     return result if pooled else Moments(*(device.cast(a, "float32") for a in result))
@@ -100,7 +97,9 @@ class _Run:
         self.screen: tuple = (None,) * 4
         self.close = 0
         if _variant is not None:
-            self.variant = _variant if real == "float32" else _variant.removeprefix(TENSOR)  # there is none in double
+            self.variant = (
+                _variant if real == "float32" else _variant.removeprefix(TENSOR)
+            )  # tensor cores are not used in double precision
         else:
             tensor = device.tensor_cores and real == "float32" and threshold > 0 and k >= launches.TENSOR_K
             tensor = tensor and within_bfloat16(mixture)
@@ -110,7 +109,7 @@ class _Run:
             self.screen, self.close = screen[:4], int(screen[4])
 
     def separate(self, batch: Batch):
-        """Moments of each map, log likelihoods of the pieces, and the map of each."""
+        """Moments of each map, log likelihoods of the pieces, and the map that each piece belongs to."""
         out = self.empty(batch.b, self.real)
 
         def some(maps: range):
@@ -129,9 +128,9 @@ class _Run:
         return Moments(*out[:3], log_likelihood), logs, np.concatenate(owners)
 
     def pooled(self, batch: Batch):
-        """Moments of all maps together: pieces, then groups of pieces, then all groups in order.
+        """Moments pooled over all maps: of pieces, then of groups of pieces, then of all groups in order.
 
-        The order of additions, and with it the last bit, depends on neither rounds nor the device's memory.
+        The order of additions, and so the last bit, depends neither on the rounds nor on the device's memory.
         """
         pieces, group = pieces_of(batch, self.k, range(batch.b)), launches.group(self.k, self.d, self.real)
         total: _Sums | None = None
@@ -155,7 +154,7 @@ class _Run:
         return Moments(*(a[0] for a in total)), logs, np.zeros(pieces.total, dtype=np.int64)
 
     def singles(self, batch: Batch):
-        """Moments of maps with one descriptor each: what is written dwarfs what is read."""
+        """Moments of maps with one descriptor each, which are far larger than the maps."""
         tile, (k, d) = TILES[self.real], (self.k, self.d)
         chunks = -(-d // tile.dimensions)
         out = self.empty(batch.b, self.real)
@@ -196,7 +195,7 @@ class _Run:
         k, d, tile, count = self.k, self.d, TILES[self.real], pieces.total
         variant, huge = self.variant, self.variant.endswith("huge")
         table = self.device.upload(pieces.table) if pieces.table is not None else None
-        # Where posteriors do not fit in shared memory, each block of a launch has its own place for them.
+        # Where posteriors do not fit in shared memory, each block of a launch uses its own part of a scratch buffer.
         place = tile.rows * launches.padded(k)
         step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if huge else count
         scratch = self.device.empty((min(step, count), place), self.real) if huge else None
@@ -224,7 +223,7 @@ class _Run:
         )  # fmt: skip
 
     def empty(self, rows: int, dtype: str) -> _Sums:
-        """Sums of `rows` pieces or maps, not yet written."""
+        """Uninitialised sums of `rows` pieces or maps."""
         k, d, empty = self.k, self.d, self.device.empty
         return _Sums(
             empty((rows, k), dtype), empty((rows, k, d), dtype), empty((rows, k, d), dtype), empty((rows,), "float64")
