@@ -162,18 +162,18 @@ def bad(x, index, value=np.nan):
             lambda x: bad(bad(x, (3, 3, 4), np.inf), (2, 39, 0), -np.inf),
             "maps must be finite, got NaN or infinity in map 2",
         ),
-        (lambda x: x[:0], "maps must hold at least one map, got an empty batch"),
-        (lambda x: [], "maps must hold at least one map, got an empty batch"),
-        (lambda x: [x[0], x[1, :0]], "maps must hold at least one descriptor each, got none in map 1"),
+        (lambda x: x[:0], "maps must contain at least one map, got an empty batch"),
+        (lambda x: [], "maps must contain at least one map, got an empty batch"),
+        (lambda x: [x[0], x[1, :0]], "each map must contain at least one descriptor, got none in map 1"),
         (
             lambda x: x[0],
             r"maps must have shape \(b, n, d\) or \(b, d, h, w\), or be a list of \(n, d\), got \(40, 6\)",
         ),
         (lambda x: list(x[..., None]), r"maps must be a list of \(n, d\), got shape \(40, 6, 1\) for map 0"),
-        (lambda x: [x[0], x[1, :, :5]], "maps must have descriptors of one length, got 6 in map 0 and 5 in map 1"),
-        (lambda x: x[..., :5], "descriptors must have 6 dimensions as the mixture has, got 5"),
+        (lambda x: [x[0], x[1, :, :5]], "maps must have the same number of dimensions, got 6 in map 0 and 5 in map 1"),
+        (lambda x: x[..., :5], "descriptors must have 6 dimensions like the mixture, got 5"),
         (lambda x: x.astype(np.int32), "maps must be float32, float64, float16, bfloat16, uint8, got int32"),
-        (lambda x: [x[0], x[1].astype(np.float64)], "maps must be of one dtype, got float32, float64"),
+        (lambda x: [x[0], x[1].astype(np.float64)], "maps must have one dtype, got float32, float64"),
     ],
 )
 def test_bad_maps_are_named(maps, message):
@@ -186,10 +186,10 @@ def test_bad_maps_are_named(maps, message):
     ("change", "message"),
     [
         (dict(weights=np.ones((3, 1))), r"weights must have shape \(k,\), got \(3, 1\)"),
-        (dict(means=np.ones((2, 6))), r"means must have shape \(3, d\) as weights has 3 components, got \(2, 6\)"),
+        (dict(means=np.ones((2, 6))), r"means must have shape \(3, d\) because weights has 3 components, got \(2, 6\)"),
         (dict(variances=np.ones((3, 5))), r"variances must have shape \(3, 6\), got \(3, 5\)"),
         (dict(variances=np.eye(3, 6)), "variances must be > 0, got 0 for component 0, dimension 1"),
-        (dict(weights=np.array([1, -1, 1.0])), "weights must be ≥ 0 and not all 0, got -1 as the least"),
+        (dict(weights=np.array([1, -1, 1.0])), "weights must be ≥ 0 and not all 0, got a minimum of -1"),
         (dict(means=np.full((3, 6), np.nan)), "means must be finite, got NaN or infinity"),
         (dict(threshold=1.0), r"threshold must be in \[0, 1\), got 1.0"),
     ],
@@ -222,7 +222,7 @@ def test_an_unknown_instruction_set_in_the_environment_is_an_error():
         [sys.executable, "-c", code], env=os.environ | {"ILDFV_ISA": "AVX2"}, capture_output=True, text=True
     )
     assert ended.returncode == 1
-    assert 'InputError: instruction set must be one this machine has, got "AVX2"' in ended.stderr
+    assert 'InputError: instruction set must be one that this machine supports, got "AVX2"' in ended.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
