@@ -293,7 +293,7 @@ def test_the_mixture_cache_detects_changes_in_place(device, rng):
     ("maps", "message"),
     [
         (np.zeros((0, 5, 6), np.float32), "maps must contain at least one map"),
-        (np.zeros((2, 0, 6), np.float32), "maps must contain at least one descriptor each, got none in map 0"),
+        (np.zeros((2, 0, 6), np.float32), "each map must contain at least one descriptor, got none in map 0"),
         (np.zeros((2, 5, 7), np.float32), "descriptors must have 6 dimensions like the mixture, got 7"),
         (np.zeros((2, 5), np.float32), r"maps must have shape \(b, n, d\) or \(b, d, h, w\)"),
         (np.zeros((2, 5, 6), np.int32), "maps must be float32, float64, float16, bfloat16, uint8, got int32"),

@@ -126,7 +126,7 @@ SETTINGS = {
         [MAPS[0], torch.from_numpy(MAPS[1])], MIXTURE
     ),
     "maps must not be masked arrays": lambda: moments(np.ma.masked_array(MAPS, MAPS > 1), MIXTURE),
-    "maps must not be masked arrays: leave": lambda: moments([MAPS[0], np.ma.masked_array(MAPS[0])], MIXTURE),
+    "maps must not be masked arrays: pass": lambda: moments([MAPS[0], np.ma.masked_array(MAPS[0])], MIXTURE),
     "maps must lie within 1e154 standard deviations": lambda: moments(MAPS * 1e300, MIXTURE),
     "in float32: pass float64": lambda: FisherVector(MIXTURE).transform((MAPS * 1e30).astype(np.float32)),
     "log likelihoods of rows 0:60 of X must be finite, got -inf in row 0": lambda: MIXTURE.score_samples(X * 1e300),
