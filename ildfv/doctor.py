@@ -97,12 +97,12 @@ def _cuda_kernel() -> list[Finding]:
         return [
             Finding("CUDA kernel", "absent", "CuPy is not installed", "pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'")
         ]
-    from ildfv.kernels.cuda import moments as cuda
+    from ildfv.kernels.cuda import selftest
 
     try:
-        return [Finding("CUDA kernel", "ok", cuda.describe())]
+        return [Finding("CUDA kernel", "ok", selftest.run())]
     except Exception as error:  # any error of driver or compiler is the finding
-        reason = f"{cuda.how()}; {' '.join(str(error).split())}"
+        reason = f"{selftest.build_description()}; {' '.join(str(error).split())}"
         return [Finding("CUDA kernel", "broken", reason[:250], "check the driver with nvidia-smi")]
 
 

@@ -1,4 +1,4 @@
-"""Training in processes of its own: killed without warning, and shared by several ranks."""
+"""Training in separate processes: killed at random moments, and on several ranks."""
 
 import os
 import socket
@@ -42,7 +42,7 @@ whole, draw, kills = time.monotonic() - started, random.Random(0), 0
 while kills < 12:
     process = child(folder / "killed")
     time.sleep(draw.uniform(0, whole / 3))
-    if os.waitpid(process, os.WNOHANG)[0]:  # it ended first: once more from the start
+    if os.waitpid(process, os.WNOHANG)[0]:  # it finished before the kill: start over
         (folder / "killed" / "model.safetensors").unlink()
         continue
     os.kill(process, signal.SIGKILL)
