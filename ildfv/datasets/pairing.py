@@ -17,28 +17,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ildfv.scans.geometry import Geometry, difference
-
-if TYPE_CHECKING:
-    from ildfv.datasets.discovery import Scan
+from ildfv.datasets.records import Label, Scan
+from ildfv.scans.geometry import difference
 
 LABEL_WORDS = {"label", "labels", "labelmap", "lm", "seg", "segmentation"}
 SCAN_WORDS = {"ct", "image", "img", "scan", "volume", "vol"}
-
-
-@dataclass(frozen=True)
-class Label:
-    """A label map found: a volume file with its canonical grid or its fault, or a DICOM SEG and what it references."""
-
-    path: Path
-    kind: str  # "nifti", "nrrd" or "dicom"
-    geometry: Geometry | None = None
-    referenced: tuple[str, ...] = ()  # series
-    fault: str = ""  # why it cannot be read
 
 
 def words(name: str) -> list[str]:

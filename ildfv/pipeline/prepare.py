@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ildfv.datasets.discovery import check_scans
 from ildfv.datasets.prepare import prepare
-from ildfv.datasets.prepared import PrepareReport
+from ildfv.datasets.report import PrepareReport
 from ildfv.errors import InputError
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -16,7 +16,7 @@ from ildfv.store.parts import Parts
 from ildfv.version import __version__
 
 CODES_FILE = "codes.toml"  # with the scans: what their label codes mean, used unless other codes are named
-ABOVE = 2  # folders above the scans in which it may lie
+FOLDERS_ABOVE = 2  # folders above the scans in which it may lie
 
 
 def prepare_scans(
@@ -65,7 +65,7 @@ def prepare_scans(
         "slices": report.slices,
         "labelled_slices": labelled,
         "codes": chosen,
-        "notes": _how_patients_were_told(report, scans),
+        "notes": _patient_provenance(report, scans),
         "workspace": _holdings(workspace),
     }
     lasting = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
@@ -80,11 +80,11 @@ def _without_kept(found: dict) -> dict:
 
 
 def _codes_near(scans: Path) -> str | None:
-    above = scans.resolve().parents[:ABOVE]
+    above = scans.resolve().parents[:FOLDERS_ABOVE]
     return next((str(path) for folder in (scans, *above) if (path := folder / CODES_FILE).is_file()), None)
 
 
-def _how_patients_were_told(report: PrepareReport, scans: Path) -> list[str]:
+def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
     """A line for each way in which volume files, which name no patient, were given one."""
     files = [scan.source for scan in report.prepared if scan.kind != "dicom"]
     base = scans if scans.is_dir() else scans.parent

@@ -11,14 +11,14 @@ import numpy as np
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans.geometry import Geometry, checked, to_canonical
 from ildfv.scans.headers import Frame, Header
-from ildfv.scans.libraries import said
+from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import padding_mask, stored_values
 from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_size
 from ildfv.store.atomic import sha256
 
-UNEVEN = 0.1  # of the usual distance between slices: by so much a distance may differ from it
-PARALLEL = 1e-3  # direction cosines of slices of one series may differ by rounding only
-TOGETHER = 0.01  # mm: slices closer than this lie at one position
+GAP_TOLERANCE = 0.1  # of the usual distance between slices: by so much a distance may differ from it
+COSINE_TOLERANCE = 1e-3  # direction cosines of slices of one series may differ by rounding only
+MIN_GAP = 0.01  # mm: slices closer than this lie at one position
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_series(series: Series) -> Volume:
         except (InputError, MissingPackageError) as error:
             raise type(error)(f"{path.name}: {error}") from error
         except Exception as error:  # whatever a broken file makes the parser do
-            raise InputError(f"{path.name} must be readable DICOM, got {said(error)}") from error
+            raise InputError(f"{path.name} must be readable DICOM, got {format_error(error)}") from error
         if hu.shape != series.grid.shape[1:]:
             raise InputError(f"{path.name} must have shape {series.grid.shape[1:]}, got {hu.shape}")
         if hu.dtype.kind == "f" and volume.dtype.kind == "i":
@@ -118,7 +118,7 @@ def _orientation(orientations: list[tuple[float, ...]]) -> tuple[np.ndarray, np.
     """Unit vectors along a row and down a column, one pair for the whole series."""
     values = np.array(orientations)  # (n, 6)
     apart = np.abs(values - values[0]).max()
-    if apart > PARALLEL:
+    if apart > COSINE_TOLERANCE:
         kinds = Counter(tuple(value) for value in np.round(values, 2).tolist())
         shown = "; ".join(f"{n} slices {list(kind)}" for kind, n in kinds.most_common(3))
         raise InputError(f"ImageOrientationPatient must be one for all slices of a series, got {shown}")
@@ -140,17 +140,17 @@ def _step(frames: list[tuple[Path, Frame]], normal: np.ndarray) -> np.ndarray:
     along = positions @ normal
     gaps = np.diff(along)
     usual = float(np.median(gaps))
-    if (gaps <= TOGETHER).any():
+    if (gaps <= MIN_GAP).any():
         at = int(np.argmin(gaps))
         raise InputError(
             f"slices must have positions of their own, got {frames[at][0].name} and {frames[at + 1][0].name} "
-            f"both at {along[at]:.2f} mm ({np.count_nonzero(gaps <= TOGETHER)} such pairs)"
+            f"both at {along[at]:.2f} mm ({np.count_nonzero(gaps <= MIN_GAP)} such pairs)"
         )
-    odd = np.flatnonzero(np.abs(gaps - usual) > UNEVEN * usual)
+    odd = np.flatnonzero(np.abs(gaps - usual) > GAP_TOLERANCE * usual)
     if odd.size:
         at = odd[0]
         times = gaps[at] / usual
-        missing = times > 1.5 and abs(times - round(times)) <= UNEVEN
+        missing = times > 1.5 and abs(times - round(times)) <= GAP_TOLERANCE
         raise InputError(
             f"slices must lie evenly {usual:.3g} mm apart, got {gaps[at]:.3g} mm after {along[at]:.2f} mm "
             f"({f'{round(times) - 1} missing there' if missing else 'uneven spacing'}; {odd.size} such gaps)"
@@ -158,6 +158,6 @@ def _step(frames: list[tuple[Path, Frame]], normal: np.ndarray) -> np.ndarray:
     step = (positions[-1] - positions[0]) / (len(frames) - 1)
     line = positions[0] + np.arange(len(frames))[:, None] * step
     sideways = np.abs((positions - line) - np.outer((positions - line) @ normal, normal)).max()
-    if sideways > UNEVEN * min(frames[0][1].spacing):
+    if sideways > GAP_TOLERANCE * min(frames[0][1].spacing):
         raise InputError(f"slices must lie on one line, got one {sideways:.2f} mm off sideways")
     return step

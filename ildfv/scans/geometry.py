@@ -12,8 +12,8 @@ import numpy as np
 from ildfv.errors import InputError
 
 MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; more is a tilted gantry or an oblique reformat
-SQUARE = 0.01  # relative difference of the two pixel sides up to which pixels count as square
-SAME = 0.1  # voxels: two grids are the same if no corner of one is farther than this from the other's
+SQUARE_TOLERANCE = 0.01  # relative difference of the two pixel sides up to which pixels count as square
+GRID_TOLERANCE = 0.1  # voxels: two grids are the same if no corner of one is farther than this from the other's
 AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient direction of canonical z, y, x
 
 
@@ -72,8 +72,8 @@ def to_canonical(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], 
         steps[i] = -steps[i]
     result = Geometry(tuple(shape), origin, steps)
     _, dy, dx = result.spacing
-    if abs(dy - dx) > SQUARE * max(dy, dx):
-        raise InputError(f"pixels of a slice must be square within {SQUARE:.0%}, got {dy:.4g} × {dx:.4g} mm")
+    if abs(dy - dx) > SQUARE_TOLERANCE * max(dy, dx):
+        raise InputError(f"pixels of a slice must be square within {SQUARE_TOLERANCE:.0%}, got {dy:.4g} × {dx:.4g} mm")
     return order, flips, result
 
 
@@ -83,11 +83,11 @@ def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...])
 
 
 def difference(a: Geometry, b: Geometry) -> str | None:
-    """None if both are the same grid (shape, and every corner within `SAME` of a voxel), else what differs."""
+    """None if both are the same grid (shape, and corners within `GRID_TOLERANCE`), else the difference."""
     if a.shape != b.shape:
         return f"must have shape {a.shape} (slices, rows, columns), got {b.shape}"
     apart = np.abs(a.corners() - b.corners()).max()
-    if apart > SAME * min(a.spacing.min(), b.spacing.min()):
+    if apart > GRID_TOLERANCE * min(a.spacing.min(), b.spacing.min()):
         return (
             f"must lie on the scan's grid (origin {_listed(a.origin)}, spacing {_listed(a.spacing)} mm), "
             f"got origin {_listed(b.origin)}, spacing {_listed(b.spacing)} mm, {apart:.3g} mm away"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.errors import InputError
-from ildfv.scans.libraries import said
+from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import UNCOMPRESSED
 from ildfv.scans.volume import check_size
 
@@ -33,7 +33,7 @@ PROJECTIONS = (
     "CURVED_MPR",
 )
 NO_SLICE = (*PROJECTIONS, "LOCALIZER", "SCREEN SAVE", "DOSE_INFO", "SUBTRACTION", "DIVISION", "STD_DEVIATION")
-HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified, as most CT has it
+HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified, as limit CT has it
 GROUPS = (  # functional groups that hold what `_frame` asks for, in its order
     "PlanePositionSequence",
     "PlaneOrientationSequence",
@@ -42,7 +42,7 @@ GROUPS = (  # functional groups that hold what `_frame` asks for, in its order
     "PixelValueTransformationSequence",
 )
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-MOST_COMPRESSED = 10_000  # decoded over encoded bytes: a constant slice in JPEG 2000 reaches 3000
+MAX_COMPRESSION_RATIO = 10_000  # decoded over encoded bytes: a constant slice in JPEG 2000 reaches 3000
 
 TAGS = [
     "SOPClassUID",
@@ -122,7 +122,7 @@ def read_header(path: Path) -> Header:
         except InputError:
             raise
         except Exception as error:  # whatever a broken file makes the parser do
-            raise InputError(f"must be readable DICOM, got {said(error)}") from error
+            raise InputError(f"must be readable DICOM, got {format_error(error)}") from error
 
 
 def _classified(path: Path, dataset, left: int) -> Header:
@@ -152,7 +152,7 @@ def _classified(path: Path, dataset, left: int) -> Header:
     except InputError as error:
         return Header(path, what, series, problem=str(error))
     except Exception as error:  # a value that its own type cannot hold
-        return Header(path, what, series, problem=f"header must be valid DICOM, got {said(error)}")
+        return Header(path, what, series, problem=f"header must be valid DICOM, got {format_error(error)}")
 
 
 def _ct(path: Path, dataset, series: str, left: int) -> Header:
@@ -225,8 +225,8 @@ def _check_pixels(dataset, rows: int, columns: int, n_frames: int, left: int) ->
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
     if not syntax:
         raise InputError("TransferSyntaxUID must be given, got none")
-    most = left if syntax in UNCOMPRESSED else MOST_COMPRESSED * left
-    if declared > most:
+    limit = left if syntax in UNCOMPRESSED else MAX_COMPRESSION_RATIO * left
+    if declared > limit:
         raise InputError(
             f"PixelData must hold {n_frames} × {rows} × {columns} pixels ({declared:,} bytes), got {left:,} bytes "
             "to the end of the file (truncated?)"
@@ -237,7 +237,7 @@ def _segmentation(path: Path, dataset, series: str, left: int) -> Header:
     rows, columns = int(_value(dataset, "Rows")), int(_value(dataset, "Columns"))
     n_frames = int(_value(dataset, "NumberOfFrames"))
     check_size((1, rows, columns))
-    if rows * columns * n_frames > 8 * MOST_COMPRESSED * max(left, 0):  # 8 binary pixels take a byte
+    if rows * columns * n_frames > 8 * MAX_COMPRESSION_RATIO * max(left, 0):  # 8 binary pixels take a byte
         raise InputError(f"PixelData must hold {n_frames} × {rows} × {columns} pixels, got {left:,} bytes")
     items = dataset.get("ReferencedSeriesSequence") or []
     referenced = tuple(str(_value(item, "SeriesInstanceUID")) for item in items)

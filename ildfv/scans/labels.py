@@ -123,7 +123,7 @@ def pattern_labels(meanings: np.ndarray) -> np.ndarray:
     return _mapped(table, meanings)
 
 
-def says_something(meanings: np.ndarray) -> bool:
+def has_lung_labels(meanings: np.ndarray) -> bool:
     """Whether any voxel is labelled healthy or one of the patterns.
 
     A map of lobes, airways or vessels alone is a label map too, but no evidence that the patterns are absent.

@@ -30,7 +30,7 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def said(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """An error of any library as one line of at most 300 characters: its type and its message."""
     text = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
     return text if len(text) <= 300 else text[:299] + "…"

@@ -13,8 +13,8 @@ from ildfv.errors import InputError
 
 AERATED = -320.0  # HU: lung below, chest wall, vessels and consolidation above
 GAS = -960.0  # mean HU of a region: below it is free gas (trachea, bowel), above it is lung, emphysema included
-SMALLEST = 100.0  # mm²: smaller aerated regions of a slice are bronchi or noise
-ENOUGH = 1000.0  # mm² of lung on at least one slice: a scan with less shows no lung
+MIN_REGION_AREA = 100.0  # mm²: smaller aerated regions of a slice are bronchi or noise
+MIN_LUNG_AREA = 1000.0  # mm² of lung on at least one slice: a scan with less shows no lung
 
 
 def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
@@ -33,24 +33,24 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     area = np.bincount(inside, minlength=n + 1)  # (n + 1,)
     total = np.bincount(inside, weights=np.take(hu, where), minlength=n + 1)
     mean = total / np.maximum(area, 1)
-    is_lung = (area * pixel_area >= SMALLEST) & (mean > GAS)
+    is_lung = (area * pixel_area >= MIN_REGION_AREA) & (mean > GAS)
     is_lung[0] = False
     is_lung[_border(regions)] = False
     if not is_lung.any():
         return np.zeros_like(aerated)
-    return _without_holes(np.take(is_lung, regions))
+    return _filled(np.take(is_lung, regions))
 
 
 def check_lung(pixels: np.ndarray, pixel_area: float) -> None:
     """Nothing if some slice shows at least 10 cm² of lung. pixels: lung pixels per slice (m,); pixel_area: mm²."""
-    most = float(pixels.max(initial=0)) * pixel_area
-    if most < ENOUGH:
+    largest = float(pixels.max(initial=0)) * pixel_area
+    if largest < MIN_LUNG_AREA:
         raise InputError(
-            f"a scan must show lung, at least {ENOUGH / 100:g} cm² inside one slice, got {most / 100:.3g} cm²"
+            f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² inside one slice, got {largest / 100:.3g} cm²"
         )
 
 
-def _without_holes(mask: np.ndarray) -> np.ndarray:
+def _filled(mask: np.ndarray) -> np.ndarray:
     """The mask with every background region that does not reach the slice's border filled."""
     regions, n = ndimage.label(~mask)
     if n <= 1:

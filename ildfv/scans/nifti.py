@@ -8,11 +8,11 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked
-from ildfv.scans.libraries import said
-from ildfv.scans.volume import GZIP_MOST, as_hounsfield, check_size
+from ildfv.scans.libraries import format_error
+from ildfv.scans.volume import MAX_GZIP_RATIO, as_hounsfield, check_size
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-AGREE = 0.1  # mm: by so much sform and qform may differ
+AFFINE_TOLERANCE = 0.1  # mm: by so much sform and qform may differ
 
 
 def nifti_geometry(path: Path) -> Geometry:
@@ -32,7 +32,7 @@ def nifti_values(path: Path) -> np.ndarray:
     try:
         stored = image.dataobj.get_unscaled()
     except Exception as error:  # truncated or damaged: nibabel, gzip and zlib each say it in their own way
-        raise InputError(f"{path.name}: voxels must be readable, got {said(error)}") from error
+        raise InputError(f"{path.name}: voxels must be readable, got {format_error(error)}") from error
     stored = stored.reshape(grid.shape)
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     return stored if (slope, intercept) == (1.0, 0.0) else as_hounsfield(stored, slope, intercept)
@@ -44,7 +44,7 @@ def _open(path: Path):
     try:
         return nibabel.load(path, mmap=False)
     except Exception as error:  # whatever a broken header makes the parser do
-        raise InputError(f"{path.name} must be NIfTI, got {said(error)}") from error
+        raise InputError(f"{path.name} must be NIfTI, got {format_error(error)}") from error
 
 
 def _grid(path: Path, image) -> Geometry:
@@ -53,7 +53,7 @@ def _grid(path: Path, image) -> Geometry:
     except InputError:
         raise
     except Exception as error:  # codes and quaternions that mean nothing
-        raise InputError(f"{path.name} must be NIfTI, got {said(error)}") from error
+        raise InputError(f"{path.name} must be NIfTI, got {format_error(error)}") from error
 
 
 def _checked_grid(path: Path, image) -> Geometry:
@@ -68,8 +68,8 @@ def _checked_grid(path: Path, image) -> Geometry:
     check_size(shape, dtype.itemsize)
     declared = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     size = path.stat().st_size
-    most = size * GZIP_MOST if path.suffix == ".gz" else size
-    if declared > most:
+    limit = size * MAX_GZIP_RATIO if path.suffix == ".gz" else size
+    if declared > limit:
         raise InputError(
             f"{path.name} must hold {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
         )
@@ -81,7 +81,9 @@ def _checked_grid(path: Path, image) -> Geometry:
     if sform is not None and qform is not None:
         corner = np.array([*(n - 1 for n in shape), 1])
         apart = max(np.abs(sform[:3, 3] - qform[:3, 3]).max(), np.abs((sform - qform) @ corner).max())
-        if not apart <= AGREE:
-            raise InputError(f"{path.name}: sform and qform must agree within {AGREE} mm, got {apart:.3g} mm apart")
+        if not apart <= AFFINE_TOLERANCE:
+            raise InputError(
+                f"{path.name}: sform and qform must agree within {AFFINE_TOLERANCE} mm, got {apart:.3g} mm apart"
+            )
     affine = sform if sform is not None else qform
     return checked(shape, RAS_TO_LPS @ affine[:3, 3], (RAS_TO_LPS @ affine[:3, :3]).T)

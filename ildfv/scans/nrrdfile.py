@@ -16,8 +16,8 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked
-from ildfv.scans.libraries import said
-from ildfv.scans.volume import GZIP_MOST, check_size
+from ildfv.scans.libraries import format_error
+from ildfv.scans.volume import MAX_GZIP_RATIO, check_size
 
 TO_LPS = {  # space: sign of each axis on the way to DICOM's
     "left-posterior-superior": (1, 1, 1),
@@ -63,7 +63,7 @@ def nrrd_values(path: Path) -> np.ndarray:
         try:
             data = READERS[header["encoding"].lower()](file).read(declared + 1)
         except (OSError, EOFError, ValueError, zlib.error) as error:  # truncated or damaged
-            raise InputError(f"{path.name}: voxels must be readable, got {said(error)}") from error
+            raise InputError(f"{path.name}: voxels must be readable, got {format_error(error)}") from error
     if len(data) != declared:
         got = f"only {len(data):,}" if len(data) < declared else "more"
         raise InputError(f"{path.name} must hold {declared:,} bytes of voxels, got {got}")
@@ -77,7 +77,7 @@ def _header(path: Path, file) -> dict:
     try:
         return dict(nrrd.read_header(file))
     except Exception as error:  # whatever a broken header makes the parser do
-        raise InputError(f"{path.name} must be NRRD, got {said(error)}") from error
+        raise InputError(f"{path.name} must be NRRD, got {format_error(error)}") from error
 
 
 def _grid(path: Path, header: dict) -> Geometry:
@@ -94,8 +94,8 @@ def _grid(path: Path, header: dict) -> Geometry:
         raise InputError(f"{path.name}: encoding must be raw, gzip or bzip2, got {encoding!r}")
     check_size(shape, dtype.itemsize)
     declared, size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, path.stat().st_size
-    most = {"raw": size, "gzip": size * GZIP_MOST, "gz": size * GZIP_MOST}.get(encoding, declared)
-    if declared > most:
+    limit = {"raw": size, "gzip": size * MAX_GZIP_RATIO, "gz": size * MAX_GZIP_RATIO}.get(encoding, declared)
+    if declared > limit:
         raise InputError(
             f"{path.name} must hold {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
         )

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from ildfv.errors import InputError, MissingPackageError
-from ildfv.scans.libraries import said
+from ildfv.scans.libraries import format_error
 
 NATIVE = ("pydicom", None)
 OPENJPEG = ("pylibjpeg", "pylibjpeg-openjpeg")
@@ -68,7 +68,7 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # each library fails on a broken stream in its own way
-        raise InputError(f"pixels must be decodable ({name}), got {said(error)}") from error
+        raise InputError(f"pixels must be decodable ({name}), got {format_error(error)}") from error
     if values.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"pixels must have shape {(dataset.Rows, dataset.Columns)}, got {values.shape}")
     return values
@@ -81,8 +81,10 @@ def _check_stream(dataset, index: int) -> None:
     stream = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
     shape = stream_shape(stream)
     if shape != (dataset.Rows, dataset.Columns, 1):
-        said = "no size" if shape is None else f"{shape[0]} × {shape[1]} × {shape[2]}"
-        raise InputError(f"a compressed slice must declare {dataset.Rows} × {dataset.Columns} × 1 pixels, got {said}")
+        declared = "no size" if shape is None else f"{shape[0]} × {shape[1]} × {shape[2]}"
+        raise InputError(
+            f"a compressed slice must declare {dataset.Rows} × {dataset.Columns} × 1 pixels, got {declared}"
+        )
 
 
 def stream_shape(stream: bytes) -> tuple[int, int, int] | None:

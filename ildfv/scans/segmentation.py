@@ -9,7 +9,7 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
-from ildfv.scans.libraries import said
+from ildfv.scans.libraries import format_error
 
 
 def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
@@ -29,7 +29,7 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
         labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
         frames = list(zip(_planes(seg), _segments(seg, kind), strict=True))
         meanings = np.full(scan.shape, MEANINGS.index(OUTSIDE), np.uint8)
-        claimed = np.zeros(scan.shape, bool)
+        labelled = np.zeros(scan.shape, bool)
         for i, ((position, row, column, spacing), number) in enumerate(frames):
             pixels = np.asarray(seg.get_stored_frame(i + 1))  # (rows, columns)
             z, pixels = _laid(scan, pixels, position, row, column, spacing)
@@ -39,14 +39,14 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
                     raise InputError(f"segments must be described in SegmentSequence, got {segment}")
                 meaning = MEANINGS.index(codes.segment_meaning(labels[segment]))
                 inside = pixels == value
-                if (claimed[z] & inside & (meanings[z] != meaning)).any():
+                if (labelled[z] & inside & (meanings[z] != meaning)).any():
                     raise InputError("segments of different meaning must not overlap, got an overlap")
                 meanings[z][inside] = meaning
-                claimed[z] |= inside
+                labelled[z] |= inside
     except InputError:
         raise
     except Exception as error:  # whatever a broken file makes the parser do
-        raise InputError(f"must be a readable DICOM SEG, got {said(error)}") from error
+        raise InputError(f"must be a readable DICOM SEG, got {format_error(error)}") from error
     return meanings
 
 

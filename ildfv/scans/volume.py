@@ -12,11 +12,11 @@ from ildfv.scans.geometry import Geometry, reordered, to_canonical
 
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # of a scan (2 GiB as int16): 4096 slices of 512×512
-GZIP_MOST = 1032  # deflate cannot shrink more than this: a file that declares more is lying
+MAX_GZIP_RATIO = 1032  # deflate cannot shrink more than this: a file that declares more is lying
 PADDING = -3024  # HU given to declared padding that lies even lower
-LOWEST, HIGHEST = -8192.0, 20000.0  # HU: below lies no scanner's padding, above not even metal on an extended scale
+MIN_HU, MAX_HU = -8192.0, 20000.0  # HU: below lies no scanner's padding, above not even metal on an extended scale
 AIR, SOFT = (-1100.0, -700.0), (-200.0, 250.0)  # HU that any scan of a chest has: air or lung, and soft tissue
-SHARE = 0.005  # of the voxels that must lie in each of both ranges
+MIN_SHARE = 0.005  # of the voxels that must lie in each of both ranges
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,16 @@ def check_hounsfield(hu: np.ndarray) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max carry NaN
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
-    if low < LOWEST or high > HIGHEST:
-        raise InputError(f"HU must be in [{LOWEST:.0f}, {HIGHEST:.0f}], got {low:.0f} … {high:.0f}")
+    if low < MIN_HU or high > MAX_HU:
+        raise InputError(f"HU must be in [{MIN_HU:.0f}, {MAX_HU:.0f}], got {low:.0f} … {high:.0f}")
     step = max(1, hu.shape[-1] // 128)  # shares do not need every voxel
     sample = hu[:, ::step, ::step]
     guess = "a label map? its name must say label, seg or lm" if low >= 0 and high < 256 else "no HU, or no chest"
     for name, (a, b) in (("air or lung", AIR), ("soft tissue", SOFT)):
         share = np.count_nonzero((sample >= a) & (sample <= b)) / sample.size
-        if share < SHARE:
+        if share < MIN_SHARE:
             raise InputError(
-                f"HU must hold {name} ({a:.0f} … {b:.0f}) in at least {SHARE:.1%} of the voxels, got {share:.2%} "
+                f"HU must hold {name} ({a:.0f} … {b:.0f}) in at least {MIN_SHARE:.1%} of the voxels, got {share:.2%} "
                 f"(values {low:.0f} … {high:.0f}: {guess})"
             )
 

@@ -1,6 +1,6 @@
 """`prepare` killed at random moments: the next run goes on, and the bytes are those of an undisturbed run.
 
-That its worker processes end with it is shown in test_scans_prepare.py; here the work is done in the process killed.
+That its worker processes end with it is shown in test_prepare.py; here the work is done in the process killed.
 """
 
 import os

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ildfv.datasets.discovery import Left
+from ildfv.datasets.records import Unused
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class PrepareReport:
     """What became of every file handed in: in a prepared scan (or its label map), quarantined, or ignored."""
 
     prepared: list[Prepared] = field(default_factory=list)
-    quarantined: list[Left] = field(default_factory=list)
-    ignored: list[Left] = field(default_factory=list)
+    quarantined: list[Unused] = field(default_factory=list)
+    ignored: list[Unused] = field(default_factory=list)
 
     @property
     def slices(self) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 
-from test_scans_prepare import SALT, run
+from test_prepare import SALT, run
 
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
@@ -66,7 +66,7 @@ def test_a_copy_that_lacks_slices_is_found_under_another_patient_only(tmp_path, 
     )
 
 
-def test_a_labelled_scan_takes_the_place_of_its_twin_from_elsewhere_and_of_that_ones_patient(tmp_path, files, inline):
+def test_a_labelled_scan_replaces_its_duplicate_and_all_scans_of_the_other_patient(tmp_path, files, inline):
     files.series(tmp_path / "scans/a", files.chest(), patient="P-1", series="1.2.1")
     files.series(tmp_path / "scans/b", files.chest(seed=1), patient="P-1", series="1.2.2")
     run(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from ildfv.datasets.identity import hashed
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
-from ildfv.scans.labels import HEALTHY, MEANINGS, OTHER, OUTSIDE, Codes, pattern_labels, says_something
+from ildfv.scans.labels import HEALTHY, MEANINGS, OTHER, OUTSIDE, Codes, has_lung_labels, pattern_labels
 
 
 def meanings(codes, values, dtype=np.uint16):
@@ -95,9 +95,9 @@ def test_codes_that_are_not_there_are_refused(tmp_path):
 
 def test_a_map_of_airways_and_lobes_says_nothing_about_patterns():
     cip = Codes.load("cip")
-    assert not says_something(cip.translate(np.array([0, 5, 2 << 8, 3 << 8 | 9], np.uint16)))
-    assert says_something(cip.translate(np.array([0, 1 << 8], np.uint16)))
-    assert says_something(cip.translate(np.array([0, 37 << 8], np.uint16)))
+    assert not has_lung_labels(cip.translate(np.array([0, 5, 2 << 8, 3 << 8 | 9], np.uint16)))
+    assert has_lung_labels(cip.translate(np.array([0, 1 << 8], np.uint16)))
+    assert has_lung_labels(cip.translate(np.array([0, 37 << 8], np.uint16)))
 
 
 def test_identities_are_salted_hashes():

@@ -259,10 +259,10 @@ def test_a_dying_worker_quarantines_its_scan(tmp_path, files, monkeypatch):
 
 
 def test_an_error_of_our_own_is_told_with_its_place(tmp_path, files, inline, monkeypatch):
-    monkeypatch.setattr(prepare_module, "lung_mask", lambda hu, area: 1 / 0)
+    monkeypatch.setattr("ildfv.datasets.convert.lung_mask", lambda hu, area: 1 / 0)
     files.series(tmp_path / "scans", files.chest())
     (left,) = run(tmp_path).quarantined
-    assert left.reason.startswith("unexpected ZeroDivisionError: division by zero (test_scans_prepare.py:")
+    assert left.reason.startswith("unexpected ZeroDivisionError: division by zero (test_prepare.py:")
 
 
 def test_libraries_do_not_write_to_the_terminal(tmp_path, files, inline, capfd, recwarn):
