@@ -122,13 +122,13 @@ def test_frames_beside_the_scan_are_refused(tmp_path, scan, files):
     _, geometry, codes = scan
     longer = files.series(tmp_path / "long", files.chest(8))
     seg = write_seg(tmp_path / "seg.dcm", longer, stacked(np.concatenate([codes, codes[:2]])))
-    with pytest.raises(InputError, match="must lie on slices of the scan"):
+    with pytest.raises(InputError, match="must coincide with slices of the scan"):
         read(seg, geometry)
     moved = files.series(
         tmp_path / "moved", files.chest(1), change=lambda z, d: d, ImagePositionPatient=[-120, -120, -300]
     )
     seg = write_seg(tmp_path / "seg2.dcm", moved, stacked(codes[:1]))
-    with pytest.raises(InputError, match="must lie on the scan's grid"):
+    with pytest.raises(InputError, match="must have the scan's grid"):
         read(seg, geometry)
 
 

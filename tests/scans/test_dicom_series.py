@@ -147,12 +147,12 @@ def test_enhanced_multi_frame_ct_is_read_by_its_functional_groups(tmp_path, file
 def test_projections_and_localizers_among_frames_are_no_scan(tmp_path, files):
     path = tmp_path / "enhanced.dcm"
     enhanced(files, files.chest(), VolumeBasedCalculationTechnique="MAX_IP").save_as(path, enforce_file_format=True)
-    assert read_header(path).ignored == "no slice of a scan: VolumeBasedCalculationTechnique MAX_IP"
+    assert read_header(path).ignored == "not a slice of a scan: VolumeBasedCalculationTechnique MAX_IP"
     dataset, kind = enhanced(files, files.chest()), Dataset()
     kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
     dataset.PerFrameFunctionalGroupsSequence[2].CTImageFrameTypeSequence = [kind]
     dataset.save_as(path, enforce_file_format=True)
-    assert read_header(path).problem == "frame 3: FrameType must be that of a slice of a scan, got LOCALIZER"
+    assert read_header(path).problem == "frame 3: FrameType must be that of a CT slice, got LOCALIZER"
     kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     dataset.save_as(path, enforce_file_format=True)
     assert read_header(path).problem is None

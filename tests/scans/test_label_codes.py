@@ -47,11 +47,11 @@ def test_labels_of_any_type_are_translated(dtype):
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        (np.array([0.0, 1.5]), "whole numbers, got fractions"),
+        (np.array([0.0, 1.5]), "integers, got fractions"),
         (np.array([0.0, np.nan]), "must be finite"),
         (np.array([-1, 2]), r"must be in \[0, 65535\], got -1"),
         (np.array([70000, 2]), r"must be in \[0, 65535\], got 2 … 70000"),
-        (np.zeros((0,)), "must have voxels"),
+        (np.zeros((0,)), "must not be empty"),
     ],
 )
 def test_values_that_are_no_labels_are_refused(values, match):
@@ -63,15 +63,15 @@ def test_values_that_are_no_labels_are_refused(values, match):
     ("text", "match"),
     [
         ("[codes]\n1 = 'scar'", "code 1 must mean one of outside, healthy, other, ground glass"),
-        ("[codes]\none = 'healthy'", "codes must be whole numbers"),
-        ("[codes]\n2 = 'healthy'\n02 = 'reticular'", "codes must be whole numbers, such as 2, got '02'"),
-        ("[codes]\n1_0 = 'healthy'", "codes must be whole numbers"),
+        ("[codes]\none = 'healthy'", "codes must be integers"),
+        ("[codes]\n2 = 'healthy'\n02 = 'reticular'", "codes must be integers such as 2, got '02'"),
+        ("[codes]\n1_0 = 'healthy'", "codes must be integers"),
         ("[codes]\n-1 = 'healthy'", "codes must be in"),
         ("shift = 8\n[codes]\n300 = 'healthy'", r"codes must be in \[0, 255\], got 300"),
-        ("shift = 'a'\n[codes]\n3 = 'healthy'", "shift must be a whole number"),
+        ("shift = 'a'\n[codes]\n3 = 'healthy'", "shift must be an integer"),
         ("shift = 20\n[codes]\n3 = 'healthy'", r"shift must be in \[0, 15\]"),
-        ("shift = 8", "must hold a table"),
-        ("[code]\n1 = 'healthy'", "must hold only shift"),
+        ("shift = 8", "must contain a table"),
+        ("[code]\n1 = 'healthy'", "must contain only shift"),
         ("[codes\n", "must be TOML"),
     ],
 )

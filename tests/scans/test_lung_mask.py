@@ -40,5 +40,5 @@ def test_table_and_cloth_at_the_border_are_no_lung(files):
 
 def test_a_scan_must_show_ten_square_centimetres_somewhere():
     check_lung(np.array([0, 63, 0]), 16.0)
-    with pytest.raises(InputError, match=r"at least 10 cm² inside one slice, got 9\.92 cm²"):
+    with pytest.raises(InputError, match=r"at least 10 cm² in one slice, got 9\.92 cm²"):
         check_lung(np.array([0, 62, 0]), 16.0)
