@@ -109,8 +109,8 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
     with Parts(task.store).open(scan.series) as stored:
         if not np.array_equal(stored["images"][()], scan.images):
             raise InputError(
-                f"its patient and series, taken from the path {task.scan.series}, are those of another scan prepared "
-                "before: rename its folder or file, or prepare it into another workspace"
+                f"its path {task.scan.series} below the input folder must be unique, got that of another scan prepared "
+                "earlier: rename its folder or file, or prepare it into another workspace"
             )
         return task.codes is None and bool(stored.attrs["labelled"])
 

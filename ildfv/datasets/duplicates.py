@@ -51,8 +51,12 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
 
     Parameters
     ----------
-    sources : path of each scan of the current input, by name of its part; all other parts are from earlier runs.
-    warn : called with one line for each part that cannot be compared because it is damaged.
+    parts : Parts
+        The slice store.
+    sources : mapping of str to str
+        Path of each scan of the current input, by name of its part. All other parts are from earlier runs.
+    warn : callable
+        Called with one line for each part that cannot be compared because it is corrupt.
     """
     found = _read(parts, sources, warn)
     reasons: dict[str, str] = {}
@@ -64,14 +68,14 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
             for counts, run in part.runs():
                 known[counts].append((part, run))
             continue
-        reasons[part.name] = f"a scan must be handed in once, got slices of {original.source} again"
+        reasons[part.name] = f"must not duplicate another scan, got slices of {original.source}"
         if original.patient != part.patient:
             reasons[part.name] += ", under another patient"
             same_person[part.patient] = original.source
     for part in found:
         if part.patient in same_person:
             source = same_person[part.patient]
-            reason = f"a person must be one patient, got this one's slices under another one too, in {source}"
+            reason = f"its patient must have one identity, got slices of {source}, which has another one"
             reasons.setdefault(part.name, reason)
     return reasons
 
@@ -79,7 +83,7 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
 def _read(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> list[_Part]:
     found = []
     for name, row in parts.rows.items():
-        source = sources.get(name, f"a scan prepared before (part {name})")
+        source = sources.get(name, f"a scan of an earlier run (part {name})")
         try:
             with parts.open(name) as file:
                 patient, labelled = file.attrs["patient"].decode(), bool(file.attrs["labelled"])

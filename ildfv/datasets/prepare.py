@@ -20,7 +20,7 @@ from ildfv.store.parts import Row, WritableParts, writing_parts
 from ildfv.streaming.processes import Died, each
 
 FORMAT = 1  # raise it when the same scan gives other bytes
-KEPT_LABELS = "its labelled slices were kept as prepared before: without codes they would lose their labels"
+KEPT_LABELS = "labelled slices of an earlier run were kept: without codes they would lose their labels"
 REPLACEMENTS = f"{TEMPORARY}replacements"  # folder in the store for parts that will replace others
 GRID = 512  # rows and columns in the paper: with others, a threshold in pixels is another area
 
@@ -45,11 +45,16 @@ def prepare(
 
     Parameters
     ----------
-    scans : folder that is searched with all its subfolders, or one file.
-    out : folder of the slice store.
-    codes : TOML table of label codes, or the name of a shipped one ("phantom", "cip"); None: label maps are not read.
-    salt : the workspace's salt for the hashes of patients and series.
-    workers : number of processes; None: one per core.
+    scans : path
+        A folder, which is searched with all its subfolders, or one file.
+    out : path
+        Folder of the slice store.
+    codes : path or str, optional
+        TOML table of label codes, or the name of a shipped one ("phantom", "cip"). Without it label maps are not read.
+    salt : str
+        The workspace's salt for the hashes of patients and series.
+    workers : int, optional
+        Number of processes; one per core by default.
 
     Raises
     ------
@@ -64,7 +69,7 @@ def prepare(
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     if codes is not None:  # the table may be in the folder of the scans
         report.ignored = [
-            replace(unused, reason="no scan: the table of label codes") if unused.source == Path(codes) else unused
+            replace(unused, reason="the table of label codes") if unused.source == Path(codes) else unused
             for unused in report.ignored
         ]
     base = scans if scans.is_dir() else scans.parent
@@ -109,7 +114,7 @@ class _Run:
         elif row.key == key and parts.intact(row):
             self._keep(scan, row)
         elif row.key == key:
-            self.progress.note(f"{parts.path(row.name)} is no longer what was written: it is made anew")
+            self.progress.note(f"{parts.path(row.name)} is missing or corrupt: its scan is prepared again")
             self._add_task(scan, key, self.out / REPLACEMENTS)
         elif _from_another_file(row, scan, key):
             self._add_task(scan, key, self.out / REPLACEMENTS, same_slices=True)
@@ -124,7 +129,7 @@ class _Run:
         slices = sum(task.scan.geometry.shape[0] for task in self.tasks)
         with self.progress.task("Preparing slices", total=slices) as advance:
             for index, result in each(convert_scan, self.tasks, workers):
-                died = Outcome(reason="its worker process died (out of memory?)")
+                died = Outcome(reason="its worker process was killed (out of memory?)")
                 self._record(self.tasks[index], died if result is Died else result)
                 advance(self.tasks[index].scan.geometry.shape[0])
         sweep(self.out)  # removes REPLACEMENTS
@@ -221,11 +226,11 @@ def _from_another_file(row: Row, scan: Scan, key: str) -> bool:
 def _notes(scan: Scan, labelled: bool) -> list[str]:
     notes = []
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
-        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a pixel threshold means another area")
+        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is another area")
     if scan.patients_in_study > 1:
         notes.append(f"its study has scans of {scan.patients_in_study} patients: one person must have one PatientID")
     if scan.unreadable:
-        notes.append(f"{scan.unreadable} more in its folder could not be read: slices at its ends may be missing")
+        notes.append(f"unreadable files in its folder: {scan.unreadable}; slices at its ends may be missing")
     if scan.label is not None and not labelled:
-        notes.append(f"{scan.label.path.name} labels neither healthy lung nor a pattern: taken as unlabelled")
+        notes.append(f"{scan.label.path.name} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
     return notes

@@ -1,4 +1,4 @@
-"""Compressed DICOM: what the encoders here write is read back to the voxel, and a missing decoder is named."""
+"""Compressed DICOM: encoded voxels are decoded exactly, and a missing decoder is reported."""
 
 import gdcm
 import numpy as np
@@ -92,7 +92,7 @@ def test_a_truncated_compressed_file_is_refused(tmp_path, files, syntax, kept):
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
-def test_a_damaged_stream_is_refused_by_name(tmp_path, files, syntax):
+def test_a_corrupt_stream_is_refused_with_its_file(tmp_path, files, syntax):
     def change(z, dataset):
         compressor(syntax)(z, dataset)
         data = bytearray(dataset.PixelData)
@@ -152,7 +152,7 @@ def test_every_plugin_named_is_one_that_pydicom_has():
     assert HTJ2KLossless in pixels.DECODERS
 
 
-def test_an_unknown_syntax_is_named(tmp_path, files):
+def test_an_unsupported_transfer_syntax_is_named(tmp_path, files):
     def change(z, dataset):
         compressor(RLELossless)(z, dataset)
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"

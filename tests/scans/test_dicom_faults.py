@@ -1,4 +1,4 @@
-"""Bad DICOM: each broken rule is named with its value, and nothing is guessed."""
+"""Invalid DICOM: each broken rule is reported with the value."""
 
 import numpy as np
 import pytest
@@ -158,7 +158,7 @@ def test_a_truncated_file_is_refused_before_decoding(tmp_path, files):
 
 
 @pytest.mark.parametrize("size", [140, 200, 400, 600, 700, 800, 900, 1000])
-def test_a_file_cut_anywhere_in_its_header_is_refused(tmp_path, files, size):
+def test_a_file_truncated_anywhere_in_its_header_is_refused(tmp_path, files, size):
     path = files.series(tmp_path, files.chest(1))[0]
     path.write_bytes(path.read_bytes()[:size])
     (reason,) = quarantine(tmp_path).values()
@@ -170,14 +170,14 @@ def test_a_header_without_pixels_is_refused(tmp_path, files):
     assert "PixelData must be present, got a header without pixel data" in quarantine(tmp_path)["slice000.dcm"]
 
 
-def test_many_files_with_one_fault_are_one_line(tmp_path):
+def test_many_files_with_one_fault_are_one_entry(tmp_path):
     for number in range(5):
         (tmp_path / f"{number}.dcm").write_bytes(b"no DICOM")
     (left,) = discover(tmp_path).quarantined
     assert (left.source, left.files) == (tmp_path, 5)
 
 
-def test_a_file_that_is_only_called_dicom_is_refused(tmp_path):
+def test_a_file_with_a_dicom_suffix_and_other_content_is_refused(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"\x89PNG not DICOM at all" * 30)
     (tmp_path / "empty.dcm").write_bytes(b"")
     reasons = quarantine(tmp_path)
@@ -193,7 +193,7 @@ def test_a_small_file_cannot_declare_a_huge_volume(tmp_path, files):
 
 
 def test_a_compressed_file_cannot_declare_far_more_than_it_can_hold(tmp_path, files):
-    def claim(z, dataset):
+    def declare(z, dataset):
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
         dataset.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
         dataset["PixelData"].is_undefined_length = True
@@ -201,11 +201,11 @@ def test_a_compressed_file_cannot_declare_far_more_than_it_can_hold(tmp_path, fi
         dataset.Rows = dataset.Columns = 4096
         return dataset
 
-    files.series(tmp_path, files.chest(1), change=claim)
+    files.series(tmp_path, files.chest(1), change=declare)
     assert "(truncated?)" in quarantine(tmp_path)["slice000.dcm"]
 
 
-def test_a_deflated_file_is_refused_unread(tmp_path, files):
+def test_a_deflated_file_is_refused_before_parsing(tmp_path, files):
     def deflate(z, dataset):
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
         return dataset
@@ -215,7 +215,7 @@ def test_a_deflated_file_is_refused_unread(tmp_path, files):
     assert "must not be Deflated" in reason
 
 
-def test_what_is_no_ct_slice_is_ignored_with_its_reason(tmp_path, files):
+def test_other_dicom_objects_are_ignored_with_a_reason(tmp_path, files):
     hu = files.chest(1)
     files.series(tmp_path / "scout", hu, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     files.series(tmp_path / "mr", files.chest(3), SOPClassUID=MRImageStorage)
@@ -224,7 +224,7 @@ def test_what_is_no_ct_slice_is_ignored_with_its_reason(tmp_path, files):
     files.series(tmp_path / "pt", hu, Modality="PT")
     (tmp_path / "notes.txt").write_text("no scan")
 
-    def directory(_, dataset):  # has its class in the file's own header alone
+    def directory(_, dataset):  # its SOP class is only in the file meta information
         del dataset.SOPClassUID
         dataset.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
         return dataset
@@ -245,7 +245,7 @@ def test_what_is_no_ct_slice_is_ignored_with_its_reason(tmp_path, files):
     }
 
 
-def test_a_scout_inside_a_series_does_not_spoil_it(tmp_path, files):
+def test_a_localizer_in_a_series_has_no_effect(tmp_path, files):
     series = generate_uid()
     files.series(tmp_path, files.chest(), series=series)
     files.series(tmp_path / "x", files.chest(1), series=series, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])

@@ -1,4 +1,4 @@
-"""Label codes: tables, unknown codes, what a label map says; salted identities."""
+"""Label codes: tables, unknown codes, informative label maps; hashed identities."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_labels_of_any_type_are_translated(dtype):
         (np.zeros((0,)), "must not be empty"),
     ],
 )
-def test_values_that_are_no_labels_are_refused(values, match):
+def test_values_that_cannot_be_labels_are_refused(values, match):
     with pytest.raises(InputError, match=match):
         Codes.load("phantom").translate(values)
 
@@ -86,14 +86,14 @@ def test_a_table_saved_with_a_byte_order_mark_is_read(tmp_path):
     assert Codes.load(tmp_path / "mine.TOML").meanings == {2: "healthy"}
 
 
-def test_codes_that_are_not_there_are_refused(tmp_path):
+def test_missing_tables_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"one of cip, phantom, got 'ltrc'"):
         Codes.load("ltrc")
     with pytest.raises(InputError, match="readable file"):
         Codes.load(tmp_path / "none.toml")
 
 
-def test_a_map_of_airways_and_lobes_says_nothing_about_patterns():
+def test_a_map_of_only_airways_and_lobes_has_no_lung_labels():
     cip = Codes.load("cip")
     assert not has_lung_labels(cip.translate(np.array([0, 5, 2 << 8, 3 << 8 | 9], np.uint16)))
     assert has_lung_labels(cip.translate(np.array([0, 1 << 8], np.uint16)))
