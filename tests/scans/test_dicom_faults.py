@@ -241,7 +241,7 @@ def test_other_dicom_objects_are_ignored_with_a_reason(tmp_path, files):
         "dose": ("not CT: Secondary Capture Image Storage", 1),
         "pt": ("not CT: Modality PT", 1),
         "dir": ("not CT: Media Storage Directory Storage", 1),
-        "notes.txt": ("no scan: neither DICOM, NIfTI nor NRRD", 1),
+        "notes.txt": ("not DICOM, NIfTI or NRRD", 1),
     }
 
 
