@@ -17,9 +17,13 @@ from ildfv.scans.libraries import quiet
 from ildfv.scans.volumefiles import file_geometry, format_of
 from ildfv.streaming.processes import Died, each
 
+SYSTEM_FILE = "a file of the operating system"
+GZIP = b"\x1f\x8b"
 CHUNK = 256  # files per task: less is not worth the start of a worker process
 DICOM_NAMES = (".dcm", ".dicom", ".ima")
 DETACHED = (".nhdr", ".hdr", ".img", ".mhd", ".mha")
+SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
+APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of the file named after it
 NAMES = (*DICOM_NAMES, *DETACHED, ".nii", ".nii.gz", ".nrrd")
 
 
@@ -143,11 +147,14 @@ def _classify_one(path: Path) -> Header | VolumeFile | Label | Unused:
     try:
         if not path.is_file():
             broken_link = path.is_symlink() and not path.exists() and name.endswith(NAMES)
+            broken_link = broken_link and not is_system_file(path.name, b"")
             return Unused(
                 path, "must exist, got a broken link" if broken_link else "not a regular file", quarantined=broken_link
             )
         with path.open("rb") as file:
             start = file.read(512)
+        if is_system_file(path.name, start):
+            return Unused(path, SYSTEM_FILE, quarantined=False)
         if start[128:132] == b"DICM" or name.endswith(DICOM_NAMES):
             return read_header(path)
         if kind := format_of(path, start):
@@ -162,8 +169,17 @@ def _classify_one(path: Path) -> Header | VolumeFile | Label | Unused:
     return Unused(path, "not DICOM, NIfTI or NRRD", quarantined=False)
 
 
+def is_system_file(name: str, start: bytes) -> bool:
+    """Whether the operating system wrote the file: by its name, unless its first 512 bytes are those of a scan."""
+    if name.startswith(APPLE_DOUBLE):
+        return start[128:132] != b"DICM" and not start.startswith(GZIP) and format_of(Path(), start) is None
+    return name.lower() in SYSTEM_FILES
+
+
 def _unreadable(path: Path, reason: str) -> Label | Unused:
     """An unreadable file. A label map remains one, so that its scan is not used without it."""
+    if is_system_file(path.name, b""):
+        return Unused(path, SYSTEM_FILE, quarantined=False)
     kind = format_of(path, b"") if is_label_name(path.name) else None
     return Unused(path, reason) if kind is None else Label(path, kind, fault=reason)
 

@@ -32,6 +32,7 @@ PROJECTIONS = (
     "SURFACE_RENDER",
     "CURVED_MPR",
 )
+DICOM_ROOT = "1.2.840.10008."  # of all UIDs that DICOM defines
 NO_SLICE = (*PROJECTIONS, "LOCALIZER", "SCREEN SAVE", "DOSE_INFO", "SUBTRACTION", "DIVISION", "STD_DEVIATION")
 HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified (common for CT)
 GROUPS = (  # functional groups in the order of the arguments of `_frame`
@@ -132,17 +133,12 @@ def _classified(path: Path, dataset, left: int) -> Header:
     if not kind:
         raise InputError("must have a SOPClassUID, got none (truncated file?)")
     if kind not in CT and kind not in SEGMENTATION:
-        from pydicom.uid import UID
-
-        name = UID(kind).name
-        if name == kind:  # a private class or a truncated UID
-            raise InputError(f"SOPClassUID must be one that DICOM defines, got {kind}")
-        return Header(path, "other", ignored=f"not CT: {name}")
-    if not series:
-        raise InputError("must have a SeriesInstanceUID, got none (truncated file?)")
+        return Header(path, "other", ignored=f"not CT: {_class_name(kind)}")
     for name in ("ImageType", "VolumeBasedCalculationTechnique"):
         if shown := _no_slice(dataset, name):
             return Header(path, "other", series, ignored=f"not a slice of a scan: {name} {shown}")
+    if not series:
+        raise InputError("must have a SeriesInstanceUID, got none (truncated file?)")
     modality = str(dataset.get("Modality") or "")
     if kind in CT and modality not in ("", "CT"):
         return Header(path, "other", series, ignored=f"not CT: Modality {modality}")
@@ -153,6 +149,18 @@ def _classified(path: Path, dataset, left: int) -> Header:
         return Header(path, what, series, problem=str(error))
     except Exception as error:  # a value that its VR does not allow
         return Header(path, what, series, problem=f"header must be valid DICOM, got {format_error(error)}")
+
+
+def _class_name(kind: str) -> str:
+    """The name of a SOP class that is neither CT nor a segmentation. Raises `InputError` for an invalid UID."""
+    from pydicom.uid import UID
+
+    uid = UID(kind)
+    if uid.name != kind:
+        return uid.name
+    if not uid.is_valid or kind.startswith(DICOM_ROOT) or DICOM_ROOT.startswith(kind):  # possibly truncated
+        raise InputError(f"SOPClassUID must be one that DICOM defines or a private one, got {kind}")
+    return f"private SOP class {kind}"
 
 
 def _ct(path: Path, dataset, series: str, left: int) -> Header:
