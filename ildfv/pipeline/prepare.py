@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ildfv.datasets.discovery import check_scans
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.report import PrepareReport
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.labels import Codes
@@ -95,7 +96,20 @@ def _without_kept(found: dict) -> dict:
 
 def _codes_near(scans: Path) -> str | None:
     above = scans.resolve().parents[:FOLDERS_ABOVE]
-    return next((str(path) for folder in (scans, *above) if (path := folder / CODES_FILE).is_file()), None)
+    for folder in (scans, *above):
+        if tables := _files_named(CODES_FILE, folder):
+            names = ", ".join(table.name for table in tables)
+            check(len(tables) == 1, f"{folder} must contain one table of codes, got {names}: name it with --codes")
+            return str(tables[0])
+    return None
+
+
+def _files_named(name: str, folder: Path) -> list[Path]:
+    """The files in `folder` with that name in any letter case, sorted."""
+    if not folder.is_dir():
+        return []
+    paths = folder.iterdir() if os.access(folder, os.R_OK) else [folder / name]  # a parent folder may be unlistable
+    return sorted(path for path in paths if path.name.lower() == name and path.is_file())
 
 
 def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:

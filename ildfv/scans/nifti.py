@@ -41,10 +41,21 @@ def nifti_values(path: Path) -> np.ndarray:
 
 
 def _open(path: Path):
-    import nibabel
+    """The image by its magic bytes: nibabel.load goes by the suffix and does not find ".Nii" or ".Nii.Gz"."""
+    from nibabel import Nifti1Image, Nifti2Image
+    from nibabel.fileholders import FileHolder
+    from nibabel.openers import ImageOpener
 
     try:
-        return nibabel.load(path, mmap=False)
+        with ImageOpener(str(path)) as file:
+            start = file.read(348)
+        kinds = {start[344:348]: Nifti1Image, start[4:8]: Nifti2Image}
+        kind = next((kinds[magic] for magic in (b"n+1\0", b"n+2\0") if magic in kinds), None)
+        if kind is None:
+            raise InputError(f"{path.name} must be NIfTI in one file, got other magic bytes")
+        return kind.from_file_map({"image": FileHolder(str(path))}, mmap=False)
+    except InputError:
+        raise
     except Exception as error:  # a corrupt header can raise anything in the parser
         raise InputError(f"{path.name} must be NIfTI, got {format_error(error)}") from error
 
@@ -70,7 +81,7 @@ def _checked_grid(path: Path, image) -> Geometry:
     check_size(shape, dtype.itemsize)
     declared = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     size = path.stat().st_size
-    limit = size * MAX_GZIP_RATIO if path.suffix == ".gz" else size
+    limit = size * MAX_GZIP_RATIO if path.suffix.lower() == ".gz" else size
     if declared > limit:
         raise InputError(
             f"{path.name} must contain {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
