@@ -5,12 +5,29 @@ from math import inf
 from numbers import Integral, Real
 
 
+def printable(text: str) -> str:
+    """The text with control characters, invisible characters and undecodable bytes as backslash escapes.
+
+    File names and DICOM tags may contain terminal escape sequences, line breaks and bidirectional marks, which would
+    change what a message appears to say. Every message for users passes through this function.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class InputError(ValueError):
     """A user's mistake or a file that breaks a rule. The CLI prints its message alone, without a traceback."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(str(message)))
 
 
 class MissingPackageError(ImportError):
     """A part of ildfv needs a package that is not installed; the message names the command that installs it."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(str(message)))
 
 
 class OutOfReachError(InputError):

@@ -9,7 +9,7 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
-from ildfv.errors import InputError
+from ildfv.errors import InputError, printable
 from ildfv.patterns import PATTERNS
 
 CODES = "TOML table of the meanings of label codes, or the name of a shipped one: `phantom`, `cip`."
@@ -79,11 +79,12 @@ def prepare(
     )
     if not output.emit(report, as_json=as_json):
         if report["quarantined"]:
-            rows = [(q["source"], q["reason"]) for q in report["quarantined"]]
+            rows = [(printable(q["source"]), printable(q["reason"])) for q in report["quarantined"]]
             output.table("Quarantined", ["scan", "reason"], rows)
         nothing = not report["scans"] and not report["quarantined"]
         if report["ignored"] and (verbose or nothing):
-            output.table("Ignored files", ["file", "reason"], [(i["source"], i["reason"]) for i in report["ignored"]])
+            rows = [(printable(i["source"]), printable(i["reason"])) for i in report["ignored"]]
+            output.table("Ignored files", ["file", "reason"], rows)
         elif report["ignored"]:
             files = sum(max(1, unused["files"]) for unused in report["ignored"])  # a link to a folder counts 0 files
             output.out.print(f"{_counted(files, 'file')} ignored; -v lists them with reasons.")
@@ -93,9 +94,9 @@ def prepare(
                 scans_by_note.setdefault(note, []).append(Path(scan["source"]).name)
         for note, names in scans_by_note.items():
             which = ", ".join(names) if len(names) <= 3 else f"{len(names)} scans, the first {names[0]}"
-            output.out.print(f"note: {which}: {note}", soft_wrap=True)
+            output.out.print(printable(f"note: {which}: {note}"), soft_wrap=True)
         for note in report["notes"]:
-            output.out.print(f"note: {note}", soft_wrap=True)
+            output.out.print(printable(f"note: {note}"), soft_wrap=True)
         kept = f"; {_counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
         output.out.print(f"This run: {_contents(report)}{kept}.", soft_wrap=True)
         output.out.print(f"{workspace} now contains {_contents(report['workspace'])}.", soft_wrap=True)
