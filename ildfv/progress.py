@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from ildfv.errors import printable
+
 Advance = Callable[..., None]
 
 log = logging.getLogger("ildfv")
@@ -67,7 +69,7 @@ class Lines:
         log.info("%s: done, %s", label, rate(time.monotonic()))
 
     def note(self, text: str) -> None:
-        log.info("%s", text)
+        log.info("%s", printable(text))
 
 
 def _rate(done: int, total: int | None, now: int, seconds: float) -> str:
@@ -132,7 +134,7 @@ class Bars:
                     self.bars.remove_task(finished)
 
     def note(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(printable(text), highlight=False)
 
 
 def _is_cut(path: Path) -> bool:

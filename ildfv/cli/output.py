@@ -12,12 +12,22 @@ from rich.console import Console
 
 from ildfv import distributed
 from ildfv.cli.grids import grids
+from ildfv.errors import printable
 from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
 
 EVENTS = "events.jsonl"
-out = Console(highlight=False, markup=False)
-notes = Console(stderr=True, highlight=False, markup=False)
-_events: EventLog | None = None  # of the running command
+
+
+class PrintableConsole(Console):
+    """A console that escapes control characters in the strings it prints; line breaks are layout and stay."""
+
+    def print(self, *objects, **options) -> None:
+        super().print(*(_printable_lines(one) if isinstance(one, str) else one for one in objects), **options)
+
+
+out = PrintableConsole(highlight=False, markup=False)
+notes = PrintableConsole(stderr=True, highlight=False, markup=False)
+_events: EventLog | None = None  # of the command that runs
 
 
 def progress(verbose: int = 0, *, workspace: Path | None = None) -> Progress:
@@ -51,8 +61,18 @@ def emit(result: dict, *, as_json: bool) -> bool:
     if not distributed.is_main():
         return True
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(json_text(result, indent=1) + "\n")
     return as_json
+
+
+def json_text(content, indent: int | None = None) -> str:
+    """The content as JSON text. Characters that are not printable are JSON escapes, so that values are unchanged."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False, default=str)
+    return "\n".join("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) for line in text.split("\n"))
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
@@ -74,7 +94,7 @@ def cell(value) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else _printable_lines(str(value))
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:

@@ -1,4 +1,4 @@
-"""Smooth random functions and cell patterns of space: evaluated on any plane, the same wherever they are asked."""
+"""Smooth random functions and random cells in space, evaluated on any plane."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,12 +7,12 @@ from zlib import crc32
 import numpy as np
 from scipy.spatial import cKDTree
 
-# Variance of a cubic B-spline with white knots of variance 1, averaged over position: (151/315) per axis.
+# The variance of a cubic B-spline with white knots of variance 1, averaged over position, is 151/315 per axis.
 SPLINE_SD = (151 / 315) ** 1.5
 
 
 def stream(seed: int, patient: int, *purpose) -> np.random.Generator:
-    """A generator of its own for every purpose, so that adding a draw in one place changes nothing in another."""
+    """A separate generator for each purpose, so that an additional draw in one place changes no other."""
     return np.random.default_rng([seed, patient, *(crc32(str(p).encode()) for p in purpose)])
 
 
@@ -30,14 +30,14 @@ class Grid:
 
     @property
     def x(self) -> np.ndarray:
-        return self.axis[None, :]  # grows towards the patient's left
+        return self.axis[None, :]  # increases towards the patient's left
 
     @property
     def y(self) -> np.ndarray:
-        return self.axis[:, None]  # grows towards the back
+        return self.axis[:, None]  # increases posteriorly
 
     def coarse(self, factor: int) -> "Grid":
-        """The same square in `factor`² larger pixels."""
+        """The same square with pixels larger by `factor`."""
         return Grid(self.size // factor, self.pixel * factor)
 
 
@@ -52,7 +52,7 @@ def taps(coordinates, low: float, scale: float, count: int):
 
 
 class Field:
-    """A smooth random function of (x, y, z) with mean 0, variance 1 and structure of about `scale` mm."""
+    """A smooth random function of (x, y, z) with mean 0, variance 1 and correlation length of about `scale` mm."""
 
     def __init__(self, rng: np.random.Generator, scale: float, *, reach: float, height: float):
         self.scale = scale
@@ -71,9 +71,9 @@ class Field:
 
 
 class Cells:
-    """Random points about `spacing` mm apart; what is near a pixel makes nets, cysts and holes.
+    """Random points about `spacing` mm apart; distances to them give networks, cysts and holes.
 
-    `stretch` > 1 draws the cells out along z, as lobules and honeycomb cysts are.
+    `stretch` > 1 elongates the cells along z, like lobules and honeycomb cysts.
     """
 
     def __init__(self, rng: np.random.Generator, spacing: float, *, reach: float, height: float, stretch: float = 1.0):
@@ -83,7 +83,7 @@ class Cells:
             *[np.arange(-reach, reach, spacing)] * 2,
         ]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)  # (layers, rows, columns, zyx)
-        points[:, :, 1::2, 1] += spacing / 2  # staggered: no rows or columns show
+        points[:, :, 1::2, 1] += spacing / 2  # staggered, to avoid visible rows and columns
         self.points = points + rng.uniform(-0.45, 0.45, points.shape).astype(np.float32) * np.float32(spacing)
         self.sizes = rng.uniform(0, 1, points.shape[:3]).astype(np.float32)
 
@@ -97,9 +97,8 @@ class Cells:
             np.abs(points[:, 1] - (y.min() + y.max()) / 2) < np.ptp(y) / 2 + 3 * self.spacing
         )
         here = np.stack([np.full(x.shape, z, np.float32), y, x], axis=-1)
-        tree = cKDTree(
-            points[inside], leafsize=8, compact_nodes=False, balanced_tree=False
-        )  # cheap to build, used once
+        # Cheap to build: the tree is used once.
+        tree = cKDTree(points[inside], leafsize=8, compact_nodes=False, balanced_tree=False)
         distance, index = tree.query(here, count)
         return distance.astype(np.float32), self.sizes[layers].reshape(-1)[inside][index]
 
@@ -111,12 +110,12 @@ def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
 
 
 def coverage(distance: np.ndarray, pixel: float) -> np.ndarray:
-    """Share of a pixel inside a shape from the signed distance (negative inside) to its surface, in [0, 1]."""
+    """Fraction of each pixel inside a shape, in [0, 1], from the signed distance (negative inside) to its surface."""
     return np.clip(0.5 - distance / np.float32(pixel), 0, 1)
 
 
 def doubled(plane: np.ndarray) -> np.ndarray:
-    """The plane at twice the resolution, linear between pixel centres, (2·size, 2·size)."""
+    """The plane at twice the resolution by linear interpolation, (2·size, 2·size)."""
     for axis in (0, 1):
         plane = np.swapaxes(plane, 0, axis)
         before, after = np.concatenate([plane[:1], plane[:-1]]), np.concatenate([plane[1:], plane[-1:]])

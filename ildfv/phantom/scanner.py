@@ -1,4 +1,4 @@
-"""What a CT scanner makes of a chest: composition, blur, edge enhancement, noise."""
+"""Simulated CT slices of a chest: composition, blur, edge enhancement, noise."""
 
 from functools import partial
 
@@ -14,12 +14,12 @@ from ildfv.phantom.tree import Trees
 
 gaussian = partial(ndimage.gaussian_filter, truncate=3.0)
 
-FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm over which a pattern fades
-SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # what stays visible of them
+FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm of transition to healthy lung
+SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # visible fraction
 
 
 class Scanner:
-    """Scans one patient: `slice(z)` gives HU and labels of the section at height z, in any order."""
+    """A simulated scanner with one patient in it. Slices do not depend on the order in which they are taken."""
 
     def __init__(self, patient: Patient):
         self.patient = patient
@@ -43,7 +43,7 @@ class Scanner:
         return self.reconstructed(hu, z), codes
 
     def parenchyma(self, codes: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
-        """Lung without vessels, HU, and the share of small vessels that stays visible; both (512, 512)."""
+        """Lung without vessels, HU, and the visible fraction of small vessels; both (512, 512)."""
         lung = healthy = self.textures.healthy(z)
         visible = np.ones_like(lung)
         inside = codes > 0
@@ -64,14 +64,14 @@ class Scanner:
         return lung, visible
 
     def fissure(self, z: float) -> np.ndarray:
-        """Share of each pixel filled by the oblique fissures, which run from high behind to low in front."""
+        """Fraction of each pixel filled by the oblique fissures, which descend from posterior to anterior."""
         p = self.patient
         run = p.half_depth * (-0.75 + 1.5 * z / p.height)
         wavy = p.grid.y - run + 5 * self.textures.noise(z)[0] + 0.12 * np.abs(p.grid.x)
         return np.clip(1 - np.abs(wavy) / 0.8, 0, 1)
 
     def reconstructed(self, hu: np.ndarray, z: float) -> np.ndarray:
-        """The slice with the scanner's point spread, kernel and noise, int16."""
+        """The slice with point spread, reconstruction kernel and noise, int16."""
         p = self.patient
         rng = p.rng("noise", round(1000 * z))
         blur = p.blur / p.pixel
@@ -82,7 +82,7 @@ class Scanner:
         grain /= grain.std()
         image += p.noise * np.where(hu < -995, np.float32(0.5), np.float32(1)) * grain
         shoulders = np.clip((z / p.height - 0.8) / 0.2, 0, 1)
-        if shoulders > 0:  # too few photons along the shoulders: streaks from side to side
+        if shoulders > 0:  # photon starvation at the shoulders: horizontal streaks
             streaks = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(white, 14, axis=1), 0.8, axis=0)
             image += np.where(hu < -995, 0.3, 1) * p.noise * shoulders * streaks / streaks.std()
         return np.clip(np.rint(image), -1024, 3071).astype(np.int16)

@@ -173,7 +173,7 @@ def test_parts_in_each_others_place_are_found(encoded):
     swap(projections)
     slices = sorted((encoded / "slices").glob("*.h5"))
     swap(slices)
-    assert_refused(command(encoded, "stats"), slices[0].name, "must hold the series of its name")
+    assert_refused(command(encoded, "stats"), slices[0].name, "must be of the series of its name")
 
 
 def swap(paths: list[Path]) -> None:

@@ -1,8 +1,8 @@
-"""One person's slices handed in twice, or under two names: which scan stays, and whose others must go."""
+"""Duplicate slices, also under two patient identities: which scan is kept, and which others are quarantined."""
 
 import logging
 
-from test_scans_prepare import SALT, run
+from test_prepare import SALT, run
 
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
@@ -20,10 +20,10 @@ def test_one_scan_under_two_patients_is_used_once(tmp_path, files, inline):
         assert [scan.source.name for scan in report.prepared] == ["dicom", "ct.nrrd"]
         (left,) = report.quarantined
         assert left.source.parent.name == "nrrd"
-        assert left.reason.endswith("dicom again, under another patient")
+        assert left.reason.endswith("dicom, under another patient")
 
 
-def test_a_series_stays_before_its_conversion_whatever_their_names(tmp_path, files, inline):
+def test_a_series_is_kept_instead_of_its_conversion_for_any_names(tmp_path, files, inline):
     scans = tmp_path / "scans"
     files.nifti(scans / "Converted" / "case17.nii.gz", files.chest())
     files.series(scans / "PAT1" / "series1", files.chest(), patient="P-1", series="1.2.1")
@@ -35,7 +35,7 @@ def test_a_series_stays_before_its_conversion_whatever_their_names(tmp_path, fil
 
 
 def test_a_person_under_two_names_is_one_patient_or_none(tmp_path, files, inline):
-    """A labelled conversion stays before its series; another series of that person must not be a second patient."""
+    """A labelled conversion is kept instead of its series; other series of the person would be a second patient."""
     scans = tmp_path / "scans"
     files.nifti(scans / "Converted" / "case17.nii.gz", files.chest())
     files.nifti(scans / "Converted" / "case17-label.nii.gz", files.codes(files.chest()))
@@ -46,8 +46,8 @@ def test_a_person_under_two_names_is_one_patient_or_none(tmp_path, files, inline
         report = run(tmp_path)
         assert [scan.source.name for scan in report.prepared] == ["case17.nii.gz", "PAT2"]
         reasons = {left.source.name: left.reason for left in report.quarantined}
-        assert reasons["series1"].endswith("case17.nii.gz again, under another patient")
-        assert reasons["series2"].startswith("a person must be one patient, got this one's slices under another one")
+        assert reasons["series1"].endswith("case17.nii.gz, under another patient")
+        assert reasons["series2"].startswith("its patient must have one identity, got slices of ")
         assert len(Parts(tmp_path / "out").rows) == 2
     assert len(Slices(tmp_path / "out")) == 12
 
@@ -61,12 +61,10 @@ def test_a_copy_that_lacks_slices_is_found_under_another_patient_only(tmp_path, 
     assert [scan.source.name for scan in report.prepared] == ["a", "c"]
     (left,) = report.quarantined
     assert left.source.name == "b"
-    assert (
-        left.reason == f"a scan must be handed in once, got slices of {tmp_path}/scans/a again, under another patient"
-    )
+    assert left.reason == f"must not duplicate another scan, got slices of {tmp_path}/scans/a, under another patient"
 
 
-def test_a_labelled_scan_takes_the_place_of_its_twin_from_elsewhere_and_of_that_ones_patient(tmp_path, files, inline):
+def test_a_labelled_scan_replaces_its_duplicate_and_all_scans_of_the_other_patient(tmp_path, files, inline):
     files.series(tmp_path / "scans/a", files.chest(), patient="P-1", series="1.2.1")
     files.series(tmp_path / "scans/b", files.chest(seed=1), patient="P-1", series="1.2.2")
     run(tmp_path)
@@ -77,8 +75,8 @@ def test_a_labelled_scan_takes_the_place_of_its_twin_from_elsewhere_and_of_that_
     assert [left.source.parent for left in report.quarantined] == [tmp_path / "out"] * 2
     assert [left.files for left in report.quarantined] == [0, 0]
     reasons = sorted(left.reason for left in report.quarantined)
-    assert reasons[0].startswith("a person must be one patient")
-    assert reasons[1].endswith("case17.nii.gz again, under another patient")
+    assert reasons[0].startswith("its patient must have one identity")
+    assert reasons[1].endswith("case17.nii.gz, under another patient")
     assert len(Slices(tmp_path / "out")) == 6
     assert len(list((tmp_path / "out").glob("*.h5"))) == 1
 
@@ -97,7 +95,7 @@ def test_a_damaged_part_from_elsewhere_stops_no_other_scan(tmp_path, files, inli
     assert len(Parts(tmp_path / "out").verify()) == 1
 
 
-def test_two_patients_of_one_study_are_told(tmp_path, files, inline):
+def test_two_patients_of_one_study_are_reported(tmp_path, files, inline):
     for number, study in enumerate(("1.9", "1.9", "1.8", "")):
         hu = files.chest(seed=number)
         files.series(tmp_path / f"scans/{number}", hu, patient=f"P-{number}", StudyInstanceUID=study)

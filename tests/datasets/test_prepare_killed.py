@@ -1,6 +1,6 @@
-"""`prepare` killed at random moments: the next run goes on, and the bytes are those of an undisturbed run.
+"""`prepare` killed at random moments: the resumed run gives the bytes of an uninterrupted one.
 
-That its worker processes end with it is shown in test_scans_prepare.py; here the work is done in the process killed.
+The work is done in the killed process; test_prepare.py shows that worker processes end with their parent.
 """
 
 import os

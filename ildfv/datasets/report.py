@@ -1,11 +1,11 @@
-"""What became of every file that was handed in."""
+"""The report on a preparation: the outcome for every input file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ildfv.datasets.discovery import Left
+from ildfv.datasets.records import Unused
 
 
 @dataclass(frozen=True)
@@ -19,24 +19,24 @@ class Prepared:
     slices: int
     labelled: bool
     label: Path | None
-    kept: bool  # finished by an earlier run, not done again
+    kept: bool  # prepared by an earlier run
     notes: tuple[str, ...] = ()
 
 
 @dataclass
 class PrepareReport:
-    """What became of every file handed in: in a prepared scan (or its label map), quarantined, or ignored."""
+    """The outcome for every input file: in a prepared scan or its label map, quarantined, or ignored."""
 
     prepared: list[Prepared] = field(default_factory=list)
-    quarantined: list[Left] = field(default_factory=list)
-    ignored: list[Left] = field(default_factory=list)
+    quarantined: list[Unused] = field(default_factory=list)
+    ignored: list[Unused] = field(default_factory=list)
 
     @property
     def slices(self) -> int:
         return sum(scan.slices for scan in self.prepared)
 
     def to_dict(self) -> dict:
-        """The report as JSON-able values. Sources are paths: they may say who a patient is, so keep it private."""
+        """The report as JSON values. It is private: paths may identify patients."""
         return {
             "prepared": [
                 {
@@ -52,8 +52,10 @@ class PrepareReport:
                 }
                 for scan in self.prepared
             ],
-            **{
-                name: [{"source": str(left.source), "reason": left.reason, "files": left.files} for left in entries]
-                for name, entries in (("quarantined", self.quarantined), ("ignored", self.ignored))
-            },
+            "quarantined": [_unused_dict(unused) for unused in self.quarantined],
+            "ignored": [_unused_dict(unused) for unused in self.ignored],
         }
+
+
+def _unused_dict(unused: Unused) -> dict:
+    return {"source": str(unused.source), "reason": unused.reason, "files": unused.files}

@@ -1,4 +1,4 @@
-"""Lung pixels: found inside the body only, vessels included, gas and air left out."""
+"""The lung mask contains lungs with their vessels, but no gas or air elsewhere."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_vessels_inside_the_lung_count_as_lung(files):
     assert np.count_nonzero(lung_mask(slice_, 16.0)) == before
 
 
-def test_gas_in_the_body_and_the_air_around_it_are_no_lung(files):
+def test_gas_in_the_body_and_air_around_it_are_not_lung(files):
     slice_ = files.chest()[0]
     slice_[:] = np.where(slice_ > -950, 40, slice_)  # a body without lungs
     slice_[20:30, 20:30] = -1000
@@ -31,7 +31,7 @@ def test_gas_in_the_body_and_the_air_around_it_are_no_lung(files):
     assert not lung_mask(np.full((64, 64), 40, np.int16), 16.0).any()
 
 
-def test_table_and_cloth_at_the_border_are_no_lung(files):
+def test_the_table_at_the_border_is_not_lung(files):
     slice_ = files.chest()[0]
     before = np.count_nonzero(lung_mask(slice_, 16.0))
     slice_[58:62] = -850  # a foam mattress from edge to edge
@@ -40,5 +40,5 @@ def test_table_and_cloth_at_the_border_are_no_lung(files):
 
 def test_a_scan_must_show_ten_square_centimetres_somewhere():
     check_lung(np.array([0, 63, 0]), 16.0)
-    with pytest.raises(InputError, match=r"at least 10 cm² inside one slice, got 9\.92 cm²"):
+    with pytest.raises(InputError, match=r"at least 10 cm² in one slice, got 9\.92 cm²"):
         check_lung(np.array([0, 62, 0]), 16.0)

@@ -1,4 +1,4 @@
-"""Windows: the paper's mapping, area averaging, one answer from every array library."""
+"""Windows: the paper's mapping, area averaging, equal results for all array libraries."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_clipping_comes_before_averaging():
 
 
 @pytest.mark.parametrize("shape", [(300, 512), (512, 301), (64, 40)])
-def test_a_slice_that_is_not_square_keeps_its_shape_and_is_zero_outside(shape):
+def test_a_slice_that_is_not_square_is_padded_with_zeros(shape):
     image = windowed(np.full(shape, 3000, np.int16))[2].astype(float)
     covered = np.prod(shape) / max(shape) ** 2
     assert image.mean() / 255 == pytest.approx(covered, abs=0.01)
@@ -64,7 +64,7 @@ def test_a_gpu_gives_the_same_bytes():
     np.testing.assert_array_equal(windowed(hu.cuda()).cpu().numpy(), windowed(hu.numpy()))
 
 
-def test_small_label_maps_lie_where_the_windows_lie():
+def test_small_label_maps_are_aligned_with_the_windows():
     labels = np.zeros((300, 512), np.uint8)
     labels[100:200, 50:150] = 3
     bright = windowed(np.where(labels == 3, 3000, -3000).astype(np.int16))[2] > 127

@@ -1,4 +1,4 @@
-"""Which label map belongs to which scan; what is not certain is not guessed. Whose a scan is."""
+"""Assignment of label maps to scans, refusal of ambiguous cases, and the patients of scans."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def paired(folder):
         ("relm.nrrd", False),
     ],
 )
-def test_a_label_map_is_told_by_the_words_of_its_name(name, label):
+def test_a_label_map_is_recognised_by_the_words_of_its_name(name, label):
     assert is_label_name(name) == label
 
 
@@ -39,7 +39,7 @@ def test_words_of_names():
 
 
 @pytest.mark.parametrize("where", ["labels.nii.gz", "ct/labels.nrrd"])
-def test_a_label_map_beside_the_series_or_one_folder_above_is_paired(tmp_path, files, where):
+def test_a_label_map_in_the_folder_of_the_series_or_above_is_paired(tmp_path, files, where):
     hu = files.chest()
     files.series(tmp_path / "p1" / "ct", hu)
     write = files.nifti if where.endswith("gz") else files.nrrd
@@ -47,7 +47,7 @@ def test_a_label_map_beside_the_series_or_one_folder_above_is_paired(tmp_path, f
     assert paired(tmp_path) == ({"ct": where.split("/")[-1]}, {})
 
 
-def test_the_current_folder_is_one_place_and_not_two(tmp_path, files, monkeypatch):
+def test_the_current_folder_is_counted_once(tmp_path, files, monkeypatch):
     hu = files.chest()
     files.nifti(tmp_path / "ct.nii.gz", hu)
     files.nifti(tmp_path / "labels.nii.gz", files.codes(hu))
@@ -56,7 +56,7 @@ def test_the_current_folder_is_one_place_and_not_two(tmp_path, files, monkeypatc
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x1f\x8b\x08"])
-def test_a_scan_does_not_go_on_without_the_label_map_that_cannot_be_read(tmp_path, files, content):
+def test_a_scan_is_not_used_without_its_unreadable_label_map(tmp_path, files, content):
     files.series(tmp_path / "p1" / "ct", files.chest())
     files.nifti(tmp_path / "p2" / "ct.nii.gz", files.chest(seed=1))
     for patient in ("p1", "p2"):
@@ -70,7 +70,7 @@ def test_a_scan_does_not_go_on_without_the_label_map_that_cannot_be_read(tmp_pat
     ), reasons
 
 
-def test_of_many_scans_near_none_is_blamed_for_a_label_map_that_cannot_be_read(tmp_path, files):
+def test_an_unreadable_label_map_near_many_scans_quarantines_none_of_them(tmp_path, files):
     for number in "12":
         files.nifti(tmp_path / "p" / f"ct{number}.nii.gz", files.chest(seed=int(number)))
     (tmp_path / "p" / "labels.nii.gz").write_bytes(b"x")
@@ -79,7 +79,7 @@ def test_of_many_scans_near_none_is_blamed_for_a_label_map_that_cannot_be_read(t
     assert sorted(reasons) == ["labels.nii.gz"]
 
 
-def test_a_label_map_belongs_to_the_conversion_it_lies_beside(tmp_path, files):
+def test_a_label_map_belongs_to_the_conversion_in_its_folder(tmp_path, files):
     hu = files.chest()
     files.series(tmp_path / "p1" / "dicom", hu)
     files.nifti(tmp_path / "p1" / "ct.nii.gz", hu)
@@ -87,13 +87,13 @@ def test_a_label_map_belongs_to_the_conversion_it_lies_beside(tmp_path, files):
     assert paired(tmp_path) == ({"dicom": None, "ct.nii.gz": "labels.nii.gz"}, {})
 
 
-def test_a_label_map_elsewhere_is_quarantined_and_the_scan_goes_on_unlabelled(tmp_path, files):
+def test_a_label_map_elsewhere_is_quarantined_and_the_scan_is_unlabelled(tmp_path, files):
     hu = files.chest()
     files.series(tmp_path / "p1" / "ct", hu)
     files.nifti(tmp_path / "p1" / "results" / "labels.nii.gz", files.codes(hu))
     scans, quarantined = paired(tmp_path)
     assert scans == {"ct": None}
-    assert "beside its scan or one folder above" in quarantined["labels.nii.gz"]
+    assert "in the folder of its scan or one folder above" in quarantined["labels.nii.gz"]
 
 
 def test_a_label_map_of_another_shape_quarantines_the_scan(tmp_path, files):
@@ -118,17 +118,17 @@ def test_a_label_map_with_another_affine_quarantines_the_scan(tmp_path, files, s
     files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu), affine=affine)
     scans, quarantined = paired(tmp_path)
     assert not scans
-    assert f"{max(map(abs, shift)):.3g} mm away" in quarantined["ct"]
+    assert f"differs by {max(map(abs, shift)):.3g} mm" in quarantined["ct"]
 
 
-def test_rounding_in_an_affine_is_no_other_affine(tmp_path, files):
+def test_rounding_in_an_affine_is_tolerated(tmp_path, files):
     hu = files.chest()
     files.series(tmp_path / "p1" / "ct", hu)
     files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu), affine=files.affine() + 1e-3)
     assert paired(tmp_path)[0] == {"ct": "labels.nii.gz"}
 
 
-def test_names_tell_apart_scans_of_one_grid(tmp_path, files):
+def test_names_distinguish_scans_of_one_grid(tmp_path, files):
     for name in ("lung1", "lung2"):
         hu = files.chest(seed=len(name))
         files.nrrd(tmp_path / "p" / f"{name}_image.nrrd", hu)
@@ -136,23 +136,23 @@ def test_names_tell_apart_scans_of_one_grid(tmp_path, files):
     assert paired(tmp_path) == ({"lung1_image.nrrd": "lung1_label.nrrd", "lung2_image.nrrd": "lung2_label.nrrd"}, {})
 
 
-def test_grids_tell_apart_scans_of_any_name(tmp_path, files):
+def test_grids_distinguish_scans_of_any_name(tmp_path, files):
     files.nrrd(tmp_path / "p" / "first.nrrd", files.chest(5))
     files.nrrd(tmp_path / "p" / "second.nrrd", files.chest(7))
     files.nrrd(tmp_path / "p" / "lm.nrrd", files.codes(files.chest(7)))
     assert paired(tmp_path) == ({"first.nrrd": None, "second.nrrd": "lm.nrrd"}, {})
 
 
-def test_one_label_map_for_two_like_scans_is_not_guessed(tmp_path, files):
+def test_one_label_map_for_two_similar_scans_is_refused(tmp_path, files):
     files.nrrd(tmp_path / "p" / "sharp.nrrd", files.chest(5, seed=1))
     files.nrrd(tmp_path / "p" / "soft.nrrd", files.chest(5, seed=2))
     files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest(5)))
     scans, quarantined = paired(tmp_path)
     assert scans == {"sharp.nrrd": None, "soft.nrrd": None}
-    assert "the grid of 2, which names do not tell apart" in quarantined["labels.nrrd"]
+    assert "the grid of one scan, got 2 of 2 scans near it: rename" in quarantined["labels.nrrd"]
 
 
-def test_two_label_maps_for_one_scan_are_not_guessed(tmp_path, files):
+def test_two_label_maps_for_one_scan_are_refused(tmp_path, files):
     hu = files.chest()
     files.series(tmp_path / "p1" / "ct", hu)
     files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu))
@@ -179,7 +179,7 @@ def test_without_a_code_table_label_maps_are_ignored_visibly(tmp_path, files):
     files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest()))
     found = discover(tmp_path, labels=False)
     assert [scan.label for scan in found.scans] == [None]
-    assert [left.reason for left in found.ignored] == ["no code table was given: label maps are not read"]
+    assert [left.reason for left in found.ignored] == ["label maps are not read without a code table"]
 
 
 def test_an_empty_or_missing_folder_is_refused(tmp_path):
@@ -196,10 +196,10 @@ def test_links_to_folders_and_odd_files_are_ignored_visibly(tmp_path, files):
     (tmp_path / "p" / "circle").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "p" / "pipe")
     reasons = {left.source.name: left.reason for left in discover(tmp_path).ignored}
-    assert reasons == {"circle": "a link to a folder is not followed", "pipe": "no regular file"}
+    assert reasons == {"circle": "links to folders are not followed", "pipe": "not a regular file"}
 
 
-def test_many_files_are_looked_at_on_all_cores_in_their_order(tmp_path, files, monkeypatch):
+def test_many_files_are_classified_in_parallel_in_their_order(tmp_path, files, monkeypatch):
     monkeypatch.setattr("ildfv.datasets.discovery.CHUNK", 8)
     for i in range(4):
         files.series(tmp_path / f"p{i}", files.chest(7, seed=i), patient=f"P-{i}")

@@ -1,4 +1,4 @@
-"""Prepare into a workspace that holds scans: nothing there is lost, and what is said is what is there."""
+"""Preparation into a workspace that contains scans: nothing is lost, and the summary is correct."""
 
 import os
 import shutil
@@ -48,14 +48,14 @@ def test_another_persons_file_on_the_same_path_does_not_take_the_place_of_the_fi
     for _ in range(2):
         report = prepare(tmp_path / "b", tmp_path / "out", salt=SALT)
         (left,) = report.quarantined
-        expected = "HU must hold" if broken else "taken from the path p1/ct.nii.gz, are those of another scan"
+        expected = "HU must include" if broken else "its path p1/ct.nii.gz below the input folder must be unique"
         assert expected in left.reason
         assert not report.prepared
         assert Slices(tmp_path / "out").key == before
     assert prepare(tmp_path / "a", tmp_path / "out", salt=SALT).prepared[0].kept
 
 
-def test_files_of_one_size_and_time_elsewhere_are_told_apart_by_their_slices(tmp_path, files):
+def test_files_of_one_size_and_time_elsewhere_are_distinguished_by_their_slices(tmp_path, files):
     paths = [files.nifti(tmp_path / side / "p1" / "ct.nii", files.chest(seed=i)) for i, side in enumerate("ab")]
     for path in paths:
         os.utime(path, (0, 0))
@@ -121,15 +121,15 @@ def test_nothing_usable_is_an_error_after_its_table(tmp_path, files):
     ended = command(tmp_path / "scans", "--workspace", tmp_path / "w")
     assert isinstance(ended.exception, InputError)
     assert str(ended.exception) == "no scan could be prepared: see the table above"
-    assert "HU must hold" in ended.output
+    assert "HU must include" in ended.output
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "notes.txt").write_text("hello")
     ended = command(tmp_path / "texts", "--workspace", tmp_path / "w")
     assert isinstance(ended.exception, InputError)
-    assert "neither DICOM, NIfTI nor NRRD" in ended.output
+    assert "not DICOM, NIfTI or NRRD" in ended.output
 
 
-def test_the_label_map_of_a_scan_set_aside_is_not_blamed(tmp_path, files):
+def test_the_label_map_of_a_quarantined_scan_is_ignored(tmp_path, files):
     labelled_scan(files, tmp_path / "scans" / "p1")
     next((tmp_path / "scans" / "p1" / "ct").glob("slice002.dcm")).unlink()
     (tmp_path / "scans" / "p2").mkdir()
@@ -139,23 +139,23 @@ def test_the_label_map_of_a_scan_set_aside_is_not_blamed(tmp_path, files):
     report = prepare(tmp_path / "scans", tmp_path / "out", codes="phantom", salt=SALT)
     assert [left.source.parent.name for left in report.quarantined] == ["alone", "p1", "p2"]
     assert [left.source.parent.name for left in report.ignored] == ["p1", "p2"]
-    assert {left.reason for left in report.ignored} == {"label map of a scan that was set aside"}
+    assert {left.reason for left in report.ignored} == {"label map of a quarantined scan"}
 
 
-def test_the_summary_says_what_was_done_and_what_is_there(tmp_path, files):
+def test_the_summary_counts_the_run_and_the_workspace(tmp_path, files):
     files.nifti(tmp_path / "scans" / "p1" / "ct.nii.gz", files.chest())
     first = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
     assert "This run: 1 scan of 1 patient, 6 slices (0 with label maps).\n" in first
-    assert "note: volume files name no patient: for 1 it was the folder directly inside" in first
+    assert "note: volume files have no patient identity: for 1 it is the first folder of its path below" in first
     files.nifti(tmp_path / "scans" / "loose.nii.gz", files.chest(seed=1))
     third = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
     assert "This run: 2 scans of 2 patients, 12 slices (0 with label maps); 1 scan unchanged.\n" in third
-    assert "now holds 2 scans of 2 patients, 12 slices" in third
-    assert "for 1 it was its own file name" in third
+    assert "now contains 2 scans of 2 patients, 12 slices" in third
+    assert "for 1 it is its file name" in third
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
-def test_a_damaged_part_is_noticed_and_made_anew(tmp_path, files, damage):
+def test_a_corrupt_part_is_detected_and_prepared_again(tmp_path, files, damage):
     files.nifti(tmp_path / "a" / "p1" / "ct.nii.gz", files.chest(seed=1))
     prepare(tmp_path / "a", tmp_path / "out", salt=SALT)
     (part,) = (tmp_path / "out").glob("*.h5")

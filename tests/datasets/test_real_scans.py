@@ -1,4 +1,4 @@
-"""Real CT, by --real-data: every volume there is read, or refused for the right reason."""
+"""Real CT (--real-data): every volume is read, or refused for the right reason."""
 
 import numpy as np
 import pytest
@@ -57,12 +57,12 @@ def test_whole_chests_show_a_plausible_volume_of_lung(real_data, name, shape):
     assert 2 < litres(v) < 7
 
 
-def test_slices_that_do_not_say_they_are_ct_are_refused(real_data):
+def test_slices_without_a_modality_are_refused(real_data):
     with pytest.raises(InputError, match=r"0\.dcm: Modality must be CT, got none"):
         series(real_data / "lungmask")
 
 
-def test_prepare_says_what_became_of_every_file(real_data, tmp_path):
+def test_prepare_reports_every_file(real_data, tmp_path):
     report = prepare(real_data, tmp_path / "out", codes="cip", salt="0123456789abcdef")
 
     def name(entry):
@@ -74,9 +74,9 @@ def test_prepare_says_what_became_of_every_file(real_data, tmp_path):
         "pyradiomics/lung2_image.nrrd": 61,
     }
     assert {name(left): left.reason.split(",")[0].split("(")[0].strip() for left in report.quarantined} == {
-        "cip/crop_ct_partialLungLabelMap.nrrd": "a label map must share the grid of one scan",
-        "cip/ct-64.nrrd": "a scan must be handed in once",
-        "cip/crop_ct_2slices.nrrd": "a person must be one patient",  # its folder's, as ct-64.nrrd
+        "cip/crop_ct_partialLungLabelMap.nrrd": "a label map must have the grid of one scan",
+        "cip/ct-64.nrrd": "must not duplicate another scan",
+        "cip/crop_ct_2slices.nrrd": "its patient must have one identity",  # the same folder as ct-64.nrrd
         "cip/simple_dicom": "a scan must show lung",  # two slices of an abdomen
         "lungmask": "0.dcm: Modality must be CT",
     }
@@ -84,8 +84,8 @@ def test_prepare_says_what_became_of_every_file(real_data, tmp_path):
     slices = Slices(tmp_path / "out")
     assert len(slices) == 188
     assert (slices.counts == UNLABELLED).all()
-    handed_in = sum(path.is_file() for path in real_data.rglob("*"))
+    n_files = sum(path.is_file() for path in real_data.rglob("*"))
     labels = sum(scan.label is not None for scan in report.prepared)
     left = sum(entry.files for entry in report.quarantined + report.ignored)
-    scans = sum(scan.slices if scan.source.is_dir() else 1 for scan in report.prepared)  # a file a slice of DICOM
-    assert scans + labels + left == handed_in
+    scans = sum(scan.slices if scan.source.is_dir() else 1 for scan in report.prepared)  # DICOM: one file per slice
+    assert scans + labels + left == n_files

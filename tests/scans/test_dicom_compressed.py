@@ -1,4 +1,4 @@
-"""Compressed DICOM: what the encoders here write is read back to the voxel, and a missing decoder is named."""
+"""Compressed DICOM: encoded voxels are decoded exactly, and a missing decoder is reported."""
 
 import gdcm
 import numpy as np
@@ -87,12 +87,12 @@ def test_lossy_syntaxes_are_read_within_their_loss(tmp_path, files):
 def test_a_truncated_compressed_file_is_refused(tmp_path, files, syntax, kept):
     (path,) = files.series(tmp_path, files.chest(1), change=compressor(syntax))
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    with pytest.raises(InputError, match="PixelData must be whole, got a file that ends inside it"):
+    with pytest.raises(InputError, match="PixelData must be complete, got a truncated file"):
         read([path])
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
-def test_a_damaged_stream_is_refused_by_name(tmp_path, files, syntax):
+def test_a_corrupt_stream_is_refused_with_its_file(tmp_path, files, syntax):
     def change(z, dataset):
         compressor(syntax)(z, dataset)
         data = bytearray(dataset.PixelData)
@@ -152,11 +152,11 @@ def test_every_plugin_named_is_one_that_pydicom_has():
     assert HTJ2KLossless in pixels.DECODERS
 
 
-def test_an_unknown_syntax_is_named(tmp_path, files):
+def test_an_unsupported_transfer_syntax_is_named(tmp_path, files):
     def change(z, dataset):
         compressor(RLELossless)(z, dataset)
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
         return dataset
 
-    with pytest.raises(InputError, match="transfer syntax must be one that CT is stored in, got MPEG2"):
+    with pytest.raises(InputError, match="transfer syntax must be one used for CT, got MPEG2"):
         read(files.series(tmp_path, files.chest(1), change=change))

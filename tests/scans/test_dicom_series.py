@@ -1,4 +1,4 @@
-"""Good DICOM: order, units, orientation, series mixed in folders, multi-frame files."""
+"""Valid DICOM: slice order, units, orientation, series mixed in folders, multi-frame files."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_a_fractional_slope_gives_floats(tmp_path, files):
     np.testing.assert_allclose(volume.hu, (files.chest() + 1024) * 0.9 - 1000, atol=1e-3)
 
 
-def test_a_slope_of_each_slice_is_its_own(tmp_path, files):
+def test_each_slice_has_its_own_slope(tmp_path, files):
     def halve(z, dataset):
         if z == 2:
             stored = np.frombuffer(dataset.PixelData, np.int16)
@@ -51,7 +51,7 @@ def test_a_slope_of_each_slice_is_its_own(tmp_path, files):
     assert np.abs(volume.hu - files.chest()).max() <= 1
 
 
-def test_a_prone_scan_is_turned_to_the_patient_axes(tmp_path, files):
+def test_a_prone_scan_is_converted_to_patient_axes(tmp_path, files):
     hu = files.chest()
 
     def prone(z, dataset):
@@ -78,7 +78,7 @@ def test_declared_padding_is_allowed_below_every_limit(tmp_path, files):
     np.testing.assert_array_equal(volume.hu[:, 5:], files.chest()[:, 5:])
 
 
-def test_series_mixed_in_nested_folders_are_told_apart(tmp_path, files):
+def test_series_mixed_in_nested_folders_are_separated(tmp_path, files):
     a, b = files.chest(5, seed=1), files.chest(4, seed=2)
     files.series(tmp_path / "all", a, series=generate_uid())
     for path in files.series(tmp_path / "tmp", b, series=generate_uid(), patient="P-2"):
@@ -93,20 +93,20 @@ def test_series_mixed_in_nested_folders_are_told_apart(tmp_path, files):
     np.testing.assert_array_equal(volumes["P-2"], b)
 
 
-def test_one_slice_is_a_scan_if_it_says_how_thick(tmp_path, files):
+def test_one_slice_with_a_thickness_is_a_scan(tmp_path, files):
     volume = read(files.series(tmp_path, files.chest(1)))
     assert volume.hu.shape == (1, 64, 64)
     with pytest.raises(InputError, match="SliceThickness"):
         read(files.series(tmp_path / "b", files.chest(1), SliceThickness=None))
 
 
-def test_a_copy_of_a_file_is_left_out_and_named(tmp_path, files):
+def test_an_identical_copy_of_a_file_is_ignored(tmp_path, files):
     paths = files.series(tmp_path, files.chest())
     copy = tmp_path / "zcopy.dcm"
     copy.write_bytes(paths[0].read_bytes())
     found = discover(tmp_path)
     assert [scan.geometry.shape[0] for scan in found.scans] == [6]
-    assert [(left.source, "byte for byte" in left.reason) for left in found.ignored] == [(copy, True)]
+    assert [(left.source, "identical copy" in left.reason) for left in found.ignored] == [(copy, True)]
 
 
 def enhanced(files, hu, **change) -> Dataset:
@@ -147,18 +147,18 @@ def test_enhanced_multi_frame_ct_is_read_by_its_functional_groups(tmp_path, file
 def test_projections_and_localizers_among_frames_are_no_scan(tmp_path, files):
     path = tmp_path / "enhanced.dcm"
     enhanced(files, files.chest(), VolumeBasedCalculationTechnique="MAX_IP").save_as(path, enforce_file_format=True)
-    assert read_header(path).ignored == "no slice of a scan: VolumeBasedCalculationTechnique MAX_IP"
+    assert read_header(path).ignored == "not a slice of a scan: VolumeBasedCalculationTechnique MAX_IP"
     dataset, kind = enhanced(files, files.chest()), Dataset()
     kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
     dataset.PerFrameFunctionalGroupsSequence[2].CTImageFrameTypeSequence = [kind]
     dataset.save_as(path, enforce_file_format=True)
-    assert read_header(path).problem == "frame 3: FrameType must be that of a slice of a scan, got LOCALIZER"
+    assert read_header(path).problem == "frame 3: FrameType must be that of a CT slice, got LOCALIZER"
     kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     dataset.save_as(path, enforce_file_format=True)
     assert read_header(path).problem is None
 
 
-def test_scans_of_one_file_are_told_apart_by_it_and_by_its_name(tmp_path, files):
+def test_label_maps_of_multi_frame_files_are_assigned_by_name(tmp_path, files):
     for number, name in enumerate("ab"):
         hu = files.chest(seed=number)
         enhanced(files, hu).save_as(tmp_path / f"{name}.dcm", enforce_file_format=True)

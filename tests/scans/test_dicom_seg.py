@@ -1,4 +1,4 @@
-"""DICOM SEG: written with highdicom, laid on the scan's grid."""
+"""DICOM SEG, written with highdicom, on the grid of the scan."""
 
 import highdicom as hd
 import numpy as np
@@ -74,13 +74,13 @@ def expected(codes):
     return table[codes]
 
 
-def test_segments_land_on_the_voxels_they_were_drawn_on(tmp_path, scan):
+def test_segments_keep_their_voxels(tmp_path, scan):
     paths, geometry, codes = scan
     seg = write_seg(tmp_path / "seg.dcm", paths, stacked(codes))
     np.testing.assert_array_equal(read(seg, geometry), expected(codes))
 
 
-def test_empty_frames_may_be_left_out(tmp_path, scan):
+def test_empty_frames_may_be_omitted(tmp_path, scan):
     paths, geometry, codes = scan
     codes[[0, 1, 3]] = 0
     seg = write_seg(tmp_path / "seg.dcm", paths, stacked(codes), omit_empty_frames=True)
@@ -95,7 +95,7 @@ def test_a_label_map_segmentation_is_read(tmp_path, scan):
     np.testing.assert_array_equal(read(seg, geometry), expected(codes))
 
 
-def test_segment_labels_that_mean_nothing_are_refused(tmp_path, scan):
+def test_segment_labels_without_a_meaning_are_refused(tmp_path, scan):
     paths, geometry, codes = scan
     seg = write_seg(tmp_path / "seg.dcm", paths, stacked(codes), labels=("Healthy", "Tumour", "emphysema"))
     with pytest.raises(InputError, match=r"listed in \[segments\] of phantom, got 'Tumour'"):
@@ -118,21 +118,21 @@ def test_fractional_segments_are_refused(tmp_path, scan):
         read(seg, geometry)
 
 
-def test_frames_beside_the_scan_are_refused(tmp_path, scan, files):
+def test_frames_outside_the_scan_are_refused(tmp_path, scan, files):
     _, geometry, codes = scan
     longer = files.series(tmp_path / "long", files.chest(8))
     seg = write_seg(tmp_path / "seg.dcm", longer, stacked(np.concatenate([codes, codes[:2]])))
-    with pytest.raises(InputError, match="must lie on slices of the scan"):
+    with pytest.raises(InputError, match="must coincide with slices of the scan"):
         read(seg, geometry)
     moved = files.series(
         tmp_path / "moved", files.chest(1), change=lambda z, d: d, ImagePositionPatient=[-120, -120, -300]
     )
     seg = write_seg(tmp_path / "seg2.dcm", moved, stacked(codes[:1]))
-    with pytest.raises(InputError, match="must lie on the scan's grid"):
+    with pytest.raises(InputError, match="must have the scan's grid"):
         read(seg, geometry)
 
 
-def test_a_segmentation_finds_its_series_wherever_it_lies(tmp_path, scan, files):
+def test_a_segmentation_is_assigned_to_its_series_from_any_folder(tmp_path, scan, files):
     paths, _, codes = scan
     files.series(tmp_path / "other", files.chest(seed=3), patient="P-2")
     seg = write_seg(tmp_path / "far" / "away" / "seg.dcm", paths, stacked(codes))
@@ -140,12 +140,12 @@ def test_a_segmentation_finds_its_series_wherever_it_lies(tmp_path, scan, files)
     assert {scan.source.name: scan.label and scan.label.path for scan in found.scans} == {"ct": seg, "other": None}
 
 
-def test_a_segmentation_of_a_series_that_is_not_here_is_quarantined(tmp_path, scan, files):
+def test_a_segmentation_of_a_missing_series_is_quarantined(tmp_path, scan, files):
     paths, _, codes = scan
     write_seg(tmp_path / "seg" / "seg.dcm", paths, stacked(codes))
     for path in paths:
         path.unlink()
     found = discover(tmp_path)
     assert [left.reason for left in found.quarantined] == [
-        "a DICOM SEG must reference one series that is here and usable, got 0"
+        "a DICOM SEG must reference one usable series of the input, got 0"
     ]

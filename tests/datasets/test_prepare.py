@@ -1,4 +1,4 @@
-"""Prepare, from files to slices in the store: what is right, resumed, refused and reported."""
+"""Preparation from files to stored slices: results, resumption, refusals and the report."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_slices_counts_and_identities_are_what_the_files_say(tmp_path, files):
     assert not slices.label_maps(b).any()
 
 
-def test_nothing_on_disk_says_who_the_patients_are(tmp_path, files, inline):
+def test_nothing_on_disk_identifies_patients(tmp_path, files, inline):
     files.series(tmp_path / "scans", files.chest(), series="1.2.3.4.5.6", patient="MILLER^ANNA")
     run(tmp_path)
     for name, data in content(tmp_path / "out").items():
@@ -92,7 +92,7 @@ def test_a_second_run_keeps_what_is_done_and_a_lost_part_is_made_again_byte_for_
     assert content(tmp_path / "out") == before
 
 
-def test_a_changed_scan_or_code_table_is_prepared_anew(tmp_path, files, inline):
+def test_a_modified_scan_or_code_table_is_prepared_again(tmp_path, files, inline):
     hu = files.chest()
     files.series(tmp_path / "scans" / "a" / "ct", hu, series="1.2.3")
     files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
@@ -137,7 +137,7 @@ def test_a_run_killed_as_it_replaces_a_part_leaves_no_row_of_other_content(tmp_p
     assert after.key != before.key
 
 
-def test_without_codes_a_damaged_part_is_made_anew(tmp_path, files, inline):
+def test_without_codes_a_corrupt_part_is_prepared_again(tmp_path, files, inline):
     path = files.nrrd(tmp_path / "scans" / "a" / "ct.nrrd", files.chest())
     run(tmp_path, codes=None)
     part = next((tmp_path / "out").glob("*.h5"))
@@ -156,7 +156,7 @@ def test_another_salt_needs_another_folder(tmp_path, files, inline):
         run(tmp_path, salt="")
 
 
-def test_one_bad_scan_is_quarantined_and_the_rest_goes_on(tmp_path, files, inline):
+def test_a_bad_scan_is_quarantined_and_the_others_are_prepared(tmp_path, files, inline):
     scans = tmp_path / "scans"
     files.series(scans / "good", files.chest())
     bad = files.series(scans / "broken", files.chest(seed=1))
@@ -194,7 +194,7 @@ def test_a_scan_that_is_now_refused_leaves_the_store(tmp_path, files, inline):
     assert len(Slices(tmp_path / "out")) == 6
 
 
-def test_a_scan_that_vanishes_once_it_was_seen_stops_no_other(tmp_path, files, inline, monkeypatch):
+def test_a_scan_deleted_after_discovery_does_not_stop_the_others(tmp_path, files, inline, monkeypatch):
     files.nifti(tmp_path / "scans/p1/ct.nii.gz", files.chest())
     files.series(tmp_path / "scans/p2", files.chest(seed=1), patient="P-2")
 
@@ -209,7 +209,7 @@ def test_a_scan_that_vanishes_once_it_was_seen_stops_no_other(tmp_path, files, i
     assert [left.reason for left in report.quarantined] == ["must be readable, got No such file or directory"]
 
 
-def test_slices_that_cannot_be_read_are_told_with_the_series_they_may_be_of(tmp_path, files, inline):
+def test_unreadable_slices_are_noted_at_the_series_in_their_folder(tmp_path, files, inline):
     paths = files.series(tmp_path / "scans/a", files.chest(8))
     paths[0].write_bytes(b"")
     paths[-1].unlink()
@@ -217,13 +217,13 @@ def test_slices_that_cannot_be_read_are_told_with_the_series_they_may_be_of(tmp_
     report = run(tmp_path)
     assert [scan.slices for scan in report.prepared] == [6]
     assert len(report.quarantined) == 2
-    assert report.prepared[0].notes[-1] == "2 more in its folder could not be read: slices at its ends may be missing"
+    assert report.prepared[0].notes[-1] == "unreadable files in its folder: 2; slices at its ends may be missing"
 
 
-def test_a_label_map_named_as_a_scan_is_told_what_it_lacks(tmp_path, files, inline):
+def test_a_label_map_named_like_a_scan_is_refused_with_the_remedy(tmp_path, files, inline):
     files.nifti(tmp_path / "scans/p/mask.nii.gz", files.codes(files.chest()))
     (left,) = run(tmp_path).quarantined
-    assert "a label map? its name must say label, seg or lm" in left.reason
+    assert "a label map? its name must contain label, seg or lm" in left.reason
 
 
 def test_scans_of_another_folder_are_added(tmp_path, files, inline):
@@ -255,14 +255,14 @@ def test_a_dying_worker_quarantines_its_scan(tmp_path, files, monkeypatch):
         files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
     report = run(tmp_path)
     assert len(report.prepared) == 1
-    assert [left.reason for left in report.quarantined] == ["its worker process died (out of memory?)"]
+    assert [left.reason for left in report.quarantined] == ["its worker process was killed (out of memory?)"]
 
 
-def test_an_error_of_our_own_is_told_with_its_place(tmp_path, files, inline, monkeypatch):
-    monkeypatch.setattr(prepare_module, "lung_mask", lambda hu, area: 1 / 0)
+def test_an_unexpected_error_is_reported_with_its_line(tmp_path, files, inline, monkeypatch):
+    monkeypatch.setattr("ildfv.datasets.convert.lung_mask", lambda hu, area: 1 / 0)
     files.series(tmp_path / "scans", files.chest())
     (left,) = run(tmp_path).quarantined
-    assert left.reason.startswith("unexpected ZeroDivisionError: division by zero (test_scans_prepare.py:")
+    assert left.reason.startswith("unexpected ZeroDivisionError: division by zero (test_prepare.py:")
 
 
 def test_libraries_do_not_write_to_the_terminal(tmp_path, files, inline, capfd, recwarn):
@@ -285,7 +285,7 @@ def test_libraries_do_not_write_to_the_terminal(tmp_path, files, inline, capfd, 
     assert not recwarn.list
 
 
-def test_one_file_may_be_handed_in(tmp_path, files, inline):
+def test_one_file_can_be_the_input(tmp_path, files, inline):
     path = files.nrrd(tmp_path / "ct.nrrd", files.chest())
     report = prepare(path, tmp_path / "out", salt=SALT)
     assert [scan.patient for scan in report.prepared] == [hashed("ct", SALT)]

@@ -1,4 +1,4 @@
-"""Label codes: tables, unknown codes, what a label map says; salted identities."""
+"""Label codes: tables, unknown codes, informative label maps; hashed identities."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from ildfv.datasets.identity import hashed
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
-from ildfv.scans.labels import HEALTHY, MEANINGS, OTHER, OUTSIDE, Codes, pattern_labels, says_something
+from ildfv.scans.labels import HEALTHY, MEANINGS, OTHER, OUTSIDE, Codes, has_lung_labels, pattern_labels
 
 
 def meanings(codes, values, dtype=np.uint16):
@@ -47,14 +47,14 @@ def test_labels_of_any_type_are_translated(dtype):
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        (np.array([0.0, 1.5]), "whole numbers, got fractions"),
+        (np.array([0.0, 1.5]), "integers, got fractions"),
         (np.array([0.0, np.nan]), "must be finite"),
         (np.array([-1, 2]), r"must be in \[0, 65535\], got -1"),
         (np.array([70000, 2]), r"must be in \[0, 65535\], got 2 … 70000"),
-        (np.zeros((0,)), "must have voxels"),
+        (np.zeros((0,)), "must not be empty"),
     ],
 )
-def test_values_that_are_no_labels_are_refused(values, match):
+def test_values_that_cannot_be_labels_are_refused(values, match):
     with pytest.raises(InputError, match=match):
         Codes.load("phantom").translate(values)
 
@@ -63,15 +63,15 @@ def test_values_that_are_no_labels_are_refused(values, match):
     ("text", "match"),
     [
         ("[codes]\n1 = 'scar'", "code 1 must mean one of outside, healthy, other, ground glass"),
-        ("[codes]\none = 'healthy'", "codes must be whole numbers"),
-        ("[codes]\n2 = 'healthy'\n02 = 'reticular'", "codes must be whole numbers, such as 2, got '02'"),
-        ("[codes]\n1_0 = 'healthy'", "codes must be whole numbers"),
+        ("[codes]\none = 'healthy'", "codes must be integers"),
+        ("[codes]\n2 = 'healthy'\n02 = 'reticular'", "codes must be integers such as 2, got '02'"),
+        ("[codes]\n1_0 = 'healthy'", "codes must be integers"),
         ("[codes]\n-1 = 'healthy'", "codes must be in"),
         ("shift = 8\n[codes]\n300 = 'healthy'", r"codes must be in \[0, 255\], got 300"),
-        ("shift = 'a'\n[codes]\n3 = 'healthy'", "shift must be a whole number"),
+        ("shift = 'a'\n[codes]\n3 = 'healthy'", "shift must be an integer"),
         ("shift = 20\n[codes]\n3 = 'healthy'", r"shift must be in \[0, 15\]"),
-        ("shift = 8", "must hold a table"),
-        ("[code]\n1 = 'healthy'", "must hold only shift"),
+        ("shift = 8", "must contain a table"),
+        ("[code]\n1 = 'healthy'", "must contain only shift"),
         ("[codes\n", "must be TOML"),
     ],
 )
@@ -86,18 +86,18 @@ def test_a_table_saved_with_a_byte_order_mark_is_read(tmp_path):
     assert Codes.load(tmp_path / "mine.TOML").meanings == {2: "healthy"}
 
 
-def test_codes_that_are_not_there_are_refused(tmp_path):
+def test_missing_tables_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"one of cip, phantom, got 'ltrc'"):
         Codes.load("ltrc")
     with pytest.raises(InputError, match="readable file"):
         Codes.load(tmp_path / "none.toml")
 
 
-def test_a_map_of_airways_and_lobes_says_nothing_about_patterns():
+def test_a_map_of_only_airways_and_lobes_has_no_lung_labels():
     cip = Codes.load("cip")
-    assert not says_something(cip.translate(np.array([0, 5, 2 << 8, 3 << 8 | 9], np.uint16)))
-    assert says_something(cip.translate(np.array([0, 1 << 8], np.uint16)))
-    assert says_something(cip.translate(np.array([0, 37 << 8], np.uint16)))
+    assert not has_lung_labels(cip.translate(np.array([0, 5, 2 << 8, 3 << 8 | 9], np.uint16)))
+    assert has_lung_labels(cip.translate(np.array([0, 1 << 8], np.uint16)))
+    assert has_lung_labels(cip.translate(np.array([0, 37 << 8], np.uint16)))
 
 
 def test_identities_are_salted_hashes():

@@ -1,4 +1,4 @@
-"""The slice set reads any slice of any part, in the order asked for."""
+"""The slice store reads any slices of any parts, in the requested order."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,7 +34,7 @@ def slices(tmp_path_factory):
     return Slices(folder)
 
 
-def test_slices_stand_in_order_of_series_and_position(slices):
+def test_slices_are_ordered_by_series_and_position(slices):
     assert len(slices) == 12
     assert slices.series.tolist() == ["series0"] * 3 + ["series1"] * 4 + ["series2"] * 5
     assert slices.patients.tolist() == ["patient0"] * 7 + ["patient1"] * 5
@@ -42,7 +42,7 @@ def test_slices_stand_in_order_of_series_and_position(slices):
     np.testing.assert_array_equal(slices.counts[7:], scan(2, 5).counts)
 
 
-def test_images_come_in_the_order_asked_for(slices):
+def test_images_come_in_the_requested_order(slices):
     images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
     labels = np.concatenate([scan(number, 3 + number).labels for number in range(3)])
     for indices in ([0], [11, 0, 4, 4, 3], range(12), []):
@@ -56,8 +56,8 @@ def test_indices_beyond_the_set_are_refused(slices):
 
 
 @pytest.mark.parametrize("indices", [[1.0], [True], ["3"], [[1, 2]], 3])
-def test_indices_are_a_list_of_whole_numbers(slices, indices):
-    with pytest.raises(InputError, match="slice indices must be a list of whole numbers"):
+def test_indices_are_a_list_of_integers(slices, indices):
+    with pytest.raises(InputError, match="slice indices must be a list of integers"):
         slices.images(indices)
 
 
@@ -81,12 +81,12 @@ def test_several_threads_read_at_once(slices, monkeypatch):
             np.testing.assert_array_equal(read, images[draw])
 
 
-def test_a_count_that_is_not_the_parts_is_one_clear_line_and_a_fault(tmp_path):
+def test_a_wrong_count_in_the_manifest_is_refused_and_reported_by_verify(tmp_path):
     with writing_parts(tmp_path, "key") as parts:
         parts.add(write_scan(tmp_path, scan(0, 3)))
     manifest = tmp_path / MANIFEST
     manifest.write_text(manifest.read_text().replace('"count": 3', '"count": 4'))
-    with pytest.raises(InputError, match="must hold 4 slices, got 3"):
+    with pytest.raises(InputError, match="must contain 4 slices, got 3"):
         Slices(tmp_path)
     assert "must hold 4 items" in Parts(tmp_path).verify()[0]
 
