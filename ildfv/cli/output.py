@@ -43,16 +43,20 @@ def failed(text: str) -> None:
         _events.error(text)
 
 
-def emit(result: dict, *, as_json: bool) -> bool:
-    """True after printing `result` as JSON, if that was asked for; False if the command should print it for people.
+def emit(result, *, as_json: bool) -> bool:
+    """Prints `result`, a dict or a document, as JSON if `as_json`. True: the command has nothing more to print.
 
-    On ranks other than 0 nothing is printed at all.
+    Ranks other than 0 print nothing.
     """
     if not distributed.is_main():
         return True
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False, default=_jsonable) + "\n")
     return as_json
+
+
+def _jsonable(value):
+    return value.to_dict() if hasattr(value, "to_dict") else str(value)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:

@@ -13,11 +13,9 @@ import numpy as np
 from ildfv.errors import InputError, check
 from ildfv.evaluation.statistics import NO_LABELS
 from ildfv.evaluation.stratify import deal
-from ildfv.patterns import PATTERNS, THRESHOLD
 
-# Columns of `_table`: slices, slices with each pattern, patients with each pattern. The last weigh most, as a pattern
-# that is absent from a fold has no F and no AUC there.
-WEIGHTS = (1,) + len(PATTERNS) * (1,) + len(PATTERNS) * (4,)
+# A pattern that is absent from a fold has no F and no AUC there, so the number of patients with a pattern weighs most.
+SLICES_WEIGHT, PATIENTS_WEIGHT = 1, 4
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,10 @@ class Folds:
 
     members: tuple[tuple[str, ...], ...]
     profiles: Mapping[str, Profile]
+    labels: tuple[str, ...]
+    threshold: int
     unlabelled: tuple[str, ...] = ()
     seed: int = 0
-    threshold: int = THRESHOLD
     sha256: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +81,9 @@ class Folds:
         check(len(others) >= 2, f"an inner split needs at least 2 training patients, got {len(others)}")
         n_validation = min(max(round(fraction * len(others)), 1), len(others) - 1)
         sizes = [len(others) - n_validation, n_validation]
-        part = deal(_table([self.profiles[p] for p in others]), sizes, weights=WEIGHTS, seed=[self.seed, k])
+        part = deal(
+            _table([self.profiles[p] for p in others]), sizes, weights=_weights(len(self.labels)), seed=[self.seed, k]
+        )
         fit = {patient for patient, side in zip(others, part, strict=True) if side == 0}
         validation = set(others) - fit
         check_no_leak({"fit": fit, "validation": validation, f"test fold {k}": self.members[k]})
@@ -98,8 +99,8 @@ class Folds:
                     "fold": k,
                     "patients": len(members),
                     "slices": sum(self.profiles[p].slices for p in members),
-                    "slices_with": dict(zip(PATTERNS, counts.sum(0).tolist(), strict=True)),
-                    "patients_with": dict(zip(PATTERNS, (counts > 0).sum(0).tolist(), strict=True)),
+                    "slices_with": dict(zip(self.labels, counts.sum(0).tolist(), strict=True)),
+                    "patients_with": dict(zip(self.labels, (counts > 0).sum(0).tolist(), strict=True)),
                 }
             )
         return rows
@@ -107,7 +108,7 @@ class Folds:
     def warnings(self) -> list[str]:
         """A line for each pattern that some fold never shows: its recall, F and AUC are undefined there."""
         lines = []
-        for pattern in PATTERNS:
+        for pattern in self.labels:
             empty = [str(row["fold"]) for row in self.table() if row["patients_with"][pattern] == 0]
             if empty:
                 lines.append(f"{pattern} is on no slice of fold {', '.join(empty)}: too few patients show it")
@@ -119,7 +120,7 @@ class Folds:
             "kind": "ildfv folds",
             "version": 1,
             "settings": {"n_folds": self.n_folds, "seed": self.seed, "threshold": self.threshold},
-            "patterns": list(PATTERNS),
+            "patterns": list(self.labels),
             "folds": [list(members) for members in self.members],
             "unlabelled": list(self.unlabelled),
             "profiles": {p: {"slices": v.slices, "patterns": list(v.patterns)} for p, v in self.profiles.items()},
@@ -127,22 +128,22 @@ class Folds:
         return json.dumps(document, indent=1)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Folds:
-        """Folds read back, hand-edited or not. InputError: not this format, or a patient in two folds."""
+    def from_json(cls, text: str | bytes, labels: Sequence[str]) -> Folds:
+        """Folds read back, hand-edited or not. InputError: not this format, other labels, or a patient in two folds."""
         try:
             document = json.loads(text, object_pairs_hook=_without_duplicates)
             check(
                 document["kind"] == "ildfv folds", f"folds.json must be of kind 'ildfv folds', got {document['kind']!r}"
             )
-            check(
-                document["patterns"] == list(PATTERNS), f"folds.json must be for {PATTERNS}, got {document['patterns']}"
-            )
+            found = document["patterns"]
+            check(found == list(labels), f"folds.json must be for the patterns {list(labels)}, got {found}")
             return cls(
                 members=tuple(tuple(members) for members in document["folds"]),
                 profiles={
                     p: Profile(int(v["slices"]), tuple(int(c) for c in v["patterns"]))
                     for p, v in document["profiles"].items()
                 },
+                labels=tuple(labels),
                 unlabelled=tuple(document["unlabelled"]),
                 seed=int(document["settings"]["seed"]),
                 threshold=int(document["settings"]["threshold"]),
@@ -156,9 +157,9 @@ class Folds:
             ) from error
 
     @classmethod
-    def load(cls, path: str | Path) -> Folds:
+    def load(cls, path: str | Path, labels: Sequence[str]) -> Folds:
         """The folds of a folds.json; errors as `from_json`'s."""
-        return cls.from_json(Path(path).read_bytes())
+        return cls.from_json(Path(path).read_bytes(), labels)
 
     def _fold(self, k: int) -> int:
         check(0 <= k < self.n_folds, f"fold must be 0 to {self.n_folds - 1}, got {k}")
@@ -183,9 +184,10 @@ def make_folds(
     patients: Sequence[str] | np.ndarray,
     presence: np.ndarray,
     *,
+    labels: Sequence[str],
+    threshold: int,
     n_folds: int = 5,
     seed: int = 0,
-    threshold: int = THRESHOLD,
     series: Sequence[str] | np.ndarray | None = None,
 ) -> Folds:
     """Stratified patient-level folds, the same for the same seed whatever the order of slices.
@@ -197,7 +199,7 @@ def make_folds(
     for some fold, or a scan of two patients.
     """
     presence = np.asarray(presence)  # (N, C)
-    expected = (len(patients), len(PATTERNS))
+    expected = (len(patients), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
     check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
     check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
@@ -207,7 +209,7 @@ def make_folds(
     names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     labelled = np.all(presence >= 0, axis=1)  # (N,)
     slices = np.bincount(number, weights=labelled, minlength=len(names)).astype(int)  # (P,)
-    shown = np.zeros((len(names), len(PATTERNS)), dtype=int)  # (P, C)
+    shown = np.zeros((len(names), len(labels)), dtype=int)  # (P, C)
     np.add.at(shown, number, (presence == 1) & labelled[:, None])
     profiles = {
         str(p): Profile(int(n), tuple(s.tolist())) for p, n, s in zip(names, slices, shown, strict=True) if n > 0
@@ -216,11 +218,12 @@ def make_folds(
 
     sizes = [len(profiles) // n_folds + (k < len(profiles) % n_folds) for k in range(n_folds)]
     part = deal(
-        _table(profiles.values()), sizes, weights=WEIGHTS, seed=seed
+        _table(profiles.values()), sizes, weights=_weights(len(labels)), seed=seed
     )  # profiles are in sorted order of patients
     return Folds(
         members=tuple(tuple(p for p, f in zip(profiles, part, strict=True) if f == k) for k in range(n_folds)),
         profiles=profiles,
+        labels=tuple(labels),
         unlabelled=tuple(str(p) for p, n in zip(names, slices, strict=True) if n == 0),
         seed=seed,
         threshold=threshold,
@@ -274,6 +277,11 @@ def _table(profiles: Iterable[Profile]) -> np.ndarray:
     slices = np.array([[p.slices] for p in profiles], dtype=float)
     shown = np.array([p.patterns for p in profiles], dtype=float)
     return np.hstack([slices, shown, shown > 0])
+
+
+def _weights(n_labels: int) -> tuple[int, ...]:
+    """How much each column of `_table` matters, (1 + 2·C,)."""
+    return (SLICES_WEIGHT,) * (1 + n_labels) + (PATIENTS_WEIGHT,) * n_labels
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict:

@@ -16,8 +16,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ildfv.errors import check
+from ildfv.evaluation.documents import Interval, PairedTest
 from ildfv.evaluation.metrics import ratio
 
+RESAMPLES = 2000  # bootstrap resamples and random swaps: a p value of 0.001 is 2 of them
 ENOUGH = 0.9  # fraction of resamples on which a measure must be defined for its interval to be given
 
 
@@ -160,14 +162,14 @@ def by_patient(values: np.ndarray, patient: np.ndarray, n_patients: int) -> np.n
     return np.bincount(patient, weights=np.nan_to_num(np.asarray(values, dtype=float)), minlength=n_patients)
 
 
-def resampled(n_patients: int, n_resamples: int = 2000, *, seed: int = 0) -> np.ndarray:
+def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -> np.ndarray:
     """How often each patient is drawn in each bootstrap resample, shape (B, P), float64."""
     check(n_patients >= 1, f"n_patients must be at least 1, got {n_patients}")
     return np.random.default_rng(seed).multinomial(n_patients, [1 / n_patients] * n_patients, n_resamples).astype(float)
 
 
-def interval(values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
-    """[low, high] percentiles of a measure over resamples; None where too many resamples leave it undefined.
+def interval(values: np.ndarray, *, level: float = 0.95) -> Interval | None:
+    """(low, high) percentiles of a measure over resamples; None where too many resamples leave it undefined.
 
     The plain percentile interval: with few patients (say under 30) it is too narrow, like every bootstrap interval.
     """
@@ -175,16 +177,17 @@ def interval(values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
     defined = values[np.isfinite(values)]
     if len(defined) < ENOUGH * len(values) or len(defined) == 0:
         return None
-    return np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return low, high
 
 
-def bootstrap(measure: Measure, weights: np.ndarray) -> list[float] | None:
+def bootstrap(measure: Measure, weights: np.ndarray) -> Interval | None:
     """95 % interval of a measure under `resampled` weights; None with fewer than two patients."""
     return None if weights.shape[1] < 2 else interval(measure(weights))
 
 
-def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, seed: int = 0) -> dict:
-    """Difference a − b of one measure between two systems on the same slices: {difference, interval, p}.
+def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = RESAMPLES, seed: int = 0) -> PairedTest:
+    """Difference a − b of one measure between two systems on the same slices.
 
     interval: 95 %, patients resampled together for both systems. p: two-sided permutation test; under the null
     hypothesis the systems are exchangeable, so each patient's two sets of scores may be swapped. All 2^P swaps where
@@ -194,7 +197,7 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, 
     one = np.ones((1, n_patients))
     observed = float(a(one)[0] - b(one)[0])
     if not np.isfinite(observed):
-        return {"difference": None, "interval": None, "p": None}
+        return PairedTest(difference=None, interval=None, p=None)
     weights = resampled(n_patients, n_resamples, seed=seed)
     exact = 2**n_patients <= n_resamples
     if exact:
@@ -204,11 +207,11 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, 
     swapped = a.mixed(b, own) - a.mixed(b, 1 - own)
     swapped = swapped[np.isfinite(swapped)]
     hits = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
-    return {
-        "difference": observed,
-        "interval": None if n_patients < 2 else interval(a(weights) - b(weights)),
-        "p": hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
-    }
+    return PairedTest(
+        difference=observed,
+        interval=None if n_patients < 2 else interval(a(weights) - b(weights)),
+        p=hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
+    )
 
 
 def _form(left: np.ndarray, matrix: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ A score equal to a threshold counts as predicted.
 from __future__ import annotations
 
 import numpy as np
+from sklearn import metrics as sk
 
 from ildfv.errors import check
 
@@ -62,30 +63,32 @@ def pattern_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.nd
 
 def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """(false, true positive rates) from (0, 0) to (1, 1), a point per distinct score; None where a class is absent."""
-    tp, fp = _falling(truth, scores)
-    if tp[-1] == 0 or fp[-1] == 0:
+    truth, scores = _checked(truth, scores)
+    if truth.all() or not truth.any():
         return None
-    return fp / fp[-1], tp / tp[-1]
+    fpr, tpr, _ = sk.roc_curve(truth, scores, drop_intermediate=False)
+    return fpr, tpr
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve = P(score of a positive > score of a negative), ties one half; NaN for one class."""
     curve = roc_curve(truth, scores)
-    return float("nan") if curve is None else float(np.trapezoid(curve[1], curve[0]))
+    return float("nan") if curve is None else float(sk.auc(*curve))
 
 
 def pr_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """(recall, precision) with recall rising from 0 (precision 1 there by convention); None without a positive."""
-    tp, fp = _falling(truth, scores)
-    if tp[-1] == 0:
+    truth, scores = _checked(truth, scores)
+    if not truth.any():
         return None
-    precision = tp[1:] / (tp[1:] + fp[1:])
-    return tp / tp[-1], np.concatenate([[1.0], precision])
+    precision, recall, _ = sk.precision_recall_curve(truth, scores)
+    return recall[::-1].copy(), precision[::-1].copy()
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
     """Σ (R_i − R_{i−1})·P_i over falling distinct scores, no interpolation; NaN without a positive."""
     curve = pr_curve(truth, scores)
+    # Not average_precision_score: its order of summation would change stored documents in the last bit.
     return float("nan") if curve is None else float(np.diff(curve[0]) @ curve[1][1:])
 
 
@@ -113,12 +116,9 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 
 
-def _falling(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positives as the threshold falls past each distinct score, both starting at 0."""
+def _checked(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """truth as bool and scores as float64, both (N,); InputError for unequal shapes or scores that are not finite."""
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     check(truth.ndim == 1 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}")
     check(bool(np.isfinite(scores).all()), "scores must be finite, got NaN or infinity")
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # last slice of each distinct score
-    tp = np.cumsum(truth[order])[last]
-    return np.concatenate([[0], tp]), np.concatenate([[0], last + 1 - tp])
+    return truth, scores

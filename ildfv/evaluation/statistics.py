@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.patterns import PATTERNS, THRESHOLD
 
 NO_LABELS = "no slice has a label map: `ildfv prepare SCANS --codes …` reads those that lie beside the scans"
 
 
-def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, threshold: int = THRESHOLD) -> dict:
+def statistics(
+    presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, labels: Sequence[str], threshold: int
+) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.
 
     presence (N, C): 1 shown, 0 not, −1 no label map, as `patterns.presence` gives it; slices without a label map are
@@ -25,7 +26,7 @@ def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, th
     A healthy patient is one none of whose slices shows a pattern.
     """
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
-    expected = (len(names), len(PATTERNS))
+    expected = (len(names), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
     check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
     labelled = (presence >= 0).all(axis=1)
@@ -38,7 +39,7 @@ def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, th
     ill = np.unique(owner[number > 0])
     found, which = np.unique(shown, axis=0, return_inverse=True)
     combinations = [
-        {"patterns": [p for p, on in zip(PATTERNS, row, strict=True) if on], **count(which.ravel() == i)}
+        {"patterns": [p for p, on in zip(labels, row, strict=True) if on], **count(which.ravel() == i)}
         for i, row in enumerate(found)
     ]
     together = shown.astype(int)
@@ -48,9 +49,9 @@ def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, th
         "patients": len(np.unique(owner)),
         "unlabelled_slices": int((~labelled).sum()),
         "unlabelled_patients": len(np.setdiff1d(names[~labelled], owner)),
-        "per_pattern": {p: count(shown[:, k]) for k, p in enumerate(PATTERNS)},
+        "per_pattern": {p: count(shown[:, k]) for k, p in enumerate(labels)},
         "healthy": {"slices": int((number == 0).sum()), "patients": len(np.setdiff1d(owner, ill))},
-        "by_number": np.bincount(number, minlength=len(PATTERNS) + 1).tolist(),
+        "by_number": np.bincount(number, minlength=len(labels) + 1).tolist(),
         "combinations": sorted(combinations, key=lambda c: (-c["slices"], c["patterns"])),
         "co_occurrence": (together.T @ together).tolist(),
     }

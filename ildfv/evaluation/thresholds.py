@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
 
 from ildfv.errors import check
-from ildfv.evaluation.metrics import _falling
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ class Decisions:
         return cls(tuple(best_threshold(y, f) for y, f in columns), tuple(fit_sigmoid(y, f) for y, f in columns))
 
     @classmethod
-    def at(cls, threshold: float | Sequence[float | None], n_patterns: int = 4) -> Decisions:
-        """Fixed thresholds, without probabilities; 0 is the natural one for the logistic loss."""
-        values = [threshold] * n_patterns if isinstance(threshold, int | float) else list(threshold)
+    def at(cls, thresholds: Sequence[float | None]) -> Decisions:
+        """Fixed thresholds, one per pattern, without probabilities."""
+        values = list(thresholds)
         return cls(tuple(None if v is None else float(v) for v in values), (None,) * len(values))
 
     def predict(self, scores: np.ndarray) -> np.ndarray:
@@ -62,27 +61,21 @@ class Decisions:
             [np.full(f.shape, np.nan) if s is None else s(f) for s, f in zip(self.sigmoids, columns, strict=True)], 1
         )
 
-    def to_dict(self) -> dict:
-        """JSON-able values."""
-        return {"thresholds": list(self.thresholds), "sigmoids": [s and asdict(s) for s in self.sigmoids]}
-
-    @classmethod
-    def from_dict(cls, values: dict) -> Decisions:
-        """The decisions that gave `values`."""
-        return cls(tuple(values["thresholds"]), tuple(s and Sigmoid(**s) for s in values["sigmoids"]))
-
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
     """The threshold with the largest F; None without a positive.
 
     It lies midway between two neighbouring scores; of several equally good ones it is the highest.
     """
-    scores = np.asarray(scores, dtype=float)
-    tp, fp = _falling(truth, scores)
-    if tp[-1] == 0:
+    truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
+    n_positive = int(truth.sum())
+    if n_positive == 0:
         return None
-    f = 2 * tp[1:] / (tp[1:] + fp[1:] + tp[-1])  # predicted at least the i-th largest distinct score
-    distinct = np.unique(scores)[::-1]
+    distinct, rank = np.unique(scores, return_inverse=True)
+    n_predicted = np.cumsum(np.bincount(rank)[::-1])  # slices that score at least the i-th largest distinct score
+    tp = np.cumsum(np.bincount(rank, weights=truth)[::-1])
+    f = 2 * tp / (n_predicted + n_positive)
+    distinct = distinct[::-1]
     best = int(np.argmax(f))
     if best + 1 == len(distinct):
         return float(distinct[best])

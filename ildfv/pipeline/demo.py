@@ -11,7 +11,7 @@ from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
-from ildfv.pipeline.split import load_folds, make_split
+from ildfv.pipeline.split import load_folds, write_folds
 from ildfv.pipeline.train import train_network
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -57,7 +57,7 @@ def run_demo(
     step("prepare", prepare_scans, scans, root, seed=seed, salt=SALT)
     workspace = Workspace.open(root)
     if not workspace.folds_file.exists():
-        make_split(workspace)
+        write_folds(workspace)
     load_folds(workspace)
     results = [step("train", train_network, root, device=device)]
     for layer in layers:

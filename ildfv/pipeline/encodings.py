@@ -17,7 +17,7 @@ import numpy as np
 
 from ildfv.errors import InputError, check
 from ildfv.store.atomic import MEND
-from ildfv.store.checksummed import read_sealed
+from ildfv.store.checksummed import read_checksummed
 from ildfv.store.parts import MANIFEST, Parts
 
 FINISHED = "encoding.json"
@@ -31,7 +31,7 @@ class Encoding:
         self.folder = Path(folder)
         if not (self.folder / FINISHED).exists():
             raise InputError(f"{folder} is no finished encoding: `ildfv encode` makes or finishes it")
-        self.info = read_sealed(self.folder / FINISHED)
+        self.info = read_checksummed(self.folder / FINISHED)
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
 

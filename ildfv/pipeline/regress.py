@@ -15,11 +15,12 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
+from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.score import score
-from ildfv.pipeline.split import Roles, labelled_presence, load_folds, make_roles
+from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sweep
@@ -40,30 +41,31 @@ def regress_encoding(
     target: str = "counts",
     ridge: str | float = "auto",
     progress: Progress = SILENT,
-) -> dict:
-    """The results document of the newest encoding (of that layer and fold if given), also in results/.
+) -> Results | None:
+    """The results of the newest encoding (of that layer and fold if given), also written to results/.
 
-    Regressed to the pixel counts in units of the threshold T, or their step or ramp (the paper's Fig. 3), on the fit
-    patients of the fold; ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds come from
-    its validation patients. The model lies beside the encoding, in regression/.
+    The targets are the pixel counts in units of the threshold T, or their step or ramp (the paper's Fig. 3). The model
+    is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding. ridge ("auto" or
+    a penalty as in `MultivariateRegression`) and decision thresholds are chosen on its validation patients. None on
+    ranks other than 0.
     """
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
     encoding = newest(workspace.encodings_dir, fold, layer)
-    roles = make_roles(slices, load_folds(workspace), encoding.fold)  # first: stale folds make all else stale
-    _check_current(encoding, slices, roles)
+    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first: stale folds make all else stale
+    _check_current(encoding, slices, split)
     found = fit_regression(
         encoding,
         slices,
-        roles,
+        split,
         target=target,
         ridge=ridge,
         threshold=workspace.settings.threshold,
         progress=progress,
     )
     if not distributed.is_main():
-        return {}
+        return None
     settings = {
         "regress": {"layer": encoding.layer, "target": target, "ridge": found.ridge, "ridge_asked": str(ridge)},
         "encode": encoding.info["inputs"],
@@ -74,7 +76,7 @@ def regress_encoding(
     return score(
         workspace,
         slices,
-        roles,
+        split,
         system=f"fv-{encoding.layer}",
         validation_scores=found.validation,
         test_scores=found.test,
@@ -84,7 +86,7 @@ def regress_encoding(
 
 @dataclass(frozen=True)
 class Regression:
-    """A regression on an encoding: its model, the ridge penalty chosen, answers (m, 4) in the order of the roles."""
+    """A regression on an encoding: its model, the ridge penalty chosen, answers (m, 4) in the order of the split."""
 
     model: MultivariateRegression
     ridge: float
@@ -95,7 +97,7 @@ class Regression:
 def fit_regression(
     encoding: Encoding,
     slices: Slices,
-    roles: Roles,
+    split: Split,
     *,
     threshold: int,
     target: str = "counts",
@@ -110,14 +112,14 @@ def fit_regression(
 
     check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
     penalty = _penalty(ridge)
-    y = targets(target, slices.counts[roles.fit], threshold=threshold)
-    sums = _sums(encoding, slices, roles.fit, y, progress)
+    y = targets(target, slices.counts[split.fit], threshold=threshold)
+    sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
-    candidates = [factor * variance * len(roles.fit) for factor in RIDGES] if penalty is None else [penalty]
+    candidates = [factor * variance * len(split.fit) for factor in RIDGES] if penalty is None else [penalty]
     models = [_solved(sums, candidate) for candidate in candidates]
-    validation = _predict(encoding, slices, models, roles.validation, progress)  # (models, m, 4)
-    best = _best(validation, labelled_presence(slices, roles.validation, threshold))
-    test = _predict(encoding, slices, [models[best]], roles.test, progress)[0]
+    validation = _predict(encoding, slices, models, split.validation, progress)  # (models, m, 4)
+    best = _best(validation, labelled_presence(slices, split.validation, threshold))
+    test = _predict(encoding, slices, [models[best]], split.test, progress)[0]
     return Regression(models[best], candidates[best], validation[best], test)
 
 
@@ -133,10 +135,10 @@ def _penalty(ridge: str | float) -> float | None:
     return penalty
 
 
-def _check_current(encoding: Encoding, slices: Slices, roles: Roles) -> None:
+def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
     """InputError if the encoding was made of other slices or folds than the workspace now holds."""
     made_of = encoding.info["inputs"]
-    for name, now in (("slices", slices.key), ("folds", roles.folds)):
+    for name, now in (("slices", slices.key), ("folds", split.folds)):
         if made_of[name] != now:
             how = f"ildfv encode --layer {encoding.layer} --fold {encoding.fold} --fresh"
             raise InputError(f"{encoding.folder} was made of other {name} than the workspace now holds: `{how}`")

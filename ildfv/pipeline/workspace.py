@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
+from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.patterns import THRESHOLD
 from ildfv.store.atomic import write_bytes
-from ildfv.store.checksummed import read_sealed, write_sealed
+from ildfv.store.checksummed import read_checksummed, write_checksummed
 from ildfv.store.lock import writing
 from ildfv.store.parts import MANIFEST
 
@@ -94,12 +95,17 @@ class Workspace:
         """The folder of the layer's encoding whose mixture and PCA know nothing of this fold."""
         return self.encodings_dir / layer / f"fold-{fold}"
 
-    def write_result(self, name: str, content: dict) -> Path:
-        """The path of `results/name.json`, which now holds `content`."""
+    def write_result(self, name: str, results: Results) -> Path:
+        """Writes `results` to results/<name>.json and returns that path."""
         path = self.results_dir / f"{name}.json"
-        write_sealed(path, content)
+        write_checksummed(path, results.to_dict())
         return path
 
-    def results(self) -> dict[str, dict]:
-        """All results by name."""
-        return {path.stem: read_sealed(path) for path in sorted(self.results_dir.glob("*.json"))}
+    def results(self) -> dict[str, Results]:
+        """All results by name. InputError: a document that is damaged or not valid."""
+        read = {path: read_checksummed(path) for path in sorted(self.results_dir.glob("*.json"))}
+        return {
+            path.stem: Results.from_dict(values, name=str(path))
+            for path, values in read.items()
+            if values.get("kind") == RESULTS
+        }

@@ -17,9 +17,7 @@ Made = Generator[dict[str, np.ndarray], None, None]
 WRITERS = 2  # parts written at once: a disk takes milliseconds to say that a file is safe
 
 
-def write_rounds(
-    folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress
-) -> None:
+def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress) -> None:
     """Parts in `folder`, named as the slices' parts; those already there are left alone.
 
     make: numbers of parts → the arrays of each, in order; it may work ahead of what is asked of it, and goes on while

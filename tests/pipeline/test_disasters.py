@@ -187,9 +187,9 @@ def test_a_changed_number_in_results_is_named(encoded):
     document = json.loads(path.read_text())
     document["per_pattern"]["reticular"]["auc"] = 0.99
     path.write_text(json.dumps(document))
-    assert_refused(command(encoded, "report"), "fv-conv1-fold-0.json must say what ildfv wrote there")
+    assert_refused(command(encoded, "report"), "fv-conv1-fold-0.json: checksum mismatch")
     (fault,) = verify_workspace(encoded)["faults"]
-    assert f"remove {path} and run again what made it" in fault
+    assert f"remove {path} and run the `ildfv regress`" in fault
 
 
 def test_verify_names_parts_of_other_slices_in_what_is_unfinished(encoded):
@@ -199,7 +199,7 @@ def test_verify_names_parts_of_other_slices_in_what_is_unfinished(encoded):
     manifest = folder / "fisher/manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"key": "another"}))
     (fault,) = verify_workspace(encoded)["faults"]
-    assert f"{manifest} must be of slices" in fault
+    assert f"{manifest} must have the key" in fault
     assert f"remove the folder {folder} and run `ildfv encode` again" in fault
 
 
@@ -216,7 +216,7 @@ def test_regressions_at_once_wait_for_each_other(encoded):
     held.wait(60)
     timer = threading.Timer(2.0, enough.set)
     timer.start()
-    assert regress_encoding(encoded)["system"] == "fv-conv1"
+    assert regress_encoding(encoded).system == "fv-conv1"
     assert enough.is_set()
     other.join()
 
@@ -319,11 +319,11 @@ def test_verify_looks_through_links_to_folders(encoded, tmp_path):
     assert part.name in ended.stdout.replace("\n", "")
 
 
-def test_settings_that_no_claim_tells_are_not_mixed_with_others(encoded):
+def test_a_folder_without_a_fingerprint_is_not_resumed(encoded):
     folder = encoded / "encodings" / "conv1" / "fold-0"
     for name in ("claim.json", "encoding.json"):
         (folder / name).unlink()
-    assert_refused(command(encoded, *ENCODE[:3], "-k", 5), "no claim.json tells", "--fresh")
+    assert_refused(command(encoded, *ENCODE[:3], "-k", 5), "no claim.json", "--fresh")
 
 
 def test_a_flipped_bit_in_a_models_header_is_a_fault_and_no_traceback(encoded):

@@ -12,7 +12,7 @@ from ildfv.pipeline.encodings import newest
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.score import read_scores, write_scores
-from ildfv.pipeline.split import make_split
+from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.train import newest_model, train_network
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.pipeline.workspace import Workspace
@@ -33,7 +33,7 @@ def moved(root):
     seed = 1
     while (
         json.loads(before)["folds"][0]
-        == json.loads(make_split(Workspace.open(root), seed=seed, fresh=True).to_json())["folds"][0]
+        == json.loads(write_folds(Workspace.open(root), seed=seed, fresh=True).to_json())["folds"][0]
     ):
         seed += 1
     return root
@@ -55,7 +55,7 @@ def test_the_report_leaves_scores_of_other_folds_out_and_says_so(moved):
     assert len(make_report(moved)["notes"]) == 3  # two systems, and that none is left
     train_network(moved, fresh=True, **TRAIN)
     report = make_report(moved)
-    assert [d["system"] for d in report["results"]] == ["cnn-own"]
+    assert [d.system for d in report["results"]] == ["cnn-own"]
     assert "fv-conv1-fold-0" in report["notes"][0]
 
 
@@ -75,13 +75,13 @@ def test_scores_name_the_folds_they_were_made_under(root, monkeypatch):
 
     def trained(*arguments, **options):
         train(*arguments, **options)
-        make_split(Workspace.open(root), seed=1, fresh=True)
+        write_folds(Workspace.open(root), seed=1, fresh=True)
 
     train = trainer.train
     monkeypatch.setattr(trainer, "train", trained)
     read = Workspace.open(root).folds_file.read_bytes()
     found = train_network(root, **TRAIN)
-    assert found["settings"]["folds"] == hashlib.sha256(read).hexdigest()
+    assert found.settings["folds"] == hashlib.sha256(read).hexdigest()
     assert make_report(root)["results"] == []
 
 
@@ -125,7 +125,7 @@ def test_scores_on_disk_are_those_that_were_judged(root):
     workspace = Workspace.open(root)
     workspace.results_dir.mkdir()
     path = write_scores(workspace, "any", np.arange(3), scores)
-    _, found = read_scores(workspace, "any", {"scores_sha256": sha256(path)})
+    _, found = read_scores(workspace, "any", sha256(path))
     np.testing.assert_array_equal(found, scores)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.store.atomic import read_json, sweep, write_json
-from ildfv.store.fingerprint import CLAIM, claim
+from ildfv.store.fingerprint import FINGERPRINT, match_fingerprint
 
 
 class Killed(BaseException):
@@ -14,7 +14,7 @@ class Killed(BaseException):
 
 
 def test_fresh_killed_anywhere_leaves_nothing_that_looks_finished(tmp_path, monkeypatch):
-    claim(tmp_path, {"k": 4})
+    match_fingerprint(tmp_path, {"k": 4})
     write_json(tmp_path / "encoding.json", {})
     for name in ("mixture", "pca"):
         (tmp_path / name).mkdir()
@@ -30,20 +30,20 @@ def test_fresh_killed_anywhere_leaves_nothing_that_looks_finished(tmp_path, monk
     real = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", killed)
     with pytest.raises(Killed):
-        claim(tmp_path, {"k": 5}, fresh=True)
+        match_fingerprint(tmp_path, {"k": 5}, fresh=True)
     monkeypatch.undo()
     assert not (tmp_path / "encoding.json").exists()
-    with pytest.raises(InputError, match="k = 4, now 5"):  # it still says whose it was
-        claim(tmp_path, {"k": 5})
+    with pytest.raises(InputError, match="k = 4, now 5"):  # the fingerprint is kept
+        match_fingerprint(tmp_path, {"k": 5})
     sweep(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [CLAIM]
-    claim(tmp_path, {"k": 5}, fresh=True)
-    assert read_json(tmp_path / CLAIM) == {"k": 5}
+    assert [path.name for path in tmp_path.iterdir()] == [FINGERPRINT]
+    match_fingerprint(tmp_path, {"k": 5}, fresh=True)
+    assert read_json(tmp_path / FINGERPRINT) == {"k": 5}
 
 
 def test_what_the_machine_decided_is_what_the_first_run_found(tmp_path):
-    assert claim(tmp_path, {"k": 4}, found_out={"batch": 64}) == {"batch": 64}
-    assert claim(tmp_path, {"k": 4}, found_out={"batch": 48}) == {"batch": 64}
+    assert match_fingerprint(tmp_path, {"k": 4}, measured={"batch": 64}) == {"batch": 64}
+    assert match_fingerprint(tmp_path, {"k": 4}, measured={"batch": 48}) == {"batch": 64}
     with pytest.raises(InputError, match="k = 4, now 5"):
-        claim(tmp_path, {"k": 5}, found_out={"batch": 48})
-    assert claim(tmp_path, {"k": 5}, found_out={"batch": 48}, fresh=True) == {"batch": 48}
+        match_fingerprint(tmp_path, {"k": 5}, measured={"batch": 48})
+    assert match_fingerprint(tmp_path, {"k": 5}, measured={"batch": 48}, fresh=True) == {"batch": 48}
