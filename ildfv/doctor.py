@@ -1,4 +1,4 @@
-"""What is installed, which devices and backends work, and what to do about what does not."""
+"""Checks of the installation: packages, devices and backends, with advice for those that do not work."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 class Finding(NamedTuple):
     what: str
-    state: str  # ok, absent (optional and not there) or broken (there and does not work)
+    state: str  # ok, absent (optional, not installed) or broken (installed, does not work)
     detail: str
     advice: str | None = None
 
 
 def examine() -> list[dict]:
-    """One finding a part: {"what", "state": ok | absent | broken, "detail", "advice"}. Each part is really tried."""
+    """One finding per component: {"what", "state": ok | absent | broken, "detail", "advice"}. Each component is run."""
     checks = (_machine, _native, _torch, _cuda, _decoders, _faiss)
     return [finding._asdict() for check in checks for finding in check()]
 
@@ -69,7 +69,7 @@ def _cuda() -> list[Finding]:
     if not torch.cuda.is_available():
         built = torch.version.cuda
         advice = None if built else "with an NVIDIA GPU: pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'"
-        found = f"torch is built for CUDA {built}, no device answers" if built else "torch is built for the CPU"
+        found = f"torch is built for CUDA {built}, but finds no device" if built else "torch is built for the CPU"
         return [Finding("GPU", "absent", found, advice), *_cupy()]
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return [Finding("GPU", "ok", ", ".join(names)), *_cupy()]
@@ -85,14 +85,14 @@ def _cupy() -> list[Finding]:
 
     try:
         return [Finding("CUDA kernel", "ok", cuda.describe())]
-    except Exception as error:  # whatever the driver or compiler says is what the user must read
-        said = f"{cuda.how()}; {' '.join(str(error).split())}"
-        return [Finding("CUDA kernel", "broken", said[:250], "check the driver with nvidia-smi")]
+    except Exception as error:  # errors of the driver or compiler have no common class
+        detail = f"{cuda.how()}; {' '.join(str(error).split())}"
+        return [Finding("CUDA kernel", "broken", detail[:250], "check the driver with nvidia-smi")]
 
 
 def _decoders() -> list[Finding]:
     if importlib.util.find_spec("pydicom") is None:
-        return [Finding("DICOM", "absent", "pydicom is not installed: no DICOM can be read", "pip install pydicom")]
+        return [Finding("DICOM", "absent", "not installed, DICOM files cannot be read", "pip install pydicom")]
     from ildfv.scans.pixels import COMPRESSED, can_decode
 
     findings = []
@@ -106,9 +106,7 @@ def _decoders() -> list[Finding]:
 
 def _faiss() -> list[Finding]:
     if importlib.util.find_spec("faiss") is None:
-        return [
-            Finding("FAISS", "absent", "not installed; the mixture starts by k-means++", "pip install 'ildfv[cpu]'")
-        ]
+        return [Finding("FAISS", "absent", "not installed; mixtures start from k-means++", "pip install 'ildfv[cpu]'")]
     version = next(
         (f"{name} {metadata.version(name)}" for name in ("faiss-cpu", "faiss-gpu") if _installed(name)), "installed"
     )

@@ -1,4 +1,4 @@
-"""Errors that are the caller's to mend: one line each, naming what, the rule and the value."""
+"""Errors that the user can correct; each message is one line with the name, the rule, the value and a remedy."""
 
 from collections.abc import Callable
 from math import inf
@@ -6,36 +6,36 @@ from numbers import Integral, Real
 
 
 class InputError(ValueError):
-    """A user's mistake or a file that breaks a rule. The CLI prints its message alone, without a traceback."""
+    """Invalid input: an argument or a file. The CLI prints the message without a traceback."""
 
 
 class MissingPackageError(ImportError):
-    """A part of ildfv needs a package that is not installed; the message names the command that installs it."""
+    """A required package is not installed; the message has the command that installs it."""
 
 
 class OutOfReachError(InputError):
-    """A remote store did not answer: what lies there may be in order."""
+    """A remote store did not answer; its files may be intact."""
 
 
 class LostRankError(RuntimeError):
-    """Another rank of a torchrun launch has ended; torchrun stops this one, and starts all again where it may."""
+    """Another rank of a torchrun launch has ended. torchrun stops this one too and restarts all ranks if configured."""
 
 
 def check(holds: bool, message: str) -> None:
-    """Nothing if `holds`, else `InputError(message)`."""
+    """Raises InputError(message) unless `holds`."""
     if not holds:
         raise InputError(message)
 
 
 def check_integer(value, name: str, least: float = -inf) -> int:
-    """`value`, a whole number of at least `least`, as int; InputError otherwise, for True and 2.0 too."""
+    """`value` as int. InputError: not an integer (bool and 2.0 are not), or smaller than `least`."""
     check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be a whole number, got {value!r}")
     check(value >= least, f"{name} must be at least {least}, got {value}")
     return int(value)
 
 
 def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
-    """`value`, a real number for which `holds` is true, as float; InputError naming `rule` otherwise."""
+    """`value` as float. InputError: not a real number, or `holds` is false; the message states `rule`."""
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")
     check(infinite or value < inf, f"{name} must be finite, got {value}")
@@ -43,7 +43,7 @@ def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *,
 
 
 def require(module: str, *, purpose: str, install: str):
-    """The imported `module`, or `MissingPackageError` saying what needs it and how to install it."""
+    """The imported `module`. MissingPackageError: not installed; the message states purpose and install command."""
     import importlib
 
     try:

@@ -1,4 +1,4 @@
-"""One system's scores in, one results document out: what `regress` and `train` write and the report shows."""
+"""From the predictions of systems to their results, comparisons and spread over folds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from ildfv.evaluation.intervals import (
 )
 from ildfv.evaluation.thresholds import Decisions
 
-MEANS = {"macro_f": "f", "mean_auc": "auc"}  # over the patterns on which they are defined
+MEANS = {"macro_f": "f", "mean_auc": "auc"}  # over the patterns that define the metric
 OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
 PER_PATTERN = ("auc", "ap", "precision", "recall", "f", "brier")
 CURVE_POINTS = 200  # of a stored curve; metrics always use every score
@@ -52,10 +52,11 @@ Curve = TypeVar("Curve", RocCurve, PrCurve)
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores of one system on the test slices of one fold, with all that is needed to judge them.
+    """The predictions of one system on the test slices of one fold, with their reference.
 
-    system: "cnn", "fv-conv1", … scores (N, C) real. presence (N, C) of 0 and 1. patients (N,). decisions: fitted on
-    validation slices of the same fold.
+    system: "cnn", "fv-conv1", … scores (N, C): real, larger = more likely present. presence (N, C): reference, 0 or 1.
+    patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
+    C patterns.
     """
 
     system: str
@@ -74,7 +75,7 @@ class Predictions:
                 f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}",
             )
         check(shape[0] > 0, "predictions must hold at least one slice, got none")
-        check(bool(np.isin(self.presence, (0, 1)).all()), "presence must be 0 or 1: score slices with a label map only")
+        check(bool(np.isin(self.presence, (0, 1)).all()), "presence must be 0 or 1: pass slices with a label map only")
         check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 
 
@@ -87,30 +88,38 @@ def evaluate(
     seed: int = 0,
     settings: dict | None = None,
 ) -> Results:
-    """The results document of one fold or, given several folds' predictions, of all of them pooled. JSON-able.
+    """The results of one system on one fold or, given the predictions of several folds, on all of them pooled.
 
-    data: "phantom" or "user", what the slices are. threshold: the T behind `presence`. Pooled over folds, decisions
-    are each fold's own. Models of different folds have no common scale, so the AUC counts pairs of slices of one fold
-    only, and AP and curves use percentile ranks within the fold: no fitted calibration can turn a ranking round.
+    If folds are pooled, the decisions are those of each fold. As models of different folds have no common scale, the
+    AUC counts only pairs of slices within a fold, and AP and curves use percentile ranks within each fold.
 
-        {"kind": "ildfv results", "version": 1, "system": str, "fold": int | None (pooled), "folds": [int],
-         "data": "phantom" | "user", "threshold": T, "n_slices", "n_patients",
-         "intervals": {"method": "patient bootstrap, percentile", "level": 0.95, "resamples", "seed"},
-         "empty": what sample metrics do with healthy slices called healthy ("skip"), "n_empty": how many,
-         "per_pattern": {pattern: {
-             "prevalence", "positives", "auc", "auc_interval", "ap", "precision", "precision_interval", "recall",
-             "recall_interval", "f", "f_interval", "brier", "brier_interval", "tp", "fp", "fn", "tn",
-             "threshold": decision threshold (None when pooled),
-             "roc": {"fpr": [...], "tpr": [...]} | None, "pr": {"recall": [...], "precision": [...]} | None,
-             "calibration": {"predicted", "observed", "n"} | None}},
-         "overall": {name: value, name + "_interval": [low, high]} for accuracy, precision, recall, f (paper, Eq. 7–10,
-             means over slices), micro_f, macro_f, mean_auc; and "agreeing": {accuracy, precision, recall, f} with a
-             healthy slice called healthy counted as 1,
-         "decisions": {fold: {"thresholds", "sigmoids"}}, "settings": dict}
+    Parameters
+    ----------
+    predictions : Predictions or sequence of Predictions
+        One system, on one or several folds.
+    data : {"phantom", "user"}
+        Kind of the slices.
+    threshold : int
+        Pixels from which a pattern counts as present in `Predictions.presence`.
+    n_resamples : int
+        Bootstrap resamples of patients for the intervals.
+    seed : int
+        Seed of the resampling.
+    settings : dict, optional
+        JSON-able settings of the system, stored in the document.
 
-    Undefined is None: an AUC without positives or negatives, an F without positives (slices without the pattern cannot
-    show whether a system finds it), an interval over one patient or one that fewer than 90 % of the resamples can give.
-    macro_f and mean_auc are over the patterns that define them.
+    Returns
+    -------
+    Results
+        Undefined values are None: an AUC without positives or without negatives; an F without positives, as such
+        slices do not show whether a system finds the pattern; an interval over one patient, or of a measure that fewer
+        than 90 % of the resamples define. macro_f and mean_auc are over the patterns that define them.
+
+    Raises
+    ------
+    InputError
+        No predictions, or predictions of several systems, of different labels, of a fold twice, or of a patient in two
+        folds.
     """
     folds = _folds(predictions)
     check(data in DATA, f'data must be "phantom" or "user", got {data!r}')
@@ -173,15 +182,15 @@ def evaluate(
 
 
 def undecided(document: Results) -> list[str]:
-    """A line for each pattern without a decision threshold in some fold of a results document."""
+    """A line for each pattern that has no decision threshold in some fold."""
     lines = []
     for k, pattern in enumerate(document.labels):
         folds = [fold for fold, found in document.decisions.items() if found.thresholds[k] is None]
         if folds:
             where = f"fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
             lines.append(
-                f"no validation slice of {where} shows {pattern} at T = {document.threshold}: without a decision "
-                "threshold it is never called there, and all slices with it count as missed in label sets and micro F"
+                f"no validation slice of {where} shows {pattern} at T = {document.threshold}, so it has no decision "
+                "threshold: it is never predicted there and counts as a false negative in label sets and micro F"
             )
     return lines
 
@@ -193,12 +202,10 @@ def compare(
     n_resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Paired tests by patient between two systems on the same slices, JSON-able.
+    """Paired tests by patient between two systems on the same slices.
 
-    {"kind": "ildfv comparison", "a", "b", "n_slices", "n_patients", "resamples", "seed",
-     "tests": {measure: {"difference": a − b, "interval", "p"}}}, measures named as in `evaluate`: "f", "mean_auc",
-    "ground glass/auc", …; means are over the patterns that both systems define.
-    p is not corrected for their number. InputError: not the same slices in the same order.
+    Means are over the patterns that both systems define. p values are not corrected for the number of tests.
+    InputError: the systems were not scored on the same slices in the same order.
     """
     first, second = _folds(a), _folds(b)
     x, y = _pooled(first), _pooled(second)
@@ -257,14 +264,14 @@ def spread(documents: Sequence[Results]) -> Spread:
 
 
 def _measures(folds: list[Predictions]) -> dict[str, Measure]:
-    """Every measure of the document as a function of patient weights."""
+    """Every measure of the results as a function of patient weights, by name."""
     truth, scores, predicted, probability, patient, names, fold = _pooled(folds)
     n = len(names)
 
     def summed(values: np.ndarray) -> np.ndarray:
         return by_patient(values, patient, n)
 
-    nowhere = Ratio(np.zeros(n), np.zeros(n))  # undefined whatever the weights
+    nowhere = Ratio(np.zeros(n), np.zeros(n))  # undefined for all weights
     measures: dict[str, Measure] = {}
     hits, calls, cases = np.zeros(n), np.zeros(n), np.zeros(n)
     labels = folds[0].labels
@@ -290,7 +297,7 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
 
 
 def _defined(name: str, n_patients: int, labels: Sequence[str], *systems: dict[str, Measure]) -> list[str]:
-    """Patterns on which every system has this measure."""
+    """The patterns for which every system defines this measure."""
     one = np.ones((1, n_patients))
     return [p for p in labels if all(np.isfinite(measures[f"{p}/{name}"](one)[0]) for measures in systems)]
 
@@ -303,13 +310,13 @@ def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions
     labels = {tuple(f.labels) for f in folds}
     check(len(labels) == 1, f"predictions must be of the same labels, got {sorted(labels)}")
     numbers = [f.fold for f in folds]
-    check(len(set(numbers)) == len(numbers), f"each fold must be given once, got {numbers}")
+    check(len(set(numbers)) == len(numbers), f"folds must be distinct, got {numbers}")
     seen: dict[str, int] = {}
     for f in folds:
         for patient in sorted(set(map(str, f.patients))):
             check(
                 patient not in seen,
-                f"a patient must be tested in one fold, got {patient} in {seen.get(patient)} and {f.fold}",
+                f"a patient must be tested in one fold only, got {patient} in {seen.get(patient)} and {f.fold}",
             )
             seen[patient] = f.fold
     return folds
@@ -318,7 +325,7 @@ def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions
 def _pooled(folds: list[Predictions]) -> tuple[np.ndarray, ...]:
     """truth, scores, predicted, probability, each (N, C); patient number (N,); names and folds of patients (P,).
 
-    Scores of several folds are percentile ranks within each.
+    If there are several folds, scores are percentile ranks within each.
     """
     truth = np.concatenate([np.asarray(f.presence) > 0 for f in folds])
     predicted = np.concatenate([f.decisions.predict(f.scores) for f in folds])

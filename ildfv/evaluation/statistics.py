@@ -1,4 +1,4 @@
-"""What a slice set holds: how many slices and patients show each pattern, and how many patterns meet on a slice."""
+"""Number of slices and patients with each pattern, and with each combination of patterns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ildfv.errors import check
 
-NO_LABELS = "no slice has a label map: `ildfv prepare SCANS --codes …` reads those that lie beside the scans"
+NO_LABELS = "no slice has a label map: run `ildfv prepare SCANS --codes …` to read label maps next to the scans"
 
 
 def statistics(
@@ -16,14 +16,15 @@ def statistics(
 ) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.
 
-    presence (N, C): 1 shown, 0 not, −1 no label map, as `patterns.presence` gives it; slices without a label map are
-    counted as such and left out of everything else. threshold: the T behind `presence`, copied to the result.
+    presence (N, C): 1 present, 0 absent, −1 no label map; slices without a label map are excluded from all counts but
+    their own. patients (N,): patient of each slice. labels: names of the C patterns. threshold: pixels from which a
+    pattern counts as present, copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
      "combinations": [{"patterns": [...], "slices", "patients"}, …], most frequent first,
-     "co_occurrence": (C, C) slices that show both; the diagonal is Table 1}
-    A healthy patient is one none of whose slices shows a pattern.
+     "co_occurrence": (C, C) slices with both patterns; the diagonal is Table 1}
+    A patient is healthy if no slice shows a pattern.
     """
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
     expected = (len(names), len(labels))

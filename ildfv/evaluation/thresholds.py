@@ -1,4 +1,4 @@
-"""From scores to decisions and probabilities: fitted on validation slices only, then fixed."""
+"""Decision thresholds and calibrated probabilities, fitted on validation slices."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class Decisions:
-    """One threshold and one sigmoid per pattern; None for a pattern that validation slices could not settle.
+    """A threshold and a sigmoid for each pattern; None if the validation slices do not determine them.
 
-    A pattern without a threshold is never predicted, and its decision metrics are null; without a sigmoid it has no
-    probability, and its Brier score and calibration curve are null.
+    A pattern without a threshold is never predicted, and its decision metrics are undefined. A pattern without a
+    sigmoid has no probability, and its Brier score and calibration curve are undefined.
     """
 
     thresholds: tuple[float | None, ...]
@@ -55,7 +55,7 @@ class Decisions:
         return np.asarray(scores, dtype=float) >= limits
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, shape (N, C); a column of NaN where there is no sigmoid."""
+        """Calibrated probabilities, shape (N, C); NaN for a pattern without a sigmoid."""
         columns = np.asarray(scores, dtype=float).T
         return np.stack(
             [np.full(f.shape, np.nan) if s is None else s(f) for s, f in zip(self.sigmoids, columns, strict=True)], 1
@@ -63,9 +63,9 @@ class Decisions:
 
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
-    """The threshold with the largest F; None without a positive.
+    """The threshold with the largest F, the highest one if several are equally good; None without a positive.
 
-    It lies midway between two neighbouring scores; of several equally good ones it is the highest.
+    It is the midpoint of two neighbouring scores.
     """
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     n_positive = int(truth.sum())
@@ -80,14 +80,14 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
     if best + 1 == len(distinct):
         return float(distinct[best])
     middle = float((distinct[best] + distinct[best + 1]) / 2)
-    return middle if distinct[best + 1] < middle else float(distinct[best])  # neighbours without a number between
+    return middle if distinct[best + 1] < middle else float(distinct[best])  # no float between them
 
 
 def fit_sigmoid(truth: np.ndarray, scores: np.ndarray, *, max_iter: int = 100) -> Sigmoid | None:
-    """Platt's logistic calibration of scores to probabilities; None when only one class is there.
+    """Platt's logistic calibration of scores to probabilities; None if only one class is present.
 
-    Targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so the fit exists even where a
-    threshold separates the classes. Newton's method with step halving (Lin, Lin, Weng 2007), float64.
+    Targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so that the fit exists even if the
+    classes are separable. Newton's method with step halving (Lin, Lin, Weng 2007), float64.
     """
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     n_pos, n_neg = int(truth.sum()), int((~truth).sum())

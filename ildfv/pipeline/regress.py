@@ -1,4 +1,4 @@
-"""Multivariate linear regression of the patterns on an encoding's projections, and its scores on the held-out fold."""
+"""Multivariate linear regression of the patterns on the projections of an encoding, scored on the held-out fold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ildfv.store.models import load_model, save_model
 from ildfv.streaming.maps import by_part
 
 TARGETS = ("counts", "step", "ramp")
-# Tried by "auto": penalties by row, in units of a projection's variance.
+# Candidates of ridge="auto": penalties per slice, relative to the mean variance of the projections.
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
@@ -53,7 +53,7 @@ def regress_encoding(
     workspace = Workspace.open(root)
     slices = workspace.slices()
     encoding = newest(workspace.encodings_dir, fold, layer)
-    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first: stale folds make all else stale
+    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
     _check_current(encoding, slices, split)
     found = fit_regression(
         encoding,
@@ -86,7 +86,7 @@ def regress_encoding(
 
 @dataclass(frozen=True)
 class Regression:
-    """A regression on an encoding: its model, the ridge penalty chosen, answers (m, 4) in the order of the split."""
+    """A fitted regression, its ridge penalty, and its scores (m, C) in the order of the split's indices."""
 
     model: MultivariateRegression
     ridge: float
@@ -106,7 +106,7 @@ def fit_regression(
 ) -> Regression:
     """The regression of the patterns on an encoding's projections, fitted on the fit slices.
 
-    ridge "auto": the penalty whose answers have the highest mean AUC on the validation slices.
+    ridge "auto": the penalty with the highest mean AUC on the validation slices.
     """
     from ildfv.train.targets import targets
 
@@ -136,18 +136,18 @@ def _penalty(ridge: str | float) -> float | None:
 
 
 def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
-    """InputError if the encoding was made of other slices or folds than the workspace now holds."""
+    """Raises InputError if the encoding was made from slices or folds other than the current ones."""
     made_of = encoding.info["inputs"]
     for name, now in (("slices", slices.key), ("folds", split.folds)):
         if made_of[name] != now:
             how = f"ildfv encode --layer {encoding.layer} --fold {encoding.fold} --fresh"
-            raise InputError(f"{encoding.folder} was made of other {name} than the workspace now holds: `{how}`")
+            raise InputError(f"{encoding.folder} was made from {name} other than the current ones: run `{how}`")
 
 
 def _rows(
     encoding: Encoding, slices: Slices, indices: np.ndarray, what: str, progress: Progress
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """(places in the ascending `indices`, their projections), this rank's share, a part at a time."""
+    """(positions in the ascending `indices`, projections) of this rank's share, part by part."""
     wanted = by_part(slices, indices)
     mine = distributed.share(list(wanted))
     label, total = distributed.of_share(f"{encoding.layer}: {what}"), sum(len(wanted[part]) for part in mine)
@@ -158,7 +158,7 @@ def _rows(
 
 
 def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
-    """The sums of all ranks over the fit slices."""
+    """The sufficient statistics over the fit slices, summed over ranks."""
     complete = [(True,) * len(PATTERNS)]
     sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
     with closing(_rows(encoding, slices, fit, "regression", progress)) as pieces:
@@ -169,14 +169,14 @@ def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, pr
 
 def _solved(sums: RegressionSums, ridge: float) -> MultivariateRegression:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="the design has rank")  # fewer slices than dimensions: least norm
+        warnings.filterwarnings("ignore", message="the design has rank")  # expected with fewer slices than dimensions
         return MultivariateRegression(ridge=ridge).fit_sums(sums)
 
 
 def _predict(
     encoding: Encoding, slices: Slices, models: list[MultivariateRegression], indices: np.ndarray, progress: Progress
 ) -> np.ndarray:
-    """Answers (models, m, 4) for these slices; each rank fills in its share, so the sum over ranks is exact."""
+    """Scores (models, m, C) for these slices; each rank computes its share, and zeros elsewhere make the sum exact."""
     answers = np.zeros((len(models), len(indices), len(PATTERNS)))
     with closing(_rows(encoding, slices, indices, "scores", progress)) as pieces:
         for places, rows in pieces:
@@ -186,7 +186,7 @@ def _predict(
 
 
 def _best(answers: np.ndarray, truth: np.ndarray) -> int:
-    """The model of highest mean AUC on validation slices, the first of equals; undefined AUCs do not count."""
+    """Index of the model with the highest mean AUC, the first if several are equal; undefined AUCs are ignored."""
     aucs = np.array([[roc_auc(truth[:, k], one[:, k]) for k in range(truth.shape[1])] for one in answers])
     if np.isnan(aucs).all():
         return 0

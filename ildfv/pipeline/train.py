@@ -1,4 +1,4 @@
-"""Train a network on all folds but one and score it on that one."""
+"""Training of a network on all folds but one, and its scores on that fold."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def train_network(
 
     The model is written to models/<name>/fold-<k>.
 
-    settings: fields of `TrainSettings`; seed and threshold default to the workspace's. Training goes on from its last
-    epoch if it was stopped; a finished model is scored again, not trained again. fresh: removes a model of that name
-    that was trained with other settings or on other slices. compile: through `torch.compile`, as `trainer.train` says.
+    settings: fields of `TrainSettings`; seed and threshold default to the workspace's. Interrupted training is
+    resumed from the last epoch; a finished model is only scored again. fresh: whether to replace a model of this name
+    that was trained with other settings or slices. compile: whether to use `torch.compile`; see `trainer.train`.
     """
     distributed.start()
     from ildfv.train.networks import check_whole_slices, load
@@ -71,11 +71,11 @@ def train_network(
 
 
 def _check_name(name: str) -> None:
-    check(Path(name).name == name != "..", f"name must be that of one folder, without / and .., got {name!r}")
+    check(Path(name).name == name != "..", f"name must be a folder name without / or .., got {name!r}")
 
 
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
-    """The folder of the model finished last for this fold, of that name if given."""
+    """The folder of the most recently finished model for this fold, of this name if given. InputError: none."""
     if name is not None:
         _check_name(name)
     names = escape(name) if name else "*"
@@ -83,20 +83,20 @@ def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Pa
     if not found:
         what = f" named {name}" if name else ""
         raise InputError(
-            f"{workspace.root} holds no trained model{what} for fold {fold}: `ildfv train --fold {fold}` makes one"
+            f"{workspace.root} has no trained model{what} for fold {fold}: run `ildfv train --fold {fold}`"
         )
     return max(found, key=lambda path: (path / TENSORS).stat().st_mtime_ns)
 
 
 def check_trained_on(folder: Path, slices: Slices, split: Split) -> None:
-    """InputError if the network was trained on other slices or folds: it may know the patients it is to be tested on.
+    """Raises InputError if the network was trained on other slices or folds, perhaps including the test patients.
 
-    A network that was not trained here carries no identity; that it knows none of the patients is its owner's word.
+    A network that was trained elsewhere has no record of its training data and cannot be checked.
     """
     trained = load_info(folder).get("identity")
     now = {"slices": slices.key, "fit": key_of(split.fit.tolist()), "validation": key_of(split.validation.tolist())}
     if trained is not None and any(trained[name] != value for name, value in now.items()):
         raise InputError(
-            f"{folder} was trained on other slices or folds than the workspace now holds, so it may "
-            f"know its test patients: `ildfv train --fold {split.fold} --name {folder.parent.name} --fresh` first"
+            f"{folder} was trained on slices or folds other than the current ones, perhaps on the current test "
+            f"patients: run `ildfv train --fold {split.fold} --name {folder.parent.name} --fresh` first"
         )

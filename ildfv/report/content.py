@@ -129,8 +129,8 @@ class ReportContent:
 
 
 RULE = (
-    "Drawn at random by the seed, not picked by eye: for each pattern one slice that shows it and is wholly right, "
-    "one on which it is missed, and one on which it is called but absent, where there are such slices."
+    "Selected at random with a fixed seed: for each pattern, one slice that shows it and is predicted correctly, one "
+    "with a false negative and one with a false positive, where such slices exist."
 )
 
 

@@ -13,7 +13,7 @@ from ildfv.patterns import PATTERNS
 from ildfv.report.content import LabelMap
 
 COLOURS = ((86, 180, 233), (240, 165, 0), (255, 122, 198), (47, 214, 160))  # as in style.css, --p0 … --p3
-TITLES = ("slice", "drawn", "called by the window")
+TITLES = ("slice", "reference", "predicted")
 SCALE, GAP, LINE = 2, 8, 26  # pixels: per pixel of the slice, between panels, per line of text
 OPACITY = 0.55
 
@@ -26,7 +26,7 @@ def png_uri(image: np.ndarray) -> str:
 
 
 def outlines(labels: np.ndarray, n_patterns: int = 4) -> list[str]:
-    """SVG path data around the area of each pattern, in pixels of the image; "" for an absent pattern.
+    """SVG path data of the outline of each pattern, in pixels of the image; "" for an absent pattern.
 
     labels: uint8 (h, w), pattern index + 1. Paths run half-way between pixel centres; pixel (y, x) covers the unit
     square at (x, y).
@@ -77,7 +77,7 @@ def label_map_png(one: LabelMap, *, mark: str = "") -> bytes:
 
 
 def _tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The grey slice (h, w) with its patterns in their colours, uint8 (h, w, 3)."""
+    """The slice (h, w) with coloured patterns, uint8 (h, w, 3)."""
     grey = np.repeat(image[..., None], 3, axis=2).astype(float)
     colours = np.array([(0, 0, 0), *COLOURS], dtype=float)[labels]  # (h, w, 3)
     share = np.where(labels > 0, OPACITY, 0.0)[..., None]

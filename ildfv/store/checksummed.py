@@ -23,7 +23,7 @@ def read_checksummed(path: Path) -> dict:
     document = read_json(path)
     stored = document.pop(CHECKSUM, None) if isinstance(document, dict) else None
     check(stored is not None, f"{path} must be a document with a checksum, got none: {MEND}")
-    check(stored == _checksum(document), f"{path}: checksum mismatch, the file was changed or damaged: {MEND}")
+    check(stored == _checksum(document), f"{path} must be intact, got a checksum mismatch: {MEND}")
     return document
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.evaluation.folds import Folds, check_no_leak, check_one_patient_per_scan, make_folds
-from ildfv.evaluation.stratify import deal
+from ildfv.evaluation.stratify import partition
 from ildfv.patterns import PATTERNS, presence
 
 T = 6000
@@ -133,7 +133,7 @@ def test_folds_come_back_from_json():
 
 def test_too_few_patients_is_one_clear_line():
     patients, counts = cohort(4)
-    rule = "--folds must be at most the number of patients with a label map, 4, got 5: --folds 4 works"
+    rule = "--folds must be at most the number of patients with a label map, 4, got 5: use --folds 4"
     with pytest.raises(InputError, match=rule):
         make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     with pytest.raises(InputError, match="n_folds must be at least 2, got 1"):
@@ -142,11 +142,11 @@ def test_too_few_patients_is_one_clear_line():
 
 def test_folds_that_leave_one_patient_to_train_on_are_refused():
     patients, counts = cohort(3)
-    with pytest.raises(InputError, match=r"at least 2 of the 3 patients .* got 2: --folds 3 works"):
+    with pytest.raises(InputError, match=r"at least 2 of the 3 patients .* got 2: use --folds 3"):
         make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=2)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
     assert all(len(side) for k in range(3) for side in folds.inner(k, patients))
-    with pytest.raises(InputError, match=r"must number at least 3.* got 2"):
+    with pytest.raises(InputError, match=r"must be at least 3 patients.* got 2"):
         make_folds(
             patients[patients < "p002"], presence(counts[patients < "p002"], T), labels=PATTERNS, threshold=T, n_folds=2
         )
@@ -165,7 +165,7 @@ def test_folds_are_refused_exactly_where_a_training_side_cannot_be_split(n_patie
 
 
 def test_slices_without_any_label_map_name_the_command_that_reads_label_maps():
-    with pytest.raises(InputError, match="no slice has a label map: `ildfv prepare SCANS --codes"):
+    with pytest.raises(InputError, match="no slice has a label map: run `ildfv prepare SCANS --codes"):
         make_folds(["p", "q"], np.full((2, 4), -1), labels=PATTERNS, threshold=T)
 
 
@@ -181,9 +181,9 @@ def edited(folds, change):
         (lambda d: d["folds"][0].append(d["folds"][3][0]), "in fold 0 and fold 3"),
         (lambda d: d["folds"][1].append(d["folds"][1][0]), "in fold 1 and fold 1"),
         (lambda d: d["unlabelled"].append(d["folds"][2][0]), "in fold 2 and unlabelled"),
-        (lambda d: d["folds"][0].append("stranger"), "profile, got none for stranger"),
+        (lambda d: d["folds"][0].append("stranger"), "profile, missing for stranger"),
         (lambda d: d["folds"].append([]), "fold 5 must have at least one patient"),
-        (lambda d: d.pop("folds"), "must be what `ildfv folds` writes, got KeyError"),
+        (lambda d: d.pop("folds"), "must have the structure that `ildfv folds` writes, got KeyError"),
         (lambda d: d.update(kind="else"), "must be of kind"),
     ],
 )
@@ -197,7 +197,7 @@ def test_a_hand_edited_file_that_leaks_is_refused(change, message):
 def test_a_key_given_twice_is_refused_and_broken_json_too():
     patients, counts = cohort(20)
     text = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T).to_json()
-    with pytest.raises(InputError, match="name each key once, got kind twice"):
+    with pytest.raises(InputError, match="have each key once, got duplicates of kind"):
         Folds.from_json(text.replace('"kind"', '"kind": "ildfv folds", "kind"', 1), PATTERNS)
     with pytest.raises(InputError, match="JSONDecodeError"):
         Folds.from_json(text[:-20], PATTERNS)
@@ -213,7 +213,7 @@ def test_a_moved_patient_is_allowed():
 def test_scans_prepared_after_the_folds_are_named():
     patients, counts = cohort(10)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
-    with pytest.raises(InputError, match=r"got newcomer: add them, or `ildfv folds --fresh` deals anew"):
+    with pytest.raises(InputError, match=r"missing newcomer: add them, or run `ildfv folds --fresh`"):
         folds.train(0, [*patients, "newcomer"])
 
 
@@ -241,14 +241,14 @@ def test_an_absent_pattern_is_warned_of():
 
 
 def test_deal_keeps_the_sizes_and_handles_nothing_to_share():
-    part = deal(np.zeros((7, 3)), [3, 2, 2], seed=0)
+    part = partition(np.zeros((7, 3)), [3, 2, 2], seed=0)
     assert np.bincount(part).tolist() == [3, 2, 2]
 
 
 def test_deal_of_a_big_cohort_is_quick_and_even():
     rng = np.random.default_rng(0)
     amounts = rng.gamma(0.5, size=(700, 9)) * (rng.random((700, 9)) < 0.3)
-    part = deal(amounts, [140] * 5)
+    part = partition(amounts, [140] * 5)
     shares = np.stack([amounts[part == k].sum(0) / amounts.sum(0) for k in range(5)])
     assert abs(shares - 0.2).max() < 0.01
 
@@ -256,5 +256,5 @@ def test_deal_of_a_big_cohort_is_quick_and_even():
 @pytest.mark.parametrize("content", [b"\xff\xfe{", b'{"kind": "\xff"}'])
 def test_a_file_of_other_bytes_is_one_clear_line(tmp_path, content):
     (tmp_path / "folds.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"folds\.json must be what `ildfv folds` writes"):
+    with pytest.raises(InputError, match=r"folds\.json must have the structure that `ildfv folds` writes"):
         Folds.load(tmp_path / "folds.json", PATTERNS)

@@ -120,7 +120,7 @@ def test_the_scale_of_a_fold_and_its_calibration_do_not_change_a_pooled_auc():
 def test_a_patient_in_two_folds_cannot_be_pooled():
     a = predictions(fold=0)
     b = Predictions(a.system, 1, a.scores, a.presence, a.patients, a.decisions, PATTERNS)
-    with pytest.raises(InputError, match="tested in one fold, got f0-p0 in 0 and 1"):
+    with pytest.raises(InputError, match="tested in one fold only, got f0-p0 in 0 and 1"):
         evaluate([a, b], data="phantom", threshold=6000)
 
 

@@ -17,7 +17,7 @@ def test_a_layer_that_the_network_lacks_is_refused_before_anything_is_drawn(tmp_
 def test_fewer_patients_than_are_there_are_refused(tmp_path):
     for number in range(12):
         (tmp_path / "scans" / f"patient-{number:04d}").mkdir(parents=True)
-    with pytest.raises(InputError, match="scans must hold no more than the 10 patients asked for, got 12"):
+    with pytest.raises(InputError, match="scans must have at most 10 patients as requested, got 12"):
         demo.run_demo(tmp_path, patients=10, layers=())
 
 

@@ -102,7 +102,7 @@ def test_a_full_disk_is_told_and_the_next_run_goes_on(root, done, tmp_path):
     try:
         (disk / "encodings").mkdir()
         (root / "encodings").symlink_to(disk / "encodings")
-        assert_refused(command(root, *ENCODE), "no room in", "free")
+        assert_refused(command(root, *ENCODE), "not enough disk space for", "free")
     finally:
         subprocess.run(["umount", disk], check=True)
     (root / "encodings").unlink()
@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_written_is_named(encoded):
 def test_a_second_writer_is_told_who_the_first_is(encoded):
     before = hashes(encoded)
     with writing(encoded / "encodings/conv1/fold-0"):
-        assert_refused(command(encoded, *ENCODE), "is being written by", f"process {os.getpid()}")
+        assert_refused(command(encoded, *ENCODE), "is locked by", f"process {os.getpid()}")
     assert hashes(encoded) == before
 
 
@@ -167,7 +167,7 @@ def test_a_flipped_bit_is_named_and_found_by_verify(encoded):
 def test_parts_in_each_others_place_are_found(encoded):
     projections = sorted((encoded / "encodings/conv1/fold-0/projection").glob("*.h5"))
     swap(projections)
-    assert_refused(command(encoded, "regress"), "must be what was written there", "ildfv verify")
+    assert_refused(command(encoded, "regress"), "checksum mismatch", "ildfv verify")
     swap(projections)
     slices = sorted((encoded / "slices").glob("*.h5"))
     swap(slices)
@@ -187,7 +187,7 @@ def test_a_changed_number_in_results_is_named(encoded):
     document = json.loads(path.read_text())
     document["per_pattern"]["reticular"]["auc"] = 0.99
     path.write_text(json.dumps(document))
-    assert_refused(command(encoded, "report"), "fv-conv1-fold-0.json: checksum mismatch")
+    assert_refused(command(encoded, "report"), "fv-conv1-fold-0.json must be intact, got a checksum mismatch")
     (fault,) = verify_workspace(encoded)["faults"]
     assert f"remove {path} and run the `ildfv regress`" in fault
 
@@ -303,7 +303,7 @@ def test_verify_misses_what_the_rest_stands_on(encoded, name):
 def test_a_lost_manifest_costs_no_part(encoded):
     (encoded / "slices" / "manifest.json").unlink()
     parts = sorted((encoded / "slices").glob("*.h5"))
-    with pytest.raises(InputError, match=r"parts that no manifest.json lists"), writing_parts(encoded / "slices", "k"):
+    with pytest.raises(InputError, match=r"parts but no manifest.json"), writing_parts(encoded / "slices", "k"):
         pass
     assert sorted((encoded / "slices").glob("*.h5")) == parts
 

@@ -152,7 +152,7 @@ def test_phantom_data_is_named_wherever_numbers_are():
 
 def test_the_banner_is_true_of_phantoms_among_real_scans_too():
     text = " ".join(Page(render(full())).text.split())
-    assert "generated phantoms, at least in part" in text
+    assert "At least some of the scans are generated phantoms" in text
     assert "Every scan" not in text
 
 
@@ -162,7 +162,7 @@ def test_a_healthy_patient_is_told_from_a_healthy_slice_and_one_is_no_plural():
     content = ReportContent(data="user", statistics=counted)
     text = " ".join(Page(render(content)).text.split())
     assert "none of thempatients: on all of their slices266.7 %1" in text
-    assert "1 slice without a label map (1 patient has none at all) is in no number below." in text
+    assert "1 slice without a label map (1 patient has no label map at all) is excluded." in text
 
 
 def test_a_users_own_data_is_not_called_phantom():
@@ -292,7 +292,7 @@ def test_of_many_systems_eight_are_drawn_and_all_are_in_the_tables():
     assert page.open == []
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))
-    assert "Charts show the 8 of 11 systems whose mean AUC is largest, tables all of them." in page.text
+    assert "Charts show the 8 of 11 systems with the largest mean AUC; tables show all of them." in page.text
     assert re.search(r"<caption><b>F</b>.*?</table>", html, flags=re.S).group().count('scope="row"') == 11
     assert not {"s8", "s9", "s10"} & {name for _, a in page.tags for name in (a.get("class") or "").split()}
 
@@ -318,7 +318,7 @@ def test_a_pattern_without_a_threshold_is_not_shown_as_missed():
     card = re.search(r'<figure class="example">.*?</figure>', html, flags=re.S).group()
     assert 'class="miss"' not in card
     assert card.count("†</span>") == card.count("(no threshold)") == 2
-    assert "† without a decision threshold, never called" in html
+    assert "†: no decision threshold, never predicted" in html
     assert "†" not in render(full())
 
 

@@ -1,4 +1,4 @@
-"""A folder that is emptied and killed meanwhile holds nothing that looks finished."""
+"""A folder is used for the settings in its fingerprint only; a killed cleanup leaves nothing that looks finished."""
 
 import shutil
 
