@@ -6,15 +6,16 @@ Undefined values are None (null in JSON), never NaN. Field order is the order in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ildfv.errors import InputError
 from ildfv.evaluation.thresholds import Decisions
 
-RESULTS = "ildfv results"
-COMPARISON = "ildfv comparison"
+RESULTS: Final = "ildfv results"
+COMPARISON: Final = "ildfv comparison"
+Data = Literal["phantom", "user"]
 DATA = ("phantom", "user")
 
 Interval = tuple[float, float]  # 95 %: (low, high)
@@ -147,7 +148,7 @@ class Results(Document):
     system: str
     fold: int | None
     folds: list[int]
-    data: Literal["phantom", "user"]
+    data: Data
     threshold: int
     n_slices: int
     n_patients: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from ildfv.evaluation.documents import (
     RESULTS,
     CalibrationCurve,
     Comparison,
+    Data,
     FoldSpread,
-    Interval,
     IntervalSettings,
     OverallResults,
     PatternResults,
@@ -129,9 +129,9 @@ def evaluate(
     measures = _measures(folds)
     everyone = np.ones((1, len(names)))
 
-    def estimates(keys: dict[str, str]) -> dict[str, float | Interval | None]:
+    def estimates(keys: dict[str, str]) -> dict[str, Any]:
         """Fields of a document by name: the value and the interval of each measure; keys: name → measure."""
-        fields: dict[str, float | Interval | None] = {}
+        fields: dict[str, Any] = {}
         for name, key in keys.items():
             fields[name] = _number(measures[key](everyone)[0])
             fields[f"{name}_interval"] = bootstrap(measures[key], weights)
@@ -141,13 +141,15 @@ def evaluate(
     for k, pattern in enumerate(folds[0].labels):
         y, p = truth[:, k], probability[:, k]
         decided = all(f.decisions.thresholds[k] is not None for f in folds)
-        counts = metrics.confusion(y, predicted[:, k])
+        counts: dict[str, Any] = {
+            name: int(n) if decided else None for name, n in metrics.confusion(y, predicted[:, k]).items()
+        }
         calibrated = bool(np.isfinite(p).all())
         per_pattern[pattern] = PatternResults(
             prevalence=float(y.mean()),
             positives=int(y.sum()),
             **estimates({name: f"{pattern}/{name}" for name in ("auc", "precision", "recall", "f", "brier")}),
-            **{name: int(n) if decided else None for name, n in counts.items()},
+            **counts,
             threshold=folds[0].decisions.thresholds[k] if one else None,
             ap=_number(metrics.average_precision(y, scores[:, k])),
             roc=_curve(RocCurve, metrics.roc_curve(y, scores[:, k])),
@@ -162,7 +164,7 @@ def evaluate(
         system=folds[0].system,
         fold=folds[0].fold if one else None,
         folds=[f.fold for f in folds],
-        data=data,
+        data=cast(Data, data),
         threshold=threshold,
         n_slices=len(truth),
         n_patients=len(names),

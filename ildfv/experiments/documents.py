@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from ildfv.evaluation.documents import Comparison, Document, Results, Spread
 from ildfv.evaluation.tables import Table
 
-EXPERIMENT = "ildfv experiment"
-CHECKLIST = "ildfv checklist"
+EXPERIMENT: Final = "ildfv experiment"
+CHECKLIST: Final = "ildfv checklist"
 
 
 class SystemResults(Document):

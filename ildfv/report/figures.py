@@ -228,5 +228,5 @@ def _straight(a: tuple[float, float], b: tuple[float, float], c: tuple[float, fl
     return abs(cross) < 1e-6 and forward
 
 
-def _slot(series: Series) -> str:
+def _slot(series: Series | Point) -> str:
     return f"s s{series.slot} d{series.slot}"

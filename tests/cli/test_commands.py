@@ -128,7 +128,7 @@ def test_scans_without_label_maps_are_told_how_to_get_them(command, small_worksp
     ended = run(command, "--workspace", small_workspace(False, False, False))
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("error: no slice has a label map: `ildfv prepare SCANS --codes")
+    assert ended.stderr.startswith("error: no slice has a label map: run `ildfv prepare SCANS --codes")
     assert ended.stderr.strip().count("\n") == 0
 
 

@@ -65,7 +65,7 @@ def test_training_anew_makes_all_of_it_current_again(moved):
     with pytest.raises(InputError, match="--fresh trains anew"):
         train_network(moved, **TRAIN)
     train_network(moved, fresh=True, **TRAIN)
-    with pytest.raises(InputError, match="was made with .* or use --fresh"):
+    with pytest.raises(InputError, match=r"was made with .* or use --fresh"):
         encode_slices(moved, ENCODE, model="own")
     encode_slices(moved, ENCODE, model="own", fresh=True)
     regress_encoding(moved)
