@@ -1,4 +1,4 @@
-"""Fisher vectors of CNN activations: moments, mixtures, encodings and regressions over more data than memory holds.
+"""Fisher vectors of CNN activations: moments, mixtures, encodings and regressions, fitted out of core.
 
 `from ildfv import GaussianMixture, FisherVector, PCA, MultivariateRegression, moments` needs neither torch nor a GPU.
 """
@@ -30,10 +30,13 @@ _HOME = {
 
 
 def __getattr__(name: str):
-    # Names are imported when first used: the command line's --help must not wait for scikit-learn.
+    # Names are imported on first use, so that `ildfv --help` does not wait for scikit-learn.
     if name not in _HOME:
         raise AttributeError(f"module 'ildfv' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    from ildfv.errors import naming_missing_extra
+
+    with naming_missing_extra(f"ildfv.{name}"):
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""experiment: the paper's tables and figures, one command each."""
+"""experiment: the tables and figures of the paper."""
 
 from __future__ import annotations
 
@@ -15,37 +15,43 @@ if TYPE_CHECKING:
     from ildfv.evaluation.documents import Comparison
     from ildfv.evaluation.tables import Cell, Table
 
-MEASURES = "Below a measure: its 95 % interval by patient, and ± its standard deviation over folds."
-TESTS = "Differences with 95 % intervals by patient, and p by swapping patients; not corrected for their number."
+MEASURES = "Below each measure: its 95 % interval by patient, and ± the standard deviation over folds."
+TESTS = "Differences with 95 % intervals by patient, p by a permutation test over patients; no multiplicity correction."
 TESTED = {"f": "F", "macro_f": "macro F", "mean_auc": "mean AUC"}
 
 NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
 NETWORKS = typer.Option(
-    help="A further one for `networks`: torchvision:NAME, timm:NAME; repeatable.", show_default=False
+    help="Additional network for the experiment `networks`: torchvision:NAME or timm:NAME; repeatable.",
+    show_default=False,
 )
 PAPER = typer.Option(
-    help="The paper's numbers: a filled copy of ildfv/experiments/paper.toml.", show_default="the few that are known"
+    help="TOML file with the paper's numbers, a completed copy of ildfv/experiments/paper.toml.",
+    show_default="that file",
 )
-SPACE = typer.Option("--workspace", "-w", help="Workspace.", show_default="here, else phantoms made for it")
+SPACE = typer.Option(
+    "--workspace", "-w", help="Workspace.", show_default="current folder, otherwise generated phantoms"
+)
 
 
 def experiment(
     names: Annotated[list[str] | None, NAMES] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="Name the experiments and what of the paper they answer.")
+        bool, typer.Option("--list", help="List the experiments and the tables and figures they reproduce.")
     ] = False,
-    preset: Annotated[str, typer.Option(help="small: everything, on little; paper: its folds, for a GPU.")] = "small",
+    preset: Annotated[
+        str, typer.Option(help="small: all steps on little data; paper: five folds, for a GPU.")
+    ] = "small",
     workspace: Annotated[Path | None, SPACE] = None,
     network: Annotated[list[str] | None, NETWORKS] = None,
-    lungs: Annotated[str, typer.Option(help="Lung masks of the patch baseline: rule, or lungmask.")] = "rule",
+    lungs: Annotated[str, typer.Option(help="Lung masks of the patch baseline: rule or lungmask.")] = "rule",
     paper: Annotated[Path | None, PAPER] = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Run the paper's experiments and set our numbers beside the paper's; networks are trained once for all of them.
+    """Run the paper's experiments and compare the results with the paper's. All experiments share trained networks.
 
-    Goes on where it was stopped. Results: JSON and CSV in results/experiments/, and the page experiments.html.
+    Resumes an interrupted run. Writes JSON and CSV to results/experiments/, and the page experiments.html.
 
     Example: `ildfv experiment losses --preset small`
     """
@@ -57,11 +63,11 @@ def experiment(
     if listed or not names:
         known = [{"name": e.name, "title": e.title, "paper": e.paper} for e in experiments().values()]
         if not output.emit({"experiments": known}, as_json=as_json):
-            rows = [(e["name"], e["title"], e["paper"] or "beside the paper") for e in known]
-            output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs every one")
+            rows = [(e["name"], e["title"], e["paper"] or "not in the paper") for e in known]
+            output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs all of them")
         return
     extent = preset_named(preset)
-    # Networks that the preset has keep its settings.
+    # Networks that are part of the preset keep its settings.
     further: dict[str, dict] = {name: {} for name in network or () if name != extent.network}
     result = run_experiments(
         names,
@@ -94,7 +100,7 @@ def shown(table: Table) -> tuple[list[str], list[list]]:
     columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
-        labels = ["", *(row[0] for row in rows)]  # each once: the paper's row of a system stands below ours
+        labels = ["", *(row[0] for row in rows)]  # printed once: the paper's row of a system follows ours
         rows = [
             [f"{row[0]}\n  {row[1]}, {row[2]}" if row[0] != above else f"  {row[1]}, {row[2]}", *row[3:]]
             for above, row in zip(labels, rows, strict=False)
@@ -106,7 +112,7 @@ def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
     """Columns and rows of comparisons: the difference over its interval and its p."""
     rows = []
     for one in comparisons:
-        row = [f"{one.a}\n  less {one.b}"]
+        row = [f"{one.a}\n  minus {one.b}"]
         for measure in TESTED:
             test = one.tests[measure]
             lines = [output.cell(test.difference)]

@@ -16,34 +16,36 @@ if TYPE_CHECKING:
 def train(
     workspace: o.Workspace = o.HERE,
     fold: o.Fold = 0,
-    network: Annotated[str, typer.Option(help="cnnf, vgg19, or torchvision:NAME, timm:NAME.")] = "cnnf",
+    network: Annotated[str, typer.Option(help="cnnf, vgg19, torchvision:NAME or timm:NAME.")] = "cnnf",
     loss: Annotated[str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")] = "logistic",
     target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = "presence",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the fit slices.", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Slices a step.", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training slices.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Slices per step.", min=1)] = None,
     shards: Annotated[
         int | None,
         typer.Option(
-            help="Shards of a step, dealt to ranks: equal bits for any number of them.", min=1, show_default="2"
+            help="Shards per step, distributed over ranks; the result does not depend on the number of ranks.",
+            min=1,
+            show_default="2",
         ),
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak step size.", min=0)] = None,
-    augment: Annotated[bool, typer.Option("--augment", help="Flip and shift slices while training.")] = False,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.", min=0)] = None,
+    augment: Annotated[bool, typer.Option("--augment", help="Flip and shift slices during training.")] = False,
     compile: Annotated[
         bool | None,
         typer.Option(
-            "--compile/--no-compile", help="torch.compile, on a GPU.", show_default="where slices are enough for it"
+            "--compile/--no-compile", help="Use torch.compile on a GPU.", show_default="if there are enough slices"
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="the network")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="that of the network")] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Remove a model trained otherwise first, or go on.")
+        bool, typer.Option("--fresh/--resume", help="Delete a model trained with other settings, or resume.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Train a CNN on all folds but one and score it on that one. Goes on from its last checkpoint if stopped.
+    """Train a CNN on all folds but one and evaluate it on the held-out fold. Resumes from the last checkpoint.
 
     Example: `ildfv train --fold 0 --epochs 6`
     """
@@ -74,31 +76,31 @@ def train(
 
 def encode(
     workspace: o.Workspace = o.HERE,
-    layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any layer the network names.")] = "conv1",
+    layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any module of the network.")] = "conv1",
     fold: o.Fold = 0,
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
-    dimensions: Annotated[int, typer.Option(help="Dimensions after PCA, at most.", min=1)] = 512,
+    dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[
         int | None,
-        typer.Option(help="EM passes over all descriptors, at most.", min=1, show_default="3, or 10 exact ones"),
+        typer.Option(help="Maximum number of EM passes over all descriptors.", min=1, show_default="3; 10 with exact"),
     ] = None,
-    method: Annotated[str, typer.Option(help="stepwise or exact EM.")] = "stepwise",
-    improved: Annotated[bool, typer.Option(help="Signed square root and L2 norm.")] = True,
+    method: Annotated[str, typer.Option(help="EM method: stepwise or exact.")] = "stepwise",
+    improved: Annotated[bool, typer.Option(help="Apply the signed square root and L2 normalisation.")] = True,
     seed: o.OwnSeed = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Slices a batch.", min=1, show_default="16, or what fits in a GPU's memory")
+        int | None, typer.Option(help="Slices per batch.", min=1, show_default="16, or as many as GPU memory allows")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Remove an encoding made otherwise first, or go on.")
+        bool, typer.Option("--fresh/--resume", help="Delete an encoding made with other settings, or resume.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Fit the mixture on all training descriptors, encode every slice as a Fisher vector, reduce by PCA.
+    """Fit the mixture on all training descriptors, encode every slice as a Fisher vector, and reduce by PCA.
 
-    No activation is stored. Goes on where it was stopped.
+    Activations are not stored. Resumes an interrupted run.
 
     Example: `ildfv encode --layer conv1`
     """
@@ -127,8 +129,8 @@ def encode(
         after = f"{result['passes']} pass{'es' * (result['passes'] != 1)}"
         output.out.print(
             f"{result['slices']:,} slices, {result['descriptors']:,} descriptors of {result['layer']} "
-            f"({result['d']} dimensions) of {result['inputs']['model']} under {result['components']} components, "
-            f"projected to {result['dimensions']} of {result['fisher_length']:,} dimensions "
+            f"({result['d']} dimensions) of {result['inputs']['model']}, {result['components']} components, "
+            f"reduced from {result['fisher_length']:,} to {result['dimensions']} dimensions "
             f"({100 * result['explained_variance']:.1f} % of the variance).\n"
             f"Mean log likelihood per training descriptor {result['mean_log_likelihood']:.4f} "
             f"after {after}. Written to {result['folder']}. Next: ildfv regress"
@@ -141,14 +143,14 @@ def regress(
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
-    target: Annotated[str, typer.Option(help="counts, step or ramp: what is regressed to.")] = "counts",
+    target: Annotated[str, typer.Option(help="Regression target: counts, step or ramp.")] = "counts",
     ridge: Annotated[
-        str, typer.Option(help="Ridge penalty: a number, or auto to choose on validation patients.")
+        str, typer.Option(help="Ridge penalty: a number, or auto to choose it on validation patients.")
     ] = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Regress the patterns on the newest encoding and score the held-out fold.
+    """Fit the regression on the newest encoding and evaluate it on the held-out fold.
 
     Example: `ildfv regress`
     """

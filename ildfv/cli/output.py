@@ -1,4 +1,4 @@
-"""What commands print: one JSON document for machines, or tables for people; and progress that fits the terminal."""
+"""Output of the commands: one JSON document with --json, otherwise tables; and progress on stderr."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
 EVENTS = "events.jsonl"
 out = Console(highlight=False, markup=False)
 notes = Console(stderr=True, highlight=False, markup=False)
-_events: EventLog | None = None  # of the command that runs
+_events: EventLog | None = None  # of the running command
 
 
 def progress(verbose: int = 0, *, workspace: Path | None = None) -> Progress:
-    """Bars on a terminal, log lines elsewhere, nothing on other ranks than 0; also JSON lines in the workspace."""
+    """Bars on a terminal, log lines elsewhere, and JSON lines in the workspace; silent on ranks other than 0."""
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("ildfv").setLevel(level)
@@ -38,7 +38,7 @@ def progress(verbose: int = 0, *, workspace: Path | None = None) -> Progress:
 
 
 def failed(text: str) -> None:
-    """Leaves in the event log, if the command has begun one, the line that it ends with."""
+    """Writes the final error to the event log, if the command has opened one."""
     if _events is not None:
         _events.error(text)
 
@@ -60,7 +60,7 @@ def _jsonable(value):
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
-    """A table on the terminal: words to the left, numbers to the right; None is shown as –."""
+    """Prints a table: text left-aligned, numbers right-aligned, None as –."""
     out.print(title, style="bold")
     for grid in grids(columns, [[cell(value) for value in row] for row in rows], out.width):
         out.print(grid)
@@ -71,7 +71,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, capti
 
 
 def cell(value) -> str:
-    """A value as a table shows it: three decimals, thousands apart, – for undefined."""
+    """A value as text: three decimals, thousands separators, – for None."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -82,7 +82,7 @@ def cell(value) -> str:
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """`0.912 (0.881–0.940)`; the interval is left out where it is undefined."""
+    """`0.912 (0.881–0.940)`; without the interval where it is undefined."""
     if value is None:
         return "–"
     return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")

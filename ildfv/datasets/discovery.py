@@ -15,7 +15,7 @@ from ildfv.scans.geometry import Geometry
 from ildfv.scans.headers import Header, read_header
 from ildfv.scans.libraries import quiet
 from ildfv.scans.volumefiles import file_geometry, format_of
-from ildfv.streaming.processes import Died, each
+from ildfv.streaming.processes import Died, as_completed
 
 CHUNK = 256  # files looked at per task: a worker's start must be worth it
 DICOM_NAMES = (".dcm", ".dicom", ".ima")
@@ -162,11 +162,11 @@ def _looked_at(files: list[Path], workers: int | None, advance):
             advance(len(chunk))
         return
     results: dict[int, list] = {}
-    for index, result in each(_look_at, chunks, workers):
+    for index, result in as_completed(_look_at, chunks, workers):
         if result is Died:  # the file that does it can only be found one by one
             result = [
                 Left(chunks[index][i], "its reader process died") if one is Died else one[0]
-                for i, one in sorted(each(_look_at, [[path] for path in chunks[index]], workers))
+                for i, one in sorted(as_completed(_look_at, [[path] for path in chunks[index]], workers))
             ]
         results[index] = result
         advance(len(chunks[index]))

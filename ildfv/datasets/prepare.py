@@ -26,7 +26,7 @@ from ildfv.scans.volumefiles import read_file, read_label_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Parts, Row, WritableParts, writing_parts
-from ildfv.streaming.processes import Died, each
+from ildfv.streaming.processes import Died, as_completed
 
 FORMAT = 1  # counts up when the same scan would give other bytes
 PHANTOM = "PHANTOM"  # how the patient id of a generated or physical phantom begins
@@ -118,7 +118,7 @@ def prepare(
                 tasks.append(replace(task, replaces=True))
         (out / WAITING).mkdir()
         with progress.task("Preparing slices", total=sum(task.scan.geometry.shape[0] for task in tasks)) as advance:
-            for index, result in each(prepare_scan, tasks, workers):
+            for index, result in as_completed(prepare_scan, tasks, workers):
                 scan = tasks[index].scan
                 outcome = Outcome(reason="its worker process died (out of memory?)") if result is Died else result
                 if outcome.kept:

@@ -12,9 +12,8 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.batches import check_place, count, features
 from ildfv.kernels import moments, on_gpu
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import em as on_device
-from ildfv.kernels.reference import EMPTY
+from ildfv.kernels.cuda import build, em
+from ildfv.kernels.reference import MIN_MASS
 
 # Posteriors below this are not added up: a share of all that float64 sums of float32 descriptors cannot show, and the
 # kernel may skip most components: on activations of CNN-F a half to a quarter of the time of threshold 0.
@@ -106,7 +105,7 @@ class MixtureSums(Sums):
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
         at = self._at
-        step = on_device.m_step if on_gpu(self.s1) and modules.available() else m_step
+        step = em.m_step if on_gpu(self.s1) and build.available() else m_step
         s0, means, variances = step(self.s0, self.s1, self.s2, at.weights_, at.means_, at.variances_, inertia=inertia)
         return _refill(np.array(s0), np.array(means), np.maximum(variances, floor))
 
@@ -120,7 +119,7 @@ def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tu
     weights, means, variances = (like(a, s1) for a in (weights, means, variances))
     prior = inertia * weights  # (k,)
     s0 = s0 + prior
-    mass = xp.where(s0 > EMPTY, s0, EMPTY)[:, None]  # empty components are replaced: only keep them finite
+    mass = xp.where(s0 > MIN_MASS, s0, MIN_MASS)[:, None]  # empty components are replaced: only keep them finite
     shift = s1 / mass  # (k, d), in standard deviations
     means = means + xp.sqrt(variances) * shift
     variances = variances * ((s2 + prior[:, None]) / mass - shift**2)
@@ -129,7 +128,7 @@ def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tu
 
 def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:
     """Parameters in which every empty component is replaced by half of the heaviest one."""
-    for empty in np.flatnonzero(s0 < EMPTY):
+    for empty in np.flatnonzero(s0 < MIN_MASS):
         cut(s0, means, variances, int(s0.argmax()), into=int(empty))
     return Parameters(s0 / s0.sum(), means, variances)
 

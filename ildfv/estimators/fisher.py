@@ -15,10 +15,9 @@ from ildfv.estimators.batches import NATIVE, count
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.kernels import Moments, moments, on_gpu
 from ildfv.kernels.checks import check_threshold
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import fisher as on_device
+from ildfv.kernels.cuda import build, fisher
 from ildfv.kernels.cuda.oom import OomRetry
-from ildfv.kernels.reference import LEAST_NORM, LEAST_WEIGHT
+from ildfv.kernels.reference import MIN_NORM, MIN_WEIGHT
 
 FAR = 1e36  # nats; squares of t end at 3e38 in float32
 
@@ -87,7 +86,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         mixture = self._mixture()
         m = moments(maps, mixture, threshold=self.threshold)
         _check_near(m.log_likelihood)
-        make = on_device.vectors if on_gpu(m.s1) and modules.available() else vectors
+        make = fisher.vectors if on_gpu(m.s1) and build.available() else vectors
         options = {"improved": self.improved, "order": self.order, "weight_part": self.weight_part}
         return make(m, _descriptors(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 
@@ -170,7 +169,7 @@ def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = 
 
     counts (b,): descriptors of each map; weights (k,). The twin of `ildfv.kernels.cuda.fisher.vectors`.
     """
-    heavy = weights >= LEAST_WEIGHT
+    heavy = weights >= MIN_WEIGHT
     scale = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)
     kind = "float64" if "float64" in str(m.s1.dtype) else "float32"
     s0 = m.s0[:, :, None]
@@ -197,4 +196,4 @@ def _improved(whole):
     xp = namespace(whole)
     rooted = xp.sign(whole) * xp.sqrt(xp.abs(whole))
     norms = xp.sqrt(xp.sum(rooted * rooted, axis=1, keepdims=True))
-    return rooted / xp.maximum(norms, xp.full_like(norms, LEAST_NORM))
+    return rooted / xp.maximum(norms, xp.full_like(norms, MIN_NORM))

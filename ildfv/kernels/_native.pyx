@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""The C++ kernel, behind NumPy arrays that `ildfv.kernels.cpu` has checked."""
+"""Binding of the C++ kernel. `ildfv.kernels.cpu` checks the arguments."""
 
 from libc.stdint cimport int64_t, uintptr_t
 from libcpp.vector cimport vector
@@ -39,7 +39,7 @@ cdef extern from "cpu/moments.h" namespace "ildfv" nogil:
 
 
 def instruction_set(str wanted=""):
-    """Name of the instruction set used: "avx512", "avx2" or "baseline"; None if `wanted` is not to be had here."""
+    """Name of the instruction set used: "avx512", "avx2" or "baseline"; None if `wanted` is not supported."""
     cdef bytes name = wanted.encode()
     cdef const char* found = c_instruction_set(name)
     return found.decode() if found != NULL else None

@@ -1,6 +1,6 @@
-"""The specification of the kernels: NumPy, float64, one formula a line.
+"""The specification of the kernels: NumPy, float64, one formula per line.
 
-Slow on purpose; every other backend is tested on it.
+Clear rather than fast; all other backends are tested against it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = Any  # NumPy here; torch or CuPy where such maps came in
-LEAST_WEIGHT = 1e-6  # lighter components give zeros, as in VLFeat: 1/√w would only raise their noise
-LEAST_NORM = 1e-12  # a shorter vector is divided by this: a zero vector stays zero
-EMPTY = 0.1  # descriptors: a component that holds less than this in all has nothing to learn a variance from
+Array = Any  # of the library of the maps: NumPy, torch, CuPy, …
+MIN_WEIGHT = 1e-6  # lighter components give zeros, as in VLFeat: 1/√w would only amplify noise
+MIN_NORM = 1e-12  # shorter vectors are divided by this: a zero vector stays zero
+MIN_MASS = 0.1  # descriptors: a component with less in total provides no estimate of a variance
 
 
 class Moments(NamedTuple):
@@ -57,7 +57,7 @@ def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False):
         s0 = np.zeros(len(weights))
         s1, s2 = np.zeros_like(means), np.zeros_like(means)
         total = 0.0
-        for start in range(0, len(x), 1024):  # a block at a time: (n, k, d) is never held whole
+        for start in range(0, len(x), 1024):  # in blocks, as (n, k, d) may not fit in memory
             block = x[start : start + 1024]
             gamma, log_likelihood = posteriors(block, weights, means, variances)  # (n, k), (n,)
             gamma = np.where(gamma >= threshold, gamma, 0.0)
@@ -82,7 +82,8 @@ def _descriptors(maps):
 def vectors(m, counts, weights, *, improved=True, order="component", weight_part=False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps, in float64.
 
-    counts (b,): descriptors of each map. order: "component" is the paper's Eq. 4, [u_1, v_1, …]; "moment" all u, all v.
+    counts (b,): descriptors of each map. order: "component" is the paper's Eq. 4, [u_1, v_1, …]; "moment": all u, then
+    all v.
     """
     s0, s1, s2, n, w = (np.asarray(a, dtype=np.float64) for a in (*m[:3], counts, weights))
     root = np.sqrt(w)
@@ -90,7 +91,7 @@ def vectors(m, counts, weights, *, improved=True, order="component", weight_part
         u = s1 / (n[:, None, None] * root[:, None])  # (b, k, d)
         v = (s2 - s0[:, :, None]) / (n[:, None, None] * np.sqrt(2 * w)[:, None])
         p = (s0 - n[:, None] * w)[:, :, None] / (n[:, None] * root)[:, :, None]  # (b, k, 1)
-    parts = [np.where(w[:, None] >= LEAST_WEIGHT, part, 0.0) for part in ([p, u, v] if weight_part else [u, v])]
+    parts = [np.where(w[:, None] >= MIN_WEIGHT, part, 0.0) for part in ([p, u, v] if weight_part else [u, v])]
     b = len(n)
     if order == "component":
         whole = np.concatenate(parts, axis=2).reshape(b, -1)
@@ -99,16 +100,16 @@ def vectors(m, counts, weights, *, improved=True, order="component", weight_part
     if not improved:
         return whole
     rooted = np.sign(whole) * np.sqrt(np.abs(whole))
-    return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), LEAST_NORM)
+    return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), MIN_NORM)
 
 
 def m_step(s0, s1, s2, weights, means, variances, *, inertia=0.0):
-    """Masses (k,), means (k, d) and variances (k, d) of most likelihood, from the sums at these parameters.
+    """Maximum-likelihood masses (k,), means (k, d) and variances (k, d) from the sums at the given parameters.
 
-    inertia: the present parameters count as this many descriptors more. A mass below EMPTY counts as that.
+    inertia: the given parameters count as this many additional descriptors. Masses are at least MIN_MASS.
     """
     masses = s0 + inertia * weights
-    divisor = np.maximum(masses, EMPTY)[:, None]
+    divisor = np.maximum(masses, MIN_MASS)[:, None]
     shift = s1 / divisor  # (k, d), in standard deviations
     spread = (s2 + (inertia * weights)[:, None]) / divisor - shift**2
     return masses, means + np.sqrt(variances) * shift, variances * spread

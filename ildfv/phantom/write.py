@@ -12,7 +12,7 @@ from ildfv.phantom.patient import draw_patient
 from ildfv.phantom.scanner import Scanner
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import write_bytes
-from ildfv.streaming.processes import Died, each
+from ildfv.streaming.processes import Died, as_completed
 
 # Thin sections about 10 mm apart, as in the classic high-resolution protocol: 24 cover a chest of 205 … 290 mm.
 SLICES_PER_SCAN = 24
@@ -45,7 +45,7 @@ def write_phantoms(
     write_bytes(folder / "codes.toml", (files("ildfv.scans") / "codes/phantom.toml").read_bytes())
     jobs = [(folder, seed, number, slices_per_scan) for number in range(1, patients + 1)]
     # One worker needs no process of its own.
-    done = enumerate(map(write_patient, jobs)) if workers == 1 else each(write_patient, jobs, workers)
+    done = enumerate(map(write_patient, jobs)) if workers == 1 else as_completed(write_patient, jobs, workers)
     with progress.task("Drawing phantoms", total=patients) as advance:
         for index, result in done:
             if result is Died:

@@ -9,8 +9,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from ildfv.kernels import on_gpu
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import windows
+from ildfv.kernels.cuda import build, windows
 
 WINDOWS = ((-1400.0, -950.0), (-1400.0, 200.0), (-160.0, 240.0))  # HU: the paper's low, normal and high attenuation
 NORMAL = 1  # the normal window's place among them
@@ -28,7 +27,7 @@ def windowed(hu, size: int = SIZE):
     """
     h, w = hu.shape[-2:]
     side = max(h, w)
-    if on_gpu(hu) and modules.available():  # one kernel instead of a hundred passes, to the same bytes
+    if on_gpu(hu) and build.available():  # one kernel instead of a hundred passes, to the same bytes
         return windows.windowed(hu, WINDOWS, _taps(h, side, size), _taps(w, side, size))
     xp = array_namespace(hu)
     hu = xp.astype(hu, xp.float32)

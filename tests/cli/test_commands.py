@@ -165,7 +165,7 @@ def test_an_error_is_json_for_machines(tmp_path):
     assert "ildfv prepare" in json.loads(ended.stdout)["error"]
 
 
-def test_whoever_stops_a_command_is_told_that_it_goes_on(monkeypatch, capsys, tmp_path):
+def test_an_interrupted_command_says_how_to_resume(monkeypatch, capsys, tmp_path):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
@@ -174,7 +174,7 @@ def test_whoever_stops_a_command_is_told_that_it_goes_on(monkeypatch, capsys, tm
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "error: stopped; the same command goes on from here\n"
+    assert capsys.readouterr().err == "error: interrupted; run the same command again to resume\n"
 
 
 def test_a_command_that_fails_leaves_its_line_in_the_event_log(small_workspace, tmp_path):
@@ -238,7 +238,7 @@ def test_what_takes_one_process_says_so_to_each_of_many(name, tmp_path):
     assert ended.returncode == 1
     assert ended.stderr == (
         f"error: rank 1: {name} must run in one process, got 2 ranks: "
-        "start it without torchrun; train, encode, regress take ranks\n"
+        "start it without torchrun (only train, encode, regress can be distributed)\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -333,8 +333,8 @@ def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
     os.killpg(running.pid, number)
     out, err = running.communicate(timeout=60)
     assert running.returncode in (code, -signal.SIGINT)  # Python ends so where it was met within an import
-    assert err == "error: stopped; the same command goes on from here\n"
-    assert json.loads(out) == {"error": "stopped; the same command goes on from here"}
+    assert err == "error: interrupted; run the same command again to resume\n"
+    assert json.loads(out) == {"error": "interrupted; run the same command again to resume"}
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:

@@ -170,7 +170,7 @@ BAD = {
     "maps must hold at least one map, got none": lambda: FisherVector(mixture()).transform([]),
     "maps[1] must hold at least one descriptor": lambda: FisherVector(mixture()).transform([maps()[0], maps()[0, :0]]),
     "maps[0] must be an array of shape (n, d)": lambda: FisherVector(mixture()).transform([np.zeros(6)]),
-    "6 dimensions as the mixture has, got 5": lambda: FisherVector(mixture()).transform(maps(d=5)),
+    "6 dimensions like the mixture, got 5": lambda: FisherVector(mixture()).transform(maps(d=5)),
     "got NaN or infinity in map 2": lambda: FisherVector(mixture()).transform(with_nan()),
     "call fit first": lambda: FisherVector().transform(maps()),
 }

@@ -122,11 +122,11 @@ SETTINGS = {
     "threshold must be in [0, 1), got 1": lambda: FisherVector(MIXTURE, threshold=1).transform(MAPS),
     "threshold must be a number, got None": lambda: moments(MAPS, MIXTURE, threshold=None),
     "mixture must have weights_, means_, variances_": lambda: moments(MAPS, GaussianMixture(2)),
-    "maps must be of one library, got numpy and, in map 1, torch": lambda: moments(
+    "maps must all be of one library, got numpy and, in map 1, torch": lambda: moments(
         [MAPS[0], torch.from_numpy(MAPS[1])], MIXTURE
     ),
     "maps must not be masked arrays": lambda: moments(np.ma.masked_array(MAPS, MAPS > 1), MIXTURE),
-    "maps must not be masked arrays: leave": lambda: moments([MAPS[0], np.ma.masked_array(MAPS[0])], MIXTURE),
+    "maps must not be masked arrays: pass": lambda: moments([MAPS[0], np.ma.masked_array(MAPS[0])], MIXTURE),
     "maps must lie within 1e154 standard deviations": lambda: moments(MAPS * 1e300, MIXTURE),
     "in float32: pass float64": lambda: FisherVector(MIXTURE).transform((MAPS * 1e30).astype(np.float32)),
     "log likelihoods of rows 0:60 of X must be finite, got -inf in row 0": lambda: MIXTURE.score_samples(X * 1e300),

@@ -68,7 +68,7 @@ def fitted(lab: Lab, system) -> dict:
     return found | {"decisions": lab.predictions(system)[0].decisions.to_dict()}
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "patches" else n for n in SYSTEMS])
 def test_test_slices_change_nothing_that_is_fitted(labs, name):
     system = SYSTEMS[name]
     one, other = (fitted(lab, system(lab)) for lab in labs)

@@ -39,6 +39,7 @@ def volumes(lab, system, fold, kind):
     return sorted(maps.folder(lab, system, fold).glob(f"*-{kind}.nii.gz"))
 
 
+@pytest.mark.slow
 def test_every_held_out_scan_has_three_volumes_on_one_grid(lab, system):
     scores = lab.scores(system, 0)
     test = lab.roles(0).test
@@ -68,6 +69,7 @@ def test_every_held_out_scan_has_three_volumes_on_one_grid(lab, system):
     assert called_somewhere > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["lost", "cut"])
 def test_a_window_stopped_half_way_goes_on_with_the_scans_that_lack(lab, system, monkeypatch, damage):
     lab.scores(system, 1)
@@ -121,6 +123,7 @@ def test_pictures_show_what_they_say(lab, system):
     assert [one.caption for one in maps.pictures(lab, system)] == [one.caption for one in found]
 
 
+@pytest.mark.slow
 def test_the_page_and_the_folder_of_results_show_them(root):
     ran = stored(run_experiments(["speed"], preset=TINY, workspace=root, device="cpu"))
     (document,) = ran["experiments"]

@@ -17,6 +17,8 @@ from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
 
+pytestmark = pytest.mark.slow  # runs every experiment a second time
+
 
 def make(root: Path, change) -> Path:
     """A workspace of scans that are no phantoms; change: (number, scan) → scan."""
@@ -87,7 +89,7 @@ def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(
     with pytest.raises(InputError) as caught:
         run_experiments(["balance", "statistics"], preset=TINY, workspace=root, device="cpu")
     message = str(caught.value)
-    assert message.startswith("balance: a balanced loss must see at least two patterns present")
+    assert message.startswith("balance: a balanced loss needs at least two patterns in the training slices")
     assert "\n" not in message
     assert (root / "results" / "experiments" / "statistics.json").exists()
     assert "What the slices show" in (root / "experiments.html").read_text(encoding="utf-8")

@@ -66,6 +66,7 @@ def models_and_slices(root: Path) -> dict[Path, str]:
     return {path: value for path, value in hashes(root).items() if path.parts[0] in ("models", "slices")}
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_size_is_told_and_the_next_run_goes_on(root, done):
     before = models_and_slices(root)
     size = 30_000  # bytes: room for the mixture and its folder's files, not for a part
@@ -79,6 +80,7 @@ def test_a_limit_on_file_size_is_told_and_the_next_run_goes_on(root, done):
     assert {path: value for path, value in whole.items() if "regression" not in path.parts} == again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [300, 3000])  # bytes: the log ends, or the model does
 def test_training_without_room_is_told_and_the_next_run_goes_on(root, original, tmp_path, size):
     train = ("train", "--network", "small", "--epochs", 3, "--batch-size", 5)

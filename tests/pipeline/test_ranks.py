@@ -15,6 +15,8 @@ from ildfv.pipeline.encodings import Encoding
 from ildfv.store.lock import writing
 from ildfv.store.models import load_info, load_model
 
+pytestmark = pytest.mark.slow  # every test starts several ranks
+
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",

@@ -15,7 +15,7 @@ from ildfv.report.page import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
 
 LONG = "cnn-torchvision-squeezenet1_1-features_10_expand3x3"
 COLUMNS = ["slice", "source", "data", "present", "system", "TRIPOD+AI", "CLAIM"]

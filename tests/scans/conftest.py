@@ -133,7 +133,7 @@ def files() -> type[Files]:
 def inline(monkeypatch):
     """Tasks run in this process: the pool has tests of its own, and starting it takes a second."""
 
-    def each(function, tasks, workers=None):
+    def as_completed(function, tasks, workers=None):
         yield from ((i, function(task)) for i, task in enumerate(tasks))
 
-    monkeypatch.setattr("ildfv.datasets.prepare.each", each)
+    monkeypatch.setattr("ildfv.datasets.prepare.as_completed", as_completed)

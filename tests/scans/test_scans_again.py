@@ -21,10 +21,10 @@ CODES = "[codes]\n0 = 'outside'\n1 = 'healthy'\n2 = 'ground glass'\n5 = 'emphyse
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch):
-    def each(function, tasks, workers=None):
+    def as_completed(function, tasks, workers=None):
         yield from ((i, function(task)) for i, task in enumerate(tasks))
 
-    monkeypatch.setattr(prepare_module, "each", each)
+    monkeypatch.setattr(prepare_module, "as_completed", as_completed)
 
 
 def command(*arguments):

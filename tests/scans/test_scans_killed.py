@@ -18,8 +18,8 @@ from ildfv.pipeline.prepare import prepare_scans
 root, kills = Path(sys.argv[1]), int(sys.argv[2])
 ildfv.store.parts.FLUSH_SECONDS = 0.02
 for module in (ildfv.datasets.discovery, ildfv.datasets.prepare):
-    if hasattr(module, "each"):
-        module.each = lambda function, tasks, workers=None: ((i, function(task)) for i, task in enumerate(tasks))
+    if hasattr(module, "as_completed"):
+        module.as_completed = lambda function, items, workers=None: ((i, function(x)) for i, x in enumerate(items))
 
 def child(name):
     process = os.fork()
@@ -52,6 +52,7 @@ print(done, "kills,", finished, "finished before,", len(made("whole")), "files e
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_prepare_survives_thirty_kills(tmp_path, files):
     for i in range(6):

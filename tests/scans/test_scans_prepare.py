@@ -246,11 +246,11 @@ def test_a_label_map_without_lung_labels_leaves_the_scan_unlabelled_and_says_so(
 
 
 def test_a_dying_worker_quarantines_its_scan(tmp_path, files, monkeypatch):
-    def each(function, tasks, workers=None):
+    def as_completed(function, tasks, workers=None):
         yield 0, function(tasks[0])
         yield 1, Died
 
-    monkeypatch.setattr(prepare_module, "each", each)
+    monkeypatch.setattr(prepare_module, "as_completed", as_completed)
     for i in range(2):
         files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
     report = run(tmp_path)

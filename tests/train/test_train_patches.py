@@ -1,4 +1,4 @@
-"""The patch baseline: patches where they should be, a label map that finds what was drawn."""
+"""The patch baseline: positions of patches, and a label map that recovers known patterns."""
 
 import numpy as np
 import pytest
@@ -54,20 +54,20 @@ def test_patches_come_from_the_lung_in_equal_shares():
     assert np.array_equal(patches.of([2]), np.flatnonzero(patches.indices == 2))
 
 
-def test_patches_depend_on_the_seed_alone():
+def test_patches_depend_on_the_seed_only():
     slices = Drawn()
     first, again = (PatchSet(slices, range(8), slices.lungs, seed=1) for _ in range(2))
     assert np.array_equal(first.data, again.data)
     assert not np.array_equal(first.data, PatchSet(slices, range(8), slices.lungs, seed=2).data)
 
 
-def test_without_lung_there_are_no_patches():
+def test_slices_without_lung_are_an_error():
     slices = Drawn()
-    with pytest.raises(InputError, match="slices with lung"):
+    with pytest.raises(InputError, match="slices that contain lung"):
         PatchSet(slices, range(8), lambda indices: np.zeros((len(indices), 224, 224), bool))
 
 
-def test_a_trained_baseline_draws_the_label_map(tmp_path):
+def test_a_trained_baseline_recovers_the_label_map(tmp_path):
     slices = Drawn()
     patches = PatchSet(slices, range(8), slices.lungs, per_slice=16)
     settings = TrainSettings(network="patch", threshold=MAJORITY, epochs=6, batch_size=8, learning_rate=1e-3)
@@ -79,7 +79,7 @@ def test_a_trained_baseline_draws_the_label_map(tmp_path):
     assert pattern_counts(labels)[3] == pytest.approx(256 * 256, rel=0.15)
 
 
-def test_a_slice_without_lung_takes_no_patch():
+def test_a_slice_without_lung_needs_no_patch():
     labels, windows = label_map(
         networks.build("patch").eval(), np.zeros((3, 224, 224), np.uint8), np.zeros((224, 224), bool)
     )

@@ -26,7 +26,7 @@ def tiny(n_outputs):
 
 
 class MemorySlices:
-    """What `Slices` offers, in memory and small; `touched` collects every slice that was read."""
+    """A small in-memory `Slices`; `touched` collects the indices of all slices that were read."""
 
     key = "0123456789abcdef"
 
@@ -36,7 +36,7 @@ class MemorySlices:
         self.counts = np.where(present, 9000, 500).astype(np.int32) + rng.integers(0, 400, (n, 4), dtype=np.int32)
         self.patients = np.array([f"patient-{i * patients // n}" for i in range(n)])
         self.data = rng.integers(60, 120, (n, 3, SIDE, SIDE), dtype=np.uint8)
-        for i, k in zip(*np.nonzero(present), strict=True):  # each pattern brightens a quarter of its own
+        for i, k in zip(*np.nonzero(present), strict=True):  # each pattern brightens its own quarter
             half = SIDE // 2
             y, x = half * (k // 2), half * (k % 2)
             self.data[i, :, y : y + half, x : x + half] += 60

@@ -1,16 +1,15 @@
-"""CuPy takes its memory from torch's pool where both use the GPU; what pools keep counts as free. Both pretended."""
+"""CuPy allocates from torch's pool if both use the GPU; unused pool memory counts as free. Both are mocked."""
 
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from ildfv.kernels.cuda import memory as pool
-from ildfv.kernels.cuda import oom
+from ildfv.kernels.cuda import memory, oom
 
 
 class Allocator:
-    """As CuPy's PythonFunctionAllocator: `malloc` is a bound method, a size of 0 asks for nothing."""
+    """Like CuPy's PythonFunctionAllocator: `malloc` is a bound method, and size 0 allocates nothing."""
 
     def __init__(self, allocate, release):
         self.allocate, self.release = allocate, release
@@ -55,53 +54,53 @@ def both(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(pool, "_joined", {})
+    monkeypatch.setattr(memory, "_joined", {})
     return SimpleNamespace(torch=cuda, cupy=cupy.cuda, own=own, calls=calls)
 
 
 def test_cupys_arrays_come_from_torchs_pool_on_cupys_stream(both):
-    assert pool.join()
+    assert memory.join()
     malloc = both.cupy.get_allocator()
     assert malloc(10) == 4096
     malloc.__self__.release(4096, 1)
     assert both.calls == [(10, 1, 77), 4096]
     assert both.own.kept == 0
-    assert pool.join()  # again: it is so already
+    assert memory.join()  # a second call changes nothing
     assert both.cupy.get_allocator() == malloc
 
 
-def test_an_allocator_that_somebody_chose_stays(both):
+def test_a_custom_allocator_is_kept(both):
     chosen = Allocator(None, None).malloc
     both.cupy.set_allocator(chosen)
-    assert not pool.join()
+    assert not memory.join()
     assert both.cupy.get_allocator() == chosen
 
 
 @pytest.mark.parametrize("absent", ["torch", "cupy", "initialized"])
-def test_without_either_on_the_gpu_all_stays_as_it_is(both, monkeypatch, absent):
+def test_without_both_libraries_nothing_changes(both, monkeypatch, absent):
     before = both.cupy.get_allocator()
     if absent == "initialized":
         monkeypatch.setattr(both.torch, "is_initialized", lambda: False)
     else:
         monkeypatch.delitem(sys.modules, absent)
-    assert not pool.join()
+    assert not memory.join()
     assert both.cupy.get_allocator() == before
 
 
 def test_memory_is_not_freed_when_python_ends(both, monkeypatch):
-    pool.join()
+    memory.join()
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
     both.cupy.get_allocator().__self__.release(4096, 1)
     assert both.calls == []
 
 
-def test_what_pools_keep_counts_as_free(both):
-    assert pool.free("cuda:0") == 1000 - 200
+def test_unused_pool_memory_counts_as_free(both):
+    assert memory.free("cuda:0") == 1000 - 200
     assert both.own.kept == 0
-    assert oom.batch_size(8, "cuda:0", most=1000) == int(800 * oom.SHARE) // 8
+    assert oom.batch_size(8, "cuda:0", maximum=1000) == int(800 * oom.MEMORY_SHARE) // 8
 
 
 def test_pools_are_emptied(both):
-    pool.empty()
+    memory.empty()
     assert both.own.kept == 0
     assert both.calls == ["emptied"]

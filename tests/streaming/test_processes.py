@@ -1,4 +1,4 @@
-"""The pool: every task answered, a worker that dies costs its own task only."""
+"""Work in processes: every item has a result; a worker that dies loses its own item only."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ildfv.streaming.processes import Died, each
+from ildfv.streaming.processes import Died, as_completed
 
 
 def square(x):
@@ -28,20 +28,20 @@ def fail(x):
     raise OSError(f"no room for {x}")
 
 
-def test_every_task_is_answered_once():
-    assert dict(each(square, range(7), workers=2)) == {i: i * i for i in range(7)}
-    assert dict(each(square, [], workers=2)) == {}
+def test_every_item_has_one_result():
+    assert dict(as_completed(square, range(7), workers=2)) == {i: i * i for i in range(7)}
+    assert dict(as_completed(square, [], workers=2)) == {}
 
 
-def test_a_dying_worker_costs_its_own_task_only():
-    results = list(each(square_or_die, range(9), workers=2))
+def test_a_dying_worker_loses_its_own_item_only():
+    results = list(as_completed(square_or_die, range(9), workers=2))
     assert len(results) == 9
     assert dict(results) == {i: Died if i % 5 == 3 else i * i for i in range(9)}
 
 
-def test_what_a_task_raises_is_raised_here():
+def test_an_exception_is_raised_in_the_parent():
     with pytest.raises(OSError, match="no room for 1"):
-        list(each(fail, [1], workers=1))
+        list(as_completed(fail, [1], workers=1))
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
@@ -49,12 +49,12 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     (tmp_path / "job.py").write_text(
         textwrap.dedent("""
             import os, sys, time
-            from ildfv.streaming.processes import each
+            from ildfv.streaming.processes import as_completed
             def work(x):
                 open(f"pid-{x}", "w").write(str(os.getpid()))
                 time.sleep(60)
             if __name__ == "__main__":
-                list(each(work, [0, 1], workers=2))
+                list(as_completed(work, [0, 1], workers=2))
         """)
     )
     paths = os.pathsep.join(path for path in sys.path if path)

@@ -1,7 +1,7 @@
-"""Batches halve when memory runs out; nothing is lost, given twice, out of order, or used before it has arrived.
+"""On out-of-memory batches are halved; no result is lost, duplicated, reordered or used before it is ready.
 
-A pretended GPU leaves what is put on its streams undone until an event is waited for: who forgets to wait reads poison.
-Copies on a real one: test_cuda_gpu.py.
+A simulated GPU executes the work on its streams only when an event is waited for, so a missing wait is detected.
+Copies on a real GPU are tested in tests/cuda/test_cuda_gpu.py.
 """
 
 import threading
@@ -19,7 +19,7 @@ cat = torch.cat
 
 
 class OutOfMemoryError(MemoryError):
-    """Named as torch's and CuPy's are."""
+    """Has the name of torch's and CuPy's exception."""
 
 
 def full_above(limit, error=OutOfMemoryError):
@@ -35,11 +35,11 @@ def full_above(limit, error=OutOfMemoryError):
 @pytest.mark.parametrize("error", [OutOfMemoryError, RuntimeError])
 def test_all_items_are_computed_once_in_order(limit, error):
     notes = []
-    halving = OomRetry(full_above(limit, error), note=notes.append)
-    given = halving(range(16)) + halving(range(16, 23))
+    retry = OomRetry(full_above(limit, error), note=notes.append)
+    given = retry(range(16)) + retry(range(16, 23))
     assert [result for part in given for result in part] == [2 * i for i in range(23)]
     assert max(map(len, given)) <= min(limit, 16)
-    assert len(notes) == {1: 4, 3: 3, 4: 2, 100: 0}[limit]  # what fitted once is remembered
+    assert len(notes) == {1: 4, 3: 3, 4: 2, 100: 0}[limit]  # the reduced size is kept
 
 
 def test_results_are_joined():
@@ -50,12 +50,12 @@ def test_results_are_joined():
         assert (OomRetry(squares).joined(items) == items**2).all()
 
 
-def test_one_item_that_does_not_fit_is_an_error():
+def test_out_of_memory_for_a_single_item_is_an_error():
     with pytest.raises(OutOfMemoryError):
         OomRetry(full_above(0))(range(4))
 
 
-def test_other_errors_are_not_memory():
+def test_other_errors_are_raised():
     def compute(batch):
         raise RuntimeError("an illegal memory access was encountered")
 
@@ -63,8 +63,8 @@ def test_other_errors_are_not_memory():
         OomRetry(compute)(range(4))
 
 
-class PretendedGpu:
-    """Streams are lists of work not yet done; tensors hold poison until the work that fills them is."""
+class SimulatedGpu:
+    """Streams are lists of pending work; tensors contain poison until the work that fills them has been executed."""
 
     def __init__(self, device):
         self.device = str(device)
@@ -125,7 +125,7 @@ class PretendedGpu:
         return target
 
     def launched(self, compute, tensor):
-        """compute(tensor), some time."""
+        """The result of compute(tensor), filled in when the stream is executed."""
         target = torch.full_like(compute(tensor), float("nan"))
         self.put(lambda: target.copy_(compute(tensor)))
         return target
@@ -140,7 +140,7 @@ def widened(images):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    gpu = PretendedGpu("cuda:0")
+    gpu = SimulatedGpu("cuda:0")
     monkeypatch.setenv("ILDFV_GRAPHS", "0")
     monkeypatch.setattr(transfer, "Gpu", lambda device: gpu)
     monkeypatch.setattr(torch, "cat", lambda parts: gpu.launched(cat, parts))
@@ -155,7 +155,7 @@ class Network:
 
     def __call__(self, images):
         assert isinstance(images, torch.Tensor)
-        assert self.gpu.current() is not self.gpu.default  # on which moments are taken at the same time
+        assert self.gpu.current() is not self.gpu.default  # which is used by the moments at the same time
         if len(images) > self.room:
             raise OutOfMemoryError
         self.batches.append(len(images))
@@ -164,7 +164,7 @@ class Network:
 
 
 class Images:
-    """Slices of one pixel each; reading waits for nobody."""
+    """Slices of one pixel each."""
 
     starts = np.array([0, 37])
 
@@ -175,22 +175,22 @@ class Images:
         return np.asarray(indices, dtype=np.uint8)[:, None]
 
 
-def test_copies_wait_for_nobody_and_arrive_whole(gpu):
+def test_copies_are_asynchronous_and_complete(gpu):
     arrays = [np.full((i % 3 + 1, 5), i, dtype=np.uint8) for i in range(9)]
     tensors = []
     for tensor in transfer.to_device(iter(arrays), gpu):
         tensors.append((tensor, gpu.mark()))
-    assert any((tensor == 0xAA).all() for tensor, _ in tensors)  # some are still on their way
+    assert any((tensor == 0xAA).all() for tensor, _ in tensors)  # some copies are still pending
     gpu.finish()
     assert all(np.array_equal(tensor.numpy(), array) for (tensor, _), array in zip(tensors, arrays, strict=True))
 
 
 @pytest.mark.parametrize("room", [100, 5, 1])
-def test_a_stream_on_a_gpu_gives_each_batch_once_in_order(gpu, room):
+def test_a_stream_on_a_gpu_yields_each_batch_once_in_order(gpu, room):
     network, notes, counted = Network(gpu, room), [], []
     batches = stream.batches(Images(), np.arange(37), 8)
 
-    def then(maps):  # as the moments do: it ends with a wait for the device
+    def then(maps):  # like the moments, it ends with a synchronisation
         result = gpu.launched(lambda x: x * 2, maps)
         gpu.finish()
         return result.numpy()
@@ -201,11 +201,11 @@ def test_a_stream_on_a_gpu_gives_each_batch_once_in_order(gpu, room):
     assert np.array_equal(np.concatenate(done)[:, 0], (np.arange(37) * 3.0 + 1) * 2)
     assert max(network.batches) == {100: 8, 5: 4, 1: 1}[room]
     assert bool(notes) == (room < 8)
-    assert len(network.threads) == 1  # a GPU is not shared out as the cores of a CPU are
-    assert gpu.streams == 2  # of copies and of the network: the caller's own is the third
+    assert len(network.threads) == 1  # a GPU is used by one thread, unlike CPU cores
+    assert gpu.streams == 2  # for copies and the network, besides the caller's
 
 
-def test_without_anything_to_follow_maps_stay_on_the_device(gpu):
+def test_by_default_maps_stay_on_the_device(gpu):
     batches = stream.batches(Images(), np.arange(37), 8)
     given = list(stream.MapStream(Images(), Network(gpu), batches))
     gpu.finish()
@@ -219,6 +219,6 @@ def test_leaving_a_stream_early_stops_its_threads(gpu):
     maps.close()
 
 
-def test_an_error_in_the_network_is_raised_where_the_maps_are_taken(gpu):
+def test_an_error_in_the_network_is_raised_in_the_consumer(gpu):
     with pytest.raises(OutOfMemoryError):
         list(stream.MapStream(Images(), Network(gpu, room=0), stream.batches(Images(), np.arange(37), 8)))

@@ -1,4 +1,4 @@
-"""Arrays of any library go in by DLPack or `__cuda_array_interface__`, and the same kind comes out."""
+"""Arrays of any library are accepted through DLPack or `__cuda_array_interface__`; results are of the same library."""
 
 import importlib.util
 import subprocess
@@ -14,15 +14,14 @@ from problems import channel_first, descriptors, distances, mixture
 
 from ildfv.errors import InputError
 from ildfv.kernels import reference
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import interop as exchange
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import device as devices
+from ildfv.kernels.cuda import interop, moments
 
 torch = pytest.importorskip("torch")
 
 
 class ByDlpack:
-    """A tensor that says it is on a GPU."""
+    """A tensor that claims to be on a GPU."""
 
     def __init__(self, tensor, device=(2, 0)):
         self.tensor, self.device, self.streams = tensor, device, []
@@ -33,34 +32,34 @@ class ByDlpack:
     def __dlpack__(self, stream=None):
         self.streams.append(stream)
         capsule = self.tensor.__dlpack__()
-        said = exchange._Tensor.from_address(exchange._pointer_in(capsule, b"dltensor"))
-        said.device_type, said.device = self.device
+        tensor = interop._Tensor.from_address(interop._pointer_in(capsule, b"dltensor"))
+        tensor.device_type, tensor.device = self.device
         return capsule
 
 
 class ByInterface:
-    """An array that says where it lies, as numba's do."""
+    """An array with `__cuda_array_interface__`, like numba's."""
 
     def __init__(self, array):
-        said = array.__array_interface__
+        interface = array.__array_interface__
         names = ("shape", "typestr", "data", "strides")
-        self.array, self.__cuda_array_interface__ = array, {"version": 3} | {name: said[name] for name in names}
+        self.array, self.__cuda_array_interface__ = array, {"version": 3} | {name: interface[name] for name in names}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "uint8", "int16"])
-def test_dlpack_says_where_an_array_lies(dtype):
+def test_address_and_layout_through_dlpack(dtype):
     tensor = torch.zeros(4, 5, 6).to(getattr(torch, dtype))[1:, :, 2::2]
     given = ByDlpack(tensor)
-    found = exchange.place(given, 77)
+    found = interop.place(given, 77)
     assert found[:5] == (tensor.data_ptr(), dtype, tuple(tensor.shape), tensor.stride(), 0)
-    assert given.streams == [77]  # its values are to be ready there
-    exchange.place(given)
+    assert given.streams == [77]  # the stream on which the values must be ready
+    interop.place(given)
     assert given.streams == [77, 1]  # DLPack calls the default stream 1
 
 
-def test_the_interface_says_where_an_array_lies(rng):
+def test_address_and_layout_through_the_interface(rng):
     array = rng.normal(size=(4, 5, 6)).astype(np.float32)
-    whole, part = (exchange.place(ByInterface(a)) for a in (array, array[1:, :, ::2]))
+    whole, part = (interop.place(ByInterface(a)) for a in (array, array[1:, :, ::2]))
     assert whole[:5] == (array.ctypes.data, "float32", (4, 5, 6), (30, 6, 1), None)
     assert part[:5] == (array[1:].ctypes.data, "float32", (3, 5, 3), (30, 6, 2), None)
 
@@ -69,25 +68,25 @@ def test_the_interface_says_where_an_array_lies(rng):
     ("a", "message"),
     [
         (ByDlpack(torch.zeros(2), (1, 0)), "must be on a CUDA device, got DLPack device type 1"),
-        (ByDlpack(torch.zeros(2, dtype=torch.complex64)), "must hold plain numbers"),
-        (ByInterface(np.zeros(2, ">f4")), "must hold plain numbers, got >f4"),
-        ([1.0], "must speak DLPack or __cuda_array_interface__, got list"),
+        (ByDlpack(torch.zeros(2, dtype=torch.complex64)), "must hold real numbers"),
+        (ByInterface(np.zeros(2, ">f4")), "must hold real numbers, got >f4"),
+        ([1.0], "must support DLPack or __cuda_array_interface__, got list"),
     ],
 )
-def test_what_is_no_array_on_a_gpu_is_refused(a, message):
+def test_other_objects_are_refused(a, message):
     with pytest.raises(InputError, match=message):
-        exchange.place(a)
+        interop.place(a)
 
 
-def test_arrays_on_a_gpu_are_known_by_what_they_say():
-    assert exchange.on_gpu(ByDlpack(torch.zeros(2)))
-    assert exchange.on_gpu(ByInterface(np.zeros(2)))
-    assert not exchange.on_gpu(ByDlpack(torch.zeros(2), (1, 0)))
-    assert not any(exchange.on_gpu(a) for a in (np.zeros(2), torch.zeros(2), [1.0], None))
+def test_on_gpu_recognises_both_protocols():
+    assert interop.on_gpu(ByDlpack(torch.zeros(2)))
+    assert interop.on_gpu(ByInterface(np.zeros(2)))
+    assert not interop.on_gpu(ByDlpack(torch.zeros(2), (1, 0)))
+    assert not any(interop.on_gpu(a) for a in (np.zeros(2), torch.zeros(2), [1.0], None))
 
 
 class Foreign:
-    """An array of a library of its own, with the array API's exchange."""
+    """An array of a library of its own, with the array API's from_dlpack."""
 
     def __init__(self, tensor):
         self.tensor = tensor
@@ -103,23 +102,23 @@ class Foreign:
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-def test_results_are_the_kind_that_came(library, rng, monkeypatch, ragged):
+def test_results_are_of_the_library_of_the_input(library, rng, monkeypatch, ragged):
     device = EmulatedTorchDevice(library)
-    monkeypatch.setattr(modules, "_library", lambda: torch)
-    monkeypatch.setattr(cuda, "device_of", lambda a: device)
+    monkeypatch.setattr(devices, "_library", lambda: torch)
+    monkeypatch.setattr(moments, "device_of", lambda a: device)
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 3, 40)
     given = [Foreign(torch.from_numpy(a)) for a in x] if ragged else Foreign(torch.from_numpy(channel_first(x, 8)))
-    found = cuda.moments(given, *parameters)
+    found = moments.moments(given, *parameters)
     assert {type(a) for a in found} == {Foreign}
     assert max(distances([a.tensor.numpy() for a in found], reference.moments(x, *parameters))) < 1e-5
 
 
-def test_the_interface_alone_is_enough_to_come_in(rng):
+def test_the_interface_alone_is_sufficient_for_input(rng):
     library = SimpleNamespace(__name__="cupy", asarray=lambda a: ("taken", a))
     given = ByInterface(rng.normal(size=(2, 3)))
-    assert exchange.adopted(given, library) == ("taken", given)
-    assert exchange.giver(given)("result") == "result"  # no way back is known: torch's or CuPy's
+    assert interop.converted(given, library) == ("taken", given)
+    assert interop.converter_to(given)("result") == "result"  # without from_dlpack results stay torch's or CuPy's
 
 
 # ---- the Cython extension, around the emulated kernels
@@ -127,7 +126,7 @@ def test_the_interface_alone_is_enough_to_come_in(rng):
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory):
-    """_native_cuda.pyx as ILDFV_CUDA=1 builds it, but for the kernels."""
+    """_native_cuda.pyx as built with ILDFV_CUDA=1, but with the emulated kernels."""
     pytest.importorskip("Cython")
     folder = tmp_path_factory.mktemp("native")
     translated = folder / "native.cpp"
@@ -159,12 +158,12 @@ class ThroughExtension(EmulatedDevice):
 
 @pytest.mark.parametrize(("b", "n", "d", "k"), [(2, 70, 9, 5), (3, 600, 4, 3), (5, 1, 70, 33), (1, 65, 6, 128)])
 @pytest.mark.parametrize("pooled", [False, True])
-def test_both_ways_give_the_same_bits(native, library, rng, b, n, d, k, pooled):
+def test_both_launchers_give_the_same_bits(native, library, rng, b, n, d, k, pooled):
     parameters = mixture(rng, k, d)
     x = descriptors(rng, parameters, b, n)
     devices = EmulatedDevice(library), ThroughExtension(library, native)
     options = {"threshold": 1e-6, "pooled": pooled}
-    ours, theirs = (cuda.compute(device, x.view(OnDevice), *parameters, **options) for device in devices)
+    ours, theirs = (moments.compute(device, x.view(OnDevice), *parameters, **options) for device in devices)
     assert devices[0].launched == devices[1].launched
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
@@ -181,7 +180,7 @@ def test_the_extension_takes_arrays_of_any_library(native, rng):
     assert out[3] == logs.sum()
 
 
-def test_faults_of_the_extension_say_what_and_where(native):
+def test_errors_of_the_extension_name_kernel_and_device(native):
     with pytest.raises(RuntimeError, match="nothing on cuda:0: no such kernel"):
         native.launch(0, "nothing", 1, 1, 32, 0, 0, ())
     with pytest.raises(RuntimeError, match="cuda:3: invalid device ordinal"):
@@ -190,5 +189,5 @@ def test_faults_of_the_extension_say_what_and_where(native):
         native.launch(0, "nothing", 1, 1, 32, 0, 0, (ByDlpack(torch.zeros(2), (2, 1)),))
     with pytest.raises(ValueError, match="at most 32 arguments, got 33"):
         native.launch(0, "nothing", 1, 1, 32, 0, 0, (0,) * 33)
-    with pytest.raises(InputError, match="must speak DLPack"):
+    with pytest.raises(InputError, match="must support DLPack"):
         native.launch(0, "nothing", 1, 1, 32, 0, 0, ("text",))

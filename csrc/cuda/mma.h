@@ -1,19 +1,22 @@
-// The two products of a tile on tensor cores, and what keeps their rounding out of the results.
+// The two products of a tile on tensor cores, with error bounds.
 //
-// Scores:   c − ½ Σ t² = c − ½ Σ b² − ½ Σ (a²·y² + 2ab·y), in bfloat16, each factor in two parts. Good enough to tell which
-//           components can have a posterior that counts; those are scored again as everywhere else, t by t (`score_near`).
-// Moments:  Σ γy and Σ γy² in TF32, each factor in two parts: as exact as float. Only where means lie within 4 standard
-//           deviations of the centre, so that turning them into Σ γt and Σ γt² costs no digits.
+// Scores:   c − ½ Σ t² = c − ½ Σ b² − ½ Σ (a²·y² + 2ab·y) in bfloat16, each factor in two parts. This is precise enough
+//           to select components whose posterior may exceed the threshold; their scores are then computed exactly
+//           (`score_near`).
+// Moments:  Σ γy and Σ γy² in TF32, each factor in two parts, with the precision of float. Only for means within
+//           4 standard deviations of the centre, for which converting them to Σ γt and Σ γt² loses no precision.
 //
-// A factor in two parts, x = high + low: high·high' + high·low' + low·high'. In bfloat16 a part keeps 8 bits, so the
-// three products miss 3·2^-16 of |x·x'|, and float sums of 64 dimensions 2^-17: with Σ (|ay| + |b|)² ≤ 4 Σt² + 6 Σb², a score
-// is off by less than SLACK·(Σt² + Σb²).
+// With factors in two parts, x = high + low, a product is high·high' + high·low' + low·high'. A bfloat16 part has 8
+// bits, so the error of a product is at most 3·2^-16 of |x·x'|, and that of float sums over 64 dimensions 2^-17. With Σ
+// (|ay| + |b|)² ≤ 4 Σt² + 6 Σb², the error of a score is less than SLACK·(Σt² + Σb²).
 #pragma once
-#include "cuda/tiles.h"
+#include "common/mixture.h"
+#include "cuda/softmax.h"
+#include "cuda/tile.h"
 
 namespace ildfv {
 
-static __device__ constexpr float SLACK = 1.0f / 4096;  // SLACK of launches.py
+static __device__ constexpr float SLACK = 1.0f / 4096;  // as in kernels/cuda/launches.py
 
 #ifdef __CUDA_ARCH__
 __device__ __forceinline__ unsigned bits_of(float value) { return __float_as_uint(value); }
@@ -25,8 +28,8 @@ static inline unsigned bits_of(float value) {
 }
 #endif
 
-#ifndef ILDFV_EXCHANGE  // the emulation under tests/cuda brings its own
-// Six words of every lane of a warp, to be read by all of them
+#ifndef ILDFV_EXCHANGE  // tests/cuda/emulation.h defines its own
+// Six words of every lane of a warp, readable by all lanes
 struct Exchange {
     const unsigned (&words)[6];
     __device__ __forceinline__ explicit Exchange(const unsigned (&mine)[6]) : words(mine) {}
@@ -36,7 +39,7 @@ struct Exchange {
 };
 #endif
 
-enum Parts { BFLOAT16_PARTS, TF32_PARTS };  // two 8-bit significands a word, or one of 11 bits
+enum Parts { BFLOAT16_PARTS, TF32_PARTS };  // per word, two bfloat16 values or one TF32 value
 
 template <Parts PARTS>
 __device__ __forceinline__ float dot(unsigned x, unsigned y) {
@@ -85,7 +88,7 @@ __device__ __forceinline__ unsigned bfloats(float first, float second) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
     return both;
 #else
-    const unsigned x = bits_of(first), y = bits_of(second);  // NaN may turn into 0: its exact score tells
+    const unsigned x = bits_of(first), y = bits_of(second);  // NaN may become 0; it is detected by the exact score
     return (x + 0x7fffu + (x >> 16 & 1)) >> 16 | ((y + 0x7fffu + (y >> 16 & 1)) & 0xffff0000u);
 #endif
 }
@@ -126,29 +129,30 @@ __device__ __forceinline__ void multiply_add(float (&sum)[4], const Split (&rows
 
 // ---- scores
 
-// Which row or component of eight the lanes of group g take: with rows 4 mod 8 words long, two groups that load 16 bytes
-// a lane at once then touch different banks. And back.
+// The row or component, of eight, for the lanes of group g. With rows of 4 mod 8 words, two groups that load 16 bytes
+// per lane then access different banks. `gathered` is the inverse.
 __device__ __forceinline__ int spread(int g) { return g / 2 + g % 2 * 4; }
 __device__ __forceinline__ int gathered(int row) { return row % 4 * 2 + row / 4; }
 
-// A warp's 16 rows of the tile, from their first
+// The first of a warp's 16 rows of the tile
 template <class S>
 __device__ __forceinline__ int own_rows() {
-    static_assert(S::T == 16 * S::WARPS, "a warp has the scores of its 16 rows to itself");
+    static_assert(S::T == 16 * S::WARPS, "only one warp accesses the scores of its 16 rows");
     return threadIdx.x / 32 * 16;
 }
 
 // sum[v][·] += Σ (a²·y² + 2ab·y) over the staged dimensions, of 16 rows × components 8v … 8v + 8.
-// squares, products (KC, DP): a² and 2ab, each four dimensions as eight bfloat16: high parts, then low parts.
+// squares, products (KC, DP): a² and 2ab; every four dimensions are eight bfloat16 values, high parts, then low parts.
 template <class S>
 __device__ __forceinline__ void add_screened(float (&sum)[S::KC / 8][4], const float* y, const float* squares,
                                              const float* products, int dims) {
     const int g = spread(threadIdx.x % 32 / 4), i0 = threadIdx.x % 4 * 4;
     const float* rows = y + (own_rows<S>() + g) * S::DP + i0;
-    float part[S::KC / 8][4] = {};  // a chunk's own sum first, as in add_squares
+    float part[S::KC / 8][4] = {};  // sums per chunk, as in add_squares
 #pragma unroll 1
     for (int i = 0; i < dims; i += 16) {
-        Split linear[4], squared[4];  // (y_0 y_1) of rows g, g + 8, then (y_2 y_3): dimensions in any order, as the columns
+        // (y_0 y_1) of rows g, g + 8, then (y_2 y_3): any order of dimensions that matches the columns
+        Split linear[4], squared[4];
 #pragma unroll
         for (int eight = 0; eight < 2; ++eight) {
             const Quad<float> q = quad(rows + eight * 8 * S::DP + i);
@@ -175,8 +179,8 @@ __device__ __forceinline__ void add_screened(float (&sum)[S::KC / 8][4], const f
         for (int e = 0; e < 4; ++e) sum[v][e] += part[v][e];
 }
 
-// gamma = scores of components k0 … k0 + KC; least[j] = what the best of row g + 8j surely reaches.
-// base (k,) = c − ½ Σb², slack (k,) = SLACK·(2c + Σb²): a score s is off by at most slack − 2·SLACK·s.
+// gamma = scores of components k0 … k0 + KC; least[j] = lower bound of the best score of row g + 8j.
+// base (k,) = c − ½ Σb², slack (k,) = SLACK·(2c + Σb²): the error of a score s is at most slack − 2·SLACK·s.
 template <class S>
 __device__ __forceinline__ void keep_screened(float* gamma, int kp, float (&least)[2], const float (&sum)[S::KC / 8][4],
                                               const float* base, const float* slack, int k0, int k, int k4) {
@@ -193,11 +197,11 @@ __device__ __forceinline__ void keep_screened(float* gamma, int kp, float (&leas
         }
 }
 
-// near (T, words): a bit for each component that can have a posterior of the threshold or matters to the row's sum; `depth`
-// below the best none can. Returns how many they are in this warp's rows.
+// near (T, words): a bit for each component whose posterior may reach the threshold or affect the row's sum; components
+// `depth` below the best cannot. Returns their number in this warp's rows.
 template <class S>
-__device__ int choose_near(unsigned* near, int words, const float* gamma, int kp, float (&least)[2],
-                           const float* slack, float depth, int k, int valid) {
+__device__ int choose_near(unsigned* near, int words, const float* gamma, int kp, float (&least)[2], const float* slack,
+                           float depth, int k, int valid) {
     const unsigned all = 0xffffffffu;
     const int lane = threadIdx.x % 32;
     int count = 0;
@@ -206,7 +210,7 @@ __device__ int choose_near(unsigned* near, int words, const float* gamma, int kp
         least[eight] = fmaxf(least[eight], __shfl_xor_sync(all, least[eight], 1));
         least[eight] = fmaxf(least[eight], __shfl_xor_sync(all, least[eight], 2));
     }
-    __syncwarp();  // the scores are there
+    __syncwarp();  // all scores are written
     for (int r = 0; r < 16; ++r) {
         const float cut = __shfl_sync(all, r < 8 ? least[0] : least[1], 4 * gathered(r % 8)) - depth;
         const int row = own_rows<S>() + r;
@@ -214,7 +218,7 @@ __device__ int choose_near(unsigned* near, int words, const float* gamma, int kp
         for (int word = 0; word < words; ++word) {
             const int comp = word * 32 + lane;
             bool is_near = false;
-            if (comp < k && row < valid) is_near = !(g[comp] * (1 - 2 * SLACK) + slack[comp] < cut);  // NaN is near
+            if (comp < k && row < valid) is_near = !(g[comp] * (1 - 2 * SLACK) + slack[comp] < cut);  // true for NaN
             const unsigned bits = __ballot_sync(all, is_near);
             if (lane == 0) near[row * words + word] = bits;
             count += __popc(bits);
@@ -224,8 +228,8 @@ __device__ int choose_near(unsigned* near, int words, const float* gamma, int kp
     return count;
 }
 
-// gamma = c − ½ Σ t² of the near components, over the staged dimensions; the first chunk takes c, later ones add to it.
-// list: room for k numbers, this warp's own
+// gamma = c − ½ Σ t² of the near components, over the staged dimensions; the first chunk adds c.
+// list: room for k numbers, used by this warp only
 template <class S>
 __device__ void score_near(float* gamma, int kp, const unsigned* near, int words, unsigned short* list, const float* y,
                            const float* scale, const float* shift, const float* constant, int d0, int d, bool first) {
@@ -236,8 +240,7 @@ __device__ void score_near(float* gamma, int kp, const unsigned* near, int words
         int count = 0;
         for (int word = 0; word < words; ++word) {
             const unsigned bits = near[row * words + word];
-            if (bits >> lane & 1)
-                list[count + __popc(bits & ((1u << lane) - 1))] = (unsigned short)(word * 32 + lane);
+            if (bits >> lane & 1) list[count + __popc(bits & ((1u << lane) - 1))] = (unsigned short)(word * 32 + lane);
             count += __popc(bits);
         }
         __syncwarp();
@@ -246,12 +249,13 @@ __device__ void score_near(float* gamma, int kp, const unsigned* near, int words
             const integer at = (integer)comp * d + d0;
             float sum = 0;
 #pragma unroll 4
-            for (int i = lane % 8; i < dims; i += 8) sum = squares(sum, y[row * S::DP + i], scale[at + i], shift[at + i]);
+            for (int i = lane % 8; i < dims; i += 8)
+                sum = squares(sum, y[row * S::DP + i], scale[at + i], shift[at + i]);
             for (int step = 4; step; step /= 2) sum += __shfl_xor_sync(all, sum, step);
             float* score = gamma + (integer)row * kp + comp;
             if (lane % 8 == 0 && p + group < count) *score = (first ? constant[comp] : *score) - 0.5f * sum;
         }
-        __syncwarp();  // the list has been read
+        __syncwarp();  // before the list is overwritten
     }
 }
 
@@ -262,11 +266,13 @@ template <class S>
 struct Share {
     int comp, dim;  // within the chunk
     __device__ __forceinline__ Share() : comp(threadIdx.x / 64 * 16), dim(threadIdx.x / 32 % 2 * (S::DC / 2)) {
-        static_assert(S::KC == 32 && S::WARPS == 4 && S::SEGMENTS == 2, "four warps, 16 components × half the dimensions each");
+        static_assert(S::KC == 32 && S::WARPS == 4 && S::SEGMENTS == 2,
+                      "four warps, 16 components × half the dimensions each");
     }
 };
 
-// Whether most posteriors of the share's components count. Both warps that have these components see the same.
+// Whether most posteriors of the share's components are > 0. The result is the same in both warps with these
+// components.
 template <class S>
 __device__ __forceinline__ bool mostly_active(const unsigned* active, int k4, int k0, int k, int valid) {
     const int lane = threadIdx.x % 32, comp = k0 + Share<S>().comp + lane % 16;
@@ -287,7 +293,8 @@ __device__ void add_moments_by_products(float* s1, float* s2, const float* y, co
     const int comp = k0 + share.comp + g;  // and comp + 8
     float linear[EIGHTS][4] = {}, squared[EIGHTS][4] = {}, mass[2] = {};
 #pragma unroll 1
-    for (int r = 0; r < valid; r += 8) {  // γ and y are 0 past `valid`; lane t takes rows 2t, 2t + 1: no bank conflicts
+    for (int r = 0; r < valid;
+         r += 8) {  // γ and y are 0 from `valid` on; rows 2t, 2t + 1 for lane t: no bank conflicts
         Split weights[4];
 #pragma unroll
         for (int odd = 0; odd < 2; ++odd)
