@@ -140,17 +140,17 @@ def shares(lab, given: argparse.Namespace) -> dict:
     found = {}
     for name, system in systems.items():
         measure = Ratio(*sums[name])
-        overall = lab.documents(system)["pooled"]["overall"]
+        overall = lab.documents(system)["pooled"].overall
         found[name] = {
             "held_out_log_likelihood": float(measure(np.ones((1, weights.shape[1])))[0]),
             "held_out_log_likelihood_interval": bootstrap(measure, weights),
-            "mean_auc": overall["mean_auc"],
-            "mean_auc_interval": overall["mean_auc_interval"],
+            "mean_auc": overall.mean_auc,
+            "mean_auc_interval": overall.mean_auc_interval,
         }
         if name != every:
             options = {"n_resamples": lab.preset.resamples, "seed": seed}
-            found[name]["log_likelihood_all_gains"] = paired(whole, measure, weights.shape[1], **options)
-            found[name]["mean_auc_all_gains"] = lab.compare(systems[every], system)["tests"]["mean_auc"]
+            found[name]["log_likelihood_all_gains"] = paired(whole, measure, weights.shape[1], **options).to_dict()
+            found[name]["mean_auc_all_gains"] = lab.compare(systems[every], system).tests["mean_auc"].to_dict()
     return found
 
 

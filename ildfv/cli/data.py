@@ -166,10 +166,10 @@ def folds(
 
     Example: `ildfv folds --folds 5`
     """
-    from ildfv.pipeline.split import check_split, make_split, open_workspace
+    from ildfv.pipeline.split import check_folds, open_workspace, write_folds
 
     space = open_workspace(workspace, slices)
-    split = check_split(space) if check else make_split(space, n_folds=number, seed=seed, fresh=fresh)
+    split = check_folds(space) if check else write_folds(space, n_folds=number, seed=seed, fresh=fresh)
     result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
     if output.emit(result, as_json=as_json):
         return

@@ -53,10 +53,10 @@ def failed(text: str) -> None:
         _events.error(text)
 
 
-def emit(result: dict, *, as_json: bool) -> bool:
-    """Prints `result` as JSON if `as_json`. False if the command still has to print it as text.
+def emit(result, *, as_json: bool) -> bool:
+    """Prints `result`, a dict or a document, as JSON if `as_json`. True: the command has nothing more to print.
 
-    On ranks other than 0 it prints nothing and returns True.
+    Ranks other than 0 print nothing.
     """
     if not distributed.is_main():
         return True
@@ -67,8 +67,12 @@ def emit(result: dict, *, as_json: bool) -> bool:
 
 def json_text(content, indent: int | None = None) -> str:
     """The content as JSON text. Characters that are not printable are JSON escapes, so that values are unchanged."""
-    text = json.dumps(content, indent=indent, ensure_ascii=False, default=str)
+    text = json.dumps(content, indent=indent, ensure_ascii=False, default=_jsonable)
     return "\n".join("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) for line in text.split("\n"))
+
+
+def _jsonable(value):
+    return value.to_dict() if hasattr(value, "to_dict") else str(value)
 
 
 def _printable_lines(text: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ildfv.evaluation.tables import Table
 from ildfv.experiments.checklist_answers import facts
+from ildfv.experiments.documents import CHECKLIST, ChecklistDocument
 from ildfv.experiments.preset_views import Shown
-from ildfv.experiments.schema import Table
 
 FILLED, PART, AUTHOR = "filled", "in part", "for the author to write"
 
@@ -80,8 +81,8 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
 )
 
 
-def checklist(shown: Sequence[Shown]) -> dict:
-    """{"title", "paper", "tables", "notes"}, as an experiment's document: items with who fills them, and how.
+def checklist(shown: Sequence[Shown]) -> ChecklistDocument:
+    """Each item of the checklists, whether it is filled in, and its content.
 
     Where results are of several presets, what differs between these is said of each.
     """
@@ -96,14 +97,15 @@ def checklist(shown: Sequence[Shown]) -> dict:
         "own account; what is filled in part is theirs to complete."
     )
     table = Table("Reporting checklist", ["item", "TRIPOD+AI", "CLAIM", "state", "content"], rows, note)
-    return {
-        "title": "TRIPOD+AI and CLAIM",
-        "paper": None,
-        "preset": None,
-        "folds": [],
-        "tables": [vars(table)],
-        "notes": [],
-    }
+    return ChecklistDocument(
+        kind=CHECKLIST,
+        title="TRIPOD+AI and CLAIM",
+        paper=None,
+        preset=None,
+        folds=[],
+        tables=[table],
+        notes=[],
+    )
 
 
 def _together(told: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

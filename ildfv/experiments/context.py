@@ -12,14 +12,16 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.errors import check
+from ildfv.evaluation.documents import Comparison
 from ildfv.evaluation.results import Predictions, compare, evaluate, spread
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments.paper import Paper
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.systems import Cnn, Encoded, Patches, Scores, System
+from ildfv.patterns import PATTERNS
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings
-from ildfv.pipeline.split import Roles, labelled_presence, load_folds, make_roles, make_split
+from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices, write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of, read_json, sweep
@@ -49,7 +51,7 @@ class Lab:
         self.paper = Paper.load(paper)
         self.slices = self.workspace.slices()
         if not self.workspace.folds_file.exists():
-            make_split(self.workspace, n_folds=preset.folds)
+            write_folds(self.workspace, n_folds=preset.folds)
         self.folds = load_folds(self.workspace)
         self.remarks = self._remarks()
         for remark in self.remarks:
@@ -59,7 +61,7 @@ class Lab:
         self.key = key_of(self.slices.key, self.folds.sha256)
         self.folder = self.workspace.root / "experiments" / self.key
         self.made: Callable[[], None] = lambda: None  # called when a network, an encoding or scores are finished
-        self._roles: dict[tuple[int, float], Roles] = {}
+        self._roles: dict[tuple[int, float], Split] = {}
         self._predictions: dict[System, list[Predictions]] = {}
         self._documents: dict[System, dict] = {}
 
@@ -116,10 +118,10 @@ class Lab:
         limits = (self.folds.n_folds, self.preset.run, None if system is None else system.folds)
         return list(range(min(n for n in limits if n is not None)))
 
-    def roles(self, fold: int, patients: float = 1.0) -> Roles:
+    def roles(self, fold: int, patients: float = 1.0) -> Split:
         """The fold's roles; `patients`: with this share of the fit patients only, drawn by the workspace's seed."""
         if (fold, patients) not in self._roles:
-            roles = make_roles(self.slices, self.folds, fold)
+            roles = split_slices(self.slices, self.folds, fold)
             if patients < 1:
                 names = np.unique(self.slices.patients[roles.fit])
                 random = np.random.default_rng([self.workspace.settings.seed, fold])
@@ -217,6 +219,7 @@ class Lab:
                         presence=labelled_presence(self.slices, roles.test, system.threshold),
                         patients=self.slices.patients[roles.test],
                         decisions=Decisions.fit(truth, scores.validation),
+                        labels=PATTERNS,
                     )
                 )
             self._predictions[system] = found
@@ -238,7 +241,7 @@ class Lab:
         self._documents[system] = {"pooled": evaluate(found, **options), "folds": folds, "spread": spread(folds)}
         return self._documents[system]
 
-    def compare(self, a: System, b: System) -> dict:
+    def compare(self, a: System, b: System) -> Comparison:
         """Paired tests by patient between two systems over the folds that both were run on."""
         n = min(len(self.predictions(a)), len(self.predictions(b)))
         return compare(

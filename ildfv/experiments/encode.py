@@ -14,8 +14,8 @@ from ildfv.pipeline import projection
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.store.atomic import sweep
-from ildfv.store.checksummed import write_sealed
-from ildfv.store.fingerprint import claim
+from ildfv.store.checksummed import write_checksummed
+from ildfv.store.fingerprint import match_fingerprint
 from ildfv.store.lock import writing
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def encode(lab: Lab, system: Encoded, fold: int) -> Encoding:
     with writing(folder):
         sweep(folder)
         # What fits in a GPU's memory may be another number when a stopped run goes on.
-        begun = claim(folder, {"system": system.folder}, found_out={"fitted_batch_size": settings.batch_size})
+        begun = match_fingerprint(
+            folder, {"system": system.folder}, measured={"fitted_batch_size": settings.batch_size}
+        )
         settings = replace(settings, batch_size=begun["fitted_batch_size"])
         lab.progress.note(f"Encoding {system.label} without fold {fold}")
         fitting = Fitting(folder, lab.slices, activations, roles.train, settings, system.words, lab.progress)
@@ -76,6 +78,6 @@ def encode(lab: Lab, system: Encoded, fold: int) -> Encoding:
             "explained_variance": float(pca.explained_variance_ratio_.sum()),
             "train_slices": len(roles.train),
         }
-        write_sealed(folder / FINISHED, info)
+        write_checksummed(folder / FINISHED, info)
     lab.made()
     return Encoding(folder)

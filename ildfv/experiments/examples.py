@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ildfv.evaluation.tables import Table
 from ildfv.experiments import curves
 from ildfv.experiments.context import Lab
 from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.schema import Table
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.report import example_slices
 from ildfv.report.content import RULE, Example
@@ -25,7 +25,7 @@ def run(lab: Lab) -> Findings:
     rows = [
         [example.caption, "this run", lab.slices.data, names(example.truth), call.system, names(call.predicted)]
         for example in pictures(lab)
-        for call in example.calls
+        for call in example.predictions
     ]
     columns = ["slice", "source", "data", "present", "system", "called"]
     return Findings([Table("Fig. 6. Example slices", columns, rows, f"{RULE} experiments.html shows them.")])

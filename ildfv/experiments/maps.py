@@ -21,6 +21,7 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.evaluation.intervals import Ratio, bootstrap, by_patient, resampled
 from ildfv.evaluation.metrics import ratio
+from ildfv.evaluation.tables import Estimate
 from ildfv.experiments.lungs import lungs
 from ildfv.patterns import PATTERNS
 from ildfv.report.content import LabelMap
@@ -94,7 +95,7 @@ def _whole(place: Path, lab: Lab, indices: np.ndarray) -> bool:
     return True
 
 
-def overlap(lab: Lab, system: Patches) -> list[dict]:
+def overlap(lab: Lab, system: Patches) -> list[Estimate]:
     """Dice of called and drawn pixels of each pattern, as cells of a table: over all held-out folds, and by fold."""
     sums, owners, fold_of = [], [], []
     for fold in lab.held_out(system):
@@ -116,13 +117,13 @@ def overlap(lab: Lab, system: Patches) -> list[dict]:
         each = each[np.isfinite(each) & (np.bincount(fold_of, theirs[k]) > 0)]
         value = float(dice(np.ones((1, len(names))))[0])
         cells.append(
-            {
-                "value": value if np.isfinite(value) else None,
-                "interval": bootstrap(dice, weights),
-                "mean": float(each.mean()) if len(each) else None,
-                "sd": float(each.std(ddof=1)) if len(each) > 1 else None,
-                "n": len(each),
-            }
+            Estimate(
+                value=value if np.isfinite(value) else None,
+                interval=bootstrap(dice, weights),
+                mean=float(each.mean()) if len(each) else None,
+                sd=float(each.std(ddof=1)) if len(each) > 1 else None,
+                n=len(each),
+            )
         )
     return cells
 
@@ -146,7 +147,7 @@ def pictures(lab: Lab, system: Patches) -> list[LabelMap]:
             LabelMap(
                 image=lab.slices.images([index])[0, NORMAL],
                 truth=lab.slices.label_maps([index])[0],
-                called=maps[np.searchsorted(of_scan, row)],
+                predicted=maps[np.searchsorted(of_scan, row)],
                 caption=f"{title}: patient {lab.slices.patients[index][:6]}, {at}",
             )
         )

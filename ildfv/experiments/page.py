@@ -9,7 +9,7 @@ from ildfv.experiments import curves, examples, maps, speed
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.context import Lab
 from ildfv.experiments.preset_views import by_preset, documents
-from ildfv.pipeline.report import shown_settings
+from ildfv.pipeline.report import public_settings
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import Example, LabelMap, ReportContent
 from ildfv.report.page import write_report
@@ -31,15 +31,15 @@ def write_page(lab: Lab) -> Path:
         title="The paper's experiments",
         statistics=slice_statistics(lab.workspace.root),
         folds=lab.folds.table(),
-        results=found["curves"]["documents"] if "curves" in found else [],
-        comparisons=list({(c["a"], c["b"]): c for d in found.values() for c in d["comparisons"]}.values()),
+        results=found["curves"].documents if "curves" in found else [],
+        comparisons=list({(c.a, c.b): c for d in found.values() for c in d.comparisons}.values()),
         examples=_examples(of["examples"]) if "examples" in of else [],
         label_maps=label_maps,
         label_maps_note=note,
         experiments=[*found.values(), checklist(shown)],
-        settings={"workspace": shown_settings(lab.workspace)} | {one.title: one.lab.preset.extent for one in shown},
+        settings={"workspace": public_settings(lab.workspace)} | {one.title: one.lab.preset.extent for one in shown},
         versions=versions(),
-        seconds={name: d["seconds"] for name, d in found.items()},
+        seconds={name: d.seconds for name, d in found.items()},
         notes=[NOTE, *several],
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )

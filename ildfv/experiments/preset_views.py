@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ildfv.experiments.context import Lab
+from ildfv.experiments.documents import ExperimentDocument
 from ildfv.experiments.presets import PRESETS, Preset
 from ildfv.experiments.registry import experiments
-from ildfv.pipeline.report import experiment_documents
+from ildfv.pipeline.report import table_documents
 from ildfv.store.atomic import key_of
 
 
@@ -24,17 +25,17 @@ class Shown:
     names: list[str]
 
 
-def documents(lab: Lab) -> dict[str, dict]:
+def documents(lab: Lab) -> dict[str, ExperimentDocument]:
     """The documents of these slices and folds by name, in the order of the paper."""
-    found = experiment_documents(lab.workspace, lab.slices)
+    found = table_documents(lab.workspace, lab.slices)
     return {name: found[name] for name in experiments() if name in found}
 
 
-def by_preset(lab: Lab, found: Mapping[str, Mapping]) -> list[Shown]:
+def by_preset(lab: Lab, found: Mapping[str, ExperimentDocument]) -> list[Shown]:
     """One for each preset that held out folds in the documents `found`; the lab itself where none of them has."""
     presets: dict[str, tuple[Preset, list[str]]] = {}
     for name, document in found.items():
-        if document["folds"]:
+        if document.folds:
             preset = _preset(document, lab.preset)
             presets.setdefault(key_of(preset.name, preset.extent), (preset, []))[1].append(name)
     if len(presets) < 2:
@@ -43,10 +44,10 @@ def by_preset(lab: Lab, found: Mapping[str, Mapping]) -> list[Shown]:
     return [Shown(f"preset {p.name} ({', '.join(names)})", _under(lab, p), names) for p, names in presets.values()]
 
 
-def _preset(document: Mapping, otherwise: Preset) -> Preset:
+def _preset(document: ExperimentDocument, otherwise: Preset) -> Preset:
     """The document's preset; what a document of an older version does not say is the preset's of that name."""
-    preset = PRESETS.get(document["preset"], otherwise)
-    return replace(preset, name=document["preset"], **document.get("extent", {}))
+    preset = PRESETS.get(document.preset, otherwise)
+    return replace(preset, name=document.preset, **document.extent)
 
 
 def _under(lab: Lab, preset: Preset) -> Lab:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ildfv.errors import InputError
+from ildfv.evaluation.tables import Table
 from ildfv.experiments.context import Lab
-from ildfv.experiments.schema import Table
 from ildfv.experiments.systems import System
 
 

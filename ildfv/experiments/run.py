@@ -6,22 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.evaluation.documents import Results
 from ildfv.evaluation.results import undecided
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.context import Lab
+from ildfv.experiments.documents import EXPERIMENT, ExperimentDocument, SystemResults
 from ildfv.experiments.lungs import refuse_unknown_lungs
 from ildfv.experiments.page import write_page
 from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.registry import Experiment, Findings, chosen
-from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without_curves, write_experiment
+from ildfv.experiments.schema import FOLDER, write_experiment
 from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
-from ildfv.store.checksummed import write_sealed
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
 from ildfv.version import versions
 
@@ -38,7 +40,7 @@ def run_experiments(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
-    """{"workspace", "page", "experiments": documents as in `schema`}.
+    """{"workspace", "page", "experiments": list of `ExperimentDocument`}.
 
     workspace: None takes the one in the current folder, or, if there is none, phantoms in ildfv-experiments/, made now.
     paper: a filled copy of paper.toml, whose numbers are set beside ours.
@@ -57,8 +59,8 @@ def run_experiments(
             except (InputError, MissingPackageError) as error:
                 refused.append(f"{experiment.name}: {error}")
         check(bool(done), "; ".join(refused))
-        content = {"kind": "ildfv checklist", **checklist(by_preset(lab, documents(lab)))}
-        write_sealed(lab.workspace.results_dir / FOLDER / "checklist.json", content)
+        content = checklist(by_preset(lab, documents(lab)))
+        write_checksummed(lab.workspace.results_dir / FOLDER / "checklist.json", content.to_dict())
         page = write_page(lab)
     check(not refused, f"{'; '.join(refused)}; the others are on {page.resolve()}")
     return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": done}
@@ -75,56 +77,57 @@ def refuse_unknown(preset: Preset) -> None:
             build(name)
 
 
-def run_one(lab: Lab, experiment: Experiment) -> dict:
+def run_one(lab: Lab, experiment: Experiment) -> ExperimentDocument:
     """The experiment's document, also in results/experiments/."""
     clock, name = Clock(lab.folder / TIMES), f"{lab.preset.name}/{experiment.name}"
     with clock.running(name) as lab.made:
         found = experiment.run(lab)
         document = describe(lab, experiment, found)
-    document["seconds"] = round(clock.seconds[name], 1)
+    document = document.model_copy(update={"seconds": round(clock.seconds[name], 1)})
     write_experiment(lab.workspace, document, found.files)
     return document
 
 
-def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
-    """The document of `schema`, but for the time it took."""
-    systems, whole = {}, []
+def describe(lab: Lab, experiment: Experiment, found: Findings) -> ExperimentDocument:
+    """The experiment's document without `seconds`."""
+    systems: dict[str, SystemResults] = {}
+    whole: list[Results] = []
     theirs = [row for table in found.tables for row in table.rows if row[1] == NAME]
     unknown = any(None in row[3:] for row in theirs)
     otherwise = lab.held_out() if found.folds is None else list(found.folds)
     for system in found.systems:
         d = lab.documents(system)
-        systems[system.label] = {
-            "folder": system.folder,
-            "threshold": system.threshold,
-            "folds": d["pooled"]["folds"],
-            "inputs": system.inputs,
-            "pooled": without_curves(d["pooled"]),
-            "spread": d["spread"],
-        }
+        systems[system.label] = SystemResults(
+            folder=system.folder,
+            threshold=system.threshold,
+            folds=d["pooled"].folds,
+            inputs=system.inputs,
+            pooled=d["pooled"].without_curves(),
+            spread=d["spread"],
+        )
         whole += [d["pooled"], *d["folds"]]
-    gaps = (f"{line}." for system in systems.values() for line in undecided(system["pooled"]))
-    return {
-        "kind": KIND,
-        "version": VERSION,
-        "name": experiment.name,
-        "title": experiment.title,
-        "paper": experiment.paper,
-        "preset": lab.preset.name,
-        "extent": lab.preset.extent,
-        "data": lab.slices.data,
-        "slices": lab.slices.key,
-        "key": lab.key,
-        "folds": sorted({fold for system in systems.values() for fold in system["folds"]}) or otherwise,
-        "n_folds": lab.folds.n_folds,
-        "tables": [as_document(table) for table in found.tables],
-        "systems": systems,
-        "comparisons": [lab.compare(a, b) for a, b in found.compared],
-        "notes": [*found.notes, *lab.remarks, *dict.fromkeys(gaps), *([NOTE] if unknown else ())],
-        "files": list(found.files),
-        "versions": versions(),
+    gaps = (f"{line}." for system in systems.values() for line in undecided(system.pooled))
+    return ExperimentDocument(
+        kind=EXPERIMENT,
+        version=1,
+        name=experiment.name,
+        title=experiment.title,
+        paper=experiment.paper,
+        preset=lab.preset.name,
+        extent=lab.preset.extent,
+        data=lab.slices.data,
+        slices=lab.slices.key,
+        key=lab.key,
+        folds=sorted({fold for system in systems.values() for fold in system.folds}) or otherwise,
+        n_folds=lab.folds.n_folds,
+        tables=list(found.tables),
+        systems=systems,
+        comparisons=[lab.compare(a, b) for a, b in found.compared],
+        notes=[*found.notes, *lab.remarks, *dict.fromkeys(gaps), *([NOTE] if unknown else ())],
+        files=list(found.files),
+        versions=versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),
-    }
+    )
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> Path:

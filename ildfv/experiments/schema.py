@@ -37,45 +37,35 @@ import csv
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ildfv.evaluation.documents import Comparison
+from ildfv.evaluation.tables import Cell, Estimate, Table
+from ildfv.experiments.documents import ExperimentDocument
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sweep, write_bytes
-from ildfv.store.checksummed import write_sealed
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
 
-KIND, VERSION = "ildfv experiment", 1
 FOLDER = "experiments"
-CURVES = ("roc", "pr", "calibration")
 PICTURES = {"speed": ("label-map",)}  # what an experiment's pictures are named by
 
-Cell = str | int | float | None | dict
 
-
-@dataclass(frozen=True)
-class Table:
-    """A table as the module describes it."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    note: str = ""
-
-
-def write_experiment(workspace: Workspace, document: Mapping, files: Mapping[str, bytes] | None = None) -> Path:
+def write_experiment(
+    workspace: Workspace, document: ExperimentDocument, files: Mapping[str, bytes] | None = None
+) -> Path:
     """The path of the document's JSON file, written after its CSV files and what else is to lie beside it."""
     folder = workspace.results_dir / FOLDER
     with writing(folder):
         sweep(folder)
-        name, tests = document["name"], document["comparisons"]
-        beside = {f"{name}-{i}.csv": to_csv(table).encode() for i, table in enumerate(document["tables"], start=1)}
+        name, tests = document.name, document.comparisons
+        beside = {f"{name}-{i}.csv": to_csv(table).encode() for i, table in enumerate(document.tables, start=1)}
         beside |= {f"{name}-tests.csv": tests_csv(tests).encode()} if tests else {}
         beside |= files or {}
         for file, content in beside.items():
             write_bytes(folder / file, content)
         path = folder / f"{name}.json"
-        write_sealed(path, document)
+        write_checksummed(path, document.to_dict())
         _drop_older(folder, name, beside)
     return path
 
@@ -93,19 +83,19 @@ def _drop_older(folder: Path, experiment: str, listed: Collection[str]) -> None:
             path.unlink()
 
 
-def to_csv(table: Mapping) -> str:
+def to_csv(table: Table) -> str:
     """A table as CSV text, measures spread over six columns."""
-    columns = list(zip(*table["rows"], strict=True)) or [()] * len(table["columns"])
-    wide = [any(isinstance(cell, Mapping) for cell in column) for column in columns]
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    wide = [any(isinstance(cell, Estimate) for cell in column) for column in columns]
     header: list[str] = []
-    for name, is_wide in zip(table["columns"], wide, strict=True):
+    for name, is_wide in zip(table.columns, wide, strict=True):
         header += [name, f"{name} low", f"{name} high", f"{name} mean", f"{name} SD", f"{name} folds"][
             : 6 * is_wide or 1
         ]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(header)
-    for row in table["rows"]:
+    for row in table.rows:
         cells: list = []
         for cell, is_wide in zip(row, wide, strict=True):
             cells += _spread_out(cell) if is_wide else [cell]
@@ -113,30 +103,19 @@ def to_csv(table: Mapping) -> str:
     return text.getvalue()
 
 
-def tests_csv(comparisons: Sequence[Mapping]) -> str:
+def tests_csv(comparisons: Sequence[Comparison]) -> str:
     """Comparisons as CSV text, a line for each measure of each pair."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("a", "b", "measure", "difference", "low", "high", "p"))
     for one in comparisons:
-        for measure, test in one["tests"].items():
-            rows.writerow((one["a"], one["b"], measure, test["difference"], *(test["interval"] or ("", "")), test["p"]))
+        for measure, test in one.tests.items():
+            rows.writerow((one.a, one.b, measure, test.difference, *(test.interval or ("", "")), test.p))
     return text.getvalue()
 
 
-def without_curves(document: Mapping) -> dict:
-    """An `evaluate` document without the points of its curves."""
-    rows = {p: {k: v for k, v in row.items() if k not in CURVES} for p, row in document["per_pattern"].items()}
-    return {**document, "per_pattern": rows}
-
-
-def as_document(table: Table) -> dict:
-    """The table as JSON-able values."""
-    return asdict(table)
-
-
 def _spread_out(cell: Cell) -> list:
-    if not isinstance(cell, Mapping):
+    if not isinstance(cell, Estimate):
         return [cell, *[None] * 5]
-    low, high = cell["interval"] or (None, None)
-    return [cell["value"], low, high, cell["mean"], cell["sd"], cell["n"]]
+    low, high = cell.interval or (None, None)
+    return [cell.value, low, high, cell.mean, cell.sd, cell.n]

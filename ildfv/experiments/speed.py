@@ -14,12 +14,12 @@ from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.estimators.regression import MultivariateRegression
+from ildfv.evaluation.tables import Table
 from ildfv.experiments import maps
 from ildfv.experiments.context import Lab
 from ildfv.experiments.encode import encode
 from ildfv.experiments.lungs import lungs_of
 from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.schema import Table
 from ildfv.experiments.systems import Encoded, Patches
 from ildfv.experiments.tables import MEANS, SOURCE, beside, measured, told
 from ildfv.patterns import PATTERNS

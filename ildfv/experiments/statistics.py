@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ildfv.evaluation.statistics import statistics
+from ildfv.evaluation.tables import Table
 from ildfv.experiments.context import Lab
 from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.schema import Table
 from ildfv.experiments.tables import beside, told
 from ildfv.patterns import PATTERNS, presence
 
@@ -16,7 +16,9 @@ THRESHOLDS = (6000, 4000)  # pixels on the original grid: the paper's two choice
 def run(lab: Lab) -> Findings:
     tables = []
     for threshold in THRESHOLDS:
-        found = statistics(presence(lab.slices.counts, threshold), lab.slices.patients.tolist(), threshold=threshold)
+        found = statistics(
+            presence(lab.slices.counts, threshold), lab.slices.patients.tolist(), labels=PATTERNS, threshold=threshold
+        )
         at = f", T = {threshold}"
         shown = {**found["per_pattern"], "none of them": found["healthy"]}
         shown["all"] = {"slices": found["slices"], "patients": found["patients"]}

@@ -1,7 +1,7 @@
 """The systems that experiments compare: each gives scores of validation and test slices of a fold.
 
 A system is a frozen value: what decides its scores beside slices and folds, and nothing else. Equal values are trained
-and encoded once, whichever experiments ask for them. Roles decide what may be seen: weights, mixtures, codebooks, PCA
+and encoded once, whichever experiments ask for them. Split decide what may be seen: weights, mixtures, codebooks, PCA
 and regression come from training patients, thresholds from validation patients, and test slices are only scored.
 """
 

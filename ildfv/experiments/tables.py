@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ildfv.evaluation.tables import Cell, Estimate, Table
 from ildfv.experiments.context import Lab
 from ildfv.experiments.paper import NAME
-from ildfv.experiments.schema import Cell, Table
 from ildfv.experiments.systems import System
 from ildfv.patterns import PATTERNS
 
@@ -30,13 +30,13 @@ EMPTY = (
 )
 
 
-def cell(documents: Mapping, key: str) -> dict:
+def cell(documents: Mapping, key: str) -> Estimate:
     """A measure pooled over folds with its interval, and its mean and SD over folds."""
     pattern, _, name = key.rpartition("/")
-    pooled, over = (
-        (d["per_pattern"][pattern] if pattern else d["overall"]) for d in (documents["pooled"], documents["spread"])
-    )
-    return {"value": pooled[name], "interval": pooled[f"{name}_interval"], **over[name]}
+    pooled, spread = documents["pooled"], documents["spread"]
+    value, interval = (pooled.per_pattern[pattern] if pattern else pooled.overall).estimate(name)
+    over = (spread.per_pattern[pattern] if pattern else spread.overall)[name]
+    return Estimate(value=value, interval=interval, mean=over.mean, sd=over.sd, n=over.n)
 
 
 def measured(

@@ -21,13 +21,13 @@ from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encodings import FINISHED
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.split import load_folds, make_roles
+from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sha256, sweep
-from ildfv.store.checksummed import read_sealed, write_sealed
-from ildfv.store.fingerprint import claim
+from ildfv.store.checksummed import read_checksummed, write_checksummed
+from ildfv.store.fingerprint import match_fingerprint
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
 from ildfv.streaming.maps import BATCH_SIZE
@@ -92,7 +92,7 @@ def encode_slices(
 
     workspace, device = Workspace.open(root), resolve(device)
     slices = workspace.slices()
-    roles = make_roles(slices, load_folds(workspace), fold)
+    roles = split_slices(slices, load_folds(workspace), fold)
     model_folder = newest_model(workspace, fold, model)
     check_trained_on(model_folder, slices, roles)
     progress.note(f"network: {model_folder}")
@@ -118,7 +118,7 @@ def encode_slices(
         settings = replace(settings, batch_size=begun["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
-            return read_sealed(folder / FINISHED)
+            return read_checksummed(folder / FINISHED)
         started = time.monotonic()
         mixture = mixture_step.fit(folder / "mixture", slices, activations, roles.train, settings, progress)
         encoder = FisherVector(mixture, improved=settings.improved)
@@ -147,7 +147,7 @@ def encode_slices(
             "folder": str(folder.relative_to(workspace.root)),
         }
         if distributed.is_main():
-            write_sealed(folder / FINISHED, info)
+            write_checksummed(folder / FINISHED, info)
             progress.note(f"{settings.layer}: encoded in {seconds:.1f} s")
     distributed.barrier()
     return info
@@ -158,14 +158,14 @@ def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
 
 
 @contextmanager
-def _owned(folder: Path, inputs: dict, found_out: dict, *, fresh: bool) -> Iterator[dict]:
-    """What `claim` gives, of the folder locked and claimed by rank 0; the others wait, and stop where it fails."""
+def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
+    """Locks the folder and matches its fingerprint on rank 0; other ranks wait, and raise the same error."""
     with writing(folder) if distributed.is_main() else nullcontext():
         begun: dict | InputError = {}
         if distributed.is_main():
             try:
                 sweep(folder)
-                begun = claim(folder, inputs, fresh=fresh, found_out=found_out)
+                begun = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
             except InputError as error:
                 begun = error
         begun = distributed.from_main(begun)

@@ -13,7 +13,7 @@ import numpy as np
 from ildfv import distributed
 from ildfv.arrays import to_numpy
 from ildfv.pipeline.encodings import FISHER_LIMIT
-from ildfv.pipeline.write_parts import Made, write_rounds
+from ildfv.pipeline.write_parts import Made, write_parts
 from ildfv.progress import SILENT, Progress
 from ildfv.store.parts import Parts
 from ildfv.streaming.maps import MapStream, batches, by_part
@@ -37,7 +37,7 @@ class FisherVectors:
         """Stores all parts that are not there yet; nothing where the vectors are too long to keep."""
         if self.stored:
             label = f"{self.settings.layer}: Fisher vectors"
-            write_rounds(self.folder, self.slices, self._made, label=label, progress=progress)
+            write_parts(self.folder, self.slices, self._made, label=label, progress=progress)
 
     def pieces(self, wanted: dict[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """(number of the part, Fisher vectors float32 (m, 2·k·d)) of these slices of these parts, piece by piece.

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from ildfv import distributed
 from ildfv.estimators.pca import EXACT, PCA
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.write_parts import Made, write_rounds
+from ildfv.pipeline.write_parts import Made, write_parts
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
@@ -58,4 +58,4 @@ def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> 
 
     # Pieces side by side with one BLAS thread each: two that share a piece spend ten times its work on waiting.
     with threadpool_limits(1, user_api="blas"):
-        write_rounds(folder, fisher.slices, make, label=f"{fisher.settings.layer}: projection", progress=progress)
+        write_parts(folder, fisher.slices, make, label=f"{fisher.settings.layer}: projection", progress=progress)

@@ -68,7 +68,7 @@ def test_a_scan_of_the_wrong_shape_is_refused():
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match="holds no finished parts"):
+    with pytest.raises(InputError, match="has no finished parts"):
         Slices(tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_a_wrong_count_in_the_manifest_is_refused_and_reported_by_verify(tmp_pat
     manifest.write_text(manifest.read_text().replace('"count": 3', '"count": 4'))
     with pytest.raises(InputError, match="must contain 4 slices, got 3"):
         Slices(tmp_path)
-    assert "must hold 4 items" in Parts(tmp_path).verify()[0]
+    assert "must have 4 items" in Parts(tmp_path).verify()[0]
 
 
 def test_a_path_that_looks_like_a_url_is_a_path(tmp_path):

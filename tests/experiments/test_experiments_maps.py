@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import TINY
+from tiny import TINY, stored
 
 from ildfv.experiments import maps
 from ildfv.experiments.context import Lab
@@ -105,12 +105,12 @@ def test_overlap_is_dice_over_all_pixels(lab, system):
                 shared[fold, k] += np.logical_and(called == k + 1, truth == k + 1).sum()
                 either[fold, k] += (called == k + 1).sum() + (truth == k + 1).sum()
     for k, cell in enumerate(cells):
-        assert cell["value"] == pytest.approx(2 * shared[:, k].sum() / either[:, k].sum())
-        assert cell["mean"] == pytest.approx(np.mean(2 * shared[:, k] / either[:, k]))
-        assert cell["n"] == 2
-        if cell["interval"]:
-            assert cell["interval"][0] <= cell["value"] <= cell["interval"][1]
-    assert any(cell["value"] > 0 for cell in cells)
+        assert cell.value == pytest.approx(2 * shared[:, k].sum() / either[:, k].sum())
+        assert cell.mean == pytest.approx(np.mean(2 * shared[:, k] / either[:, k]))
+        assert cell.n == 2
+        if cell.interval:
+            assert cell.interval[0] <= cell.value <= cell.interval[1]
+    assert any(cell.value > 0 for cell in cells)
 
 
 def test_pictures_show_what_they_say(lab, system):
@@ -125,7 +125,7 @@ def test_pictures_show_what_they_say(lab, system):
 
 @pytest.mark.slow
 def test_the_page_and_the_folder_of_results_show_them(root):
-    ran = run_experiments(["speed"], preset=TINY, workspace=root, device="cpu")
+    ran = stored(run_experiments(["speed"], preset=TINY, workspace=root, device="cpu"))
     (document,) = ran["experiments"]
     page = Path(ran["page"]).read_text(encoding="utf-8")
     assert 'id="label-maps"' in page

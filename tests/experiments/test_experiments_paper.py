@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from tiny import TINY
+from tiny import TINY, stored
 
 from ildfv.errors import InputError
 from ildfv.experiments.context import Lab
@@ -20,7 +20,7 @@ SHIPPED = (files("ildfv.experiments") / "paper.toml").read_text(encoding="utf-8"
 @pytest.fixture(scope="module")
 def ran(used):
     names = list(COLUMNS)
-    return run_experiments(names, preset=TINY, workspace=used, device="cpu")
+    return stored(run_experiments(names, preset=TINY, workspace=used, device="cpu"))
 
 
 def rows(document):
@@ -86,7 +86,7 @@ def test_a_filled_copy_is_printed_beside_ours(used, tmp_path):
         },
     )
     names = ["losses", "statistics", "speed"]
-    ran = run_experiments(names, preset=TINY, workspace=used, paper=mine, device="cpu")
+    ran = stored(run_experiments(names, preset=TINY, workspace=used, paper=mine, device="cpu"))
     losses, statistics, speed = ran["experiments"]
 
     (theirs,) = [r for label, _, r in rows(losses) if label == "logistic, T = 4000" and r[1] == "the paper"]
@@ -202,5 +202,7 @@ def test_where_a_number_of_the_paper_stands_is_said_below_the_table(ran, used, t
         in notes["Table 1. Slices and patients per pattern, T = 6000"]
     )
     mine = filled(tmp_path / "mine.toml", **{'[losses."logistic, T = 4000"]': 'F = 0.1234\nfrom = "Table 3"'})
-    (losses,) = run_experiments(["losses"], preset=TINY, workspace=used, paper=mine, device="cpu")["experiments"]
+    (losses,) = stored(run_experiments(["losses"], preset=TINY, workspace=used, paper=mine, device="cpu"))[
+        "experiments"
+    ]
     assert any("row “logistic, T = 4000” is from Table 3." in t["note"] for t in losses["tables"])

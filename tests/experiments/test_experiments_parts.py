@@ -12,16 +12,20 @@ from tiny import TINY
 
 from ildfv import FisherVector, GaussianMixture
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.evaluation.documents import COMPARISON, Comparison, PairedTest
 from ildfv.evaluation.results import Predictions
+from ildfv.evaluation.tables import Estimate, Table
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments import lungs as lungs_module
 from ildfv.experiments.checklist import ITEMS
 from ildfv.experiments.context import Lab
+from ildfv.experiments.documents import EXPERIMENT, ExperimentDocument
 from ildfv.experiments.encode import Thinned
 from ildfv.experiments.encoders import BagOfWords, Pyramid, Vlad
 from ildfv.experiments.lungs import lungs
 from ildfv.experiments.schema import to_csv, write_experiment
 from ildfv.experiments.speed import device_name
+from ildfv.patterns import PATTERNS
 from ildfv.pipeline.report import example_slices
 
 D, K = 5, 3
@@ -151,8 +155,8 @@ def test_lungmask_without_its_weights_is_one_line(lab, monkeypatch):
 
 
 def test_a_measure_takes_six_columns_of_csv():
-    cell = {"value": 0.5, "interval": [0.4, 0.6], "mean": 0.51, "sd": None, "n": 1}
-    table = {"columns": ["system", "F"], "rows": [["a, b", cell], ["c", None]]}
+    cell = Estimate(value=0.5, interval=(0.4, 0.6), mean=0.51, sd=None, n=1)
+    table = Table("t", ["system", "F"], [["a, b", cell], ["c", None]])
     assert to_csv(table).splitlines() == [
         "system,F,F low,F high,F mean,F SD,F folds",
         '"a, b",0.5,0.4,0.6,0.51,,1',
@@ -199,18 +203,41 @@ def test_a_windpipe_whose_wall_blurs_into_it_is_no_lung():
     assert not found[:, 100:120].any()
 
 
+def experiment(**changes) -> ExperimentDocument:
+    values = {
+        "kind": EXPERIMENT,
+        "version": 1,
+        "name": "speed",
+        "title": "t",
+        "paper": None,
+        "preset": "tiny",
+        "data": "phantom",
+        "slices": "s",
+        "key": "k",
+        "folds": [0],
+        "n_folds": 2,
+        "tables": [],
+        "systems": {},
+        "comparisons": [],
+        "notes": [],
+        "files": [],
+        "versions": {},
+    }
+    return ExperimentDocument(**(values | changes))
+
+
 def test_tables_and_pictures_of_an_earlier_run_go(made, tmp_path):
     workspace = SimpleNamespace(results_dir=tmp_path)
     folder = tmp_path / "experiments"
-    table = {"title": "t", "columns": ["a"], "rows": [[1]], "note": ""}
-    tested = {"a": "x", "b": "y", "tests": {"f": {"difference": 0.1, "interval": [0.0, 0.2], "p": 0.3}}}
-    long = {"name": "speed", "tables": [table] * 3, "comparisons": [tested]}
-    short = {"name": "speed", "tables": [table], "comparisons": []}
+    table = Table("t", ["a"], [[1]])
+    test = PairedTest(difference=0.1, interval=(0.0, 0.2), p=0.3)
+    tested = Comparison(kind=COMPARISON, a="x", b="y", n_slices=1, n_patients=1, resamples=9, seed=0, tests={"f": test})
+    long, short = experiment(tables=[table] * 3, comparisons=[tested]), experiment(tables=[table])
     write_experiment(workspace, long, {"label-map-1.png": b"1", "label-map-2.png": b"2"})
     others = {"size-2.csv", "speed-notes.csv", "mine.png", "examples-1.png"}
     for name in others:
         (folder / name).write_text("kept")
-    write_experiment(workspace, {"name": "size", "tables": [], "comparisons": []})
+    write_experiment(workspace, experiment(name="size"))
     others -= {"size-2.csv"}
     write_experiment(workspace, short, {"label-map-1.png": b"1"})
     found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
@@ -226,7 +253,7 @@ def test_one_thread_is_no_plural(lab, monkeypatch, threads, told):
 def test_positions_below_zero_have_a_minus_sign(made, monkeypatch):
     lab = Lab(made, TINY, device="cpu")
     monkeypatch.setattr(lab.slices, "positions", lab.slices.positions - 1000)
-    found = Predictions("a", 0, np.zeros((2, 4)), np.eye(2, 4), ["p", "q"], Decisions.at(0))
+    found = Predictions("a", 0, np.zeros((2, 4)), np.eye(2, 4), ["p", "q"], Decisions.at([0] * 4), PATTERNS)
     captions = [one.caption for one in example_slices(lab.slices, np.array([0, 1]), [found], seed=0)]
     assert captions
     assert all(re.search(r", −\d+ mm$", caption) for caption in captions)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import TINY, stored
 
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.experiments import run as run_module
@@ -20,13 +20,13 @@ from ildfv.experiments.run import run_experiments
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.progress import SILENT
 from ildfv.store.atomic import read_json
-from ildfv.store.checksummed import read_sealed
+from ildfv.store.checksummed import read_checksummed
 
 
 @pytest.fixture(scope="module")
 def ran(used):
     """Everything once."""
-    return run_experiments(["all"], preset=TINY, workspace=used, device="cpu")
+    return stored(run_experiments(["all"], preset=TINY, workspace=used, device="cpu"))
 
 
 def test_all_experiments_ran(ran):
@@ -53,7 +53,7 @@ def test_the_paper_is_answered_table_by_table(ran):
 def test_documents_lie_in_the_workspace_as_json_and_csv(ran, used):
     folder = used / "results" / "experiments"
     for document in ran["experiments"]:
-        assert read_sealed(folder / f"{document['name']}.json") == document
+        assert read_checksummed(folder / f"{document['name']}.json") == document
         for i, table in enumerate(document["tables"], start=1):
             rows = list(csv.reader((folder / f"{document['name']}-{i}.csv").open()))
             assert len(rows) == 1 + len(table["rows"])
@@ -76,7 +76,7 @@ def test_a_second_run_trains_and_encodes_nothing(ran, used, monkeypatch):
 
     monkeypatch.setattr("ildfv.train.trainer.train", never)
     monkeypatch.setattr("ildfv.experiments.encode.FisherVectors", never)
-    again = run_experiments(["losses", "layers", "unordered"], preset=TINY, workspace=used, device="cpu")
+    again = stored(run_experiments(["losses", "layers", "unordered"], preset=TINY, workspace=used, device="cpu"))
     before = {d["name"]: d for d in ran["experiments"]}
     for document in again["experiments"]:
         assert document["tables"] == before[document["name"]]["tables"]
@@ -243,9 +243,9 @@ def test_times_add_up_over_runs_that_were_stopped(made, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_module.run_one(lab, slow(lab, experiment, stop=True))
     again = Lab(root, TINY, device="cpu")
-    assert run_module.run_one(again, slow(again, experiment, stop=False))["seconds"] == 222
+    assert run_module.run_one(again, slow(again, experiment, stop=False)).seconds == 222
     other = Lab(root, replace(TINY, name="other"), device="cpu")  # another preset's time is its own
-    assert run_module.run_one(other, slow(other, experiment, stop=False))["seconds"] == 111
+    assert run_module.run_one(other, slow(other, experiment, stop=False)).seconds == 111
 
 
 def test_of_a_run_that_was_killed_the_time_up_to_what_it_finished_counts(made, tmp_path):
@@ -298,5 +298,5 @@ def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made,
         lambda truth, scores: replace(real(truth, scores), thresholds=(None, 0.0, 0.0, 0.0)),
     )
     document = run_module.describe(lab, experiments()["losses"], Findings([], [lab.base]))
-    (note,) = document["notes"]
+    (note,) = document.notes
     assert note.startswith(f"no validation slice of folds 0, 1 shows ground glass at T = {lab.threshold}: without")

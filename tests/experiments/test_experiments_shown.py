@@ -10,6 +10,7 @@ from tiny import TINY
 
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.context import Lab
+from ildfv.experiments.documents import ExperimentDocument
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.run import run_experiments
 
@@ -51,15 +52,19 @@ def test_results_of_several_presets_are_told_apart(root):
     assert list(settings(page))[1:] == ["Settings: preset large (curves)", "Settings: preset tiny (examples)"]
     assert "Not all results are of one preset: preset large (curves); preset tiny (examples)." in page
     lab = Lab(root, TINY, device="cpu")
-    items = {row[0]: row[4] for row in checklist(by_preset(lab, documents(lab)))["tables"][0]["rows"]}
+    items = {row[0]: row[4] for row in checklist(by_preset(lab, documents(lab))).tables[0].rows}
     training = items["Training, selection, ensembles"]
     assert training.startswith("preset large (curves): ")
     assert "epochs 2" in training.split(". preset tiny (examples): ")[0]
     assert "preset" not in items["Clusters"]  # the same for both
 
 
+def without_extent(document: ExperimentDocument) -> ExperimentDocument:
+    return ExperimentDocument(**{name: value for name, value in document.to_dict().items() if name != "extent"})
+
+
 def test_a_document_without_its_extent_is_of_the_preset_of_that_name(root):
     lab = Lab(root, replace(TINY, run=1), device="cpu")
-    found = {name: {k: v for k, v in d.items() if k != "extent"} for name, d in documents(lab).items()}
+    found = {name: without_extent(d) for name, d in documents(lab).items()}
     (shown,) = by_preset(lab, found)
     assert shown.lab is lab

@@ -1,18 +1,18 @@
-"""Documents say what was written, or are refused."""
+"""A document is read as it was written, or refused."""
 
 import json
 
 import pytest
 
 from ildfv.errors import InputError
-from ildfv.store.checksummed import read_sealed, write_sealed
+from ildfv.store.checksummed import read_checksummed, write_checksummed
 
 CONTENT = {"f": 0.1, "auc": None, 3: (1, 2.5), "name": "größer", "file": "caf\udce9"}
 
 
 def test_what_was_written_is_read(tmp_path):
-    write_sealed(tmp_path / "d.json", CONTENT)
-    assert read_sealed(tmp_path / "d.json") == {
+    write_checksummed(tmp_path / "d.json", CONTENT)
+    assert read_checksummed(tmp_path / "d.json") == {
         "f": 0.1,
         "auc": None,
         "3": [1, 2.5],
@@ -26,14 +26,16 @@ def test_what_was_written_is_read(tmp_path):
 )
 def test_a_changed_value_is_named(tmp_path, change):
     path = tmp_path / "d.json"
-    write_sealed(path, CONTENT)
+    write_checksummed(path, CONTENT)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(InputError, match=r"d\.json must say what ildfv wrote there"):
-        read_sealed(path)
+    with pytest.raises(
+        InputError, match=r"d\.json must be (intact, got a checksum mismatch|a document with a checksum)"
+    ):
+        read_checksummed(path)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "1", "null"])
-def test_what_has_no_seal_is_refused(tmp_path, text):
+def test_a_document_without_a_checksum_is_refused(tmp_path, text):
     (tmp_path / "d.json").write_text(text)
-    with pytest.raises(InputError, match="must say what ildfv wrote there"):
-        read_sealed(tmp_path / "d.json")
+    with pytest.raises(InputError, match="must be a document with a checksum, got none"):
+        read_checksummed(tmp_path / "d.json")
