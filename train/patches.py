@@ -1,4 +1,4 @@
-"""The patch baseline: a small CNN on 32×32 patches, slid over the lung every 10 pixels; a label map comes out.
+"""The patches of the patch baseline: a small CNN on 32×32 patches, trained on these and slid over the lung.
 
 Sizes are the paper's, in pixels of the original 512×512 grid. Prepared slices have 224×224, so a patch covers 14×14 of
 theirs and is enlarged to 32×32 for the network: the network, the windows and their number are those of the original
@@ -14,15 +14,13 @@ from torch.nn import functional as F
 from ildfv.errors import check
 from ildfv.patterns import PATTERNS
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.windows import GRID, SIZE
 from ildfv.store.atomic import key_of
 from ildfv.train.data import READ
-from ildfv.train.networks import SIZE, Network
 
-GRID = 512  # pixels along a side of the original slice
-PATCH, STEP = 32, 10  # pixels of the original grid
+PATCH = 32  # pixels of the original grid
 SIDE = PATCH * SIZE // GRID  # of a patch on a prepared slice: 14
 MAJORITY = SIDE * SIDE // 2  # pixels of a pattern from which a patch shows it; the `threshold` to train with
-BATCH = 512  # patches at once
 
 
 class PatchSet:
@@ -67,33 +65,6 @@ class PatchSet:
     def of(self, indices) -> np.ndarray:
         """Which patches come from these slices."""
         return np.flatnonzero(np.isin(self.indices, indices))
-
-
-@torch.inference_mode()
-def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="cpu") -> tuple[np.ndarray, int]:
-    """Label map of one slice, uint8 (224, 224): 0 healthy or outside, 1 … 4 pattern + 1; and how many patches it took.
-
-    The window moves by 10 pixels of the original grid; each lung pixel takes the answer of the nearest window centre
-    that lies in the lung: the pattern of the highest positive score, else healthy. image: uint8 (3, 224, 224).
-    """
-    positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
-    nearest = np.abs(np.arange(SIZE)[:, None] + 0.5 - positions).argmin(axis=1)  # (224,)
-    where = positions.astype(np.int64)
-    answers = np.zeros((len(where), len(where)), np.uint8)
-    rows, columns = np.nonzero(lung[np.ix_(where, where)])
-    centres = np.stack([where[rows], where[columns]], axis=1)  # (p, 2)
-    for start in range(0, len(centres), BATCH):
-        patches = enlarged(cut(image, centres[start : start + BATCH]))
-        f = network(torch.from_numpy(patches).to(device)).float()
-        best, pattern = f.max(dim=1)
-        found = torch.where(best > 0, pattern + 1, 0).cpu().numpy()
-        answers[rows[start : start + BATCH], columns[start : start + BATCH]] = found
-    return answers[np.ix_(nearest, nearest)] * lung.astype(np.uint8), len(centres)
-
-
-def pattern_counts(labels: np.ndarray) -> np.ndarray:
-    """Pixels of each pattern in units of the original grid, float (4,): a slice's score in the patch baseline."""
-    return np.bincount(labels.ravel(), minlength=len(PATTERNS) + 1)[1:] * (GRID / SIZE) ** 2
 
 
 def cut(planes: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The paper's tables and figures, one file each; presets, systems and lab are what they share."""
+"""The paper's tables and figures, one file each; presets, systems and context are what they share."""

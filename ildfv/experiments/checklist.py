@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ildfv.experiments.checklist_answers import facts
-from ildfv.experiments.preset_views import Shown
+from ildfv.experiments.checklist_answers import answers
+from ildfv.experiments.preset_views import PresetView
 from ildfv.experiments.schema import Table
 
 FILLED, PART, AUTHOR = "filled", "in part", "for the author to write"
 
-# (what it asks for, TRIPOD+AI, CLAIM, key of `facts` or None, whether the author must add to it)
+# (what it asks for, TRIPOD+AI, CLAIM, key of `answers` or None, whether the author must add to it)
 ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Title", "1", "1", None, True),
     ("Abstract", "2", "2", None, True),
@@ -80,12 +80,12 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
 )
 
 
-def checklist(shown: Sequence[Shown]) -> dict:
+def checklist(shown: Sequence[PresetView]) -> dict:
     """{"title", "paper", "tables", "notes"}, as an experiment's document: items with who fills them, and how.
 
     Where results are of several presets, what differs between these is said of each.
     """
-    found = _together({one.title: facts(one.lab) for one in shown})
+    found = _together({one.title: answers(one.context) for one in shown})
     rows = []
     for name, tripod, claim, key, author in ITEMS:
         state = AUTHOR if key is None else PART if author else FILLED

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from ildfv.experiments.context import Context
+from ildfv.experiments.results import predictions
+from ildfv.experiments.scoring import is_scored
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import labelled_presence
 from ildfv.version import versions
-
-if TYPE_CHECKING:
-    from ildfv.experiments.context import Lab
 
 TRAINING = (
     "loss",
@@ -50,14 +48,14 @@ FIXED = {
 }
 
 
-def facts(lab: Lab) -> dict[str, str]:
+def answers(context: Context) -> dict[str, str]:
     """A sentence or two for each key that `checklist.ITEMS` asks for."""
-    slices, folds, preset, base = lab.slices, lab.folds, lab.preset, lab.base
+    slices, folds, preset, base = context.slices, context.folds, context.preset, context.base
     labelled = slices.labelled
     phantom = slices.data == "phantom"
     return FIXED | {
         "source": ("generated phantoms, not patients" if phantom else "the user's own scans")
-        + f"; the paper's {lab.paper.data} data are not used",
+        + f"; the paper's {context.paper.data} data are not used",
         "flow": f"{_number(slices.patients)} patients, {_number(slices.series)} scans, {len(slices)} slices prepared; "
         f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with label maps enter; scans "
         "set aside are listed in prepare.json",
@@ -65,11 +63,11 @@ def facts(lab: Lab) -> dict[str, str]:
         if not labelled.all()
         else "none: every slice has a label map",
         "outcome": "a pattern is present on a slice from T pixels of its label map on, counted on the original grid; "
-        f"T = {lab.threshold} unless a table says otherwise"
+        f"T = {context.threshold} unless a table says otherwise"
         + ("; label maps are the phantoms' own" if phantom else ""),
         "partitions": f"{folds.n_folds} folds of whole patients, stratified by pattern, seed {folds.seed}; held out in "
-        f"turn: {', '.join(map(str, lab.held_out()))}. A fifth of the others is its validation split",
-        "counts": _counts(lab),
+        f"turn: {', '.join(map(str, context.held_out()))}. A fifth of the others is its validation split",
+        "counts": _counts(context),
         "model": f"{preset.network} with random weights by seed {base.settings.seed}; its layers encoded by a mixture "
         f"of {preset.components} or another encoder, PCA to at most {preset.dimensions}, linear regression of counts",
         "training": ", ".join(f"{name.replace('_', ' ')} {getattr(base.settings, name)}" for name in TRAINING)
@@ -80,13 +78,13 @@ def facts(lab: Lab) -> dict[str, str]:
         f"95 % intervals by resampling patients {preset.resamples} times; paired permutation tests by patient, not "
         "corrected for their number",
         "thresholds": "scores; a pattern is called from the threshold of largest F on validation slices on; "
-        + _thresholds(lab),
+        + _thresholds(context),
     }
 
 
-def _thresholds(lab: Lab) -> str:
+def _thresholds(context: Context) -> str:
     """Those of the CNN, where it was scored already: nothing is trained for a checklist."""
-    if not lab.is_scored(lab.base):
+    if not is_scored(context, context.base):
         return "the tables' documents hold them"
     return "of the CNN, " + "; ".join(
         f"without fold {one.fold}: "
@@ -94,20 +92,22 @@ def _thresholds(lab: Lab) -> str:
             f"{pattern} {'–' if t is None else f'{t:.3g}'.replace('-', '−')}"
             for pattern, t in zip(PATTERNS, one.decisions.thresholds, strict=True)
         )
-        for one in lab.predictions(lab.base)
+        for one in predictions(context, context.base)
     )
 
 
-def _counts(lab: Lab) -> str:
+def _counts(context: Context) -> str:
     """Patients, slices and slices with each pattern of every role of every fold held out."""
     told = []
-    for roles in map(lab.roles, lab.held_out()):
+    for roles in map(context.roles, context.held_out()):
         parts = []
         for name in ("fit", "validation", "test"):
             indices = getattr(roles, name)
-            shown = labelled_presence(lab.slices, indices, lab.threshold).sum(axis=0)
+            shown = labelled_presence(context.slices, indices, context.threshold).sum(axis=0)
             events = ", ".join(f"{pattern} {n}" for pattern, n in zip(PATTERNS, shown, strict=True))
-            parts.append(f"{name} {_number(lab.slices.patients[indices])} patients, {len(indices)} slices ({events})")
+            parts.append(
+                f"{name} {_number(context.slices.patients[indices])} patients, {len(indices)} slices ({events})"
+            )
         told.append(f"fold {roles.fold} held out: " + "; ".join(parts))
     return ". ".join(told)
 

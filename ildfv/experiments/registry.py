@@ -2,38 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from ildfv.errors import InputError
-from ildfv.experiments.context import Lab
-from ildfv.experiments.schema import Table
-from ildfv.experiments.systems import System
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What an experiment found. compared: pairs of systems to test against each other.
-
-    folds: those held out, where no system says; None: as the preset holds them out.
-    """
-
-    tables: Sequence[Table]
-    systems: Sequence[System] = ()
-    compared: Sequence[tuple[System, System]] = ()
-    notes: Sequence[str] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)  # name → content, to lie beside the document
-    folds: Sequence[int] | None = None
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """paper: which tables or figures of the paper it answers; None for what the paper only names."""
-
-    name: str
-    title: str
-    paper: str | None
-    run: Callable[[Lab], Findings] = field(repr=False)
+from ildfv.experiments.experiment import Experiment
 
 
 def experiments() -> dict[str, Experiment]:

@@ -7,20 +7,22 @@ from pathlib import Path
 
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.evaluation.results import undecided
+from ildfv.experiments import results
 from ildfv.experiments.checklist import checklist
-from ildfv.experiments.context import Lab
-from ildfv.experiments.lungs import refuse_unknown_lungs
+from ildfv.experiments.context import Context
+from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.page import write_page
 from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.presets import Preset
-from ildfv.experiments.registry import Experiment, Findings, chosen
+from ildfv.experiments.registry import chosen
 from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without_curves, write_experiment
 from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.prepared_lungs import refuse_unknown_lungs
 from ildfv.store.checksummed import write_sealed
 from ildfv.store.lock import writing
 from ildfv.version import versions
@@ -47,21 +49,21 @@ def run_experiments(
     wanted = chosen(names)
     refuse_unknown(preset)
     root = home(workspace, preset, progress)
-    lab = Lab(root, preset, paper=paper, device=device, progress=progress)
-    with writing(lab.workspace.root / "experiments"):
+    context = Context(root, preset, paper=paper, device=device, progress=progress)
+    with writing(context.workspace.root / "experiments"):
         done, refused = [], []
         for experiment in wanted:
             progress.note(f"{experiment.name}: {experiment.title}")
             try:
-                done.append(run_one(lab, experiment))
+                done.append(run_one(context, experiment))
             except (InputError, MissingPackageError) as error:
                 refused.append(f"{experiment.name}: {error}")
         check(bool(done), "; ".join(refused))
-        content = {"kind": "ildfv checklist", **checklist(by_preset(lab, documents(lab)))}
-        write_sealed(lab.workspace.results_dir / FOLDER / "checklist.json", content)
-        page = write_page(lab)
+        content = {"kind": "ildfv checklist", **checklist(by_preset(context, documents(context)))}
+        write_sealed(context.workspace.results_dir / FOLDER / "checklist.json", content)
+        page = write_page(context)
     check(not refused, f"{'; '.join(refused)}; the others are on {page.resolve()}")
-    return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": done}
+    return {"workspace": str(context.workspace.root), "page": str(page.resolve()), "experiments": done}
 
 
 def refuse_unknown(preset: Preset) -> None:
@@ -75,25 +77,25 @@ def refuse_unknown(preset: Preset) -> None:
             build(name)
 
 
-def run_one(lab: Lab, experiment: Experiment) -> dict:
+def run_one(context: Context, experiment: Experiment) -> dict:
     """The experiment's document, also in results/experiments/."""
-    clock, name = Clock(lab.folder / TIMES), f"{lab.preset.name}/{experiment.name}"
-    with clock.running(name) as lab.made:
-        found = experiment.run(lab)
-        document = describe(lab, experiment, found)
+    clock, name = Clock(context.folder / TIMES), f"{context.preset.name}/{experiment.name}"
+    with clock.running(name) as context.made:
+        found = experiment.run(context)
+        document = describe(context, experiment, found)
     document["seconds"] = round(clock.seconds[name], 1)
-    write_experiment(lab.workspace, document, found.files)
+    write_experiment(context.workspace, document, found.files)
     return document
 
 
-def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
+def describe(context: Context, experiment: Experiment, found: Findings) -> dict:
     """The document of `schema`, but for the time it took."""
     systems, whole = {}, []
     theirs = [row for table in found.tables for row in table.rows if row[1] == NAME]
     unknown = any(None in row[3:] for row in theirs)
-    otherwise = lab.held_out() if found.folds is None else list(found.folds)
+    otherwise = context.held_out() if found.folds is None else list(found.folds)
     for system in found.systems:
-        d = lab.documents(system)
+        d = results.documents(context, system)
         systems[system.label] = {
             "folder": system.folder,
             "threshold": system.threshold,
@@ -110,17 +112,17 @@ def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
         "name": experiment.name,
         "title": experiment.title,
         "paper": experiment.paper,
-        "preset": lab.preset.name,
-        "extent": lab.preset.extent,
-        "data": lab.slices.data,
-        "slices": lab.slices.key,
-        "key": lab.key,
+        "preset": context.preset.name,
+        "extent": context.preset.extent,
+        "data": context.slices.data,
+        "slices": context.slices.key,
+        "key": context.key,
         "folds": sorted({fold for system in systems.values() for fold in system["folds"]}) or otherwise,
-        "n_folds": lab.folds.n_folds,
+        "n_folds": context.folds.n_folds,
         "tables": [as_document(table) for table in found.tables],
         "systems": systems,
-        "comparisons": [lab.compare(a, b) for a, b in found.compared],
-        "notes": [*found.notes, *lab.remarks, *dict.fromkeys(gaps), *([NOTE] if unknown else ())],
+        "comparisons": [results.compare(context, a, b) for a, b in found.compared],
+        "notes": [*found.notes, *context.remarks, *dict.fromkeys(gaps), *([NOTE] if unknown else ())],
         "files": list(found.files),
         "versions": versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from ildfv.experiments.context import Lab
-from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.systems import System
+from ildfv.experiments.context import Context
+from ildfv.experiments.experiment import Experiment, Findings
+from ildfv.experiments.recipes import System
 from ildfv.experiments.tables import MEANS, measured
 
 SMALL = 0.3  # of the fit patients
 SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
 
 
-def run(lab: Lab) -> Findings:
-    layer, dense = lab.preset.layer, lab.preset.dense_layer
-    few = lab.cnn("CNN, small set", patients=SMALL, keep=True)
-    whole = lab.cnn("CNN, whole set", keep=True)
-    few_fisher = lab.encoded("Fisher vector, small set", layer, network=few)
-    whole_fisher = lab.encoded("Fisher vector, whole set", layer, network=whole)
-    shares = [lab.encoded(f"{dense}, {name}", dense, descriptors=share) for name, share in SHARES.items()]
+def run(context: Context) -> Findings:
+    layer, dense = context.preset.layer, context.preset.dense_layer
+    few = context.cnn("CNN, small set", patients=SMALL, keep_weights=True)
+    whole = context.cnn("CNN, whole set", keep_weights=True)
+    few_fisher = context.encoded("Fisher vector, small set", layer, network=few)
+    whole_fisher = context.encoded("Fisher vector, whole set", layer, network=whole)
+    shares = [context.encoded(f"{dense}, {name}", dense, descriptors=share) for name, share in SHARES.items()]
     sets: list[System] = [few, few_fisher, whole, whole_fisher]
     title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
     note = (
@@ -26,8 +26,8 @@ def run(lab: Lab) -> Findings:
         "are the same."
     )
     tables = [
-        measured(lab, "size", title, sets, MEANS, note=note),
-        measured(lab, "size", f"Share of the descriptors of {dense}, mixture and vectors alike", shares, MEANS),
+        measured(context, "size", title, sets, MEANS, note=note),
+        measured(context, "size", f"Share of the descriptors of {dense}, mixture and vectors alike", shares, MEANS),
     ]
     compared: list[tuple[System, System]] = [
         (few_fisher, few),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ildfv.experiments.context import Lab
+from ildfv.experiments.context import Context
 from ildfv.experiments.paper import NAME
+from ildfv.experiments.recipes import System
+from ildfv.experiments.results import documents
 from ildfv.experiments.schema import Cell, Table
-from ildfv.experiments.systems import System
 from ildfv.patterns import PATTERNS
 
 # Column → where a results document holds it: a measure of all slices, or "pattern/measure".
@@ -40,7 +41,7 @@ def cell(documents: Mapping, key: str) -> dict:
 
 
 def measured(
-    lab: Lab,
+    context: Context,
     experiment: str,
     title: str,
     systems: Sequence[System],
@@ -56,21 +57,21 @@ def measured(
     quoted = quoted or experiment
     rows = []
     for system in systems:
-        documents = lab.documents(system)
-        rows += beside(lab, experiment, system.label, measures, [cell(documents, k) for k in measures.values()])
-    rows += lab.paper.quoted(quoted, list(measures))
-    return Table(title, [*SOURCE, *measures], rows, f"{note} {told(lab, quoted, rows)}".strip())
+        found = documents(context, system)
+        rows += beside(context, experiment, system.label, measures, [cell(found, k) for k in measures.values()])
+    rows += context.paper.quoted(quoted, list(measures))
+    return Table(title, [*SOURCE, *measures], rows, f"{note} {told(context, quoted, rows)}".strip())
 
 
-def told(lab: Lab, experiment: str, rows: Sequence[Sequence[Cell]], at: str = "") -> str:
+def told(context: Context, experiment: str, rows: Sequence[Sequence[Cell]], at: str = "") -> str:
     """Where the numbers of the paper's rows are from, as far as it is said; at: as in `beside`."""
-    return lab.paper.told(experiment, [f"{row[0]}{at}" for row in rows if row[1] == NAME])
+    return context.paper.told(experiment, [f"{row[0]}{at}" for row in rows if row[1] == NAME])
 
 
 def beside(
-    lab: Lab, experiment: str, label: str, columns: Sequence[str] | Mapping, ours: Sequence[Cell], at: str = ""
+    context: Context, experiment: str, label: str, columns: Sequence[str] | Mapping, ours: Sequence[Cell], at: str = ""
 ) -> list[list[Cell]]:
     """Our row, and the paper's where it has one; at: what the paper's row is named by beside the label."""
-    theirs = lab.paper.row(experiment, label + at, list(columns))
-    rows = [[label, "this run", lab.slices.data, *ours]]
-    return rows if theirs is None else [*rows, [label, NAME, lab.paper.data, *theirs]]
+    theirs = context.paper.row(experiment, label + at, list(columns))
+    rows = [[label, "this run", context.slices.data, *ours]]
+    return rows if theirs is None else [*rows, [label, NAME, context.paper.data, *theirs]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ildfv.experiments.context import Lab
-from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.context import Context
+from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.tables import AUC, MEANS, measured
 
 NAMES = {
@@ -16,16 +16,16 @@ NAMES = {
 }
 
 
-def run(lab: Lab) -> Findings:
-    layer = lab.preset.layer
-    systems = [lab.encoded(f"{layer}, {name}", layer, encoder=encoder) for encoder, name in NAMES.items()]
-    p = lab.preset
+def run(context: Context) -> Findings:
+    layer = context.preset.layer
+    systems = [context.encoded(f"{layer}, {name}", layer, encoder=encoder) for encoder, name in NAMES.items()]
+    p = context.preset
     note = (
         f"Pyramid: the map and its quarters. VLAD: {p.components} centres, as many as the mixture's components; "
         f"{p.words} words. Hard assignment, centres by k-means."
     )
     title = f"Encoders of {layer}"
-    tables = [measured(lab, "unordered", title, systems, MEANS | AUC, note=note)]
+    tables = [measured(context, "unordered", title, systems, MEANS | AUC, note=note)]
     return Findings(tables, systems, [(systems[0], other) for other in systems[1:]])
 
 

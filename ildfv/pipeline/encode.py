@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ildfv import distributed
+from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
-from ildfv.estimators.fisher import FisherVector
 from ildfv.kernels.cuda.oom import batch_size
-from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
+from ildfv.pipeline.encoders import Training, kind
 from ildfv.pipeline.encodings import FINISHED
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.split import load_folds, make_roles
+from ildfv.pipeline.split import Roles, load_folds, make_roles
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -97,54 +97,86 @@ def encode_slices(
     check_trained_on(model_folder, slices, roles)
     progress.note(f"network: {model_folder}")
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
-    activations = Activations(load(model_folder, device), settings.layer).alone()
+    return encode(
+        workspace.encoding_dir(settings.layer, fold),
+        slices,
+        Activations(load(model_folder, device), settings.layer).alone(),
+        roles,
+        settings,
+        inputs={
+            **asdict(settings),
+            "fold": fold,
+            "slices": slices.key,
+            "folds": roles.folds,
+            "model": f"{model_folder.parent.name}/{model_folder.name}",
+            "model_sha256": sha256(model_folder / TENSORS),
+        },
+        root=workspace.root,
+        fresh=fresh,
+        progress=progress,
+    )
 
-    descriptors = activations.n * len(roles.train)
-    rule = f"components must be at most the number of training descriptors {descriptors}"
-    check(settings.components <= descriptors, f"{rule}, got {settings.components}")
 
-    folder = workspace.encoding_dir(settings.layer, fold)
-    inputs = {
-        **asdict(settings),
-        "fold": fold,
-        "slices": slices.key,
-        "folds": roles.folds,
-        "model": f"{model_folder.parent.name}/{model_folder.name}",
-        "model_sha256": sha256(model_folder / TENSORS),
-    }
-    fitted = settings.fitted(activations).batch_size
-    with _owned(folder, inputs, {"fitted_batch_size": fitted}, fresh=fresh) as begun:
+def encode(
+    folder: Path,
+    slices: Slices,
+    activations,
+    roles: Roles,
+    settings: EncodeSettings,
+    *,
+    inputs: dict,
+    root: Path,
+    encoder: str = "fisher",
+    words: int = 512,
+    fresh: bool = False,
+    progress: Progress = SILENT,
+) -> dict:
+    """The content of encoding.json in `folder`, once the encoding of all slices is finished.
+
+    activations: images → maps of the layer, with `d`, `n` and `device`. The encoder and the PCA are fitted on
+    `roles.train` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
+    slices. A folder begun with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
+    name in `encoders.ENCODERS`; words: the number of visual words of encoder "words".
+    """
+    encoder_kind, n = kind(encoder), activations.n
+    if encoder_kind.model == "mixture":
+        descriptors = n * len(roles.train)
+        rule = f"components must be at most the number of training descriptors {descriptors}"
+        check(settings.components <= descriptors, f"{rule}, got {settings.components}")
+    batch = settings.fitted(activations).batch_size
+    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as begun:
         # What fits may be another number by now, or on another GPU: bytes depend on where batches end.
         settings = replace(settings, batch_size=begun["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
             return read_sealed(folder / FINISHED)
         started = time.monotonic()
-        mixture = mixture_step.fit(folder / "mixture", slices, activations, roles.train, settings, progress)
-        encoder = FisherVector(mixture, improved=settings.improved)
-        fisher = FisherVectors(folder / "fisher", slices, activations, encoder, 2 * mixture.means_.size, settings)
+        fitted = encoder_kind.fit(Training(folder, slices, activations, roles.train, settings, words, progress))
+        fisher = FisherVectors(folder / "fisher", slices, activations, fitted.estimator, fitted.length, settings)
         fisher.write(progress)
         pca = projection_step.fit(folder / "pca", fisher, roles.train, settings, progress)
         projection_step.write(folder / "projection", fisher, pca, progress)
         seconds = time.monotonic() - started
         info = {
             "layer": settings.layer,
-            "fold": fold,
+            "fold": roles.fold,
             "data": slices.data,
             "slices": len(slices),
             "train_slices": len(roles.train),
-            "descriptors": len(slices) * activations.n,
+            "descriptors": len(slices) * n,
+            "descriptors_a_slice": n,
             "d": activations.d,
+            "encoder": encoder,
             "components": settings.components,
-            "passes": int(mixture.n_iter_),
-            "mean_log_likelihood": mixture.lower_bound_,
-            "fisher_length": fisher.length,
+            **fitted.summary,
+            "length": fisher.length,
+            "fisher_length": fisher.length,  # the same under the name that Fisher vectors had first
             "fisher_stored": fisher.stored,
             "dimensions": len(pca.components_),
             "explained_variance": float(pca.explained_variance_ratio_.sum()),
             "inputs": inputs,
             "versions": versions(),
-            "folder": str(folder.relative_to(workspace.root)),
+            "folder": str(folder.relative_to(root)),
         }
         if distributed.is_main():
             write_sealed(folder / FINISHED, info)

@@ -51,11 +51,16 @@ class Encoding:
 
     def check_made(self, parts: Parts) -> None:
         """InputError unless these parts were made of the slices that this encoding was made of, and of all of them."""
-        inputs = self.info.get("inputs")  # those of experiments do not say
-        if inputs is not None:
-            key, count = inputs["slices"], self.info["slices"]
-            rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
-            check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
+        key, count = self.inputs["slices"], self.info["slices"]
+        rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
+        check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
+
+    @property
+    def inputs(self) -> dict:
+        """What the encoding was made from; InputError if the document does not record it."""
+        rule = f"{self.folder / FINISHED} must record its inputs (experiments of ildfv 0.1 did not)"
+        check("inputs" in self.info, f"{rule}: remove {self.folder} to encode again")
+        return self.info["inputs"]
 
     def _made(self, name: str) -> Parts:
         parts = Parts(self.folder / name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
+from ildfv.pipeline.encoders import kind
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.split import check_split
@@ -20,7 +21,7 @@ from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
 from ildfv.store.parts import MANIFEST, Parts
 
 KINDS = {"": "ildfv results", "experiments": "ildfv experiment", "experiments/checklist": "ildfv checklist"}
-NEEDED = ("mixture", "pca", "projection", "fisher")  # folders of a finished encoding
+NEEDED = ("mixture", "codebook", "pca", "projection", "fisher")  # folders of a finished encoding
 
 
 def verify_workspace(root: Path) -> dict:
@@ -55,7 +56,7 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         if (copy := path.with_name(INFO)).exists():
             yield copy, 1, _tried(_copy, copy)
     for path in _named(files, FINISHED):
-        yield path, 1, _tried(lambda path: _encoding(workspace, path), path)
+        yield path, 1, _tried(_encoding, path)
     for path in _named(files, CLAIM):
         if not (path.parent / FINISHED).exists():
             yield path, 1, _tried(_begun, path)
@@ -164,31 +165,44 @@ def _scores(path: Path) -> None:
     check("/".join(place[-3:-1]).endswith(found), f"{path} must hold the scores of its folder, got those of …{found}")
 
 
-def _encoding(workspace: Workspace, path: Path) -> None:
-    """All that a finished encoding is made of is there."""
-    encoding = Encoding(path.parent)
-    if (inputs := encoding.info.get("inputs")) is not None:  # those of experiments do not say
-        check((path.parent / CLAIM).exists(), f"{path.parent / CLAIM} is missing")
-        claimed = read_json(path.parent / CLAIM)
-        same = all(claimed[name] == value for name, value in inputs.items())
-        check(same, f"{path.parent / CLAIM} must name the inputs that {FINISHED} does")
-    for name in ("mixture", "pca") if path.is_relative_to(workspace.encodings_dir) else ("pca",):  # other encoders
-        check(has_model(path.parent / name), f"{path.parent / name}: {TENSORS} is missing")
+def _encoding(path: Path) -> None:
+    """All that a finished encoding consists of is there, and made from the same slices."""
+    folder, encoding = path.parent, Encoding(path.parent)
+    check((folder / CLAIM).exists(), f"{folder / CLAIM} is missing")
+    claimed = read_json(folder / CLAIM)
+    if not _without_inputs(claimed):
+        same = all(claimed[name] == value for name, value in encoding.inputs.items())
+        check(same, f"{folder / CLAIM} must name the inputs that {FINISHED} does")
+    model = kind(encoding.info.get("encoder", "fisher")).model  # encodings without the field are Fisher vectors
+    for name in filter(None, (model, "pca")):
+        check(has_model(folder / name), f"{folder / name}: {TENSORS} is missing")
+    made_of = set()
     for name in ("projection", "fisher") if encoding.info.get("fisher_stored") else ("projection",):
-        manifest = path.parent / name / MANIFEST
+        manifest = folder / name / MANIFEST
         check(manifest.exists(), f"{manifest} is missing")
         found, _ = _listed(manifest.parent)  # a manifest that cannot be read is a fault of its own
-        if found is not None:
+        if found is not None and _without_inputs(claimed):
+            made_of.add((found.key, found.count))
+        elif found is not None:
             encoding.check_made(found)
+    check(len(made_of) <= 1, f"{folder} must hold parts made from one set of slices, got {sorted(made_of)}")
 
 
 def _begun(path: Path) -> None:
     """The parts of an unfinished encoding are of the slices that it was begun with."""
-    slices = read_json(path).get("slices")  # those of experiments do not say
+    claimed = read_json(path)
+    if _without_inputs(claimed):
+        return
     for manifest in path.parent.glob(f"*/{MANIFEST}"):
         found, _ = _listed(manifest.parent)
-        if slices is not None and found is not None:
+        slices = claimed["slices"]
+        if found is not None:
             check(found.key == slices, f"{manifest} must be of slices {slices} as {CLAIM} says, got {found.key}")
+
+
+def _without_inputs(claimed: dict) -> bool:
+    """Whether an encoding was begun by `ildfv experiment` of a version that recorded the system's name only."""
+    return "system" in claimed
 
 
 def _result(workspace: Workspace, path: Path) -> None:

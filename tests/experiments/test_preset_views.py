@@ -9,7 +9,7 @@ import pytest
 from tiny import TINY
 
 from ildfv.experiments.checklist import checklist
-from ildfv.experiments.context import Lab
+from ildfv.experiments.context import Context
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.run import run_experiments
 
@@ -50,8 +50,8 @@ def test_results_of_several_presets_are_told_apart(root):
     page = Path(run_experiments(["curves"], preset=LARGE, workspace=root, device="cpu")["page"]).read_text()
     assert list(settings(page))[1:] == ["Settings: preset large (curves)", "Settings: preset tiny (examples)"]
     assert "Not all results are of one preset: preset large (curves); preset tiny (examples)." in page
-    lab = Lab(root, TINY, device="cpu")
-    items = {row[0]: row[4] for row in checklist(by_preset(lab, documents(lab)))["tables"][0]["rows"]}
+    context = Context(root, TINY, device="cpu")
+    items = {row[0]: row[4] for row in checklist(by_preset(context, documents(context)))["tables"][0]["rows"]}
     training = items["Training, selection, ensembles"]
     assert training.startswith("preset large (curves): ")
     assert "epochs 2" in training.split(". preset tiny (examples): ")[0]
@@ -59,7 +59,7 @@ def test_results_of_several_presets_are_told_apart(root):
 
 
 def test_a_document_without_its_extent_is_of_the_preset_of_that_name(root):
-    lab = Lab(root, replace(TINY, run=1), device="cpu")
-    found = {name: {k: v for k, v in d.items() if k != "extent"} for name, d in documents(lab).items()}
-    (shown,) = by_preset(lab, found)
-    assert shown.lab is lab
+    context = Context(root, replace(TINY, run=1), device="cpu")
+    found = {name: {k: v for k, v in d.items() if k != "extent"} for name, d in documents(context).items()}
+    (shown,) = by_preset(context, found)
+    assert shown.context is context

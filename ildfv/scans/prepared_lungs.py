@@ -10,8 +10,7 @@ from scipy import ndimage
 
 from ildfv.errors import InputError, check, require
 from ildfv.scans.lungs import GAS, lung_mask
-from ildfv.scans.windows import NORMAL, WINDOWS
-from ildfv.train.patches import GRID, SIZE
+from ildfv.scans.windows import GRID, NORMAL, SIZE, WINDOWS
 
 RIM = 2  # prepared pixels that a wall blurs into
 METHODS = ("rule", "lungmask")
