@@ -1,4 +1,4 @@
-"""Table 8: each loss with patterns weighted by β, which the training slices give, and without."""
+"""Table 8: each loss with and without class weights β, computed from the training slices."""
 
 from __future__ import annotations
 

@@ -10,17 +10,19 @@ from ildfv.experiments.tables import AUC, BRIER, measured
 
 
 def systems(context: Context) -> list[System]:
-    """The CNN, and its first and last convolution as Fisher vectors."""
+    """The CNN, and Fisher vectors of its first and last convolutional layer."""
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
     return [context.base, *(fisher(context, layer) for layer in layers)]
 
 
 def run(context: Context) -> Findings:
     shown = systems(context)
-    note = "Drawn in experiments.html. Brier scores of probabilities by a sigmoid fitted on validation slices."
+    note = (
+        "The curves are in experiments.html. Brier scores use probabilities from a sigmoid fitted on validation slices."
+    )
     tables = [
         measured(context, "curves", "Fig. 5. Areas under the ROC curves", shown, AUC, quoted="layers", note=note),
-        measured(context, "curves", "Brier scores: lower is better", shown, BRIER),
+        measured(context, "curves", "Brier scores (lower is better)", shown, BRIER),
     ]
     return Findings(tables, shown, [(other, shown[0]) for other in shown[1:]])
 

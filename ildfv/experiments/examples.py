@@ -1,4 +1,4 @@
-"""Fig. 6: example slices, right and wrong, drawn by a rule and a seed."""
+"""Fig. 6: examples of correct and incorrect slices, drawn at random by a fixed rule and seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ildfv.report.content import RULE, Example
 
 
 def pictures(context: Context) -> list[Example]:
-    """Slices of the first held-out fold with what the main systems say of them; the CNN is the judge."""
+    """Slices of the first held-out fold with the predictions of the main systems; the rule uses those of the CNN."""
     fold = context.held_out()[0]
     found = [next(p for p in predictions(context, s) if p.fold == fold) for s in curves.systems(context)]
     return example_slices(context.slices, context.roles(fold).test, found, seed=context.workspace.settings.seed)
@@ -29,7 +29,7 @@ def run(context: Context) -> Findings:
         for call in example.calls
     ]
     columns = ["slice", "source", "data", "present", "system", "called"]
-    return Findings([Table("Fig. 6. Example slices", columns, rows, f"{RULE} experiments.html shows them.")])
+    return Findings([Table("Fig. 6. Example slices", columns, rows, f"{RULE} The slices are in experiments.html.")])
 
 
-EXPERIMENT = Experiment("examples", "Example slices, right and wrong", "Figure 6", run)
+EXPERIMENT = Experiment("examples", "Example slices, correct and incorrect", "Figure 6", run)

@@ -1,12 +1,10 @@
-"""Label maps of the patch baseline: volumes of the held-out scans, how far they overlap with the truth, a few to see.
+"""Label maps of the patch baseline: NIfTI volumes of the held-out scans, their overlap with the reference, examples.
 
 experiments/<key>/label-maps/<system>/fold-<k>/ of the workspace holds, for each held-out scan,
-    <patient>-<scan>-called.nii.gz   what the window called: 0 none, or not lung; 1 … 4 the pattern
-    <patient>-<scan>-truth.nii.gz    the label map that was drawn, with the same codes
-    <patient>-<scan>-slices.nii.gz   the slices, HU of the normal window, to lay them over
-on the grid of the prepared slices, 224×224 each, voxels in mm (row and column from the pixel area; slices from their
-positions). Prepared slices know neither origin nor patient axes nor, where a scan is not 512×512, its grid: rows are
-taken to run to the back, columns to the left, pixels to be those of 512×512.
+    <patient>-<scan>-called.nii.gz   the predicted label map: 0 none, or not lung; 1 … 4 the pattern
+    <patient>-<scan>-truth.nii.gz    the reference label map, with the same codes
+    <patient>-<scan>-slices.nii.gz   the slices in HU, clipped to the normal window
+on the grid of the prepared slices, see `inference.nifti`.
 """
 
 from __future__ import annotations
@@ -36,9 +34,7 @@ from ildfv.store.lock import writing
 CODES = {"none, or not lung": 0} | {pattern: k + 1 for k, pattern in enumerate(PATTERNS)}
 KINDS = ("slices", "truth", "called")
 MARK = "PHANTOM, not clinical"  # at most 79 bytes: a NIfTI header's description
-RULE = (
-    "drawn at random by the seed from the first held-out fold: one slice that shows each pattern, one that shows none"
-)
+RULE = "drawn at random from the first held-out fold: one slice with each pattern and one without any"
 
 
 def root(context: Context, system: Patches) -> Path:
@@ -47,12 +43,12 @@ def root(context: Context, system: Patches) -> Path:
 
 
 def where(context: Context, system: Patches) -> str:
-    """The same, as a reader of the workspace finds it."""
+    """The same, for notes: relative to the workspace."""
     return f"the workspace's {root(context, system).relative_to(context.workspace.root)}/"
 
 
 def folder(context: Context, system: Patches, fold: int) -> Path:
-    """Where the patch network that never saw this fold lies."""
+    """The folder of the label maps by the network trained without the fold."""
     return context.place("label-maps", system, fold)
 
 
@@ -67,9 +63,9 @@ def window_maps(context: Context, system: Patches, fold: int, indices: np.ndarra
 
 
 def held_out(context: Context, system: Patches, fold: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scan by scan of the fold's test slices: their rows among them and their label maps, uint8 (m, 224, 224).
+    """For each scan of the fold's test slices: rows among the test slices, and label maps, uint8 (m, 224, 224).
 
-    The maps lie in `folder`; where they do not yet, they are made.
+    The maps are read from `folder`; those that are missing or damaged are computed and written there.
     """
     indices, place = context.roles(fold).test, folder(context, system, fold)
     with writing(place), context.progress.task("Sliding the window", total=len(indices)) as advance:
@@ -82,7 +78,7 @@ def held_out(context: Context, system: Patches, fold: int) -> Iterator[tuple[np.
 
 
 def _whole(place: Path, context: Context, indices: np.ndarray) -> bool:
-    """Whether the scan's three volumes are there and not damaged."""
+    """Whether the scan's three volumes exist and are undamaged."""
     try:
         for kind in KINDS:
             check_gzip(_path(place, context, indices, kind))
@@ -92,7 +88,7 @@ def _whole(place: Path, context: Context, indices: np.ndarray) -> bool:
 
 
 def overlap(context: Context, system: Patches) -> list[dict]:
-    """Dice of called and drawn pixels of each pattern, as cells of a table: over all held-out folds, and by fold."""
+    """Dice of predicted and reference pixels of each pattern, as table cells: over all held-out folds, and by fold."""
     sums, owners, fold_of = [], [], []
     for fold in context.held_out(system):
         indices = context.roles(fold).test
@@ -125,9 +121,10 @@ def overlap(context: Context, system: Patches) -> list[dict]:
 
 
 def pictures(context: Context, system: Patches) -> list[LabelMap]:
-    """Slices by RULE with what was drawn and what was called; fewer where a pattern is on none of them.
+    """Slices chosen by RULE with reference and predicted label maps; fewer if a pattern is on none of them.
 
-    None where a scan's maps are not whole: they may be removed to save room, and the next run of speed makes them.
+    Empty if a scan's maps are missing or damaged: they may be removed to save disk space, and the next run of
+    experiment speed writes them again.
     """
     fold = context.held_out(system)[0]
     indices, found = context.roles(fold).test, []
@@ -151,7 +148,7 @@ def pictures(context: Context, system: Patches) -> list[LabelMap]:
 
 
 def png_files(context: Context, system: Patches) -> dict[str, bytes]:
-    """Name → PNG of each of the `pictures`, to lie beside the experiment's document."""
+    """File name → PNG of each of the `pictures`, stored next to the experiment's document."""
     mark = MARK if context.slices.data == "phantom" else ""
     return {
         f"label-map-{i}.png": label_map_png(one, mark=mark) for i, one in enumerate(pictures(context, system), start=1)
@@ -159,7 +156,7 @@ def png_files(context: Context, system: Patches) -> dict[str, bytes]:
 
 
 def _drawn(context: Context, indices: np.ndarray, threshold: int) -> Iterator[tuple[str, int]]:
-    """What a row of `indices` was drawn for, and the row; none twice."""
+    """(pattern or "none of them", row of `indices`) of each slice drawn; no slice is drawn twice."""
     present = context.slices.counts[indices] >= threshold  # (t, 4)
     random, free = np.random.default_rng(context.workspace.settings.seed), np.ones(len(indices), bool)
     for title, shows in [*zip(PATTERNS, present.T, strict=True), ("none of them", ~present.any(axis=1))]:
@@ -171,7 +168,7 @@ def _drawn(context: Context, indices: np.ndarray, threshold: int) -> Iterator[tu
 
 
 def _scans(context: Context, indices: np.ndarray) -> list[np.ndarray]:
-    """Rows of `indices` by scan, in their order: all slices of a scan have one role."""
+    """Rows of `indices` by scan, in order; all slices of a scan have the same role."""
     series = context.slices.series[indices]
     return [np.flatnonzero(series == name) for name in dict.fromkeys(series.tolist())]
 

@@ -1,4 +1,4 @@
-"""Tables 5 and 6: AUC and F of each layer, as Fisher vectors and as plain activations, beside the CNN itself."""
+"""Tables 5 and 6: AUC and F per layer, for Fisher vectors and for plain activations, compared with the CNN."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.recipes import Encoded, System
 from ildfv.experiments.tables import AUC, F, measured
 
-NOTE = "Both kinds go through the same PCA and regression; without a Fisher vector the whole map is the vector."
+NOTE = "Both use the same PCA and regression. Rows “activations” encode the flattened activation map."
 
 
 def fisher(context: Context, layer: str) -> Encoded:
-    """The system of the layer's Fisher vectors."""
+    """Fisher vectors of the layer."""
     return context.encoded(f"{layer}, Fisher vector", layer)
 
 
 def plain(context: Context, layer: str) -> Encoded:
-    """The system of the layer's activations themselves, flattened, as the paper compares them."""
+    """The flattened activations of the layer, the paper's baseline."""
     return context.encoded(f"{layer}, activations", layer, encoder="flat")
 
 

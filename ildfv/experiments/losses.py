@@ -13,13 +13,13 @@ from ildfv.experiments.tables import EMPTY, LABEL_SETS, measured
 LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 TARGETS = ("counts", "step", "ramp")
 SCALING = (
-    "Counts are regressed in units of 6000 pixels, so that one learning rate serves all targets; the same network is "
-    "judged at both thresholds. Step: 1 from T pixels on. Ramp: 0 up to T/2, 1 from 3T/2 on."
+    "Counts are regressed in units of 6000 pixels, so that one learning rate suits all targets; the same network is "
+    "evaluated at both thresholds. Step: 1 from T pixels on. Ramp: 0 up to T/2, 1 from 3T/2 on."
 )
 
 
 def systems(context: Context, threshold: int) -> list[Cnn]:
-    """The seven networks judged at one T."""
+    """The seven networks evaluated at one T."""
     found = [context.cnn(f"logistic, T = {threshold}", threshold=threshold)]
     if threshold == context.threshold:
         found = [replace(context.base, label=found[0].label)]

@@ -1,4 +1,4 @@
-"""CNN-F beside its multi-head variant, VGG-19 and any other network by name."""
+"""CNN-F compared with its multi-head variant, VGG-19 and any other network by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ildfv.experiments.schema import Table
 from ildfv.experiments.speed import TIME, busy, device_name, milliseconds
 from ildfv.experiments.tables import EMPTY, LABEL_SETS, SOURCE, measured
 
-TIMED = 3  # slices; the largest network takes a second for each on a busy CPU
+TIMED = 3  # slices; the largest network takes a second per slice on a busy CPU
 
 
 def run(context: Context) -> Findings:
@@ -25,7 +25,8 @@ def run(context: Context) -> Findings:
         for name, given in context.preset.networks.items()
     ]
     folds = ", ".join(map(str, context.held_out(base)))
-    note = f"All from scratch, {base.label} being the CNN of other tables; held-out folds: {folds}. {EMPTY}"
+    note = f"All networks are trained from scratch; {base.label} is the CNN of the other tables. "
+    note += f"Held-out folds: {folds}. {EMPTY}"
     tables = [
         measured(context, "networks", "Networks", [base, *others], LABEL_SETS, note=note),
         learned(context, base, *others),
@@ -34,7 +35,7 @@ def run(context: Context) -> Findings:
 
 
 def learned(context: Context, *systems: Cnn) -> Table:
-    """How each network learned without the first fold, and how long it takes to answer."""
+    """Loss of each network at the start and end of training without the first fold, and its time per slice."""
     fold = context.held_out()[0]
     rows = []
     for system in systems:
@@ -61,8 +62,9 @@ def learned(context: Context, *systems: Cnn) -> Table:
         TIME,
     ]
     note = (
-        f"Without fold {fold}. A network that answers 0 has a logistic loss of 4 ln 2 = 2.773. Times: median of "
-        f"{TIMED} slices, one at a time, by a network of the same kind with fresh weights. {busy()}"
+        f"Without fold {fold}. A network whose scores are all 0 has a logistic loss of 4 ln 2 = 2.773. Times: "
+        "median of "
+        f"{TIMED} slices, one at a time, for a network of the same architecture with random weights. {busy()}"
     )
     return Table("Training of the networks", columns, rows, note)
 

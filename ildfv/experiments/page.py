@@ -1,4 +1,4 @@
-"""experiments.html: everything that `ildfv experiment` has found in a workspace, on the report's page."""
+"""experiments.html: all results of `ildfv experiment` in a workspace, in the layout of the report."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from ildfv.report.page import write_report
 from ildfv.version import versions
 
 FILE = "experiments.html"
-NOTE = "Results of the command ildfv experiment. Every table says on what data each number was obtained."
+NOTE = "Results of the command ildfv experiment. Every table names the data that each number was obtained on."
 
 
 def write_page(context: Context) -> Path:
-    """The page of all experiments with results; curves and examples where theirs were run."""
+    """The path of the page with all results; curves and example slices are shown if their experiments were run."""
     found = documents(context)
     shown = by_preset(context, found)
     of = {name: one.context for one in shown for name in one.names}
     shown_maps, note = _label_maps(of["speed"]) if "speed" in of else ([], "")
-    several = [f"Not all results are of one preset: {'; '.join(one.title for one in shown)}."] if len(shown) > 1 else []
+    several = (
+        [f"The results come from several presets: {'; '.join(one.title for one in shown)}."] if len(shown) > 1 else []
+    )
     content = ReportContent(
         data=context.slices.data,
         title="The paper's experiments",
@@ -49,12 +51,14 @@ def write_page(context: Context) -> Path:
 
 
 def _examples(context: Context) -> list[Example]:
-    """The example slices; none where scores were removed since, as a page trains nothing."""
+    """The example slices; none if scores have been removed since, because writing a page must not train."""
     return examples.pictures(context) if all(is_scored(context, one) for one in curves.systems(context)) else []
 
 
 def _label_maps(context: Context) -> tuple[list[LabelMap], str]:
-    """A few label maps of the patch baseline, under the same condition; how they were chosen, where all of them lie."""
+    """Some label maps of the patch baseline, under the same condition, and a note on their choice and location."""
     patches = context.patches(speed.PATCHES)
-    note = f"Slices {label_maps.RULE}. Maps of all held-out scans lie as NIfTI in {label_maps.where(context, patches)}."
+    note = (
+        f"Slices {label_maps.RULE}. NIfTI label maps of all held-out scans are in {label_maps.where(context, patches)}."
+    )
     return (label_maps.pictures(context, patches) if is_scored(context, patches) else []), note

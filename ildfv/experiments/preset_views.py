@@ -1,6 +1,6 @@
-"""What a workspace shows: the documents of its experiments, and labs under the presets that these were found with.
+"""The stored results of a workspace, grouped by the preset that they were computed with.
 
-The preset of the last command says nothing of them: `experiment statistics --preset paper` may follow small results.
+The preset of the current command may be another: `experiment statistics --preset paper` may follow small results.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class PresetView:
 
 
 def documents(context: Context) -> dict[str, dict]:
-    """The documents of these slices and folds by name, in the order of the paper."""
+    """The documents for these slices and folds by name, in the order of the paper."""
     found = experiment_documents(context.workspace, context.slices)
     return {name: found[name] for name in experiments() if name in found}
 
 
 def by_preset(context: Context, found: Mapping[str, Mapping]) -> list[PresetView]:
-    """One for each preset that held out folds in the documents `found`; the context itself where none of them has."""
+    """One per preset among the documents `found` with held-out folds; the given context if there are none."""
     presets: dict[str, tuple[Preset, list[str]]] = {}
     for name, document in found.items():
         if document["folds"]:
@@ -46,7 +46,7 @@ def by_preset(context: Context, found: Mapping[str, Mapping]) -> list[PresetView
 
 
 def _preset(document: Mapping, otherwise: Preset) -> Preset:
-    """The document's preset; what a document of an older version does not say is the preset's of that name."""
+    """The document's preset; fields missing in documents of older versions are those of the preset of that name."""
     preset = PRESETS.get(document["preset"], otherwise)
     return replace(preset, name=document["preset"], **document.get("extent", {}))
 

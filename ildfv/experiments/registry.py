@@ -9,7 +9,7 @@ from ildfv.experiments.experiment import Experiment
 
 
 def experiments() -> dict[str, Experiment]:
-    """All of them; a new one is a file with an EXPERIMENT and its name here."""
+    """All experiments; a new one is a module with an EXPERIMENT, listed here."""
     from ildfv.experiments import (
         balance,
         curves,
@@ -28,7 +28,7 @@ def experiments() -> dict[str, Experiment]:
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """The experiments named, "all" standing for every one."""
+    """The experiments of these names; "all" selects every one."""
     known = experiments()
     for name in names:
         if name not in (*known, "all"):

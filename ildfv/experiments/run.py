@@ -1,4 +1,4 @@
-"""Experiments by name, from a workspace or from nothing, to their results and the page."""
+"""Runs experiments by name on a workspace, or on phantoms created for them, and writes results and page."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from ildfv.store.checksummed import write_sealed
 from ildfv.store.lock import writing
 from ildfv.version import versions
 
-TIMES = "times.json"  # in experiments/<key>/: what each experiment of each preset took
-PHANTOMS = "ildfv-experiments"  # the folder of phantoms where there is no workspace
+TIMES = "times.json"  # in experiments/<key>/: seconds of each experiment and preset
+PHANTOMS = "ildfv-experiments"  # the folder of phantoms if there is no workspace
 
 
 def run_experiments(
@@ -42,9 +42,9 @@ def run_experiments(
 ) -> dict:
     """{"workspace", "page", "experiments": documents as in `schema`}.
 
-    workspace: None takes the one in the current folder, or, if there is none, phantoms in ildfv-experiments/, made now.
-    paper: a filled copy of paper.toml, whose numbers are set beside ours.
-    InputError: an experiment that these slices cannot answer; it is raised when the others are done and on the page.
+    workspace: None uses the one in the current folder or, if there is none, creates one of phantoms in
+    ildfv-experiments/. paper: a copy of paper.toml with the paper's numbers.
+    InputError: an experiment that is impossible with these slices; it is raised after all others are finished.
     """
     wanted = chosen(names)
     refuse_unknown(preset)
@@ -62,23 +62,23 @@ def run_experiments(
         content = {"kind": "ildfv checklist", **checklist(by_preset(context, documents(context)))}
         write_sealed(context.workspace.results_dir / FOLDER / "checklist.json", content)
         page = write_page(context)
-    check(not refused, f"{'; '.join(refused)}; the others are on {page.resolve()}")
+    check(not refused, f"{'; '.join(refused)}; results of the others are in {page.resolve()}")
     return {"workspace": str(context.workspace.root), "page": str(page.resolve()), "experiments": done}
 
 
 def refuse_unknown(preset: Preset) -> None:
-    """Nothing if lung masks and networks can be made; else InputError, or MissingPackageError, before anything is."""
+    """InputError or MissingPackageError if a lung mask or network is unavailable, before anything is computed."""
     from ildfv.train.networks import NETWORKS, build, check_whole_slices
 
     refuse_unknown_lungs(preset.lungs)
     for name in (preset.network, *preset.networks):
         check_whole_slices(name)
-        if name not in NETWORKS:  # only its package knows whether there is one of that name
+        if name not in NETWORKS:  # building it checks that its package has a network of that name
             build(name)
 
 
 def run_one(context: Context, experiment: Experiment) -> dict:
-    """The experiment's document, also in results/experiments/."""
+    """The experiment's document, also written to results/experiments/."""
     clock, name = Clock(context.folder / TIMES), f"{context.preset.name}/{experiment.name}"
     with clock.running(name) as context.made:
         found = experiment.run(context)
@@ -89,7 +89,7 @@ def run_one(context: Context, experiment: Experiment) -> dict:
 
 
 def describe(context: Context, experiment: Experiment, found: Findings) -> dict:
-    """The document of `schema`, but for the time it took."""
+    """The document as in `schema`, without its time."""
     systems, whole = {}, []
     theirs = [row for table in found.tables for row in table.rows if row[1] == NAME]
     unknown = any(None in row[3:] for row in theirs)
@@ -130,7 +130,7 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> dict:
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> Path:
-    """The workspace named, or the one here, or one of phantoms, which is made or finished."""
+    """The given workspace, or that of the current folder, or one of phantoms, created or completed now."""
     if workspace is not None:
         return Path(workspace)
     if Path(SETTINGS).exists():

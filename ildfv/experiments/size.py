@@ -1,4 +1,4 @@
-"""Table 7: few patients and all of them; 1 %, a third (all that the paper could afford) and all descriptors."""
+"""Table 7: few patients and all; 1 %, a third (the most that the paper could afford) and all of the descriptors."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ def run(context: Context) -> Findings:
     sets: list[System] = [few, few_fisher, whole, whole_fisher]
     title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
     note = (
-        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn by the seed, to fit networks and regression on; "
-        "mixture and PCA are fitted on these and, as everywhere, the validation patients. Validation and test slices "
-        "are the same."
+        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn at random, to train networks and fit the "
+        "regression; "
+        "mixture and PCA are fitted on these and, as in all tables, the validation patients. Validation and test "
+        "slices are the same."
     )
     tables = [
         measured(context, "size", title, sets, MEANS, note=note),
-        measured(context, "size", f"Share of the descriptors of {dense}, mixture and vectors alike", shares, MEANS),
+        measured(context, "size", f"Share of the descriptors of {dense}, for both mixture and vectors", shares, MEANS),
     ]
     compared: list[tuple[System, System]] = [
         (few_fisher, few),
@@ -37,4 +38,4 @@ def run(context: Context) -> Findings:
     return Findings(tables, [*sets, *shares], compared)
 
 
-EXPERIMENT = Experiment("size", "Small set and whole set, some and all descriptors", "Table 7", run)
+EXPERIMENT = Experiment("size", "Small and whole set, some and all descriptors", "Table 7", run)

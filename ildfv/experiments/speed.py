@@ -1,4 +1,4 @@
-"""Table 9: a sliding window of patches beside the whole slice at once: scores, label maps and time per slice."""
+"""Table 9: a sliding window of patches compared with whole slices: scores, label maps and time per slice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.recipes import Encoded, Patches
 from ildfv.experiments.schema import Table
-from ildfv.experiments.tables import MEANS, SOURCE, beside, measured, told
+from ildfv.experiments.tables import MEANS, SOURCE, beside, measured, provenance
 from ildfv.inference.sliding_window import label_map
 from ildfv.patterns import PATTERNS
 from ildfv.scans.prepared_lungs import lungs_of
@@ -64,18 +64,18 @@ def run(context: Context) -> Findings:
     stops = np.median([label_map(window, *one, device=context.device)[1] for one in zip(images, masks, strict=True)])
     device = device_name(context)
     rows = [
-        [*row[:3], device if row[1] == "this run" else context.paper.said("speed", label, "device"), *row[3:]]
+        [*row[:3], device if row[1] == "this run" else context.paper.detail("speed", label, "device"), *row[3:]]
         for label, value in timed.items()
         for row in beside(context, "speed", label, [TIME], [value])
     ]
     note = (
-        f"Median over {len(images)} held-out slices, one at a time, read and windowed before; the window stops at "
-        f"{stops:.0f} places of a slice (median) and needs the lung mask as well."
+        f"Median over {len(images)} held-out slices, one at a time, already read and windowed; the window has "
+        f"{stops:.0f} positions on a slice (median) and also needs the lung mask."
     )
-    notes = (note, busy(), told(context, "speed", rows), counted(context))
+    notes = (note, busy(), provenance(context, "speed", rows), counted(context))
     times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, " ".join(filter(None, notes)))
     found = [scored, times, overlapping(context, patches)]
-    where = f"Label maps of all held-out scans, as NIfTI: {label_maps.where(context, patches)}"
+    where = f"NIfTI label maps of all held-out scans: {label_maps.where(context, patches)}"
     return Findings(
         found,
         [patches, whole, fisher],
@@ -86,16 +86,17 @@ def run(context: Context) -> Findings:
 
 
 def counted(context: Context) -> str:
-    """Where the paper's number of slices stands, if not in its text."""
+    """The source of the paper's number of slices, if it is not the paper itself."""
     known = context.paper.values["known"]
     return f"Its number of slices, {known['slices']}, is from {known['slices_from']}." if "slices_from" in known else ""
 
 
 def overlapping(context: Context, patches: Patches) -> Table:
-    """How far the window's label maps agree with those that were drawn."""
+    """Overlap of the window's label maps with the reference label maps."""
     note = (
-        "Dice: twice the pixels of a pattern both called and drawn, by those called plus those drawn, over all pixels "
-        "of the held-out slices."
+        "Dice: twice the number of pixels in both the predicted and the reference label map, divided by the sum "
+        "of their "
+        "numbers of pixels, over all held-out slices."
     )
     row: list = [patches.label, "this run", context.slices.data, *label_maps.overlap(context, patches)]
     columns = [*SOURCE, *(f"Dice {pattern}" for pattern in PATTERNS)]
@@ -103,7 +104,7 @@ def overlapping(context: Context, patches: Patches) -> Table:
 
 
 def _regression(context: Context, system: Encoded, fold: int) -> Callable:
-    """Maps → answers, by the system's fitted parts."""
+    """Activation maps → scores, with the fitted parts of the system."""
     folder = fitted.encoding(context, system, fold).folder
     vector = FisherVector(
         GaussianMixture.from_tensors(*load_model(folder / "mixture")), improved=system.settings.improved
@@ -114,7 +115,7 @@ def _regression(context: Context, system: Encoded, fold: int) -> Callable:
 
 
 def device_name(context: Context) -> str:
-    """What times were taken on."""
+    """The device that times were measured on."""
     if context.device.startswith("cuda"):
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
@@ -122,12 +123,12 @@ def device_name(context: Context) -> str:
 
 
 def busy() -> str:
-    """What else the machine did meanwhile: times are worth what it leaves."""
+    """The load of the machine while times were measured."""
     return f"Load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores."
 
 
 def milliseconds(work: Callable[[int], object], n: int) -> float:
-    """Median time of one call; the first, which warms up, does not count."""
+    """Median time of one call in milliseconds, after one call to warm up."""
     work(0)
     seconds = []
     for i in range(n):

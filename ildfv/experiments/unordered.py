@@ -1,4 +1,4 @@
-"""Other unordered encoders on the same layer, PCA and regression; last-layer average pooling is what one would try."""
+"""Other unordered encoders with the same layer, PCA and regression; average pooling is the simplest baseline."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def run(context: Context) -> Findings:
     systems = [context.encoded(f"{layer}, {name}", layer, encoder=encoder) for encoder, name in NAMES.items()]
     p = context.preset
     note = (
-        f"Pyramid: the map and its quarters. VLAD: {p.components} centres, as many as the mixture's components; "
-        f"{p.words} words. Hard assignment, centres by k-means."
+        f"Pyramid: the map and its quarters. VLAD: {p.components} centres, the number of mixture components. Bag "
+        "of words: "
+        f"{p.words} words. Both use k-means centres and hard assignment."
     )
     title = f"Encoders of {layer}"
     tables = [measured(context, "unordered", title, systems, MEANS | AUC, note=note)]

@@ -1,4 +1,4 @@
-"""One array per slice, part by part, by all ranks: each rank makes a part, then rank 0 lists the finished ones."""
+"""Writes one array per slice in parts: all ranks compute parts, rank 0 adds finished ones to the manifest."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from ildfv.store.parts import Row, write_part, writing_parts
 from ildfv.streaming.threads import in_order
 
 Made = Generator[dict[str, np.ndarray], None, None]
-WRITERS = 2  # parts written at once: a disk takes milliseconds to say that a file is safe
+WRITERS = 2  # parts written in parallel: syncing a file takes milliseconds
 
 
-def write_rounds(
-    folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress
-) -> None:
-    """Parts in `folder`, named as the slices' parts; those already there are left alone.
+def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress) -> None:
+    """Writes parts in `folder`, named like the slices' parts; existing parts are kept.
 
-    make: numbers of parts → the arrays of each, in order; it may work ahead of what is asked of it, and goes on while
-    finished parts are written, synced and hashed. A killed run leaves its finished parts listed, bar those of the last
-    seconds; the next run makes the rest.
+    make: numbers of parts → the arrays of each, in order; it may prefetch, and runs while finished parts are written,
+    synced and hashed. After a kill all parts but those of the last seconds are in the manifest; the next run writes
+    the rest.
     """
     with writing_parts(folder, slices.key) if distributed.is_main() else nullcontext() as parts:
         here = {} if parts is None else parts.rows
@@ -45,7 +43,7 @@ def write_rounds(
             closing(in_order(write, zip(mine, made, strict=True), workers=WRITERS)) as written,
         ):
             for _ in range(0, len(missing), distributed.size()):
-                row = next(written, None)  # None: the last round may be shorter than there are ranks
+                row = next(written, None)  # None: the last round may have fewer parts than there are ranks
                 finished = [row for row in distributed.gather(row) if row is not None]
                 if parts is not None:
                     parts.add(*finished)

@@ -45,7 +45,7 @@ def test_every_row_of_the_shipped_file_is_a_row_of_ours(ran):
 def test_open_cells_are_explained_once_an_experiment(ran):
     for document in ran["experiments"]:
         open_cells = any(row[1] == "the paper" and None in row[3:] for _, _, row in rows(document))
-        assert open_cells == any("fills a copy of ildfv/experiments/paper.toml" in note for note in document["notes"])
+        assert open_cells == any("fill in a copy of ildfv/experiments/paper.toml" in note for note in document["notes"])
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -173,25 +173,25 @@ def test_a_time_of_the_paper_says_its_device_and_where_it_stands(tmp_path):
     from types import SimpleNamespace
 
     from ildfv.experiments.speed import TIME, counted
-    from ildfv.experiments.tables import told
+    from ildfv.experiments.tables import provenance
 
     label = "CNN, whole slice"
     shipped = Paper.load()
-    assert (shipped.row("speed", label, [TIME]), shipped.said("speed", label, "device")) == ([10], "K40")
+    assert (shipped.row("speed", label, [TIME]), shipped.detail("speed", label, "device")) == ([10], "K40")
     assert isinstance(shipped.row("speed", label, [TIME])[0], int)  # 0.01 s: no decimals that nobody gave
     rows = [[name, "the paper", "LTRC", None, None] for name in ("patch baseline", label)]
     context = SimpleNamespace(paper=shipped)
-    note = f"{told(context, 'speed', rows)} {counted(context)}"
+    note = f"{provenance(context, 'speed', rows)} {counted(context)}"
     assert note.count("this project's brief") == 2
     assert "0.01 s a slice on a K40" in note
     assert "about 240,000" in note
     path = tmp_path / "mine.toml"
     path.write_text(f'[speed."{label}"]\n"{TIME}" = 12.5\ndevice = "my card"', encoding="utf-8")
     mine = Paper.load(path)
-    assert [mine.said("speed", label, word) for word in ("device", "from")] == ["my card", None]
+    assert [mine.detail("speed", label, word) for word in ("device", "from")] == ["my card", None]
     path.write_text('[known]\nslices = "240,112"', encoding="utf-8")
     context = SimpleNamespace(paper=Paper.load(path))
-    assert "0.01 s a slice on a K40" in told(context, "speed", rows)  # untouched, and still said
+    assert "0.01 s a slice on a K40" in provenance(context, "speed", rows)  # untouched, and still said
     assert counted(context) == ""
 
 

@@ -36,7 +36,7 @@ def test_the_preset_shown_is_that_of_the_results(root):
     assert "train.epochs 1 " in tables["Settings: preset tiny"]
     assert "epochs 1," in page
     assert "epochs 2" not in page
-    assert "held out in turn: 0. A fifth" in page
+    assert "held out in turn: 0. One fifth" in page
     assert 'class="example"' in page  # another preset's command takes no pictures away
 
 
@@ -49,7 +49,7 @@ def test_settings_tell_neither_phantoms_nor_folds_that_were_never_made(root):
 def test_results_of_several_presets_are_told_apart(root):
     page = Path(run_experiments(["curves"], preset=LARGE, workspace=root, device="cpu")["page"]).read_text()
     assert list(settings(page))[1:] == ["Settings: preset large (curves)", "Settings: preset tiny (examples)"]
-    assert "Not all results are of one preset: preset large (curves); preset tiny (examples)." in page
+    assert "The results come from several presets: preset large (curves); preset tiny (examples)." in page
     context = Context(root, TINY, device="cpu")
     items = {row[0]: row[4] for row in checklist(by_preset(context, documents(context)))["tables"][0]["rows"]}
     training = items["Training, selection, ensembles"]

@@ -66,7 +66,7 @@ def test_lungmask_without_its_weights_is_one_line(slices, monkeypatch):
 
     lungs_module._lungmask.cache_clear()
     monkeypatch.setitem(sys.modules, "lungmask", SimpleNamespace(LMInferer=inferer))
-    with pytest.raises(InputError, match=r"must fetch its weights when first used, got .*Name or service"):
+    with pytest.raises(InputError, match=r"must be able to download its weights on first use, got .*Name or service"):
         lungs(slices, [0], "lungmask")
 
 
