@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ildfv.experiments.context import Context
 from ildfv.experiments.recipes import Cnn, Encoded, Patches
@@ -21,7 +22,7 @@ def network(context: Context, system: Cnn, fold: int) -> Path:
     folder, roles = context.place("models", system, fold), context.roles(fold, system.patients)
     if not has_model(folder):
         context.progress.note(f"Training {system.label} without fold {fold}")
-        options = {"device": context.device, "progress": context.progress}
+        options: dict[str, Any] = {"device": context.device, "progress": context.progress}
         train(system.settings, context.slices, roles.fit, roles.validation, folder, **options)
         context.made()
     return folder
@@ -43,7 +44,7 @@ def patch_network(context: Context, system: Patches, fold: int) -> Path:
             progress=context.progress,
         )
         fit, validation = patches.of(roles.fit), patches.of(roles.validation)
-        options = {"device": context.device, "progress": context.progress}
+        options: dict[str, Any] = {"device": context.device, "progress": context.progress}
         train(system.settings, patches, fit, validation, folder, **options)
         context.made()
     return folder

@@ -6,7 +6,7 @@ Everything fitted comes from the fold's training patients; test slices are only 
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def _(system: Cnn, context: Context, fold: int) -> Scores:
 @_computed.register
 def _(system: Encoded, context: Context, fold: int) -> Scores:
     roles, encoding = context.roles(fold, system.network.patients), fitted.encoding(context, system, fold)
-    options = {"target": system.target, "threshold": system.threshold, "progress": context.progress}
+    options: dict[str, Any] = {"target": system.target, "threshold": system.threshold, "progress": context.progress}
     found = fit_regression(encoding, context.slices, roles, **options)
     chosen = {"target": system.target, "ridge": found.ridge}
     save_model(encoding.folder / "regression", found.model.to_tensors(), {**found.model.info(), **chosen})

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from ildfv import distributed
+from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.estimators.bag_of_words import BagOfWords
 from ildfv.estimators.codebook import Codebook
@@ -27,6 +29,15 @@ from ildfv.store.models import has_model, load_model, save_model
 from ildfv.streaming.maps import MapStream, batches
 
 
+class Maps(Protocol):
+    """Images → maps (b, d, h, w) with n = h·w: the activations of a layer, all of them or a share."""
+
+    d: int
+    n: int
+
+    def __call__(self, images): ...
+
+
 @dataclass(frozen=True)
 class Training:
     """What an encoder is fitted on: the descriptors of the slices `indices`, all of training patients.
@@ -35,10 +46,10 @@ class Training:
     """
 
     folder: Path
-    slices: object
-    activations: Callable
+    slices: Slices
+    activations: Maps
     indices: np.ndarray
-    settings: object
+    settings: Any
     words: int
     progress: Progress
 
@@ -71,7 +82,7 @@ class Encoder:
     summary: what encoding.json reports of the fit.
     """
 
-    estimator: object
+    estimator: Any
     length: int
     summary: dict = field(default_factory=dict)
 
