@@ -24,16 +24,14 @@ TRAINING = (
 )
 FIXED = {
     "preparation": "HU by the rescale parameters of the file; three windows (−1400…−950, −1400…200, −160…240 HU) "
-    "as channels, "
-    "averaged to 224×224, uint8; scans that violate a rule are excluded, with the reason",
+    "as channels, averaged to 224×224, uint8; scans that violate a rule are excluded, with the reason",
     "eligibility": "scans that ildfv prepare accepts as CT volumes; slices with a label map",
     "subsets": "every labelled slice of every prepared scan is included; there is no manual selection",
     "identities": "patients and scans are identified by salted hashes only",
     "predictors": "the pixels of one whole slice; no regions of interest and no clinical variables",
     "assessors": "none: no predictor requires a human reader",
     "handling": "grey levels standardised per window with mean and SD of the fit slices; encodings reduced by PCA "
-    "fitted on the "
-    "training slices",
+    "fitted on the training slices",
     "robustness": "results for two thresholds T and for several losses, targets, layers, encoders and numbers of "
     "patients",
     "explainability": "only the label maps of the patch baseline",
@@ -75,19 +73,18 @@ def answers(context: Context) -> dict[str, str]:
         "validation split",
         "counts": _counts(context),
         "model": f"{preset.network} with random initial weights, seed {base.settings.seed}; its layers encoded by "
-        "a mixture "
-        f"of {preset.components} or another encoder, PCA to at most {preset.dimensions}, linear regression of counts",
+        f"a mixture of {preset.components} or another encoder, PCA to at most {preset.dimensions}, linear "
+        "regression of counts",
         "training": ", ".join(f"{name.replace('_', ' ')} {getattr(base.settings, name)}" for name in TRAINING)
         + "; ridge penalty of the regression chosen by mean AUC on validation slices; no ensembles",
         "software": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "measures": "accuracy, precision, recall and F over label sets (slices with no pattern, neither present nor "
         "predicted, are excluded), micro and macro F; per pattern F, AUC, average precision, Brier score, "
-        "calibration curve; "
-        f"95 % intervals by resampling patients {preset.resamples} times; paired permutation tests by patient, not "
+        f"calibration curve; 95 % intervals by resampling patients {preset.resamples} times; paired permutation "
+        "tests by patient, not "
         "corrected for multiple testing",
         "thresholds": "scores; a pattern is predicted if its score reaches the threshold with the largest F on "
-        "validation "
-        "slices; " + _thresholds(context),
+        "validation slices; " + _thresholds(context),
     }
 
 

@@ -63,8 +63,7 @@ def learned(context: Context, *systems: Cnn) -> Table:
     ]
     note = (
         f"Without fold {fold}. A network whose scores are all 0 has a logistic loss of 4 ln 2 = 2.773. Times: "
-        "median of "
-        f"{TIMED} slices, one at a time, for a network of the same architecture with random weights. {busy()}"
+        f"median of {TIMED} slices, one at a time, for a network of the same architecture with random weights. {busy()}"
     )
     return Table("Training of the networks", columns, rows, note)
 

@@ -1,8 +1,9 @@
-"""The Fisher vectors of a whole slice set for one layer, and their PCA projection, as they lie in a workspace.
+"""The encoding of a slice set for one layer: its vectors and their PCA projections, as stored in a workspace.
 
 encodings/<layer>/fold-<k>/
-    mixture/ pca/            models
-    fisher/                  parts, float32 (m, 2·k·d); not kept where one vector is larger than FISHER_LIMIT
+    mixture/ or codebook/    the model of the encoder, if it has one
+    pca/                     model
+    fisher/                  parts, float32 (m, 2·k·d); not stored if a vector is longer than FISHER_LIMIT
     projection/              parts, float32 (m, p), in the order of the slices
     encoding.json            settings and counts; written last: an encoding without it is unfinished
 """
@@ -25,12 +26,12 @@ FISHER_LIMIT = 65536  # values: conv5 with 32 components has 16,384; fc6's 262,1
 
 
 class Encoding:
-    """A finished encoding, for reading."""
+    """A finished encoding, read-only."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         if not (self.folder / FINISHED).exists():
-            raise InputError(f"{folder} is no finished encoding: `ildfv encode` makes or finishes it")
+            raise InputError(f"{folder} is not a finished encoding: run `ildfv encode` to create or finish it")
         self.info = read_sealed(self.folder / FINISHED)
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
@@ -50,7 +51,7 @@ class Encoding:
         return _read(self._made("fisher"), name)
 
     def check_made(self, parts: Parts) -> None:
-        """InputError unless these parts were made of the slices that this encoding was made of, and of all of them."""
+        """InputError unless these parts were made from all slices of this encoding, and from no others."""
         key, count = self.inputs["slices"], self.info["slices"]
         rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
         check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
@@ -69,7 +70,7 @@ class Encoding:
 
 
 def _read(parts: Parts, name: str) -> np.ndarray:
-    """The array of a part after a look at its hash: parts in each other's place are whole, and of other slices."""
+    """The array of a part, after verifying its checksum: a copy of another part is intact, but of other slices."""
     check(parts.intact(parts.rows[name]), f"{parts.path(name)} must be what was written there: {MEND}")
     with parts.open(name) as file:
         return file[parts.folder.name][()]
@@ -82,7 +83,5 @@ def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> E
     if not found:
         what = f" of layer {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
-        raise InputError(
-            f"{folder} holds no finished encoding{what}: `ildfv encode --layer {layer or 'conv1'}` makes one"
-        )
+        raise InputError(f"{folder} holds no finished encoding{what}: run `ildfv encode --layer {layer or 'conv1'}`")
     return Encoding(found[-1].parent)
