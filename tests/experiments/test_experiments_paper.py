@@ -127,7 +127,7 @@ def test_the_command_line_prints_it(used, tmp_path):
         ('[losses]\n"logistic, T = 6000" = 0.5', "must be written"),
         ('[statistics."all, T = 6000"]\nslices = nan', r'all, T = 6000"\] slices must be a whole number, got nan'),
         ('[statistics."all, T = 6000"]\nslices = inf', "slices must be a whole number, got inf"),
-        ('[quoted.losses."x"]\nF = 0.5', r'\[quoted\.losses\."x"\] must hold data, .* got'),
+        ('[quoted.losses."x"]\nF = 0.5', r'\[quoted\.losses\."x"\] must name the data of its numbers as data, got'),
         ('[quoted.losses."x"]\ndata = 3', r'\[quoted\.losses\."x"\] data must be one line of text, got 3'),
         ('[quoted.losses."x"]\ndata = "d"\nF = "0.5"', "F must be a number, got '0.5'"),
         ('[quoted.loses."x"]\ndata = "d"', 'table of quoted must be one of .* got "loses"'),
