@@ -33,7 +33,7 @@ class Sums:
 
     def merge(self, other: Sums) -> Self:
         """Adds the sums of other data, about the same parameters."""
-        self._same(other._sums)
+        self._check_same_shapes(other._sums)
         for name, value in other._sums.items():
             self._add(name, value)
         return self
@@ -44,7 +44,7 @@ class Sums:
 
     def load(self, state: State) -> Self:
         """Takes the sums of `state()` in place of its own."""
-        self._same(state)
+        self._check_same_shapes(state)
         self._sums = {name: np.array(state[name], dtype=np.float64) for name in self._sums}
         return self
 
@@ -65,7 +65,7 @@ class Sums:
                 self._sums[name] = like(self._sums[name], value)  # sums live where the data live
         self._sums[name][rows] += value  # in place: they may be large
 
-    def _same(self, state: dict) -> None:
+    def _check_same_shapes(self, state: dict) -> None:
         mine = {name: tuple(value.shape) for name, value in self._sums.items()}
         theirs = {name: tuple(np.shape(value)) for name, value in state.items()}
         check(mine == theirs, f"sums to add must have shapes {mine}, got {theirs}")
@@ -118,7 +118,7 @@ def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, finite: bool =
     if not is_stream(x) and not on_disk(x):
         x = as_array(estimator, x, layouts=layouts, reset=reset)
     elif reset:
-        _forget_names(estimator)
+        _discard_feature_names(estimator)
     return Batches(x, layouts=layouts, name=name, finite=finite)
 
 
@@ -135,7 +135,7 @@ def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
         # float16 and integers stay as they are: a batch at a time is converted when it is read.
         x = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite=False)
     elif reset:
-        _forget_names(estimator)
+        _discard_feature_names(estimator)
     check_real(x, "X")
     if not reset and x.ndim == 2 and x.shape[1] != estimator.n_features_in_:
         kind = type(estimator).__name__
@@ -144,7 +144,7 @@ def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
     return x
 
 
-def _forget_names(estimator) -> None:
+def _discard_feature_names(estimator) -> None:
     """What is learned now has no names of features, whatever was learned before."""
     if hasattr(estimator, "feature_names_in_"):
         del estimator.feature_names_in_

@@ -13,7 +13,7 @@ from ildfv.errors import InputError, check
 
 BATCH_BYTES = 1 << 24  # a batch of an array: 16 MB, 65,536 rows of 64 float32, out of cache but far below any memory
 NATIVE = ("float32", "float64", "float16", "bfloat16", "uint8")  # what the kernels read as it is
-RUN = 16  # rows read together when sampling an array: few enough to spread well, enough to spare seeks
+RUN_ROWS = 16  # rows read together when sampling an array: few enough to spread well, enough to spare seeks
 LAYOUTS = {2: "(m, d)", 3: "(b, n, d)", 4: "(b, d, h, w)"}
 
 
@@ -43,15 +43,15 @@ class Batches:
         self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
         self.n_features: int | None = None  # known after the first batch
         self._last: Any = None  # the iterator of the last pass: one that comes again does not start afresh
-        self._begun: Iterator | None = None  # a pass of which only the first batch was looked at
-        self._restartable(x)
+        self._peeked: Iterator | None = None  # a pass of which only the first batch was looked at
+        self._check_restartable(x)
 
     def __iter__(self) -> Iterator:
         return (batch for _, batch in self.named())
 
     def named(self) -> Iterator[tuple[str, Any]]:
         """(what errors call it, batch) for each batch."""
-        empty, source, self._begun = True, self._begun or self._raw(), None
+        empty, source, self._peeked = True, self._peeked or self._new_pass(), None
         for item in source:
             empty = False
             name, arrays = self._arrays(*item)
@@ -61,14 +61,14 @@ class Batches:
 
     def first(self):
         """The first batch, checked; None if there is none. The next pass goes on from it and does not read it again."""
-        source, looked_at = self._begun or self._raw(), []
+        source, consumed = self._peeked or self._new_pass(), []
         for item in source:
-            looked_at.append(item)
+            consumed.append(item)
             _, arrays = self._arrays(*item)
             if arrays:
-                self._begun = chain(looked_at, source)
+                self._peeked = chain(consumed, source)
                 return arrays[0]
-        self._begun = iter(looked_at)
+        self._peeked = iter(consumed)
         return None
 
     def width(self) -> int:
@@ -78,16 +78,16 @@ class Batches:
         assert self.n_features is not None
         return self.n_features
 
-    def steps(self, rows: int) -> Iterator[tuple[str, Any]]:
+    def chunks(self, rows: int) -> Iterator[tuple[str, Any]]:
         """As named(), in batches of about `rows` descriptors at most: larger ones are cut along their first axis."""
         for name, batch in self.named():
             size = max(1, rows * batch.shape[0] // count(batch))
             for start in range(0, batch.shape[0], size):
                 yield name, batch[start : min(start + size, batch.shape[0]), ...]
 
-    def shared(self) -> Iterator[tuple[str, list]]:
+    def across_ranks(self) -> Iterator[tuple[str, list]]:
         """As named(), what belongs together together; ranks share it, and a list is empty where others have it all."""
-        source, self._begun = self._begun or self._raw(), None
+        source, self._peeked = self._peeked or self._new_pass(), None
         return (self._arrays(*item) for item in source)
 
     def sample(self, size: int, seed: int) -> np.ndarray:
@@ -119,25 +119,29 @@ class Batches:
 
     def _strided(self, size: int) -> np.ndarray:
         n = self.x.shape[0]
-        starts = np.arange(0, n, RUN) if n <= size else np.linspace(0, n - RUN, -(-size // RUN)).astype(np.int64)
-        rows = np.concatenate([to_numpy(self.x[start : min(start + RUN, n), ...]) for start in starts])
+        starts = (
+            np.arange(0, n, RUN_ROWS)
+            if n <= size
+            else np.linspace(0, n - RUN_ROWS, -(-size // RUN_ROWS)).astype(np.int64)
+        )
+        rows = np.concatenate([to_numpy(self.x[start : min(start + RUN_ROWS, n), ...]) for start in starts])
         if not np.isfinite(rows).all():
             for name, batch in self.named():
                 check_place(batch, name)  # says where
         return self._checked(rows[:size], f"sample of {self.name}")
 
-    def _raw(self) -> Iterator[tuple[str, Any]]:
+    def _new_pass(self) -> Iterator[tuple[str, Any]]:
         """(label, item) of a new pass. It does not know this object: who drops one drops both, and at once."""
         if is_stream(self.x):
             items = self.x() if callable(self.x) else self.x
             again = iter(items)
             if again is self._last:
-                self._restartable(again)
+                self._check_restartable(again)
             self._last = again
             return ((f"batch {i}", batch) for i, batch in enumerate(again))
         return _pieces(self.x)
 
-    def _restartable(self, x) -> None:
+    def _check_restartable(self, x) -> None:
         if hasattr(x, "__next__"):
             kind = type(x).__name__
             raise InputError(f"{self.name} must be restartable, got a {kind}: pass a function that makes it anew")

@@ -27,7 +27,7 @@ class CovarianceSums(Sums):
 
     def update(self, x) -> Self:
         """Adds the rows of x (m, d)."""
-        xp, e = _about(self.centre, x)  # (m, d)
+        xp, e = _centred(self.centre, x)  # (m, d)
         self._add("count", float(x.shape[0]))
         self._add("sum", xp.sum(e, axis=0))
         for start in range(0, e.shape[1], ROWS):
@@ -41,7 +41,7 @@ class CovarianceSums(Sums):
         overwrite: the covariance may take the place of the sums, which are void then.
         """
         covariance = to_numpy(self.outer) if overwrite else np.array(to_numpy(self.outer))
-        n = _counted(self, np.diag(covariance))
+        n = _checked_count(self, np.diag(covariance))
         shift = to_numpy(self.sum) / n  # (d,)
         for row, value in zip(covariance, shift, strict=True):
             row -= n * value * shift
@@ -61,13 +61,13 @@ class ProductSums(Sums):
         """Adds the rows of x (m, d)."""
         shares = 0.0
         self._add("count", float(x.shape[0]))
-        for some in self._features():
-            xp, e = _about(self.centre, x, some)  # (m, features)
-            self._add("sum", xp.sum(e, axis=0), some)
+        for columns in self._column_blocks():
+            xp, e = _centred(self.centre, x, columns)  # (m, features)
+            self._add("sum", xp.sum(e, axis=0), columns)
             self._add("squares", xp.sum(e * e))
-            shares = shares + e @ like(self.directions[some], e, "float64")  # (m, l)
-        for some in self._features():
-            self._add("product", _about(self.centre, x, some)[1].T @ shares, (some, ...))
+            shares = shares + e @ like(self.directions[columns], e, "float64")  # (m, l)
+        for columns in self._column_blocks():
+            self._add("product", _centred(self.centre, x, columns)[1].T @ shares, (columns, ...))
         return self
 
     def finish(self, *, overwrite: bool = False) -> tuple[int, np.ndarray, float, np.ndarray]:
@@ -75,23 +75,23 @@ class ProductSums(Sums):
 
         overwrite: the product may take the place of the sums, which are void then.
         """
-        n = _counted(self, to_numpy(self.squares))
+        n = _checked_count(self, to_numpy(self.squares))
         shift = to_numpy(self.sum) / n  # (d,)
         product = to_numpy(self.product) if overwrite else np.array(to_numpy(self.product))
-        along = sum(shift[some] @ self.directions[some] for some in self._features())  # (l,)
-        for some in self._features():
-            product[some] -= np.outer(n * shift[some], along)
+        along = sum(shift[columns] @ self.directions[columns] for columns in self._column_blocks())  # (l,)
+        for columns in self._column_blocks():
+            product[columns] -= np.outer(n * shift[columns], along)
         product /= n - 1
         total = (float(self.squares) - n * float(shift @ shift)) / (n - 1)
         return n, self.centre + shift, total, product
 
-    def _features(self) -> list[slice]:
-        """All features, some at a time: where a (d, l) is as large as memory allows, no second one fits beside it."""
+    def _column_blocks(self) -> list[slice]:
+        """All features, columns at a time: where a (d, l) is as large as memory allows, no second one fits beside it."""
         d = len(self.directions)
         return [slice(start, min(start + FEATURES, d)) for start in range(0, d, FEATURES)]
 
 
-def _counted(sums: Sums, squares: np.ndarray) -> int:
+def _checked_count(sums: Sums, squares: np.ndarray) -> int:
     """The number of rows, if a covariance can be had from their sums."""
     n = int(sums.count)
     check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
@@ -101,7 +101,7 @@ def _counted(sums: Sums, squares: np.ndarray) -> int:
     return n
 
 
-def _about(centre: np.ndarray, x, some: slice = slice(None)):
-    """The namespace of x and, of some of its features, x − centre in float64."""
+def _centred(centre: np.ndarray, x, columns: slice = slice(None)):
+    """The namespace of x and, of columns of its features, x − centre in float64."""
     check(x.ndim == 2 and x.shape[1] == len(centre), f"rows must have shape (m, {len(centre)}), got {tuple(x.shape)}")
-    return namespace(x), to_float64(x[:, some]) - like(centre[some], x)
+    return namespace(x), to_float64(x[:, columns]) - like(centre[columns], x)

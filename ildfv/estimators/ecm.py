@@ -80,7 +80,7 @@ class RegressionSums(Sums):
         return [(outputs, sums) for outputs, sums in pairs if len(outputs) and sums[0, 0] > 0]
 
 
-class Fit(NamedTuple):
+class Solution(NamedTuple):
     """What a regression learned; column 0 of coefficients and errors (c, 1 + p) is the intercept."""
 
     coefficients: np.ndarray
@@ -93,7 +93,7 @@ class Fit(NamedTuple):
     converged: bool
 
 
-def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> Fit:
+def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> Solution:
     """The most likely coefficients and residual covariance given the sums, with standard errors."""
     groups = sums.observed()
     p, c = sums.n_features, sums.n_outputs
@@ -103,19 +103,25 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
         raise InputError(f"Y must hold a label of each output, got none of output {j}")
     design = Design(np.sum([products[: p + 1, : p + 1] for _, products in groups], axis=0), ridge)
     complete = all(len(outputs) == c for outputs, _ in groups)
-    coefficients, covariance, lost = _spread(groups, p, c)  # where ECM starts; of complete labels any start will do
-    told, converged, steps = -np.inf, False, 0
+    coefficients, covariance, lost = _means_and_variances(
+        groups, p, c
+    )  # where ECM starts; of complete labels any start will do
+    log_likelihood, converged, steps = -np.inf, False, 0
     variance = np.diag(covariance)
     while steps < max_iter and not converged:
-        earlier = coefficients
+        previous_coefficients = coefficients
         coefficients, covariance = _step(groups, design, coefficients, covariance)
-        covariance = _told(covariance, lost)
+        covariance = _without_lost(covariance, lost)
         known = np.diag(covariance) > 0  # of an output that is fitted perfectly the likelihood has no bound
-        before, told, steps = told, _log_likelihood(groups, coefficients, covariance, known), steps + 1
-        if told < np.inf and known.any():
-            converged = complete or abs(told - before) < tol * n
+        previous, log_likelihood, steps = (
+            log_likelihood,
+            _log_likelihood(groups, coefficients, covariance, known),
+            steps + 1,
+        )
+        if log_likelihood < np.inf and known.any():
+            converged = complete or abs(log_likelihood - previous) < tol * n
         else:  # all outputs are, or a sum of them: answers that stay where they are tell the end
-            moves = coefficients - earlier
+            moves = coefficients - previous_coefficients
             squares = np.einsum("ij,ik,kj->j", moves, design.products, moves, optimize=True)  # (c,)
             converged = complete or bool((squares <= n * (tol * variance + lost)).all())
     origin = np.eye(p + 1)
@@ -130,14 +136,14 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
     errors[design.undetermined(sums.centre[:p])] = np.nan
     coefficients = origin @ coefficients
     coefficients[0] += sums.centre[p:]
-    likelihood = told if known.all() else np.inf
-    return Fit(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
+    likelihood = log_likelihood if known.all() else np.inf
+    return Solution(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
 
 
-def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each output's mean and variance, as coefficients (p + 1, c) and a diagonal covariance (c, c).
 
-    And the variance (c,) up to which an output cannot be told from one without any: what rounding leaves.
+    And the variance (c,) up to which an output cannot be log_likelihood from one without any: what rounding leaves.
     """
     mean, variance, lost = np.zeros(c), np.zeros(c), np.zeros(c)
     for j in range(c):
@@ -145,10 +151,10 @@ def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.nd
         count, total, squares = sum(m[[0, 0, y], [0, y, y]] for outputs, m in groups if j in outputs)
         mean[j], variance[j] = total / count, (squares - total**2 / count) / count
         lost[j] = LOST * squares / count
-    return np.vstack([mean, np.zeros((p, c))]), _told(np.diag(variance), lost), lost
+    return np.vstack([mean, np.zeros((p, c))]), _without_lost(np.diag(variance), lost), lost
 
 
-def _told(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
+def _without_lost(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """The covariance, 0 for outputs whose variance is what rounding left: nothing can be learned from it of others."""
     known = np.diag(covariance) > lost
     return np.where(known & known[:, None], covariance, 0.0)

@@ -69,20 +69,20 @@ class MixtureSums(Sums):
     """
 
     def __init__(self, mixture):
-        self._at = Parameters(mixture.weights_, mixture.means_, mixture.variances_)
-        k, d = self._at.means_.shape
+        self._parameters = Parameters(mixture.weights_, mixture.means_, mixture.variances_)
+        k, d = self._parameters.means_.shape
         super().__init__(count=(), s0=(k,), s1=(k, d), s2=(k, d), log_likelihood=())
 
     def update(self, batch, *, name: str = "batch") -> Self:
         """Adds the descriptors of a batch (m, d), (b, n, d) or (b, d, h, w); `name` is what errors call it."""
-        d = self._at.means_.shape[1]
+        d = self._parameters.means_.shape[1]
         check(
             features(batch) == d,
             f"{name} must have {d} features a descriptor as the mixture has, got {features(batch)}",
         )
         maps = batch[None, ...] if batch.ndim == 2 else batch
         try:
-            sums = moments(maps, self._at, threshold=THRESHOLD, pooled=True)
+            sums = moments(maps, self._parameters, threshold=THRESHOLD, pooled=True)
         except InputError:
             check_place(batch, name)  # the kernel sees that a value is not finite, this says in which row
             raise
@@ -105,9 +105,11 @@ class MixtureSums(Sums):
         s0 + inertia·w, s1 + 0, s2 + inertia·w: all there is to stepwise EM.
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
-        at = self._at
+        parameters = self._parameters
         step = on_device.m_step if on_gpu(self.s1) and modules.available() else m_step
-        s0, means, variances = step(self.s0, self.s1, self.s2, at.weights_, at.means_, at.variances_, inertia=inertia)
+        s0, means, variances = step(
+            self.s0, self.s1, self.s2, parameters.weights_, parameters.means_, parameters.variances_, inertia=inertia
+        )
         return _refill(np.array(s0), np.array(means), np.maximum(variances, floor))
 
 
@@ -130,11 +132,11 @@ def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tu
 def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:
     """Parameters in which every empty component is replaced by half of the heaviest one."""
     for empty in np.flatnonzero(s0 < EMPTY):
-        cut(s0, means, variances, int(s0.argmax()), into=int(empty))
+        split_component(s0, means, variances, int(s0.argmax()), into=int(empty))
     return Parameters(s0 / s0.sum(), means, variances)
 
 
-def cut(masses: np.ndarray, means: np.ndarray, variances: np.ndarray, component: int, *, into: int) -> None:
+def split_component(masses: np.ndarray, means: np.ndarray, variances: np.ndarray, component: int, *, into: int) -> None:
     """Gives component `into` half of `component`, in place: masses (k,), means (k, d), variances (k, d).
 
     It is cut across its widest dimension, half a standard deviation to either side. No chance is involved: all ranks

@@ -20,7 +20,7 @@ from ildfv.kernels.cuda import fisher as on_device
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.reference import LEAST_NORM, LEAST_WEIGHT
 
-FAR = 1e36  # nats; squares of t end at 3e38 in float32
+MAX_LOG_LIKELIHOOD = 1e36  # nats; squares of t end at 3e38 in float32
 
 
 class FisherVector(Persistent, TransformerMixin, BaseEstimator):
@@ -78,7 +78,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         """
         self._check_settings()
         self._mixture()
-        _descriptors(X)
+        _descriptor_counts(X)
         if on_gpu(X[0] if isinstance(X, (list, tuple)) else X):
             return OomRetry(self._vectors).joined(X)  # what does not fit in its memory goes in halves
         return self._vectors(X)
@@ -86,17 +86,17 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     def _vectors(self, maps):
         mixture = self._mixture()
         m = moments(maps, mixture, threshold=self.threshold)
-        _check_near(m.log_likelihood)
+        _check_within_range(m.log_likelihood)
         make = on_device.vectors if on_gpu(m.s1) and modules.available() else vectors
         options = {"improved": self.improved, "order": self.order, "weight_part": self.weight_part}
-        return make(m, _descriptors(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
+        return make(m, _descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """A name for each number of a Fisher vector: "u_3_17" is dimension 17 of component 3's first moment."""
         k, d = self._mixture().means_.shape
         u, v = (np.array([[f"{name}_{i}_{j}" for j in range(d)] for i in range(k)])[None] for name in "uv")
         w = np.array([[f"w_{i}" for i in range(k)]])[..., None]
-        return _joined([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
+        return _concatenated([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -141,7 +141,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 
 
-def _descriptors(maps) -> np.ndarray:
+def _descriptor_counts(maps) -> np.ndarray:
     """The number of descriptors of each map, (b,); InputError where a map has none."""
     if isinstance(maps, (list, tuple)):
         check(len(maps) > 0, "maps must hold at least one map, got none")
@@ -158,10 +158,10 @@ def _descriptors(maps) -> np.ndarray:
     return np.array(n, dtype=np.float64)
 
 
-def _check_near(log_likelihoods) -> None:
+def _check_within_range(log_likelihoods) -> None:
     """InputError for float32 maps so far away that the sums of t² may be infinite (a vector would be NaN)."""
     xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
-    far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < FAR))
+    far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
     check(not far, "maps must lie within 1e18 standard deviations of the mixture in float32: pass float64")
 
 
@@ -170,8 +170,8 @@ def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = 
 
     counts (b,): descriptors of each map; weights (k,). The twin of `ildfv.kernels.cuda.fisher.vectors`.
     """
-    heavy = weights >= LEAST_WEIGHT
-    scale = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)
+    used = weights >= LEAST_WEIGHT
+    scale = np.where(used, 1 / np.sqrt(np.where(used, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)
     kind = "float64" if "float64" in str(m.s1.dtype) else "float32"
     s0 = m.s0[:, :, None]
     first = like(scale[:, :, None], m.s1, kind)  # (b, k, 1)
@@ -179,11 +179,11 @@ def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = 
     if weight_part:
         expected = like((counts[:, None] * weights)[:, :, None], m.s1, kind)
         parts.insert(0, (s0 - expected) * first)
-    whole = _joined(parts, order)
+    whole = _concatenated(parts, order)
     return _improved(whole) if improved else whole
 
 
-def _joined(parts: list, order: str):
+def _concatenated(parts: list, order: str):
     """Parts (b, k, ·) side by side: component after component, or part after part."""
     xp = namespace(*parts)
     b = parts[0].shape[0]

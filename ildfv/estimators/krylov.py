@@ -12,7 +12,7 @@ ROWS = 8192  # rows of the basis read at once: float64 beside float32 would copy
 ROUNDING = 1e-6  # eigenvalues below this share of the largest are float32's rounding errors: not to be divided by
 
 
-def leading(
+def leading_eigenvectors(
     product: Callable[[np.ndarray], np.ndarray], d: int, n_components: int, *, n_passes: int, basis_size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues (n_components,), falling, and eigenvectors (n_components, d) float32 of a positive (d, d) operator.

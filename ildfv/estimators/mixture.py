@@ -15,8 +15,8 @@ from ildfv.errors import check, check_integer, check_number
 from ildfv.estimators.base import Persistent, as_array, as_batches
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
-from ildfv.estimators.scores import scored
-from ildfv.estimators.split_merge import em_on_sample, few
+from ildfv.estimators.likelihood import likelihoods_and_posteriors
+from ildfv.estimators.split_merge import em_on_sample, subsample
 from ildfv.estimators.start import sample_size, start, without_rounding
 from ildfv.estimators.stepwise import stepwise_pass
 
@@ -87,15 +87,15 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     @classmethod
     def from_parameters(cls, weights, means, variances) -> Self:
         """Mixture of these weights (k,), means (k, d), variances (k, d); fit changes nothing, in it or its clone."""
-        at = Parameters.checked(weights, means, variances)
+        parameters = Parameters.checked(weights, means, variances)
         mixture = cls(
-            len(at.weights_),
+            len(parameters.weights_),
             max_iter=0,
-            weights_init=at.weights_,
-            means_init=at.means_,
-            variances_init=at.variances_,
+            weights_init=parameters.weights_,
+            means_init=parameters.means_,
+            variances_init=parameters.variances_,
         )
-        return mixture._begin(at, floor=False)
+        return mixture._initialise(parameters, floor=False)
 
     # -- learning ------------------------------------------------------------------------------------------------
 
@@ -107,14 +107,14 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         dimensions without variance and when max_iter ends EM.
         """
         self._check_settings()
-        goes_on = self._goes_on()
-        batches = as_batches(self, X, layouts=(2, 3, 4), reset=not goes_on, finite=False)
-        if goes_on:
+        resumes = self._resumes()
+        batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False)
+        if resumes:
             k, d, width = *self.means_.shape, batches.width()
             check(k == self.n_components, f"n_components must stay {k} as warm_start goes on, got {self.n_components}")
             check(d == width, f"X must have {d} dimensions as warm_start goes on, got {width}")
         else:
-            self._begin(self._start(batches), floor=self.max_iter > 0 or self.means_init is None)
+            self._initialise(self._start(batches), floor=self.max_iter > 0 or self.means_init is None)
         while self.n_iter_ < self.max_iter and not self.converged_:
             rises = np.diff(self.log_likelihoods_)
             settled = len(rises) > 0 and abs(rises[-1]) < self.tol
@@ -126,10 +126,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
                 mean = self._exact_pass(batches)
                 self.converged_ = True
             else:
-                at, self.n_steps_, mean = stepwise_pass(
+                parameters, self.n_steps_, mean = stepwise_pass(
                     self._parameters(), batches, floors=self.floors_, n_steps=self.n_steps_, gather=self.gather
                 )
-                self._set(at)
+                self._set(parameters)
             self.n_iter_ += 1
             self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
             if self.callback is not None:
@@ -137,7 +137,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         if not self.converged_ and self.max_iter > 0:
             message = f"EM made max_iter = {self.max_iter} passes and still rose by more than tol = {self.tol} a pass"
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
-        self._warn_of_constants()
+        self._warn_about_constants()
         return self
 
     @property
@@ -156,40 +156,44 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         check(all(given) or not any(given), "weights_init, means_init and variances_init must be given together")
         if self.reduce is not None:
             check(
-                all(given) or self._goes_on(),
+                all(given) or self._resumes(),
                 "reduce needs weights_init, means_init and variances_init, the same on every rank",
             )
             stepwise = self.method == "stepwise"
             check(not stepwise or self.gather is not None, 'reduce needs gather beside it where method="stepwise"')
 
-    def _goes_on(self) -> bool:
+    def _resumes(self) -> bool:
         return self.warm_start and hasattr(self, "weights_")
 
     def _start(self, batches: Batches) -> Parameters:
         if self.means_init is not None:
-            at = Parameters.checked(self.weights_init, self.means_init, self.variances_init)
-            k = len(at.weights_)
+            parameters = Parameters.checked(self.weights_init, self.means_init, self.variances_init)
+            k = len(parameters.weights_)
             check(k == self.n_components, f"means_init must have {self.n_components} components, got {k}")
-            return at
+            return parameters
         seed = int(check_random_state(self.random_state).randint(2**31))
         sample = batches.sample(sample_size(self.n_components, batches.width()), seed)
         if self.method == "exact":
             return start(sample, self.n_components, init=self.init, seed=seed)
-        at = start(few(sample, self.n_components), self.n_components, init=self.init, seed=seed)
-        return em_on_sample(at, sample, floors=self._floors(at), tol=self.tol)
+        parameters = start(subsample(sample, self.n_components), self.n_components, init=self.init, seed=seed)
+        return em_on_sample(parameters, sample, floors=self._floors(parameters), tol=self.tol)
 
-    def _floors(self, at: Parameters) -> np.ndarray:
+    def _floors(self, parameters: Parameters) -> np.ndarray:
         """The smallest variances, (d,), of a fit that begins with `at`."""
-        means, overall = at.overall()
+        means, overall = parameters.overall()
         overall = without_rounding(overall, means)  # (d,)
         typical = overall[overall > 0].mean() if (overall > 0).any() else 1.0  # lends constant dimensions a scale
         return self.variance_floor * np.where(overall > 0, overall, typical)
 
-    def _begin(self, at: Parameters, *, floor: bool = True) -> Self:
+    def _initialise(self, parameters: Parameters, *, floor: bool = True) -> Self:
         """Takes `at` for its parameters and forgets all passes."""
-        self.floors_ = self._floors(at)
-        self._set(Parameters(at.weights_, at.means_, np.maximum(at.variances_, self.floors_)) if floor else at)
-        self.n_features_in_ = at.means_.shape[1]
+        self.floors_ = self._floors(parameters)
+        self._set(
+            Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, self.floors_))
+            if floor
+            else parameters
+        )
+        self.n_features_in_ = parameters.means_.shape[1]
         self.n_iter_ = self.n_steps_ = 0
         self.converged_ = False
         self.log_likelihoods_ = np.empty(0)
@@ -206,10 +210,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     def _parameters(self) -> Parameters:
         return Parameters(self.weights_, self.means_, self.variances_)
 
-    def _set(self, at: Parameters) -> None:
-        self.weights_, self.means_, self.variances_ = at.weights_, at.means_, at.variances_
+    def _set(self, parameters: Parameters) -> None:
+        self.weights_, self.means_, self.variances_ = parameters.weights_, parameters.means_, parameters.variances_
 
-    def _warn_of_constants(self) -> None:
+    def _warn_about_constants(self) -> None:
         overall = self._parameters().overall()[1]
         constant = np.flatnonzero(overall <= self.floors_ * (1 + 1e-6))
         if self.max_iter > 0 and len(constant):
@@ -223,15 +227,15 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def score_samples(self, X):
         """Log likelihood of each descriptor, nats, (n,) float64."""
-        return self._scored(X)[0]
+        return self._likelihoods_and_posteriors(X)[0]
 
     def predict_proba(self, X):
         """Posterior of each component for each descriptor, (n, k) float64."""
-        return self._scored(X)[1]
+        return self._likelihoods_and_posteriors(X)[1]
 
     def predict(self, X):
         """The most probable component of each descriptor, (n,)."""
-        posteriors = self._scored(X)[1]
+        posteriors = self._likelihoods_and_posteriors(X)[1]
         return namespace(posteriors).argmax(posteriors, axis=1)
 
     def score(self, X, y=None) -> float:
@@ -274,6 +278,6 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         check(float(sums.count) > 0, f"{batches.name} must hold at least one batch, got none")
         return sums
 
-    def _scored(self, X) -> tuple:
+    def _likelihoods_and_posteriors(self, X) -> tuple:
         self._check_fitted()
-        return scored(Batches(as_array(self, X), layouts=(2,), name="X"), self)
+        return likelihoods_and_posteriors(Batches(as_array(self, X), layouts=(2,), name="X"), self)

@@ -23,21 +23,21 @@ from ildfv.errors import check, check_integer
 from ildfv.estimators.base import Persistent, as_array, as_batches
 from ildfv.estimators.batches import Batches, is_stream
 from ildfv.estimators.covariance import CovarianceSums, ProductSums
-from ildfv.estimators.krylov import leading
+from ildfv.estimators.krylov import leading_eigenvectors
 
 EXACT = 4096  # features (or rows held in memory): a matrix of 134 MB, solved in a minute; both grow too fast beyond
-MORE = 10  # directions in each Krylov block beside the components wanted
+OVERSAMPLING = 10  # directions in each Krylov block beside the components wanted
 # Six such blocks find slowly falling spectra as well as scikit-learn's randomised solver does. Where all would be more
 # than this many bytes (512 of 262,144 features), blocks are made smaller, to 1.5 directions a component in all.
-BASIS_BYTES, FEWEST = 3 << 28, 1.5
-ROUNDED = {"float32": 1e-12, "float64": 1e-16}  # of the first variance: what rounding alone can give a component
+BASIS_BYTES, MIN_OVERSAMPLING_RATIO = 3 << 28, 1.5
+ROUNDING_SHARE = {"float32": 1e-12, "float64": 1e-16}  # of the first variance: what rounding alone can give a component
 
 
 class PCA(Persistent, TransformerMixin, BaseEstimator):
     """Principal components by the exact covariance of a stream, or by block Krylov passes where features are too many.
 
     n_components: at most min(n, d), else an InputError (a caller who prefers fewer says min(…) himself); None takes
-    min(n, d). whiten: scores of unit variance, but of components with less than ROUNDED of the first one's, which
+    min(n, d). whiten: projections of unit variance, but of components with less than ROUNDING_SHARE of the first one's, which
     rounding gives. Up to 4096 features one pass gives the exact answer, and so do at most 4096 rows of an array;
     beyond, n_passes passes give one whose explained variances are never too large, unless so many components are
     wanted that the exact answer costs no more. reduce: adds a dict of float64 arrays over ranks
@@ -86,28 +86,28 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         total = float(np.trace(covariance))
         # Symmetric: its transpose is itself, in LAPACK's order, so that eigh works in place.
         values, vectors = eigh(covariance.T, subset_by_index=(d - c, d - 1), overwrite_a=True, check_finite=False)
-        return self._learned(n, mean, values[::-1], vectors.T[::-1], total)
+        return self._set_learned(n, mean, values[::-1], vectors.T[::-1], total)
 
     def transform(self, X):
         """Scores (m, c) of the rows of X (m, d), the kind of array that X is; float32, or float64 of what is wider."""
         x, mean, components = self._ready(X)
-        # Taken off in the dtype of the rows, the mean is rounded: far from zero that would move all scores.
+        # Taken off in the dtype of the rows, the mean is rounded: far from zero that would move all projections.
         kind = dtype_name(x)
         left = (self.mean_.astype(kind) - self.mean_) @ self.components_.T  # (c,)
-        scores = (x - mean) @ components.T + like(left, x, kind)
-        return scores / like(self._scale(kind), scores, kind) if self.whiten else scores
+        projections = (x - mean) @ components.T + like(left, x, kind)
+        return projections / like(self._scale(kind), projections, kind) if self.whiten else projections
 
     def inverse_transform(self, X):
-        """The rows (m, d) that scores (m, c) stand for, the kind of array that X is."""
+        """The rows (m, d) that projections (m, c) stand for, the kind of array that X is."""
         self._check_fitted()
-        scores = X if is_array(X) else np.asarray(X)
-        check_real(scores, "X")
-        check_shape(scores, "X", (None, len(self.components_)))
-        kind = floating(scores)
-        scores = namespace(scores).astype(scores, getattr(namespace(scores), kind), copy=False)
+        projections = X if is_array(X) else np.asarray(X)
+        check_real(projections, "X")
+        check_shape(projections, "X", (None, len(self.components_)))
+        kind = floating(projections)
+        projections = namespace(projections).astype(projections, getattr(namespace(projections), kind), copy=False)
         if self.whiten:
-            scores = scores * like(self._scale(kind), scores, kind)
-        return scores @ like(self.components_, scores, kind) + like(self.mean_, scores, kind)
+            projections = projections * like(self._scale(kind), projections, kind)
+        return projections @ like(self.components_, projections, kind) + like(self.mean_, projections, kind)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """pca0, pca1, …"""
@@ -124,8 +124,8 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         return x, like(self.mean_, x, kind), like(self.components_, x, kind)
 
     def _scale(self, kind: str) -> np.ndarray:
-        """Standard deviations of scores of this dtype; those of rounding errors alone are kept from blowing up."""
-        least = ROUNDED["float32" if self.components_.dtype == np.float32 else kind]
+        """Standard deviations of projections of this dtype; those of rounding errors alone are kept from blowing up."""
+        least = ROUNDING_SHARE["float32" if self.components_.dtype == np.float32 else kind]
         first = self.explained_variance_[0]
         return np.sqrt(np.maximum(self.explained_variance_, least * first if first > 0 else 1.0))
 
@@ -161,7 +161,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
         # Directions of no variance (n rows span n − 1 at most) come out of QR as some that are orthogonal to the rest.
         directions = np.linalg.qr(e.T @ vectors)[0].T  # (c, d)
-        return self._learned(n, mean, values, directions, float(np.trace(gram)))
+        return self._set_learned(n, mean, values, directions, float(np.trace(gram)))
 
     def _fit_krylov(self, batches: Batches, centre: np.ndarray) -> Self:
         d = len(centre)
@@ -178,17 +178,22 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
 
         check(self.n_components is not None, f"n_components must be given for more than {EXACT} features, got None")
         size, seed = self._basis_size(d), self.random_state or 0
-        values, components = leading(product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=seed)
-        return self._learned(found["n"], found["mean"], values, components, found["total"])
+        values, components = leading_eigenvectors(
+            product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=seed
+        )
+        return self._set_learned(found["n"], found["mean"], values, components, found["total"])
 
     def _basis_size(self, d: int) -> int:
         """Directions in the Krylov basis: as many as help, or as memory holds, but never too few."""
         if self.n_components is None:
             return 0
-        fewest = int(np.ceil(max(FEWEST, self.n_passes / (self.n_passes - 1)) * self.n_components)) + MORE
-        return min(d, max(fewest, min(self.n_passes * (self.n_components + MORE), BASIS_BYTES // (4 * d))))
+        fewest = (
+            int(np.ceil(max(MIN_OVERSAMPLING_RATIO, self.n_passes / (self.n_passes - 1)) * self.n_components))
+            + OVERSAMPLING
+        )
+        return min(d, max(fewest, min(self.n_passes * (self.n_components + OVERSAMPLING), BASIS_BYTES // (4 * d))))
 
-    def _learned(self, n: int, mean: np.ndarray, values: np.ndarray, components: np.ndarray, total: float) -> Self:
+    def _set_learned(self, n: int, mean: np.ndarray, values: np.ndarray, components: np.ndarray, total: float) -> Self:
         largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
         kind = np.float64 if len(mean) <= EXACT else np.float32
         components *= np.where(largest < 0, -1, 1).astype(components.dtype)[:, None]

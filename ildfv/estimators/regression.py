@@ -25,7 +25,7 @@ from ildfv.arrays import (
 from ildfv.errors import check, check_integer, check_number
 from ildfv.estimators.base import Persistent, Reduce, as_array
 from ildfv.estimators.batches import is_stream
-from ildfv.estimators.ecm import Fit, RegressionSums, solve
+from ildfv.estimators.ecm import RegressionSums, Solution, solve
 
 ROWS = 8192  # rows added to the sums at once
 
@@ -76,14 +76,14 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         if dtype_name(y) == "object":  # None stands for NaN
             y = check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
         check_consistent_length(x, y)
-        labels, flat = _two_dimensional(y)
-        sums = self._begun(x, labels)
+        labels, flat = _as_columns(y)
+        sums = self._new_sums(x, labels)
         for start in range(0, x.shape[0], ROWS):
             stop = min(start + ROWS, x.shape[0])
             sums.update(x[start:stop, :], labels[start:stop, :])
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
-    def _begun(self, x, labels) -> RegressionSums:
+    def _new_sums(self, x, labels) -> RegressionSums:
         """Sums about the means of these rows; those of ranks, which must add up alike, about zero."""
         alone = self.reduce is None
         centre = _means(x, labels) if alone else None
@@ -97,11 +97,11 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             x, y = pair
             check(is_array(x) and x.ndim == 2, f"X of batch {i} must be an array (m, p), got {_described(x)}")
             check_real(x, f"X of batch {i}")
-            labels, flat = _two_dimensional(y)
-            sums = sums or self._begun(x, labels)
+            labels, flat = _as_columns(y)
+            sums = sums or self._new_sums(x, labels)
             sums.update(x, labels)
         if self.reduce is not None:
-            sums, flat = _with_other_ranks(sums, flat, self.reduce)
+            sums, flat = _shared_with_ranks(sums, flat, self.reduce)
         check(sums is not None, "X must hold at least one batch, got none")
         assert sums is not None
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
@@ -111,19 +111,21 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         check_number(self.ridge, "ridge", "at least 0", lambda ridge: ridge >= 0)
         check_integer(self.max_iter, "max_iter", 1)
         check_number(self.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
-        fit: Fit = solve(sums, ridge=self.ridge, max_iter=self.max_iter, tol=self.tol)
-        p = fit.coefficients.shape[1] - 1
-        if fit.rank < p:
-            message = f"the design has rank {fit.rank} below its {p} features: the coefficients of least norm are used"
+        found: Solution = solve(sums, ridge=self.ridge, max_iter=self.max_iter, tol=self.tol)
+        p = found.coefficients.shape[1] - 1
+        if found.rank < p:
+            message = (
+                f"the design has rank {found.rank} below its {p} features: the coefficients of least norm are used"
+            )
             warnings.warn(message, stacklevel=3)
-        if not fit.converged:
+        if not found.converged:
             warnings.warn(f"ECM made max_iter = {self.max_iter} steps before tol", ConvergenceWarning, stacklevel=3)
         first = 0 if flat else slice(None)
-        self.intercept_, self.coef_ = fit.coefficients[first, 0], fit.coefficients[first, 1:]
-        self.intercept_standard_errors_, self.standard_errors_ = fit.errors[first, 0], fit.errors[first, 1:]
-        self.residual_covariance_ = fit.covariance
-        self.log_likelihood_, self.rank_, self.n_samples_ = fit.log_likelihood, fit.rank, fit.n_samples
-        self.n_iter_, self.converged_, self.n_features_in_ = fit.n_iter, fit.converged, p
+        self.intercept_, self.coef_ = found.coefficients[first, 0], found.coefficients[first, 1:]
+        self.intercept_standard_errors_, self.standard_errors_ = found.errors[first, 0], found.errors[first, 1:]
+        self.residual_covariance_ = found.covariance
+        self.log_likelihood_, self.rank_, self.n_samples_ = found.log_likelihood, found.rank, found.n_samples
+        self.n_iter_, self.converged_, self.n_features_in_ = found.n_iter, found.converged, p
         return self
 
     def predict(self, X):
@@ -172,7 +174,7 @@ def _means(x, y) -> np.ndarray:
     return np.append(to_numpy(x).mean(axis=0, dtype=np.float64), labels)
 
 
-def _with_other_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) -> tuple[RegressionSums | None, bool]:
+def _shared_with_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) -> tuple[RegressionSums | None, bool]:
     """The same, but sums of nothing where this rank has no rows and another has."""
     widths = (0, 0) if sums is None else (sums.n_features, sums.n_outputs)
     added = reduce({"ranks": np.array([sums is not None, *widths, flat], dtype=np.float64)})["ranks"]
@@ -182,7 +184,7 @@ def _with_other_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) -
     return RegressionSums(p, c), bool(one_dimensional)
 
 
-def _two_dimensional(y) -> tuple:
+def _as_columns(y) -> tuple:
     """Y as (m, c) and whether it was (m,)."""
     check(is_array(y), f"Y must be an array, got {type(y).__name__}")
     check_real(y, "Y")

@@ -20,45 +20,45 @@ Gather = Callable[[list[State]], list[list[State]]]  # the lists of all ranks, a
 
 
 def stepwise_pass(
-    at: Parameters, batches: Batches, *, floors: np.ndarray, n_steps: int, gather: Gather | None = None
+    parameters: Parameters, batches: Batches, *, floors: np.ndarray, n_steps: int, gather: Gather | None = None
 ) -> tuple[Parameters, int, float]:
     """Parameters, number of steps made in all, and mean log likelihood on the way, after one pass from `at`.
 
     gather: the items of all ranks. Every item of the stream is then a step: each rank has some of its batches or none.
     """
     total, n = 0.0, 0.0
-    rows = STEP_ROWS * len(at.weights_)
-    sums = MixtureSums(at)
+    rows = STEP_ROWS * len(parameters.weights_)
+    sums = MixtureSums(parameters)
 
     def step() -> MixtureSums:
-        nonlocal at, n_steps, total, n
+        nonlocal parameters, n_steps, total, n
         total, n = total + float(sums.log_likelihood), n + float(sums.count)
         share = (n_steps + 2) ** -STEP_DECAY
-        at = sums.finish(floor=floors, inertia=float(sums.count) * (1 - share) / share)
+        parameters = sums.finish(floor=floors, inertia=float(sums.count) * (1 - share) / share)
         n_steps += 1
-        return MixtureSums(at)
+        return MixtureSums(parameters)
 
-    for name, batch in batches.steps(rows) if gather is None else batches.shared():
+    for name, batch in batches.chunks(rows) if gather is None else batches.across_ranks():
         if gather is None:
             sums.update(batch, name=name)
         else:
-            sums.load(_dealt(at, batch, name, gather))
+            sums.load(_dealt(parameters, batch, name, gather))
         if gather is not None or sums.count >= rows / 2:
             sums = step()
     if sums.count > 0:
         step()
     check(n > 0, f"{batches.name} must hold at least one batch, got none")
-    return at, n_steps, total / n
+    return parameters, n_steps, total / n
 
 
-def _dealt(at: Parameters, share: list, name: str, gather: Gather) -> State:
+def _dealt(parameters: Parameters, share: list, name: str, gather: Gather) -> State:
     """The sums of a step over the maps of all ranks; `share` holds the batches of this one.
 
     Each batch's are taken alone and added in the order of ranks and batches. Where ranks are dealt neighbouring ones,
     that is one order for any number of ranks, and the bits are the same: later steps would make more of a last one.
     """
-    mine = [MixtureSums(at).update(batch, name=name).state() for batch in share]
-    total = MixtureSums(at).state()
+    mine = [MixtureSums(parameters).update(batch, name=name).state() for batch in share]
+    total = MixtureSums(parameters).state()
     for state in (state for theirs in gather(mine) for state in theirs):
         total = {key: value + state[key] for key, value in total.items()}
     return total

@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from ildfv.errors import InputError
 from ildfv.estimators import pca as home
 from ildfv.estimators.covariance import CovarianceSums, ProductSums
-from ildfv.estimators.krylov import leading
+from ildfv.estimators.krylov import leading_eigenvectors
 from ildfv.estimators.pca import PCA
 
 
@@ -47,10 +47,10 @@ def test_streams_and_torch_give_what_the_array_gives():
         found = PCA(5).fit(form)
         np.testing.assert_allclose(found.components_, expected.components_, atol=1e-10)
         assert found.n_samples_ == len(x)
-    scores = expected.transform(torch.from_numpy(x.astype(np.float32)))
-    assert isinstance(scores, torch.Tensor)
-    assert scores.dtype == torch.float32
-    np.testing.assert_allclose(scores.numpy(), expected.transform(x), atol=1e-3)
+    projected = expected.transform(torch.from_numpy(x.astype(np.float32)))
+    assert isinstance(projected, torch.Tensor)
+    assert projected.dtype == torch.float32
+    np.testing.assert_allclose(projected.numpy(), expected.transform(x), atol=1e-3)
 
 
 @settings(max_examples=20, deadline=None)
@@ -80,7 +80,9 @@ def test_products_with_the_covariance_need_no_covariance():
 @pytest.mark.parametrize(("passes", "captured"), [(2, 0.990), (4, 0.995), (6, 0.998)])
 def test_krylov_captures_nearly_all_that_can_be_captured(passes, captured):
     values = np.arange(1, 1501) ** -1.5  # falls as slowly as Fisher vectors' spectra do, or more slowly
-    found, components = leading(lambda b: values[:, None] * b, 1500, 40, n_passes=passes, basis_size=80, seed=0)
+    found, components = leading_eigenvectors(
+        lambda b: values[:, None] * b, 1500, 40, n_passes=passes, basis_size=80, seed=0
+    )
     assert (components.astype(float) ** 2 @ values).sum() > captured * values[:40].sum()
     assert (found <= values[:40] * (1 + 1e-5)).all()
     np.testing.assert_allclose(components @ components.T, np.eye(40), atol=1e-5)
@@ -88,7 +90,7 @@ def test_krylov_captures_nearly_all_that_can_be_captured(passes, captured):
 
 def test_krylov_is_exact_where_the_basis_spans_all():
     values = np.append(np.linspace(5, 1, 12), np.zeros(488))
-    found, components = leading(lambda b: values[:, None] * b, 500, 20, n_passes=3, basis_size=30, seed=0)
+    found, components = leading_eigenvectors(lambda b: values[:, None] * b, 500, 20, n_passes=3, basis_size=30, seed=0)
     np.testing.assert_allclose(found[:12], values[:12], rtol=1e-5)
     np.testing.assert_allclose(found[12:], 0, atol=1e-5)
     np.testing.assert_allclose(np.abs(components[:12, :12]), np.eye(12), atol=1e-3)

@@ -11,7 +11,7 @@ from ildfv import GaussianMixture
 from ildfv.estimators import mixture as mixture_module
 from ildfv.estimators import split_merge
 from ildfv.estimators.em import MixtureSums, Parameters
-from ildfv.estimators.split_merge import em_on_sample, few, join_costs, joined, move
+from ildfv.estimators.split_merge import em_on_sample, merge_costs, merged_component, move, subsample
 
 
 def mixture(seed: int = 0, k: int = 6, d: int = 3) -> Parameters:
@@ -38,12 +38,12 @@ def four_blobs(n: int = 4000) -> np.ndarray:
 def test_a_join_costs_no_more_than_its_bound(seed):
     at = mixture(seed)
     x = drawn(at)
-    bounds = join_costs(at)
+    bounds = merge_costs(at)
     pairs = list(combinations(range(len(at.weights_)), 2))
     assert np.isinf(bounds).sum() == bounds.size - len(pairs)
     assert all(bounds[pair] > 0 for pair in pairs)
     for pair in (min(pairs, key=bounds.__getitem__), max(pairs, key=bounds.__getitem__)):
-        both = joined(at, pair[0], np.array([pair[1]]))
+        both = merged_component(at, pair[0], np.array([pair[1]]))
         rest = Parameters(*(np.delete(a, pair, axis=0) for a in (at.weights_, at.means_, at.variances_)))
         after = Parameters(
             np.append(rest.weights_, both.weights_),
@@ -56,15 +56,17 @@ def test_a_join_costs_no_more_than_its_bound(seed):
 
 def test_equal_components_join_for_nothing_and_a_far_one_does_not():
     at = Parameters(np.full(3, 1 / 3), np.array([[0.0], [0.0], [9.0]]), np.ones((3, 1)))
-    costs = join_costs(at)
+    costs = merge_costs(at)
     assert costs[0, 1] == pytest.approx(0, abs=1e-12)
-    assert costs[0, 2] == pytest.approx(np.log(1 + 4.5**2) / 3)  # half of 2/3 of the log of the joined variance
+    assert costs[0, 2] == pytest.approx(
+        np.log(1 + 4.5**2) / 3
+    )  # half of 2/3 of the log of the merged_component variance
 
 
 def test_a_component_without_weight_joins_for_nothing():
     at = Parameters(np.array([0.0, 0.0, 1.0]), np.array([[0.0], [1.0], [9.0]]), np.ones((3, 1)))
-    np.testing.assert_allclose(join_costs(at)[np.triu_indices(3, 1)], 0, atol=1e-12)
-    both = joined(at, 0, np.array([1]))
+    np.testing.assert_allclose(merge_costs(at)[np.triu_indices(3, 1)], 0, atol=1e-12)
+    both = merged_component(at, 0, np.array([1]))
     assert np.isfinite(both.means_).all()
     assert (both.variances_ > 0).all()
 
@@ -115,8 +117,8 @@ def test_variances_keep_to_their_floors_through_moves():
 
 def test_few_of_a_sample_are_taken_evenly_and_all_of_a_small_one():
     sample = np.arange(10_000.0)[:, None]
-    np.testing.assert_array_equal(few(sample, 4)[:, 0], np.arange(0, 10_000, 9))
-    np.testing.assert_array_equal(few(sample, 100), sample)
+    np.testing.assert_array_equal(subsample(sample, 4)[:, 0], np.arange(0, 10_000, 9))
+    np.testing.assert_array_equal(subsample(sample, 100), sample)
 
 
 def test_moves_join_the_cheapest_pairs_and_cut_the_heaviest_components():
@@ -125,18 +127,18 @@ def test_moves_join_the_cheapest_pairs_and_cut_the_heaviest_components():
     )  # the first two are nearly one
     moves = list(split_merge._moves(at))
     assert moves[:2] == [((0, 1), 2), ((0, 1), 3)]
-    assert len(moves) == split_merge.MERGES * 2  # two components are left to cut
+    assert len(moves) == split_merge.MERGES_TRIED * 2  # two components are left to cut
     assert len(set(moves)) == len(moves)
 
 
-@pytest.mark.parametrize(("name", "most"), [("MOVES", 3), ("WORK", 3 * 8 * 4000 * 2 * 10)])
+@pytest.mark.parametrize(("name", "most"), [("MAX_MOVES", 3), ("MAX_WORK", 3 * 8 * 4000 * 2 * 10)])
 def test_no_more_moves_are_tried_than_may_be(monkeypatch, name, most):
     tried = []
     monkeypatch.setattr(split_merge, name, most)
     monkeypatch.setattr(split_merge, "move", lambda *given: tried.append(given) or move(*given))
     x = four_blobs(4000)
     start = Parameters(np.full(8, 1 / 8), x[:8].astype(float), np.ones((8, 2)))
-    monkeypatch.setattr(split_merge, "few", lambda sample, k: sample)
+    monkeypatch.setattr(split_merge, "subsample", lambda sample, k: sample)
     em_on_sample(start, x, floors=np.full(2, 1e-6), tol=1e-6)
     assert len(tried) == 3
 
@@ -183,5 +185,5 @@ def test_a_stepwise_start_is_k_means_on_few_and_an_exact_one_on_the_whole_sample
     x = four_blobs(4000)
     for method in ("stepwise", "exact"):
         GaussianMixture(4, method=method, max_iter=0, random_state=0).fit(x)
-    assert seen == [len(few(x, 4)), 4000]
+    assert seen == [len(subsample(x, 4)), 4000]
     assert seen[0] < 4000
