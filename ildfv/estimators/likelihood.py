@@ -1,4 +1,4 @@
-"""How likely each descriptor is, and under which component: written once for NumPy, CuPy and torch."""
+"""Log likelihood and posteriors of single descriptors, in array API code for NumPy, CuPy and torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from ildfv.arrays import check_finite, like, namespace, to_float64
 from ildfv.estimators.batches import Batches
 
-ROWS = 4096  # descriptors at once: (rows, d) in float64 stays in cache
+ROWS = 4096  # descriptors per block: (rows, d) in float64 stays in cache
 
 
 def likelihoods_and_posteriors(batches: Batches, mixture) -> tuple:
-    """Log likelihoods (n,), nats, and posteriors (n, k) of rows (n, d), float64, the kind of array the rows are."""
+    """Log likelihood in nats (n,) and posteriors (n, k) of descriptors (n, d), float64, in their array library."""
     parts = []
     for name, rows in batches.chunks(ROWS):
         xp = namespace(rows)
@@ -26,14 +26,14 @@ def likelihoods_and_posteriors(batches: Batches, mixture) -> tuple:
 
 
 def log_joint(x, mixture):
-    """log w_k + log N(x | mean_k, variance_k), (m, k), of rows x (m, d) in float64."""
+    """log w_k + log N(x | mean_k, variance_k), shape (m, k), for float64 rows x (m, d)."""
     xp = namespace(x)
-    with np.errstate(divide="ignore"):  # a weight of 0 is a log of −inf, as it should be
+    with np.errstate(divide="ignore"):  # log(0) = −inf is the intended value for a component of weight 0
         weights = np.log(mixture.weights_)
     constants = weights - 0.5 * np.log(2 * np.pi * mixture.variances_).sum(axis=1)  # (k,)
     means, scales = like(mixture.means_, x), like(1 / np.sqrt(mixture.variances_), x)  # (k, d)
     log_joints = []
-    for k, constant in enumerate(constants):  # one at a time: t² directly, never a difference of large sums
+    for k, constant in enumerate(constants):  # t² directly: expanding the square would subtract large sums
         t = (x - means[k, :]) * scales[k, :]
         log_joints.append(float(constant) - 0.5 * xp.sum(t * t, axis=1))
     return xp.stack(log_joints, axis=1)

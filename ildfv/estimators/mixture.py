@@ -1,4 +1,4 @@
-"""Diagonal Gaussian mixtures over more descriptors than memory holds, in scikit-learn's manner."""
+"""Diagonal Gaussian mixture for data sets larger than memory, with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -24,23 +24,50 @@ INITS = ("k-means", "k-means++", "faiss")
 
 
 class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
-    """Diagonal mixture of Gaussians learned by EM in memory that does not grow with the number of descriptors.
+    """Diagonal mixture of Gaussians fitted by EM in memory independent of the number of descriptors.
 
-    n_components: k. max_iter: passes over the data at most (0 keeps the start). tol: passes end when the mean log
-    likelihood (nats a descriptor) rises by less. method: "exact" EM, or "stepwise", for few passes (max_iter=3):
-    split-and-merge EM on a sample, then parameters move after every thousand descriptors or so (batches sorted by kind
-    had better be shuffled), and the last pass is an exact one. init: "k-means", "k-means++" or "faiss", on a sample of
-    the data, unless weights_init (k,), means_init (k, d) and variances_init (k, d) say where to start. variance_floor:
-    smallest variance, as a share of the start's overall variance of each dimension. warm_start: fit goes on from the
-    learned values, the passes made included, to the bits of an uninterrupted fit. callback(iteration,
-    mean_log_likelihood): called after each pass, when the learned values are those after it. reduce: adds a dict of
-    float64 arrays over ranks (`ildfv.distributed.sum_arrays`); every rank must then be given the same start. gather:
-    gives the items of all ranks (`ildfv.distributed.gather`), which "stepwise" needs beside it: each batch is then a
-    step, of which every rank is given some maps, or a batch of none.
+    Parameters
+    ----------
+    n_components : int
+        Number of components k.
+    max_iter : int
+        Largest number of passes over the data; 0 keeps the start.
+    tol : float
+        Passes end when the mean log likelihood rises by less than this, nats per descriptor.
+    method : {"exact", "stepwise"}
+        "stepwise" is meant for few passes (max_iter=3): split-and-merge EM on a sample, then an update about every
+        thousand descriptors, and an exact last pass. Shuffle batches that are sorted by kind.
+    init : {"k-means", "k-means++", "faiss"}
+        Start computed on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.
+    variance_floor : float
+        Smallest variance, as a share of the start's overall variance of each dimension.
+    random_state : int, RandomState or None
+    weights_init, means_init, variances_init : array of shape (k,), (k, d), (k, d), optional
+        Start of EM, given together.
+    warm_start : bool
+        Whether `fit` continues from the learned parameters and the passes made, with the same result to the last bit
+        as an uninterrupted fit.
+    callback : callable, optional
+        Called as callback(iteration, mean_log_likelihood) after each pass, with the learned attributes updated.
+    reduce : callable, optional
+        Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). Every rank needs the same start.
+    gather : callable, optional
+        Returns the items of all ranks (`ildfv.distributed.gather`). "stepwise" needs it in addition to `reduce`. Each
+        batch is then one step, of which a rank holds some maps or none.
 
-    Learned, NumPy float64: weights_ (k,), means_ (k, d), variances_ (k, d), log_likelihoods_ (one a pass: the mean at
-    the parameters that the pass began with; "stepwise": on the way), floors_ (d,). Also n_iter_, converged_,
-    lower_bound_.
+    Attributes
+    ----------
+    weights_, means_, variances_ : ndarray of shape (k,), (k, d), (k, d), float64
+    log_likelihoods_ : ndarray of shape (n_iter_,)
+        Mean log likelihood of each pass, nats per descriptor, at the parameters before the pass ("stepwise": before
+        each step).
+    floors_ : ndarray of shape (d,)
+        Smallest variance of each dimension.
+    n_iter_, n_steps_ : int
+        Passes and steps of stepwise EM made.
+    converged_ : bool
+    lower_bound_ : float
+        Mean log likelihood of the last pass.
     """
 
     converged_: bool
@@ -86,7 +113,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     @classmethod
     def from_parameters(cls, weights, means, variances) -> Self:
-        """Mixture of these weights (k,), means (k, d), variances (k, d); fit changes nothing, in it or its clone."""
+        """Mixture of weights (k,), means (k, d) and variances (k, d); `fit` of it or its clone changes nothing."""
         parameters = Parameters.checked(weights, means, variances)
         mixture = cls(
             len(parameters.weights_),
@@ -97,22 +124,42 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         )
         return mixture._initialise(parameters, floor=False)
 
-    # -- learning ------------------------------------------------------------------------------------------------
+    # -- fitting -------------------------------------------------------------------------------------------------
 
     def fit(self, X, y=None) -> Self:
-        """The mixture of most likelihood that EM finds from its start.
+        """Fit the mixture by EM.
 
-        X: array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or a restartable iterable of
-        such batches. Errors: InputError for non-finite values (naming the batch), k > n, wrong shapes. Warns about
-        dimensions without variance and when max_iter ends EM.
+        Parameters
+        ----------
+        X : array or iterable
+            Array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or an iterable of such
+            batches that can be iterated repeatedly.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            Non-finite values (naming the batch), more components than descriptors, wrong shapes.
+
+        Warns
+        -----
+        ConvergenceWarning
+            EM has not converged after `max_iter` passes.
+        UserWarning
+            Dimensions without variance.
         """
         self._check_settings()
         resumes = self._resumes()
         batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False)
         if resumes:
             k, d, width = *self.means_.shape, batches.width()
-            check(k == self.n_components, f"n_components must stay {k} as warm_start goes on, got {self.n_components}")
-            check(d == width, f"X must have {d} dimensions as warm_start goes on, got {width}")
+            rule = f"n_components must be {k} to continue with warm_start"
+            check(k == self.n_components, f"{rule}, got {self.n_components}")
+            check(d == width, f"X must have {d} dimensions to continue with warm_start, got {width}")
         else:
             self._initialise(self._start(batches), floor=self.max_iter > 0 or self.means_init is None)
         while self.n_iter_ < self.max_iter and not self.converged_:
@@ -122,7 +169,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
                 mean = self._exact_pass(batches)
                 self.converged_ = self.n_iter_ > 0 and bool(abs(mean - self.log_likelihoods_[-1]) < self.tol)
             elif settled or self.n_iter_ == self.max_iter - 1:
-                # The last batches must not weigh more than the first: one exact step ends the stepwise ones.
+                # An exact last pass gives all batches the same weight.
                 mean = self._exact_pass(batches)
                 self.converged_ = True
             else:
@@ -135,14 +182,17 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
             if self.callback is not None:
                 self.callback(self.n_iter_, mean)
         if not self.converged_ and self.max_iter > 0:
-            message = f"EM made max_iter = {self.max_iter} passes and still rose by more than tol = {self.tol} a pass"
+            message = (
+                f"EM has not converged after max_iter = {self.max_iter} passes: the mean log likelihood still rises by "
+                f"more than tol = {self.tol} per pass"
+            )
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
         self._warn_about_constants()
         return self
 
     @property
     def lower_bound_(self) -> float:
-        """Mean log likelihood of the last pass, as scikit-learn's: at the parameters before its M step."""
+        """Mean log likelihood of the last pass at the parameters before its M step, as in scikit-learn."""
         return float(self.log_likelihoods_[-1]) if len(self.log_likelihoods_) else -np.inf
 
     def _check_settings(self) -> None:
@@ -157,10 +207,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         if self.reduce is not None:
             check(
                 all(given) or self._resumes(),
-                "reduce needs weights_init, means_init and variances_init, the same on every rank",
+                "reduce needs weights_init, means_init and variances_init that are equal on all ranks",
             )
             stepwise = self.method == "stepwise"
-            check(not stepwise or self.gather is not None, 'reduce needs gather beside it where method="stepwise"')
+            check(not stepwise or self.gather is not None, 'method="stepwise" with reduce also needs gather')
 
     def _resumes(self) -> bool:
         return self.warm_start and hasattr(self, "weights_")
@@ -179,14 +229,14 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         return em_on_sample(parameters, sample, floors=self._floors(parameters), tol=self.tol)
 
     def _floors(self, parameters: Parameters) -> np.ndarray:
-        """The smallest variances, (d,), of a fit that begins with `at`."""
+        """The smallest variance of each dimension (d,) for a fit that starts from `parameters`."""
         means, overall = parameters.overall()
         overall = without_rounding(overall, means)  # (d,)
-        typical = overall[overall > 0].mean() if (overall > 0).any() else 1.0  # lends constant dimensions a scale
+        typical = overall[overall > 0].mean() if (overall > 0).any() else 1.0  # scale of constant dimensions
         return self.variance_floor * np.where(overall > 0, overall, typical)
 
     def _initialise(self, parameters: Parameters, *, floor: bool = True) -> Self:
-        """Takes `at` for its parameters and forgets all passes."""
+        """Set the parameters and discard the history of earlier passes."""
         self.floors_ = self._floors(parameters)
         self._set(
             Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, self.floors_))
@@ -217,46 +267,47 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         overall = self._parameters().overall()[1]
         constant = np.flatnonzero(overall <= self.floors_ * (1 + 1e-6))
         if self.max_iter > 0 and len(constant):
-            message = f"{len(constant)} of {len(overall)} dimensions have zero variance, or none above the floor"
-            given = ", a share of the variance that means_init has" if self.means_init is not None else ""
+            relative = " (relative to the variance of means_init)" if self.means_init is not None else ""
             warnings.warn(
-                f"{message} (the first: {constant[0]}); variance_floor{given}, stands in for it", stacklevel=3
+                f"{len(constant)} of {len(overall)} dimensions have no variance above variance_floor{relative}, "
+                f"which is used instead (first dimension: {constant[0]})",
+                stacklevel=3,
             )
 
-    # -- using ---------------------------------------------------------------------------------------------------
+    # -- evaluation ----------------------------------------------------------------------------------------------
 
     def score_samples(self, X):
-        """Log likelihood of each descriptor, nats, (n,) float64."""
+        """Log likelihood of each descriptor of X (n, d), nats, float64 (n,)."""
         return self._likelihoods_and_posteriors(X)[0]
 
     def predict_proba(self, X):
-        """Posterior of each component for each descriptor, (n, k) float64."""
+        """Posterior of each component for each descriptor of X (n, d), float64 (n, k)."""
         return self._likelihoods_and_posteriors(X)[1]
 
     def predict(self, X):
-        """The most probable component of each descriptor, (n,)."""
+        """The most probable component of each descriptor of X (n, d), int (n,)."""
         posteriors = self._likelihoods_and_posteriors(X)[1]
         return namespace(posteriors).argmax(posteriors, axis=1)
 
     def score(self, X, y=None) -> float:
-        """Mean log likelihood a descriptor, nats. X as in fit."""
+        """Mean log likelihood, nats per descriptor. X as in fit."""
         return self._sums(X).mean_log_likelihood
 
     def bic(self, X) -> float:
-        """Bayesian information criterion, lower is better. X as in fit."""
+        """Bayesian information criterion; lower is better. X as in fit."""
         sums = self._sums(X)
         return float(self._n_parameters() * np.log(sums.count) - 2 * sums.log_likelihood)
 
     def aic(self, X) -> float:
-        """Akaike information criterion, lower is better. X as in fit."""
+        """Akaike information criterion; lower is better. X as in fit."""
         return float(2 * self._n_parameters() - 2 * self._sums(X).log_likelihood)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Descriptors drawn from the mixture, (n, d) float64, and their components, (n,)."""
+        """Descriptors drawn from the mixture, float64 (n_samples, d), and their components (n_samples,)."""
         self._check_fitted()
         n_samples = check_integer(n_samples, "n_samples", 1)
         random = check_random_state(self.random_state)
-        shares = self.weights_ / self.weights_.sum()  # which may be off 1 by rounding
+        shares = self.weights_ / self.weights_.sum()  # the stored weights may sum to 1 only within rounding
         labels = np.repeat(np.arange(len(shares)), random.multinomial(n_samples, shares))
         noise = random.standard_normal((n_samples, self.means_.shape[1]))
         return self.means_[labels] + np.sqrt(self.variances_[labels]) * noise, labels
