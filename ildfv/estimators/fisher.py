@@ -1,4 +1,4 @@
-"""Fisher vectors: the moments of a map's descriptors, scaled, in the paper's order or VLFeat's."""
+"""Fisher vectors: scaled moments of the descriptors of a map, in the paper's or VLFeat's order."""
 
 from __future__ import annotations
 
@@ -19,20 +19,37 @@ from ildfv.kernels.cuda import build, fisher
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.reference import MIN_NORM, MIN_WEIGHT
 
-FAR = 1e36  # nats; squares of t end at 3e38 in float32
+MAX_LOG_LIKELIHOOD = 1e36  # nats, absolute; squares of t overflow at 3e38 in float32
 
 
 class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     """Fisher vectors of activation maps (the paper's Eq. 4; Perronnin, Sánchez & Mensink 2010).
 
-    mixture: a GaussianMixture; one that has learned is used as it is and transform needs no fit, one that has not is
-    a recipe: fit learns a copy. None: fit learns GaussianMixture(n_components, random_state=random_state).
-    (scikit-learn's clone forgets what a mixture learned by EM, and keeps GaussianMixture.from_parameters.) improved:
-    signed square root, then unit L2 norm. order: "component" is Eq. 4, [u_1, v_1, …, u_k, v_k]; "moment" is VLFeat's,
-    [u_1 … u_k, v_1 … v_k]. weight_part: also the derivative by the weights, one number a component: before u_k in
-    "component", all k before u_1 in "moment". threshold: posteriors below count as 0; 0 counts all.
-
         u_k = s1_k / (n √w_k)    v_k = (s2_k − s0_k) / (n √(2 w_k))    weight part = (s0_k − n w_k) / (n √w_k)
+
+    Parameters
+    ----------
+    mixture : GaussianMixture or None
+        A fitted mixture is used unchanged, and `transform` needs no fit. `fit` fits a clone of an unfitted mixture,
+        or, for None, of GaussianMixture(n_components, random_state=random_state). Note that scikit-learn's clone
+        discards parameters learned by EM but keeps those of GaussianMixture.from_parameters.
+    n_components : int
+        Components of the mixture if `mixture` is None.
+    improved : bool
+        Whether to apply the signed square root, then scale to unit L2 norm.
+    order : {"component", "moment"}
+        "component" is Eq. 4, [u_1, v_1, …, u_k, v_k]; "moment" is VLFeat's order, [u_1 … u_k, v_1 … v_k].
+    weight_part : bool
+        Whether to include the derivative by the weights, one number per component: before u_k in "component" order,
+        before u_1 in "moment" order.
+    threshold : float
+        Posteriors below it count as 0.
+    random_state : int, RandomState or None
+        Of the mixture if `mixture` is None.
+
+    Attributes
+    ----------
+    mixture_ : GaussianMixture
     """
 
     def __init__(
@@ -55,11 +72,22 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y=None) -> Self:
-        """Learns the mixture, unless one that has learned was given. X: maps as in transform, or a stream of them."""
+        """Fit the mixture unless a fitted one was given.
+
+        Parameters
+        ----------
+        X : array, list or iterable
+            Maps as in `transform`, or an iterable of them that can be iterated repeatedly.
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
         self._check_settings()
         for maps in X if isinstance(X, (list, tuple)) else (X,):
             readable = not is_array(maps) or dtype_name(maps) in NATIVE
-            check(readable, f"maps must be {', '.join(NATIVE)}, as the kernels read them, got {dtype_name(maps)}")
+            check(readable, f"dtype of maps must be one of {', '.join(NATIVE)}, got {dtype_name(maps)}")
         if self.mixture is not None and hasattr(self.mixture, "weights_"):
             self.mixture_ = self.mixture
         else:
@@ -69,37 +97,48 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        """Fisher vectors of each map, (b, 2·k·d), or (b, 2·k·d + k) with the weight part; the kind of array that X is.
+        """Fisher vector of each map.
 
-        X: (b, n, d), or (b, d, h, w) as a CNN gives it, or a list of (n_i, d); float32, float64, float16, bfloat16 or
-        uint8. float64 gives float64, the rest float32. Errors: InputError for other shapes, no descriptors,
-        non-finite values.
+        Parameters
+        ----------
+        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
+            float32, float64, float16, bfloat16 or uint8.
+
+        Returns
+        -------
+        array of shape (b, 2·k·d), or (b, 2·k·d + k) with the weight part
+            In X's array library; float64 for float64, otherwise float32.
+
+        Raises
+        ------
+        InputError
+            Other shapes, no descriptors, non-finite values.
         """
         self._check_settings()
         self._mixture()
-        _descriptors(X)
+        _descriptor_counts(X)
         if on_gpu(X[0] if isinstance(X, (list, tuple)) else X):
-            return OomRetry(self._vectors).joined(X)  # what does not fit in its memory goes in halves
+            return OomRetry(self._vectors).joined(X)  # on out-of-memory the batch size is halved
         return self._vectors(X)
 
     def _vectors(self, maps):
         mixture = self._mixture()
         m = moments(maps, mixture, threshold=self.threshold)
-        _check_near(m.log_likelihood)
+        _check_within_range(m.log_likelihood)
         make = fisher.vectors if on_gpu(m.s1) and build.available() else vectors
         options = {"improved": self.improved, "order": self.order, "weight_part": self.weight_part}
-        return make(m, _descriptors(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
+        return make(m, _descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """A name for each number of a Fisher vector: "u_3_17" is dimension 17 of component 3's first moment."""
+        """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3."""
         k, d = self._mixture().means_.shape
         u, v = (np.array([[f"{name}_{i}_{j}" for j in range(d)] for i in range(k)])[None] for name in "uv")
         w = np.array([[f"w_{i}" for i in range(k)]])[..., None]
-        return _joined([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
+        return _concatenated([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a row alone is not a map
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a single row is not a map
         return tags
 
     def _check_settings(self) -> None:
@@ -112,36 +151,36 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         check(
             known,
             f"mixture must be ildfv's GaussianMixture or None, got {what} "
-            "(GaussianMixture.from_parameters takes weights, means and variances of any)",
+            "(GaussianMixture.from_parameters accepts the weights, means and variances of other mixtures)",
         )
 
     def _mixture(self):
         if hasattr(self, "mixture_"):
             return self.mixture_
         if self.mixture is None or not hasattr(self.mixture, "weights_"):
-            raise NotFittedError("This FisherVector is not fitted yet: call fit first, or give it a learned mixture")
+            raise NotFittedError("This FisherVector is not fitted yet: call fit first, or pass a fitted mixture")
         return self.mixture
 
-    # -- tensors: those of the mixture -----------------------------------------------------------------------------
+    # -- persistence -----------------------------------------------------------------------------------------------
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         """The mixture's arrays by name."""
         return self._mixture().to_tensors()
 
     def info(self) -> dict:
-        """Settings and the mixture's numbers, ready for JSON."""
+        """Settings and the mixture's numbers as JSON values."""
         settings = {name: value for name, value in self.get_params(deep=False).items() if name != "mixture"}
         return {"estimator": type(self).__name__, "settings": settings, "mixture": self._mixture().info()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The encoder that gave `tensors` and `info`."""
+        """The encoder from which `tensors` and `info` were taken."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 
 
-def _descriptors(maps) -> np.ndarray:
-    """The number of descriptors of each map, (b,); InputError where a map has none."""
+def _descriptor_counts(maps) -> np.ndarray:
+    """Number of descriptors of each map, (b,); InputError if a map has none."""
     if isinstance(maps, (list, tuple)):
         check(len(maps) > 0, "maps must hold at least one map, got none")
         for i, x in enumerate(maps):
@@ -157,20 +196,21 @@ def _descriptors(maps) -> np.ndarray:
     return np.array(n, dtype=np.float64)
 
 
-def _check_near(log_likelihoods) -> None:
-    """InputError for float32 maps so far away that the sums of t² may be infinite (a vector would be NaN)."""
+def _check_within_range(log_likelihoods) -> None:
+    """InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
     xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
-    far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < FAR))
-    check(not far, "maps must lie within 1e18 standard deviations of the mixture in float32: pass float64")
+    far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
+    check(not far, "float32 maps must lie within 1e18 standard deviations of the mixture: pass float64")
 
 
 def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
-    """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps, of any array library.
+    """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, from the moments of b maps.
 
-    counts (b,): descriptors of each map; weights (k,). The twin of `ildfv.kernels.cuda.fisher.vectors`.
+    counts (b,) are the descriptors of each map, weights (k,) those of the mixture. Array API code; the CUDA version is
+    `ildfv.kernels.cuda.fisher.vectors`.
     """
-    heavy = weights >= MIN_WEIGHT
-    scale = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)
+    used = weights >= MIN_WEIGHT
+    scale = np.where(used, 1 / np.sqrt(np.where(used, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)
     kind = "float64" if "float64" in str(m.s1.dtype) else "float32"
     s0 = m.s0[:, :, None]
     first = like(scale[:, :, None], m.s1, kind)  # (b, k, 1)
@@ -178,12 +218,12 @@ def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = 
     if weight_part:
         expected = like((counts[:, None] * weights)[:, :, None], m.s1, kind)
         parts.insert(0, (s0 - expected) * first)
-    whole = _joined(parts, order)
+    whole = _concatenated(parts, order)
     return _improved(whole) if improved else whole
 
 
-def _joined(parts: list, order: str):
-    """Parts (b, k, ·) side by side: component after component, or part after part."""
+def _concatenated(parts: list, order: str):
+    """Parts (b, k, ·) concatenated by component or by moment."""
     xp = namespace(*parts)
     b = parts[0].shape[0]
     if order == "component":
@@ -192,7 +232,7 @@ def _joined(parts: list, order: str):
 
 
 def _improved(whole):
-    """Signed square root, then unit L2 norm; zero stays zero (Perronnin, Sánchez & Mensink 2010)."""
+    """Signed square root, then unit L2 norm; zero vectors remain zero (Perronnin, Sánchez & Mensink 2010)."""
     xp = namespace(whole)
     rooted = xp.sign(whole) * xp.sqrt(xp.abs(whole))
     norms = xp.sqrt(xp.sum(rooted * rooted, axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Where EM starts: k-means on a sample, its clusters' shares, means and variances."""
+"""Starting values of EM: the shares, means and variances of k-means clusters of a sample."""
 
 from __future__ import annotations
 
@@ -8,28 +8,45 @@ from sklearn.cluster import kmeans_plusplus
 from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
 
-LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM steps that they save
-SAMPLE_VALUES = 1 << 24  # a sample holds at most this many numbers (64 MB of float32) ...
-SAMPLE_ROWS = 1 << 15  # ... and descriptors: 1000 a component at k = 32
-LARGEST = 1e150  # of a value: its square, and the sum of many, stay finite
+LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM passes that they save
+SAMPLE_VALUES = 1 << 24  # numbers in a sample at most (64 MB of float32)
+SAMPLE_ROWS = 1 << 15  # descriptors in a sample at most: 1000 per component at k = 32
+LARGEST = 1e150  # largest absolute value whose square, summed over many descriptors, is finite
 
 
 def sample_size(n_components: int, n_features: int) -> int:
-    """The number of descriptors worth drawing for a start: bounded memory, but never fewer than ten a component."""
+    """The number of descriptors to draw for a start: bounded in memory, but at least ten per component."""
     return max(10 * n_components, min(SAMPLE_ROWS, SAMPLE_VALUES // n_features))
 
 
 def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0) -> Parameters:
-    """Mixture of the clusters of `sample` (n, d): weights (k,), means (k, d), variances (k, d).
+    """Mixture of the clusters of a sample.
 
-    init: "k-means++" takes the seeds' clusters as they are, "k-means" improves them by Lloyd's steps, "faiss" uses
-    FAISS's k-means. Dimensions are scaled to unit variance first, so the start does not depend on units.
+    Parameters
+    ----------
+    sample : ndarray of shape (n, d)
+        Each dimension is scaled to unit variance first, so that the start does not depend on units.
+    n_components : int
+    init : {"k-means", "k-means++", "faiss"}
+        "k-means++" uses the clusters of its seeds, "k-means" refines them by Lloyd steps, "faiss" uses FAISS's
+        k-means.
+    seed : int
+
+    Returns
+    -------
+    Parameters
+        Weights (k,), means (k, d) and variances (k, d).
+
+    Raises
+    ------
+    InputError
+        More components than descriptors; values too large to be squared; unknown `init`.
     """
     x = np.asarray(sample, dtype=np.float64)  # (n, d)
     n = len(x)
     check(n_components <= n, f"n_components must be at most the number of descriptors {n}, got {n_components}")
     largest = float(np.abs(x).max())
-    check(largest <= LARGEST, f"descriptors must be at most {LARGEST:g} in size, got {largest:g}")
+    check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
     mean = x.mean(axis=0)
     sd = without_rounding(x.var(axis=0), mean) ** 0.5
     scaled = np.where(sd > 0, x - mean, 0.0) / np.where(sd > 0, sd, 1.0)
@@ -45,22 +62,22 @@ def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed:
     shares = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
     variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape)) * (sd > 0)
-    weights = np.maximum(shares, 1.0)  # a centre that duplicates another has no share: EM may give it one
+    weights = np.maximum(shares, 1.0)  # a centre that duplicates another has no members; EM may give it some
     return Parameters(weights / weights.sum(), means, variances)
 
 
 def without_rounding(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """The variances, 0 where they are what the rounding of the mean leaves of a constant."""
+    """The variances, set to 0 where they are no larger than the rounding error of a constant's mean."""
     return np.where(variances > (1e-13 * means) ** 2, variances, 0.0)
 
 
 def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """The number of the nearest centre of each row, (n,)."""
+    """Index of the nearest centre of each row, (n,)."""
     return (0.5 * (centres**2).sum(axis=1) - x @ centres.T).argmin(axis=1)
 
 
 def _centres(x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Mean of the rows with each label, (k, d); `otherwise` where there are none."""
+    """Mean of the rows with each label, (k, d); the row of `otherwise` for a label without rows."""
     members = labels == np.arange(len(otherwise))[:, None]  # (k, n)
     shares = members.sum(axis=1)
     sums = members.astype(np.float64) @ x
