@@ -57,7 +57,9 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     residual_covariance_ : ndarray of shape (c, c)
         With divisor n.
     standard_errors_, intercept_standard_errors_ : ndarray of shape (c, p), (c,)
-        From the Fisher information of the observed labels at the residual covariance.
+        From the observed information (minus the Hessian of the log likelihood of the observed labels), as Matlab's
+        default `vartype`, with the residual covariance unknown as well: I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB. They are asymptotic
+        and assume labels missing at random.
     log_likelihood_ : float
         Of the observed labels, nats.
     rank_, n_samples_, n_iter_ : int
@@ -66,6 +68,10 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     Notes
     -----
     For one-dimensional Y the axis c is dropped.
+
+    With `ridge` and missing labels, each ECM step is a ridge regression on the expected labels, and the residual
+    covariance is that of the residuals, without a contribution of the penalty. The result is a fixed point of these
+    steps and not the maximum of one penalised likelihood; with complete labels it is exactly scikit-learn's Ridge.
     """
 
     _tensors = (
