@@ -17,10 +17,13 @@ from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.likelihood import likelihoods_and_posteriors
 from ildfv.estimators.split_merge import em_on_sample, subsample
-from ildfv.estimators.start import sample_size, start, without_rounding
+from ildfv.estimators.start import INITS, sample_size, start, without_rounding
 from ildfv.estimators.stepwise import stepwise_pass
 
-INITS = ("k-means", "k-means++", "faiss")
+# Falls of the likelihood, nats per descriptor, that do not occur in random order: between passes, and from the start on
+# its own sample (which it overfits by about 0.1 nats at k = 32, d = 64) to the first pass, per dimension.
+FALL_BETWEEN_PASSES = 0.01
+FALL_FROM_START = 0.05
 
 
 class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
@@ -36,9 +39,14 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         Passes end when the mean log likelihood rises by less than this, nats per descriptor.
     method : {"exact", "stepwise"}
         "stepwise" is meant for few passes (max_iter=3): split-and-merge EM on a sample, then an update about every
-        thousand descriptors, and an exact last pass. Shuffle batches that are sorted by kind.
+        thousand descriptors, and an exact last pass. Each step takes descriptors from all of an array in memory. The
+        batches of a stream are taken in their order and should be shuffled: if they are sorted by kind, the
+        likelihood falls, which ends the stepwise passes with a warning.
     init : {"k-means", "k-means++", "faiss"}
         Start computed on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.
+    n_init : int
+        Number of k-means runs on the sample, of which the best one is used. "stepwise" refines a single run by
+        split-and-merge EM instead.
     variance_floor : float
         Smallest variance, as a share of the start's overall variance of each dimension.
     random_state : int, RandomState or None
@@ -66,6 +74,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     n_iter_, n_steps_ : int
         Passes and steps of stepwise EM made.
     converged_ : bool
+        Whether the last two passes differ by less than `tol`.
     lower_bound_ : float
         Mean log likelihood of the last pass.
     """
@@ -86,6 +95,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         tol=1e-4,
         method="exact",
         init="k-means",
+        n_init=4,
         variance_floor=1e-4,
         random_state=0,
         weights_init=None,
@@ -101,6 +111,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self.tol = tol
         self.method = method
         self.init = init
+        self.n_init = n_init
         self.variance_floor = variance_floor
         self.random_state = random_state
         self.weights_init = weights_init
@@ -153,6 +164,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
             Dimensions without variance.
         """
         self._check_settings()
+        self._start_log_likelihood = -np.inf  # known if the start is computed here
         resumes = self._resumes()
         batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False)
         if resumes:
@@ -163,15 +175,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         else:
             self._initialise(self._start(batches), floor=self.max_iter > 0 or self.means_init is None)
         while self.n_iter_ < self.max_iter and not self.converged_:
-            rises = np.diff(self.log_likelihoods_)
-            settled = len(rises) > 0 and abs(rises[-1]) < self.tol
-            if self.method == "exact":
+            if self.method == "exact" or self._stepwise_is_over():
+                # Stepwise passes end with exact ones, which give all batches the same weight.
                 mean = self._exact_pass(batches)
                 self.converged_ = self.n_iter_ > 0 and bool(abs(mean - self.log_likelihoods_[-1]) < self.tol)
-            elif settled or self.n_iter_ == self.max_iter - 1:
-                # An exact last pass gives all batches the same weight.
-                mean = self._exact_pass(batches)
-                self.converged_ = True
             else:
                 parameters, self.n_steps_, mean = stepwise_pass(
                     self._parameters(), batches, floors=self.floors_, n_steps=self.n_steps_, gather=self.gather
@@ -181,7 +188,14 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
             self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
             if self.callback is not None:
                 self.callback(self.n_iter_, mean)
-        if not self.converged_ and self.max_iter > 0:
+        if self.method == "stepwise" and self.n_steps_ > 0 and self._fell():
+            warnings.warn(
+                "the mean log likelihood fell during stepwise EM, as it does if batches are sorted by kind: shuffle "
+                'them, or use method="exact"',
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        elif not self.converged_ and self.max_iter > 0:
             message = (
                 f"EM has not converged after max_iter = {self.max_iter} passes: the mean log likelihood still rises by "
                 f"more than tol = {self.tol} per pass"
@@ -190,6 +204,17 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self._warn_about_constants()
         return self
 
+    def _stepwise_is_over(self) -> bool:
+        """Whether the next pass is the last one, or stepwise passes no longer raise the likelihood."""
+        rises = np.diff(self.log_likelihoods_)
+        return self.n_iter_ == self.max_iter - 1 or bool((rises < self.tol).any())
+
+    def _fell(self) -> bool:
+        """Whether stepwise passes lowered the likelihood: their steps differ from the data as a whole."""
+        between = np.diff(self.log_likelihoods_) < -max(self.tol, FALL_BETWEEN_PASSES)
+        first = self.log_likelihoods_[0] < self._start_log_likelihood - FALL_FROM_START * len(self.floors_)
+        return bool(between.any() or first)
+
     @property
     def lower_bound_(self) -> float:
         """Mean log likelihood of the last pass at the parameters before its M step, as in scikit-learn."""
@@ -197,6 +222,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def _check_settings(self) -> None:
         check_integer(self.n_components, "n_components", 1)
+        check_integer(self.n_init, "n_init", 1)
         check_integer(self.max_iter, "max_iter", 0)
         check_number(self.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
         check_number(self.variance_floor, "variance_floor", "above 0", lambda floor: floor > 0)
@@ -224,9 +250,11 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31))
         sample = batches.sample(sample_size(self.n_components, batches.width()), seed)
         if self.method == "exact":
-            return start(sample, self.n_components, init=self.init, seed=seed)
+            return start(sample, self.n_components, init=self.init, seed=seed, n_init=self.n_init)
         parameters = start(subsample(sample, self.n_components), self.n_components, init=self.init, seed=seed)
-        return em_on_sample(parameters, sample, floors=self._floors(parameters), tol=self.tol)
+        parameters = em_on_sample(parameters, sample, floors=self._floors(parameters), tol=self.tol)
+        self._start_log_likelihood = MixtureSums(parameters).update(sample).mean_log_likelihood
+        return parameters
 
     def _floors(self, parameters: Parameters) -> np.ndarray:
         """The smallest variance of each dimension (d,) for a fit that starts from `parameters`."""
