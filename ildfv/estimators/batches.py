@@ -176,6 +176,10 @@ class Batches:
     def _arrays(self, label: str, item) -> tuple[str, list]:
         """(name in errors, batches) of an item of the stream, which is a batch or a list of batches."""
         name = f"{label} of {self.name}" if label else self.name
+        # A list may hold several batches, but a DataLoader's list holds the fields of one.
+        fields = isinstance(item, tuple) or (hasattr(self.x, "collate_fn") and isinstance(item, list) and len(item) > 1)
+        remedy = "pass a function that yields x alone: lambda: (x for x, *_ in loader)"
+        check(not fields, f"{name} must be one array, got {len(item) if fields else 1} fields: {remedy}")
         return name, [self._checked(batch, name) for batch in (item if isinstance(item, list) else [item])]
 
     def _checked(self, batch, name: str):

@@ -9,6 +9,7 @@ from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
 
 INITS = ("k-means", "k-means++", "faiss")
+TIE = 1e-6  # relative difference of two runs below which the first is kept: rounding must not choose between them
 LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM passes that they save
 SAMPLE_VALUES = 1 << 24  # numbers in a sample at most (64 MB of float32)
 SAMPLE_ROWS = 1 << 15  # descriptors in a sample at most: 1000 per component at k = 32
@@ -58,8 +59,11 @@ def start(
     scaled = np.where(sd > 0, x - mean, 0.0) / np.where(sd > 0, sd, 1.0)
     if init not in INITS:
         raise InputError(f'init must be "k-means", "k-means++" or "faiss", got {init!r}')
-    runs = (_k_means(scaled, n_components, init, seed + run) for run in range(n_init))
-    centres, labels, _ = min(runs, key=lambda run: run[2])
+    centres, labels, smallest = _k_means(scaled, n_components, init, seed)
+    for run in range(1, n_init):
+        *found, total = _k_means(scaled, n_components, init, seed + run)
+        if total < smallest * (1 - TIE):
+            (centres, labels), smallest = found, total
     shares = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
     variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape)) * (sd > 0)
@@ -100,5 +104,12 @@ def _centres(x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.nda
 def _faiss(x: np.ndarray, n_components: int, seed: int) -> np.ndarray:
     faiss = require("faiss", purpose='init="faiss"', install="pip install 'ildfv[cpu]'")
     kmeans = faiss.Kmeans(x.shape[1], n_components, niter=LLOYD_STEPS, seed=seed, min_points_per_centroid=1)
-    kmeans.train(np.ascontiguousarray(x, dtype=np.float32))
+    threads = faiss.omp_get_max_threads()
+    # One thread: in a forked child, OpenMP would wait forever for the threads of the parent. It also makes the result
+    # independent of the number of threads.
+    faiss.omp_set_num_threads(1)
+    try:
+        kmeans.train(np.ascontiguousarray(x, dtype=np.float32))
+    finally:
+        faiss.omp_set_num_threads(threads)
     return kmeans.centroids.astype(np.float64)

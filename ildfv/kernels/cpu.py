@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 
 import numpy as np
@@ -17,6 +18,7 @@ BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
 _ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}
 
+MAX_THREADS = 1024  # more than this cannot be meant, and creating them may fail
 _threads: int | None = None
 _here = threading.local()  # .threads: the limit of the calling thread alone
 _isa = os.environ.get("ILDFV_ISA", "")
@@ -46,8 +48,8 @@ def _wanted() -> int:
     if _threads is not None:
         return _threads
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
+    if re.fullmatch("0*[1-9][0-9]{0,4}", wanted):  # ignore other values, as libgomp does
+        return min(int(wanted), MAX_THREADS)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
