@@ -15,9 +15,9 @@ from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 
-maps = np.zeros((2, 9, 3))
+maps, rows = np.zeros((2, 9, 3)), np.zeros((9, 3))
 reveal_type(FisherVector(GaussianMixture(2)).transform(maps))
-reveal_type(PCA(2).transform(maps[0]))
+reveal_type(PCA(2).transform(rows))
 GaussianMixture("2")
 GaussianMixture(2, method="fast")
 FisherVector(order="x")
