@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
@@ -13,8 +13,27 @@ from ildfv.arrays import check_real, dtype_name, is_array, like, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.batches import LAYOUTS, Batches, is_stream, on_disk
 
+# Decorator of public methods: underflow to 0 is intended (posteriors of far components), and np.seterr(all="raise") in
+# the caller's program must not turn it into an error.
+default_errstate = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+
 State = dict[str, np.ndarray]
+RandomState = int | np.random.RandomState | None
 Reduce = Callable[[State], State]  # sums a state over ranks, like ildfv.distributed.sum_arrays
+
+
+class Array(Protocol):
+    """What type checkers require of NumPy, torch, CuPy and other array API arrays."""
+
+    @property
+    def shape(self) -> Any: ...
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def ndim(self) -> int: ...
+
+
+AnyArray = TypeVar("AnyArray", bound=Array)  # results have the type of the input
 
 
 class Sums:

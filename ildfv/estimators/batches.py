@@ -98,6 +98,20 @@ class Batches:
             for start in range(0, batch.shape[0], size):
                 yield name, batch[start : min(start + size, batch.shape[0]), ...]
 
+    def interleaved(self, rows: int) -> Iterator[tuple[str, Any]]:
+        """Like chunks(), but each chunk of an array in memory takes every m-th row or map, so that order is irrelevant.
+
+        Streams and arrays on disk, where such access is slow, are read in their order.
+        """
+        if is_stream(self.x) or on_disk(self.x) or _is_memmap(self.x) or self.x.shape[0] == 0:
+            yield from self.chunks(rows)
+            return
+        unit = "rows" if len(self.x.shape) == 2 else "maps"
+        step = min(self.x.shape[0], -(-count(self.x) // rows))
+        for start in range(step):
+            name = f"{unit} {start}::{step} of {self.name}"
+            yield name, self._checked(self.x[start::step, ...], name)
+
     def across_ranks(self) -> Iterator[tuple[str, list]]:
         """(name, list of batches) of each item; ranks divide an item, so a rank's list may be empty."""
         source, self._peeked = self._peeked or self._new_pass(), None
@@ -162,6 +176,10 @@ class Batches:
     def _arrays(self, label: str, item) -> tuple[str, list]:
         """(name in errors, batches) of an item of the stream, which is a batch or a list of batches."""
         name = f"{label} of {self.name}" if label else self.name
+        # A list may hold several batches, but a DataLoader's list holds the fields of one.
+        fields = isinstance(item, tuple) or (hasattr(self.x, "collate_fn") and isinstance(item, list) and len(item) > 1)
+        remedy = "pass a function that yields x alone: lambda: (x for x, *_ in loader)"
+        check(not fields, f"{name} must be one array, got {len(item) if fields else 1} fields: {remedy}")
         return name, [self._checked(batch, name) for batch in (item if isinstance(item, list) else [item])]
 
     def _checked(self, batch, name: str):
@@ -182,6 +200,14 @@ class Batches:
         if self.finite:
             check_place(batch, name)
         return batch if dtype_name(batch) in NATIVE else namespace(batch).astype(batch, namespace(batch).float64)
+
+
+def _is_memmap(x) -> bool:
+    while x is not None:
+        if isinstance(x, np.memmap):
+            return True
+        x = getattr(x, "base", None)
+    return False
 
 
 def _pieces(x) -> Iterator[tuple[str, Any]]:

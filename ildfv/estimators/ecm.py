@@ -16,6 +16,7 @@ from ildfv.arrays import check_finite, check_real, check_shape, like, namespace,
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.design import Design
+from ildfv.estimators.standard_errors import coefficient_covariances
 
 LOST = 1e-13  # share of an output's mean square; a smaller residual variance is rounding error
 ALL_PATTERNS = 6  # number of outputs up to which all 2^c ≤ 64 patterns of missing labels are reserved
@@ -125,12 +126,13 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> S
             change = coefficients - previous_coefficients
             squares = np.einsum("ij,ik,kj->j", change, design.products, change, optimize=True)  # (c,)
             converged = complete or bool((squares <= n * (tol * variance + lost)).all())
+    check(bool(np.isfinite(coefficients).all()), "X must have squares that do not underflow in float64: rescale it")
     origin = np.eye(p + 1)
     origin[0, 1:] = -sums.centre[:p]  # from coefficients about the centre to coefficients about zero
     errors = np.stack(
         [
             np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", origin, spread, origin, optimize=True), 0.0))
-            for spread in _coefficient_covariances(groups, design, covariance, complete)
+            for spread in coefficient_covariances(groups, design, coefficients, covariance, complete=complete)
         ],
         axis=1,
     )  # (p + 1, c)
@@ -199,29 +201,6 @@ def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarr
         n = products[0, 0]
         total -= 0.5 * (n * (len(outputs) * np.log(2 * np.pi) + logdet) + np.trace(np.linalg.solve(own, squares)))
     return float(total)
-
-
-def _coefficient_covariances(groups: list, design: Design, covariance: np.ndarray, complete: bool):
-    """The covariance (p + 1, p + 1) of each output's coefficients: the inverse of their Fisher information.
-
-    Missing labels couple the outputs, and a matrix of size (p + 1)·c is inverted, which takes O((p·c)³).
-    """
-    q, c = len(design.products), len(covariance)
-    if complete:
-        unit = design.inverse @ design.products @ design.inverse
-        yield from (variance * unit for variance in np.diag(covariance))
-        return
-    penalty = design.ridge * np.diag(np.append(0.0, np.ones(q - 1)))
-    information, prior = np.zeros((c * q, c * q)), np.kron(pinvh(covariance), penalty)
-    for outputs, products in groups:
-        precision = np.zeros((c, c))
-        precision[np.ix_(outputs, outputs)] = pinvh(covariance[np.ix_(outputs, outputs)])
-        information += np.kron(precision, products[:q, :q])
-    scale = np.tile(np.append(np.sqrt(design.products[0, 0]), design.scale), c)
-    scale = scale * np.repeat(1 / np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny)), q)
-    inverse = pinvh((information + prior) / scale[:, None] / scale) / scale[:, None] / scale
-    spread = inverse @ information @ inverse
-    yield from (spread[j * q : (j + 1) * q, j * q : (j + 1) * q] for j in range(c))
 
 
 def _name(pattern: np.ndarray) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 
-from ildfv.arrays import dtype_name, is_array, like, namespace
+from ildfv.arrays import check_real, dtype_name, is_array, like, namespace, to_float64
 from ildfv.errors import InputError, check
-from ildfv.estimators.base import Persistent
+from ildfv.estimators.base import AnyArray, Persistent, RandomState, default_errstate
 from ildfv.estimators.batches import NATIVE, count
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.kernels import Moments, moments, on_gpu
@@ -20,6 +22,14 @@ from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.reference import MIN_NORM, MIN_WEIGHT
 
 MAX_LOG_LIKELIHOOD = 1e36  # nats, absolute; squares of t overflow at 3e38 in float32
+
+
+class FittedMixture(Protocol):
+    """A GaussianMixture, or any object with its parameters."""
+
+    weights_: Any
+    means_: Any
+    variances_: Any
 
 
 class FisherVector(Persistent, TransformerMixin, BaseEstimator):
@@ -50,18 +60,23 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     mixture_ : GaussianMixture
+
+    Notes
+    -----
+    scikit-image's `fisher_vector` computes the same vectors in "moment" order with the weight part, except that its
+    derivatives by the standard deviations have the opposite sign: see `negate_sigma_part`.
     """
 
     def __init__(
         self,
-        mixture=None,
+        mixture: FittedMixture | None = None,
         *,
-        n_components=32,
-        improved=True,
-        order="component",
-        weight_part=False,
-        threshold=1e-6,
-        random_state=0,
+        n_components: int = 32,
+        improved: bool = True,
+        order: Literal["component", "moment"] = "component",
+        weight_part: bool = False,
+        threshold: float = 1e-6,
+        random_state: RandomState = 0,
     ):
         self.mixture = mixture
         self.n_components = n_components
@@ -71,13 +86,15 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self.threshold = threshold
         self.random_state = random_state
 
+    @default_errstate
     def fit(self, X, y=None) -> Self:
         """Fit the mixture unless a fitted one was given.
 
         Parameters
         ----------
         X : array, list or iterable
-            Maps as in `transform`, or an iterable of them that can be iterated repeatedly.
+            Maps as in `transform`, or an iterable of batches (b, n, d) or (b, d, h, w) that can be iterated
+            repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), as in `transform`.
         y : ignored
 
         Returns
@@ -85,9 +102,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self
         """
         self._check_settings()
-        for maps in X if isinstance(X, (list, tuple)) else (X,):
-            readable = not is_array(maps) or dtype_name(maps) in NATIVE
-            check(readable, f"dtype of maps must be one of {', '.join(NATIVE)}, got {dtype_name(maps)}")
+        _check_not_images(X)
+        X = _as_descriptors(X)
         if self.mixture is not None and hasattr(self.mixture, "weights_"):
             self.mixture_ = self.mixture
         else:
@@ -96,13 +112,14 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self.n_features_in_ = self.mixture_.means_.shape[1]
         return self
 
-    def transform(self, X):
+    @default_errstate
+    def transform(self, X: AnyArray | Sequence[AnyArray]) -> AnyArray:
         """Fisher vector of each map.
 
         Parameters
         ----------
-        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
-            float32, float64, float16, bfloat16 or uint8.
+        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
+            float32, float64, float16, bfloat16 and uint8 are read without conversion; integers become float64.
 
         Returns
         -------
@@ -116,10 +133,14 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         """
         self._check_settings()
         self._mixture()
-        _descriptor_counts(X)
-        if on_gpu(X[0] if isinstance(X, (list, tuple)) else X):
-            return OomRetry(self._vectors).joined(X)  # on out-of-memory the batch size is halved
-        return self._vectors(X)
+        maps: Any = _as_descriptors(X)
+        _descriptor_counts(maps)
+        if any(getattr(one, "requires_grad", False) for one in (maps if isinstance(maps, list) else [maps])):
+            message = "FisherVector.transform does not propagate gradients: pass X.detach() if none are needed"
+            warnings.warn(message, stacklevel=4)
+        if on_gpu(maps[0] if isinstance(maps, list) else maps):
+            return OomRetry(self._vectors).joined(maps)  # on out-of-memory the batch size is halved
+        return self._vectors(maps)
 
     def _vectors(self, maps):
         mixture = self._mixture()
@@ -179,6 +200,35 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 
 
+def _as_descriptors(maps):
+    """Maps in the layouts and dtypes that the kernels read: (d, h, w) in a list as (h·w, d), integers as float64."""
+    if isinstance(maps, (list, tuple)):
+        return [_as_descriptors(_as_rows(one)) if is_array(one) else one for one in maps]
+    if not is_array(maps) or dtype_name(maps) in NATIVE:
+        return maps
+    check_real(maps, "maps")
+    return to_float64(maps)
+
+
+def _as_rows(one):
+    if one.ndim != 3:
+        return one
+    xp, (d, h, w) = namespace(one), one.shape
+    return xp.permute_dims(xp.reshape(one, (d, h * w)), (1, 0))
+
+
+def _check_not_images(maps) -> None:
+    """InputError for 8-bit arrays without a channel axis: rows of grey images are not descriptors."""
+    listed = isinstance(maps, (list, tuple))
+    for one in maps if listed else (maps,):
+        image = is_array(one) and dtype_name(one) == "uint8" and one.ndim == (2 if listed else 3)
+        check(
+            not image,
+            "maps without a channel axis must not be uint8, which may be grey images: pass images as (b, d, h, w) with "
+            "d features per pixel, or convert descriptors (b, n, d) to float32",
+        )
+
+
 def _descriptor_counts(maps) -> np.ndarray:
     """Number of descriptors of each map, (b,); InputError if a map has none."""
     if isinstance(maps, (list, tuple)):
@@ -201,6 +251,29 @@ def _check_within_range(log_likelihoods) -> None:
     xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
     far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
     check(not far, "float32 maps must lie within 1e18 standard deviations of the mixture: pass float64")
+
+
+def negate_sigma_part(vectors, n_components: int):
+    """Vectors in scikit-image's sign convention, or back from it.
+
+    Parameters
+    ----------
+    vectors : array of shape (b, 2·k·d + k)
+        From FisherVector(order="moment", weight_part=True) or from scikit-image's `fisher_vector`.
+    n_components : int
+        k.
+
+    Returns
+    -------
+    array of shape (b, 2·k·d + k)
+    """
+    k, length = n_components, vectors.shape[-1]
+    check(
+        vectors.ndim == 2 and length > k and (length - k) % (2 * k) == 0,
+        f"vectors must have shape (b, 2·k·d + k) with k = {k}, got {tuple(vectors.shape)}",
+    )
+    first = k + (length - k) // 2
+    return namespace(vectors).concat([vectors[:, :first], -vectors[:, first:]], axis=1)
 
 
 def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):

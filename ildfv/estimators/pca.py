@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self, overload
 
 import numpy as np
 from scipy.linalg import eigh
@@ -20,8 +22,8 @@ from ildfv.arrays import (
     to_numpy,
 )
 from ildfv.errors import check, check_integer
-from ildfv.estimators.base import Persistent, as_array, as_batches
-from ildfv.estimators.batches import Batches, is_stream
+from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, as_batches, default_errstate
+from ildfv.estimators.batches import Batches, is_stream, on_disk
 from ildfv.estimators.covariance import CovarianceSums, ProductSums
 from ildfv.estimators.krylov import leading_eigenvectors
 
@@ -43,7 +45,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     n_components : int or None
-        At most min(n, d), which is also the meaning of None.
+        With fewer rows or features, min(n, d) components are computed and a warning is given; None means min(n, d).
     whiten : bool
         Whether to scale projections to unit variance, except for components whose variance is rounding error (below
         ROUNDING_SHARE of the first).
@@ -67,13 +69,22 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     _tensors = ("components_", "mean_", "explained_variance_", "explained_variance_ratio_", "singular_values_")
     _numbers = ("n_features_in_", "n_samples_", "n_components_")
 
-    def __init__(self, n_components=None, *, whiten=False, n_passes=6, random_state=0, reduce=None):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        whiten: bool = False,
+        n_passes: int = 6,
+        random_state: int = 0,
+        reduce: Reduce | None = None,
+    ):
         self.n_components = n_components
         self.whiten = whiten
         self.n_passes = n_passes
         self.random_state = random_state
         self.reduce = reduce
 
+    @default_errstate
     def fit(self, X, y=None) -> Self:
         """Fit the components.
 
@@ -93,8 +104,8 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
             Non-finite values (naming the batch), wrong shapes, too many components.
         """
         check_integer(self.n_passes, "n_passes", 2)
-        if self.n_components is not None:  # the upper limit is checked when the rows are counted
-            check_integer(self.n_components, "n_components")
+        if self.n_components is not None:
+            check_integer(self.n_components, "n_components", 1)
         batches = as_batches(self, X)
         centre = self._centre(batches)  # (d,)
         d = len(centre)
@@ -107,6 +118,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
             return self.fit_sums(sums.reduced(self.reduce), overwrite=True)
         return self._fit_krylov(batches, centre)
 
+    @default_errstate
     def fit_sums(self, sums: CovarianceSums, *, overwrite: bool = False) -> Self:
         """Fit from sums of rows; with `overwrite` the sums are invalid afterwards."""
         n, mean, covariance = sums.finish(overwrite=overwrite)
@@ -117,18 +129,37 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         values, vectors = eigh(covariance.T, subset_by_index=(d - c, d - 1), overwrite_a=True, check_finite=False)
         return self._set_learned(n, mean, values[::-1], vectors.T[::-1], total)
 
+    @overload
+    def transform(self, X: AnyArray) -> AnyArray: ...
+
+    @overload
+    def transform(self, X: Iterable[AnyArray] | Callable[[], Iterable[AnyArray]]) -> AnyArray: ...
+
+    @overload
+    def transform(self, X: Sequence[Sequence[float]]) -> np.ndarray: ...
+
+    @default_errstate
     def transform(self, X):
         """Project rows on the components.
 
         Parameters
         ----------
-        X : array of shape (m, d)
+        X : array of shape (m, d), or iterable of batches (m, d)
+            Also an array on disk, as in `fit`.
 
         Returns
         -------
         array of shape (m, c)
             In X's array library; float64 for float64 and integers, otherwise float32.
         """
+        if is_stream(X) or on_disk(X):
+            self._check_fitted()
+            parts = [self._project(batch) for batch in as_batches(self, X, reset=False)]
+            check(len(parts) > 0, "X must hold at least one batch, got none")
+            return namespace(*parts).concat(parts, axis=0)
+        return self._project(X)
+
+    def _project(self, X):
         x, mean, components = self._ready(X)
         # The mean is rounded to the dtype of the rows; `left` corrects the shift this causes far from zero.
         kind = dtype_name(x)
@@ -136,10 +167,11 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         projections = (x - mean) @ components.T + like(left, x, kind)
         return projections / like(self._scale(kind), projections, kind) if self.whiten else projections
 
-    def inverse_transform(self, X):
+    @default_errstate
+    def inverse_transform(self, X: AnyArray) -> AnyArray:
         """Rows (m, d) reconstructed from projections X (m, c), in X's array library."""
         self._check_fitted()
-        projections = X if is_array(X) else np.asarray(X)
+        projections: Any = X if is_array(X) else np.asarray(X)
         check_real(projections, "X")
         check_shape(projections, "X", (None, len(self.components_)))
         kind = floating(projections)
@@ -170,9 +202,11 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
 
     def _count(self, n: int, d: int) -> int:
         check(n > 1, f"PCA needs at least 2 rows, got n_samples = {n}")
-        c = min(n, d) if self.n_components is None else self.n_components
-        check(1 <= c <= min(n, d), f"n_components must be from 1 to min(n, d) = {min(n, d)}, got {c}")
-        return int(c)
+        most = min(n, d)
+        if self.n_components is not None and self.n_components > most:
+            message = f"n_components is {self.n_components}, but {n} rows of {d} features have {most}: {most} are used"
+            warnings.warn(message, stacklevel=6)
+        return most if self.n_components is None else min(most, int(self.n_components))
 
     def _centre(self, batches: Batches) -> np.ndarray:
         """Mean of the first batches of all ranks (d,): close enough to the overall mean to lose no digits."""
@@ -210,15 +244,16 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
                 sums.update(batch)
             n, mean, total, image = sums.reduced(self.reduce).finish(overwrite=True)
             found.update(n=n, mean=mean, total=total)
-            self._count(n, d)  # detects too many components after the first pass
             return image
 
         check(self.n_components is not None, f"n_components must be given for more than {EXACT} features, got None")
+        assert self.n_components is not None
         size, seed = self._basis_size(d), self.random_state or 0
         values, components = leading_eigenvectors(
             product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=seed
         )
-        return self._set_learned(found["n"], found["mean"], values, components, found["total"])
+        c = self._count(found["n"], d)
+        return self._set_learned(found["n"], found["mean"], values[:c], components[:c], found["total"])
 
     def _basis_size(self, d: int) -> int:
         """Number of directions in the Krylov basis, limited by BASIS_BYTES."""

@@ -23,7 +23,7 @@ from ildfv.arrays import (
     to_numpy,
 )
 from ildfv.errors import check, check_integer, check_number
-from ildfv.estimators.base import Persistent, Reduce, as_array
+from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, default_errstate
 from ildfv.estimators.batches import is_stream
 from ildfv.estimators.ecm import RegressionSums, Solution, solve
 
@@ -57,7 +57,9 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     residual_covariance_ : ndarray of shape (c, c)
         With divisor n.
     standard_errors_, intercept_standard_errors_ : ndarray of shape (c, p), (c,)
-        From the Fisher information of the observed labels at the residual covariance.
+        From the observed information (minus the Hessian of the log likelihood of the observed labels), as Matlab's
+        default `vartype`, with the residual covariance unknown as well: I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB. They are asymptotic
+        and assume labels missing at random.
     log_likelihood_ : float
         Of the observed labels, nats.
     rank_, n_samples_, n_iter_ : int
@@ -66,6 +68,10 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     Notes
     -----
     For one-dimensional Y the axis c is dropped.
+
+    With `ridge` and missing labels, each ECM step is a ridge regression on the expected labels, and the residual
+    covariance is that of the residuals, without a contribution of the penalty. The result is a fixed point of these
+    steps and not the maximum of one penalised likelihood; with complete labels it is exactly scikit-learn's Ridge.
     """
 
     _tensors = (
@@ -77,12 +83,13 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     )
     _numbers = ("n_features_in_", "log_likelihood_", "rank_", "n_samples_", "n_iter_", "converged_")
 
-    def __init__(self, *, ridge=0.0, max_iter=1000, tol=1e-10, reduce: Reduce | None = None):
+    def __init__(self, *, ridge: float = 0.0, max_iter: int = 1000, tol: float = 1e-10, reduce: Reduce | None = None):
         self.ridge = ridge
         self.max_iter = max_iter
         self.tol = tol
         self.reduce = reduce
 
+    @default_errstate
     def fit(self, X, y=None) -> Self:
         """Fit the regression.
 
@@ -108,8 +115,8 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         x = as_array(self, X, reset=True)
         check_finite(x, "X")
         y = y if is_array(y) else np.asarray(y)
-        if dtype_name(y) == "object":  # converts None to NaN
-            y = check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
+        if dtype_name(y) == "object":
+            y = check_array(_missing_as_nan(y), ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
         check_consistent_length(x, y)
         labels, flat = _as_columns(y)
         sums = self._new_sums(x, labels)
@@ -128,7 +135,9 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         sums: RegressionSums | None = None
         flat = False
         for i, pair in enumerate(pairs):
-            check(isinstance(pair, tuple) and len(pair) == 2, f"batch {i} must be a pair (X, Y) if no y is given")
+            # torch's DataLoader yields lists
+            is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+            check(is_pair, f"batch {i} must be a pair (X, Y) if no y is given")
             x, y = pair
             check(is_array(x) and x.ndim == 2, f"X of batch {i} must be an array (m, p), got {_described(x)}")
             check_real(x, f"X of batch {i}")
@@ -141,6 +150,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         assert sums is not None
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
+    @default_errstate
     def fit_sums(self, sums: RegressionSums, *, flat: bool = False) -> Self:
         """Fit from sums of rows; `flat` drops the output axis."""
         check_number(self.ridge, "ridge", "at least 0", lambda ridge: ridge >= 0)
@@ -150,12 +160,12 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         p = found.coefficients.shape[1] - 1
         if found.rank < p:
             message = f"the design has rank {found.rank} but {p} features: the coefficients of least norm are used"
-            warnings.warn(message, stacklevel=3)
+            warnings.warn(message, stacklevel=5)
         if not found.converged:
             warnings.warn(
                 f"ECM has not converged to tol = {self.tol} after max_iter = {self.max_iter} steps",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
         first = 0 if flat else slice(None)
         self.intercept_, self.coef_ = found.coefficients[first, 0], found.coefficients[first, 1:]
@@ -165,7 +175,8 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         self.n_iter_, self.converged_, self.n_features_in_ = found.n_iter, found.converged, p
         return self
 
-    def predict(self, X):
+    @default_errstate
+    def predict(self, X: AnyArray) -> AnyArray:
         """Expected outputs.
 
         Parameters
@@ -185,9 +196,11 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         predicted = x @ like(self.coef_.T, x) + like(self.intercept_, x)
         return namespace(x).astype(predicted, kind, copy=False)
 
+    @default_errstate
     def score(self, X, y, sample_weight=None) -> float:
         """R² averaged over outputs; rows with a missing label (NaN) of an output are ignored for it."""
-        y = np.asarray(to_numpy(y), dtype=np.float64)
+        y = np.asarray(to_numpy(y))
+        y = (_missing_as_nan(y) if dtype_name(y) == "object" else y).astype(np.float64)
         predicted = np.asarray(to_numpy(self.predict(X)), dtype=np.float64)
         check(y.shape == predicted.shape, f"y must have shape {predicted.shape}, got {y.shape}")
         weights = None if sample_weight is None else np.asarray(sample_weight)
@@ -209,6 +222,12 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
 def is_stream_of_pairs(x) -> bool:
     """Whether x, given without y, is an iterable of pairs rather than an array with y missing."""
     return is_stream(x) or (isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(i, tuple) for i in x))
+
+
+def _missing_as_nan(y: np.ndarray) -> np.ndarray:
+    """Object labels with None and pandas' NA replaced by NaN, without importing pandas."""
+    found = [np.nan if value is None or type(value).__name__ == "NAType" else value for value in y.reshape(-1)]
+    return np.array(found, dtype=object).reshape(y.shape)
 
 
 def _described(x) -> str:

@@ -8,6 +8,8 @@ from sklearn.cluster import kmeans_plusplus
 from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
 
+INITS = ("k-means", "k-means++", "faiss")
+TIE = 1e-6  # relative difference of two runs below which the first is kept: rounding must not choose between them
 LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM passes that they save
 SAMPLE_VALUES = 1 << 24  # numbers in a sample at most (64 MB of float32)
 SAMPLE_ROWS = 1 << 15  # descriptors in a sample at most: 1000 per component at k = 32
@@ -19,7 +21,9 @@ def sample_size(n_components: int, n_features: int) -> int:
     return max(10 * n_components, min(SAMPLE_ROWS, SAMPLE_VALUES // n_features))
 
 
-def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0) -> Parameters:
+def start(
+    sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0, n_init: int = 1
+) -> Parameters:
     """Mixture of the clusters of a sample.
 
     Parameters
@@ -31,6 +35,9 @@ def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed:
         "k-means++" uses the clusters of its seeds, "k-means" refines them by Lloyd steps, "faiss" uses FAISS's
         k-means.
     seed : int
+    n_init : int
+        Number of k-means runs from different seeds, of which the one with the smallest sum of squared distances is
+        used. A single run often leaves two separated clusters to one component and divides a third.
 
     Returns
     -------
@@ -50,20 +57,30 @@ def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed:
     mean = x.mean(axis=0)
     sd = without_rounding(x.var(axis=0), mean) ** 0.5
     scaled = np.where(sd > 0, x - mean, 0.0) / np.where(sd > 0, sd, 1.0)
-    if init == "faiss":
-        centres = _faiss(scaled, n_components, seed)
-    elif init in ("k-means", "k-means++"):
-        centres, _ = kmeans_plusplus(scaled, n_components, random_state=seed)
-        for _ in range(LLOYD_STEPS if init == "k-means" else 0):
-            centres = _centres(scaled, nearest(scaled, centres), centres)
-    else:
+    if init not in INITS:
         raise InputError(f'init must be "k-means", "k-means++" or "faiss", got {init!r}')
-    labels = nearest(scaled, centres)
+    centres, labels, smallest = _k_means(scaled, n_components, init, seed)
+    for run in range(1, n_init):
+        *found, total = _k_means(scaled, n_components, init, seed + run)
+        if total < smallest * (1 - TIE):
+            (centres, labels), smallest = found, total
     shares = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
     variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape)) * (sd > 0)
     weights = np.maximum(shares, 1.0)  # a centre that duplicates another has no members; EM may give it some
     return Parameters(weights / weights.sum(), means, variances)
+
+
+def _k_means(x: np.ndarray, n_components: int, init: str, seed: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Centres (k, d), labels (n,) and sum of squared distances to the nearest centre."""
+    if init == "faiss":
+        centres = _faiss(x, n_components, seed)
+    else:
+        centres, _ = kmeans_plusplus(x, n_components, random_state=seed)
+        for _ in range(LLOYD_STEPS if init == "k-means" else 0):
+            centres = _centres(x, nearest(x, centres), centres)
+    labels = nearest(x, centres)
+    return centres, labels, float(((x - centres[labels]) ** 2).sum())
 
 
 def without_rounding(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -87,5 +104,12 @@ def _centres(x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.nda
 def _faiss(x: np.ndarray, n_components: int, seed: int) -> np.ndarray:
     faiss = require("faiss", purpose='init="faiss"', install="pip install 'ildfv[cpu]'")
     kmeans = faiss.Kmeans(x.shape[1], n_components, niter=LLOYD_STEPS, seed=seed, min_points_per_centroid=1)
-    kmeans.train(np.ascontiguousarray(x, dtype=np.float32))
+    threads = faiss.omp_get_max_threads()
+    # One thread: in a forked child, OpenMP would wait forever for the threads of the parent. It also makes the result
+    # independent of the number of threads.
+    faiss.omp_set_num_threads(1)
+    try:
+        kmeans.train(np.ascontiguousarray(x, dtype=np.float32))
+    finally:
+        faiss.omp_set_num_threads(threads)
     return kmeans.centroids.astype(np.float64)

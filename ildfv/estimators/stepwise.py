@@ -54,11 +54,12 @@ def stepwise_pass(
         nonlocal parameters, n_steps, total, n
         total, n = total + float(sums.log_likelihood), n + float(sums.count)
         share = (n_steps + 2) ** -STEP_DECAY
-        parameters = sums.finish(floor=floors, inertia=float(sums.count) * (1 - share) / share)
+        # A step of fewer descriptors than usual, as at the end of a pass, has a proportionally smaller weight.
+        parameters = sums.finish(floor=floors, inertia=max(float(sums.count), rows) * (1 - share) / share)
         n_steps += 1
         return MixtureSums(parameters)
 
-    for name, batch in batches.chunks(rows) if gather is None else batches.across_ranks():
+    for name, batch in batches.interleaved(rows) if gather is None else batches.across_ranks():
         if gather is None:
             sums.update(batch, name=name)
         else:

@@ -1,5 +1,7 @@
 """FisherVector: formulas, agreement with scikit-image and VLFeat, orders, invariances, invalid input."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from sklearn.mixture import GaussianMixture as PeerMixture
 from sklearn.pipeline import make_pipeline
 
 from ildfv.errors import InputError
-from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.fisher import FisherVector, negate_sigma_part
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 
@@ -195,6 +197,53 @@ def test_mixtures_of_other_packages_are_refused_with_a_remedy():
         FisherVector(PeerMixture(2)).fit(np.ones((4, 3, 2)))
 
 
-def test_fit_refuses_the_dtypes_that_transform_refuses():
-    with pytest.raises(InputError, match=r"dtype of maps must be one of float32, .*got int16"):
-        FisherVector(n_components=2).fit(np.ones((4, 30, 2), np.int16))
+def test_integer_descriptors_are_encoded_as_floats():
+    x = np.random.default_rng(0).integers(-50, 50, size=(4, 60, 3)).astype(np.int32)
+    fisher = FisherVector(n_components=2).fit(x)
+    np.testing.assert_allclose(fisher.transform(x), FisherVector(n_components=2).fit(x * 1.0).transform(x * 1.0))
+    with pytest.raises(InputError, match="real numbers, got dtype complex"):
+        fisher.transform(x + 0j)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_lists_of_channel_first_maps_of_unequal_size_are_encoded(kind):
+    random = np.random.default_rng(0)
+    maps = [random.normal(size=(D, h, w)) for h, w in ((4, 5), (7, 3), (10, 10))]
+    rows = [one.reshape(D, -1).T for one in maps]
+    found, expected = (
+        FisherVector(n_components=3).fit([kind(one) for one in maps]),
+        FisherVector(n_components=3).fit(rows),
+    )
+    np.testing.assert_allclose(found.mixture_.means_, expected.mixture_.means_, atol=1e-9)
+    np.testing.assert_allclose(
+        np.asarray(found.transform([kind(one) for one in maps])), expected.transform(rows), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("images", [lambda x: x, list], ids=["stack", "list"])
+def test_grey_images_are_refused_with_a_remedy(images):
+    x = np.random.default_rng(0).integers(0, 255, size=(5, 40, 32), dtype=np.uint8)
+    with pytest.raises(InputError, match=r"may be grey images: pass images as \(b, d, h, w\)"):
+        FisherVector(n_components=2).fit(images(x))
+
+
+def test_transform_warns_that_gradients_are_lost():
+    x = torch.from_numpy(maps())
+    fisher = FisherVector(mixture())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fisher.transform(x)
+    for given_ in (x.clone().requires_grad_(), list(x.clone().requires_grad_())):
+        with pytest.warns(UserWarning, match="does not propagate gradients"):
+            fisher.transform(given_)
+
+
+@pytest.mark.parametrize("improved", [False, True])
+def test_the_sigma_part_is_converted_to_scikit_images_sign_and_back(improved):
+    x, m = maps(), mixture()
+    found = FisherVector(m, improved=improved, order="moment", weight_part=True, threshold=0).transform(x)
+    peer = np.stack([fisher_vector(x_i, as_sklearn(m), improved=improved) for x_i in x])
+    np.testing.assert_allclose(negate_sigma_part(found, K), peer, atol=1e-5)
+    np.testing.assert_array_equal(negate_sigma_part(negate_sigma_part(found, K), K), found)
+    with pytest.raises(InputError, match=r"must have shape \(b, 2·k·d \+ k\)"):
+        negate_sigma_part(found[:, :-1], K)

@@ -172,3 +172,40 @@ def test_deleting_batches_closes_its_stream():
     assert not closed
     del batches
     assert closed  # by reference counting, without garbage collection
+
+
+def test_pandas_missing_labels_are_missing():
+    pandas = pytest.importorskip("pandas")
+    gaps = np.where(Y > 1, np.nan, Y)
+    frame = pandas.DataFrame(gaps, columns=["u", "v"]).convert_dtypes()
+    assert frame.isna().to_numpy().any()
+    expected = MultivariateRegression().fit(X, gaps)
+    np.testing.assert_allclose(MultivariateRegression().fit(X, frame).coef_, expected.coef_)
+    assert expected.score(X, frame) == pytest.approx(expected.score(X, gaps))
+    with pytest.raises(InputError, match="finite"):
+        MultivariateRegression().fit(frame, X[:, 0])
+
+
+def loader(*arrays):
+    from torch.utils.data import DataLoader, TensorDataset
+
+    return DataLoader(TensorDataset(*(torch.from_numpy(array) for array in arrays)), batch_size=20)
+
+
+@pytest.mark.parametrize("name", ["mixture", "stepwise mixture", "pca"])
+@pytest.mark.parametrize("labels", [X, Y, Y[:, 0]], ids=["as wide as x", "two columns", "one column"])
+def test_loaders_of_pairs_are_refused_with_a_remedy(name, labels):
+    with pytest.raises(
+        InputError, match=r"batch 0 of X must be one array, got 2 fields: pass a function that yields x"
+    ):
+        LEARN[name](loader(X, labels))
+
+
+@pytest.mark.parametrize("name", ["mixture", "stepwise mixture", "pca"])
+def test_loaders_of_one_field_are_read_as_arrays(name):
+    np.testing.assert_allclose(learned(LEARN[name](loader(X))), learned(LEARN[name](list(X.reshape(3, 20, 4)))))
+
+
+def test_a_regression_reads_a_loader_of_pairs():
+    found = MultivariateRegression().fit(loader(X, Y))
+    np.testing.assert_allclose(found.coef_, MultivariateRegression().fit(X, Y).coef_)

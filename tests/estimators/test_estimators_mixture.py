@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from estimators_support import blobs, slices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -19,12 +20,6 @@ from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.start import start
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-def blobs(n=1500, d=4, k=5, seed=0, spread=2.0):
-    random = np.random.default_rng(seed)
-    means = random.normal(size=(k, d)) * spread
-    return means[random.integers(k, size=n)] + random.normal(size=(n, d))  # (n, d)
 
 
 def begin(x, k):
@@ -172,28 +167,6 @@ def test_other_libraries_of_the_array_api_are_scored():
     found = mixture.predict_proba(xp.asarray(x))
     assert type(found) is type(xp.asarray(x))
     np.testing.assert_allclose(np.asarray(found), mixture.predict_proba(x))
-
-
-def slices(seed=0, n_slices=120, n=500, d=16):
-    """Maps like those of a network: each slice has its own mix of textures, and half of the values are 0."""
-    random = np.random.default_rng(seed)
-    means, mix = random.normal(size=(40, d)), random.normal(size=(40, 6, d)) / 3
-    maps = []
-    for _ in range(n_slices):
-        texture = random.choice(40, p=random.dirichlet(np.full(40, 0.1)), size=n)
-        x = means[texture] + np.einsum("ni,nid->nd", random.normal(size=(n, 6)), mix[texture])
-        maps.append(np.maximum(x + 0.1 * random.normal(size=(n, d)), 0).astype(np.float32))
-    return np.stack(maps)  # (n_slices, n, d)
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_stepwise_em_reaches_full_em_in_three_passes(seed):
-    maps = slices(seed)
-    stream = [maps[i : i + 16] for i in range(0, len(maps), 16)]
-    full = GaussianMixture(16, max_iter=200).fit(stream).score(maps)
-    stepwise = GaussianMixture(16, max_iter=3, method="stepwise").fit(stream)
-    assert stepwise.n_iter_ <= 3
-    assert stepwise.score(maps) > full - 0.001 * abs(full)
 
 
 @pytest.mark.parametrize("method", ["exact", "stepwise"])
@@ -396,3 +369,11 @@ def test_a_warning_names_means_init_if_its_variance_sets_the_floor():
     start = {"weights_init": [0.5, 0.5], "means_init": [[0.0] * 3, [1e5] * 3], "variances_init": np.ones((2, 3))}
     with pytest.warns(UserWarning, match=r"variance_floor \(relative to the variance of means_init\)"):
         GaussianMixture(2, max_iter=3, tol=1e-9, **start).fit(x)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_default_start_finds_separated_clusters_that_a_single_run_misses(seed):
+    x = blobs(n=2500, d=8, k=32, seed=seed, spread=6.0)
+    single, default = GaussianMixture(32, n_init=1).fit(x).score(x), GaussianMixture(32).fit(x).score(x)
+    assert default > single + 0.1
+    assert default > Peer(32, covariance_type="diag", random_state=0).fit(x).score(x) + 0.1
