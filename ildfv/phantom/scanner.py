@@ -1,7 +1,5 @@
 """What a CT scanner makes of a chest: composition, blur, edge enhancement, noise."""
 
-from functools import partial
-
 import numpy as np
 from scipy import ndimage
 
@@ -9,10 +7,9 @@ from ildfv.phantom.chest import BLOOD, Chest, mix
 from ildfv.phantom.disease import Disease
 from ildfv.phantom.fields import coverage
 from ildfv.phantom.patient import Patient
+from ildfv.phantom.smoothing import gaussian, gaussian_lines
 from ildfv.phantom.textures import EMPHYSEMA, GROUND_GLASS, HONEYCOMB, RETICULAR, Textures
 from ildfv.phantom.tree import Trees
-
-gaussian = partial(ndimage.gaussian_filter, truncate=3.0)
 
 FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm over which a pattern fades
 SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # what stays visible of them
@@ -83,6 +80,6 @@ class Scanner:
         image += p.noise * np.where(hu < -995, np.float32(0.5), np.float32(1)) * grain
         shoulders = np.clip((z / p.height - 0.8) / 0.2, 0, 1)
         if shoulders > 0:  # too few photons along the shoulders: streaks from side to side
-            streaks = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(white, 14, axis=1), 0.8, axis=0)
+            streaks = gaussian_lines(gaussian_lines(white, 14, axis=1), 0.8, axis=0)
             image += np.where(hu < -995, 0.3, 1) * p.noise * shoulders * streaks / streaks.std()
         return np.clip(np.rint(image), -1024, 3071).astype(np.int16)
