@@ -1,7 +1,8 @@
 """Phantom chest CT: drawn scans with known patterns, for trying and testing everything that comes after.
 
-patient → who and how it is scanned; chest, tree → anatomy; disease → where patterns are; textures → how they look;
-scanner → a slice; dicom_series, write → files. Everything is a function of (seed, patient number, height z).
+patient, hard, difficulty → who is scanned and how; chest, tree → anatomy; disease → where patterns are; textures → how
+they look; mimics → what resembles them; smoothing, scanner → a slice; dicom_series, write → files. Everything is a
+function of (seed, patient number, difficulty, height z).
 No score on phantoms says anything about patients.
 """
 

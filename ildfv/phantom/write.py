@@ -8,7 +8,8 @@ import numpy as np
 
 from ildfv.errors import check
 from ildfv.phantom.dicom_series import dataset, heights, label_map, recorded_series, series_uid
-from ildfv.phantom.patient import draw_patient
+from ildfv.phantom.difficulty import DIFFICULTIES, patient_of
+from ildfv.phantom.patient import EASY
 from ildfv.phantom.scanner import Scanner
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import write_bytes
@@ -24,6 +25,7 @@ def write_phantoms(
     patients: int,
     seed: int,
     slices_per_scan: int = SLICES_PER_SCAN,
+    difficulty: str = EASY,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> list[Path]:
@@ -34,16 +36,21 @@ def write_phantoms(
     Patient n of a seed is the same bytes whatever the number of patients or workers; files are not named in slice
     order. A finished patient is kept, one that was interrupted is drawn again.
 
+    difficulty: "easy" draws extensive, clearly visible disease; "hard" draws early, small, mixed and low-contrast
+    disease, findings that resemble it, and scans of several scanners, kernels, doses and section thicknesses
+    (1 … 5 mm), all of it recorded in the DICOM headers.
+
     Raises InputError if an argument is out of range or `folder` holds another scan where a phantom belongs.
     """
     check(1 <= patients <= 9999, f"patients must be 1 … 9999, got {patients}")
     check(seed >= 0, f"seed must be 0 or more, got {seed}")
     check(1 <= slices_per_scan <= 2000, f"slices_per_scan must be 1 … 2000, got {slices_per_scan}")
     check(workers is None or workers >= 1, f"workers must be 1 or more, got {workers}")
+    check(difficulty in DIFFICULTIES, f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "codes.toml", (files("ildfv.scans") / "codes/phantom.toml").read_bytes())
-    jobs = [(folder, seed, number, slices_per_scan) for number in range(1, patients + 1)]
+    jobs = [(folder, seed, number, slices_per_scan, difficulty) for number in range(1, patients + 1)]
     # One worker needs no process of its own.
     done = enumerate(map(write_patient, jobs)) if workers == 1 else each(write_patient, jobs, workers)
     with progress.task("Drawing phantoms", total=patients) as advance:
@@ -58,15 +65,19 @@ def patient_folder(folder: Path, number: int) -> Path:
     return folder / f"patient-{number:04d}"
 
 
-def write_patient(job: tuple[Path, int, int, int]) -> None:
-    """Series and label map of one patient, (folder, seed, number, slices), under a temporary name until complete."""
-    folder, seed, number, slices = job
-    target, patient = patient_folder(folder, number), draw_patient(seed, number)
+def write_patient(job: tuple[Path, int, int, int, str]) -> None:
+    """Series and label map of a patient, under a temporary name until complete.
+
+    job: (folder, seed, number, slices, difficulty).
+    """
+    folder, seed, number, slices, difficulty = job
+    target, patient = patient_folder(folder, number), patient_of(seed, number, difficulty)
     if target.exists():
         found, expected = recorded_series(target), series_uid(patient, slices)
         check(
             found == expected,
-            f"folder must be empty or hold phantoms of the same seed and slices_per_scan, got another scan in {target}",
+            f"folder must be empty or hold phantoms of the same seed, slices_per_scan and difficulty, "
+            f"got another scan in {target}",
         )
         return
     unfinished = folder / f".{target.name}.tmp"
