@@ -103,12 +103,25 @@ struct Job {
         return {s.rows, s.row_stride, constants.rest};
     }
 
+    const double* weights_of(const Share& share) const {
+        const double* weights = task.maps[segments[share.segment].map].weights;
+        return weights ? weights + share.from : nullptr;
+    }
+
+    // The weights of the rows of a share: 1 where its map has none. Returns whether it has any.
+    bool lay_out_weights(const Share& share) {
+        const double* weights = weights_of(share);
+        for (int64_t r = 0; r < share.n; ++r) s.weight[share.row + r] = weights ? (real)weights[r] : (real)1;
+        return weights != nullptr;
+    }
+
     // Adds the sums of a share in a block of `rows`.
     void add(const Share& share, const Rows<real>& x, int64_t rows, bool product) {
         const int64_t k = task.k, d = task.d, from = share.row, to = share.row + share.n;
         const Segment& piece = segments[share.segment];
         const bool ends = share.from + share.n == piece.end, inside = task.straight && ends && share.from == piece.begin;
-        const double likelihood = log_likelihood(s, from, to, *constants.offset);
+        const double likelihood = weights_of(share) ? weighted_log_likelihood(s, from, to, *constants.offset)
+                                                    : log_likelihood(s, from, to, *constants.offset);
         if (inside && !task.sums.in_double) {
             const Sums& sums = task.sums;
             const int64_t o = piece.map * k;
@@ -137,6 +150,9 @@ struct Job {
         const Rows<real> x = rows_of(number);
         sparse_posteriors(constants, x, shares, number, threshold(), reach, s);
         const int64_t rows = shares[number - 1].row + shares[number - 1].n;
+        bool weighted = false;
+        for (int64_t i = 0; i < number; ++i) weighted |= lay_out_weights(shares[i]);
+        if (weighted && !(number == 1 && shares[0].crowded)) weight_entries(s);
         for (int64_t i = 0; i < number; ++i) {
             if (shares[i].crowded) continue;
             if (!precise(s, shares[i].row, shares[i].row + shares[i].n)) return false;
@@ -162,6 +178,9 @@ struct Job {
         score(constants, x, rows, s);
         posteriors(constants, s, rows, threshold());
         if (!precise(s, 0, rows)) return false;
+        for (int64_t i = 0; i < number; ++i)  // not those that were added before: their rows are not here
+            if (shares[i].crowded && lay_out_weights(shares[i]))
+                weight_rows(constants, s, shares[i].row, shares[i].row + shares[i].n);
         bool listed = false;
         for (int64_t i = 0; i < number; ++i) {
             if (!shares[i].crowded) continue;

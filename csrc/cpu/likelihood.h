@@ -31,6 +31,14 @@ double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double o
     return total + log(product);
 }
 
+// Σ weight · log likelihood of rows [from, to).
+template <class real>
+double weighted_log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double offset) {
+    double total = 0;
+    for (int64_t i = from; i < to; ++i) total += (double)s.weight[i] * (offset + s.top[i] + log((double)s.sum[i]));
+    return total;
+}
+
 // Whether float tells the posteriors of rows [from, to): scores beyond ±1000 are rounded by 10⁻⁴ and more, which matters
 // where two components compete, and beyond ±100 000 by enough to miss that they do. One that is no number is told nowhere.
 template <class real>

@@ -8,9 +8,11 @@ namespace ildfv {
 enum Element { kFloat32, kFloat64, kFloat16, kBfloat16, kUint8 };
 
 // n descriptors of d values; element (i, j) is at data[i·row_stride + j·dim_stride], strides counted in elements.
+// weights: (n,), positive, how much each descriptor counts; null: 1 each.
 struct Map {
     const void* data;
     int64_t n, row_stride, dim_stride;
+    const double* weights;
 };
 
 struct Mixture {

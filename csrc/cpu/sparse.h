@@ -38,6 +38,12 @@ inline void put(const vec<real>* values, int64_t count, out* to, bool add) {
         for (int64_t j = 0; j < count; ++j) to[j] = (out)v[j];
 }
 
+// Posteriors of the entries become posterior · weight of their row.
+template <class real>
+void weight_entries(Scratch<real>& s) {
+    for (int64_t i = 0; i < s.entries; ++i) s.sorted_value[i] *= s.weight[s.sorted_row[i]];
+}
+
 constexpr int RUN = 256;  // float additions in a row
 
 // Sums of one component over n entries, written to s0, s1, s2, or added to them.

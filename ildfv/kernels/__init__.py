@@ -12,12 +12,14 @@ from ildfv.kernels.reference import Moments
 __all__ = ["Moments", "moments", "on_gpu"]
 
 
-def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, weights=None) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
     maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d); NumPy, torch, CuPy, or on a GPU whatever
     speaks DLPack or `__cuda_array_interface__`; float32, float64, float16, bfloat16 or uint8.
     mixture: anything with weights_ (k,), means_ (k, d) and variances_ (k, d).
+    weights: (b, n) or a list of (n_i,), finite and at least 0: how much each descriptor counts, such as the share of its
+    receptive field inside a region. Descriptors of weight 0 are left out; a map without any other has sums of 0.
     Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,), the kind of array that came in, on its device;
     pooled over all maps: (k,), (k, d), (k, d), (), in float64. Posteriors below `threshold` count as 0; 0 counts all.
     Computed in double where maps are float64; of float32 values more than 1e19 standard deviations from every mean,
@@ -36,18 +38,21 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
     if on_gpu(first):
         from ildfv.kernels.cuda import moments as cuda
 
-        return cuda.moments(maps, *parameters, threshold=threshold, pooled=pooled)
+        return cuda.moments(maps, *parameters, threshold=threshold, pooled=pooled, descriptor_weights=weights)
 
     from ildfv.kernels import cpu
 
     parameters = tuple(to_numpy(a) for a in parameters)
+    if weights is not None:
+        weights = [to_numpy(a) for a in weights]
+    options = {"threshold": threshold, "pooled": pooled, "descriptor_weights": weights}
     if kind != "torch":
-        return _reached(cpu.moments(maps, *parameters, threshold=threshold, pooled=pooled))
+        return _reached(cpu.moments(maps, *parameters, **options))
 
     import torch
 
     views = [_from_torch(a) for a in maps] if isinstance(maps, (list, tuple)) else _from_torch(maps)
-    result = _reached(cpu.moments(views, *parameters, threshold=threshold, pooled=pooled))
+    result = _reached(cpu.moments(views, *parameters, **options))
     return Moments(*(torch.from_numpy(a) for a in result))
 
 

@@ -44,6 +44,19 @@ def check_dimensions(d: int, expected: int) -> None:
     check(d == expected, f"descriptors must have {expected} dimensions as the mixture has, got {d}")
 
 
+def check_weights(weights, counts: list[int]) -> list[np.ndarray]:
+    """How much each descriptor counts, float64 (n_i,) for each map. counts: the number of descriptors of each map."""
+    check(len(weights) == len(counts), f"weights must be given for {len(counts)} maps, got {len(weights)}")
+    checked = []
+    for i, n in enumerate(counts):
+        a = np.ascontiguousarray(weights[i], dtype=np.float64)
+        check(a.shape == (n,), f"weights must have one value per descriptor, {n} in map {i}, got shape {a.shape}")
+        fits = bool(np.isfinite(a).all()) and (n == 0 or a.min() >= 0)
+        check(fits, f"weights must be finite and at least 0, got {a.min():g} as the least of map {i}")
+        checked.append(a)
+    return checked
+
+
 def not_finite(index: int) -> InputError:
     """The error for a map with a value that is not finite."""
     return InputError(f"maps must be finite, got NaN or infinity in map {index}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ildfv.errors import InputError, check, check_integer
 from ildfv.kernels import _native
-from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
+from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, check_weights, not_finite
 from ildfv.kernels.reference import Moments
 
 # A bfloat16 as two bytes: NumPy has none, so torch's come in under this name without a copy.
@@ -69,11 +69,15 @@ def instruction_set() -> str:
     return _native.instruction_set(_isa)
 
 
-def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+def moments(
+    maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False, descriptor_weights=None
+) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
     maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d); float32, float64, float16, bfloat16 or uint8.
     weights (k,), means (k, d), variances (k, d): a diagonal Gaussian mixture.
+    descriptor_weights: (b, n) or a list of (n_i,), at least 0: how much each descriptor counts in all sums. Those of
+    weight 0 are left out, whatever their values; a map without any other has sums of 0.
     Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,); pooled: (k,), (k, d), (k, d), ().
     float64 if pooled or the maps are float64, else float32. Posteriors below `threshold` count as 0.
     The bits of the result depend neither on the number of threads nor on how maps are strided.
@@ -83,18 +87,56 @@ def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled:
     threshold = check_threshold(threshold)
     _check_instruction_set(_isa)
     k, d = means.shape
-    table, element, dimensions, _held = _table(maps)
+    table, element, dimensions, held = _table(maps)
     check_dimensions(dimensions, d)
+    number = len(table)
+    if descriptor_weights is None:
+        counted, table = None, np.pad(table, ((0, 0), (0, 1)))  # an address of 0: each descriptor counts as 1
+    else:
+        omega = check_weights(descriptor_weights, table[:, 1].tolist())
+        counted, table, held = _weighted(table, held, omega)
     in_double = pooled or element == _ELEMENTS["float64"]
-    lead, dtype = () if pooled else (len(table),), np.float64 if in_double else np.float32
-    out = Moments(*(np.empty((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
-    bad = _native.moments(
-        table, element, weights, means, variances, *(a.ctypes.data for a in out),
-        in_double=in_double, threshold=threshold, pooled=pooled, threads=num_threads(), isa=_isa,
-    )  # fmt: skip
-    if bad >= 0:
-        raise not_finite(bad)
-    return out
+    dtype = np.float64 if in_double else np.float32
+    lead = () if pooled else (len(table),)
+    make = np.empty if len(table) else np.zeros
+    out = Moments(*(make((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
+    if len(table):
+        bad = _native.moments(
+            table, element, weights, means, variances, *(a.ctypes.data for a in out),
+            in_double=in_double, threshold=threshold, pooled=pooled, threads=num_threads(), isa=_isa,
+        )  # fmt: skip
+        if bad >= 0:
+            raise not_finite(bad if counted is None else int(counted[bad]))
+    return out if counted is None or pooled else Moments(*(_spread(a, counted, number) for a in out))
+
+
+def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, object]:
+    """(maps with a descriptor that counts, their table with the addresses of weights, what holds the memory).
+
+    Descriptors of weight 0 are left out by a copy of the others: they are never read by the kernel.
+    """
+    counted = np.flatnonzero([a.any() for a in omega])
+    rows, memory = np.empty((len(counted), 5), dtype=np.int64), [held]
+    for row, i in zip(rows, counted, strict=True):
+        chosen = omega[i]
+        row[:4] = table[i]
+        if not chosen.all():
+            keep = np.flatnonzero(chosen)
+            view, chosen = np.ascontiguousarray(held[i][keep]), chosen[keep]  # (n', d), (n',)
+            row[:4] = view.__array_interface__["data"][0], len(view), view.shape[1], 1
+            memory.append(view)
+        row[4] = chosen.__array_interface__["data"][0]
+        memory.append(chosen)
+    return counted, rows, memory
+
+
+def _spread(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
+    """The results of all maps from those of the maps that count; the others are 0."""
+    if len(counted) == number:
+        return a
+    whole = np.zeros((number, *a.shape[1:]), a.dtype)
+    whole[counted] = a
+    return whole
 
 
 def _table(maps) -> tuple[np.ndarray, int, int, object]:
