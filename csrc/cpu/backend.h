@@ -21,7 +21,15 @@ struct Partial {
     double log_likelihood;
 };
 
-// What a kernel works on. `straight`: the segments are whole maps and go to `sums`; else all are added to the partial.
+// C linear functionals of the moments of each map, laid out for a kernel, and where the contributions of its descriptors go.
+struct Functionals {
+    int64_t count;              // C
+    const void* const* lines;   // (b,) → (k, C, d_padded / W, 2, W): of t and of t² − 1, lanes = dimensions
+    const double* const* sums;  // (b,) → (k, C): Σ of the second over dimensions
+    double* const* out;         // (b,) → (n, C)
+};
+
+// What a kernel works on. `functionals`: contributions are computed in place of sums. `straight`: the segments are whole maps and go to `sums`; else all are added to the partial.
 struct Task {
     int64_t k, d;
     const void* constants;
@@ -30,6 +38,7 @@ struct Task {
     Element element;
     Sums sums;
     bool straight;
+    const Functionals* functionals;
 };
 
 // What is known of a mixture before it is laid out.
@@ -46,6 +55,8 @@ struct Kernel {
     int64_t (*constants_bytes)(int64_t k, int64_t d);  // the mixture laid out for this kernel; 64-byte aligned
     int64_t (*scratch_bytes)(int64_t k, int64_t d);    // one thread's working memory; 64-byte aligned
     void (*prepare)(const Mixture&, const View&, void* constants);
+    int64_t (*lines_bytes)(int64_t k, int64_t d, int64_t count);  // the functionals of a map laid out
+    void (*lay_out)(const double* first, const double* second, int64_t k, int64_t d, int64_t count, void* lines);
     int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&, void* scratch);  // first map not finite, or −1, or:
 };
 

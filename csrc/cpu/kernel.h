@@ -6,6 +6,7 @@
 #pragma once
 
 #include "constants.h"
+#include "contributions.h"
 #include "dense.h"
 #include "likelihood.h"
 #include "rows.h"
@@ -119,6 +120,10 @@ struct Job {
     void add(const Share& share, const Rows<real>& x, int64_t rows, bool product) {
         const int64_t k = task.k, d = task.d, from = share.row, to = share.row + share.n;
         const Segment& piece = segments[share.segment];
+        if (task.functionals) {
+            explain(constants, x, s, from, to, *task.functionals, piece.map, share.from);
+            return;
+        }
         const bool ends = share.from + share.n == piece.end, inside = task.straight && ends && share.from == piece.begin;
         const double likelihood = weights_of(share) ? weighted_log_likelihood(s, from, to, *constants.offset)
                                                     : log_likelihood(s, from, to, *constants.offset);
@@ -184,7 +189,7 @@ struct Job {
         bool listed = false;
         for (int64_t i = 0; i < number; ++i) {
             if (!shares[i].crowded) continue;
-            const bool product = *constants.close && shares[i].n >= 16;
+            const bool product = *constants.close && shares[i].n >= 16 && !task.functionals;
             if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
             add(shares[i], x, rows, product);
         }
@@ -233,7 +238,7 @@ int64_t scratch_bytes(int64_t k, int64_t d) {
 
 template <class real>
 constexpr Kernel kernel(const char* isa) {
-    return {isa, constants_bytes<real>, scratch_bytes<real>, prepare<real>, run<real>};
+    return {isa, constants_bytes<real>, scratch_bytes<real>, prepare<real>, lines_bytes<real>, lay_out_functionals<real>, run<real>};
 }
 
 }  // namespace

@@ -37,6 +37,16 @@ struct Options {
 // Computed in double if the elements are double, else in float with double between blocks of descriptors.
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture&, const Sums&, const Options&);
 
+// C functionals of the moments of each map: first · Σ γ t + second · Σ γ (t² − 1).
+struct LinearFunctionals {
+    int64_t count;
+    const double *first, *second;  // (C, k, d), or (b, C, k, d) if per_map
+    bool per_map;
+};
+
+// The contribution of every descriptor to each functional, out[map] (n, C); returns as `moments`.
+int64_t contributions(const Map* maps, int64_t b, Element element, const Mixture&, const LinearFunctionals&, double* const* out, const Options&);
+
 // The instruction set `moments` uses for `wanted` ("": the best), or null if this machine or build lacks it.
 const char* instruction_set(const char* wanted);
 

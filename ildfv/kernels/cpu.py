@@ -9,7 +9,14 @@ import numpy as np
 
 from ildfv.errors import InputError, check, check_integer
 from ildfv.kernels import _native
-from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, check_weights, not_finite
+from ildfv.kernels.checks import (
+    check_dimensions,
+    check_functionals,
+    check_mixture,
+    check_threshold,
+    check_weights,
+    not_finite,
+)
 from ildfv.kernels.reference import Moments
 
 # A bfloat16 as two bytes: NumPy has none, so torch's come in under this name without a copy.
@@ -108,6 +115,47 @@ def moments(
         if bad >= 0:
             raise not_finite(bad if counted is None else int(counted[bad]))
     return out if counted is None or pooled else Moments(*(_spread(a, counted, number) for a in out))
+
+
+def contributions(
+    maps, weights, means, variances, first, second, *, threshold: float = 1e-6, descriptor_weights=None
+) -> list[np.ndarray]:
+    """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n_i, C) for each map.
+
+        q_ic = Σ_k γ_ik Σ_d (first_ckd t_ikd + second_ckd (t_ikd² − 1))
+
+    maps, weights, means, variances, threshold, descriptor_weights: as in `moments`. first, second: (C, k, d) for all
+    maps, or (b, C, k, d). Descriptors of weight 0 contribute 0. InputError as in `moments`.
+    """
+    weights, means, variances = check_mixture(weights, means, variances)
+    threshold = check_threshold(threshold)
+    _check_instruction_set(_isa)
+    table, element, dimensions, held = _table(maps)
+    check_dimensions(dimensions, means.shape[1])
+    first, second = check_functionals(first, second, len(table), means.shape)
+    results = [np.zeros((int(n), first.shape[1])) for n in table[:, 1]]
+    rows = [slice(None)] * len(results)
+    counted = np.arange(len(table))
+    if descriptor_weights is None:
+        table = np.pad(table, ((0, 0), (0, 1)))
+    else:
+        omega = check_weights(descriptor_weights, table[:, 1].tolist())
+        rows = [slice(None) if a.all() else np.flatnonzero(a) for a in omega]
+        counted, table, held = _weighted(table, held, omega)
+        if len(first) > 1:
+            first, second = (np.ascontiguousarray(a[counted]) for a in (first, second))
+    if len(table) == 0:
+        return results
+    out = [np.empty((int(n), first.shape[1])) for n in table[:, 1]]
+    bad = _native.contributions(
+        table, element, weights, means, variances, first, second, np.array([a.ctypes.data for a in out], np.int64),
+        threshold=threshold, threads=num_threads(), isa=_isa,
+    )  # fmt: skip
+    if bad >= 0:
+        raise not_finite(int(counted[bad]))
+    for i, found in zip(counted, out, strict=True):
+        results[i][rows[i]] = found
+    return results
 
 
 def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, object]:

@@ -76,6 +76,25 @@ def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, sa
     return Moments(*(column.sum(axis=0) for column in stacked)) if pooled else stacked
 
 
+def contributions(maps, weights, means, variances, first, second, *, threshold=1e-6, sample_weight=None):
+    """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n, C) for each map.
+
+    first, second: (C, k, d), or (b, C, k, d). The sum over a map's descriptors is Σ first · s1 + second · (s2 − s0).
+    """
+    weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
+    results = []
+    for i, x in enumerate(_descriptors(maps)):
+        x = np.asarray(x, dtype=np.float64)  # (n, d)
+        omega = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight[i], np.float64)  # (n,)
+        a, b = (np.asarray(f, np.float64)[i] if np.ndim(f) == 4 else np.asarray(f, np.float64) for f in (first, second))
+        x = np.where(omega[:, None] > 0, x, means[0])  # whatever a descriptor of weight 0 holds
+        gamma, _ = posteriors(x, weights, means, variances)  # (n, k)
+        gamma = np.where(gamma >= threshold, gamma, 0.0) * omega[:, None]
+        t = (x[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)
+        results.append(np.einsum("nk,nkd,ckd->nc", gamma, t, a) + np.einsum("nk,nkd,ckd->nc", gamma, t * t - 1, b))
+    return results
+
+
 def _descriptors(maps):
     """Each map as (n, d)."""
     if isinstance(maps, (list, tuple)) or maps.ndim == 3:
