@@ -28,7 +28,8 @@ void lay_out_functionals(const double* first, const double* second, int64_t k, i
         }
 }
 
-// Σ t (first + second t) of E entries and C functionals of one component: t is computed once for all functionals.
+// Σ t (first + second t) of E entries and C functionals of one component, t being computed once for all functionals. Writes
+// whole vectors, so up to W values more.
 template <class real, int E, int C>
 inline void pair_products(const Constants<real>& constants, const Rows<real>& x, const int* row, const real* mixture_line, const real* line, real* out) {
     constexpr int W = Lanes<real>::count;
@@ -48,13 +49,11 @@ inline void pair_products(const Constants<real>& constants, const Rows<real>& x,
             for (int e = 0; e < E; ++e) sums[e][c] += t[e] * (second * t[e] + first);
         }
     }
-    for (int e = 0; e < E; ++e)
-        for (int c = 0; c < C; ++c) {
-            real lanes[W], sum = 0;
-            store(lanes, sums[e][c]);
-            for (int i = 0; i < W; ++i) sum += lanes[i];
-            out[e * C + c] = sum;
-        }
+    constexpr int N = (E * C + W - 1) / W * W;
+    vec<real> all_sums[N] = {};
+#pragma GCC unroll 16
+    for (int i = 0; i < E * C; ++i) all_sums[i] = sums[i / C][i % C];
+    for (int i = 0; i < N; i += W) store(out + i, lane_sums<real>(all_sums + i));
 }
 
 // Contributions of the descriptors of a component's n entries, in double: γ (Σ t (first + second t) − Σ second).
@@ -64,7 +63,7 @@ __attribute__((noinline)) void explain_component(const Constants<real>& constant
     constexpr int E = 4;
     const real* mixture_line = constants.lines + q * constants.d_padded * 2;
     for (int i = 0; i < n; i += E) {
-        real found[E * C];
+        real found[E * C + Lanes<real>::count];  // written in whole vectors
         if (n - i >= E)
             pair_products<real, E, C>(constants, x, row + i, mixture_line, line, found);
         else
