@@ -14,6 +14,7 @@ from ildfv.estimators.batches import check_place, count, features
 from ildfv.kernels import moments, on_gpu
 from ildfv.kernels.cuda import build, em
 from ildfv.kernels.reference import MIN_MASS
+from ildfv.weighted import split
 
 # Posteriors below this are skipped. Their share is below the precision of sums of float32 descriptors, and the kernel
 # can skip most components: on CNN-F activations this takes a quarter to a half of the time of threshold 0.
@@ -62,7 +63,7 @@ def _numbers(a, name: str) -> np.ndarray:
 
 
 class MixtureSums(Sums):
-    """The sums of one E step: number of descriptors, moments (k,), (k, d), (k, d) and log likelihood.
+    """The sums of one E step: descriptors (or their weights), moments (k,), (k, d), (k, d) and log likelihood.
 
     Parameters
     ----------
@@ -82,15 +83,17 @@ class MixtureSums(Sums):
             features(batch) == d,
             f"{name} must have {d} features per descriptor, as the mixture has, got {features(batch)}",
         )
-        maps = batch[None, ...] if batch.ndim == 2 else batch
+        maps, weights = split(batch)
+        if maps.ndim == 2:
+            maps, weights = maps[None, ...], None if weights is None else weights[None, :]
         try:
-            sums = moments(maps, self._parameters, threshold=THRESHOLD, pooled=True)
+            sums = moments(maps, self._parameters, threshold=THRESHOLD, pooled=True, weights=weights)
         except InputError:
             check_place(batch, name)  # the kernel detects non-finite values; this reports the row
             raise
         likelihood = float(sums.log_likelihood)
         check(np.isfinite(likelihood), f"log likelihood of {name} must be finite, got {likelihood}: rescale the values")
-        self._add("count", float(count(batch)))
+        self._add("count", float(count(batch)) if weights is None else float(weights.sum()))
         for key, value in sums._asdict().items():
             self._add(key, value)  # sums of GPU arrays stay on the device until the M step
         return self

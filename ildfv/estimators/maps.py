@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ildfv.arrays import check_finite, check_real, dtype_name, is_array, namespace
+from ildfv.arrays import check_finite, check_real, dtype_name, is_array, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.batches import count, features
+from ildfv.weighted import Weighted, split
 
 FLOAT32 = ("float32", "float16", "bfloat16", "uint8")  # encoded in float32, all others in float64
 LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d)"
@@ -37,6 +38,41 @@ def checked(X, n_features: int | None = None) -> list:
             raise InputError(f"{name} must have {n_features} features a descriptor, got {features(x)}")
         found.append(_floating(x))
     return found
+
+
+def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
+    """(maps (b, n, d) or (b, d, h, w), weights (b, n, 1) or None) as from `checked`.
+
+    Weights have the library and dtype of the maps; descriptors of weight 0 become 0, whatever they contain.
+    """
+    X, own = split(X)
+    weights = own if weights is None else weights
+    if weights is None:
+        return [(x, None) for x in checked(X, n_features)]
+    listed = isinstance(X, (list, tuple))
+    given = list(X) if listed else [X]
+    weights = list(weights) if listed else [weights]
+    check(len(weights) == len(given), f"weights must be given for {len(given)} maps, got {len(weights)}")
+    pairs = [Weighted(x, to_numpy(w)) for x, w in zip(given, weights, strict=True)]
+    maps = checked([_without_ignored(one) for one in pairs] if listed else _without_ignored(pairs[0]), n_features)
+    found = []
+    for x, one in zip(maps, pairs, strict=True):
+        omega = one.weights[None, :, None] if listed else one.weights[..., None]
+        found.append((x, like(omega, x, dtype_name(x))))
+    return found
+
+
+def _without_ignored(one: Weighted):
+    """The maps with descriptors of weight 0 set to 0."""
+    if one.weights.all():
+        return one.maps
+    xp, maps = namespace(one.maps), one.maps
+    if maps.ndim == 4:
+        keep = (one.weights > 0).reshape(maps.shape[0], 1, *maps.shape[2:])
+    else:
+        keep = (one.weights > 0)[..., None]
+    keep = xp.astype(like(keep.astype(np.float64), maps), xp.bool)
+    return xp.where(keep, maps, xp.zeros_like(maps))
 
 
 def descriptors(x):

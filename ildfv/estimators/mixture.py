@@ -158,15 +158,17 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     # -- fitting -------------------------------------------------------------------------------------------------
 
     @default_errstate
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Fit the mixture by EM.
 
         Parameters
         ----------
         X : array or iterable
             Array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or an iterable of such
-            batches that can be iterated repeatedly.
+            batches that can be iterated repeatedly. Batches may be `ildfv.weighted.Weighted`.
         y : ignored
+        sample_weight : array of shape (n,) or (b, n), optional
+            How much each descriptor of an array X counts, at least 0: a weight of 2 equals a duplicate.
 
         Returns
         -------
@@ -187,7 +189,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self._check_settings()
         self._start_log_likelihood = -np.inf  # known if the start is computed here
         resumes = self._resumes()
-        batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False)
+        batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight)
         if resumes:
             (k, d), width = self.means_.shape, batches.width()
             rule = f"n_components must be {k} to continue with warm_start"
@@ -300,8 +302,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     def _exact_pass(self, batches: Batches) -> float:
         sums = self._summed(batches)
-        n = int(sums.count)
-        rule = f"n_components must be at most the number of descriptors {n}"
+        n = float(sums.count)
+        rule = f"n_components must be at most the number of descriptors (or the sum of their weights) {n:g}"
         check(n >= self.n_components, f"{rule}, got {self.n_components}")
         self._set(sums.finish(floor=self.floors_))
         return sums.mean_log_likelihood
@@ -342,9 +344,9 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         return namespace(posteriors).argmax(posteriors, axis=1)
 
     @default_errstate
-    def score(self, X, y=None) -> float:
-        """Mean log likelihood, nats per descriptor. X as in fit."""
-        return self._sums(X).mean_log_likelihood
+    def score(self, X, y=None, sample_weight=None) -> float:
+        """Mean log likelihood, nats per descriptor. X and sample_weight as in fit."""
+        return self._sums(X, sample_weight).mean_log_likelihood
 
     @default_errstate
     def bic(self, X) -> float:
@@ -371,10 +373,11 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         k, d = self.means_.shape
         return 2 * k * d + k - 1
 
-    def _sums(self, X) -> MixtureSums:
+    def _sums(self, X, sample_weight=None) -> MixtureSums:
         """The sums of all descriptors of X at the learned parameters."""
         self._check_fitted()
-        return self._summed(as_batches(self, X, layouts=(2, 3, 4), reset=False, finite=False))
+        options = {"layouts": (2, 3, 4), "reset": False, "finite": False, "sample_weight": sample_weight}
+        return self._summed(as_batches(self, X, **options))
 
     def _summed(self, batches: Batches) -> MixtureSums:
         sums = MixtureSums(self)

@@ -10,9 +10,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 
-from ildfv.arrays import namespace
+from ildfv.arrays import namespace, to_numpy
 from ildfv.errors import check, check_integer
 from ildfv.estimators.fisher import FisherVector
+from ildfv.weighted import Weighted, split
 
 
 class SpatialPyramid(TransformerMixin, BaseEstimator):
@@ -45,12 +46,14 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         self.encoder_ = recipe if _ready(recipe) else clone(recipe).fit(X)
         return self
 
-    def transform(self, X):
+    def transform(self, X, weights=None):
         """The vectors of all cells, level after level, each in reading order.
 
         Parameters
         ----------
         X : (b, d, h, w); NumPy, torch or CuPy
+        weights : (b, h·w), optional
+            How much each descriptor counts, at least 0.
 
         Returns
         -------
@@ -63,17 +66,28 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         """
         self._check_settings()
         encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()
+        X, own = split(X)
+        weights = own if weights is None else weights
         shape = tuple(np.shape(X))
         check(len(shape) == 4, f"maps must be (b, d, h, w), got shape {shape}")
         most = max(self.grids)
         check(min(shape[2:]) >= most, f"maps must have at least {most} rows and columns, got shape {shape}")
-        vectors = [encoder.transform(cell) for cell in self._cells(X)]
+        vectors = (
+            [encoder.transform(cell) for cell in self._cells(X)] if weights is None else self._weighted(X, weights)
+        )
         return namespace(*vectors).concat(vectors, axis=1)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+    def _weighted(self, maps, weights) -> list:
+        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()
+        b, _, h, w = maps.shape
+        grid = Weighted(maps, to_numpy(weights)).weights.reshape(b, 1, h, w)
+        pairs = zip(self._cells(maps), self._cells(grid), strict=True)
+        return [encoder.transform(cell, weights=omega.reshape(b, -1)) for cell, omega in pairs]
 
     def _cells(self, maps) -> Iterator:
         xp, (h, w) = namespace(maps), maps.shape[2:]
