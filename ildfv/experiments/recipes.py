@@ -94,7 +94,7 @@ class Encoded:
     @property
     def inputs(self) -> dict:
         given = {"encoder": self.encoder, "words": self.words, "descriptors": self.descriptors, "target": self.target}
-        return {**self.network.inputs, "encode": asdict(self.settings), **given, "threshold": self.threshold}
+        return {**self.network.inputs, "encode": self.settings.recorded(), **given, "threshold": self.threshold}
 
     @property
     def folder(self) -> str:

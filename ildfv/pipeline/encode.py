@@ -21,6 +21,7 @@ from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
 from ildfv.pipeline.encodings import FINISHED
 from ildfv.pipeline.fisher import FisherVectors
+from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
@@ -50,6 +51,8 @@ class EncodeSettings:
     improved: bool = True  # signed square root, then unit L2 norm
     seed: int | None = None  # None: that of the workspace
     batch_size: int | None = None  # None: BATCH_SIZE on the CPU, as many as its memory holds on a GPU
+    region: str = SLICE  # where descriptors are pooled: slice (as in the paper), body or lung
+    lungs: str = "rule"  # how the lung is found, with region "lung"
 
     def __post_init__(self):
         if self.passes is None:
@@ -59,6 +62,14 @@ class EncodeSettings:
             value = getattr(self, name)
             check(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         check(self.components <= MOST, f"components must be at most {MOST}, got {self.components}")
+        check_region(self.region, self.lungs)
+
+    def recorded(self) -> dict:
+        """The settings as fingerprints record them: the whole slice as in versions without regions."""
+        fields = asdict(self)
+        if self.region == SLICE:
+            del fields["region"], fields["lungs"]
+        return fields
 
     def fitted(self, activations) -> EncodeSettings:
         """These settings with a batch size: BATCH_SIZE on the CPU, else by the memory of rank 0's GPU."""
@@ -98,13 +109,13 @@ def encode_slices(
     progress.note(f"network: {model_folder}")
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     return encode(
-        workspace.encoding_dir(settings.layer, fold),
+        workspace.encoding_dir(settings.layer, fold, settings.region),
         slices,
         Activations(load(model_folder, device), settings.layer).alone(),
         roles,
         settings,
         inputs={
-            **asdict(settings),
+            **settings.recorded(),
             "fold": fold,
             "slices": slices.key,
             "folds": roles.folds,
@@ -151,14 +162,18 @@ def encode(
             progress.note(f"{folder} is finished already")
             return read_checksummed(folder / FINISHED)
         started = time.monotonic()
-        fitted = encoder_kind.fit(Training(folder, slices, activations, roles.train, settings, words, progress))
-        fisher = FisherVectors(folder / "fisher", slices, activations, fitted.estimator, fitted.length, settings)
+        weights = _weights(root, slices, activations, settings, progress)
+        training = Training(folder, slices, activations, roles.train, settings, words, progress, weights)
+        fitted = encoder_kind.fit(training)
+        encoder_parts = (fitted.estimator, fitted.length, settings, weights)
+        fisher = FisherVectors(folder / "fisher", slices, activations, *encoder_parts)
         fisher.write(progress)
         pca = projection_step.fit(folder / "pca", fisher, roles.train, settings, progress)
         projection_step.write(folder / "projection", fisher, pca, progress)
         seconds = time.monotonic() - started
         info = {
             "layer": settings.layer,
+            "region": settings.region,
             "fold": roles.fold,
             "data": slices.data,
             "slices": len(slices),
@@ -187,6 +202,17 @@ def encode(
 
 def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
     return workspace.settings.seed if settings.seed is None else settings.seed
+
+
+def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, progress: Progress) -> Weights | None:
+    """The weights of descriptors by slice index; None if the whole slice is pooled."""
+    if settings.region == SLICE:
+        return None
+    from ildfv.train.receptive import receptive_fields
+
+    region = Region(root, slices, settings.region, settings.lungs)
+    region.write(progress)
+    return region.weights(receptive_fields(activations.network, activations.layer))
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class Encoding:
         self.info = read_checksummed(self.folder / FINISHED)
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
+        self.region: str = self.info.get("region", "slice")
 
     def projections(self) -> np.ndarray:
         """The PCA projections of all slices, float32 (N, p), in the order of the slices."""

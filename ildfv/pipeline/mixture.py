@@ -24,11 +24,13 @@ STEP_BATCHES = 4  # approximate number of batches in a step, if there are many s
 STEP_ROWS = 32  # approximate minimum number of descriptors per component in a step
 
 
-def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress) -> GaussianMixture:
+def fit(
+    folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress, *, weights=None
+) -> GaussianMixture:
     """The mixture fitted on the descriptors of the slices `indices` and saved in `folder`; a saved one is resumed.
 
     Rank 0 computes the start; each rank then accumulates sums over its share of the batches, or of the slices of each
-    step, and all ranks take the same M steps.
+    step, and all ranks take the same M steps. weights: slice indices → weights of their descriptors, see `regions`.
     """
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,7 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
         if not has_model(folder):
             progress.note(f"{settings.layer}: mixture starts from a sample of its descriptors")
             every = batches(slices, indices, settings.batch_size)
-            _save(folder, _start(MapStream(slices, activations, every), settings))
+            _save(folder, _start(MapStream(slices, activations, every, weights=weights), settings))
     distributed.barrier()
     mixture = GaussianMixture.from_tensors(*load_model(folder))
     if mixture.converged_ or mixture.n_iter_ >= settings.passes:
@@ -52,7 +54,7 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
     )
     shares = _shares(slices, activations, indices, settings)
     mine = [batch for share in shares for batch in share.batches]
-    stream = MapStream(slices, activations, mine, note=progress.note)
+    stream = MapStream(slices, activations, mine, weights=weights, note=progress.note)
     _quietly(mixture, Passes(mixture, stream, shares, settings.layer, progress))
     passes = f"{mixture.n_iter_} pass{'es' * (mixture.n_iter_ != 1)}"
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {passes}")
