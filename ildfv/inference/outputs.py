@@ -37,18 +37,26 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
 
 
 def to_scan_grid(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Planes (m, 224, 224) on the pixels of the scan, (m, rows, columns): each pixel takes its share of the sum.
+    """Planes (m, 224, 224) on the pixels of the scan, (m, rows, columns), divided by area: sums are kept.
 
-    The 224×224 input covers the square around the scan (`scans.windows.windowed`), so pixel i of a side of n lies at
-    (i + (side − n)//2) · 224/side.
+    The 224×224 input covers the square around the scan (`scans.windows.windowed`); what lies in its padding, if the
+    scan is not square, is lost.
     """
     side = max(shape)
-    rows, columns = (((np.arange(n) + (side - n) // 2 + 0.5) * SIZE / side).astype(int) for n in shape)
-    return planes[:, rows][:, :, columns] * (SIZE / side) ** 2
+    rows, columns = (_shares(n, side) for n in shape)
+    return rows @ planes @ columns.T
+
+
+def _shares(n: int, side: int) -> np.ndarray:
+    """The share of each of the 224 input pixels that lies on each of the scan's n pixels along an axis, (n, 224)."""
+    start = (np.arange(n) + (side - n) // 2)[:, None] * SIZE / side  # of the scan's pixels, in input pixels
+    edges = np.arange(SIZE)
+    overlap = np.minimum(start + SIZE / side, edges + 1) - np.maximum(start, edges)
+    return np.clip(overlap, 0, None)
 
 
 def write_map(path: Path, planes: np.ndarray, geometry: Geometry) -> None:
-    """Contribution maps as a float32 NIfTI volume on the scan's grid; summed over a slice, score − offset."""
+    """Contribution maps as a float32 NIfTI volume on the scan's grid; square slices sum to score − offset."""
     volume = to_scan_grid(planes, (geometry.shape[1], geometry.shape[2])).astype(np.float32)
     affine = np.eye(4)
     affine[:3, :3] = RAS @ geometry.steps[::-1].T  # columns x, y, z

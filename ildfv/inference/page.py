@@ -9,6 +9,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from PIL import Image
+from scipy import ndimage
 
 from ildfv.inference.prediction import HeadAnswer, Prediction
 from ildfv.scans.windows import NORMAL
@@ -16,6 +17,7 @@ from ildfv.scans.windows import NORMAL
 FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable with colour vision deficiency
 OPACITY = 0.75
 CLIP = 99.5  # percentile of absolute contributions that has full colour
+SMOOTHING = 2.0  # pixels, standard deviation
 WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
 
 
@@ -51,8 +53,10 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
 def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.ndarray:
     """The slice with its contributions in colour, uint8 (h, w, 3): orange for the pattern, blue against it.
 
-    image: uint8 (h, w); contribution: (h, w); scale: the absolute contribution with full colour.
+    image: uint8 (h, w); contribution: (h, w); scale: the absolute contribution with full colour. Contributions are
+    smoothed for the picture, as the overlap of receptive fields alternates from pixel to pixel.
     """
+    contribution = ndimage.gaussian_filter(contribution, SMOOTHING)
     grey = np.repeat(image[..., None].astype(np.float64), 3, axis=2)
     strength = np.clip(np.abs(contribution) / scale, 0, 1)[..., None] if scale > 0 else np.zeros((*image.shape, 1))
     colour = np.where((contribution > 0)[..., None], np.array(FOR), np.array(AGAINST))
@@ -74,7 +78,7 @@ def evidence_scale(contributions: np.ndarray) -> float:
 def _example(prediction: Prediction, c: int) -> dict:
     z = int(prediction.head.best[c])
     image = prediction.images[z, NORMAL]
-    found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{prediction.positions[z]:.0f} mm"}
+    found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
     found["image"] = _uri(image)
     if prediction.contributions is not None:
         maps = prediction.contributions[:, c]
