@@ -144,6 +144,11 @@ def _is_cut(path: Path) -> bool:
         return file.read() != b"\n"
 
 
+def _private(path: str, flags: int) -> int:
+    """An opener of files that only their owner may read: notes hold paths, which may name patients."""
+    return os.open(path, flags, 0o600)
+
+
 class EventLog:
     """JSON lines beside another progress: {"time", "pid", "event", …}, as a second command may write beside the first.
 
@@ -161,7 +166,7 @@ class EventLog:
             return
         stamp = {"time": round(time.time(), 3), "pid": os.getpid()}
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=_private) as file:
                 file.write("\n" * self.cut + json.dumps({**stamp, **event}) + "\n")
             self.cut = False
         except OSError as error:  # a full disk does not say which file it was

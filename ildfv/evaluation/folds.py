@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.documents import JSON_MOST, parse_json, read_bytes
 from ildfv.errors import InputError, check
 from ildfv.evaluation.statistics import NO_LABELS
 from ildfv.evaluation.stratify import deal
@@ -130,7 +131,7 @@ class Folds:
     def from_json(cls, text: str | bytes) -> Folds:
         """Folds read back, hand-edited or not. InputError: not this format, or a patient in two folds."""
         try:
-            document = json.loads(text, object_pairs_hook=_without_duplicates)
+            document = parse_json(text, "folds.json", object_pairs_hook=_without_duplicates)
             check(
                 document["kind"] == "ildfv folds", f"folds.json must be of kind 'ildfv folds', got {document['kind']!r}"
             )
@@ -158,7 +159,7 @@ class Folds:
     @classmethod
     def load(cls, path: str | Path) -> Folds:
         """The folds of a folds.json; errors as `from_json`'s."""
-        return cls.from_json(Path(path).read_bytes())
+        return cls.from_json(read_bytes(Path(path), JSON_MOST))
 
     def _fold(self, k: int) -> int:
         check(0 <= k < self.n_folds, f"fold must be 0 to {self.n_folds - 1}, got {k}")

@@ -67,7 +67,10 @@ def _read(parts: Parts, name: str) -> np.ndarray:
     """The array of a part after a look at its hash: parts in each other's place are whole, and of other slices."""
     check(parts.intact(parts.rows[name]), f"{parts.path(name)} must be what was written there: {MEND}")
     with parts.open(name) as file:
-        return file[parts.folder.name][()]
+        array = file[parts.folder.name]
+        rule = f"{parts.path(name)} must hold float32 vectors of one length"
+        check(array.ndim == 2 and array.dtype == np.float32, f"{rule}, got {array.dtype} of shape {array.shape}")
+        return array[()]
 
 
 def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> Encoding:

@@ -70,7 +70,7 @@ def prepare_scans(
     }
     lasting = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
     # Paths may name patients: not among the results.
-    write_json(workspace.root / "prepare.json", _without_kept(lasting))
+    write_json(workspace.root / "prepare.json", _without_kept(lasting), private=True)
     return {**summary, **content}
 
 

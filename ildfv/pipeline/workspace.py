@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import tomllib
 from pathlib import Path
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ildfv.datasets.slice_store import Slices
+from ildfv.documents import read_toml
 from ildfv.errors import InputError
 from ildfv.patterns import THRESHOLD
 from ildfv.store.atomic import write_bytes
@@ -52,9 +52,7 @@ class Workspace:
         if not path.exists():
             raise InputError(f"{root} is no workspace ({SETTINGS} is missing): `ildfv prepare SCANS` makes one")
         try:
-            return cls(root, Settings(**tomllib.loads(path.read_text(encoding="utf-8"))))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} must be TOML: {error}") from error
+            return cls(root, Settings(**read_toml(path)))
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
@@ -75,7 +73,7 @@ class Workspace:
             if (root / SETTINGS).exists():  # another command has made it meanwhile
                 return cls.open_or_create(root, version=version, **settings)
             made = Settings(version=version, **({"salt": secrets.token_hex(16)} | given))
-            write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode())
+            write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode(), private=True)
         return cls(root, made)
 
     def slices(self) -> Slices:

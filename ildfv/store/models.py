@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from ildfv.documents import check_regular, parse_json
 from ildfv.errors import InputError
 from ildfv.store.atomic import MEND, check_space, replacing, write_json
 
@@ -69,13 +70,14 @@ def _metadata(folder: Path) -> dict:
     path = Path(folder) / TENSORS
     if not path.exists():
         raise InputError(f"{folder} holds no finished model: {TENSORS} is missing")
+    check_regular(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-        content = json.loads(metadata[METADATA])
+        content = parse_json(metadata[METADATA], path)
         if not all(isinstance(content[name], str) for name in ("sha256", "info")):
             raise TypeError("sha256 and info must be texts")
-        json.loads(content["info"])
+        parse_json(content["info"], path)
         return content
     except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         raise InputError(f"{path} must be a model written by ildfv: {error}") from error

@@ -86,7 +86,7 @@ def test_a_count_that_is_not_the_parts_is_one_clear_line_and_a_fault(tmp_path):
         parts.add(write_scan(tmp_path, scan(0, 3)))
     manifest = tmp_path / MANIFEST
     manifest.write_text(manifest.read_text().replace('"count": 3', '"count": 4'))
-    with pytest.raises(InputError, match="must hold 4 slices, got 3"):
+    with pytest.raises(InputError, match="must hold 4 items, got 3"):
         Slices(tmp_path)
     assert "must hold 4 items" in Parts(tmp_path).verify()[0]
 
