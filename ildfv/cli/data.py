@@ -96,6 +96,11 @@ def prepare(
             output.out.print(f"note: {of}: {note}", soft_wrap=True)
         for note in report["notes"]:
             output.out.print(f"note: {note}", soft_wrap=True)
+        if report["removed"]:
+            reasons = [(one["series"], one["slices"], one["labelled"], one["reason"]) for one in report["removed"]]
+            output.table("Removed from the workspace", ["scan", "slices", "labelled", "reason"], reasons)
+            of = f"{_n(report['removed_scans'], 'scan')}, {_n(report['removed_slices'], 'slice')}"
+            output.out.print(f"note: {of} prepared before were removed from the workspace.")
         kept = f"; {_n(report['kept'], 'scan')} unchanged" if report["kept"] else ""
         output.out.print(f"This run: {_holding(report)}{kept}.", soft_wrap=True)
         output.out.print(f"{workspace} now holds {_holding(report['workspace'])}.", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import numpy as np
 from ildfv.datasets.discovery import Left, Scan, discover
 from ildfv.datasets.duplicates import twins
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.prepared import Prepared, PrepareReport
+from ildfv.datasets.prepared import Prepared, PrepareReport, Removed
 from ildfv.datasets.slice_store import ScanSlices, write_scan
+from ildfv.datasets.slices_key import slices_key
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.progress import SILENT, Progress
@@ -28,9 +30,10 @@ from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Parts, Row, WritableParts, writing_parts
 from ildfv.streaming.processes import Died, each
 
-FORMAT = 1  # counts up when the same scan would give other bytes
 PHANTOM = "PHANTOM"  # how the patient id of a generated or physical phantom begins
 KEPT_LABELS = "its labelled slices were kept as prepared before: without codes they would lose their labels"
+NO_LABELS = "its labelled slices were kept as prepared before: this run found no labels for it"
+KEPT_PREPARED = "its slices were kept as prepared before"
 WAITING = f"{TEMPORARY}replacements"  # finished parts in the place of others, below the store
 GRID = 512  # side of the paper's slices: pixel thresholds mean another area elsewhere
 
@@ -77,7 +80,8 @@ def prepare(
     is a NIfTI or NRRD file whose patient and series, taken from its path below `scans`, are those of a file elsewhere
     with other slices: `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` may be two people. Only the same file, changed, or the
     same slices, moved, take the part's place.
-    Without codes a labelled part is never replaced: it would lose its labels.
+    A part is replaced only by a scan that was read successfully, and a labelled one never by one without labels. What
+    leaves the store, as a duplicate or because its file is damaged, is in the report's `removed`.
     Raises `InputError` if there is nothing to look at, the codes are no table, or `out` was made with another salt.
     """
     table = None if codes is None else Codes.load(codes)
@@ -92,9 +96,9 @@ def prepare(
             for left in report.ignored
         ]
     base = scans if scans.is_dir() else scans.parent
-    with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
+    with writing_parts(out, slices_key(salt)) as parts:
+        report.quarantined = [_refused(parts, left, salt, report) for left in report.quarantined]
         tasks = []
-        foreign = set()  # parts whose names refused scans share, but that are made from files elsewhere
         for scan in found.scans:
             try:
                 task = Task(scan, table, salt, out, _key(scan, base, table, salt))
@@ -125,9 +129,11 @@ def prepare(
                     row = parts.rows[hashed(scan.series, salt)]
                     report.prepared.append(_kept(parts, scan, row, salt, KEPT_LABELS))
                 elif outcome.row is None:
-                    if tasks[index].guarded:
-                        foreign.add(hashed(scan.series, salt))
-                    report.quarantined.append(_left(scan, outcome.reason))
+                    # A guarded task's part is another file's: nothing is said of it here.
+                    left = _left(scan, outcome.reason)
+                    report.quarantined.append(left if tasks[index].guarded else _refused(parts, left, salt, report))
+                elif not outcome.labelled and _has_labels(parts, outcome.row.name):
+                    report.prepared.append(_kept(parts, scan, parts.rows[outcome.row.name], salt, NO_LABELS))
                 else:
                     if tasks[index].replaces:
                         parts.replace(outcome.row, out / WAITING)
@@ -137,10 +143,6 @@ def prepare(
                 advance(scan.geometry.shape[0])
         sweep(out)  # the folder of replacements
         _set_twins_aside(parts, report, found.scans, salt, progress.note)
-        stale = {hashed(left.series, salt) for left in report.quarantined if left.series} & set(parts.rows)
-        stale -= foreign
-        if stale:  # prepared once, and now refused
-            parts.drop(*sorted(stale))
     for entries in (report.prepared, report.quarantined):
         entries.sort(key=lambda entry: str(entry.source))
     return report
@@ -255,6 +257,32 @@ def _labelled(parts: WritableParts, row: Row) -> bool:
         return bool(file.attrs["labelled"])
 
 
+def _has_labels(parts: WritableParts, name: str) -> bool:
+    """Whether an intact part of that name, with labels, was prepared before: it is never replaced by one without."""
+    row = parts.rows.get(name)
+    return row is not None and parts.intact(row) and _labelled(parts, row)
+
+
+def _refused(parts: WritableParts, left: Left, salt: str, report: PrepareReport) -> Left:
+    """The same, saying what became of slices that an earlier run prepared of this scan.
+
+    A refused scan replaces nothing. Only a part that is damaged besides is removed: nobody could read the store.
+    """
+    row = parts.rows.get(hashed(left.series, salt)) if left.series else None
+    if row is None:
+        return left
+    if parts.intact(row):
+        return replace(left, reason=f"{left.reason}; {KEPT_PREPARED} ({row.count} slices)")
+    report.removed.append(_removed(parts, row.name, f"its file was damaged, and its scan is refused: {left.reason}"))
+    parts.drop(row.name)
+    return left
+
+
+def _removed(parts: WritableParts, name: str, reason: str) -> Removed:
+    row = parts.rows[name]
+    return Removed(name, row.count, parts.intact(row) and _labelled(parts, row), reason)
+
+
 def _kept(parts: WritableParts, scan: Scan, row: Row, salt: str, note: str = "") -> Prepared:
     made = _prepared(scan, row, salt, _labelled(parts, row), kept=True)
     return replace(made, notes=(*made.notes, note)) if note else made
@@ -288,11 +316,17 @@ def _left(scan: Scan, reason: str) -> Left:
     return Left(scan.source, reason, len(scan.files) + (scan.label is not None), scan.series)
 
 
+def _was_prepared(here: Mapping[str, Prepared], name: str) -> bool:
+    """Whether the part is one of an earlier run; what this run made and set aside again was never there before."""
+    return name not in here or here[name].kept
+
+
 def _set_twins_aside(parts: WritableParts, report: PrepareReport, scans: list[Scan], salt: str, note) -> None:
     """Quarantines what `twins` finds. A part of a scan prepared before may so leave the store: the report says it."""
     here = {scan.series: scan for scan in report.prepared}
     found = {hashed(scan.series, salt): scan for scan in scans}
     reasons = twins(parts, {name: str(scan.source) for name, scan in here.items()}, note)
+    report.removed += [_removed(parts, name, reason) for name, reason in reasons.items() if _was_prepared(here, name)]
     for name, reason in reasons.items():
         if name in here:
             report.prepared.remove(here[name])

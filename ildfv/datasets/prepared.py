@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ildfv.datasets.discovery import Left
@@ -23,13 +23,27 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Removed:
+    """A scan whose slices, prepared by an earlier run, left the store."""
+
+    series: str  # salted hash, the name its part had
+    slices: int
+    labelled: bool
+    reason: str
+
+
 @dataclass
 class PrepareReport:
-    """What became of every file handed in: in a prepared scan (or its label map), quarantined, or ignored."""
+    """What became of every file handed in: in a prepared scan (or its label map), quarantined, or ignored.
+
+    removed: the scans prepared by earlier runs that are no longer there.
+    """
 
     prepared: list[Prepared] = field(default_factory=list)
     quarantined: list[Left] = field(default_factory=list)
     ignored: list[Left] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
 
     @property
     def slices(self) -> int:
@@ -52,6 +66,7 @@ class PrepareReport:
                 }
                 for scan in self.prepared
             ],
+            "removed": [asdict(one) for one in self.removed],
             **{
                 name: [{"source": str(left.source), "reason": left.reason, "files": left.files} for left in entries]
                 for name, entries in (("quarantined", self.quarantined), ("ignored", self.ignored))

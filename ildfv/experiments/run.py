@@ -10,7 +10,7 @@ from ildfv.evaluation.results import undecided
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.context import Lab
 from ildfv.experiments.lungs import refuse_unknown_lungs
-from ildfv.experiments.page import write_page
+from ildfv.experiments.page import FILE, write_page
 from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.presets import Preset
@@ -21,6 +21,7 @@ from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
+from ildfv.report.page import check_page
 from ildfv.store.checksummed import write_sealed
 from ildfv.store.lock import writing
 from ildfv.version import versions
@@ -47,6 +48,7 @@ def run_experiments(
     wanted = chosen(names)
     refuse_unknown(preset)
     root = home(workspace, preset, progress)
+    check_page(root / FILE)
     lab = Lab(root, preset, paper=paper, device=device, progress=progress)
     with writing(lab.workspace.root / "experiments"):
         done, refused = [], []

@@ -11,7 +11,7 @@ from ildfv.phantom.dicom_series import dataset, heights, label_map, recorded_ser
 from ildfv.phantom.patient import draw_patient
 from ildfv.phantom.scanner import Scanner
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import write_bytes
+from ildfv.store.outputs import write_output
 from ildfv.streaming.processes import Died, each
 
 # Thin sections about 10 mm apart, as in the classic high-resolution protocol: 24 cover a chest of 205 … 290 mm.
@@ -34,7 +34,8 @@ def write_phantoms(
     Patient n of a seed is the same bytes whatever the number of patients or workers; files are not named in slice
     order. A finished patient is kept, one that was interrupted is drawn again.
 
-    Raises InputError if an argument is out of range or `folder` holds another scan where a phantom belongs.
+    Raises InputError if an argument is out of range, or `folder` holds another scan or another codes.toml where those of
+    phantoms belong.
     """
     check(1 <= patients <= 9999, f"patients must be 1 … 9999, got {patients}")
     check(seed >= 0, f"seed must be 0 or more, got {seed}")
@@ -42,7 +43,8 @@ def write_phantoms(
     check(workers is None or workers >= 1, f"workers must be 1 or more, got {workers}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "codes.toml", (files("ildfv.scans") / "codes/phantom.toml").read_bytes())
+    table = (files("ildfv.scans") / "codes/phantom.toml").read_bytes()
+    write_output(folder / "codes.toml", table, table, "the table of codes of phantoms")
     jobs = [(folder, seed, number, slices_per_scan) for number in range(1, patients + 1)]
     # One worker needs no process of its own.
     done = enumerate(map(write_patient, jobs)) if workers == 1 else each(write_patient, jobs, workers)

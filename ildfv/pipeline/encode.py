@@ -19,14 +19,15 @@ from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
-from ildfv.pipeline.encodings import FINISHED
+from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
+from ildfv.pipeline.order import record
 from ildfv.pipeline.split import load_folds, make_roles
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sha256, sweep
-from ildfv.store.checksummed import read_sealed, write_sealed
+from ildfv.store.checksummed import write_sealed
 from ildfv.store.fingerprint import claim
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
@@ -118,7 +119,9 @@ def encode_slices(
         settings = replace(settings, batch_size=begun["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
-            return read_sealed(folder / FINISHED)
+            if distributed.is_main():
+                record(workspace, folder / FINISHED)
+            return Encoding(folder).info
         started = time.monotonic()
         mixture = mixture_step.fit(folder / "mixture", slices, activations, roles.train, settings, progress)
         encoder = FisherVector(mixture, improved=settings.improved)
@@ -148,6 +151,7 @@ def encode_slices(
         }
         if distributed.is_main():
             write_sealed(folder / FINISHED, info)
+            record(workspace, folder / FINISHED)
             progress.note(f"{settings.layer}: encoded in {seconds:.1f} s")
     distributed.barrier()
     return info

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
+from ildfv.pipeline.order import finished_last
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import MEND
 from ildfv.store.checksummed import read_sealed
 from ildfv.store.parts import MANIFEST, Parts
@@ -34,6 +36,11 @@ class Encoding:
         self.info = read_sealed(self.folder / FINISHED)
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
+        # Encodings of experiments are named by their system, not their layer, and do not record a folder.
+        own = Path(self.info.get("folder", f"fold-{self.fold}")).parts
+        rule = f"{self.folder} must hold the encoding of its name"
+        right = self.folder.absolute().parts[-len(own) :] == own
+        check(right, f"{rule}, got that of {Path(*own)}: remove the folder and run `ildfv encode` again")
 
     def projections(self) -> np.ndarray:
         """The PCA projections of all slices, float32 (N, p), in the order of the slices."""
@@ -73,14 +80,15 @@ def _read(parts: Parts, name: str) -> np.ndarray:
         return array[()]
 
 
-def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> Encoding:
-    """The encoding finished last in a workspace's `encodings/`, of that fold and layer if given."""
+def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None) -> Encoding:
+    """The encoding of the workspace recorded as finished last, of that fold and layer if given."""
+    folder = workspace.encodings_dir
     pattern = f"{escape(layer) if layer else '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
-    found = sorted(Path(folder).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+    found = sorted(folder.glob(pattern))
     if not found:
         what = f" of layer {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
         raise InputError(
             f"{folder} holds no finished encoding{what}: `ildfv encode --layer {layer or 'conv1'}` makes one"
         )
-    return Encoding(found[-1].parent)
+    return Encoding(finished_last(workspace, found, "choose one by --layer and --fold").parent)

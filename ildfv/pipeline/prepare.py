@@ -64,6 +64,8 @@ def prepare_scans(
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
         "labelled_slices": labelled,
+        "removed_scans": len(report.removed),
+        "removed_slices": sum(one.slices for one in report.removed),
         "codes": chosen,
         "notes": _how_patients_were_told(report, scans),
         "workspace": _holdings(workspace),

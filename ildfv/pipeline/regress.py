@@ -50,7 +50,7 @@ def regress_encoding(
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    encoding = newest(workspace.encodings_dir, fold, layer)
+    encoding = newest(workspace, fold, layer)
     roles = make_roles(slices, load_folds(workspace), encoding.fold)  # first: stale folds make all else stale
     _check_current(encoding, slices, roles)
     found = fit_regression(

@@ -9,6 +9,7 @@ from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.pipeline.devices import resolve
+from ildfv.pipeline.order import finished_last, record
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Roles, load_folds, make_roles
 from ildfv.pipeline.workspace import Workspace
@@ -51,6 +52,7 @@ def train_network(
     train(chosen, slices, roles.fit, roles.validation, folder, **options)
     if not distributed.is_main():
         return {}
+    record(workspace, folder / TENSORS)
     network = load(folder, device)
     scores = {}
     for role in ("validation", "test"):
@@ -72,17 +74,17 @@ def _check_name(name: str) -> None:
 
 
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
-    """The folder of the model finished last for this fold, of that name if given."""
+    """The folder of the model recorded as finished last for this fold, of that name if given."""
     if name is not None:
         _check_name(name)
     names = escape(name) if name else "*"
-    found = [path.parent for path in workspace.models_dir.glob(f"{names}/fold-{fold}/{TENSORS}")]
+    found = sorted(workspace.models_dir.glob(f"{names}/fold-{fold}/{TENSORS}"))
     if not found:
         what = f" named {name}" if name else ""
         raise InputError(
             f"{workspace.root} holds no trained model{what} for fold {fold}: `ildfv train --fold {fold}` makes one"
         )
-    return max(found, key=lambda path: (path / TENSORS).stat().st_mtime_ns)
+    return finished_last(workspace, found, "choose one by --model").parent
 
 
 def check_trained_on(folder: Path, slices: Slices, roles: Roles) -> None:

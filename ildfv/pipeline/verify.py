@@ -10,10 +10,12 @@ from pathlib import Path
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.pipeline.encodings import FINISHED, Encoding
+from ildfv.pipeline.order import FILE as ORDER
+from ildfv.pipeline.order import recorded
 from ildfv.pipeline.score import read_scores
-from ildfv.pipeline.split import check_split
-from ildfv.pipeline.workspace import SETTINGS, Workspace
-from ildfv.store.atomic import TEMPORARY, check_gzip, key_of, read_json
+from ildfv.pipeline.split import check_split, make_roles
+from ildfv.pipeline.workspace import SETTINGS, Workspace, check_result_name
+from ildfv.store.atomic import TEMPORARY, check_gzip, key_of, read_json, sha256
 from ildfv.store.checksummed import read_sealed
 from ildfv.store.fingerprint import CLAIM
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
@@ -50,8 +52,11 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         yield path, 1, faults
         if parts is not None:
             yield path and path.parent, len(parts), parts.verify()
+            if path == workspace.slices_dir / MANIFEST and parts.key != workspace.slices_key:
+                yield workspace.root / SETTINGS, 0, [f"{folder} was prepared with another salt than {SETTINGS} has"]
     for path in _named(files, TENSORS):
-        yield path, 1, verify_model(path.parent) or _tried(_scores, path)
+        faults = verify_model(path.parent) or _tried(_scores, path)
+        yield path, 1, faults or _tried(lambda path: _trained(workspace, path), path)
         if (copy := path.with_name(INFO)).exists():
             yield copy, 1, _tried(_copy, copy)
     for path in _named(files, FINISHED):
@@ -62,7 +67,9 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
     if workspace.folds_file.exists():
         yield workspace.folds_file, 1, _tried(lambda path: _folds(workspace, path), workspace.folds_file)
     for path in sorted(workspace.root.glob("*.json")):  # the report of `prepare`
-        if path != workspace.folds_file:
+        if path.name == ORDER:
+            yield path, 1, _tried(lambda path: _finished(workspace, path), path)
+        elif path != workspace.folds_file:
             yield path, 1, _tried(read_json, path)
     for path in sorted(workspace.root.glob("experiments/*/label-maps/**/*.nii.gz")):
         yield path, 1, _tried(check_gzip, path)
@@ -154,6 +161,29 @@ def _copy(path: Path) -> None:
         check(read_json(path) == load_info(path.parent), f"{path} must say what {TENSORS} beside it holds")
 
 
+def _trained(workspace: Workspace, path: Path) -> None:
+    """A network in models/<name>/fold-<k>/ was not trained without another fold, as one copied from there was."""
+    if path.parent.parent.parent != workspace.models_dir or not workspace.folds_file.exists():
+        return
+    trained, held_out = load_info(path.parent).get("identity"), path.parent.name
+    if trained is None:  # not trained here
+        return
+    slices, folds = workspace.slices(), Folds.load(workspace.folds_file)
+    for fold in range(folds.n_folds):
+        fit = key_of(make_roles(slices, folds, fold).fit.tolist())
+        other = held_out != f"fold-{fold}" and (trained["slices"], trained["fit"]) == (slices.key, fit)
+        check(not other, f"{path} must be trained without {held_out}, got a network trained without fold-{fold}")
+
+
+def _finished(workspace: Workspace, path: Path) -> None:
+    """The order of what was finished can be read, and is of the files that are there."""
+    for folder, (digest, _) in recorded(workspace).items():
+        for file in (TENSORS, FINISHED):
+            found = workspace.root / folder / file
+            if found.exists():
+                check(sha256(found) == digest, f"{path} must list the files that are there, got another {found}")
+
+
 def _scores(path: Path) -> None:
     """Scores of an experiment's system, experiments/<key>/scores/<system>/fold-<k>/, are of that system and fold."""
     place = path.parts
@@ -197,6 +227,7 @@ def _result(workspace: Workspace, path: Path) -> None:
     kind = KINDS.get(name.as_posix(), KINDS.get(name.parent.as_posix().removeprefix("."), ""))
     document = read_sealed(path)
     check(document["kind"] == kind, f"{path} must be of kind {kind!r}, got {document['kind']!r}")
+    check_result_name(path, document)
     if kind == KINDS[""]:
         _, scores = read_scores(workspace, name.as_posix(), document)
         check(
@@ -211,8 +242,12 @@ def _advice(workspace: Workspace, path: Path | None) -> str:
         return f"prepare these slices again where {SETTINGS} reads them from"
     if path.name == INFO:
         return f"remove {path}, it is a copy"
+    if path == workspace.root / SETTINGS:
+        return f"restore {SETTINGS} from a backup, or prepare all scans into another workspace"
     if path == workspace.folds_file:
         return "restore it from a backup, or run `ildfv folds --fresh` and everything after it again"
+    if path == workspace.root / ORDER:
+        return "run `ildfv train` and `ildfv encode` again with the same options: what is finished is kept and listed"
     place = path.relative_to(workspace.root).parts
     if path == workspace.slices_dir / MANIFEST:
         return f"remove the folder {path.parent} and run `ildfv prepare` on all scans again"

@@ -9,8 +9,9 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ildfv.datasets.slice_store import Slices
+from ildfv.datasets.slices_key import slices_key
 from ildfv.documents import read_toml
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.patterns import THRESHOLD
 from ildfv.store.atomic import write_bytes
 from ildfv.store.checksummed import read_sealed, write_sealed
@@ -82,7 +83,15 @@ class Workspace:
             return Slices(self.settings.slices)
         if not (self.slices_dir / MANIFEST).exists():
             raise InputError(f"{self.root} holds no slices: `ildfv prepare SCANS` makes them")
-        return Slices(self.slices_dir)
+        slices = Slices(self.slices_dir)
+        rule = f"{self.slices_dir} must be prepared with the salt that {self.root / SETTINGS} has, and by this version"
+        check(slices.parts.key == self.slices_key, f"{rule}, got others: restore the salt, or use another workspace")
+        return slices
+
+    @property
+    def slices_key(self) -> str:
+        """The key that the workspace's own slices must have: their identities are hashed with its salt."""
+        return slices_key(self.settings.salt)
 
     def model_dir(self, name: str, fold: int) -> Path:
         """The folder of the network of that name trained without this fold."""
@@ -100,4 +109,14 @@ class Workspace:
 
     def results(self) -> dict[str, dict]:
         """All results by name."""
-        return {path.stem: read_sealed(path) for path in sorted(self.results_dir.glob("*.json"))}
+        found = {path.stem: read_sealed(path) for path in sorted(self.results_dir.glob("*.json"))}
+        for name, document in found.items():
+            check_result_name(self.results_dir / f"{name}.json", document)
+        return found
+
+
+def check_result_name(path: Path, document: dict) -> None:
+    """InputError if the results document is not of the system and fold that its file is named for: a copied file."""
+    if document.get("kind") == "ildfv results":
+        name = f"{document['system']}-fold-{document['fold']}"
+        check(path.stem == name, f"{path} must hold the results of its name, got those of {name}: remove it")

@@ -16,8 +16,10 @@ from ildfv.report import figures
 from ildfv.report.content import RULE, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Series, number, with_interval
 from ildfv.report.pictures import outlines, png_uri
-from ildfv.store.atomic import write_bytes
+from ildfv.store.outputs import check_output, write_output
 
+MARKER = b'<meta name="generator" content="ildfv report">'
+KIND = "a page that ildfv wrote"
 OVERALL = {
     "accuracy": "Accuracy",
     "precision": "Precision",
@@ -37,11 +39,17 @@ NAMES = OVERALL | {"auc": "AUC"}
 def write_report(path: str | Path, content: ReportContent) -> Path:
     """The path of the page, written whole or not at all (a temporary file renamed into place).
 
-    Undefined numbers are shown as "–". Equal content gives equal bytes. Every name and note is escaped.
+    Undefined numbers are shown as "–". Equal content gives equal bytes. Every name and note is escaped. InputError: a
+    file is there that is no such page.
     """
     path = Path(path)
-    write_bytes(path, render(content).encode("utf-8"))
+    write_output(path, render(content).encode("utf-8"), MARKER, KIND)
     return path
+
+
+def check_page(path: str | Path) -> None:
+    """InputError if a page may not be written to `path`: something else is there. See `ildfv.store.outputs`."""
+    check_output(Path(path), MARKER, KIND)
 
 
 def render(content: ReportContent) -> str:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from ildfv.documents import check_regular, parse_json
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.store.atomic import MEND, check_space, replacing, write_json
 
 TENSORS, INFO = "model.safetensors", "model.json"
@@ -49,11 +49,14 @@ def load_info(folder: Path) -> dict:
 
 
 def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """A model's tensors and its info; a file that is not what was written is refused."""
+    """A model's tensors and its info; a file that is not what was written, or has NaN or infinity, is refused."""
     path, metadata = Path(folder) / TENSORS, _metadata(folder)
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:
         raise InputError(f"{path} must be intact: its SHA-256 is not the one it was written with: {MEND}")
+    for name, tensor in tensors.items():
+        finite = tensor.dtype.kind not in "fc" or bool(np.isfinite(tensor).all())
+        check(finite, f"{path} must hold finite numbers, got NaN or infinity in {name!r}: {MEND}")
     return tensors, json.loads(metadata["info"])
 
 

@@ -21,7 +21,7 @@ from ildfv.store.parts import writing_parts
 def make(root: Path, change) -> Path:
     """A workspace of scans that are no phantoms; change: (number, scan) → scan."""
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             parts.add(write_scan(workspace.slices_dir, change(number, replace(scan(number), phantom=False))))
     make_split(workspace)

@@ -90,7 +90,7 @@ def test_scores_name_the_folds_they_were_made_under(root, monkeypatch):
 def test_parts_of_other_slices_are_refused(root, name, change):
     train_network(root, **TRAIN)
     encode_slices(root, ENCODE, model="own")
-    encoding = newest(root / "encodings")
+    encoding = newest(Workspace.open(root))
     manifest = encoding.folder / name / "manifest.json"
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(content | change))
