@@ -4,9 +4,17 @@ from collections.abc import Callable
 from math import inf
 from numbers import Integral, Real
 
+from ildfv.visible import visible
+
 
 class InputError(ValueError):
-    """A user's mistake or a file that breaks a rule. The CLI prints its message alone, without a traceback."""
+    """A user's mistake or a file that breaks a rule. The CLI prints its message alone, without a traceback.
+
+    Messages hold names and values from files: control characters and line breaks in them are shown as escapes.
+    """
+
+    def __init__(self, message: object = ""):
+        super().__init__(visible(str(message)))
 
 
 class MissingPackageError(ImportError):

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from ildfv.visible import visible
+
 Advance = Callable[..., None]
 
 log = logging.getLogger("ildfv")
@@ -67,7 +69,7 @@ class Lines:
         log.info("%s: done, %s", label, rate(time.monotonic()))
 
     def note(self, text: str) -> None:
-        log.info("%s", text)
+        log.info("%s", visible(text))
 
 
 def _rate(done: int, total: int | None, now: int, seconds: float) -> str:
@@ -132,7 +134,20 @@ class Bars:
                     self.bars.remove_task(finished)
 
     def note(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(visible(text), highlight=False, soft_wrap=True)
+
+
+class WithoutNotes:
+    """Shows another progress's tasks, and no notes."""
+
+    def __init__(self, shown: Progress):
+        self.shown = shown
+
+    def task(self, label: str, total: int | None = None, done: int = 0):
+        return self.shown.task(label, total, done)
+
+    def note(self, text: str) -> None:
+        pass
 
 
 def _is_cut(path: Path) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from ildfv.errors import InputError, check
 from ildfv.patterns import THRESHOLD
 from ildfv.store.atomic import key_of, sha256
-from ildfv.train import losses
+from ildfv.train import defaults, losses
 from ildfv.train.targets import TARGETS
 
 
@@ -22,21 +22,21 @@ class TrainSettings:
     ImageNet weights with SGD; `weights`, optimizer="sgd" and a learning rate of 1e-3 are where to start for that.
     """
 
-    network: str = "cnnf"  # a name `networks.build` knows
-    loss: str = "logistic"  # one of `losses.NAMES`
-    target: str = "presence"  # one of `targets.TARGETS`; logistic losses take presence, the others the rest
+    network: str = defaults.NETWORK  # a name `networks.build` knows
+    loss: str = defaults.LOSS  # one of `losses.NAMES`
+    target: str = defaults.TARGET  # one of `targets.TARGETS`; logistic losses take presence, the others the rest
     threshold: int = THRESHOLD  # pixels on the original grid
     ramp: tuple[float, float] | None = None  # T1, T2 of the ramp target
-    epochs: int = 6
-    batch_size: int = 16
+    epochs: int = defaults.EPOCHS
+    batch_size: int = defaults.BATCH_SIZE
     optimizer: str = "adamw"  # or "sgd"
-    learning_rate: float = 4e-4  # at its peak: linear warm-up, then half a cosine down to 0
+    learning_rate: float = defaults.LEARNING_RATE  # at its peak: linear warm-up, then half a cosine down to 0
     warm_up: float = 0.1  # share of all steps, at least as `optimizer.rate` says
     momentum: float = 0.9  # of SGD
     weight_decay: float = 5e-4
     dropout: float = 0.5  # of fc6 and fc7
-    augment: bool = False  # left–right flips, shifts up to 8 pixels
-    shards: int = 2  # of a step, computed one by one: the bits are the same on any number of ranks
+    augment: bool = defaults.AUGMENT  # left–right flips, shifts up to 8 pixels
+    shards: int = defaults.SHARDS  # of a step, computed one by one: the bits are the same on any number of ranks
     select: str = "last"  # or "best": the epoch of highest mean validation AUC
     weights: str | None = None  # a local safetensors file to start from
     bfloat16: bool = False  # autocast, on CUDA only

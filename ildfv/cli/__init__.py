@@ -90,12 +90,13 @@ def _fail(message: str, code: int = 1) -> None:
 
     from ildfv import distributed
     from ildfv.cli import output
+    from ildfv.visible import visible, visible_json
 
-    one_line = " ".join(message.split())
+    one_line = visible(" ".join(message.splitlines()))  # spaces stay: those of a path, two or one, are part of it
     output.failed(one_line)
     try:
         if "--json" in sys.argv and distributed.is_main() and distributed.is_last_start():
-            print(json.dumps({"error": one_line}, ensure_ascii=False))
+            print(visible_json(json.dumps({"error": one_line}, ensure_ascii=False)))
         sys.stdout.flush()
     except OSError:  # nobody can read it; as Python ends it would try again, and fail again
         _nowhere(sys.stdout)

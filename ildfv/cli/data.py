@@ -11,6 +11,7 @@ from ildfv.cli import options as o
 from ildfv.cli import output
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.without_paths import without_paths
 
 CODES = "TOML file: which label code means which pattern; `phantom` and `cip` name the two that are shipped."
 
@@ -57,6 +58,9 @@ def prepare(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
     workers: o.Workers = None,
+    no_paths: Annotated[
+        bool, typer.Option("--no-paths", help="Print no path, file name or reason, as these may name patients.")
+    ] = False,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -75,21 +79,24 @@ def prepare(
         threshold=threshold,
         seed=seed,
         workers=workers,
-        progress=output.progress(verbose, workspace=workspace),
+        progress=output.progress(verbose, workspace=workspace, notes=not no_paths),
     )
+    if no_paths:
+        report = without_paths(report)
     if not output.emit(report, as_json=as_json):
-        if report["quarantined"]:
-            rows = [(q["source"], q["reason"]) for q in report["quarantined"]]
-            output.table("Set aside", ["scan", "reason"], rows)
+        if no_paths:
+            _tell_counts(report)
+        elif report["quarantined"]:
+            output.lines("Set aside", [(q["source"], q["reason"]) for q in report["quarantined"]])
         nothing = not report["scans"] and not report["quarantined"]
-        if report["ignored"] and (verbose or nothing):
-            output.table("Ignored files", ["file", "reason"], [(i["source"], i["reason"]) for i in report["ignored"]])
-        elif report["ignored"]:
+        if report["ignored"] and (verbose or nothing) and not no_paths:
+            output.lines("Ignored files", [(i["source"], i["reason"]) for i in report["ignored"]])
+        elif report["ignored"] and not no_paths:
             files = sum(max(1, left["files"]) for left in report["ignored"])  # a link to a folder holds none
             output.out.print(f"{_n(files, 'file')} ignored; -v says why.")
         noted: dict[str, list[str]] = {}
         for scan in report["prepared"]:
-            for note in scan["notes"]:
+            for note in scan.get("notes", ()):
                 noted.setdefault(note, []).append(Path(scan["source"]).name)
         for note, names in noted.items():
             of = ", ".join(names) if len(names) <= 3 else f"{len(names)} scans, the first {names[0]}"
@@ -97,17 +104,26 @@ def prepare(
         for note in report["notes"]:
             output.out.print(f"note: {note}", soft_wrap=True)
         if report["removed"]:
-            reasons = [(one["series"], one["slices"], one["labelled"], one["reason"]) for one in report["removed"]]
-            output.table("Removed from the workspace", ["scan", "slices", "labelled", "reason"], reasons)
+            removed = [(one["series"], one.get("reason", f"{one['slices']} slices")) for one in report["removed"]]
+            output.lines("Removed from the workspace", removed)
             of = f"{_n(report['removed_scans'], 'scan')}, {_n(report['removed_slices'], 'slice')}"
             output.out.print(f"note: {of} prepared before were removed from the workspace.")
         kept = f"; {_n(report['kept'], 'scan')} unchanged" if report["kept"] else ""
         output.out.print(f"This run: {_holding(report)}{kept}.", soft_wrap=True)
-        output.out.print(f"{workspace} now holds {_holding(report['workspace'])}.", soft_wrap=True)
+        where = "The workspace" if no_paths else workspace
+        output.out.print(f"{where} now holds {_holding(report['workspace'])}.", soft_wrap=True)
     if report["scans"] == 0:
         if as_json:  # the document says why
             raise typer.Exit(1)
-        raise InputError("no scan could be prepared: see the table above")
+        raise InputError("no scan could be prepared: prepare.json in the workspace has the reasons")
+
+
+def _tell_counts(report: dict) -> None:
+    """How many scans and files were left out, without their names."""
+    for name, what in (("quarantined", "set aside"), ("ignored", "ignored")):
+        files = sum(max(1, left["files"]) for left in report[name])
+        if files:
+            output.out.print(f"{_n(files, 'file')} {what}: prepare.json in the workspace has names and reasons.")
 
 
 def _holding(of: dict) -> str:

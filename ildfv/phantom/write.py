@@ -34,8 +34,8 @@ def write_phantoms(
     Patient n of a seed is the same bytes whatever the number of patients or workers; files are not named in slice
     order. A finished patient is kept, one that was interrupted is drawn again.
 
-    Raises InputError if an argument is out of range, or `folder` holds another scan or another codes.toml where those of
-    phantoms belong.
+    Raises InputError if an argument is out of range, or `folder` holds another scan or another codes.toml where those
+    of phantoms belong.
     """
     check(1 <= patients <= 9999, f"patients must be 1 … 9999, got {patients}")
     check(seed >= 0, f"seed must be 0 or more, got {seed}")

@@ -10,12 +10,14 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.results import Predictions, evaluate
 from ildfv.evaluation.thresholds import Decisions
+from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import Roles, labelled_presence
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
 from ildfv.version import versions
 
+COLUMNS = ("slice", "patient", "series", "position", "fold", *PATTERNS)  # of results/<name>.csv
 RESAMPLES = 2000
 PATIENCE = 60.0  # seconds: others write their two files here too
 
@@ -54,18 +56,23 @@ def score(
     name = f"{system}-fold-{roles.fold}"
     with writing(workspace.results_dir, patience=PATIENCE):
         sweep(workspace.results_dir)
-        table = write_scores(workspace, name, roles.test, test_scores)
+        table = write_scores(workspace, name, slices, roles, test_scores)
         document["scores_sha256"] = sha256(table)
         workspace.write_result(name, document)
     return document
 
 
-def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: np.ndarray) -> Path:
-    """The path of results/<name>.csv: slice index and the four scores to their last bit, for anyone's own measures."""
-    rows = ["slice,ground glass,reticular,honeycomb,emphysema"]
-    rows += [
-        f"{index}," + ",".join(f"{value:.17g}" for value in row) for index, row in zip(indices, scores, strict=True)
-    ]
+def write_scores(workspace: Workspace, name: str, slices: Slices, roles: Roles, scores: np.ndarray) -> Path:
+    """The path of results/<name>.csv, a line a test slice, for anyone's own measures.
+
+    Columns: slice (its index), patient and series (salted hashes), position (mm along the slice normal), fold (held
+    out), and the four scores to their last bit.
+    """
+    patients, series, positions = slices.patients, slices.series, slices.positions
+    rows = [",".join(COLUMNS)]
+    for index, row in zip(roles.test, scores, strict=True):
+        known = (index, patients[index], series[index], f"{positions[index]:.9g}", roles.fold)
+        rows.append(",".join([*map(str, known), *(f"{value:.17g}" for value in row)]))
     path = workspace.results_dir / f"{name}.csv"
     write_bytes(path, ("\n".join(rows) + "\n").encode())
     return path
@@ -79,5 +86,9 @@ def read_scores(workspace: Workspace, name: str, document: dict) -> tuple[np.nda
         f"{path} must hold the scores that {name}.json was made from, got others or none: run `ildfv train` or "
         "`ildfv regress` again",
     )
-    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    with path.open(encoding="utf-8") as file:
+        header = file.readline().rstrip("\n").split(",")
+    check(header == list(COLUMNS), f"{path} must have the columns {', '.join(COLUMNS)}, got {', '.join(header)}")
+    numbers = [column for column, name in enumerate(COLUMNS) if name == "slice" or name in PATTERNS]
+    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, usecols=numbers)
     return table[:, 0].astype(np.int64), table[:, 1:]

@@ -378,3 +378,9 @@ def test_a_run_killed_anywhere_is_finished_by_the_next_with_the_same_bytes(tmp_p
     assert len(run(tmp_path, workers=1).prepared) == 5
     prepare(tmp_path / "scans", tmp_path / "undisturbed", codes="phantom", salt=SALT, workers=2)
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+
+def test_control_characters_of_a_header_are_shown_as_escapes(tmp_path, files, inline):
+    files.nrrd(tmp_path / "scans" / "a.nrrd", files.chest(), **{"space units": ["m\x1b[2J"] * 3})
+    (left,) = run(tmp_path).quarantined
+    assert "m\\x1b[2J" in left.reason
