@@ -56,7 +56,7 @@ _events: EventLog | None = None  # of the command that runs
 def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = True) -> Progress:
     """Bars on a terminal, log lines elsewhere, nothing on other ranks than 0; also JSON lines in the workspace.
 
-    notes: whether notes, which may hold paths, are shown; the event log, which only its owner can read, has them always.
+    notes: whether notes, which may hold paths, are shown; the event log, which only its owner can read, has them.
     """
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
