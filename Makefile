@@ -1,4 +1,4 @@
-# make demo   everything on phantoms, ends by naming the report      make test   the tests
+# make demo   everything on phantoms, ends by naming the report      make test   the tests (test-slow: the slow ones)
 # make bench  ours beside the peers                                   make check  style, types, import order
 # make example   all experiments on phantoms, preset small, into bench/results/experiments-small (12 to 32 minutes on 2 cores)
 PYTHON ?= python3
@@ -10,12 +10,17 @@ DEMO   ?= demo
 PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc ildfv/kernels -name '*.pyx' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
-.PHONY: demo test check bench example clean
+.PHONY: demo test test-slow check bench example clean
 demo: $(STAMP)
 	$(BIN)/ildfv demo $(DEMO)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(if $(wildcard ../shared/data),--real-data=../shared/data) $(or $(TESTARGS),tests)
+
+# The slow tests, with five minutes of fuzzing.
+test-slow: export ILDFV_FUZZ_SECONDS ?= 300
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow -n auto --dist worksteal $(if $(wildcard ../shared/data),--real-data=../shared/data) $(or $(TESTARGS),tests)
 
 check: $(STAMP)
 	$(PIP) '.[dev]'

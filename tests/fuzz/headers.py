@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib.util
 import json
 import resource
 import subprocess
@@ -23,11 +24,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "scans")]
-
 import mutations
+import numpy as np
 
 MEMORY = 1 << 30  # bytes that a case may take beside those of the libraries
 HANG = 30.0  # seconds
@@ -43,8 +41,13 @@ SPOILT = {  # file that is spoilt: by what
 
 def write_originals(folder: Path) -> None:
     """A good scan of each format: a chest of 3 slices of 64×64."""
-    from conftest import Files
-
+    place = Path(__file__).parent.parent / "scans" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("writers_of_scans", place)
+    assert spec
+    assert spec.loader
+    writers = importlib.util.module_from_spec(spec)  # `conftest` names other modules too
+    spec.loader.exec_module(writers)
+    Files = writers.Files
     hu = Files.chest(3)
     for number, path in enumerate(sorted(Files.series(folder / "dicom", hu, series="1.2.3", patient="P-1"))):
         path.rename(path.with_name("slice.dcm" if number == 1 else f"other{number}.dcm"))
@@ -81,9 +84,9 @@ def fault_of(folder: Path) -> dict | None:
                 except InputError as error:
                     reasons.append(str(error))
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in where if "/ildfv/" in frame.filename][-1]
-        place = f"{Path(own.filename).name}:{own.lineno}"
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if "/ildfv/" in frame.filename] or frames
+        place = f"{Path(own[-1].filename).name}:{own[-1].lineno}"
         return {"what": f"{type(error).__name__}: {error}"[:300], "where": place}
     for reason in reasons:
         if len(reason.splitlines()) != 1:
@@ -125,9 +128,9 @@ def fuzz(seconds: float, *, seed: int = 0, first: int = 0) -> tuple[int, list[di
     deadline, number, findings = time.monotonic() + seconds, first, {}
     with tempfile.TemporaryDirectory() as place:
         write_originals(Path(place))
-        while (left := deadline - time.monotonic()) > 0:
+        while number == first or time.monotonic() < deadline:
             at = number
-            for line in _child(Path(place), seed, number, left):
+            for line in _child(Path(place), seed, number, max(0.0, deadline - time.monotonic())):
                 if "at" in line:
                     at = line["at"]
                 else:
