@@ -12,7 +12,7 @@ from ildfv.pipeline.encodings import newest
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.score import read_scores, write_scores
-from ildfv.pipeline.split import make_split
+from ildfv.pipeline.split import load_folds, make_roles, make_split
 from ildfv.pipeline.train import newest_model, train_network
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.pipeline.workspace import Workspace
@@ -121,10 +121,12 @@ def test_scores_of_another_run_are_never_shown_with_a_document(root):
 
 
 def test_scores_on_disk_are_those_that_were_judged(root):
-    scores = np.random.default_rng(0).normal(size=(3, 4))
     workspace = Workspace.open(root)
+    slices = workspace.slices()
+    roles = make_roles(slices, load_folds(workspace), 0)
+    scores = np.random.default_rng(0).normal(size=(len(roles.test), 4))
     workspace.results_dir.mkdir()
-    path = write_scores(workspace, "any", np.arange(3), scores)
+    path = write_scores(workspace, "any", slices, roles, scores)
     _, found = read_scores(workspace, "any", {"scores_sha256": sha256(path)})
     np.testing.assert_array_equal(found, scores)
 
