@@ -7,8 +7,9 @@ import os
 import stat
 import tomllib
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ildfv.errors import InputError, check
 
@@ -23,7 +24,7 @@ KINDS = {
 }
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """The file, open for reading bytes; opening never waits.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
@@ -48,7 +49,7 @@ def train_network(
     name = name or chosen.network
     _check_name(name)
     folder = workspace.model_dir(name, fold)
-    options = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
+    options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     train(chosen, slices, roles.fit, roles.validation, folder, **options)
     if not distributed.is_main():
         return {}
