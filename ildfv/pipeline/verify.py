@@ -180,8 +180,13 @@ def _finished(workspace: Workspace, path: Path) -> None:
     for folder, (digest, _) in recorded(workspace).items():
         for file in (TENSORS, FINISHED):
             found = workspace.root / folder / file
-            if found.exists():
-                check(sha256(found) == digest, f"{path} must list the files that are there, got another {found}")
+            if found.exists() and sha256(found) != digest and not _damaged(found):
+                raise InputError(f"{path} must list the files that are there, got another {found}")
+
+
+def _damaged(path: Path) -> bool:
+    """Whether the file that finishes a model or an encoding has a fault of its own, which is reported with it."""
+    return bool(verify_model(path.parent) if path.name == TENSORS else _tried(read_sealed, path))
 
 
 def _scores(path: Path) -> None:
