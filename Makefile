@@ -1,26 +1,29 @@
-# make demo   everything on phantoms, ends by naming the report      make test   the tests (test-slow: the slow ones)
-# make bench  ours beside the peers                                   make check  style, types, import order
-# make example   all experiments on phantoms, preset small, into bench/results/experiments-small (12 to 32 minutes on 2 cores)
+# make demo        the whole pipeline on phantoms; ends by printing the path of the report
+# make test        the tests that take less than five seconds each     make test-slow   the others
+# make check       style, types, import order                          make bench       ours compared with the alternatives
+# make example     all experiments on phantoms, preset small, into bench/results/experiments-small (12 to 32 minutes on 2 cores)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   ?= demo
-# torch comes from constraints.txt: a CPU build, not gigabytes of CUDA.
 PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# The index with PyTorch's CPU builds (x.y.z+cpu, which pip prefers to x.y.z), used if it can be reached; empty: never.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CAN_READ := $(PYTHON) -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1].rstrip("/") + "/torch/", timeout=10)'
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc ildfv/kernels -name '*.pyx' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 .PHONY: demo test test-slow check bench example clean
 demo: $(STAMP)
 	$(BIN)/ildfv demo $(DEMO)
 
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal $(if $(wildcard ../shared/data),--real-data=../shared/data)
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist worksteal $(if $(wildcard ../shared/data),--real-data=../shared/data) $(or $(TESTARGS),tests)
+	$(PYTEST) -m 'not slow' $(or $(TESTARGS),tests)
 
-# The slow tests, with five minutes of fuzzing.
-test-slow: export ILDFV_FUZZ_SECONDS ?= 300
-test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow -n auto --dist worksteal $(if $(wildcard ../shared/data),--real-data=../shared/data) $(or $(TESTARGS),tests)
+test-slow: export ILDFV_FUZZ_SECONDS ?= 300  # of the header fuzzer
+test-slow: $(STAMP)  # kills at random moments, emulated CUDA, sanitizers, several ranks, pages in a browser
+	$(PYTEST) -m slow $(or $(TESTARGS),tests)
 
 check: $(STAMP)
 	$(PIP) '.[dev]'
@@ -45,7 +48,10 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): $(VENV)/bin/python $(SOURCES)
-	@echo "Installing ildfv and what it needs into $(VENV) (a minute or two) …"
+	@echo "Installing ildfv and its dependencies into $(VENV) (a minute or two) …"
+	@if [ -n "$(TORCH_INDEX)" ] && $(CAN_READ) '$(TORCH_INDEX)' 2> /dev/null; then \
+	  $(PIP) --extra-index-url '$(TORCH_INDEX)' torch torchvision; \
+	else echo "Not using an index of CPU builds ($(or $(TORCH_INDEX),TORCH_INDEX is empty)): torch comes from the default index."; fi
 	$(PIP) -e '.[test,cpu,networks]'
 	@touch $@
 

@@ -18,10 +18,10 @@ native = Extension(
     "ildfv.kernels._native",
     sources=[
         "ildfv/kernels/_native.pyx",
-        *(f"csrc/cpu/{name}.cpp" for name in ("moments", "baseline", "avx2", "avx512")),
+        *(f"csrc/cpu/{name}.cpp" for name in ("moments", "contributions", "baseline", "avx2", "avx512")),
     ],
     include_dirs=["csrc", numpy.get_include()],
-    depends=["csrc/common/mixture.h", *glob.glob("csrc/cpu/*.h")],
+    depends=[*glob.glob("csrc/common/*.h"), *glob.glob("csrc/cpu/*.h")],
     # No -march=native: a wheel must run where it was not built; the kernel picks its vector width at run time.
     extra_compile_args=[
         "-O3",

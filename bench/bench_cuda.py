@@ -1,8 +1,8 @@
-"""moments on a GPU beside what else one could write: time, floor and ratio for each shape. Needs torch and CuPy.
+"""moments on a GPU compared with alternatives: time, floor and ratio for each shape. Requires torch and CuPy.
 
     python bench/bench_cuda.py [--out FILE.json] [--shapes conv1 fc6] [--seconds 0.3] [--variants]
 
-Times are device times between events, the median of repeats over inputs that rotate, so that no cache holds them all.
+Times are device times between events, the median of repeats over rotating inputs that do not fit in any cache.
 The floor is the larger of bytes / copy bandwidth and operations / FP32 rate, both ceilings measured in the same run.
 """
 
@@ -17,11 +17,11 @@ from datetime import date
 import numpy as np
 import torch
 
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import launches, moments
+from ildfv.kernels.cuda.build import build_kind
+from ildfv.kernels.cuda.device import device_of
 
-# Descriptors per slice n, dimensions d, components k, slices a call: so many that a call's launches cost little.
+# Descriptors per slice n, dimensions d, components k, slices per call: enough to make launches negligible.
 SHAPES = {
     "conv1": (2916, 64, 32, 1024),
     "conv2": (729, 256, 32, 1024),
@@ -29,8 +29,8 @@ SHAPES = {
     "conv1-k256": (2916, 64, 256, 256),
     "fc6": (1, 4096, 32, 1024),
 }
-FEW = 64  # slices a call as a network gives them
-INPUTS = 2  # batches in rotation: each is past any cache but fc6's, whose results are
+FEW = 64  # slices per call, as from a network
+INPUTS = 2  # batches in rotation; each exceeds all caches, except for fc6, whose results do
 PEAKY, SOFT = 3.0, 0.2
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         "cuda": torch.version.cuda,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "way": modules.way(),
+        "way": build_kind(),
         "copy_bandwidth": bandwidth,
         "matrix_rate_float32": matrix,
         "vector_rate_float32": vector,
@@ -82,7 +82,7 @@ def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) ->
         )  # fmt: skip
 
     def ours(x):
-        return cuda.moments(x, weights, means, variances)
+        return moments.moments(x, weights, means, variances)
 
     few = batches[0][:8]
     check(ours(few), gemm(torch, *on_device(weights, means, variances, "float64"))(few.double()))
@@ -93,10 +93,10 @@ def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) ->
     run("ildfv, float16", ours, [x.half() for x in batches])
     if given.variants and n > 1:
         for variant in launches.VARIANTS:
-            if launches.shared_bytes(variant, "float32", k, d) <= modules.device_of(batches[0]).shared_limit:
-                cuda.set_variant(variant)
+            if launches.shared_bytes(variant, "float32", k, d) <= device_of(batches[0]).shared_limit:
+                moments.set_variant(variant)
                 run(f"ildfv, {variant}", ours)
-        cuda.set_variant(None)
+        moments.set_variant(None)
 
     parameters = on_device(weights, means, variances, "float32")
     for tf32 in (False, True):
@@ -112,7 +112,7 @@ def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) ->
 
 
 def gemm(xp, weights, means, variances):
-    """What most Fisher vector code does: scores and moments as matrix products of x and x² with the parameters."""
+    """The usual implementation: scores and moments as matrix products of x and x² with the parameters."""
     inverse = 1.0 / variances  # (k, d)
     linear, constant = (
         means * inverse,
@@ -121,7 +121,7 @@ def gemm(xp, weights, means, variances):
     )
     sd = variances**0.5
 
-    def moments(x):  # (b, n, d)
+    def products(x):  # (b, n, d)
         squared = x * x
         scores = x @ linear.T - 0.5 * (squared @ inverse.T) + constant  # (b, n, k)
         top = scores.max(-1, keepdims=True)
@@ -137,7 +137,7 @@ def gemm(xp, weights, means, variances):
         s2 = (m2 - 2 * means * m1 + s0 * means**2) * inverse
         return s0[..., 0], s1, s2, (top + xp.log(total)).sum((1, 2))
 
-    return moments
+    return products
 
 
 def in_parts(function, size: int):

@@ -1,9 +1,9 @@
-"""The network's way on a GPU: training steps plain and compiled, answers with and without CUDA graphs. Needs torch.
+"""The network on a GPU: training steps eager and compiled, prediction with and without CUDA graphs. Requires torch.
 
     python bench/bench_network.py [--network cnnf] [--slices 4096] [--batch 16 64] [--out FILE.json]
 
-ms a slice by the clock, the device's work waited for; slices are random and in memory: nothing waits for a disk. What
-the compiler takes is given by itself.
+ms per slice of wall time, synchronised with the device. Slices are random and in memory, so no disk is involved. The
+time of the compiler is reported separately.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEVICE = torch.device("cuda", 0)
 
 
 class Random:
-    """Slices of noise, drawn once."""
+    """Random slices in memory."""
 
     def __init__(self, n: int):
         self.pixels = np.random.default_rng(0).integers(0, 256, (n, 3, 224, 224), dtype=np.uint8)
@@ -62,15 +62,15 @@ def main() -> None:
 
 
 def train(name: str, slices: Random, batch: int, way: str) -> dict:
-    """ms a slice of one epoch after the first two steps, and what those took."""
+    """ms per slice in one epoch without its first two steps, and the time of those."""
     settings = TrainSettings(network=name, batch_size=batch)
     network = networks.build(name).to(DEVICE).train()
     loss = lambda f, indices: torch.nn.functional.softplus(-f).sum(dim=1)  # noqa: E731
     compiled = Compiled(network, insist=True) if way == "compiled" else None
     step = Step(network, make_optimizer(settings, network), loss, DEVICE, compiled=compiled)
-    n = len(slices.pixels) // batch * batch  # one size of batch, as nearly all of an epoch's are
+    n = len(slices.pixels) // batch * batch  # a single batch size, as nearly all of an epoch have
     started, first, count = time.perf_counter(), 0.0, 0
-    for number, (one, images) in enumerate(feeding.fed(Epoch(slices, np.arange(n), batch, 0, 0), DEVICE)):
+    for number, (one, images) in enumerate(feeding.feed(Epoch(slices, np.arange(n), batch, 0, 0), DEVICE)):
         if number == 2:
             torch.cuda.synchronize()
             first, started, count = time.perf_counter() - started, time.perf_counter(), 0
@@ -81,17 +81,17 @@ def train(name: str, slices: Random, batch: int, way: str) -> dict:
 
 
 def predict(name: str, slices: Random, batch: int, way: str) -> dict:
-    """ms a slice after the first ten batches, in which graphs, where wanted, are captured."""
+    """ms per slice without the first ten batches, in which graphs are captured."""
     os.environ["ILDFV_GRAPHS"] = "1" if way == "graphs" else "0"
     network = networks.build(name).to(DEVICE).eval()
     order = np.arange(len(slices.pixels) // batch * batch)
     cut = np.array_split(order, len(order) // batch)
     with torch.inference_mode():
         started, done = time.perf_counter(), 0
-        for number, answer in enumerate(feeding.answers(network, slices.images, cut, DEVICE, print)):
+        for number, scores in enumerate(feeding.outputs(network, slices.images, cut, DEVICE, print)):
             if number == 9:
-                started, done = time.perf_counter(), -len(answer)
-            done += len(answer)
+                started, done = time.perf_counter(), -len(scores)
+            done += len(scores)
     return {"ms_a_slice": 1e3 * (time.perf_counter() - started) / done}
 
 

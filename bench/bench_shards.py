@@ -18,7 +18,7 @@ import torch
 
 from bench.bench_scale import machine
 from ildfv import distributed
-from ildfv.streaming.feeding import fed
+from ildfv.streaming.feeding import feed
 from ildfv.train import losses, networks
 from ildfv.train.data import Epoch
 from ildfv.train.optimizer import make_optimizer
@@ -52,7 +52,7 @@ def main() -> None:
     seconds: dict[int, list[float]] = {n: [] for n in numbers}
     for number in range(given.rounds + 1):
         for n in numbers:
-            ((batch, images),) = fed(Epoch(Noise(), np.arange(SLICES), SLICES, 0, 0, shards=n), CPU)
+            ((batch, images),) = feed(Epoch(Noise(), np.arange(SLICES), SLICES, 0, 0, shards=n), CPU)
             started = time.perf_counter()
             step(batch, images, number, 1e-6)
             if number:  # the first round warms up

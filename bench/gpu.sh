@@ -1,25 +1,25 @@
 #!/usr/bin/env bash
-# Builds ildfv for this machine's GPU, tests it there, measures it, and prints a short table last.
+# Builds ildfv for this machine's GPU, runs the GPU tests and benchmarks, and prints a short table.
 #
 #   bench/gpu.sh [folder for results]        PYTHON=python3 by default
 #
 # Needs an NVIDIA GPU, Python ≥ 3.11 with torch, CuPy, NumPy, Cython, setuptools and pytest, a C++ compiler; nvcc for the
-# kernels compiled ahead of time. scikit-learn, h5py and safetensors let more tests run. Nothing is fetched; pydicom and
-# faiss are not needed.
+# build by nvcc. With scikit-learn, h5py and safetensors more tests run. Nothing is downloaded; pydicom and faiss are not
+# needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(mkdir -p "${1:-bench/results}" && cd "${1:-bench/results}" && pwd)
 python=${PYTHON:-python3}
 built=$PWD/build/gpu
 
-# An installed copy under build/: no system folder is touched, and the folder mapping of setup.py holds.
+# Installed under build/, so that no system folder is changed and the folder mapping of setup.py applies.
 capability=$("$python" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')
 rm -rf "$built"
 ILDFV_CUDA=1 ILDFV_CUDA_ARCHITECTURES=$capability "$python" -m pip install \
     --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --target "$built" .
 export PYTHONPATH=$built${PYTHONPATH:+:$PYTHONPATH}
 
-# scikit-learn carries array-api-compat within it: where the package itself is missing, that copy serves.
+# scikit-learn contains a copy of array-api-compat, which is used where the package is not installed.
 "$python" -P - "$built" << 'END'
 import importlib.util, os, sys
 if importlib.util.find_spec("array_api_compat") is None and importlib.util.find_spec("sklearn"):
@@ -28,14 +28,14 @@ if importlib.util.find_spec("array_api_compat") is None and importlib.util.find_
         os.symlink(os.path.dirname(copy.origin), os.path.join(sys.argv[1], "array_api_compat"))
 END
 
-# -P keeps the checkout's own, uncompiled ildfv out of sight; addopts would ask for plugins that may be missing.
+# -P hides the uncompiled ildfv of the checkout; the project's addopts require plugins that may be missing.
 status=0
-"$python" -P -c 'from ildfv.kernels import cuda; print(cuda.describe())' || status=$?
+"$python" -P -c 'from ildfv.kernels.cuda import selftest; print(selftest.run())' || status=$?
 "$python" -P -m pytest -o addopts="-ra --strict-markers" -p no:cacheprovider -q -m gpu \
-    tests/cuda/test_cuda_gpu.py tests/train/test_train_graphs.py tests/train/test_train_compiled.py |
+    tests/cuda/test_cuda_gpu.py tests/streaming/test_graphs.py tests/train/test_train_compiled.py |
     tee "$out/gpu-tests.txt" || status=$?
 
-# Small problems for every kernel under the checkers, where the toolkit has them. Without a filter: none can be left out.
+# Small problems for every kernel under compute-sanitizer, if installed, without a filter.
 if command -v compute-sanitizer > /dev/null; then
     for tool in memcheck racecheck synccheck; do
         timeout 1200 compute-sanitizer --tool "$tool" --error-exitcode 9 \

@@ -1,4 +1,4 @@
-"""Every kernel on small problems, for compute-sanitizer (see gpu.sh): results agree, and none is left out."""
+"""Runs every kernel on small problems under compute-sanitizer (see gpu.sh) and compares the results."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from ildfv.kernels import reference
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import em, fisher, launches, windows
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import em, fisher, launches, moments, windows
+from ildfv.kernels.cuda.device import TorchDevice
 
 DEVICE = "cuda"
 launched: set[str] = set()
-launch = modules._TorchDevice.launch
+launch = TorchDevice.launch
 
 
 def recorded(self, kernel, *arguments):
@@ -23,12 +22,12 @@ def recorded(self, kernel, *arguments):
     launch(self, kernel, *arguments)
 
 
-def check(found, expected, *said) -> None:
+def check(found, expected, *labels) -> None:
     error = np.linalg.norm(np.asarray(found) - expected) / np.linalg.norm(expected)
-    assert error < 1e-5, (*said, error)
+    assert error < 1e-5, (*labels, error)
 
 
-modules._TorchDevice.launch = recorded  # type: ignore[method-assign]
+TorchDevice.launch = recorded  # type: ignore[method-assign]
 rng = np.random.default_rng(0)
 for b, n, d, k in ((2, 150, 70, 37), (9, 1, 300, 33), (3, 600, 5, 4)):
     weights, means = rng.dirichlet(np.ones(k)), rng.normal(size=(k, d))
@@ -40,15 +39,15 @@ for b, n, d, k in ((2, 150, 70, 37), (9, 1, 300, 33), (3, 600, 5, 4)):
         like = maps.double().cpu().numpy()
         counts = np.full(b, float(n))
         for variant in launches.VARIANTS:
-            cuda.set_variant(variant)
+            moments.set_variant(variant)
             for given in (maps, maps.transpose(1, 2).contiguous()[..., None], list(maps)):
-                found = cuda.moments(given, *mixture)
+                found = moments.moments(given, *mixture)
                 expected = reference.moments(like, *mixture)
                 for a, e in zip(found, expected, strict=True):
                     check(a.cpu(), e, dtype, variant)
                 vectors = fisher.vectors(found, counts, weights, weight_part=True)
                 check(vectors.cpu(), reference.vectors(expected, counts, weights, weight_part=True), dtype, "vectors")
-                pooled = cuda.moments(given, *mixture, pooled=True)
+                pooled = moments.moments(given, *mixture, pooled=True)
                 added = reference.moments(like, *mixture, pooled=True)
                 for a, e in zip(pooled, added, strict=True):
                     check(a.cpu(), e, dtype, variant, "pooled")

@@ -1,4 +1,4 @@
-"""Fisher vectors of CNN activations: moments, mixtures, encodings and regressions over more data than memory holds.
+"""Fisher vectors of CNN activations: moments, mixtures, encodings and regressions, fitted out of core.
 
 `from ildfv import GaussianMixture, FisherVector, PCA, MultivariateRegression, moments` needs neither torch nor a GPU.
 """
@@ -9,19 +9,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ildfv.estimators.bag_of_words import BagOfWords
     from ildfv.estimators.fisher import FisherVector
     from ildfv.estimators.mixture import GaussianMixture
     from ildfv.estimators.pca import PCA
+    from ildfv.estimators.pooling import Pooling
+    from ildfv.estimators.pyramid import SpatialPyramid
     from ildfv.estimators.regression import MultivariateRegression
+    from ildfv.estimators.vlad import VLAD
     from ildfv.kernels import Moments, moments
     from ildfv.version import __version__
 
-__all__ = ["PCA", "FisherVector", "GaussianMixture", "Moments", "MultivariateRegression", "__version__", "moments"]
+__all__ = [
+    "PCA",
+    "VLAD",
+    "BagOfWords",
+    "FisherVector",
+    "GaussianMixture",
+    "Moments",
+    "MultivariateRegression",
+    "Pooling",
+    "SpatialPyramid",
+    "__version__",
+    "moments",
+]
 
 _HOME = {
+    "BagOfWords": "ildfv.estimators.bag_of_words",
     "FisherVector": "ildfv.estimators.fisher",
     "GaussianMixture": "ildfv.estimators.mixture",
     "PCA": "ildfv.estimators.pca",
+    "Pooling": "ildfv.estimators.pooling",
+    "SpatialPyramid": "ildfv.estimators.pyramid",
+    "VLAD": "ildfv.estimators.vlad",
     "MultivariateRegression": "ildfv.estimators.regression",
     "Moments": "ildfv.kernels",
     "moments": "ildfv.kernels",
@@ -30,10 +50,13 @@ _HOME = {
 
 
 def __getattr__(name: str):
-    # Names are imported when first used: the command line's --help must not wait for scikit-learn.
+    # Names are imported on first use, so that `ildfv --help` does not wait for scikit-learn.
     if name not in _HOME:
         raise AttributeError(f"module 'ildfv' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    from ildfv.errors import naming_missing_extra
+
+    with naming_missing_extra(f"ildfv.{name}"):
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

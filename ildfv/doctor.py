@@ -1,24 +1,26 @@
-"""What is installed, which devices and backends work, and what to do about what does not."""
+"""Installed parts, working devices and backends, and the remedy for each that does not work."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 from importlib import metadata
+from importlib.util import find_spec
 from typing import NamedTuple
+
+from ildfv.extras import EXTRAS, install_command, is_installed, missing_distributions
 
 
 class Finding(NamedTuple):
     what: str
-    state: str  # ok, absent (optional and not there) or broken (there and does not work)
+    state: str  # ok, absent (optional, not installed) or broken (installed, does not work)
     detail: str
     advice: str | None = None
 
 
 def examine() -> list[dict]:
-    """One finding a part: {"what", "state": ok | absent | broken, "detail", "advice"}. Each part is really tried."""
-    checks = (_machine, _native, _torch, _cuda, _decoders, _faiss)
+    """One finding per part: {"what", "state": ok | absent | broken, "detail", "advice"}. Each part is actually run."""
+    checks = (_machine, _native, _extras, _torch, _cuda_kernel, _decoders, _faiss)
     return [finding._asdict() for check in checks for finding in check()]
 
 
@@ -27,10 +29,8 @@ def _several(n: int, what: str) -> str:
 
 
 def _machine() -> list[Finding]:
-    import psutil
-
-    cores, memory = _several(os.cpu_count() or 1, "core"), psutil.virtual_memory().total / 2**30
-    detail = f"{platform.machine()}, {cores}, {memory:.0f} GiB, Python {platform.python_version()}"
+    cores, memory = _several(os.cpu_count() or 1, "core"), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    detail = f"{platform.machine()}, {cores}, {memory / 2**30:.0f} GiB, Python {platform.python_version()}"
     return [Finding("machine", "ok", detail)]
 
 
@@ -56,43 +56,59 @@ def _native() -> list[Finding]:
         ]
 
 
+def _extras() -> list[Finding]:
+    findings = []
+    for extra in ("ct", "viewer", "pacs", "pretrained", "networks", "lungs"):
+        missing = missing_distributions(extra)
+        if not missing:
+            findings.append(Finding(f"extra [{extra}]", "ok", "installed"))
+        else:
+            lacking = "not installed" if len(missing) == len(EXTRAS[extra]) else f"{', '.join(missing)} not installed"
+            findings.append(Finding(f"extra [{extra}]", "absent", lacking, install_command(extra)))
+    return findings
+
+
 def _torch() -> list[Finding]:
-    import torch
-
+    if not is_installed("torch"):
+        return [Finding("torch", "absent", "not installed", install_command("ct"))]
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library of it cannot be loaded
+        return [Finding("torch", "broken", " ".join(str(error).split())[:250], "reinstall torch")]
     threads = _several(torch.get_num_threads(), "thread")
-    return [Finding("torch", "ok", f"torch {torch.__version__}, {threads}")]
+    return [Finding("torch", "ok", f"torch {torch.__version__}, {threads}"), *_gpu()]
 
 
-def _cuda() -> list[Finding]:
+def _gpu() -> list[Finding]:
     import torch
 
     if not torch.cuda.is_available():
         built = torch.version.cuda
         advice = None if built else "with an NVIDIA GPU: pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'"
-        found = f"torch is built for CUDA {built}, no device answers" if built else "torch is built for the CPU"
-        return [Finding("GPU", "absent", found, advice), *_cupy()]
+        found = f"torch is built for CUDA {built}, but finds no device" if built else "torch is built for the CPU"
+        return [Finding("GPU", "absent", found, advice)]
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    return [Finding("GPU", "ok", ", ".join(names)), *_cupy()]
+    return [Finding("GPU", "ok", ", ".join(names))]
 
 
-def _cupy() -> list[Finding]:
-    ahead_of_time = importlib.util.find_spec("ildfv.kernels._native_cuda")
-    if ahead_of_time is None and importlib.util.find_spec("cupy") is None:
+def _cuda_kernel() -> list[Finding]:
+    ahead_of_time = find_spec("ildfv.kernels._native_cuda")
+    if ahead_of_time is None and not is_installed("cupy"):
         return [
             Finding("CUDA kernel", "absent", "CuPy is not installed", "pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'")
         ]
-    from ildfv.kernels.cuda import moments as cuda
+    from ildfv.kernels.cuda import selftest
 
     try:
-        return [Finding("CUDA kernel", "ok", cuda.describe())]
-    except Exception as error:  # whatever the driver or compiler says is what the user must read
-        said = f"{cuda.how()}; {' '.join(str(error).split())}"
-        return [Finding("CUDA kernel", "broken", said[:250], "check the driver with nvidia-smi")]
+        return [Finding("CUDA kernel", "ok", selftest.run())]
+    except Exception as error:  # any error of driver or compiler is the finding
+        reason = f"{selftest.build_description()}; {' '.join(str(error).split())}"
+        return [Finding("CUDA kernel", "broken", reason[:250], "check the driver with nvidia-smi")]
 
 
 def _decoders() -> list[Finding]:
-    if importlib.util.find_spec("pydicom") is None:
-        return [Finding("DICOM", "absent", "pydicom is not installed: no DICOM can be read", "pip install pydicom")]
+    if not is_installed("pydicom"):
+        return [Finding("DICOM", "absent", "pydicom is not installed: no DICOM can be read", install_command("ct"))]
     from ildfv.scans.pixels import COMPRESSED, can_decode
 
     findings = []
@@ -105,10 +121,9 @@ def _decoders() -> list[Finding]:
 
 
 def _faiss() -> list[Finding]:
-    if importlib.util.find_spec("faiss") is None:
-        return [
-            Finding("FAISS", "absent", "not installed; the mixture starts by k-means++", "pip install 'ildfv[cpu]'")
-        ]
+    if not is_installed("faiss"):
+        advice = install_command("cpu")
+        return [Finding("FAISS", "absent", "not installed; mixtures are initialised by k-means++", advice)]
     version = next(
         (f"{name} {metadata.version(name)}" for name in ("faiss-cpu", "faiss-gpu") if _installed(name)), "installed"
     )

@@ -1,60 +1,113 @@
-"""Errors that are the caller's to mend: one line each, naming what, the rule and the value."""
+"""Errors that the caller can correct: one line each with name, rule and value."""
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from numbers import Integral, Real
 
-from ildfv.visible import visible
+from ildfv.extras import extra_of, install_command, is_installed
+
+
+def printable(text: str) -> str:
+    """The text with control characters, invisible characters and undecodable bytes as backslash escapes.
+
+    File names and DICOM tags may contain terminal escape sequences, line breaks and bidirectional marks, which would
+    change what a message appears to say. Every message for users passes through this function.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class InputError(ValueError):
-    """A user's mistake or a file that breaks a rule. The CLI prints its message alone, without a traceback.
-
-    Messages hold names and values from files: control characters and line breaks in them are shown as escapes.
-    """
+    """An invalid argument or input file. The CLI prints only the message, without a traceback."""
 
     def __init__(self, message: object = ""):
-        super().__init__(visible(str(message)))
+        super().__init__(printable(str(message)))
 
 
 class MissingPackageError(ImportError):
-    """A part of ildfv needs a package that is not installed; the message names the command that installs it."""
+    """A required package is not installed; the message contains the command that installs it."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(str(message)))
 
 
 class OutOfReachError(InputError):
-    """A remote store did not answer: what lies there may be in order."""
+    """A remote store did not respond; its files may be intact."""
 
 
 class LostRankError(RuntimeError):
-    """Another rank of a torchrun launch has ended; torchrun stops this one, and starts all again where it may."""
+    """Another rank of a torchrun launch has exited; torchrun stops this one too and restarts all ranks if it may."""
 
 
 def check(holds: bool, message: str) -> None:
-    """Nothing if `holds`, else `InputError(message)`."""
+    """Raises `InputError(message)` unless `holds`."""
     if not holds:
         raise InputError(message)
 
 
 def check_integer(value, name: str, least: float = -inf) -> int:
-    """`value`, a whole number of at least `least`, as int; InputError otherwise, for True and 2.0 too."""
+    """`value` as int; InputError unless it is an integer of at least `least` (True and 2.0 are refused)."""
     check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be a whole number, got {value!r}")
     check(value >= least, f"{name} must be at least {least}, got {value}")
     return int(value)
 
 
 def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
-    """`value`, a real number for which `holds` is true, as float; InputError naming `rule` otherwise."""
+    """`value` as float; InputError naming `rule` unless it is a real number for which `holds` is true."""
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")
     check(infinite or value < inf, f"{name} must be finite, got {value}")
     return float(value)
 
 
-def require(module: str, *, purpose: str, install: str):
-    """The imported `module`, or `MissingPackageError` saying what needs it and how to install it."""
-    import importlib
+def require(module: str, *, purpose: str, install: str | None = None):
+    """The imported `module`.
 
+    Parameters
+    ----------
+    module : str
+        The name of a module that is not part of a plain installation.
+    purpose : str
+        What needs it; the message starts with it.
+    install : str, optional
+        The command that installs it; by default that of the extra which brings it.
+
+    Raises
+    ------
+    MissingPackageError
+        If it cannot be imported. Names the extra; for a package that is installed and fails, also its own error.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingPackageError(f"{purpose} needs {module}: {install}") from error
+        raise _missing_package(module, purpose, install, error) from error
+
+
+@contextmanager
+def naming_missing_extra(purpose: str) -> Iterator[None]:
+    """Within it, an import that fails because an extra is not installed is a `MissingPackageError` naming the extra.
+
+    Every other failing import, also one of a package that is installed, is left as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = error.name or ""
+        if extra_of(module) is None or is_installed(module):
+            raise
+        raise _missing_package(module, purpose, None, error) from error
+
+
+def _missing_package(module: str, purpose: str, install: str | None, error: ImportError) -> MissingPackageError:
+    extra = extra_of(module)
+    command = install or (install_command(extra) if extra else f"pip install {module}")
+    not_found = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+    if not not_found:
+        return MissingPackageError(f"{purpose} cannot import {module}: {error}. To install it: {command}")
+    if extra and not install:
+        package = module.partition(".")[0]
+        return MissingPackageError(f"{purpose} needs the extra [{extra}]: {command} ({package} is not installed)")
+    return MissingPackageError(f"{purpose} needs {module}: {command}")

@@ -1,6 +1,6 @@
 """The compact PyTorch trainer.
 
-architectures, blocks → networks: what is trained, by name.  losses, targets → settings: what it is asked for.
-data → optimizer → trainer: how; checkpoint, watching: what makes a killed training the same and a running one visible.
-activations: one layer's maps, where Fisher vectors begin.  patches: the patch baseline.
+networks (from architectures, blocks, external): the models by name. settings (losses, targets): what they learn.
+trainer (data, step, optimizer): the training; checkpoint: resuming it; tensorboard: its log.
+activations: the maps of one layer, the input of Fisher vectors. patches: the patch baseline.
 """

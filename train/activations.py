@@ -1,4 +1,4 @@
-"""One layer's activation maps, computed no further than that layer."""
+"""Activation maps of one layer. The layers above it are not computed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import nn
 from ildfv.errors import InputError
 from ildfv.train.networks import SIZE, Network
 
-LISTED = 50  # layer names in an error
-PROBE = 8  # slices: enough that what does not grow with them counts for little
+LISTED = 50  # layer names in an error message
+PROBE = 8  # slices: enough for memory that does not grow with them to be negligible
 
 
 class _Reached(Exception):
-    """Carries the wanted output out of the forward pass; the layers above never run."""
+    """Carries the layer's output out of the forward pass, which ends there."""
 
     def __init__(self, maps: torch.Tensor):
         self.maps = maps
@@ -26,30 +26,29 @@ class _Reached(Exception):
 class Activations:
     """Callable: slices (b, 3, 224, 224), uint8 or float → a layer's maps (b, d, h, w), float32; fc layers: h = w = 1.
 
-    The maps are taken **after** the layer's ReLU and before the normalisation or pooling that follows it. That is what
-    is usually called an activation, and the paper does not say that it takes anything else; before pooling conv1 has
-    the paper's 54×54 = 2916 descriptors of 64, after it there would be 27×27.
+    The maps are taken **after** the layer's ReLU and before the normalisation or pooling that follows it. This is the
+    usual meaning of activation, and the paper does not state otherwise; before pooling, conv1 has the paper's
+    54×54 = 2916 descriptors of 64 dimensions, after it there would be 27×27.
 
-    In memory the maps of a convolution come channels last: `maps.permute(0, 2, 3, 1)` is contiguous, descriptor after
-    descriptor. For a map that lies channel after channel call `.contiguous()`.
-    `d` and `n` = h·w are known at once. A NumPy array may come in; a torch tensor on the network's device goes out.
-    The network is set to evaluation mode. Several threads may call at once.
+    The maps of a convolution are channels last in memory: `maps.permute(0, 2, 3, 1)` is contiguous. Call
+    `.contiguous()` for channel-first memory. The input may be a NumPy array; the output is a torch tensor on the
+    network's device. `d` and `n` = h·w are attributes. The network is set to evaluation mode. Calls are thread-safe.
     """
 
     def __init__(self, network: Network, layer: str):
         if layer not in network.layers:
             raise InputError(f'layer of {network.name} must be one of {_listed(list(network.layers))}, got "{layer}"')
         self.network, self.layer = network.eval(), layer
-        self._reaching = threading.local()  # .maps: asked for by this thread
+        self._reaching = threading.local()  # .maps: whether this thread wants them
         end: nn.Module = network.body.get_submodule(network.layers[layer])
         end.register_forward_hook(_stop(self._reaching))
         _, self.d, h, w = self(torch.zeros(1, 3, SIZE, SIZE)).shape
         self.n = h * w
 
     def alone(self) -> Activations:
-        """Self, with the layers above dropped where the body is a plain sequence: of CNN-F's 230 MB conv1 needs 0.1.
+        """Self, after deleting the layers above from the network if its body is a plain sequence.
 
-        For whoever uses the network for nothing else.
+        This saves memory (conv1 needs 0.1 of CNN-F's 230 MB), but the network cannot be used for anything else.
         """
         body, last = self.network.body, self.network.layers[self.layer]
         if isinstance(body, nn.Sequential) and "." not in last:
@@ -70,16 +69,16 @@ class Activations:
         finally:
             self._reaching.maps = False
         raise InputError(
-            f'layer "{self.layer}" of {self.network.name} must take part in the forward pass, it was not reached'
+            f'layer "{self.layer}" of {self.network.name} must be part of the forward pass, but was not reached'
         )
 
     @property
     def device(self) -> torch.device:
-        """Where the network is, and the maps."""
+        """The device of the network and of the maps."""
         return self.network.mean.device
 
     def bytes_of_a_slice(self) -> int:
-        """What a slice takes of a GPU's memory while its maps are computed, measured; weights are not counted."""
+        """Measured peak GPU memory per slice while its maps are computed, without the weights."""
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
         self(torch.zeros(PROBE, 3, SIZE, SIZE, dtype=torch.uint8))
@@ -94,19 +93,19 @@ class Activations:
 
 
 def _stop(reaching: threading.local) -> Callable:
-    """The hook that ends a forward pass. It knows no `Activations`: a network that knew its user would outlive it."""
+    """The hook that ends a forward pass. It does not refer to `Activations`, which the network would keep alive."""
 
     def stop(module: nn.Module, inputs, output: torch.Tensor) -> None:
-        if getattr(reaching, "maps", False):  # the network's other users go on to its end
+        if getattr(reaching, "maps", False):  # other callers of the network need its output
             raise _Reached(output)
 
     return stop
 
 
 def _listed(names: list[str]) -> str:
-    """The names, as deep as LISTED of them go, and an example of what lies deeper."""
+    """At most LISTED names, the least nested first, and an example of the others."""
     depths = sorted({name.count(".") for name in names})
     deepest = max((d for d in depths if sum(name.count(".") <= d for name in names) <= LISTED), default=depths[0])
     shown, inside = ([n for n in names if (n.count(".") <= deepest) == near] for near in (True, False))
-    more = [f"{len(inside)} within them such as {inside[0]}"] if inside else []
+    more = [f"{len(inside)} nested ones such as {inside[0]}"] if inside else []
     return ", ".join([*shown[:LISTED], *more])

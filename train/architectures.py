@@ -1,4 +1,4 @@
-"""The networks themselves: CNN-F, its multi-head variant, VGG-19, and the small one of the patch baseline."""
+"""Network architectures: CNN-F, its multi-head variant, VGG-19, and the small network of the patch baseline."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import nn
 from ildfv.train.blocks import Dropout, Heads, Linear, LocalResponseNorm
 
 SIZE = 224  # pixels, the side of a slice
-FIRST_ANSWERS = 0.01  # gain of last layers: first answers near 0, so that the first steps do not unlearn random ones
+LAST_LAYER_GAIN = 0.01  # initial outputs near 0, so that the first steps need not undo random ones
 Body = tuple[nn.Module, dict[str, str]]
 NETWORKS: dict[str, Callable[[int], Body]] = {}
 
 
 def register(name: str):
-    """Decorator: `build(name)` now calls the function, n_outputs → (body, {layer: path of the module that ends it})."""
+    """Decorator that registers a function for `build(name)`: n_outputs → (body, {layer: path of its last module})."""
 
     def add(function: Callable[[int], Body]):
         NETWORKS[name] = function
@@ -28,7 +28,7 @@ def register(name: str):
 @register("cnnf")
 def cnnf(n_outputs: int) -> Body:
     """CNN-F (Chatfield et al. 2014), the paper's network: 224×224 → conv1 54×54×64 → … → fc7 4096 → C."""
-    return _cnnf(_linear(4096, n_outputs, gain=FIRST_ANSWERS))
+    return _cnnf(_linear(4096, n_outputs, gain=LAST_LAYER_GAIN))
 
 
 @register("cnnf-multihead")
@@ -36,12 +36,12 @@ def cnnf_multihead(n_outputs: int) -> Body:
     """CNN-F with C separate logistic layers instead of one layer of C outputs (paper, section 2)."""
     heads = Heads(4096, n_outputs)
     for head in heads.heads:
-        _he(head, FIRST_ANSWERS)
+        _he(head, LAST_LAYER_GAIN)
     return _cnnf(heads)
 
 
 def _cnnf(out: nn.Module) -> Body:
-    after_lrn = 2**0.75  # small activations leave LRN divided by κ^β = 2^0.75; the next convolution makes up for it
+    after_lrn = 2**0.75  # LRN divides small activations by κ^β = 2^0.75; the next convolution compensates
     body = nn.Sequential()
     body.add_module("conv1", _conv(3, 64, 11, stride=4))  # (b, 64, 54, 54)
     body.add_module("relu1", nn.ReLU(inplace=True))
@@ -84,7 +84,7 @@ def vgg19(n_outputs: int) -> Body:
         body.add_module(f"relu{i}", nn.ReLU(inplace=True))
         body.add_module(f"drop{i}", Dropout(0.5))
         layers[f"fc{i}"] = f"relu{i}"
-    body.add_module("out", _linear(4096, n_outputs, gain=FIRST_ANSWERS))
+    body.add_module("out", _linear(4096, n_outputs, gain=LAST_LAYER_GAIN))
     return body, layers
 
 
@@ -100,11 +100,11 @@ def patch(n_outputs: int) -> Body:
     body.add_module("fc4", _linear(64 * 4 * 4, 256))
     body.add_module("relu4", nn.ReLU(inplace=True))
     body.add_module("drop4", Dropout(0.5))
-    body.add_module("out", _linear(256, n_outputs, gain=FIRST_ANSWERS))
+    body.add_module("out", _linear(256, n_outputs, gain=LAST_LAYER_GAIN))
     return body, {name: f"relu{name[-1]}" for name in ("conv1", "conv2", "conv3", "fc4")}
 
 
-OWN = frozenset(NETWORKS)  # all that these hold are weights and buffers that are saved
+OWN = frozenset(NETWORKS)  # networks whose state consists of saved weights and buffers only
 
 
 def _conv(inputs: int, outputs: int, size: int, *, gain: float = 1.0, **options) -> nn.Conv2d:

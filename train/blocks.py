@@ -1,4 +1,4 @@
-"""The layers that torch does not have as the paper's networks need them."""
+"""Layers of the paper's networks that differ from torch's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class LocalResponseNorm(nn.Module):
-    """x / (κ + α Σ x²)^¾ over five neighbouring channels, κ = 2, α = 10⁻⁴: CNN-F's normalisation, shape kept.
+    """x / (κ + α Σ x²)^¾ over five neighbouring channels, κ = 2, α = 10⁻⁴: CNN-F's normalisation, same shape.
 
     Equal to `nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)`, which divides α by the size, but much faster on a
     CPU: the sum over channels is a 1×1 convolution with a band matrix, and y^−¾ is two square roots.
@@ -44,10 +44,10 @@ class _Normalise(torch.autograd.Function):
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` whose masks depend on the sample's place in the step alone, shape kept.
+    """`nn.Dropout` whose mask for a sample depends only on the step and the sample's position in it.
 
-    The mask of the step's whole batch is drawn on the CPU from the seed that `prepare_dropout` gave, and the rows
-    computed here are picked out: a resumed run, a GPU and any number of ranks drop the same units.
+    The mask of the step's whole batch is drawn on the CPU from the seed given to `prepare_dropout`, and the rows
+    computed here are selected: a resumed run, a GPU and any number of ranks drop the same units.
     """
 
     def __init__(self, p: float):
@@ -59,7 +59,7 @@ class Dropout(nn.Module):
         return x if not self.training or self.p == 0 else self._dropped(x)
 
     def leave_to_python(self) -> None:
-        """From now on a compiler leaves the draws alone: new in every step, they would be compiled anew."""
+        """Excludes the draws from compilation: they change in every step, which would trigger recompilation."""
         self._dropped = torch.compiler.disable(self._dropped)  # type: ignore[method-assign]
 
     def _dropped(self, x: torch.Tensor) -> torch.Tensor:
@@ -71,15 +71,15 @@ class Dropout(nn.Module):
 
 
 def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: int) -> None:
-    """Tells every `Dropout` of the network which rows of a batch of `total` samples come next."""
+    """Sets seed and rows of the next forward pass, out of a batch of `total` samples, in every `Dropout`."""
     for i, module in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
         module.draw = (seed * 64 + i, rows, total)
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` whose weights' gradient can wait: `kept`, where given, gets (inputs, outputs' gradients) instead.
+    """`nn.Linear` whose weight gradient can be deferred: if `kept` is set, it receives (inputs, output gradients).
 
-    That gradient is the product of both over the rows of a step, so shards and ranks need to exchange these alone.
+    The weight gradient is the product of both over the rows of a step, so shards and ranks only exchange these.
     """
 
     kept: Callable[[torch.Tensor, torch.Tensor], None] | None = None
@@ -88,14 +88,14 @@ class Linear(nn.Linear):
         if self.kept is None or not torch.is_grad_enabled():
             return super().forward(x)
         y, kept = F.linear(x, self.weight.detach(), self.bias), self.kept
-        if not y.requires_grad:  # of images, with a bias that stays
+        if not y.requires_grad:  # the input is images and the bias is frozen
             y.requires_grad_()
         y.register_hook(lambda gradient: kept(x.detach(), gradient))
         return y
 
 
 class Heads(nn.Module):
-    """C separate logistic layers, each of two classes: answers (b, c), each head's "present" minus its "absent" score.
+    """C separate logistic layers of two classes each: outputs (b, c), "present" minus "absent" score of each head.
 
     log(1 + exp(−y·(present − absent))) is the two-class softmax loss of that head, so eq. (1) trains all heads at once.
     """

@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: network, optimizer, best weights, history; replaced in one step."""
+"""The state of an unfinished training on disk (network, optimizer, best weights, history), replaced atomically."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from ildfv.train import networks
 NETWORK, OPTIMIZER, BEST = "network/", "optimizer/", "best/"  # prefixes of tensor names
 
 
-class Saves:
-    """When to write a checkpoint: `seconds` after the last, or later where writing took more than TAX of the time."""
+class SaveSchedule:
+    """When to write a checkpoint: `seconds` after the last one, or later to limit writing to MAX_SHARE of the time."""
 
-    TAX = 0.1
+    MAX_SHARE = 0.1
 
     def __init__(self, seconds: float):
         self.seconds, self.took, self.last = seconds, 0.0, time.monotonic()
 
     def due(self) -> bool:
-        wait = max(self.seconds, self.took / self.TAX) if self.seconds > 0 else 0.0  # 0: after every step, for tests
+        if self.seconds <= 0:  # after every step, for tests
+            return True
+        wait = max(self.seconds, self.took / self.MAX_SHARE)
         return time.monotonic() - self.last >= wait
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Around the writing of one."""
+        """Context manager around writing a checkpoint, which it times."""
         started = time.monotonic()
         yield
         self.last = time.monotonic()
@@ -41,26 +43,26 @@ class Saves:
 
 
 class Checkpoint:
-    """`folder`/checkpoint: one safetensors file with its JSON, gone when the training is finished."""
+    """`folder`/checkpoint: a safetensors file and its JSON, removed when the training is finished."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder) / "checkpoint"
 
     def exists(self) -> bool:
-        """Whether there is one to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return has_model(self.folder)
 
     def info(self) -> dict:
-        """What was saved beside the tensors: identity, history, losses of the epoch under way."""
+        """The saved identity, history and losses of the current epoch."""
         return load_info(self.folder)
 
     def remove(self) -> None:
-        """The folder is gone; nothing if it was not there."""
+        """Removes the checkpoint, if there is one."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
     def save(self, network, optimizer, best: dict[str, np.ndarray] | None, info: dict) -> None:
-        """Writes all that the next step depends on; random draws depend on seed and step alone and need no state."""
+        """Saves the full training state. Random draws depend on seed and step only, so they have none."""
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
         state = {
@@ -72,7 +74,7 @@ class Checkpoint:
         save_model(self.folder, {prefix + name: v for prefix, part in parts.items() for name, v in part.items()}, info)
 
     def load(self, network, optimizer) -> dict[str, np.ndarray] | None:
-        """The best weights so far, if any were kept; network and optimizer take the saved state."""
+        """Restores network and optimizer; returns the best weights so far, or None if there are none."""
         values, _ = load_model(self.folder)
         networks.set_tensors(network, _under(NETWORK, values))
         state = _under(OPTIMIZER, values)
@@ -83,7 +85,7 @@ class Checkpoint:
         return _under(BEST, values) or None
 
     def share(self, network, optimizer) -> None:
-        """Hands rank 0's network and optimizer state to the other ranks, which may see no checkpoint."""
+        """Broadcasts network and optimizer state from rank 0 to the other ranks, which may not see its disk."""
         if distributed.size() == 1:
             return
         distributed.share_tensors(network.state_dict().values())
@@ -101,7 +103,7 @@ def _under(prefix: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """The value on the parameter's device and, if of its shape, in its memory layout: fused steps walk raw memory."""
+    """The value on the parameter's device and, if of its shape, in its memory layout, which fused optimizers need."""
     if value.shape != parameter.shape:
-        return value.to(parameter.device)  # the count of steps
+        return value.to(parameter.device)  # the step count
     return torch.empty_like(parameter, requires_grad=False).copy_(value)

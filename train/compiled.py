@@ -1,4 +1,4 @@
-"""A network's steps through `torch.compile`, on a GPU and where there is enough to learn from; or as it is."""
+"""Training steps through `torch.compile`, on a GPU and for trainings long enough to profit."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import nn
 from ildfv.errors import check
 from ildfv.train.blocks import Dropout
 
-ENOUGH = 20_000  # slices learned from, all epochs: a compiler's minute should be a small part. Not measured yet.
+MIN_SLICES = 20_000  # over all epochs, so that compiling for a minute takes a small part of the time; not measured
 COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
 
 
-def wanted(asked: bool | None, device: torch.device, slices: int) -> bool:
-    """Whether to compile: as asked, on a GPU; None: there if `slices`, of all epochs, are enough to make up for it."""
-    check(not asked or device.type == "cuda", f'compile must be False or None on device "{device}", got True')
-    return device.type == "cuda" and (slices >= ENOUGH if asked is None else asked)
+def should_compile(requested: bool | None, device: torch.device, slices: int) -> bool:
+    """Whether to compile: as requested; None: on a GPU if `slices`, over all epochs, are at least MIN_SLICES."""
+    check(not requested or device.type == "cuda", f'compile must be False or None on device "{device}", got True')
+    return device.type == "cuda" and (slices >= MIN_SLICES if requested is None else requested)
 
 
 class Compiled:
-    """step → step(forward), with the network's forward compiled for each size of batch.
+    """step → step(forward), with the network's forward pass compiled for each batch size.
 
-    Where the compiler fails, `note` is told and the network goes on as it is; with `insist` the error is raised.
+    If the compiler fails, `note` is called and the uncompiled network is used; with `insist` the error is raised.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class Compiled:
             try:
                 return step(self.forward)
             except Exception as error:
-                if self.insist or not _is_compilers(error):
+                if self.insist or not _is_compiler_error(error):
                     raise
-                said = " ".join(str(error).split())[:200]
+                reason = " ".join(str(error).split())[:200]
             self.forward = self.network
-            self.network.zero_grad(set_to_none=True)  # of half a step
-            self.note(f"without torch.compile: {said}")
+            self.network.zero_grad(set_to_none=True)  # gradients of the failed step
+            self.note(f"torch.compile is off: {reason}")
         return step(self.network)
 
 
-def _is_compilers(error: BaseException) -> bool:
-    """Whether the error is the compiler's, not the network's or the device's."""
+def _is_compiler_error(error: BaseException) -> bool:
+    """Whether the error was raised by the compiler, not by the network or the device."""
     return any(kind.__module__.startswith(COMPILERS) for kind in type(error).__mro__)

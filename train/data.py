@@ -1,4 +1,4 @@
-"""Slices → shuffled batches of an epoch, dealt to ranks, read ahead of the network."""
+"""Shuffled batches of an epoch, distributed to ranks and read ahead of the network."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ildfv.errors import check
 from ildfv.progress import SILENT, Progress
 from ildfv.streaming.threads import in_order
 
-READ = 64  # slices read at once where nothing is learned
-SHIFT = 8  # pixels, the largest shift of an augmented slice
+READ = 64  # slices read at once outside of training steps
+SHIFT = 8  # pixels: maximum shift in augmentation
 
 
 class SliceSet(Protocol):
-    """What training asks of a slice set; `ildfv.datasets.slice_store.Slices` is one."""
+    """What training requires of a slice set; `ildfv.datasets.slice_store.Slices` is one."""
 
     counts: np.ndarray  # (N, c), −1 where unlabelled
     key: str
@@ -34,20 +34,20 @@ class SliceSet(Protocol):
 
 
 class Batch(NamedTuple):
-    """This rank's share of one step's slices; it may be empty."""
+    """This rank's share of the slices of one step; may be empty."""
 
     images: np.ndarray  # uint8 (b, 3, 224, 224)
-    indices: np.ndarray  # (b,) which slices these are
-    rows: np.ndarray  # (b,) their places in the step's whole batch, one after the other
+    indices: np.ndarray  # (b,) of the slices in the slice set
+    rows: np.ndarray  # (b,) consecutive positions in the step's whole batch
     total: int  # slices in the step's whole batch
-    shards: list[range]  # of this rank, none of them empty: places in this batch that are computed together
+    shards: list[range]  # of this rank, none empty: positions in this batch that are computed together
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The batches of one pass over the slices `indices`, in an order fixed by seed and epoch alone.
+    """The batches of one pass over the slices `indices`, in an order that depends on seed and epoch only.
 
-    Every slice is seen once. Batches differ in size by one at most: no rest of two or three slices makes a noisy step.
+    Every slice occurs once. Batch sizes differ by at most one, so there is no small last batch with a noisy gradient.
     """
 
     slices: SliceSet
@@ -56,16 +56,16 @@ class Epoch:
     seed: int
     epoch: int
     augment: bool = False
-    first: int = 0  # the step to begin with
-    shards: int = 1  # so many are a step's slices cut into
+    first: int = 0  # step to start at
+    shards: int = 1  # into which a step's slices are divided
 
     def size(self, steps: int) -> int:
-        """The slices in so many first steps."""
+        """Number of slices in the first `steps` steps."""
         least, more = divmod(len(self.indices), len(self))
         return steps * least + min(steps, more)
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         return -(-len(self.indices) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -88,7 +88,7 @@ class Epoch:
 
 
 def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Images (b, 3, h, w), mirrored where `flip` (b,) is 1, moved by `shift` (b, 2) − SHIFT pixels, edges repeated."""
+    """Images (b, 3, h, w), mirrored where `flip` (b,) is 1, shifted by `shift` (b, 2) − SHIFT pixels, edge-padded."""
     h, w = images.shape[2:]
     padded = np.pad(images, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), mode="edge")
     out = np.empty_like(images)
@@ -99,7 +99,7 @@ def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.nda
 
 
 def labelled_only(slices: SliceSet, indices) -> np.ndarray:
-    """The indices, ascending, each once, without the slices that no label map covers."""
+    """The unique indices in ascending order, without unlabelled slices."""
     indices = np.unique(np.asarray(indices, dtype=np.int64))
     if indices.size:
         check(
@@ -112,11 +112,11 @@ def labelled_only(slices: SliceSet, indices) -> np.ndarray:
 def train_mean_std(slices: SliceSet, indices, *, progress: Progress = SILENT) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each window over these slices, (3,) and (3,), float64, in grey levels.
 
-    Give it slices of fit patients only. Histograms are whole numbers, so their sums are exact: the same bits in any
-    order and for any number of ranks. A window without any contrast gets standard deviation 1.
+    The slices must be of training patients only. Histograms are integers, so their sums are exact and the result is the
+    same in any order and on any number of ranks. A window without contrast gets standard deviation 1.
     """
     indices = np.sort(np.asarray(indices, dtype=np.int64))
-    check(len(indices) > 0, "mean and standard deviation must come from at least one slice, got none")
+    check(len(indices) > 0, "mean and standard deviation need at least one slice, got none")
     histogram = np.zeros((3, 256))
     with progress.task("Grey levels", total=len(indices)) as advance:
         for start in range(0, len(indices), READ * distributed.size()):

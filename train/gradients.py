@@ -1,4 +1,4 @@
-"""Gradients of a step's shards, added over shards and ranks: the same bits however the shards are dealt."""
+"""Gradients of a step, summed over shards and ranks; the bits do not depend on how shards are distributed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ildfv.train.data import Batch
 
 
 class Gradients:
-    """Within it a network's gradients are taken part by part; at its end the optimizer finds those of the whole step.
+    """Context manager that accumulates a network's gradients part by part and sets those of the whole step at its end.
 
-    Convolutions' float32 gradients are added in float64, where sums of so few are all but exact. Those of a `Linear`'s
-    weights, most numbers of CNN-F by far, are never added: its inputs and its outputs' gradients are kept, row by row
-    of the step, and every rank multiplies those of all rows. wait: False adds them too, for a compiler's layers.
+    float32 gradients are added in float64, which is nearly exact for so few summands. The weights of `Linear` layers,
+    by far the most of CNN-F, are an exception: inputs and output gradients are kept for every row of the step, and each
+    rank multiplies those of all rows. wait: False adds these gradients as well, as compiled layers require.
     """
 
     def __init__(self, network: nn.Module, batch: Batch, *, wait: bool = True):
@@ -46,13 +46,13 @@ class Gradients:
             self._multiply()
 
     def begin(self) -> None:
-        """Forgets gradients that were not taken: of a part that failed."""
+        """Discards gradients that were not taken, such as those of a failed part."""
         for parameter in (*self.parameters, *self.weights):
             parameter.grad = None
         self.present = [None] * len(self.layers)
 
     def take(self) -> None:
-        """Adds the present gradients, which are gone then. Parts come in the order of their rows."""
+        """Adds the current gradients and clears them. Parts must be in the order of their rows."""
         for number, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
                 before = self.sums[number]
@@ -64,7 +64,7 @@ class Gradients:
 
     def _keep(self, number: int, x: torch.Tensor, gradient: torch.Tensor) -> None:
         once = x.ndim == 2 and self.present[number] is None
-        check(once, f"a Linear must be used once on (b, d), got {tuple(x.shape)}: nn.Linear takes all else")
+        check(once, f"a Linear must be used once, on (b, d), got {tuple(x.shape)}: use nn.Linear instead")
         self.present[number] = (x, gradient)
 
     def _add_up(self) -> None:
@@ -83,7 +83,7 @@ class Gradients:
             layer.weight.grad = gradient.T @ x
 
     def _whole(self, mine: list[torch.Tensor], width: int, like: torch.Tensor) -> torch.Tensor:
-        """Rows (total, width) of the whole step. Each is filled by one rank, so their sum over ranks is exact."""
+        """Rows (total, width) of the whole step. Only one rank sets each row, so the sum over ranks is exact."""
         whole = like.new_zeros((self.batch.total, width))
         if mine:
             first = int(self.batch.rows[0])

@@ -1,6 +1,6 @@
-"""The paper's losses by name, eqs. (1), (2), (3), (5), (6): one number a slice, summed over patterns.
+"""The paper's losses by name, eqs. (1), (2), (3), (5), (6): one value per slice, summed over patterns.
 
-f (b, c) are the network's answers, y (b, c) the targets, beta (c,) the weights of the patterns; None: all count once.
+f (b, c): the network's outputs; y (b, c): the targets; beta (c,): weights of the patterns, None for equal weights.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ def _weighted(terms: Tensor, beta: Tensor | None) -> Tensor:
 
 
 LOSSES = {"logistic": logistic, "l2": l2, "smooth-l1": smooth_l1}
-BALANCED = "balanced-"  # before a loss's name: its patterns are weighted by `pattern_weights`
+BALANCED = "balanced-"  # prefix of losses whose patterns are weighted by `pattern_weights`
 NAMES = (*LOSSES, *(BALANCED + name for name in LOSSES))
 
 
 def pattern_weights(present: np.ndarray) -> np.ndarray:
-    """β_k = (1 − |Y_k|/|Y|)/C, shape (c,), |Y_k| being the slices that show pattern k and |Y| = Σ |Y_k|: eqs. (5), (6).
+    """β_k = (1 − |Y_k|/|Y|)/C, shape (c,), |Y_k| = number of slices with pattern k, |Y| = Σ |Y_k|: eqs. (5), (6).
 
-    present (m, c): truthy where a pattern is present; of training slices only.
+    present (m, c): whether a pattern is present, for training slices only.
     """
     positives = np.count_nonzero(np.asarray(present), axis=0)  # (c,)
     seen = int(np.count_nonzero(positives))
-    # Of one pattern alone |Y_k| = |Y|: it would weigh nothing, and nothing would be learned of it.
-    check(seen > 1, f"a balanced loss must see at least two patterns present, got {seen} in the training slices")
+    # With a single pattern |Y_k| = |Y|, so its weight would be 0 and nothing would be learned.
+    check(seen > 1, f"a balanced loss needs at least two patterns in the training slices, got {seen}")
     return (1 - positives / positives.sum()) / len(positives)

@@ -1,7 +1,7 @@
-"""Networks by name, slices in, C answers out: CNN-F, its multi-head variant, VGG-19, any torchvision or timm network.
+"""Networks by name, from slices to C outputs: CNN-F, its multi-head variant, VGG-19, any torchvision or timm network.
 
-The paper starts from ImageNet weights. Nothing is downloaded here: networks start from scratch (He), and `load_weights`
-takes a local safetensors file of whatever weights the user has.
+The paper starts from ImageNet weights. Nothing is downloaded here: networks are initialised randomly (He), and
+`load_weights` reads weights from a local safetensors file.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch.overrides import TorchFunctionMode
 from ildfv.errors import InputError, check
 from ildfv.train.architectures import NETWORKS, OWN, SIZE, register
 from ildfv.train.blocks import Dropout
-from ildfv.train.external import SOURCES, external, first_answers
+from ildfv.train.external import SOURCES, external, main_output
 
-PATCH = "patch"  # the network of `patches`, which takes no whole slices
+PATCH = "patch"  # the network of `patches`, which does not take whole slices
 
 __all__ = ["NETWORKS", "SIZE", "Network", "build", "load", "load_weights", "register", "save", "set_tensors", "tensors"]
 
 
 class Network(nn.Module):
-    """Answers (b, c), raw scores without a squashing function, of slices (b, 3, 224, 224), uint8 or float in [0, 255].
+    """Scores (b, c), before any sigmoid, of slices (b, 3, 224, 224), uint8 or float in [0, 255].
 
-    `mean` and `std` (3,), in grey levels, normalise each window; they come from training patients and travel with the
-    weights. `layers` maps each layer name, in order, to the path of the module whose output is its activation map.
+    `mean` and `std` (3,), in grey levels, normalise each window; they are computed from training patients and saved
+    with the weights. `layers` maps layer names, in order, to the path of the module whose output is the activation map.
     """
 
     mean: torch.Tensor
@@ -41,7 +41,7 @@ class Network(nn.Module):
         self.register_buffer("std", torch.full((3,), 64.0))
 
     def normalise(self, mean: np.ndarray, std: np.ndarray) -> Network:
-        """Self, with these grey levels per window (3,) taken off and divided by."""
+        """Sets the mean and standard deviation of each window, (3,), in grey levels; returns self."""
         for name, value in (("mean", mean), ("std", std)):
             value = np.asarray(value, dtype=np.float32)
             check(value.shape == (3,), f"{name} must have shape (3,), got {value.shape}")
@@ -54,16 +54,16 @@ class Network(nn.Module):
         shape = tuple(images.shape)
         check(len(shape) == 4 and shape[1] == 3, f"images must have shape (b, 3, h, w), got {shape}")
         scale = (1 / self.std).view(3, 1, 1)
-        # Windows lie one after the other here, which makes this cheap. The weights lie channels last, and with them all
-        # maps from conv1 on: oneDNN and cuDNN convolve that faster, a CPU by a third.
+        # Images are channel-first here, which makes this cheap. The weights are channels last, and so are all maps from
+        # conv1 on: oneDNN and cuDNN are faster with that, a CPU by a third.
         x = images.to(self.mean.dtype, copy=True).mul_(scale).sub_(self.mean.view(3, 1, 1) * scale)
-        return first_answers(self.body(x))
+        return main_output(self.body(x))
 
 
 def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: float = 0.5) -> Network:
-    """A fresh network, the same weights for the same seed whatever was drawn before.
+    """A new network with random weights that depend on the seed only.
 
-    dropout: share of units dropped after fc6 and fc7 while training.
+    dropout: share of units dropped after fc6 and fc7 in training mode.
     name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package).
     """
     check(n_outputs >= 1, f"n_outputs must be at least 1, got {n_outputs}")
@@ -85,19 +85,19 @@ def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: flo
 
 
 def check_whole_slices(name: str) -> None:
-    """Nothing unless the network takes patches of slices alone."""
-    check(name != PATCH, f'network must take whole slices, got "{PATCH}", which is the patch baseline\'s')
+    """InputError if the network takes patches instead of whole slices."""
+    check(name != PATCH, f'network must take whole slices, got "{PATCH}", the network of the patch baseline')
 
 
 def save(folder: Path, network: Network, info: dict) -> None:
-    """The network's weights and `info` (JSON-able) in `folder`, atomically."""
+    """Saves the network's weights and `info` (JSON-serialisable) in `folder`, atomically."""
     from ildfv.store.models import save_model
 
     save_model(folder, tensors(network), {**info, "network": network.name, "n_outputs": network.n_outputs})
 
 
 def load(folder: Path, device: str = "cpu") -> Network:
-    """The network that `save` left in `folder`, on `device`, in evaluation mode."""
+    """The network saved in `folder`, on `device`, in evaluation mode."""
     from ildfv.store.models import load_model
 
     values, info = load_model(folder)
@@ -107,13 +107,13 @@ def load(folder: Path, device: str = "cpu") -> Network:
 
 
 def _unset(name: str, n_outputs: int) -> Network:
-    """A network whose weights are all to be set: drawing CNN-F's first would take half of the time of loading it."""
-    with _Undrawn() if name in OWN else nullcontext():
+    """A network with uninitialised weights: drawing random ones would take half of the time of loading CNN-F."""
+    with _NoInitialisation() if name in OWN else nullcontext():
         return build(name, n_outputs=n_outputs)
 
 
-class _Undrawn(TorchFunctionMode):
-    """Random weights are not drawn: they are whatever lies in memory."""
+class _NoInitialisation(TorchFunctionMode):
+    """Skips the drawing of random weights, which stay uninitialised."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         drawn = func in (torch.Tensor.normal_, torch.Tensor.uniform_)
@@ -121,14 +121,14 @@ class _Undrawn(TorchFunctionMode):
 
 
 def tensors(network: nn.Module) -> dict[str, np.ndarray]:
-    """Every weight and buffer by name, row-major NumPy arrays."""
+    """All weights and buffers by name, as C-contiguous NumPy arrays."""
     return {k: np.asarray(v.detach().cpu().numpy(), order="C") for k, v in network.state_dict().items()}
 
 
 def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
-    """Copies `values` into the network; a missing, unknown or misshapen tensor is an InputError."""
+    """Copies `values` into the network; InputError for missing or unknown tensors and for wrong shapes."""
     own = network.state_dict()
-    for what, names in (("lack", own.keys() - values.keys()), ("hold unknown", values.keys() - own.keys())):
+    for what, names in (("lack", own.keys() - values.keys()), ("contain unknown", values.keys() - own.keys())):
         check(not names, f"weights {what} {', '.join(sorted(names)[:3])}")
     for name, tensor in own.items():
         shape = tuple(np.shape(values[name]))
@@ -137,9 +137,9 @@ def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
 
 
 def load_weights(network: Network, path: Path) -> list[str]:
-    """Names of the tensors taken from a local safetensors file: those that fit in shape and name ("body." may lack).
+    """Loads tensors with matching name ("body." may be missing) and shape from a safetensors file; returns their names.
 
-    The last layer of an ImageNet network has another shape, so it keeps its fresh weights. No tensor fits: InputError.
+    The last layer of an ImageNet network has another shape and keeps its random weights. InputError if none matches.
     """
     from safetensors.numpy import load_file
 
@@ -149,5 +149,5 @@ def load_weights(network: Network, path: Path) -> list[str]:
         if full in own and tuple(own[full].shape) == value.shape:
             own[full].copy_(torch.from_numpy(value))
             taken.append(full)
-    check(bool(taken), f"{path} must hold weights of {network.name} (such as {next(iter(own))}), none fits")
+    check(bool(taken), f"{path} must hold weights of {network.name} (such as {next(iter(own))}), but no tensor matches")
     return sorted(taken)

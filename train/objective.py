@@ -1,4 +1,4 @@
-"""What a training makes small: the loss of a network's answers against the counts of the slices they are for."""
+"""The training objective: the loss of a network's outputs for the pattern counts of the slices."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ildfv.train.targets import targets
 
 
 class Objective:
-    """Answers (b, c) and the indices of their slices (b,) → the loss of each, (b,), on the device of the answers.
+    """Outputs (b, c) and the indices of their slices (b,) → the loss of each slice, (b,), on the device of the outputs.
 
-    counts (N, c): pixels of each slice's patterns. beta (c,): the patterns' weights by the `fit` slices, None where the
-    loss is not balanced.
+    counts (N, c): pixels of each pattern in each slice. beta (c,): weights of the patterns computed from the `fit`
+    slices, None if the loss is not balanced.
     """
 
     def __init__(self, settings: TrainSettings, counts: np.ndarray, fit: np.ndarray, device: torch.device):
@@ -26,6 +26,6 @@ class Objective:
 
     def __call__(self, f: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
         s = self.settings
-        wanted = targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)
-        # unpinned: copied before the call returns
-        return self.loss(f, torch.from_numpy(wanted).to(self.device, non_blocking=True), self.beta)
+        y = targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)
+        # unpinned memory, so the copy is complete when the call returns
+        return self.loss(f, torch.from_numpy(y).to(self.device, non_blocking=True), self.beta)

@@ -1,4 +1,4 @@
-"""How weights move: the optimizer, and its learning rate over time."""
+"""The optimizer and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import math
 
 import torch
 
-# The first optimizer would import it, and an error that it keeps from then on would keep all frames above, which hold
-# the network that is trained.
+# The first optimizer imports this. On import it catches and keeps an exception, whose traceback would keep the calling
+# frames, and the network in them, alive.
 import torch._dynamo
 from torch import nn
 
 from ildfv.train.settings import TrainSettings
 
-LEAST = 10  # steps of warm-up
+MIN_WARM_UP = 10  # steps
 
 
 def make_optimizer(settings: TrainSettings, network: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD with momentum. Weights decay; biases and the scales of normalisations do not."""
+    """AdamW or SGD with momentum. Weight decay excludes biases and normalisation parameters."""
     groups = [
         {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    # fused: one pass over CNN-F's 57 million weights, 40 ms a step on two cores
+    # fused: a single pass over CNN-F's 57 million weights, 40 ms per step on two cores
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, fused=True)
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
@@ -31,9 +31,9 @@ def make_optimizer(settings: TrainSettings, network: nn.Module) -> torch.optim.O
 def rate(settings: TrainSettings, step: int, steps: int) -> float:
     """Learning rate of one step of `steps`: a linear warm-up times half a cosine from the peak down to 0.
 
-    The warm-up takes its share of all steps, at least LEAST of them where that is no more than half: without it few
-    slices and a loss of squares end in answers a hundred times too large, which later steps must first unlearn.
+    The warm-up takes the share `warm_up` of all steps and at least MIN_WARM_UP steps, but no more than half of them for
+    that minimum. Without a warm-up, few slices and a squared loss give outputs a hundred times too large at first.
     """
-    least = min(LEAST, steps / 2)
+    least = min(MIN_WARM_UP, steps / 2)
     warm = min(1.0, (step + 1) / max(1.0, least, settings.warm_up * steps))
     return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -1,8 +1,8 @@
-"""The patch baseline: a small CNN on 32×32 patches, slid over the lung every 10 pixels; a label map comes out.
+"""The patches of the patch baseline: a small CNN on 32×32 patches, trained on these and moved over the lung.
 
-Sizes are the paper's, in pixels of the original 512×512 grid. Prepared slices have 224×224, so a patch covers 14×14 of
-theirs and is enlarged to 32×32 for the network: the network, the windows and their number are those of the original
-grid, the finest detail is not.
+Sizes are the paper's, in pixels of the original 512×512 grid. Prepared slices have 224×224 pixels, so a patch covers
+14×14 of them and is enlarged to 32×32 for the network. The network and the number of patches are as on the original
+grid, but the finest detail is lost.
 """
 
 from __future__ import annotations
@@ -14,23 +14,20 @@ from torch.nn import functional as F
 from ildfv.errors import check
 from ildfv.patterns import PATTERNS
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.windows import GRID, SIZE
 from ildfv.store.atomic import key_of
 from ildfv.train.data import READ
-from ildfv.train.networks import SIZE, Network
 
-GRID = 512  # pixels along a side of the original slice
-PATCH, STEP = 32, 10  # pixels of the original grid
+PATCH = 32  # pixels of the original grid
 SIDE = PATCH * SIZE // GRID  # of a patch on a prepared slice: 14
-MAJORITY = SIDE * SIDE // 2  # pixels of a pattern from which a patch shows it; the `threshold` to train with
-BATCH = 512  # patches at once
+MAJORITY = SIDE * SIDE // 2  # pixels from which on a pattern counts as present in a patch: the training `threshold`
 
 
 class PatchSet:
-    """Patches of labelled slices, in memory, as a slice set that `train` takes: `TrainSettings(network="patch",
-    threshold=MAJORITY)`.
+    """Patches of labelled slices in memory, a slice set for `train` with network="patch" and threshold=MAJORITY.
 
-    Of each slice up to `per_slice` patches are drawn, centred in the lung: a pattern that is there and healthy lung get
-    equal shares. `counts` are pixels of each pattern within the patch, `indices` the slice each patch is from.
+    Up to `per_slice` patches with their centre in the lung are drawn from each slice, in equal shares for the patterns
+    present and for healthy lung. `counts`: pixels of each pattern in a patch; `indices`: the slice of each patch.
     lungs: indices → bool (m, 224, 224).
     """
 
@@ -50,7 +47,7 @@ class PatchSet:
                     counts.append(np.stack([(inside == k + 1).sum(axis=(1, 2)) for k in range(len(PATTERNS))], axis=1))
                     source.append(np.full(len(centres), index))
                 advance(len(some))
-        check(sum(map(len, source)) > 0, "patches must come from slices with lung, none was found")
+        check(sum(map(len, source)) > 0, "patches must come from slices that contain lung, but there are none")
         self.data = np.concatenate(patches)  # uint8 (N, 3, 14, 14)
         self.counts = np.concatenate(counts).astype(np.int32)  # (N, 4)
         self.indices = np.concatenate(source)  # (N,)
@@ -65,39 +62,12 @@ class PatchSet:
         return enlarged(self.data[np.asarray(indices, dtype=np.int64)])
 
     def of(self, indices) -> np.ndarray:
-        """Which patches come from these slices."""
+        """Indices of the patches of these slices."""
         return np.flatnonzero(np.isin(self.indices, indices))
 
 
-@torch.inference_mode()
-def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="cpu") -> tuple[np.ndarray, int]:
-    """Label map of one slice, uint8 (224, 224): 0 healthy or outside, 1 … 4 pattern + 1; and how many patches it took.
-
-    The window moves by 10 pixels of the original grid; each lung pixel takes the answer of the nearest window centre
-    that lies in the lung: the pattern of the highest positive score, else healthy. image: uint8 (3, 224, 224).
-    """
-    positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
-    nearest = np.abs(np.arange(SIZE)[:, None] + 0.5 - positions).argmin(axis=1)  # (224,)
-    where = positions.astype(np.int64)
-    answers = np.zeros((len(where), len(where)), np.uint8)
-    rows, columns = np.nonzero(lung[np.ix_(where, where)])
-    centres = np.stack([where[rows], where[columns]], axis=1)  # (p, 2)
-    for start in range(0, len(centres), BATCH):
-        patches = enlarged(cut(image, centres[start : start + BATCH]))
-        f = network(torch.from_numpy(patches).to(device)).float()
-        best, pattern = f.max(dim=1)
-        found = torch.where(best > 0, pattern + 1, 0).cpu().numpy()
-        answers[rows[start : start + BATCH], columns[start : start + BATCH]] = found
-    return answers[np.ix_(nearest, nearest)] * lung.astype(np.uint8), len(centres)
-
-
-def pattern_counts(labels: np.ndarray) -> np.ndarray:
-    """Pixels of each pattern in units of the original grid, float (4,): a slice's score in the patch baseline."""
-    return np.bincount(labels.ravel(), minlength=len(PATTERNS) + 1)[1:] * (GRID / SIZE) ** 2
-
-
 def cut(planes: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Patches (p, c, 14, 14) of planes (c, 224, 224) around centres (p, 2), row and column; edges repeated."""
+    """Patches (p, c, 14, 14) of planes (c, 224, 224) around centres (p, 2), row and column, with repeated edges."""
     padded = np.pad(planes, ((0, 0), (SIDE, SIDE), (SIDE, SIDE)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), axis=(1, 2))
     top, left = (np.asarray(centres, dtype=np.int64).reshape(-1, 2) + SIDE - SIDE // 2).T
@@ -111,7 +81,7 @@ def enlarged(patches: np.ndarray) -> np.ndarray:
 
 
 def _draw(labels: np.ndarray, lung: np.ndarray, per_slice: int, rng: np.random.Generator) -> np.ndarray:
-    """Centres (p, 2) in the lung, in equal shares over what the slice shows, healthy lung included."""
+    """Centres (p, 2) in the lung, in equal shares for the patterns present and for healthy lung."""
     kinds = [kind for kind in range(len(PATTERNS) + 1) if (lung & (labels == kind)).any()]
     chosen = []
     for i, kind in enumerate(kinds):

@@ -1,4 +1,4 @@
-"""What decides a trained network beside the slices, checked, and compared with what a folder already holds."""
+"""Training settings, and the comparison with those of an existing training."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ildfv.train.targets import TARGETS
 class TrainSettings:
     """Settings of one training, saved with the network.
 
-    The defaults are those that learned most from scratch in six epochs of 500 phantom slices. The paper fine-tunes
-    ImageNet weights with SGD; `weights`, optimizer="sgd" and a learning rate of 1e-3 are where to start for that.
+    The defaults were the best for training from scratch in six epochs of 500 phantom slices. The paper fine-tunes
+    ImageNet weights with SGD; for that, start with `weights`, optimizer="sgd" and a learning rate of 1e-3.
     """
 
-    network: str = defaults.NETWORK  # a name `networks.build` knows
+    network: str = defaults.NETWORK  # a name for `networks.build`
     loss: str = defaults.LOSS  # one of `losses.NAMES`
-    target: str = defaults.TARGET  # one of `targets.TARGETS`; logistic losses take presence, the others the rest
+    target: str = defaults.TARGET  # one of `targets.TARGETS`; presence for logistic losses, the others for regression
     threshold: int = THRESHOLD  # pixels on the original grid
     ramp: tuple[float, float] | None = None  # T1, T2 of the ramp target
     epochs: int = defaults.EPOCHS
     batch_size: int = defaults.BATCH_SIZE
     optimizer: str = "adamw"  # or "sgd"
-    learning_rate: float = defaults.LEARNING_RATE  # at its peak: linear warm-up, then half a cosine down to 0
-    warm_up: float = 0.1  # share of all steps, at least as `optimizer.rate` says
+    learning_rate: float = defaults.LEARNING_RATE  # peak: linear warm-up, then half a cosine down to 0
+    warm_up: float = 0.1  # share of all steps; see `optimizer.rate` for the minimum
     momentum: float = 0.9  # of SGD
     weight_decay: float = 5e-4
     dropout: float = 0.5  # of fc6 and fc7
     augment: bool = defaults.AUGMENT  # left–right flips, shifts up to 8 pixels
-    shards: int = defaults.SHARDS  # of a step, computed one by one: the bits are the same on any number of ranks
-    select: str = "last"  # or "best": the epoch of highest mean validation AUC
-    weights: str | None = None  # a local safetensors file to start from
+    shards: int = defaults.SHARDS  # per step, computed one by one: results are the same on any number of ranks
+    select: str = "last"  # or "best": the epoch with the highest mean validation AUC
+    weights: str | None = None  # a local safetensors file with initial weights
     bfloat16: bool = False  # autocast, on CUDA only
     seed: int = 0
 
@@ -71,7 +71,7 @@ class TrainSettings:
 
 
 def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.ndarray) -> dict:
-    """What two trainings must share to be the same; JSON-able. A file of weights counts by its content."""
+    """What identifies a training: settings, slices and split, JSON-serialisable. Weight files count by checksum."""
     given = asdict(settings) | {
         "ramp": list(settings.ramp) if settings.ramp else None,
         "weights": sha256(Path(settings.weights)) if settings.weights else None,
@@ -81,13 +81,13 @@ def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.nd
 
 
 def check_same(asked: dict, found: dict | None, folder: Path) -> None:
-    """Nothing if both identities agree, else `InputError` naming the first difference. None: trained elsewhere."""
-    way_out = "--fresh trains anew in its place, --name NAME beside it"
+    """InputError with the first difference between two identities. found: None if the network has no identity."""
+    remedy = "use --fresh to replace it or --name NAME to keep both"
     if found is None:
-        raise InputError(f"{folder} holds a network that was not trained here: {way_out}")
+        raise InputError(f"{folder} contains a network without training settings: {remedy}")
     for name, value in asked["settings"].items():
         old = found["settings"].get(name)
-        check(old == value, f"{folder} holds a training with {name} = {old}, got {value}: {way_out}")
+        check(old == value, f"{folder} contains a training with {name} = {old}, got {value}: {remedy}")
     for name in ("slices", "fit", "validation"):
         what = "slices" if name == "slices" else f"{name} slices"
-        check(asked[name] == found[name], f"{folder} holds a training on other {what}: {way_out}")
+        check(asked[name] == found[name], f"{folder} contains a training on other {what}: {remedy}")

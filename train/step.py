@@ -1,4 +1,4 @@
-"""One step of training: gradients of a batch's shards, added over shards and ranks, move the weights."""
+"""One training step: gradients summed over shards and ranks, then an update of the weights."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ildfv.train.compiled import Compiled
 from ildfv.train.data import Batch
 from ildfv.train.gradients import Gradients
 
-MOST = 1 << 16  # slices a step: random numbers of foreign networks do not meet again in the next one
+SEED_STRIDE = 1 << 16  # more than the slices of a step, so that no two steps share a seed
 
 
 @dataclass
 class Step:
-    """Calling it with a batch, its images on the device, a seed and a learning rate moves the network's weights.
+    """Callable: (batch, its images on the device, seed, learning rate) → updates the network's weights.
 
-    loss: answers (b, c), indices of the slices (b,) → the loss of each, (b,). compiled: runs the network, if given.
-    note: is told where a shard does not fit in the device's memory: from then on so many slices are computed at once.
+    loss: outputs (b, c), indices of the slices (b,) → the loss of each slice, (b,). compiled: runs the network, if set.
+    note: called when a shard runs out of device memory; from then on fewer slices are computed at once.
     """
 
     network: nn.Module
@@ -36,10 +36,10 @@ class Step:
     at_once: int | None = None  # slices; None: a shard
 
     def __call__(self, batch: Batch, images: torch.Tensor, seed: int, rate: float) -> torch.Tensor:
-        """This rank's share of the mean loss of the step's slices, float64.
+        """This rank's share of the mean loss over the step's slices, float64.
 
-        Shards are computed one by one, and the same shards give the same bits whichever ranks they are dealt to. Batch
-        statistics, of networks that keep them, are those of the first shard.
+        Shards are computed one by one, so their bits do not depend on the rank that computes them. Running statistics
+        of batch normalisation are those of the first shard.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -53,12 +53,12 @@ class Step:
                 gradients.take()
                 return loss
 
-            halving = OomRetry(learn, note=self.note, size=self.at_once)
+            retry = OomRetry(learn, note=self.note, size=self.at_once)
             for shard in batch.shards:
-                share += sum(halving(shard))
+                share += sum(retry(shard))
                 if statistics is None:
                     statistics = [buffer.clone() for buffer in self.network.buffers()]
-            self.at_once = halving.size
+            self.at_once = retry.size
         if statistics is not None:
             for buffer, value in zip(self.network.buffers(), statistics, strict=True):
                 buffer.copy_(value)
@@ -67,13 +67,13 @@ class Step:
         return share
 
     def _learn(self, batch: Batch, images: torch.Tensor, places: range, seed: int) -> torch.Tensor:
-        """The share in the step's mean loss of the slices at these places, whose gradients the network has then."""
+        """The contribution of the slices at these positions to the step's mean loss; sets their gradients."""
         here = slice(places.start, places.stop)
         prepare_dropout(self.network, seed, torch.from_numpy(batch.rows[here]), batch.total)
 
         def learn(forward: Callable) -> torch.Tensor:
-            # For foreign random layers, which are not ours.
-            torch.manual_seed((seed * MOST + int(batch.rows[here.start])) % (1 << 63))
+            # For random layers of other packages; `Dropout` has its own seed.
+            torch.manual_seed((seed * SEED_STRIDE + int(batch.rows[here.start])) % (1 << 63))
             half = self.bfloat16 and self.device.type == "cuda"
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 f = forward(images[here])  # (b, c)

@@ -1,4 +1,4 @@
-"""What a network is asked for: the paper's targets (Fig. 3), made of pixel counts on the original grid."""
+"""The paper's training targets (Fig. 3), computed from pixel counts on the original grid."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def targets(
 ) -> np.ndarray:
     """Targets (m, c), float32, of pixel counts (m, c).
 
-    presence: 1 from `threshold` T pixels on, else −1; for the logistic losses.
+    presence: 1 from `threshold` T pixels on, else −1; for logistic losses.
     counts: count / T. The paper regresses counts; divided by T, 1 means "just present" in all three regression targets,
-        and one learning rate serves them all.
+        and the same learning rate suits them all.
     step: 1 from T pixels on, else 0.
-    ramp: 0 up to T1 pixels, 1 from T2 on, linear between; (T1, T2) = (T/2, 3T/2) unless given, so that T is half way.
+    ramp: 0 up to T1 pixels, 1 from T2 on, linear in between; (T1, T2) = (T/2, 3T/2) by default, centred on T.
     """
     counts = np.asarray(counts)
     check(threshold > 0, f"threshold must be positive, got {threshold}")
-    check(counts.size == 0 or counts.min() >= 0, "counts must not be negative: leave unlabelled slices (−1) out")
+    check(counts.size == 0 or counts.min() >= 0, "counts must not be negative: exclude unlabelled slices (−1)")
     if kind == "presence":
         return (2 * presence(counts, threshold) - 1).astype(np.float32)
     if kind == "counts":

@@ -1,4 +1,4 @@
-"""Training: settings and slices in; out comes a network that is the same whatever interrupted it."""
+"""Training of a network from settings and slices, with the same result after any interruption."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from ildfv.store.atomic import check_space, sweep
 from ildfv.store.fingerprint import empty
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info
-from ildfv.streaming.feeding import answers, fed
+from ildfv.streaming.feeding import feed, outputs
 from ildfv.train import networks
-from ildfv.train.checkpoint import Checkpoint, Saves
-from ildfv.train.compiled import Compiled, wanted
+from ildfv.train.checkpoint import Checkpoint, SaveSchedule
+from ildfv.train.compiled import Compiled, should_compile
 from ildfv.train.data import READ, Epoch, SliceSet, labelled_only, train_mean_std
+from ildfv.train.determinism import deterministic
 from ildfv.train.objective import Objective
 from ildfv.train.optimizer import make_optimizer, rate
 from ildfv.train.settings import TrainSettings, check_same, identity
 from ildfv.train.step import Step
-from ildfv.train.watching import deterministic, tensorboard
+from ildfv.train.tensorboard import tensorboard_log
 
 __all__ = ["TrainResult", "TrainSettings", "predict", "train"]
 
@@ -41,9 +42,9 @@ class TrainResult:
 
     folder: Path
     network: networks.Network
-    history: list[dict]  # a row an epoch: epoch, loss, validation_loss, validation_auc, mean_auc; None = undefined
-    epoch: int  # whose weights were kept
-    ms_per_slice: float | None  # over the steps of this call; None if nothing was left to do
+    history: list[dict]  # one row per epoch: epoch, loss, validation_loss, validation_auc, mean_auc; None = undefined
+    epoch: int  # the epoch whose weights were kept
+    ms_per_slice: float | None  # over the steps of this call; None if there were none
 
 
 def train(
@@ -59,38 +60,38 @@ def train(
     compile: bool | None = None,
     fresh: bool = False,
 ) -> TrainResult:
-    """The network trained on the fit slices and saved in `folder`; slices without a label map are left out.
+    """The network trained on the fit slices and saved in `folder`; unlabelled slices are excluded.
 
-    Goes on from the last checkpoint: killed anywhere and run again, it ends with the bytes of an undisturbed run on the
-    same machine with as many threads (the TensorBoard log aside, which holds times). Checkpoints are written between
-    steps, `checkpoint_seconds` apart or as much more as keeps writing below a tenth of the time. A folder that holds
-    another training is refused, or emptied first where `fresh` is true.
+    Resumes from the last checkpoint: a run that was killed at any moment and repeated gives the same bytes as an
+    uninterrupted run on the same machine with the same number of threads (except for the TensorBoard log, which has
+    times). Checkpoints are written between steps, every `checkpoint_seconds` or less often, so that writing takes less
+    than a tenth of the time. A folder with another training is an InputError, or is emptied first if `fresh` is true.
 
-    Only the slices named are read: normalisation, β and weights come from the fit slices, the early metrics and
-    select="best" from the validation slices.
+    Normalisation, β and weights are computed from the fit slices, validation metrics and select="best" from the
+    validation slices. No other slices are read.
 
-    Under torchrun the shards of each step are dealt to the ranks (data parallel): the result is the same to the bit for
-    any number of ranks with as many threads each, and more ranks than shards have nothing to do.
+    Under torchrun the shards of each step are distributed to the ranks (data parallel). The result is the same to the
+    bit for any number of ranks with the same number of threads each; ranks beyond the number of shards are idle.
 
-    compile: whether steps go through `torch.compile`, on a GPU alone; None: there, with enough slices to make up for
-    it, and without it where it fails. Its sums are rounded otherwise, as those of another device are.
+    compile: whether to use `torch.compile`, on a GPU only; None: on a GPU with enough slices, unless it fails. Its sums
+    are rounded differently, like those of another device.
     """
     folder = Path(folder)
     fit, validation = labelled_only(slices, fit_indices), labelled_only(slices, validation_indices)
-    check(len(fit) > 0, "training must have at least one labelled slice, got none")
+    check(len(fit) > 0, "training needs at least one labelled slice, got none")
     patients = np.asarray(slices.patients)
     shared = set(patients[fit]) & set(patients[validation])
-    check(not shared, f"fit and validation slices must share no patient, got {len(shared)} in both")
+    check(not shared, f"fit and validation slices must be of different patients, got {len(shared)} patients in both")
     asked = identity(settings, slices, fit, validation)
     with ExitStack() as stack:
         if distributed.is_main():
             stack.enter_context(writing(folder))
             sweep(folder)
-            if fresh and _begun(folder, asked) != asked:
+            if fresh and _existing_identity(folder, asked) != asked:
                 empty(folder)
         found = distributed.from_main(load_info(folder) if distributed.is_main() and has_model(folder) else None)
         if found is None:
-            saves = Saves(checkpoint_seconds)
+            saves = SaveSchedule(checkpoint_seconds)
             return _Run(settings, slices, fit, validation, folder, device, progress, asked, saves, compile).finish()
         check_same(asked, found.get("identity"), folder)
         if distributed.is_main():
@@ -98,14 +99,14 @@ def train(
         return TrainResult(folder, networks.load(folder, device), found["history"], found["epoch"], None)
 
 
-def _begun(folder: Path, asked: dict) -> dict | None:
-    """The identity of the training that the folder holds, finished or not; `asked` where it holds none."""
+def _existing_identity(folder: Path, asked: dict) -> dict | None:
+    """The identity of the training in the folder, finished or not; `asked` if there is none."""
     found = [load_info(place) for place in (folder, Checkpoint(folder).folder) if has_model(place)]
     return found[0].get("identity") if found else asked
 
 
 class _Run:
-    """One training under way."""
+    """A training in progress."""
 
     def __init__(self, settings, slices, fit, validation, folder, device, progress, asked, saves, compile):
         s = self.settings = settings
@@ -119,44 +120,46 @@ class _Run:
         self.network.to(self.device)
         self.optimizer = make_optimizer(s, self.network)
         compiled = None
-        if wanted(compile, self.device, s.epochs * len(fit)):
+        if should_compile(compile, self.device, s.epochs * len(fit)):
             compiled = Compiled(self.network, insist=bool(compile), note=progress.note)
-        # Not a method of this run: step and run would hold each other, and CNN-F's 0.9 GB with them.
+        # Not a method of this run: a reference cycle would keep CNN-F's 0.9 GB alive.
         loss = self.objective
         self.step = Step(self.network, self.optimizer, loss, self.device, s.bfloat16, compiled, progress.note)
         self.checkpoint, self.saves = Checkpoint(folder), saves
         self.history: list[dict] = []
-        self.losses: list[float] = []  # mean loss of a slice in each step of the epoch under way, as far as known
+        self.losses: list[float] = []  # mean loss per slice of the current epoch's steps, as far as transferred
         self.best: dict[str, np.ndarray] | None = None  # weights of the best epoch so far, for select="best"
-        self.steps = len(self._epoch(0))  # an epoch
+        self.steps = len(self._epoch(0))  # per epoch
         self._check()
 
     def _check(self) -> None:
-        """InputError, before anything is learned, where the end could not be reached."""
+        """InputError before the first step if the training could not be completed."""
         s = self.settings
         if any(isinstance(module, torch.nn.BatchNorm1d) for module in self.network.modules()):
             least = len(self.fit) // self.steps // s.shards
-            rule = f"{s.network} normalises over slices, so each of {s.shards} shards of a step must have two of them"
-            check(least >= 2, f"{rule}, got {least}: a larger batch_size, or fewer shards")
+            rule = (
+                f"each of the {s.shards} shards of a step must have two slices for batch normalisation in {s.network}"
+            )
+            check(least >= 2, f"{rule}, got {least}: increase batch_size or reduce shards")
         if distributed.is_main():
             check_space(self.folder, sum(t.numel() * t.element_size() for t in self.network.state_dict().values()))
         if s.shards < distributed.size():
             ranks = distributed.size()
-            self.progress.note(f"shards = {s.shards} leave ranks idle: {ranks} can share the work of as many")
+            self.progress.note(f"some ranks are idle: shards = {s.shards} for {ranks} ranks")
 
     def finish(self) -> TrainResult:
-        """The epochs that are left, and the finished model in its folder."""
+        """Runs the remaining epochs and saves the model."""
         s, fit = self.settings, len(self.fit)
         self._start()
         done, seconds = len(self.history) * fit + self._epoch(0).size(len(self.losses)), 0.0
         with ExitStack() as stack:
-            log = stack.enter_context(tensorboard(self.folder, len(self.history) * self.steps))
+            log = stack.enter_context(tensorboard_log(self.folder, len(self.history) * self.steps))
             advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit, done))
             for epoch in range(len(self.history), s.epochs):
                 started = time.monotonic()
                 step_losses = self._learn(epoch, advance)
                 seconds += time.monotonic() - started
-                self.history.append(self._judge(epoch, step_losses))
+                self.history.append(self._validate(epoch, step_losses))
                 log(self.history[-1], step_losses)
                 self.progress.note(_line(self.history[-1], s.epochs))
                 if s.select == "best" and self._chosen() == epoch + 1:
@@ -174,7 +177,7 @@ class _Run:
         return TrainResult(self.folder, self.network.eval(), self.history, self._chosen(), pace)
 
     def _start(self) -> None:
-        """The state of the last checkpoint, or a fresh normalisation; the same on every rank."""
+        """Restores the last checkpoint, or computes the normalisation; on all ranks."""
         info = None
         if distributed.is_main() and self.checkpoint.exists():
             info = self.checkpoint.info()
@@ -188,10 +191,10 @@ class _Run:
         self.best = distributed.from_main(self.best)
         self.history, self.losses = info["history"], info["losses"]
         steps = f" and {len(self.losses)} of {self.steps} steps" if self.losses else ""
-        self.progress.note(f"Going on after epoch {len(self.history)} of {self.settings.epochs}{steps}")
+        self.progress.note(f"Resuming after epoch {len(self.history)} of {self.settings.epochs}{steps}")
 
     def _due(self) -> bool:
-        """Whether it is time for a checkpoint, by the clock of rank 0."""
+        """Whether a checkpoint is due, by the clock of rank 0."""
         return distributed.from_main(self.saves.due())
 
     def _save(self) -> None:
@@ -204,26 +207,26 @@ class _Run:
         return Epoch(self.slices, self.fit, s.batch_size, s.seed, epoch, s.augment, first, s.shards)
 
     def _learn(self, epoch: int, advance: Callable) -> list[float]:
-        """Mean loss of a slice in each step of one epoch, whose first steps may be done already."""
+        """Runs the remaining steps of an epoch; returns the mean loss per slice of each of its steps."""
         s = self.settings
         self.network.train()
-        shares: list[torch.Tensor] = []  # of this rank, of the steps since losses were last added up
+        shares: list[torch.Tensor] = []  # of this rank, of the steps since the last transfer
         with deterministic(self.device):
-            batches = fed(self._epoch(epoch, len(self.losses)), self.device)
+            batches = feed(self._epoch(epoch, len(self.losses)), self.device)
             for i, (batch, images) in enumerate(batches, start=len(self.losses)):
                 step = epoch * self.steps + i
                 seed = s.seed * 1_000_003 + step
                 shares.append(self.step(batch, images, seed, rate(s, step, s.epochs * self.steps)))
                 advance(batch.total)
                 if i + 1 < self.steps and self._due():
-                    self._add_up(shares, epoch)
+                    self._collect(shares, epoch)
                     self._save()
-        self._add_up(shares, epoch)
+        self._collect(shares, epoch)
         losses, self.losses = self.losses, []
         return losses
 
-    def _add_up(self, shares: list[torch.Tensor], epoch: int) -> None:
-        """Moves the steps' losses, summed over ranks, to `losses`. It waits for the device: not for every step."""
+    def _collect(self, shares: list[torch.Tensor], epoch: int) -> None:
+        """Moves the losses of the last steps, summed over ranks, to `losses`. It synchronises with the device."""
         values = torch.stack(shares).double().cpu().numpy() if shares else np.empty(0)
         values = distributed.sum_arrays({"losses": values})["losses"] if shares else values
         at = f"in epoch {epoch + 1} at {self.settings.learning_rate:g}"
@@ -231,19 +234,19 @@ class _Run:
         self.losses += values.tolist()
         shares.clear()
 
-    def _judge(self, epoch: int, step_losses: list[float]) -> dict:
-        """The epoch's row of the history; validation slices are dealt to the ranks."""
+    def _validate(self, epoch: int, step_losses: list[float]) -> dict:
+        """The epoch's row of the history; validation slices are distributed to the ranks."""
         row = {"epoch": epoch + 1, "loss": float(np.mean(step_losses))}
         if not len(self.validation):
             return row | {"validation_loss": None, "validation_auc": {}, "mean_auc": None}
         truth = presence(self.counts[self.validation], self.settings.threshold)  # (v, c)
         rows = np.arange(len(self.validation))
-        # Whole batches are dealt, as a network's last bits depend on what is computed together.
+        # Whole batches are distributed, because the last bits of an output depend on its batch.
         dealt = distributed.share([rows[start : start + READ] for start in range(0, len(rows), READ)])
         mine = np.concatenate([rows[:0], *dealt])
         f = np.zeros(truth.shape)
         f[mine] = predict(self.network, self.slices, self.validation[mine], device=self.device)
-        f = distributed.sum_arrays({"f": f})["f"]  # one rank fills a row, so the sum is exact
+        f = distributed.sum_arrays({"f": f})["f"]  # only one rank sets each row, so the sum is exact
         loss = self.objective(torch.from_numpy(f).float().to(self.device), self.validation).mean()
         aucs = {name: roc_auc(truth[:, k], f[:, k]) for k, name in enumerate(PATTERNS)}
         defined = [auc for auc in aucs.values() if not math.isnan(auc)]
@@ -288,10 +291,10 @@ def predict(
     batch_size: int = READ,
     progress: Progress = SILENT,
 ) -> np.ndarray:
-    """Answers f (m, c), float32, for these slices in their order: raw scores.
+    """Scores (m, c), float32, of these slices, in their order.
 
-    After a logistic loss 1/(1 + exp(−f)) is the probability that the pattern is present; after a regression f
-    estimates the target. The network stays on `device`, in evaluation mode.
+    After training with a logistic loss, 1/(1 + exp(−score)) is the probability that the pattern is present; after a
+    regression the score estimates the target. The network is left on `device` in evaluation mode.
     """
     network = network.to(device).eval()
     indices = np.asarray(indices, dtype=np.int64)
@@ -299,10 +302,10 @@ def predict(
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     done = 0
     with progress.task("Predicting", total=len(indices)) as advance:
-        for answer in answers(network, slices.images, batches, torch.device(device), progress.note):
-            out[done : done + len(answer)] = answer
-            done += len(answer)
-            advance(len(answer))
+        for scores in outputs(network, slices.images, batches, torch.device(device), progress.note):
+            out[done : done + len(scores)] = scores
+            done += len(scores)
+            advance(len(scores))
     return out
 
 

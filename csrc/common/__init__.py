@@ -1,1 +1,1 @@
-"""Per-descriptor maths for host and device."""
+"""Code for host and device."""

@@ -3,8 +3,8 @@
 //   t = (x − mean)/sd = y·a + b,   y = x − centre,   a = 1/sd,   b = −(mean − centre)/sd
 //   log(w N(x | mean, variance)) = c − ½ Σ t²
 //
-// a, b and c are computed in double and rounded once. The centre is one point for all components, already rounded to
-// the precision of x, so that y is one rounding away from exact and b holds what is left.
+// a, b and c are computed in double and rounded once. The centre is the same for all components and is rounded to the
+// precision of x first, so that y has a single rounding error and b is computed from the rounded centre.
 #pragma once
 
 #ifdef __CUDACC_RTC__
@@ -38,7 +38,7 @@ ILDFV_FN real standardised(real y, real a, real b) {
     return y * a + b;  // contracted to one FMA
 }
 
-// Σ t², one term more
+// sum + t²
 template <class real>
 ILDFV_FN real squares(real sum, real y, real a, real b) {
     const real t = standardised(y, a, b);

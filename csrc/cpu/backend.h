@@ -1,4 +1,4 @@
-// What moments.cpp and the kernels for each instruction set share.
+// Types shared by moments.cpp and the kernels for each instruction set.
 #pragma once
 
 #include <string.h>
@@ -7,21 +7,30 @@
 
 namespace ildfv {
 
-constexpr int64_t SIZES[] = {4, 8, 2, 2, 1};  // bytes of an Element
+constexpr int64_t SIZES[] = {4, 8, 2, 2, 1};  // in bytes, by Element
 
 // Rows [begin, end) of maps[map].
 struct Segment {
     int64_t map, begin, end;
 };
 
-// Sums in double over blocks, maps or jobs. A component that was not touched has none yet: its memory may hold anything.
+// Sums in double over blocks, maps or jobs. The memory of components that were not touched is uninitialised.
 struct Partial {
     double *s0, *s1, *s2;    // (k,), (k, d), (k, d)
     unsigned char* touched;  // (k,)
     double log_likelihood;
 };
 
-// What a kernel works on. `straight`: the segments are whole maps and go to `sums`; else all are added to the partial.
+// C linear functionals of the moments of each map, packed for a kernel, and the contributions of its descriptors.
+struct Functionals {
+    int64_t count;              // C
+    const void* const* lines;   // (b,) → (k, C, d_padded / W, 2, W): of t and of t² − 1, lanes = dimensions
+    const double* const* sums;  // (b,) → (k, C): Σ of the second over dimensions
+    double* const* out;         // (b,) → (n, C)
+};
+
+// The input of a kernel. functionals: contributions are computed instead of sums. straight: the segments are whole maps,
+// written to `sums`; else all are added to the partial.
 struct Task {
     int64_t k, d;
     const void* constants;
@@ -30,35 +39,39 @@ struct Task {
     Element element;
     Sums sums;
     bool straight;
+    const Functionals* functionals;
 };
 
-// What is known of a mixture before it is laid out.
+// Statistics of a mixture, computed before it is packed for a kernel.
 struct View {
     const double *centre, *scales;  // (d,): its mean; (k, d): 1/sd
-    const int* order;               // (d,): dimensions, the most telling first
-    double furthest, from_0;        // of all means, in sd: from the centre, from 0
+    const int* order;               // (d,): dimensions, the most discriminative first
+    double furthest, from_0;        // of any mean, in sd: from the centre, from 0
     double least, most;             // of the scales
 };
 
 // One per instruction set and precision.
 struct Kernel {
     const char* isa;
-    int64_t (*constants_bytes)(int64_t k, int64_t d);  // the mixture laid out for this kernel; 64-byte aligned
-    int64_t (*scratch_bytes)(int64_t k, int64_t d);    // one thread's working memory; 64-byte aligned
+    int64_t (*constants_bytes)(int64_t k, int64_t d);  // the packed mixture; 64-byte aligned
+    int64_t (*scratch_bytes)(int64_t k, int64_t d);    // scratch memory of one thread; 64-byte aligned
     void (*prepare)(const Mixture&, const View&, void* constants);
-    int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&, void* scratch);  // first map not finite, or −1, or:
+    int64_t (*lines_bytes)(int64_t k, int64_t d, int64_t count);  // the functionals of a map laid out
+    void (*lay_out)(const double* first, const double* second, int64_t k, int64_t d, int64_t count, void* lines);
+    int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&,
+                   void* scratch);  // first map not finite, or −1, or:
 };
 
-constexpr int64_t IMPRECISE = -2;  // what was written is to be computed again, in double
+constexpr int64_t IMPRECISE = -2;  // the result must be recomputed in double
 
 extern const Kernel baseline_float, baseline_double;
 #if defined(__x86_64__)
 extern const Kernel avx2_float, avx2_double, avx512_float, avx512_double;
 #endif
 
-namespace {  // a copy in each translation unit: they are compiled for different machines
+namespace {  // a copy per translation unit: they are compiled for different instruction sets
 
-// No sums.
+// Marks all sums as empty.
 inline void clear(Partial& part, int64_t k) {
     memset(part.touched, 0, k);
     part.log_likelihood = 0;
@@ -71,7 +84,7 @@ inline void clear_component(out* s0, out* s1, out* s2, int64_t q, int64_t d) {
     memset(s2 + q * d, 0, d * sizeof(out));
 }
 
-// Zeros for all components that were not touched.
+// Writes zeros for all components that were not touched.
 inline void touch_all(Partial& part, int64_t k, int64_t d) {
     for (int64_t c = 0; c < k; ++c) {
         if (part.touched[c]) continue;
@@ -80,7 +93,7 @@ inline void touch_all(Partial& part, int64_t k, int64_t d) {
     }
 }
 
-// total += part, which is left without sums.
+// total += part; `part` is empty afterwards.
 inline void move_into(Partial& total, Partial& part, int64_t k, int64_t d) {
     for (int64_t c = 0; c < k; ++c) {
         if (!part.touched[c]) continue;
@@ -99,7 +112,7 @@ inline void move_into(Partial& total, Partial& part, int64_t k, int64_t d) {
     clear(part, k);
 }
 
-// sums[map] = part, which is left without sums.
+// sums[map] = part; `part` is empty afterwards.
 template <class out>
 inline void move_out(const Sums& sums, int64_t map, Partial& part, int64_t k, int64_t d) {
     out *s0 = (out*)sums.s0 + map * k, *s1 = (out*)sums.s1 + map * k * d, *s2 = (out*)sums.s2 + map * k * d;

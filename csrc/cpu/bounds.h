@@ -1,4 +1,4 @@
-// Bounds of scores from the first few dimensions, the most telling: scores only fall as dimensions are added.
+// Upper bounds of scores from a few dimensions, the most discriminative: each further dimension lowers a score.
 #pragma once
 
 #include "constants.h"
@@ -7,7 +7,7 @@
 namespace ildfv {
 namespace {
 
-// A component this far below the best has no posterior to count, and all k of them add less to the sum than its rounding.
+// A component this far below the best has a posterior below the threshold, and k of them add less than rounding errors.
 template <class real>
 inline real depth(double threshold, int64_t k) {
     if (threshold <= 1e-30) return (real)INFINITY;
@@ -15,14 +15,15 @@ inline real depth(double threshold, int64_t k) {
     return (real)fmax(fmax(alone, alone - 4.5 + log((double)k)), 0.01 - log(threshold));
 }
 
-// A likelihood that stands for none.
+// Stands for the likelihood of no component.
 template <class real>
-constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100: a number in its last bits makes it lower still
+constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100; setting its last bits only lowers it
 
-// Likelihoods of R rows and N vectors of components by the few dimensions alone: few_c − ½ Σ t². Less what few_c has
-// beside c, they are bounds.
+// Likelihoods of R rows and N vectors of components in the few dimensions: few_c − ½ Σ t². With c in place of few_c
+// they are bounds.
 template <class real, int R, int N>
-inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector, const char* ahead, real* likelihoods) {
+inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector,
+                       const char* ahead, real* likelihoods) {
     constexpr int W = Lanes<real>::count;
     const int64_t few = constants.few;
     const real* pairs = constants.few_pairs + vector * few * 2 * W;
@@ -32,7 +33,7 @@ inline void bound_tile(const Constants<real>& constants, const real* rows, int64
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) likelihood[r][v] = load(constants.few_c + (vector + v) * W);
     for (int64_t i = 0; i < few; ++i, pairs += 2 * W, ahead += 128) {
-        __builtin_prefetch(ahead, 0, 2);  // two lines at a time: a burst of them would stall
+        __builtin_prefetch(ahead, 0, 2);  // two lines at a time: a burst would stall
         __builtin_prefetch(ahead + 64, 0, 2);
         vec<real> a[N], b[N];
 #pragma GCC unroll 4
@@ -45,20 +46,20 @@ inline void bound_tile(const Constants<real>& constants, const real* rows, int64
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (int v = 0; v < N; ++v) {
-                const vec<real> t = all(x[r * stride]) * a[v] + b[v];  // less by √2
+                const vec<real> t = all(x[r * stride]) * a[v] + b[v];  // scaled by √½
                 likelihood[r][v] -= t * t;
             }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int v = 0; v < N; ++v)
-            store(likelihoods + (v * PANEL + r) * W, likelihood[r][v]);
+        for (int v = 0; v < N; ++v) store(likelihoods + (v * PANEL + r) * W, likelihood[r][v]);
 }
 
-// Likelihoods of a panel, (k_padded / W, PANEL, W). Meanwhile as many rows are fetched from where `s.ahead` points.
+// Likelihoods of a panel, (k_padded / W, PANEL, W). Meanwhile, as many rows are prefetched from `s.ahead` on.
 template <class real>
-__attribute__((noinline)) void bound_panel(const Constants<real>& constants, const real* rows, int64_t stride, Scratch<real>& s) {
+__attribute__((noinline)) void bound_panel(const Constants<real>& constants, const real* rows, int64_t stride,
+                                           Scratch<real>& s) {
     constexpr int W = Lanes<real>::count, R = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;
     const int64_t vectors = constants.k_padded / W;
     for (int64_t v = 0; v < vectors; v += 2)
@@ -74,13 +75,13 @@ __attribute__((noinline)) void bound_panel(const Constants<real>& constants, con
     if (s.ahead) s.ahead += PANEL * s.ahead_bytes;
 }
 
-// A pair is component · PANEL + row of the panel.
+// A pair is encoded as component · PANEL + row of the panel.
 inline int row_of(int pair) { return pair & (PANEL - 1); }
 inline int component_of(int pair) { return (int)((unsigned)pair / PANEL); }
 
-// The two likeliest components of W rows from `row` on, or nearly: the last bits of a likelihood give way to the number of its component,
-// and the two are never of the same lane. The second is the first again where there is no other. Their likelihoods become
-// −∞, as they are known pairs then.
+// The two likeliest components of W rows from `row` on. This is approximate: the last bits of a likelihood are replaced
+// by the number of its component, and the two are never in the same lane. Without another component, the second equals
+// the first. The likelihoods of both are set to −∞, because these pairs need no bound.
 template <class real>
 inline void guess(const Constants<real>& constants, real* likelihoods, int row, int* best, int* second) {
     constexpr int W = Lanes<real>::count;
@@ -93,7 +94,7 @@ inline void guess(const Constants<real>& constants, real* likelihoods, int row, 
         integers number = Lanes<real>::iota();
         for (int64_t v = 0; v < constants.k_padded; v += W, number += W) {
             const integers likelihood = (integers)load(likelihoods + v * PANEL + (row + r) * W);
-            value = larger((vec<real>)((likelihood & ~mask) | number), value);  // in this order NaN falls out
+            value = larger((vec<real>)((likelihood & ~mask) | number), value);  // this order of arguments discards NaN
         }
         highest[r] = folded[r] = value;
     }
@@ -103,7 +104,7 @@ inline void guess(const Constants<real>& constants, real* likelihoods, int row, 
     const vec<real> next = lane_tops<real>(folded);
     const integers one = (integers)first & mask, two = next > all(LOWEST<real>) ? (integers)next & mask : one;
     const integers rows = Lanes<real>::iota() + row;
-    int places[2 * W];  // of the two in the likelihoods
+    int places[2 * W];  // of the two, within the likelihoods
     write_numbers(places, one / W * W * PANEL + rows * W + one % W);
     write_numbers(places + W, two / W * W * PANEL + rows * W + two % W);
     for (const int place : places) likelihoods[place] = -(real)INFINITY;

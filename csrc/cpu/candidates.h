@@ -1,9 +1,9 @@
-// Where few components matter to a descriptor: which they are. A panel of rows at a time:
+// The candidates: the few components that matter to each descriptor. For one panel of rows at a time:
 //
-//   bounds      scores from the first few dimensions                                                          (bounds.h)
-//   guesses     the two components that the few dimensions alone make likeliest, and their exact scores
-//   others      pairs (row, component) whose bounds reach up to what can still matter beside these
-//   posteriors  of all pairs whose scores do matter, as entries of their components                       (posteriors.h)
+//   bounds      scores from the first few dimensions                                                         (bounds.h)
+//   guesses     the two likeliest components by the few dimensions, and their exact scores
+//   others      pairs (row, component) whose bounds are high enough to matter given these scores
+//   posteriors  of all pairs with sufficient scores, as entries of their components                      (posteriors.h)
 #pragma once
 
 #include <limits>
@@ -13,15 +13,17 @@
 namespace ildfv {
 namespace {
 
-// c − ½ (Σ t² − d) of W pairs from the lanes of Σ t².
+// c − ½ (Σ t² − d) of W pairs, where the lanes hold partial sums of t².
 template <class real>
 inline vec<real> scores_of(const Constants<real>& constants, const int* pairs, vec<real>* sums) {
-    return gather<PANEL>(constants.c, constants.k_padded, pairs) - (real)0.5 * (lane_sums<real>(sums) - (real)constants.d);
+    return gather<PANEL>(constants.c, constants.k_padded, pairs) -
+           (real)0.5 * (lane_sums<real>(sums) - (real)constants.d);
 }
 
-// Exact scores of n pairs. Reads and writes pairs up to the next whole vector.
+// Exact scores of n pairs. Reads and writes whole vectors of pairs.
 template <class real>
-__attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs, int n, real* score) {
+__attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
+                                           int n, real* score) {
     constexpr int W = Lanes<real>::count, G = W < 4 ? W : 4;  // pairs at once
     const int64_t d = constants.d_padded;
     for (int i = 0; i < n; i += W) {
@@ -40,7 +42,8 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
                     const vec<real> shift = load(x.shift + j);
 #pragma GCC unroll 4
                     for (int r = 0; r < G; ++r)
-                        sum[r] = squares(sum[r], load(values[r] + j) - shift, load(line[r] + 2 * j), load(line[r] + 2 * j + W));
+                        sum[r] = squares(sum[r], load(values[r] + j) - shift, load(line[r] + 2 * j),
+                                         load(line[r] + 2 * j + W));
                 }
             }
 #pragma GCC unroll 4
@@ -50,9 +53,10 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
     }
 }
 
-// Exact scores of the rows of a panel with two components each: first all with the one, then all with the other.
+// Exact scores of the rows of a panel for two components each: all rows with their first, then all with their second.
 template <class real>
-__attribute__((noinline)) void twin_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs, real* score) {
+__attribute__((noinline)) void twin_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
+                                           real* score) {
     constexpr int W = Lanes<real>::count, G = 2;  // rows at once
     const int64_t d = constants.d_padded;
     for (int i = 0; i < PANEL; i += W) {
@@ -84,25 +88,27 @@ __attribute__((noinline)) void twin_scores(const Constants<real>& constants, con
     }
 }
 
-// What is known of a panel's rows: two components with their scores, and the other pairs that can matter.
+// The candidates of a panel's rows: two components with their scores, and the other pairs that may matter.
 template <class real>
 struct Panel {
-    int guesses[2 * PANEL];  // pairs of the rows with their best guesses, then with their second
+    int guesses[2 * PANEL];  // pairs of all rows with their first guess, then with their second
     real score[2 * PANEL];
     real cuts[PANEL];  // scores below these do not matter
-    int others;        // pairs beside the guesses, in scratch
+    int others;        // number of further pairs, in scratch
 };
 
-// With Q = Σ t² over the few dimensions, c − ½ Q bounds the score. Rounding moves t by at most δ = 4·10⁻⁷ (|t| + |b|), so
-// Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰: `slack` holds that.
+// With Q = Σ t² over the few dimensions, c − ½ Q bounds the score. Rounding moves t by at most δ = 4·10⁻⁷ (|t| + |b|),
+// so Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰: `slack` contains this.
 template <class real>
-__attribute__((noinline)) void find_pairs(const Constants<real>& constants, const Rows<real>& x, int64_t count, real depth, Scratch<real>& s, Panel<real>& panel) {
+__attribute__((noinline)) void find_pairs(const Constants<real>& constants, const Rows<real>& x, int64_t count,
+                                          real depth, Scratch<real>& s, Panel<real>& panel) {
     constexpr int W = Lanes<real>::count;
     Rows<real> rows = x;
-    if (count < PANEL) {  // rows that are there, as often as it takes
+    if (count < PANEL) {  // repeat the existing rows
         rows = {s.tail, s.row_stride, x.shift};
         for (int64_t r = 0; r < PANEL; ++r)
-            memcpy(s.tail + r * s.row_stride, x.at + smaller(r, count - 1) * x.stride, constants.d_padded * sizeof(real));
+            memcpy(s.tail + r * s.row_stride, x.at + smaller(r, count - 1) * x.stride,
+                   constants.d_padded * sizeof(real));
     }
     bound_panel(constants, rows.at, rows.stride, s);
     for (int r = 0; r < PANEL; r += W) guess(constants, s.likelihoods, r, panel.guesses + r, panel.guesses + PANEL + r);
@@ -111,20 +117,20 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
         if (panel.guesses[r] == panel.guesses[PANEL + r]) panel.score[PANEL + r] = -(real)INFINITY;
     for (int r = 0; r < PANEL; r += W) {
         const vec<real> top = larger(load(panel.score + r), load(panel.score + PANEL + r));
-        // A finite number, or NaN: scores of −∞, of components that are not there too, are below it.
+        // Finite or NaN, so scores of −∞, such as those of the padding, are below it.
         const vec<real> cut = top - depth - (real)1e-5 * (top < (real)0 ? -top : top);
         store(panel.cuts + r, larger(all(-std::numeric_limits<real>::max()), cut));
     }
     int others = 0, *const pairs = s.pairs;
     const real* bounds = s.likelihoods;
-    for (int64_t first = 0; first < constants.k_padded; first += W, bounds += PANEL * W) {  // lines of W components stay in L1
+    for (int64_t first = 0; first < constants.k_padded; first += W, bounds += PANEL * W) {  // W components stay in L1
         const vec<real> slack = load(constants.slack + first);
         for (int r = 0; r < count; ++r) {
             const unsigned m = at_least(load(bounds + r * W) * (real)(1 - BOUND) + slack, all(panel.cuts[r]));
             others += compress<PANEL>(pairs + others, (int)first * PANEL + r, m);
         }
     }
-    for (int i = 0; i < W; ++i) pairs[others + i] = 0;  // the last vector of pairs may be read to its end
+    for (int i = 0; i < W; ++i) pairs[others + i] = 0;  // the last vector of pairs may be read completely
     panel.others = others;
 }
 

@@ -1,4 +1,4 @@
-// A mixture, laid out for the kernel.
+// A mixture, packed for the kernel.
 #pragma once
 
 #include <math.h>
@@ -16,29 +16,32 @@ template <class real>
 struct Constants {
     static constexpr int W = Lanes<real>::count;
     int64_t k, d, k_padded, d_padded;
-    int64_t few;      // dimensions that make the bound
-    int number_mask;  // the bits of a component's number
+    int64_t few;      // dimensions used for the bound
+    int number_mask;  // bits that encode a component's number
     real* centre;     // (d_padded,)
-    real* base;       // (d_padded,): what is taken from rows laid out for the bounds: nothing, or the centre
+    real* base;       // (d_padded,): subtracted from packed rows: zero or the centre
     real* rest;       // (d_padded,): centre − base
     real* none;       // (d_padded,): zeros
     real* lines;      // (k, d_padded / W, 2, W): a and b, lanes = dimensions
-    real* pairs;      // (k_padded / W, d, 2, W): a and b, lanes = components, for rows less the centre, or as they lie if `near`
-    int* order;       // (few,): the most telling dimensions
-    real* few_pairs;  // (k_padded / W, few, 2, W): √½ a and √½ b of these, for rows that lack the base alone
-    real* c;          // (k_padded,), less the largest; −∞ for the padding
-    real* few_c;      // (k_padded,): less ½ Σ t² the few dimensions' own log likelihood, but for a constant; −∞ likewise
-    real* slack;      // (k_padded,): see candidates.h
-    double* exact;    // (k,): c itself
-    double* offset;   // (1,): what all scores lack, as it would take digits from them: the largest c and −d/2
-    bool* close;      // (1,): means are within CLOSE sd of the centre, and sds not EXTREME
-    bool* raw;        // (1,): the base is nothing: rows are good as they lie in memory
-    bool* near;       // (1,): and good for the scores of all components
+    // (k_padded / W, d, 2, W): a and b, lanes = components, for centred rows, or for rows in memory if `near`
+    real* pairs;
+    int* order;       // (few,): the most discriminative dimensions
+    real* few_pairs;  // (k_padded / W, few, 2, W): √½ a and √½ b of these, for rows less the base
+    real* c;          // (k_padded,): c less the largest c; −∞ for the padding
+    // (k_padded,): few_c − ½ Σ t² is the log likelihood in the few dimensions, up to a constant; −∞ for the padding
+    real* few_c;
+    real* slack;     // (k_padded,): see candidates.h
+    double* exact;   // (k,): c itself
+    double* offset;  // (1,): the largest c − d/2, omitted from all scores to preserve their precision
+    bool* close;     // (1,): means are within CLOSE sd of the centre, and no sd is EXTREME
+    bool* raw;       // (1,): the base is zero, so that bounds are computed from rows in memory
+    bool* near;      // (1,): and so are the scores of all components
     int64_t bytes;
 
     Constants(void* memory, int64_t k, int64_t d) : k(k), d(d), k_padded(round_up(k, W)), d_padded(round_up(d, W)) {
         Arena arena{(char*)memory};
-        few = d < 16 ? d : smaller(round_up(5 * d / 16, 4), 1024);  // a quarter and three eighths cost up to a twentieth more
+        // 5/16 of the dimensions: 1/4 and 3/8 are up to 5 % slower
+        few = d < 16 ? d : smaller(round_up(5 * d / 16, 4), 1024);
         number_mask = 1;
         while (number_mask < k_padded - 1) number_mask = 2 * number_mask + 1;
         centre = arena.take<real>(d_padded);
@@ -60,7 +63,7 @@ struct Constants {
         bytes = arena.at - (char*)memory;
     }
 
-    // Padding must be zero.
+    // The padding must be zero.
     void clear() {
         for (real* p : {centre, base, rest, none}) memset(p, 0, d_padded * sizeof(real));
         memset(lines, 0, k * d_padded * 2 * sizeof(real));
@@ -70,19 +73,19 @@ struct Constants {
     }
 };
 
-constexpr double BOUND = 1e-3;  // share of a score that rounding is allowed before a component is given up
-constexpr double CLOSE = 4;     // (1 + b²)·ε is what Σ γ y and Σ γ y² lose when they become Σ γ t and Σ γ t²
-constexpr double EXTREME = 1e12;  // of 1/sd: beyond it squares of descriptors leave the range of float
-constexpr double NEAR = 4;      // sd from 0 at most, and t loses no more to rows that are not centred than NEAR · 6·10⁻⁸
-constexpr double RAW = 1e10;    // Σ b² up to which b may hold the base as well: bounds lose a nat
+constexpr double BOUND = 1e-3;  // relative error of a score that the bounds allow for
+constexpr double CLOSE = 4;     // sd: turning Σ γ y and Σ γ y² into Σ γ t and Σ γ t² has a relative error of (1 + b²)·ε
+constexpr double EXTREME = 1e12;  // 1/sd: beyond it squares of descriptors overflow float
+constexpr double NEAR = 4;        // sd from 0: without centring the rows, t has an error of at most NEAR · 6·10⁻⁸
+constexpr double RAW = 1e10;      // Σ b² up to which b may include the base; the bounds get looser by one nat
 
-// Σ log variance of a component over the listed dimensions, by few logarithms.
+// Σ log variance of a component over the listed dimensions, with few logarithms.
 inline double sum_log_variances(const double* variances, const int* order, int64_t n) {
     double product = 1, sum = 0;
     for (int64_t i = 0; i < n; ++i) {
         product *= variances[order[i]];
         if (product > 1e-100 && product < 1e100 && i + 1 < n) continue;
-        if (product < 1e-300 || product > 1e300) {  // the last factor alone is that far out
+        if (product < 1e-300 || product > 1e300) {  // reached by a single extreme factor
             sum = 0;
             for (int64_t j = 0; j < n; ++j) sum += log(variances[order[j]]);
             return sum;
@@ -109,7 +112,7 @@ void prepare(const Mixture& m, const View& view, void* memory) {
         const double few = sum_log_variances(m.variances + q * d, order, to.few);
         const double others = sum_log_variances(m.variances + q * d, order + to.few, d - to.few);
         to.exact[q] = constant_of(m.weights[q], few + others, d);
-        to.few_c[q] = (real)(0.5 * others);  // for now
+        to.few_c[q] = (real)(0.5 * others);  // completed below
         largest = fmax(largest, to.exact[q]);
         for (int64_t j = 0; j < d; ++j) {
             const double b = (to.centre[j] - means[j]) * scales[j];
@@ -120,7 +123,8 @@ void prepare(const Mixture& m, const View& view, void* memory) {
             pair[W] = (real)(*to.near ? -means[j] * scales[j] : b);
         }
         double squares = 0;
-        for (int64_t i = 0; i < to.few; ++i) squares += means[order[i]] * scales[order[i]] * means[order[i]] * scales[order[i]];
+        for (int64_t i = 0; i < to.few; ++i)
+            squares += means[order[i]] * scales[order[i]] * means[order[i]] * scales[order[i]];
         most = fmax(most, squares);
     }
     *to.offset = largest - 0.5 * (double)d;
@@ -146,8 +150,9 @@ void prepare(const Mixture& m, const View& view, void* memory) {
             pair[W] = (real)(sqrt(0.5) * b);
             squares += b * b;
         }
-        // 2⁻²⁴ of few_c is what each of up to 1024 subtractions from it may lose.
-        to.slack[q] = (real)(BOUND * few_c + 1e-4 * fabs(few_c) + 1e-10 * squares + 0.5 * (double)(d - to.few) - others + 1e-6 * fabs(others));
+        // Each of up to 1024 subtractions from few_c has an error of at most 2⁻²⁴ of it.
+        to.slack[q] = (real)(BOUND * few_c + 1e-4 * fabs(few_c) + 1e-10 * squares + 0.5 * (double)(d - to.few) -
+                             others + 1e-6 * fabs(others));
     }
 }
 

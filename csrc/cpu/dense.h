@@ -1,4 +1,4 @@
-// Where most components matter to a descriptor: all posteriors, and moments as products of matrices.
+// For descriptors to which most components matter: all posteriors, and moments as matrix products.
 #pragma once
 
 #include "exponential.h"
@@ -7,11 +7,13 @@
 namespace ildfv {
 namespace {
 
-// Scores become posteriors, those below the threshold 0; `top` and `sum` for the log likelihood. W rows at a time.
+// Turns scores into posteriors, 0 below the threshold, and sets `top` and `sum` for the log likelihood. W rows at a
+// time.
 template <class real>
-__attribute__((noinline)) void posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows, real threshold) {
+__attribute__((noinline)) void posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows,
+                                          real threshold) {
     constexpr int W = Lanes<real>::count;
-    const int64_t next = s.capacity * W;  // from one vector of components to the next
+    const int64_t next = s.capacity * W;  // stride between vectors of components
     const real least = threshold > 0 ? threshold : smallest<real>();
     for (int64_t row = 0; row < rows; row += W) {
         real *first = s.scores + row * W, *end = first + constants.k_padded / W * next;
@@ -37,7 +39,18 @@ __attribute__((noinline)) void posteriors(const Constants<real>& constants, Scra
     }
 }
 
-// The same posteriors as entries of their components.
+// Multiplies the posteriors of rows [from, to) by the weights of the rows.
+template <class real>
+void weight_rows(const Constants<real>& constants, Scratch<real>& s, int64_t from, int64_t to) {
+    constexpr int W = Lanes<real>::count;
+    for (int64_t v = 0; v < constants.k_padded / W; ++v)
+        for (int64_t row = from; row < to; ++row) {
+            real* gamma = s.scores + (v * s.capacity + row) * W;
+            store(gamma, load(gamma) * all(s.weight[row]));
+        }
+}
+
+// Lists the same posteriors as entries of their components.
 template <class real>
 __attribute__((noinline)) void list_posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
     constexpr int W = Lanes<real>::count;
@@ -57,10 +70,11 @@ __attribute__((noinline)) void list_posteriors(const Constants<real>& constants,
     s.sort(constants.k);
 }
 
-// A vector of dimensions from j on of rows [from, to), centred: side by side they stay in the first cache, which rows at a
-// stride of a power of two would not.
+// Packs W dimensions from j on of rows [from, to), centred. Contiguous they stay in L1, unlike rows with a stride of a
+// power of two.
 template <class real>
-__attribute__((noinline)) void lay_out_column(const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to, int64_t j) {
+__attribute__((noinline)) void lay_out_column(const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to,
+                                              int64_t j) {
     constexpr int W = Lanes<real>::count;
     const vec<real> shift = load(x.shift + j);
     real* column = s.column;
@@ -70,11 +84,11 @@ __attribute__((noinline)) void lay_out_column(const Rows<real>& x, Scratch<real>
     }
 }
 
-// s1 += a Σ γ y + b Σ γ and s2 += a² Σ γ y² + 2ab Σ γ y + b² Σ γ over rows [from, to), C components × the column laid out.
-// Only for mixtures that are `close`: the terms must not be much larger than their sum.
+// s1 += a Σ γ y + b Σ γ and s2 += a² Σ γ y² + 2ab Σ γ y + b² Σ γ over rows [from, to), C components × the packed
+// column. Only for `close` mixtures, for which the terms are not much larger than their sum.
 template <class real, class out>
-__attribute__((noinline)) void product(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to, int64_t q, int64_t j, out* s0,
-             out* s1, out* s2) {
+__attribute__((noinline)) void product(const Constants<real>& constants, const Scratch<real>& s, int64_t from,
+                                       int64_t to, int64_t q, int64_t j, out* s0, out* s1, out* s2) {
     constexpr int W = Lanes<real>::count, C = COMPONENTS;
     const int64_t d = constants.d;
     vec<real> first[C] = {}, second[C] = {};
@@ -88,7 +102,7 @@ __attribute__((noinline)) void product(const Constants<real>& constants, const S
             second[c] += g * square;
         }
     }
-    real sums[C][2][W];  // a copy: taking the address of the accumulators would keep them out of registers
+    real sums[C][2][W];  // a copy: the accumulators stay in registers only if their address is not taken
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) store(sums[c][0], first[c]), store(sums[c][1], second[c]);
     for (int64_t c = 0; c < C && q + c < constants.k; ++c) {
@@ -106,7 +120,8 @@ __attribute__((noinline)) void product(const Constants<real>& constants, const S
 
 // Adds the moments of rows [from, to).
 template <class real, class out>
-__attribute__((noinline)) void dense_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to, out* s0, out* s1, out* s2) {
+__attribute__((noinline)) void dense_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s,
+                                             int64_t from, int64_t to, out* s0, out* s1, out* s2) {
     constexpr int W = Lanes<real>::count;
     for (int64_t v = 0; v < constants.k_padded; v += W) {
         vec<real> sum = {};

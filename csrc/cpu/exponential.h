@@ -34,7 +34,8 @@ inline vec<double> exponential(vec<double> x) {
     vec<double> r = x - n * 6.93147180369123816490e-1;
     r = r - n * 1.90821492927058770002e-10;
     vec<double> p = all(1.0 / 6227020800.0);  // Taylor to r^13/13!, |r| ≤ ln 2 / 2
-    const double factorials[] = {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0};
+    const double factorials[] = {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0,
+                                 120.0,       24.0,       6.0,       2.0,      1.0,     1.0};
     for (double f : factorials) p = p * r + 1.0 / f;
     const unsigneds power = ((unsigneds)z << 52) + (unsigneds)all(1.0);
     const vec<double> e = p * (vec<double>)power;

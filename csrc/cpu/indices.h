@@ -1,4 +1,4 @@
-// Vectors of values by their indices, and values and indices that are kept of many.
+// Gathers of values by index, and compaction of values and indices by a mask.
 #pragma once
 
 #include "vectors.h"
@@ -6,12 +6,14 @@
 namespace ildfv {
 namespace {
 
-// values[index[0] / UNIT], values[index[1] / UNIT], … of n values, where UNIT is a power of two. Memory holds 32 at least.
+// values[index[0] / UNIT], values[index[1] / UNIT], … of n values, where UNIT is a power of two. The memory has room
+// for at least 32.
 template <int UNIT>
 inline vec<float> gather(const float* values, int64_t n, const int* index) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
     const __m512i place = _mm512_srli_epi32(_mm512_loadu_si512(index), __builtin_ctz(UNIT));
-    if (n <= 32) return (vec<float>)_mm512_permutex2var_ps(_mm512_loadu_ps(values), place, _mm512_loadu_ps(values + 16));
+    if (n <= 32)
+        return (vec<float>)_mm512_permutex2var_ps(_mm512_loadu_ps(values), place, _mm512_loadu_ps(values + 16));
     return (vec<float>)_mm512_i32gather_ps(place, values, 4);
 #else
     vec<float> v;
@@ -34,7 +36,8 @@ inline void write_numbers(int* to, Lanes<double>::integers v) {
 // values[index[0]], values[index[1]], … of 32 values, by the index's last five bits.
 inline vec<float> pick(const float* values, const int* index) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
-    return (vec<float>)_mm512_permutex2var_ps(_mm512_loadu_ps(values), _mm512_loadu_si512(index), _mm512_loadu_ps(values + 16));
+    return (vec<float>)_mm512_permutex2var_ps(_mm512_loadu_ps(values), _mm512_loadu_si512(index),
+                                              _mm512_loadu_ps(values + 16));
 #else
     vec<float> v;
     for (int i = 0; i < Lanes<float>::count; ++i) v[i] = values[index[i] & 31];
@@ -47,7 +50,7 @@ inline vec<double> pick(const double* values, const int* index) {
     return v;
 }
 
-// Writes the numbers and values whose bit in `keep` is set, side by side; returns how many. May write 16 of each.
+// Writes the numbers and values whose bit in `keep` is set, contiguously; returns their count. May write 16 of each.
 template <class real>
 inline int compress(int* to_number, real* to_value, const int* number, vec<real> value, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
@@ -67,7 +70,7 @@ inline int compress(int* to_number, real* to_value, const int* number, vec<real>
     return n;
 }
 
-// Writes first + i·STEP for every bit i in `keep`; returns how many. May write 16.
+// Writes first + i·STEP for every bit i in `keep`; returns their count. May write 16.
 template <int STEP>
 inline int compress(int* to, int first, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64

@@ -1,11 +1,12 @@
-// The kernel, once for every instruction set and precision: included by baseline.cpp, avx2.cpp and avx512.cpp.
+// The kernel, compiled for each instruction set and precision: included by baseline.cpp, avx2.cpp and avx512.cpp.
 //
-// A block of descriptors at a time:
-//   few components can matter: the pairs that can, found by bounds, their posteriors and moments  (posteriors.h, sparse.h)
-//   many can: all scores, posteriors and moments as dense products                                (scores.h, dense.h)
+// Blocks of descriptors are computed in one of two ways:
+//   if few components matter: pairs selected by bounds, their posteriors and moments           (posteriors.h, sparse.h)
+//   if many do ("crowded"): all scores, and posteriors and moments as dense products           (scores.h, dense.h)
 #pragma once
 
 #include "constants.h"
+#include "contributions.h"
 #include "dense.h"
 #include "likelihood.h"
 #include "rows.h"
@@ -16,17 +17,19 @@
 namespace ildfv {
 namespace {
 
-// Where descriptor `at` of a segment lies, if its row is contiguous; else null.
+// Address of descriptor `at` of a segment if its row is contiguous, else null.
 inline const char* place(const Task& task, const Segment& piece, int64_t at) {
     const Map& map = task.maps[piece.map];
-    return map.dim_stride == 1 && map.row_stride > 0 ? (const char*)map.data + at * map.row_stride * SIZES[task.element] : nullptr;
+    return map.dim_stride == 1 && map.row_stride > 0 ? (const char*)map.data + at * map.row_stride * SIZES[task.element]
+                                                     : nullptr;
 }
 
-constexpr int64_t SHORT = 256;  // rows of a crowded block, or of several segments
-constexpr int64_t AHEAD = 64;   // rows fetched before they are needed; maps mostly follow each other in memory
+constexpr int64_t SHORT = 256;  // rows of a crowded block, or of a block of several segments
+constexpr int64_t AHEAD = 64;   // rows to prefetch; maps are usually contiguous in memory
 
-// One job: its segments, a block of rows at a time. A block is a piece of one segment, or several segments no longer than a
-// panel. Neither where a segment is cut nor how its sums are found depends on its neighbours: equal maps get equal bits.
+// One job: its segments, processed in blocks of rows. A block is a piece of one segment, or several segments that are
+// no longer than a panel. How a segment is divided and summed does not depend on its neighbours: equal maps get equal
+// bits.
 template <class real>
 struct Job {
     const Task& task;
@@ -34,15 +37,16 @@ struct Job {
     int64_t count;  // of segments
     Partial& partial;
     const Constants<real> constants;
-    const real reach;  // depth to which components matter
+    const real reach;  // distance below the best score within which components matter
     Scratch<real> s;
-    int64_t segment = 0, at = 0;  // what comes next
+    int64_t segment = 0, at = 0;  // the next row
     int64_t bad = -1;
     Share shares[SHORT];
 
     Job(const Task& task, const Segment* segments, int64_t count, Partial& partial, void* memory)
         : task(task), segments(segments), count(count), partial(partial),
-          constants((void*)task.constants, task.k, task.d), reach(depth<real>(task.threshold, task.k)), s(memory, task.k, task.d), at(segments[0].begin) {
+          constants((void*)task.constants, task.k, task.d), reach(depth<real>(task.threshold, task.k)),
+          s(memory, task.k, task.d), at(segments[0].begin) {
         s.clear(task.d);
     }
 
@@ -54,11 +58,11 @@ struct Job {
         if (at == segments[segment].end && ++segment < count) at = segments[segment].begin;
     }
 
-    // The next block, of at most `most` rows. Returns the number of shares.
+    // Selects the next block, of at most `most` rows. Returns the number of its shares.
     int64_t cut(int64_t most) {
         const int64_t left = segments[segment].end - at;
         if (segments[segment].end - segments[segment].begin > PANEL) {
-            const int64_t pieces = (left + most - 1) / most;  // as few as it can, of equal length
+            const int64_t pieces = (left + most - 1) / most;  // as few as possible, of equal length
             take((left + pieces - 1) / pieces, 0, 0);
             return 1;
         }
@@ -72,25 +76,26 @@ struct Job {
         return number;
     }
 
-    // Descriptors of a share, less `centre`, from that row of scratch on.
+    // Packs the descriptors of a share, less `centre`, into scratch.
     void lay_out_less(const real* centre, const Share& share, int64_t row) {
         const int64_t map = segments[share.segment].map;
         if (!lay_out(task.maps[map], task.element, share.from, share.n, row, centre, task.d, s) && bad < 0) bad = map;
     }
 
-    // What is fetched meanwhile: the next block.
+    // Selects the next block for prefetching.
     void look_ahead() {
         s.ahead = segment < count ? place(task, segments[segment], at) : nullptr;
         s.ahead_bytes = task.d * SIZES[task.element];
     }
 
-    // The first row of a block, if all can be worked on where they lie; else null.
+    // The first row of a block if all rows can be used in place, else null.
     const real* where_it_lies(int64_t number) {
-        const bool can = sizeof(real) == 4 && task.element == kFloat32 && number == 1 && constants.d == constants.d_padded;
+        const bool can =
+            sizeof(real) == 4 && task.element == FLOAT32 && number == 1 && constants.d == constants.d_padded;
         return can ? (const real*)place(task, segments[shares[0].segment], shares[0].from) : nullptr;
     }
 
-    // The rows of a block where they lie, if they can be worked on there, else laid out less the base.
+    // The rows of a block: in place if possible, else packed, less the base.
     Rows<real> rows_of(int64_t number) {
         if (const real* here = *constants.raw ? where_it_lies(number) : nullptr) {
             const int64_t stride = task.maps[segments[shares[0].segment].map].row_stride;
@@ -103,12 +108,30 @@ struct Job {
         return {s.rows, s.row_stride, constants.rest};
     }
 
+    const double* weights_of(const Share& share) const {
+        const double* weights = task.maps[segments[share.segment].map].weights;
+        return weights ? weights + share.from : nullptr;
+    }
+
+    // The weights of the rows of a share: 1 where its map has none. Returns whether it has any.
+    bool lay_out_weights(const Share& share) {
+        const double* weights = weights_of(share);
+        for (int64_t r = 0; r < share.n; ++r) s.weight[share.row + r] = weights ? (real)weights[r] : (real)1;
+        return weights != nullptr;
+    }
+
     // Adds the sums of a share in a block of `rows`.
     void add(const Share& share, const Rows<real>& x, int64_t rows, bool product) {
         const int64_t k = task.k, d = task.d, from = share.row, to = share.row + share.n;
         const Segment& piece = segments[share.segment];
-        const bool ends = share.from + share.n == piece.end, inside = task.straight && ends && share.from == piece.begin;
-        const double likelihood = log_likelihood(s, from, to, *constants.offset);
+        if (task.functionals) {
+            explain(constants, x, s, from, to, *task.functionals, piece.map, share.from);
+            return;
+        }
+        const bool ends = share.from + share.n == piece.end;
+        const bool inside = task.straight && ends && share.from == piece.begin;
+        const double likelihood = weights_of(share) ? weighted_log_likelihood(s, from, to, *constants.offset)
+                                                    : log_likelihood(s, from, to, *constants.offset);
         if (inside && !task.sums.in_double) {
             const Sums& sums = task.sums;
             const int64_t o = piece.map * k;
@@ -132,11 +155,14 @@ struct Job {
         if (task.straight && ends) finish(task.sums, piece.map, partial, k, d);
     }
 
-    // Adds the sums of the shares that are not crowded. False if `real` cannot tell them.
+    // Adds the sums of the shares that are not crowded. False if the precision of `real` is insufficient.
     bool add_sparse(int64_t number) {
         const Rows<real> x = rows_of(number);
         sparse_posteriors(constants, x, shares, number, threshold(), reach, s);
         const int64_t rows = shares[number - 1].row + shares[number - 1].n;
+        bool weighted = false;
+        for (int64_t i = 0; i < number; ++i) weighted |= lay_out_weights(shares[i]);
+        if (weighted && !(number == 1 && shares[0].crowded)) weight_entries(s);
         for (int64_t i = 0; i < number; ++i) {
             if (shares[i].crowded) continue;
             if (!precise(s, shares[i].row, shares[i].row + shares[i].n)) return false;
@@ -145,10 +171,11 @@ struct Job {
         return true;
     }
 
-    // Adds the sums of the crowded shares. False if `real` cannot tell them.
+    // Adds the sums of the crowded shares. False if the precision of `real` is insufficient.
     bool add_dense(int64_t number) {
         int64_t rows = 0;
-        const real *taken = *constants.near ? constants.none : constants.centre, *left = *constants.near ? constants.centre : constants.none;
+        const real* taken = *constants.near ? constants.none : constants.centre;
+        const real* left = *constants.near ? constants.centre : constants.none;
         Rows<real> x{s.rows, s.row_stride, left};
         const real* here = *constants.near ? where_it_lies(number) : nullptr;
         if (here) x = {here, task.maps[segments[shares[0].segment].map].row_stride, left};
@@ -162,10 +189,13 @@ struct Job {
         score(constants, x, rows, s);
         posteriors(constants, s, rows, threshold());
         if (!precise(s, 0, rows)) return false;
+        for (int64_t i = 0; i < number; ++i)  // not those that were added before: their rows are not here
+            if (shares[i].crowded && lay_out_weights(shares[i]))
+                weight_rows(constants, s, shares[i].row, shares[i].row + shares[i].n);
         bool listed = false;
         for (int64_t i = 0; i < number; ++i) {
             if (!shares[i].crowded) continue;
-            const bool product = *constants.close && shares[i].n >= 16;
+            const bool product = *constants.close && shares[i].n >= 16 && !task.functionals;
             if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
             add(shares[i], x, rows, product);
         }
@@ -174,7 +204,7 @@ struct Job {
 
     // First map that is not finite, or −1, or IMPRECISE.
     int64_t run() {
-        // At threshold 0 all pairs matter, and two of each row can be too many already.
+        // At threshold 0 all pairs matter, and even two per row can be too many.
         const bool always = reach == (real)INFINITY || 2 > SPARSE * (double)task.k;
         bool hopeless = always, crowded = always;
         while (segment < count) {
@@ -182,7 +212,7 @@ struct Job {
             int64_t number = cut(crowded ? smaller(SHORT, s.block) : s.block);
             for (int64_t i = 0; i < number; ++i) shares[i].crowded = hopeless;
             if (!hopeless && !add_sparse(number)) return IMPRECISE;
-            if (shares[0].crowded && shares[0].n > SHORT) {  // once more, as a short block
+            if (shares[0].crowded && shares[0].n > SHORT) {  // repeat as a short block
                 segment = shares[0].segment;
                 at = shares[0].from;
                 hopeless = shares[0].hopeless;
@@ -214,7 +244,9 @@ int64_t scratch_bytes(int64_t k, int64_t d) {
 
 template <class real>
 constexpr Kernel kernel(const char* isa) {
-    return {isa, constants_bytes<real>, scratch_bytes<real>, prepare<real>, run<real>};
+    return {isa,           constants_bytes<real>, scratch_bytes<real>,
+            prepare<real>, lines_bytes<real>,     lay_out_functionals<real>,
+            run<real>};
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The log likelihood of rows, and whether `real` tells it.
+// The log likelihood of rows, and whether the precision of `real` suffices for it.
 #pragma once
 
 #include "scratch.h"
@@ -9,7 +9,7 @@ namespace {
 // Σ log likelihood of rows [from, to): top + log Σ e^(score − top), one logarithm for many rows.
 template <class real>
 double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double offset) {
-    constexpr int U = 8;  // products side by side: each multiplication waits for the one before
+    constexpr int U = 8;  // independent products, because each multiplication depends on the previous one
     double tops[U] = {}, products[U] = {1, 1, 1, 1, 1, 1, 1, 1}, total = (double)(to - from) * offset, product = 1;
     int64_t i = from;
     for (; i + U <= to; i += U) {
@@ -31,8 +31,17 @@ double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double o
     return total + log(product);
 }
 
-// Whether float tells the posteriors of rows [from, to): scores beyond ±1000 are rounded by 10⁻⁴ and more, which matters
-// where two components compete, and beyond ±100 000 by enough to miss that they do. One that is no number is told nowhere.
+// Σ weight · log likelihood of rows [from, to).
+template <class real>
+double weighted_log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double offset) {
+    double total = 0;
+    for (int64_t i = from; i < to; ++i) total += (double)s.weight[i] * (offset + s.top[i] + log((double)s.sum[i]));
+    return total;
+}
+
+// Whether float is precise enough for the posteriors of rows [from, to). Scores beyond ±1000 have rounding errors of
+// 10⁻⁴ and more, which matters where two components compete; beyond ±100 000 that competition may go unnoticed. NaN is
+// false.
 template <class real>
 bool precise(const Scratch<real>& s, int64_t from, int64_t to) {
     if (sizeof(real) == 8) return true;

@@ -1,4 +1,4 @@
-// Cuts maps into jobs, shares them out to threads and adds their sums in job order: equal bits for any number of threads.
+// Divides maps into jobs, runs them in threads and adds their sums in job order: equal bits for any number of threads.
 #include "moments.h"
 
 #ifdef _OPENMP
@@ -10,60 +10,28 @@
 #include <mutex>
 #include <vector>
 
-#include "backend.h"
+#include "jobs.h"
 #include "prepared.h"
 
 namespace ildfv {
 namespace {
 
-constexpr int64_t JOB_ROWS = 1024;  // long beside the addition at its end, short beside a slice
-constexpr int64_t WHOLE_ROWS = 64;  // of whole maps whose sums stay apart: no addition follows, and panels are full
-
-// Consecutive segments for one thread: whole maps, or one piece of a map.
-struct Job {
-    int64_t first, last;
-    bool whole;
-};
-
-// Jobs depend on the maps alone, never on the number of threads.
-void cut(const Map* maps, int64_t b, bool pooled, std::vector<Segment>& segments, std::vector<Job>& jobs) {
-    int64_t room = 0;  // rows that the last job can still take
-    for (int64_t m = 0; m < b; ++m) {
-        const int64_t n = maps[m].n, pieces = (n + JOB_ROWS - 1) / JOB_ROWS, first = (int64_t)segments.size();
-        if (pieces > 1) {
-            for (int64_t p = 0; p < pieces; ++p) {
-                segments.push_back({m, n * p / pieces, n * (p + 1) / pieces});
-                jobs.push_back({first + p, first + p + 1, false});
-            }
-            room = 0;
-            continue;
-        }
-        if (n > room) {
-            jobs.push_back({first, first, true});
-            room = pooled ? JOB_ROWS : WHOLE_ROWS;
-        }
-        segments.push_back({m, 0, n});
-        jobs.back().last = first + 1;
-        room -= n;
-    }
-}
-
-// Jobs whose sums meet, added one after the other.
+// Jobs whose sums are added in order.
 struct Chunk {
     int64_t first, last;
 };
 
-// Chunks for one thread. `alone`: they are all there is of their maps, and the thread puts those out itself; else each
-// chunk keeps its sums until all threads are done. No thread ever waits for another's turn.
+// Chunks for one thread. alone: the chunks make up complete maps, and the thread writes their results; else each chunk
+// keeps its sums until all threads have finished. Threads never wait for each other.
 struct Turn {
     int64_t first, last;
     bool alone;
 };
 
-constexpr int64_t CHUNKS = 32;      // of a map, or of a pooled batch: more than threads, few enough to keep their sums
-constexpr int64_t ENOUGH_MAPS = 8;  // from here on every thread finds maps of its own
+constexpr int64_t CHUNKS = 32;      // per map or pooled batch: more than threads, few enough to keep all sums
+constexpr int64_t ENOUGH_MAPS = 8;  // from here on there is at least one map for every thread
 
-// Chunks depend on the maps alone, as jobs do; whether a thread takes one or all of a map changes no bit.
+// Like jobs, chunks depend on the maps only; how many chunks of a map one thread takes does not change the bits.
 void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, int64_t b, bool pooled,
            std::vector<Chunk>& chunks, std::vector<Turn>& turns) {
     const int64_t count = (int64_t)jobs.size();
@@ -81,7 +49,7 @@ void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, i
     }
 }
 
-// Sums with their memory, which no one touches before it is needed.
+// Sums with their memory, which is not touched before its first use.
 struct Total {
     Memory values;
     std::vector<unsigned char> touched;
@@ -93,7 +61,7 @@ struct Total {
     }
 };
 
-// What a thread works with: the sums of a job, of a chunk and of a map.
+// The state of a thread: the sums of a job, of a chunk and of a map.
 struct Worker {
     Total job, chunk, map;
     Memory scratch;
@@ -111,9 +79,9 @@ const char* instruction_set(const char* wanted) {
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixture, const Sums& sums,
                 const Options& options) {
     const int64_t k = mixture.k, d = mixture.d;
-    const std::shared_ptr<const Prepared> kept_mixture = prepared_for(mixture, options.isa, element == kFloat64);
+    const std::shared_ptr<const Prepared> kept_mixture = prepared_for(mixture, options.isa, element == FLOAT64);
     const Prepared& prepared = *kept_mixture;
-    std::unique_ptr<const Prepared> precise;  // for jobs that turn out to need double
+    std::unique_ptr<const Prepared> precise;  // for jobs that need double precision
     std::once_flag once;
 
     std::vector<Segment> segments;
@@ -126,17 +94,19 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
     const int threads = options.threads < count ? options.threads : (int)count;
 
     std::vector<Worker> workers;
-    for (int i = 0; i < (threads > 1 ? threads : 1); ++i) workers.emplace_back(k, d, prepared.kernel.scratch_bytes(k, d));
-    std::vector<std::unique_ptr<Total>> kept(count);  // the sums of turns that are not alone
+    for (int i = 0; i < (threads > 1 ? threads : 1); ++i)
+        workers.emplace_back(k, d, prepared.kernel.scratch_bytes(k, d));
+    std::vector<std::unique_ptr<Total>> kept(count);  // sums of the turns that are not `alone`
     for (int64_t t = 0; t < count; ++t)
         if (!turns[t].alone) kept[t] = std::make_unique<Total>(k, d);
     std::vector<int64_t> bad(jobs.size(), -1);
 
-    auto compute = [&](int64_t i, Partial& to, Worker& own) {  // `to` has no sums, or a straight job leaves it alone
+    auto compute = [&](int64_t i, Partial& to,
+                       Worker& own) {  // `to` is empty, or the job is straight and does not use it
         const Job& job = jobs[i];
         const Segment* first = segments.data() + job.first;
         const bool straight = job.whole && !options.pooled;
-        Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
+        Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight, nullptr};
         bad[i] = prepared.kernel.run(task, first, job.last - job.first, to, own.scratch.start);
         if (bad[i] != IMPRECISE) return;
         bad[i] = -1;
@@ -144,7 +114,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         Task in_double = task;
         in_double.constants = precise->constants.start;
         const Memory scratch(precise->kernel.scratch_bytes(k, d));
-        // Maps each by itself: no map is to be computed otherwise for the company it is in.
+        // One map at a time: a map's result must not depend on the other maps of the batch.
         const int64_t all = job.last - job.first, together = straight ? 1 : all;
         for (int64_t s = 0; s < all && bad[i] < 0; s += together) {
             clear(to, k);
@@ -172,7 +142,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         if (turn.alone && !straight) finish(sums, map_of(turn), own.map.partial, k, d);
     };
 
-    std::exception_ptr failed;  // no memory for a job in double: an exception must not leave a parallel region
+    std::exception_ptr failed;  // such as std::bad_alloc: an exception must not leave a parallel region
 #pragma omp parallel for num_threads((int)workers.size()) schedule(dynamic, 1)
     for (int64_t t = 0; t < count; ++t) {
         try {

@@ -3,14 +3,16 @@
 
 #include <stdint.h>
 
+#include "common/elements.h"
+
 namespace ildfv {
 
-enum Element { kFloat32, kFloat64, kFloat16, kBfloat16, kUint8 };
-
 // n descriptors of d values; element (i, j) is at data[i·row_stride + j·dim_stride], strides counted in elements.
+// weights: (n,), positive, how much each descriptor counts; null: 1 each.
 struct Map {
     const void* data;
     int64_t n, row_stride, dim_stride;
+    const double* weights;
 };
 
 struct Mixture {
@@ -18,24 +20,35 @@ struct Mixture {
     const double *weights, *means, *variances;  // (k,), (k, d), (k, d)
 };
 
-// Where the sums go; what lies there does not matter: per map (b, k), (b, k, d), (b, k, d), (b,), or one of each when pooled.
+// Output memory, which need not be initialised: (b, k), (b, k, d), (b, k, d), (b,); without b when pooled.
 struct Sums {
     void *s0, *s1, *s2, *log_likelihood;
     bool in_double;  // double, else float; always double when pooled
 };
 
 struct Options {
-    double threshold;      // posteriors below it count as 0
-    bool pooled;           // one sum over all maps
-    int threads;           // the result does not depend on it
-    const char* isa;       // "avx512", "avx2", "baseline", or "" for the best this machine has
+    double threshold;  // posteriors below it count as 0
+    bool pooled;       // one sum over all maps
+    int threads;       // the result does not depend on it
+    const char* isa;   // "avx512", "avx2", "baseline", or "" for the best available
 };
 
-// Adds up the moments of b maps; returns the first map that holds NaN or infinity, or −1.
-// Computed in double if the elements are double, else in float with double between blocks of descriptors.
+// Computes the moments of b maps; returns the index of the first map that contains NaN or infinity, or −1.
+// Double precision if the elements are double, else float within blocks of descriptors and double between them.
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture&, const Sums&, const Options&);
 
-// The instruction set `moments` uses for `wanted` ("": the best), or null if this machine or build lacks it.
+// C functionals of the moments of each map: first · Σ γ t + second · Σ γ (t² − 1).
+struct LinearFunctionals {
+    int64_t count;
+    const double *first, *second;  // (C, k, d), or (b, C, k, d) if per_map
+    bool per_map;
+};
+
+// Computes the contribution of every descriptor to each functional, out[map] (n, C); returns as `moments`.
+int64_t contributions(const Map* maps, int64_t b, Element element, const Mixture&, const LinearFunctionals&,
+                      double* const* out, const Options&);
+
+// The instruction set that `moments` uses for `wanted` ("": the best), or null if it is not available.
 const char* instruction_set(const char* wanted);
 
 }  // namespace ildfv

@@ -1,4 +1,4 @@
-// Where few components matter to a descriptor: the posteriors of the pairs found, as entries of their components.
+// For descriptors to which few components matter: posteriors of the candidate pairs, as entries of their components.
 #pragma once
 
 #include <numeric>
@@ -9,7 +9,7 @@
 namespace ildfv {
 namespace {
 
-// Adds an entry for each of n posteriors that counts; `first` is the panel's first row in the block.
+// Adds an entry for each of n posteriors above the threshold; `first` is the panel's first row in the block.
 template <class real>
 inline void list(Scratch<real>& s, int first, int n, const int* pairs, const real* posterior, real threshold) {
     constexpr int W = Lanes<real>::count;
@@ -25,9 +25,11 @@ inline void list(Scratch<real>& s, int first, int n, const int* pairs, const rea
     }
 }
 
-// The posteriors of a panel that count, as entries of their components; `top` and `sum` of its rows.
+// Lists a panel's posteriors above the threshold as entries of their components; sets `top` and `sum` of its rows.
 template <class real>
-__attribute__((noinline)) void panel_posteriors(const Constants<real>& constants, const Rows<real>& x, int first, int count, real threshold, real depth, Scratch<real>& s, Panel<real>& panel) {
+__attribute__((noinline)) void panel_posteriors(const Constants<real>& constants, const Rows<real>& x, int first,
+                                                int count, real threshold, real depth, Scratch<real>& s,
+                                                Panel<real>& panel) {
     constexpr int W = Lanes<real>::count;
     int *pairs = s.pairs, kept = 0;
     real *value = s.pair_value, *top = s.top + first, *sum = s.sum + first, *score = panel.score;
@@ -39,7 +41,7 @@ __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants
             const int r = row_of(pairs[i]);
             top[r] = value[i] > top[r] ? value[i] : top[r];
         }
-        for (int i = 0; i < n; i += W) {  // most fall short
+        for (int i = 0; i < n; i += W) {  // most are below the threshold
             const vec<real> difference = load(value + i) - pick(top, pairs + i);
             const unsigned keep = at_least(difference, all(-depth)) & first_bits(n - i);
             kept += compress<real>(pairs + kept, value + kept, pairs + i, difference, keep);
@@ -65,15 +67,15 @@ __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants
 struct Share {
     int64_t segment, from, n;  // descriptors [from, from + n) of that segment
     int64_t row;               // the first of them in the block
-    int64_t pairs;             // that can matter, of the rows seen
-    bool crowded;              // they are so many that computing all is faster
-    bool hopeless;             // and so nearly all that it need not be asked again
+    int64_t pairs;             // candidates, in the rows seen so far
+    bool crowded;              // so many that computing all pairs is faster
+    bool hopeless;             // so many that later blocks are assumed to be crowded
 };
 
-// More pairs than this share of all, and computing all of them at once is faster.
+// With more than this share of all pairs, computing all of them is faster.
 constexpr double SPARSE = 0.35, HOPELESS = 0.8;
 
-// Counts a share's pairs, `found` of them in the last panel, and judges by the rows seen.
+// Counts a share's pairs, `found` of them in the last panel, and updates `crowded` from the rows seen so far.
 inline void judge(Share& share, int64_t found, int64_t seen, int64_t k) {
     share.pairs += found;
     const int64_t enough = smaller(share.n, 64);
@@ -81,13 +83,14 @@ inline void judge(Share& share, int64_t found, int64_t seen, int64_t k) {
     share.hopeless = share.crowded && (double)share.pairs > HOPELESS * (double)(seen * k);
 }
 
-// The posteriors of the shares' rows as entries of their components; those of a crowded share are not to be used. A share
-// that fits into a panel is not cut, so that its sums are added in the same order whatever stands beside it.
+// Lists the posteriors of the shares' rows as entries of their components; those of crowded shares are not used. A
+// share that fits into a panel is not divided, so that its sums are added in the same order in any block.
 template <class real>
-void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Share* shares, int64_t count, real threshold, real depth, Scratch<real>& s) {
+void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Share* shares, int64_t count,
+                       real threshold, real depth, Scratch<real>& s) {
     s.entries = 0;
     Panel<real> panel;
-    int64_t first = 0, done = 0;  // rows before the panel; rows of *shares before it
+    int64_t first = 0, done = 0;  // rows before the panel: in the block, in *shares
     for (int64_t i = 0; i < count;) {
         const int64_t begin = i, before = done;
         int64_t rows = 0;
@@ -102,11 +105,12 @@ void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Sh
         find_pairs(constants, here, rows, depth, s, panel);
         if (before + rows <= shares[begin].n) {
             judge(shares[begin], 2 * rows + panel.others, before + rows, constants.k);
-        } else {  // several shares, each whole
+        } else {                    // several complete shares
             int found[PANEL] = {};  // pairs of each row
             for (int p = 0; p < panel.others; ++p) ++found[row_of(s.pairs[p])];
             for (int64_t c = begin, row = 0; row < rows; row += shares[c++].n)
-                judge(shares[c], std::accumulate(found + row, found + row + shares[c].n, 2 * shares[c].n), shares[c].n, constants.k);
+                judge(shares[c], std::accumulate(found + row, found + row + shares[c].n, 2 * shares[c].n), shares[c].n,
+                      constants.k);
         }
         if (count == 1 && shares[0].crowded) return;
         panel_posteriors(constants, here, (int)first, (int)rows, threshold, depth, s, panel);

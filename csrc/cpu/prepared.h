@@ -1,4 +1,4 @@
-// A mixture prepared for a kernel, once for all calls that bring the same.
+// A mixture packed for a kernel, cached for further calls with the same mixture.
 #pragma once
 
 #include <math.h>
@@ -17,14 +17,14 @@
 namespace ildfv {
 namespace {
 
-// Beyond this distance of a mean, in sd, the mixture is computed in double: float rounds t by up to distance · 6·10⁻⁸.
+// Mixtures with means farther away, in sd, are computed in double: float rounds t by up to distance · 6·10⁻⁸.
 constexpr double FURTHEST = 512;
 
-// A mixture in units of its own sd, seen from its mean, and the order in which dimensions tell its components apart.
+// Statistics of a mixture, and its dimensions by how well they separate the components.
 struct Standardised {
     std::vector<double> centre, scales;  // (d,), (k, d)
-    std::vector<int> order;              // (d,): dimensions that keep components furthest apart first
-    double furthest = 0, from_0 = 0;     // of all means, in sd: from the centre, from 0
+    std::vector<int> order;              // (d,): the most discriminative dimensions first
+    double furthest = 0, from_0 = 0;     // of any mean, in sd: from the centre, from 0
     double least = INFINITY, most = 0;   // of the scales
 
     explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), order(m.d) {
@@ -59,7 +59,7 @@ struct Standardised {
     View view() const { return {centre.data(), scales.data(), order.data(), furthest, from_0, least, most}; }
 };
 
-// 64-byte aligned, of any content.
+// 64-byte aligned, uninitialised memory.
 struct Memory {
     void* start;
     explicit Memory(int64_t bytes) {
@@ -82,7 +82,7 @@ const Kernel* kernel_for(const char* wanted, bool in_double) {
     return nullptr;
 }
 
-// A mixture laid out for a kernel, with a copy of what it was.
+// A packed mixture, with a copy of its parameters for comparison.
 struct Prepared {
     const std::vector<double> weights, means, variances;
     const Mixture mixture;
@@ -91,20 +91,25 @@ struct Prepared {
     Memory constants;
 
     Prepared(const Mixture& m, const char* isa, bool in_double)
-        : weights(m.weights, m.weights + m.k), means(m.means, m.means + m.k * m.d), variances(m.variances, m.variances + m.k * m.d),
+        : weights(m.weights, m.weights + m.k), means(m.means, m.means + m.k * m.d),
+          variances(m.variances, m.variances + m.k * m.d),
           mixture{m.k, m.d, weights.data(), means.data(), variances.data()}, standardised(mixture),
-          kernel(*kernel_for(isa, in_double || standardised.furthest > FURTHEST)), constants(kernel.constants_bytes(m.k, m.d)) {
+          kernel(*kernel_for(isa, in_double || standardised.furthest > FURTHEST)),
+          constants(kernel.constants_bytes(m.k, m.d)) {
         kernel.prepare(mixture, standardised.view(), constants.start);
     }
 
     bool is(const Mixture& m, const char* isa, bool in_double) const {
-        auto same = [](const std::vector<double>& a, const double* b) { return memcmp(a.data(), b, a.size() * sizeof(double)) == 0; };
-        return m.k == mixture.k && m.d == mixture.d && same(weights, m.weights) && same(means, m.means) && same(variances, m.variances) &&
+        auto same = [](const std::vector<double>& a, const double* b) {
+            return memcmp(a.data(), b, a.size() * sizeof(double)) == 0;
+        };
+        return m.k == mixture.k && m.d == mixture.d && same(weights, m.weights) && same(means, m.means) &&
+               same(variances, m.variances) &&
                &kernel == kernel_for(isa, in_double || standardised.furthest > FURTHEST);
     }
 };
 
-// The mixture laid out, kept from the call before where it is the same: a pass calls with one mixture for every batch.
+// The packed mixture, from the previous call if it is the same: a pass uses one mixture for all batches.
 std::shared_ptr<const Prepared> prepared_for(const Mixture& m, const char* isa, bool in_double) {
     static std::mutex mutex;
     static std::shared_ptr<const Prepared> last;

@@ -25,19 +25,22 @@ inline float as_real(uint8_t x) { return x; }
 inline float as_real(Brain x) { return from_bits((uint32_t)x.bits << 16); }
 inline float as_real(Half x) {
     const uint32_t sign = (uint32_t)(x.bits & 0x8000u) << 16, rest = (uint32_t)(x.bits & 0x7fffu) << 13;
-    const float magnitude = from_bits(rest) * 5.192296858534828e33f;  // 2^112: right for subnormals too
-    return from_bits(sign | (rest >= 0x0f800000u ? 0x7f800000u : 0u)) + (sign ? -magnitude : magnitude);  // or infinite
+    const float magnitude = from_bits(rest) * 5.192296858534828e33f;  // 2^112; also correct for subnormals
+    return from_bits(sign | (rest >= 0x0f800000u ? 0x7f800000u : 0u)) +
+           (sign ? -magnitude : magnitude);  // infinity and NaN
 }
 
-// Rows [row, row + n) of the block from descriptors [from, from + n) of a map, less `centre`. False if a value is not finite.
+// Rows [row, row + n) of the block from descriptors [from, from + n) of a map, less `centre`. False if a value is not
+// finite.
 template <class real, class element>
-__attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, int64_t row, const real* centre, int64_t d, Scratch<real>& s) {
+__attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, int64_t row, const real* centre,
+                                       int64_t d, Scratch<real>& s) {
     constexpr int W = Lanes<real>::count;
     const int64_t stride = s.row_stride;
     const element* x = (const element*)map.data + from * map.row_stride;
     real* rows = s.rows + row * stride;
-    typename Lanes<real>::integers check = {};  // bits of x − x, which is 0 or NaN
-    if (map.row_stride == 1 && map.dim_stride != 1) {  // channel-first: W×W at a time
+    typename Lanes<real>::integers check = {};         // bits of x − x, which is 0 or NaN
+    if (map.row_stride == 1 && map.dim_stride != 1) {  // channel-first: transpose W×W blocks
         for (int64_t i = 0; i < n; i += W)
             for (int64_t j = 0; j < d; j += W) {
                 const int64_t lanes = smaller(W, n - i), dims = smaller(W, d - j);
@@ -80,13 +83,14 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
 }
 
 template <class real>
-bool lay_out(const Map& map, Element element, int64_t from, int64_t n, int64_t row, const real* centre, int64_t d, Scratch<real>& s) {
+bool lay_out(const Map& map, Element element, int64_t from, int64_t n, int64_t row, const real* centre, int64_t d,
+             Scratch<real>& s) {
     switch (element) {
-        case kFloat32: return lay_out<real, float>(map, from, n, row, centre, d, s);
-        case kFloat64: return lay_out<real, double>(map, from, n, row, centre, d, s);
-        case kFloat16: return lay_out<real, Half>(map, from, n, row, centre, d, s);
-        case kBfloat16: return lay_out<real, Brain>(map, from, n, row, centre, d, s);
-        case kUint8: return lay_out<real, uint8_t>(map, from, n, row, centre, d, s);
+        case FLOAT32: return lay_out<real, float>(map, from, n, row, centre, d, s);
+        case FLOAT64: return lay_out<real, double>(map, from, n, row, centre, d, s);
+        case FLOAT16: return lay_out<real, Half>(map, from, n, row, centre, d, s);
+        case BFLOAT16: return lay_out<real, Brain>(map, from, n, row, centre, d, s);
+        case UINT8: return lay_out<real, uint8_t>(map, from, n, row, centre, d, s);
     }
     return false;
 }

@@ -1,4 +1,4 @@
-// Memory of one thread, and how it is cut up.
+// Scratch memory of one thread, and its layout.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -11,10 +11,10 @@
 namespace ildfv {
 namespace {
 
-// Rows × vectors of components whose scores are kept in registers; the AVX-512 tile uses 24 of 32, the others 6 of 16.
+// Rows × vectors of components whose scores are kept in registers: 24 of 32 with AVX-512, else 6 of 16.
 constexpr int ROWS = ILDFV_VECTOR_BYTES == 64 ? 12 : 3, VECTORS = 2;
-constexpr int PANEL = 32;  // rows whose candidates are found together
-constexpr int COMPONENTS = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;  // whose moments are kept in registers
+constexpr int PANEL = 32;                                     // rows whose candidates are selected together
+constexpr int COMPONENTS = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;  // components whose moments are kept in registers
 
 template <int N>
 struct Width {
@@ -24,7 +24,7 @@ struct Width {
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Memory handed out in 64-byte steps; with a null start it only counts. AddressSanitizer sees a gap after each piece.
+// Allocates 64-byte aligned pieces of a buffer; with a null start it only counts. For AddressSanitizer it leaves gaps.
 struct Arena {
     char* at;
     template <class T>
@@ -39,7 +39,7 @@ struct Arena {
     }
 };
 
-// Descriptors (n, d_padded) of which `shift` is still to be taken to centre them.
+// Descriptors (n, d_padded) from which `shift` must be subtracted to centre them.
 template <class real>
 struct Rows {
     const real* at;
@@ -50,36 +50,37 @@ struct Rows {
 template <class real>
 struct Scratch {
     static constexpr int W = Lanes<real>::count;
-    int64_t block;      // rows in a block, at most
-    int64_t capacity;   // block, and room for the last tile
-    int64_t row_stride;  // d_padded and one vector more: at a power of two all rows would fall on the same cache sets
-    real* rows;         // (capacity, row_stride), less the centre, or the base alone
-    real* scores;       // (k_padded / W, capacity, W): of all components, then posteriors
-    real* likelihoods;  // (k_padded / W, PANEL, W): of a panel, from the few dimensions alone
-    real* tail;         // (PANEL, row_stride): the last rows of a block, where they are fewer than are worked on at once
-    int* pairs;         // (PANEL · k,): of a panel, component · PANEL + row
-    real* pair_value;   // score, then its distance to the best, then posterior
-    real* top;          // (capacity,): highest score
-    real* sum;          // (capacity,): Σ e^(score − top)
-    int* entry_row;     // (k · capacity,): posteriors that count, as they were found
+    int64_t block;       // maximum number of rows in a block
+    int64_t capacity;    // block plus room for the last tile
+    int64_t row_stride;  // d_padded plus one vector: a power of two would map all rows to the same cache sets
+    real* rows;          // (capacity, row_stride), less the centre or the base
+    real* scores;        // (k_padded / W, capacity, W): of all components, then posteriors
+    real* likelihoods;   // (k_padded / W, PANEL, W): of a panel, from the few dimensions
+    real* tail;          // (PANEL, row_stride): the last rows of a block, if they do not fill a panel
+    int* pairs;          // (PANEL · k,): of a panel, component · PANEL + row
+    real* pair_value;    // score, then its difference from the best, then posterior
+    real* top;           // (capacity,): highest score
+    real* sum;           // (capacity,): Σ e^(score − top)
+    int* entry_row;      // (k · capacity,): rows of posteriors above the threshold, in order of detection
     int* entry_component;
     real* entry_value;
-    int64_t entries;    // how many
-    int* starts;        // (k + 1,): where a component's begin in
-    int* sorted_row;    // (k · capacity,): the same by component, in the order they were found
+    int64_t entries;  // number of entries
+    int* starts;      // (k + 1,): start of each component's entries in
+    int* sorted_row;  // (k · capacity,): the entries sorted by component
     real* sorted_value;
-    int* some_row;      // (capacity,): entries of one segment
+    int* some_row;  // (capacity,): entries of one segment
     real* some_value;
     real* posterior_sums;  // (k_padded,)
-    real* column;          // (capacity, W): a vector of dimensions of all rows, centred
-    const char* ahead;     // what the next block is made of, to be fetched meanwhile
+    real* column;          // (capacity, W): W dimensions of all rows, centred
+    real* weight;          // (capacity,): of each row of the block, if its maps have weights
+    const char* ahead;     // the input of the next block, to be prefetched
     int64_t ahead_bytes;   // of one row
     int64_t bytes;
 
     Scratch(void* memory, int64_t k, int64_t d) {
         Arena arena{(char*)memory};
         const int64_t k_padded = round_up(k, W), d_padded = round_up(d, W);
-        block = smaller(1024, round_up(65536 / d_padded + 1, 8));  // so that the rows stay in L2
+        block = smaller(1024, round_up(65536 / d_padded + 1, 8));  // keeps the rows in L2
         capacity = round_up(round_up(block, ROWS), PANEL) + 2 * PANEL;
         row_stride = d_padded + W;
         rows = arena.take<real>(capacity * row_stride);
@@ -101,18 +102,19 @@ struct Scratch {
         some_value = arena.take<real>(capacity);
         posterior_sums = arena.take<real>(k_padded + COMPONENTS);
         column = arena.take<real>(capacity * W);
+        weight = arena.take<real>(capacity);
         ahead = nullptr;
         ahead_bytes = 0;
         bytes = arena.at - (char*)memory;
     }
 
-    // Rows are zero beyond their d values.
+    // Clears the padding of all rows.
     void clear(int64_t d) {
         if (d == row_stride - W) return;
         for (int64_t i = 0; i < capacity; ++i) memset(rows + i * row_stride + d, 0, (row_stride - d) * sizeof(real));
     }
 
-    // The entries, sorted by component.
+    // Sorts the entries by component.
     void sort(int64_t k) {
         memset(starts, 0, (k + 1) * sizeof(int));
         for (int64_t i = 0; i < entries; ++i) ++starts[entry_component[i]];

@@ -8,7 +8,8 @@ namespace {
 
 // Σ γ t and Σ γ t² of N vectors of dimensions over n entries.
 template <class real, int N>
-__attribute__((noinline)) void accumulate(const int* row, const real* posterior, int n, const Rows<real>& x, const real* line, vec<real>* s1, vec<real>* s2) {
+__attribute__((noinline)) void accumulate(const int* row, const real* posterior, int n, const Rows<real>& x,
+                                          const real* line, vec<real>* s1, vec<real>* s2) {
     constexpr int W = Lanes<real>::count;
     vec<real> shift[N], scale[N], offset[N], first[N] = {}, second[N] = {};
 #pragma GCC unroll 4
@@ -38,12 +39,19 @@ inline void put(const vec<real>* values, int64_t count, out* to, bool add) {
         for (int64_t j = 0; j < count; ++j) to[j] = (out)v[j];
 }
 
-constexpr int RUN = 256;  // float additions in a row
+// Multiplies the posteriors of the entries by the weights of their rows.
+template <class real>
+void weight_entries(Scratch<real>& s) {
+    for (int64_t i = 0; i < s.entries; ++i) s.sorted_value[i] *= s.weight[s.sorted_row[i]];
+}
 
-// Sums of one component over n entries, written to s0, s1, s2, or added to them.
+constexpr int RUN = 256;  // consecutive float additions
+
+// Sums of one component over n entries, written to or added to s0, s1, s2.
 template <class real, class out>
-__attribute__((noinline)) void component(const Constants<real>& constants, const Rows<real>& x, int64_t q, const int* row, const real* posterior,
-               int n, out* s0, out* s1, out* s2, bool add) {
+__attribute__((noinline)) void component(const Constants<real>& constants, const Rows<real>& x, int64_t q,
+                                         const int* row, const real* posterior, int n, out* s0, out* s1, out* s2,
+                                         bool add) {
     constexpr int W = Lanes<real>::count, N = ILDFV_VECTOR_BYTES == 64 ? 4 : 2;
     const int64_t d = constants.d;
     const real* line = constants.lines + q * constants.d_padded * 2;
@@ -54,8 +62,8 @@ __attribute__((noinline)) void component(const Constants<real>& constants, const
         for (int64_t j = 0; j < d; j += N * W) {
             vec<real> first[N], second[N];
             auto go = [&](auto width) {
-                accumulate<real, decltype(width)::n>(row + from, posterior + from, (int)smaller(RUN, n - from), {x.at + j, x.stride, x.shift + j},
-                                                     line + 2 * j, first, second);
+                accumulate<real, decltype(width)::n>(row + from, posterior + from, (int)smaller(RUN, n - from),
+                                                     {x.at + j, x.stride, x.shift + j}, line + 2 * j, first, second);
             };
             const int64_t left = (d - j + W - 1) / W;
             if constexpr (N == 4)
@@ -67,17 +75,18 @@ __attribute__((noinline)) void component(const Constants<real>& constants, const
         }
 }
 
-// Sums of the listed posteriors of rows [from, to) of the block: added to what is `touched`, else written. Without
-// `touched` all are written.
+// Sums of the listed posteriors of rows [from, to) of the block: added for components that are `touched`, written for
+// the others. If `touched` is null, all are written.
 template <class real, class out>
-__attribute__((noinline)) void sparse_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to, int64_t rows,
-                    out* s0, out* s1, out* s2, unsigned char* touched) {
+__attribute__((noinline)) void sparse_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s,
+                                              int64_t from, int64_t to, int64_t rows, out* s0, out* s1, out* s2,
+                                              unsigned char* touched) {
     const int64_t d = constants.d;
     for (int64_t q = 0; q < constants.k; ++q) {
         const int* row = s.sorted_row + s.starts[q];
         const real* posterior = s.sorted_value + s.starts[q];
         int n = s.starts[q + 1] - s.starts[q];
-        if (from > 0 || to < rows) {  // other segments share the block
+        if (from > 0 || to < rows) {  // the block has other segments
             const int listed = n;
             n = 0;
             for (int i = 0; i < listed; ++i)

@@ -1,4 +1,4 @@
-// Vectors of `real` for the instruction set that the including file chose, by the compiler's vector extension.
+// Vectors of `real` for the instruction set of the including file, with the compiler's vector extension.
 #pragma once
 
 #include <stdint.h>
@@ -19,7 +19,11 @@ struct Lanes<float> {
     typedef float vector __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef int32_t integers __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef uint32_t unsigneds __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
-    static inline integers iota() { integers v; for (int i = 0; i < count; ++i) v[i] = i; return v; }
+    static inline integers iota() {
+        integers v;
+        for (int i = 0; i < count; ++i) v[i] = i;
+        return v;
+    }
 };
 
 template <>
@@ -28,7 +32,11 @@ struct Lanes<double> {
     typedef double vector __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef int64_t integers __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
     typedef uint64_t unsigneds __attribute__((vector_size(ILDFV_VECTOR_BYTES)));
-    static inline integers iota() { integers v; for (int i = 0; i < count; ++i) v[i] = i; return v; }
+    static inline integers iota() {
+        integers v;
+        for (int i = 0; i < count; ++i) v[i] = i;
+        return v;
+    }
 };
 
 template <class real>
@@ -51,7 +59,7 @@ inline vec<real> all(real value) {
     return value - vec<real>{};
 }
 
-// The least number above 0.
+// The smallest positive (subnormal) number.
 template <class real>
 constexpr real smallest() {
     return sizeof(real) == 4 ? (real)1.401298464324817e-45 : (real)4.9406564584124654e-324;
@@ -69,7 +77,7 @@ inline vec<float> larger(vec<float> a, vec<float> b) {
 }
 inline vec<double> larger(vec<double> a, vec<double> b) { return a > b ? a : b; }
 
-// One bit a lane, from the result of a comparison.
+// One bit per lane, from the result of a comparison.
 template <class M>
 inline unsigned bits(M mask) {
     unsigned result = 0;
@@ -85,7 +93,7 @@ inline unsigned bits(Lanes<float>::integers mask) { return (unsigned)_mm256_move
 inline unsigned bits(Lanes<double>::integers mask) { return (unsigned)_mm256_movemask_pd((__m256d)mask); }
 #endif
 
-// One bit a lane where a ≥ b.
+// One bit per lane where a ≥ b.
 template <class V>
 inline unsigned at_least(V a, V b) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64  // one instruction; gcc 12 makes three of the comparison
@@ -152,16 +160,17 @@ inline void transpose(vec<real>* v) {
     }
 }
 
-// Over the lanes of each of W vectors, as the lanes of one: their sums, or the highest.
+// Sum or maximum over the lanes of each of W vectors, as the lanes of one vector.
 template <class real, class Join>
 inline vec<real> across(vec<real>* v, Join join) {
 #pragma GCC unroll 4
     for (int half = Lanes<real>::count / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
-        for (int i = 0; i < half; ++i) v[i] = join(interleave_lower(v[i], v[i + half]), interleave_upper(v[i], v[i + half]));
+        for (int i = 0; i < half; ++i)
+            v[i] = join(interleave_lower(v[i], v[i + half]), interleave_upper(v[i], v[i + half]));
     return v[0];
 }
-struct Plus {  // no lambdas: gcc compiles them for another machine than the rest
+struct Plus {  // not a lambda: gcc would compile it for another instruction set
     template <class V>
     V operator()(V a, V b) const {
         return a + b;

@@ -1,1 +1,1 @@
-"""The CUDA kernel."""
+"""The CUDA kernels."""

@@ -1,12 +1,13 @@
-// The M step: sums over descriptors to the parameters that follow, for `m_step` of ildfv/estimators/em.py.
+// The M step: from sums over descriptors to new parameters, as `m_step` of ildfv/estimators/em.py.
 //
-// The same operations in the same order, each rounded: the same bits.
-#include "cuda/tiles.h"
+// The operations, their order and their rounding are the same, and so are the bits.
+#include "cuda/elements.h"
 
 using namespace ildfv;
 
-// now, next: a mixture in a row, weights (k,), means (k, d), variances (k, d); of the next, masses in place of weights.
-// empty: what a component's mass counts as at least; inertia: descriptors more that the mixture as it is stands for
+// now, next: contiguous weights (k,), means (k, d) and variances (k, d) of a mixture; `next` has masses instead of
+// weights. empty: minimum mass of a component; inertia: the number of additional descriptors that the current mixture
+// counts as
 extern "C" __global__ void __launch_bounds__(256)
     m_step(const double* s0, const double* s1, const double* s2, const double* now, double inertia, double empty,
            integer k, integer d, double* next) {

@@ -1,14 +1,15 @@
-// Moments of each slice to its Fisher vector, signed roots and unit length included: what `vectors` of
-// ildfv/estimators/fisher.py does with a dozen array operations, in one pass that reads the moments twice.
-#include "cuda/tiles.h"
+// From the moments of each slice to its Fisher vector, including signed roots and normalisation: the same as `vectors`
+// of ildfv/estimators/fisher.py with its dozen array operations, in a single kernel that reads the moments twice.
+#include "cuda/tile.h"
 
 namespace ildfv {
 
-// Where the parts of a vector lie: the weight part of component c at weight + c·weight_step, u at first + c·step, v at
+// Offsets in a vector: the weight part of component c is at weight + c·weight_step, u at first + c·step, v at
 // second + c·step.
 struct Order {
     integer weight, weight_step, first, second, step;
-    __device__ __forceinline__ Order(int k, int d, bool by_component, int weights) {  // weights: numbers a component, 0 or 1
+    // weights: elements of the weight part per component, 0 or 1
+    __device__ __forceinline__ Order(int k, int d, bool by_component, int weights) {
         if (by_component) {
             weight = 0, weight_step = step = 2 * d + weights;
             first = weights, second = weights + d;
@@ -19,7 +20,7 @@ struct Order {
     }
 };
 
-// The block's sum, the same for all threads; always added in one order. shares: a double for each warp
+// The block's sum, returned to all threads; the order of additions is fixed. shares: one double per warp
 template <int THREADS>
 __device__ __forceinline__ double sum_of_block(double value, double* shares) {
     for (int step = 16; step; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
@@ -31,7 +32,7 @@ __device__ __forceinline__ double sum_of_block(double value, double* shares) {
     return sum;
 }
 
-// A block's slice. roots (k,) = 1/√w, 0 where nothing is learned from the component; counts (b,), weights (k,), float64.
+// One slice per block. roots (k,) = 1/√w, 0 for components below MIN_WEIGHT; counts (b,), weights (k,), float64.
 //   u = s1·f   v = (s2 − s0)·f/√2   weight part = (s0 − n·w)·f   f = 1/(n·√w)
 template <class real, int THREADS>
 __device__ void fisher(const real* s0, const real* s1, const real* s2, const double* counts, const double* roots,
@@ -45,7 +46,7 @@ __device__ void fisher(const real* s0, const real* s1, const real* s2, const dou
     s0 += slice * k, s1 += slice * k * d, s2 += slice * k * d;
     out += slice * (2 * (integer)k * d + (weight_part ? k : 0));
 
-    const auto each = [&](auto use) {  // use(place, value) of every number of the vector
+    const auto each = [&](auto use) {  // calls use(offset, value) for every element of the vector
         for (int c = warp; c < k; c += THREADS / 32) {
             const real f = (real)(roots[c] * share), half = f * (real)0.7071067811865476, mass = s0[c];
 #pragma unroll 2
@@ -59,10 +60,10 @@ __device__ void fisher(const real* s0, const real* s1, const real* s2, const dou
         }
     };
     if (!improved) return each([&](integer at, real value) { out[at] = value; });
-    double sum = 0;  // of squares of the roots
+    double sum = 0;  // of the squares of the roots
     each([&](integer, real value) { sum += value < 0 ? -value : value; });
     const real norm = sqrt((real)sum_of_block<THREADS>(sum, reinterpret_cast<double*>(memory)));
-    const real scale = 1 / (norm > (real)1e-12 ? norm : (real)1e-12);  // LEAST_NORM: a zero vector stays zero
+    const real scale = 1 / (norm > (real)1e-12 ? norm : (real)1e-12);  // MIN_NORM: a zero vector stays zero
     each([&](integer at, real value) {
         const real root = (real)sqrt(value < 0 ? -value : value);
         out[at] = (value < 0 ? -root : root) * scale;
@@ -73,13 +74,13 @@ __device__ void fisher(const real* s0, const real* s1, const real* s2, const dou
 
 using namespace ildfv;
 
-#define ILDFV_FISHER(REAL, TYPE)                                                                                    \
-    extern "C" __global__ void __launch_bounds__(256, 4)                                                            \
-        fisher_##REAL(const TYPE* s0, const TYPE* s1, const TYPE* s2, const double* counts, const double* roots,    \
-                      const double* weights, integer k, integer d, integer improved, integer by_component,          \
-                      integer weight_part, TYPE* out) {                                                             \
-        fisher<TYPE, 256>(s0, s1, s2, counts, roots, weights, (int)k, (int)d, improved != 0, by_component != 0,     \
-                          weight_part != 0, out);                                                                   \
+#define ILDFV_FISHER(REAL, TYPE)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(256, 4)                                                               \
+        fisher_##REAL(const TYPE* s0, const TYPE* s1, const TYPE* s2, const double* counts, const double* roots,       \
+                      const double* weights, integer k, integer d, integer improved, integer by_component,             \
+                      integer weight_part, TYPE* out) {                                                                \
+        fisher<TYPE, 256>(s0, s1, s2, counts, roots, weights, (int)k, (int)d, improved != 0, by_component != 0,        \
+                          weight_part != 0, out);                                                                      \
     }
 
 ILDFV_FISHER(float32, float)

@@ -1,4 +1,4 @@
-// The kernels of this folder, launched by name: what nvcc compiles when ildfv is installed with ILDFV_CUDA=1.
+// Launches the kernels of this folder by name. nvcc compiles this file when ildfv is installed with ILDFV_CUDA=1.
 #include <cuda_runtime.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@
 namespace {
 
 const void* kernel_of(const char* name) {
-#define ILDFV_FIND(NAME) \
+#define ILDFV_FIND(NAME)                                                                                               \
     if (!strcmp(name, #NAME)) return reinterpret_cast<const void*>(NAME);
     ILDFV_KERNELS(ILDFV_FIND)
     ILDFV_WINDOW_KERNELS(ILDFV_FIND)
@@ -22,7 +22,8 @@ const void* kernel_of(const char* name) {
 
 }  // namespace
 
-// Queues the kernel on `stream` of `device` and leaves the calling thread's device as it was. A cudaError_t, 0 if queued.
+// Queues the kernel on `stream` of `device` and restores the calling thread's device. Returns a cudaError_t, 0 on
+// success.
 extern "C" int ildfv_cuda_launch(int device, const char* name, unsigned grid_x, unsigned grid_y, unsigned threads,
                                  size_t shared_bytes, void* stream, void** arguments) {
     const void* kernel = kernel_of(name);
@@ -41,14 +42,14 @@ extern "C" int ildfv_cuda_launch(int device, const char* name, unsigned grid_x, 
     return status;
 }
 
-// The most shared memory a block of `device` may have, in bytes; −cudaError_t where that cannot be asked.
+// Maximum shared memory of a block on `device`, in bytes; −cudaError_t on failure.
 extern "C" int ildfv_cuda_shared_limit(int device) {
     int bytes = 0;
     const cudaError_t status = cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
     return status == cudaSuccess ? bytes : -(int)status;
 }
 
-// Major and minor compute capability of `device`, as in sm_90; −cudaError_t where that cannot be asked.
+// Compute capability of `device`, 90 for sm_90; −cudaError_t on failure.
 extern "C" int ildfv_cuda_capability(int device) {
     int major = 0, minor = 0;
     cudaError_t status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);

@@ -1,13 +1,14 @@
-// Slices in Hounsfield units to windowed images: clipped, mapped to [0, 255], averaged over the area of each pixel.
+// From slices in Hounsfield units to windowed images: clipped, mapped to [0, 255], averaged over the area of each
+// pixel.
 //
-// The same additions in the same order as ildfv/scans/windows.py makes them, each rounded: the same bytes.
-#include "cuda/tiles.h"
+// Additions, their order and their rounding are those of ildfv/scans/windows.py, and so are the bytes.
+#include "cuda/elements.h"
 
 namespace ildfv {
 
-enum Hounsfield { HU_FLOAT32 = 0, HU_INT16 = 1 };  // HOUNSFIELD of kernels/windows.py
+enum Hounsfield { HU_FLOAT32 = 0, HU_INT16 = 1 };  // HOUNSFIELD of kernels/cuda/windows.py
 
-// Which input pixels make up an output pixel along one axis, and with what share of its area: (taps, size) each
+// The input pixels that contribute to each output pixel along one axis, and their share of its area: (taps, size) each
 struct Taps {
     const integer* index;
     const float* share;
@@ -41,7 +42,7 @@ __device__ __forceinline__ unsigned char windowed(const In* hu, integer row_stri
 
 using namespace ildfv;
 
-// A block: 256 pixels of one slice. windows (channels, 3); out (slices, channels, size, size)
+// Each block computes 256 pixels of one slice. windows (channels, 3); out (slices, channels, size, size)
 extern "C" __global__ void __launch_bounds__(256)
     window_slices(const void* hu, integer kind, integer slice_stride, integer row_stride, integer column_stride,
                   const integer* row_index, const float* row_share, integer row_taps, const integer* column_index,

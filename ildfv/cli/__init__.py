@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import sys
 from typing import Any
 
-INTERRUPTED = 128 + signal.SIGINT  # exit code of a program that a signal ends, and how typer tells of Ctrl-C
+INTERRUPTED = 128 + signal.SIGINT  # exit code of a process ended by a signal; typer returns it on Ctrl-C
+STOPPED = "interrupted; run the same command again to resume"
 
 
 def main() -> None:
-    """Runs `ildfv`. A user's mistake ends in one clear line and exit code 1, never in a traceback (unless -vv)."""
+    """Runs `ildfv`. An error that the user can correct is one line on stderr, without a traceback (unless -vv).
+
+    Exit code 1 for invalid input, 2 for a usage error or a missing extra.
+    """
     received = signal.SIGINT
 
     def stop(number: int, frame) -> None:
@@ -21,19 +24,21 @@ def main() -> None:
         received = signal.Signals(number)
         raise KeyboardInterrupt
 
-    if "WORLD_SIZE" not in os.environ:  # a rank waits for others where no signal is heard: torchrun would wait for it
+    if (
+        "WORLD_SIZE" not in os.environ
+    ):  # a rank waiting in a collective handles no signal, and torchrun would wait for it
         signal.signal(signal.SIGTERM, stop)
     try:
         _run()
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on from here", code=128 + received)
+        _fail(STOPPED, code=128 + received)
 
 
 def _run() -> None:
-    # Idle OpenMP threads must sleep: torch and the kernel each have their own team, on the same cores.
+    # Idle OpenMP threads must sleep: torch and the kernel have separate thread pools on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # half an import cannot be made good: signals wait
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # an interrupted import cannot be repeated
     import typer
 
     from ildfv import distributed
@@ -42,8 +47,8 @@ def _run() -> None:
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed: the next file would take its place, and hear what is printed
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115  as long as we run
+        if getattr(sys, name) is None:  # closed: the next opened file would get its number and receive the output
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115  open until exit
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
@@ -56,28 +61,28 @@ def _run() -> None:
     except (InputError, LostRankError, MissingPackageError) as error:
         if "-vv" in sys.argv:
             raise
-        _fail(str(error))
+        _fail(str(error), code=2 if isinstance(error, MissingPackageError) else 1)
     except MemoryError as error:
-        _fail(f"out of memory: {error}; a smaller --batch-size or fewer --workers may help")
-    except BrokenPipeError:  # whoever read it has read enough, as `head` does
-        _nowhere(sys.stdout)
-        sys.exit(1)  # as typer does where it meets one
+        _fail(f"out of memory: {error}; try a smaller --batch-size or fewer --workers")
+    except BrokenPipeError:  # the reader closed the pipe early, as `head` does
+        _discard(sys.stdout)
+        sys.exit(1)  # the same code as typer uses
     except OSError as error:
         if error.errno is None or "-vv" in sys.argv:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
     except typer.Abort as abort:
-        if isinstance(abort.__cause__, EOFError):  # of some reader, that typer takes for a prompt's
+        if isinstance(abort.__cause__, EOFError):  # raised by a file reader; typer mistakes it for a prompt's
             raise abort.__cause__ from None
         raise KeyboardInterrupt from None
     except Exception as error:
         usage: Any = error
-        if not hasattr(usage, "format_message"):  # typer's usage errors have it, whichever click typer brings along
+        if not hasattr(usage, "format_message"):  # only usage errors have it, in every version of click
             raise
         if len(sys.argv) == 1:
             usage.show()
             sys.exit(2)
-        wrong: list[dict] = getattr(error.__cause__, "errors", list)()  # pydantic's, of a value
+        wrong: list[dict] = getattr(error.__cause__, "errors", list)()  # set by pydantic for an invalid value
         got = [f", got {one['input']}" for one in wrong]
         _fail(f"{usage.format_message()}{''.join(got)} (--help shows the options)", code=2)
     finally:
@@ -90,23 +95,23 @@ def _fail(message: str, code: int = 1) -> None:
 
     from ildfv import distributed
     from ildfv.cli import output
-    from ildfv.visible import visible, visible_json
+    from ildfv.errors import printable
 
-    one_line = visible(" ".join(message.splitlines()))  # spaces stay: those of a path, two or one, are part of it
+    one_line = printable(" ".join(message.splitlines()))  # spaces may be part of a path
     output.failed(one_line)
     try:
         if "--json" in sys.argv and distributed.is_main() and distributed.is_last_start():
-            print(visible_json(json.dumps({"error": one_line}, ensure_ascii=False)))
+            print(output.json_text({"error": one_line}))
         sys.stdout.flush()
-    except OSError:  # nobody can read it; as Python ends it would try again, and fail again
-        _nowhere(sys.stdout)
+    except OSError:  # cannot be written; Python would try again at exit, and fail again
+        _discard(sys.stdout)
     if not distributed.is_main():
         one_line = f"rank {distributed.rank()}: {one_line}"
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), one_line))
     sys.exit(code)
 
 
-def _nowhere(stream) -> None:
-    """What is still to be written to this stream is let go."""
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), stream.fileno())
+def _discard(stream) -> None:
+    """Discards the unwritten output of `stream`."""
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), stream.fileno())

@@ -1,21 +1,24 @@
-"""The commands, in the order in which an investigation uses them."""
+"""The commands, in the order in which a study uses them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Annotated
 
 import typer
 
 from ildfv import distributed
 from ildfv.cli import data, evaluation, experiments, learning, machine
-from ildfv.errors import check
+from ildfv.errors import check, naming_missing_extra
 
-RANKS = ("train", "encode", "regress")  # what several processes or machines share the work of
+RANKS = ("train", "encode", "regress")  # commands that torchrun may start on several ranks
 
 app = typer.Typer(
     name="ildfv",
-    help="Interstitial lung disease patterns on whole CT slices: Fisher vectors of CNN activations beside the CNN.\n\n"
-    "The path: phantom (or your own scans) → prepare → folds → train → encode → regress → report.",
+    help="Detect interstitial lung disease patterns on whole CT slices, by a CNN and by Fisher vectors of its "
+    "activations.\n\n"
+    "Typical order: phantom (or your own scans) → prepare → folds → train → encode → regress → report.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -34,16 +37,30 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     name = context.invoked_subcommand
     ranks = distributed.size()
     check(
         ranks == 1 or name in RANKS,
-        f"{name} must run in one process, got {ranks} ranks: start it without torchrun; {', '.join(RANKS)} take ranks",
+        f"{name} must run in one process, got {ranks} ranks: start it without torchrun "
+        f"(only {', '.join(RANKS)} can be distributed)",
     )
+
+
+def _naming_missing_extra(command: Callable) -> Callable:
+    """`command`; where it needs an extra that is not installed, it fails with one line that names the extra."""
+
+    @wraps(command)
+    def run(**options):
+        with naming_missing_extra(f"`ildfv {command.__name__}`"):
+            return command(**options)
+
+    return run
 
 
 for module in (data, learning, evaluation, experiments, machine):
     for command, panel in module.COMMANDS:
-        app.command(rich_help_panel=panel)(command)
+        app.command(rich_help_panel=panel)(_naming_missing_extra(command))

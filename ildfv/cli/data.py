@@ -1,4 +1,4 @@
-"""phantom, prepare, stats, folds: from scans to slices and patients in folds."""
+"""Commands `phantom`, `prepare`, `stats` and `folds`: from scans to slices and folds."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
-from ildfv.errors import InputError
+from ildfv.errors import InputError, printable
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.without_paths import without_paths
 
-CODES = "TOML file: which label code means which pattern; `phantom` and `cip` name the two that are shipped."
+CODES = "TOML table of the meanings of label codes, or the name of a shipped one: `phantom`, `cip`."
 
 
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="Folder for the scans; made if need be.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the scans; created if it does not exist.")],
     patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
-    slices: Annotated[int, typer.Option(help="Slices a scan.", min=3)] = 24,
+    slices: Annotated[int, typer.Option(help="Slices per scan.", min=3)] = 24,
+    difficulty: Annotated[
+        str, typer.Option(help="easy, or hard: early and mixed disease, findings that resemble it, several scanners.")
+    ] = "easy",
     seed: o.Seed = 0,
     workers: o.Workers = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Generate chest CT phantoms: DICOM series with label maps, the same files for the same seed.
+    """Generate synthetic chest CT: DICOM series with label maps. Equal seeds give equal files.
 
-    Example: `ildfv phantom scans --patients 20 --seed 1`
+    Example: `ildfv phantom scans --patients 20 --seed 1 --difficulty hard`
     """
     from ildfv.phantom import write_phantoms
 
@@ -36,11 +39,13 @@ def phantom(
         patients=patients,
         seed=seed,
         slices_per_scan=slices,
+        difficulty=difficulty,
         workers=workers,
         progress=output.progress(verbose),
     )
     result = {
         "folder": str(folder),
+        "difficulty": difficulty,
         "patients": patients,
         "slices": patients * slices,
         "scans": [str(s) for s in scans],
@@ -52,9 +57,9 @@ def phantom(
 def prepare(
     scans: Annotated[Path, typer.Argument(help="Folder with DICOM series, NIfTI or NRRD volumes, and label maps.")],
     workspace: o.Workspace = o.HERE,
-    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml with the scans")] = None,
+    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
     threshold: Annotated[
-        int | None, typer.Option(help="T: pixels from which a pattern counts as present.", min=1, show_default="6000")
+        int | None, typer.Option(help="T: pixels from which a pattern is present.", min=1, show_default="6000")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
     workers: o.Workers = None,
@@ -64,9 +69,9 @@ def prepare(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Read scans, window their slices, count pattern pixels. A bad scan is set aside with its reason.
+    """Read scans, window their slices and count pattern pixels. Scans that break a rule are quarantined.
 
-    Makes the workspace if there is none; goes on where an earlier run was stopped.
+    Creates the workspace if it does not exist, and resumes an interrupted run.
 
     Example: `ildfv prepare scans --workspace study`
     """
@@ -85,53 +90,57 @@ def prepare(
         report = without_paths(report)
     if not output.emit(report, as_json=as_json):
         if no_paths:
-            _tell_counts(report)
+            _print_counts(report)
         elif report["quarantined"]:
-            output.lines("Set aside", [(q["source"], q["reason"]) for q in report["quarantined"]])
+            output.lines("Quarantined", [(one["source"], one["reason"]) for one in report["quarantined"]])
         nothing = not report["scans"] and not report["quarantined"]
         if report["ignored"] and (verbose or nothing) and not no_paths:
-            output.lines("Ignored files", [(i["source"], i["reason"]) for i in report["ignored"]])
+            output.lines("Ignored files", [(one["source"], one["reason"]) for one in report["ignored"]])
         elif report["ignored"] and not no_paths:
-            files = sum(max(1, left["files"]) for left in report["ignored"])  # a link to a folder holds none
-            output.out.print(f"{_n(files, 'file')} ignored; -v says why.")
-        noted: dict[str, list[str]] = {}
+            output.out.print(f"{_counted(_files(report['ignored']), 'file')} ignored; -v lists them with reasons.")
+        scans_by_note: dict[str, list[str]] = {}
         for scan in report["prepared"]:
             for note in scan.get("notes", ()):
-                noted.setdefault(note, []).append(Path(scan["source"]).name)
-        for note, names in noted.items():
-            of = ", ".join(names) if len(names) <= 3 else f"{len(names)} scans, the first {names[0]}"
-            output.out.print(f"note: {of}: {note}", soft_wrap=True)
+                scans_by_note.setdefault(note, []).append(Path(scan["source"]).name)
+        for note, names in scans_by_note.items():
+            which = ", ".join(names) if len(names) <= 3 else f"{len(names)} scans, the first {names[0]}"
+            output.out.print(printable(f"note: {which}: {note}"))
         for note in report["notes"]:
-            output.out.print(f"note: {note}", soft_wrap=True)
+            output.out.print(printable(f"note: {note}"))
         if report["removed"]:
-            removed = [(one["series"], one.get("reason", f"{one['slices']} slices")) for one in report["removed"]]
+            removed = [
+                (one["series"], one.get("reason", _counted(one["slices"], "slice"))) for one in report["removed"]
+            ]
             output.lines("Removed from the workspace", removed)
-            of = f"{_n(report['removed_scans'], 'scan')}, {_n(report['removed_slices'], 'slice')}"
-            output.out.print(f"note: {of} prepared before were removed from the workspace.")
-        kept = f"; {_n(report['kept'], 'scan')} unchanged" if report["kept"] else ""
-        output.out.print(f"This run: {_holding(report)}{kept}.", soft_wrap=True)
+            what = f"{_counted(report['removed_scans'], 'scan')}, {_counted(report['removed_slices'], 'slice')}"
+            output.out.print(f"note: {what} of earlier runs were removed from the workspace.")
+        kept = f"; {_counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
+        output.out.print(f"This run: {_contents(report)}{kept}.")
         where = "The workspace" if no_paths else workspace
-        output.out.print(f"{where} now holds {_holding(report['workspace'])}.", soft_wrap=True)
+        output.out.print(f"{where} now contains {_contents(report['workspace'])}.")
     if report["scans"] == 0:
-        if as_json:  # the document says why
+        if as_json:  # the document contains the reasons
             raise typer.Exit(1)
-        raise InputError("no scan could be prepared: prepare.json in the workspace has the reasons")
+        raise InputError("no scan could be prepared: prepare.json in the workspace lists the reasons")
 
 
-def _tell_counts(report: dict) -> None:
-    """How many scans and files were left out, without their names."""
-    for name, what in (("quarantined", "set aside"), ("ignored", "ignored")):
-        files = sum(max(1, left["files"]) for left in report[name])
-        if files:
-            output.out.print(f"{_n(files, 'file')} {what}: prepare.json in the workspace has names and reasons.")
+def _print_counts(report: dict) -> None:
+    """Prints how many files were quarantined and ignored, without their names."""
+    for name in ("quarantined", "ignored"):
+        if files := _files(report[name]):
+            output.out.print(f"{_counted(files, 'file')} {name}: see prepare.json in the workspace for the reasons.")
 
 
-def _holding(of: dict) -> str:
-    scans, patients, slices = (_n(of[f"{what}s"], what) for what in ("scan", "patient", "slice"))
+def _files(unused: list[dict]) -> int:
+    return sum(max(1, one["files"]) for one in unused)  # a link to a folder counts 0 files
+
+
+def _contents(of: dict) -> str:
+    scans, patients, slices = (_counted(of[f"{what}s"], what) for what in ("scan", "patient", "slice"))
     return f"{scans} of {patients}, {slices} ({of['labelled_slices']:,} with label maps)"
 
 
-def _n(number: int, what: str) -> str:
+def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
@@ -153,8 +162,8 @@ def stats(
     check(result["slices"] > 0, NO_LABELS)
     if output.emit(result, as_json=as_json):
         return
-    left_out = result["unlabelled_slices"]
-    caption = f"T = {result['threshold']} pixels; {left_out} slice{'s' * (left_out != 1)} without label maps left out"
+    excluded = result["unlabelled_slices"]
+    caption = f"T = {result['threshold']} pixels; {excluded} slice{'s' * (excluded != 1)} without label maps excluded"
     rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]
     rows.append(("none (patients: on all slices)", result["healthy"]["slices"], result["healthy"]["patients"]))
     rows.append(("all", result["slices"], result["patients"]))
@@ -171,31 +180,31 @@ def folds(
     workspace: o.Workspace = o.HERE,
     number: Annotated[int | None, typer.Option("--folds", help="Number of folds.", min=2, show_default="5")] = None,
     seed: o.OwnSeed = None,
-    check: Annotated[bool, typer.Option("--check", help="Only check the folds.json that is there.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check the existing folds.json.")] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--keep", help="Replace a folds.json that holds another split, or refuse to.")
+        bool, typer.Option("--fresh/--keep", help="Replace an existing folds.json with another split, or refuse to.")
     ] = False,
     slices: Annotated[
         str | None,
-        typer.Option(help="Path or URL (s3://…) of slices prepared elsewhere; makes the workspace if need be."),
+        typer.Option(help="Path or URL (s3://…) of slices prepared elsewhere; creates the workspace if necessary."),
     ] = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Split patients into folds, stratified by pattern; or check a split made by hand. No patient is in two.
+    """Split patients into folds, stratified by pattern, or check an existing split. No patient is in two folds.
 
     Example: `ildfv folds --folds 5`
     """
-    from ildfv.pipeline.split import check_split, make_split, open_workspace
+    from ildfv.pipeline.split import check_folds, open_workspace, write_folds
 
     space = open_workspace(workspace, slices)
-    split = check_split(space) if check else make_split(space, n_folds=number, seed=seed, fresh=fresh)
+    split = check_folds(space) if check else write_folds(space, n_folds=number, seed=seed, fresh=fresh)
     result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
     if output.emit(result, as_json=as_json):
         return
     columns = ["fold", "patients", "slices", *PATTERNS]
     rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
-    output.table("Folds", columns, rows, caption="under each pattern: the slices that show it")
+    output.table("Folds", columns, rows, caption="columns of patterns: number of slices")
     for warning in result["warnings"]:
         output.out.print(f"note: {warning}")
 

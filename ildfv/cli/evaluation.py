@@ -1,4 +1,4 @@
-"""report and demo: what was found, on one page; and everything at once, on phantoms."""
+"""report and demo: the results on one page, and the whole pipeline on phantoms."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Folder for scans and workspace.")] = Path("demo"),
     patients: Annotated[int, typer.Option(help="Number of phantom patients.", min=10)] = 30,
     seed: o.Seed = 0,
-    layers: Annotated[str, typer.Option(help="Layers to encode, by comma.")] = "conv1,conv5",
+    layers: Annotated[str, typer.Option(help="Layers to encode, separated by commas.")] = "conv1,conv5",
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Run the whole path on phantoms and name the report to open. Goes on where it was stopped.
+    """Run the whole pipeline on phantoms and write a report. Resumes an interrupted run.
 
     Example: `ildfv demo`
     """
@@ -59,13 +59,13 @@ def demo(
         return
     rows = [
         (
-            r["system"],
+            r.system,
             pattern,
-            output.with_interval(row["f"], row["f_interval"]),
-            output.with_interval(row["auc"], row["auc_interval"]),
+            output.with_interval(*row.estimate("f")),
+            output.with_interval(*row.estimate("auc")),
         )
         for r in result["results"]
-        for pattern, row in r["per_pattern"].items()
+        for pattern, row in r.per_pattern.items()
     ]
     output.table("Held-out fold, PHANTOM data, not clinical", ["system", "pattern", "F (95 %)", "AUC (95 %)"], rows)
     output.table(

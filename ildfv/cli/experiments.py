@@ -1,50 +1,61 @@
-"""experiment: the paper's tables and figures, one command each."""
+"""experiment: the tables and figures of the paper."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
 
-MEASURES = "Below a measure: its 95 % interval by patient, and ± its standard deviation over folds."
-TESTS = "Differences with 95 % intervals by patient, and p by swapping patients; not corrected for their number."
+if TYPE_CHECKING:
+    from ildfv.evaluation.documents import Comparison
+    from ildfv.evaluation.tables import Cell, Table
+
+MEASURES = "Below each measure: its 95 % interval by patient, and ± the standard deviation over folds."
+TESTS = "Differences with 95 % intervals by patient, p by a permutation test over patients; no multiplicity correction."
 TESTED = {"f": "F", "macro_f": "macro F", "mean_auc": "mean AUC"}
 
 NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
 NETWORKS = typer.Option(
-    help="A further one for `networks`: torchvision:NAME, timm:NAME; repeatable.", show_default=False
+    help="Additional network for the experiment `networks`: torchvision:NAME or timm:NAME; repeatable.",
+    show_default=False,
 )
 PAPER = typer.Option(
-    help="The paper's numbers: a filled copy of ildfv/experiments/paper.toml.", show_default="the few that are known"
+    help="TOML file with the paper's numbers, a completed copy of ildfv/experiments/paper.toml.",
+    show_default="that file",
 )
-SPACE = typer.Option("--workspace", "-w", help="Workspace.", show_default="here, else phantoms made for it")
+SPACE = typer.Option(
+    "--workspace", "-w", help="Workspace.", show_default="current folder, otherwise generated phantoms"
+)
 
 
 def experiment(
     names: Annotated[list[str] | None, NAMES] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="Name the experiments and what of the paper they answer.")
+        bool, typer.Option("--list", help="List the experiments and the tables and figures they reproduce.")
     ] = False,
-    preset: Annotated[str, typer.Option(help="small: everything, on little; paper: its folds, for a GPU.")] = "small",
+    preset: Annotated[
+        str, typer.Option(help="small: all steps on little data; paper: five folds, for a GPU.")
+    ] = "small",
     workspace: Annotated[Path | None, SPACE] = None,
     network: Annotated[list[str] | None, NETWORKS] = None,
-    lungs: Annotated[str, typer.Option(help="Lung masks of the patch baseline: rule, or lungmask.")] = "rule",
+    lungs: Annotated[str, typer.Option(help="Lung masks of the patch baseline: rule or lungmask.")] = "rule",
     paper: Annotated[Path | None, PAPER] = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Run the paper's experiments and set our numbers beside the paper's; networks are trained once for all of them.
+    """Run the paper's experiments and compare the results with the paper's. All experiments share trained networks.
 
-    Goes on where it was stopped. Results: JSON and CSV in results/experiments/, and the page experiments.html.
+    Resumes an interrupted run. Writes JSON and CSV to results/experiments/, and the page experiments.html.
 
     Example: `ildfv experiment losses --preset small`
     """
+    from ildfv.evaluation.tables import Estimate
     from ildfv.experiments.presets import preset_named
     from ildfv.experiments.registry import experiments
     from ildfv.experiments.run import run_experiments
@@ -52,11 +63,11 @@ def experiment(
     if listed or not names:
         known = [{"name": e.name, "title": e.title, "paper": e.paper} for e in experiments().values()]
         if not output.emit({"experiments": known}, as_json=as_json):
-            rows = [(e["name"], e["title"], e["paper"] or "beside the paper") for e in known]
-            output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs every one")
+            rows = [(e["name"], e["title"], e["paper"] or "not in the paper") for e in known]
+            output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs all of them")
         return
     extent = preset_named(preset)
-    # Networks that the preset has keep its settings.
+    # Networks that are part of the preset keep its settings.
     further: dict[str, dict] = {name: {} for name in network or () if name != extent.network}
     result = run_experiments(
         names,
@@ -69,27 +80,27 @@ def experiment(
     if output.emit(result, as_json=as_json):
         return
     for document in result["experiments"]:
-        warning = " – PHANTOM data, not clinical" if document["data"] == "phantom" else ""
-        for table in document["tables"]:
+        warning = " – PHANTOM data, not clinical" if document.data == "phantom" else ""
+        for table in document.tables:
             columns, cells = shown(table)
-            measures = any(isinstance(cell, dict) for row in table["rows"] for cell in row)
-            note = f"{table['note']} {MEASURES if measures else ''}".strip()
-            output.table(table["title"] + warning, columns, cells, caption=note or None)
-        if document["comparisons"]:
-            output.table("Paired by patient" + warning, *tested(document["comparisons"]), caption=TESTS)
-        for note in document["notes"]:
+            measures = any(isinstance(cell, Estimate) for row in table.rows for cell in row)
+            note = f"{table.note} {MEASURES if measures else ''}".strip()
+            output.table(table.title + warning, columns, cells, caption=note or None)
+        if document.comparisons:
+            output.table("Paired by patient" + warning, *tested(document.comparisons), caption=TESTS)
+        for note in document.notes:
             output.out.print(note, style="dim italic")
     output.out.print(
         f"Results in {result['workspace']}/results/experiments. Open the page: {result['page']}", soft_wrap=True
     )
 
 
-def shown(table: dict) -> tuple[list[str], list[list]]:
+def shown(table: Table) -> tuple[list[str], list[list]]:
     """Columns and rows that fit a terminal: source and data under the first cell, intervals under their measures."""
-    columns, rows = list(table["columns"]), [[_cell(value) for value in row] for row in table["rows"]]
+    columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
-        labels = ["", *(row[0] for row in rows)]  # each once: the paper's row of a system stands below ours
+        labels = ["", *(row[0] for row in rows)]  # printed once: the paper's row of a system follows ours
         rows = [
             [f"{row[0]}\n  {row[1]}, {row[2]}" if row[0] != above else f"  {row[1]}, {row[2]}", *row[3:]]
             for above, row in zip(labels, rows, strict=False)
@@ -97,30 +108,32 @@ def shown(table: dict) -> tuple[list[str], list[list]]:
     return [columns[0], *(name.replace(" ", "\n") for name in columns[1:])], rows
 
 
-def tested(comparisons: list[dict]) -> tuple[list[str], list[list]]:
+def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
     """Columns and rows of comparisons: the difference over its interval and its p."""
     rows = []
     for one in comparisons:
-        row = [f"{one['a']}\n  less {one['b']}"]
+        row = [f"{one.a}\n  minus {one.b}"]
         for measure in TESTED:
-            test = one["tests"][measure]
-            lines = [output.cell(test["difference"])]
-            if test["interval"]:
-                lines.append(" to ".join(f"{end:.2f}" for end in test["interval"]))
-            row.append("\n".join([*lines, f"p {output.cell(test['p'])}"]))
+            test = one.tests[measure]
+            lines = [output.cell(test.difference)]
+            if test.interval:
+                lines.append(" to ".join(f"{end:.2f}" for end in test.interval))
+            row.append("\n".join([*lines, f"p {output.cell(test.p)}"]))
         rows.append(row)
     return ["systems", *TESTED.values()], rows
 
 
-def _cell(value):
+def _cell(value: Cell):
     """A measure over its interval, 0.912 over .88–.94, and its ± over folds; anything else as it is."""
-    if not isinstance(value, dict):
+    from ildfv.evaluation.tables import Estimate
+
+    if not isinstance(value, Estimate):
         return value
-    lines = [output.cell(value["value"])]
-    if value["interval"]:
-        lines.append("–".join(f"{end:.2f}".removeprefix("0") for end in value["interval"]))
-    if value["sd"] is not None:
-        lines.append(f"±{value['sd']:.2f}".replace("±0", "±"))
+    lines = [output.cell(value.value)]
+    if value.interval:
+        lines.append("–".join(f"{end:.2f}".removeprefix("0") for end in value.interval))
+    if value.sd is not None:
+        lines.append(f"±{value.sd:.2f}".replace("±0", "±"))
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Tables cut to the width of a terminal: columns too many go below one another, and what fits a line is not broken."""
+"""Tables that fit the width of the terminal: a wide table is split, and numbers and words are not broken."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 
-NUMBERS = compile(r"([-−–±0-9.,()% \n]|to|\bp\b)*")  # a number, with its interval, deviation or p, or undefined
-GAP = 2  # cells between columns, one of them of the box
+NUMBERS = compile(r"([-−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation or p; or –
+GAP = 2  # cells between columns; the box takes one of them
 WORD = 24  # cells: longer words are broken
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column's text, and how narrow it may be."""
+    """The text of one column, and the widths that it allows."""
 
     head: str
     cells: Sequence[str]
-    numbers: bool  # only numbers below the head: to the right, never broken
+    numbers: bool  # only numbers below the head: right-aligned, never broken
 
     @property
     def natural(self) -> int:
@@ -36,12 +36,12 @@ class Column:
 
     @property
     def weight(self) -> float:
-        """What share of spare width it gets: a text twice as long wants √2 of the width and √2 of the lines."""
+        """Share of the spare width: a text twice as long gets √2 times the width and √2 times the lines."""
         return sqrt(sum(map(len, self.cells)) + 1)
 
 
 def grids(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table]:
-    """The table, or several that repeat its first column where it is wider than `width` cells."""
+    """The table; if it is wider than `width` cells, several tables that repeat its first column."""
     columns = []
     for number, head in enumerate(heads):
         cells = [row[number] for row in rows]
@@ -65,15 +65,15 @@ def _grid(columns: Sequence[Column], width: int) -> Table:
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Each as wide as its text if all that fits; else spare width is dealt by weight to those that want more."""
+    """Natural widths if they fit; otherwise the spare width is distributed by weight."""
     widths = [column.least for column in columns]
     spare = width - sum(widths) - GAP * len(columns)
     while spare > 0:
-        hungry = [i for i, column in enumerate(columns) if widths[i] < column.natural]
-        if not hungry:
+        growing = [i for i, column in enumerate(columns) if widths[i] < column.natural]
+        if not growing:
             break
-        # One cell at a time, to the column that has least of what it wants.
-        poorest = min(hungry, key=lambda i: widths[i] / columns[i].weight)
-        widths[poorest] += 1
+        # One cell at a time, to the column with the smallest width relative to its weight.
+        smallest = min(growing, key=lambda i: widths[i] / columns[i].weight)
+        widths[smallest] += 1
         spare -= 1
     return widths

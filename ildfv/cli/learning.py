@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,39 +10,45 @@ from ildfv.cli import options as o
 from ildfv.cli import output
 from ildfv.train import defaults
 
+if TYPE_CHECKING:
+    from ildfv.evaluation.documents import Results
+
 
 def train(
     workspace: o.Workspace = o.HERE,
     fold: o.Fold = 0,
-    network: Annotated[str, typer.Option(help="cnnf, vgg19, or torchvision:NAME, timm:NAME.")] = defaults.NETWORK,
+    network: Annotated[str, typer.Option(help="cnnf, vgg19, torchvision:NAME or timm:NAME.")] = defaults.NETWORK,
     loss: Annotated[
         str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")
     ] = defaults.LOSS,
     target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = defaults.TARGET,
-    epochs: Annotated[int, typer.Option(help="Passes over the fit slices.", min=1)] = defaults.EPOCHS,
-    batch_size: Annotated[int, typer.Option(help="Slices a step.", min=1)] = defaults.BATCH_SIZE,
+    epochs: Annotated[int, typer.Option(help="Passes over the training slices.", min=1)] = defaults.EPOCHS,
+    batch_size: Annotated[int, typer.Option(help="Slices per step.", min=1)] = defaults.BATCH_SIZE,
     shards: Annotated[
-        int, typer.Option(help="Shards of a step, dealt to ranks: equal bits for any number of them.", min=1)
+        int,
+        typer.Option(
+            help="Shards per step, distributed over ranks; the result does not depend on the number of ranks.", min=1
+        ),
     ] = defaults.SHARDS,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate at its peak.", min=0)] = defaults.LEARNING_RATE,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.", min=0)] = defaults.LEARNING_RATE,
     augment: Annotated[
-        bool, typer.Option("--augment", help="Flip and shift slices while training.")
+        bool, typer.Option("--augment", help="Flip and shift slices during training.")
     ] = defaults.AUGMENT,
     compile: Annotated[
         bool | None,
         typer.Option(
-            "--compile/--no-compile", help="torch.compile, on a GPU.", show_default="where slices are enough for it"
+            "--compile/--no-compile", help="Use torch.compile on a GPU.", show_default="if there are enough slices"
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="the network")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="that of the network")] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Remove a model trained otherwise first, or go on.")
+        bool, typer.Option("--fresh/--resume", help="Delete a model trained with other settings, or resume.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Train a CNN on all folds but one and score it on that one. Goes on from its last checkpoint if stopped.
+    """Train a CNN on all folds but one and evaluate it on the held-out fold. Resumes from the last checkpoint.
 
     Example: `ildfv train --fold 0 --epochs 6`
     """
@@ -73,31 +79,31 @@ def train(
 
 def encode(
     workspace: o.Workspace = o.HERE,
-    layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any layer the network names.")] = "conv1",
+    layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any module of the network.")] = "conv1",
     fold: o.Fold = 0,
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
-    dimensions: Annotated[int, typer.Option(help="Dimensions after PCA, at most.", min=1)] = 512,
+    dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[
         int | None,
-        typer.Option(help="EM passes over all descriptors, at most.", min=1, show_default="3, or 10 exact ones"),
+        typer.Option(help="Maximum number of EM passes over all descriptors.", min=1, show_default="3; 10 with exact"),
     ] = None,
-    method: Annotated[str, typer.Option(help="stepwise or exact EM.")] = "stepwise",
-    improved: Annotated[bool, typer.Option(help="Signed square root and L2 norm.")] = True,
+    method: Annotated[str, typer.Option(help="EM method: stepwise or exact.")] = "stepwise",
+    improved: Annotated[bool, typer.Option(help="Apply the signed square root and L2 normalisation.")] = True,
     seed: o.OwnSeed = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Slices a batch.", min=1, show_default="16, or what fits in a GPU's memory")
+        int | None, typer.Option(help="Slices per batch.", min=1, show_default="16, or as many as GPU memory allows")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Remove an encoding made otherwise first, or go on.")
+        bool, typer.Option("--fresh/--resume", help="Delete an encoding made with other settings, or resume.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Fit the mixture on all training descriptors, encode every slice as a Fisher vector, reduce by PCA.
+    """Fit the mixture on all training descriptors, encode every slice as a Fisher vector, and reduce by PCA.
 
-    No activation is stored. Goes on where it was stopped.
+    Activations are not stored. Resumes an interrupted run.
 
     Example: `ildfv encode --layer conv1`
     """
@@ -126,8 +132,8 @@ def encode(
         after = f"{result['passes']} pass{'es' * (result['passes'] != 1)}"
         output.out.print(
             f"{result['slices']:,} slices, {result['descriptors']:,} descriptors of {result['layer']} "
-            f"({result['d']} dimensions) of {result['inputs']['model']} under {result['components']} components, "
-            f"projected to {result['dimensions']} of {result['fisher_length']:,} dimensions "
+            f"({result['d']} dimensions) of {result['inputs']['model']}, {result['components']} components, "
+            f"reduced from {result['fisher_length']:,} to {result['dimensions']} dimensions "
             f"({100 * result['explained_variance']:.1f} % of the variance).\n"
             f"Mean log likelihood per training descriptor {result['mean_log_likelihood']:.4f} "
             f"after {after}. Written to {result['folder']}. Next: ildfv regress"
@@ -140,14 +146,14 @@ def regress(
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
-    target: Annotated[str, typer.Option(help="counts, step or ramp: what is regressed to.")] = "counts",
+    target: Annotated[str, typer.Option(help="Regression target: counts, step or ramp.")] = "counts",
     ridge: Annotated[
-        str, typer.Option(help="Ridge penalty: a number, or auto to choose on validation patients.")
+        str, typer.Option(help="Ridge penalty: a number, or auto to choose it on validation patients.")
     ] = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Regress the patterns on the newest encoding and score the held-out fold.
+    """Fit the regression on the newest encoding and evaluate it on the held-out fold.
 
     Example: `ildfv regress`
     """
@@ -164,37 +170,36 @@ def regress(
     show_scores(result, as_json)
 
 
-def show_scores(result: dict, as_json: bool) -> None:
-    """A results document as a table: F and AUC per pattern with intervals by patient."""
-    if output.emit(result, as_json=as_json):
+def show_scores(result: Results | None, as_json: bool) -> None:
+    """A results document as a table: F and AUC per pattern with intervals by patient; None on ranks other than 0."""
+    if output.emit(result, as_json=as_json) or result is None:
         return
     from ildfv.evaluation.results import undecided
 
     rows = []
-    for pattern, row in result["per_pattern"].items():
-        f = output.with_interval(row["f"], row["f_interval"])
-        auc = output.with_interval(row["auc"], row["auc_interval"])
-        rows.append((pattern, row["positives"], f, auc))
-    overall = result["overall"]
-    defined = all(row["f"] is not None and row["auc"] is not None for row in result["per_pattern"].values())
+    for pattern, row in result.per_pattern.items():
+        f, auc = (output.with_interval(*row.estimate(measure)) for measure in ("f", "auc"))
+        rows.append((pattern, row.positives, f, auc))
+    overall = result.overall
+    defined = all(row.f is not None and row.auc is not None for row in result.per_pattern.values())
     mean = (
         f"mean of {len(rows)} patterns" if defined else "mean where defined",
         "",
-        output.cell(overall["macro_f"]),
-        output.cell(overall["mean_auc"]),
+        output.cell(overall.macro_f),
+        output.cell(overall.mean_auc),
     )
-    data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
+    data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
     output.table(
-        f"{result['system']}, held-out fold {result['fold']}: {data}",
+        f"{result.system}, held-out fold {result.fold}: {data}",
         ["pattern", "slices with it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
-        caption=f"{result['n_slices']} test slices of {result['n_patients']} patients, T = {result['threshold']}; "
+        caption=f"{result.n_slices} test slices of {result.n_patients} patients, T = {result.threshold}; "
         "thresholds from validation patients, intervals by patient",
     )
-    accuracy, f = overall["accuracy"], overall["f"]
+    accuracy, f = overall.accuracy, overall.f
     output.out.print(
-        f"Label sets: accuracy {output.cell(accuracy)}, precision {output.cell(overall['precision'])}, "
-        f"recall {output.cell(overall['recall'])}, F {output.cell(f)}"
+        f"Label sets: accuracy {output.cell(accuracy)}, precision {output.cell(overall.precision)}, "
+        f"recall {output.cell(overall.recall)}, F {output.cell(f)}"
     )
     for line in undecided(result):
         output.out.print(f"note: {line}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""doctor and verify: is this machine fit, and is what lies on it whole?"""
+"""doctor and verify: check this installation, and the files of a workspace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ildfv.cli import output
 
 
 def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
-    """Say what is installed, which devices and backends work, and what to do about what does not.
+    """Check which packages are installed and which devices and backends work, with a remedy for each problem.
 
     Example: `ildfv doctor`
     """
@@ -19,16 +19,16 @@ def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
     findings = examine()
     if not output.emit({"findings": findings}, as_json=as_json):
         rows = [(f["what"], f["state"], f["detail"], f["advice"] or "") for f in findings]
-        output.table("ildfv on this machine", ["part", "state", "found", "what to do"], rows)
+        output.table("ildfv on this machine", ["part", "state", "found", "remedy"], rows)
     if any(finding["state"] == "broken" for finding in findings):
         raise typer.Exit(1)
 
 
 def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
-    """Check that everything in the workspace is whole, and say what to do about what is not.
+    """Check every file of the workspace, with a remedy for each fault.
 
-    Parts, models, encodings and results are compared with their SHA-256; settings and folds, which have none, are read
-    and checked for what must be in them.
+    Parts, models, encodings and results are compared with their SHA-256 checksums. Settings and folds, which may be
+    edited, have no checksum; they are validated instead.
 
     Example: `ildfv verify --workspace study`
     """

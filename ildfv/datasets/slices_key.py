@@ -1,4 +1,4 @@
-"""The key of a folder of slices: what all of its parts were made with."""
+"""The key of a slice store: the settings that all its parts were made with."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from ildfv.datasets.identity import hashed
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.atomic import key_of
 
-FORMAT = 1  # counts up when the same scan would give other bytes
+FORMAT = 1  # raise it when the same scan gives other bytes
 
 
 def slices_key(salt: str) -> str:
-    """The key of slices whose identities were hashed with this salt, as this version of ildfv makes them."""
+    """The key of slices that this version of ildfv makes, with identities hashed with this salt."""
     return key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))

@@ -1,4 +1,4 @@
-"""The hot loop, where the data are: `moments` on the CPU in C++, on NVIDIA GPUs in CUDA."""
+"""The `moments` kernel, run where the data are: on the CPU in C++, on NVIDIA GPUs in CUDA."""
 
 from __future__ import annotations
 
@@ -12,60 +12,82 @@ from ildfv.kernels.reference import Moments
 __all__ = ["Moments", "moments", "on_gpu"]
 
 
-def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, weights=None) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d); NumPy, torch, CuPy, or on a GPU whatever
-    speaks DLPack or `__cuda_array_interface__`; float32, float64, float16, bfloat16 or uint8.
-    mixture: anything with weights_ (k,), means_ (k, d) and variances_ (k, d).
-    Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,), the kind of array that came in, on its device;
-    pooled over all maps: (k,), (k, d), (k, d), (), in float64. Posteriors below `threshold` count as 0; 0 counts all.
-    Computed in double where maps are float64; of float32 values more than 1e19 standard deviations from every mean,
-    sums of squares are infinite. InputError for wrong shapes, dtypes and values that are not finite.
+    Parameters
+    ----------
+    maps : array of shape (b, n, d) or, channel-first, (b, d, h, w), or list of arrays of shape (n_i, d)
+        NumPy or torch or CuPy arrays, or GPU arrays that support DLPack or `__cuda_array_interface__`; float32,
+        float64, float16, bfloat16 or uint8. Computed in double precision if the dtype is float64.
+    mixture : object
+        Has weights_ (k,), means_ (k, d) and variances_ (k, d).
+    threshold : float, default=1e-6
+        Posteriors below it count as 0; with 0 all of them count.
+    pooled : bool, default=False
+        Sum over all maps instead of one map at a time.
+    weights : array of shape (b, n) or list of arrays of shape (n_i,), optional
+        Weight of each descriptor in all sums, such as the share of its receptive field that is inside a region; finite
+        and ≥ 0. Descriptors of weight 0 are ignored; a map with no others has sums of 0. Default: 1 each.
+
+    Returns
+    -------
+    Moments
+        s0 (b, k), s1 (b, k, d), s2 (b, k, d) and log_likelihood (b,), of the library of `maps` and on their device.
+        If pooled: (k,), (k, d), (k, d) and (), float64. For float32 values more than 1e19 standard deviations from
+        every mean, the sums of squares are infinite.
+
+    Raises
+    ------
+    InputError
+        For invalid shapes or dtypes, for values that are not finite, and for weights that are negative or not finite.
     """
     first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
     kind = _library(first)
     for i, one in enumerate(maps if isinstance(maps, (list, tuple)) else (maps,)):
-        check(_library(one) == kind, f"maps must be of one library, got {kind} and, in map {i}, {_library(one)}")
+        check(_library(one) == kind, f"maps must all be of one library, got {kind} and, in map {i}, {_library(one)}")
         masked = isinstance(one, np.ma.MaskedArray)
-        check(not masked, "maps must not be masked arrays: leave out what the mask hides, as a list of (n_i, d)")
+        check(not masked, "maps must not be masked arrays: pass the unmasked descriptors as a list of (n_i, d)")
     names = ("weights_", "means_", "variances_")
-    learned = all(hasattr(mixture, name) for name in names)
-    check(learned, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")
+    fitted = all(hasattr(mixture, name) for name in names)
+    check(fitted, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")
     parameters = tuple(getattr(mixture, name) for name in names)
     if on_gpu(first):
-        from ildfv.kernels.cuda import moments as cuda
+        from ildfv.kernels.cuda.moments import moments as moments_on_gpu
 
-        return cuda.moments(maps, *parameters, threshold=threshold, pooled=pooled)
+        return moments_on_gpu(maps, *parameters, threshold=threshold, pooled=pooled, descriptor_weights=weights)
 
     from ildfv.kernels import cpu
 
     parameters = tuple(to_numpy(a) for a in parameters)
+    if weights is not None:
+        weights = [to_numpy(a) for a in weights]
+    options = {"threshold": threshold, "pooled": pooled, "descriptor_weights": weights}
     if kind != "torch":
-        return _reached(cpu.moments(maps, *parameters, threshold=threshold, pooled=pooled))
+        return _in_range(cpu.moments(maps, *parameters, **options))
 
     import torch
 
     views = [_from_torch(a) for a in maps] if isinstance(maps, (list, tuple)) else _from_torch(maps)
-    result = _reached(cpu.moments(views, *parameters, threshold=threshold, pooled=pooled))
+    result = _in_range(cpu.moments(views, *parameters, **options))
     return Moments(*(torch.from_numpy(a) for a in result))
 
 
 def _library(a) -> str:
-    """The package that an array belongs to; nested lists become NumPy's."""
+    """The package that the array's type belongs to; "numpy" for nested lists."""
     name = type(a).__module__.partition(".")[0]
     return "numpy" if name == "builtins" else name
 
 
-def _reached(result: Moments) -> Moments:
-    """`result`, unless values lie too far from every mean to be squared even in float64."""
-    reached = result.log_likelihood.dtype != np.float64 or bool(np.isfinite(result.log_likelihood).all())
-    check(reached, "maps must lie within 1e154 standard deviations of the mixture")
+def _in_range(result: Moments) -> Moments:
+    """`result`; InputError if values are too far from every mean to be squared in float64."""
+    in_range = result.log_likelihood.dtype != np.float64 or bool(np.isfinite(result.log_likelihood).all())
+    check(in_range, "maps must lie within 1e154 standard deviations of the mixture")
     return result
 
 
 def _from_torch(a):
-    """A NumPy view of a tensor's memory."""
+    """A NumPy view of the tensor."""
     import torch
 
     from ildfv.kernels.cpu import BFLOAT16

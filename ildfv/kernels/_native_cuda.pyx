@@ -1,4 +1,4 @@
-"""The CUDA kernels compiled by nvcc when ildfv was installed (ILDFV_CUDA=1). Importing this needs no driver."""
+"""Binding of the CUDA kernels compiled by nvcc at install time (ILDFV_CUDA=1). Importing it requires no driver."""
 
 from numbers import Integral
 
@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from ildfv.kernels.cuda.interop import place
 
 cdef enum:
-    MOST_ARGUMENTS = 32
+    MAX_ARGUMENTS = 32
 
 
 cdef extern from *:
@@ -29,16 +29,16 @@ cdef union Argument:  # every argument of every kernel is 8 bytes
 
 
 def shared_limit(int device):
-    """The most shared memory a block of the device may have, in bytes. RuntimeError where there is no such device."""
-    return _known(device, ildfv_cuda_shared_limit(device))
+    """Maximum shared memory of a block on the device, in bytes. RuntimeError if there is no such device."""
+    return _checked(device, ildfv_cuda_shared_limit(device))
 
 
 def capability(int device):
-    """The device's compute capability, 90 for sm_90. RuntimeError where there is no such device."""
-    return _known(device, ildfv_cuda_capability(device))
+    """The device's compute capability, 90 for sm_90. RuntimeError if there is no such device."""
+    return _checked(device, ildfv_cuda_capability(device))
 
 
-cdef int _known(int device, int found) except -1:
+cdef int _checked(int device, int found) except -1:
     if found < 0:
         raise RuntimeError(f"cuda:{device}: {ildfv_cuda_error(-found).decode()}")
     return found
@@ -49,17 +49,17 @@ def launch(int device, str kernel, unsigned grid_x, unsigned grid_y, unsigned th
     """Queue a kernel of csrc/cuda on the caller's stream.
 
     arguments: floats, integers (device addresses among them), and device arrays of any library, by DLPack or
-    `__cuda_array_interface__`. RuntimeError names the kernel, the device and what CUDA says of it.
+    `__cuda_array_interface__`. RuntimeError with the kernel, the device and CUDA's error message if the launch fails.
     """
-    cdef Argument values[MOST_ARGUMENTS]
-    cdef void* packed[MOST_ARGUMENTS]
+    cdef Argument values[MAX_ARGUMENTS]
+    cdef void* packed[MAX_ARGUMENTS]
     cdef bytes name = kernel.encode()
     cdef const char* text = name
     cdef int status
     cdef Py_ssize_t i
     cdef list held = []
-    if len(arguments) > MOST_ARGUMENTS:
-        raise ValueError(f"at most {MOST_ARGUMENTS} arguments, got {len(arguments)}")
+    if len(arguments) > MAX_ARGUMENTS:
+        raise ValueError(f"at most {MAX_ARGUMENTS} arguments, got {len(arguments)}")
     for i, argument in enumerate(arguments):
         if isinstance(argument, float):
             values[i].number = argument

@@ -1,4 +1,4 @@
-"""What every backend asks of a mixture and of options before it computes."""
+"""Checks of mixtures and options, shared by all backends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.errors import InputError, check, check_number
 
-SUM = 1e-4  # float32 weights of thousands of components add up to 1 far closer than this
+WEIGHT_SUM_TOLERANCE = 1e-4  # far above the rounding of thousands of float32 weights
 
 
 def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -18,14 +18,16 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
     k = len(weights)
     check(
         means.ndim == 2 and len(means) == k and means.shape[1] > 0,
-        f"means must have shape ({k}, d) as weights has {k} components, got {means.shape}",
+        f"means must have shape ({k}, d) because weights has {k} components, got {means.shape}",
     )
     check(variances.shape == means.shape, f"variances must have shape {means.shape}, got {variances.shape}")
     for name, a in (("weights", weights), ("means", means), ("variances", variances)):
         check(bool(np.isfinite(a).all()), f"{name} must be finite, got NaN or infinity")
     least, total = weights.min().item(), weights.sum().item()
-    check(least >= 0 and total > 0, f"weights must be ≥ 0 and not all 0, got {least:g} as the least")
-    check(abs(total - 1) <= SUM, f"weights must add up to 1, got {total:g}")  # else the log likelihood is off
+    check(least >= 0 and total > 0, f"weights must be ≥ 0 and not all 0, got a minimum of {least:g}")
+    check(
+        abs(total - 1) <= WEIGHT_SUM_TOLERANCE, f"weights must add up to 1, got {total:g}"
+    )  # else the log likelihood is wrong
     if variances.min() <= 0:
         component, dimension = np.unravel_index(variances.argmin(), variances.shape)
         raise InputError(
@@ -35,13 +37,41 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
 
 
 def check_threshold(threshold: float) -> float:
-    """The least posterior that counts, in [0, 1)."""
+    """The threshold on posteriors as a float; InputError unless it is in [0, 1)."""
     return check_number(threshold, "threshold", "in [0, 1)", lambda t: 0 <= t < 1)
 
 
 def check_dimensions(d: int, expected: int) -> None:
-    """Descriptors as long as the mixture's means."""
-    check(d == expected, f"descriptors must have {expected} dimensions as the mixture has, got {d}")
+    """InputError unless descriptors have as many dimensions as the mixture."""
+    check(d == expected, f"descriptors must have {expected} dimensions like the mixture, got {d}")
+
+
+def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
+    """Weights of descriptors, float64 (n_i,) per map, finite and ≥ 0. counts: the number of descriptors of each map."""
+    check(len(weights) == len(counts), f"weights must be given for {len(counts)} maps, got {len(weights)}")
+    checked = []
+    for i, n in enumerate(counts):
+        a = np.ascontiguousarray(weights[i], dtype=np.float64)
+        check(a.shape == (n,), f"weights must have one value per descriptor, {n} in map {i}, got shape {a.shape}")
+        fits = bool(np.isfinite(a).all()) and (n == 0 or a.min() >= 0)
+        check(fits, f"weights must be finite and at least 0, got {a.min():g} as the least of map {i}")
+        checked.append(a)
+    return checked
+
+
+def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Two C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) where all maps have the same functionals."""
+    checked = []
+    for name, a in (("first", first), ("second", second)):
+        a = _float64(a, name)
+        a = a[None] if a.ndim == 3 else a
+        fits = a.ndim == 4 and a.shape[0] in (1, b) and a.shape[1] > 0 and a.shape[2:] == shape
+        rule = f"{name} must have shape (C, {shape[0]}, {shape[1]}) or ({b}, C, {shape[0]}, {shape[1]})"
+        check(fits, f"{rule}, got {a.shape}")
+        check(bool(np.isfinite(a).all()), f"{name} must be finite, got NaN or infinity")
+        checked.append(a)
+    check(checked[0].shape == checked[1].shape, f"second must have shape {checked[0].shape}, got {checked[1].shape}")
+    return checked[0], checked[1]
 
 
 def not_finite(index: int) -> InputError:

@@ -1,58 +1,67 @@
-"""The moments kernel on the CPU: checks, then the C++ of csrc/cpu."""
+"""The moments kernel on the CPU: input checks around the C++ code in csrc/cpu."""
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 
 import numpy as np
 
-from ildfv.errors import InputError, check, check_integer
+from ildfv.errors import check, check_integer
 from ildfv.kernels import _native
-from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
+from ildfv.kernels.checks import (
+    check_descriptor_weights,
+    check_dimensions,
+    check_functionals,
+    check_mixture,
+    check_threshold,
+    not_finite,
+)
+from ildfv.kernels.cores import available_cores
+from ildfv.kernels.elements import CODES, check_element
 from ildfv.kernels.reference import Moments
 
-# A bfloat16 as two bytes: NumPy has none, so torch's come in under this name without a copy.
+# NumPy has no bfloat16; torch's are passed as this structured dtype, without a copy.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
-_ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}
-
+MAX_THREADS = 1024  # more than this cannot be meant, and creating them may fail
 _threads: int | None = None
-_here = threading.local()  # .threads: the limit of the calling thread alone
+_thread_limit = threading.local()  # .threads: limit of the calling thread
 _isa = os.environ.get("ILDFV_ISA", "")
 
 
 def set_num_threads(n: int | None) -> None:
-    """Use `n` threads from now on; None: OMP_NUM_THREADS if set, else one per core this process may use."""
+    """Sets the number of threads; None: OMP_NUM_THREADS if set, else one per available core."""
     global _threads
     _threads = None if n is None else check_integer(n, "n", 1)
 
 
-# OpenMP's threads do not live on in a forked child, and waiting for them would never end.
+# OpenMP's threads do not exist in a forked child, where waiting for them would deadlock.
 os.register_at_fork(after_in_child=lambda: set_num_threads(1))
 
 
 def limit_calling_thread(n: int) -> None:
-    """Use at most `n` threads for calls from this thread: it shares the cores with others that call the kernel too."""
-    _here.threads = n
+    """Limits calls from this thread to `n` threads, for worker threads that share the cores."""
+    _thread_limit.threads = n
 
 
 def num_threads() -> int:
-    """Number of threads the kernel uses. The result does not depend on it."""
-    return min(_wanted(), getattr(_here, "threads", _wanted()))
+    """Number of threads the kernel uses. Results do not depend on it."""
+    return min(_configured(), getattr(_thread_limit, "threads", _configured()))
 
 
-def _wanted() -> int:
+def _configured() -> int:
     if _threads is not None:
         return _threads
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if re.fullmatch("0*[1-9][0-9]{0,4}", wanted):  # ignore other values, as libgomp does
+        return min(int(wanted), MAX_THREADS)
+    return available_cores()
 
 
 def set_instruction_set(name: str | None) -> None:
-    """Use "avx512", "avx2" or "baseline"; None: the best of this machine. For tests and comparisons."""
+    """Sets "avx512", "avx2" or "baseline"; None: the best one available. For tests and benchmarks."""
     global _isa
     _check_instruction_set(name or "")
     _isa = name or ""
@@ -60,61 +69,140 @@ def set_instruction_set(name: str | None) -> None:
 
 def _check_instruction_set(name: str) -> None:
     known = _native.instruction_set(name) is not None
-    check(known, f'instruction set must be one this machine has, got "{name}"')
+    check(known, f'instruction set must be one that this machine supports, got "{name}"')
 
 
 def instruction_set() -> str:
     """The instruction set the kernel uses."""
-    _check_instruction_set(_isa)  # ILDFV_ISA may say anything
+    _check_instruction_set(_isa)  # ILDFV_ISA has not been checked
     return _native.instruction_set(_isa)
 
 
-def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+def moments(
+    maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False, descriptor_weights=None
+) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d); float32, float64, float16, bfloat16 or uint8.
-    weights (k,), means (k, d), variances (k, d): a diagonal Gaussian mixture.
-    Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,); pooled: (k,), (k, d), (k, d), ().
-    float64 if pooled or the maps are float64, else float32. Posteriors below `threshold` count as 0.
-    The bits of the result depend neither on the number of threads nor on how maps are strided.
-    InputError for wrong shapes or dtypes, empty maps and values that are not finite (it names the map).
+    As `ildfv.kernels.moments`, for NumPy arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
+    `descriptor_weights` is its `weights`. The results are float64 if pooled or if the maps are float64, else float32.
+    Their bits depend neither on the number of threads nor on the strides of the maps. InputError names the map for
+    empty maps and values that are not finite.
     """
     weights, means, variances = check_mixture(weights, means, variances)
     threshold = check_threshold(threshold)
     _check_instruction_set(_isa)
     k, d = means.shape
-    table, element, dimensions, _held = _table(maps)
+    table, element, dimensions, held = _table(maps)
     check_dimensions(dimensions, d)
-    in_double = pooled or element == _ELEMENTS["float64"]
-    lead, dtype = () if pooled else (len(table),), np.float64 if in_double else np.float32
-    out = Moments(*(np.empty((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
-    bad = _native.moments(
-        table, element, weights, means, variances, *(a.ctypes.data for a in out),
-        in_double=in_double, threshold=threshold, pooled=pooled, threads=num_threads(), isa=_isa,
+    number = len(table)
+    if descriptor_weights is None:
+        counted, table = None, np.pad(table, ((0, 0), (0, 1)))  # an address of 0: each descriptor counts as 1
+    else:
+        omega = check_descriptor_weights(descriptor_weights, table[:, 1].tolist())
+        counted, table, held = _weighted(table, held, omega)
+    in_double = pooled or element == CODES["float64"]
+    dtype = np.float64 if in_double else np.float32
+    lead = () if pooled else (len(table),)
+    make = np.empty if len(table) else np.zeros
+    out = Moments(*(make((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
+    if len(table):
+        bad = _native.moments(
+            table, element, weights, means, variances, *(a.ctypes.data for a in out),
+            in_double=in_double, threshold=threshold, pooled=pooled, threads=num_threads(), isa=_isa,
+        )  # fmt: skip
+        if bad >= 0:
+            raise not_finite(bad if counted is None else int(counted[bad]))
+    return out if counted is None or pooled else Moments(*(_spread(a, counted, number) for a in out))
+
+
+def contributions(
+    maps, weights, means, variances, first, second, *, threshold: float = 1e-6, descriptor_weights=None
+) -> list[np.ndarray]:
+    """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n_i, C) for each map.
+
+        q_ic = Σ_k γ_ik Σ_d (first_ckd t_ikd + second_ckd (t_ikd² − 1))
+
+    maps, weights, means, variances, threshold, descriptor_weights: as in `moments`. first, second: (C, k, d) for all
+    maps, or (b, C, k, d). Descriptors of weight 0 contribute 0. InputError as in `moments`.
+    """
+    weights, means, variances = check_mixture(weights, means, variances)
+    threshold = check_threshold(threshold)
+    _check_instruction_set(_isa)
+    table, element, dimensions, held = _table(maps)
+    check_dimensions(dimensions, means.shape[1])
+    first, second = check_functionals(first, second, len(table), means.shape)
+    results = [np.zeros((int(n), first.shape[1])) for n in table[:, 1]]
+    rows = [slice(None)] * len(results)
+    counted = np.arange(len(table))
+    if descriptor_weights is None:
+        table = np.pad(table, ((0, 0), (0, 1)))
+    else:
+        omega = check_descriptor_weights(descriptor_weights, table[:, 1].tolist())
+        rows = [slice(None) if a.all() else np.flatnonzero(a) for a in omega]
+        counted, table, held = _weighted(table, held, omega)
+        if len(first) > 1:
+            first, second = (np.ascontiguousarray(a[counted]) for a in (first, second))
+    if len(table) == 0:
+        return results
+    out = [np.empty((int(n), first.shape[1])) for n in table[:, 1]]
+    bad = _native.contributions(
+        table, element, weights, means, variances, first, second, np.array([a.ctypes.data for a in out], np.int64),
+        threshold=threshold, threads=num_threads(), isa=_isa,
     )  # fmt: skip
     if bad >= 0:
-        raise not_finite(bad)
-    return out
+        raise not_finite(int(counted[bad]))
+    for i, found in zip(counted, out, strict=True):
+        results[i][rows[i]] = found
+    return results
+
+
+def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, object]:
+    """(maps with a descriptor that counts, their table with the addresses of weights, what holds the memory).
+
+    Descriptors of weight 0 are left out by a copy of the others: they are never read by the kernel.
+    """
+    counted = np.flatnonzero([a.any() for a in omega])
+    rows, memory = np.empty((len(counted), 5), dtype=np.int64), [held]
+    for row, i in zip(rows, counted, strict=True):
+        chosen = omega[i]
+        row[:4] = table[i]
+        if not chosen.all():
+            keep = np.flatnonzero(chosen)
+            view, chosen = np.ascontiguousarray(held[i][keep]), chosen[keep]  # (n', d), (n',)
+            row[:4] = view.__array_interface__["data"][0], len(view), view.shape[1], 1
+            memory.append(view)
+        row[4] = chosen.__array_interface__["data"][0]
+        memory.append(chosen)
+    return counted, rows, memory
+
+
+def _spread(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
+    """The results of all maps from those of the maps that count; the others are 0."""
+    if len(counted) == number:
+        return a
+    whole = np.zeros((number, *a.shape[1:]), a.dtype)
+    whole[counted] = a
+    return whole
 
 
 def _table(maps) -> tuple[np.ndarray, int, int, object]:
-    """Rows (address, n, row stride, dimension stride), in elements; the dtype's number; d; what holds the memory.
+    """Rows (address, n, row stride, dimension stride), strides in elements; the dtype's code; d; the arrays' owner.
 
-    Nothing is copied unless its strides cannot be told by two numbers.
+    Arrays are copied only if two strides cannot describe them.
     """
     if isinstance(maps, (list, tuple)):
         return _ragged(maps)
     maps = np.asarray(maps)
     if maps.ndim == 4:
         b, d, h, w = maps.shape
-        if maps.size and maps.strides[2] == w * maps.strides[3]:  # rows of pixels follow each other
+        if maps.size and maps.strides[2] == w * maps.strides[3]:  # rows of pixels are contiguous
             strides = (maps.strides[0], maps.strides[3], maps.strides[1])
             maps = np.lib.stride_tricks.as_strided(maps, (b, h * w, d), strides, writeable=False)
         else:
             maps = maps.reshape(b, d, h * w).transpose(0, 2, 1)
     check(maps.ndim == 3, f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {maps.shape}")
-    check(len(maps) > 0, "maps must hold at least one map, got an empty batch")
-    check(maps.shape[1] > 0, "maps must hold at least one descriptor each, got none in map 0")
+    check(len(maps) > 0, "maps must contain at least one map, got an empty batch")
+    check(maps.shape[1] > 0, "each map must contain at least one descriptor, got none in map 0")
     element = _element({_name(maps)})
     maps = _addressable(maps)
     by_map, by_row, by_dimension = maps.strides
@@ -127,12 +215,14 @@ def _table(maps) -> tuple[np.ndarray, int, int, object]:
 def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
     """The table of a list of maps (n_i, d)."""
     views = [np.asarray(a) for a in maps]
-    check(len(views) > 0, "maps must hold at least one map, got an empty batch")
+    check(len(views) > 0, "maps must contain at least one map, got an empty batch")
     for i, a in enumerate(views):
         check(a.ndim == 2, f"maps must be a list of (n, d), got shape {a.shape} for map {i}")
-        check(len(a) > 0, f"maps must hold at least one descriptor each, got none in map {i}")
+        check(len(a) > 0, f"each map must contain at least one descriptor, got none in map {i}")
         first, here = views[0].shape[1], a.shape[1]
-        check(here == first, f"maps must have descriptors of one length, got {first} in map 0 and {here} in map {i}")
+        check(
+            here == first, f"maps must have the same number of dimensions, got {first} in map 0 and {here} in map {i}"
+        )
     element = _element({_name(a) for a in views})
     views = [_addressable(a) for a in views]
     table = np.empty((len(views), 4), dtype=np.int64)
@@ -142,9 +232,9 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
 
 
 def _addressable(a: np.ndarray) -> np.ndarray:
-    """`a`, or a copy where its elements are not in native order at whole multiples of their size."""
-    whole = a.dtype.isnative and a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)
-    return a if whole else np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("="))
+    """`a`, or a copy if it is not in native byte order, or strides or alignment are no multiples of the item size."""
+    usable = a.dtype.isnative and a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)
+    return a if usable else np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("="))
 
 
 def _name(a: np.ndarray) -> str:
@@ -152,8 +242,5 @@ def _name(a: np.ndarray) -> str:
 
 
 def _element(names: set[str]) -> int:
-    check(len(names) == 1, f"maps must be of one dtype, got {', '.join(sorted(names))}")
-    name = names.pop()
-    if name not in _ELEMENTS:
-        raise InputError(f"maps must be {', '.join(_ELEMENTS)}, got {name}")
-    return _ELEMENTS[name]
+    check(len(names) == 1, f"maps must have one dtype, got {', '.join(sorted(names))}")
+    return CODES[check_element(names.pop())]

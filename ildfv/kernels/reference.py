@@ -1,6 +1,6 @@
-"""The specification of the kernels: NumPy, float64, one formula a line.
+"""The specification of the kernels: NumPy, float64, one formula per line.
 
-Slow on purpose; every other backend is tested on it.
+Clear rather than fast; all other backends are tested against it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = Any  # NumPy here; torch or CuPy where such maps came in
-LEAST_WEIGHT = 1e-6  # lighter components give zeros, as in VLFeat: 1/√w would only raise their noise
-LEAST_NORM = 1e-12  # a shorter vector is divided by this: a zero vector stays zero
-EMPTY = 0.1  # descriptors: a component that holds less than this in all has nothing to learn a variance from
+Array = Any  # of the library of the maps: NumPy, torch, CuPy, …
+MIN_WEIGHT = 1e-6  # lighter components give zeros, as in VLFeat: 1/√w would only amplify noise
+MIN_NORM = 1e-12  # shorter vectors are divided by this: a zero vector stays zero
+MIN_MASS = 0.1  # descriptors: a component with less in total provides no estimate of a variance
 
 
 class Moments(NamedTuple):
@@ -44,31 +44,55 @@ def posteriors(x, weights, means, variances):
     return np.exp(s - log_likelihood[:, None]), log_likelihood
 
 
-def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False):
+def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, descriptor_weights=None):
     """Moments of each map in float64.
 
     maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` count as 0
     (they are not renormalised, as in VLFeat); the log likelihood always counts all components.
+    descriptor_weights: (b, n), or a list of (n_i,): how much each descriptor counts in all sums; those of weight 0 are
+    left out, and a map without any other has sums of 0.
     """
     weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
     per_map = []
-    for x in _descriptors(maps):
+    for i, x in enumerate(_descriptors(maps)):
         x = np.asarray(x, dtype=np.float64)  # (n, d)
+        omega = np.ones(len(x)) if descriptor_weights is None else np.asarray(descriptor_weights[i], np.float64)  # (n,)
+        x, omega = x[omega > 0], omega[omega > 0]
         s0 = np.zeros(len(weights))
         s1, s2 = np.zeros_like(means), np.zeros_like(means)
         total = 0.0
-        for start in range(0, len(x), 1024):  # a block at a time: (n, k, d) is never held whole
+        for start in range(0, len(x), 1024):  # in blocks, as (n, k, d) may not fit in memory
             block = x[start : start + 1024]
             gamma, log_likelihood = posteriors(block, weights, means, variances)  # (n, k), (n,)
-            gamma = np.where(gamma >= threshold, gamma, 0.0)
+            share = omega[start : start + 1024]
+            gamma = np.where(gamma >= threshold, gamma, 0.0) * share[:, None]
             t = (block[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)
             s0 += gamma.sum(axis=0)
             s1 += np.einsum("nk,nkd->kd", gamma, t)
             s2 += np.einsum("nk,nkd->kd", gamma, t * t)
-            total += log_likelihood.sum()
+            total += share @ log_likelihood
         per_map.append((s0, s1, s2, total))
     stacked = Moments(*(np.array(column) for column in zip(*per_map, strict=True)))
     return Moments(*(column.sum(axis=0) for column in stacked)) if pooled else stacked
+
+
+def contributions(maps, weights, means, variances, first, second, *, threshold=1e-6, descriptor_weights=None):
+    """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n, C) for each map.
+
+    first, second: (C, k, d), or (b, C, k, d). The sum over a map's descriptors is Σ first · s1 + second · (s2 − s0).
+    """
+    weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
+    results = []
+    for i, x in enumerate(_descriptors(maps)):
+        x = np.asarray(x, dtype=np.float64)  # (n, d)
+        omega = np.ones(len(x)) if descriptor_weights is None else np.asarray(descriptor_weights[i], np.float64)  # (n,)
+        a, b = (np.asarray(f, np.float64)[i] if np.ndim(f) == 4 else np.asarray(f, np.float64) for f in (first, second))
+        x = np.where(omega[:, None] > 0, x, means[0])  # whatever a descriptor of weight 0 holds
+        gamma, _ = posteriors(x, weights, means, variances)  # (n, k)
+        gamma = np.where(gamma >= threshold, gamma, 0.0) * omega[:, None]
+        t = (x[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)
+        results.append(np.einsum("nk,nkd,ckd->nc", gamma, t, a) + np.einsum("nk,nkd,ckd->nc", gamma, t * t - 1, b))
+    return results
 
 
 def _descriptors(maps):
@@ -82,7 +106,8 @@ def _descriptors(maps):
 def vectors(m, counts, weights, *, improved=True, order="component", weight_part=False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps, in float64.
 
-    counts (b,): descriptors of each map. order: "component" is the paper's Eq. 4, [u_1, v_1, …]; "moment" all u, all v.
+    counts (b,): descriptors of each map. order: "component" is the paper's Eq. 4, [u_1, v_1, …]; "moment": all u, then
+    all v.
     """
     s0, s1, s2, n, w = (np.asarray(a, dtype=np.float64) for a in (*m[:3], counts, weights))
     root = np.sqrt(w)
@@ -90,7 +115,7 @@ def vectors(m, counts, weights, *, improved=True, order="component", weight_part
         u = s1 / (n[:, None, None] * root[:, None])  # (b, k, d)
         v = (s2 - s0[:, :, None]) / (n[:, None, None] * np.sqrt(2 * w)[:, None])
         p = (s0 - n[:, None] * w)[:, :, None] / (n[:, None] * root)[:, :, None]  # (b, k, 1)
-    parts = [np.where(w[:, None] >= LEAST_WEIGHT, part, 0.0) for part in ([p, u, v] if weight_part else [u, v])]
+    parts = [np.where(w[:, None] >= MIN_WEIGHT, part, 0.0) for part in ([p, u, v] if weight_part else [u, v])]
     b = len(n)
     if order == "component":
         whole = np.concatenate(parts, axis=2).reshape(b, -1)
@@ -99,16 +124,16 @@ def vectors(m, counts, weights, *, improved=True, order="component", weight_part
     if not improved:
         return whole
     rooted = np.sign(whole) * np.sqrt(np.abs(whole))
-    return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), LEAST_NORM)
+    return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), MIN_NORM)
 
 
 def m_step(s0, s1, s2, weights, means, variances, *, inertia=0.0):
-    """Masses (k,), means (k, d) and variances (k, d) of most likelihood, from the sums at these parameters.
+    """Maximum-likelihood masses (k,), means (k, d) and variances (k, d) from the sums at the given parameters.
 
-    inertia: the present parameters count as this many descriptors more. A mass below EMPTY counts as that.
+    inertia: the given parameters count as this many additional descriptors. Masses are at least MIN_MASS.
     """
     masses = s0 + inertia * weights
-    divisor = np.maximum(masses, EMPTY)[:, None]
+    divisor = np.maximum(masses, MIN_MASS)[:, None]
     shift = s1 / divisor  # (k, d), in standard deviations
     spread = (s2 + (inertia * weights)[:, None]) / divisor - shift**2
     return masses, means + np.sqrt(variances) * shift, variances * spread

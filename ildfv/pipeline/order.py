@@ -1,6 +1,6 @@
 """The order in which models and encodings were finished, as a counter in the workspace's finished.json.
 
-File times are no such order: copying, restoring a backup and touching change them.
+File times do not give this order, because copying a file or restoring a backup changes them.
 {"version": 1, "finished": [{"folder": "models/cnnf/fold-0", "sha256": of its last file, "number": 1, 2, …}]}
 """
 
@@ -20,9 +20,9 @@ PATIENCE = 60.0  # seconds to wait for another command that writes to the worksp
 
 
 def record(workspace: Workspace, path: Path) -> None:
-    """Counts `path`, the file that finishes a model or an encoding, as finished last; nothing if it is counted already.
+    """Records `path`, the last file of a model or an encoding, as the one finished last, unless it is recorded already.
 
-    A run that was killed just before calls this again when it is resumed.
+    A run that was killed just before the recording does it when it is resumed.
     """
     folder, digest = path.parent.relative_to(workspace.root).as_posix(), sha256(path)
     with writing(workspace.root, patience=PATIENCE):
@@ -35,7 +35,7 @@ def record(workspace: Workspace, path: Path) -> None:
 
 
 def recorded(workspace: Workspace) -> dict[str, tuple[str, int]]:
-    """(SHA-256, number) of all that was finished, by folder relative to the workspace."""
+    """(SHA-256, number) of each finished model and encoding, by folder relative to the workspace."""
     path = workspace.root / FILE
     if not path.exists():
         return {}
@@ -50,13 +50,12 @@ def recorded(workspace: Workspace) -> dict[str, tuple[str, int]]:
 
 
 def finished_last(workspace: Workspace, found: Sequence[Path], how: str) -> Path:
-    """The one of these finishing files that was recorded last.
+    """The one of these last files of models or encodings that was recorded last; a single one need not be recorded.
 
     Raises
     ------
     InputError
-        Several are there and for one of them no order is recorded, or it is not the file that was recorded. `how` says
-        which option chooses.
+        One of several is not recorded, or was changed since. `how` names the option that chooses one.
     """
     if len(found) == 1:
         return found[0]

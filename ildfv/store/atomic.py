@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a temporary name in the same folder, fsync, rename, fsync of the folder."""
+"""Atomic file writes: a temporary name in the same folder, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ildfv.documents import JSON_MOST, open_regular, parse_json, read_bytes
 from ildfv.errors import InputError
+from ildfv.parsing import JSON_MOST, open_regular, parse_json, read_bytes
 
-TEMPORARY = ".writing-"  # names that start so are nobody's: the next run sweeps them
-MEND = "`ildfv verify` says what to do"
-PRIVATE = 0o600  # of files that hold the salt, or paths: both may tell who a patient is
-SPARE = 16 << 20  # bytes left free: a full disk mid-write can end HDF5 in SIGSEGV
+TEMPORARY = ".writing-"  # prefix of unfinished files, which the next run removes
+MEND = "run `ildfv verify` to see how to restore it"
+PRIVATE = 0o600  # mode of files with the salt or paths, either of which may identify patients
+SPARE = 16 << 20  # bytes to leave free: HDF5 can crash with SIGSEGV when the disk is full
 
 
 @contextmanager
 def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
-    """A temporary path to write to; on a clean exit it takes the place of `path`, on an error it is removed.
+    """A temporary path to write to; it is renamed to `path` on success and removed on an error.
 
-    The file's mode is what the umask leaves, whatever the writer chose, or 0600 if `private`. A private file must also
-    be created so: `write_bytes` does.
+    The mode of the file follows the umask, whatever the writer chose, or is 0600 if `private`. A private file must also
+    be created with that mode, as `write_bytes` does.
     """
     path = Path(path)
-    # The suffix stays: writers such as NumPy's or safetensors' may choose a format, or append one, by it.
+    # The suffix is kept: writers such as NumPy's choose a format by it, or append one.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         mode = PRIVATE if private else _mode(temporary)
@@ -43,7 +43,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            # The name that means something to whoever reads the message; h5py's own text has the temporary one.
+            # The message should have the final name; h5py's text contains the temporary one.
             named = str(temporary) in str(error.strerror)
             raise OSError(error.errno, os.strerror(error.errno) if named else error.strerror, str(path)) from error
         raise
@@ -51,11 +51,11 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 def _mode(temporary: Path) -> int:
-    """The mode that a new file gets under this process's umask, which cannot be read without changing it."""
+    """The mode of a new file under this process's umask, which cannot be read without changing it."""
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise OSError(error.errno, error.strerror) from error  # `replacing` names the file meant
+        raise OSError(error.errno, error.strerror) from error  # `replacing` adds the name of the file
     try:
         return stat.S_IMODE(os.fstat(handle).st_mode)
     finally:
@@ -64,12 +64,12 @@ def _mode(temporary: Path) -> int:
 
 
 def _private(path: str, flags: int) -> int:
-    """An opener, as `open` takes one, of files that only their owner may read."""
+    """An opener, as for `open`, of files that only their owner may read."""
     return os.open(path, flags, PRIVATE)
 
 
 def sync(path: Path) -> None:
-    """Hands a file's or folder's content to the disk."""
+    """Flushes a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -78,7 +78,7 @@ def sync(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what a killed run left half-written. Only under the folder's lock."""
+    """Removes unfinished files of a killed run. Needs the folder's lock."""
     for orphan in Path(folder).glob(f"{TEMPORARY}*"):
         if orphan.is_dir():
             shutil.rmtree(orphan)
@@ -87,7 +87,7 @@ def sweep(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
-    """The file `path` holding `data`; private: readable by its owner only, from the first byte on."""
+    """Writes `data` to the file `path` atomically. private: only its owner can read it, from the first byte on."""
     path = Path(path)
     check_space(path.parent, len(data))
     opener = _private if private else None
@@ -96,30 +96,32 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def write_json(path: Path, content, *, private: bool = False) -> None:
-    """The file `path` holding `content` as indented JSON, keys in their own order; NaN is refused: use null.
+    """Writes `content` to `path` as indented JSON without sorting keys. ValueError: a NaN, use None.
 
-    private: as in `write_bytes`.
+    private: as for `write_bytes`.
     """
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # File names need not be UTF-8; JSON reads \udce9 back.
+    # File names may not be UTF-8; JSON escapes such as \udce9 are read back.
     write_bytes(path, text.encode(errors="backslashreplace"), private=private)
 
 
 def read_json(path: Path):
-    """The content of a JSON file, local or remote; InputError if it is not JSON, FileNotFoundError if it is missing."""
-    # A remote file is no path: it is read whole by its store.
+    """The content of a JSON file, local or remote. InputError: not JSON. FileNotFoundError: missing."""
+    # A remote file is not a `Path` and cannot be a pipe or a device.
     text = read_bytes(path, JSON_MOST) if isinstance(path, Path) else path.read_bytes()
     return parse_json(text, path)
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Nothing if a file of `size` bytes fits in `folder` with some to spare, else `InputError`."""
+    """Raises InputError unless a file of `size` bytes can be written to `folder` with SPARE bytes left free."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and limit < size:
-        raise InputError(f"no room in {folder}: a file of {size:,} bytes needed, this process may write {limit:,}")
+        raise InputError(
+            f"{folder}: a file of {size:,} bytes exceeds this process's limit of {limit:,}: raise it with ulimit -f"
+        )
     free = shutil.disk_usage(folder).free
     if free < size + SPARE:
-        raise InputError(f"no room in {folder}: {size + SPARE:,} bytes needed, {free:,} free")
+        raise InputError(f"not enough disk space for {folder}: {size + SPARE:,} bytes needed, {free:,} free")
 
 
 def sha256(path: Path) -> str:
@@ -129,16 +131,16 @@ def sha256(path: Path) -> str:
 
 
 def check_gzip(path: Path) -> None:
-    """Nothing if the gzip file is whole by its own checksum, else `InputError`."""
+    """Raises InputError unless the gzip file is complete and matches its own checksum."""
     try:
         with open_regular(path) as whole, gzip.open(whole) as file:
             while file.read(1 << 20):
                 pass
     except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path} must be whole: {error}") from error
+        raise InputError(f"{path} must be an intact gzip file: {error}") from error
 
 
 def key_of(*content) -> str:
-    """A short hash (16 hex digits) of JSON-able settings and inputs: equal keys mean equal work."""
+    """A hash (16 hex digits) of JSON-able settings and inputs; equal content has equal keys."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

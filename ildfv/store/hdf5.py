@@ -14,8 +14,8 @@ from typing import IO
 
 import h5py
 
-from ildfv.documents import check_regular
 from ildfv.errors import InputError, check
+from ildfv.parsing import check_regular
 
 OBJECTS = 64  # arrays and attributes of a part; slice parts have five of each
 ATTRIBUTE_SIZE = 4096  # values of one attribute; an affine has 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from ildfv.documents import KINDS, open_regular
 from ildfv.errors import check
+from ildfv.parsing import FILE_TYPES, open_regular
 from ildfv.store.atomic import write_bytes
 
 HEAD = 4096  # bytes of a file in which its marker must be
@@ -36,7 +36,7 @@ def check_output(path: Path, marker: bytes, kind: str) -> None:
     if not path.exists():  # a link to nothing is replaced itself
         return
     mode = path.stat().st_mode
-    what = KINDS.get(stat.S_IFMT(mode), "another file")
+    what = FILE_TYPES.get(stat.S_IFMT(mode), "another file")
     rule = f"{path} must be a new file or {kind}"
     check(stat.S_ISREG(mode), f"{rule}, got {what}: name another file")
     with open_regular(path) as file:

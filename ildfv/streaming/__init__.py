@@ -1,1 +1,1 @@
-"""Work that overlaps: worker threads and processes, prefetching, transfer to a GPU, CUDA graphs, map streams."""
+"""Overlapped work: worker threads and processes, prefetching, transfer to a GPU, CUDA graphs, map streams."""

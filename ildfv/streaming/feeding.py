@@ -1,9 +1,10 @@
-"""Slices to the network's device: on a GPU through pinned memory, read, copied and computed at once."""
+"""Slices to a network on a GPU: reading, copying, computing and what follows overlap. On a CPU, one after the other."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,12 @@ from ildfv.streaming.graphs import Graphed
 from ildfv.streaming.prefetch import prefetch
 
 
-def fed(batches: Iterable, device: torch.device) -> Iterator[tuple]:
-    """(batch, its images on the device) of each batch."""
+def feed(batches: Iterable, device: torch.device) -> Iterator[tuple]:
+    """(batch, its images on the device) of each batch; `batch.images` is a NumPy array."""
     if device.type == "cpu":
         yield from ((batch, torch.from_numpy(batch.images)) for batch in batches)
         return
-    waiting: deque = deque()  # copies run ahead
+    waiting: deque = deque()  # batches whose images are being copied
 
     def images() -> Iterator[np.ndarray]:
         for batch in batches:
@@ -30,18 +31,41 @@ def fed(batches: Iterable, device: torch.device) -> Iterator[tuple]:
         yield waiting.popleft(), tensor
 
 
-def answers(
+def outputs(
     network: Callable[[torch.Tensor], torch.Tensor],
     read: Callable[[np.ndarray], np.ndarray],
     batches: Sequence[np.ndarray],
     device: torch.device,
     note: Callable[[str], None],
 ) -> Iterator[np.ndarray]:
-    """The network's answers to each batch of slices, float32; on a GPU a batch that does not fit goes in halves."""
+    """The network's outputs for each batch of slice indices, float32, without gradients."""
+    inference = torch.inference_mode()(network)  # the mode belongs to a thread, and on a GPU the network has its own
     if device.type == "cpu":
-        yield from (network(torch.from_numpy(read(batch))).float().numpy() for batch in batches)
+        yield from (_to_host(inference(torch.from_numpy(read(batch)))) for batch in batches)
         return
-    forward = OomRetry(Graphed(network, note=note), note=note)
-    images = prefetch(read(batch) for batch in batches)
-    for tensor in transfer.to_device(images, transfer.Gpu(device)):
-        yield forward.joined(tensor).float().cpu().numpy()
+    yield from on_gpu(inference, map(read, batches), device, then=_to_host, note=note)
+
+
+def on_gpu(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    images: Iterable[np.ndarray],
+    device: str | torch.device,
+    *,
+    then: Callable[[torch.Tensor], Any],
+    note: Callable[[str], None],
+) -> Generator:
+    """then(network(images)) of each batch of images, in order.
+
+    One thread reads ahead, the copies have a stream of their own, the network has a thread and a stream, and `then`
+    runs on the caller's. On out-of-memory the batch size of the step that failed is halved, and `note` is called.
+    """
+    gpu = transfer.Gpu(device)
+    steps = Graphed(network, note=note), then
+    forward, finish = (OomRetry(step, note=note).joined for step in steps)
+    tensors = transfer.to_device(prefetch(images), gpu)
+    results = prefetch(transfer.on_side_stream(forward, tensors, gpu), depth=1)
+    return (finish(result) for result in transfer.arrived(results, gpu))
+
+
+def _to_host(outputs: torch.Tensor) -> np.ndarray:
+    return outputs.float().cpu().numpy()

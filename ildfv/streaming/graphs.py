@@ -1,4 +1,4 @@
-"""A network's forward pass as a CUDA graph, where batches are small and alike: one launch instead of dozens."""
+"""CUDA graphs for a network's forward pass: small batches of equal shape take one launch instead of dozens."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 import torch
 
-MOST = 64  # slices: a larger batch keeps the device busy for longer than its launches take
-SEEN = 3  # times a shape comes before it is worth a graph
-SHAPES = 2  # graphs kept, each with the memory of a forward pass: whole batches, and one other size
+MAX_GRAPHED_SLICES = 64  # larger batches compute for longer than their launches take
+EAGER_CALLS = 3  # of a shape, before a graph is worth its capture
+MAX_GRAPHS = 2  # each keeps the memory of a forward pass: one for full batches, one for another size
 
 
 class Graphed:
-    """compute(images) → tensor: from a graph for shapes that repeat, else as it is; the results are the same.
+    """compute(images) → tensor, replayed from a CUDA graph for shapes that repeat, with the same results.
 
-    For networks whose weights stay where they are. ILDFV_GRAPHS=0 turns graphs off; where one cannot be captured they
-    are off from then on, and `note` is told why.
+    The weights must stay at their addresses. ILDFV_GRAPHS=0 turns graphs off. If capturing one fails, they are off from
+    then on, and `note` is called with the reason.
     """
 
     def __init__(
@@ -29,44 +29,45 @@ class Graphed:
     ):
         self.compute, self.note, self.capture = compute, note, capture or captured
         self.on = os.environ.get("ILDFV_GRAPHS", "1") != "0"
-        self._seen: Counter = Counter()
+        self._calls: Counter = Counter()
         self._replays: dict[tuple, Callable] = {}
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         kind = (*images.shape, images.dtype)
         if self.on and kind in self._replays:
             return self._replays[kind](images)
-        self._seen[kind] += 1
-        if not self.on or len(images) > MOST or self._seen[kind] <= SEEN or len(self._replays) == SHAPES:
+        self._calls[kind] += 1
+        small = len(images) <= MAX_GRAPHED_SLICES
+        if not (self.on and small and self._calls[kind] > EAGER_CALLS and len(self._replays) < MAX_GRAPHS):
             return self.compute(images)
         try:
             self._replays[kind] = self.capture(self.compute, images)
-        except RuntimeError as error:  # what a network does may not be allowed in a graph, or memory is full
+        except RuntimeError as error:  # an operation that a graph cannot contain, or out of memory
             self.on = False
             self._replays.clear()
-            self.note(f"without CUDA graphs: {' '.join(str(error).split())[:200]}")
+            self.note(f"CUDA graphs are off: {' '.join(str(error).split())[:200]}")
             return self.compute(images)
         return self._replays[kind](images)
 
 
 def captured(compute: Callable, images: torch.Tensor) -> Callable:
-    """compute as a graph for images of this shape, on the current stream. RuntimeError where that cannot be."""
+    """compute as a graph for images of this shape, on the current stream. RuntimeError where capturing fails."""
     given = images.clone()
-    before = torch.cuda.current_stream(images.device)
-    apart = torch.cuda.Stream(images.device)
-    apart.wait_stream(before)
-    with torch.cuda.stream(apart):
-        compute(given)  # libraries choose their algorithms and take their memory now
-    before.wait_stream(apart)
+    current = torch.cuda.current_stream(images.device)
+    side = torch.cuda.Stream(images.device)
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
+        compute(given)  # warm-up: libraries choose algorithms and allocate before the capture
+    current.wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # thread_local: other threads may go on allocating and waiting while this one captures.
-    with torch.cuda.graph(graph, stream=apart, capture_error_mode="thread_local"):
+    # thread_local: other threads may allocate and synchronise while this one captures.
+    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
         result = compute(given)
-    before.wait_stream(apart)
+    current.wait_stream(side)
 
     def replay(images: torch.Tensor) -> torch.Tensor:
         given.copy_(images)
         graph.replay()
-        return result.clone()  # the next replay writes over it
+        return result.clone()  # the next replay overwrites it
 
     return replay

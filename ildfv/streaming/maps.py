@@ -1,4 +1,4 @@
-"""Slices → batches of activation maps, read, computed and used at once, as often as wanted, nothing stored."""
+"""Restartable streams of activation maps, computed from the slices on every pass; nothing is stored."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from typing import Protocol
 import numpy as np
 
 from ildfv.arrays import to_numpy
-from ildfv.kernels.cuda.oom import OomRetry
-from ildfv.streaming import transfer
-from ildfv.streaming.prefetch import prefetch
 from ildfv.streaming.threads import in_order, split_cores
 
-BATCH_SIZE = 16  # slices a batch: conv1 maps of 16 slices are 12 MB, small beside the caches' next level
+BATCH_SIZE = 16  # slices a batch: conv1 maps of 16 slices take 12 MB
 SAMPLE_SLICES = 256
 
 
 class SliceSource(Protocol):
-    """What a stream asks of a slice set: `len`, `images(indices)`, and where its parts begin. `Slices` is one."""
+    """What a stream requires of a slice set; `datasets.slice_store.Slices` is one."""
 
-    starts: np.ndarray
+    starts: np.ndarray  # the first slice of each part, and the end
 
     def __len__(self) -> int: ...
 
@@ -29,9 +26,9 @@ class SliceSource(Protocol):
 
 
 def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[np.ndarray]:
-    """The indices, ascending, cut into batches that never cross a part.
+    """The indices in ascending order, split into batches that never cross a part.
 
-    So a part's batches are the same whoever computes it, after whatever restart, and its bytes with them.
+    A part then has the same batches, and its file the same bytes, on any rank and after any restart.
     """
     return [
         rows[start : start + batch_size]
@@ -41,19 +38,18 @@ def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[
 
 
 def by_part(slices: SliceSource, indices: np.ndarray) -> dict[int, np.ndarray]:
-    """The ascending indices by the number of the part that holds them; parts without any are left out."""
+    """The ascending indices, grouped by the number of the part that contains them; parts without any are omitted."""
     edges = np.searchsorted(indices, slices.starts)  # (parts + 1,)
     return {part: indices[edges[part] : edges[part + 1]] for part in np.flatnonzero(np.diff(edges)).tolist()}
 
 
 class MapStream:
-    """Restartable stream of one layer's activation maps: iterating gives (b, d, h, w) arrays, batch by batch.
+    """Restartable stream of one layer's activation maps: iterating yields (b, d, h, w) arrays, one per batch, in order.
 
-    activations: images uint8 (b, 3, 224, 224) → maps. then: what is made of the maps, by default nothing; its results
-    are given in their place. On the CPU whole batches are read, computed and used side by side, one to a worker, so
-    that all cores are busy all the time. On a GPU reading, copying, network and `then` run at once, and a batch that
-    does not fit is computed in halves; `note` is told. The order is that of the batches. `advance` is told the number
-    of slices of each batch that was taken and done with.
+    activations: images uint8 (b, 3, 224, 224) → maps. then: applied to the maps; the stream yields its results.
+    advance: called with the number of slices after each batch has been consumed. note: called with messages.
+    On the CPU each worker thread reads and computes whole batches, which keeps all cores busy. On a GPU reading,
+    copying, network and `then` overlap, and on out-of-memory the batch size is halved.
     """
 
     def __init__(
@@ -82,28 +78,21 @@ class MapStream:
     def _computed(self) -> Generator:
         device = str(getattr(self.activations, "device", "cpu"))
         if device != "cpu":
-            return self._on_gpu(device)
+            from ildfv.streaming.feeding import on_gpu  # here, as it needs torch
+
+            images = map(self.slices.images, self.batches)
+            return on_gpu(self.activations, images, device, then=self.then, note=self.note)
         workers, threads = split_cores()
         return in_order(self._one, self.batches, workers=workers, threads=threads)
 
     def _one(self, batch: np.ndarray):
         return self.then(self.activations(self.slices.images(batch)))
 
-    def _on_gpu(self, device: str) -> Generator:
-        from ildfv.streaming.graphs import Graphed
-
-        images = prefetch(self.slices.images(batch) for batch in self.batches)
-        gpu = transfer.Gpu(device)
-        steps = Graphed(self.activations, note=self.note), self.then
-        network, then = (OomRetry(step, note=self.note).joined for step in steps)
-        maps = prefetch(transfer.on_side_stream(network, transfer.to_device(images, gpu), gpu), depth=1)
-        return (then(one) for one in transfer.arrived(maps, gpu))
-
     def sample(self, size: int, seed: int) -> np.ndarray:
-        """At most `size` descriptors, (size, d), equally many from each of some slices spread over the stream.
+        """At most `size` descriptors, (size, d), the same number from each of some slices spread over the stream.
 
-        For the mixture's start only: far cheaper than a pass over all slices, and wide enough to start from. Where
-        slices have few descriptors (`activations.n`) more are read than SAMPLE_SLICES, up to an eighth of all.
+        Meant for initialising a mixture: far cheaper than a pass over all slices. At least SAMPLE_SLICES slices are
+        read; where slices have few descriptors (`activations.n`), up to an eighth of all slices.
         """
         indices = np.concatenate(self.batches)
         enough = -(-size // getattr(self.activations, "n", size))  # slices
@@ -116,5 +105,5 @@ class MapStream:
                 descriptors = one.reshape(len(one), -1)  # (d, n)
                 take = min(descriptors.shape[1], -(-size // len(chosen)))
                 drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False)].T)
-        rows = np.concatenate(drawn)  # a few more than wanted: some of all slices are left out, not all of some
+        rows = np.concatenate(drawn)  # slightly more than `size`: thinned evenly over all slices
         return rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(np.int64)]

@@ -1,4 +1,4 @@
-"""Items computed in a thread before they are asked for."""
+"""Items computed ahead of the consumer in a thread."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import threading
 from collections.abc import Generator, Iterable
 from typing import TypeVar
 
-DEPTH = 2  # items computed before they are asked for
+DEPTH = 2  # items computed ahead
 Item = TypeVar("Item")
 
 
 def prefetch(items: Iterable[Item], depth: int = DEPTH) -> Generator[Item, None, None]:
-    """The items in order, computed in a thread of their own up to `depth` before they are asked for.
+    """The items in order, computed in a separate thread, up to `depth` items ahead of the consumer.
 
-    An error in the thread is raised here, in its place; leaving the loop early stops the thread.
+    An exception in the thread is raised here in place of its item. Leaving the loop early stops the thread.
     """
     done = object()
-    box: queue.Queue = queue.Queue(maxsize=depth)
-    left = threading.Event()
+    items_ready: queue.Queue = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
 
     def put(item) -> bool:
-        while not left.is_set():
+        while not stopped.is_set():
             try:
-                box.put(item, timeout=0.1)
+                items_ready.put(item, timeout=0.1)
                 return True
             except queue.Full:
                 continue
@@ -42,11 +42,11 @@ def prefetch(items: Iterable[Item], depth: int = DEPTH) -> Generator[Item, None,
     thread.start()
     try:
         while True:
-            item, error = box.get()
+            item, error = items_ready.get()
             if error is not None:
                 raise error
             if item is done:
                 return
             yield item
     finally:
-        left.set()  # and no wait: the garbage collector may close this in any thread, under any lock
+        stopped.set()  # no join: the garbage collector may close this in a thread that holds any lock

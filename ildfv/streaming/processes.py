@@ -1,4 +1,4 @@
-"""A function over many tasks on all cores, in spawned processes; a worker that dies costs its task, never the run."""
+"""A function applied to many items in spawned processes. A worker that crashes loses its own item, not the run."""
 
 from __future__ import annotations
 
@@ -13,34 +13,32 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from ildfv.kernels.cores import available_cores
+
 
 class Died:
-    """What a task gives whose worker process ended under it: killed for memory, or crashed in a decoder."""
+    """The result of an item whose worker process ended without one: killed for memory, or crashed in a decoder."""
 
 
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def as_completed(function: Callable, items: Sequence, workers: int | None = None) -> Iterator[tuple[int, Any]]:
+    """(index of the item, function(item)), in the order of completion; `Died` where a worker ended without a result.
 
-
-def each(function: Callable, tasks: Sequence, workers: int | None = None) -> Iterator[tuple[int, Any]]:
-    """(index of task, result) as they finish; the result is `Died` where a worker ended without one.
-
-    What `function` raises is raised here. A pool whose worker dies is broken as a whole, so the tasks that were running
-    are tried again one by one, each in a process of its own: the one that kills it is found, the others are served.
+    workers: processes; None: one per available core. An exception in `function` is raised here. When a worker dies,
+    the whole executor breaks, so the items it was running are retried one at a time, each in its own process: only the
+    item that kills its worker is lost.
     """
-    workers = max(1, min(workers or available_cores(), len(tasks)))
-    waiting = deque(range(len(tasks)))
+    workers = max(1, min(workers or available_cores(), len(items)))
+    waiting = deque(range(len(items)))
     while waiting:
         suspects: list[int] = []
-        with _pool(workers) as pool:
+        with _executor(workers) as executor:
             running: dict[Future, int] = {}
             try:
                 while waiting or running:
                     while waiting and len(running) < workers:
                         index = waiting.popleft()
                         try:
-                            running[_submit(pool, function, tasks[index])] = index
+                            running[_submit(executor, function, items[index])] = index
                         except BrokenProcessPool:
                             waiting.appendleft(index)
                             raise
@@ -51,47 +49,47 @@ def each(function: Callable, tasks: Sequence, workers: int | None = None) -> Ite
             except BrokenProcessPool:
                 suspects = sorted(running.values())
         for index in suspects:
-            with _pool(1) as alone:
+            with _executor(1) as executor:
                 try:
-                    result = _submit(alone, function, tasks[index]).result()
+                    result = _submit(executor, function, items[index]).result()
                 except BrokenProcessPool:
                     result = Died
             yield index, result
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose workers are ended at once where an error or Ctrl-C ends the block."""
+def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """An executor whose workers are killed at once when an exception or Ctrl-C leaves the block."""
     # Spawned, not forked: a forked child would share HDF5 handles, locks and threads with its parent.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
     try:
-        yield pool
+        yield executor
     except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.kill()  # whatever it writes is there whole or not at all
+        for process in list((executor._processes or {}).values()):
+            process.kill()  # safe: all files are written atomically
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
-def _submit(pool: ProcessPoolExecutor, function: Callable, task: Any) -> Future:
-    """As `pool.submit`, which may start workers: a pool half begun cannot be ended, so that signals wait meanwhile."""
-    with _signals_wait():
-        return pool.submit(function, task)
+def _submit(executor: ProcessPoolExecutor, function: Callable, item: Any) -> Future:
+    """executor.submit, which may start workers. Signals are deferred: a partly started executor cannot be stopped."""
+    with _signals_deferred():
+        return executor.submit(function, item)
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """SIGINT and SIGTERM are heard when the block has ended. Processes that it starts never hear the first.
+def _signals_deferred() -> Iterator[None]:
+    """SIGINT and SIGTERM are handled when the block has ended. Processes started in it never receive SIGINT.
 
-    Ctrl-C, which reaches all processes of a terminal, is their parent's alone.
+    Ctrl-C reaches all processes of a terminal; only the parent is to handle it.
     """
-    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     numbers, received = (signal.SIGINT, signal.SIGTERM), []
-    # Kept from this thread, another one takes a signal, for this one to handle: both have to be told.
+    # Blocking a signal here is not enough: another thread may receive it, and Python runs the handler in this one.
     handlers = [signal.signal(number, lambda number, _: received.append(number)) for number in numbers]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
@@ -100,15 +98,15 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in zip(numbers, handlers, strict=True):
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        for heard in received:
-            signal.raise_signal(heard)
+        for number in received:
+            signal.raise_signal(number)
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work forever."""
+def _exit_with_parent() -> None:
+    """Ends this worker when its parent has been killed; otherwise it would wait for work for ever."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     parent = multiprocessing.parent_process()
-    assert parent is not None  # it is only called in a worker
+    assert parent is not None  # only called in a worker
 
     def watch() -> None:
         parent.join()

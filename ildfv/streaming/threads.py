@@ -1,6 +1,6 @@
-"""Work done side by side in threads, its results taken in order: what overlaps reading, computing and writing.
+"""A function applied to many items in threads, with results in order.
 
-Threads suffice, as all that takes long (HDF5, torch, the kernels, hashes, fsync) lets go of Python's lock.
+Threads are enough, since everything that takes long (HDF5, torch, the kernels, hashing, fsync) releases the GIL.
 """
 
 from __future__ import annotations
@@ -16,58 +16,58 @@ from ildfv.kernels import cpu
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-OFTEN = 64  # items between two times that freed memory is given back
-MOST = 8  # workers: more of them wait for Python's lock, and each holds a batch
+TRIM_INTERVAL = 64  # items after which freed memory is returned to the system
+MAX_WORKERS = 8  # more would wait for the GIL, and each holds a batch in memory
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, threads: int | None = None
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, threads: int | None = None
 ) -> Generator[Result, None, None]:
-    """work(item) of each item, in order, computed by `workers` threads a little ahead of whoever takes the results.
+    """function(item) of each item, in order, computed by `workers` threads slightly ahead of the consumer.
 
-    threads: OpenMP threads of each worker, None for as many as a process has. Items are drawn here, not in the workers.
-    An error is raised in its place; leaving early cancels what has not begun, and waits for nothing.
+    threads: OpenMP threads of each worker; None: the process's default. Items are drawn in the calling thread.
+    An exception is raised in place of its result. Leaving early cancels what has not started, and does not wait.
     """
-    waiting: deque = deque()
-    limit = (lambda: _limit(threads)) if threads is not None else None
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="ildfv", initializer=limit)
+    pending: deque = deque()
+    limit = (lambda: _limit_openmp(threads)) if threads is not None else None
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="ildfv", initializer=limit)
     wait = True
     try:
         for number, item in enumerate(items):
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-            if number % OFTEN == OFTEN - 1:
-                _return_memory()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(executor.submit(function, item))
+            if len(pending) >= 2 * workers:
+                yield pending.popleft().result()
+            if number % TRIM_INTERVAL == TRIM_INTERVAL - 1:
+                _trim_memory()
+        while pending:
+            yield pending.popleft().result()
     except GeneratorExit:
-        wait = False  # this may be the garbage collector, in any thread that holds any lock: to wait may be for ever
+        wait = False  # the garbage collector may close this in a thread that holds any lock: waiting could deadlock
         raise
     finally:
-        pool.shutdown(wait=wait, cancel_futures=True)
-    _return_memory()
+        executor.shutdown(wait=wait, cancel_futures=True)
+    _trim_memory()
 
 
 def split_cores() -> tuple[int, int]:
-    """(workers, threads of each) that keep all cores busy: whole batches side by side share less than parts of one."""
+    """(workers, OpenMP threads of each) that use all cores. Whole batches in parallel scale better than one batch."""
     cores = cpu.num_threads()
-    workers = min(cores, MOST)
+    workers = min(cores, MAX_WORKERS)
     return workers, max(1, cores // workers)
 
 
-def _return_memory() -> None:
-    """Gives the system what the workers freed: glibc keeps it, some 100 MB by thread, beside all that comes next."""
+def _trim_memory() -> None:
+    """Returns freed memory to the system. glibc would keep some 100 MB per thread."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
 
 
-def _limit(threads: int) -> None:
-    """The number of OpenMP threads that this thread may start, in torch and in the kernels."""
-    from threadpoolctl import ThreadpoolController  # here, as a machine that only trains may lack it
+def _limit_openmp(threads: int) -> None:
+    """Limits the OpenMP threads that this thread may start, in torch and in the kernels."""
+    from threadpoolctl import ThreadpoolController
 
     if "torch" in sys.modules:
-        sys.modules["torch"].get_num_threads()  # sets up torch's threads for this one: it would undo the limit later
-    ThreadpoolController().select(user_api="openmp").limit(limits=threads)  # OpenMP keeps it for the calling thread
+        sys.modules["torch"].get_num_threads()  # initialises torch's threads now; later it would undo the limit
+    ThreadpoolController().select(user_api="openmp").limit(limits=threads)  # OpenMP keeps the limit per thread
     cpu.limit_calling_thread(threads)

@@ -1,7 +1,7 @@
-"""Feeding a GPU: batches that fit its memory, and copies to it that nobody waits for. torch is imported where used.
+"""Asynchronous copies to a GPU through pinned memory, and work on a side stream. torch is imported where it is used.
 
-Reading, copying, network and moments run at once: slices go from pinned memory on a stream of copies, the network runs
-in a thread and on a stream of its own (`on_side_stream`), the moments on the caller's. Events say what waits for what.
+Reading, copying, the network and the moments overlap: copies run on one stream, the network on a second one in its own
+thread (`on_side_stream`), the moments on the caller's. Events order work across streams.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-BUFFERS = 2  # pinned: one is filled while the other is copied
+BUFFERS = 2  # of pinned memory: one is filled while the other is copied
 
 
 class Gpu:
-    """What feeding asks of a CUDA device: streams, events, pinned memory. Tests bring another."""
+    """Streams, events and pinned memory of a CUDA device. Tests replace it."""
 
     def __init__(self, device):
         import torch
@@ -29,58 +29,58 @@ class Gpu:
         return self._torch.cuda.Stream(self.device)
 
     def on(self, stream) -> AbstractContextManager:
-        """Makes the stream this thread's current one."""
+        """Context manager that makes `stream` this thread's current stream."""
         return self._torch.cuda.stream(stream)
 
     def mark(self) -> Any:
-        """An event: all that is on the current stream by now is done."""
+        """An event that completes when all work queued on the current stream so far has completed."""
         event = self._torch.cuda.Event()
         event.record(self._torch.cuda.current_stream(self.device))
         return event
 
     def wait(self, event) -> None:
-        """This thread waits for the event."""
+        """Blocks this thread until the event has completed."""
         event.synchronize()
 
     def follow(self, event) -> None:
-        """The current stream waits for the event."""
+        """Makes the current stream wait for the event."""
         self._torch.cuda.current_stream(self.device).wait_event(event)
 
     def keep(self, tensor) -> None:
-        """The tensor's memory is not used again before what is now on the current stream is done."""
+        """Prevents reuse of the tensor's memory until the work now queued on the current stream has completed."""
         tensor.record_stream(self._torch.cuda.current_stream(self.device))
 
     def pinned(self, size: int):
-        """Page-locked host memory: `size` bytes, uint8."""
+        """Pinned host memory of `size` bytes, uint8."""
         return self._torch.empty(size, dtype=self._torch.uint8, pin_memory=True)
 
     def moved(self, tensor):
-        """A copy on the device, on its way on the current stream."""
+        """A copy on the device, queued on the current stream."""
         return tensor.to(self.device, non_blocking=True)
 
 
 def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
-    """Each array as a torch tensor on the device, in order, through pinned memory on a stream of copies.
+    """Each array as a torch tensor on the device, in order, copied from pinned memory on a stream of its own.
 
-    Copies run one array ahead of whoever takes them. A tensor is ready on the stream that is current when it is taken.
+    Copies run one array ahead of the consumer. A tensor is ready on the stream that is current when it is yielded.
     """
     copies = gpu.stream()
     buffers = [_Pinned(gpu) for _ in range(BUFFERS)]
-    under_way: deque = deque()
+    copying: deque = deque()
     for i, array in enumerate(arrays):
-        under_way.append(buffers[i % BUFFERS].copy(array, copies))
-        if len(under_way) == BUFFERS:
-            yield _taken(gpu, *under_way.popleft())
-    while under_way:
-        yield _taken(gpu, *under_way.popleft())
+        copying.append(buffers[i % BUFFERS].copy(array, copies))
+        if len(copying) == BUFFERS:
+            yield _on_current_stream(gpu, *copying.popleft())
+    while copying:
+        yield _on_current_stream(gpu, *copying.popleft())
 
 
 def on_side_stream(compute: Callable, tensors: Iterable, gpu: Gpu) -> Iterator[tuple[Any, Any]]:
-    """(compute(tensor), the event after which it is ready) of each tensor, on a stream of its own: for a thread."""
+    """(compute(tensor), the event that marks it ready) of each tensor, on a new stream; to be run in a thread."""
     own = gpu.stream()
     tensors = iter(tensors)
     while True:
-        with gpu.on(own):  # not over the yield: the stream is the thread's, and whoever takes the result may be in it
+        with gpu.on(own):  # not across the yield, which may run the consumer in this thread
             tensor = next(tensors, None)
             if tensor is None:
                 return
@@ -90,13 +90,13 @@ def on_side_stream(compute: Callable, tensors: Iterable, gpu: Gpu) -> Iterator[t
 
 
 def arrived(results: Iterable[tuple[Any, Any]], gpu: Gpu) -> Iterator:
-    """Each result of `on_side_stream`, ready on the stream that is current when it is taken."""
+    """Each result of `on_side_stream`, ready on the stream that is current when it is yielded."""
     for result, done in results:
-        yield _taken(gpu, result, done)
+        yield _on_current_stream(gpu, result, done)
 
 
 class _Pinned:
-    """Page-locked host memory, used again once its last copy is done."""
+    """A pinned buffer, reused once its last copy has completed."""
 
     def __init__(self, gpu: Gpu):
         self._gpu = gpu
@@ -104,7 +104,7 @@ class _Pinned:
         self._done: Any = None
 
     def copy(self, array: np.ndarray, stream):
-        """The tensor on the device, and the event after which it holds the array."""
+        """The tensor on the device, and the event that marks the copy complete."""
         import torch
 
         source = torch.from_numpy(np.ascontiguousarray(array))
@@ -120,7 +120,7 @@ class _Pinned:
         return target, self._done
 
 
-def _taken(gpu: Gpu, tensor, done):
+def _on_current_stream(gpu: Gpu, tensor, done):
     """The tensor, safe to use and to free on the current stream."""
     gpu.follow(done)
     gpu.keep(tensor)

@@ -128,16 +128,16 @@ def test_scans_without_label_maps_are_told_how_to_get_them(command, small_worksp
     ended = run(command, "--workspace", small_workspace(False, False, False))
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("error: no slice has a label map: `ildfv prepare SCANS --codes")
+    assert ended.stderr.startswith("error: no slice has a label map: run `ildfv prepare SCANS --codes")
     assert ended.stderr.strip().count("\n") == 0
 
 
 def test_folds_of_three_patients_name_the_number_that_works(small_workspace):
     root = small_workspace(True, True, True)
     ended = run("folds", "--workspace", root)
-    assert (ended.returncode, ended.stderr.count("--folds 3 works")) == (1, 1)
+    assert (ended.returncode, ended.stderr.count("use --folds 3")) == (1, 1)
     ended = run("folds", "--folds", 2, "--workspace", root)
-    assert (ended.returncode, ended.stderr.count("--folds 3 works")) == (1, 1)
+    assert (ended.returncode, ended.stderr.count("use --folds 3")) == (1, 1)
     assert run("folds", "--folds", 3, "--workspace", root).returncode == 0
 
 
@@ -165,7 +165,7 @@ def test_an_error_is_json_for_machines(tmp_path):
     assert "ildfv prepare" in json.loads(ended.stdout)["error"]
 
 
-def test_whoever_stops_a_command_is_told_that_it_goes_on(monkeypatch, capsys, tmp_path):
+def test_an_interrupted_command_says_how_to_resume(monkeypatch, capsys, tmp_path):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
@@ -174,7 +174,7 @@ def test_whoever_stops_a_command_is_told_that_it_goes_on(monkeypatch, capsys, tm
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "error: stopped; the same command goes on from here\n"
+    assert capsys.readouterr().err == "error: interrupted; run the same command again to resume\n"
 
 
 def test_a_command_that_fails_leaves_its_line_in_the_event_log(small_workspace, tmp_path):
@@ -226,7 +226,7 @@ def test_folds_made_by_hand_are_kept_until_told_otherwise(small_workspace):
     file.write_text(json.dumps(own))
     ended = run(*make)
     assert (ended.returncode, json.loads(file.read_text())) == (1, own)
-    assert "folds.json holds another split: --check takes it as it is, --fresh replaces it" in ended.stderr
+    assert "folds.json holds other folds: use --check to validate them, or --fresh to replace them" in ended.stderr
     assert run("folds", "--check", "--workspace", root).returncode == 0
     assert run(*make, "--fresh").returncode == 0
     assert json.loads(file.read_text()) != own
@@ -238,7 +238,7 @@ def test_what_takes_one_process_says_so_to_each_of_many(name, tmp_path):
     assert ended.returncode == 1
     assert ended.stderr == (
         f"error: rank 1: {name} must run in one process, got 2 ranks: "
-        "start it without torchrun; train, encode, regress take ranks\n"
+        "start it without torchrun (only train, encode, regress can be distributed)\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -333,8 +333,8 @@ def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
     os.killpg(running.pid, number)
     out, err = running.communicate(timeout=60)
     assert running.returncode in (code, -signal.SIGINT)  # Python ends so where it was met within an import
-    assert err == "error: stopped; the same command goes on from here\n"
-    assert json.loads(out) == {"error": "stopped; the same command goes on from here"}
+    assert err == "error: interrupted; run the same command again to resume\n"
+    assert json.loads(out) == {"error": "interrupted; run the same command again to resume"}
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:

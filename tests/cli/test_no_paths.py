@@ -1,4 +1,4 @@
-"""`prepare --no-paths` prints nothing that may name a patient, and prepare.json, which does, is its owner's alone."""
+"""`prepare --no-paths` prints nothing that may identify a patient; only its owner can read prepare.json."""
 
 import json
 import stat
@@ -39,4 +39,4 @@ def test_no_path_or_name_is_printed(scans, tmp_path, options):
         assert len(document["quarantined"]) == 2
         assert sum(left["files"] for left in document["ignored"]) >= 1
     else:
-        assert "2 files set aside" in ended.stdout
+        assert "2 files quarantined" in ended.stdout

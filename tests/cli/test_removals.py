@@ -1,4 +1,4 @@
-"""`prepare` says which scans of earlier runs left the workspace, and how many."""
+"""`prepare` lists and counts the scans of earlier runs that it removed from the workspace."""
 
 import json
 
@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from ildfv.cli.app import app
 
 REMOVED = [
-    {"series": "0123456789abcdef", "slices": 24, "labelled": True, "reason": "a scan must be handed in once"},
-    {"series": "fedcba9876543210", "slices": 1, "labelled": False, "reason": "its file was damaged"},
+    {"series": "0123456789abcdef", "slices": 24, "labelled": True, "reason": "a scan must be given once"},
+    {"series": "fedcba9876543210", "slices": 1, "labelled": False, "reason": "its part was corrupt"},
 ]
 
 
@@ -28,7 +28,7 @@ def test_removed_scans_are_listed_and_counted(prepared, options):
     for one in REMOVED:
         assert one["series"] in shown
         assert (one["reason"] in shown) == (not options)
-    assert "note: 2 scans, 25 slices prepared before were removed from the workspace." in shown
+    assert "note: 2 scans, 25 slices of earlier runs were removed from the workspace." in shown
 
 
 def test_removed_scans_are_in_the_json(prepared):

@@ -1,4 +1,4 @@
-"""The emulated device, and mixtures to run on it."""
+"""Fixtures: the emulated device and random numbers."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from emulation import EmulatedDevice, build
 
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import moments
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def device(library):
 @pytest.fixture(autouse=True)
 def _default_variant():
     yield
-    cuda.set_variant(None)
+    moments.set_variant(None)
 
 
 @pytest.fixture

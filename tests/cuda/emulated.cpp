@@ -1,4 +1,4 @@
-// The kernels of csrc/cuda as a library of the CPU: `launch` runs one by name.
+// The kernels of csrc/cuda as a CPU library: `launch` runs a kernel by name.
 #include "emulation.h"
 
 #include "cuda/em.cu"
@@ -9,7 +9,7 @@
 #define ILDFV_TRY(NAME) \
     if (!std::strcmp(name, #NAME)) return emulation::run(NAME, {grid_x, grid_y, 1}, threads, shared_bytes, arguments);
 
-// 0: done; 1: no such kernel; 2: a block wrote past its shared memory; 3: threads wait for ever at a barrier
+// 0: done; 1: no such kernel; 2: a block wrote past its shared memory; 3: not all threads reach a barrier
 extern "C" int launch(const char* name, unsigned grid_x, unsigned grid_y, unsigned threads, size_t shared_bytes,
                       void** arguments) {
     ILDFV_KERNELS(ILDFV_TRY)

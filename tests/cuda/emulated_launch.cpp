@@ -1,4 +1,4 @@
-// What launch.cu offers to the Cython extension, over the emulated kernels: the extension itself needs neither nvcc nor GPU.
+// The functions of launch.cu for the Cython extension, with the emulated kernels, so that nvcc and a GPU are not needed.
 #include "emulated.cpp"
 
 extern "C" int ildfv_cuda_launch(int device, const char* name, unsigned grid_x, unsigned grid_y, unsigned threads,

@@ -1,8 +1,8 @@
-// As much of CUDA as the kernels use, on the CPU: one fibre for each thread of a block, blocks one after another.
+// The subset of CUDA that the kernels use, on the CPU: one fibre per thread of a block, blocks in sequence.
 //
-// With ILDFV_OS_THREADS it is one OS thread each, slower by far, and a missing __syncthreads is a data race that
-// ThreadSanitizer sees. A barrier that not all threads reach is found out as a fibre and hangs as a thread; it never passes
-// by luck. Shared memory is poisoned before each block.
+// With ILDFV_OS_THREADS each is an OS thread, which is much slower, but ThreadSanitizer detects a missing __syncthreads as
+// a data race. A barrier that not all threads reach is always detected with fibres, and hangs with threads. Shared memory
+// is filled with NaN before each block.
 #pragma once
 #include <ucontext.h>
 
@@ -45,7 +45,7 @@ struct Barrier {
 struct Warp {
     Barrier barrier{32};
     alignas(16) unsigned char slots[2][32][24];
-    unsigned exchanges[32] = {};  // of each lane so far: even and odd ones use their own slots
+    unsigned exchanges[32] = {};  // per lane so far: even and odd ones use different slots
 };
 
 struct Block {
@@ -76,13 +76,13 @@ inline void __syncthreads() { emulation::block->barrier.arrive_and_wait(); }
 inline void __syncwarp() { emulation::block->warps[threadIdx.x / 32].barrier.arrive_and_wait(); }
 
 #define ILDFV_EXCHANGE
-// Words of every lane of a warp, to be read by all of them until the next exchange.
+// Words of every lane of a warp, readable by all lanes until the next exchange.
 template <class T, int N>
 struct Words {
     static_assert(N * sizeof(T) <= 24);
     explicit Words(const T (&mine)[N]) {
         auto& warp = emulation::block->warps[threadIdx.x / 32];
-        slots = warp.slots[warp.exchanges[threadIdx.x % 32]++ % 2];  // whoever is two ahead knows that all have read
+        slots = warp.slots[warp.exchanges[threadIdx.x % 32]++ % 2];  // two exchanges later all lanes have read it
         std::memcpy(slots[threadIdx.x % 32], mine, sizeof mine);
         warp.barrier.arrive_and_wait();
     }
@@ -137,7 +137,7 @@ constexpr size_t STACK = 64 << 10;
 struct Fibre {
     ucontext_t context;
     std::unique_ptr<unsigned char[]> stack{new unsigned char[STACK]};
-    const Barrier* at = nullptr;  // the barrier it waits at, and how often that had been passed when it came
+    const Barrier* at = nullptr;  // the barrier it waits at, and its count on arrival
     unsigned passed = 0;
     bool done = false;
 };
@@ -163,7 +163,7 @@ inline void run_body() {
     (*fibres)[threadIdx.x].done = true;
 }
 
-// Runs `work` once as every thread of the block. False where some of them wait for ever.
+// Runs `work` as every thread of the block. False if some threads wait for ever.
 template <class Work>
 bool run_block(unsigned threads, const Work& work) {
     static thread_local const Work* current;
@@ -195,7 +195,7 @@ bool run_block(unsigned threads, const Work& work) {
 
 enum Status { DONE = 0, OVERRUN = 2, STUCK = 3 };
 
-// Runs kernel(arguments…) over the grid; `packed` points at each argument, as for cudaLaunchKernel.
+// Runs kernel(arguments…) over the grid; `packed` has a pointer to each argument, as for cudaLaunchKernel.
 template <class... A>
 Status run(void (*kernel)(A...), Index grid, unsigned threads, size_t shared_bytes, void** packed) {
     const auto arguments = [&]<size_t... I>(std::index_sequence<I...>) {
@@ -214,7 +214,7 @@ Status run(void (*kernel)(A...), Index grid, unsigned threads, size_t shared_byt
             for (unsigned x = 0; x < grid.x; ++x) {
                 blockIdx = {x, y, 0};
                 std::apply(kernel, arguments);
-                __syncthreads();  // between blocks: the next one finds only poison
+                __syncthreads();  // between blocks: shared memory has been refilled
                 if (thread == 0) {
                     overrun |= block.overrun();
                     block.poison();
@@ -222,9 +222,9 @@ Status run(void (*kernel)(A...), Index grid, unsigned threads, size_t shared_byt
                 __syncthreads();
             }
     };
-    std::vector<std::jthread> pool;
-    for (unsigned thread = 0; thread < threads; ++thread) pool.emplace_back(work, thread);
-    pool.clear();
+    std::vector<std::jthread> workers;
+    for (unsigned thread = 0; thread < threads; ++thread) workers.emplace_back(work, thread);
+    workers.clear();
     return overrun ? OVERRUN : DONE;
 #else
     emulation::block = &block;

@@ -1,4 +1,4 @@
-"""The kernels of csrc/cuda on the CPU, behind the interface of a device: the same text that runs on a GPU."""
+"""The kernels of csrc/cuda compiled for the CPU, behind the interface of a device."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from ildfv.kernels.cpu import BFLOAT16
-from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda.device import TorchDevice
 
 ROOT = Path(__file__).resolve().parents[2]
-NUMBERS = itertools.count()  # of devices: an address may come again, and with it what once fitted there
+NUMBERS = itertools.count()  # device keys: unlike addresses, they are never reused
 SOURCES = [
     *sorted((ROOT / "csrc" / "common").glob("*.h")),
     *sorted(p for p in (ROOT / "csrc" / "cuda").iterdir() if p.suffix in (".h", ".cu")),
@@ -37,7 +37,7 @@ def compiler() -> str:
 
 
 def build() -> Path:
-    """The emulation as a library, kept in the system's temporary folder until its sources change."""
+    """The emulation as a shared library, cached in the temporary folder until its sources change."""
     flags = [*FLAGS, *os.environ.get("ILDFV_EMULATION_FLAGS", "").split()]
     text = b"".join(path.read_bytes() for path in SOURCES) + " ".join([compiler(), *flags]).encode()
     target = Path(tempfile.gettempdir()) / f"ildfv-emulated-{os.getuid()}-{hashlib.sha256(text).hexdigest()[:16]}.so"
@@ -51,19 +51,19 @@ def build() -> Path:
 
 
 class OnDevice(np.ndarray):
-    """An array in device memory: NumPy does not compute with it, it must be downloaded first."""
+    """An array in device memory. NumPy cannot compute with it until it is downloaded."""
 
     __array_ufunc__ = None
 
 
 class OutOfMemoryError(MemoryError):
-    """Named as torch's and CuPy's are."""
+    """Has the name of torch's and CuPy's exception."""
 
 
 class EmulatedDevice:
-    """NumPy arrays as device memory. Every array comes poisoned, so a value nobody writes is NaN.
+    """NumPy arrays as device memory. New arrays are filled with NaN to detect values that are never written.
 
-    room: bytes that `empty` has to give in all; what nobody holds any more is given back.
+    room: total bytes that `empty` can allocate; None: unlimited.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class EmulatedDevice:
         assert status == 0, f"{kernel} {faults[status]}"
 
 
-class EmulatedTorchDevice(modules._TorchDevice):
-    """What the package does with tensors on a GPU, done with tensors of the CPU: all but streams and launches."""
+class EmulatedTorchDevice(TorchDevice):
+    """A TorchDevice with CPU tensors: everything except streams and launches is the package's code."""
 
     def __init__(self, library: Path):
         import torch
@@ -143,7 +143,7 @@ class EmulatedTorchDevice(modules._TorchDevice):
         self.launched = self._emulated.launched
 
     def limit(self, room: int):
-        """From now on `empty` has this many bytes to give; what was counted is forgotten."""
+        """Limits the memory of `empty` to `room` bytes and resets the counters."""
         self._emulated.room, self._emulated.failures, self._emulated.most = room, 0, 0
 
     @property

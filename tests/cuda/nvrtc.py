@@ -1,4 +1,4 @@
-"""NVIDIA's run-time compiler from its pip package, without a driver, and what its machine code asks of a device."""
+"""NVIDIA's run-time compiler from its pip package, without a driver, and the resources its machine code requires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Resources(NamedTuple):
-    """What a compiled kernel needs: per thread registers, stack frame and spills (bytes), per block shared memory."""
+    """Resources of a compiled kernel: registers, stack frame and spills (bytes) per thread, shared memory per block."""
 
     registers: int
     stack: int
@@ -35,7 +35,7 @@ def compiled(source: str, architecture: int, options: tuple[str, ...] = ()) -> d
     nvrtc = shared_object()
     program = ctypes.c_void_p()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"ildfv.cu", 0, None, None) == 0
-    added = ("-ftz=true", "--device-as-default-execution-space")  # by CuPy, to whatever is asked for
+    added = ("-ftz=true", "--device-as-default-execution-space")  # CuPy always adds these
     flags = (*options, *added, f"-arch=sm_{architecture}", "--ptxas-options=-v")
     array = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
     status = nvrtc.nvrtcCompileProgram(program, len(flags), array)
@@ -48,7 +48,7 @@ def compiled(source: str, architecture: int, options: tuple[str, ...] = ()) -> d
 
 
 def _report(log: str) -> dict[str, Resources]:
-    """ptxas's verbose lines, kernel by kernel."""
+    """Parses ptxas's verbose output."""
     kernels = {}
     for part in re.split(r"Compiling entry function '", log)[1:]:
         stack, stores, loads = re.search(

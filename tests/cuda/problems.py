@@ -1,4 +1,4 @@
-"""Mixtures, descriptors drawn from them, and how far two results may differ."""
+"""Mixtures, descriptors drawn from them, and distances between results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "float16": 1e-5, "bfloat16": 1e-
 
 
 def mixture(rng, k: int, d: int, *, spread: float = 2.0, offset: float = 0.0):
-    """weights (k,), means (k, d), variances (k, d). A large spread makes posteriors peaky, a small one soft."""
+    """weights (k,), means (k, d), variances (k, d). With a large spread posteriors are peaky, with a small one soft."""
     return (
         rng.dirichlet(np.ones(k)),
         offset + rng.normal(size=(k, d)) * spread / np.sqrt(d / 8 + 1),
@@ -17,7 +17,7 @@ def mixture(rng, k: int, d: int, *, spread: float = 2.0, offset: float = 0.0):
 
 
 def descriptors(rng, parameters, b: int, n: int, dtype=np.float32) -> np.ndarray:
-    """Draws of the mixture, (b, n, d)."""
+    """Samples of the mixture, (b, n, d)."""
     weights, means, variances = parameters
     component = rng.choice(len(weights), p=weights, size=(b, n))
     x = means[component] + rng.normal(size=(b, n, means.shape[1])) * np.sqrt(variances[component])
@@ -25,13 +25,13 @@ def descriptors(rng, parameters, b: int, n: int, dtype=np.float32) -> np.ndarray
 
 
 def channel_first(x: np.ndarray, width: int) -> np.ndarray:
-    """(b, n, d) as a CNN's (b, d, h, w)."""
+    """(b, n, d) as (b, d, h, w), the layout of a CNN."""
     b, n, d = x.shape
     return np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(b, d, n // width, width)
 
 
 def bfloat16_bits(x: np.ndarray) -> np.ndarray:
-    """float32 cut to bfloat16, as two bytes."""
+    """float32 truncated to bfloat16, as two bytes."""
     return (x.view(np.uint32) >> 16).astype(np.uint16)
 
 

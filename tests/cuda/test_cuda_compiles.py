@@ -1,4 +1,4 @@
-"""Every kernel compiles for every architecture, keeps to its registers and spills nothing. Needs no GPU."""
+"""Every kernel compiles for every architecture within its register limit and without spills. No GPU is needed."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 import nvrtc
 import pytest
 
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda import build, launches
 
 FOLDER = Path(__file__).parents[2] / "csrc" / "cuda"
 SOURCES = [path for path in sorted(FOLDER.glob("*.cu")) if path.name != "launch.cu"]
@@ -18,6 +17,7 @@ PARTS += [("moments", 90, part) for part in (32, 64, 19)]
 PARTS += [(name, architecture, None) for name in ("windows", "fisher", "em") for architecture in (75, 80, 90, 100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "architecture", "part"), PARTS)
 def test_kernels_compile_without_spills(name, architecture, part):
     """part: ILDFV_PART of moments.cu, None for all of a file."""
@@ -25,14 +25,14 @@ def test_kernels_compile_without_spills(name, architecture, part):
         pytest.skip("needs NVRTC: pip install nvidia-cuda-nvrtc")
     file = f"cuda/{name}.cu"
     kernels = nvrtc.compiled(
-        modules.source(file), architecture, (*modules.OPTIONS, *((f"-DILDFV_PART={part}",) if part else ()))
+        build.source(file), architecture, (*build.NVRTC_OPTIONS, *((f"-DILDFV_PART={part}",) if part else ()))
     )
-    homes = {kernel: modules.home_of(kernel) for kernel in KERNELS}
+    homes = {kernel: build.source_of(kernel) for kernel in KERNELS}
     assert set(kernels) == {k for k, home in homes.items() if home[0] == file and part in (None, home[1])}
     for kernel, needs in kernels.items():
         assert needs.spills == 0, kernel
         assert needs.stack == 0, kernel
-        assert needs.static_shared == 0, f"{kernel}: shared memory is counted by the launchers, all of it"
+        assert needs.static_shared == 0, f"{kernel}: all shared memory must be computed by the launchers"
         threads = launches.THREADS if "moments" in kernel or "singles" in kernel else launches.FINISH_THREADS
         blocks = (3 if homes[kernel][1] == 32 else 2) if "moments" in kernel else 4  # as in moments.cu
         assert needs.registers * threads * blocks <= REGISTERS, f"{kernel}: {needs.registers} registers"
@@ -47,6 +47,6 @@ def test_every_kernel_is_launched_by_nvcc_and_emulated():
             assert f"    {lists[0]}(" in text
 
 
-def test_the_source_stands_alone():
-    assert '#include "' not in modules.source()
-    assert modules.source().count("enum Element") == 1
+def test_the_source_has_all_headers_inlined():
+    assert '#include "' not in build.source()
+    assert build.source().count("enum Element") == 1

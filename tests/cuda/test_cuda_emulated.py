@@ -1,4 +1,4 @@
-"""The CUDA kernels, run on the CPU, agree with the specification. Outputs and shared memory come poisoned with NaN."""
+"""The CUDA kernels, run on the CPU, agree with the specification. Outputs and shared memory are NaN initially."""
 
 import inspect
 import subprocess
@@ -11,17 +11,16 @@ from problems import bfloat16_bits, channel_first, descriptors, distances, from_
 
 from ildfv.errors import InputError
 from ildfv.kernels import cpu, reference
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import launches, moments, selftest
 from ildfv.kernels.reference import Moments
 
 VARIANTS = launches.VARIANTS
 
 
 def computed(device, maps, parameters, *, threshold=1e-6, pooled=False):
-    """Moments of maps that are put on the device, brought back to the host."""
+    """Moments of maps that are uploaded to the device, downloaded."""
     on_device = [a.view(OnDevice) for a in maps] if isinstance(maps, list) else maps.view(OnDevice)
-    result = cuda.compute(device, on_device, *parameters, threshold=threshold, pooled=pooled)
+    result = moments.compute(device, on_device, *parameters, threshold=threshold, pooled=pooled)
     return Moments(*(np.asarray(a) for a in result))
 
 
@@ -46,7 +45,7 @@ def test_any_shape_agrees(device, rng, n, d, k):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_variant_agrees(device, rng, variant, spread, dtype):
     parameters = mixture(rng, 37, 70, spread=spread)
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     agree(
         device,
         descriptors(rng, parameters, 2, 150, dtype),
@@ -61,19 +60,19 @@ def test_every_variant_agrees(device, rng, variant, spread, dtype):
 def test_channel_first_has_the_bits_of_rows(device, rng, variant):
     parameters = mixture(rng, 20, 48)
     x = descriptors(rng, parameters, 3, 84)
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     rows = agree(device, x, parameters)
     maps = agree(device, channel_first(x, 12), parameters)
     assert all(np.array_equal(a, b) for a, b in zip(rows, maps, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["", launches.TENSOR])
-def test_variants_have_the_same_bits_wherever_their_sums_lie(device, rng, kind):
+def test_variants_give_the_same_bits(device, rng, kind):
     parameters = mixture(rng, 40, 70, spread=0.7)
     x = descriptors(rng, parameters, 1, 140)
     results = []
     for place in launches.PLACES:
-        cuda.set_variant(kind + place)
+        moments.set_variant(kind + place)
         results.append(computed(device, x, parameters, pooled=False))
     assert all(np.array_equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
 
@@ -84,7 +83,9 @@ def test_any_threshold_agrees(device, rng, threshold, spread):
     parameters = mixture(rng, 16, 24, spread=spread)
     x = descriptors(rng, parameters, 2, 90)
     posteriors = reference.posteriors(x.reshape(-1, 24).astype(float), *parameters)[0]
-    assert np.abs(posteriors - threshold)[posteriors > 0].min() > 1e-7 or threshold < 1e-3  # no posterior on the edge
+    assert (
+        np.abs(posteriors - threshold)[posteriors > 0].min() > 1e-7 or threshold < 1e-3
+    )  # no posterior is close to the threshold
     agree(device, x, parameters, threshold=threshold)
 
 
@@ -133,7 +134,7 @@ def test_pooled_over_many_pieces_agrees(device, rng, monkeypatch):
             assert all(map(np.array_equal, computed(device, maps, parameters, pooled=True), whole))
 
 
-def test_ragged_maps_have_the_bits_they_have_alone(device, rng):
+def test_ragged_maps_have_the_bits_of_single_maps(device, rng):
     parameters = mixture(rng, 9, 17)
     maps = [descriptors(rng, parameters, 1, n)[0] for n in (1, 700, 64, 5)]
     maps[1] = np.asfortranarray(maps[1])
@@ -156,25 +157,25 @@ KINDS = {False: ["maps", "ragged", "huge", "singles"], True: ["maps", "ragged", 
 
 
 @pytest.mark.parametrize(("kind", "pooled"), [(kind, pooled) for pooled, kinds in KINDS.items() for kind in kinds])
-def test_where_memory_is_full_rounds_halve_and_bits_stay(library, rng, monkeypatch, kind, pooled):
+def test_out_of_memory_halves_the_rounds_and_changes_no_bits(library, rng, monkeypatch, kind, pooled):
     monkeypatch.setattr(launches, "GROUP", 2)
     parameters = mixture(rng, 3, 9)
     shape = {"singles": (500, 1), "one run": (1, 9000)}.get(kind, (8, 1100))
     x = descriptors(rng, parameters, *shape)
     maps = list(x) if kind == "ragged" else x
-    cuda.set_variant("huge" if kind == "huge" else None)
+    moments.set_variant("huge" if kind == "huge" else None)
     whole = EmulatedDevice(library, room=1 << 30)
     expected = computed(whole, maps, parameters, pooled=pooled)
     assert whole.failures == 0
     results = sum(a.nbytes for a in expected) + 4 * len(x)
     short = EmulatedDevice(library, room=results + (whole.most - results) // 2)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert all(map(np.array_equal, computed(short, maps, parameters, pooled=pooled), expected))
-    assert 0 < short.failures == sum("out of device memory" in str(one.message) for one in said)
+    assert 0 < short.failures == sum("out of device memory" in str(one.message) for one in caught)
     failures = short.failures
     computed(short, maps, parameters, pooled=pooled)
-    assert short.failures == failures  # what fitted once is where the next call begins
+    assert short.failures == failures  # the next call starts with the reduced size
 
 
 def test_strided_views_are_read_in_place(device, rng):
@@ -188,9 +189,9 @@ def test_strided_views_are_read_in_place(device, rng):
 
 @pytest.mark.parametrize("apart", ["maps", "descriptors", "dimensions"])
 @pytest.mark.parametrize("pooled", [False, True])
-def test_values_four_billion_apart_are_found(device, rng, apart, pooled):
+def test_offsets_beyond_32_bits_are_read(device, rng, apart, pooled):
     far = (1 << 32) + 64
-    memory = np.zeros(far + 4096, dtype=np.uint8)  # pages that nobody touches take no memory
+    memory = np.zeros(far + 4096, dtype=np.uint8)  # untouched pages take no memory
     shape = {"maps": (2, 70, 4), "descriptors": (3, 2, 4), "dimensions": (3, 70, 2)}[apart]
     strides = {"maps": (far, 4, 1), "descriptors": (4, far, 1), "dimensions": (70, 1, far)}[apart]
     maps = np.lib.stride_tricks.as_strided(memory, shape, strides)
@@ -210,16 +211,17 @@ def test_single_descriptors_agree(device, rng, d, k):
     agree(device, maps, parameters, like=x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["", launches.TENSOR])
-def test_the_most_dimensions_and_components_agree(device, rng, kind):
-    cuda.set_variant(kind + "huge")
+def test_the_maximum_dimensions_and_components_agree(device, rng, kind):
+    moments.set_variant(kind + "huge")
     parameters = mixture(rng, launches.MAX_K, launches.MAX_D)
     agree(device, descriptors(rng, parameters, 1, 3), parameters, tolerance=3e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_many_dimensions_agree(device, rng, variant):
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     parameters = mixture(rng, 3, 4096)
     agree(device, descriptors(rng, parameters, 1, 40), parameters)
 
@@ -228,14 +230,14 @@ def test_many_dimensions_agree(device, rng, variant):
 def test_many_components_agree(device, rng, variant):
     sizes = (launches.MAX_K, 700, 500)
     k = next(k for k in sizes if launches.shared_bytes(variant, "float32", k, 5) <= device.shared_limit)
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     parameters = mixture(rng, k, 5)
     agree(device, descriptors(rng, parameters, 1, 70), parameters, tolerance=2e-5)
 
 
-def test_large_offsets_cost_no_accuracy(device, rng):
+def test_large_offsets_do_not_reduce_accuracy(device, rng):
     parameters = mixture(rng, 6, 12, offset=1e4)
-    x = descriptors(rng, parameters, 2, 100)  # float32: 1e-3 of a standard deviation is lost on the way in, no more
+    x = descriptors(rng, parameters, 2, 100)  # as float32 the input has an error of 1e-3 standard deviations
     agree(device, x, parameters, tolerance=2e-5)
 
 
@@ -252,7 +254,7 @@ def test_far_descriptors_agree(device, rng):
     agree(device, x, parameters, tolerance=1e-4)
 
 
-def test_squares_beyond_float32_are_taken_in_double(device, rng):
+def test_squares_beyond_float32_are_computed_in_double(device, rng):
     parameters = mixture(rng, 2, 3)
     x = descriptors(rng, parameters, 2, 10)
     x[1, 3] = 1e20
@@ -260,7 +262,7 @@ def test_squares_beyond_float32_are_taken_in_double(device, rng):
     assert max(distances(result, reference.moments(x, *parameters, pooled=True))) < 1e-5
 
 
-def test_a_component_of_weight_zero_gets_nothing(device, rng):
+def test_a_component_of_weight_zero_has_no_mass(device, rng):
     weights, means, variances = mixture(rng, 4, 5)
     weights = np.array([0.5, 0.0, 0.25, 0.25])
     with np.errstate(divide="ignore"):
@@ -280,7 +282,7 @@ def test_a_value_that_is_not_finite_is_named(device, rng, bad, n):
             computed(device, maps, parameters, pooled=pooled)
 
 
-def test_a_changed_mixture_is_not_mistaken_for_the_last(device, rng):
+def test_the_mixture_cache_detects_changes_in_place(device, rng):
     weights, means, variances = mixture(rng, 4, 6)
     x = descriptors(rng, (weights, means, variances), 1, 50)
     agree(device, x, (weights, means, variances))
@@ -291,14 +293,14 @@ def test_a_changed_mixture_is_not_mistaken_for_the_last(device, rng):
 @pytest.mark.parametrize(
     ("maps", "message"),
     [
-        (np.zeros((0, 5, 6), np.float32), "maps must hold at least one map"),
-        (np.zeros((2, 0, 6), np.float32), "maps must hold at least one descriptor each, got none in map 0"),
-        (np.zeros((2, 5, 7), np.float32), "descriptors must have 6 dimensions as the mixture has, got 7"),
+        (np.zeros((0, 5, 6), np.float32), "maps must contain at least one map"),
+        (np.zeros((2, 0, 6), np.float32), "each map must contain at least one descriptor, got none in map 0"),
+        (np.zeros((2, 5, 7), np.float32), "descriptors must have 6 dimensions like the mixture, got 7"),
         (np.zeros((2, 5), np.float32), r"maps must have shape \(b, n, d\) or \(b, d, h, w\)"),
         (np.zeros((2, 5, 6), np.int32), "maps must be float32, float64, float16, bfloat16, uint8, got int32"),
-        ([], "maps must hold at least one map, got an empty batch"),
+        ([], "maps must contain at least one map, got an empty batch"),
         ([np.zeros((5, 6), np.float32), np.zeros((0, 6), np.float32)], "got none in map 1"),
-        ([np.zeros((5, 6), np.float32), np.zeros((5, 6))], "maps must be of one dtype, got float32, float64"),
+        ([np.zeros((5, 6), np.float32), np.zeros((5, 6))], "maps must have one dtype, got float32, float64"),
     ],
 )
 def test_bad_maps_are_refused(device, rng, maps, message):
@@ -306,14 +308,14 @@ def test_bad_maps_are_refused(device, rng, maps, message):
         computed(device, maps, mixture(rng, 4, 6))
 
 
-def test_mixtures_beyond_the_kernels_are_refused(device, rng):
+def test_mixtures_beyond_the_size_limits_are_refused(device, rng):
     with pytest.raises(InputError, match="d ≤ 4096 and k ≤ 1024, got d = 4097, k = 2"):
         computed(device, np.zeros((1, 1, 4097), np.float32), mixture(rng, 2, 4097))
 
 
-def test_the_twins_agree_in_names_parameters_and_defaults():
-    assert str(inspect.signature(cpu.moments)) == str(inspect.signature(cuda.moments))
-    ours, theirs = (inspect.signature(f).parameters for f in (cuda.moments, reference.moments))
+def test_cpu_and_cuda_have_the_same_signature():
+    assert str(inspect.signature(cpu.moments)) == str(inspect.signature(moments.moments))
+    ours, theirs = (inspect.signature(f).parameters for f in (moments.moments, reference.moments))
     assert [(p.name, p.kind, p.default) for p in ours.values()] == [
         (p.name, p.kind, p.default) for p in theirs.values()
     ]
@@ -326,24 +328,29 @@ def test_cpu_and_cuda_agree(device, rng):
     assert max(distances(ours, cpu.moments(x, *parameters))) < 1e-5
 
 
-def test_the_doctor_is_told_how_the_kernels_run(device, monkeypatch):
-    monkeypatch.setattr(cuda, "first_device", lambda: device)
-    monkeypatch.setattr(cuda, "way", lambda: "nvrtc")
-    said = cuda.describe()
-    assert said.startswith("an emulated device, with tensor cores: compiled by NVRTC at first use, differs from")
+def test_the_self_test_names_device_and_build_and_detects_wrong_results(device, monkeypatch):
+    monkeypatch.setattr(selftest, "first_device", lambda: device)
+    monkeypatch.setattr(selftest, "build_kind", lambda: "nvrtc")
+    text = selftest.run()
+    assert text.startswith("an emulated device, with tensor cores: compiled by NVRTC at first use, differs from")
     both = ("moments_resident_float32", "moments_tensor_resident_float32")
     others = ("fisher_float32", "finish_float32_float64", "finish_float64_float64", "m_step")
     assert [name for name in device.launched if name.startswith("moments")] == [both[0]] * 2 + [both[1]] * 2
     assert set(device.launched) == {*both, *others}
-    right = cuda.compute
+    right = moments.compute
 
     def wrong(*given, **options):
         s0, s1, s2, log_likelihood = right(*given, **options)
         return Moments(s0, s2, s1, log_likelihood)
 
-    monkeypatch.setattr(cuda, "compute", wrong)
-    with pytest.raises(RuntimeError, match="differ from the specification by"):
-        cuda.describe()
+    def invalid(*given, **options):
+        found = right(*given, **options)
+        return found._replace(s2=device.upload(np.full(found.s2.shape, np.nan)))
+
+    for faulty in (wrong, invalid):
+        monkeypatch.setattr(moments, "compute", faulty)
+        with pytest.raises(RuntimeError, match="differ from the specification by"):
+            selftest.run()
 
 
 STUCK = """
@@ -363,9 +370,9 @@ int main() {
 """
 
 
-def test_a_barrier_that_not_all_threads_reach_is_found_out(tmp_path):
+def test_a_barrier_that_not_all_threads_reach_is_detected(tmp_path):
     (tmp_path / "stuck.cpp").write_text(STUCK, encoding="utf-8")
     flags = [flag for flag in FLAGS if flag != "-shared"]
     command = [compiler(), *flags, "-I", str(ROOT / "tests" / "cuda"), str(tmp_path / "stuck.cpp")]
     subprocess.run([*command, "-o", str(tmp_path / "stuck")], check=True)
-    assert subprocess.run([str(tmp_path / "stuck")]).returncode == 3  # 0 where all reach it, 3 where one does not
+    assert subprocess.run([str(tmp_path / "stuck")]).returncode == 3  # 0 if all threads reach it, 3 if one does not

@@ -1,4 +1,4 @@
-"""Fisher vectors and the M step on a GPU, run on the CPU: what the array API code and the specification give.
+"""The Fisher vector and M step kernels, run on the CPU, agree with the array API code and the specification.
 
 `everywhere` lets tensors of the CPU count as a GPU's, so that the estimators take the ways that a GPU's arrays take.
 """
@@ -13,11 +13,9 @@ from problems import channel_first, descriptors, distances, mixture
 from ildfv import FisherVector, GaussianMixture, kernels
 from ildfv.estimators import em, fisher
 from ildfv.kernels import Moments, reference
-from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import build, launches, moments
 from ildfv.kernels.cuda import em as em_kernel
 from ildfv.kernels.cuda import fisher as fisher_kernel
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
 
 torch = pytest.importorskip("torch")
 OPTIONS = [
@@ -33,9 +31,9 @@ def everywhere(library, monkeypatch):
     device = EmulatedTorchDevice(library)
     for module in (kernels, em, fisher):
         monkeypatch.setattr(module, "on_gpu", lambda a: isinstance(a, torch.Tensor))
-    for module in (cuda, em_kernel, fisher_kernel):
+    for module in (moments, em_kernel, fisher_kernel):
         monkeypatch.setattr(module, "device_of", lambda a: device)
-    monkeypatch.setattr(modules, "available", lambda: True)
+    monkeypatch.setattr(build, "available", lambda: True)
     return device
 
 
@@ -53,7 +51,7 @@ def test_vectors_agree(device, rng, b, k, d, dtype, options):
     m, n = sums_of(rng, b, k, d, dtype)
     weights = rng.dirichlet(np.ones(k))
     if k > 2:
-        weights[1] = 1e-9  # a component too light to count
+        weights[1] = 1e-9  # below MIN_WEIGHT
     given = [a.view(OnDevice) for a in m[:3]]
     found = fisher_kernel.compute(device, given, n, weights, **options)
     assert device.launched == [f"fisher_{dtype}"]
@@ -66,7 +64,7 @@ def test_vectors_agree(device, rng, b, k, d, dtype, options):
     assert distances([found], [twin])[0] < (1e-6 if dtype == "float32" else 1e-14)
 
 
-def test_a_slice_of_nothing_stays_zero(device):
+def test_zero_moments_give_a_zero_vector(device):
     nothing = Moments(np.zeros((2, 3)), np.zeros((2, 3, 4)), np.zeros((2, 3, 4)), np.zeros(2))
     given = [a.view(OnDevice) for a in nothing[:3]]
     found = fisher_kernel.compute(device, given, np.ones(2), np.full(3, 1 / 3), **OPTIONS[4])
@@ -91,7 +89,7 @@ def test_the_m_step_has_the_bits_of_the_cpu(device, rng, k, d, inertia):
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(fisher_kernel.vectors, fisher.vectors), (em_kernel.m_step, em.m_step)])
-def test_the_twins_agree_in_names_parameters_and_defaults(ours, theirs):
+def test_kernels_and_array_code_have_the_same_signature(ours, theirs):
     assert ours.__name__ == theirs.__name__
     assert str(inspect.signature(ours).replace(return_annotation=None)) == str(
         inspect.signature(theirs).replace(return_annotation=None)
@@ -114,7 +112,7 @@ def test_fisher_vectors_take_two_launches(everywhere, rng):
 
 
 @pytest.mark.parametrize("method", ["exact", "stepwise"])
-def test_em_learns_what_it_learns_on_the_cpu(everywhere, rng, method):
+def test_em_gives_the_result_of_the_cpu(everywhere, rng, method):
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 1, 700)[0]
     settings = {"max_iter": 3, "method": method, "weights_init": parameters[0], "means_init": parameters[1]}
@@ -129,7 +127,7 @@ def test_em_learns_what_it_learns_on_the_cpu(everywhere, rng, method):
 
 @pytest.mark.filterwarnings("ignore:out of device memory")
 @pytest.mark.parametrize("way", ["fit", "score", "transform", "ragged"])
-def test_estimators_go_on_in_halves_where_memory_is_full(everywhere, rng, monkeypatch, way):
+def test_estimators_halve_the_batch_on_out_of_memory(everywhere, rng, monkeypatch, way):
     monkeypatch.setattr(launches, "GROUP", 2)
     parameters = mixture(rng, 3, 9)
     maps = torch.from_numpy(descriptors(rng, parameters, 8, 1100))
@@ -149,7 +147,7 @@ def test_estimators_go_on_in_halves_where_memory_is_full(everywhere, rng, monkey
     everywhere.limit(most // 2)
     assert torch.equal(run(), expected)
     assert everywhere.failures > 0
-    if way in ("transform", "ragged"):  # a map's own results do not fit
+    if way in ("transform", "ragged"):  # even the results of one map exceed the memory
         everywhere.limit(100)
         with pytest.raises(MemoryError):
             run()

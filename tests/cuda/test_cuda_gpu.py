@@ -1,4 +1,4 @@
-"""On a real GPU: `pytest -m gpu`. Inputs are fresh at every run (the seed is printed), outputs poisoned before each."""
+"""Tests on a real GPU: `pytest -m gpu`. Inputs are new in every run (the seed is printed), outputs start as NaN."""
 
 import os
 from types import SimpleNamespace
@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
 
+from ildfv import kernels
 from ildfv.errors import InputError
-from ildfv.kernels import Moments, cpu, moments, reference
-from ildfv.kernels.cuda import device as modules
-from ildfv.kernels.cuda import em, fisher, launches, oom
-from ildfv.kernels.cuda import memory as pool
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels import Moments, cpu, reference
+from ildfv.kernels.cuda import build, em, fisher, launches, memory, moments, oom
+from ildfv.kernels.cuda import device as devices
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.streaming import transfer
 
@@ -46,23 +45,23 @@ def rng():
 
 @pytest.fixture(params=["nvrtc", "nvcc"])
 def way(request, monkeypatch):
-    """Each way the kernels come to the device, where it is installed."""
+    """Each build of the kernels that is installed."""
     monkeypatch.setenv("ILDFV_CUDA_WAY", request.param)
-    modules._torch_device.cache_clear()
-    modules._cupy_device.cache_clear()
+    devices._torch_device.cache_clear()
+    devices._cupy_device.cache_clear()
     try:
-        assert modules.way() == request.param
+        assert build.build_kind() == request.param
     except ImportError as error:
         pytest.skip(str(error))
     yield request.param
-    modules._torch_device.cache_clear()
-    modules._cupy_device.cache_clear()
+    devices._torch_device.cache_clear()
+    devices._cupy_device.cache_clear()
 
 
 @pytest.fixture(params=["torch", "cupy"])
 def put(request, way, monkeypatch):
-    """A function from NumPy arrays to arrays on the device. New memory there holds NaN until something writes it."""
-    kind = modules._TorchDevice if request.param == "torch" else modules._CupyDevice
+    """A function from NumPy arrays to arrays on the device, whose new arrays are filled with NaN."""
+    kind = devices.TorchDevice if request.param == "torch" else devices.CupyDevice
     if request.param == "torch" and (torch is None or not torch.cuda.is_available()):
         pytest.skip("needs torch with CUDA")
     if request.param == "cupy" and cupy is None:
@@ -85,7 +84,7 @@ def host(result):
 
 
 def agree(maps, like, parameters, *, tolerance=1e-5, with_cpu=True, **options):
-    result = cuda.moments(maps, *parameters, **options)
+    result = moments.moments(maps, *parameters, **options)
     first = maps[0] if isinstance(maps, list) else maps
     assert type(result.s1) is type(first)
     assert str(result.s1.device) == str(first.device)
@@ -143,7 +142,7 @@ def test_every_element_agrees_at_every_shape(put, rng, element, b, n, d, k):
 @pytest.mark.parametrize("element", ["float16", "bfloat16", "uint8"])
 def test_every_variant_reads_every_element(put, rng, variant, element):
     maps, like, parameters = of_element(put, rng, element, 3, 700, 70, 37)
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     agree(maps, like, parameters, with_cpu=element != "bfloat16")
 
 
@@ -167,7 +166,7 @@ def test_the_m_step_has_the_bits_of_numpy(put, rng, k, d, inertia):
     parameters = mixture(rng, k, d)
     found = em.m_step(*(put(a) for a in sums), *parameters, inertia=inertia)
     s0, prior = sums[0] + inertia * parameters[0], (inertia * parameters[0])[:, None]
-    mass = np.maximum(s0, reference.EMPTY)[:, None]
+    mass = np.maximum(s0, reference.MIN_MASS)[:, None]
     shift = sums[1] / mass
     means = parameters[1] + np.sqrt(parameters[2]) * shift
     variances = parameters[2] * ((sums[2] + prior) / mass - shift**2)
@@ -179,7 +178,7 @@ def test_the_m_step_has_the_bits_of_numpy(put, rng, k, d, inertia):
 def test_every_variant_agrees(put, rng, variant, dtype):
     parameters = mixture(rng, 37, 70, spread=0.7)
     x = descriptors(rng, parameters, 4, 1500, dtype)
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     agree(put(x), x, parameters, tolerance=1e-12 if dtype == np.float64 else 1e-5)
 
 
@@ -200,10 +199,12 @@ def test_ragged_maps_agree(put, rng):
 def test_equal_runs_give_equal_bits(put, rng):
     parameters = mixture(rng, 32, 64)
     x = put(descriptors(rng, parameters, 16, 2916))
-    first = host(cuda.moments(x, *parameters))
+    first = host(moments.moments(x, *parameters))
     for _ in range(20):
-        assert all(np.array_equal(a, b) for a, b in zip(first, host(cuda.moments(x, *parameters)), strict=True))
-    assert all(np.array_equal(a[3:5], b) for a, b in zip(first, host(cuda.moments(x[3:5], *parameters)), strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(first, host(moments.moments(x, *parameters)), strict=True))
+    assert all(
+        np.array_equal(a[3:5], b) for a, b in zip(first, host(moments.moments(x[3:5], *parameters)), strict=True)
+    )
 
 
 def test_a_value_that_is_not_finite_is_named(put, rng):
@@ -211,10 +212,10 @@ def test_a_value_that_is_not_finite_is_named(put, rng):
     x = descriptors(rng, parameters, 3, 700)
     x[1, 600, 2] = np.nan
     with pytest.raises(InputError, match="in map 1"):
-        cuda.moments(put(x), *parameters)
+        moments.moments(put(x), *parameters)
 
 
-def test_squares_beyond_float32_are_taken_in_double(put, rng):
+def test_squares_beyond_float32_are_computed_in_double(put, rng):
     parameters = mixture(rng, 2, 3)
     x = descriptors(rng, parameters, 2, 10)
     x[1, 3] = 1e20
@@ -225,43 +226,43 @@ def test_squares_beyond_float32_are_taken_in_double(put, rng):
 def test_work_waits_for_the_callers_stream(put, rng):
     parameters = mixture(rng, 32, 64)
     x = descriptors(rng, parameters, 8, 2916)
-    expected = host(cuda.moments(put(x), *parameters))
+    expected = host(moments.moments(put(x), *parameters))
     if type(put(x)).__module__ != "torch":
         stream = cupy.cuda.Stream(non_blocking=True)
         with stream:
             late = cupy.zeros(x.shape, dtype=np.float32)
-            for _ in range(50):  # the values arrive only after all this
+            for _ in range(50):  # keeps the stream busy before the values are written
                 late += 1
             late[...] = cupy.asarray(x)
-            result = cuda.moments(late, *parameters)
+            result = moments.moments(late, *parameters)
     else:
         with torch.cuda.stream(torch.cuda.Stream()):
             late = torch.zeros(x.shape, device="cuda")
             torch.cuda._sleep(100_000_000)
             late.copy_(torch.from_numpy(x).cuda())
-            result = cuda.moments(late, *parameters)
+            result = moments.moments(late, *parameters)
     assert all(np.array_equal(a, b) for a, b in zip(expected, host(result), strict=True))
 
 
-def test_threads_on_streams_of_their_own_do_not_disturb_each_other(put, rng):
+def test_threads_with_separate_streams_do_not_interfere(put, rng):
     from concurrent.futures import ThreadPoolExecutor
 
     problems = []
     for _ in range(4):
         parameters = mixture(rng, 32, 64)
         problems.append((put(descriptors(rng, parameters, 4, 2916)), parameters))
-    expected = [host(cuda.moments(x, *parameters)) for x, parameters in problems]
+    expected = [host(moments.moments(x, *parameters)) for x, parameters in problems]
 
     def work(i):
         x, parameters = problems[i % 4]
         if type(x).__module__ == "torch":
             with torch.cuda.stream(torch.cuda.Stream()):
-                return host(cuda.moments(x, *parameters))
+                return host(moments.moments(x, *parameters))
         with cupy.cuda.Stream(non_blocking=True):
-            return host(cuda.moments(x, *parameters))
+            return host(moments.moments(x, *parameters))
 
-    with ThreadPoolExecutor(4) as pool:
-        for i, result in enumerate(pool.map(work, range(40))):
+    with ThreadPoolExecutor(4) as executor:
+        for i, result in enumerate(executor.map(work, range(40))):
             assert all(np.array_equal(a, b) for a, b in zip(expected[i % 4], result, strict=True))
 
 
@@ -280,24 +281,24 @@ def test_the_second_device_agrees(put, rng):
         current, number = cupy.cuda.runtime.getDevice, there.device.id
     assert (current(), number) == (0, 1)
     for options in ({}, {"pooled": True}):
-        first, second = (cuda.moments(a, *parameters, **options) for a in (here, there))
+        first, second = (moments.moments(a, *parameters, **options) for a in (here, there))
         assert str(second.s1.device) == str(there.device)
         assert current() == 0
         assert all(np.array_equal(a, b) for a, b in zip(host(first), host(second), strict=True))
     n = np.full(4, 2916.0)
-    made = [fisher.vectors(cuda.moments(a, *parameters), n, parameters[0]) for a in (here, there)]
+    made = [fisher.vectors(moments.moments(a, *parameters), n, parameters[0]) for a in (here, there)]
     assert np.array_equal(*host(made))
     assert current() == 0
 
 
 class Cramped:
-    """Within it, arrays get at most `room` bytes more than there are now."""
+    """Context manager that limits further allocations to `room` bytes."""
 
     def __init__(self, package: str, room: int):
         self.package, self.room = package, room
 
     def __enter__(self):
-        pool.empty()
+        memory.empty()
         if self.package == "torch":
             total = torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + self.room) / total)
@@ -316,21 +317,21 @@ class Cramped:
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_moments_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch, pooled):
+def test_moments_halve_the_rounds_on_out_of_memory(put, rng, monkeypatch, pooled):
     parameters = mixture(rng, 64, 256)
     x = descriptors(rng, parameters, 24, 1458)
     maps = put(x)
     library = type(maps).__module__.partition(".")[0]
-    monkeypatch.setattr(pool, "join", lambda: False)  # a limit on CuPy's own pool is what is tried here
-    expected = host(cuda.moments(maps, *parameters, pooled=pooled))
-    monkeypatch.setattr(cuda, "_fitted", {})
+    monkeypatch.setattr(memory, "join", lambda: False)  # so that the limit on CuPy's own pool applies
+    expected = host(moments.moments(maps, *parameters, pooled=pooled))
+    monkeypatch.setattr(moments, "_round_sizes", {})
     results = 0 if pooled else sum(a.nbytes for a in expected)
     with Cramped(library, results + (8 << 20)), pytest.warns(RuntimeWarning, match="out of device memory"):
-        found = host(cuda.moments(maps, *parameters, pooled=pooled))
+        found = host(moments.moments(maps, *parameters, pooled=pooled))
     assert all(map(np.array_equal, found, expected))
 
 
-def test_estimators_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch):
+def test_estimators_halve_the_batch_on_out_of_memory(put, rng, monkeypatch):
     pytest.importorskip("array_api_compat")
     pytest.importorskip("sklearn")
     from ildfv import FisherVector, GaussianMixture
@@ -338,7 +339,7 @@ def test_estimators_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch):
     parameters = mixture(rng, 64, 256)
     maps = put(descriptors(rng, parameters, 24, 1458))
     library = type(maps).__module__.partition(".")[0]
-    monkeypatch.setattr(pool, "join", lambda: False)
+    monkeypatch.setattr(memory, "join", lambda: False)
     given = GaussianMixture.from_parameters(*parameters)
     names = dict(zip(("weights_init", "means_init", "variances_init"), parameters, strict=True))
 
@@ -347,7 +348,7 @@ def test_estimators_go_on_in_halves_where_memory_is_full(put, rng, monkeypatch):
         return [fitted.means_, np.array(given.score(maps)), *host([FisherVector(given).transform(maps)])]
 
     expected = run()
-    monkeypatch.setattr(cuda, "_fitted", {})
+    monkeypatch.setattr(moments, "_round_sizes", {})
     with Cramped(library, 2 * expected[2].nbytes + (6 << 20)), pytest.warns(RuntimeWarning, match="out of device"):
         found = run()
     assert all(map(np.array_equal, found, expected))
@@ -361,14 +362,14 @@ def test_cupys_arrays_come_from_torchs_pool(way, rng):
     before = cupy.cuda.get_allocator()
     try:
         cupy.cuda.set_allocator(cupy.get_default_memory_pool().malloc)
-        assert pool.join()
+        assert memory.join()
         had = torch.cuda.memory_allocated()
         array = cupy.zeros(1 << 20, dtype=np.uint8)
         assert torch.cuda.memory_allocated() - had >= array.nbytes
         parameters = mixture(rng, 32, 64)
         x = descriptors(rng, parameters, 4, 700)
         with cupy.cuda.Stream(non_blocking=True):
-            found = host(cuda.moments(cupy.asarray(x), *parameters))
+            found = host(moments.moments(cupy.asarray(x), *parameters))
         assert max(distances(found, reference.moments(x, *parameters))) < 1e-5
         del array
         assert torch.cuda.memory_allocated() - had < 1 << 20
@@ -377,18 +378,18 @@ def test_cupys_arrays_come_from_torchs_pool(way, rng):
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
-def test_batches_halve_when_the_device_is_full(way, rng):
+def test_batches_halve_on_out_of_memory(way, rng):
     parameters = mixture(rng, 32, 64)
     x = descriptors(rng, parameters, 16, 729)
-    expected = host(cuda.moments(torch.from_numpy(x).cuda(), *parameters))
+    expected = host(moments.moments(torch.from_numpy(x).cuda(), *parameters))
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     notes = []
 
     def compute(batch):
         maps = torch.from_numpy(x[batch]).cuda()
-        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # stands for a network's activations
-        return host(cuda.moments(maps, *parameters))
+        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # in place of a network's activations
+        return host(moments.moments(maps, *parameters))
 
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (700 << 20)) / total)
     try:
@@ -412,7 +413,7 @@ def test_copies_arrive_in_order_and_whole(rng):
 def test_a_batch_size_fits():
     free, _ = torch.cuda.mem_get_info(0)
     assert oom.batch_size(free // 10, "cuda:0") in range(1, 10)
-    assert oom.batch_size(1, "cuda:0", most=64) == 64
+    assert oom.batch_size(1, "cuda:0", maximum=64) == 64
 
 
 def test_estimators_windows_and_normalisation_run_where_the_data_are(put, rng):
@@ -453,10 +454,10 @@ class Foreign:
         return SimpleNamespace(from_dlpack=Foreign)
 
 
-def test_arrays_of_other_libraries_come_in_and_go_out(put, rng):
+def test_arrays_of_other_libraries_are_converted_both_ways(put, rng):
     parameters = mixture(rng, 32, 64)
     x = descriptors(rng, parameters, 4, 700)
-    found = moments(Foreign(put(x)), GivenMixture(*parameters))
+    found = kernels.moments(Foreign(put(x)), GivenMixture(*parameters))
     assert {type(a) for a in found} == {Foreign}
     assert max(distances(host([a.array for a in found]), reference.moments(x, *parameters))) < 1e-5
 
@@ -468,7 +469,7 @@ class GivenMixture(NamedTuple):
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
-def test_slices_are_read_copied_computed_and_encoded_at_once(way, rng):
+def test_a_map_stream_on_a_gpu_agrees(way, rng):
     pytest.importorskip("array_api_compat")
     from ildfv.streaming.maps import MapStream, batches
     from ildfv.train.activations import Activations
@@ -479,12 +480,12 @@ def test_slices_are_read_copied_computed_and_encoded_at_once(way, rng):
     activations, parameters = Activations(build().to("cuda:0"), "conv1"), mixture(rng, 32, 64)
 
     def then(maps):
-        return host(cuda.moments(maps, *parameters))
+        return host(moments.moments(maps, *parameters))
 
     cut = batches(source, np.arange(50), 8)
     found = list(MapStream(source, activations, cut, then=then))
     assert len(found) == len(cut) == 7
     for rows, result in zip(cut, found, strict=True):
         expected = reference.moments(activations(pixels[rows]).cpu().numpy(), *parameters)
-        assert max(distances(result, expected)) < 1e-4  # a graph's convolution may be another one
+        assert max(distances(result, expected)) < 1e-4  # cuDNN may choose another convolution within a graph
     assert activations.bytes_of_a_slice() > 64 * 54 * 54 * 4

@@ -1,4 +1,4 @@
-"""The kernels under the compiler's sanitizers: a missing barrier is a race, a step past an array's end is an error."""
+"""The kernels under the compiler's sanitizers, which detect missing barriers as races, and out-of-bounds accesses."""
 
 import os
 import shutil
@@ -16,6 +16,7 @@ CHOSEN = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "flags"),
     [("libtsan.so", "-fsanitize=thread -DILDFV_OS_THREADS"), ("libasan.so", "-fsanitize=address,undefined")],
@@ -32,7 +33,7 @@ def test_the_kernels_are_clean(library, flags):
     environment = {
         **os.environ,
         "ILDFV_EMULATION_FLAGS": f"{flags} -O1",
-        "LD_PRELOAD": str(found),  # before Python, which is not built with it
+        "LD_PRELOAD": str(found),  # Python itself is not built with the sanitizer
         "TSAN_OPTIONS": "ignore_noninstrumented_modules=1 exitcode=66",
         "ASAN_OPTIONS": "detect_leaks=0 detect_stack_use_after_return=0 exitcode=67",
         "UBSAN_OPTIONS": "halt_on_error=1",

@@ -8,17 +8,16 @@ from emulation import FLAGS, ROOT, EmulatedDevice, OnDevice, compiler
 from problems import descriptors, distances, mixture
 
 from ildfv.kernels import reference
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
-from ildfv.kernels.cuda import parameters as mixtures
+from ildfv.kernels.cuda import launches, moments
+from ildfv.kernels.cuda.parameters import _bfloat16_parts, tensor_cores
 
 EPSILON = 2.0**-8  # of bfloat16
 
 
 def computed(device, x, parameters, variant, **options):
-    cuda.set_variant(variant)
+    moments.set_variant(variant)
     options = {"threshold": 1e-6, "pooled": False, **options}
-    return [np.asarray(a) for a in cuda.compute(device, x.view(OnDevice), *parameters, **options)]
+    return [np.asarray(a) for a in moments.compute(device, x.view(OnDevice), *parameters, **options)]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1e-12, 1e-6, 0.3])
@@ -34,7 +33,7 @@ def test_they_agree_with_fma(device, rng, k, d, n, spread, threshold):
 
 @pytest.mark.parametrize("place", launches.PLACES)
 def test_small_problems_agree(device, rng, place):
-    """Screened, then given up: what the sanitizers run, where a product takes a barrier of threads."""
+    """Small enough for the sanitizers. Screening stops after the first tile."""
     weights, means, variances = mixture(rng, 33, 5, spread=0.3)
     x = descriptors(rng, (weights, means, variances), 1, 70)
     expected = reference.moments(x, weights, means, variances)
@@ -42,7 +41,7 @@ def test_small_problems_agree(device, rng, place):
 
 
 @pytest.mark.parametrize("threshold", [1e-12, 1e-6])
-def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(device, rng, threshold):
+def test_no_component_is_missed_where_split_products_have_large_errors(device, rng, threshold):
     # Narrow components a thousand standard deviations from the centre, in pairs that compete for every descriptor.
     d, pairs = 24, 20
     means = np.repeat(rng.normal(size=(pairs, d)), 2, axis=0)
@@ -50,7 +49,7 @@ def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(dev
     means[1::2] += 1e-3 * rng.normal(size=(pairs, d))
     parameters = np.full(2 * pairs, 0.5 / pairs), means, variances
     x = descriptors(rng, parameters, 1, 200)
-    *_, slack, close = mixtures.tensor_cores(parameters, "float32")
+    *_, slack, close = tensor_cores(parameters, "float32")
     assert not close
     assert slack.min() > 100
     fma, tensor = (computed(device, x, parameters, v, threshold=threshold) for v in ("wide", "tensor_wide"))
@@ -58,20 +57,20 @@ def test_components_are_not_missed_where_split_products_are_tens_of_nats_off(dev
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e25])
-def test_values_that_overflow_are_seen(device, rng, bad):
+def test_overflow_is_detected(device, rng, bad):
     parameters = mixture(rng, 33, 5)
     x = descriptors(rng, parameters, 2, 70)
     x[1, 68, 2] = bad
-    cuda.set_variant("tensor_wide")
-    if np.isfinite(bad):  # taken in double once more
+    moments.set_variant("tensor_wide")
+    if np.isfinite(bad):  # recomputed in double
         expected = reference.moments(x, *parameters, pooled=True)
         assert max(distances(computed(device, x, parameters, "tensor_wide", pooled=True), expected)) < 1e-5
         return
     with pytest.raises(ValueError, match="in map 1"):
-        cuda.compute(device, x.view(OnDevice), *parameters, threshold=1e-6, pooled=False)
+        moments.compute(device, x.view(OnDevice), *parameters, threshold=1e-6, pooled=False)
 
 
-def test_a_component_of_weight_zero_gets_nothing(device, rng):
+def test_a_component_of_weight_zero_has_no_mass(device, rng):
     weights, means, variances = mixture(rng, 40, 5)
     weights = np.where(np.arange(40) == 7, 0, weights) / (1 - weights[7])
     x = descriptors(rng, (weights, means, variances), 1, 100)
@@ -87,27 +86,25 @@ def test_a_component_of_weight_zero_gets_nothing(device, rng):
     [
         (launches.TENSOR_K, 1e-6, True, 1.0, "tensor_wide"),
         (launches.TENSOR_K - 1, 1e-6, True, 1.0, "wide"),
-        (launches.TENSOR_K, 0.0, True, 1.0, "wide"),  # nothing can be left out
+        (launches.TENSOR_K, 0.0, True, 1.0, "wide"),  # all posteriors count
         (launches.TENSOR_K, 1e-6, False, 1.0, "wide"),  # sm_75
-        (launches.TENSOR_K, 1e-6, True, 1e-13, "wide"),  # squares would leave float's range
+        (launches.TENSOR_K, 1e-6, True, 1e-13, "wide"),  # squares would overflow float
     ],
 )
-def test_they_are_chosen_where_they_can_pay(library, rng, k, threshold, cores, scale, expected):
+def test_tensor_cores_are_chosen_for_many_components(library, rng, k, threshold, cores, scale, expected):
     device = EmulatedDevice(library, 100 << 10, tensor_cores=cores)
     weights, means, variances = mixture(rng, k, 70)
     x = descriptors(rng, (weights, means, variances), 1, 4, np.float64) * scale
     parameters = weights, means * scale, variances * scale**2
-    cuda.compute(device, x.astype(np.float32).view(OnDevice), *parameters, threshold=threshold, pooled=False)
+    moments.compute(device, x.astype(np.float32).view(OnDevice), *parameters, threshold=threshold, pooled=False)
     assert device.launched == [f"moments_{expected}_float32"]
-    cuda.compute(device, x.view(OnDevice), *parameters, threshold=threshold, pooled=False)
+    moments.compute(device, x.view(OnDevice), *parameters, threshold=threshold, pooled=False)
     assert device.launched[1:] == ["moments_huge_float64"]
 
 
 def test_parts_hold_sixteen_bits_of_a_number(rng):
     a = rng.normal(size=(3, 7)) * 10.0 ** rng.integers(-10, 10, (3, 7))
-    words = (
-        mixtures._bfloat16_parts(a).view(np.uint16).reshape(3, 2, 2, 4).astype(np.uint32) << 16
-    )  # (k, d4/4, part, 4)
+    words = _bfloat16_parts(a).view(np.uint16).reshape(3, 2, 2, 4).astype(np.uint32) << 16  # (k, d4/4, part, 4)
     high, low = np.moveaxis(words.view(np.float32), 2, 0).reshape(2, 3, 8)[..., :7].astype(np.float64)
     assert np.abs(high - a).max() > 0
     assert (np.abs(high - a) <= EPSILON * np.abs(a)).all()
@@ -117,7 +114,7 @@ def test_parts_hold_sixteen_bits_of_a_number(rng):
 # Matrices laid out over a warp as PTX documents mma.m16n8k16 (.bf16) and mma.m16n8k8 (.tf32): the fallback's layout.
 LAYOUT = r"""
 #include "emulation.h"
-#include "cuda/tensor.h"
+#include "cuda/mma.h"
 using namespace ildfv;
 
 template <Parts PARTS>
@@ -161,7 +158,7 @@ int main() {
 """
 
 
-def test_the_fallback_takes_matrices_as_the_instructions_do(tmp_path):
+def test_the_fallback_has_the_layout_of_the_instructions(tmp_path):
     (tmp_path / "layout.cpp").write_text(LAYOUT, encoding="utf-8")
     flags = [flag for flag in FLAGS if flag != "-shared"]
     includes = ["-I", str(ROOT / "csrc"), "-I", str(ROOT / "tests" / "cuda")]

@@ -1,4 +1,4 @@
-"""Tensors of torch go in and come out: the package's own handling of them, on the CPU, around the emulated kernels."""
+"""torch tensors as input and output, on the CPU with the emulated kernels."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,7 @@ from problems import bfloat16_bits, channel_first, descriptors, distances, from_
 
 from ildfv.errors import InputError
 from ildfv.kernels import reference
-from ildfv.kernels.cuda import launches
-from ildfv.kernels.cuda import moments as cuda
+from ildfv.kernels.cuda import launches, moments
 
 torch = pytest.importorskip("torch")
 
@@ -19,7 +18,7 @@ def device(library):
 
 
 def agree(device, maps, like, parameters, *, pooled=False, dtype=torch.float32):
-    result = cuda.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)
+    result = moments.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)
     expected = reference.moments(like, *parameters, pooled=pooled)
     assert [tuple(a.shape) for a in result] == [np.shape(e) for e in expected]
     assert {a.dtype for a in result} == {torch.float64 if pooled else dtype}
@@ -38,7 +37,7 @@ def test_any_layout_agrees(device, rng, n, pooled):
     agree(device, [torch.from_numpy(a) for a in x], x, parameters, pooled=pooled)
 
 
-def test_columns_before_rows_are_put_in_order(device, rng):
+def test_maps_with_swapped_pixel_strides_agree(device, rng):
     parameters = mixture(rng, 7, 12)
     x = descriptors(rng, parameters, 3, 84)
     turned = torch.from_numpy(channel_first(x, 12)).transpose(2, 3).contiguous().transpose(2, 3)
@@ -60,7 +59,7 @@ def test_parameters_may_be_tensors(device, rng):
     parameters = mixture(rng, 5, 9)
     x = descriptors(rng, parameters, 2, 40)
     tensors = [torch.from_numpy(a).requires_grad_() for a in parameters]
-    found = cuda.compute(device, torch.from_numpy(x), *tensors, threshold=1e-6, pooled=False)
+    found = moments.compute(device, torch.from_numpy(x), *tensors, threshold=1e-6, pooled=False)
     assert max(distances([a.numpy() for a in found], reference.moments(x, *parameters))) < 1e-5
 
 
@@ -73,7 +72,7 @@ def test_several_rounds_agree(device, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("n", [1, 600])
-def test_values_that_are_not_finite_are_named_and_far_ones_are_taken_in_double(device, rng, n):
+def test_values_that_are_not_finite_are_named_and_far_ones_are_computed_in_double(device, rng, n):
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 3, n)
     x[1, 0] = 1e20
@@ -81,4 +80,4 @@ def test_values_that_are_not_finite_are_named_and_far_ones_are_taken_in_double(d
     x[2, n // 2, 5] = np.nan
     for maps, pooled in ((torch.from_numpy(x), False), (torch.from_numpy(x), True), ([torch.from_numpy(x[2])], False)):
         with pytest.raises(InputError, match=f"got NaN or infinity in map {0 if isinstance(maps, list) else 2}"):
-            cuda.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)
+            moments.compute(device, maps, *parameters, threshold=1e-6, pooled=pooled)

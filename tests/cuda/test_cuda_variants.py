@@ -1,4 +1,4 @@
-"""Which variant a shape gets, and that its shared memory fits every architecture."""
+"""The variant for each shape, whose shared memory must fit on every architecture."""
 
 import pytest
 
@@ -10,7 +10,7 @@ SHARED_LIMIT = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 90: 227 << 10, 100: 2
 
 @pytest.mark.parametrize("real", ["float32", "float64"])
 @pytest.mark.parametrize("architecture", SHARED_LIMIT)
-def test_some_variant_fits_whatever_the_shape(architecture, real):
+def test_every_shape_has_a_variant_that_fits(architecture, real):
     limit = SHARED_LIMIT[architecture]
     for k in (1, 2, 31, 32, 33, 64, 100, 256, 500, 1000, 1024):
         for d in (1, 16, 64, 65, 256, 1000, 4096):
@@ -21,7 +21,7 @@ def test_some_variant_fits_whatever_the_shape(architecture, real):
         assert max(launches.singles_shared_bytes(real, k)) <= limit
 
 
-def test_the_layers_of_cnnf_keep_their_sums_on_chip_where_they_can():
+def test_sums_of_cnnf_layers_are_in_shared_memory_where_they_fit():
     assert launches.choose("float32", 32, 64, SHARED_LIMIT[75]) == "resident"  # conv1
     assert launches.choose("float32", 32, 256, SHARED_LIMIT[90]) == "resident"  # conv2 … conv5
     assert launches.choose("float32", 32, 256, SHARED_LIMIT[75]) == "wide"

@@ -1,19 +1,19 @@
-"""Windowing on a GPU, run on the CPU: the bytes that NumPy gives."""
+"""The windowing kernel, run on the CPU, gives the bytes of the NumPy code."""
 
 import numpy as np
 import pytest
 from emulation import EmulatedTorchDevice, OnDevice
 
-from ildfv.kernels.cuda import device as modules
+from ildfv.kernels.cuda import build
 from ildfv.kernels.cuda import windows as kernel
 from ildfv.scans import windows
 
 
 @pytest.fixture
 def on_device(device, monkeypatch):
-    """scans.windows.windowed as it runs where arrays are on a GPU."""
+    """scans.windows.windowed on its GPU path."""
     monkeypatch.setattr(windows, "on_gpu", lambda a: isinstance(a, OnDevice))
-    monkeypatch.setattr(modules, "available", lambda: True)
+    monkeypatch.setattr(build, "available", lambda: True)
     monkeypatch.setattr(kernel, "device_of", lambda a: device)
     monkeypatch.setattr(kernel, "own_arrays", lambda arrays: (arrays, lambda a: a))
 
@@ -57,10 +57,10 @@ def test_tensors_of_torch(library, rng, monkeypatch):
     assert np.array_equal(result.numpy(), windows.windowed(hu))
 
 
-def test_without_a_kernel_the_array_library_does_it(device, rng, monkeypatch):
+def test_without_cupy_and_nvcc_the_array_library_is_used(device, rng, monkeypatch):
     hu = rng.integers(-1500, 500, (64, 64)).astype(np.int16)
     expected = windows.windowed(hu)
-    monkeypatch.setattr(modules, "available", lambda: False)
+    monkeypatch.setattr(build, "available", lambda: False)
     monkeypatch.setattr(windows, "on_gpu", lambda a: True)
     monkeypatch.setattr(kernel, "device_of", lambda a: device)
     assert np.array_equal(windows.windowed(hu), expected)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import importlib.util
 import json
 import resource
 import subprocess
@@ -26,6 +25,9 @@ from pathlib import Path
 
 import mutations
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, outside pytest
+from scan_files import ScanFiles
 
 MEMORY = 1 << 30  # bytes that a case may take beside those of the libraries
 HANG = 30.0  # seconds
@@ -41,20 +43,13 @@ SPOILT = {  # file that is spoilt: by what
 
 def write_originals(folder: Path) -> None:
     """A good scan of each format: a chest of 3 slices of 64×64."""
-    place = Path(__file__).parent.parent / "scans" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("writers_of_scans", place)
-    assert spec
-    assert spec.loader
-    writers = importlib.util.module_from_spec(spec)  # `conftest` names other modules too
-    spec.loader.exec_module(writers)
-    Files = writers.Files
-    hu = Files.chest(3)
-    for number, path in enumerate(sorted(Files.series(folder / "dicom", hu, series="1.2.3", patient="P-1"))):
+    hu = ScanFiles.chest(3)
+    for number, path in enumerate(sorted(ScanFiles.series(folder / "dicom", hu, series="1.2.3", patient="P-1"))):
         path.rename(path.with_name("slice.dcm" if number == 1 else f"other{number}.dcm"))
-    Files.nifti(folder / "nifti/scan.nii", hu)
-    Files.nifti(folder / "gzip/scan.nii.gz", hu)
-    Files.nrrd(folder / "nrrd/scan.nrrd", hu, encoding="raw")
-    Files.nrrd(folder / "nrrd-gzip/scan.nrrd", hu)
+    ScanFiles.nifti(folder / "nifti/scan.nii", hu)
+    ScanFiles.nifti(folder / "gzip/scan.nii.gz", hu)
+    ScanFiles.nrrd(folder / "nrrd/scan.nrrd", hu, encoding="raw")
+    ScanFiles.nrrd(folder / "nrrd-gzip/scan.nrrd", hu)
 
 
 def write_case(originals: Path, folder: Path, seed: int, number: int) -> None:
@@ -68,8 +63,8 @@ def write_case(originals: Path, folder: Path, seed: int, number: int) -> None:
 
 def fault_of(folder: Path) -> dict | None:
     """What is wrong with how the files were read; None if each is in a scan, or left out for a reason of one line."""
+    from ildfv.datasets.convert import scan_slices
     from ildfv.datasets.discovery import discover
-    from ildfv.datasets.prepare import scan_slices
     from ildfv.errors import InputError
     from ildfv.scans.libraries import quiet
 

@@ -57,7 +57,7 @@ def test_an_error_of_any_other_kind_is_a_finding(error, originals, monkeypatch):
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr("ildfv.datasets.prepare.scan_slices", broken)
+    monkeypatch.setattr("ildfv.datasets.convert.scan_slices", broken)
     assert type(error).__name__ in headers.fault_of(originals / "nifti")["what"]
 
 
@@ -66,7 +66,7 @@ def test_an_input_error_is_no_finding_unless_memory_ran_out(reason, finding, ori
     def refused(*_, **__):
         raise InputError(reason)
 
-    monkeypatch.setattr("ildfv.datasets.prepare.scan_slices", refused)
+    monkeypatch.setattr("ildfv.datasets.convert.scan_slices", refused)
     assert (headers.fault_of(originals / "nrrd") is not None) == finding
 
 

@@ -1,5 +1,5 @@
 // Runs the C++ kernel over shapes, element types, layouts and instruction sets; compiled with sanitisers by
-// test_moments_sanitised.py. Every map is a buffer of its own, exactly as long as it must be.
+// test_moments_sanitised.py. Every map is a separate buffer of exactly the required size.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,16 +21,16 @@ struct Case {
     int64_t b, n, d, k;
     double spread, threshold, far;
     bool ragged, channel_first, pooled, reversed = false;
-    bool told() const { return far < 1e15; }  // else all descriptors are so far that scores may be −∞ and sums infinite
+    bool finite() const { return far < 1e15; }  // else scores may be −∞ and sums infinite
 };
 
 void store(char* to, Element element, double value) {
     const float f = (float)value;
-    if (element == kFloat32) memcpy(to, &f, 4);
-    if (element == kFloat64) memcpy(to, &value, 8);
-    if (element == kBfloat16) memcpy(to, (const char*)&f + 2, 2);
-    if (element == kUint8) *to = (char)(unsigned char)fabs(10 * value);
-    if (element == kFloat16) {
+    if (element == FLOAT32) memcpy(to, &f, 4);
+    if (element == FLOAT64) memcpy(to, &value, 8);
+    if (element == BFLOAT16) memcpy(to, (const char*)&f + 2, 2);
+    if (element == UINT8) *to = (char)(unsigned char)fabs(10 * value);
+    if (element == FLOAT16) {
         const uint16_t h = (uint16_t)(0x3c00 | (source() & 0x83ff));
         memcpy(to, &h, 2);
     }
@@ -50,7 +50,7 @@ bool run(const Case& c, Element element, const char* isa, int threads) {
         for (int64_t r = 0; r < n; ++r) {
             const int64_t q = source() % c.k;
             for (int64_t j = 0; j < c.d; ++j) {
-                const double x = (means[q * c.d + j] + normal()) * (r % 50 == 7 || !c.told() ? c.far : 1.0);
+                const double x = (means[q * c.d + j] + normal()) * (r % 50 == 7 || !c.finite() ? c.far : 1.0);
                 store(memory.back().get() + (c.channel_first ? j * n + r : r * c.d + j) * s, element, x);
             }
         }
@@ -59,14 +59,14 @@ bool run(const Case& c, Element element, const char* isa, int threads) {
                                   : Map{memory.back().get(), n, by_row, by_dim});
         total += n;
     }
-    const bool wide = c.pooled || element == kFloat64;
+    const bool wide = c.pooled || element == FLOAT64;
     const int64_t rows = c.pooled ? 1 : c.b, bytes = wide ? 8 : 4;
-    const char dirt = 0x7f;  // large numbers: a sum that is added to them, or not written, is found below
+    const char dirt = 0x7f;  // large numbers, to detect sums that are not written
     std::vector<char> s0(rows * c.k * bytes, dirt), s1(rows * c.k * c.d * bytes, dirt), s2(s1), l(rows * bytes, dirt);
     const int64_t bad = moments(maps.data(), c.b, element, {c.k, c.d, weights.data(), means.data(), variances.data()},
                                 {s0.data(), s1.data(), s2.data(), l.data(), wide}, {c.threshold, c.pooled, threads, isa});
     auto value = [&](const std::vector<char>& of, int64_t i) { return wide ? ((const double*)of.data())[i] : ((const float*)of.data())[i]; };
-    if (!c.told()) return true;
+    if (!c.finite()) return true;
     double sum = 0;
     for (int64_t i = 0; i < rows * c.k; ++i) sum += value(s0, i);
     for (int64_t i = 0; i < rows * c.k * c.d; ++i)
@@ -92,7 +92,7 @@ int main() {
                  Case{2, 169, 33, 17, 0.02, 1e-6, 1, true, true, true, true}, Case{40, 3, 20, 9, 1, 1e-6, 1e20, true, false, false},
                  Case{64, 1, 64, 30, 1, 1e-6, 1e20, false, false, false}, Case{9, 8, 20, 6, 1, 1e-6, 1e160, false, false, true},
              })
-            for (int element = kFloat32; element <= kUint8; ++element)
+            for (int element = FLOAT32; element <= UINT8; ++element)
                 for (int threads : {1, 3}) {
                     ++runs;
                     if (!run(c, (Element)element, isa, threads)) {

@@ -48,7 +48,7 @@ def draw(b, n, mixture, *, seed=1, dtype=np.float32):
 
 
 def assert_close(got, expected, tolerance):
-    """Errors of s0, s1, s2 relative to the largest entry of the component, plus what rounding of γ near 0 may do."""
+    """Errors of s0, s1, s2 relative to the largest entry of the component, plus the rounding of γ near 0."""
     n = expected.s0.sum(axis=-1, keepdims=True)
     assert (np.abs(got.s0 - expected.s0) <= tolerance * (expected.s0 + 1e-3 * n)).all()
     for g, e in ((got.s1, expected.s1), (got.s2, expected.s2)):
@@ -83,7 +83,7 @@ def test_layouts_give_equal_bits(isa):
             np.testing.assert_array_equal(a, b)
 
 
-def test_ragged_maps_are_taken_one_by_one(isa):
+def test_ragged_maps_are_computed_one_by_one(isa):
     mixture = mixture_of(5, 12)
     maps = [draw(1, n, mixture, seed=n)[0] for n in (1, 40, 3, 1025, 128, 2, 127, 4000)]
     assert_close(cpu.moments(maps, *mixture), reference.moments(maps, *mixture), 1e-5)
@@ -131,7 +131,7 @@ class Parameters:
         self.weights_, self.means_, self.variances_ = mixture
 
 
-def test_torch_in_torch_out():
+def test_torch_tensors_give_torch_tensors():
     torch = pytest.importorskip("torch")
     mixture = mixture_of(4, 9)
     x = draw(2, 48, mixture)
@@ -162,18 +162,18 @@ def bad(x, index, value=np.nan):
             lambda x: bad(bad(x, (3, 3, 4), np.inf), (2, 39, 0), -np.inf),
             "maps must be finite, got NaN or infinity in map 2",
         ),
-        (lambda x: x[:0], "maps must hold at least one map, got an empty batch"),
-        (lambda x: [], "maps must hold at least one map, got an empty batch"),
-        (lambda x: [x[0], x[1, :0]], "maps must hold at least one descriptor each, got none in map 1"),
+        (lambda x: x[:0], "maps must contain at least one map, got an empty batch"),
+        (lambda x: [], "maps must contain at least one map, got an empty batch"),
+        (lambda x: [x[0], x[1, :0]], "each map must contain at least one descriptor, got none in map 1"),
         (
             lambda x: x[0],
             r"maps must have shape \(b, n, d\) or \(b, d, h, w\), or be a list of \(n, d\), got \(40, 6\)",
         ),
         (lambda x: list(x[..., None]), r"maps must be a list of \(n, d\), got shape \(40, 6, 1\) for map 0"),
-        (lambda x: [x[0], x[1, :, :5]], "maps must have descriptors of one length, got 6 in map 0 and 5 in map 1"),
-        (lambda x: x[..., :5], "descriptors must have 6 dimensions as the mixture has, got 5"),
+        (lambda x: [x[0], x[1, :, :5]], "maps must have the same number of dimensions, got 6 in map 0 and 5 in map 1"),
+        (lambda x: x[..., :5], "descriptors must have 6 dimensions like the mixture, got 5"),
         (lambda x: x.astype(np.int32), "maps must be float32, float64, float16, bfloat16, uint8, got int32"),
-        (lambda x: [x[0], x[1].astype(np.float64)], "maps must be of one dtype, got float32, float64"),
+        (lambda x: [x[0], x[1].astype(np.float64)], "maps must have one dtype, got float32, float64"),
     ],
 )
 def test_bad_maps_are_named(maps, message):
@@ -186,10 +186,10 @@ def test_bad_maps_are_named(maps, message):
     ("change", "message"),
     [
         (dict(weights=np.ones((3, 1))), r"weights must have shape \(k,\), got \(3, 1\)"),
-        (dict(means=np.ones((2, 6))), r"means must have shape \(3, d\) as weights has 3 components, got \(2, 6\)"),
+        (dict(means=np.ones((2, 6))), r"means must have shape \(3, d\) because weights has 3 components, got \(2, 6\)"),
         (dict(variances=np.ones((3, 5))), r"variances must have shape \(3, 6\), got \(3, 5\)"),
         (dict(variances=np.eye(3, 6)), "variances must be > 0, got 0 for component 0, dimension 1"),
-        (dict(weights=np.array([1, -1, 1.0])), "weights must be ≥ 0 and not all 0, got -1 as the least"),
+        (dict(weights=np.array([1, -1, 1.0])), "weights must be ≥ 0 and not all 0, got a minimum of -1"),
         (dict(means=np.full((3, 6), np.nan)), "means must be finite, got NaN or infinity"),
         (dict(threshold=1.0), r"threshold must be in \[0, 1\), got 1.0"),
     ],
@@ -201,12 +201,12 @@ def test_bad_mixtures_are_named(change, message):
         cpu.moments(draw(1, 4, mixture), **arguments)
 
 
-def test_a_far_map_changes_nothing_of_its_neighbours(isa):
+def test_a_far_map_does_not_change_its_neighbours(isa):
     rng = np.random.default_rng(7)
     mixture = np.full(4, 0.25), 0.1 * rng.normal(size=(4, 64)), np.ones((4, 64))
     near = rng.normal(size=(64, 1, 64)).astype(np.float32)
     far = near.copy()
-    far[5] += 50  # is computed in double
+    far[5] += 50  # computed in double
     one, other = cpu.moments(near, *mixture), cpu.moments(far, *mixture)
     assert not np.array_equal(one.s1[5], other.s1[5])
     for a, b in zip(one, other, strict=True):
@@ -216,18 +216,18 @@ def test_a_far_map_changes_nothing_of_its_neighbours(isa):
         cpu.moments(far, *mixture)
 
 
-def test_an_unknown_instruction_set_in_the_environment_is_one_error():
+def test_an_unknown_instruction_set_in_the_environment_is_an_error():
     code = "import numpy as np; from ildfv.kernels import cpu; cpu.moments(np.ones((1, 3, 2)), [1], [[0, 0]], [[1, 1]])"
     ended = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"ILDFV_ISA": "AVX2"}, capture_output=True, text=True
     )
     assert ended.returncode == 1
-    assert 'InputError: instruction set must be one this machine has, got "AVX2"' in ended.stderr
+    assert 'InputError: instruction set must be one that this machine supports, got "AVX2"' in ended.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_can_compute_after_its_parent_used_threads():
-    """As the workers of a torch DataLoader do: OpenMP's threads do not live on in them."""
+    """As in the workers of a torch DataLoader: OpenMP's threads do not exist in a forked child."""
     code = """
 import multiprocessing, numpy as np
 from ildfv.kernels import cpu

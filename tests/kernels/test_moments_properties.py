@@ -1,4 +1,4 @@
-"""What must hold for any data: order, halves, scale, threads."""
+"""Properties for arbitrary data: order, halves, scale, threads."""
 
 from __future__ import annotations
 
@@ -57,13 +57,11 @@ def test_two_halves_add_up_to_the_whole(problem, share):
 
 @given(problems(), st.integers(-8, 8), st.integers(-64, 64))
 @settings(max_examples=40, deadline=None)
-def test_scaling_and_shifting_all_changes_the_likelihood_alone(problem, exponent, shift):
+def test_scaling_and_shifting_changes_the_likelihood_only(problem, exponent, shift):
     x, (weights, means, variances) = problem
     scale, (_, n, d) = 2.0**exponent, x.shape
     y = x * np.float32(scale)
-    y = (y + np.float32(shift)).astype(
-        np.float64
-    )  # rounding of the sum moves descriptors: compare with what they became
+    y = (y + np.float32(shift)).astype(np.float64)  # the sum rounds descriptors: compare with the rounded ones
     back = (y - shift) / scale
     moved = cpu.moments(y, weights, means * scale + shift, variances * scale**2)
     stayed = cpu.moments(back, weights, means, variances)
@@ -72,7 +70,7 @@ def test_scaling_and_shifting_all_changes_the_likelihood_alone(problem, exponent
 
 @given(problems(), st.integers(2, 9))
 @settings(max_examples=25, deadline=None)
-def test_a_descriptor_taken_m_times_counts_m_times(problem, m):
+def test_a_descriptor_repeated_m_times_counts_m_times(problem, m):
     x, mixture = problem
     once = cpu.moments(x.astype(np.float64), *mixture)
     assert_same(

@@ -16,8 +16,9 @@ HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "csrc"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++") or sys.platform != "linux", reason="needs g++ with sanitisers on Linux")
-def test_no_stray_access_and_no_undefined_behaviour(tmp_path):
+def test_no_invalid_access_and_no_undefined_behaviour(tmp_path):
     command = [
         *("g++", "-O1", "-g", "-std=c++17", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast"),
         *("-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{SOURCES}"),

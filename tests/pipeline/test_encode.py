@@ -13,7 +13,7 @@ from ildfv import PCA, FisherVector, GaussianMixture
 from ildfv.errors import InputError
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import Encoding, newest
-from ildfv.pipeline.split import load_folds, make_roles
+from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.models import TENSORS, load_model, save_model
 from ildfv.train.activations import Activations
@@ -30,7 +30,7 @@ def test_projections_are_those_of_a_computation_in_memory(root):
     folder = workspace.encoding_dir("conv1", 0)
     mixture = GaussianMixture.from_tensors(*load_model(folder / "mixture"))
     fisher = np.asarray(FisherVector(mixture).transform(maps))
-    train = make_roles(slices, load_folds(workspace), 0).train
+    train = split_slices(slices, load_folds(workspace), 0).train
     expected = PCA(10).fit(fisher[train].astype(np.float64)).transform(fisher.astype(np.float64))
     found = Encoding(folder).projections()
     assert found.shape == (PATIENTS * SLICES, 10)

@@ -1,4 +1,4 @@
-"""What a file is, is read from the file: not from where it lies, nor from when it was written."""
+"""Copied or renamed files are not mistaken for others, and the newest is chosen by a recorded order, not by time."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def test_results_copied_from_another_fold_are_named_by_report_and_verify(root):
 def test_a_network_copied_from_another_fold_is_named_by_verify_and_encode(root):
     shutil.copytree(root / "models/a/fold-0", root / "models/a/fold-1")
     assert "trained without fold-1, got a network trained without fold-0" in faults(root)
-    with pytest.raises(InputError, match="trained on other slices or folds"):
+    with pytest.raises(InputError, match="trained on slices or folds other than the current ones"):
         encode_slices(root, ENCODE, fold=1, model="a")
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_is_not_the_recorded_one_is_a_fault(root):
     for row in listed["finished"]:
         row["sha256"] = "0" * 64
     (root / FILE).write_text(json.dumps(listed))
-    assert "must list the files that are there" in faults(root)
+    assert "must have the checksums of the existing files" in faults(root)
     with pytest.raises(InputError, match=r"is not what finished.json lists"):
         newest_model(Workspace.open(root), 0)
 
@@ -144,6 +144,6 @@ def test_weights_that_are_no_numbers_are_named_by_verify_and_by_whoever_loads_th
 def test_a_changed_salt_is_named_by_verify_and_by_the_first_command(root):
     settings = root / "workspace.toml"
     settings.write_text(settings.read_text().replace("0123456789abcdef", "fedcba9876543210"))
-    with pytest.raises(InputError, match="must be prepared with the salt that"):
+    with pytest.raises(InputError, match="must be prepared with the salt in"):
         make_report(root)
     assert "was prepared with another salt" in faults(root)

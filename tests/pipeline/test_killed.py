@@ -75,6 +75,7 @@ print(kills, "kills,", finished, "finished before,", compare(), "files equal")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_encode_and_regress_survive_sixty_kills(tmp_path):
     ended = subprocess.run(

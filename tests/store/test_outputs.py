@@ -50,7 +50,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_phantoms_do_not_replace_a_table_of_codes(tmp_path):
     (tmp_path / "codes.toml").write_text("[codes]\n7 = 'healthy'\n")
-    with pytest.raises(InputError, match=r"codes.toml must be a new file or the table of codes of phantoms"):
+    with pytest.raises(InputError, match=r"codes.toml must be a new file or the code table of phantoms"):
         write_phantoms(tmp_path, patients=1, seed=0, slices_per_scan=3, workers=1)
     assert "7" in (tmp_path / "codes.toml").read_text()
     result = CliRunner().invoke(app, ["phantom", str(tmp_path), "--patients", "1", "--slices", "3"])

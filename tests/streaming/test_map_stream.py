@@ -1,4 +1,4 @@
-"""Streams keep order, stay inside parts, pass errors on and stop when left."""
+"""Map streams are ordered and restartable; prefetching propagates errors and stops when the consumer does."""
 
 import threading
 
@@ -27,12 +27,12 @@ def test_batches_never_cross_a_part():
     assert batches(Source(), []) == []
 
 
-def test_indices_are_told_apart_by_part_and_empty_parts_left_out():
+def test_indices_are_grouped_by_part_without_empty_parts():
     found = by_part(Source(), np.array([0, 2, 7, 11]))
     assert {part: rows.tolist() for part, rows in found.items()} == {0: [0, 2], 2: [7, 11]}
 
 
-def test_a_stream_gives_the_same_maps_again_and_again():
+def test_a_stream_gives_the_same_maps_on_every_pass():
     seen = []
     stream = MapStream(Source(), lambda images: images * 2, batches(Source(), range(12), 4), advance=seen.append)
     assert len(stream) == 12
@@ -42,7 +42,7 @@ def test_a_stream_gives_the_same_maps_again_and_again():
     assert sum(seen) == 24
 
 
-def test_what_is_made_of_the_maps_comes_in_their_place():
+def test_a_stream_yields_the_results_of_then():
     stream = MapStream(
         Source(), lambda images: images * 2, batches(Source(), range(12), 4), then=lambda maps: maps.sum()
     )
@@ -50,7 +50,7 @@ def test_what_is_made_of_the_maps_comes_in_their_place():
 
 
 class Numbered:
-    """Slices in one part, whose maps (d, h, w) hold `n` descriptors of two features, all the number of the slice."""
+    """Slices in one part. Their maps (d, h, w) have `n` descriptors of two features, all equal to the slice number."""
 
     def __init__(self, slices: int, n: int):
         self.slices, self.n, self.starts = slices, n, np.array([0, slices])
@@ -70,7 +70,7 @@ class Numbered:
     [(4000, 100, SAMPLE_SLICES), (4000, 1, 400), (2800, 1, 350), (100, 1, 100)],
     ids=["many descriptors a slice", "one a slice", "no more than an eighth", "few slices"],
 )
-def test_a_sample_comes_from_as_many_slices_as_it_takes(slices, n, read):
+def test_a_sample_comes_from_enough_slices(slices, n, read):
     numbered = Numbered(slices, n)
     stream = MapStream(numbered, numbered, batches(numbered, range(slices)))
     sample = stream.sample(400, seed=0)
@@ -79,7 +79,7 @@ def test_a_sample_comes_from_as_many_slices_as_it_takes(slices, n, read):
     assert (sample.min(), sample.max()) == (0, slices - 1)
 
 
-def test_an_error_behind_is_raised_in_its_place():
+def test_an_error_while_prefetching_is_raised_in_order():
     def items():
         yield 1
         raise ValueError("disk gone")
@@ -97,7 +97,7 @@ def test_leaving_early_stops_the_thread():
     stream.close()
 
 
-def test_work_runs_at_most_a_few_items_ahead():
+def test_prefetching_is_limited_to_a_few_items():
     done = []
 
     def items():

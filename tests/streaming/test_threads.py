@@ -1,4 +1,4 @@
-"""Work side by side: in order, never far ahead, errors in their place, threads given back."""
+"""Work in threads: ordered results, limited prefetching, errors in order, and no threads left behind."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from ildfv.kernels import cpu
 from ildfv.streaming.threads import in_order, split_cores
 
 
-def test_results_come_in_the_order_of_the_items_whichever_is_done_first():
+def test_results_are_in_the_order_of_the_items():
     def work(item):
         time.sleep(0.02 if item % 2 == 0 else 0)
         return item * item
@@ -17,7 +17,7 @@ def test_results_come_in_the_order_of_the_items_whichever_is_done_first():
     assert list(in_order(work, range(9), workers=3)) == [item * item for item in range(9)]
 
 
-def test_an_error_is_raised_in_its_place():
+def test_an_error_is_raised_in_order():
     def work(item):
         if item == 2:
             raise ValueError("disk gone")
@@ -29,7 +29,7 @@ def test_an_error_is_raised_in_its_place():
         next(results)
 
 
-def test_items_are_drawn_a_little_ahead_and_no_further():
+def test_prefetching_is_limited_to_a_few_items():
     drawn = []
     results = in_order(lambda item: item, (drawn.append(n) or n for n in range(100)), workers=2)
     assert next(results) == 0
@@ -45,7 +45,7 @@ def test_leaving_early_ends_the_threads():
     results.close()
 
 
-def test_leaving_early_waits_for_nothing_as_the_garbage_collector_may_do_it_anywhere():
+def test_leaving_early_does_not_wait():
     go = threading.Event()
     results = in_order(lambda item: item == 0 or go.wait(60), range(9), workers=2)
     assert next(results) is True
@@ -55,12 +55,12 @@ def test_leaving_early_waits_for_nothing_as_the_garbage_collector_may_do_it_anyw
     go.set()
 
 
-def test_workers_keep_to_their_threads_and_leave_those_of_the_caller_alone():
+def test_workers_respect_their_thread_limit_and_do_not_change_the_callers():
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads(), cpu.num_threads()
 
     def work(_):
-        torch.ones(300, 300) @ torch.ones(300, 300)  # torch sets itself up in every thread that uses it
+        torch.ones(300, 300) @ torch.ones(300, 300)  # torch initialises its threads on first use in every thread
         return torch.get_num_threads(), cpu.num_threads()
 
     assert set(in_order(work, range(4), workers=2, threads=1)) == {(1, 1)}

@@ -1,4 +1,4 @@
-"""Compiled steps learn what plain ones learn, are compiled once for each size, and are given up with a word."""
+"""Compiled steps give the same result, are compiled once per batch size, and are turned off if the compiler fails."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from train_support import MemorySlices  # registers the network "tiny"
 
 from ildfv.errors import InputError
 from ildfv.streaming import transfer
-from ildfv.streaming.feeding import answers, fed
+from ildfv.streaming.feeding import feed, outputs
 from ildfv.train import compiled, networks
-from ildfv.train.compiled import Compiled, wanted
+from ildfv.train.compiled import Compiled, should_compile
 from ildfv.train.data import Epoch
 from ildfv.train.optimizer import make_optimizer
 from ildfv.train.settings import TrainSettings
@@ -19,7 +19,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
 def learned(compiler=None, steps=6, sizes=(16,), name="tiny"):
-    """Weights after some steps, and the sizes given in turn."""
+    """Weights after steps with the given batch sizes."""
     settings = TrainSettings(network=name, epochs=1, optimizer="sgd", learning_rate=0.01)
     network = networks.build(name, seed=0).train()
     loss = lambda f, indices: (f - torch.from_numpy(indices).float()[:, None] / 50) ** 2  # noqa: E731
@@ -27,7 +27,7 @@ def learned(compiler=None, steps=6, sizes=(16,), name="tiny"):
     step = Step(network, make_optimizer(settings, network), loss, CPU, compiled=run)
     slices = MemorySlices()
     batches = [batch for size in sizes for batch in Epoch(slices, np.arange(48), size, 0, 0)]
-    for number, (batch, images) in enumerate(list(fed(batches, CPU))[:steps]):
+    for number, (batch, images) in enumerate(list(feed(batches, CPU))[:steps]):
         step(batch, images, number, 0.01)
     return networks.tensors(network)
 
@@ -49,11 +49,11 @@ def test_compiled_steps_learn_the_same_and_are_compiled_once():
     torch._dynamo.reset()
     calls.clear()
     learned(lambda network, dynamic: torch.compile(network, dynamic=dynamic, backend=backend), steps=1)
-    assert len(calls) == first  # the dropout's draws, new in each step, compile nothing anew
+    assert len(calls) == first  # the draws of dropout do not trigger recompilation
 
 
 class CompilerError(RuntimeError):
-    """As a compiler's own."""
+    """Has the module of a compiler error."""
 
 
 CompilerError.__module__ = "torch._inductor.exc"
@@ -71,15 +71,15 @@ def failing(error):
     return compiler
 
 
-def test_a_compiler_that_fails_is_given_up_with_a_word():
+def test_a_failing_compiler_is_turned_off_with_a_note():
     notes, network = [], torch.nn.Linear(2, 1)
     run = Compiled(network, compiler=failing(CompilerError("no\nTriton")), note=notes.append)
     for _ in range(3):
         assert torch.equal(run(lambda forward: forward(torch.ones(1, 2))), network(torch.ones(1, 2)))
-    assert notes == ["without torch.compile: no Triton"]
+    assert notes == ["torch.compile is off: no Triton"]
 
 
-def test_half_a_step_leaves_no_gradients():
+def test_a_failed_step_leaves_no_gradients():
     network = torch.nn.Linear(2, 1)
     run = Compiled(network, compiler=lambda network, dynamic: lambda x: 2 * network(x))
 
@@ -94,20 +94,20 @@ def test_half_a_step_leaves_no_gradients():
     assert network.weight.grad.tolist() == [[1.0, 1.0]]
 
 
-def test_who_insists_gets_the_error_and_other_errors_are_never_hidden():
+def test_insist_raises_compiler_errors_and_other_errors_are_always_raised():
     for error, insist in ((CompilerError("no"), True), (torch.OutOfMemoryError("full"), False)):
         run = Compiled(torch.nn.Linear(2, 1), compiler=failing(error), insist=insist)
         with pytest.raises(type(error)):
             run(lambda forward: forward(torch.ones(1, 2)))
 
 
-def test_only_a_gpu_compiles_and_only_where_it_pays_unless_asked():
-    assert not wanted(None, CPU, 10**9)
-    assert wanted(None, CUDA, compiled.ENOUGH)
-    assert not wanted(None, CUDA, compiled.ENOUGH - 1)
-    assert wanted(True, CUDA, 1)
-    assert not wanted(False, CUDA, 10**9)
-    assert not wanted(False, CPU, 1)
+def test_by_default_only_long_trainings_on_a_gpu_are_compiled():
+    assert not should_compile(None, CPU, 10**9)
+    assert should_compile(None, CUDA, compiled.MIN_SLICES)
+    assert not should_compile(None, CUDA, compiled.MIN_SLICES - 1)
+    assert should_compile(True, CUDA, 1)
+    assert not should_compile(False, CUDA, 10**9)
+    assert not should_compile(False, CPU, 1)
 
 
 def test_compile_on_a_cpu_is_refused(tmp_path):
@@ -117,7 +117,7 @@ def test_compile_on_a_cpu_is_refused(tmp_path):
 
 
 class NoGpu:
-    """A GPU that is the CPU: copies are done at once."""
+    """The CPU in place of a GPU: copies are synchronous."""
 
     def __init__(self, device):
         pass
@@ -137,12 +137,12 @@ class NoGpu:
         return tensor.clone()
 
 
-def test_feeding_a_gpu_gives_the_same_batches_and_answers(monkeypatch):
+def test_feeding_a_gpu_gives_the_same_batches_and_outputs(monkeypatch):
     monkeypatch.setattr(transfer, "Gpu", NoGpu)
     monkeypatch.setenv("ILDFV_GRAPHS", "0")
     slices = MemorySlices()
     epoch = Epoch(slices, np.arange(45), 16, 0, 0)
-    for (a, x), (b, y) in zip(fed(epoch, CPU), fed(epoch, CUDA), strict=True):
+    for (a, x), (b, y) in zip(feed(epoch, CPU), feed(epoch, CUDA), strict=True):
         assert np.array_equal(a.indices, b.indices)
         assert torch.equal(x, y)
         assert torch.equal(x, torch.from_numpy(slices.data[a.indices]))
@@ -157,8 +157,8 @@ def test_feeding_a_gpu_gives_the_same_batches_and_answers(monkeypatch):
 
     cut = np.array_split(np.arange(45), 4)
     with torch.inference_mode():
-        ours = np.concatenate(list(answers(cramped, slices.images, cut, CUDA, notes.append)))
-        theirs = np.concatenate(list(answers(network, slices.images, cut, CPU, notes.append)))
+        ours = np.concatenate(list(outputs(cramped, slices.images, cut, CUDA, notes.append)))
+        theirs = np.concatenate(list(outputs(network, slices.images, cut, CPU, notes.append)))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert sum(sizes) == 45
     assert max(sizes) <= room

@@ -1,4 +1,4 @@
-"""Batches: every slice once an epoch, the same order for the same seed, each rank its share."""
+"""Batches contain every slice once per epoch, in an order that depends on the seed; ranks share them."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_an_epoch_sees_every_slice_once(slices):
         assert (np.diff(batch.indices) > 0).all()  # read in ascending order
 
 
-def test_order_depends_on_seed_and_epoch_alone(slices):
+def test_order_depends_on_seed_and_epoch_only(slices):
     def order(seed, epoch):
         return np.concatenate([batch.indices for batch in Epoch(slices, np.arange(23), 5, seed, epoch)]).tolist()
 
@@ -61,7 +61,7 @@ def test_augmentation_mirrors_and_shifts():
     assert np.array_equal(out[1, :, 18, 1:], images[1, :, 19, :19])  # the edge repeated
 
 
-def test_unlabelled_slices_are_left_out(slices):
+def test_unlabelled_slices_are_excluded(slices):
     few = MemorySlices(6)
     few.counts[[1, 4]] = -1
     assert labelled_only(few, [5, 4, 1, 0, 5]).tolist() == [0, 5]

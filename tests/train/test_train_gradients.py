@@ -1,4 +1,4 @@
-"""Gradients of shards add up to those of the whole step, whether layers' products wait or not."""
+"""Gradients of shards add up to those of the whole step, with and without deferred weight gradients."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_shards_have_the_gradients_of_the_whole(shards, wait):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-14)
 
 
-def test_after_an_error_layers_have_their_gradients_again():
+def test_after_an_error_layers_compute_their_gradients_again():
     net, batch = network(), step(2)
     with pytest.raises(RuntimeError, match="shapes"), Gradients(net, batch):
         loss(net, torch.ones(ROWS, 3, 9, 9, dtype=torch.float64))  # too large for the first full layer
@@ -53,7 +53,7 @@ def test_after_an_error_layers_have_their_gradients_again():
     assert net[3].weight.grad.abs().sum() > 0
 
 
-def test_a_step_has_a_shard_at_least():
+def test_a_step_needs_at_least_one_shard():
     with pytest.raises(InputError, match="shards must be at least 1, got 0"):
         TrainSettings(shards=0)
 
@@ -63,11 +63,11 @@ def test_a_layer_used_twice_is_refused():
     net.append(net[6])
     net[6].in_features, net[6].weight = 2, nn.Parameter(torch.eye(2, dtype=torch.float64))
     net[5] = nn.Linear(5, 2).double()
-    with pytest.raises(InputError, match=r"a Linear must be used once on \(b, d\), got"), Gradients(net, batch):
+    with pytest.raises(InputError, match=r"a Linear must be used once, on \(b, d\), got"), Gradients(net, batch):
         loss(net, torch.ones(ROWS, 3, 8, 8, dtype=torch.float64)).backward()
 
 
-def test_a_layer_whose_bias_stays_learns_from_images():
+def test_a_layer_with_a_frozen_bias_learns_from_images():
     whole, net = (nn.Sequential(Linear(4, 2)).double() for _ in range(2))
     whole.load_state_dict(net.state_dict())
     x, batch = torch.randn(ROWS, 4, dtype=torch.float64), step(1)

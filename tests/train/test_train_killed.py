@@ -1,4 +1,4 @@
-"""Training in processes of its own: killed without warning, and shared by several ranks."""
+"""Training in separate processes: killed at random moments, and on several ranks."""
 
 import os
 import socket
@@ -42,7 +42,7 @@ whole, draw, kills = time.monotonic() - started, random.Random(0), 0
 while kills < 12:
     process = child(folder / "killed")
     time.sleep(draw.uniform(0, whole / 3))
-    if os.waitpid(process, os.WNOHANG)[0]:  # it ended first: once more from the start
+    if os.waitpid(process, os.WNOHANG)[0]:  # it finished before the kill: start over
         (folder / "killed" / "model.safetensors").unlink()
         continue
     os.kill(process, signal.SIGKILL)
@@ -93,6 +93,7 @@ def python(code, folder, **environment):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bytes(tmp_path):
     process = python(KILLING, tmp_path)
     output, _ = process.communicate(timeout=240)
@@ -103,6 +104,7 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path):
     assert left == {"model.safetensors", "model.json"}
 
 
+@pytest.mark.slow
 def test_ranks_stopped_and_resumed_train_the_network_that_one_process_trains(tmp_path):
     """Two slices a step on three ranks: one has an empty share of every step. Only rank 0 sees the checkpoint."""
     with socket.socket() as free:

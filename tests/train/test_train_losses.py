@@ -1,4 +1,4 @@
-"""Eqs. (1), (2), (3), (5), (6) worked out by hand."""
+"""Eqs. (1), (2), (3), (5), (6), compared with values computed by hand."""
 
 import math
 
@@ -54,5 +54,5 @@ def test_weights_are_one_minus_the_share_over_c():
 def test_weights_need_two_patterns(seen):
     present = np.zeros((3, 4))
     present[:, :seen] = 1
-    with pytest.raises(InputError, match=f"at least two patterns present, got {seen} in"):
+    with pytest.raises(InputError, match=f"at least two patterns in the training slices, got {seen}"):
         pattern_weights(present)

@@ -1,4 +1,4 @@
-"""Networks have the paper's shapes, their own layers equal torch's, and activations stop where they should."""
+"""Networks have the paper's shapes, custom layers equal torch's, and activations stop at their layer."""
 
 import sys
 from collections import OrderedDict
@@ -60,11 +60,11 @@ def test_conv1_is_a_plain_convolution_of_normalised_slices(cnnf, images):
     torch.testing.assert_close(Activations(cnnf, "conv1")(images).double(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_maps_lie_descriptor_after_descriptor(cnnf, images):
+def test_maps_are_channels_last_in_memory(cnnf, images):
     assert Activations(cnnf, "conv1")(images).permute(0, 2, 3, 1).is_contiguous()
 
 
-def test_layers_above_the_wanted_one_never_run(cnnf, images):
+def test_layers_above_the_requested_one_are_not_run(cnnf, images):
     conv1, ran = Activations(cnnf, "conv1"), []
     handle = cnnf.body.lrn1.register_forward_hook(lambda *_: ran.append("lrn1"))
     try:
@@ -82,7 +82,7 @@ def test_fc6_is_what_fc7_sees(cnnf, images):
         torch.testing.assert_close(cnnf.body.out(F.relu(cnnf.body.fc7(fc6))), cnnf(images))
 
 
-def test_unknown_names_are_answered_with_the_known(cnnf):
+def test_errors_for_unknown_names_list_the_known_ones(cnnf):
     with pytest.raises(InputError, match=r'one of conv1, .*, fc7, got "conv9"'):
         Activations(cnnf, "conv9")
     with pytest.raises(InputError, match=r'network must be one of cnnf, .* got "alexnet"'):
@@ -114,7 +114,7 @@ def test_lrn_equals_torchs_and_its_gradient_is_right():
     torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-15)
 
 
-def test_dropout_depends_on_the_samples_place_alone():
+def test_dropout_depends_on_the_samples_position_only():
     body, x = nn.Sequential(Dropout(0.5), Dropout(0.5)).train(), torch.ones(6, 1000)
     prepare_dropout(body, 7, torch.arange(6), 6)
     whole = body(x)
@@ -124,7 +124,7 @@ def test_dropout_depends_on_the_samples_place_alone():
         parts.append(body(x[rows]))
     assert torch.equal(torch.stack(parts, dim=1).reshape(6, 1000), whole)
     assert whole.mean().item() == pytest.approx(1, abs=0.1)
-    assert set(whole.unique().tolist()) == {0.0, 4.0}  # the two layers draw masks of their own
+    assert set(whole.unique().tolist()) == {0.0, 4.0}  # the two layers draw different masks
     prepare_dropout(body, 8, torch.arange(6), 6)
     assert not torch.equal(body(x), whole)
     assert torch.equal(body.eval()(x), x)
@@ -137,7 +137,7 @@ def test_heads_train_by_the_two_class_softmax_loss():
     torch.testing.assert_close(logistic(heads(x), 2.0 * present - 1), softmax)
 
 
-def test_networks_of_other_packages_come_by_name(monkeypatch, images):
+def test_networks_of_other_packages_are_built_by_name(monkeypatch, images):
     """A stand-in for torchvision: the package itself is optional and not installed for tests."""
     models = ModuleType("torchvision.models")
 
@@ -158,10 +158,10 @@ def test_networks_of_other_packages_come_by_name(monkeypatch, images):
     monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", models)
     network = networks.build("torchvision:some_net", n_outputs=4)
-    with pytest.raises(InputError, match=r"must give \(2, 4\) for slices .* got \(2, 8\)"):
+    with pytest.raises(InputError, match=r"must output \(2, 4\) for slices .* got \(2, 8\)"):
         networks.build("torchvision:wide_net", n_outputs=4)
     with pytest.raises(
-        InputError, match=r'^torchvision must know the network, such as some_net, wide_net, got "maskrcnn"$'
+        InputError, match=r'^network must be one of torchvision, such as some_net, wide_net, got "maskrcnn"$'
     ):
         networks.build("torchvision:maskrcnn", n_outputs=4)
     assert network(images).shape == (2, 4)
@@ -176,18 +176,18 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("message", ["operator torchvision::roi_align does not exist", "undefined symbol"])
-def test_a_torchvision_that_does_not_fit_torch_is_no_unknown_network(monkeypatch, message):
+def test_a_torchvision_built_for_another_torch_is_an_error(monkeypatch, message):
     def broken(module):
         raise RuntimeError(message)
 
     monkeypatch.setattr(external.importlib, "import_module", broken)
     for name in ("torchvision:resnet18", "timm:resnet18"):
-        with pytest.raises(InputError, match="must be made for this torch"):
+        with pytest.raises(InputError, match="must be built for torch"):
             networks.build(name)
 
 
 def real(name):
-    """The network, or a skip that says which package is missing."""
+    """The network; skips if its package is not installed."""
     try:
         return networks.build(name)
     except MissingPackageError as error:
@@ -203,7 +203,7 @@ def test_real_networks_of_other_packages_learn(name, images):
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
-def test_layers_of_a_real_network_are_what_can_be_encoded(images):
+def test_layers_of_a_real_network_can_be_encoded(images):
     network = real("torchvision:resnet18")
     names = list(network.layers)
     assert names[:4] == ["conv1", "bn1", "relu", "maxpool"]  # as they run
@@ -220,14 +220,14 @@ def test_layers_of_a_real_network_are_what_can_be_encoded(images):
 
 
 def test_every_layer_of_a_real_network_gives_maps(images):
-    """Transformers have modules that give tokens (b, n, d) or (b, heads, n, d): these are no layers."""
+    """Transformers have modules that give tokens (b, n, d) or (b, heads, n, d): these are not layers."""
     network = real("timm:vit_tiny_patch16_224")
     assert not any(name.startswith("blocks") for name in network.layers)
     for name in network.layers:
         assert Activations(network, name)(images).ndim == 4
 
 
-def test_weights_depend_on_the_seed_alone():
+def test_weights_depend_on_the_seed_only():
     first = networks.build("tiny", seed=3)
     torch.rand(5)
     again, other = networks.build("tiny", seed=3), networks.build("tiny", seed=4)
@@ -235,7 +235,7 @@ def test_weights_depend_on_the_seed_alone():
     assert not torch.equal(first.body.conv1.weight, other.body.conv1.weight)
 
 
-def test_building_leaves_the_callers_random_numbers_alone():
+def test_building_does_not_change_the_callers_random_state():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -243,7 +243,7 @@ def test_building_leaves_the_callers_random_numbers_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_saved_network_answers_the_same(tmp_path, images):
+def test_a_saved_network_gives_the_same_scores(tmp_path, images):
     images = images[:, :, :SIDE, :SIDE]
     network = networks.build("tiny", seed=1).normalise(np.array([10, 20, 30.5]), np.array([1, 2, 3.5])).eval()
     networks.save(tmp_path, network, {"fold": 0})
@@ -254,8 +254,8 @@ def test_a_saved_network_answers_the_same(tmp_path, images):
 
 
 @pytest.mark.parametrize("name", ["patch", "cnnf-multihead"])
-def test_what_is_loaded_is_what_was_saved_in_its_layout(tmp_path, name):
-    """Though no weights are drawn before."""
+def test_loading_restores_values_and_memory_layout(tmp_path, name):
+    """Although the initialisation is skipped."""
     saved = networks.build(name, n_outputs=3, seed=5)
     networks.save(tmp_path, saved, {})
     before, after = saved.state_dict(), networks.load(tmp_path).state_dict()
@@ -265,7 +265,7 @@ def test_what_is_loaded_is_what_was_saved_in_its_layout(tmp_path, name):
         assert tensor.stride() == after[key].stride()
 
 
-def test_pretrained_weights_come_in_where_they_fit(tmp_path):
+def test_pretrained_weights_are_loaded_where_shapes_match(tmp_path):
     source = networks.build("tiny", n_outputs=10, seed=1)
     values = {k.removeprefix("body."): v for k, v in networks.tensors(source).items()}
     save_file(values, tmp_path / "w.safetensors")
@@ -276,7 +276,7 @@ def test_pretrained_weights_come_in_where_they_fit(tmp_path):
     assert torch.equal(network.body.conv1.weight, source.body.conv1.weight)
 
 
-def test_pretrained_weights_that_fit_nowhere_are_refused(tmp_path):
+def test_pretrained_weights_without_a_match_are_refused(tmp_path):
     save_file({"stem": np.zeros(3, np.float32)}, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="must hold weights of tiny"):
         networks.load_weights(networks.build("tiny"), tmp_path / "w.safetensors")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ildfv.train.optimizer import LEAST, rate
+from ildfv.train.optimizer import MIN_WARM_UP, rate
 from ildfv.train.settings import TrainSettings
 
 SETTINGS = TrainSettings(learning_rate=0.5, warm_up=0.1)
@@ -23,6 +23,8 @@ def test_rates_rise_and_fall_within_the_peak(steps):
     assert top < max(1, steps / 2)
 
 
-@pytest.mark.parametrize(("steps", "warm"), [(1, 1), (6, 3), (18, 9), (40, LEAST), (100, LEAST), (1000, 100)])
-def test_the_warm_up_has_its_share_of_steps_but_not_too_few(steps, warm):
+@pytest.mark.parametrize(
+    ("steps", "warm"), [(1, 1), (6, 3), (18, 9), (40, MIN_WARM_UP), (100, MIN_WARM_UP), (1000, 100)]
+)
+def test_the_warm_up_has_its_share_of_steps_and_a_minimum(steps, warm):
     assert rates(steps)[0] == pytest.approx(0.5 / warm)

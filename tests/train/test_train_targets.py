@@ -1,4 +1,4 @@
-"""The targets of Fig. 3, read off at their corners."""
+"""The targets of Fig. 3, at their corners."""
 
 import numpy as np
 import pytest
@@ -40,6 +40,6 @@ def test_rules_are_named(kind, options, message):
         targets(kind, COUNTS, **options)
 
 
-def test_unlabelled_counts_are_refused_not_called_absent():
+def test_unlabelled_counts_are_refused():
     with pytest.raises(InputError, match="unlabelled"):
         targets("presence", np.array([[-1, -1, -1, -1]]))

@@ -1,4 +1,4 @@
-"""Training learns, repeats itself bit by bit whatever interrupted it, and reads no slice but those named."""
+"""Training learns, gives the same bits after any interruption, and reads only the given slices."""
 
 import gc
 import json
@@ -13,7 +13,7 @@ from ildfv.errors import InputError
 from ildfv.store.models import load_info
 from ildfv.train import losses, networks
 from ildfv.train.activations import Activations
-from ildfv.train.checkpoint import Saves
+from ildfv.train.checkpoint import SaveSchedule
 from ildfv.train.trainer import TrainSettings, predict, train
 
 FIT, VALIDATION, TEST = np.arange(40), np.arange(40, 50), np.arange(50, 60)
@@ -59,13 +59,13 @@ def test_patterns_are_learned(tmp_path, slices):
 
 def test_equal_settings_give_equal_bytes(tmp_path, slices):
     run(tmp_path / "a", slices)
-    torch.manual_seed(99)  # what else a session drew does not matter
+    torch.manual_seed(99)  # the caller's random state does not matter
     run(tmp_path / "b", slices)
     assert finished(tmp_path / "a") == finished(tmp_path / "b")
 
 
-def test_a_network_is_gone_with_its_last_user(tmp_path, slices):
-    """CNN-F takes 0.9 GB while it is trained: ten in a row must not wait for the collector of cycles."""
+def test_a_network_is_freed_without_the_garbage_collector(tmp_path, slices):
+    """Training CNN-F takes 0.9 GB, which must be free before the next training."""
     gc.collect()
     gc.disable()
     try:
@@ -113,14 +113,14 @@ def test_a_resumed_training_starts_at_its_last_checkpoint(tmp_path, slices):
         note = staticmethod(notes.append)
 
     train(SETTINGS, slices, FIT, VALIDATION, tmp_path, progress=Notes(), checkpoint_seconds=0)
-    assert notes[0] == "Going on after epoch 1 of 3 and 3 of 5 steps"
+    assert notes[0] == "Resuming after epoch 1 of 3 and 3 of 5 steps"
     assert [note.split(":")[0] for note in notes[1:]] == ["Epoch 2 of 3", "Epoch 3 of 3"]
 
 
-def test_checkpoints_come_soon_and_take_a_tenth_of_the_time_at_most(monkeypatch):
+def test_checkpoints_take_at_most_a_tenth_of_the_time(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    saves = Saves(20)
+    saves = SaveSchedule(20)
 
     def due(now):
         clock[0] = now
@@ -144,7 +144,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path, slices):
     assert torch.equal(again.network.body.conv1.weight, first.network.body.conv1.weight)
 
 
-def test_no_slice_is_read_that_was_not_named(tmp_path, slices):
+def test_only_the_given_slices_are_read(tmp_path, slices):
     run(tmp_path, slices)
     assert slices.touched == set(FIT) | set(VALIDATION)
 
@@ -158,7 +158,7 @@ def test_test_slices_change_nothing(tmp_path, slices):
     assert finished(tmp_path / "a") == finished(tmp_path / "b")
 
 
-def test_validation_slices_change_no_weight(tmp_path, slices):
+def test_validation_slices_do_not_change_the_weights(tmp_path, slices):
     first = run(tmp_path / "a", slices)
     changed = MemorySlices()
     changed.data[VALIDATION] //= 2
@@ -174,8 +174,8 @@ def test_unlabelled_slices_are_not_read(tmp_path, slices):
     assert slices.touched == (set(FIT) | set(VALIDATION)) - {2, 45}
 
 
-def test_a_patient_on_both_sides_is_refused(tmp_path, slices):
-    with pytest.raises(InputError, match="share no patient, got 1"):
+def test_a_patient_in_fit_and_validation_is_refused(tmp_path, slices):
+    with pytest.raises(InputError, match="must be of different patients, got 1"):
         run(tmp_path, slices, validation=np.arange(39, 50))
 
 
@@ -200,7 +200,7 @@ def test_best_keeps_the_epoch_of_the_highest_validation_auc(tmp_path, slices):
     result = run(tmp_path, slices, settings)
     merits = [(row["mean_auc"], -row["validation_loss"]) for row in result.history]
     assert merits[result.epoch - 1] == max(merits)
-    assert result.epoch < 5  # so that the last epoch's weights would not do
+    assert result.epoch < 5  # the last epoch is not the best
     scores = predict(networks.load(tmp_path), slices, VALIDATION)
     np.testing.assert_array_equal(scores, predict(result.network, slices, VALIDATION))
 
@@ -213,23 +213,23 @@ def test_undefined_auc_is_null(tmp_path, slices):
     assert json.loads((tmp_path / "model.json").read_text())["history"][-1] == row
 
 
-def test_a_folder_of_another_training_is_refused_and_kept(tmp_path, slices):
+def test_a_folder_of_another_training_is_refused_and_not_changed(tmp_path, slices):
     run(tmp_path, slices)
     before = finished(tmp_path)
-    with pytest.raises(InputError, match=r"holds a training with epochs = 3, got 4"):
+    with pytest.raises(InputError, match=r"contains a training with epochs = 3, got 4"):
         run(tmp_path, slices, TrainSettings(**{**vars(SETTINGS), "epochs": 4}))
-    with pytest.raises(InputError, match="holds a training on other fit slices"):
+    with pytest.raises(InputError, match="contains a training on other fit slices"):
         run(tmp_path, slices, fit=FIT[:-1])
     assert finished(tmp_path) == before
 
 
-def test_divergence_is_said_plainly(tmp_path, slices):
+def test_divergence_is_an_error(tmp_path, slices):
     settings = TrainSettings(network="tiny", loss="l2", target="counts", optimizer="sgd", learning_rate=1e9, epochs=2)
     with pytest.raises(InputError, match="learning_rate must be smaller: training diverged in epoch 1"):
         run(tmp_path, slices, settings)
 
 
-def test_training_leaves_the_callers_random_numbers_alone(tmp_path, slices):
+def test_training_does_not_change_the_callers_random_state(tmp_path, slices):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -237,7 +237,7 @@ def test_training_leaves_the_callers_random_numbers_alone(tmp_path, slices):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_answers_come_in_the_order_asked_for(slices):
+def test_scores_are_in_the_order_of_the_indices(slices):
     network = networks.build("tiny", seed=0)
     forward = predict(network, slices, [0, 5, 9], batch_size=2)
     assert forward.dtype == np.float32
@@ -245,7 +245,7 @@ def test_answers_come_in_the_order_asked_for(slices):
     assert predict(network, slices, []).shape == (0, 4)
 
 
-def test_curves_are_logged_and_a_resumed_one_has_no_point_twice(tmp_path):
+def test_a_resumed_training_logs_every_step_once(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,1 +1,1 @@
-"""The kernels on NVIDIA GPUs, and what brings them and their data to a device."""
+"""The kernels on NVIDIA GPUs: compiling and launching them, devices, memory, and exchange of arrays."""

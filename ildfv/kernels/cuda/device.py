@@ -1,44 +1,35 @@
-"""Devices the kernels run on: whose arrays, and by which way the code of csrc/cuda got there.
+"""The devices that the kernels run on: torch's and CuPy's.
 
-Two ways, one source: NVRTC at first use through CuPy's RawModule, or nvcc at install time (ILDFV_CUDA=1).
-One memory pool: all that a call needs comes from the pool of the library whose arrays came in, and where torch uses the
-GPU, CuPy's arrays come from torch's pool (pool.py). Arrays of other libraries are taken as torch's or CuPy's, uncopied.
+All memory that a call needs comes from the pool of the library that made its arrays; where torch uses the GPU, CuPy's
+arrays come from torch's pool (memory.py). Arrays of other libraries are used as torch's or CuPy's, without a copy.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from ildfv.errors import InputError, require
-from ildfv.kernels.cuda import interop as exchange
-from ildfv.kernels.cuda import memory as pool
-from ildfv.kernels.cuda.launches import BYTES
+from ildfv.errors import require
+from ildfv.kernels.cuda import interop, memory
+from ildfv.kernels.cuda.build import INSTALL_CUPY, kernels_on
 
-OPTIONS = ("-std=c++17",)  # CuPy adds the architecture and -ftz=true
-AHEAD = "ILDFV_CUDA=1 pip install ."
-CUPY = f"pip install 'ildfv[cuda12]' or 'ildfv[cuda13]', or with nvcc: {AHEAD}"
-TENSOR_CAPABILITY = 80  # of the first devices whose tensor cores take bfloat16 and TF32
-DEFAULT_SHARED_BYTES = 48 << 10  # more must be asked for
+TENSOR_CAPABILITY = 80  # compute capability of the first devices whose tensor cores support bfloat16 and TF32
 
 
 class Device(Protocol):
-    """What `kernels.cuda.moments` asks of a device. Everything is ordered on one stream, the caller's current one."""
+    """What the kernels require of a device. All work is ordered on one stream, the caller's current one."""
 
     name: str
     key: tuple
-    shared_limit: int
-    tensor_cores: bool  # that take bfloat16 and TF32
+    shared_limit: int  # bytes of shared memory a block may use
+    tensor_cores: bool  # whether they support bfloat16 and TF32
 
     def describe(self, a) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
-        """Address, name of the dtype, shape, strides in elements."""
+        """Address, dtype name, shape, and strides in elements."""
 
     def empty(self, shape: tuple[int, ...], dtype: str): ...
     def upload(self, host: np.ndarray): ...
@@ -50,170 +41,46 @@ class Device(Protocol):
 
 
 def device_of(a) -> Device:
-    """The device on which the CuPy array or torch tensor `a` lives."""
+    """The device on which the CuPy array or torch tensor `a` is stored."""
     if type(a).__module__.partition(".")[0] == "torch":
         return _torch_device(a.device.index)
-    pool.join()
+    memory.join()
     return _cupy_device(a.device.id)
 
 
 def own_arrays(arrays: list) -> tuple[list, Callable]:
-    """The arrays as torch's or CuPy's, in the same memory, and the function that gives results the kind that came."""
+    """The arrays as torch's or CuPy's in the same memory, and a function that converts results to their library."""
     kind = type(arrays[0]).__module__.partition(".")[0]
     if kind in ("torch", "cupy"):
         return arrays, lambda a: a
     library = _library()
-    return [exchange.adopted(a, library) for a in arrays], exchange.giver(arrays[0])
+    return [interop.converted(a, library) for a in arrays], interop.converter_to(arrays[0])
 
 
 def _library():
-    """torch where it sees a GPU, else CuPy."""
+    """torch where it has a GPU, else CuPy."""
     if find_spec("torch"):
         import torch
 
         if torch.cuda.is_available():
             return torch
-    return require("cupy", purpose='device "cuda" without torch for CUDA', install=CUPY)
+    return require("cupy", purpose='device "cuda" without torch for CUDA', install=INSTALL_CUPY)
 
 
 def first_device() -> Device:
-    """The first GPU: torch's where torch sees one, else CuPy's."""
+    """The first GPU: torch's where torch has one, else CuPy's."""
     return _torch_device(0) if _library().__name__ == "torch" else _cupy_device(0)
 
 
-def way() -> str:
-    """How the kernels come to a device: "nvcc", compiled at install time, or "nvrtc", compiled at first use by CuPy.
-
-    ILDFV_CUDA_WAY chooses where both are there. MissingPackageError where neither is.
-    """
-    wanted = os.environ.get("ILDFV_CUDA_WAY", "")
-    if wanted not in ("", "nvcc", "nvrtc"):
-        raise InputError(f'ILDFV_CUDA_WAY must be nvcc or nvrtc, got "{wanted}"')
-    if wanted != "nvrtc":
-        try:
-            from ildfv.kernels import _native_cuda  # noqa: F401
-
-            return "nvcc"
-        except ImportError:
-            if wanted == "nvcc":
-                require("ildfv.kernels._native_cuda", purpose="ILDFV_CUDA_WAY=nvcc", install=AHEAD)
-    require("cupy", purpose='device "cuda"', install=CUPY)
-    return "nvrtc"
-
-
-def available() -> bool:
-    """Whether the kernels can come to a device at all."""
-    return find_spec("ildfv.kernels._native_cuda") is not None or find_spec("cupy") is not None
-
-
-@cache
-def source(name: str = "cuda/moments.cu") -> str:
-    """A file of csrc with its headers pasted in: CuPy's cache of compiled kernels looks at this text alone."""
-    root, seen = files("ildfv._csrc"), set()
-
-    def text(name: str) -> str:
-        seen.add(name)
-        lines = []
-        for line in root.joinpath(name).read_text(encoding="utf-8").splitlines():
-            header = re.match(r'#include "(.+)"', line)
-            if header:
-                lines.append("" if header[1] in seen else text(header[1]))
-            elif line != "#pragma once":
-                lines.append(line)
-        return "\n".join(lines)
-
-    return text(name)
-
-
-class _Stream:
-    """Any library's stream, as CuPy's launches take it. (CuPy's own wrappers are deprecated or may destroy it.)"""
-
-    def __init__(self, address: int):
-        self.ptr = address
-
-
-FILES = {"window": "cuda/windows.cu", "fisher": "cuda/fisher.cu", "m_step": "cuda/em.cu"}  # by word of a kernel's name
-
-
-def home_of(kernel: str) -> tuple[str, int | None]:
-    """The file of csrc that holds the kernel, and its ILDFV_PART of moments.cu: the bits of what it computes in."""
-    for word, file in FILES.items():
-        if word in kernel:
-            return file, None
-    if "tensor" in kernel:
-        return "cuda/moments.cu", 19
-    return "cuda/moments.cu", 32 if "float32" in kernel else 64  # finish_float32_float64 reads float32
-
-
-class _RuntimeKernels:
-    """Kernels compiled by NVRTC for one device, each file, and part of moments.cu, when it is first used."""
-
-    def __init__(self, index: int):
-        self._index = index
-        self._modules: dict[tuple, Any] = {}  # RawModule by file and part
-        self._kernels: dict[str, Any] = {}  # RawKernel by name
-
-    def shared_limit(self) -> int:
-        import cupy
-
-        return cupy.cuda.Device(self._index).attributes["MaxSharedMemoryPerBlockOptin"]
-
-    def capability(self) -> int:
-        import cupy
-
-        return int(cupy.cuda.Device(self._index).compute_capability)
-
-    def _kernel(self, cupy, name: str):
-        if name not in self._kernels:
-            home = file, part = home_of(name)
-            if home not in self._modules:
-                options = (*OPTIONS, f"-DILDFV_PART={part}") if part else OPTIONS
-                self._modules[home] = cupy.RawModule(code=source(file), options=options)
-            self._kernels[name] = self._modules[home].get_function(name)
-        return self._kernels[name]
-
-    def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
-        import cupy
-
-        packed = tuple(np.float64(a) if isinstance(a, float) else np.int64(a) for a in arguments)
-        with cupy.cuda.Device(self._index):
-            function = self._kernel(cupy, kernel)
-            if shared_bytes > max(DEFAULT_SHARED_BYTES, function.max_dynamic_shared_size_bytes):
-                function.max_dynamic_shared_size_bytes = shared_bytes
-            function(grid, (threads,), packed, shared_mem=shared_bytes, stream=_Stream(stream))
-
-
-class _CompiledKernels:
-    """Kernels compiled by nvcc when ildfv was installed."""
-
-    def __init__(self, index: int):
-        from ildfv.kernels import _native_cuda
-
-        self._index, self._native = index, _native_cuda
-
-    def shared_limit(self) -> int:
-        return self._native.shared_limit(self._index)
-
-    def capability(self) -> int:
-        return self._native.capability(self._index)
-
-    def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
-        self._native.launch(self._index, kernel, grid[0], grid[1], threads, shared_bytes, stream, arguments)
-
-
-def _kernels(index: int):
-    return _CompiledKernels(index) if way() == "nvcc" else _RuntimeKernels(index)
-
-
-class _TorchDevice:
-    """Tensors of torch, on torch's current stream."""
+class TorchDevice:
+    """torch tensors, on torch's current stream."""
 
     def __init__(self, index: int):
         import torch
 
         self.name = torch.cuda.get_device_name(index)
         self.key = ("torch", index)
-        self._torch, self._index, self._kernels = torch, index, _kernels(index)
+        self._torch, self._index, self._kernels = torch, index, kernels_on(index)
         self._device = torch.device("cuda", index)
         self.shared_limit = self._kernels.shared_limit()
         self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
@@ -244,15 +111,15 @@ class _TorchDevice:
         self._kernels.launch(kernel, grid, threads, shared_bytes, arguments, stream)
 
 
-class _CupyDevice:
-    """Arrays of CuPy, on CuPy's current stream."""
+class CupyDevice:
+    """CuPy arrays, on CuPy's current stream."""
 
     def __init__(self, index: int):
         import cupy
 
         self.name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
         self.key = ("cupy", index)
-        self._cupy, self._index, self._kernels = cupy, index, _kernels(index)
+        self._cupy, self._index, self._kernels = cupy, index, kernels_on(index)
         self.shared_limit = self._kernels.shared_limit()
         self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
@@ -289,12 +156,5 @@ class _CupyDevice:
         self._kernels.launch(kernel, grid, threads, shared_bytes, arguments, stream)
 
 
-_torch_device = cache(_TorchDevice)
-_cupy_device = cache(_CupyDevice)
-
-
-def element_bytes(name: str) -> int:
-    """Size of one value; InputError for a dtype the kernels do not take."""
-    if name not in BYTES:
-        raise InputError(f"maps must be {', '.join(BYTES)}, got {name}")
-    return BYTES[name]
+_torch_device = cache(TorchDevice)
+_cupy_device = cache(CupyDevice)

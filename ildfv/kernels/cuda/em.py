@@ -1,19 +1,19 @@
-"""The M step on a GPU, in one launch where the sums are: csrc/cuda/em.cu."""
+"""The M step on the GPU of the sums, in one launch: csrc/cuda/em.cu."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
-from ildfv.kernels.reference import EMPTY
+from ildfv.kernels.reference import MIN_MASS
 
 THREADS = 256
 
 
 def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tuple:
-    """Masses (k,), means (k, d) and variances (k, d) after sums on a GPU at these parameters; NumPy, float64.
+    """Masses (k,), means (k, d) and variances (k, d) from sums on a GPU at these parameters; NumPy, float64.
 
-    inertia: the present parameters count as this many descriptors more. The bits are those of the CPU.
+    inertia: the given parameters count as this many additional descriptors. The bits equal those of the CPU.
     """
     (ours, _) = own_arrays([s0, s1, s2])
     return compute(device_of(ours[0]), ours, weights, means, variances, inertia=inertia)
@@ -27,7 +27,7 @@ def compute(device: Device, sums: list, weights, means, variances, *, inertia: f
     out = device.empty((k + 2 * k * d,), "float64")
     device.launch(
         "m_step", (-(-k * d // THREADS), 1), THREADS, 0,
-        (*(device.describe(a)[0] for a in (*sums, now)), float(inertia), EMPTY, k, d, device.describe(out)[0]),
+        (*(device.describe(a)[0] for a in (*sums, now)), float(inertia), MIN_MASS, k, d, device.describe(out)[0]),
     )  # fmt: skip
-    masses, means, variances = np.split(device.download(out), [k, k + k * d])  # the one wait for the device
+    masses, means, variances = np.split(device.download(out), [k, k + k * d])  # the only synchronisation
     return masses, means.reshape(k, d), variances.reshape(k, d)

@@ -1,20 +1,21 @@
-"""Fisher vectors of moments on a GPU, in one launch: csrc/cuda/fisher.cu."""
+"""Fisher vectors from moments on a GPU, in one launch: csrc/cuda/fisher.cu."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
-from ildfv.kernels.reference import LEAST_WEIGHT, Moments
+from ildfv.kernels.reference import MIN_WEIGHT, Moments
 
 THREADS = 256
-SHARED_BYTES = THREADS // 32 * 8  # a double for each warp
+SHARED_BYTES = THREADS // 32 * 8  # one double per warp
 
 
 def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
-    """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps; the kind that came in.
+    """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of the moments of b maps, in their library.
 
-    counts (b,): descriptors of each map; weights (k,). On the current stream; the bits of a vector are its map's alone.
+    counts (b,): descriptors of each map; weights (k,). Runs on the current stream. A vector's bits do not depend on the
+    other maps of the batch.
     """
     ours, give = own_arrays(list(m[:3]))
     device = device_of(ours[0])
@@ -26,7 +27,7 @@ def compute(device: Device, sums: list, counts, weights, *, improved: bool, orde
     counts, weights = (np.asarray(a, dtype=np.float64) for a in (counts, weights))
     s0, s1, s2 = (device.describe(device.contiguous(a)) for a in sums)
     _, real, (b, k, d), _ = s1
-    heavy = weights >= LEAST_WEIGHT
+    heavy = weights >= MIN_WEIGHT
     roots = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0)
     numbers = device.upload(np.concatenate([counts, roots, weights]))
     out = device.empty((b, 2 * k * d + (k if weight_part else 0)), real)

@@ -1,4 +1,4 @@
-"""Where an array of any library lies on a GPU, by DLPack or `__cuda_array_interface__`; one library's as another's."""
+"""GPU arrays of any library through DLPack or `__cuda_array_interface__`: address and layout, and conversion."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ LETTERS = {"i": "int", "u": "uint", "f": "float"}  # of `__cuda_array_interface_
 
 
 class Place(NamedTuple):
-    """An array in device memory; strides in elements; device None where the protocol does not say."""
+    """An array in device memory; strides in elements; device None where the protocol does not provide it."""
 
     address: int
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     device: int | None
-    held: Any  # keeps the memory, and what was said of it, alive
+    held: Any  # keeps the memory and its description alive
 
 
 class _Tensor(ctypes.Structure):
-    """DLTensor, with which every DLManagedTensor begins."""
+    """DLTensor, the first member of every DLManagedTensor."""
 
     _fields_ = [
         ("data", ctypes.c_void_p),
@@ -48,7 +48,7 @@ _pointer_in = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char
 
 
 def on_gpu(a) -> bool:
-    """Whether `a` is an array in the memory of an NVIDIA GPU, whatever library made it."""
+    """Whether `a` is an array, of any library, in the memory of an NVIDIA GPU."""
     kind = type(a).__module__.partition(".")[0]
     if kind == "numpy":
         return False
@@ -60,48 +60,48 @@ def on_gpu(a) -> bool:
 
 
 def place(a, stream: int = 0) -> Place:
-    """Where `a` lies, its values ready on the stream (an address; 0: the default one) if it speaks DLPack.
+    """Address and layout of `a`. Through DLPack its values are ready on the stream (an address; 0: the default one).
 
-    InputError for arrays that are elsewhere, or speak neither protocol.
+    InputError for arrays that are not on a CUDA device or support neither protocol.
     """
     if hasattr(a, "__dlpack__"):
         kind, device = (int(part) for part in a.__dlpack_device__())
         if kind not in CUDA:
             raise InputError(f"arrays must be on a CUDA device, got DLPack device type {kind}")
-        capsule = a.__dlpack__(stream=stream or 1)  # DLPack's name for the default stream
+        capsule = a.__dlpack__(stream=stream or 1)  # in DLPack, 1 denotes the default stream
         tensor = _Tensor.from_address(_pointer_in(capsule, b"dltensor"))
         if tensor.lanes != 1 or tensor.code not in KINDS:
-            raise InputError(f"arrays must hold plain numbers, got DLPack type {tensor.code} × {tensor.lanes}")
+            raise InputError(f"arrays must hold real numbers, got DLPack type {tensor.code} × {tensor.lanes}")
         shape = tuple(tensor.shape[: tensor.ndim])
-        strides = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else _rows_first(shape)
+        strides = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else _row_major_strides(shape)
         address = (tensor.data or 0) + tensor.byte_offset
         return Place(address, f"{KINDS[tensor.code]}{tensor.bits}", shape, strides, device, (a, capsule))
     if hasattr(a, "__cuda_array_interface__"):
-        said = a.__cuda_array_interface__
-        order, letter, size = said["typestr"][0], said["typestr"][1], int(said["typestr"][2:])
+        interface = a.__cuda_array_interface__
+        order, letter, size = interface["typestr"][0], interface["typestr"][1], int(interface["typestr"][2:])
         if order == ">" or letter not in LETTERS:
-            raise InputError(f"arrays must hold plain numbers, got {said['typestr']}")
-        shape, strides = tuple(said["shape"]), said.get("strides")
-        strides = _rows_first(shape) if strides is None else tuple(stride // size for stride in strides)
-        return Place(said["data"][0], f"{LETTERS[letter]}{8 * size}", shape, strides, None, (a, said))
-    raise InputError(f"arrays must speak DLPack or __cuda_array_interface__, got {type(a).__name__}")
+            raise InputError(f"arrays must hold real numbers, got {interface['typestr']}")
+        shape, strides = tuple(interface["shape"]), interface.get("strides")
+        strides = _row_major_strides(shape) if strides is None else tuple(stride // size for stride in strides)
+        return Place(interface["data"][0], f"{LETTERS[letter]}{8 * size}", shape, strides, None, (a, interface))
+    raise InputError(f"arrays must support DLPack or __cuda_array_interface__, got {type(a).__name__}")
 
 
-def _rows_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _row_major_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
-def adopted(a, library):
-    """`a` as an array of `library`, torch or cupy, in the same memory, ready on its current stream."""
+def converted(a, library):
+    """`a` as an array of `library`, torch or cupy, in the same memory, ready on the library's current stream."""
     if hasattr(a, "__dlpack__"):
         return library.from_dlpack(a)
     return library.as_tensor(a, device="cuda") if library.__name__ == "torch" else library.asarray(a)
 
 
-def giver(template) -> Callable:
-    """A function from arrays of torch or CuPy to arrays of the library that made `template`, in the same memory.
+def converter_to(template) -> Callable:
+    """A function that converts torch or CuPy arrays to the library of `template`, in the same memory.
 
-    Libraries that take no DLPack through the array API and are not numba get the arrays as they are.
+    For libraries that have neither the array API's `from_dlpack` nor numba's, arrays are returned unchanged.
     """
     kind = type(template).__module__.partition(".")[0]
     if kind == "numba":

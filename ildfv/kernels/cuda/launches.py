@@ -1,4 +1,4 @@
-"""Which kernel, over which pieces, with how much shared memory: the arithmetic of csrc/cuda for its launchers."""
+"""Launch arithmetic for csrc/cuda: kernel variants, pieces, shared memory."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from typing import NamedTuple
 
 from ildfv.errors import InputError
 
-THREADS = 128  # a block of every kernel but `finish`
+THREADS = 128  # per block, of all kernels except `finish`
 FINISH_THREADS = 256
 PLACES = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
-TENSOR = "tensor_"  # and the products on tensor cores
+TENSOR = "tensor_"  # prefix of variants that use tensor cores
 VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
-TENSOR_K = 128  # components from which scores outweigh all else: see bench/NOTES-cuda.md, a prediction
-SLACK = 2.0**-12  # of tensor.h: what split products may cost a score, for each unit of Σt² + Σb²
-CLOSE = 4.0  # standard deviations from the centre: moments of means beyond lose digits when taken as products
-ELEMENTS = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "uint8": 4}  # enum Element of tiles.h
-BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint8": 1}
+TENSOR_K = 128  # components from which on scores dominate; estimated in bench/NOTES-cuda.md, not measured
+SLACK = 2.0**-12  # as in mma.h: bound on the error of a score by split products, per unit of Σt² + Σb²
+CLOSE = 4.0  # standard deviations from the centre: for means farther away, moments as products lose digits
 MAX_D, MAX_K = 4096, 1024
-PIECE = 512  # descriptors a block: few enough for 132 multiprocessors at 64 slices, many enough that sums cost little
-ROUND_BYTES = 256 << 20  # of pieces' sums at a time, where the device has that much
-GROUP, GROUP_BYTES = 64, 32 << 20  # pieces added at once when pooling, and what their sums may take
+PIECE = 512  # descriptors per block: few enough to fill 132 multiprocessors with 64 slices, enough to amortise sums
+ROUND_BYTES = 256 << 20  # limit on the pieces' sums of one round
+GROUP, GROUP_BYTES = 64, 32 << 20  # limits on the pieces added at once when pooling, and on their sums
 
 
 class Tile(NamedTuple):
@@ -29,7 +27,7 @@ class Tile(NamedTuple):
     components: int
     dimensions: int
     bytes: int
-    singles: int  # descriptors a block of spread_singles
+    singles: int  # descriptors per block of spread_singles
 
 
 TILES = {"float32": Tile(64, 32, 64, 4, 8), "float64": Tile(64, 32, 32, 8, 4)}
@@ -59,14 +57,14 @@ def singles_shared_bytes(real: str, k: int) -> tuple[int, int]:
 
 
 def padded(k: int) -> int:
-    """Row length of the posteriors: 4 mod 8, against bank conflicts."""
+    """Row length of the posteriors: 4 mod 8, which avoids bank conflicts."""
     return -(-k // 8) * 8 + 4
 
 
 def choose(real: str, k: int, d: int, limit: int, *, tensor: bool = False) -> str:
-    """The variant for a device whose blocks may have `limit` bytes of shared memory; tensor: with its tensor cores.
+    """The variant for a device with `limit` bytes of shared memory per block; tensor: whether to use tensor cores.
 
-    Sums stay in shared memory while two blocks still fit on a multiprocessor, or one where 64 KB is all there is.
+    Sums are kept in shared memory if two blocks still fit on a multiprocessor, or one on devices with 64 KB.
     """
     kind = TENSOR if tensor else ""
     if shared_bytes(kind + "resident", real, k, d) <= max(limit // 2, min(limit, 64 << 10)):
@@ -75,16 +73,16 @@ def choose(real: str, k: int, d: int, limit: int, *, tensor: bool = False) -> st
 
 
 def check_size(k: int, d: int) -> None:
-    """What the kernels are built and tested for."""
+    """InputError for sizes that the kernels do not support."""
     if d > MAX_D or k > MAX_K:
         raise InputError(f"a mixture on the GPU must have d ≤ {MAX_D} and k ≤ {MAX_K}, got d = {d}, k = {k}")
 
 
 def cut(n: int, k: int) -> tuple[int, int]:
-    """Number of pieces of a map of n descriptors, and descriptors a piece (the last may have fewer).
+    """Number of pieces of a map with n descriptors, and descriptors per piece (the last may have fewer).
 
-    Of n and k alone: equal maps are added up in one order in any batch on any device. More components make a piece's
-    sums larger, so pieces grow with k.
+    Both depend on n and k only, so that the order of additions is the same in any batch on any device. Pieces grow with
+    k, as their sums do.
     """
     rows = TILES["float32"].rows
     pieces = -(-n // max(PIECE, 4 * k))
@@ -92,10 +90,10 @@ def cut(n: int, k: int) -> tuple[int, int]:
 
 
 def piece_bytes(k: int, d: int, real: str) -> int:
-    """What the sums of one piece take."""
+    """Size of the sums of one piece in bytes."""
     return (k + 2 * k * d) * TILES[real].bytes
 
 
 def group(k: int, d: int, real: str) -> int:
-    """Pieces added at once when pooling; of the mixture's size alone, so that pooled sums are added in one order."""
+    """Pieces added at once when pooling. It depends on the mixture's size only, which fixes the order of additions."""
     return max(1, min(GROUP, GROUP_BYTES // piece_bytes(k, d, real)))

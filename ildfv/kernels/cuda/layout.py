@@ -1,4 +1,4 @@
-"""Where a batch's maps lie in device memory, and how they are cut into pieces."""
+"""The layout of a batch in device memory, and its division into pieces."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.kernels.cuda.device import Device, element_bytes
+from ildfv.kernels.cuda.device import Device
 from ildfv.kernels.cuda.launches import cut
+from ildfv.kernels.elements import check_element, element_bytes
 
 
 class Batch(NamedTuple):
-    """Where b maps lie: uniform ones by strides, ragged ones by a table."""
+    """Layout of b maps: uniform ones by strides, ragged ones by a table."""
 
     element: str
     b: int
@@ -26,45 +27,45 @@ class Batch(NamedTuple):
 
 
 def uniform(device: Device, maps) -> Batch:
-    """Maps (b, n, d) or (b, d, h, w) of any strides, without a copy where two numbers can tell them."""
+    """Maps (b, n, d) or (b, d, h, w) of any strides; copied only if two strides cannot describe a map."""
     address, element, shape, strides = device.describe(maps)
     check(len(shape) in (3, 4), f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {shape}")
-    check(shape[0] > 0, "maps must hold at least one map, got an empty batch")
-    element_bytes(element)
+    check(shape[0] > 0, "maps must contain at least one map, got an empty batch")
+    check_element(element)
     if len(shape) == 3:
         b, n, d = shape
         by_map, by_row, by_dim = strides
     else:
         b, d, h, w = shape
-        if h > 1 and w > 1 and strides[2] != w * strides[3]:  # rows of pixels do not follow each other
+        if h > 1 and w > 1 and strides[2] != w * strides[3]:  # rows of pixels are not contiguous
             maps = device.contiguous(maps)
             address, _, _, strides = device.describe(maps)
         n, by_map, by_row, by_dim = h * w, strides[0], strides[3] if w > 1 else strides[2], strides[1]
-    check(n > 0, "maps must hold at least one descriptor each, got none in map 0")
+    check(n > 0, "each map must contain at least one descriptor, got none in map 0")
     return Batch(element, b, d, address, n, (by_map, by_row, by_dim), held=maps)
 
 
 def ragged(device: Device, maps) -> Batch:
     """Maps (n_i, d) of any strides."""
-    check(len(maps) > 0, "maps must hold at least one map, got an empty batch")
+    check(len(maps) > 0, "maps must contain at least one map, got an empty batch")
     table = np.empty((len(maps), 4), dtype=np.int64)
     elements, dimensions = set(), set()
     for i, a in enumerate(maps):
         address, element, shape, strides = device.describe(a)
         check(len(shape) == 2, f"maps must be a list of (n, d), got shape {shape} for map {i}")
-        check(shape[0] > 0, f"maps must hold at least one descriptor each, got none in map {i}")
+        check(shape[0] > 0, f"each map must contain at least one descriptor, got none in map {i}")
         elements.add(element)
         dimensions.add(shape[1])
         table[i] = address, shape[0], *strides
-    check(len(elements) == 1, f"maps must be of one dtype, got {', '.join(sorted(elements))}")
-    check(len(dimensions) == 1, f"maps must have one number of dimensions, got {sorted(dimensions)}")
+    check(len(elements) == 1, f"maps must have one dtype, got {', '.join(sorted(elements))}")
+    check(len(dimensions) == 1, f"maps must have the same number of dimensions, got {sorted(dimensions)}")
     element = elements.pop()
-    element_bytes(element)
+    check_element(element)
     return Batch(element, len(maps), dimensions.pop(), table=table, held=maps)
 
 
 def merged(batch: Batch) -> Batch:
-    """The maps as one where they follow each other in memory, else as a list: pooled, it is the same where one ends."""
+    """The maps as a single map if they are contiguous, else as a list. When pooling, map boundaries do not matter."""
     by_map, by_row, by_dim = batch.strides
     if batch.table is not None:
         return batch
@@ -77,15 +78,15 @@ def merged(batch: Batch) -> Batch:
 
 
 class Pieces(NamedTuple):
-    """The pieces of some maps, one after another: of maps alike by strides, of others by a table."""
+    """The pieces of some maps in order: of uniform maps by strides, of ragged ones by a table."""
 
     element: str
-    of_each: np.ndarray  # their number for each map
+    of_each: np.ndarray  # number of pieces of each map
     address: int = 0
     n: int = 0  # descriptors of a map
-    rows: int = 0  # and of a piece but for a map's last
+    rows: int = 0  # of a piece, except a map's last
     strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
-    table: np.ndarray | None = None  # address, descriptors, descriptor and dimension stride of each piece
+    table: np.ndarray | None = None  # (pieces, 4): address, descriptors, descriptor stride, dimension stride
 
     @property
     def total(self) -> int:
@@ -96,7 +97,7 @@ class Pieces(NamedTuple):
         return np.concatenate([[0], np.cumsum(self.of_each)]).astype(np.int64)
 
     def part(self, first: int, last: int) -> Pieces:
-        """Pieces first … last of those of one map, or of a table, in which no map is told from another any more."""
+        """Pieces first … last of a single map or of a table, as the pieces of one map."""
         if self.table is not None:
             return self._replace(of_each=np.array([last - first]), table=self.table[first:last])
         start = first * self.rows
@@ -124,7 +125,7 @@ def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
 
 
 def rounds(batch: Batch, k: int, room: int) -> Iterator[range]:
-    """The batch's maps in runs of at most `room` pieces, or of one map."""
+    """Runs of the batch's maps with at most `room` pieces each, or of one map."""
     if batch.table is None:
         yield from runs(batch.b, max(1, room // cut(batch.n, k)[0]))
         return
@@ -139,5 +140,5 @@ def rounds(batch: Batch, k: int, room: int) -> Iterator[range]:
 
 
 def runs(count: int, size: int) -> Iterator[range]:
-    """0 … count in runs of `size`."""
+    """range(count) in runs of `size`."""
     return (range(first, min(first + size, count)) for first in range(0, count, size))

@@ -1,6 +1,6 @@
-"""One memory pool on a GPU: where torch uses it, CuPy takes its memory from torch's; and how much there is to have.
+"""A single memory pool per GPU: where torch uses the GPU, CuPy allocates from torch's pool. Also, the free memory.
 
-Two pools would each keep what the other one needs. Without torch on the GPU, CuPy's own pool stays.
+With two pools, each would hold memory that the other one needs. Without torch, CuPy keeps its own pool.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 
 def join() -> bool:
-    """Whether CuPy allocates from torch's pool from now on: where both are in use and nobody chose CuPy's allocator.
+    """Makes CuPy allocate from torch's pool, and returns whether it does: only where both libraries use the GPU and
+    CuPy's allocator is its default one.
 
-    Arrays made before keep their memory. What CuPy's pool holds unused goes back to the device.
+    Existing arrays keep their memory. Unused memory of CuPy's pool is returned to the device.
     """
     torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
     if torch is None or cupy is None or not torch.cuda.is_initialized():
@@ -28,45 +29,45 @@ def join() -> bool:
 
 
 def free(device) -> int:
-    """Bytes of the device's memory, "cuda:i" or a torch.device, that the next arrays may take.
+    """Bytes available for new arrays on the device, "cuda:i" or a torch.device.
 
-    What the pools keep for later arrays counts as free; what CuPy's own pool keeps is given back for it.
+    Memory that torch's pool holds but no tensor uses counts as free. Unused memory of CuPy's pool is released first.
     """
     import torch
 
-    give_back_cupys()
+    release_cupy()
     on_device, _ = torch.cuda.mem_get_info(device)
     return on_device + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def empty() -> None:
-    """Gives memory that no array uses back to the device."""
+    """Returns memory that no array uses to the device."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    give_back_cupys()
+    release_cupy()
 
 
-def give_back_cupys() -> None:
-    """Gives what CuPy's own pool keeps and no array uses back to the device."""
+def release_cupy() -> None:
+    """Returns unused memory of CuPy's pool to the device."""
     cupy = sys.modules.get("cupy")
     if cupy is not None:
         cupy.get_default_memory_pool().free_all_blocks()
 
 
-_joined: dict[str, Any] = {}  # the one allocator, once it is made
+_joined: dict[str, Any] = {}  # the allocator, created at most once
 
 
 def _allocator(torch, cupy):
-    """An allocator of CuPy over torch's pool."""
+    """A CuPy allocator that uses torch's pool."""
 
     def allocate(size: int, device: int) -> int:
-        # On CuPy's stream: torch, as CuPy, hands a freed block on to that stream alone, in whose order all stays.
+        # On CuPy's stream: torch, like CuPy, reuses a freed block on its own stream only, which keeps accesses ordered.
         return torch.cuda.caching_allocator_alloc(size, device, cupy.cuda.get_current_stream().ptr)
 
     def release(address: int, device: int) -> None:
-        if not sys.is_finalizing():  # then the process's memory goes with it, and torch may be gone
+        if not sys.is_finalizing():  # at exit torch may already be unloaded, and all memory is freed anyway
             torch.cuda.caching_allocator_delete(address)
 
     if "allocator" not in _joined:

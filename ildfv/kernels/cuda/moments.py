@@ -1,4 +1,4 @@
-"""The moments kernel on NVIDIA GPUs: checks, then the CUDA of csrc/cuda. The twin of `ildfv.kernels.cpu`."""
+"""The moments kernel on NVIDIA GPUs: input checks and launches around csrc/cuda. Counterpart of `ildfv.kernels.cpu`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
-from ildfv.kernels import reference
 from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
-from ildfv.kernels.cuda import em, fisher, launches
-from ildfv.kernels.cuda.device import Device, device_of, element_bytes, first_device, own_arrays, way
-from ildfv.kernels.cuda.launches import ELEMENTS, FINISH_THREADS, TENSOR, THREADS, TILES
+from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda.device import Device, device_of, own_arrays
+from ildfv.kernels.cuda.launches import FINISH_THREADS, TENSOR, THREADS, TILES
 from ildfv.kernels.cuda.layout import Batch, Pieces, merged, pieces_of, ragged, rounds, runs, uniform
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.cuda.parameters import fma, on_device, tensor_cores, within_bfloat16
+from ildfv.kernels.elements import CODES, element_bytes
 from ildfv.kernels.reference import Moments
 
 _variant: str | None = None
-_fitted: dict[tuple, int] = {}  # how much fitted at once where the device's memory was full, by kind of call
+_round_sizes: dict[tuple, int] = {}  # by kind of call: the size that worked after device memory ran out
 
 
 def set_variant(name: str | None) -> None:
-    """Use the kernels of one of `launches.VARIANTS`; None: as shape and device ask. For tests and comparisons."""
+    """Sets one of `launches.VARIANTS`; None: chosen by shape and device. For tests and benchmarks."""
     global _variant
     check(name is None or name in launches.VARIANTS, f"variant must be one of {launches.VARIANTS}, got {name!r}")
     _variant = name
@@ -34,57 +34,18 @@ def set_variant(name: str | None) -> None:
 def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d): torch CUDA tensors, CuPy arrays, or of any
-    library that speaks DLPack or `__cuda_array_interface__`, none of them copied; float32, float64, float16, bfloat16
-    or uint8. weights (k,), means (k, d), variances (k, d): a diagonal Gaussian mixture, d ≤ 4096, k ≤ 1024.
-    Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,); pooled: (k,), (k, d), (k, d), ().
-    The kind of array that came in, on its device and on the current stream of torch or CuPy (of other libraries: that
-    of torch where it sees the GPU, else CuPy's); float64 if pooled or the maps are float64, else float32. Posteriors
-    below `threshold` count as 0. The bits of a map's result depend neither on its batch nor on how maps are strided.
-    InputError for wrong shapes or dtypes, empty maps and values that are not finite (it names the map).
+    As `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
+    d ≤ 4096, k ≤ 1024. The maps are not copied. Work is queued on the current stream of torch or CuPy; for arrays of
+    other libraries, on torch's where torch has the GPU, else on CuPy's. The results are float64 if pooled or if the
+    maps are float64, else float32. The bits of a map's result depend neither on its batch nor on its strides.
+    InputError names the map for empty maps and values that are not finite.
     """
     ragged = isinstance(maps, (list, tuple))
-    check(not ragged or len(maps) > 0, "maps must hold at least one map, got an empty batch")
+    check(not ragged or len(maps) > 0, "maps must contain at least one map, got an empty batch")
     ours, give = own_arrays(list(maps) if ragged else [maps])
     maps = ours if ragged else ours[0]
     result = compute(device_of(ours[0]), maps, weights, means, variances, threshold=threshold, pooled=pooled)
     return Moments(*(give(a) for a in result))
-
-
-def describe() -> str:
-    """How the kernels come to the first GPU, after a small problem on it agreed with the specification.
-
-    MissingPackageError without CuPy or the ahead-of-time build; RuntimeError where no device answers or it is wrong.
-    """
-    said = how()
-    device = first_device()
-    worst = 0.0
-    for k in (2, launches.TENSOR_K):  # the second on tensor cores, where there are any
-        rng = np.random.default_rng(k)
-        weights, means, variances = np.full(k, 1 / k), rng.normal(size=(k, 5)), rng.uniform(0.5, 2.0, (k, 5))
-        x = rng.normal(size=(1, 100, 5)).astype(np.float32)
-        found = compute(device, device.upload(x), weights, means, variances, threshold=1e-6, pooled=False)
-        expected = reference.moments(x, weights, means, variances, threshold=1e-6)
-        n = np.array([100.0])
-        vectors = fisher.compute(
-            device, list(found[:3]), n, weights, improved=True, order="component", weight_part=False
-        )
-        pooled = compute(device, device.upload(x), weights, means, variances, threshold=1e-6, pooled=True)
-        step = em.compute(device, list(pooled[:3]), weights, means, variances, inertia=1.0)
-        pairs = [*zip((*found, vectors), (*expected, reference.vectors(expected, n, weights)), strict=True)]
-        pairs = [(device.download(a), e) for a, e in pairs]
-        s0, s1, s2 = (a[0] for a in expected[:3])  # of one map: the pooled ones
-        pairs += zip(step, reference.m_step(s0, s1, s2, weights, means, variances, inertia=1.0), strict=True)
-        worst = max([worst, *(float(np.linalg.norm(a - e) / np.linalg.norm(e)) for a, e in pairs)])
-    if not worst < 1e-5:
-        raise RuntimeError(f"moments on {device.name} differ from the specification by {worst:.1e}")
-    cores = "with" if device.tensor_cores else "without"
-    return f"{device.name}, {cores} tensor cores: {said}, differs from the specification by {worst:.0e}"
-
-
-def how() -> str:
-    """How the kernels come to a device, in words. MissingPackageError without CuPy or the ahead-of-time build."""
-    return {"nvcc": "compiled by nvcc when ildfv was installed", "nvrtc": "compiled by NVRTC at first use"}[way()]
 
 
 def compute(device: Device, maps, weights, means, variances, *, threshold: float, pooled: bool) -> Moments:
@@ -104,7 +65,7 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
     else:
         out, logs, owners = run.separate(batch)
 
-    log_likelihoods = np.concatenate([device.download(a) for a in logs])  # the one wait for the device
+    log_likelihoods = np.concatenate([device.download(a) for a in logs])  # the only synchronisation
     bad = np.flatnonzero(~np.isfinite(log_likelihoods))
     if len(bad) == 0:
         return out
@@ -112,7 +73,7 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
         if not np.isfinite(device.download(device.cast(maps[index], "float64"))).all():
             raise not_finite(index)
     check(real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
-    # Finite values, but so far from every mean that squares leave float32: in double once more.
+    # The values are finite, but so far from every mean that their squares overflow float32: repeat in double.
     double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
     result = compute(device, double, *mixture, threshold=threshold, pooled=pooled)
     return result if pooled else Moments(*(device.cast(a, "float32") for a in result))
@@ -136,7 +97,9 @@ class _Run:
         self.screen: tuple = (None,) * 4
         self.close = 0
         if _variant is not None:
-            self.variant = _variant if real == "float32" else _variant.removeprefix(TENSOR)  # there is none in double
+            self.variant = (
+                _variant if real == "float32" else _variant.removeprefix(TENSOR)
+            )  # tensor cores are not used in double precision
         else:
             tensor = device.tensor_cores and real == "float32" and threshold > 0 and k >= launches.TENSOR_K
             tensor = tensor and within_bfloat16(mixture)
@@ -146,7 +109,7 @@ class _Run:
             self.screen, self.close = screen[:4], int(screen[4])
 
     def separate(self, batch: Batch):
-        """Moments of each map, log likelihoods of the pieces, and the map of each."""
+        """Moments of each map, log likelihoods of the pieces, and the map that each piece belongs to."""
         out = self.empty(batch.b, self.real)
 
         def some(maps: range):
@@ -160,14 +123,14 @@ class _Run:
             return sums.log_likelihood, owners
 
         room = launches.ROUND_BYTES // launches.piece_bytes(self.k, self.d, self.real)
-        logs, owners = zip(*self.fitting(some, rounds(batch, self.k, room), batch.n), strict=True)
+        logs, owners = zip(*self.retried(some, rounds(batch, self.k, room), batch.n), strict=True)
         log_likelihood = self.device.cast(out.log_likelihood, self.real)
         return Moments(*out[:3], log_likelihood), logs, np.concatenate(owners)
 
     def pooled(self, batch: Batch):
-        """Moments of all maps together: pieces, then groups of pieces, then all groups in order.
+        """Moments pooled over all maps: of pieces, then of groups of pieces, then of all groups in order.
 
-        The order of additions, and with it the last bit, depends on neither rounds nor the device's memory.
+        The order of additions, and so the last bit, depends neither on the rounds nor on the device's memory.
         """
         pieces, group = pieces_of(batch, self.k, range(batch.b)), launches.group(self.k, self.d, self.real)
         total: _Sums | None = None
@@ -186,12 +149,12 @@ class _Run:
             return sums.log_likelihood
 
         room = max(1, launches.ROUND_BYTES // (group * launches.piece_bytes(self.k, self.d, self.real)))
-        logs = self.fitting(some, runs(-(-pieces.total // group), room), 0)
+        logs = self.retried(some, runs(-(-pieces.total // group), room), 0)
         assert total is not None  # there is at least one map, so at least one piece
         return Moments(*(a[0] for a in total)), logs, np.zeros(pieces.total, dtype=np.int64)
 
     def singles(self, batch: Batch):
-        """Moments of maps with one descriptor each: what is written dwarfs what is read."""
+        """Moments of maps with one descriptor each, which are far larger than the maps."""
         tile, (k, d) = TILES[self.real], (self.k, self.d)
         chunks = -(-d // tile.dimensions)
         out = self.empty(batch.b, self.real)
@@ -203,7 +166,7 @@ class _Run:
             count = len(maps)
             partial = self.device.empty((chunks, count, k), self.real)
             address = batch.address + maps.start * by_map * element_bytes(batch.element)
-            common = (address, ELEMENTS[batch.element], count, by_map, by_dim, d, k, centre, scale, shift)
+            common = (address, CODES[batch.element], count, by_map, by_dim, d, k, centre, scale, shift)
             self.device.launch(
                 f"score_singles_{self.real}", (-(-count // tile.rows), chunks), THREADS, scoring,
                 (*common, self.address(partial)),
@@ -214,17 +177,17 @@ class _Run:
                  *(self.address(a) for a in _slice(out, maps.start, maps.stop))),
             )  # fmt: skip
 
-        self.fitting(some, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
+        self.retried(some, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
         log_likelihood = self.device.cast(out.log_likelihood, self.real)
         return Moments(*out[:3], log_likelihood), [out.log_likelihood], np.arange(batch.b)
 
-    def fitting(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
-        """The results of the rounds; in halves from where memory is full, and so in later calls like this one."""
+    def retried(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
+        """The results of the rounds. On out-of-memory, this and later calls of its kind use smaller rounds."""
         kind = (*self.device.key, self.variant, self.real, self.k, self.d, n, compute.__qualname__)
-        halving = OomRetry(compute, note=_warn, size=_fitted.get(kind))
-        results = [result for one in rounds for result in halving(one)]
-        if halving.size is not None:
-            _fitted[kind] = halving.size
+        retry = OomRetry(compute, note=_warn, size=_round_sizes.get(kind))
+        results = [result for one in rounds for result in retry(one)]
+        if retry.size is not None:
+            _round_sizes[kind] = retry.size
         return results
 
     def pieces(self, pieces: Pieces, out: _Sums) -> _Sums:
@@ -232,7 +195,7 @@ class _Run:
         k, d, tile, count = self.k, self.d, TILES[self.real], pieces.total
         variant, huge = self.variant, self.variant.endswith("huge")
         table = self.device.upload(pieces.table) if pieces.table is not None else None
-        # Where posteriors do not fit in shared memory, each block of a launch has its own place for them.
+        # Where posteriors do not fit in shared memory, each block of a launch uses its own part of a scratch buffer.
         place = tile.rows * launches.padded(k)
         step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if huge else count
         scratch = self.device.empty((min(step, count), place), self.real) if huge else None
@@ -240,7 +203,7 @@ class _Run:
             self.device.launch(
                 f"moments_{variant}_{self.real}", (min(step, count - first), 1), THREADS,
                 launches.shared_bytes(variant, self.real, k, d),
-                (pieces.address, ELEMENTS[pieces.element], self.address(table), first, pieces.n,
+                (pieces.address, CODES[pieces.element], self.address(table), first, pieces.n,
                  int(pieces.of_each[0]), pieces.rows, *pieces.strides,
                  d, k, *(self.address(a) for a in (*self.parameters, *self.screen)), self.close, self.threshold,
                  *(self.address(a) for a in out), self.address(scratch)),
@@ -260,7 +223,7 @@ class _Run:
         )  # fmt: skip
 
     def empty(self, rows: int, dtype: str) -> _Sums:
-        """Sums of `rows` pieces or maps, not yet written."""
+        """Uninitialised sums of `rows` pieces or maps."""
         k, d, empty = self.k, self.d, self.device.empty
         return _Sums(
             empty((rows, k), dtype), empty((rows, k, d), dtype), empty((rows, k, d), dtype), empty((rows,), "float64")

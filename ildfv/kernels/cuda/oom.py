@@ -1,4 +1,4 @@
-"""Batches that fit a device's memory: how many items fit, and a retry in halves where memory runs out."""
+"""Batch sizes for a device's memory, and halving them when memory runs out."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ from collections.abc import Callable, Sequence
 
 from ildfv.kernels.cuda import memory
 
-SHARE = 0.6  # of free memory a batch may take: the pools of torch and of other processes keep the rest
+MEMORY_SHARE = 0.6  # of the free memory, for a batch; the rest is left to fragmentation and other processes
 
 
-def batch_size(bytes_of_an_item: int, device, *, most: int = 256) -> int:
-    """How many items of `bytes_of_an_item`, all they need while computed, fit in the device's free memory; ≥ 1, ≤ most.
+def batch_size(bytes_of_an_item: int, device, *, maximum: int = 256) -> int:
+    """The number of items whose computation fits in the device's free memory, between 1 and `maximum`.
 
-    device: "cuda:i" or a torch.device. What pools keep for later arrays counts as free.
+    bytes_of_an_item: peak memory of one item. device: "cuda:i" or a torch.device. Memory that pools hold but no array
+    uses counts as free.
     """
-    return max(1, min(most, int(memory.free(device) * SHARE) // max(1, bytes_of_an_item)))
+    return max(1, min(maximum, int(memory.free(device) * MEMORY_SHARE) // max(1, bytes_of_an_item)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is a device's way to say that its memory is full: torch's, CuPy's, or CUDA's own."""
+    """Whether `error` is an out-of-memory error of torch, CuPy or CUDA."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and "out of memory" in str(error))
 
 
 class OomRetry:
-    """compute over batches, in halves from where memory ran out: callable, items → results of as many parts as it took.
+    """Callable: items → the results of compute(part) for consecutive parts of the items, in order.
 
-    A part that fails has given nothing, so nothing is given twice. With one item left there is nothing to halve and the
-    error is raised. What fitted once is the size of all later parts. `note` is told of each halving.
+    The first part is all items. On out-of-memory the part size is halved and that part is retried; later parts keep the
+    reduced size, and `note` is called. A failed part must leave no results behind. With one item left the error is
+    raised.
     """
 
     def __init__(self, compute: Callable, *, note: Callable[[str], None] = lambda text: None, size: int | None = None):
         self.compute, self.note = compute, note
-        self.size = size  # items at once; None: as many as come
+        self.size = size  # items per part; None: all
 
     def __call__(self, items: Sequence) -> list:
         results: list = []
@@ -46,17 +48,17 @@ class OomRetry:
                 if not is_out_of_memory(error) or len(part) == 1:
                     raise
                 full = True
-            if full:  # handled out here: the error held the frames that held the memory
+            if full:  # outside the except clause: the exception's traceback keeps the memory alive
                 self.size = -(-len(part) // 2)
                 memory.empty()
-                self.note(f"out of device memory: going on with {self.size} at a time")
+                self.note(f"out of device memory: batch size reduced to {self.size}")
                 continue
             results.append(result)
             start += len(part)
         return results
 
     def joined(self, items: Sequence):
-        """The results as one array or tensor."""
+        """The results, concatenated to one array or tensor."""
         results = self(items)
         if len(results) == 1:
             return results[0]
@@ -64,6 +66,6 @@ class OomRetry:
             import torch
 
             return torch.cat(results)
-        from ildfv.arrays import namespace  # here, as the kernels run without array-api-compat
+        from ildfv.arrays import namespace  # here, because the kernels do not require array-api-compat
 
         return namespace(*results).concat(results)

@@ -1,4 +1,4 @@
-"""A mixture as the CUDA kernels read it, on the device: a, b, c of mixture.h, and their products for tensor cores."""
+"""Mixture parameters for the CUDA kernels: a, b, c of mixture.h, and their products for tensor cores."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from ildfv.kernels.cuda.device import Device
 from ildfv.kernels.cuda.launches import CLOSE, SLACK
 
-_prepared: dict[tuple, tuple] = {}  # device and precision → the mixture last used there, on the host and on the device
+_prepared: dict[tuple, tuple] = {}  # device and precision → the last mixture, on the host and on the device
 
 
 def on_device(device: Device, real: str, mixture: tuple, make: Callable) -> tuple:
     """make(mixture, real) with its arrays on the device.
 
-    Those of the last mixture stay there: encoding asks for the same one batch after batch.
+    The arrays of the last mixture are cached, because encoding uses the same mixture for every batch.
     """
     key = (*device.key, real, make)
     if key in _prepared:
@@ -24,15 +24,15 @@ def on_device(device: Device, real: str, mixture: tuple, make: Callable) -> tupl
             return ready
     made = make(mixture, real)
     ready = tuple(device.upload(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a for a in made)
-    device.settle()  # whichever stream uses them next
+    device.settle()  # another stream may use them next
     _prepared[key] = tuple(a.copy() for a in mixture), ready
     return ready
 
 
 def _exact(mixture: tuple, real: str) -> tuple:
-    """centre (d,), scale (k, d), shift (k, d), constant (k,) of mixture.h, in float64 but for the centre."""
+    """centre (d,), scale (k, d), shift (k, d), constant (k,) of mixture.h, in float64, the centre in `real`."""
     weights, means, variances = mixture
-    # The centre leans towards narrow components: x − centre must round to less than their sd, a wide one forgives it.
+    # The centre is weighted towards narrow components, where the rounding of x − centre matters most.
     lean = weights[:, None] / variances
     centre = ((lean * means).sum(axis=0) / lean.sum(axis=0)).astype(real)
     scale = 1.0 / np.sqrt(variances)
@@ -48,18 +48,18 @@ def fma(mixture: tuple, real: str) -> tuple:
 
 
 def tensor_cores(mixture: tuple, real: str) -> tuple:
-    """squares and products (k, d4), base and slack (k,) of tensor.h, and whether all means are close to the centre."""
+    """squares and products (k, d4), base and slack (k,) of mma.h, and whether all means are close to the centre."""
     _, scale, shift, constant = _exact(mixture, real)
     spread = (shift**2).sum(axis=1)  # Σ b², (k,)
     base = constant - 0.5 * spread
-    known = np.where(np.isfinite(constant), constant, 0.0)  # a weight of 0: its score is −∞ without any doubt
+    known = np.where(np.isfinite(constant), constant, 0.0)  # the score of a component of weight 0 is exactly −∞
     slack = SLACK * (2 * known + spread) + 1e-6 * (1 + np.abs(known))
     parts = _bfloat16_parts(scale**2), _bfloat16_parts(2 * scale * shift)
     return *parts, base.astype(real), slack.astype(real), bool(np.abs(shift).max() <= CLOSE)
 
 
 def _bfloat16_parts(a: np.ndarray) -> np.ndarray:
-    """a (k, d) as float32-sized words (k, d4): for each four dimensions four high parts, then four low ones."""
+    """a (k, d) as float32-sized words (k, d4): per four dimensions, four high parts, then four low parts."""
     a = np.pad(a, ((0, 0), (0, -a.shape[1] % 4)))
     high = _bfloat16(a)
     low = _bfloat16(a - (high.astype(np.uint32) << 16).view(np.float32))
@@ -74,6 +74,6 @@ def _bfloat16(a: np.ndarray) -> np.ndarray:
 
 
 def within_bfloat16(mixture: tuple) -> bool:
-    """Whether squares of 1/sd, and of distances in sd, stay far from the ends of float's range."""
+    """Whether squares of 1/sd and of distances in sd are far from the limits of float32."""
     _, scale, shift, _ = _exact(mixture, "float32")
     return bool(scale.min() >= 2.0**-40 and max(scale.max(), np.abs(shift).max()) <= 2.0**40)

@@ -1,4 +1,4 @@
-"""Windowing and resizing of slices on a GPU, in one pass: csrc/cuda/windows.cu."""
+"""Windowing and resizing of slices on a GPU in one pass: csrc/cuda/windows.cu."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import numpy as np
 
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
 
-HOUNSFIELD = {"float32": 0, "int16": 1}  # read as they are, others as float32; enum Hounsfield of windows.cu
+HOUNSFIELD = {"float32": 0, "int16": 1}  # others are cast to float32; enum Hounsfield of windows.cu
 THREADS = 256
 
-Taps = list[tuple[np.ndarray, np.ndarray]]  # index (size,) and share (size,) of each pixel that counts along an axis
+Taps = list[
+    tuple[np.ndarray, np.ndarray]
+]  # index (size,) and share (size,) of each contributing input pixel along an axis
 _tables: dict[tuple, tuple] = {}  # device, shape of a slice and windows → arrays on that device
 
 
 def windowed(hu, windows: Sequence[tuple[float, float]], rows: Taps, columns: Taps):
-    """Images uint8 (…, windows, size, size) of slices (…, h, w) in HU, the kind that came in; on the current stream."""
+    """Images uint8 (…, windows, size, size) of slices (…, h, w) in HU, in their library, on the current stream."""
     (hu,), give = own_arrays([hu])
     return give(compute(device_of(hu), hu, windows, rows, columns))
 
@@ -45,7 +47,7 @@ def compute(device: Device, hu, windows: Sequence[tuple[float, float]], rows: Ta
 
 
 def _on_device(device: Device, shape: tuple, windows, rows: Taps, columns: Taps) -> tuple:
-    """Index and share (taps, size) along rows and along columns, and low, high, scale (windows, 3), kept there."""
+    """Index and share (taps, size) along rows and columns, and low, high, scale (windows, 3), cached on the device."""
     key = (*device.key, *shape)
     if key not in _tables:
         along = [(np.stack([a for a, _ in taps]), np.stack([s for _, s in taps])) for taps in (rows, columns)]

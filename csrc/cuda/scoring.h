@@ -1,0 +1,49 @@
+// Scores of a tile: squared distances in standard deviations, computed in registers, 4 descriptors × 4 components a
+// thread.
+#pragma once
+#include "common/mixture.h"
+#include "cuda/tile.h"
+
+namespace ildfv {
+
+// The 4 × 4 elements of the tile computed by this thread: descriptors row + j·T/4 and components comp + c·KC/4.
+// A warp covers 8 descriptors × 4 components, so that shared memory is read without bank conflicts.
+template <class S>
+struct Corner {
+    int row, comp;
+    __device__ __forceinline__ Corner() {
+        constexpr int ROW_WARPS = S::T / 4 / 8;
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        row = lane % 8 + 8 * (warp % ROW_WARPS);
+        comp = lane / 8 + 4 * (warp / ROW_WARPS);
+    }
+};
+
+// sum[j][c] += Σ t² over the staged dimensions
+template <class S>
+__device__ __forceinline__ void add_squares(typename S::real (&sum)[4][4], Corner<S> corner, const typename S::real* y,
+                                            const typename S::real* a, const typename S::real* b, int dims) {
+    typedef typename S::real real;
+    real part[4][4] = {};  // sums per chunk: blocked summation is accurate up to d = 4096
+#pragma unroll 2
+    for (int i = 0; i < dims; i += 4) {
+        Quad<real> ys[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) ys[j] = quad(y + (corner.row + j * (S::T / 4)) * S::DP + i);
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+            const Quad<real> as = quad(a + (corner.comp + c * (S::KC / 4)) * S::DP + i);
+            const Quad<real> bs = quad(b + (corner.comp + c * (S::KC / 4)) * S::DP + i);
+#pragma unroll
+            for (int j = 0; j < 4; ++j)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) part[j][c] = squares(part[j][c], ys[j].v[e], as.v[e], bs.v[e]);
+        }
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+#pragma unroll
+        for (int c = 0; c < 4; ++c) sum[j][c] += part[j][c];
+}
+
+}  // namespace ildfv

@@ -1,0 +1,48 @@
+// Scores of a tile to posteriors, and the log likelihood.
+#pragma once
+#include "cuda/tile.h"
+
+namespace ildfv {
+
+// exp of a score minus its row's maximum. The relative error of __expf grows with |x|, where the result gets
+// negligible.
+__device__ __forceinline__ float posterior_exp(float x) { return __expf(x); }
+__device__ __forceinline__ double posterior_exp(double x) { return exp(x); }
+__device__ __forceinline__ float larger(float a, float b) { return fmaxf(a, b); }
+__device__ __forceinline__ double larger(double a, double b) { return fmax(a, b); }
+__device__ __forceinline__ float minus_infinity(float) { return as_float(0xff800000u); }
+__device__ __forceinline__ double minus_infinity(double) { return (double)as_float(0xff800000u); }
+
+// Turns scores (T, kp) into posteriors in place, with 0 below the threshold and for rows from `valid` on.
+// log_likelihood += Σ log Σ_k exp(score) over the rows that this thread is responsible for.
+template <class S>
+__device__ void soften(typename S::real* gamma, int kp, int k, int valid, typename S::real threshold,
+                       double& log_likelihood) {
+    typedef typename S::real real;
+    const unsigned all = 0xffffffffu;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    for (int eight = warp; eight < S::T / 8; eight += S::WARPS) {  // a warp has 8 rows, 4 lanes each
+        const int row = eight * 8 + lane % 8, part = lane / 8;
+        real* g = gamma + (integer)row * kp;
+        real top = minus_infinity(real());
+        for (int c = part; c < k; c += 4) top = larger(top, g[c]);
+        top = larger(top, __shfl_xor_sync(all, top, 8));
+        top = larger(top, __shfl_xor_sync(all, top, 16));
+        real total = 0;
+        for (int c = part; c < k; c += 4) {
+            const real e = posterior_exp(g[c] - top);
+            g[c] = e;
+            total += e;
+        }
+        total += __shfl_xor_sync(all, total, 8);
+        total += __shfl_xor_sync(all, total, 16);
+        const real inverse = 1 / total;
+        for (int c = part; c < k; c += 4) {
+            const real p = g[c] * inverse;
+            g[c] = row < valid && p >= threshold ? p : (real)0;
+        }
+        if (part == 0 && row < valid) log_likelihood += (double)top + (double)log(total);
+    }
+}
+
+}  // namespace ildfv

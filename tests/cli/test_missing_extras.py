@@ -1,0 +1,99 @@
+"""With a plain installation the library works, and a command that needs an extra names it in one line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ildfv.cli.app import app
+from ildfv.extras import EXTRAS
+
+CORE_COMMANDS = {"doctor"}
+CT_COMMANDS = sorted({c.name or c.callback.__name__ for c in app.registered_commands} - CORE_COMMANDS)
+ARGUMENTS = {"phantom": ["scans"], "prepare": ["."], "experiment": ["losses"]}
+TYPERS = {"pydantic"}  # typer ≥ 0.29 depends on it: a plain installation has it
+PACKAGES = {module for modules in EXTRAS.values() for module in modules} - TYPERS | {"cupy", "psutil", "matplotlib"}
+
+# As if the packages were not installed: the path finder does not find them.
+HIDING = """
+import importlib.machinery, os, sys
+hidden = set(os.environ["HIDDEN"].split(","))
+find = importlib.machinery.PathFinder.find_spec
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in hidden else find(name, path, target)
+importlib.machinery.PathFinder.find_spec = find_spec
+"""
+
+
+def run_without(packages, code: str, *arguments, cwd=None) -> subprocess.CompletedProcess:
+    environment = os.environ | {"HIDDEN": ",".join(packages)}
+    line = [sys.executable, "-c", f"{HIDING}\n{code}", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, env=environment)
+
+
+def command_without(packages, *arguments, cwd=None) -> subprocess.CompletedProcess:
+    return run_without(packages, "from ildfv.cli import main; main()", *arguments, cwd=cwd)
+
+
+def test_the_library_works_without_any_extra():
+    ended = run_without(
+        PACKAGES,
+        "import ildfv, numpy as np\n"
+        "for name in ildfv.__all__: getattr(ildfv, name)\n"
+        "x = np.random.default_rng(0).normal(size=(3, 50, 4)).astype('f')\n"
+        "mixture = ildfv.GaussianMixture(2, max_iter=2, tol=10).fit(x)\n"
+        "f = ildfv.FisherVector(mixture).transform(x)\n"
+        "z = ildfv.PCA(2).fit_transform(f)\n"
+        "print(ildfv.MultivariateRegression().fit(z, z[:, :1]).predict(z).shape)\n"
+        "print(*[name for name in sys.modules if name in hidden])",
+    )
+    assert (ended.stderr, ended.stdout) == ("", "(3, 1)\n\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["--help"], "Detect interstitial lung"), (["--version"], "ildfv 0."), (["encode", "--help"], "--components")],
+)
+def test_help_and_version_need_no_extra(arguments, expected):
+    ended = command_without(PACKAGES, *arguments)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert expected in ended.stdout
+
+
+def test_doctor_needs_no_extra_and_names_the_missing_ones():
+    ended = command_without(PACKAGES, "doctor", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    findings = {finding["what"]: finding for finding in json.loads(ended.stdout)["findings"]}
+    assert findings["C++ kernel"]["state"] == "ok"
+    assert findings["extra [ct]"]["state"] == "absent"
+    assert findings["extra [ct]"]["advice"] == "pip install 'ildfv[ct]'"
+
+
+@pytest.mark.parametrize("name", CT_COMMANDS)
+def test_a_command_without_its_extra_is_one_line_that_names_it(name, tmp_path):
+    ended = command_without(PACKAGES, name, *ARGUMENTS.get(name, []), cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    start = f"error: `ildfv {name}` needs the extra [ct]: pip install 'ildfv[ct]' ("
+    assert ended.stderr.startswith(start), ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_line_is_json_for_machines(tmp_path):
+    ended = command_without(PACKAGES, "stats", "--json", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "needs the extra [ct]" in json.loads(ended.stdout)["error"]
+
+
+@pytest.mark.parametrize("package", ["pydicom", "torch", "nibabel"])
+def test_phantom_names_each_package_that_it_lacks(package, tmp_path):
+    """`phantom` uses no torch: only what it needs is asked for."""
+    ended = command_without({package}, "phantom", tmp_path / "scans", "--patients", 1, "--slices", 3, "--workers", 1)
+    if package == "torch":
+        assert ended.returncode == 0, ended.stderr
+    else:
+        assert ended.returncode == 2
+        assert ended.stderr.startswith("error: `ildfv phantom` needs the extra [ct]: pip install 'ildfv[ct]'")
+        assert f"({package} is not installed)" in ended.stderr

@@ -1,0 +1,73 @@
+"""Work in processes: every item has a result; a worker that dies loses its own item only."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from ildfv.streaming.processes import Died, as_completed
+
+
+def square(x):
+    return x * x
+
+
+def square_or_die(x):
+    if x % 5 == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    return x * x
+
+
+def fail(x):
+    raise OSError(f"no room for {x}")
+
+
+def test_every_item_has_one_result():
+    assert dict(as_completed(square, range(7), workers=2)) == {i: i * i for i in range(7)}
+    assert dict(as_completed(square, [], workers=2)) == {}
+
+
+def test_a_dying_worker_loses_its_own_item_only():
+    results = list(as_completed(square_or_die, range(9), workers=2))
+    assert len(results) == 9
+    assert dict(results) == {i: Died if i % 5 == 3 else i * i for i in range(9)}
+
+
+def test_an_exception_is_raised_in_the_parent():
+    with pytest.raises(OSError, match="no room for 1"):
+        list(as_completed(fail, [1], workers=1))
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    (tmp_path / "job.py").write_text(
+        textwrap.dedent("""
+            import os, sys, time
+            from ildfv.streaming.processes import as_completed
+            def work(x):
+                open(f"pid-{x}", "w").write(str(os.getpid()))
+                time.sleep(60)
+            if __name__ == "__main__":
+                list(as_completed(work, [0, 1], workers=2))
+        """)
+    )
+    paths = os.pathsep.join(path for path in sys.path if path)
+    job = subprocess.Popen([sys.executable, "job.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths})
+    pids = [tmp_path / "pid-0", tmp_path / "pid-1"]
+    _until(lambda: all(path.exists() and path.read_text() for path in pids))
+    job.kill()
+    job.wait()
+    _until(lambda: not any(Path("/proc", path.read_text()).exists() for path in pids))
+
+
+def _until(holds, seconds=30):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "took too long"
+        time.sleep(0.05)

@@ -1,0 +1,224 @@
+"""On out-of-memory batches are halved; no result is lost, duplicated, reordered or used before it is ready.
+
+A simulated GPU executes the work on its streams only when an event is waited for, so a missing wait is detected.
+Copies on a real GPU are tested in tests/cuda/test_cuda_gpu.py.
+"""
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from ildfv.kernels.cuda.oom import OomRetry
+from ildfv.streaming import maps as stream
+from ildfv.streaming import transfer
+
+torch = pytest.importorskip("torch")
+cat = torch.cat
+
+
+class OutOfMemoryError(MemoryError):
+    """Has the name of torch's and CuPy's exception."""
+
+
+def full_above(limit, error=OutOfMemoryError):
+    def compute(batch):
+        if len(batch) > limit:
+            raise error("CUDA error: out of memory")
+        return [2 * item for item in batch]
+
+    return compute
+
+
+@pytest.mark.parametrize("limit", [1, 3, 4, 100])
+@pytest.mark.parametrize("error", [OutOfMemoryError, RuntimeError])
+def test_all_items_are_computed_once_in_order(limit, error):
+    notes = []
+    retry = OomRetry(full_above(limit, error), note=notes.append)
+    given = retry(range(16)) + retry(range(16, 23))
+    assert [result for part in given for result in part] == [2 * i for i in range(23)]
+    assert max(map(len, given)) <= min(limit, 16)
+    assert len(notes) == {1: 4, 3: 3, 4: 2, 100: 0}[limit]  # the reduced size is kept
+
+
+def test_results_are_joined():
+    def squares(batch):
+        return full_above(3)(batch) and batch**2
+
+    for items in (np.arange(8.0), torch.arange(8.0)):
+        assert (OomRetry(squares).joined(items) == items**2).all()
+
+
+def test_out_of_memory_for_a_single_item_is_an_error():
+    with pytest.raises(OutOfMemoryError):
+        OomRetry(full_above(0))(range(4))
+
+
+def test_other_errors_are_raised():
+    def compute(batch):
+        raise RuntimeError("an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal"):
+        OomRetry(compute)(range(4))
+
+
+class SimulatedGpu:
+    """Streams are lists of pending work; tensors contain poison until the work that fills them has been executed."""
+
+    def __init__(self, device):
+        self.device = str(device)
+        self._local = threading.local()
+        self._lock = threading.RLock()
+        self.default: list = []
+        self.streams = 0
+        self.pinned_blocks: list = []
+        self.most_waiting = 0
+
+    def stream(self):
+        self.streams += 1
+        return []
+
+    def current(self) -> list:
+        return getattr(self._local, "stream", self.default)
+
+    @contextmanager
+    def on(self, stream):
+        before = self.current()
+        self._local.stream = stream
+        try:
+            yield
+        finally:
+            self._local.stream = before
+
+    def put(self, work) -> None:
+        with self._lock:
+            self.current().append(work)
+            self.most_waiting = max(self.most_waiting, len(self.current()))
+
+    def mark(self):
+        with self._lock:
+            return self.current(), list(self.current())
+
+    def wait(self, event) -> None:
+        work, until = event
+        with self._lock:
+            for one in until:
+                if one in work:
+                    work.remove(one)
+                    one()
+
+    def follow(self, event) -> None:
+        self.put(lambda: self.wait(event))
+
+    def keep(self, tensor) -> None:
+        assert isinstance(tensor, torch.Tensor)
+
+    def pinned(self, size):
+        self.pinned_blocks.append(torch.empty(size, dtype=torch.uint8))
+        return self.pinned_blocks[-1]
+
+    def moved(self, tensor):
+        assert any(tensor.data_ptr() == block.data_ptr() for block in self.pinned_blocks)
+        target = torch.full_like(tensor, 0xAA)
+        self.put(lambda: target.copy_(tensor))
+        return target
+
+    def launched(self, compute, tensor):
+        """The result of compute(tensor), filled in when the stream is executed."""
+        target = torch.full_like(compute(tensor), float("nan"))
+        self.put(lambda: target.copy_(compute(tensor)))
+        return target
+
+    def finish(self) -> None:
+        self.wait((self.default, list(self.default)))
+
+
+def widened(images):
+    return images.float() * 3 + 1
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    gpu = SimulatedGpu("cuda:0")
+    monkeypatch.setenv("ILDFV_GRAPHS", "0")
+    monkeypatch.setattr(transfer, "Gpu", lambda device: gpu)
+    monkeypatch.setattr(torch, "cat", lambda parts: gpu.launched(cat, parts))
+    return gpu
+
+
+class Network:
+    device = torch.device("cuda", 0)
+
+    def __init__(self, gpu, room=100):
+        self.gpu, self.room, self.batches, self.threads = gpu, room, [], set()
+
+    def __call__(self, images):
+        assert isinstance(images, torch.Tensor)
+        assert self.gpu.current() is not self.gpu.default  # which is used by the moments at the same time
+        if len(images) > self.room:
+            raise OutOfMemoryError
+        self.batches.append(len(images))
+        self.threads.add(threading.current_thread())
+        return self.gpu.launched(widened, images)
+
+
+class Images:
+    """Slices of one pixel each."""
+
+    starts = np.array([0, 37])
+
+    def __len__(self):
+        return 37
+
+    def images(self, indices):
+        return np.asarray(indices, dtype=np.uint8)[:, None]
+
+
+def test_copies_are_asynchronous_and_complete(gpu):
+    arrays = [np.full((i % 3 + 1, 5), i, dtype=np.uint8) for i in range(9)]
+    tensors = []
+    for tensor in transfer.to_device(iter(arrays), gpu):
+        tensors.append((tensor, gpu.mark()))
+    assert any((tensor == 0xAA).all() for tensor, _ in tensors)  # some copies are still pending
+    gpu.finish()
+    assert all(np.array_equal(tensor.numpy(), array) for (tensor, _), array in zip(tensors, arrays, strict=True))
+
+
+@pytest.mark.parametrize("room", [100, 5, 1])
+def test_a_stream_on_a_gpu_yields_each_batch_once_in_order(gpu, room):
+    network, notes, counted = Network(gpu, room), [], []
+    batches = stream.batches(Images(), np.arange(37), 8)
+
+    def then(maps):  # like the moments, it ends with a synchronisation
+        result = gpu.launched(lambda x: x * 2, maps)
+        gpu.finish()
+        return result.numpy()
+
+    maps = stream.MapStream(Images(), network, batches, then=then, advance=counted.append, note=notes.append)
+    done = list(maps)
+    assert [len(one) for one in done] == [len(batch) for batch in batches] == counted
+    assert np.array_equal(np.concatenate(done)[:, 0], (np.arange(37) * 3.0 + 1) * 2)
+    assert max(network.batches) == {100: 8, 5: 4, 1: 1}[room]
+    assert bool(notes) == (room < 8)
+    assert len(network.threads) == 1  # a GPU is used by one thread, unlike CPU cores
+    assert gpu.streams == 2  # for copies and the network, besides the caller's
+
+
+def test_by_default_maps_stay_on_the_device(gpu):
+    batches = stream.batches(Images(), np.arange(37), 8)
+    given = list(stream.MapStream(Images(), Network(gpu), batches))
+    gpu.finish()
+    assert np.array_equal(cat(given).numpy()[:, 0], np.arange(37) * 3.0 + 1)
+
+
+@pytest.mark.usefixtures("threads_end")
+def test_leaving_a_stream_early_stops_its_threads(gpu):
+    maps = iter(stream.MapStream(Images(), Network(gpu), stream.batches(Images(), np.arange(37), 2)))
+    next(maps)
+    maps.close()
+
+
+def test_an_error_in_the_network_is_raised_in_the_consumer(gpu):
+    with pytest.raises(OutOfMemoryError):
+        list(stream.MapStream(Images(), Network(gpu, room=0), stream.batches(Images(), np.arange(37), 8)))
