@@ -58,7 +58,7 @@ class Predictor:
         for name in (INFO, TENSORS):
             check((folder / name).is_file(), f"{folder} is not a predictor, {name} is missing: run `ildfv export`")
         try:
-            content = json.loads((folder / INFO).read_text(encoding="utf-8"))
+            content = read_json(folder / INFO)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{folder / INFO} must be JSON, got {error}") from error
         kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))

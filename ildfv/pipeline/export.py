@@ -50,7 +50,7 @@ def export_predictor(
     check(not occupied, f"{out} must be a new or empty folder, or a predictor to replace, got something else")
     slices = workspace.slices()
     name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
-    encoding = newest(workspace.encodings_dir, fold, name)
+    encoding = newest(workspace, fold, name)
     split = split_slices(slices, load_folds(workspace), encoding.fold)
     model_name = encoding.inputs["model"].partition("/")[0]
     model = newest_model(workspace, encoding.fold, model_name)
