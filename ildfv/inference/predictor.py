@@ -22,7 +22,7 @@ from ildfv.inference.schema import KIND, VERSION, Head, PredictorInfo
 from ildfv.scans.body import body_mask
 from ildfv.scans.prepared_lungs import lungs_of
 from ildfv.scans.windows import NORMAL, WINDOWS
-from ildfv.store.atomic import sha256, write_bytes
+from ildfv.store.atomic import read_json, sha256, write_bytes
 
 TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
 NETWORK = "network"  # prefix of the network's tensors
@@ -57,10 +57,7 @@ class Predictor:
         folder = Path(folder)
         for name in (INFO, TENSORS):
             check((folder / name).is_file(), f"{folder} is not a predictor, {name} is missing: run `ildfv export`")
-        try:
-            content = read_json(folder / INFO)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{folder / INFO} must be JSON, got {error}") from error
+        content = read_json(folder / INFO)
         kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
         check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
         check(version == VERSION, f"{folder / INFO} must have version {VERSION}, got {version!r}: use another ildfv")

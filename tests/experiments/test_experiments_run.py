@@ -157,7 +157,7 @@ def test_without_a_workspace_phantoms_are_made(tmp_path, monkeypatch):
     root = run_module.home(None, TINY, run_module.SILENT)
     assert len(Context(root, TINY, device="cpu").slices) == TINY.patients * TINY.slices_per_scan
     assert run_module.home(None, TINY, run_module.SILENT) == root
-    with pytest.raises(InputError, match="is not a workspace"):
+    with pytest.raises(InputError, match="must be in a folder that exists"):
         run_experiments(["statistics"], preset=TINY, workspace=tmp_path / "nowhere")
 
 

@@ -42,7 +42,7 @@ def chest(number: int, *, outside: int = 0):
 
 def make(root: Path, outside: int = 0) -> Workspace:
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(PATIENTS):
             parts.add(write_scan(workspace.slices_dir, chest(number, outside=outside)))
     write_folds(workspace)
