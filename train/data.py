@@ -1,4 +1,4 @@
-"""Shuffled batches of an epoch, distributed to ranks and read ahead of the network."""
+"""Shuffled batches of an epoch, distributed to ranks and prefetched."""
 
 from __future__ import annotations
 

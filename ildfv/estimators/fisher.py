@@ -98,7 +98,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), as in `transform`.
         y : ignored
         sample_weight : array of shape (b, n), optional
-            How much each descriptor of an array X counts, at least 0.
+            Weight of each descriptor of an array X, at least 0.
 
         Returns
         -------
@@ -126,8 +126,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
             float32, float64, float16, bfloat16 and uint8 are read without conversion; integers become float64.
         weights : array of shape (b, n), or list of arrays (n_i,), optional
-            How much each descriptor counts, at least 0. Descriptors of weight 0 are ignored; a map without any other
-            has the zero vector. `Weighted` maps carry their own.
+            Weight of each descriptor, at least 0. Descriptors of weight 0 are ignored; a map whose weights are all 0
+            has the zero vector. Omit it for `Weighted` maps, which include their weights.
 
         Returns
         -------
@@ -137,7 +137,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Other shapes, no descriptors, non-finite values.
+            Wrong shapes, maps without descriptors, non-finite values.
         """
         self._check_settings()
         self._mixture()

@@ -151,6 +151,11 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         -------
         array of shape (m, c)
             In X's array library; float64 for float64 and integers, otherwise float32.
+
+        Raises
+        ------
+        InputError
+            Non-finite values, wrong shape or number of features.
         """
         if is_stream(X) or on_disk(X):
             self._check_fitted()
@@ -169,7 +174,22 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
 
     @default_errstate
     def inverse_transform(self, X: AnyArray) -> AnyArray:
-        """Rows (m, d) reconstructed from projections X (m, c), in X's array library."""
+        """Rows reconstructed from projections.
+
+        Parameters
+        ----------
+        X : array of shape (m, c)
+
+        Returns
+        -------
+        array of shape (m, d)
+            In X's array library.
+
+        Raises
+        ------
+        InputError
+            Wrong shape.
+        """
         self._check_fitted()
         projections: Any = X if is_array(X) else np.asarray(X)
         check_real(projections, "X")

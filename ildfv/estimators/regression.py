@@ -187,6 +187,11 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         -------
         array of shape (m, c), or (m,) if Y was one-dimensional
             In X's array library.
+
+        Raises
+        ------
+        InputError
+            Non-finite values, wrong shape or number of features.
         """
         self._check_fitted()
         x = as_array(self, X)

@@ -33,7 +33,7 @@ class Scores(NamedTuple):
 def scores(context: Context, system: System, fold: int) -> Scores:
     """The system's scores with the fold held out, from scores/ once they are computed.
 
-    Weights that nothing needs any more are removed then, unless the preset keeps all networks.
+    Weights that are no longer needed are then removed, unless the preset keeps all networks.
     """
     folder, info = context.place("scores", system, fold), {"inputs": system.inputs, "fold": fold}
     if has_model(folder):

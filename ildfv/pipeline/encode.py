@@ -146,7 +146,7 @@ def encode(
 
     activations: images → maps of the layer, with `d`, `n` and `device`. The encoder and the PCA are fitted on
     `roles.train` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
-    slices. A folder begun with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
+    slices. A folder created with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
     name in `encoders.ENCODERS`; words: the number of visual words of encoder "words".
     """
     encoder_kind, n = kind(encoder), activations.n
@@ -217,7 +217,7 @@ def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, 
 
 @contextmanager
 def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
-    """Locks the folder and matches its fingerprint on rank 0; other ranks wait, and raise the same error."""
+    """Locks the folder and checks its fingerprint on rank 0; other ranks wait, and raise the same error."""
     with writing(folder) if distributed.is_main() else nullcontext():
         begun: dict | InputError = {}
         if distributed.is_main():

@@ -1,4 +1,4 @@
-"""Slices to a network on a GPU: reading, copying, computing and what follows overlap. On a CPU, one after the other."""
+"""Overlapped reading, copying and computing of a network's input on a GPU; on a CPU, the steps run in sequence."""
 
 from __future__ import annotations
 

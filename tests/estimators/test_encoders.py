@@ -201,7 +201,7 @@ REFUSED = {
     "centres must be finite, got NaN in row 0": lambda: VLAD(centres=np.full((2, 5), np.nan)).transform(X),
     "scale must have shape (5,), got (4,)": lambda: VLAD(centres=CENTRES, scale=np.ones(4)).transform(X),
     "scale must be positive and finite": lambda: VLAD(centres=CENTRES, scale=np.zeros(5)).transform(X),
-    "maps must have 5 features a descriptor, got 4": lambda: GIVEN["vlad"].transform(X[..., :4]),
+    "maps must have 5 features per descriptor, got 4": lambda: GIVEN["vlad"].transform(X[..., :4]),
     "maps must be finite, got NaN in map 1": lambda: GIVEN["mean"].transform(np.where(X[1, 3, 2] == X, np.nan, X)),
     "maps must be (b, n, d), (b, d, h, w) or a list of (n_i, d)": lambda: GIVEN["mean"].transform(X[0]),
     "maps must hold at least one map, got none": lambda: GIVEN["max"].transform([]),
