@@ -65,7 +65,7 @@ def test_repeating_slices_does_not_make_the_interval_narrower():
     np.testing.assert_allclose(once, ten)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_have_about_their_nominal_coverage():
     rng = np.random.default_rng(0)
     hits = 0
     for seed in range(200):
@@ -75,7 +75,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.90 <= hits / 200 <= 0.99
 
 
-def test_too_often_undefined_gives_no_interval():
+def test_a_measure_that_is_often_undefined_has_no_interval():
     assert interval(np.array([np.nan] * 11 + [0.5] * 89)) is None
     assert interval(np.array([np.nan] * 9 + [0.5] * 91)) == (0.5, 0.5)
     assert bootstrap(Ratio(np.ones(1), np.ones(1)), resampled(1, 10)) is None
@@ -129,7 +129,7 @@ def test_undefined_differences_are_none():
     assert paired(nothing, nothing, 3) == PairedTest(difference=None, interval=None, p=None)
 
 
-def test_resamples_without_a_positive_say_nothing_of_f():
+def test_resamples_without_a_positive_are_excluded_from_f():
     tp, calls, cases = np.array([3.0, 0, 0, 0]), np.array([3.0, 1, 1, 1]), np.array([3.0, 0, 0, 0])
     f = Ratio(2 * tp, calls + cases, needed=cases)
     weights = np.array([[2.0, 1, 1, 0], [0.0, 2, 1, 1]])

@@ -101,7 +101,7 @@ def experiment(**changes) -> ExperimentDocument:
     return ExperimentDocument(**(values | changes))
 
 
-def test_tables_and_pictures_of_an_earlier_run_go(made, tmp_path):
+def test_tables_and_pictures_of_an_earlier_run_are_removed(made, tmp_path):
     workspace = SimpleNamespace(results_dir=tmp_path)
     folder = tmp_path / "experiments"
     table = Table("t", ["a"], [[1]])
@@ -120,7 +120,7 @@ def test_tables_and_pictures_of_an_earlier_run_go(made, tmp_path):
 
 
 @pytest.mark.parametrize(("threads", "told"), [(1, "CPU, 1 thread"), (2, "CPU, 2 threads")])
-def test_one_thread_is_no_plural(context, monkeypatch, threads, told):
+def test_one_thread_is_singular(context, monkeypatch, threads, told):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert device_name(context) == told
 

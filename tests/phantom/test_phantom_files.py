@@ -106,7 +106,7 @@ def test_slices_are_evenly_spaced_and_not_ordered_by_name(series, folder):
     assert any(order not in (sorted(order), sorted(order, reverse=True)) for order in orders)
 
 
-def test_hu_come_back_through_rescale_slope_and_intercept(series):
+def test_hu_are_restored_by_rescale_slope_and_intercept(series):
     for ds in series:
         hu = apply_rescale(ds.pixel_array, ds)
         assert ds.pixel_array.shape == (512, 512)

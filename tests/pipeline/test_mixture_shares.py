@@ -53,7 +53,7 @@ def test_steps_hold_every_slice_once_and_are_those_of_any_number_of_ranks(monkey
         assert [[part.tolist() for part in step] for step in several] == [[p.tolist() for p in step] for step in alone]
 
 
-def test_few_slices_make_a_step_each_of_a_part_of_a_batch_and_every_rank_computes_some(monkeypatch):
+def test_with_few_slices_a_batch_has_several_steps_and_every_rank_computes_some(monkeypatch):
     slices = SimpleNamespace(starts=np.arange(0, 1601, 32))
     steps = steps_of(slices, 2916, 16, 1, monkeypatch)
     assert STEPS / 1.5 <= len(steps) <= STEPS * 1.5

@@ -93,7 +93,7 @@ def test_stepwise_steps_do_not_depend_on_the_number_of_ranks(root, original, tmp
     assert_same(one, root)
 
 
-def test_given_the_models_parts_are_equal_to_the_last_byte(root, alone):
+def test_given_the_models_parts_are_byte_identical(root, alone):
     for layer in ("conv1", "fc6"):
         folder = Path("encodings") / layer / "fold-0"
         for model in ("mixture", "pca"):
@@ -105,13 +105,13 @@ def test_given_the_models_parts_are_equal_to_the_last_byte(root, alone):
     assert [str(p) for p in parts if (root / p).read_bytes() != (alone / p).read_bytes()] == []
 
 
-def test_a_rank_that_dies_is_started_again_and_the_result_is_the_same(root, alone, tmp_path):
+def test_a_killed_rank_is_restarted_with_the_same_result(root, alone, tmp_path):
     torchrun(2, root, tmp_path / "died", restarts=2)
     assert (tmp_path / "died").exists()
     assert_same(alone, root)
 
 
-def test_where_rank_0_may_not_write_every_rank_says_one_line(root):
+def test_if_rank_0_cannot_write_every_rank_prints_one_line(root):
     with writing(root / "encodings/conv1/fold-0"):
         ended = launched(2, "encode", "--layer", "conv1", "-k", 4, "--workspace", root, script="command.py")
     assert ended.returncode == 1
@@ -141,7 +141,7 @@ def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, 
     assert found[2] == found[0]
 
 
-def test_the_command_line_trains_encodes_and_regresses_under_torchrun_and_speaks_once(root):
+def test_the_commands_run_under_torchrun_and_print_once(root):
     shutil.rmtree(root / "models")
     ended = {}
     for name, options in {

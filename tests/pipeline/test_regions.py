@@ -83,7 +83,7 @@ def test_vectors_are_those_of_the_weighted_descriptors(encoded):
     assert info["inputs"]["region"] == "lung"
 
 
-def test_what_lies_outside_the_lung_changes_nothing(encoded, tmp_path):
+def test_pixels_outside_the_lung_change_nothing(encoded, tmp_path):
     workspace, _ = encoded
     other = make(tmp_path / "other", outside=1)
     encode_slices(other.root, LUNG)

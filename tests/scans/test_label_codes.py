@@ -13,7 +13,7 @@ def meanings(codes, values, dtype=np.uint16):
     return [MEANINGS[i] for i in codes.translate(np.array(values, dtype))]
 
 
-def test_the_chest_imaging_platforms_types_are_the_high_byte():
+def test_chest_imaging_platform_types_are_the_high_byte():
     cip = Codes.load("cip")
     types = [0, 1, 4, 5, 6, 37, 67, 2, 84]
     for region in (0, 1, 13, 255):
