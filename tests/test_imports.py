@@ -1,4 +1,4 @@
-"""The toolkit is quick to import and asks for no more than it needs."""
+"""Imports are fast: heavy packages are loaded only where they are used."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Progress counts right and leaves a log that machines can read."""
+"""Progress counts correctly and writes a machine-readable log."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Tables keep to the terminal's width, and no number and no word is broken."""
+"""Tables fit the width of the terminal, and numbers and words are not broken."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The command line: help with an example, one clear line for a mistake, JSON for machines."""
+"""The command line: help with an example, one line for an error, JSON output."""
 
 import json
 import os
@@ -100,7 +100,7 @@ def test_the_version_is_printed():
 
 @pytest.fixture
 def small_workspace(tmp_path):
-    """A function that makes a workspace of one-slice scans, one for each of the given truths of `labelled`."""
+    """A function that creates a workspace of one-slice scans, one for each argument: whether it has a label map."""
 
     def make(*labelled: bool):
         workspace = Workspace.open_or_create(tmp_path / "w", version="test")
@@ -317,7 +317,7 @@ def test_file_names_need_not_be_utf_8(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
-    """As Ctrl-C in a terminal, while workers begin: they say nothing, nor outlive their parent."""
+    """Like Ctrl-C in a terminal while workers start: they print nothing and end with their parent."""
     line = [sys.executable, "-m", "ildfv", "phantom", str(tmp_path / "scans"), "--patients", "200", "--json"]
     running = subprocess.Popen(
         line,
@@ -325,14 +325,14 @@ def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
     )
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
     while len(children.read_text().split()) < 2:  # multiprocessing's tracker, and a worker
         time.sleep(0.01)
     os.killpg(running.pid, number)
     out, err = running.communicate(timeout=60)
-    assert running.returncode in (code, -signal.SIGINT)  # Python ends so where it was met within an import
+    assert running.returncode in (code, -signal.SIGINT)  # Python's own exit code if the signal arrives during an import
     assert err == "error: interrupted; run the same command again to resume\n"
     assert json.loads(out) == {"error": "interrupted; run the same command again to resume"}
     deadline = time.monotonic() + 30

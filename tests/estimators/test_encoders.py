@@ -130,7 +130,7 @@ def test_a_stream_gives_the_centres_of_the_array():
     stream = [x[:50], x[50:]]
     found = BagOfWords(4).fit(lambda: iter(stream))
     assert found.centres_.shape == (4, D)
-    # all descriptors are within the sample: the same set in another order
+    # the sample contains all descriptors, in another order
     np.testing.assert_allclose(found.scale_, x.std(axis=0), rtol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Folds: by patient, stratified, reproducible, and impossible to leak through."""
+"""Folds: by patient, stratified, reproducible, and without leakage."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ T = 6000
 
 
 def cohort(n_patients=60, seed=0):
-    """patients (N,), counts (N, 4) of a cohort with a common, two middling and a rare pattern."""
+    """patients (N,), counts (N, 4) of a cohort with one common, two less common and one rare pattern."""
     rng = np.random.default_rng(seed)
     ill = rng.random((n_patients, 4)) < [0.6, 0.4, 0.15, 0.3]
     sizes = rng.integers(5, 40, n_patients)

@@ -1,4 +1,4 @@
-"""Metrics: Eq. 7–10 by hand, and scikit-learn's and torchmetrics' numbers wherever those define them."""
+"""Metrics: Eq. 7–10 by hand, and equal to scikit-learn and torchmetrics where these define them."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The results document: true numbers, null where undefined, the same from the same seed."""
+"""The results document: correct numbers, null where undefined, reproducible by seed."""
 
 import json
 from dataclasses import fields

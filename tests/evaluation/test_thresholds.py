@@ -1,4 +1,4 @@
-"""Thresholds and probabilities: the best F there is, and Platt's sigmoid."""
+"""Thresholds with the largest possible F, and probabilities by Platt's sigmoid."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The same commands on a user's own scans: no phantom word, and gaps in the labels are nulls or one clear line."""
+"""The experiments on a user's own scans: nothing is called phantom; missing labels give nulls or one line of error."""
 
 import shutil
 from dataclasses import replace
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow  # runs every experiment a second time
 
 
 def make(root: Path, change) -> Path:
-    """A workspace of scans that are no phantoms; change: (number, scan) → scan."""
+    """A workspace of scans that are not phantoms; change: (number, scan) → scan."""
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
     with writing_parts(workspace.slices_dir, "test") as parts:
         for number in range(small.PATIENTS):
@@ -31,7 +31,7 @@ def make(root: Path, change) -> Path:
 
 
 def without(one, pattern: int):
-    """The scan without a pattern; what was there is healthy."""
+    """The scan with the pixels of a pattern relabelled as healthy."""
     counts = one.counts.copy()
     counts[:, pattern] = 0
     return replace(one, counts=counts, labels=np.where(one.labels == pattern + 1, 0, one.labels).astype(np.uint8))

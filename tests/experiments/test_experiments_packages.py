@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm go the whole way: trained, encoded, regressed, and compared with others."""
+"""Networks of torchvision and timm are trained, encoded, regressed, and compared with others."""
 
 import json
 import shutil

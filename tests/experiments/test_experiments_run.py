@@ -1,4 +1,4 @@
-"""Every experiment runs, its document follows the schema, and nothing is made twice."""
+"""Every experiment runs, its document follows the schema, and nothing is computed twice."""
 
 import csv
 import shutil
@@ -119,7 +119,7 @@ def test_weights_needed_for_scores_only_can_be_removed(made, tmp_path):
     predictions(context, dropped)
     kept = [path.parts[-3] for path in context.folder.glob("models/*/*/model.safetensors")]
     assert kept == [context.base.folder]
-    assert verify_workspace(context.workspace.root)["faults"] == []  # they were let go, not lost
+    assert verify_workspace(context.workspace.root)["faults"] == []  # removed on purpose, not lost
     told = history(context, dropped, 0)
     shutil.rmtree(context.folder / "models" / dropped.folder)
     assert history(context, dropped, 0) == told
@@ -247,7 +247,7 @@ def test_times_of_interrupted_runs_are_summed(made, tmp_path, monkeypatch):
         run_module.run_one(context, slow(context, experiment, stop=True))
     again = Context(root, TINY, device="cpu")
     assert run_module.run_one(again, slow(again, experiment, stop=False)).seconds == 222
-    other = Context(root, replace(TINY, name="other"), device="cpu")  # another preset's time is its own
+    other = Context(root, replace(TINY, name="other"), device="cpu")  # times are counted by preset
     assert run_module.run_one(other, slow(other, experiment, stop=False)).seconds == 111
 
 
@@ -290,7 +290,7 @@ def test_a_report_of_experiments_alone_does_not_say_that_nothing_was_scored(ran,
 
     assert make_report(used)["notes"] == []
     notes = [table["note"] for d in ran["experiments"] if d["name"] in ("curves", "examples") for table in d["tables"]]
-    assert sum("experiments.html" in note for note in notes) == 2  # where pictures are, and where they are not
+    assert sum("experiments.html" in note for note in notes) == 2  # with and without pictures
     assert not any("report" in note for note in notes)
 
 

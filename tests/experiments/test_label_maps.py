@@ -1,4 +1,4 @@
-"""Label maps of the patch baseline: files that a viewer can lie over each other, overlap, pictures."""
+"""Label maps of the patch baseline: files on one grid that viewers can overlay, overlap, pictures."""
 
 import shutil
 from dataclasses import replace
@@ -32,7 +32,7 @@ def context(root):
 
 @pytest.fixture(scope="module")
 def system(context):
-    """Trained for so long that its window calls something somewhere."""
+    """Trained long enough that the sliding window predicts a pattern somewhere."""
     one = context.patches("patch baseline")
     return replace(one, settings=replace(one.settings, epochs=8, batch_size=8, dropout=0.0), per_slice=8)
 
@@ -135,7 +135,7 @@ def test_the_page_and_the_folder_of_results_show_them(root):
     for name in document["files"]:
         with Image.open(root / "results" / "experiments" / name) as picture:
             assert picture.size[0] > 3 * 224
-    assert str(root) not in page  # where it lies is told from the workspace on
+    assert str(root) not in page  # paths are relative to the workspace
     where = next(note for note in document["notes"] if "NIfTI" in note).partition("the workspace's ")[2]
     assert list((root / where).glob("fold-*/*-called.nii.gz"))
     assert document["tables"][2]["columns"][3:] == [f"Dice {p}" for p in PATTERNS]

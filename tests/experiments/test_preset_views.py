@@ -1,4 +1,4 @@
-"""The page and the checklist tell of the results shown, whatever the last command was."""
+"""The page and the checklist describe the preset of the results shown, not that of the last command."""
 
 import re
 import shutil
@@ -38,7 +38,7 @@ def test_the_preset_shown_is_that_of_the_results(root):
     assert "epochs 1," in page
     assert "epochs 2" not in page
     assert "held out in turn: 0. One fifth" in page
-    assert 'class="example"' in page  # another preset's command takes no pictures away
+    assert 'class="example"' in page  # a command with another preset removes no pictures
 
 
 def test_settings_mention_neither_phantoms_nor_folds_that_were_not_created(root):

@@ -127,7 +127,7 @@ def test_motion_doubles_contours_on_some_slices_of_a_patient_only():
     assert 3 <= len(changed) <= 14
     for section in changed:
         steps = np.diff(section[:300, 0])
-        assert steps[255] > 200  # the contour itself, and a second one where the chest was before or after
+        assert steps[255] > 200  # the contour itself, and a second one at the chest's other position
         assert steps[256 + round(1.5 / patient.pixel) - 1 :].max() > 50
 
 

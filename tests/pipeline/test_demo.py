@@ -1,4 +1,4 @@
-"""The demo: what it cannot do it says first, and what it took before is not forgotten."""
+"""The demo refuses impossible requests before it starts, and sums its times over runs."""
 
 import pytest
 

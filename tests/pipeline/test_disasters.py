@@ -1,4 +1,4 @@
-"""Disks that fill up, folders that cannot be written, damaged parts: one clear line, exit code 1, and nothing lost."""
+"""Full disks, read-only folders and damaged parts give one line of error, exit code 1, and no loss of data."""
 
 import hashlib
 import json
@@ -24,14 +24,14 @@ ENCODE = ("encode", "--layer", "conv1", "-k", 4, "--dimensions", 10, "--passes",
 
 
 def command(root, *arguments, before=(), **options) -> subprocess.CompletedProcess:
-    """`ildfv …` on the workspace in a process of its own."""
+    """`ildfv …` on the workspace in a separate process."""
     line = [*before, sys.executable, HERE / "command.py", *arguments, "--workspace", root]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([*map(str, line)], capture_output=True, text=True, env=environment, **options)
 
 
 def assert_refused(ended: subprocess.CompletedProcess, *words: str) -> None:
-    """Exit code 1, nothing on stdout, and one line of error that says all these words, after lines of progress."""
+    """Exit code 1, nothing on stdout, and after the progress one line of error that contains all these words."""
     assert ended.returncode == 1, ended.stderr[-2000:]
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr, ended.stderr[-2000:]
@@ -69,7 +69,7 @@ def models_and_slices(root: Path) -> dict[Path, str]:
 @pytest.mark.slow
 def test_a_file_size_limit_is_reported_and_the_next_run_resumes(root, done):
     before = models_and_slices(root)
-    size = 30_000  # bytes: room for the mixture and its folder's files, not for a part
+    size = 30_000  # bytes: enough for the mixture and the small files of its folder, not for a part
     limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
     shutil.rmtree(root / "encodings", ignore_errors=True)
     ended = command(root, *ENCODE[:3], "-k", 64, "--passes", 1, preexec_fn=limited)
@@ -81,7 +81,7 @@ def test_a_file_size_limit_is_reported_and_the_next_run_resumes(root, done):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [300, 3000])  # bytes: the log ends, or the model does
+@pytest.mark.parametrize("size", [300, 3000])  # bytes: too few for the log, or for the model
 def test_training_without_disk_space_is_reported_and_the_next_run_resumes(root, original, tmp_path, size):
     train = ("train", "--network", "small", "--epochs", 3, "--batch-size", 5)
     other = Path(shutil.copytree(original, tmp_path / "other"))
@@ -116,7 +116,7 @@ def test_a_full_disk_is_reported_and_the_next_run_resumes(root, done, tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(encoded):
     before = hashes(encoded)
     read_only = ()
-    if os.geteuid() == 0:  # permissions do not hold root back, a read-only mount does
+    if os.geteuid() == 0:  # root ignores permissions, but not a read-only mount
         script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
         read_only = ("unshare", "--mount", "sh", "-c", script, encoded)
         tried = subprocess.run([*read_only, "true"], capture_output=True, text=True)
@@ -177,7 +177,7 @@ def test_exchanged_parts_are_detected(encoded):
 
 
 def swap(paths: list[Path]) -> None:
-    """Puts the first two files in each other's place."""
+    """Exchanges the first two files."""
     first, second, *_ = paths
     content = first.read_bytes()
     first.write_bytes(second.read_bytes())

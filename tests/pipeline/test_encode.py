@@ -1,4 +1,4 @@
-"""An encoding is what its parts say: mixture and PCA of training slices, Fisher vectors and projections of all."""
+"""An encoding: mixture and PCA fitted on training slices, Fisher vectors and projections of all slices."""
 
 import contextlib
 import shutil
@@ -91,7 +91,7 @@ def test_interrupted_stepwise_em_resumes_to_the_same_bytes(root, tmp_path, monke
     _, info = load_model(root / "encodings/conv1/fold-0/mixture")
     assert info["learned"]["n_steps_"] > 3
 
-    for _ in range(4):  # stopped as soon as the start and each pass are saved
+    for _ in range(4):  # interrupted after the start and after each pass is saved
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             patch.setattr("ildfv.pipeline.mixture.save_model", stopping_after(save_model))
             encode_slices(other, settings)
@@ -150,7 +150,7 @@ def test_settings_out_of_range_are_named(name, value):
 
 
 class Tasks:
-    """A progress that keeps (label, total, done at its end) of each task."""
+    """A progress that records (label, total, items done at the end) of each task."""
 
     def __init__(self):
         self.ended = []

@@ -1,4 +1,4 @@
-"""However many ranks share the work, and whichever of them dies, the result is the same."""
+"""The result does not depend on the number of ranks, nor on a rank that is killed and restarted."""
 
 import json
 import os
@@ -55,12 +55,12 @@ def models(root: Path) -> dict[str, np.ndarray]:
 
 
 def assert_same(one: Path, two: Path) -> None:
-    """Models to 1e-9 of their size; scores and projections as close as float32 allows."""
+    """Models agree to 1e-9 of their size, scores and projections to the precision of float32."""
     a, b = models(one), models(two)
     assert a.keys() == b.keys()
     for name in a:
         scale = np.abs(a[name]).max(initial=1e-300)
-        # Standard errors stand for inverses: a hundred times less sure, still far beyond any use of them.
+        # Standard errors come from inverse matrices and are a hundred times less precise, which suffices.
         tolerance = 1e-7 if "standard_errors" in name else 1e-9
         np.testing.assert_allclose(b[name], a[name], rtol=0, atol=tolerance * scale, err_msg=name)
     for layer in ("conv1", "fc6"):
@@ -123,7 +123,7 @@ def test_if_rank_0_cannot_write_every_rank_prints_one_line(root):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
 def test_no_thread_of_a_process_group_outlives_it():
-    """Such a thread aborts now and then, as it lets go of a tensor while Python ends beneath it."""
+    """Such a thread sometimes aborts because it frees a tensor while Python exits."""
     assert torchrun(2, script="leaving.py").stdout.count("alone") == 2
 
 
@@ -131,7 +131,7 @@ def test_no_thread_of_a_process_group_outlives_it():
 def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, network, shards):
     options = ("train", "--network", network, "--epochs", 2, "--batch-size", 5, "--name", "n", "--json")
     found = []
-    for ranks in (1, 2, 3):  # the last of three has nothing to do
+    for ranks in (1, 2, 3):  # with three ranks, the last one is idle
         copy = Path(shutil.copytree(original, tmp_path / str(ranks)))
         said = torchrun(ranks, *options, "--shards", shards, "--workspace", copy, script="command.py").stderr
         assert ("leave ranks idle" in said) == (ranks > shards)
@@ -151,7 +151,7 @@ def test_the_commands_run_under_torchrun_and_print_once(root):
     }.items():
         ended[name] = torchrun(2, name, *options, "--json", "--workspace", root, script="command.py")
     for name, one in ended.items():
-        assert json.loads(one.stdout), name  # one document: the other rank is silent
+        assert json.loads(one.stdout), name  # one document: the other rank prints nothing
     assert ended["regress"].stderr.count("conv1: regression, 1 of 2 shares: done") == 1
     events = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines()]
     started = [event["task"] for event in events if event["event"] == "start"]

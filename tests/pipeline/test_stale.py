@@ -1,4 +1,4 @@
-"""What was made under other folds is never scored as held out, nor shown beside what was made under these."""
+"""Models and scores of other folds are not used: neither scored on held-out slices nor shown in the report."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ TRAIN = {"network": "small", "name": "own", "epochs": 1, "batch_size": 8}
 
 @pytest.fixture
 def moved(root):
-    """A workspace whose network was trained, and encoded, before its patients were dealt anew."""
+    """A workspace whose folds were replaced after its network was trained and encoded."""
     train_network(root, **TRAIN)
     encode_slices(root, ENCODE, model="own")
     regress_encoding(root)
@@ -54,7 +54,7 @@ def test_an_encoding_made_with_other_folds_is_not_regressed(moved):
 
 
 def test_the_report_omits_scores_of_other_folds_with_a_note(moved):
-    assert len(make_report(moved)["notes"]) == 3  # two systems, and that none is left
+    assert len(make_report(moved)["notes"]) == 3  # one for each of two systems, and that no system remains
     train_network(moved, fresh=True, **TRAIN)
     report = make_report(moved)
     assert [d.system for d in report["results"]] == ["cnn-own"]
@@ -73,7 +73,7 @@ def test_training_again_makes_everything_current(moved):
 
 
 def test_scores_record_the_folds_they_were_made_with(root, monkeypatch):
-    """Folds dealt anew while a network is trained make its scores stale, as they would have before or after."""
+    """Folds that are replaced during training make its scores stale, as at any other time."""
 
     def trained(*arguments, **options):
         train(*arguments, **options)
@@ -102,7 +102,7 @@ def test_parts_of_other_slices_are_refused(root, name, change):
 
 
 def test_fresh_keeps_a_training_of_the_same_settings(root):
-    """Else a launch that is started again, by torchrun or by hand, would throw its own work away."""
+    """Otherwise a restarted run, by torchrun or by hand, would delete its own results."""
     train_network(root, **TRAIN)
     model = root / "models/own/fold-0/model.safetensors"
     made = model.stat().st_mtime_ns

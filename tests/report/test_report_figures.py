@@ -1,4 +1,4 @@
-"""Figures and pictures: marks where the numbers are, outlines where the labels are."""
+"""Figures and pictures: marks at the values, outlines around the labels."""
 
 import base64
 import io

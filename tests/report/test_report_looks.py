@@ -1,4 +1,4 @@
-"""What a browser makes of the page: on a desk, on a phone, on paper. Skipped where there is no browser."""
+"""The page as rendered by a browser on a desktop, on a phone and on paper. Skipped without a browser."""
 
 import shutil
 from dataclasses import replace
@@ -55,7 +55,7 @@ def page(request, browser, path):
     one.close()
 
 
-# Texts that lie over each other, in cells of one row; each cell's text is measured, not its box.
+# Overlapping texts in cells of one row; the text of each cell is measured, not its box.
 OVERLAPS = """() => [...document.querySelectorAll(".results tr")].flatMap(row => {
   const boxes = [...row.cells].map(cell => {
     const range = document.createRange(); range.selectNodeContents(cell);

@@ -1,4 +1,4 @@
-"""The page: one file, nothing fetched, nothing unescaped, nothing invented."""
+"""The page: one self-contained file, everything escaped, numbers as in the documents."""
 
 import json
 import re
@@ -309,7 +309,7 @@ def test_the_best_systems_are_in_the_headline_and_drawn():
     toggles = re.search(r"<fieldset.*?</fieldset>", html, flags=re.S).group()
     assert re.findall(r"fv-\d", toggles) == [f"fv-{i}" for i in range(9, 1, -1)]
     rows = re.search(r"<caption><b>AUC</b>.*?</table>", html, flags=re.S).group()
-    assert re.findall(r"fv-\d", rows) == [f"fv-{i}" for i in range(10)]  # tables keep the order given
+    assert re.findall(r"fv-\d", rows) == [f"fv-{i}" for i in range(10)]  # tables keep the given order
 
 
 def test_a_pattern_without_a_threshold_is_not_shown_as_missed():

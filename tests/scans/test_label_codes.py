@@ -106,6 +106,6 @@ def test_identities_are_salted_hashes():
 
     assert hashed("P-1", "salt") == hmac.new(b"salt", b"P-1", hashlib.sha256).hexdigest()[:16]
     assert len({hashed("P-1", "a"), hashed("P-1", "b"), hashed("P-2", "a")}) == 3
-    assert hashed(" P-1 ", "a") == hashed("P-1", "a")  # DICOM pads ids with spaces
+    assert hashed(" P-1 ", "a") == hashed("P-1", "a")  # DICOM pads identifiers with spaces
     with pytest.raises(InputError, match="must not be empty"):
         hashed("  ", "a")

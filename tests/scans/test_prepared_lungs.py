@@ -73,7 +73,7 @@ def test_unavailable_lungmask_weights_are_one_line(slices, monkeypatch):
 def test_a_trachea_with_a_blurred_wall_is_not_lung():
     hu = np.full((224, 224), 30.0)
     hu[60:160, 30:90] = hu[60:160, 130:190] = -860  # lungs
-    hu[90:110, 105:117] = -1000  # windpipe, in a ring half of wall
+    hu[90:110, 105:117] = -1000  # trachea, in a ring that is half wall
     hu[[90, 109], 105:117] = hu[90:110, 105] = hu[90:110, 116] = -500
     grey = np.round((hu + 1400) * (255 / 1600)).astype(np.uint8)
     images = np.repeat(grey[None, None], 3, axis=1)

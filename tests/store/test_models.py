@@ -1,4 +1,4 @@
-"""A model is one file that is whole, hashed, and never unpickled."""
+"""A model is one complete, checksummed file that is never unpickled."""
 
 import numpy as np
 import pytest

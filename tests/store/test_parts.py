@@ -1,4 +1,4 @@
-"""A part is there whole, hashed and listed, or not at all."""
+"""A part is complete, hashed and listed, or does not exist."""
 
 import errno
 import json
@@ -76,7 +76,7 @@ def test_a_part_replaces_another(tmp_path):
     apart = tmp_path / ".writing-apart"
     apart.mkdir()
     with writing_parts(tmp_path, "key") as parts:
-        apart.mkdir()  # what lay there was nobody's, and was swept
+        apart.mkdir()  # unlisted files were removed
         row = write_part(apart, "y", {"a": ARRAYS["a"][:7]}, key="new")
         parts.replace(row, apart)
         assert parts.rows["y"] == row
@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_the_finished_parts(tmp_path, limit):
     assert sorted(Parts(tmp_path).rows) == ["x", "y"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root ignores permissions")
 def test_a_read_only_folder_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="must be writable"):
@@ -148,7 +148,7 @@ def test_the_error_of_a_full_disk_names_the_folder_even_without_a_free_byte(tmp_
     with pytest.raises(InputError, match=f"{tmp_path} must be writable: No space left"), writing_parts(tmp_path, "key"):
         pass
     monkeypatch.undo()
-    with writing_parts(tmp_path, "key"):  # the lock is free again
+    with writing_parts(tmp_path, "key"):  # the lock was released
         pass
 
 

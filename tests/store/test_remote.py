@@ -1,4 +1,4 @@
-"""Slices are read from wherever fsspec can read."""
+"""Slices are read from any URL that fsspec supports."""
 
 import zipfile
 
@@ -88,7 +88,7 @@ def test_a_missing_folder_and_an_unknown_protocol_are_named():
 
 
 def test_a_store_that_does_not_respond_is_not_a_missing_file(url, monkeypatch):
-    """As fsspec's HTTP tells it: of a server that is down, too, it says that there is no such file."""
+    """Like fsspec's HTTP file system, which raises FileNotFoundError also if the server is down."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     def down(self, path, *more, **options):

@@ -1,4 +1,4 @@
-"""A workspace is made once and opened ever after; a broken one is named."""
+"""A workspace is created once and opened later; a damaged one is reported."""
 
 import pytest
 
