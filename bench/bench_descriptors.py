@@ -105,8 +105,8 @@ def curve(maps: np.ndarray, **settings) -> dict:
     from ildfv.pipeline.mixture import STEPS
 
     steps = [[step] for step in np.array_split(maps, min(STEPS, len(maps)))]
-    begun = GaussianMixture(max_iter=0, method="stepwise", **settings).fit(maps)
-    start = {"weights_init": begun.weights_, "means_init": begun.means_, "variances_init": begun.variances_}
+    initial = GaussianMixture(max_iter=0, method="stepwise", **settings).fit(maps)
+    start = {"weights_init": initial.weights_, "means_init": initial.means_, "variances_init": initial.variances_}
 
     def reached(n: int) -> float:
         alone = {"reduce": lambda sums: sums, "gather": lambda items: [items]}  # a single rank
@@ -114,7 +114,7 @@ def curve(maps: np.ndarray, **settings) -> dict:
         return mixture.fit(lambda: iter(steps)).score(maps)
 
     stepwise = {n: reached(n) for n in PASSES}
-    found: dict = {"stepwise": stepwise, "stepwise_start": begun.score(maps)}
+    found: dict = {"stepwise": stepwise, "stepwise_start": initial.score(maps)}
     for name, more in (("exact", {}), ("exact_from_stepwise_start", start)):
         exact = GaussianMixture(max_iter=LONGEST, **settings, **more).fit(maps)
         full = exact.score(maps)

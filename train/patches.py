@@ -20,7 +20,7 @@ from ildfv.train.data import READ
 
 PATCH = 32  # pixels of the original grid
 SIDE = PATCH * SIZE // GRID  # of a patch on a prepared slice: 14
-MAJORITY = SIDE * SIDE // 2  # pixels from which on a pattern counts as present in a patch: the training `threshold`
+MAJORITY = SIDE * SIDE // 2  # minimum pixels for a pattern to count as present in a patch: the training `threshold`
 
 
 class PatchSet:

@@ -44,7 +44,7 @@ class Batches:
     name : str
         Name of x in errors.
     finite : bool
-        Whether to check that values are finite. Mixtures need not: their kernels do it at no cost.
+        Whether to check that values are finite. Not needed for mixtures, whose kernels check this at no cost.
 
     Raises
     ------

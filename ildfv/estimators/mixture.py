@@ -92,7 +92,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     Notes
     -----
     Activations after a ReLU are exactly 0 in about half of all places, and a component whose descriptors are all 0 in a
-    dimension has no variance there: the likelihood has no maximum, and the floor decides its value. On activations of
+    dimension has no variance there. The likelihood then has no maximum and depends on the floor. On activations of
     CNN-F with random weights on generated chests, k = 16, a floor ten times lower raised the mean log likelihood by 15
     to 20 nats each time (conv1) while the share of variances at the floor stayed between 0.14 and 0.20, so that
     likelihoods at different floors are not comparable. On chests not used for fitting, conv5 (4056 descriptors of 256

@@ -76,5 +76,5 @@ class ChecklistDocument(Document):
 
     @property
     def subtitle(self) -> str:
-        """Nothing; see `ExperimentDocument.subtitle`."""
+        """Empty, because a checklist has no folds or preset; see `ExperimentDocument.subtitle`."""
         return ""

@@ -14,7 +14,7 @@ LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 TARGETS = ("counts", "step", "ramp")
 SCALING = (
     "Counts are regressed in units of 6000 pixels, so that one learning rate suits all targets; the same network is "
-    "evaluated at both thresholds. Step: 1 from T pixels on. Ramp: 0 up to T/2, 1 from 3T/2 on."
+    "evaluated at both thresholds. Step: 1 for at least T pixels, else 0. Ramp: 0 up to T/2, 1 for at least 3T/2."
 )
 
 

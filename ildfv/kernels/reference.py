@@ -87,7 +87,7 @@ def contributions(maps, weights, means, variances, first, second, *, threshold=1
         x = np.asarray(x, dtype=np.float64)  # (n, d)
         omega = np.ones(len(x)) if descriptor_weights is None else np.asarray(descriptor_weights[i], np.float64)  # (n,)
         a, b = (np.asarray(f, np.float64)[i] if np.ndim(f) == 4 else np.asarray(f, np.float64) for f in (first, second))
-        x = np.where(omega[:, None] > 0, x, means[0])  # whatever a descriptor of weight 0 holds
+        x = np.where(omega[:, None] > 0, x, means[0])  # a descriptor of weight 0 may hold NaN
         gamma, _ = posteriors(x, weights, means, variances)  # (n, k)
         gamma = np.where(gamma >= threshold, gamma, 0.0) * omega[:, None]
         t = (x[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)

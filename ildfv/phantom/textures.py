@@ -11,7 +11,7 @@ LINE = 480.0  # HU added at the centre of a reticular line
 WALL, LUMEN = -130.0, -930.0  # honeycomb
 HOLE = -990.0  # emphysema
 
-# The pattern whose texture is mixed into a region of the other: fibrosis is hazy, honeycomb begins within a net.
+# The pattern whose texture is mixed into a region of the other: fibrosis looks hazy, honeycombing starts in a network.
 COMPANION = {GROUND_GLASS: RETICULAR, RETICULAR: GROUND_GLASS, HONEYCOMB: RETICULAR}
 
 

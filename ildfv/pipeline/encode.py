@@ -155,9 +155,9 @@ def encode(
         rule = f"components must be at most the number of training descriptors {descriptors}"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.fitted(activations).batch_size
-    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as begun:
+    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
         # Free GPU memory may have changed since the run began; the batch size must not, because bytes depend on it.
-        settings = replace(settings, batch_size=begun["fitted_batch_size"])
+        settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
             return read_checksummed(folder / FINISHED)
@@ -219,14 +219,14 @@ def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, 
 def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
     """Locks the folder and checks its fingerprint on rank 0; other ranks wait, and raise the same error."""
     with writing(folder) if distributed.is_main() else nullcontext():
-        begun: dict | InputError = {}
+        stored: dict | InputError = {}
         if distributed.is_main():
             try:
                 sweep(folder)
-                begun = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
+                stored = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
             except InputError as error:
-                begun = error
-        begun = distributed.from_main(begun)
-        if isinstance(begun, InputError):
-            raise begun
-        yield begun
+                stored = error
+        stored = distributed.from_main(stored)
+        if isinstance(stored, InputError):
+            raise stored
+        yield stored
