@@ -75,8 +75,8 @@ class BuildExtensions(build_ext):
     @staticmethod
     def cuda_libraries() -> list[str]:
         """The library folders of the toolkit, as reported by nvcc, which may be a wrapper in another folder."""
-        said = subprocess.run(["nvcc", "-dryrun", "-c", "csrc/cuda/launch.cu"], capture_output=True, text=True).stderr
-        return re.findall(r'-L([^"\s]+)', next(line for line in said.splitlines() if "LIBRARIES=" in line))
+        output = subprocess.run(["nvcc", "-dryrun", "-c", "csrc/cuda/launch.cu"], capture_output=True, text=True).stderr
+        return re.findall(r'-L([^"\s]+)', next(line for line in output.splitlines() if "LIBRARIES=" in line))
 
 
 # --- end of CUDA

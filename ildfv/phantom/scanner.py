@@ -85,7 +85,7 @@ class Scanner:
             share = np.zeros_like(lung)
             share[box] = gaussian(here[box].astype(np.float32), self.patient.feather * FEATHER[k] / self.patient.pixel)
             rows, columns = np.nonzero((share > 0.02) & inside)
-            if not len(rows):  # a few pixels, spread so far by the feather that nothing is left of them
+            if not len(rows):  # smoothing the border can remove a region of a few pixels
                 continue
             s, before = share[rows, columns], lung[rows, columns]
             texture = self.textures.mixed(k, rows, columns, z, healthy[rows, columns])

@@ -67,7 +67,7 @@ def test_an_interrupted_patient_is_drawn_again_and_a_finished_one_kept(folder, t
 @pytest.mark.parametrize(("seed", "slices"), [(8, SLICES), (7, SLICES + 1)])
 def test_phantoms_of_other_settings_are_not_mixed_into_a_folder(folder, seed, slices):
     before = contents(folder)
-    with pytest.raises(InputError, match="phantoms of this seed"):
+    with pytest.raises(InputError, match="phantoms of the same seed"):
         write_phantoms(folder, patients=2, seed=seed, slices_per_scan=slices, workers=1)
     assert contents(folder) == before
 

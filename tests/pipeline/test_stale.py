@@ -62,7 +62,7 @@ def test_the_report_omits_scores_of_other_folds_with_a_note(moved):
 
 
 def test_training_again_makes_everything_current(moved):
-    with pytest.raises(InputError, match="--fresh trains anew"):
+    with pytest.raises(InputError, match="use --fresh to replace it or --name NAME"):
         train_network(moved, **TRAIN)
     train_network(moved, fresh=True, **TRAIN)
     with pytest.raises(InputError, match=r"was made with .* or use --fresh"):
