@@ -67,7 +67,18 @@ class BagOfWords(TransformerMixin, Codebook):
         return joined([self._encoded(*pair) for pair in checked_with_weights(X, d, weights)])
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """ "word_3" is the frequency of word 3."""
+        """Names of the outputs: "word_3" is the frequency of word 3.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (k,), object
+            One name per output.
+        """
         return np.array([f"word_{i}" for i in range(len(self._codebook()[0]))], dtype=object)
 
     def _encoded(self, x, weights=None):

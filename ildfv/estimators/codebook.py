@@ -55,7 +55,8 @@ class Codebook(Persistent, BaseEstimator):
         X : array of shape (m, d), (b, n, d) or (b, d, h, w), or restartable iterable of such arrays
             Descriptors or maps, real numbers. k-means runs on an evenly spaced sample of at most 32,768 descriptors, or
             10 per centre if that is more.
-        y : ignored
+        y : None
+            Ignored.
 
         Returns
         -------

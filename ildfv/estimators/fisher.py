@@ -96,7 +96,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         X : array, list or iterable
             Maps as in `transform`, or an iterable of batches (b, n, d) or (b, d, h, w) that can be iterated
             repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), as in `transform`.
-        y : ignored
+        y : None
+            Ignored.
         sample_weight : array of shape (b, n), optional
             Weight of each descriptor of an array X, at least 0.
 
@@ -160,7 +161,18 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return make(m, _descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3."""
+        """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (m,), object
+            One name per output.
+        """
         k, d = self._mixture().means_.shape
         u, v = (np.array([[f"{name}_{i}_{j}" for j in range(d)] for i in range(k)])[None] for name in "uv")
         w = np.array([[f"w_{i}" for i in range(k)]])[..., None]

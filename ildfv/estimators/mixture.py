@@ -61,6 +61,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     variance_floor : float
         Smallest variance, as a share of the start's overall variance of each dimension. See Notes.
     random_state : int, RandomState or None
+        Seed of the sample, of the start and of `sample`.
     weights_init, means_init, variances_init : array of shape (k,), (k, d), (k, d), optional
         Start of EM, given together.
     warm_start : bool
@@ -167,7 +168,8 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         X : array or iterable
             Array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or an iterable of such
             batches that can be iterated repeatedly. Batches may be `ildfv.weighted.Weighted`.
-        y : ignored
+        y : None
+            Ignored.
         sample_weight : array of shape (n,) or (b, n), optional
             Weight of each descriptor of an array X, at least 0; a weight of 2 has the effect of a duplicate.
 
@@ -335,6 +337,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array of shape (n, d)
+            Descriptors.
 
         Returns
         -------
@@ -350,6 +353,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array of shape (n, d)
+            Descriptors.
 
         Returns
         -------
@@ -365,6 +369,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array of shape (n, d)
+            Descriptors.
 
         Returns
         -------
@@ -380,9 +385,12 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, sample_weight
+        X : array or iterable
             As in `fit`.
-        y : ignored
+        y : None
+            Ignored.
+        sample_weight : array of shape (n,) or (b, n), optional
+            As in `fit`.
 
         Returns
         -------
@@ -392,13 +400,33 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     @default_errstate
     def bic(self, X) -> float:
-        """Bayesian information criterion; lower is better. X as in fit."""
+        """Bayesian information criterion; lower is better.
+
+        Parameters
+        ----------
+        X : array or iterable
+            As in `fit`.
+
+        Returns
+        -------
+        float
+        """
         sums = self._sums(X)
         return float(self._n_parameters() * np.log(sums.count) - 2 * sums.log_likelihood)
 
     @default_errstate
     def aic(self, X) -> float:
-        """Akaike information criterion; lower is better. X as in fit."""
+        """Akaike information criterion; lower is better.
+
+        Parameters
+        ----------
+        X : array or iterable
+            As in `fit`.
+
+        Returns
+        -------
+        float
+        """
         return float(2 * self._n_parameters() - 2 * self._sums(X).log_likelihood)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -407,6 +435,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         Parameters
         ----------
         n_samples : int
+            Number of descriptors to draw.
 
         Returns
         -------

@@ -52,6 +52,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     n_passes : int
         Passes over the data with more than 4096 features.
     random_state : int
+        Seed of the random directions with more than 4096 features.
     reduce : callable, optional
         Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
 
@@ -92,7 +93,8 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         ----------
         X : array or iterable
             Array (n, d), in memory or on disk, or an iterable of batches (m, d) that can be iterated repeatedly.
-        y : ignored
+        y : None
+            Ignored.
 
         Returns
         -------
@@ -179,6 +181,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array of shape (m, c)
+            Projections, as returned by `transform`.
 
         Returns
         -------
@@ -201,7 +204,18 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         return projections @ like(self.components_, projections, kind) + like(self.mean_, projections, kind)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Output names: pca0, pca1, …"""
+        """Names of the outputs: "pca0", "pca1", …
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (c,), object
+            One name per component.
+        """
         self._check_fitted()
         return np.array([f"pca{i}" for i in range(len(self.components_))], dtype=object)
 

@@ -31,7 +31,19 @@ class Pooling(TransformerMixin, BaseEstimator):
         self.method = method
 
     def fit(self, X, y=None) -> Self:
-        """Check the settings; nothing is learned."""
+        """Check the settings; nothing is learned.
+
+        Parameters
+        ----------
+        X : array or list of arrays
+            Ignored.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+        """
         self._check_settings()
         return self
 

@@ -48,7 +48,8 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         ----------
         X : array or iterable
             Maps (b, d, h, w), or a stream of them if the encoder accepts streams.
-        y : ignored
+        y : None
+            Ignored.
 
         Returns
         -------
@@ -72,7 +73,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         Returns
         -------
         array of shape (b, cells · m)
-            m is the length of the encoder's vectors. Levels are in the order of `grids`, the cells of a level row by
+            With vectors of length m from the encoder. Levels are in the order of `grids`, the cells of a level row by
             row. In X's array library.
 
         Raises

@@ -64,7 +64,18 @@ class VLAD(TransformerMixin, Codebook):
         return joined([self._encoded(*pair) for pair in checked_with_weights(X, d, weights)])
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """ "vlad_3_17" is dimension 17 of centre 3's sum."""
+        """Names of the outputs: "vlad_3_17" is dimension 17 of the sum of centre 3.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (k·d,), object
+            One name per output.
+        """
         k, d = self._codebook()[0].shape
         return np.array([f"vlad_{i}_{j}" for i in range(k) for j in range(d)], dtype=object)
 
