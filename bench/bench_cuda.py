@@ -156,7 +156,7 @@ def best_part(function, inputs: list, b: int, seconds: float) -> int:
 
 
 def cupy_rows(name, posteriors, batches, parameters, floor, b, given) -> list[dict]:
-    """The same formulation in CuPy, where it is installed."""
+    """The same formulation in CuPy, if it is installed."""
     try:
         import cupy
     except ImportError:

@@ -99,7 +99,7 @@ def patient(job: tuple[int, int, int, str]) -> Drawn:
 
 
 def baselines(lung: np.ndarray) -> np.ndarray:
-    """As BASELINES, (4,), of the HU of the lung's pixels; signs so that more is more disease."""
+    """The BASELINES (4,) of the HU of the lung pixels, with signs such that a larger value means more disease."""
     return np.array(
         [(lung < -950).mean(), -np.percentile(lung, 15), lung.mean(), ((lung >= -600) & (lung <= -250)).mean()]
     )

@@ -69,7 +69,7 @@ class ScanFiles:
 
     @classmethod
     def series(cls, folder: Path, hu: np.ndarray, *, series: str | None = None, change=None, **tags) -> list[Path]:
-        """A CT series, one file a slice, names in no order; `change(z, dataset)` spoils slices, None leaves one out."""
+        """A CT series, one file per slice, in random name order; `change(z, dataset)` edits a slice, None omits it."""
         folder.mkdir(parents=True, exist_ok=True)
         series = series or generate_uid()
         names = np.random.default_rng(1).permutation(len(hu))

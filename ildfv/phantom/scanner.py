@@ -60,7 +60,7 @@ class Scanner:
     def slab(self, codes: np.ndarray, pleura: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
         """Lung without vessels averaged over the section, HU, and the share of small vessels that stays visible.
 
-        Both (512, 512). A section is one plane for each 1.5 mm or part of it, which leaves thin sections one.
+        Both (512, 512). A section is averaged over one plane per 1.5 mm, rounded up, so a thin section is one plane.
         """
         thickness = self.patient.thickness
         planes = int(np.ceil(thickness / SUBSECTION))

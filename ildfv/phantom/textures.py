@@ -50,7 +50,7 @@ class Textures:
         return p.lung + p.gradient * p.grid.y / (2 * p.half_depth) + 11 * clouds + 8 * mottle
 
     def mixed(self, pattern: int, rows: np.ndarray, columns: np.ndarray, z: float, healthy: np.ndarray) -> np.ndarray:
-        """As `pattern`, with the patient's contrast for it and the admixture of its companion."""
+        """Like `pattern`, with the patient's contrast for it and with the texture of its companion mixed in."""
         p = self.patient
         texture = self.pattern(pattern, rows, columns, z, healthy)
         if p.admixture and pattern in COMPANION:

@@ -39,7 +39,7 @@ def other_slices(folder: Path) -> None:
 
 
 def without_inputs(folder: Path) -> None:
-    """As `ildfv experiment` wrote them before encodings recorded their inputs."""
+    """Files as `ildfv experiment` wrote them before encodings recorded their inputs."""
     info = read_checksummed(folder / FINISHED)
     write_checksummed(folder / FINISHED, {name: info[name] for name in info if name not in ("inputs", "sha256")})
     write_json(folder / FINGERPRINT, {"system": folder.parent.name, "fitted_batch_size": 16})

@@ -59,7 +59,7 @@ def make_tiny(root: Path) -> Workspace:
 
 
 def change_test_fold(workspace: Workspace, fold: int) -> None:
-    """Other images and other labels for every patient of one fold; folds.json stays as it is."""
+    """Replaces the images and labels of every patient of one fold; folds.json is unchanged."""
     from ildfv.pipeline.split import load_folds
 
     slices, folds = workspace.slices(), load_folds(workspace)
