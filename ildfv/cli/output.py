@@ -19,7 +19,7 @@ EVENTS = "events.jsonl"
 
 
 class PrintableConsole(Console):
-    """A console that escapes control characters, except line breaks, in the strings it prints."""
+    """A console that escapes control characters in the strings it prints; line breaks are layout and stay."""
 
     def print(self, *objects, **options) -> None:
         super().print(*(_printable_lines(one) if isinstance(one, str) else one for one in objects), **options)

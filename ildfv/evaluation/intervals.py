@@ -30,7 +30,7 @@ class Measure(Protocol):
         """The measure for each row of weights."""
 
     def mixed(self, other: Any, own: np.ndarray) -> np.ndarray:
-        """The measure with this system's scores for patients with own = 1 and the other system's for 0; own (B, P)."""
+        """The measure if this system scores the patients with own = 1 and the other system those with 0; own (B, P)."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 results/experiments/<name>.json in the workspace:
 
     {"kind": "ildfv experiment", "version": 1, "name", "title",
-     "paper": the table or figure of the paper that it reproduces | null,
+     "paper": which table or figure of the paper it answers | null,
      "preset": "small" | "paper", "extent": settings of that preset, with the command's options,
      "data": "phantom" | "user", "slices": key of the slice set,
      "key": of slices and folds together, the name of the folder experiments/<key>/,

@@ -41,7 +41,7 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """The data that an encoder is fitted on: the descriptors of the slices `indices`, all of training patients.
+    """What an encoder is fitted on: the descriptors of the slices `indices`, all of training patients.
 
     folder: the encoding's. settings: `EncodeSettings`. words: of the bag of visual words.
     """
