@@ -91,6 +91,7 @@ setup(
     package_data={
         "ildfv": ["py.typed"],
         "ildfv.kernels": ["*.pyx", "*.pyi"],
+        "ildfv.inference": ["templates/*"],
         "ildfv.report": ["templates/*"],
         "ildfv.scans": ["codes/*.toml"],
         "ildfv.experiments": ["*.json", "*.toml"],

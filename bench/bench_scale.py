@@ -255,7 +255,7 @@ def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: i
     shutil.rmtree(root, ignore_errors=True)
     random = np.random.default_rng(1)
     workspace = Workspace.open_or_create(root, version="bench", salt="0123456789abcdef", folds=FOLDS)
-    with writing_parts(workspace.slices_dir, "bench") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for scan in range(n // EACH):
             path = parts.path(f"{scan:016x}")
             with h5py.File(path, "x", libver=("v110", "v110")) as file:

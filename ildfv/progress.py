@@ -134,7 +134,20 @@ class Bars:
                     self.bars.remove_task(finished)
 
     def note(self, text: str) -> None:
-        self.console.print(printable(text), highlight=False)
+        self.console.print(printable(text), highlight=False, soft_wrap=True)
+
+
+class WithoutNotes:
+    """Shows the tasks of another progress, but no notes."""
+
+    def __init__(self, shown: Progress):
+        self.shown = shown
+
+    def task(self, label: str, total: int | None = None, done: int = 0):
+        return self.shown.task(label, total, done)
+
+    def note(self, text: str) -> None:
+        pass
 
 
 def _is_cut(path: Path) -> bool:
@@ -144,6 +157,11 @@ def _is_cut(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, 2)
         return file.read() != b"\n"
+
+
+def _private(path: str, flags: int) -> int:
+    """An opener for files that only their owner may read: notes contain paths, which may identify patients."""
+    return os.open(path, flags, 0o600)
 
 
 class EventLog:
@@ -164,7 +182,7 @@ class EventLog:
             return
         stamp = {"time": round(time.time(), 3), "pid": os.getpid()}
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=_private) as file:
                 file.write("\n" * self.cut + json.dumps({**stamp, **event}) + "\n")
             self.cut = False
         except OSError as error:  # the message should name the file

@@ -11,6 +11,7 @@ from ildfv.cli import options as o
 from ildfv.cli import output
 from ildfv.errors import InputError, printable
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.without_paths import without_paths
 
 CODES = "TOML table of the meanings of label codes, or the name of a shipped one: `phantom`, `cip`."
 
@@ -62,6 +63,9 @@ def prepare(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
     workers: o.Workers = None,
+    no_paths: Annotated[
+        bool, typer.Option("--no-paths", help="Print no path, file name or reason, as these may name patients.")
+    ] = False,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -80,35 +84,55 @@ def prepare(
         threshold=threshold,
         seed=seed,
         workers=workers,
-        progress=output.progress(verbose, workspace=workspace),
+        progress=output.progress(verbose, workspace=workspace, notes=not no_paths),
     )
+    if no_paths:
+        report = without_paths(report)
     if not output.emit(report, as_json=as_json):
-        if report["quarantined"]:
-            rows = [(printable(q["source"]), printable(q["reason"])) for q in report["quarantined"]]
-            output.table("Quarantined", ["scan", "reason"], rows)
+        if no_paths:
+            _print_counts(report)
+        elif report["quarantined"]:
+            output.lines("Quarantined", [(one["source"], one["reason"]) for one in report["quarantined"]])
         nothing = not report["scans"] and not report["quarantined"]
-        if report["ignored"] and (verbose or nothing):
-            rows = [(printable(i["source"]), printable(i["reason"])) for i in report["ignored"]]
-            output.table("Ignored files", ["file", "reason"], rows)
-        elif report["ignored"]:
-            files = sum(max(1, unused["files"]) for unused in report["ignored"])  # a link to a folder counts 0 files
-            output.out.print(f"{_counted(files, 'file')} ignored; -v lists them with reasons.")
+        if report["ignored"] and (verbose or nothing) and not no_paths:
+            output.lines("Ignored files", [(one["source"], one["reason"]) for one in report["ignored"]])
+        elif report["ignored"] and not no_paths:
+            output.out.print(f"{_counted(_files(report['ignored']), 'file')} ignored; -v lists them with reasons.")
         scans_by_note: dict[str, list[str]] = {}
         for scan in report["prepared"]:
-            for note in scan["notes"]:
+            for note in scan.get("notes", ()):
                 scans_by_note.setdefault(note, []).append(Path(scan["source"]).name)
         for note, names in scans_by_note.items():
             which = ", ".join(names) if len(names) <= 3 else f"{len(names)} scans, the first {names[0]}"
-            output.out.print(printable(f"note: {which}: {note}"), soft_wrap=True)
+            output.out.print(printable(f"note: {which}: {note}"))
         for note in report["notes"]:
-            output.out.print(printable(f"note: {note}"), soft_wrap=True)
+            output.out.print(printable(f"note: {note}"))
+        if report["removed"]:
+            removed = [
+                (one["series"], one.get("reason", _counted(one["slices"], "slice"))) for one in report["removed"]
+            ]
+            output.lines("Removed from the workspace", removed)
+            what = f"{_counted(report['removed_scans'], 'scan')}, {_counted(report['removed_slices'], 'slice')}"
+            output.out.print(f"note: {what} of earlier runs were removed from the workspace.")
         kept = f"; {_counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
-        output.out.print(f"This run: {_contents(report)}{kept}.", soft_wrap=True)
-        output.out.print(f"{workspace} now contains {_contents(report['workspace'])}.", soft_wrap=True)
+        output.out.print(f"This run: {_contents(report)}{kept}.")
+        where = "The workspace" if no_paths else workspace
+        output.out.print(f"{where} now contains {_contents(report['workspace'])}.")
     if report["scans"] == 0:
         if as_json:  # the document contains the reasons
             raise typer.Exit(1)
-        raise InputError("no scan could be prepared: see the table above")
+        raise InputError("no scan could be prepared: prepare.json in the workspace lists the reasons")
+
+
+def _print_counts(report: dict) -> None:
+    """Prints how many files were quarantined and ignored, without their names."""
+    for name in ("quarantined", "ignored"):
+        if files := _files(report[name]):
+            output.out.print(f"{_counted(files, 'file')} {name}: see prepare.json in the workspace for the reasons.")
+
+
+def _files(unused: list[dict]) -> int:
+    return sum(max(1, one["files"]) for one in unused)  # a link to a folder counts 0 files
 
 
 def _contents(of: dict) -> str:

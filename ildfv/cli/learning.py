@@ -8,6 +8,7 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.train import defaults
 
 if TYPE_CHECKING:
     from ildfv.evaluation.documents import Results
@@ -16,21 +17,23 @@ if TYPE_CHECKING:
 def train(
     workspace: o.Workspace = o.HERE,
     fold: o.Fold = 0,
-    network: Annotated[str, typer.Option(help="cnnf, vgg19, torchvision:NAME or timm:NAME.")] = "cnnf",
-    loss: Annotated[str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")] = "logistic",
-    target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = "presence",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training slices.", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Slices per step.", min=1)] = None,
+    network: Annotated[str, typer.Option(help="cnnf, vgg19, torchvision:NAME or timm:NAME.")] = defaults.NETWORK,
+    loss: Annotated[
+        str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")
+    ] = defaults.LOSS,
+    target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = defaults.TARGET,
+    epochs: Annotated[int, typer.Option(help="Passes over the training slices.", min=1)] = defaults.EPOCHS,
+    batch_size: Annotated[int, typer.Option(help="Slices per step.", min=1)] = defaults.BATCH_SIZE,
     shards: Annotated[
-        int | None,
+        int,
         typer.Option(
-            help="Shards per step, distributed over ranks; the result does not depend on the number of ranks.",
-            min=1,
-            show_default="2",
+            help="Shards per step, distributed over ranks; the result does not depend on the number of ranks.", min=1
         ),
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.", min=0)] = None,
-    augment: Annotated[bool, typer.Option("--augment", help="Flip and shift slices during training.")] = False,
+    ] = defaults.SHARDS,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.", min=0)] = defaults.LEARNING_RATE,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Flip and shift slices during training.")
+    ] = defaults.AUGMENT,
     compile: Annotated[
         bool | None,
         typer.Option(
@@ -69,7 +72,7 @@ def train(
         compile=compile,
         fresh=fresh,
         progress=output.progress(verbose, workspace=workspace),
-        **{key: value for key, value in given.items() if value is not None},
+        **given,
     )
     show_scores(result, as_json)
 

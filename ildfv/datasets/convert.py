@@ -72,7 +72,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
     They are unlabelled without codes, without a label map, and with a label map that marks neither healthy lung nor a
     pattern.
     """
-    volume = _volume(scan)
+    volume = read_volume(scan)
     m = len(volume.hu)
     lung = np.array([np.count_nonzero(lung_mask(slice_, volume.pixel_area)) for slice_ in volume.hu], np.int32)
     check_lung(lung, volume.pixel_area)
@@ -115,7 +115,8 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
         return task.codes is None and bool(stored.attrs["labelled"])
 
 
-def _volume(scan: Scan) -> Volume:
+def read_volume(scan: Scan) -> Volume:
+    """The scan in Hounsfield units. InputError: it breaks a rule of its format."""
     if scan.dicom is not None:
         return read_series(scan.dicom)
     return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series)

@@ -10,17 +10,18 @@ from ildfv.datasets.discovery import discover
 from ildfv.datasets.duplicates import find_duplicates
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.records import Scan, Unused
-from ildfv.datasets.report import Prepared, PrepareReport
+from ildfv.datasets.report import Prepared, PrepareReport, Removed
+from ildfv.datasets.slices_key import slices_key
 from ildfv.errors import InputError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.labels import Codes
-from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Row, WritableParts, writing_parts
 from ildfv.streaming.processes import Died, as_completed
 
-FORMAT = 1  # raise it when the same scan gives other bytes
 KEPT_LABELS = "labelled slices of an earlier run were kept: without codes they would lose their labels"
+NO_LABELS = "labelled slices of an earlier run were kept: this run found no labels for the scan"
+KEPT_SLICES = "slices of an earlier run were kept"
 REPLACEMENTS = f"{TEMPORARY}replacements"  # folder in the store for parts that will replace others
 GRID = 512  # rows and columns in the paper: with others, a threshold in pixels is another area
 
@@ -38,10 +39,12 @@ def prepare(
 
     A scan whose part exists, is intact and was made from the same files with the same settings is kept; any other is
     converted. A stored part is replaced only by the same file, modified, or by the same slices from another place:
-    `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input folder but may be two people. Without codes
-    a labelled part is never replaced, because the new one would have no labels.
+    `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input folder but may be two people. A labelled
+    part is never replaced by one without labels.
 
-    A scan that breaks a rule or duplicates another scan (`find_duplicates`) is quarantined; the run continues.
+    A scan that breaks a rule or duplicates another scan (`find_duplicates`) is quarantined; the run continues. The
+    stored part of a scan that breaks a rule is kept if it is intact. Parts that are removed because they are duplicates
+    or corrupt are in the report's `removed`.
 
     Parameters
     ----------
@@ -73,13 +76,13 @@ def prepare(
             for unused in report.ignored
         ]
     base = scans if scans.is_dir() else scans.parent
-    with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
+    with writing_parts(out, slices_key(salt)) as parts:
         run = _Run(parts, report, out, base, table, salt, progress)
+        report.quarantined = [run.refused(unused) for unused in report.quarantined]
         for scan in found.scans:
             run.plan(scan)
         run.convert(workers)
         run.quarantine_duplicates(found.scans)
-        run.drop_refused()
     for entries in (report.prepared, report.quarantined):
         entries.sort(key=lambda entry: str(entry.source))
     return report
@@ -97,7 +100,6 @@ class _Run:
     salt: str
     progress: Progress
     tasks: list[Task] = field(default_factory=list)
-    foreign: set[str] = field(default_factory=set)  # parts from other files whose name a refused scan shares
 
     def plan(self, scan: Scan) -> None:
         """Decides whether the scan's stored part is kept, replaced, or made for the first time."""
@@ -141,19 +143,29 @@ class _Run:
         sources = {name: str(scan.source) for name, scan in here.items()}
         reasons = find_duplicates(self.parts, sources, self.progress.note)
         for name, reason in reasons.items():
+            if name not in here or here[name].kept:  # parts that this run added are not reported as removed
+                self._report_removal(name, reason)
             if name in here:
                 self.report.prepared.remove(here[name])
-                self._quarantine(by_name[name], reason)
+                self.report.quarantined.append(_unused(by_name[name], reason))
             else:
                 self.report.quarantined.append(Unused(self.parts.path(name), reason, files=0))
         if reasons:
             self.parts.drop(*sorted(reasons))
 
-    def drop_refused(self) -> None:
-        """Removes the parts of scans that an earlier run prepared and this one refused."""
-        refused = {hashed(unused.series, self.salt) for unused in self.report.quarantined if unused.series}
-        if stale := (refused & set(self.parts.rows)) - self.foreign:
-            self.parts.drop(*sorted(stale))
+    def refused(self, unused: Unused) -> Unused:
+        """The entry of a refused scan, with a note if an earlier run prepared it.
+
+        An intact part is kept. A corrupt one is removed, because the store could not be read with it.
+        """
+        row = self.parts.rows.get(hashed(unused.series, self.salt)) if unused.series else None
+        if row is None:
+            return unused
+        if self.parts.intact(row):
+            return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES} ({row.count} slices)")
+        self._report_removal(row.name, f"its part was corrupt, and its scan is refused: {unused.reason}")
+        self.parts.drop(row.name)
+        return unused
 
     def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
         self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices))
@@ -163,9 +175,11 @@ class _Run:
         if outcome.kept:
             self._keep(scan, self.parts.rows[self._name(scan)], KEPT_LABELS)
         elif outcome.row is None:
-            if task.same_slices:
-                self.foreign.add(self._name(scan))
-            self._quarantine(scan, outcome.reason)
+            unused = _unused(scan, outcome.reason)
+            # With `same_slices` the stored part is of another file, about which this refusal says nothing.
+            self.report.quarantined.append(unused if task.same_slices else self.refused(unused))
+        elif not outcome.labelled and self._has_labels(outcome.row.name):
+            self._keep(scan, self.parts.rows[outcome.row.name], NO_LABELS)
         else:
             if task.out == self.out:
                 self.parts.add(outcome.row)
@@ -191,9 +205,13 @@ class _Run:
             )
         )
 
-    def _quarantine(self, scan: Scan, reason: str) -> None:
-        files = len(scan.files) + (scan.label is not None)
-        self.report.quarantined.append(Unused(scan.source, reason, files, scan.series))
+    def _report_removal(self, name: str, reason: str) -> None:
+        self.report.removed.append(Removed(name, self.parts.rows[name].count, self._has_labels(name), reason))
+
+    def _has_labels(self, name: str) -> bool:
+        """Whether the store has an intact part of this name with labels."""
+        row = self.parts.rows.get(name)
+        return row is not None and self.parts.intact(row) and self._is_labelled(row)
 
     def _is_labelled(self, row: Row) -> bool:
         with self.parts.open(row.name) as file:
@@ -216,6 +234,10 @@ class _Run:
         ]
         key = key_of(files, self.codes.settings() if label and self.codes is not None else None)
         return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
+
+
+def _unused(scan: Scan, reason: str) -> Unused:
+    return Unused(scan.source, reason, len(scan.files) + (scan.label is not None), scan.series)
 
 
 def _from_another_file(row: Row, scan: Scan, key: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ildfv.datasets.records import Unused
@@ -23,13 +23,27 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Removed:
+    """A scan whose slices were prepared by an earlier run and removed from the store by this one."""
+
+    series: str  # salted hash, which was the name of the part
+    slices: int
+    labelled: bool
+    reason: str
+
+
 @dataclass
 class PrepareReport:
-    """The outcome for every input file: in a prepared scan or its label map, quarantined, or ignored."""
+    """The outcome for every input file: in a prepared scan or its label map, quarantined, or ignored.
+
+    removed: the scans prepared by earlier runs whose slices this run removed from the store.
+    """
 
     prepared: list[Prepared] = field(default_factory=list)
     quarantined: list[Unused] = field(default_factory=list)
     ignored: list[Unused] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
 
     @property
     def slices(self) -> int:
@@ -52,6 +66,7 @@ class PrepareReport:
                 }
                 for scan in self.prepared
             ],
+            "removed": [asdict(one) for one in self.removed],
             "quarantined": [_unused_dict(unused) for unused in self.quarantined],
             "ignored": [_unused_dict(unused) for unused in self.ignored],
         }

@@ -13,6 +13,7 @@ import numpy as np
 from ildfv.errors import InputError, check
 from ildfv.evaluation.statistics import NO_LABELS
 from ildfv.evaluation.stratify import partition
+from ildfv.parsing import JSON_MOST, parse_json, read_bytes
 
 # A pattern that is absent from a fold has no F and no AUC there, so the number of patients with a pattern weighs most.
 SLICES_WEIGHT, PATIENTS_WEIGHT = 1, 4
@@ -132,7 +133,7 @@ class Folds:
     def from_json(cls, text: str | bytes, labels: Sequence[str]) -> Folds:
         """The folds in the text of a folds.json. InputError: invalid, for other labels, or a patient in two folds."""
         try:
-            document = json.loads(text, object_pairs_hook=_without_duplicates)
+            document = parse_json(text, "folds.json", object_pairs_hook=_without_duplicates)
             check(
                 document["kind"] == "ildfv folds", f"folds.json must be of kind 'ildfv folds', got {document['kind']!r}"
             )
@@ -160,7 +161,7 @@ class Folds:
     @classmethod
     def load(cls, path: str | Path, labels: Sequence[str]) -> Folds:
         """The folds in a folds.json; raises as `from_json` does."""
-        return cls.from_json(Path(path).read_bytes(), labels)
+        return cls.from_json(read_bytes(Path(path), JSON_MOST), labels)
 
     def _fold(self, k: int) -> int:
         check(0 <= k < self.n_folds, f"fold must be 0 to {self.n_folds - 1}, got {k}")

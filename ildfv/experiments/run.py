@@ -13,7 +13,7 @@ from ildfv.experiments.checklist import checklist
 from ildfv.experiments.context import Context
 from ildfv.experiments.documents import EXPERIMENT, ExperimentDocument, SystemResults
 from ildfv.experiments.experiment import Experiment, Findings
-from ildfv.experiments.page import write_page
+from ildfv.experiments.page import FILE, write_page
 from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.presets import Preset
@@ -24,6 +24,7 @@ from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
+from ildfv.report.page import check_page
 from ildfv.scans.prepared_lungs import refuse_unknown_lungs
 from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
@@ -51,6 +52,7 @@ def run_experiments(
     wanted = chosen(names)
     refuse_unknown(preset)
     root = home(workspace, preset, progress)
+    check_page(root / FILE)
     context = Context(root, preset, paper=paper, device=device, progress=progress)
     with writing(context.workspace.root / "experiments"):
         done, refused = [], []

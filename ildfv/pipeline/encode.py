@@ -19,15 +19,16 @@ from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
-from ildfv.pipeline.encodings import FINISHED
+from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
+from ildfv.pipeline.order import record
 from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sha256, sweep
-from ildfv.store.checksummed import read_checksummed, write_checksummed
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.fingerprint import match_fingerprint
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
@@ -108,8 +109,9 @@ def encode_slices(
     check_trained_on(model_folder, slices, roles)
     progress.note(f"network: {model_folder}")
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
-    return encode(
-        workspace.encoding_dir(settings.layer, fold, settings.region),
+    folder = workspace.encoding_dir(settings.layer, fold, settings.region)
+    info = encode(
+        folder,
         slices,
         Activations(load(model_folder, device), settings.layer).alone(),
         roles,
@@ -126,6 +128,10 @@ def encode_slices(
         fresh=fresh,
         progress=progress,
     )
+    if distributed.is_main():
+        record(workspace, folder / FINISHED)
+    distributed.barrier()
+    return info
 
 
 def encode(
@@ -160,7 +166,7 @@ def encode(
         settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
-            return read_checksummed(folder / FINISHED)
+            return Encoding(folder).info
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)
         training = Training(folder, slices, activations, roles.train, settings, words, progress, weights)

@@ -79,13 +79,15 @@ def prepare_scans(
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
         "labelled_slices": labelled,
+        "removed_scans": len(report.removed),
+        "removed_slices": sum(one.slices for one in report.removed),
         "codes": table,
         "notes": _patient_provenance(report, scans),
         "workspace": _totals(workspace),
     }
     document = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
     # Not in `results`, because paths may identify patients.
-    write_json(workspace.root / "prepare.json", _without_kept(document))
+    write_json(workspace.root / "prepare.json", _without_kept(document), private=True)
     return {**summary, **content}
 
 

@@ -56,7 +56,7 @@ def regress_encoding(
     slices = workspace.slices()
     check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
     name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
-    encoding = newest(workspace.encodings_dir, fold, name)
+    encoding = newest(workspace, fold, name)
     split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
     _check_current(encoding, slices, split)
     found = fit_regression(

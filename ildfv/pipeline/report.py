@@ -20,7 +20,7 @@ from ildfv.pipeline.tables import slice_statistics
 from ildfv.pipeline.workspace import Workspace
 from ildfv.report.content import Example, Prediction, ReportContent, choose_examples
 from ildfv.report.figures import number
-from ildfv.report.page import write_report
+from ildfv.report.page import check_page, write_report
 from ildfv.scans.windows import NORMAL
 from ildfv.store.atomic import key_of, sha256
 from ildfv.store.checksummed import read_checksummed
@@ -36,6 +36,8 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     to: path of the page; None for report.html in the workspace. seconds: wall time of each step, to be shown.
     """
     workspace = Workspace.open(root)
+    to = workspace.root / "report.html" if to is None else to
+    check_page(to)
     slices = workspace.slices()
     folds = load_folds(workspace).table() if workspace.folds_file.exists() else []
     found = workspace.results()
@@ -72,7 +74,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         notes=notes,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
-    path = write_report(to or workspace.root / "report.html", content)
+    path = write_report(to, content)
     return {"report": str(path.resolve()), "results": list(current.values()), "notes": notes}
 
 

@@ -18,8 +18,10 @@ from ildfv.report import figures
 from ildfv.report.content import RULE, Example, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Point, Series, number, with_interval
 from ildfv.report.pictures import outlines, png_uri
-from ildfv.store.atomic import write_bytes
+from ildfv.store.outputs import check_output, write_output
 
+MARKER = b'<meta name="generator" content="ildfv report">'
+KIND = "a page that ildfv wrote"
 OVERALL = {
     "accuracy": "Accuracy",
     "precision": "Precision",
@@ -39,11 +41,17 @@ NAMES = OVERALL | {"auc": "AUC"}
 def write_report(path: str | Path, content: ReportContent) -> Path:
     """Writes the page atomically and returns its path.
 
-    Undefined numbers are shown as "–". Equal content gives equal bytes. All names and notes are escaped.
+    Undefined numbers are shown as "–". Equal content gives equal bytes. All names and notes are escaped. InputError:
+    the path is that of a file other than such a page.
     """
     path = Path(path)
-    write_bytes(path, render(content).encode("utf-8"))
+    write_output(path, render(content).encode("utf-8"), MARKER, KIND)
     return path
+
+
+def check_page(path: str | Path) -> None:
+    """InputError if a page may not be written to `path`: something else is there. See `ildfv.store.outputs`."""
+    check_output(Path(path), MARKER, KIND)
 
 
 def render(content: ReportContent) -> str:

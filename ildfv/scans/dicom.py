@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.bounded import open_bounded
 from ildfv.scans.geometry import Geometry, checked, to_canonical
 from ildfv.scans.headers import Frame, Header
 from ildfv.scans.libraries import format_error
@@ -83,7 +84,8 @@ def read_series(series: Series) -> Volume:
     for z, (path, frame) in enumerate(series.frames):
         try:
             if path != opened:  # a multi-frame file is opened once
-                dataset, opened = dcmread(path), path
+                with open_bounded(path) as file:
+                    dataset, opened = dcmread(file), path
             stored = stored_values(dataset, frame.index)
             hu = as_hounsfield(stored, frame.slope, frame.intercept, padding_mask(dataset, stored))
         except (InputError, MissingPackageError) as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.errors import InputError
+from ildfv.scans.bounded import open_bounded
 from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import UNCOMPRESSED
 from ildfv.scans.volume import check_size
@@ -109,7 +110,7 @@ def read_header(path: Path) -> Header:
     """The header of a DICOM file. Raises `InputError` if not even the series of the file can be read."""
     from pydicom import dcmread
 
-    with path.open("rb") as file:
+    with open_bounded(path) as file:
         start = file.read(1024)
         if start[128:132] != b"DICM":
             raise InputError("must be a DICOM file ('DICM' at byte 128), got something else")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
+from ildfv.parsing import read_toml
 from ildfv.patterns import PATTERNS
 
 OUTSIDE, HEALTHY, OTHER = "outside", "healthy", "other"
@@ -58,11 +58,9 @@ class Codes:
                 shipped = sorted(p.stem for p in path.parent.glob("*.toml"))
                 raise InputError(f"codes must be a .toml file or one of {', '.join(shipped)}, got {str(source)!r}")
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+            content = read_toml(path)
         except OSError as error:
             raise InputError(f"codes must be a readable file: {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} must be TOML: {error}") from error
         if unknown := set(content) - {"shift", "codes", "segments"}:
             raise InputError(f"{path} must contain only shift, [codes], [segments], got {', '.join(sorted(unknown))}")
         shift, codes, segments = content.get("shift", 0), content.get("codes"), content.get("segments", {})

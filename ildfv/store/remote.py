@@ -43,10 +43,10 @@ class RemotePath:
         with self._reached():
             return RemoteFile(self.files.open(self.path, mode), self._reached)  # type: ignore[return-value]
 
-    def read_text(self, encoding: str = "utf-8") -> str:
-        """The content of the file as text; raises as `open` does."""
+    def read_bytes(self) -> bytes:
+        """The content of the file; raises as `open` does."""
         with self._reached():
-            return self.files.cat_file(self.path).decode(encoding)
+            return self.files.cat_file(self.path)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

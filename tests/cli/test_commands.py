@@ -104,7 +104,7 @@ def small_workspace(tmp_path):
 
     def make(*labelled: bool):
         workspace = Workspace.open_or_create(tmp_path / "w", version="test")
-        with writing_parts(workspace.slices_dir, "test") as parts:
+        with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
             for number, has_labels in enumerate(labelled):
                 scan = ScanSlices(
                     images=np.zeros((1, 3, 224, 224), np.uint8),

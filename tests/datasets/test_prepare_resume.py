@@ -120,7 +120,7 @@ def test_no_usable_scan_is_an_error_after_the_table(tmp_path, files):
     files.nifti(tmp_path / "scans" / "ct.nii.gz", np.full((4, 64, 64), 40, np.int16))
     ended = command(tmp_path / "scans", "--workspace", tmp_path / "w")
     assert isinstance(ended.exception, InputError)
-    assert str(ended.exception) == "no scan could be prepared: see the table above"
+    assert str(ended.exception) == "no scan could be prepared: prepare.json in the workspace lists the reasons"
     assert "HU must include" in ended.output
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "notes.txt").write_text("hello")

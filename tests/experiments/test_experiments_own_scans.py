@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow  # runs every experiment a second time
 def make(root: Path, change) -> Path:
     """A workspace of scans that are not phantoms; change: (number, scan) → scan."""
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             parts.add(write_scan(workspace.slices_dir, change(number, replace(scan(number), phantom=False))))
     write_folds(workspace)

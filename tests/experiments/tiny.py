@@ -51,7 +51,7 @@ def scan(number: int) -> ScanSlices:
 
 def make_tiny(root: Path) -> Workspace:
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             parts.add(write_scan(workspace.slices_dir, scan(number)))
     write_folds(workspace)
@@ -64,7 +64,7 @@ def change_test_fold(workspace: Workspace, fold: int) -> None:
 
     slices, folds = workspace.slices(), load_folds(workspace)
     held_out = set(folds.members[fold])
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             one = scan(number)
             if one.patient in held_out:

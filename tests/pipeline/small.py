@@ -63,7 +63,7 @@ def scan(number: int) -> ScanSlices:
 def make_workspace(root: Path, *, model: bool = True) -> Workspace:
     """Eight patients of six slices in four folds; the network of fold 0 has random weights."""
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(PATIENTS):
             parts.add(write_scan(workspace.slices_dir, scan(number)))
     write_folds(workspace)

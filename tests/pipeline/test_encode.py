@@ -61,7 +61,7 @@ def test_test_slices_change_nothing_that_is_fitted(root, tmp_path):
 
     other = make_workspace(tmp_path / "other")
     slices, folds = other.slices(), load_folds(other)
-    with writing_parts(other.slices_dir, "test") as parts:
+    with writing_parts(other.slices_dir, other.slices_key) as parts:
         for name in np.unique(slices.series[folds.test(0, slices.patients)]):
             changed = _inverted(int(name, 16) - 100)
             parts.drop(name)
@@ -120,9 +120,9 @@ def test_other_settings_are_refused_unless_fresh(root):
 
 def test_the_newest_encoding_is_found(root):
     with pytest.raises(InputError, match="ildfv encode --layer conv1"):
-        newest(root / "encodings")
+        newest(Workspace.open(root))
     encode_slices(root, SETTINGS)
-    assert newest(root / "encodings").layer == "conv1"
+    assert newest(Workspace.open(root)).layer == "conv1"
 
 
 def test_an_unknown_layer_names_the_known_ones(root):

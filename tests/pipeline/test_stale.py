@@ -12,7 +12,7 @@ from ildfv.pipeline.encodings import newest
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.score import read_scores, write_scores
-from ildfv.pipeline.split import write_folds
+from ildfv.pipeline.split import load_folds, split_slices, write_folds
 from ildfv.pipeline.train import newest_model, train_network
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.pipeline.workspace import Workspace
@@ -62,7 +62,7 @@ def test_the_report_omits_scores_of_other_folds_with_a_note(moved):
 
 
 def test_training_again_makes_everything_current(moved):
-    with pytest.raises(InputError, match="use --fresh to replace it or --name NAME"):
+    with pytest.raises(InputError, match="use --fresh to replace it"):
         train_network(moved, **TRAIN)
     train_network(moved, fresh=True, **TRAIN)
     with pytest.raises(InputError, match=r"was made with .* or use --fresh"):
@@ -92,7 +92,7 @@ def test_scores_record_the_folds_they_were_made_with(root, monkeypatch):
 def test_parts_of_other_slices_are_refused(root, name, change):
     train_network(root, **TRAIN)
     encode_slices(root, ENCODE, model="own")
-    encoding = newest(root / "encodings")
+    encoding = newest(Workspace.open(root))
     manifest = encoding.folder / name / "manifest.json"
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(content | change))
@@ -123,10 +123,12 @@ def test_scores_of_another_run_are_not_shown_with_a_document(root):
 
 
 def test_scores_on_disk_equal_those_that_were_evaluated(root):
-    scores = np.random.default_rng(0).normal(size=(3, 4))
     workspace = Workspace.open(root)
+    slices = workspace.slices()
+    split = split_slices(slices, load_folds(workspace), 0)
+    scores = np.random.default_rng(0).normal(size=(len(split.test), 4))
     workspace.results_dir.mkdir()
-    path = write_scores(workspace, "any", np.arange(3), scores)
+    path = write_scores(workspace, "any", slices, split, scores)
     _, found = read_scores(workspace, "any", sha256(path))
     np.testing.assert_array_equal(found, scores)
 
