@@ -39,7 +39,7 @@ def main() -> None:
     options.add_argument("--out")
     options.add_argument("--shapes", nargs="*", choices=SHAPES, default=list(SHAPES))
     options.add_argument("--seconds", type=float, default=0.3, help="for each measurement")
-    options.add_argument("--variants", action="store_true", help="each variant of the kernel too")
+    options.add_argument("--variants", action="store_true", help="also each variant of the kernel")
     given = options.parse_args()
 
     bandwidth, matrix, vector = copy_bandwidth(), matrix_rate(), vector_rate()
@@ -125,7 +125,7 @@ def gemm(xp, weights, means, variances):
         squared = x * x
         scores = x @ linear.T - 0.5 * (squared @ inverse.T) + constant  # (b, n, k)
         top = scores.max(-1, keepdims=True)
-        top = getattr(top, "values", top)  # torch gives the places too
+        top = getattr(top, "values", top)  # torch also returns the indices
         e = xp.exp(scores - top)
         total = e.sum(-1, keepdims=True)
         gamma = e / total
@@ -141,7 +141,7 @@ def gemm(xp, weights, means, variances):
 
 
 def in_parts(function, size: int):
-    """The function over `size` slices at a time."""
+    """The function applied to `size` slices at a time."""
 
     def run(x):
         return [function(x[i : i + size]) for i in range(0, len(x), size)]
@@ -150,13 +150,13 @@ def in_parts(function, size: int):
 
 
 def best_part(function, inputs: list, b: int, seconds: float) -> int:
-    """How many slices at once suit the function best: few leave the device idle, many spill its cache."""
+    """The fastest number of slices per call: few leave the device idle, many exceed its cache."""
     sizes = [size for size in (4, 16, 64, 256) if size < b] + [b]
     return min(sizes, key=lambda size: median_time(in_parts(function, size), inputs, seconds / 3))
 
 
 def cupy_rows(name, posteriors, batches, parameters, floor, b, given) -> list[dict]:
-    """The same formulation in CuPy, where it is installed."""
+    """The same formulation in CuPy, if it is installed."""
     try:
         import cupy
     except ImportError:
@@ -194,14 +194,14 @@ def on_device(weights, means, variances, dtype: str):
 
 
 def check(result, expected) -> None:
-    """A bench of wrong results is worth nothing."""
+    """Raises an error for wrong results, whose time would be meaningless."""
     for a, e in zip(result, expected, strict=True):
         error = float((a.double() - e).norm() / e.norm())
         assert error < 1e-5, f"moments differ from float64 by {error:.1e}"
 
 
 def floor_of(n: int, d: int, k: int, posteriors: str, ceilings: dict) -> float:
-    """Seconds a slice: its bytes once, or its operations at the FP32 rate; peaky posteriors need the scores alone."""
+    """Seconds per slice: to read it once, or for its FP32 operations; with peaky posteriors only scores count."""
     written = 4 * (k + 2 * k * d + 1)
     moved = (4 * n * d + written) / ceilings["copy_bandwidth"]
     operations = (4 if posteriors == "peaky" else 8) * n * d * k
@@ -223,13 +223,13 @@ def matrix_rate() -> float:
 
 
 def vector_rate() -> float:
-    """Operations per second of the FP32 units: what sgemm reaches, or what clock × units gives, whichever is more.
+    """Operations per second of the FP32 units: the larger of the sgemm rate and clock × units.
 
     sgemm without TF32 runs on these units; the datasheet's number needs the clock held at its boost.
     """
     properties = torch.cuda.get_device_properties(0)
     lanes = 64 if (properties.major == 8 and properties.minor == 0) or properties.major == 7 else 128
-    clock = getattr(properties, "clock_rate", 0) * 1e3  # kHz, where torch tells it
+    clock = getattr(properties, "clock_rate", 0) * 1e3  # kHz, if torch reports it
     return max(matrix_rate(), 2 * lanes * properties.multi_processor_count * clock)
 
 

@@ -1,15 +1,16 @@
-"""What all descriptors buy over the paper's random third and over 1 %, and how few passes over them are enough.
+"""Gain from using all descriptors instead of the paper's random third or 1 %, and number of EM passes needed.
 
     python -m bench.bench_descriptors [--workspace STUDY | --patients 120] [--preset small] [--components 32]
         [--only passes] [--states 20]
 
-shares: mixtures of the preset's dense layer learned from 1 %, a third and all of the training descriptors, by up to 100
-passes of exact EM from the same STARTS starts, as other starts differ by more than shares do. Their mean log likelihood
-(nats a descriptor) on all descriptors of the held-out slices, and the mean AUC of the regression on the encodings of
-`ildfv experiment size`, with 95 % intervals by patient; and what all gain, paired by patient.
-passes: training log likelihood after 1, 2, 3 passes of stepwise EM, each run to its end, beside exact EM pass by pass
-until it gains less than 1e-4 or made 100 passes, from its own start and from that of stepwise EM; from so many random
-states, as optima differ. Networks and encodings are made now if they are not there.
+shares: mixtures of the preset's dense layer fitted to 1 %, a third and all of the training descriptors by up to 100
+passes of exact EM. All use the same STARTS starts, because different starts differ more than the shares do. Reports the
+mean log likelihood (nats per descriptor) on all descriptors of the held-out slices, the mean AUC of the regression on
+the encodings of `ildfv experiment size`, both with 95 % intervals by patient, and the gain from all descriptors, paired
+by patient.
+passes: training log likelihood after fits with 1, 2 and 3 passes of stepwise EM, compared with exact EM after each pass
+until a pass gains less than 1e-4 or 100 passes are made, from its own start and from that of stepwise EM. Repeated for
+several random states, because optima differ. Missing networks and encodings are created first.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ STARTS = 3
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--workspace", type=Path, help="default: here, else phantoms made for it")
-    options.add_argument("--patients", type=int, help="phantoms made where no workspace is, default: the preset's")
+    options.add_argument("--workspace", type=Path, help="default: the current folder, else new phantoms")
+    options.add_argument("--patients", type=int, help="number of new phantoms if there is no workspace")
     options.add_argument("--preset", default="small")
     options.add_argument("--components", type=int, help="of the mixtures, default: the preset's")
     options.add_argument("--only", choices=list(PARTS), help="default: both")
-    options.add_argument("--states", type=int, default=20, help="random states of passes")
+    options.add_argument("--states", type=int, default=20, help="number of random states for `passes`")
     options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json, or passes, shares")
     given = options.parse_args()
     from bench.bench_scale import machine
@@ -48,7 +49,7 @@ def main() -> None:
         preset = replace(preset, name=f"{preset.name}-{given.patients}", patients=given.patients)
     if given.components:
         preset = replace(preset, components=given.components)
-    warnings.simplefilter("ignore")  # that passes end before convergence is what is asked for
+    warnings.simplefilter("ignore")  # the number of passes is limited on purpose
     context = Context(home(given.workspace, preset, SILENT), preset)
     found = {
         "what": __doc__.splitlines()[0],
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def passes(context, given: argparse.Namespace) -> dict:
-    """Curves of the mean training log likelihood over passes, on the fold held out first."""
+    """Curves of the mean training log likelihood over passes, for the first held-out fold."""
     from ildfv.streaming.maps import MapStream, batches
 
     indices = context.split(context.held_out()[0]).train
@@ -95,30 +96,30 @@ def spread(values: list[float]) -> dict:
 
 
 def curve(maps: np.ndarray, **settings) -> dict:
-    """The mean log likelihood after 1, 2, 3 stepwise passes, and of exact EM pass by pass, all from one random state.
+    """The mean log likelihood after 1, 2, 3 stepwise passes and after each pass of exact EM, for one random state.
 
-    Exact EM begins at its own start, as `method="exact"` does, and again at the one that stepwise EM makes on a sample.
-    Stepwise EM makes about as many steps a pass as in `ildfv encode`, fewer than it would make of the array itself.
+    Exact EM is run from its own start, as with `method="exact"`, and from the start that stepwise EM computes on a
+    sample. Stepwise EM takes about as many steps per pass as in `ildfv encode`, fewer than it would for an array.
     """
     from ildfv import GaussianMixture
     from ildfv.pipeline.mixture import STEPS
 
     steps = [[step] for step in np.array_split(maps, min(STEPS, len(maps)))]
-    begun = GaussianMixture(max_iter=0, method="stepwise", **settings).fit(maps)
-    start = {"weights_init": begun.weights_, "means_init": begun.means_, "variances_init": begun.variances_}
+    initial = GaussianMixture(max_iter=0, method="stepwise", **settings).fit(maps)
+    start = {"weights_init": initial.weights_, "means_init": initial.means_, "variances_init": initial.variances_}
 
     def reached(n: int) -> float:
-        alone = {"reduce": lambda sums: sums, "gather": lambda items: [items]}  # one rank of one
+        alone = {"reduce": lambda sums: sums, "gather": lambda items: [items]}  # a single rank
         mixture = GaussianMixture(max_iter=n, tol=0, method="stepwise", **settings, **start, **alone)
         return mixture.fit(lambda: iter(steps)).score(maps)
 
     stepwise = {n: reached(n) for n in PASSES}
-    found: dict = {"stepwise": stepwise, "stepwise_start": begun.score(maps)}
+    found: dict = {"stepwise": stepwise, "stepwise_start": initial.score(maps)}
     for name, more in (("exact", {}), ("exact_from_stepwise_start", start)):
         exact = GaussianMixture(max_iter=LONGEST, **settings, **more).fit(maps)
         full = exact.score(maps)
         found[name] = {
-            # What a pass reports holds before its step, so pass t + 1 tells what t passes reached.
+            # A pass reports the likelihood before its M step, so pass t + 1 reports the result of t passes.
             "curve": [*exact.log_likelihoods_[1:].tolist(), full],
             "full": full,
             "passes": exact.n_iter_,
@@ -128,7 +129,7 @@ def curve(maps: np.ndarray, **settings) -> dict:
 
 
 def shares(context, given: argparse.Namespace) -> dict:
-    """Held-out log likelihood and AUC by share of the descriptors, and what they differ by from all."""
+    """Held-out log likelihood and AUC by share of the descriptors, and their differences from all descriptors."""
     from ildfv.evaluation.intervals import Ratio, bootstrap, paired, resampled
     from ildfv.experiments.results import compare, documents
     from ildfv.experiments.size import SHARES
@@ -176,7 +177,7 @@ def held_out(context, shares: dict[str, float]) -> dict[str, tuple[np.ndarray, n
         sample = train.sample(sample_size(k, activations.d), seed)
         starts = [start(sample, k, seed=seed + number) for number in range(STARTS)]
         spread = sample.var(axis=0, dtype=np.float64)
-        floor = 1e-4 * np.where(spread > 0, spread, spread.mean())  # dead ReLU units have no variance of their own
+        floor = 1e-4 * np.where(spread > 0, spread, spread.mean())  # dead ReLU units have no variance
         patients = context.slices.patients[roles.test]
         for name, share in shares.items():
             layer = activations if share == 1 else Thinned(activations, share, seed)

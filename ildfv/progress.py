@@ -168,8 +168,8 @@ class EventLog:
     """JSON lines in addition to another progress: {"time", "pid", "event", …}.
 
     event: start, advance, end or failed of a task, with "task", "done" and "total"; note, with "text"; or error, with
-    "text", if a command fails. pid distinguishes commands that run at the same time. Nothing is written while the path
-    `beside`, by default the folder of the log, does not exist.
+    "text", if a command fails. pid distinguishes commands that run at the same time. Nothing is written as long as the
+    path `beside`, by default the folder of the log, does not exist.
     """
 
     def __init__(self, path: Path, shown: Progress, *, beside: Path | None = None, every: float = 1.0):

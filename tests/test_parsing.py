@@ -1,4 +1,4 @@
-"""Settings, tables and lists from elsewhere are read within limits: whatever they are, the answer is one line."""
+"""Settings, tables and lists are parsed within limits: any invalid file gives one line of error."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def one_line(read) -> str:
 
 @pytest.fixture
 def pipe(tmp_path):
-    """A function that makes a named pipe of that name, which nobody ever writes to."""
+    """A function that creates a named pipe of that name without a writer."""
 
     def make(name: str):
         path = tmp_path / name
@@ -80,7 +80,7 @@ def test_deeply_nested_json_is_one_line(read, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "1" * 5000, b"\xff", '{"a": }'])
-def test_what_is_no_json_is_one_line(text):
+def test_invalid_json_is_one_line(text):
     assert "file must be JSON" in one_line(lambda: parse_json(text, "file"))
 
 
@@ -118,7 +118,7 @@ def test_a_named_pipe_in_place_of_a_model_is_a_fault(tmp_path, pipe):
     assert "named pipe" in fault
 
 
-def test_a_folder_or_device_is_no_file(tmp_path):
+def test_a_folder_or_device_is_not_a_file(tmp_path):
     assert "got a folder" in one_line(lambda: read_toml(tmp_path))
     assert "got a device" in one_line(lambda: sha256(parsing.Path("/dev/zero")))
 
@@ -130,7 +130,7 @@ def test_a_file_beyond_the_limit_is_refused(tmp_path):
     assert "at most 99 bytes" in one_line(lambda: read_bytes(path, 99))
 
 
-def test_a_manifest_names_no_file_outside_its_folder(tmp_path):
+def test_a_manifest_cannot_name_files_outside_its_folder(tmp_path):
     rows = [{"name": "../elsewhere", "count": 1, "sha256": "", "key": ""}]
     (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "key": "k", "parts": rows}))
     assert "must be a list of parts" in one_line(lambda: Parts(tmp_path))

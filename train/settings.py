@@ -71,7 +71,7 @@ class TrainSettings:
 
 
 def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.ndarray) -> dict:
-    """What identifies a training: settings, slices and split, JSON-serialisable. Weight files count by checksum."""
+    """The identity of a training: settings, slices and split, JSON-serialisable. Weight files enter by checksum."""
     given = asdict(settings) | {
         "ramp": list(settings.ramp) if settings.ramp else None,
         "weights": sha256(Path(settings.weights)) if settings.weights else None,

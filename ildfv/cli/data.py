@@ -182,7 +182,7 @@ def folds(
     seed: o.OwnSeed = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the existing folds.json.")] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--keep", help="Replace an existing folds.json with another split, or refuse to.")
+        bool, typer.Option("--fresh/--keep", help="Replace an existing folds.json that differs; --keep refuses to.")
     ] = False,
     slices: Annotated[
         str | None,

@@ -42,7 +42,7 @@ def train(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="that of the network")] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete a model trained with other settings, or resume.")
+        bool, typer.Option("--fresh/--resume", help="Delete a model trained with other settings; --resume refuses to.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -97,7 +97,7 @@ def encode(
         int | None, typer.Option(help="Slices per batch.", min=1, show_default="16, or as many as GPU memory allows")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete an encoding made with other settings, or resume.")
+        bool, typer.Option("--fresh/--resume", help="Delete an encoding made with other settings; --resume refuses to.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,

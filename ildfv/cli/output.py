@@ -21,10 +21,9 @@ EVENTS = "events.jsonl"
 
 
 class PrintableConsole(Console):
-    """A console that escapes control characters in the strings it prints and never breaks a line of text.
+    """A console that escapes control characters, except line breaks, and does not wrap lines of text.
 
-    A path that is broken across lines cannot be copied; the terminal wraps long lines itself. Line breaks are layout
-    and stay.
+    A path that is wrapped by inserted line breaks cannot be copied; the terminal wraps long lines itself.
     """
 
     def print(self, *objects: Any, **options: Any) -> None:

@@ -9,7 +9,7 @@ from ildfv.errors import InputError
 
 
 def hashed(raw: str, salt: str) -> str:
-    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt nobody can test a guessed id against them."""
+    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt, a guessed id cannot be compared with it."""
     if not raw.strip():
         raise InputError("an id must not be empty, got ''")
     return hmac.new(salt.encode(), raw.strip().encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]

@@ -176,7 +176,7 @@ class _Run:
             self._keep(scan, self.parts.rows[self._name(scan)], KEPT_LABELS)
         elif outcome.row is None:
             unused = _unused(scan, outcome.reason)
-            # With `same_slices` the stored part is of another file, about which this refusal says nothing.
+            # With `same_slices` the stored part is from another file, to which the refusal does not apply.
             self.report.quarantined.append(unused if task.same_slices else self.refused(unused))
         elif not outcome.labelled and self._has_labels(outcome.row.name):
             self._keep(scan, self.parts.rows[outcome.row.name], NO_LABELS)

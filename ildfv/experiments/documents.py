@@ -58,7 +58,7 @@ class ExperimentDocument(Document):
 
     @property
     def subtitle(self) -> str:
-        """What a report shows next to the title."""
+        """The text next to the title in a report."""
         folds = f"held-out folds {', '.join(map(str, self.folds))} of {self.n_folds}" if self.folds else None
         return " · ".join(filter(None, (self.paper, f"preset {self.preset}", folds)))
 
@@ -76,5 +76,5 @@ class ChecklistDocument(Document):
 
     @property
     def subtitle(self) -> str:
-        """Nothing; see `ExperimentDocument.subtitle`."""
+        """Empty, because a checklist has no folds or preset; see `ExperimentDocument.subtitle`."""
         return ""

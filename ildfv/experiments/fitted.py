@@ -88,7 +88,7 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:
-    """The training history, a dict per epoch; it stays when the weights are removed."""
+    """The training history, a dict per epoch; it is kept when the weights are removed."""
     info = context.place("models", system, fold) / INFO
     if not info.exists():  # training is deterministic: the history is the same
         network(context, system, fold)

@@ -44,7 +44,7 @@ def root(context: Context, system: Patches) -> Path:
 
 
 def where(context: Context, system: Patches) -> str:
-    """The same, for notes: relative to the workspace."""
+    """That folder as text for notes, relative to the workspace."""
     return f"the workspace's {root(context, system).relative_to(context.workspace.root)}/"
 
 
@@ -69,7 +69,7 @@ def held_out(context: Context, system: Patches, fold: int) -> Iterator[tuple[np.
     The maps are read from `folder`; those that are missing or damaged are computed and written there.
     """
     indices, place = context.split(fold).test, folder(context, system, fold)
-    with writing(place), context.progress.task("Sliding the window", total=len(indices)) as advance:
+    with writing(place), context.progress.task("Sliding window", total=len(indices)) as advance:
         sweep(place)
         for rows in _scans(context, indices):
             if not _whole(place, context, indices[rows]):

@@ -140,7 +140,7 @@ def _text(path: Path, where: str, name: str, value: object) -> None:
 
 
 def _merged(shipped: Mapping, mine: Mapping) -> dict:
-    """The shipped tables updated with mine; text entries on a shipped value are dropped with that value."""
+    """The shipped tables updated with `mine`; text entries that describe a replaced value are dropped with it."""
     changed = {name for name in mine if not isinstance(mine[name], Mapping) and shipped.get(name) != mine[name]}
     changed -= set(DETAILS)
     stale = {f"{name}_from" for name in changed}.union(DETAILS if changed else ())

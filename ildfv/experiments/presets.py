@@ -1,4 +1,4 @@
-"""The extent of the experiments: preset small shows on a CPU that everything runs, preset paper is for a GPU."""
+"""The extent of the experiments: preset small checks on a CPU that everything runs, preset paper is for a GPU."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The systems that experiments compare, as frozen recipes.
 
-A recipe holds everything that decides a system's scores besides slices and folds, and nothing else: it trains nothing
-and writes nothing. Equal recipes are one system, trained and encoded once, whichever experiments ask for it.
+A recipe holds exactly the values that determine a system's scores, apart from slices and folds; it neither trains nor
+writes anything. Experiments with equal recipes share one system, which is trained and encoded once.
 """
 
 from __future__ import annotations

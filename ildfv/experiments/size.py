@@ -1,4 +1,4 @@
-"""Table 7: few patients and all; 1 %, a third (the most that the paper could afford) and all of the descriptors."""
+"""Table 7: some and all of the patients; 1 %, a third (the paper's share) and all of the descriptors."""
 
 from __future__ import annotations
 

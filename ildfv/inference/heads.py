@@ -1,4 +1,4 @@
-"""Heads of a predictor: scores of prepared slices, and the exact share of every location in a score."""
+"""Heads of a predictor: scores of prepared slices, and the exact contribution of every location to a score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many scans with one predictor: each is answered or reported, and finished ones are not repeated."""
+"""Predictions for many scans: each scan gives a prediction or a reason, and finished scans are skipped."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def predict_all(
     device: str = "cpu",
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict]]:
-    """(answers as in prediction.json, failures as {"source", "reason"}) of all scans in `sources`.
+    """Predictions as in prediction.json, and failures as {"source", "reason"}, for all scans in `sources`.
 
-    A source with one patient is one scan, the series with most slices or `series`; a source with several patients is an
-    inbox, of which every series is a scan. out: a folder per scan is written there.
+    A source with one patient is one scan: `series`, or the series with the most slices. In a source with several
+    patients every series is a scan. out: the folder in which a folder per scan is written.
     """
     loaded = Predictor.load(predictor, device=device)
     answered, failed = [], []

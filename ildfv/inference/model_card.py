@@ -1,10 +1,10 @@
-"""MODEL_CARD.md: what a predictor was trained on, how well it did there, and what it is for."""
+"""MODEL_CARD.md: training data, expected performance and intended use of a predictor."""
 
 from __future__ import annotations
 
 from ildfv.inference.schema import Head, PredictorInfo
 
-PHANTOM = "**Trained on generated phantoms.** Its performance says that the software works, and nothing about patients."
+PHANTOM = "**Trained on generated phantoms.** Its performance does not apply to patients."
 
 
 def model_card(info: PredictorInfo) -> str:
@@ -52,9 +52,9 @@ def model_card(info: PredictorInfo) -> str:
     lines += [
         "## Limits",
         "",
-        "- Scans that differ from the training data (scanner, kernel, slice thickness, disease) may be answered "
-        "wrongly; every prediction states how far the scan resembles the training slices.",
-        "- Slices are judged one by one. No other finding is detected.",
+        "- Scans that differ from the training data (scanner, kernel, slice thickness, disease) may give "
+        "wrong results; every prediction compares the scan with the training slices.",
+        "- Each slice is predicted independently. No other findings are detected.",
         "",
         f"Written by ildfv {info.versions['ildfv']}.",
     ]

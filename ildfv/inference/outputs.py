@@ -39,8 +39,8 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
 def to_scan_grid(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Planes (m, 224, 224) on the pixels of the scan, (m, rows, columns), divided by area: sums are kept.
 
-    The 224×224 input covers the square around the scan (`scans.windows.windowed`); what lies in its padding, if the
-    scan is not square, is lost.
+    The 224×224 input covers the square around the scan (`scans.windows.windowed`); values in its padding, if the scan
+    is not square, are discarded.
     """
     side = max(shape)
     rows, columns = (_shares(n, side) for n in shape)
@@ -48,7 +48,7 @@ def to_scan_grid(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _shares(n: int, side: int) -> np.ndarray:
-    """The share of each of the 224 input pixels that lies on each of the scan's n pixels along an axis, (n, 224)."""
+    """The fraction of each of the 224 input pixels that overlaps each of the scan's n pixels on an axis, (n, 224)."""
     start = (np.arange(n) + (side - n) // 2)[:, None] * SIZE / side  # of the scan's pixels, in input pixels
     edges = np.arange(SIZE)
     overlap = np.minimum(start + SIZE / side, edges + 1) - np.maximum(start, edges)

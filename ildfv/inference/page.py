@@ -1,4 +1,4 @@
-"""A prediction as one HTML page that works offline: answer, profile along z, slices to look at with their evidence."""
+"""A prediction as one self-contained HTML page: results, score profile along z, and slices with contribution maps."""
 
 from __future__ import annotations
 

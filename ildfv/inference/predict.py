@@ -1,4 +1,4 @@
-"""A scan on disk to its prediction: read, checked, prepared like training slices, scored by every head."""
+"""The prediction for a scan on disk, which is read, checked, prepared like training slices and scored by every head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answer for one scan: per slice and for the whole scan, as a typed value, JSON and CSV."""
+"""The prediction for one scan, per slice and for the whole scan, as a typed value, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class HeadAnswer:
-    """What one head says about each of m slices and C patterns.
+    """The results of one head for m slices and C patterns.
 
     scores, probability (NaN without calibration), presence, pixels (NaN unless the head estimates counts): (m, C).
     pixels are of the scan's own grid. area: cm² (m, C).
@@ -38,7 +38,7 @@ class Prediction:
     """The answer for one scan.
 
     scan: pseudonym of the scan. positions: mm along the slice normal, (m,). lung: cm² of lung per slice, (m,).
-    statements: plain sentences on how far the scan resembles the training data. predictor: name, version and checksum.
+    statements: sentences that compare the scan with the training data. predictor: name, version and checksum.
     images: prepared slices uint8 (m, 3, 224, 224). contributions: float (m, C, 224, 224), or None.
     """
 

@@ -30,11 +30,23 @@ BATCH = 16
 
 
 class Predictor:
-    """Scores of new slices by the heads of a trained study.
+    """Scores of new slices by the trained systems ("heads") of a study; created by `load`.
+
+    Parameters
+    ----------
+    info : PredictorInfo
+        The content of predictor.json.
+    tensors : dict of str to ndarray
+        The content of predictor.safetensors.
+    checksum : str
+        SHA-256 of the predictor.
+    device : str
+        "cpu", "cuda" or "cuda:i".
 
     Attributes
     ----------
     info : PredictorInfo
+        The content of predictor.json.
     """
 
     def __init__(self, info: PredictorInfo, tensors: dict[str, np.ndarray], *, checksum: str, device: str = "cpu"):
@@ -46,6 +58,17 @@ class Predictor:
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "cpu") -> Predictor:
         """The predictor in a folder.
+
+        Parameters
+        ----------
+        folder : path
+            A folder written by `ildfv export`.
+        device : str
+            "cpu", "cuda" or "cuda:i".
+
+        Returns
+        -------
+        Predictor
 
         Raises
         ------
@@ -101,14 +124,19 @@ class Predictor:
         return found[name]
 
     def scores(self, images: np.ndarray, pixel_area: float) -> dict[str, np.ndarray]:
-        """Scores of prepared slices by head, float64 (m, C).
+        """Scores of prepared slices by head.
 
         Parameters
         ----------
         images : ndarray of shape (m, 3, 224, 224), uint8
-            As `ildfv prepare` makes them (`scans.windows.windowed`).
+            Prepared slices, as returned by `scans.windows.windowed`.
         pixel_area : float
-            mm² of a pixel of the scan.
+            Area of a pixel of the scan, mm².
+
+        Returns
+        -------
+        dict of str to ndarray of shape (m, C), float64
+            By name of the head; larger means more likely present.
         """
         parts: dict[str, list[np.ndarray]] = {head.name: [] for head in self.info.heads}
         for start in range(0, len(images), BATCH):
@@ -118,9 +146,27 @@ class Predictor:
         return {name: np.concatenate(found) for name, found in parts.items()}
 
     def contributions(self, images: np.ndarray, pixel_area: float, head: str | None = None) -> np.ndarray:
-        """Contribution maps of prepared slices for a Fisher head, float64 (m, C, 224, 224).
+        """Contribution maps of prepared slices for a Fisher head.
 
-        A location's contribution is spread evenly over its receptive field, so a map sums to score − offset.
+        The contribution of a location is spread evenly over its receptive field, so a map sums to score − offset.
+
+        Parameters
+        ----------
+        images : ndarray of shape (m, 3, 224, 224), uint8
+            Prepared slices, as for `scores`.
+        pixel_area : float
+            Area of a pixel of the scan, mm².
+        head : str, optional
+            Name of the head; by default the first one.
+
+        Returns
+        -------
+        ndarray of shape (m, C, 224, 224), float64
+
+        Raises
+        ------
+        InputError
+            The head is unknown or is not a regression on Fisher vectors.
         """
         info = self.head(head)
         check(info.kind == "fisher", f'head must be a Fisher vector head for contributions, got "{info.name}"')
@@ -149,7 +195,24 @@ class Predictor:
         return np.concatenate(found)
 
     def predict(self, scan: Path | str, *, series: str | None = None, progress=None):
-        """The `Prediction` of a scan: a DICOM folder, a NIfTI or NRRD file. See `predict.predict_scan`."""
+        """The prediction for a scan.
+
+        Parameters
+        ----------
+        scan : path
+            A DICOM folder, or a DICOM, NIfTI or NRRD file.
+        series : str, optional
+            SeriesInstanceUID to use if there are several; by default the one with the most slices.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        InputError
+            No readable CT scan, several patients, no lung, or a scan that breaks a rule.
+        """
         from ildfv.inference.predict import predict_scan
 
         return predict_scan(self, Path(scan), series=series)

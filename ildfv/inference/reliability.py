@@ -1,4 +1,4 @@
-"""Plain statements on how far a scan resembles the slices that a predictor was trained on."""
+"""Statements that compare a scan with the slices that a predictor was trained on."""
 
 from __future__ import annotations
 

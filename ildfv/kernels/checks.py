@@ -75,7 +75,7 @@ def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np
 
 
 def not_finite(index: int) -> InputError:
-    """The error for a map with a value that is not finite."""
+    """The error for a map that contains a non-finite value."""
     return InputError(f"maps must be finite, got NaN or infinity in map {index}")
 
 

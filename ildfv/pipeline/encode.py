@@ -152,7 +152,7 @@ def encode(
 
     activations: images → maps of the layer, with `d`, `n` and `device`. The encoder and the PCA are fitted on
     `roles.train` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
-    slices. A folder begun with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
+    slices. A folder created with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
     name in `encoders.ENCODERS`; words: the number of visual words of encoder "words".
     """
     encoder_kind, n = kind(encoder), activations.n
@@ -161,9 +161,9 @@ def encode(
         rule = f"components must be at most the number of training descriptors {descriptors}"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.fitted(activations).batch_size
-    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as begun:
+    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
         # Free GPU memory may have changed since the run began; the batch size must not, because bytes depend on it.
-        settings = replace(settings, batch_size=begun["fitted_batch_size"])
+        settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
             return Encoding(folder).info
@@ -223,16 +223,16 @@ def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, 
 
 @contextmanager
 def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
-    """Locks the folder and matches its fingerprint on rank 0; other ranks wait, and raise the same error."""
+    """Locks the folder and checks its fingerprint on rank 0; other ranks wait, and raise the same error."""
     with writing(folder) if distributed.is_main() else nullcontext():
-        begun: dict | InputError = {}
+        stored: dict | InputError = {}
         if distributed.is_main():
             try:
                 sweep(folder)
-                begun = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
+                stored = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
             except InputError as error:
-                begun = error
-        begun = distributed.from_main(begun)
-        if isinstance(begun, InputError):
-            raise begun
-        yield begun
+                stored = error
+        stored = distributed.from_main(stored)
+        if isinstance(stored, InputError):
+            raise stored
+        yield stored

@@ -66,7 +66,7 @@ class Encoding:
 
     @property
     def inputs(self) -> dict:
-        """What the encoding was made from; InputError if the document does not record it."""
+        """The inputs that the encoding was made from; InputError if the document does not record them."""
         rule = f"{self.folder / FINISHED} must record its inputs (experiments of ildfv 0.1 did not)"
         check("inputs" in self.info, f"{rule}: remove {self.folder} to encode again")
         return self.info["inputs"]

@@ -1,4 +1,4 @@
-"""The order in which models and encodings were finished, as a counter in the workspace's finished.json.
+"""The order in which models and encodings were finished, recorded by a counter in the workspace's finished.json.
 
 File times do not give this order, because copying a file or restoring a backup changes them.
 {"version": 1, "finished": [{"folder": "models/cnnf/fold-0", "sha256": of its last file, "number": 1, 2, …}]}
@@ -22,7 +22,7 @@ PATIENCE = 60.0  # seconds to wait for another command that writes to the worksp
 def record(workspace: Workspace, path: Path) -> None:
     """Records `path`, the last file of a model or an encoding, as the one finished last, unless it is recorded already.
 
-    A run that was killed just before the recording does it when it is resumed.
+    A run that is killed before this is recorded records it when it is resumed.
     """
     folder, digest = path.parent.relative_to(workspace.root).as_posix(), sha256(path)
     with writing(workspace.root, patience=PATIENCE):

@@ -49,7 +49,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         and results.threshold == workspace.settings.threshold
     }
     notes = [
-        f"{name} is left out: it was scored on other slices or folds, or with another threshold T, than the workspace "
+        f"{name} is omitted: it was scored on other slices or folds, or with another threshold T, than the workspace "
         "has now"
         for name in sorted(found.keys() - current.keys())
     ]

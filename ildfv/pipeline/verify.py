@@ -216,7 +216,7 @@ def _check_document(workspace: Workspace, path: Path) -> None:
 
 
 def _remedy(workspace: Workspace, path: Path | None) -> str:
-    """How to restore a damaged or missing file."""
+    """The remedy for a damaged or missing file."""
     if path is None:
         return f"prepare the slices again in the place that {SETTINGS} names"
     if path.name == INFO:

@@ -1,4 +1,4 @@
-"""The result of `prepare` without anything that may name a patient: for logs, tickets and other people's eyes."""
+"""The result of `prepare` without anything that may identify a patient, for logs and bug reports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ KEPT = ("kind", "patient", "series", "slices", "labelled", "kept", "files")  # o
 def without_paths(report: Mapping) -> dict:
     """The same document with hashes and counts only.
 
-    Paths, file names, notes and reasons are left out as a whole: a reason may quote a file name or a tag. Of the code
-    table, only the name of a shipped one stays.
+    Paths, file names, notes and reasons are omitted, because a reason may quote a file name or a tag. The code table is
+    named only if it is a shipped one.
     """
     codes = report["codes"]
     shown = {name: value for name, value in report.items() if name not in ("notes", "codes")}

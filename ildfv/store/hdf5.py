@@ -1,6 +1,6 @@
-"""HDF5 files of parts, opened so that nothing outside the file is ever read and nothing surprising is handed on.
+"""HDF5 files of parts, opened such that no other file is read and only arrays of the expected kind are returned.
 
-HDF5 can take the content of a dataset from any other file of the machine (external storage, virtual datasets), follow
+HDF5 can read the content of a dataset from any other file of the machine (external storage, virtual datasets), follow
 links to other files, and load filters as plugins. A part has none of these: it is a flat list of plain arrays with
 a few plain attributes. Everything else is refused when the file is opened, before any value is read.
 """
@@ -25,7 +25,7 @@ NUMBERS, TEXTS = "biuf", "S"
 
 @dataclass(frozen=True)
 class Schema:
-    """What a part must hold.
+    """The required content of a part.
 
     arrays: by name, the kinds of dtype ("u", "iu", …) and the shape of one item. attributes: by name, the kinds of
     dtype; all are single values.
@@ -43,22 +43,22 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     file
         Path of a local file, or a binary file object of a remote one.
     name
-        How messages call it.
+        Name of the part in error messages.
     schema
-        Arrays and attributes that must be there.
+        Required arrays and attributes.
     count
         Number of items: the length of every array.
 
     Raises
     ------
     InputError
-        The file holds anything but plain arrays and plain attributes, or not what `schema` and `count` demand.
+        The file holds anything but plain arrays and attributes, or does not match `schema` and `count`.
     OSError, KeyError, RuntimeError
-        h5py's errors about a file that is cut short or damaged.
+        Errors of h5py for a truncated or damaged file.
     """
     if isinstance(file, Path):
         check_regular(file)
-    # No cache of chunks: they are read once each, and a cache of a MB each would hold them for nothing.
+    # No chunk cache: every chunk is read once, so that a cache would only cost memory.
     opened = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
     try:
         _check_content(opened, f"{name}")

@@ -61,7 +61,7 @@ def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def verify_model(folder: Path) -> list[str]:
-    """One line if the model is missing or damaged, otherwise nothing."""
+    """A list with one line if the model is missing or damaged, otherwise an empty list."""
     try:
         load_model(folder)
     except InputError as error:

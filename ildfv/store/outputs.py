@@ -13,27 +13,27 @@ HEAD = 4096  # bytes of a file in which its marker must be
 
 
 def check_output(path: Path, marker: bytes, kind: str) -> None:
-    """Nothing if `path` may be written: it does not exist, or it is a file of this kind that ildfv wrote.
+    """Raises InputError unless `path` does not exist or is a file of this kind that ildfv wrote.
 
-    Call it before the work, so that a wrong path is found at once; `write_output` calls it again.
+    Call it before the computation, so that a wrong path is reported early; `write_output` calls it again.
 
     Parameters
     ----------
     path
         The file that will be written.
     marker
-        What the first `HEAD` bytes of all files of this kind contain, and no other file's.
+        Bytes that occur in the first `HEAD` bytes of all files of this kind and of no other file.
     kind
-        How messages call such a file, such as "a report of ildfv".
+        Description of such a file in error messages, such as "a report of ildfv".
 
     Raises
     ------
     InputError
-        Anything else is there, or there is no folder to write to.
+        The path is any other file, or its folder does not exist.
     """
     path = Path(path)
     check(path.parent.is_dir(), f"{path} must be in a folder that exists, got {path.parent}")
-    if not path.exists():  # a link to nothing is replaced itself
+    if not path.exists():  # a broken link is replaced
         return
     mode = path.stat().st_mode
     what = FILE_TYPES.get(stat.S_IFMT(mode), "another file")
@@ -45,7 +45,7 @@ def check_output(path: Path, marker: bytes, kind: str) -> None:
 
 
 def write_output(path: Path, data: bytes, marker: bytes, kind: str) -> None:
-    """The file `path` holding `data`, which has the marker; errors as of `check_output`."""
+    """Writes `data`, which contains the marker, to `path`; raises as `check_output` does."""
     check(marker in data[:HEAD], f"{kind} must have its marker {marker!r}")
     check_output(path, marker, kind)
     write_bytes(path, data)

@@ -50,7 +50,7 @@ class RemotePath:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Translates errors of the store: FileNotFoundError stays, InputError for damage, otherwise OutOfReachError."""
+        """Translates store errors: FileNotFoundError is unchanged, damage is InputError, all else OutOfReachError."""
         try:
             yield
         except FileNotFoundError as error:
@@ -65,7 +65,7 @@ class RemotePath:
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file for reading whose errors are translated as those of its `RemotePath`."""
+    """A remote file for reading, with errors translated like those of its `RemotePath`."""
 
     def __init__(self, file, reached: Callable[[], AbstractContextManager]):
         self.file, self.reached = file, reached

@@ -16,8 +16,8 @@ MAX_GRAPHS = 2  # each keeps the memory of a forward pass: one for full batches,
 class Graphed:
     """compute(images) → tensor, replayed from a CUDA graph for shapes that repeat, with the same results.
 
-    The weights must stay at their addresses. ILDFV_GRAPHS=0 turns graphs off. If capturing one fails, they are off from
-    then on, and `note` is called with the reason.
+    The weights must stay at their addresses. ILDFV_GRAPHS=0 turns graphs off. If a capture fails, graphs are turned off
+    and `note` is called with the reason.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class Gpu:
 
 
 def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
-    """Each array as a torch tensor on the device, in order, copied from pinned memory on a stream of its own.
+    """Each array as a torch tensor on the device, in order, copied from pinned memory on a separate stream.
 
     Copies run one array ahead of the consumer. A tensor is ready on the stream that is current when it is yielded.
     """

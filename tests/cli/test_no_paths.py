@@ -13,7 +13,7 @@ nibabel = pytest.importorskip("nibabel")
 
 @pytest.fixture
 def scans(tmp_path):
-    """Folders named for a patient: one scan without lung, one file that is none, one that is ignored, and codes."""
+    """Folders named after a patient: a scan without lung, a file that is not a scan, an ignored file, and codes."""
     folder = tmp_path / "MILLER^ANNA"
     folder.mkdir()
     image = nibabel.Nifti1Image(np.zeros((32, 32, 4), np.int16), np.diag([4.0, 4.0, 5.0, 1.0]))

@@ -1,4 +1,4 @@
-"""`train --help` shows the defaults that a training really has, without loading torch."""
+"""`train --help` shows the actual defaults of the training settings, without loading torch."""
 
 import inspect
 import subprocess
@@ -19,7 +19,7 @@ def test_the_default_of_an_option_is_that_of_the_setting(name):
     assert inspect.signature(train).parameters[name].default == defaults[name]
 
 
-def test_help_shows_them_and_loads_no_torch():
+def test_help_shows_defaults_without_loading_torch():
     code = "import sys; from ildfv.cli.app import app; app(['train', '--help'], standalone_mode=False); "
     code += "sys.exit('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -37,7 +37,7 @@ def n_files(report):
     return labels + sum(left.files for left in report.quarantined + report.ignored)
 
 
-def test_slices_counts_and_identities_are_what_the_files_say(tmp_path, files):
+def test_slices_counts_and_identities_are_those_of_the_files(tmp_path, files):
     hu = files.chest()
     codes = files.codes(hu)
     files.series(tmp_path / "scans" / "a" / "ct", hu, series="1.2.3", patient="P-1")
@@ -75,7 +75,7 @@ def test_nothing_on_disk_identifies_patients(tmp_path, files, inline):
         assert b"1.2.3.4.5.6" not in data, name
 
 
-def test_a_second_run_keeps_what_is_done_and_a_lost_part_is_made_again_byte_for_byte(tmp_path, files, inline):
+def test_a_second_run_keeps_finished_parts_and_restores_a_lost_one_byte_for_byte(tmp_path, files, inline):
     for i in range(3):
         files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
     run(tmp_path)
@@ -110,7 +110,7 @@ def test_a_modified_scan_or_code_table_is_prepared_again(tmp_path, files, inline
     assert {path.suffix for path in (tmp_path / "out").iterdir() if path.name != ".lock"} == {".h5", ".json"}
 
 
-def test_a_run_killed_as_it_replaces_a_part_leaves_no_row_of_other_content(tmp_path, files, inline, monkeypatch):
+def test_a_run_killed_while_replacing_a_part_leaves_no_row_for_other_content(tmp_path, files, inline, monkeypatch):
     hu = files.chest()
     files.nrrd(tmp_path / "scans" / "a" / "ct.nrrd", hu)
     files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
@@ -300,7 +300,7 @@ def test_scans_of_another_folder_are_added(tmp_path, files, inline):
     assert len(Slices(tmp_path / "out")) == 12
 
 
-def test_a_label_map_without_lung_labels_leaves_the_scan_unlabelled_and_says_so(tmp_path, files, inline):
+def test_a_label_map_without_lung_labels_leaves_the_scan_unlabelled_with_a_note(tmp_path, files, inline):
     hu = files.chest()
     files.nrrd(tmp_path / "scans" / "p" / "ct.nrrd", hu)
     files.nrrd(tmp_path / "scans" / "p" / "lm.nrrd", (files.codes(hu) > 0).astype(np.uint16) * (2 << 8 | 1))
@@ -357,7 +357,7 @@ def test_one_file_can_be_the_input(tmp_path, files, inline):
     assert [scan.patient for scan in report.prepared] == [hashed("ct", SALT)]
 
 
-def test_a_run_killed_anywhere_is_finished_by_the_next_with_the_same_bytes(tmp_path, files):
+def test_a_killed_run_is_resumed_with_the_same_bytes(tmp_path, files):
     for i in range(5):
         files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
     job = tmp_path / "job.py"

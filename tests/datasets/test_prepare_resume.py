@@ -39,7 +39,7 @@ def labelled_scan(files, folder, seed=0):
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_another_persons_file_on_the_same_path_does_not_take_the_place_of_the_first(tmp_path, files, broken):
+def test_another_persons_file_on_the_same_path_does_not_replace_the_first(tmp_path, files, broken):
     files.nifti(tmp_path / "a" / "p1" / "ct.nii.gz", files.chest(seed=1))
     other = files.chest(seed=2)
     files.nifti(tmp_path / "b" / "p1" / "ct.nii.gz", np.full_like(other, 40) if broken else other)
@@ -63,7 +63,7 @@ def test_files_of_one_size_and_time_elsewhere_are_distinguished_by_their_slices(
     assert len(prepare(tmp_path / "b", tmp_path / "out", salt=SALT).quarantined) == 1
 
 
-def test_a_moved_file_and_a_changed_file_keep_their_place(tmp_path, files):
+def test_a_moved_or_modified_file_replaces_its_own_part(tmp_path, files):
     files.nifti(tmp_path / "a" / "p1" / "ct.nii.gz", files.chest(seed=1))
     prepare(tmp_path / "a", tmp_path / "out", salt=SALT)
     shutil.move(tmp_path / "a", tmp_path / "moved")
@@ -92,7 +92,7 @@ def test_labels_are_not_lost_to_a_run_without_codes(tmp_path, files, volume):
         assert Slices(tmp_path / "out").key == before
 
 
-def test_the_codes_of_the_folder_above_hold_for_one_patient_too(tmp_path, files):
+def test_the_code_table_of_the_folder_above_is_used_for_a_single_patient(tmp_path, files):
     labelled_scan(files, tmp_path / "scans" / "p1")
     labelled_scan(files, tmp_path / "scans" / "p2", seed=1)
     (tmp_path / "scans" / "codes.toml").write_text(CODES)
@@ -103,7 +103,7 @@ def test_the_codes_of_the_folder_above_hold_for_one_patient_too(tmp_path, files)
     assert all_["workspace"] == {"scans": 2, "patients": 2, "slices": 12, "labelled_slices": 12}
 
 
-def test_nothing_is_made_where_the_scans_or_codes_are_wrong(tmp_path, files):
+def test_invalid_scans_or_codes_create_nothing(tmp_path, files):
     (tmp_path / "empty" / "inside").mkdir(parents=True)
     files.series(tmp_path / "scans", files.chest())
     for scans, codes, fault in (
@@ -116,7 +116,7 @@ def test_nothing_is_made_where_the_scans_or_codes_are_wrong(tmp_path, files):
         assert not (tmp_path / "w").exists()
 
 
-def test_nothing_usable_is_an_error_after_its_table(tmp_path, files):
+def test_no_usable_scan_is_an_error_after_the_table(tmp_path, files):
     files.nifti(tmp_path / "scans" / "ct.nii.gz", np.full((4, 64, 64), 40, np.int16))
     ended = command(tmp_path / "scans", "--workspace", tmp_path / "w")
     assert isinstance(ended.exception, InputError)

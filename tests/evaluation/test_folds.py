@@ -1,4 +1,4 @@
-"""Folds: by patient, stratified, reproducible, and impossible to leak through."""
+"""Folds: by patient, stratified, reproducible, and without leakage."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ T = 6000
 
 
 def cohort(n_patients=60, seed=0):
-    """patients (N,), counts (N, 4) of a cohort with a common, two middling and a rare pattern."""
+    """patients (N,), counts (N, 4) of a cohort with one common, two less common and one rare pattern."""
     rng = np.random.default_rng(seed)
     ill = rng.random((n_patients, 4)) < [0.6, 0.4, 0.15, 0.3]
     sizes = rng.integers(5, 40, n_patients)
@@ -24,7 +24,7 @@ def cohort(n_patients=60, seed=0):
     return np.array([f"p{i:03d}" for i in number]), counts
 
 
-def test_every_patient_is_tested_once_and_never_trained_on_then():
+def test_every_patient_is_tested_once_and_is_not_in_that_folds_training_set():
     patients, counts = cohort()
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     tested = np.concatenate([folds.test(k, patients) for k in range(5)])
@@ -38,7 +38,7 @@ def test_every_patient_is_tested_once_and_never_trained_on_then():
         assert len(set(patients[validation])) == round(0.2 * len(set(patients[train])))
 
 
-def test_each_pattern_is_shared_out_evenly():
+def test_each_pattern_is_distributed_evenly():
     patients, counts = cohort(100)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     rows = folds.table()
@@ -50,7 +50,7 @@ def test_each_pattern_is_shared_out_evenly():
         assert max(there) - min(there) <= 2
 
 
-def test_stratified_folds_are_evener_than_random_ones():
+def test_stratified_folds_are_more_balanced_than_random_ones():
     patients, counts = cohort(40, seed=3)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     names, number = np.unique(patients, return_inverse=True)
@@ -73,7 +73,7 @@ def test_a_pattern_of_as_many_patients_as_folds_is_in_each_fold():
     assert [row["patients_with"]["honeycomb"] for row in folds.table()] == [1] * 5
 
 
-def test_small_cohorts_seldom_leave_a_fold_without_a_pattern_it_could_have():
+def test_in_small_cohorts_a_fold_rarely_lacks_a_pattern_it_could_have():
     empty = possible = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -101,7 +101,7 @@ def test_folds_depend_on_the_seed_and_not_on_the_order_of_slices():
     assert set(order[validation_again]) == set(validation)
 
 
-def test_the_inner_split_does_not_see_the_test_fold():
+def test_the_inner_split_does_not_depend_on_the_test_fold():
     patients, counts = cohort()
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     other = {
@@ -124,7 +124,7 @@ def test_patients_without_a_label_map_are_in_no_fold():
         assert not {"p003", "p007"} & set(patients[used])
 
 
-def test_folds_come_back_from_json():
+def test_folds_are_restored_from_json():
     patients, counts = cohort(11)
     counts[patients == "p002"] = -1
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=4000, n_folds=4, seed=9)
@@ -217,7 +217,7 @@ def test_scans_prepared_after_the_folds_are_named():
         folds.train(0, [*patients, "newcomer"])
 
 
-def test_a_fold_that_is_not_there_is_refused():
+def test_a_missing_fold_is_refused():
     patients, counts = cohort(10)
     with pytest.raises(InputError, match="fold must be 0 to 4, got 5"):
         make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T).test(5, patients)
@@ -231,7 +231,7 @@ def test_leaks_are_named():
         check_one_patient_per_scan(["a", "b"], ["s1", "s1"])
 
 
-def test_an_absent_pattern_is_warned_of():
+def test_an_absent_pattern_gives_a_warning():
     patients = np.array(list("abcdef"))
     counts = np.zeros((6, 4), int)
     counts[:, 0] = T
@@ -240,12 +240,12 @@ def test_an_absent_pattern_is_warned_of():
     assert warnings[0].startswith("reticular is on no slice of fold 0, 1, 2")
 
 
-def test_deal_keeps_the_sizes_and_handles_nothing_to_share():
+def test_partition_keeps_the_sizes_also_without_quantities():
     part = partition(np.zeros((7, 3)), [3, 2, 2], seed=0)
     assert np.bincount(part).tolist() == [3, 2, 2]
 
 
-def test_deal_of_a_big_cohort_is_quick_and_even():
+def test_partitioning_a_large_cohort_is_fast_and_balanced():
     rng = np.random.default_rng(0)
     amounts = rng.gamma(0.5, size=(700, 9)) * (rng.random((700, 9)) < 0.3)
     part = partition(amounts, [140] * 5)

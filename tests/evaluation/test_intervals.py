@@ -1,4 +1,4 @@
-"""Intervals and tests: the algebra equals recomputing from resampled slices, and the statistics keep their promises."""
+"""Intervals and tests: equal to recomputation from resampled slices, with the stated coverage and level."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from ildfv.evaluation.intervals import Auc, Mean, Ratio, bootstrap, by_patient, 
 
 
 def scored(seed, n_patients=12, effect=1.0, shift=0.0):
-    """truth, scores, patient number; patients differ in prevalence and level, slices within one are alike."""
+    """truth, scores, patient number; patients differ in prevalence and level, slices of one patient are similar."""
     rng = np.random.default_rng(seed)
     patient = np.repeat(np.arange(n_patients), rng.integers(3, 12, n_patients))
     truth = rng.random(len(patient)) < rng.beta(1, 1, n_patients)[patient]
@@ -65,7 +65,7 @@ def test_repeating_slices_does_not_make_the_interval_narrower():
     np.testing.assert_allclose(once, ten)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_have_about_their_nominal_coverage():
     rng = np.random.default_rng(0)
     hits = 0
     for seed in range(200):
@@ -75,11 +75,11 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.90 <= hits / 200 <= 0.99
 
 
-def test_too_often_undefined_gives_no_interval():
+def test_a_measure_that_is_often_undefined_has_no_interval():
     assert interval(np.array([np.nan] * 11 + [0.5] * 89)) is None
     assert interval(np.array([np.nan] * 9 + [0.5] * 91)) == (0.5, 0.5)
     assert bootstrap(Ratio(np.ones(1), np.ones(1)), resampled(1, 10)) is None
-    lone = Ratio(np.eye(5)[0], np.eye(5)[0])  # a pattern of one patient: a third of all resamples lack it
+    lone = Ratio(np.eye(5)[0], np.eye(5)[0])  # a pattern of one patient: absent from a third of all resamples
     assert bootstrap(lone, resampled(5, 500)) is None
 
 
@@ -111,7 +111,7 @@ def test_a_clear_difference_is_found_and_its_sign_is_a_minus_b():
 
 def test_the_permutation_test_is_exact_for_few_patients():
     a, b = Ratio(np.array([3.0, 3, 3, 3]), np.full(4, 3.0)), Ratio(np.array([1.0, 1, 1, 1]), np.full(4, 3.0))
-    assert paired(a, b, 4).p == 2 / 16  # only "all as they are" and "all swapped" are as extreme
+    assert paired(a, b, 4).p == 2 / 16  # only "none swapped" and "all swapped" are as extreme
 
 
 def test_the_permutation_test_keeps_its_level():
@@ -129,7 +129,7 @@ def test_undefined_differences_are_none():
     assert paired(nothing, nothing, 3) == PairedTest(difference=None, interval=None, p=None)
 
 
-def test_resamples_without_a_positive_say_nothing_of_f():
+def test_resamples_without_a_positive_are_excluded_from_f():
     tp, calls, cases = np.array([3.0, 0, 0, 0]), np.array([3.0, 1, 1, 1]), np.array([3.0, 0, 0, 0])
     f = Ratio(2 * tp, calls + cases, needed=cases)
     weights = np.array([[2.0, 1, 1, 0], [0.0, 2, 1, 1]])

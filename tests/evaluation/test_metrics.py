@@ -1,4 +1,4 @@
-"""Metrics: Eq. 7–10 by hand, and scikit-learn's and torchmetrics' numbers wherever those define them."""
+"""Metrics: Eq. 7–10 by hand, and equal to scikit-learn and torchmetrics where these define them."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_sample_terms_by_hand(s, t, skip, agree):
     np.testing.assert_allclose(metrics.sample_terms(truth, predicted, empty="agree")[0], agree)
 
 
-def test_undefined_terms_are_left_out_of_the_mean():
+def test_undefined_terms_are_excluded_from_the_mean():
     truth = [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0]]
     predicted = [[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
     m = metrics.sample_metrics(truth, predicted)
@@ -129,7 +129,7 @@ def test_one_class_leaves_areas_undefined():
     assert metrics.pr_curve([0, 0, 0], scores) is None
 
 
-def test_nothing_to_divide_by_is_undefined_and_not_zero():
+def test_a_zero_denominator_is_undefined_and_not_zero():
     empty = metrics.pattern_metrics(np.zeros((3, 4)), np.zeros((3, 4)))
     assert all(np.isnan(value).all() for value in empty.values())
     wrong = metrics.pattern_metrics(np.zeros((3, 1)), np.ones((3, 1)))
@@ -138,7 +138,7 @@ def test_nothing_to_divide_by_is_undefined_and_not_zero():
     assert np.isnan(wrong["recall"])
 
 
-def test_scores_that_are_no_numbers_are_refused():
+def test_non_finite_scores_are_refused():
     with pytest.raises(InputError, match="scores must be finite"):
         metrics.roc_auc([0, 1], [0.0, N])
     with pytest.raises(InputError, match=r"scores must have shape \(2,\), got \(3,\)"):

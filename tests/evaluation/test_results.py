@@ -1,4 +1,4 @@
-"""The results document: true numbers, null where undefined, the same from the same seed."""
+"""The results document: correct numbers, null where undefined, reproducible by seed."""
 
 import json
 from dataclasses import fields
@@ -140,7 +140,7 @@ def test_spread_is_mean_and_sd_over_folds_where_defined():
     assert spread(documents[:1]).overall["f"].sd is None
 
 
-def test_false_calls_of_a_pattern_that_no_slice_shows_are_no_f_of_0():
+def test_false_positives_of_an_absent_pattern_give_no_f_of_0():
     p = predictions(without=[2])
     called = Predictions(p.system, p.fold, p.scores, p.presence, p.patients, Decisions.at([-100.0] * 4), PATTERNS)
     document = evaluate(called, data="phantom", threshold=6000, n_resamples=20)

@@ -16,7 +16,7 @@ from ildfv.store.models import load_model
 
 
 def patches(context: Context) -> Patches:
-    """Trained for so long that its window calls something somewhere."""
+    """Trained long enough that the sliding window predicts a pattern somewhere."""
     one = context.patches("patches")
     return replace(one, settings=replace(one.settings, epochs=8, batch_size=8, dropout=0.0), per_slice=8)
 
@@ -32,7 +32,7 @@ SYSTEMS = {
 
 NETWORK = ("models/", "/mean", "/std", "history")
 VECTORS = ("pca/components", "pca/mean", "regression/coef", "regression: ridge", "/validation")
-# What must be among the fitted values: a system that stopped leaving it on disk would be compared in vain.
+# Required among the fitted values: if a system no longer stored one of them, the comparison would not detect it.
 FITTED = {
     "cnn": NETWORK,
     "balanced": (*NETWORK, "pattern_weights"),
@@ -53,12 +53,12 @@ def contexts(tmp_path_factory):
     return [Context(root, replace(TINY, run=1), device="cpu") for root in roots]
 
 
-INPUTS = ("identity", "inputs", "slices")  # of a model's information: what it was made of, hashes of files
+INPUTS = ("identity", "inputs", "slices")  # metadata that identifies the inputs of a model: hashes of files
 
 
 def fitted(context: Context, system) -> dict:
-    """All that the system left on disk but its scores of test slices: tensors, and what models tell of themselves (β,
-    ridge penalty, history of validation); its thresholds and sigmoids."""
+    """Everything fitted that the system stored, without its scores of test slices: tensors, metadata of models (β,
+    ridge penalty, validation history), thresholds and sigmoids."""
     scores(context, system, 0)
     found = {}
     for folder in sorted(context.folder.glob(f"*/{system.folder}/fold-0")):
@@ -83,4 +83,4 @@ def test_test_slices_change_nothing_that_is_fitted(contexts, name):
         else:
             assert value == other[place], place
     a, b = (scores(context, system(context), 0).test for context in contexts)
-    assert not np.array_equal(a, b)  # the change was one that the system sees
+    assert not np.array_equal(a, b)  # the change affects the system

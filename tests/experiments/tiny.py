@@ -13,7 +13,7 @@ from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
 
-WALL = 80  # pixels of chest around the lung: the rule for lungs finds it, and the sliding window is quick
+WALL = 80  # pixels of chest around the lung: enough for the lung mask, and few positions for the sliding window
 
 TINY = Preset(
     name="tiny",
@@ -40,7 +40,7 @@ TINY = Preset(
 
 
 def scan(number: int) -> ScanSlices:
-    """As the pipeline tests' scan, within a wall of soft tissue."""
+    """The scan of the pipeline tests inside a wall of soft tissue."""
     one = small.scan(number)
     images = one.images.copy()
     wall = np.ones((224, 224), bool)
@@ -59,7 +59,7 @@ def make_tiny(root: Path) -> Workspace:
 
 
 def change_test_fold(workspace: Workspace, fold: int) -> None:
-    """Other images and other labels for every patient of one fold; folds.json stays as it is."""
+    """Replaces the images and labels of every patient of one fold; folds.json is unchanged."""
     from ildfv.pipeline.split import load_folds
 
     slices, folds = workspace.slices(), load_folds(workspace)
@@ -76,5 +76,5 @@ def change_test_fold(workspace: Workspace, fold: int) -> None:
 
 
 def stored(ran: dict) -> dict:
-    """What `run_experiments` returned, with its documents as their JSON files hold them."""
+    """The result of `run_experiments`, with its documents as read from their JSON files."""
     return ran | {"experiments": [json.loads(json.dumps(one.to_dict())) for one in ran["experiments"]]}

@@ -1,4 +1,4 @@
-"""A fuzzer over the headers of scans: whatever a file says, the answer is a scan or one line, soon and in 1 GB.
+"""A fuzzer for scan headers: any file must give a scan or one line of error, within a time limit and 1 GB.
 
     python tests/fuzz/headers.py --seconds 3600 --keep findings
 
@@ -6,7 +6,7 @@ runs for an hour and leaves the files of each finding in `findings/`. Case n of 
 
     python tests/fuzz/headers.py --case 1234 --keep findings
 
-Cases run in a child process, which ends where a case takes more than HANG seconds; the next child goes on after it.
+Cases run in a child process, which is killed if a case takes more than HANG seconds; a new child continues after it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, outside pytest
 from scan_files import ScanFiles
 
-MEMORY = 1 << 30  # bytes that a case may take beside those of the libraries
+MEMORY = 1 << 30  # bytes that a case may use in addition to those of the libraries
 HANG = 30.0  # seconds
 SALT = "0123456789abcdef"
-SPOILT = {  # file that is spoilt: by what
+SPOILT = {  # file to corrupt → function that corrupts it
     "dicom/slice.dcm": mutations.dicom,
     "nifti/scan.nii": mutations.nifti,
     "gzip/scan.nii.gz": mutations.compressed(mutations.nifti),
@@ -53,7 +53,7 @@ def write_originals(folder: Path) -> None:
 
 
 def write_case(originals: Path, folder: Path, seed: int, number: int) -> None:
-    """The files of one case: those of a good scan, one of them spoilt."""
+    """Writes the files of one case: those of a good scan, one of them corrupted."""
     random = np.random.default_rng([seed, number])
     name, mutate = list(SPOILT.items())[number % len(SPOILT)]
     for path in (originals / name).parent.iterdir():
@@ -62,7 +62,7 @@ def write_case(originals: Path, folder: Path, seed: int, number: int) -> None:
 
 
 def fault_of(folder: Path) -> dict | None:
-    """What is wrong with how the files were read; None if each is in a scan, or left out for a reason of one line."""
+    """The fault in reading the files; None if each is part of a scan or excluded with a reason of one line."""
     from ildfv.datasets.convert import scan_slices
     from ildfv.datasets.discovery import discover
     from ildfv.errors import InputError
@@ -86,13 +86,13 @@ def fault_of(folder: Path) -> dict | None:
     for reason in reasons:
         if len(reason.splitlines()) != 1:
             return {"what": f"a reason of several lines: {reason[:200]!r}", "where": ""}
-        if "MemoryError" in reason:  # caught by a reader, but the memory was asked for
+        if "MemoryError" in reason:  # caught by a reader, but the memory was requested
             return {"what": f"memory: {reason[:200]}", "where": ""}
     return None
 
 
 def run_cases(originals: Path, seed: int, first: int, seconds: float) -> None:
-    """Prints a JSON line a finding, and {"at": number} before each case; runs in a child process."""
+    """Prints {"at": number} before each case and one JSON line per finding; runs in a child process."""
     with tempfile.TemporaryDirectory() as place:
         for name in SPOILT:  # imports all readers, before memory is limited
             fault = fault_of((originals / name).parent)
@@ -119,7 +119,7 @@ def run_cases(originals: Path, seed: int, first: int, seconds: float) -> None:
 
 
 def fuzz(seconds: float, *, seed: int = 0, first: int = 0) -> tuple[int, list[dict]]:
-    """(number of cases, findings without repeats of one kind), of as many cases as `seconds` allow."""
+    """Number of cases run in `seconds`, and the findings, one of each kind."""
     deadline, number, findings = time.monotonic() + seconds, first, {}
     with tempfile.TemporaryDirectory() as place:
         write_originals(Path(place))
@@ -136,7 +136,7 @@ def fuzz(seconds: float, *, seed: int = 0, first: int = 0) -> tuple[int, list[di
 
 
 def _child(originals: Path, seed: int, first: int, seconds: float) -> Iterator[dict]:
-    """The lines of a child; a last one of its own if the child was ended by a case."""
+    """The lines of a child, followed by a finding if a case ended the child."""
     command = [sys.executable, __file__, "--child", originals, "--seed", seed, "--first", first, "--seconds", seconds]
     at = first
     with subprocess.Popen(

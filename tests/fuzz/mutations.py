@@ -1,4 +1,4 @@
-"""Broken headers: bits flipped, fields set to extremes or swapped, pieces removed, repeated or cut off.
+"""Corrupted headers: bits flipped, fields set to extreme values or swapped, pieces removed, repeated or truncated.
 
 Every function takes the bytes of a file and a random generator and returns other bytes; equal generators give equal
 bytes.
@@ -69,13 +69,13 @@ def cut(data: bytes, random: np.random.Generator, end: int) -> bytes:
 
 
 def remove(data: bytes, random: np.random.Generator, end: int) -> bytes:
-    """A piece of the header is gone."""
+    """A piece of the header is removed."""
     start = int(random.integers(end))
     return data[:start] + data[start + int(random.integers(1, 200)) :]
 
 
 def repeat(data: bytes, random: np.random.Generator, end: int) -> bytes:
-    """A piece of the header is there twice."""
+    """A piece of the header is repeated."""
     start = int(random.integers(end))
     stop = min(end, start + int(random.integers(1, 200)))
     return data[:stop] + data[start:stop] + data[stop:]
@@ -85,7 +85,7 @@ ANY = (flip_bits, set_bytes, cut, remove, repeat)
 
 
 def set_field(data: bytes, random: np.random.Generator, fields: list[Field]) -> bytes:
-    """One field has an extreme value of its own type and length."""
+    """One field has an extreme value of its type and length."""
     field = fields[int(random.integers(len(fields)))]
     length = field.stop - field.start
     value = _number(field.number, random) if field.number else _text(random)[:length].ljust(length, b" ")
@@ -93,7 +93,7 @@ def set_field(data: bytes, random: np.random.Generator, fields: list[Field]) -> 
 
 
 def swap_fields(data: bytes, random: np.random.Generator, fields: list[Field]) -> bytes:
-    """Two fields have each other's bytes, as far as they are as long."""
+    """Two fields exchange their bytes, up to the shorter length."""
     a, b = (fields[int(i)] for i in random.choice(len(fields), 2, replace=len(fields) < 2))
     length = min(a.stop - a.start, b.stop - b.start)
     changed = bytearray(data)
@@ -133,7 +133,7 @@ def dicom(data: bytes, random: np.random.Generator) -> bytes:
 
 
 def _dicom_value(data: bytes, random: np.random.Generator, elements: list[Field]) -> bytes:
-    """One element has an extreme value of any length, or a length that is not its value's."""
+    """One element has an extreme value of any length, or a length that does not match its value."""
     element = elements[int(random.integers(len(elements)))]
     head = element.start - (2 if data[element.start - 4 : element.start - 2] not in LONG else 4)
     width = element.start - head
@@ -216,7 +216,7 @@ def _with_value(line: bytes, value: bytes) -> bytes:
 
 
 def compressed(mutation: Mutation) -> Mutation:
-    """The same in a gzip file: the content is broken, or now and then the compressed bytes."""
+    """The same in a gzip file: the content is corrupted or, less often, the compressed bytes."""
 
     def mutate(data: bytes, random: np.random.Generator) -> bytes:
         if random.random() < 0.2:

@@ -1,7 +1,7 @@
-"""Broken headers end in a scan or in one line.
+"""Corrupted headers give a scan or one line of error.
 
-ILDFV_FUZZ_SECONDS sets how long the slow test runs: 20 by default, 300 in `make test-slow`. For an hour, and to keep
-what it finds: `python tests/fuzz/headers.py --seconds 3600 --keep findings`.
+ILDFV_FUZZ_SECONDS sets the duration of the slow test: 20 by default, 300 in `make test-slow`. To run for an hour and
+keep the findings: `python tests/fuzz/headers.py --seconds 3600 --keep findings`.
 """
 
 import os
@@ -25,14 +25,14 @@ def originals(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 300)
-def test_broken_headers_end_in_a_scan_or_one_line():
+def test_corrupted_headers_give_a_scan_or_one_line():
     cases, findings = headers.fuzz(SECONDS, seed=0)
     assert findings == []
-    assert cases > SECONDS / 10  # a good machine tries 40 a second; one that tries none has found nothing
+    assert cases > SECONDS / 10  # about 40 cases per second are usual; without cases the test would be meaningless
 
 
 @pytest.mark.parametrize("name", headers.SPOILT)
-def test_a_case_is_the_same_for_the_same_number_and_spoils_its_file(name, originals, tmp_path):
+def test_a_case_depends_on_its_number_only_and_corrupts_its_file(name, originals, tmp_path):
     number = 10 * len(headers.SPOILT) + list(headers.SPOILT).index(name)
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -62,7 +62,7 @@ def test_an_error_of_any_other_kind_is_a_finding(error, originals, monkeypatch):
 
 
 @pytest.mark.parametrize(("reason", "finding"), [("must be CT", False), ("got MemoryError", True)])
-def test_an_input_error_is_no_finding_unless_memory_ran_out(reason, finding, originals, monkeypatch):
+def test_an_input_error_is_a_finding_only_if_memory_ran_out(reason, finding, originals, monkeypatch):
     def refused(*_, **__):
         raise InputError(reason)
 
@@ -70,7 +70,7 @@ def test_an_input_error_is_no_finding_unless_memory_ran_out(reason, finding, ori
     assert (headers.fault_of(originals / "nrrd") is not None) == finding
 
 
-def test_a_case_that_hangs_is_a_finding_and_the_next_ones_are_tried(tmp_path, monkeypatch):
+def test_a_case_that_hangs_is_a_finding_and_later_cases_are_run(tmp_path, monkeypatch):
     command = "import json, sys; n = int(sys.argv[sys.argv.index('--first') + 1]); print(json.dumps({'at': n})); "
     child = tmp_path / "child.py"
     child.write_text(command + "sys.exit(3 if n == 5 else 0)")
@@ -82,7 +82,7 @@ def test_a_case_that_hangs_is_a_finding_and_the_next_ones_are_tried(tmp_path, mo
     assert cases > 1
 
 
-def test_the_generator_decides_all(originals):
+def test_mutations_depend_on_the_generator_only(originals):
     data = (originals / "nifti/scan.nii").read_bytes()
     one, two = (mutations.nifti(data, np.random.default_rng(3)) for _ in range(2))
     assert one == two

@@ -1,4 +1,4 @@
-"""An encoding is what its parts say: mixture and PCA of training slices, Fisher vectors and projections of all."""
+"""An encoding: mixture and PCA fitted on training slices, Fisher vectors and projections of all slices."""
 
 import contextlib
 import shutil
@@ -22,7 +22,7 @@ from ildfv.train.networks import load
 SETTINGS = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=3, batch_size=4)
 
 
-def test_projections_are_those_of_a_computation_in_memory(root):
+def test_projections_equal_a_computation_in_memory(root):
     info = encode_slices(root, SETTINGS)
     workspace = Workspace.open(root)
     slices = workspace.slices()
@@ -84,14 +84,14 @@ def _inverted(number):
     return replace(made, images=255 - made.images)
 
 
-def test_stepwise_em_moves_within_its_passes_and_goes_on_exactly_where_it_was_stopped(root, tmp_path, monkeypatch):
+def test_interrupted_stepwise_em_resumes_to_the_same_bytes(root, tmp_path, monkeypatch):
     settings = replace(SETTINGS, method="stepwise", passes=3)
     other = Path(shutil.copytree(root, tmp_path / "other"))
     encode_slices(root, settings)
     _, info = load_model(root / "encodings/conv1/fold-0/mixture")
     assert info["learned"]["n_steps_"] > 3
 
-    for _ in range(4):  # stopped as soon as the start and each pass are saved
+    for _ in range(4):  # interrupted after the start and after each pass is saved
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             patch.setattr("ildfv.pipeline.mixture.save_model", stopping_after(save_model))
             encode_slices(other, settings)
@@ -130,7 +130,7 @@ def test_an_unknown_layer_names_the_known_ones(root):
         encode_slices(root, EncodeSettings(layer="conv9"))
 
 
-def test_more_components_than_descriptors_are_refused_before_the_folder_is_claimed(root):
+def test_more_components_than_descriptors_are_refused_before_the_folder_is_created(root):
     with pytest.raises(
         InputError, match=r"components must be at most the number of training descriptors \d+, got 1000"
     ):
@@ -150,7 +150,7 @@ def test_settings_out_of_range_are_named(name, value):
 
 
 class Tasks:
-    """A progress that keeps (label, total, done at its end) of each task."""
+    """A progress that records (label, total, items done at the end) of each task."""
 
     def __init__(self):
         self.ended = []

@@ -43,19 +43,19 @@ def faults(root) -> str:
     return "\n".join(verify_workspace(root)["faults"])
 
 
-def test_all_is_well_before_anything_is_moved(root):
+def test_an_unchanged_workspace_has_no_fault(root):
     assert faults(root) == ""
     make_report(root)
 
 
-def test_an_encoding_copied_from_another_fold_is_not_taken_for_this_ones(root):
+def test_an_encoding_copied_from_another_fold_is_refused(root):
     shutil.copytree(root / "encodings/conv1/fold-0", root / "encodings/conv1/fold-1")
     with pytest.raises(InputError, match=r"fold-1 must hold the encoding of its name, got that of .*fold-0"):
         regress_encoding(root, fold=1)
     assert "got that of encodings/conv1/fold-0" in faults(root)
 
 
-def test_an_encoding_of_another_layer_is_not_taken_for_this_ones(root):
+def test_an_encoding_copied_from_another_layer_is_refused(root):
     shutil.rmtree(root / "encodings/fc6/fold-0")
     shutil.copytree(root / "encodings/conv1/fold-0", root / "encodings/fc6/fold-0")
     with pytest.raises(InputError, match="must hold the encoding of its name"):
@@ -77,7 +77,7 @@ def test_a_network_copied_from_another_fold_is_named_by_verify_and_encode(root):
         encode_slices(root, ENCODE, fold=1, model="a")
 
 
-def test_what_is_newest_does_not_depend_on_file_times(root):
+def test_the_newest_does_not_depend_on_file_times(root):
     workspace = Workspace.open(root)
     os.utime(root / "models/b/fold-0" / TENSORS)
     os.utime(root / "encodings/fc6/fold-0/encoding.json")
@@ -85,7 +85,7 @@ def test_what_is_newest_does_not_depend_on_file_times(root):
     assert newest(workspace).layer == "conv1"
 
 
-def test_what_is_finished_again_with_other_settings_is_the_newest(root):
+def test_an_encoding_finished_again_with_other_settings_is_the_newest(root):
     train_network(root, network="small", name="b", epochs=2, fresh=True)
     assert newest_model(Workspace.open(root), 0) == root / "models/b/fold-0"
 
@@ -122,7 +122,7 @@ def test_a_file_that_is_not_the_recorded_one_is_a_fault(root):
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"version": 2}', '{"version": 1, "finished": [{}]}'])
-def test_an_order_of_another_shape_is_one_line_and_a_fault(root, content):
+def test_an_invalid_order_file_is_one_line_and_a_fault(root, content):
     (root / FILE).write_text(content)
     with pytest.raises(InputError, match=FILE):
         newest_model(Workspace.open(root), 0)
@@ -130,7 +130,7 @@ def test_an_order_of_another_shape_is_one_line_and_a_fault(root, content):
 
 
 @pytest.mark.parametrize("model", ["models/a/fold-0", "encodings/conv1/fold-0/pca"])
-def test_weights_that_are_no_numbers_are_named_by_verify_and_by_whoever_loads_them(root, model):
+def test_non_finite_weights_are_named_by_verify_and_on_loading(root, model):
     tensors, info = load_model(root / model)
     spoilt = {name: value.copy() for name, value in tensors.items()}
     first = next(name for name, value in spoilt.items() if value.dtype.kind == "f")

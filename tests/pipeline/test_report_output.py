@@ -1,4 +1,4 @@
-"""`report` replaces reports, and nothing else."""
+"""`report` replaces reports and no other files."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from ildfv.pipeline.report import make_report
 
 
 @pytest.mark.parametrize("name", ["workspace.toml", "folds.json", "slices/manifest.json"])
-def test_a_report_replaces_no_file_of_the_workspace(root, name):
+def test_a_report_does_not_replace_files_of_the_workspace(root, name):
     before = (root / name).read_bytes()
     with pytest.raises(InputError, match="must be a new file or a page that ildfv wrote"):
         make_report(root, root / name)

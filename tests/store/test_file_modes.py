@@ -1,4 +1,4 @@
-"""Who may read what is written: the umask decides, but for files that hold the salt or paths."""
+"""File modes follow the umask, except for files that contain the salt or paths, which are private."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from ildfv.store.parts import MANIFEST, writing_parts
 
 @pytest.fixture(params=[0o022, 0o027, 0o077])
 def umask(request):
-    """The umask of this process; the mode that files get by it is 0666 without its bits."""
+    """The umask of this process; files get the mode 0666 without its bits."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -35,7 +35,7 @@ def test_all_kinds_of_files_follow_the_umask(tmp_path, umask):
         assert mode(tmp_path / name) == 0o666 & ~umask, name
 
 
-def test_the_salt_and_paths_are_their_owners(tmp_path, umask):
+def test_files_with_salt_or_paths_are_readable_by_their_owner_only(tmp_path, umask):
     Workspace.open_or_create(tmp_path, version="test")
     EventLog(tmp_path / "events.jsonl", SILENT).note("/data/MILLER/ct")
     write_json(tmp_path / "paths.json", ["/data/MILLER/ct"], private=True)

@@ -1,4 +1,4 @@
-"""A part that reaches outside its file, or holds anything but plain arrays, is refused before a value is read."""
+"""A part that refers to other files, or holds anything but plain arrays, is refused before a value is read."""
 
 import json
 from pathlib import Path
@@ -127,7 +127,7 @@ WRONG = [wrong_shape, missing_array, attribute_of_several_values, attribute_that
 
 
 def spoil(folder: Path, change) -> None:
-    """Changes the part as somebody would who can also write a manifest that agrees with it."""
+    """Changes the part and updates the manifest to match, as an attacker with write access could."""
     path = folder / f"{NAME}.h5"
     with h5py.File(path, "r+") as file:
         change(file, folder.parent / "secret")
@@ -182,7 +182,7 @@ def test_remote_parts_read_no_file_of_this_machine(folder, change):
         files.rm("/hardened", recursive=True)
 
 
-def test_a_soft_link_to_nothing_is_refused_as_a_link(folder):
+def test_a_broken_soft_link_is_refused_as_a_link(folder):
     def change(file, secret):
         file["gone"] = h5py.SoftLink("/nowhere")
 

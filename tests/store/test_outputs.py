@@ -1,4 +1,4 @@
-"""An output replaces nothing but an earlier output of its kind."""
+"""An output only replaces an earlier output of the same kind."""
 
 import os
 

@@ -21,7 +21,7 @@ TENSOR_CAPABILITY = 80  # compute capability of the first devices whose tensor c
 
 
 class Device(Protocol):
-    """What the kernels require of a device. All work is ordered on one stream, the caller's current one."""
+    """Protocol of a device that can run the kernels. All work is ordered on one stream, the caller's current one."""
 
     name: str
     key: tuple

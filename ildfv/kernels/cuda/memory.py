@@ -1,4 +1,4 @@
-"""A single memory pool per GPU: where torch uses the GPU, CuPy allocates from torch's pool. Also, the free memory.
+"""A single memory pool per GPU, and the free memory. If torch uses the GPU, CuPy allocates from torch's pool.
 
 With two pools, each would hold memory that the other one needs. Without torch, CuPy keeps its own pool.
 """

@@ -34,10 +34,10 @@ def set_variant(name: str | None) -> None:
 def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    As `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
+    Like `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
     d ≤ 4096, k ≤ 1024. The maps are not copied. Work is queued on the current stream of torch or CuPy; for arrays of
     other libraries, on torch's where torch has the GPU, else on CuPy's. The results are float64 if pooled or if the
-    maps are float64, else float32. The bits of a map's result depend neither on its batch nor on its strides.
+    maps are float64, else float32. The result of a map is bit-identical in any batch and for any strides.
     InputError names the map for empty maps and values that are not finite.
     """
     ragged = isinstance(maps, (list, tuple))
@@ -145,7 +145,7 @@ class _Run:
             if total is not None:
                 self.finish(total, _slice(terms, 0, 1), 1, 1)
             self.finish(terms, added, 1, before + len(groups))
-            total = added  # last: what ran out of memory has added nothing
+            total = added  # last, so that running out of memory leaves the total unchanged
             return sums.log_likelihood
 
         room = max(1, launches.ROUND_BYTES // (group * launches.piece_bytes(self.k, self.d, self.real)))
