@@ -194,7 +194,7 @@ class Predictor:
                 found.append(np.where(np.asarray(total) > 0, sums / total, np.nan))
         return np.concatenate(found)
 
-    def predict(self, scan: Path | str, *, series: str | None = None, progress=None):
+    def predict(self, scan: Path | str, *, series: str | None = None):
         """The prediction for a scan.
 
         Parameters
