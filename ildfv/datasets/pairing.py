@@ -1,89 +1,155 @@
-"""Which label map belongs to which scan.
+"""Which label maps belong to which scan. The rule is explained with pictures in docs/layouts.md.
 
-A NIfTI or NRRD file is a label map if one of the words in its name says so: label, labels, labelmap, seg, segmentation
-or lm (`labels.nii.gz`, `lung1_label.nrrd`, `lm-64.nrrd`, `chestLabelMap.nrrd`). It belongs to a scan in its own folder,
-or in a folder directly inside that one, whose grid it shares (shape, and voxels within a tenth of a voxel). If it
-shares several scans' grid, the one with its name wins, label words and ct, image, img, scan, volume, vol left out; else
-the only NIfTI or NRRD file beside it, as a conversion is what its label map was drawn on. A DICOM SEG belongs to the
-series that it references, wherever it lies.
+A label map belongs to a scan only if something besides its grid says so:
 
-What does not come out with one answer is not guessed: a scan whose only label map has another grid or cannot be read,
-or with two label maps, is quarantined with them; a label map that fits none or several of many scans is quarantined
-alone.
+1.  a DICOM SEG references the series, or the file name contains the SeriesInstanceUID; then nothing else counts;
+2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
+3.  it is named like the folder that holds the scan: p1_label.nii.gz beside p1/;
+4.  it has no name of its own (labels.nii.gz) and the scan lies in its folder or in a folder directly inside.
+
+The scan must have the grid of the label map (shape, and voxels within a tenth of a voxel). Of several scans that one of
+the rules allows, the only one with that grid is taken. Where two have it, or where one of them could not be read, the
+label map is refused: a grid is shared by follow-up scans and reconstructions, and is never evidence by itself.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ildfv.scans.geometry import Geometry, difference
+from ildfv.datasets.naming import Case, case_of, case_of_series, reduced, uids
+from ildfv.datasets.records import Label, Left, Scan
+from ildfv.scans.geometry import difference
 
-if TYPE_CHECKING:
-    from ildfv.datasets.discovery import Scan
+TABLE = "`prepare --table` names the scan of each label map"
 
-LABEL_WORDS = {"label", "labels", "labelmap", "lm", "seg", "segmentation"}
-SCAN_WORDS = {"ct", "image", "img", "scan", "volume", "vol"}
+
+@dataclass
+class Pairs:
+    """Label maps by index of their scan, scans refused because of a label map, and label maps refused."""
+
+    labels: dict[int, list[Label]] = field(default_factory=lambda: defaultdict(list))
+    refused_scans: dict[int, str] = field(default_factory=dict)
+    refused_labels: list[tuple[Label, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Label:
-    """A label map found: a volume file with its canonical grid or its fault, or a DICOM SEG and what it references."""
+class Candidate:
+    """A scan that a label map may belong to; index None: it was found but cannot be used, for `fault`."""
 
-    path: Path
-    kind: str  # "nifti", "nrrd" or "dicom"
-    geometry: Geometry | None = None
-    referenced: tuple[str, ...] = ()  # series
-    fault: str = ""  # why it cannot be read
-
-
-def words(name: str) -> list[str]:
-    """The words of a file name without its suffixes, lower case: "chestLabelMap-2.nii.gz" → chest, label, map, 2."""
-    stem = re.sub(r"(\.nii|\.nrrd|\.dcm)?(\.gz)?$", "", name, flags=re.IGNORECASE)
-    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", stem)]
+    index: int | None
+    source: Path
+    case: Case
+    folder: Path
+    fault: str = ""
 
 
-def is_label_name(name: str) -> bool:
-    """Whether a file name says that the file is a label map."""
-    return not LABEL_WORDS.isdisjoint(words(name))
+def pair(scans: Sequence[Scan], labels: Sequence[Label], lost: Sequence[Left] = (), *, root: Path) -> Pairs:
+    """The pairs of usable scans and label maps; what does not have exactly one reading is refused.
 
-
-def pair(
-    scans: Sequence[Scan], labels: Sequence[Label]
-) -> tuple[dict[int, Label], dict[int, tuple[str, int]], list[tuple[Label, str]]]:
-    """Label map by index of scan; (reason, number of its label maps) by index of refused scan; refused label maps.
-
-    The rule is the module's docstring.
+    Parameters
+    ----------
+    scans, labels
+        What was found below `root`.
+    lost
+        Scans that were found but cannot be used. A label map that may be theirs is not given to another scan.
     """
+    result = Pairs()
+    candidates = [_candidate(i, scan, root) for i, scan in enumerate(scans)] + [_lost(left, root) for left in lost]
     by_series = {scan.series: i for i, scan in enumerate(scans) if scan.dicom is not None}
-    by_folder: dict[Path, list[int]] = defaultdict(list)
-    for i, scan in enumerate(scans):
-        for folder in {_folder(scan), _folder(scan).parent}:  # the folder "." is its own parent
-            by_folder[folder].append(i)
-    given: dict[int, list[Label]] = defaultdict(list)
-    faults: dict[int, str] = {}
-    refused: list[tuple[Label, str]] = []
     for label in labels:
-        if label.kind == "dicom":
-            index, reason = _by_reference(by_series, label)
-        else:
-            index, reason = _by_grid(scans, by_folder[label.path.parent], label)
+        index, reason = _partner(label, scans, candidates, by_series, root)
         if index is None:
-            refused.append((label, reason))
-            continue
-        given[index].append(label)
-        if reason:
-            faults[index] = reason
-    for index, found in given.items():
-        if len(found) > 1:
-            names = ", ".join(sorted(label.path.name for label in found))
-            faults[index] = f"a scan must have one label map, got {names}"
-    chosen = {index: found[0] for index, found in given.items() if index not in faults}
-    return chosen, {index: (reason, len(given[index])) for index, reason in faults.items()}, refused
+            result.refused_labels.append((label, reason))
+        else:
+            result.labels[index].append(label)
+            if reason:
+                result.refused_scans[index] = reason
+    return result
+
+
+def _candidate(index: int, scan: Scan, root: Path) -> Candidate:
+    if scan.dicom is not None and len(scan.files) > 1:
+        return Candidate(index, scan.source, case_of_series(scan.source.relative_to(root)), scan.source)
+    return Candidate(index, scan.source, case_of(scan.source.relative_to(root)), scan.source.parent)
+
+
+def _lost(left: Left, root: Path) -> Candidate:
+    inside = left.source.relative_to(root) if left.source.is_relative_to(root) else left.source
+    is_folder = bool(left.series) or left.source.is_dir()
+    case = case_of_series(inside) if is_folder else case_of(inside)
+    return Candidate(None, left.source, case, left.source if is_folder else left.source.parent, left.reason)
+
+
+def _partner(label, scans, candidates, by_series, root) -> tuple[int | None, str]:
+    """(index of the scan or None, why the scan or the label map is refused)."""
+    if label.kind == "dicom":
+        return _by_reference(by_series, label)
+    named = [uid for uid in uids(label.path.name) if uid in by_series]
+    if len(named) == 1:
+        return _checked(label, scans, by_series[named[0]])
+    case = case_of(label.path.relative_to(root))
+    for rule in (_same_case, _named_like_folder, _nearby):
+        found = rule(label, case, candidates)
+        if found:
+            return _the_one(label, scans, found)
+    return None, f"{_missing(label, case, candidates)}; {TABLE}"
+
+
+def _same_case(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 2. A name that only describes content, such as lobes, is no name."""
+    if not case.name:
+        return []
+    exact = [c for c in candidates if c.case == case]
+    if exact:
+        return exact
+    short = reduced(case.name)
+    return [c for c in candidates if short and c.case.place == case.place and c.case.name in (short, case.name)]
+
+
+def _named_like_folder(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 3."""
+    names = {case.name, reduced(case.name)} - {""}
+    places = {(*case.place, name) for name in names}
+    return [c for c in candidates if c.case.place in places and reduced(c.case.name) in ("", *names)]
+
+
+def _nearby(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 4. A label map named like its own folder has no other name either."""
+    own = {"", *case.place[-1:]}
+    if reduced(case.name) not in own:
+        return []
+    near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
+    if reduced(case.name):  # p1/p1_label: a scan in p1/ that has another name is another scan
+        near = [c for c in near if reduced(c.case.name) == "" or reduced(c.case.name).startswith(reduced(case.name))]
+    return near
+
+
+def _the_one(label: Label, scans: Sequence[Scan], found: Sequence[Candidate]) -> tuple[int | None, str]:
+    """The only usable scan of those that a rule allows, by grid where they are several."""
+    unusable = [c for c in found if c.index is None]
+    usable = [c.index for c in found if c.index is not None]
+    if unusable:
+        return None, f"its scan may be {unusable[0].source.name}, which cannot be used: {unusable[0].fault}"
+    if len(usable) == 1:
+        return _checked(label, scans, usable[0])
+    if label.fault:
+        return None, label.fault
+    fits = [i for i in usable if difference(scans[i].geometry, label.geometry) is None]
+    beside = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
+    for chosen in (fits, beside):  # a conversion beside it is what the label map was drawn on
+        if len(chosen) == 1:
+            return chosen[0], ""
+    what = f"of {len(fits)}" if fits else "of none"
+    return None, f"a label map must have the grid of one scan, got {len(usable)} scans nearby and the grid {what}; {TABLE}"
+
+
+def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
+    """The scan, which is refused if its label map cannot be read or lies on another grid."""
+    wrong = f"cannot be read: {label.fault}" if label.geometry is None else difference(scans[index].geometry, label.geometry)
+    return index, f"label map {label.path.name} {wrong}" if wrong else ""
 
 
 def _by_reference(by_series: dict[str, int], label: Label) -> tuple[int | None, str]:
@@ -93,37 +159,16 @@ def _by_reference(by_series: dict[str, int], label: Label) -> tuple[int | None, 
     return None, f"a DICOM SEG must reference one series that is here and usable, got {len(found)}"
 
 
-def _by_grid(scans: Sequence[Scan], near: list[int], label: Label) -> tuple[int | None, str]:
-    """The scan's index, and what is wrong with the pair if it is only known to belong together by place or name."""
-
-    def fault(i: int) -> str | None:
-        if label.geometry is None:
-            return f"cannot be read: {label.fault}"
-        return difference(scans[i].geometry, label.geometry)
-
-    fits = [i for i in near if fault(i) is None]
-    own = _kernel(label.path.name)
-    named = [i for i in (fits or near) if _name(scans[i]) and _name(scans[i]) == own]
-    beside = [i for i in fits if scans[i].dicom is None and _folder(scans[i]) == label.path.parent]
-    for chosen in (fits, named, beside, near):
-        if len(chosen) == 1:
-            wrong = fault(chosen[0])
-            return chosen[0], f"label map {label.path.name} {wrong}" if wrong else ""
+def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:
+    """Which scan the label map asks for, and what is there instead."""
     if label.fault:
-        return None, label.fault
-    if not near:
-        return None, "a label map must lie beside its scan or one folder above, got no usable scan there"
-    what = "none" if not fits else f"{len(fits)}, which names do not tell apart: give it its scan's name or folder"
-    return None, f"a label map must share the grid of one scan, got {len(near)} scans near and the grid of {what}"
+        return label.fault
+    near = sorted(c.source.name for c in candidates if label.path.parent in (c.folder, c.folder.parent))
+    there = f"got {', '.join(near[:3])}" + (", …" if len(near) > 3 else "") if near else "got no usable scan there"
+    own = reduced(case.name) or case.name
+    if own and own not in case.place[-1:]:
+        return f'a label map must have the name of its scan, here "{own}", {there}'
+    return f"a label map must lie beside its scan or one folder above, {there}"
 
 
-def _folder(scan: Scan) -> Path:
-    return scan.source if len(scan.files) > 1 else scan.source.parent
-
-
-def _name(scan: Scan) -> tuple[str, ...]:
-    return () if len(scan.files) > 1 else _kernel(scan.source.name)
-
-
-def _kernel(name: str) -> tuple[str, ...]:
-    return tuple(word for word in words(name) if word not in LABEL_WORDS | SCAN_WORDS | {"map"})
+__all__ = ["Callable", "Pairs", "pair"]
