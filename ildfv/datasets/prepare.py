@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ildfv.datasets.convert import Outcome, Task, convert_scan
-from ildfv.datasets.discovery import discover
+from ildfv.datasets.discovery import discover, label_files
 from ildfv.datasets.duplicates import find_duplicates
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.records import Scan, Unused
+from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.report import Prepared, PrepareReport
+from ildfv.datasets.table import listed_scans
 from ildfv.errors import InputError
+from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.labels import Codes
 from ildfv.scans.windows import SIZE, WINDOWS
@@ -19,6 +21,7 @@ from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Row, WritableParts, writing_parts
 from ildfv.streaming.processes import Died, as_completed
 
+LABELS_PER_SLICE = "labels per slice"  # parts of versions that labelled whole scans are prepared again
 FORMAT = 1  # raise it when the same scan gives other bytes
 KEPT_LABELS = "labelled slices of an earlier run were kept: without codes they would lose their labels"
 REPLACEMENTS = f"{TEMPORARY}replacements"  # folder in the store for parts that will replace others
@@ -30,6 +33,8 @@ def prepare(
     out: Path,
     *,
     codes: Path | str | None = None,
+    table: Path | None = None,
+    unlabelled_is_negative: bool = False,
     salt: str,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -51,6 +56,10 @@ def prepare(
         Folder of the slice store.
     codes : path or str, optional
         TOML table of label codes, or the name of a shipped one ("phantom", "cip"). Without it label maps are not read.
+    table : path, optional
+        CSV table of the scans, their label maps and patients (`datasets.table`), which replaces the search.
+    unlabelled_is_negative : bool
+        Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     salt : str
         The workspace's salt for the hashes of patients and series.
     workers : int, optional
@@ -61,11 +70,11 @@ def prepare(
     InputError
         If `scans` holds no file, `codes` is no valid table, or `out` was written with another salt.
     """
-    table = None if codes is None else Codes.load(codes)
+    meanings = None if codes is None else Codes.load(codes)
     if not salt:
         raise InputError("salt must not be empty: identities are hashed with it")
     scans, out = Path(scans), Path(out)
-    found = discover(scans, labels=table is not None, workers=workers, progress=progress)
+    found = find_scans(scans, table, meanings, workers=workers, progress=progress)
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     if codes is not None:  # the table may be in the folder of the scans
         report.ignored = [
@@ -74,7 +83,7 @@ def prepare(
         ]
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
-        run = _Run(parts, report, out, base, table, salt, progress)
+        run = _Run(parts, report, out, base, meanings, salt, progress, unlabelled_is_negative)
         for scan in found.scans:
             run.plan(scan)
         run.convert(workers)
@@ -83,6 +92,17 @@ def prepare(
     for entries in (report.prepared, report.quarantined):
         entries.sort(key=lambda entry: str(entry.source))
     return report
+
+
+def find_scans(
+    scans: Path, table: Path | None, codes: Codes | None, *, workers: int | None, progress: Progress
+) -> Discovery:
+    """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
+    if table is not None:
+        return listed_scans(
+            table, scans if scans.is_dir() else scans.parent, codes=codes, workers=workers, progress=progress
+        )
+    return discover(scans, labels=codes is not None, codes=codes, workers=workers, progress=progress)
 
 
 @dataclass
@@ -96,6 +116,7 @@ class _Run:
     codes: Codes | None
     salt: str
     progress: Progress
+    unlabelled_is_negative: bool
     tasks: list[Task] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)  # parts from other files whose name a refused scan shares
 
@@ -156,7 +177,8 @@ class _Run:
             self.parts.drop(*sorted(stale))
 
     def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
-        self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices))
+        negative = self.unlabelled_is_negative
+        self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices, negative))
 
     def _record(self, task: Task, outcome: Outcome) -> None:
         scan = task.scan
@@ -171,12 +193,12 @@ class _Run:
                 self.parts.add(outcome.row)
             else:
                 self.parts.replace(outcome.row, task.out)
-            self._add_prepared(scan, outcome.row, outcome.labelled, kept=False)
+            self._add_prepared(scan, outcome.row, outcome.labelled_slices, kept=False)
 
     def _keep(self, scan: Scan, row: Row, *notes: str) -> None:
-        self._add_prepared(scan, row, self._is_labelled(row), *notes, kept=True)
+        self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
 
-    def _add_prepared(self, scan: Scan, row: Row, labelled: bool, *notes: str, kept: bool) -> None:
+    def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:
         self.report.prepared.append(
             Prepared(
                 source=scan.source,
@@ -184,37 +206,45 @@ class _Run:
                 patient=hashed(scan.patient, self.salt),
                 series=row.name,
                 slices=row.count,
-                labelled=labelled,
-                label=None if scan.label is None else scan.label.path,
+                labelled_slices=labelled_slices,
+                labels=tuple(label.path for label in scan.labels),
                 kept=kept,
-                notes=(*_notes(scan, labelled), *notes),
+                notes=(*_notes(scan, row.count, labelled_slices), *notes),
             )
         )
 
     def _quarantine(self, scan: Scan, reason: str) -> None:
-        files = len(scan.files) + (scan.label is not None)
+        files = len(scan.files) + len(scan.labels)
         self.report.quarantined.append(Unused(scan.source, reason, files, scan.series))
 
     def _is_labelled(self, row: Row) -> bool:
         with self.parts.open(row.name) as file:
             return bool(file.attrs["labelled"])
 
+    def _labelled_slices(self, row: Row) -> int:
+        with self.parts.open(row.name) as file:
+            return labelled_slices(file["counts"][()])
+
     def _name(self, scan: Scan) -> str:
         """Name of the scan's part."""
         return hashed(scan.series, self.salt)
 
     def _key(self, scan: Scan) -> str:
-        """Fingerprint of what the part is made from: files by name, size and time, and the meaning of the labels.
+        """Fingerprint of what the part is made from: files by name, size and time, patient, and meaning of the labels.
 
         For a volume file, whose identity is only its path below the input folder, the hashed absolute path and a dash
         precede it.
         """
-        label = [] if scan.label is None else [scan.label.path]
+        labels = [path for label in scan.labels for path in label_files(label)]
         files = [
             (path.relative_to(self.base).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns)
-            for path in [*scan.files, *label]
+            for path in [*scan.files, *labels]
         ]
-        key = key_of(files, self.codes.settings() if label and self.codes is not None else None)
+        settings = None
+        if scan.labels and self.codes is not None:
+            structures = [label.structure for label in scan.labels]
+            settings = [LABELS_PER_SLICE, self.codes.settings(), structures, self.unlabelled_is_negative]
+        key = key_of(files, settings, hashed(scan.patient, self.salt))
         return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
 
 
@@ -223,7 +253,7 @@ def _from_another_file(row: Row, scan: Scan, key: str) -> bool:
     return scan.dicom is None and row.key.partition("-")[0] != key.partition("-")[0]
 
 
-def _notes(scan: Scan, labelled: bool) -> list[str]:
+def _notes(scan: Scan, slices: int, labelled: int) -> list[str]:
     notes = []
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is another area")
@@ -231,6 +261,9 @@ def _notes(scan: Scan, labelled: bool) -> list[str]:
         notes.append(f"its study has scans of {scan.patients_in_study} patients: one person must have one PatientID")
     if scan.unreadable:
         notes.append(f"unreadable files in its folder: {scan.unreadable}; slices at its ends may be missing")
-    if scan.label is not None and not labelled:
-        notes.append(f"{scan.label.path.name} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
+    names = ", ".join(label.path.name for label in scan.labels)
+    if names and not labelled:
+        notes.append(f"{names} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
+    elif names and labelled < slices:
+        notes.append(f"{slices - labelled} of {slices} slices show lung but have no label: they count as unlabelled")
     return notes

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.dicomfile import open_dicom, read_dicom
 from ildfv.scans.geometry import Geometry, checked, to_canonical
 from ildfv.scans.headers import Frame, Header
 from ildfv.scans.libraries import format_error
@@ -31,6 +32,7 @@ class Series:
     series: str
     study: str  # "" if absent
     copies: tuple[Path, ...]  # identical copies of other files, not read
+    frame_of_reference: str = ""  # FrameOfReferenceUID of the first slice
 
     @property
     def geometry(self) -> Geometry:
@@ -71,19 +73,26 @@ def assemble(headers: list[Header]) -> Series:
     grid = checked(shape, frames[0][1].position, [step, column * between_rows, row * between_columns])
     if to_canonical(grid)[0][0] != 0:
         raise InputError("a DICOM series must be axial, got a coronal or sagittal reformat: use the axial series")
-    return Series(tuple(frames), grid, headers[0].patient, headers[0].series, headers[0].study, tuple(copies))
+    return Series(
+        tuple(frames),
+        grid,
+        headers[0].patient,
+        headers[0].series,
+        headers[0].study,
+        tuple(copies),
+        headers[0].frame_of_reference,
+    )
 
 
 def read_series(series: Series) -> Volume:
     """The series as a volume. Raises `InputError` with the first slice that cannot be read."""
-    from pydicom import dcmread
-
     volume = np.empty(series.grid.shape, np.int16)
     opened: Path | None = None
     for z, (path, frame) in enumerate(series.frames):
         try:
             if path != opened:  # a multi-frame file is opened once
-                dataset, opened = dcmread(path), path
+                with open_dicom(path) as file:
+                    dataset, opened = read_dicom(file), path
             stored = stored_values(dataset, frame.index)
             hu = as_hounsfield(stored, frame.slope, frame.intercept, padding_mask(dataset, stored))
         except (InputError, MissingPackageError) as error:

@@ -33,7 +33,7 @@ def content(folder):
 
 
 def n_files(report):
-    labels = sum(scan.label is not None for scan in report.prepared)
+    labels = sum(len(scan.labels) for scan in report.prepared)
     return labels + sum(left.files for left in report.quarantined + report.ignored)
 
 

@@ -85,7 +85,7 @@ def test_prepare_reports_every_file(real_data, tmp_path):
     assert len(slices) == 188
     assert (slices.counts == UNLABELLED).all()
     n_files = sum(path.is_file() for path in real_data.rglob("*"))
-    labels = sum(scan.label is not None for scan in report.prepared)
+    labels = sum(len(scan.labels) for scan in report.prepared)
     left = sum(entry.files for entry in report.quarantined + report.ignored)
     scans = sum(scan.slices if scan.source.is_dir() else 1 for scan in report.prepared)  # DICOM: one file per slice
     assert scans + labels + left == n_files

@@ -137,7 +137,7 @@ def test_a_segmentation_is_assigned_to_its_series_from_any_folder(tmp_path, scan
     files.series(tmp_path / "other", files.chest(seed=3), patient="P-2")
     seg = write_seg(tmp_path / "far" / "away" / "seg.dcm", paths, stacked(codes))
     found = discover(tmp_path)
-    assert {scan.source.name: scan.label and scan.label.path for scan in found.scans} == {"ct": seg, "other": None}
+    assert {scan.source.name: [label.path for label in scan.labels] for scan in found.scans} == {"ct": [seg], "other": []}
 
 
 def test_a_segmentation_of_a_missing_series_is_quarantined(tmp_path, scan, files):
