@@ -71,6 +71,9 @@ def prepare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print scans, label maps and patients from the headers; write nothing.")
     ] = False,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="Also read DICOM files compressed with gzip or without preamble.")
+    ] = False,
     unlabelled_is_negative: Annotated[
         bool,
         typer.Option(
@@ -99,7 +102,9 @@ def prepare(
         assert table is not None
         scans = table.parent
     if dry_run:
-        preview = preview_scans(scans, codes=codes, table=table, workers=workers, progress=output.progress(verbose))
+        preview = preview_scans(
+            scans, codes=codes, table=table, packed=packed, workers=workers, progress=output.progress(verbose)
+        )
         if not output.emit(preview, as_json=as_json):
             _show_preview(preview, verbose)
         return
@@ -108,6 +113,7 @@ def prepare(
         workspace,
         codes=codes,
         table=table,
+        packed=packed,
         unlabelled_is_negative=unlabelled_is_negative,
         threshold=threshold,
         seed=seed,

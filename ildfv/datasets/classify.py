@@ -8,7 +8,7 @@ from pathlib import Path
 from ildfv.datasets.naming import is_label_map
 from ildfv.datasets.records import Label, Unused, VolumeFile
 from ildfv.errors import InputError
-from ildfv.scans.dicomfile import is_dicom, start_of
+from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
 from ildfv.scans.headers import Header, read_header
 from ildfv.scans.libraries import quiet
 from ildfv.scans.volumefiles import SUFFIXES, file_geometry, format_of, label_header
@@ -27,21 +27,24 @@ APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of th
 NAMES = (*DICOM_NAMES, *SUFFIXES, *DATA_FILES)
 
 
-def classified(files: Sequence[Path], base: Path, workers: int | None, advance):
-    """The classification of each file, in the order of `files`; in parallel for many files."""
-    chunks = [(base, files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
+def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int | None, advance):
+    """The classification of each file, in the order of `files`; in parallel for many files.
+
+    packed: read DICOM files that are compressed with gzip or lack the preamble; otherwise they are quarantined.
+    """
+    chunks = [(base, packed, files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
     if len(chunks) <= 2:
         for chunk in chunks:
             yield from _classify(chunk)
-            advance(len(chunk[1]))
+            advance(len(chunk[2]))
         return
     results: dict[int, list] = {}
     for index, result in as_completed(_classify, chunks, workers):
-        paths = chunks[index][1]
+        paths = chunks[index][2]
         if result is Died:  # one by one, to find the file that kills the reader
             result = [
                 Unused(paths[i], "its reader process was killed (out of memory?)") if one is Died else one[0]
-                for i, one in sorted(as_completed(_classify, [(base, [path]) for path in paths], workers))
+                for i, one in sorted(as_completed(_classify, [(base, packed, [path]) for path in paths], workers))
             ]
         results[index] = result
         advance(len(paths))
@@ -49,13 +52,13 @@ def classified(files: Sequence[Path], base: Path, workers: int | None, advance):
         yield from results[index]
 
 
-def _classify(chunk: tuple[Path, Sequence[Path]]) -> list[Header | VolumeFile | Label | Unused]:
-    base, paths = chunk
+def _classify(chunk: tuple[Path, bool, Sequence[Path]]) -> list[Header | VolumeFile | Label | Unused]:
+    base, packed, paths = chunk
     with quiet():
-        return [_classify_one(path, path.relative_to(base)) for path in paths]
+        return [_classify_one(path, path.relative_to(base), packed) for path in paths]
 
 
-def _classify_one(path: Path, inside: Path) -> Header | VolumeFile | Label | Unused:
+def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile | Label | Unused:
     """What a file is. inside: its path below the folder that is searched."""
     name = path.name.lower()
     try:
@@ -68,6 +71,8 @@ def _classify_one(path: Path, inside: Path) -> Header | VolumeFile | Label | Unu
         start = start_of(path)
         if is_system_file(path.name, start):
             return Unused(path, SYSTEM_FILE, quarantined=False)
+        if is_dicom(start) and not packed and (how := packing_of(path, start)):
+            return Unused(path, f"DICOM {how} is read only with --packed")
         if is_dicom(start) or name.endswith(DICOM_NAMES):
             return read_header(path)
         if kind := format_of(path, start):

@@ -33,6 +33,7 @@ def discover(
     *,
     labels: bool = True,
     codes: Codes | None = None,
+    packed: bool = False,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
@@ -43,13 +44,14 @@ def discover(
     A volume file has no patient identity: its patient is the first folder below `root` on its path, or the file name
     if the file is directly in `root`.
 
-    codes: which structures have a meaning; masks of other structures are then ignored.
+    codes: which structures have a meaning; masks of other structures are then ignored. packed: read DICOM files that
+    are compressed with gzip or lack the preamble; otherwise they are quarantined.
     """
     found = Discovery()
     root = Path(root)
     files = files_below(root, found)
     base = root if root.is_dir() else root.parent
-    assign(found, files, base, labels=labels, codes=codes, workers=workers, progress=progress)
+    assign(found, files, base, labels=labels, codes=codes, packed=packed, workers=workers, progress=progress)
     found.ignored, found.quarantined = _by_folder(found.ignored), _by_folder(found.quarantined, few=3)
     for entries in (found.scans, found.quarantined, found.ignored):
         entries.sort(key=lambda entry: str(entry.source))
@@ -63,6 +65,7 @@ def assign(
     *,
     labels: bool,
     codes: Codes | None,
+    packed: bool,
     workers: int | None,
     progress: Progress,
 ) -> None:
@@ -73,7 +76,7 @@ def assign(
     no_scans: list[Unused] = []
     structures = Structures(codes if labels else None)
     with progress.task("Reading headers", total=len(files)) as advance:
-        for item in classified(files, base, workers, advance):
+        for item in classified(files, base, packed=packed, workers=workers, advance=advance):
             match item:
                 case Unused(quarantined=quarantined):
                     (found.quarantined if quarantined else found.ignored).append(item)

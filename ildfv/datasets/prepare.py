@@ -34,6 +34,7 @@ def prepare(
     *,
     codes: Path | str | None = None,
     table: Path | None = None,
+    packed: bool = False,
     unlabelled_is_negative: bool = False,
     salt: str,
     workers: int | None = None,
@@ -58,6 +59,8 @@ def prepare(
         TOML table of label codes, or the name of a shipped one ("phantom", "cip"). Without it label maps are not read.
     table : path, optional
         CSV table of the scans, their label maps and patients (`datasets.table`), which replaces the search.
+    packed : bool
+        Read DICOM files that are compressed with gzip or lack the preamble; those in a table are always read.
     unlabelled_is_negative : bool
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     salt : str
@@ -74,7 +77,7 @@ def prepare(
     if not salt:
         raise InputError("salt must not be empty: identities are hashed with it")
     scans, out = Path(scans), Path(out)
-    found = find_scans(scans, table, meanings, workers=workers, progress=progress)
+    found = find_scans(scans, table, meanings, packed=packed, workers=workers, progress=progress)
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     if codes is not None:  # the table may be in the folder of the scans
         report.ignored = [
@@ -95,14 +98,14 @@ def prepare(
 
 
 def find_scans(
-    scans: Path, table: Path | None, codes: Codes | None, *, workers: int | None, progress: Progress
+    scans: Path, table: Path | None, codes: Codes | None, *, packed: bool, workers: int | None, progress: Progress
 ) -> Discovery:
     """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
     if table is not None:
         return listed_scans(
             table, scans if scans.is_dir() else scans.parent, codes=codes, workers=workers, progress=progress
         )
-    return discover(scans, labels=codes is not None, codes=codes, workers=workers, progress=progress)
+    return discover(scans, labels=codes is not None, codes=codes, packed=packed, workers=workers, progress=progress)
 
 
 @dataclass

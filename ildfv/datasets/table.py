@@ -135,7 +135,7 @@ def _listed_scan(path: Path, base: Path, workers: int | None) -> Scan:
         volume = VolumeFile(path, kind, file_geometry(path, kind))
         return volume_scan(base, volume)
     files = files_below(path, found)
-    assign(found, files, base, labels=False, codes=None, workers=workers, progress=SILENT)
+    assign(found, files, base, labels=False, codes=None, packed=True, workers=workers, progress=SILENT)
     series = [scan for scan in found.scans if scan.dicom is not None]
     if len(series) == 1:
         return series[0]

@@ -27,6 +27,7 @@ def prepare_scans(
     *,
     codes: str | None = None,
     table: Path | None = None,
+    packed: bool = False,
     unlabelled_is_negative: bool = False,
     threshold: int | None = None,
     seed: int | None = None,
@@ -48,6 +49,8 @@ def prepare_scans(
         maps are not read.
     table : path, optional
         CSV table of scans, label maps and patients (`datasets.table`): only what it lists is used.
+    packed : bool
+        Read DICOM files that are compressed with gzip or lack the preamble.
     unlabelled_is_negative : bool
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     threshold, seed, salt : optional
@@ -73,6 +76,7 @@ def prepare_scans(
         workspace.slices_dir,
         codes=chosen,
         table=table,
+        packed=packed,
         unlabelled_is_negative=unlabelled_is_negative,
         salt=workspace.settings.salt,
         workers=workers,
@@ -102,6 +106,7 @@ def preview_scans(
     *,
     codes: str | None = None,
     table: Path | None = None,
+    packed: bool = False,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
@@ -117,7 +122,7 @@ def preview_scans(
     chosen = _checked_codes(scans, codes, table)
     progress.note(_which_codes(chosen))
     loaded = None if chosen is None else Codes.load(chosen)
-    found = find_scans(scans, table, loaded, workers=workers, progress=progress)
+    found = find_scans(scans, table, loaded, packed=packed, workers=workers, progress=progress)
     pairs = [
         {
             "source": str(scan.source),

@@ -33,6 +33,14 @@ def start_of(path: Path) -> bytes:
         return start
 
 
+def packing_of(path: Path, start: bytes) -> str:
+    """How a DICOM file departs from the file format of the standard, or ""."""
+    with path.open("rb") as file:
+        if _is_gzipped(path, file.read(len(GZIP))):
+            return "compressed with gzip"
+    return "" if start[128:132] == b"DICM" else "without preamble"
+
+
 def is_dicom(start: bytes) -> bool:
     """Whether a file with these first bytes is DICOM: "DICM" at byte 128, or a first element as DICOM files have."""
     return start[128:132] == b"DICM" or _starts_with_element(start)

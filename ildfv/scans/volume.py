@@ -95,7 +95,8 @@ def check_hounsfield(hu: np.ndarray) -> None:
         raise InputError(f"HU must be in [{MIN_HU:.0f}, {MAX_HU:.0f}], got {low:.0f} … {high:.0f}")
     step = max(1, hu.shape[-1] // 128)  # a sample is enough to estimate the fractions
     sample = hu[:, ::step, ::step]
-    guess = "a label map? its name must contain label, seg or lm" if low >= 0 and high < 256 else "no HU or no chest"
+    is_label = low >= 0 and high < 256
+    guess = "a label map? its name or folder must contain label, seg or mask" if is_label else "no HU or no chest"
     for name, (a, b) in (("air or lung", AIR), ("soft tissue", SOFT)):
         share = np.count_nonzero((sample >= a) & (sample <= b)) / sample.size
         if share < MIN_SHARE:

@@ -107,7 +107,10 @@ def test_overlapping_segments_of_different_meaning_are_refused(tmp_path, scan):
     masks = stacked(codes)
     masks[2, 20:25, 10:20] = 1
     seg = write_seg(tmp_path / "seg.dcm", paths, masks)
-    with pytest.raises(InputError, match="must not overlap"):
+    with pytest.raises(
+        InputError,
+        match="segment 'Healthy' and segment 'Ground Glass' must not contradict each other, got healthy and ground",
+    ):
         read(seg, geometry)
 
 
@@ -137,15 +140,17 @@ def test_a_segmentation_is_assigned_to_its_series_from_any_folder(tmp_path, scan
     files.series(tmp_path / "other", files.chest(seed=3), patient="P-2")
     seg = write_seg(tmp_path / "far" / "away" / "seg.dcm", paths, stacked(codes))
     found = discover(tmp_path)
-    assert {scan.source.name: [label.path for label in scan.labels] for scan in found.scans} == {"ct": [seg], "other": []}
+    paired = {scan.source.name: [label.path for label in scan.labels] for scan in found.scans}
+    assert paired == {"ct": [seg], "other": []}
 
 
 def test_a_segmentation_of_a_missing_series_is_quarantined(tmp_path, scan, files):
     paths, _, codes = scan
     write_seg(tmp_path / "seg" / "seg.dcm", paths, stacked(codes))
+    series = dcmread(paths[0]).SeriesInstanceUID
     for path in paths:
         path.unlink()
     found = discover(tmp_path)
     assert [left.reason for left in found.quarantined] == [
-        "a DICOM SEG must reference one usable series of the input, got 0"
+        f"a DICOM SEG must reference one usable series of the input, got 0: series {series} is missing"
     ]
