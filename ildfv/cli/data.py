@@ -137,8 +137,9 @@ def prepare(
 
 
 def _show_preview(preview: dict, verbose: int) -> None:
-    rows = [(scan["source"], scan["label"] or "none", scan["patient"], scan["slices"]) for scan in preview["scans"]]
-    output.table("Scans", ["scan", "label maps", "patient", "slices"], rows)
+    for scan in preview["scans"]:
+        what = f"patient {scan['patient']}, {_counted(scan['slices'], 'slice')}, label map: {scan['label'] or 'none'}"
+        output.out.print(printable(f"{scan['source']}: {what}"), soft_wrap=True)
     _show_unused(preview, verbose)
     labelled = sum(scan["label"] is not None for scan in preview["scans"])
     found = _counted(len(preview["scans"]), "scan")

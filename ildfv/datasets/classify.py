@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ildfv.datasets.naming import is_label_map
 from ildfv.datasets.records import Label, Unused, VolumeFile
-from ildfv.errors import InputError
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
 from ildfv.scans.headers import Header, read_header
 from ildfv.scans.libraries import quiet
@@ -77,7 +77,7 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
             return read_header(path)
         if kind := format_of(path, start):
             return _volume_file(path, inside, kind)
-    except InputError as error:
+    except (InputError, MissingPackageError) as error:
         return _unreadable(path, inside, str(error))
     except OSError as error:
         return _unreadable(path, inside, f"must be readable, got {error.strerror or error}")

@@ -12,7 +12,7 @@ from ildfv.datasets.pairing import mismatch
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
-from ildfv.errors import InputError
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicomfile import is_dicom, start_of
 from ildfv.scans.headers import read_header
@@ -67,8 +67,8 @@ def listed_scans(
                     if uses[path] > 1:
                         raise InputError(f"a path must be listed once, got {path.name} {uses[path]} times")
                 found.scans.append(_scan(row, base, codes, workers))
-            except (InputError, OSError) as error:
-                reason = error if isinstance(error, InputError) else f"must be readable, got {error.strerror or error}"
+            except (InputError, MissingPackageError, OSError) as error:
+                reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
                 found.quarantined.append(
                     Unused(row.scan, f"row {row.row} of {table.name}: {reason}", 1 + len(row.labels))
                 )

@@ -74,7 +74,7 @@ def test_prepare_reports_every_file(real_data, tmp_path):
         "pyradiomics/lung2_image.nrrd": 61,
     }
     assert {name(left): left.reason.split(",")[0].split("(")[0].strip() for left in report.quarantined} == {
-        "cip/crop_ct_partialLungLabelMap.nrrd": "a label map must have the grid of one scan",
+        "cip/crop_ct_partialLungLabelMap.nrrd": "a label map must have the name of its scan",
         "cip/ct-64.nrrd": "must not duplicate another scan",
         "cip/crop_ct_2slices.nrrd": "its patient must have one identity",  # the same folder as ct-64.nrrd
         "cip/simple_dicom": "a scan must show lung",  # two slices of an abdomen
