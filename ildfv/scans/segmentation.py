@@ -19,6 +19,7 @@ from ildfv.scans.libraries import format_error
 from ildfv.scans.overlay import Overlay
 
 KINDS = ("BINARY", "LABELMAP")
+FIXED = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}  # in every SEG
 
 
 def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
@@ -33,6 +34,9 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     try:
         with open_dicom(path) as file:
             seg = read_dicom(file)
+            for name, value in FIXED.items():
+                if name not in seg:
+                    setattr(seg, name, value)
             kind = _kind(seg)
             labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
             planes, numbers = list(_planes(seg)), list(_segments(seg, kind))
