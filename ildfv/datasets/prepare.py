@@ -77,13 +77,8 @@ def prepare(
     if not salt:
         raise InputError("salt must not be empty: identities are hashed with it")
     scans, out = Path(scans), Path(out)
-    found = find_scans(scans, table, meanings, packed=packed, workers=workers, progress=progress)
+    found = find_scans(scans, table, codes, packed=packed, workers=workers, progress=progress)
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
-    if codes is not None:  # the table may be in the folder of the scans
-        report.ignored = [
-            replace(unused, reason="the table of label codes") if unused.source == Path(codes) else unused
-            for unused in report.ignored
-        ]
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
         run = _Run(parts, report, out, base, meanings, salt, progress, unlabelled_is_negative)
@@ -98,14 +93,20 @@ def prepare(
 
 
 def find_scans(
-    scans: Path, table: Path | None, codes: Codes | None, *, packed: bool, workers: int | None, progress: Progress
+    scans: Path, table: Path | None, codes: Path | str | None, *, packed: bool, workers: int | None, progress: Progress
 ) -> Discovery:
     """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
+    meanings = None if codes is None else Codes.load(codes)
     if table is not None:
-        return listed_scans(
-            table, scans if scans.is_dir() else scans.parent, codes=codes, workers=workers, progress=progress
-        )
-    return discover(scans, labels=codes is not None, codes=codes, packed=packed, workers=workers, progress=progress)
+        base = scans if scans.is_dir() else scans.parent
+        return listed_scans(table, base, codes=meanings, workers=workers, progress=progress)
+    found = discover(scans, labels=codes is not None, codes=meanings, packed=packed, workers=workers, progress=progress)
+    if codes is not None:  # the table may be in the folder of the scans
+        found.ignored = [
+            replace(unused, reason="the table of label codes") if unused.source == Path(codes) else unused
+            for unused in found.ignored
+        ]
+    return found
 
 
 @dataclass

@@ -59,11 +59,11 @@ def facts(lab: Lab) -> dict[str, str]:
         "source": ("generated phantoms, not patients" if phantom else "the user's own scans")
         + f"; the paper's {lab.paper.data} data are not used",
         "flow": f"{_number(slices.patients)} patients, {_number(slices.series)} scans, {len(slices)} slices prepared; "
-        f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with label maps enter; scans "
+        f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with labels enter; scans "
         "set aside are listed in prepare.json",
-        "missing": f"{int((~labelled).sum())} slices without a label map are neither trained nor tested on"
+        "missing": f"{int((~labelled).sum())} slices without labels are neither trained nor tested on"
         if not labelled.all()
-        else "none: every slice has a label map",
+        else "none: every slice has labels",
         "outcome": "a pattern is present on a slice from T pixels of its label map on, counted on the original grid; "
         f"T = {lab.threshold} unless a table says otherwise"
         + ("; label maps are the phantoms' own" if phantom else ""),

@@ -39,9 +39,7 @@ def run(lab: Lab) -> Findings:
         title = f"Table 2. Patterns per slice, T = {threshold}"
         note = told(lab, "statistics", by_number, at)
         tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number, note))
-    notes = [
-        f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no label map and are left out."
-    ]
+    notes = [f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no labels and are left out."]
     return Findings(tables, notes=notes, folds=())
 
 

@@ -121,8 +121,7 @@ def preview_scans(
     scans = Path(scans)
     chosen = _checked_codes(scans, codes, table)
     progress.note(_which_codes(chosen))
-    loaded = None if chosen is None else Codes.load(chosen)
-    found = find_scans(scans, table, loaded, packed=packed, workers=workers, progress=progress)
+    found = find_scans(scans, table, chosen, packed=packed, workers=workers, progress=progress)
     pairs = [
         {
             "source": str(scan.source),

@@ -45,7 +45,7 @@ def split_slices(slices: Slices, folds: Folds, fold: int) -> Split:
     scans = {"fit": fit, "validation": validation, "train": train, "test": test}
     parts = {name: (indices := slices.of_scans(chosen))[labelled[indices]] for name, chosen in scans.items()}
     for name, indices in parts.items():
-        check(len(indices) > 0, f"the {name} part of fold {fold} must have slices with label maps, got none")
+        check(len(indices) > 0, f"the {name} part of fold {fold} must have slices with labels, got none")
     return Split(fold, folds.sha256, **parts)
 
 
@@ -101,7 +101,7 @@ def check_folds(workspace: Workspace) -> Folds:
 
 
 def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
-    """Presence of each pattern on these slices, (m, C) of 0 and 1. InputError: a slice without a label map."""
+    """Presence of each pattern on these slices, (m, C) of 0 and 1. InputError: a slice without labels."""
     found = presence(slices.counts[indices], threshold)
-    check(bool((found >= 0).all()), f"slices must have label maps, got {int((found < 0).any(axis=1).sum())} without")
+    check(bool((found >= 0).all()), f"slices must have labels, got {int((found < 0).any(axis=1).sum())} without")
     return found.reshape(-1, len(PATTERNS))
