@@ -32,18 +32,17 @@ SCAN_WORDS = _listed("ct hrct image images img imgs scan scans volume volumes vo
 FORMAT_WORDS = _listed("dicom dicoms dcm nifti nii nrrd mha")
 SPLIT_WORDS = _listed("tr ts va val train training test testing validation")
 KIND_WORDS = LABEL_WORDS | SCAN_WORDS | FORMAT_WORDS
-# Words for what a label map shows or how it was made. They do not name a case.
+# Words for how a label map was made, and for what it shows. They do not name a case.
 NUMBERED_WORDS = _listed("reader rater version")
+QUALIFIERS = NUMBERED_WORDS | _listed(
+    "ild pattern patterns manual auto automatic final corrected edited reviewed consensus"
+)
 STRUCTURE_WORDS = _listed(
-    "healthy normal ground glass ggo reticular reticulation honeycomb honeycombing emphysema consolidation fibrosis "
-    "lesion lesions nodule nodules cyst cysts effusion lung lungs lobe lobes fissure fissures airway airways bronchi "
-    "vessel vessels trachea heart body"
+    "healthy ground glass ggo reticular reticulation honeycomb honeycombing emphysema consolidation fibrosis lesion "
+    "lesions nodule nodules cyst cysts effusion lung lungs lobe lobes fissure fissures airway airways bronchi vessel "
+    "vessels trachea heart body"
 )
-OTHER_CONTENT = _listed(
-    "ild pattern patterns chest thorax left right upper middle lower partial whole all old new manual auto automatic "
-    "final corrected edited reviewed consensus"
-)
-CONTENT_WORDS = NUMBERED_WORDS | STRUCTURE_WORDS | OTHER_CONTENT
+CONTENT_WORDS = QUALIFIERS | STRUCTURE_WORDS
 VOLUME_SUFFIX = re.compile(r"(\.seg)?\.(nii|nrrd|nhdr|mha|mhd|hdr|img|dcm|dicom|ima)(\.gz)?$", re.IGNORECASE)
 SLICER_SUFFIX = re.compile(r"\.seg\.\w+(\.gz)?$", re.IGNORECASE)
 UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
@@ -116,6 +115,11 @@ def reduced(name: str) -> str:
 def words(text: str) -> tuple[str, ...]:
     """The words of a text, case-folded: "GroundGlass-2" → ("ground", "glass", "2")."""
     return tuple(word.text for word in _words(text))
+
+
+def unqualified(name: str) -> str:
+    """A case's name without words for how a label map was made: "p1_lobes_reader2" → "p1_lobes"."""
+    return _without(name, QUALIFIERS)
 
 
 def uids(name: str) -> list[str]:

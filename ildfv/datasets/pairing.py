@@ -6,7 +6,7 @@ A label map belongs to a scan only if something besides its grid says so:
     SeriesInstanceUID; then nothing else counts;
 2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
 3.  it is named like the folder that holds the scan: p1_label.nii.gz beside p1/;
-4.  it has no name of its own (labels.nii.gz) and the scan lies in its folder or in a folder directly inside; or its
+4.  it has no name of its own (labels.nii.gz; lobes.nii.gz beside a scan without a name) and the scan lies in its folder or in a folder directly inside; or its
     name is that of a structure in the code table, it lies in a folder of label maps (segmentations/emphysema.nii.gz),
     and the scan in the folder above has no name of its own.
 
@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from ildfv.datasets.naming import SCAN_WORDS, Case, case_of, case_of_series, reduced, stem, uids, words
+from ildfv.datasets.naming import SCAN_WORDS, Case, case_of, case_of_series, reduced, stem, uids, unqualified, words
 from ildfv.datasets.records import Label, Lost, Scan
 from ildfv.scans.geometry import difference
 from ildfv.scans.segmentation import on_slices
@@ -114,7 +114,7 @@ def _partner(label, scans, candidates, by_series, root, is_structure) -> tuple[i
             by_grid = rule is not _nearby or bool(case.place) or len({c.folder for c in found}) == 1
             return _the_one(label, scans, found, by_grid=by_grid)
     if is_structure(label.path.relative_to(root)):
-        found = [c for c in candidates if case.place and c.case.place == case.place and not reduced(c.case.name)]
+        found = [c for c in candidates if case.place and c.case.place == case.place and not unqualified(c.case.name)]
         if found:
             return _the_one(label, scans, found)
     return None, f"{_missing(label, case, candidates)}; {TABLE}"
@@ -135,7 +135,7 @@ def _named_like_folder(label: Label, case: Case, candidates: Sequence[Candidate]
     """Rule 3."""
     names = {case.name, reduced(case.name)} - {""}
     places = {(*case.place, name) for name in names}
-    return [c for c in candidates if c.case.place in places and reduced(c.case.name) in ("", *names)]
+    return [c for c in candidates if c.case.place in places and unqualified(c.case.name) in ("", *names)]
 
 
 def _nearby(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -144,10 +144,12 @@ def _nearby(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[C
     if reduced(case.name) not in own:
         return []
     near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
+    if unqualified(case.name) not in own:  # lung_label may be of the missing scan lung, and not of soft
+        near = [c for c in near if unqualified(c.case.name) in own]
     if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # the scan of ct_label is ct, and not baseline
         near = [c for c in near if not c.case.name]
     if reduced(case.name):  # p1/p1_label: a scan in p1/ that has another name is another scan
-        near = [c for c in near if reduced(c.case.name) == "" or reduced(c.case.name).startswith(reduced(case.name))]
+        near = [c for c in near if f"{unqualified(c.case.name)}_".startswith((f"{reduced(case.name)}_", "_"))]
     return near
 
 

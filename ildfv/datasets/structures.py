@@ -33,6 +33,10 @@ class Structures:
         """Whether a file in a folder of label maps is named by nothing but a structure with a meaning."""
         return in_label_folder(path) and _content(path) in self._known
 
+    def is_unnamed(self, path: PurePath) -> bool:
+        """Whether a file in a folder of label maps is named after a structure without a meaning."""
+        return self._codes is not None and in_label_folder(path) and not STRUCTURE_WORDS.isdisjoint(_content(path))
+
     def resolved(self, label: Label, scan: Scan, root: Path) -> Label | str:
         """The label map with its structure, if it shows only one; or why it is not used.
 

@@ -163,8 +163,8 @@ def test_a_scan_may_have_several_label_maps(tmp_path, files):
     hu = files.chest()
     files.series(tmp_path / "p1" / "ct", hu)
     files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu))
-    files.nifti(tmp_path / "p1" / "labels-old.nii.gz", files.codes(hu))
-    assert paired(tmp_path) == ({"ct": "labels-old.nii.gz; labels.nii.gz"}, {})
+    files.nifti(tmp_path / "p1" / "labels-reviewed.nii.gz", files.codes(hu))
+    assert paired(tmp_path) == ({"ct": "labels-reviewed.nii.gz; labels.nii.gz"}, {})
 
 
 def test_a_label_map_of_a_damaged_scan_names_it(tmp_path, files):

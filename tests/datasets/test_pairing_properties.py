@@ -96,7 +96,40 @@ def named_by_uid(rng):
     return [Study(f"{uid}.nii.gz", f"{uid}_label.nii.gz") for uid in chosen(rng, UIDS)]
 
 
+def reconstructions(rng):
+    return [
+        Study(f"{name}/{kernel}.nrrd", f"{name}/{kernel}_label.nrrd")
+        for name in chosen(rng, NAMES)
+        for kernel in chosen(rng, ("lung", "soft", "chest", "bone", "healthy", "lobe"))
+    ]
+
+
+def parts(rng):
+    return [
+        Study(f"{name}{part}.nrrd", f"{name}{part}_label.nrrd")
+        for name in chosen(rng, ("p1", "anna", "2"))
+        for part in chosen(rng, ("", "_old", "_new", "_left", "_upper", "_chest", "_b", "_3", "x", " copy"))
+    ]
+
+
+def series_of_a_patient(rng):
+    return [
+        Study(f"{name}/{time}", f"{name}/{time}_seg.nii.gz", series=True)
+        for name in chosen(rng, NAMES)
+        for time in chosen(rng, TIMES)
+    ]
+
+
+def labels_in_a_tree_of_their_own(rng):
+    return [
+        Study(f"images/{name}/{time}.nii.gz", f"labels/{name}/{time}.nii.gz")
+        for name in chosen(rng, NAMES)
+        for time in chosen(rng, TIMES)
+    ]
+
+
 LAYOUTS = (
+    reconstructions, parts, labels_in_a_tree_of_their_own, series_of_a_patient,
     flat, patient_folders, time_points, visits, series_folders, labels_above_series, labels_inside_series, nnunet,
     parallel_folders, bids, slicer, named_by_uid,
 )  # fmt: skip
