@@ -6,9 +6,9 @@ A label map belongs to a scan only if something besides its grid says so:
     SeriesInstanceUID; then nothing else counts;
 2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
 3.  it is named like the folder that holds the scan: p1_label.nii.gz beside p1/;
-4.  it has no name of its own (labels.nii.gz; lobes.nii.gz beside a scan without a name) and the scan lies in its folder or in a folder directly inside; or its
-    name is that of a structure in the code table, it lies in a folder of label maps (segmentations/emphysema.nii.gz),
-    and the scan in the folder above has no name of its own.
+4.  it has no name of its own (labels.nii.gz; lobes.nii.gz beside a scan without a name) and the scan lies in its folder
+    or in a folder directly inside; or its name is that of a structure in the code table, it lies in a folder of label
+    maps (segmentations/emphysema.nii.gz), and the scan in the folder above has no name of its own.
 
 The scan must have the grid of the label map (shape, and voxels within a tenth of a voxel); a segmentation of 3D Slicer
 may cover a part of that grid. Of several scans that one of
