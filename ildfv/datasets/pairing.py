@@ -168,6 +168,12 @@ def _the_one(
     if not by_grid:
         names = ", ".join(sorted(c.source.name for c in found)[:3])
         return None, f"a label map above several folders must have the name of one, got no name above {names}; {TABLE}"
+    if incomplete := [scans[i] for i in usable if scans[i].unreadable]:
+        name = incomplete[0].source.name
+        return (
+            None,
+            f"a label map near several scans must have the name of one, as files of {name} are unreadable; {TABLE}",
+        )
     fits = [i for i in usable if mismatch(scans[i], label) is None]
     beside = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
     for chosen in (fits, beside):  # a conversion beside it is what the label map was drawn on
