@@ -188,12 +188,14 @@ def _the_one(
 
 def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
     """The scan, which is refused if its label map cannot be read or lies on another grid."""
-    wrong = f"cannot be read: {label.fault}" if label.geometry is None else mismatch(scans[index], label)
+    wrong = mismatch(scans[index], label)
     return index, f"label map {label.path.name} {wrong}" if wrong else ""
 
 
 def mismatch(scan: Scan, label: Label) -> str | None:
     """Why the label map is not on the scan's grid."""
+    if label.geometry is None:
+        return f"cannot be read: {label.fault}"
     if not label.segments:
         return difference(scan.geometry, label.geometry)
     start = placed(scan.geometry, label.geometry)
