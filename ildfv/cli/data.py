@@ -56,6 +56,9 @@ def prepare(
         int | None, typer.Option(help="T: pixels from which a pattern is present.", min=1, show_default="6000")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
+    patient_from: Annotated[
+        str, typer.Option(help="Patient of a DICOM series: id (PatientID), folder (first below SCANS) or study.")
+    ] = "id",
     workers: o.Workers = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -74,6 +77,7 @@ def prepare(
         codes=codes,
         threshold=threshold,
         seed=seed,
+        patient_from=patient_from,
         workers=workers,
         progress=output.progress(verbose, workspace=workspace),
     )

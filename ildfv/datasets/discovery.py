@@ -7,11 +7,12 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
+from ildfv.datasets.identity import check_source, file_stem, patient_of
 from ildfv.datasets.pairing import is_label_name, pair
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
-from ildfv.errors import InputError
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.dicom import assemble
+from ildfv.scans.dicom import assemble_acquisition, separate
 from ildfv.scans.headers import Header, read_header
 from ildfv.scans.libraries import quiet
 from ildfv.scans.volumefiles import file_geometry, format_of
@@ -27,15 +28,24 @@ APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of th
 NAMES = (*DICOM_NAMES, *DETACHED, ".nii", ".nii.gz", ".nrrd")
 
 
-def discover(root: Path, *, labels: bool = True, workers: int | None = None, progress: Progress = SILENT) -> Discovery:
+def discover(
+    root: Path,
+    *,
+    labels: bool = True,
+    patient_from: str = "id",
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Discovery:
     """The scans in a folder and its subfolders, paired with their label maps if `labels`.
 
-    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are. A NIfTI or NRRD file is a
-    label map if its name contains a label word (see `pairing`), otherwise a scan. The patient of a DICOM series is its
-    PatientID. A NIfTI or NRRD file has no patient identity: its patient is the first folder below `root` on its path,
-    or the file name if the file is directly in `root`.
+    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are, unless they are several
+    acquisitions that interleave or repeat positions: then each acquisition is a scan. A NIfTI or NRRD file is a label
+    map if its name contains a label word (see `pairing`), otherwise a scan. `patient_from` is the identity of the
+    patient of a DICOM series (see `identity.patient_of`). A NIfTI or NRRD file has no patient identity: its patient is
+    the first folder below `root` on its path, or the file name if the file is directly in `root`.
     """
     root = Path(root)
+    check_source(patient_from)
     found = Discovery()
     files = _files(root, found)
     base = root if root.is_dir() else root.parent
@@ -63,7 +73,7 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
     unreadable = Counter(unused.source.parent for unused in found.quarantined)
     with quiet():
         for series, members in headers.items():
-            _add_series(found, series, members, unreadable)
+            _add_series(found, series, members, unreadable, base, patient_from)
     found.scans = _with_study_patients(found.scans) + [_file_scan(base, volume) for volume in volumes]
     if labels:
         _pair(found, label_maps)
@@ -184,20 +194,40 @@ def _unreadable(path: Path, reason: str) -> Label | Unused:
     return Unused(path, reason) if kind is None else Label(path, kind, fault=reason)
 
 
-def _add_series(found: Discovery, series: str, members: list[Header], unreadable: Counter[Path]) -> None:
-    folders = Counter(member.path.parent for member in members)
-    source = members[0].path if len(members) == 1 else Path(os.path.commonpath(folders))
+def _add_series(
+    found: Discovery, series: str, members: list[Header], unreadable: Counter[Path], base: Path, patient_from: str
+) -> None:
+    """Adds a scan for each acquisition of the series."""
     try:
-        assembled = assemble(members)
-    except InputError as error:
-        found.quarantined.append(Unused(source, str(error), len(members), series))
+        acquisitions, copies = separate(members)
+    except (InputError, MissingPackageError, OSError) as error:
+        found.quarantined.append(_refused_series(series, members, error))
         return
-    except OSError as error:  # deleted since its header was read; slices prepared earlier stay
-        found.quarantined.append(Unused(source, f"must be readable, got {error.strerror or error}", len(members)))
-        return
-    found.ignored += [Unused(copy, "identical copy of another file of the series") for copy in assembled.copies]
-    scan = Scan(source, "dicom", assembled.patient, series, assembled.geometry, tuple(assembled.files), assembled)
-    found.scans.append(replace(scan, unreadable=sum(unreadable[folder] for folder in folders)))
+    found.ignored += [Unused(copy, "identical copy of another file of the series") for copy in copies]
+    for acquisition in acquisitions:
+        name = f"{series} {acquisition.name}" if acquisition.name else series
+        folders = Counter(header.path.parent for header in acquisition.headers)
+        try:
+            assembled = assemble_acquisition(acquisition)
+            patient = patient_of(assembled, base, patient_from)
+        except (InputError, OSError) as error:
+            found.quarantined.append(_refused_series(name, list(acquisition.headers), error))
+            continue
+        source = _source(list(acquisition.headers))
+        scan = Scan(source, "dicom", patient, name, assembled.geometry, tuple(assembled.files), assembled)
+        found.scans.append(replace(scan, unreadable=sum(unreadable[folder] for folder in folders)))
+
+
+def _source(members: list[Header]) -> Path:
+    return (
+        members[0].path if len(members) == 1 else Path(os.path.commonpath({member.path.parent for member in members}))
+    )
+
+
+def _refused_series(series: str, members: list[Header], error: Exception) -> Unused:
+    if isinstance(error, OSError):  # deleted since its header was read; slices prepared earlier stay
+        return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
+    return Unused(_source(members), str(error), len(members), series)
 
 
 def _with_study_patients(scans: list[Scan]) -> list[Scan]:
@@ -214,7 +244,7 @@ def _with_study_patients(scans: list[Scan]) -> list[Scan]:
 
 def _file_scan(base: Path, volume: VolumeFile) -> Scan:
     inside = volume.path.relative_to(base)
-    patient = inside.parts[0] if len(inside.parts) > 1 else volume.path.name.split(".")[0]
+    patient = inside.parts[0] if len(inside.parts) > 1 else file_stem(volume.path.name)
     return Scan(volume.path, volume.kind, patient, inside.as_posix(), volume.geometry, (volume.path,))
 
 

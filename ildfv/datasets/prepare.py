@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +33,7 @@ def prepare(
     *,
     codes: Path | str | None = None,
     salt: str,
+    patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -53,6 +56,9 @@ def prepare(
         TOML table of label codes, or the name of a shipped one ("phantom", "cip"). Without it label maps are not read.
     salt : str
         The workspace's salt for the hashes of patients and series.
+    patient_from : {"id", "folder", "study"}
+        Identity of the patient of a DICOM series: PatientID, first folder on its path below `scans`, or
+        StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -65,7 +71,7 @@ def prepare(
     if not salt:
         raise InputError("salt must not be empty: identities are hashed with it")
     scans, out = Path(scans), Path(out)
-    found = discover(scans, labels=table is not None, workers=workers, progress=progress)
+    found = discover(scans, labels=table is not None, patient_from=patient_from, workers=workers, progress=progress)
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     if codes is not None:  # the table may be in the folder of the scans
         report.ignored = [
@@ -74,12 +80,13 @@ def prepare(
         ]
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
-        run = _Run(parts, report, out, base, table, salt, progress)
+        run = _Run(parts, report, out, base, table, salt, patient_from, _studies_of_patients(found.scans), progress)
         for scan in found.scans:
             run.plan(scan)
         run.convert(workers)
         run.quarantine_duplicates(found.scans)
         run.drop_refused()
+        run.drop_unseparated(found.scans)
     for entries in (report.prepared, report.quarantined):
         entries.sort(key=lambda entry: str(entry.source))
     return report
@@ -95,6 +102,8 @@ class _Run:
     base: Path  # folder that the paths in keys are relative to
     codes: Codes | None
     salt: str
+    patient_from: str
+    studies: Mapping[str, int]  # number of studies by patient
     progress: Progress
     tasks: list[Task] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)  # parts from other files whose name a refused scan shares
@@ -155,6 +164,12 @@ class _Run:
         if stale := (refused & set(self.parts.rows)) - self.foreign:
             self.parts.drop(*sorted(stale))
 
+    def drop_unseparated(self, scans: list[Scan]) -> None:
+        """Removes the parts in which earlier versions joined acquisitions that are now separate scans."""
+        separate = {hashed(scan.dicom.series, self.salt) for scan in scans if scan.dicom and scan.dicom.acquisition}
+        if stale := separate & set(self.parts.rows):
+            self.parts.drop(*sorted(stale))
+
     def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
         self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices))
 
@@ -187,13 +202,17 @@ class _Run:
                 labelled=labelled,
                 label=None if scan.label is None else scan.label.path,
                 kept=kept,
-                notes=(*_notes(scan, labelled), *notes),
+                notes=(*_notes(scan, labelled, self._studies(scan)), *notes),
             )
         )
 
     def _quarantine(self, scan: Scan, reason: str) -> None:
         files = len(scan.files) + (scan.label is not None)
         self.report.quarantined.append(Unused(scan.source, reason, files, scan.series))
+
+    def _studies(self, scan: Scan) -> int:
+        """Number of studies that share the scan's PatientID, if that is the patient."""
+        return self.studies.get(scan.patient, 0) if scan.dicom is not None and self.patient_from == "id" else 0
 
     def _is_labelled(self, row: Row) -> bool:
         with self.parts.open(row.name) as file:
@@ -206,15 +225,16 @@ class _Run:
     def _key(self, scan: Scan) -> str:
         """Fingerprint of what the part is made from: files by name, size and time, and the meaning of the labels.
 
-        For a volume file, whose identity is only its path below the input folder, the hashed absolute path and a dash
-        precede it.
+        A source of the patient other than the PatientID is part of it. For a volume file, whose identity is only its
+        path below the input folder, the hashed absolute path and a dash precede it.
         """
         label = [] if scan.label is None else [scan.label.path]
         files = [
             (path.relative_to(self.base).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns)
             for path in [*scan.files, *label]
         ]
-        key = key_of(files, self.codes.settings() if label and self.codes is not None else None)
+        patient = [] if scan.dicom is None or self.patient_from == "id" else [hashed(scan.patient, self.salt)]
+        key = key_of(files, self.codes.settings() if label and self.codes is not None else None, *patient)
         return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
 
 
@@ -223,8 +243,26 @@ def _from_another_file(row: Row, scan: Scan, key: str) -> bool:
     return scan.dicom is None and row.key.partition("-")[0] != key.partition("-")[0]
 
 
-def _notes(scan: Scan, labelled: bool) -> list[str]:
+def _studies_of_patients(scans: list[Scan]) -> dict[str, int]:
+    """Number of studies by patient. Series without a StudyInstanceUID count as one."""
+    studies: dict[str, set[str]] = defaultdict(set)
+    for scan in scans:
+        if scan.dicom is not None:
+            studies[scan.patient].add(scan.dicom.study)
+    return {patient: len(found) for patient, found in studies.items()}
+
+
+def _notes(scan: Scan, labelled: bool, studies: int) -> list[str]:
     notes = []
+    if studies > 1:
+        notes.append(
+            f"its PatientID is that of {studies} studies, which count as one patient: if they are different people, "
+            "pass --patient-from folder or --patient-from study"
+        )
+    if scan.dicom is not None and scan.dicom.acquisition:
+        notes.append("one of several acquisitions of its series that interleave or repeat positions: each is a scan")
+    if scan.dicom is not None and scan.dicom.unnamed:
+        notes.append(f"files without a SOPInstanceUID: {scan.dicom.unnamed}, identified by a checksum of their content")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is another area")
     if scan.patients_in_study > 1:

@@ -28,6 +28,7 @@ def prepare_scans(
     threshold: int | None = None,
     seed: int | None = None,
     salt: str | None = None,
+    patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
@@ -45,6 +46,8 @@ def prepare_scans(
         maps are not read.
     threshold, seed, salt : optional
         Settings of a new workspace. An existing one must have the same.
+    patient_from : {"id", "folder", "study"}
+        Identity of the patient of a DICOM series (see `datasets.prepare.prepare`).
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -65,7 +68,13 @@ def prepare_scans(
     if workspace.settings.slices is not None:
         raise InputError(f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace")
     report = prepare(
-        scans, workspace.slices_dir, codes=table, salt=workspace.settings.salt, workers=workers, progress=progress
+        scans,
+        workspace.slices_dir,
+        codes=table,
+        salt=workspace.settings.salt,
+        patient_from=patient_from,
+        workers=workers,
+        progress=progress,
     )
     content = report.to_dict()
     labelled = sum(scan.slices for scan in report.prepared if scan.labelled)
