@@ -79,12 +79,16 @@ def _sweeps(values: list[str], along: np.ndarray) -> list[str] | None:
     if len(shots) < 2 * MIN_SWEEP:
         return None
     centres = np.array([along[order == shot].mean() for shot in shots])
+    if np.median(np.abs(np.diff(centres))) <= MIN_GAP:
+        return None
+    waits, moves = np.diff(shots), np.diff(centres)
+    # Between two sweeps is a pause or a move of another length than within them.
+    jumps = waits / np.median(waits) + np.abs(np.abs(moves) / np.median(np.abs(moves)) - 1)
     starts, direction = [0], 0.0
-    for i in range(1, len(shots)):
-        move = np.sign(centres[i] - centres[i - 1])
+    for i, move in enumerate(np.sign(moves)):
         if direction and move != direction:
-            starts.append(i)
-            direction = 0.0
+            starts.append(i if jumps[i - 1] > jumps[i] else i + 1)  # the first slice of a sweep back may be further on
+            direction = move if starts[-1] == i else 0.0
         else:
             direction = move
     lengths = np.diff([*starts, len(shots)])

@@ -72,10 +72,10 @@ def meaning(
             f"{int(first.view(np.int16) if signed else first)} (pixels: {np.count_nonzero(wrong):,}): it is uncertain "
             "what the bits above mean"
         )
-    result = value.view(np.int16) - (negative.astype(np.int16) << np.int16(bits)) if signed else value
+    result = (value | np.where(negative, np.uint16(0xFFFF & ~((1 << bits) - 1)), np.uint16(0))) if signed else value
     padding = _is_padding(words, dataset)
-    kept = words.view(np.int16) if signed else words
-    return np.where(padding, kept, result) if padding.any() else result
+    result = np.where(padding, words, result) if padding.any() else result
+    return result.view(np.int16) if signed else result
 
 
 def _of_stream(words: np.ndarray, bits: int, signed: bool, precision: int, signed_stream: bool | None) -> np.ndarray:
@@ -103,7 +103,7 @@ def _overlay_bits(dataset, bits: int) -> int:
         if position is None or (group, 0x3000) in dataset:  # an overlay with data of its own uses no bit of the pixels
             continue
         allocated = dataset.get((group, 0x0100))
-        if allocated is not None and allocated.value != WORD:
+        if allocated is None or allocated.value != WORD:
             continue
         if not bits <= int(position.value) < WORD:
             raise InputError(f"OverlayBitPosition must be at least BitsStored ({bits}), got {position.value}")

@@ -15,7 +15,8 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
 
-POSITION_ROUNDING = 0.1  # mm; one decimal is 0.05 mm, and a least-squares line moves by at most as much again
+POSITION_ROUNDING = 0.1  # mm; one decimal is 0.05 mm, and the fitted line deviates from the true one as well
+WHOLE_ROUNDING = 0.6  # mm; the same if all positions are whole numbers
 MIN_GAP = 0.01  # mm; slices closer than this have the same position
 
 
@@ -78,7 +79,8 @@ def _line(frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float)
     index = np.arange(len(frames)) - (len(frames) - 1) / 2
     step = index @ positions / (index @ index)
     off = positions - positions.mean(axis=0) - index[:, None] * step  # (m, 3)
-    allowed = tolerance(float(step @ normal), POSITION_ROUNDING)
+    rounding = WHOLE_ROUNDING if (positions[:, 2] == np.rint(positions[:, 2])).all() else POSITION_ROUNDING
+    allowed = tolerance(float(step @ normal), rounding)
     if np.abs(off @ normal).max() > allowed:
         raise InputError(_uneven(along, gaps))
     sideways = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max()
@@ -88,13 +90,15 @@ def _line(frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float)
 
 
 def _uneven(along: np.ndarray, gaps: np.ndarray) -> str:
-    """The broken rule, with the first gap that deviates from the usual one. along: mm of each slice; gaps: mm."""
+    """The broken rule, with the gap that deviates most from the usual one. along: mm of each slice; gaps: mm."""
     usual = float(np.median(gaps))
-    odd = np.flatnonzero(np.abs(gaps - usual) > tolerance(usual, POSITION_ROUNDING))
-    at = odd[0] if odd.size else int(np.abs(gaps - usual).argmax())
-    times = gaps[at] / usual
-    missing = times > 1.5 and abs(times - round(times)) <= 0.1
+    allowed = 1.5 * tolerance(usual, POSITION_ROUNDING)  # a gap has the rounding of two positions
+    usual = float(gaps[np.abs(gaps - usual) <= allowed].mean())  # of rounded positions, the median gap is rounded
+    odd = np.flatnonzero(np.abs(gaps - usual) > allowed)
+    at = int(np.abs(gaps - usual).argmax())
+    times = round(gaps[at] / usual)
+    missing = times > 1 and abs(gaps[at] - times * usual) <= allowed
     return (
         f"slices must be evenly spaced ({usual:.3g} mm), got a gap of {gaps[at]:.3g} mm after {along[at]:.2f} mm "
-        f"({f'slices missing: {round(times) - 1}' if missing else 'uneven spacing'}; deviating gaps: {odd.size})"
+        f"({f'slices missing: {times - 1}' if missing else 'uneven spacing'}; deviating gaps: {odd.size})"
     )

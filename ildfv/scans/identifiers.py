@@ -89,9 +89,9 @@ def _decoded(raw: bytes, declared: list[str]) -> str | None:
 
     if not set(declared) <= set(python_encoding):
         return None
-    if all(term in ASCII for term in declared):
-        return None  # the default repertoire is ASCII; in which other set the bytes are is not said
-    if len(declared) == 1 and b"\x1b" not in raw:
+    if b"\x1b" not in raw:  # all in the first set
+        if not declared or declared[0] in ASCII:
+            return None
         encoding = python_encoding[declared[0]]
         try:
             text = raw.decode(encoding)
