@@ -18,7 +18,7 @@ native = Extension(
     "ildfv.kernels._native",
     sources=[
         "ildfv/kernels/_native.pyx",
-        *(f"csrc/cpu/{name}.cpp" for name in ("moments", "baseline", "avx2", "avx512")),
+        *(f"csrc/cpu/{name}.cpp" for name in ("moments", "contributions", "baseline", "avx2", "avx512")),
     ],
     include_dirs=["csrc", numpy.get_include()],
     depends=[*glob.glob("csrc/common/*.h"), *glob.glob("csrc/cpu/*.h")],

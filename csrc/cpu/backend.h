@@ -21,7 +21,16 @@ struct Partial {
     double log_likelihood;
 };
 
-// The input of a kernel. straight: the segments are whole maps, written to `sums`; else all are added to the partial.
+// C linear functionals of the moments of each map, packed for a kernel, and the contributions of its descriptors.
+struct Functionals {
+    int64_t count;              // C
+    const void* const* lines;   // (b,) → (k, C, d_padded / W, 2, W): of t and of t² − 1, lanes = dimensions
+    const double* const* sums;  // (b,) → (k, C): Σ of the second over dimensions
+    double* const* out;         // (b,) → (n, C)
+};
+
+// The input of a kernel. functionals: contributions are computed instead of sums. straight: the segments are whole maps,
+// written to `sums`; else all are added to the partial.
 struct Task {
     int64_t k, d;
     const void* constants;
@@ -30,6 +39,7 @@ struct Task {
     Element element;
     Sums sums;
     bool straight;
+    const Functionals* functionals;
 };
 
 // Statistics of a mixture, computed before it is packed for a kernel.
@@ -46,6 +56,8 @@ struct Kernel {
     int64_t (*constants_bytes)(int64_t k, int64_t d);  // the packed mixture; 64-byte aligned
     int64_t (*scratch_bytes)(int64_t k, int64_t d);    // scratch memory of one thread; 64-byte aligned
     void (*prepare)(const Mixture&, const View&, void* constants);
+    int64_t (*lines_bytes)(int64_t k, int64_t d, int64_t count);  // the functionals of a map laid out
+    void (*lay_out)(const double* first, const double* second, int64_t k, int64_t d, int64_t count, void* lines);
     int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&,
                    void* scratch);  // first map not finite, or −1, or:
 };

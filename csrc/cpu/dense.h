@@ -39,6 +39,17 @@ __attribute__((noinline)) void posteriors(const Constants<real>& constants, Scra
     }
 }
 
+// Multiplies the posteriors of rows [from, to) by the weights of the rows.
+template <class real>
+void weight_rows(const Constants<real>& constants, Scratch<real>& s, int64_t from, int64_t to) {
+    constexpr int W = Lanes<real>::count;
+    for (int64_t v = 0; v < constants.k_padded / W; ++v)
+        for (int64_t row = from; row < to; ++row) {
+            real* gamma = s.scores + (v * s.capacity + row) * W;
+            store(gamma, load(gamma) * all(s.weight[row]));
+        }
+}
+
 // Lists the same posteriors as entries of their components.
 template <class real>
 __attribute__((noinline)) void list_posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {

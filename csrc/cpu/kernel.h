@@ -6,6 +6,7 @@
 #pragma once
 
 #include "constants.h"
+#include "contributions.h"
 #include "dense.h"
 #include "likelihood.h"
 #include "rows.h"
@@ -107,13 +108,30 @@ struct Job {
         return {s.rows, s.row_stride, constants.rest};
     }
 
+    const double* weights_of(const Share& share) const {
+        const double* weights = task.maps[segments[share.segment].map].weights;
+        return weights ? weights + share.from : nullptr;
+    }
+
+    // The weights of the rows of a share: 1 where its map has none. Returns whether it has any.
+    bool lay_out_weights(const Share& share) {
+        const double* weights = weights_of(share);
+        for (int64_t r = 0; r < share.n; ++r) s.weight[share.row + r] = weights ? (real)weights[r] : (real)1;
+        return weights != nullptr;
+    }
+
     // Adds the sums of a share in a block of `rows`.
     void add(const Share& share, const Rows<real>& x, int64_t rows, bool product) {
         const int64_t k = task.k, d = task.d, from = share.row, to = share.row + share.n;
         const Segment& piece = segments[share.segment];
+        if (task.functionals) {
+            explain(constants, x, s, from, to, *task.functionals, piece.map, share.from);
+            return;
+        }
         const bool ends = share.from + share.n == piece.end;
         const bool inside = task.straight && ends && share.from == piece.begin;
-        const double likelihood = log_likelihood(s, from, to, *constants.offset);
+        const double likelihood = weights_of(share) ? weighted_log_likelihood(s, from, to, *constants.offset)
+                                                    : log_likelihood(s, from, to, *constants.offset);
         if (inside && !task.sums.in_double) {
             const Sums& sums = task.sums;
             const int64_t o = piece.map * k;
@@ -142,6 +160,9 @@ struct Job {
         const Rows<real> x = rows_of(number);
         sparse_posteriors(constants, x, shares, number, threshold(), reach, s);
         const int64_t rows = shares[number - 1].row + shares[number - 1].n;
+        bool weighted = false;
+        for (int64_t i = 0; i < number; ++i) weighted |= lay_out_weights(shares[i]);
+        if (weighted && !(number == 1 && shares[0].crowded)) weight_entries(s);
         for (int64_t i = 0; i < number; ++i) {
             if (shares[i].crowded) continue;
             if (!precise(s, shares[i].row, shares[i].row + shares[i].n)) return false;
@@ -168,10 +189,13 @@ struct Job {
         score(constants, x, rows, s);
         posteriors(constants, s, rows, threshold());
         if (!precise(s, 0, rows)) return false;
+        for (int64_t i = 0; i < number; ++i)  // not those that were added before: their rows are not here
+            if (shares[i].crowded && lay_out_weights(shares[i]))
+                weight_rows(constants, s, shares[i].row, shares[i].row + shares[i].n);
         bool listed = false;
         for (int64_t i = 0; i < number; ++i) {
             if (!shares[i].crowded) continue;
-            const bool product = *constants.close && shares[i].n >= 16;
+            const bool product = *constants.close && shares[i].n >= 16 && !task.functionals;
             if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
             add(shares[i], x, rows, product);
         }
@@ -220,7 +244,9 @@ int64_t scratch_bytes(int64_t k, int64_t d) {
 
 template <class real>
 constexpr Kernel kernel(const char* isa) {
-    return {isa, constants_bytes<real>, scratch_bytes<real>, prepare<real>, run<real>};
+    return {isa,           constants_bytes<real>, scratch_bytes<real>,
+            prepare<real>, lines_bytes<real>,     lay_out_functionals<real>,
+            run<real>};
 }
 
 }  // namespace

@@ -31,6 +31,14 @@ double log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double o
     return total + log(product);
 }
 
+// Σ weight · log likelihood of rows [from, to).
+template <class real>
+double weighted_log_likelihood(const Scratch<real>& s, int64_t from, int64_t to, double offset) {
+    double total = 0;
+    for (int64_t i = from; i < to; ++i) total += (double)s.weight[i] * (offset + s.top[i] + log((double)s.sum[i]));
+    return total;
+}
+
 // Whether float is precise enough for the posteriors of rows [from, to). Scores beyond ±1000 have rounding errors of
 // 10⁻⁴ and more, which matters where two components compete; beyond ±100 000 that competition may go unnoticed. NaN is
 // false.

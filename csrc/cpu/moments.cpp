@@ -10,43 +10,11 @@
 #include <mutex>
 #include <vector>
 
-#include "backend.h"
+#include "jobs.h"
 #include "prepared.h"
 
 namespace ildfv {
 namespace {
-
-constexpr int64_t JOB_ROWS = 1024;  // takes much longer than adding its sums, and a slice has several
-constexpr int64_t WHOLE_ROWS = 64;  // of whole maps with separate sums: nothing is added, and panels are full
-
-// Consecutive segments for one thread: whole maps, or one piece of a map.
-struct Job {
-    int64_t first, last;
-    bool whole;
-};
-
-// Jobs depend on the maps only, not on the number of threads.
-void cut(const Map* maps, int64_t b, bool pooled, std::vector<Segment>& segments, std::vector<Job>& jobs) {
-    int64_t room = 0;  // rows by which the last job can grow
-    for (int64_t m = 0; m < b; ++m) {
-        const int64_t n = maps[m].n, pieces = (n + JOB_ROWS - 1) / JOB_ROWS, first = (int64_t)segments.size();
-        if (pieces > 1) {
-            for (int64_t p = 0; p < pieces; ++p) {
-                segments.push_back({m, n * p / pieces, n * (p + 1) / pieces});
-                jobs.push_back({first + p, first + p + 1, false});
-            }
-            room = 0;
-            continue;
-        }
-        if (n > room) {
-            jobs.push_back({first, first, true});
-            room = pooled ? JOB_ROWS : WHOLE_ROWS;
-        }
-        segments.push_back({m, 0, n});
-        jobs.back().last = first + 1;
-        room -= n;
-    }
-}
 
 // Jobs whose sums are added in order.
 struct Chunk {
@@ -138,7 +106,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
         const Job& job = jobs[i];
         const Segment* first = segments.data() + job.first;
         const bool straight = job.whole && !options.pooled;
-        Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight};
+        Task task{k, d, prepared.constants.start, options.threshold, maps, element, sums, straight, nullptr};
         bad[i] = prepared.kernel.run(task, first, job.last - job.first, to, own.scratch.start);
         if (bad[i] != IMPRECISE) return;
         bad[i] = -1;

@@ -8,9 +8,11 @@
 namespace ildfv {
 
 // n descriptors of d values; element (i, j) is at data[i·row_stride + j·dim_stride], strides counted in elements.
+// weights: (n,), positive, how much each descriptor counts; null: 1 each.
 struct Map {
     const void* data;
     int64_t n, row_stride, dim_stride;
+    const double* weights;
 };
 
 struct Mixture {
@@ -34,6 +36,17 @@ struct Options {
 // Computes the moments of b maps; returns the index of the first map that contains NaN or infinity, or −1.
 // Double precision if the elements are double, else float within blocks of descriptors and double between them.
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture&, const Sums&, const Options&);
+
+// C functionals of the moments of each map: first · Σ γ t + second · Σ γ (t² − 1).
+struct LinearFunctionals {
+    int64_t count;
+    const double *first, *second;  // (C, k, d), or (b, C, k, d) if per_map
+    bool per_map;
+};
+
+// Computes the contribution of every descriptor to each functional, out[map] (n, C); returns as `moments`.
+int64_t contributions(const Map* maps, int64_t b, Element element, const Mixture&, const LinearFunctionals&,
+                      double* const* out, const Options&);
 
 // The instruction set that `moments` uses for `wanted` ("": the best), or null if it is not available.
 const char* instruction_set(const char* wanted);

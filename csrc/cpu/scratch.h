@@ -72,6 +72,7 @@ struct Scratch {
     real* some_value;
     real* posterior_sums;  // (k_padded,)
     real* column;          // (capacity, W): W dimensions of all rows, centred
+    real* weight;          // (capacity,): of each row of the block, if its maps have weights
     const char* ahead;     // the input of the next block, to be prefetched
     int64_t ahead_bytes;   // of one row
     int64_t bytes;
@@ -101,6 +102,7 @@ struct Scratch {
         some_value = arena.take<real>(capacity);
         posterior_sums = arena.take<real>(k_padded + COMPONENTS);
         column = arena.take<real>(capacity * W);
+        weight = arena.take<real>(capacity);
         ahead = nullptr;
         ahead_bytes = 0;
         bytes = arena.at - (char*)memory;

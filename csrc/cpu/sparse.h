@@ -39,6 +39,12 @@ inline void put(const vec<real>* values, int64_t count, out* to, bool add) {
         for (int64_t j = 0; j < count; ++j) to[j] = (out)v[j];
 }
 
+// Multiplies the posteriors of the entries by the weights of their rows.
+template <class real>
+void weight_entries(Scratch<real>& s) {
+    for (int64_t i = 0; i < s.entries; ++i) s.sorted_value[i] *= s.weight[s.sorted_row[i]];
+}
+
 constexpr int RUN = 256;  // consecutive float additions
 
 // Sums of one component over n entries, written to or added to s0, s1, s2.

@@ -19,6 +19,9 @@ def phantom(
     folder: Annotated[Path, typer.Argument(help="Folder for the scans; created if it does not exist.")],
     patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
     slices: Annotated[int, typer.Option(help="Slices per scan.", min=3)] = 24,
+    difficulty: Annotated[
+        str, typer.Option(help="easy, or hard: early and mixed disease, findings that resemble it, several scanners.")
+    ] = "easy",
     seed: o.Seed = 0,
     workers: o.Workers = None,
     as_json: o.Json = False,
@@ -26,7 +29,7 @@ def phantom(
 ) -> None:
     """Generate synthetic chest CT: DICOM series with label maps. Equal seeds give equal files.
 
-    Example: `ildfv phantom scans --patients 20 --seed 1`
+    Example: `ildfv phantom scans --patients 20 --seed 1 --difficulty hard`
     """
     from ildfv.phantom import write_phantoms
 
@@ -35,11 +38,13 @@ def phantom(
         patients=patients,
         seed=seed,
         slices_per_scan=slices,
+        difficulty=difficulty,
         workers=workers,
         progress=output.progress(verbose),
     )
     result = {
         "folder": str(folder),
+        "difficulty": difficulty,
         "patients": patients,
         "slices": patients * slices,
         "scans": [str(s) for s in scans],

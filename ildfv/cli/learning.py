@@ -77,6 +77,8 @@ def train(
 def encode(
     workspace: o.Workspace = o.HERE,
     layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any module of the network.")] = "conv1",
+    region: Annotated[str, typer.Option(help="Pool descriptors of the slice, the body or the lung.")] = "slice",
+    lungs: Annotated[str, typer.Option(help="How --region lung finds lungs: rule or lungmask.")] = "rule",
     fold: o.Fold = 0,
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
@@ -115,6 +117,8 @@ def encode(
         improved=improved,
         seed=seed,
         batch_size=batch_size,
+        region=region,
+        lungs=lungs,
     )
     result = encode_slices(
         workspace,
@@ -140,6 +144,7 @@ def encode(
 def regress(
     workspace: o.Workspace = o.HERE,
     layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
@@ -159,6 +164,7 @@ def regress(
     result = regress_encoding(
         workspace,
         layer=layer,
+        region=region,
         fold=fold,
         target=target,
         ridge=ridge,

@@ -12,7 +12,7 @@ from ildfv.kernels.reference import Moments
 __all__ = ["Moments", "moments", "on_gpu"]
 
 
-def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, weights=None) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
     Parameters
@@ -26,6 +26,9 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
         Posteriors below it count as 0; with 0 all of them count.
     pooled : bool, default=False
         Sum over all maps instead of one map at a time.
+    weights : array of shape (b, n) or list of arrays of shape (n_i,), optional
+        Weight of each descriptor in all sums, such as the share of its receptive field that is inside a region; finite
+        and ≥ 0. Descriptors of weight 0 are ignored; a map with no others has sums of 0. Default: 1 each.
 
     Returns
     -------
@@ -37,7 +40,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
     Raises
     ------
     InputError
-        For invalid shapes or dtypes, and for values that are not finite.
+        For invalid shapes or dtypes, for values that are not finite, and for weights that are negative or not finite.
     """
     first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
     kind = _library(first)
@@ -52,18 +55,21 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False) -> 
     if on_gpu(first):
         from ildfv.kernels.cuda.moments import moments as moments_on_gpu
 
-        return moments_on_gpu(maps, *parameters, threshold=threshold, pooled=pooled)
+        return moments_on_gpu(maps, *parameters, threshold=threshold, pooled=pooled, descriptor_weights=weights)
 
     from ildfv.kernels import cpu
 
     parameters = tuple(to_numpy(a) for a in parameters)
+    if weights is not None:
+        weights = [to_numpy(a) for a in weights]
+    options = {"threshold": threshold, "pooled": pooled, "descriptor_weights": weights}
     if kind != "torch":
-        return _in_range(cpu.moments(maps, *parameters, threshold=threshold, pooled=pooled))
+        return _in_range(cpu.moments(maps, *parameters, **options))
 
     import torch
 
     views = [_from_torch(a) for a in maps] if isinstance(maps, (list, tuple)) else _from_torch(maps)
-    result = _in_range(cpu.moments(views, *parameters, threshold=threshold, pooled=pooled))
+    result = _in_range(cpu.moments(views, *parameters, **options))
     return Moments(*(torch.from_numpy(a) for a in result))
 
 

@@ -14,6 +14,7 @@ cdef extern from "cpu/moments.h" namespace "ildfv" nogil:
     struct Map:
         const void* data
         int64_t n, row_stride, dim_stride
+        const double* weights
 
     struct Mixture:
         int64_t k, d
@@ -34,6 +35,14 @@ cdef extern from "cpu/moments.h" namespace "ildfv" nogil:
         int threads
         const char* isa
 
+    struct LinearFunctionals:
+        int64_t count
+        const double* first
+        const double* second
+        bint per_map
+
+    int64_t c_contributions "ildfv::contributions"(
+        const Map*, int64_t, Element, const Mixture&, const LinearFunctionals&, double**, const Options&) except +
     int64_t c_moments "ildfv::moments"(const Map*, int64_t, Element, const Mixture&, const Sums&, const Options&) except +
     const char* c_instruction_set "ildfv::instruction_set"(const char*)
 
@@ -45,21 +54,54 @@ def instruction_set(str wanted=""):
     return found.decode() if found != NULL else None
 
 
+cdef vector[Map] _maps(int64_t[:, ::1] table):
+    cdef vector[Map] maps
+    cdef int64_t i
+    for i in range(table.shape[0]):
+        maps.push_back(Map(<const void*><uintptr_t>table[i, 0], table[i, 1], table[i, 2], table[i, 3],
+                           <const double*><uintptr_t>table[i, 4]))
+    return maps
+
+
 def moments(int64_t[:, ::1] maps, int element, const double[::1] weights, const double[:, ::1] means,
             const double[:, ::1] variances, uintptr_t s0, uintptr_t s1, uintptr_t s2, uintptr_t log_likelihood,
             *, bint in_double, double threshold, bint pooled, int threads, str isa=""):
-    """Index of the first map that is not finite, or −1. `maps` has rows (address, n, row stride, dimension stride)."""
-    cdef vector[Map] all_maps
+    """Index of the first map that is not finite, or −1.
+
+    `maps` has rows (address, n, row stride, dimension stride, address of n weights in double or 0).
+    """
+    cdef vector[Map] all_maps = _maps(maps)
     cdef Mixture mixture
     cdef Sums sums
     cdef Options options
     cdef bytes name = isa.encode()
-    cdef int64_t i, first_bad
-    for i in range(maps.shape[0]):
-        all_maps.push_back(Map(<const void*><uintptr_t>maps[i, 0], maps[i, 1], maps[i, 2], maps[i, 3]))
+    cdef int64_t first_bad
     mixture = Mixture(means.shape[0], means.shape[1], &weights[0], &means[0, 0], &variances[0, 0])
     sums = Sums(<void*>s0, <void*>s1, <void*>s2, <void*>log_likelihood, in_double)
     options = Options(threshold, pooled, threads, name)
     with nogil:
         first_bad = c_moments(all_maps.data(), <int64_t>all_maps.size(), <Element>element, mixture, sums, options)
+    return first_bad
+
+
+def contributions(int64_t[:, ::1] maps, int element, const double[::1] weights, const double[:, ::1] means,
+                  const double[:, ::1] variances, const double[:, :, :, ::1] first, const double[:, :, :, ::1] second,
+                  int64_t[::1] out, *, double threshold, int threads, str isa=""):
+    """Index of the first map that is not finite, or −1. `maps` as in `moments`; `out` has addresses of double (n, C).
+
+    first, second: (b, C, k, d), or (1, C, k, d) for all maps.
+    """
+    cdef vector[Map] all_maps = _maps(maps)
+    cdef vector[double*] results
+    cdef Mixture mixture = Mixture(means.shape[0], means.shape[1], &weights[0], &means[0, 0], &variances[0, 0])
+    cdef LinearFunctionals functionals = LinearFunctionals(
+        first.shape[1], &first[0, 0, 0, 0], &second[0, 0, 0, 0], first.shape[0] > 1)
+    cdef bytes name = isa.encode()
+    cdef Options options = Options(threshold, False, threads, name)
+    cdef int64_t i, first_bad
+    for i in range(out.shape[0]):
+        results.push_back(<double*><uintptr_t>out[i])
+    with nogil:
+        first_bad = c_contributions(all_maps.data(), <int64_t>all_maps.size(), <Element>element, mixture, functionals,
+                                    results.data(), options)
     return first_bad

@@ -46,6 +46,36 @@ def check_dimensions(d: int, expected: int) -> None:
     check(d == expected, f"descriptors must have {expected} dimensions like the mixture, got {d}")
 
 
+def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
+    """Weights of descriptors, float64 (n_i,) per map, finite and ≥ 0. counts: the number of descriptors of each map."""
+    check(len(weights) == len(counts), f"weights must be given for {len(counts)} maps, got {len(weights)}")
+    checked = []
+    for i, n in enumerate(counts):
+        a = np.ascontiguousarray(weights[i], dtype=np.float64)
+        check(a.shape == (n,), f"weights must have one value per descriptor, {n} in map {i}, got shape {a.shape}")
+        fits = bool(np.isfinite(a).all()) and (n == 0 or a.min() >= 0)
+        check(fits, f"weights must be finite and at least 0, got {a.min():g} as the least of map {i}")
+        checked.append(a)
+    return checked
+
+
+def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Two C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) where all maps have the same functionals."""
+    checked = []
+    for name, a in (("first", first), ("second", second)):
+        a = _float64(a, name)
+        a = a[None] if a.ndim == 3 else a
+        fits = a.ndim == 4 and a.shape[0] in (1, b) and a.shape[1] > 0 and a.shape[2:] == shape
+        check(
+            fits,
+            f"{name} must have shape (C, {shape[0]}, {shape[1]}) or ({b}, C, {shape[0]}, {shape[1]}), got {a.shape}",
+        )
+        check(bool(np.isfinite(a).all()), f"{name} must be finite, got NaN or infinity")
+        checked.append(a)
+    check(checked[0].shape == checked[1].shape, f"second must have shape {checked[0].shape}, got {checked[1].shape}")
+    return checked[0], checked[1]
+
+
 def not_finite(index: int) -> InputError:
     """The error for a map with a value that is not finite."""
     return InputError(f"maps must be finite, got NaN or infinity in map {index}")

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 
 import numpy as np
 
 from ildfv.errors import check, check_integer
 from ildfv.kernels import _native
-from ildfv.kernels.checks import check_dimensions, check_mixture, check_threshold, not_finite
+from ildfv.kernels.checks import (
+    check_descriptor_weights,
+    check_dimensions,
+    check_functionals,
+    check_mixture,
+    check_threshold,
+    not_finite,
+)
 from ildfv.kernels.cores import available_cores
 from ildfv.kernels.elements import CODES, check_element
 from ildfv.kernels.reference import Moments
@@ -17,6 +25,7 @@ from ildfv.kernels.reference import Moments
 # NumPy has no bfloat16; torch's are passed as this structured dtype, without a copy.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
+MAX_THREADS = 1024  # more than this cannot be meant, and creating them may fail
 _threads: int | None = None
 _thread_limit = threading.local()  # .threads: limit of the calling thread
 _isa = os.environ.get("ILDFV_ISA", "")
@@ -46,8 +55,8 @@ def _configured() -> int:
     if _threads is not None:
         return _threads
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
+    if re.fullmatch("0*[1-9][0-9]{0,4}", wanted):  # ignore other values, as libgomp does
+        return min(int(wanted), MAX_THREADS)
     return available_cores()
 
 
@@ -69,29 +78,111 @@ def instruction_set() -> str:
     return _native.instruction_set(_isa)
 
 
-def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+def moments(
+    maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False, descriptor_weights=None
+) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    As `ildfv.kernels.moments`, for NumPy arrays and a mixture given by weights (k,), means (k, d), variances (k, d).
-    The results are float64 if pooled or if the maps are float64, else float32. Their bits depend neither on the number
-    of threads nor on the strides of the maps. InputError names the map for empty maps and values that are not finite.
+    As `ildfv.kernels.moments`, for NumPy arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
+    `descriptor_weights` is its `weights`. The results are float64 if pooled or if the maps are float64, else float32.
+    Their bits depend neither on the number of threads nor on the strides of the maps. InputError names the map for
+    empty maps and values that are not finite.
     """
     weights, means, variances = check_mixture(weights, means, variances)
     threshold = check_threshold(threshold)
     _check_instruction_set(_isa)
     k, d = means.shape
-    table, element, dimensions, _held = _table(maps)
+    table, element, dimensions, held = _table(maps)
     check_dimensions(dimensions, d)
+    number = len(table)
+    if descriptor_weights is None:
+        counted, table = None, np.pad(table, ((0, 0), (0, 1)))  # an address of 0: each descriptor counts as 1
+    else:
+        omega = check_descriptor_weights(descriptor_weights, table[:, 1].tolist())
+        counted, table, held = _weighted(table, held, omega)
     in_double = pooled or element == CODES["float64"]
-    lead, dtype = () if pooled else (len(table),), np.float64 if in_double else np.float32
-    out = Moments(*(np.empty((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
-    bad = _native.moments(
-        table, element, weights, means, variances, *(a.ctypes.data for a in out),
-        in_double=in_double, threshold=threshold, pooled=pooled, threads=num_threads(), isa=_isa,
+    dtype = np.float64 if in_double else np.float32
+    lead = () if pooled else (len(table),)
+    make = np.empty if len(table) else np.zeros
+    out = Moments(*(make((*lead, *shape), dtype=dtype) for shape in ((k,), (k, d), (k, d), ())))
+    if len(table):
+        bad = _native.moments(
+            table, element, weights, means, variances, *(a.ctypes.data for a in out),
+            in_double=in_double, threshold=threshold, pooled=pooled, threads=num_threads(), isa=_isa,
+        )  # fmt: skip
+        if bad >= 0:
+            raise not_finite(bad if counted is None else int(counted[bad]))
+    return out if counted is None or pooled else Moments(*(_spread(a, counted, number) for a in out))
+
+
+def contributions(
+    maps, weights, means, variances, first, second, *, threshold: float = 1e-6, descriptor_weights=None
+) -> list[np.ndarray]:
+    """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n_i, C) for each map.
+
+        q_ic = Σ_k γ_ik Σ_d (first_ckd t_ikd + second_ckd (t_ikd² − 1))
+
+    maps, weights, means, variances, threshold, descriptor_weights: as in `moments`. first, second: (C, k, d) for all
+    maps, or (b, C, k, d). Descriptors of weight 0 contribute 0. InputError as in `moments`.
+    """
+    weights, means, variances = check_mixture(weights, means, variances)
+    threshold = check_threshold(threshold)
+    _check_instruction_set(_isa)
+    table, element, dimensions, held = _table(maps)
+    check_dimensions(dimensions, means.shape[1])
+    first, second = check_functionals(first, second, len(table), means.shape)
+    results = [np.zeros((int(n), first.shape[1])) for n in table[:, 1]]
+    rows = [slice(None)] * len(results)
+    counted = np.arange(len(table))
+    if descriptor_weights is None:
+        table = np.pad(table, ((0, 0), (0, 1)))
+    else:
+        omega = check_descriptor_weights(descriptor_weights, table[:, 1].tolist())
+        rows = [slice(None) if a.all() else np.flatnonzero(a) for a in omega]
+        counted, table, held = _weighted(table, held, omega)
+        if len(first) > 1:
+            first, second = (np.ascontiguousarray(a[counted]) for a in (first, second))
+    if len(table) == 0:
+        return results
+    out = [np.empty((int(n), first.shape[1])) for n in table[:, 1]]
+    bad = _native.contributions(
+        table, element, weights, means, variances, first, second, np.array([a.ctypes.data for a in out], np.int64),
+        threshold=threshold, threads=num_threads(), isa=_isa,
     )  # fmt: skip
     if bad >= 0:
-        raise not_finite(bad)
-    return out
+        raise not_finite(int(counted[bad]))
+    for i, found in zip(counted, out, strict=True):
+        results[i][rows[i]] = found
+    return results
+
+
+def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, object]:
+    """(maps with a descriptor that counts, their table with the addresses of weights, what holds the memory).
+
+    Descriptors of weight 0 are left out by a copy of the others: they are never read by the kernel.
+    """
+    counted = np.flatnonzero([a.any() for a in omega])
+    rows, memory = np.empty((len(counted), 5), dtype=np.int64), [held]
+    for row, i in zip(rows, counted, strict=True):
+        chosen = omega[i]
+        row[:4] = table[i]
+        if not chosen.all():
+            keep = np.flatnonzero(chosen)
+            view, chosen = np.ascontiguousarray(held[i][keep]), chosen[keep]  # (n', d), (n',)
+            row[:4] = view.__array_interface__["data"][0], len(view), view.shape[1], 1
+            memory.append(view)
+        row[4] = chosen.__array_interface__["data"][0]
+        memory.append(chosen)
+    return counted, rows, memory
+
+
+def _spread(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
+    """The results of all maps from those of the maps that count; the others are 0."""
+    if len(counted) == number:
+        return a
+    whole = np.zeros((number, *a.shape[1:]), a.dtype)
+    whole[counted] = a
+    return whole
 
 
 def _table(maps) -> tuple[np.ndarray, int, int, object]:

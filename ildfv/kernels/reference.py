@@ -44,31 +44,55 @@ def posteriors(x, weights, means, variances):
     return np.exp(s - log_likelihood[:, None]), log_likelihood
 
 
-def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False):
+def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, descriptor_weights=None):
     """Moments of each map in float64.
 
     maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` count as 0
     (they are not renormalised, as in VLFeat); the log likelihood always counts all components.
+    descriptor_weights: (b, n), or a list of (n_i,): how much each descriptor counts in all sums; those of weight 0 are
+    left out, and a map without any other has sums of 0.
     """
     weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
     per_map = []
-    for x in _descriptors(maps):
+    for i, x in enumerate(_descriptors(maps)):
         x = np.asarray(x, dtype=np.float64)  # (n, d)
+        omega = np.ones(len(x)) if descriptor_weights is None else np.asarray(descriptor_weights[i], np.float64)  # (n,)
+        x, omega = x[omega > 0], omega[omega > 0]
         s0 = np.zeros(len(weights))
         s1, s2 = np.zeros_like(means), np.zeros_like(means)
         total = 0.0
         for start in range(0, len(x), 1024):  # in blocks, as (n, k, d) may not fit in memory
             block = x[start : start + 1024]
             gamma, log_likelihood = posteriors(block, weights, means, variances)  # (n, k), (n,)
-            gamma = np.where(gamma >= threshold, gamma, 0.0)
+            share = omega[start : start + 1024]
+            gamma = np.where(gamma >= threshold, gamma, 0.0) * share[:, None]
             t = (block[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)
             s0 += gamma.sum(axis=0)
             s1 += np.einsum("nk,nkd->kd", gamma, t)
             s2 += np.einsum("nk,nkd->kd", gamma, t * t)
-            total += log_likelihood.sum()
+            total += share @ log_likelihood
         per_map.append((s0, s1, s2, total))
     stacked = Moments(*(np.array(column) for column in zip(*per_map, strict=True)))
     return Moments(*(column.sum(axis=0) for column in stacked)) if pooled else stacked
+
+
+def contributions(maps, weights, means, variances, first, second, *, threshold=1e-6, descriptor_weights=None):
+    """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n, C) for each map.
+
+    first, second: (C, k, d), or (b, C, k, d). The sum over a map's descriptors is Σ first · s1 + second · (s2 − s0).
+    """
+    weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
+    results = []
+    for i, x in enumerate(_descriptors(maps)):
+        x = np.asarray(x, dtype=np.float64)  # (n, d)
+        omega = np.ones(len(x)) if descriptor_weights is None else np.asarray(descriptor_weights[i], np.float64)  # (n,)
+        a, b = (np.asarray(f, np.float64)[i] if np.ndim(f) == 4 else np.asarray(f, np.float64) for f in (first, second))
+        x = np.where(omega[:, None] > 0, x, means[0])  # whatever a descriptor of weight 0 holds
+        gamma, _ = posteriors(x, weights, means, variances)  # (n, k)
+        gamma = np.where(gamma >= threshold, gamma, 0.0) * omega[:, None]
+        t = (x[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)
+        results.append(np.einsum("nk,nkd,ckd->nc", gamma, t, a) + np.einsum("nk,nkd,ckd->nc", gamma, t * t - 1, b))
+    return results
 
 
 def _descriptors(maps):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ildfv.phantom.fields import Field, Grid, coverage, doubled, smooth_max
+from ildfv.phantom.fields import Field, Grid, bounds, coverage, doubled, smooth_max
 from ildfv.phantom.patient import Patient
 
 AIR, FAT, MUSCLE, BLOOD, ORGAN = -1000.0, -95.0, 52.0, 42.0, 56.0
@@ -114,8 +114,16 @@ class Chest:
 
     def pleura(self, grid: Grid, z: float, lung: np.ndarray) -> np.ndarray:
         """Depth below the costal and diaphragmatic pleura, mm; the mediastinal surface does not count as pleura."""
-        depth = ndimage.distance_transform_edt(lung < 0) * grid.pixel
-        return np.maximum(depth, -0.6 * self.cage(grid.x, grid.y, z) * (lung < 0)).astype(np.float32)
+        inside = lung < 0
+        depth = np.zeros(lung.shape, np.float32)
+        if inside.any():
+            # The nearest pixel outside the lung is in the bounding box of the lung or on its margin of one pixel.
+            low, high = bounds(inside, margin=1)
+            box = np.s_[low[0] : high[0], low[1] : high[1]]
+            below = ndimage.distance_transform_edt(inside[box]) * grid.pixel
+            cage = self.cage(grid.x[:, box[1]], grid.y[box[0]], z)
+            depth[box] = np.maximum(below, -0.6 * cage * inside[box])
+        return depth
 
     def tissue(self, grid: Grid, half: Grid, z: float) -> np.ndarray:
         """HU of the body with mediastinal fat in place of the lungs, and of the air and table around it.

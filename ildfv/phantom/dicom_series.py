@@ -11,7 +11,7 @@ import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from ildfv.phantom.patient import SIZE, Patient
+from ildfv.phantom.patient import EASY, SIZE, Patient
 
 DRAWING = 1  # part of every UID; increment it when the same seed gives other images
 
@@ -31,8 +31,14 @@ def heights(patient: Patient, slices: int) -> tuple[np.ndarray, float]:
     return (np.arange(slices) + 0.5) * spacing, spacing
 
 
+def identity(patient: Patient, slices: int) -> tuple:
+    """What distinguishes this scan from every other phantom's; part of its UIDs."""
+    kind = () if patient.difficulty == EASY else (patient.difficulty,)
+    return (*kind, patient.seed, patient.number, slices)
+
+
 def series_uid(patient: Patient, slices: int) -> UID:
-    return uid(patient.seed, patient.number, slices, "series")
+    return uid(*identity(patient, slices), "series")
 
 
 def origin(patient: Patient) -> tuple[float, float, float]:
@@ -47,7 +53,8 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     signed, bits, intercept = STORAGE[int(patient.rng("storage").integers(len(STORAGE)))]
-    key = (patient.seed, patient.number, slices)
+    key = identity(patient, slices)
+    kind = "" if patient.difficulty == EASY else f"{patient.difficulty.upper()}-"
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -65,13 +72,13 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
     ds.StudyTime = ds.SeriesTime = ds.ContentTime = "120000"
     ds.AccessionNumber = ""
     ds.Modality = "CT"
-    ds.Manufacturer = "ildfv"
-    ds.ManufacturerModelName = "PHANTOM"
+    ds.Manufacturer = patient.manufacturer
+    ds.ManufacturerModelName = patient.model
     ds.ReferringPhysicianName = ""
     ds.StudyDescription = "PHANTOM chest"
     ds.SeriesDescription = f"PHANTOM seed {patient.seed} patient {patient.number}"
     ds.PatientName = f"PHANTOM^{patient.number:04d}"
-    ds.PatientID = f"PHANTOM-{patient.seed}-{patient.number:04d}"
+    ds.PatientID = f"PHANTOM-{kind}{patient.seed}-{patient.number:04d}"
     ds.PatientBirthDate = ""
     ds.PatientSex = "F" if patient.female else "M"
     ds.QualityControlSubject = "YES"
@@ -79,7 +86,9 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
     ds.KVP = 120
     ds.SpacingBetweenSlices = spacing
     ds.PatientPosition = "HFS"
-    ds.ConvolutionKernel = "SHARP" if patient.sharp > 0.5 else "SOFT"
+    ds.ConvolutionKernel = patient.kernel or ("SHARP" if patient.sharp > 0.5 else "SOFT")
+    if patient.exposure:
+        ds.Exposure = patient.exposure
     ds.StudyInstanceUID = uid(*key, "study")
     ds.SeriesInstanceUID = series_uid(patient, slices)
     ds.StudyID = "1"

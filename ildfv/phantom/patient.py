@@ -16,9 +16,15 @@ SIZE = 512  # pixels along each side of a slice
 DECK = [(0,), (1,), (2,), (3,), (0, 1), (0, 1), (1, 2), (1, 2), (0, 3), (2, 3), (0, 2, 3), (1, 2, 3)]
 
 
+EASY, HARD = "easy", "hard"
+
+
 @dataclass(frozen=True)
 class Patient:
-    """One chest and one scanner setting. Lengths in mm, attenuations in HU."""
+    """One chest and one scanner setting. Lengths in mm, attenuations in HU.
+
+    The fields with a default value differ only in patients of difficulty "hard"; `ildfv.phantom.hard` draws them.
+    """
 
     seed: int
     number: int
@@ -40,6 +46,20 @@ class Patient:
     blur: float  # standard deviation of the in-plane point spread function
     sharp: float  # 0 soft kernel … 1 edge-enhancing kernel
     noise: float  # standard deviation in the lung
+    difficulty: str = EASY
+    contrasts: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # share of a pattern's difference from healthy lung, by pattern
+    feather: float = 1.0  # width of the transition at the border of a pattern, relative to the usual
+    fineness: float = 1.0  # size of cysts and holes relative to the usual
+    admixture: float = 0.0  # share of a companion pattern's texture in each region
+    atelectasis: float = 0.0  # HU added at the pleura of the dependent lung
+    bronchiectasis: float = 0.0  # share of the medium-sized bronchi that are dilated
+    cysts: int = 0  # isolated cysts in both lungs
+    motion: float = 0.0  # displacement between the two halves of a rotation on the slices that show motion
+    offset: float = 0.0  # calibration error of the scanner
+    manufacturer: str = "ildfv"
+    model: str = "PHANTOM"
+    kernel: str = ""  # empty: named after `sharp`
+    exposure: int = 0  # mAs; 0: not stated
 
     @property
     def grid(self) -> Grid:
@@ -47,7 +67,7 @@ class Patient:
 
     def rng(self, *purpose) -> np.random.Generator:
         """The generator for one purpose; see `stream`."""
-        return stream(self.seed, self.number, *purpose)
+        return stream(self.seed, self.number, *([] if self.difficulty == EASY else [self.difficulty]), *purpose)
 
     @property
     def reach(self) -> float:
@@ -55,22 +75,22 @@ class Patient:
         return SIZE * self.pixel / 2
 
 
-def deal(seed: int, number: int) -> tuple[tuple[int, ...], np.ndarray]:
+def deal(seed: int, number: int, deck=DECK, name: str = "deck") -> tuple[tuple[int, ...], np.ndarray]:
     """The patterns of a patient, and for each pattern a rank in (0, 1) among the patients of the deck that have it.
 
     The ranks are stratified: in every deck the levels of each pattern cover the same range.
     """
-    block, card = divmod(number - 1, len(DECK))
-    rng = stream(seed, 0, "deck", block)
-    order = rng.permutation(len(DECK))
+    block, card = divmod(number - 1, len(deck))
+    rng = stream(seed, 0, name, block)
+    order = rng.permutation(len(deck))
     ranks = np.empty(len(PATTERNS))
     for k in range(len(PATTERNS)):
-        holders = [c for c in range(len(DECK)) if k in DECK[order[c]]]
-        others = [c for c in range(len(DECK)) if k not in DECK[order[c]]]
+        holders = [c for c in range(len(deck)) if k in deck[order[c]]]
+        others = [c for c in range(len(deck)) if k not in deck[order[c]]]
         strata = [*rng.permutation(len(holders)), *rng.permutation(len(others))]
         place = (holders + others).index(card)
         ranks[k] = (strata[place] + 0.5) / (len(holders) if card in holders else len(others))
-    return DECK[order[card]], ranks
+    return deck[order[card]], ranks
 
 
 def draw_patient(seed: int, number: int) -> Patient:

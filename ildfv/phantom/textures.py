@@ -11,6 +11,9 @@ LINE = 480.0  # HU added at the centre of a reticular line
 WALL, LUMEN = -130.0, -930.0  # honeycomb
 HOLE = -990.0  # emphysema
 
+# The pattern whose texture is mixed into a region of the other: fibrosis is hazy, honeycomb begins within a net.
+COMPANION = {GROUND_GLASS: RETICULAR, RETICULAR: GROUND_GLASS, HONEYCOMB: RETICULAR}
+
 
 class Textures:
     """The textures of one patient, with the mean attenuation in `Patient.levels`.
@@ -28,10 +31,11 @@ class Textures:
         # Elongated along z, so that an axial section intersects most walls and shows them as lines.
         self.net = Cells(p.rng("net"), rng.uniform(4.2, 5.4), stretch=2.4, **volume)
         self.septa = Cells(p.rng("septa"), rng.uniform(13, 17), stretch=2.0, **volume)
-        self.cysts = Cells(p.rng("cysts"), rng.uniform(5.6, 7.6), stretch=1.6, **volume)
-        self.holes = Cells(p.rng("holes"), rng.uniform(8, 11), **volume)
+        self.cysts = Cells(p.rng("cysts"), p.fineness * rng.uniform(5.6, 7.6), stretch=1.6, **volume)
+        self.holes = Cells(p.rng("holes"), p.fineness * rng.uniform(8, 11), **volume)
         self._noise: tuple = (None, ())
-        self.calibration = {k: self._calibrate(k) for k in p.patterns}
+        drawn = {*p.patterns, *(COMPANION[k] for k in p.patterns if p.admixture and k in COMPANION)}
+        self.calibration = {k: self._calibrate(k) for k in sorted(drawn)}
 
     def noise(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Clouds, lobules and mottle on the plane, each (512, 512); the last plane is cached."""
@@ -44,6 +48,14 @@ class Textures:
         p = self.patient
         clouds, _, mottle = self.noise(z)
         return p.lung + p.gradient * p.grid.y / (2 * p.half_depth) + 11 * clouds + 8 * mottle
+
+    def mixed(self, pattern: int, rows: np.ndarray, columns: np.ndarray, z: float, healthy: np.ndarray) -> np.ndarray:
+        """As `pattern`, with the patient's contrast for it and the admixture of its companion."""
+        p = self.patient
+        texture = self.pattern(pattern, rows, columns, z, healthy)
+        if p.admixture and pattern in COMPANION:
+            texture += p.admixture * (self.pattern(COMPANION[pattern], rows, columns, z, healthy) - texture)
+        return texture if p.contrasts[pattern] == 1 else healthy + p.contrasts[pattern] * (texture - healthy)
 
     def pattern(self, pattern: int, rows: np.ndarray, columns: np.ndarray, z: float, healthy: np.ndarray) -> np.ndarray:
         """HU of a pattern at the pixels (rows, columns), (n,) each; `healthy`: HU of healthy lung there."""

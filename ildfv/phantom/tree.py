@@ -102,6 +102,7 @@ class Trees:
         inside = lung_points(chest, rng)
         carina = np.array([2.0, -2.0, 0.66 * p.height])
         top = np.array([1.0, -8.0, 1.15 * p.height])
+        self.arteries = []  # of each lung, one `Tubes` per level
         vessels, airways = [], [Tubes(top[None], carina[None], np.array([8.2 if p.female else 9.2]))]
         for side in (-1, 1):
             lung = inside[np.sign(inside[:, 0]) == side]
@@ -109,6 +110,7 @@ class Trees:
             airways.append(Tubes(carina[None], hilum[None], np.array([6.3])))
             artery, vein = (rng.permutation(len(lung))[: 2**LEVELS] for _ in range(2))
             arteries = grow(lung[artery], hilum + np.array([side * 3, -9, 3]), rng, radius=6.6, last=0.32)
+            self.arteries.append(arteries)
             vessels += arteries
             vessels += grow(lung[vein], hilum + np.array([-side * 6, 2, -22]), rng, radius=6.2, last=0.30)
             for level, branch in enumerate(arteries[1 : AIRWAY_LEVELS + 1]):

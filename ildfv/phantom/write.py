@@ -8,7 +8,8 @@ import numpy as np
 
 from ildfv.errors import check
 from ildfv.phantom.dicom_series import dataset, heights, label_map, recorded_series, series_uid
-from ildfv.phantom.patient import draw_patient
+from ildfv.phantom.difficulty import DIFFICULTIES, patient_of
+from ildfv.phantom.patient import EASY
 from ildfv.phantom.scanner import Scanner
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import write_bytes
@@ -24,6 +25,7 @@ def write_phantoms(
     patients: int,
     seed: int,
     slices_per_scan: int = SLICES_PER_SCAN,
+    difficulty: str = EASY,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> list[Path]:
@@ -41,7 +43,11 @@ def write_phantoms(
     seed : int
         Seed of all random draws.
     slices_per_scan : int
-        Sections of 1 … 1.5 mm, evenly spaced over the lung (about 10 mm apart with the default).
+        Sections evenly spaced over the lung, about 10 mm apart with the default.
+    difficulty : {"easy", "hard"}
+        "easy": extensive, clearly visible disease and sections of 1 … 1.5 mm. "hard": early, small, mixed and
+        low-contrast disease, findings that resemble it, and several scanners, kernels, doses and section thicknesses
+        (1 … 5 mm), which the DICOM headers record.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -54,10 +60,11 @@ def write_phantoms(
     check(seed >= 0, f"seed must be 0 or more, got {seed}")
     check(1 <= slices_per_scan <= 2000, f"slices_per_scan must be 1 … 2000, got {slices_per_scan}")
     check(workers is None or workers >= 1, f"workers must be 1 or more, got {workers}")
+    check(difficulty in DIFFICULTIES, f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "codes.toml", (files("ildfv.scans") / "codes/phantom.toml").read_bytes())
-    jobs = [(folder, seed, number, slices_per_scan) for number in range(1, patients + 1)]
+    jobs = [(folder, seed, number, slices_per_scan, difficulty) for number in range(1, patients + 1)]
     # A single worker runs in this process.
     done = enumerate(map(write_patient, jobs)) if workers == 1 else as_completed(write_patient, jobs, workers)
     with progress.task("Drawing phantoms", total=patients) as advance:
@@ -72,18 +79,19 @@ def patient_folder(folder: Path, number: int) -> Path:
     return folder / f"patient-{number:04d}"
 
 
-def write_patient(job: tuple[Path, int, int, int]) -> None:
+def write_patient(job: tuple[Path, int, int, int, str]) -> None:
     """Writes series and label map of one patient. The folder has a temporary name until it is complete.
 
-    job: (folder, seed, number, slices).
+    job: (folder, seed, number, slices, difficulty).
     """
-    folder, seed, number, slices = job
-    target, patient = patient_folder(folder, number), draw_patient(seed, number)
+    folder, seed, number, slices, difficulty = job
+    target, patient = patient_folder(folder, number), patient_of(seed, number, difficulty)
     if target.exists():
         found, expected = recorded_series(target), series_uid(patient, slices)
         check(
             found == expected,
-            f"folder must be empty or contain phantoms of this seed and slices_per_scan, got another scan in {target}",
+            "folder must be empty or contain phantoms of the same seed, slices_per_scan and difficulty, "
+            f"got another scan in {target}",
         )
         return
     unfinished = folder / f".{target.name}.tmp"

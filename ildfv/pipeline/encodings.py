@@ -1,7 +1,8 @@
-"""Stored encodings: the Fisher vectors of all slices for one layer, and their PCA projections.
+"""The encoding of a slice set for one layer: its vectors and their PCA projections, as stored in a workspace.
 
 encodings/<layer>/fold-<k>/
-    mixture/ pca/            models
+    mixture/ or codebook/    the model of the encoder, if it has one
+    pca/                     model
     fisher/                  parts, float32 (m, 2·k·d); not stored if a vector is longer than FISHER_LIMIT
     projection/              parts, float32 (m, p), in the order of the slices
     encoding.json            settings and counts; written last, when the encoding is finished
@@ -25,15 +26,16 @@ FISHER_LIMIT = 65536  # values: conv5 with 32 components has 16,384, fc6 262,144
 
 
 class Encoding:
-    """A finished encoding, for reading."""
+    """A finished encoding, read-only."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         if not (self.folder / FINISHED).exists():
-            raise InputError(f"{folder} is not a finished encoding: run `ildfv encode`")
+            raise InputError(f"{folder} is not a finished encoding: run `ildfv encode` to create or finish it")
         self.info = read_checksummed(self.folder / FINISHED)
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
+        self.region: str = self.info.get("region", "slice")
 
     def projections(self) -> np.ndarray:
         """The PCA projections of all slices, float32 (N, p), in the order of the slices."""
@@ -50,12 +52,17 @@ class Encoding:
         return _read(self._made("fisher"), name)
 
     def check_made(self, parts: Parts) -> None:
-        """Raises InputError unless the parts were made from the same slices as this encoding, and from all of them."""
-        inputs = self.info.get("inputs")  # absent from encodings of experiments
-        if inputs is not None:
-            key, count = inputs["slices"], self.info["slices"]
-            rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
-            check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
+        """InputError unless these parts were made from all slices of this encoding, and from no others."""
+        key, count = self.inputs["slices"], self.info["slices"]
+        rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
+        check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
+
+    @property
+    def inputs(self) -> dict:
+        """What the encoding was made from; InputError if the document does not record it."""
+        rule = f"{self.folder / FINISHED} must record its inputs (experiments of ildfv 0.1 did not)"
+        check("inputs" in self.info, f"{rule}: remove {self.folder} to encode again")
+        return self.info["inputs"]
 
     def _made(self, name: str) -> Parts:
         parts = Parts(self.folder / name)
@@ -64,11 +71,9 @@ class Encoding:
 
 
 def _read(parts: Parts, name: str) -> np.ndarray:
-    """The array of a part. Its SHA-256 is checked, as files may have been exchanged."""
-    check(
-        parts.intact(parts.rows[name]),
-        f"{parts.path(name)} must be intact, got a checksum mismatch: {MEND}",
-    )
+    """The array of a part. Its checksum is verified, as files may have been exchanged."""
+    intact = parts.intact(parts.rows[name])
+    check(intact, f"{parts.path(name)} must be intact, got a checksum mismatch: {MEND}")
     with parts.open(name) as file:
         return file[parts.folder.name][()]
 

@@ -13,14 +13,14 @@ from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.workspace import Workspace
-from ildfv.store.kinds import DocumentKind, register
+from ildfv.store.kinds import DocumentKind, FileKind, register
 
 MODULES = ("ildfv.experiments.kinds",)  # each calls `register`; add a package's module here
 
 
 def load_kinds() -> None:
     """Registers all kinds of files that a workspace can hold."""
-    register(RESULT_DOCUMENTS)
+    register(RESULT_DOCUMENTS, REGION_MASKS)
     for module in MODULES:
         import_module(module)
 
@@ -36,6 +36,13 @@ def _check_scores(root: Path, path: Path, results: Results) -> None:
     )
 
 
+REGION_MASKS = FileKind(
+    name="ildfv region masks",
+    pattern="regions/*/*",
+    remedy=lambda root, path: (
+        f"remove the folder {path.parent} and run the `ildfv encode --region` that needs it again"
+    ),
+)
 RESULT_DOCUMENTS = DocumentKind(
     name=RESULTS,
     pattern="results/*.json",

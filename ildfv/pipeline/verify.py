@@ -10,6 +10,7 @@ from pathlib import Path
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.encoders import kind as encoder_kind
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.kinds import load_kinds
 from ildfv.pipeline.split import check_folds
@@ -20,7 +21,7 @@ from ildfv.store.kinds import FileKind, document_kind, kind_of
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
 from ildfv.store.parts import MANIFEST, Parts
 
-NEEDED = ("mixture", "pca", "projection", "fisher")  # folders of a finished encoding
+NEEDED = ("mixture", "codebook", "pca", "projection", "fisher")  # folders of a finished encoding
 
 
 def verify_workspace(root: Path) -> dict:
@@ -59,7 +60,7 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         if (copy := path.with_name(INFO)).exists():
             yield copy, 1, _faults(_check_copy, copy)
     for path in _named(files, FINISHED):
-        yield path, 1, _faults(lambda path: _check_encoding(workspace, path), path)
+        yield path, 1, _faults(_check_encoding, path)
     for path in _named(files, FINGERPRINT):
         if not (path.parent / FINISHED).exists():
             yield path, 1, _faults(_check_unfinished, path)
@@ -163,32 +164,44 @@ def _check_copy(path: Path) -> None:
         check(read_json(path) == load_info(path.parent), f"{path} must equal the metadata in {TENSORS}")
 
 
-def _check_encoding(workspace: Workspace, path: Path) -> None:
-    """A finished encoding is complete."""
-    encoding = Encoding(path.parent)
-    if (inputs := encoding.info.get("inputs")) is not None:  # absent from encodings of experiments
-        check((path.parent / FINGERPRINT).exists(), f"{path.parent / FINGERPRINT} is missing")
-        fingerprint = read_json(path.parent / FINGERPRINT)
-        same = all(fingerprint[name] == value for name, value in inputs.items())
-        check(same, f"{path.parent / FINGERPRINT} must have the inputs that {FINISHED} has")
-    # Encoders other than Fisher vectors have no mixture.
-    for name in ("mixture", "pca") if path.is_relative_to(workspace.encodings_dir) else ("pca",):
-        check(has_model(path.parent / name), f"{path.parent / name}: {TENSORS} is missing")
+def _check_encoding(path: Path) -> None:
+    """A finished encoding is complete, and all of it was made from the same slices."""
+    folder, encoding = path.parent, Encoding(path.parent)
+    check((folder / FINGERPRINT).exists(), f"{folder / FINGERPRINT} is missing")
+    fingerprint = read_json(folder / FINGERPRINT)
+    if not _without_inputs(fingerprint):
+        same = all(fingerprint[name] == value for name, value in encoding.inputs.items())
+        check(same, f"{folder / FINGERPRINT} must have the inputs that {FINISHED} has")
+    model = encoder_kind(encoding.info.get("encoder", "fisher")).model  # encodings without the field are Fisher vectors
+    for name in filter(None, (model, "pca")):
+        check(has_model(folder / name), f"{folder / name}: {TENSORS} is missing")
+    made_of = set()
     for name in ("projection", "fisher") if encoding.info.get("fisher_stored") else ("projection",):
-        manifest = path.parent / name / MANIFEST
+        manifest = folder / name / MANIFEST
         check(manifest.exists(), f"{manifest} is missing")
         found, _ = _parts(manifest.parent)  # a damaged manifest is reported by its own check
-        if found is not None:
+        if found is not None and _without_inputs(fingerprint):
+            made_of.add((found.key, found.count))
+        elif found is not None:
             encoding.check_made(found)
+    check(len(made_of) <= 1, f"{folder} must hold parts made from one set of slices, got {sorted(made_of)}")
 
 
 def _check_unfinished(path: Path) -> None:
     """The parts of an unfinished encoding were made from the slices in its fingerprint."""
-    slices = read_json(path).get("slices")  # absent from the fingerprints of experiments
+    fingerprint = read_json(path)
+    if _without_inputs(fingerprint):
+        return
+    slices = fingerprint["slices"]
     for manifest in path.parent.glob(f"*/{MANIFEST}"):
         found, _ = _parts(manifest.parent)
-        if slices is not None and found is not None:
+        if found is not None:
             check(found.key == slices, f"{manifest} must have the key {slices} as in {FINGERPRINT}, got {found.key}")
+
+
+def _without_inputs(fingerprint: dict) -> bool:
+    """Whether an encoding was started by `ildfv experiment` of a version that recorded only the system's name."""
+    return "system" in fingerprint
 
 
 def _check_document(workspace: Workspace, path: Path) -> None:

@@ -94,9 +94,9 @@ class Workspace:
         """The folder of the network `name` that was trained without this fold."""
         return self.models_dir / name / f"fold-{fold}"
 
-    def encoding_dir(self, layer: str, fold: int) -> Path:
-        """The folder of the layer's encoding whose mixture and PCA were fitted without this fold."""
-        return self.encodings_dir / layer / f"fold-{fold}"
+    def encoding_dir(self, layer: str, fold: int, region: str = "slice") -> Path:
+        """The folder of the encoding of a layer in a region whose mixture and PCA were fitted without this fold."""
+        return self.encodings_dir / (layer if region == "slice" else f"{layer}-{region}") / f"fold-{fold}"
 
     def write_result(self, name: str, results: Results) -> Path:
         """Writes `results` to results/<name>.json and returns that path."""

@@ -20,9 +20,9 @@ WRITERS = 2  # parts written concurrently, as fsync takes milliseconds
 def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress) -> None:
     """Writes the missing parts of `folder`, named like the parts of the slices.
 
-    make: part numbers → the arrays of each part, in order; it runs concurrently with writing and hashing of finished
-    parts. If the process is killed, all finished parts but those of the last seconds are listed, and the next run
-    continues with the others.
+    make: part numbers → the arrays of each part, in order; it may prefetch, and runs concurrently with the writing and
+    hashing of finished parts. If the process is killed, all finished parts but those of the last seconds are listed,
+    and the next run continues with the others.
     """
     with writing_parts(folder, slices.key) if distributed.is_main() else nullcontext() as parts:
         here = {} if parts is None else parts.rows

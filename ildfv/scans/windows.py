@@ -13,7 +13,8 @@ from ildfv.kernels.cuda import build, windows
 
 WINDOWS = ((-1400.0, -950.0), (-1400.0, 200.0), (-160.0, 240.0))  # HU: the paper's low, normal and high attenuation
 NORMAL = 1  # index of the normal window
-SIZE = 224
+SIZE = 224  # pixels along a side of a prepared slice, the input of the paper's networks
+GRID = 512  # pixels along a side of the paper's slices, to which its pixel thresholds refer
 
 
 def windowed(hu, size: int = SIZE):

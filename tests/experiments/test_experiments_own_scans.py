@@ -81,7 +81,7 @@ def test_slices_without_label_maps_are_counted_and_used_by_nobody(ran):
     statistics = next(d for d in ran["experiments"] if d["name"] == "statistics")
     assert "12 slices have no label map" in statistics["notes"][0]
     page = Path(ran["page"]).read_text(encoding="utf-8")
-    assert "12 slices without a label map are neither trained nor tested on" in page
+    assert "12 slices without a label map are neither used for training nor tested" in page
 
 
 def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(tmp_path):
@@ -92,7 +92,7 @@ def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(
     assert message.startswith("balance: a balanced loss needs at least two patterns in the training slices")
     assert "\n" not in message
     assert (root / "results" / "experiments" / "statistics.json").exists()
-    assert "What the slices show" in (root / "experiments.html").read_text(encoding="utf-8")
+    assert "Slices and patients per pattern" in (root / "experiments.html").read_text(encoding="utf-8")
 
 
 def test_results_of_other_folds_leave_the_page(tmp_path, made):

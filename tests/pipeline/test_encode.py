@@ -112,7 +112,7 @@ def stopping_after(save):
 def test_other_settings_are_refused_unless_fresh(root):
     encode_slices(root, SETTINGS)
     changed = EncodeSettings(layer="conv1", components=5, dimensions=10, passes=3, batch_size=4)
-    with pytest.raises(InputError, match=r"components = 4, now 5: --fresh"):
+    with pytest.raises(InputError, match=r"components = 4, now 5: restore the old settings to resume, or use --fresh"):
         encode_slices(root, changed)
     assert Encoding(root / "encodings/conv1/fold-0").info["components"] == 4
     assert encode_slices(root, changed, fresh=True)["components"] == 5

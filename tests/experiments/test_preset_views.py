@@ -9,7 +9,7 @@ import pytest
 from tiny import TINY
 
 from ildfv.experiments.checklist import checklist
-from ildfv.experiments.context import Lab
+from ildfv.experiments.context import Context
 from ildfv.experiments.documents import ExperimentDocument
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.run import run_experiments
@@ -37,7 +37,7 @@ def test_the_preset_shown_is_that_of_the_results(root):
     assert "train.epochs 1 " in tables["Settings: preset tiny"]
     assert "epochs 1," in page
     assert "epochs 2" not in page
-    assert "held out in turn: 0. A fifth" in page
+    assert "held out in turn: 0. One fifth" in page
     assert 'class="example"' in page  # another preset's command takes no pictures away
 
 
@@ -50,9 +50,9 @@ def test_settings_tell_neither_phantoms_nor_folds_that_were_never_made(root):
 def test_results_of_several_presets_are_told_apart(root):
     page = Path(run_experiments(["curves"], preset=LARGE, workspace=root, device="cpu")["page"]).read_text()
     assert list(settings(page))[1:] == ["Settings: preset large (curves)", "Settings: preset tiny (examples)"]
-    assert "Not all results are of one preset: preset large (curves); preset tiny (examples)." in page
-    lab = Lab(root, TINY, device="cpu")
-    items = {row[0]: row[4] for row in checklist(by_preset(lab, documents(lab))).tables[0].rows}
+    assert "The results come from several presets: preset large (curves); preset tiny (examples)." in page
+    context = Context(root, TINY, device="cpu")
+    items = {row[0]: row[4] for row in checklist(by_preset(context, documents(context))).tables[0].rows}
     training = items["Training, selection, ensembles"]
     assert training.startswith("preset large (curves): ")
     assert "epochs 2" in training.split(". preset tiny (examples): ")[0]
@@ -64,7 +64,7 @@ def without_extent(document: ExperimentDocument) -> ExperimentDocument:
 
 
 def test_a_document_without_its_extent_is_of_the_preset_of_that_name(root):
-    lab = Lab(root, replace(TINY, run=1), device="cpu")
-    found = {name: without_extent(d) for name, d in documents(lab).items()}
-    (shown,) = by_preset(lab, found)
-    assert shown.lab is lab
+    context = Context(root, replace(TINY, run=1), device="cpu")
+    found = {name: without_extent(d) for name, d in documents(context).items()}
+    (shown,) = by_preset(context, found)
+    assert shown.context is context

@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 from tiny import TINY, stored
 
-from ildfv.experiments import maps
-from ildfv.experiments.context import Lab
+from ildfv.experiments import label_maps
+from ildfv.experiments.context import Context
 from ildfv.experiments.run import run_experiments
+from ildfv.experiments.scoring import scores
+from ildfv.inference.sliding_window import pattern_counts
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.verify import verify_workspace
-from ildfv.train.patches import GRID, pattern_counts
+from ildfv.scans.windows import GRID
 
 
 @pytest.fixture(scope="module")
@@ -24,46 +26,46 @@ def root(made, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lab(root):
-    return Lab(root, TINY, device="cpu")
+def context(root):
+    return Context(root, TINY, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def system(lab):
+def system(context):
     """Trained for so long that its window calls something somewhere."""
-    one = lab.patches("patch baseline")
+    one = context.patches("patch baseline")
     return replace(one, settings=replace(one.settings, epochs=8, batch_size=8, dropout=0.0), per_slice=8)
 
 
-def volumes(lab, system, fold, kind):
-    return sorted(maps.folder(lab, system, fold).glob(f"*-{kind}.nii.gz"))
+def volumes(context, system, fold, kind):
+    return sorted(label_maps.folder(context, system, fold).glob(f"*-{kind}.nii.gz"))
 
 
 @pytest.mark.slow
-def test_every_held_out_scan_has_three_volumes_on_one_grid(lab, system):
-    scores = lab.scores(system, 0)
-    test = lab.roles(0).test
-    scans = list(dict.fromkeys(lab.slices.series[test].tolist()))
-    found = {kind: volumes(lab, system, 0, kind) for kind in maps.KINDS}
+def test_every_held_out_scan_has_three_volumes_on_one_grid(context, system):
+    found_scores = scores(context, system, 0)
+    test = context.split(0).test
+    scans = list(dict.fromkeys(context.slices.series[test].tolist()))
+    found = {kind: volumes(context, system, 0, kind) for kind in label_maps.KINDS}
     assert [len(paths) for paths in found.values()] == [len(scans)] * 3
     called_somewhere = 0
     for series in scans:
-        rows = np.flatnonzero(lab.slices.series[test] == series)
+        rows = np.flatnonzero(context.slices.series[test] == series)
         images = {kind: nibabel.load(next(p for p in paths if series in p.name)) for kind, paths in found.items()}
         assert len({str(image.affine) for image in images.values()}) == 1
         called, truth, hu = (np.asarray(images[k].dataobj).transpose(2, 1, 0) for k in ("called", "truth", "slices"))
-        np.testing.assert_array_equal(truth, lab.slices.label_maps(test[rows]))
-        np.testing.assert_array_equal([pattern_counts(one) for one in called], scores.test[rows])
+        np.testing.assert_array_equal(truth, context.slices.label_maps(test[rows]))
+        np.testing.assert_array_equal([pattern_counts(one) for one in called], found_scores.test[rows])
         assert called.max() <= len(PATTERNS)
         for image in images.values():
             assert bytes(image.header["descrip"]).rstrip(b"\0") == b"PHANTOM, not clinical"
             assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (1, 1)
             np.testing.assert_allclose(image.get_qform(), image.get_sform(), atol=1e-3)
         called_somewhere += int((called > 0).sum())
-        grey = lab.slices.images(test[rows])[:, 1]
+        grey = context.slices.images(test[rows])[:, 1]
         assert np.abs(hu - (-1400 + grey * (1600 / 255))).max() <= 0.51
-        side = np.sqrt(lab.slices.pixel_area[test[rows[0]]]) * GRID / 224
-        z = lab.slices.positions[test[rows]]
+        side = np.sqrt(context.slices.pixel_area[test[rows[0]]]) * GRID / 224
+        z = context.slices.positions[test[rows]]
         np.testing.assert_allclose(images["called"].header.get_zooms(), (side, side, z[1] - z[0]), rtol=1e-5)
         np.testing.assert_allclose(images["called"].affine @ [0, 0, 1, 1], [0, 0, z[1], 1], rtol=1e-5)
     assert called_somewhere > 0
@@ -71,36 +73,36 @@ def test_every_held_out_scan_has_three_volumes_on_one_grid(lab, system):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["lost", "cut"])
-def test_a_window_stopped_half_way_goes_on_with_the_scans_that_lack(lab, system, monkeypatch, damage):
-    lab.scores(system, 1)
-    before = {path: path.read_bytes() for path in volumes(lab, system, 1, "called")}
+def test_a_window_stopped_half_way_goes_on_with_the_scans_that_lack(context, system, monkeypatch, damage):
+    scores(context, system, 1)
+    before = {path: path.read_bytes() for path in volumes(context, system, 1, "called")}
     lost = next(iter(before))
     if damage == "lost":
         lost.unlink()
     else:
         lost.write_bytes(before[lost][:-20])
-        faults = verify_workspace(lab.workspace.root)["faults"]
+        faults = verify_workspace(context.workspace.root)["faults"]
         assert any(lost.name in fault for fault in faults), faults
     asked = []
-    real = maps.called
+    real = label_maps.window_maps
 
-    def spied(lab, system, fold, indices):
+    def spied(context, system, fold, indices):
         asked.extend(indices)
-        return real(lab, system, fold, indices)
+        return real(context, system, fold, indices)
 
-    monkeypatch.setattr(maps, "called", spied)
-    found = np.concatenate([m for _, m in maps.held_out(lab, system, 1)])
-    assert set(lab.slices.series[asked]) == {s for s in lab.slices.series if s in lost.name}
-    np.testing.assert_array_equal([pattern_counts(one) for one in found], lab.scores(system, 1).test)
+    monkeypatch.setattr(label_maps, "window_maps", spied)
+    found = np.concatenate([m for _, m in label_maps.held_out(context, system, 1)])
+    assert set(context.slices.series[asked]) == {s for s in context.slices.series if s in lost.name}
+    np.testing.assert_array_equal([pattern_counts(one) for one in found], scores(context, system, 1).test)
 
 
-def test_overlap_is_dice_over_all_pixels(lab, system):
-    cells = maps.overlap(lab, system)
+def test_overlap_is_dice_over_all_pixels(context, system):
+    cells = label_maps.overlap(context, system)
     shared, either = np.zeros((2, 4)), np.zeros((2, 4))
     for fold in (0, 1):
-        test = lab.roles(fold).test
-        for rows, called in maps.held_out(lab, system, fold):
-            truth = lab.slices.label_maps(test[rows])
+        test = context.split(fold).test
+        for rows, called in label_maps.held_out(context, system, fold):
+            truth = context.slices.label_maps(test[rows])
             for k in range(4):
                 shared[fold, k] += np.logical_and(called == k + 1, truth == k + 1).sum()
                 either[fold, k] += (called == k + 1).sum() + (truth == k + 1).sum()
@@ -113,14 +115,14 @@ def test_overlap_is_dice_over_all_pixels(lab, system):
     assert any(cell.value > 0 for cell in cells)
 
 
-def test_pictures_show_what_they_say(lab, system):
-    found = maps.pictures(lab, system)
+def test_pictures_show_what_they_say(context, system):
+    found = label_maps.pictures(context, system)
     titles = [one.caption.split(":")[0] for one in found]
     assert titles == [title for title in (*PATTERNS, "none of them") if title in titles] != []
     for title, one in zip(titles, found, strict=True):
         shown = {PATTERNS[k - 1] for k in np.unique(one.truth) if k}
         assert title in shown or title == "none of them"
-    assert [one.caption for one in maps.pictures(lab, system)] == [one.caption for one in found]
+    assert [one.caption for one in label_maps.pictures(context, system)] == [one.caption for one in found]
 
 
 @pytest.mark.slow
@@ -140,13 +142,13 @@ def test_the_page_and_the_folder_of_results_show_them(root):
     assert [row[0] for row in document["tables"][1]["rows"] if row[1] == "this run"][1] == "lung mask for it, rule"
 
 
-@pytest.mark.parametrize("kind", maps.KINDS)
-def test_a_volume_removed_alone_is_made_again(lab, system, kind):
-    lab.scores(system, 0)
-    lost = volumes(lab, system, 0, kind)[0]
+@pytest.mark.parametrize("kind", label_maps.KINDS)
+def test_a_volume_removed_alone_is_made_again(context, system, kind):
+    scores(context, system, 0)
+    lost = volumes(context, system, 0, kind)[0]
     before = np.asarray(nibabel.load(lost).dataobj)
     lost.unlink()
-    list(maps.held_out(lab, system, 0))
+    list(label_maps.held_out(context, system, 0))
     np.testing.assert_array_equal(np.asarray(nibabel.load(lost).dataobj), before)
 
 
