@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ildfv.errors import InputError, MissingPackageError
+from ildfv.errors import InputError
 from ildfv.scans.evengrid import MIN_GAP, normal_of
+from ildfv.scans.frames import FrameReader
 from ildfv.scans.headers import Frame, Header
-from ildfv.scans.libraries import format_error
-from ildfv.scans.pixels import hounsfield
 from ildfv.store.atomic import sha256
 
 
@@ -60,34 +59,17 @@ def _repeated(files: list[Header]) -> Iterator[tuple[int, Frame]]:
     normal = normal_of(frames[0][1])
     along = np.array([np.dot(frame.position, normal) for _, frame in frames])
     order = np.argsort(along, kind="stable")
-    reader = _Reader(files)
+    reader = FrameReader()
     for group in np.split(order, np.flatnonzero(np.diff(along[order]) > MIN_GAP) + 1):
         seen: set[tuple] = set()
         for at in sorted(group) if len(group) > 1 else ():
             number, frame = frames[at]
             plane = (*np.round(frame.position, 1), *np.round(frame.orientation, 2), *np.round(frame.spacing, 2))
-            if (content := (plane, reader.digest(number, frame))) in seen:
+            content = (plane, _digest(reader.hounsfield(files[number].path, frame)))
+            if content in seen:
                 yield number, frame
             seen.add(content)
 
 
-class _Reader:
-    """Digests of frames in HU; a multi-frame file is opened once."""
-
-    def __init__(self, files: list[Header]):
-        self.files = files
-        self.opened = -1
-
-    def digest(self, number: int, frame: Frame) -> bytes:
-        from pydicom import dcmread
-
-        path = self.files[number].path
-        try:
-            if number != self.opened:
-                self.dataset, self.opened = dcmread(path), number
-            hu = hounsfield(self.dataset, frame.index, frame.slope, frame.intercept)
-        except (InputError, MissingPackageError) as error:
-            raise type(error)(f"{path.name}: {error}") from error
-        except Exception as error:  # a corrupt file can raise anything in the parser
-            raise InputError(f"{path.name} must be readable DICOM, got {format_error(error)}") from error
-        return hashlib.sha256(repr(hu.shape).encode() + np.ascontiguousarray(hu, np.float32).tobytes()).digest()
+def _digest(hu: np.ndarray) -> bytes:
+    return hashlib.sha256(repr(hu.shape).encode() + np.ascontiguousarray(hu, np.float32).tobytes()).digest()

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ildfv.errors import InputError, MissingPackageError
+from ildfv.errors import InputError
 from ildfv.scans.acquisitions import Acquisition, acquisitions
 from ildfv.scans.copies import without_copies
 from ildfv.scans.evengrid import even_grid, normal_of
+from ildfv.scans.frames import FrameReader
 from ildfv.scans.geometry import Geometry, to_canonical
 from ildfv.scans.headers import Frame, Header
-from ildfv.scans.libraries import format_error
-from ildfv.scans.pixels import hounsfield
 from ildfv.scans.volume import Volume, canonical_volume, check_size
 
 
@@ -102,19 +101,10 @@ def assemble_acquisition(acquisition: Acquisition) -> Series:
 
 def read_series(series: Series) -> Volume:
     """The series as a volume. Raises `InputError` with the first slice that cannot be read."""
-    from pydicom import dcmread
-
     volume = np.empty(series.grid.shape, np.int16)
-    opened: Path | None = None
+    reader = FrameReader()
     for z, (path, frame) in enumerate(series.frames):
-        try:
-            if path != opened:  # a multi-frame file is opened once
-                dataset, opened = dcmread(path), path
-            hu = hounsfield(dataset, frame.index, frame.slope, frame.intercept)
-        except (InputError, MissingPackageError) as error:
-            raise type(error)(f"{path.name}: {error}") from error
-        except Exception as error:  # a corrupt file can raise anything in the parser
-            raise InputError(f"{path.name} must be readable DICOM, got {format_error(error)}") from error
+        hu = reader.hounsfield(path, frame)
         if hu.shape != series.grid.shape[1:]:
             raise InputError(f"{path.name} must have shape {series.grid.shape[1:]}, got {hu.shape}")
         if hu.dtype.kind == "f" and volume.dtype.kind == "i":

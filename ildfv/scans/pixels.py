@@ -9,7 +9,6 @@ import numpy as np
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans.bits import meaning
 from ildfv.scans.libraries import format_error
-from ildfv.scans.volume import as_hounsfield
 
 NATIVE = ("pydicom", None)
 OPENJPEG = ("pylibjpeg", "pylibjpeg-openjpeg")
@@ -82,12 +81,6 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     if values.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"pixels must have shape {(dataset.Rows, dataset.Columns)}, got {values.shape}")
     return meaning(values, dataset, **stream)
-
-
-def hounsfield(dataset, index: int, slope: float, intercept: float) -> np.ndarray:
-    """One frame in HU, int16 or float32 (rows, columns). Raises as `stored_values` and `as_hounsfield`."""
-    stored = stored_values(dataset, index)
-    return as_hounsfield(stored, slope, intercept, padding_mask(dataset, stored))
 
 
 def _stream_of(dataset, index: int) -> dict:

@@ -14,6 +14,7 @@ MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
 MAX_GZIP_RATIO = 1032  # limit of deflate: a file cannot contain more
 PADDING = -3024  # HU that replaces lower values: scanners pad down to it, other writers down to -32768
+MAX_RESCALE = 1 << 32  # stored values have at most 32 bits, which a larger slope or intercept cannot map to HU
 MAX_HU = 20000  # HU that replaces higher values: metal on an extended scale, or wrapped padding
 DENSE = ((700, 0.1), (MAX_HU, 0.01))  # at most that fraction of voxels is above that HU: cortical bone, metal
 AIR, SOFT = (-1100.0, -700.0), (-200.0, 250.0)  # HU ranges that every chest scan has: air or lung, and soft tissue
@@ -129,10 +130,13 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
 
     padding: bool, the shape of `stored`, True where the header declares padding; there, values below −3024 HU, and
     above 20 000 HU (negative padding in unsigned pixels), become −3024 HU.
-    Raises `InputError` for a slope that is not above 0 and finite.
+    Raises `InputError` for a slope that is not above 0 and finite, and for a slope or intercept above `MAX_RESCALE`.
     """
     if not (np.isfinite(slope) and np.isfinite(intercept)) or slope <= 0:
         raise InputError(f"the slope to HU must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
+    if max(slope, abs(intercept)) > MAX_RESCALE:
+        rule = f"slope and intercept to HU must be at most {MAX_RESCALE:,}"
+        raise InputError(f"{rule}, got slope {slope:g}, intercept {intercept:g}")
     hu: np.ndarray
     if slope == int(slope) and intercept == int(intercept) and slope < 1e6 and stored.dtype.kind in "iu":
         fits = stored.itemsize <= 2 and slope * 65536 + abs(intercept) < 2**31

@@ -87,3 +87,9 @@ def test_values_between_integers_stay_floats(tmp_path, files):
     hu[:, OUTSIDE] = -32768
     got = read_file(files.nrrd(tmp_path / "ct.nrrd", hu), "nrrd", patient_id="p", series_id="s").hu
     np.testing.assert_array_equal(got, np.maximum(hu, -3024))
+
+
+@pytest.mark.parametrize("tags", [{"RescaleSlope": "1e300"}, {"RescaleIntercept": "-1e300"}, {"RescaleSlope": "1e10"}])
+def test_a_scale_beyond_all_numbers_is_refused(tmp_path, files, tags):
+    with pytest.raises(InputError, match="slope and intercept to HU must be at most"):
+        series(tmp_path, files, (files.chest() + 1024).astype(np.int16), **tags)
