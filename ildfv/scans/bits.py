@@ -52,7 +52,7 @@ def meaning(
     """
     check_declared(dataset)
     bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
-    words = words.astype(np.int64).astype(np.uint16) if words.dtype.itemsize != 2 else words.view(np.uint16)
+    words = words.astype(np.int64).astype(np.uint16)  # any width and byte order
     if precision is not None:
         words = _of_stream(words, bits, signed, precision, signed_stream)
     overlays = _overlay_bits(dataset, bits)

@@ -12,9 +12,13 @@ ACQUISITION_TAGS = (  # a slice of one acquisition has the same value, or a late
     "FrameOfReferenceUID",
     "AcquisitionNumber",
     "TemporalPositionIndex",
+    "TemporalPositionIdentifier",
+    "NominalPercentageOfCardiacPhase",
     "ContrastBolusAgent",
     "ConvolutionKernel",
     "KVP",
+    "SliceThickness",
+    "ImageType",
     "AcquisitionTime",
     "InstanceNumber",
 )
@@ -57,14 +61,23 @@ def acquisition_of(dataset, content=None) -> tuple[str, ...]:
     values = []
     for name in ACQUISITION_TAGS:
         value = None if content is None else content.get(IN_FRAMES.get(name, name))
-        values.append(str(dataset.get(name) if value is None else value).strip())
-    found = dict(zip(ACQUISITION_TAGS, ("" if value == "None" else value for value in values), strict=True))
+        values.append(_text(dataset.get(name) if value is None else value))
+    found = dict(zip(ACQUISITION_TAGS, values, strict=True))
     if content is None or not content.get("FrameAcquisitionDateTime"):
         date = "" if dataset.get("AcquisitionDateTime") else str(dataset.get("AcquisitionDate") or "")
         found["AcquisitionTime"] = date + str(dataset.get("AcquisitionDateTime") or found["AcquisitionTime"])
     if content is not None:
         found["InstanceNumber"] = ""  # that of the file
     return tuple(found.values())
+
+
+def _text(value) -> str:
+    """A value to compare: numbers without trailing zeros, several values joined, "" for none."""
+    if value is None:
+        return ""
+    if isinstance(value, (float, int)):  # also decimal and integer strings, which keep their spelling
+        return f"{float(value):.15g}"
+    return str(value).strip()
 
 
 def _raw(dataset, name: str) -> bytes:

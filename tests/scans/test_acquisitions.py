@@ -17,6 +17,10 @@ CONSTANT = {
     "ContrastBolusAgent": ("", "iodine"),
     "ConvolutionKernel": ("B30f", "B70f"),
     "TemporalPositionIndex": (1, 2),
+    "NominalPercentageOfCardiacPhase": (30, 70),
+    "KVP": ("80", "140"),
+    "SliceThickness": ("1", "5"),
+    "ImageType": (["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "PRIMARY", "AXIAL", "VMI"]),
 }
 
 
@@ -85,6 +89,16 @@ def test_step_and_shoot_and_shuffled_times_are_one_scan(tmp_path, files, order):
     files.series(tmp_path, hu, change=change)
     (got,) = read(tmp_path)
     np.testing.assert_array_equal(got, hu)
+
+
+def test_two_spellings_of_a_number_are_one_value(tmp_path, files):
+    def change(z, dataset):
+        dataset.KVP, dataset.SliceThickness = (("120", "5"), ("120.0", "5.000"))[z % 2]
+        return dataset
+
+    files.series(tmp_path, files.chest(), change=change)
+    (got,) = read(tmp_path)
+    np.testing.assert_array_equal(got, files.chest())
 
 
 def test_an_uneven_pass_costs_only_itself(tmp_path, files):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
@@ -47,6 +47,17 @@ def test_twelve_bits_are_read_signed_or_not(tmp_path, files, syntax):
     hu = files.chest(2)
     np.testing.assert_array_equal(read(write(tmp_path / "u", files, words_of(hu), syntax, **UNSIGNED_12)), hu)
     np.testing.assert_array_equal(read(write(tmp_path / "s", files, words_of(hu, 0), syntax, **SIGNED_12)), hu)
+
+
+def test_big_endian_words_have_the_same_meaning(tmp_path, files):
+    hu = files.chest(2)
+
+    def change(z, dataset):
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        dataset.PixelData = words_of(hu)[z].astype(">i2").tobytes()
+        return dataset
+
+    np.testing.assert_array_equal(read(files.series(tmp_path, hu, change=change, **UNSIGNED_12)), hu)
 
 
 @COMPRESSED
