@@ -51,8 +51,8 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
         raise InputError(f"ImageOrientationPatient must be the same in all slices of a series, got {shown}")
     between = spacings.mean(axis=0)
     if (np.abs(spacings - between) * [rows - 1, columns - 1]).max() > allowed:
-        shown = sorted({frame.spacing for frame in frames})[:3]
-        raise InputError(f"PixelSpacing must be the same in all slices of a series, got {shown}")
+        found = sorted({frame.spacing for frame in frames})[:3]
+        raise InputError(f"PixelSpacing must be the same in all slices of a series, got {found}")
     row, column = mean[:3], mean[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if max(abs(length - 1) for length in lengths) > 0.01 or abs(row @ column) > 0.01:

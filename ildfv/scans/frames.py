@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,13 +13,16 @@ from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import padding_mask, stored_values
 from ildfv.scans.volume import as_hounsfield
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 
 class FrameReader:
     """Reads frames of files; consecutive frames of one multi-frame file open it once."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
-        self._dataset = None
+        self._dataset: Dataset | None = None
 
     def hounsfield(self, path: Path, frame: Frame) -> np.ndarray:
         """One frame in HU, int16 or float32 (rows, columns). Raises `InputError` with the name of the file."""

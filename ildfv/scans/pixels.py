@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,12 @@ DECODERS: dict[str, tuple[str, str, str | None]] = {
     "1.2.840.10008.1.2.4.201": ("High-Throughput JPEG 2000 Lossless", *OPENJPEG),
     "1.2.840.10008.1.2.4.202": ("High-Throughput JPEG 2000 RPCL Lossless", *OPENJPEG),
     "1.2.840.10008.1.2.4.203": ("High-Throughput JPEG 2000", *OPENJPEG),
+}
+# pydicom corrects bits without a message where they disagree with the header: `meaning` decides instead.
+UNCORRECTED: dict[str, Any] = {
+    "apply_j2k_sign_correction": False,
+    "apply_jls_sign_correction": False,
+    "correct_unused_bits": False,
 }
 FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG markers with the image size; F7: JPEG-LS
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
@@ -64,15 +71,9 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
         raise MissingPackageError(f"{name} needs {package}: pip install {package}")
     try:
         stream = {} if package is None else _stream_of(dataset, index)
-        # The plugin by name: pydicom would otherwise choose among all that are installed. It also corrects bits, but
-        # without a message where the header and the bits disagree.
+        # The plugin by name: pydicom would otherwise choose among all that are installed.
         values, _ = decoder.as_array(
-            dataset,
-            index=index,
-            decoding_plugin="" if syntax in UNCOMPRESSED else plugin,
-            apply_j2k_sign_correction=False,
-            apply_jls_sign_correction=False,
-            correct_unused_bits=False,
+            dataset, index=index, decoding_plugin="" if syntax in UNCOMPRESSED else plugin, **UNCORRECTED
         )
     except InputError:
         raise
