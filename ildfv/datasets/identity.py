@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from pathlib import Path
 
 from ildfv.errors import InputError
 from ildfv.scans.dicom import Series
 
 SOURCES = ("id", "folder", "study")  # of the patient identity of DICOM series
-FORMAT_SUFFIX = re.compile(r"\.(nii|nrrd|nhdr|mha|mhd|hdr|img)(\.gz)?$", re.IGNORECASE)
+LISTED = "table"  # the patient is listed in a table of scans
 
 
 def check_source(source: str) -> None:
@@ -21,11 +20,13 @@ def check_source(source: str) -> None:
 
 
 def patient_of(series: Series, base: Path, source: str) -> str:
-    """The patient of a DICOM series: its PatientID ("id"), its folder ("folder") or its study ("study").
+    """The patient of a DICOM series: its PatientID ("id"), its folder, its study, or "" if a table lists it.
 
     The folder is the first one on its path below `base`, as for volume files; the study is its StudyInstanceUID.
     Raises `InputError` if the series has no such identity.
     """
+    if source == LISTED:
+        return ""
     if source == "id":
         if series.patient_fault:
             raise InputError(series.patient_fault)
@@ -39,11 +40,6 @@ def patient_of(series: Series, base: Path, source: str) -> str:
         where = "directly in the input folder" if folders == {()} else f"in {len(folders)} folders"
         raise InputError(f"with --patient-from folder a series must be in one folder of the input, got files {where}")
     return folders.pop()[0]
-
-
-def file_stem(name: str) -> str:
-    """The name of a volume file without the suffix of its format: UIDs and other names may contain dots."""
-    return FORMAT_SUFFIX.sub("", name) or name
 
 
 def hashed(raw: str, salt: str) -> str:

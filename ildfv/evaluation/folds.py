@@ -198,7 +198,7 @@ def make_folds(
     patients : sequence of str, shape (N,)
         Patient of each slice.
     presence : array of int, shape (N, C)
-        1 if the slice shows the pattern, 0 if not, −1 if it has no label map.
+        1 if the slice shows the pattern, 0 if not, −1 if it has no labels.
     labels : sequence of str, length C
         Names of the patterns.
     threshold : int
@@ -223,7 +223,7 @@ def make_folds(
     presence = np.asarray(presence)  # (N, C)
     expected = (len(patients), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
-    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without labels, −1")
     check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
     if series is not None:
         check_one_patient_per_scan(patients, series)

@@ -27,6 +27,7 @@ class Series:
     patient: str  # PatientID, or "" with a `patient_fault`
     series: str
     study: str  # "" if absent
+    frame_of_reference: str = ""  # FrameOfReferenceUID of the first slice
     acquisition: str = ""  # the values that distinguish it from other acquisitions of the series
     patient_fault: str = ""  # why there is no PatientID
     unnamed: int = 0  # files without a SOPInstanceUID
@@ -93,6 +94,7 @@ def assemble_acquisition(acquisition: Acquisition) -> Series:
         first.patient,
         first.series,
         first.study,
+        first.frame_of_reference,
         acquisition.name,
         next((header.patient_fault for header in headers if header.patient_fault), ""),
         sum(header.unnamed for header in headers),

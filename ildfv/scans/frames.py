@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.dicomfile import open_dicom, read_dicom
 from ildfv.scans.headers import Frame
 from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import padding_mask, stored_values
@@ -26,11 +27,10 @@ class FrameReader:
 
     def hounsfield(self, path: Path, frame: Frame) -> np.ndarray:
         """One frame in HU, int16 or float32 (rows, columns). Raises `InputError` with the name of the file."""
-        from pydicom import dcmread
-
         try:
             if path != self._path:
-                self._dataset, self._path = dcmread(path), path
+                with open_dicom(path) as file:
+                    self._dataset, self._path = read_dicom(file), path
             stored = stored_values(self._dataset, frame.index)
             return as_hounsfield(stored, frame.slope, frame.intercept, padding_mask(self._dataset, stored))
         except (InputError, MissingPackageError) as error:

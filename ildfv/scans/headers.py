@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.errors import InputError
 from ildfv.scans.bits import check_declared
 from ildfv.scans.derived import TEXT_TAGS, contradiction, no_slice
+from ildfv.scans.dicomfile import START, is_dicom, open_dicom, read_dicom, size_of
 from ildfv.scans.identifiers import SOURCE_TAGS, acquisition_of, instance_of, patient_id
 from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import UNCOMPRESSED
@@ -23,6 +23,7 @@ SEGMENTATION = {
     "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
 }
+CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"  # RT Structure Set
 DICOM_ROOT = "1.2.840.10008."  # of all UIDs that DICOM defines
 HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified (common for CT)
 GROUPS = (  # functional groups in the order of the arguments of `_frame`
@@ -63,6 +64,7 @@ TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "ReferencedSeriesSequence",
+    "SegmentSequence",
     *TEXT_TAGS,
     *SOURCE_TAGS,
 ]
@@ -83,11 +85,22 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class SegReference:
+    """What a DICOM SEG says about the scan that it segments, and the labels of its segments."""
+
+    series: tuple[str, ...]  # SeriesInstanceUIDs; empty if the SEG references none
+    frame_of_reference: str
+    positions: tuple[tuple[float, float, float], ...]  # mm, the ImagePositionPatient of each frame that has one
+    shape: tuple[int, int]  # rows, columns
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Header:
     """The header of one DICOM file. `ignored` or `problem` is the reason why it cannot be used."""
 
     path: Path
-    kind: str  # "ct", "segmentation" or "other"
+    kind: str  # "ct", "segmentation", "contours" or "other"
     series: str = ""
     instance: str = ""
     patient: str = ""
@@ -95,7 +108,8 @@ class Header:
     rows: int = 0
     columns: int = 0
     frames: tuple[Frame, ...] = ()
-    referenced: tuple[str, ...] = ()  # series that are segmented
+    frame_of_reference: str = ""
+    segmented: SegReference | None = None  # of a segmentation
     patient_fault: str = ""  # why the PatientID is no identity
     unnamed: bool = False  # `instance` is a checksum, as the file has no SOPInstanceUID
     ignored: str | None = None
@@ -104,18 +118,16 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """The header of a DICOM file. Raises `InputError` if not even the series of the file can be read."""
-    from pydicom import dcmread
-
-    with path.open("rb") as file:
-        start = file.read(1024)
-        if start[128:132] != b"DICM":
+    with open_dicom(path) as file:
+        start = file.read(START)
+        if not is_dicom(start):
             raise InputError("must be a DICOM file ('DICM' at byte 128), got something else")
         if DEFLATED in start:  # pydicom inflates the whole file without a size limit
             raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
         file.seek(0)
         try:
-            dataset = dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-            left = os.fstat(file.fileno()).st_size - file.tell()  # bytes from the tag of the pixel data to the end
+            dataset = read_dicom(file, stop_before_pixels=True, specific_tags=TAGS)
+            left = size_of(file) - file.tell()  # bytes from the tag of the pixel data to the end
             return _classified(path, dataset, left)
         except InputError:
             raise
@@ -129,11 +141,13 @@ def _classified(path: Path, dataset, left: int) -> Header:
     kind = kind or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))  # a DICOMDIR has its SOP class only there
     if not kind:
         raise InputError("must have a SOPClassUID, got none (truncated file?)")
+    if kind == CONTOURS:
+        return Header(path, "contours", series)
     if kind not in CT and kind not in SEGMENTATION:
         return Header(path, "other", ignored=f"not CT: {_class_name(kind)}")
     if kind in CT and (reason := no_slice(dataset)):
         return Header(path, "other", series, ignored=f"not a slice of a scan: {reason}")
-    if not series:
+    if not series and kind in CT:
         raise InputError("must have a SeriesInstanceUID, got none (truncated file?)")
     modality = str(dataset.get("Modality") or "")
     if kind in CT and modality not in ("", "CT"):
@@ -187,6 +201,7 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
         frames = [_frame_of(i, dataset, group, shared) for i, group in enumerate(per_frame)]
     study = str(dataset.get("StudyInstanceUID") or "")
+    where = str(dataset.get("FrameOfReferenceUID") or "")
     return Header(
         path,
         "ct",
@@ -197,6 +212,7 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
         rows,
         columns,
         tuple(frames),
+        where,
         patient_fault=fault,
         unnamed=unnamed,
     )
@@ -261,11 +277,22 @@ def _segmentation(path: Path, dataset, series: str, left: int) -> Header:
     if rows * columns * n_frames > 8 * MAX_COMPRESSION_RATIO * max(left, 0):  # 8 binary pixels per byte
         raise InputError(f"PixelData must contain {n_frames} × {rows} × {columns} pixels, got {left:,} bytes")
     items = dataset.get("ReferencedSeriesSequence") or []
-    referenced = tuple(str(_value(item, "SeriesInstanceUID")) for item in items)
-    if not referenced:
-        raise InputError("ReferencedSeriesSequence must contain the segmented series, got none")
-    instance, _ = instance_of(dataset, path)
-    return Header(path, "segmentation", series, instance, rows=rows, columns=columns, referenced=referenced)
+    referenced = tuple(str(item.SeriesInstanceUID) for item in items if item.get("SeriesInstanceUID"))
+    frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
+    if not referenced and not frame_of_reference:
+        raise InputError("ReferencedSeriesSequence or FrameOfReferenceUID must name the segmented scan, got neither")
+    names = tuple(str(item.get("SegmentLabel") or "") for item in dataset.get("SegmentSequence") or [])
+    positions = tuple(_positions(dataset))
+    segmented = SegReference(referenced, frame_of_reference, positions, (rows, columns), names)
+    instance = str(dataset.get("SOPInstanceUID") or "")
+    return Header(path, "segmentation", series, instance, rows=rows, columns=columns, segmented=segmented)
+
+
+def _positions(dataset):
+    """The position of each frame of a segmentation that has one, mm."""
+    for group in dataset.get("PerFrameFunctionalGroupsSequence") or []:
+        if plane := group.get("PlanePositionSequence"):
+            yield _numbers(plane[0], "ImagePositionPatient", 3)
 
 
 def _value(dataset, name: str):

@@ -102,7 +102,8 @@ def check_hounsfield(hu: np.ndarray) -> None:
                 f"HU must be above {limit} in at most {most:.0%} of the voxels, got {share:.1%} "
                 f"(values {low:.0f} … {high:.0f}: not scaled, shifted, or wrong sign?)"
             )
-    guess = "a label map? its name must contain label, seg or lm" if low >= 0 and high < 256 else "no HU or no chest"
+    is_label = low >= 0 and high < 256
+    guess = "a label map? its name or folder must contain label, seg or mask" if is_label else "no HU or no chest"
     for name, (a, b) in (("air or lung", AIR), ("soft tissue", SOFT)):
         share = np.count_nonzero((sample >= a) & (sample <= b)) / sample.size
         if share < MIN_SHARE:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from test_prepare import SALT, run
 
-from ildfv.datasets.identity import file_stem, hashed
+from ildfv.datasets.identity import hashed
+from ildfv.datasets.naming import stem
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 
@@ -104,15 +105,19 @@ def test_volume_files_named_by_uid_are_patients_of_their_own(tmp_path, files, in
 
 
 @pytest.mark.parametrize(
-    ("name", "stem"),
-    [
-        ("1.2.840.1.nii.gz", "1.2.840.1"),
-        ("a.b.NII.GZ", "a.b"),
-        ("p01.nrrd", "p01"),
-        ("1.2.3", "1.2.3"),
-        ("scan.mha", "scan"),
-        (".nii", ".nii"),
-    ],
+    ("name", "own"), [("1.2.840.1.nii.gz", "1.2.840.1"), ("a.b.NII.GZ", "a.b"), ("p01.nrrd", "p01"), ("1.2.3", "1.2.3")]
 )
-def test_only_the_suffix_of_the_format_is_not_part_of_the_name(name, stem):
-    assert file_stem(name) == stem
+def test_only_the_suffix_of_the_format_is_not_part_of_the_name(name, own):
+    assert stem(name) == own
+
+
+@pytest.mark.parametrize("patient", ["P-7", ""])
+def test_a_patient_listed_in_a_table_needs_no_patient_id(tmp_path, files, inline, patient):
+    cohort(tmp_path, files, "", n=1)
+    (tmp_path / "table.csv").write_text(f"scan,patient\ne0,{patient}\n")
+    report = run(tmp_path, table=tmp_path / "table.csv")
+    if patient:
+        assert [scan.patient for scan in report.prepared] == [hashed("P-7", SALT)]
+    else:
+        (left,) = report.quarantined
+        assert "PatientID must not be empty" in left.reason

@@ -231,16 +231,18 @@ def test_other_dicom_objects_are_ignored_with_a_reason(tmp_path, files):
     files.series(tmp_path / "dir", hu, PixelData=None, change=directory)
     found = discover(tmp_path)
     assert not found.scans
-    assert not found.quarantined
+    (contours,) = found.quarantined  # they are annotations that are lost
+    assert contours.source.parent.name == "rt"
+    assert contours.reason.startswith("RT Structure Set Storage: contours are not read")
+    assert not discover(tmp_path, labels=False).quarantined
     reasons = {left.source.relative_to(tmp_path).parts[0]: (left.reason, left.files) for left in found.ignored}
     assert reasons == {
         "scout": ("not a slice of a scan: ImageType LOCALIZER", 1),
         "mr": ("not CT: MR Image Storage", 3),
-        "rt": ("not CT: RT Structure Set Storage", 1),
         "dose": ("not CT: Secondary Capture Image Storage", 1),
         "pt": ("not CT: Modality PT", 1),
         "dir": ("not CT: Media Storage Directory Storage", 1),
-        "notes.txt": ("not DICOM, NIfTI or NRRD", 1),
+        "notes.txt": ("not DICOM, NIfTI, NRRD or MetaImage", 1),
     }
 
 

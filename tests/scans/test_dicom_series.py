@@ -165,7 +165,7 @@ def test_label_maps_of_multi_frame_files_are_assigned_by_name(tmp_path, files):
         files.nifti(tmp_path / f"{name}-labels.nii.gz", files.codes(hu))
     found = discover(tmp_path)
     assert [scan.source.name for scan in found.scans] == ["a.dcm", "b.dcm"]
-    assert [scan.label.path.name for scan in found.scans] == ["a-labels.nii.gz", "b-labels.nii.gz"]
+    assert [label.path.name for scan in found.scans for label in scan.labels] == ["a-labels.nii.gz", "b-labels.nii.gz"]
 
 
 def test_enhanced_ct_without_a_group_per_frame_is_refused(tmp_path, files):

@@ -90,7 +90,7 @@ def test_label_maps_with_rounded_headers_belong_to_their_scan(tmp_path, files):
     affine[:3, 3] = np.round(affine[:3, 3], 1)
     files.nifti(tmp_path / "p/labels.nii.gz", files.codes(hu), affine=affine)
     (scan,) = discover(tmp_path).scans
-    assert scan.label is not None
+    assert [label.path.name for label in scan.labels] == ["labels.nii.gz"]
 
 
 def test_a_grid_shifted_by_half_a_voxel_is_another_grid():

@@ -205,7 +205,11 @@ def test_a_nifti_needs_an_affine_in_mm(tmp_path, files):
         (b"space: left-posterior-superior", b"space: scanner-xyz", "space must be one of"),
         (b"endian: little", b"endian: middle", "must be"),
         (b"encoding: gzip", b"encoding: hex", "encoding must be raw, gzip or bzip2, got 'hex'"),
-        (b"encoding: gzip", b"encoding: gzip\ndata file: /etc/passwd", "got a detached header"),
+        (
+            b"encoding: gzip",
+            b"encoding: gzip\ndata file: /etc/passwd",
+            "data file must be one file in the folder of the header, got '/etc/passwd'",
+        ),
         (b"encoding: gzip", b"encoding: gzip\nbyte skip: 9", "byte or line skip"),
         (b"type: int16", b"type: block", "must be"),
     ],
