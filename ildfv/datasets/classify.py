@@ -11,6 +11,7 @@ from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
 from ildfv.scans.headers import Header, read_header
 from ildfv.scans.libraries import quiet
+from ildfv.scans.slicer import has_segments
 from ildfv.scans.volumefiles import SUFFIXES, file_geometry, format_of, label_header
 from ildfv.streaming.processes import Died, as_completed
 
@@ -89,7 +90,7 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
 
 
 def _volume_file(path: Path, inside: Path, kind: str) -> VolumeFile | Label:
-    if not is_label_map(inside):
+    if not is_label_map(inside) and not (kind == "nrrd" and has_segments(path)):
         return VolumeFile(path, kind, file_geometry(path, kind))
     geometry, segments = label_header(path, kind)
     return Label(path, kind, geometry, tuple(segment.name for segment in segments))

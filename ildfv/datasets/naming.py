@@ -84,14 +84,23 @@ def is_label_map(path: PurePath) -> bool:
 
 
 def in_label_folder(path: PurePath) -> bool:
-    """Whether the file lies in a folder of label maps, such as labelsTr, masks or masks/train."""
+    """Whether the file lies in a folder of label maps, such as labelsTr, lung_masks or masks/train."""
+    return label_folder(path) is not None
+
+
+def label_folder(path: PurePath) -> str | None:
+    """The name of the folder of label maps that the file lies in; None if it lies in another folder."""
     for folder in reversed(path.parent.parts):
-        found = {word.text for word in _words(folder)}
-        if found & LABEL_WORDS and found <= LABEL_WORDS | SPLIT_WORDS | {"map", "maps"}:
-            return True
-        if not found or not found <= SPLIT_WORDS:
-            return False
-    return False
+        if _is_label_folder(folder):
+            return folder
+        if not set(words(folder)) or not set(words(folder)) <= SPLIT_WORDS:
+            return None
+    return None
+
+
+def _is_label_folder(folder: str) -> bool:
+    found = set(words(folder))
+    return bool(found & LABEL_WORDS) and found <= LABEL_WORDS | SPLIT_WORDS | CONTENT_WORDS | {"map", "maps"}
 
 
 def case_of(path: PurePath) -> Case:
@@ -128,7 +137,10 @@ def uids(name: str) -> list[str]:
 
 
 def _place(folders) -> tuple[str, ...]:
-    return tuple(part for part in (_without(folder, KIND_WORDS) for folder in folders) if part)
+    names = (
+        _without(folder, KIND_WORDS | CONTENT_WORDS if _is_label_folder(folder) else KIND_WORDS) for folder in folders
+    )
+    return tuple(name for name in names if name)
 
 
 def _above_bids(folders: tuple[str, ...]) -> tuple[str, ...]:

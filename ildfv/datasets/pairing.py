@@ -10,9 +10,9 @@ A label map belongs to a scan only if something besides its grid says so:
     or in a folder directly inside; or its name is that of a structure in the code table, it lies in a folder of label
     maps (segmentations/emphysema.nii.gz), and the scan in the folder above has no name of its own.
 
-The scan must have the grid of the label map (shape, and voxels within a tenth of a voxel); a segmentation of 3D Slicer
-may cover a part of that grid. Of several scans that one of
-the rules allows, the only one with that grid is taken. Where two have it, or where one of them could not be read, the
+The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
+Slicer may cover a part of that grid. Of several scans that one of the rules allows, the only one with that grid is
+taken. Where two have it, or where one of them could not be read, the
 label map is refused: a grid is shared by follow-up scans and reconstructions, and is never evidence by itself.
 """
 
@@ -168,6 +168,12 @@ def _the_one(
     if not by_grid:
         names = ", ".join(sorted(c.source.name for c in found)[:3])
         return None, f"a label map above several folders must have the name of one, got no name above {names}; {TABLE}"
+    if incomplete := [scans[i] for i in usable if scans[i].unreadable]:
+        name = incomplete[0].source.name
+        return (
+            None,
+            f"a label map near several scans must have the name of one, as files of {name} are unreadable; {TABLE}",
+        )
     fits = [i for i in usable if mismatch(scans[i], label) is None]
     beside = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
     for chosen in (fits, beside):  # a conversion beside it is what the label map was drawn on
@@ -182,12 +188,14 @@ def _the_one(
 
 def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
     """The scan, which is refused if its label map cannot be read or lies on another grid."""
-    wrong = f"cannot be read: {label.fault}" if label.geometry is None else mismatch(scans[index], label)
+    wrong = mismatch(scans[index], label)
     return index, f"label map {label.path.name} {wrong}" if wrong else ""
 
 
 def mismatch(scan: Scan, label: Label) -> str | None:
     """Why the label map is not on the scan's grid."""
+    if label.geometry is None:
+        return f"cannot be read: {label.fault}"
     if not label.segments:
         return difference(scan.geometry, label.geometry)
     start = placed(scan.geometry, label.geometry)

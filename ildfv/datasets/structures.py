@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from ildfv.datasets.naming import KIND_WORDS, STRUCTURE_WORDS, in_label_folder, stem, words
+from ildfv.datasets.naming import KIND_WORDS, STRUCTURE_WORDS, in_label_folder, label_folder, stem, words
 from ildfv.datasets.records import Label, Scan
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 
@@ -56,6 +56,8 @@ class Structures:
         for word in own:
             if word in rest:
                 rest.remove(word)
+        if STRUCTURE_WORDS.isdisjoint(rest) and not _at_end(tuple(rest), self._known):  # lung_masks/p1.nii.gz
+            rest = [word for word in words(label_folder(label.path.relative_to(root)) or "") if word not in KIND_WORDS]
         if structure := _at_end(tuple(rest), self._known):
             return replace(label, structure=structure)
         if STRUCTURE_WORDS.isdisjoint(rest) or self._codes.shift:  # with a shift, the value itself names the tissue

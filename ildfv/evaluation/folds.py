@@ -107,12 +107,20 @@ class Folds:
         return rows
 
     def warnings(self) -> list[str]:
-        """A line for each pattern that is absent from a fold, where its recall, F and AUC are undefined."""
+        """A line for each pattern that is absent from a fold, where its recall, F and AUC are undefined.
+
+        Patterns that no slice shows share a line.
+        """
         lines = []
+        never = []
         for pattern in self.labels:
             empty = [str(row["fold"]) for row in self.table() if row["patients_with"][pattern] == 0]
-            if empty:
+            if len(empty) == self.n_folds:
+                never.append(pattern)
+            elif empty:
                 lines.append(f"{pattern} is on no slice of fold {', '.join(empty)}: too few patients have it")
+        if never:
+            lines.append(f"no slice shows {', '.join(never)} (T = {self.threshold} pixels): their scores are undefined")
         return lines
 
     def to_json(self) -> str:

@@ -38,19 +38,24 @@ def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegme
         if match := SEGMENT_FIELD.fullmatch(field):
             found.setdefault(int(match[1]), {})[match[2]] = str(value).strip()
     segments = []
-    for number, (_, one) in enumerate(sorted(found.items())):
+    for number, (_, described) in enumerate(sorted(found.items())):
+        name = described.get("Name", "")
         try:  # Slicer before 5.0 writes neither: each segment has a layer of its own
-            value, layer = int(one.get("LabelValue", 1)), int(one.get("Layer", number))
+            value, layer = int(described.get("LabelValue", 1)), int(described.get("Layer", number))
         except ValueError as error:
             raise InputError(f"LabelValue and Layer of a segment must be integers, got {error}") from error
-        if not one.get("Name") or not 0 <= layer < layers:
-            raise InputError(
-                f"segments must have a name and a layer below {layers}, got {one.get('Name')!r} in {layer}"
-            )
-        segments.append(SlicerSegment(one["Name"], value, layer))
+        if not name or not 0 <= layer < layers:
+            raise InputError(f"segments must have a name and a layer below {layers}, got {name!r} in {layer}")
+        segments.append(SlicerSegment(name, value, layer))
     if len({(one.value, one.layer) for one in segments}) != len(segments):
         raise InputError("segments must differ in LabelValue or Layer, got two with the same")
     return tuple(segments)
+
+
+def has_segments(path: Path) -> bool:
+    """Whether the header of an NRRD file names segments."""
+    header = nrrd_header(path)
+    return bool(slicer_segments(header.fields, header.layers))
 
 
 def slicer_header(path: Path) -> tuple[Geometry, tuple[SlicerSegment, ...]]:

@@ -210,6 +210,16 @@ def above_one_slice(files):
     return affine
 
 
+def test_the_grid_of_a_damaged_series_is_no_reason_to_take_another_one(tmp_path, files):
+    files.series(tmp_path / "p1/t0", files.chest())
+    damaged = files.series(tmp_path / "p1/t1", files.chest(seed=1))
+    damaged[0].write_bytes(b"")
+    files.nifti(tmp_path / "p1/labels.nii.gz", files.codes(files.chest(seed=1)))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"t0": None, "t1": None}
+    assert "as files of t1 are unreadable" in quarantined["labels.nii.gz"]
+
+
 def test_a_label_map_above_the_folders_of_several_patients_is_refused(tmp_path, files):
     files.series(tmp_path / "p1", files.chest(5), patient="P-1")
     files.series(tmp_path / "p2", files.chest(7), patient="P-2")

@@ -106,6 +106,23 @@ def test_a_mask_of_an_unnamed_structure_is_never_read_by_code(tmp_path, files, c
     assert ignored.reason == "a mask of a structure that [segments] of the code table does not name"
 
 
+@pytest.mark.parametrize(
+    ("folder", "meaning"), [("lung_masks", None), ("ground-glass-seg", 0), ("emphysemaMasks/train", 3)]
+)
+def test_a_folder_may_be_named_after_the_structure_of_its_masks(tmp_path, files, inline, folder, meaning):
+    hu = files.chest()
+    files.nifti(tmp_path / "scans/images" / folder.partition("/")[2] / "anna.nii.gz", hu)
+    files.nifti(tmp_path / "scans" / folder / "anna.nii.gz", (files.codes(hu) == 1).astype(np.uint8))
+    report = run(tmp_path)
+    assert not report.quarantined
+    assert len(report.prepared) == 1
+    if meaning is None:
+        assert len(report.ignored) == 1
+        assert (counts(tmp_path) == -1).all()
+    else:
+        assert counts(tmp_path)[:, meaning].all()
+
+
 def test_a_scan_may_have_a_name_like_a_structure(tmp_path, files, inline):
     hu = files.chest()
     files.nrrd(tmp_path / "scans/p/lung1_image.nrrd", hu)

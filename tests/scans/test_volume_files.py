@@ -195,6 +195,8 @@ def test_an_oblique_volume_is_refused(tmp_path, files):
 def test_a_nifti_needs_an_affine_in_mm(tmp_path, files):
     refused(files.nifti(tmp_path / "a.nii", files.chest(), sform_code=0, qform_code=0), "must have an affine")
     refused(files.nifti(tmp_path / "b.nii", files.chest(), qoffset_x=40.0, qform_code=1), "sform and qform must agree")
+    files.nifti(tmp_path / "c.nii", files.chest(), qoffset_x=128.2, qform_code=1)  # rounded: 0.2 mm of a voxel of 4 mm
+    np.testing.assert_array_equal(read(tmp_path / "c.nii").hu, files.chest())
     refused(files.nifti(tmp_path / "c.nii", files.chest(), xyzt_units=3), "must be in mm, got micron")
 
 
