@@ -90,6 +90,9 @@ def prepare(
         int | None, typer.Option(help="T: pixels from which a pattern is present.", min=1, show_default="6000")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
+    patient_from: Annotated[
+        str, typer.Option(help="Patient of a DICOM series: id (PatientID), folder (first below SCANS) or study.")
+    ] = "id",
     workers: o.Workers = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -108,7 +111,13 @@ def prepare(
         scans = table.parent
     if dry_run:
         preview = preview_scans(
-            scans, codes=codes, table=table, packed=packed, workers=workers, progress=output.progress(verbose)
+            scans,
+            codes=codes,
+            table=table,
+            packed=packed,
+            patient_from=patient_from,
+            workers=workers,
+            progress=output.progress(verbose),
         )
         if not output.emit(preview, as_json=as_json):
             _show_preview(preview, verbose)
@@ -122,6 +131,7 @@ def prepare(
         unlabelled_is_negative=unlabelled_is_negative,
         threshold=threshold,
         seed=seed,
+        patient_from=patient_from,
         workers=workers,
         progress=output.progress(verbose, workspace=workspace),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.dicom import read_series
 from ildfv.scans.labels import Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
-from ildfv.scans.lungs import check_lung, lung_mask
+from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
@@ -77,7 +77,9 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
     volume = _volume(scan)
     m = len(volume.hu)
     lung = np.array([np.count_nonzero(lung_mask(slice_, volume.pixel_area)) for slice_ in volume.hu], np.int32)
-    check_lung(lung, volume.pixel_area)
+    if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
+        at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
+        check_lung(lung, volume.pixel_area, at_border)
     labels, labelled = None, np.zeros(m, bool)
     if scan.labels and codes is not None:
         meanings = read_labels(scan, volume.geometry, codes)
@@ -108,8 +110,14 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
         series=hashed(volume.series_id, salt),
         labelled=bool(labelled.any()),
         pixel_area=volume.pixel_area,
-        phantom=volume.patient_id.upper().startswith(PHANTOM),
+        phantom=_is_phantom(scan),
     )
+
+
+def _is_phantom(scan: Scan) -> bool:
+    """By the patient, and by the PatientID where the patient is from another source."""
+    names = (scan.patient, "" if scan.dicom is None else scan.dicom.patient)
+    return any(name.upper().startswith(PHANTOM) for name in names)
 
 
 def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
@@ -125,5 +133,5 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
 
 def _volume(scan: Scan) -> Volume:
     if scan.dicom is not None:
-        return read_series(scan.dicom)
+        return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series)

@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from ildfv.datasets.classify import classified
+from ildfv.datasets.identity import check_source, patient_of
 from ildfv.datasets.labelling import give_labels, lost_scans
+from ildfv.datasets.naming import stem
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
-from ildfv.errors import InputError
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.dicom import assemble
+from ildfv.scans.dicom import assemble_acquisition, separate
 from ildfv.scans.headers import Header
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
@@ -34,24 +36,37 @@ def discover(
     labels: bool = True,
     codes: Codes | None = None,
     packed: bool = False,
+    patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
     """The scans in a folder and its subfolders, paired with their label maps if `labels`. Only headers are read.
 
-    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are. A volume file is a label
-    map if its name or folder says so (see `naming`), otherwise a scan. The patient of a DICOM series is its PatientID.
-    A volume file has no patient identity: its patient is the first folder below `root` on its path, or the file name
-    if the file is directly in `root`.
+    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are, unless they are several
+    acquisitions that interleave or repeat positions: then each acquisition is a scan. A volume file is a label map if
+    its name or folder says so (see `naming`), otherwise a scan. A volume file has no patient identity: its patient is
+    the first folder below `root` on its path, or the file name if the file is directly in `root`.
 
     codes: which structures have a meaning; masks of other structures are then ignored. packed: read DICOM files that
-    are compressed with gzip or lack the preamble; otherwise they are quarantined.
+    are compressed with gzip or lack the preamble; otherwise they are quarantined. patient_from: the identity of the
+    patient of a DICOM series (see `identity.patient_of`).
     """
+    check_source(patient_from)
     found = Discovery()
     root = Path(root)
     files = files_below(root, found)
     base = root if root.is_dir() else root.parent
-    assign(found, files, base, labels=labels, codes=codes, packed=packed, workers=workers, progress=progress)
+    assign(
+        found,
+        files,
+        base,
+        labels=labels,
+        codes=codes,
+        packed=packed,
+        patient_from=patient_from,
+        workers=workers,
+        progress=progress,
+    )
     found.ignored, found.quarantined = _by_folder(found.ignored), _by_folder(found.quarantined, few=3)
     for entries in (found.scans, found.quarantined, found.ignored):
         entries.sort(key=lambda entry: str(entry.source))
@@ -66,6 +81,7 @@ def assign(
     labels: bool,
     codes: Codes | None,
     packed: bool,
+    patient_from: str,
     workers: int | None,
     progress: Progress,
 ) -> None:
@@ -102,7 +118,7 @@ def assign(
     unreadable = Counter(unused.source.parent for unused in found.quarantined)
     with quiet():
         for uid, members in series.items():
-            _add_series(found, uid, members, unreadable)
+            _add_series(found, uid, members, unreadable, base, patient_from)
     found.scans = _with_study_patients(found.scans) + [volume_scan(base, volume) for volume in volumes]
     claimed = {path for scan in found.scans for path in scan.files}
     claimed |= {path for label in label_maps if label.geometry for path in label_files(label)}
@@ -133,22 +149,42 @@ def label_files(label: Label) -> tuple[Path, ...]:
     return (label.path,) if label.kind == "dicom" else files_of(label.path, label.kind)
 
 
-def _add_series(found: Discovery, series: str, members: list[Header], unreadable: Counter[Path]) -> None:
-    folders = Counter(member.path.parent for member in members)
-    source = members[0].path if len(members) == 1 else Path(os.path.commonpath(folders))
+def _add_series(
+    found: Discovery, series: str, members: list[Header], unreadable: Counter[Path], base: Path, patient_from: str
+) -> None:
+    """Adds a scan for each acquisition of the series."""
     try:
-        assembled = assemble(members)
-    except InputError as error:
-        found.quarantined.append(Unused(source, str(error), len(members), series))
-        return
-    except OSError as error:  # deleted since its header was read; slices prepared earlier stay
-        found.quarantined.append(Unused(source, f"must be readable, got {error.strerror or error}", len(members)))
+        acquisitions, copies = separate(members)
+    except (InputError, MissingPackageError, OSError) as error:
+        found.quarantined.append(_refused_series(series, members, error))
         return
     found.ignored += [
-        Unused(copy, "identical copy of another file of the series", quarantined=False) for copy in assembled.copies
+        Unused(copy, "identical copy of another file of the series", quarantined=False) for copy in copies
     ]
-    scan = Scan(source, "dicom", assembled.patient, series, assembled.geometry, tuple(assembled.files), assembled)
-    found.scans.append(replace(scan, unreadable=sum(unreadable[folder] for folder in folders)))
+    for acquisition in acquisitions:
+        name = f"{series} {acquisition.name}" if acquisition.name else series
+        folders = Counter(header.path.parent for header in acquisition.headers)
+        try:
+            assembled = assemble_acquisition(acquisition)
+            patient = patient_of(assembled, base, patient_from)
+        except (InputError, OSError) as error:
+            found.quarantined.append(_refused_series(name, list(acquisition.headers), error))
+            continue
+        source = _source(list(acquisition.headers))
+        scan = Scan(source, "dicom", patient, name, assembled.geometry, tuple(assembled.files), assembled)
+        found.scans.append(replace(scan, unreadable=sum(unreadable[folder] for folder in folders)))
+
+
+def _source(members: list[Header]) -> Path:
+    return (
+        members[0].path if len(members) == 1 else Path(os.path.commonpath({member.path.parent for member in members}))
+    )
+
+
+def _refused_series(series: str, members: list[Header], error: Exception) -> Unused:
+    if isinstance(error, OSError):  # deleted since its header was read; slices prepared earlier stay
+        return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
+    return Unused(_source(members), str(error), len(members), series)
 
 
 def _with_study_patients(scans: list[Scan]) -> list[Scan]:
@@ -166,7 +202,7 @@ def _with_study_patients(scans: list[Scan]) -> list[Scan]:
 def volume_scan(base: Path, volume: VolumeFile) -> Scan:
     """The scan of a volume file below `base`, with the patient that its path says."""
     inside = volume.path.relative_to(base)
-    patient = inside.parts[0] if len(inside.parts) > 1 else volume.path.name.split(".")[0]
+    patient = inside.parts[0] if len(inside.parts) > 1 else stem(volume.path.name) or volume.path.name
     return Scan(
         volume.path, volume.kind, patient, inside.as_posix(), volume.geometry, files_of(volume.path, volume.kind)
     )

@@ -10,9 +10,9 @@ A label map belongs to a scan only if something besides its grid says so:
     or in a folder directly inside; or its name is that of a structure in the code table, it lies in a folder of label
     maps (segmentations/emphysema.nii.gz), and the scan in the folder above has no name of its own.
 
-The scan must have the grid of the label map (shape, and voxels within a tenth of a voxel); a segmentation of 3D Slicer
-may cover a part of that grid. Of several scans that one of
-the rules allows, the only one with that grid is taken. Where two have it, or where one of them could not be read, the
+The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
+Slicer may cover a part of that grid. Of several scans that one of the rules allows, the only one with that grid is
+taken. Where two have it, or where one of them could not be read, the
 label map is refused: a grid is shared by follow-up scans and reconstructions, and is never evidence by itself.
 """
 

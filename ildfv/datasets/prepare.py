@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,6 +39,7 @@ def prepare(
     packed: bool = False,
     unlabelled_is_negative: bool = False,
     salt: str,
+    patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -65,6 +68,9 @@ def prepare(
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     salt : str
         The workspace's salt for the hashes of patients and series.
+    patient_from : {"id", "folder", "study"}
+        Identity of the patient of a DICOM series: PatientID, first folder on its path below `scans`, or
+        StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -77,30 +83,49 @@ def prepare(
     if not salt:
         raise InputError("salt must not be empty: identities are hashed with it")
     scans, out = Path(scans), Path(out)
-    found = find_scans(scans, table, codes, packed=packed, workers=workers, progress=progress)
+    found = find_scans(
+        scans, table, codes, packed=packed, patient_from=patient_from, workers=workers, progress=progress
+    )
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
-        run = _Run(parts, report, out, base, meanings, salt, progress, unlabelled_is_negative)
+        studies = _studies_of_patients(found.scans)
+        run = _Run(parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative)
         for scan in found.scans:
             run.plan(scan)
         run.convert(workers)
         run.quarantine_duplicates(found.scans)
         run.drop_refused()
+        run.drop_unseparated(found.scans)
     for entries in (report.prepared, report.quarantined):
         entries.sort(key=lambda entry: str(entry.source))
     return report
 
 
 def find_scans(
-    scans: Path, table: Path | None, codes: Path | str | None, *, packed: bool, workers: int | None, progress: Progress
+    scans: Path,
+    table: Path | None,
+    codes: Path | str | None,
+    *,
+    packed: bool,
+    patient_from: str = "id",
+    workers: int | None,
+    progress: Progress,
 ) -> Discovery:
     """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
     meanings = None if codes is None else Codes.load(codes)
     if table is not None:
         base = scans if scans.is_dir() else scans.parent
-        return listed_scans(table, base, codes=meanings, workers=workers, progress=progress)
-    found = discover(scans, labels=codes is not None, codes=meanings, packed=packed, workers=workers, progress=progress)
+        return listed_scans(table, base, codes=meanings, patient_from=patient_from, workers=workers, progress=progress)
+    found = discover(
+        scans,
+        labels=codes is not None,
+        codes=meanings,
+        packed=packed,
+        patient_from=patient_from,
+        workers=workers,
+        progress=progress,
+    )
     if codes is not None:  # the table may be in the folder of the scans
         found.ignored = [
             replace(unused, reason="the table of label codes") if unused.source == Path(codes) else unused
@@ -119,6 +144,8 @@ class _Run:
     base: Path  # folder that the paths in keys are relative to
     codes: Codes | None
     salt: str
+    patient_from: str
+    studies: Mapping[str, int]  # number of studies by patient
     progress: Progress
     unlabelled_is_negative: bool
     tasks: list[Task] = field(default_factory=list)
@@ -180,6 +207,12 @@ class _Run:
         if stale := (refused & set(self.parts.rows)) - self.foreign:
             self.parts.drop(*sorted(stale))
 
+    def drop_unseparated(self, scans: list[Scan]) -> None:
+        """Removes the parts in which earlier versions joined acquisitions that are now separate scans."""
+        separate = {hashed(scan.dicom.series, self.salt) for scan in scans if scan.dicom and scan.dicom.acquisition}
+        if stale := separate & set(self.parts.rows):
+            self.parts.drop(*sorted(stale))
+
     def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
         negative = self.unlabelled_is_negative
         self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices, negative))
@@ -213,13 +246,17 @@ class _Run:
                 labelled_slices=labelled_slices,
                 labels=tuple(label.path for label in scan.labels),
                 kept=kept,
-                notes=(*_notes(scan, row.count, labelled_slices), *notes),
+                notes=(*_notes(scan, row.count, labelled_slices, self._studies(scan)), *notes),
             )
         )
 
     def _quarantine(self, scan: Scan, reason: str) -> None:
         files = len(scan.files) + len(scan.labels)
         self.report.quarantined.append(Unused(scan.source, reason, files, scan.series))
+
+    def _studies(self, scan: Scan) -> int:
+        """Number of studies that share the scan's PatientID, if that is the patient."""
+        return self.studies.get(scan.patient, 0) if scan.dicom is not None and self.patient_from == "id" else 0
 
     def _is_labelled(self, row: Row) -> bool:
         with self.parts.open(row.name) as file:
@@ -257,8 +294,26 @@ def _from_another_file(row: Row, scan: Scan, key: str) -> bool:
     return scan.dicom is None and row.key.partition("-")[0] != key.partition("-")[0]
 
 
-def _notes(scan: Scan, slices: int, labelled: int) -> list[str]:
+def _studies_of_patients(scans: list[Scan]) -> dict[str, int]:
+    """Number of studies by patient. Series without a StudyInstanceUID count as one."""
+    studies: dict[str, set[str]] = defaultdict(set)
+    for scan in scans:
+        if scan.dicom is not None:
+            studies[scan.patient].add(scan.dicom.study)
+    return {patient: len(found) for patient, found in studies.items()}
+
+
+def _notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str]:
     notes = []
+    if studies > 1:
+        notes.append(
+            f"its PatientID is that of {studies} studies, which count as one patient: if they are different people, "
+            "pass --patient-from folder or --patient-from study"
+        )
+    if scan.dicom is not None and scan.dicom.acquisition:
+        notes.append("one of several acquisitions of its series that interleave or repeat positions: each is a scan")
+    if scan.dicom is not None and scan.dicom.unnamed:
+        notes.append(f"files without a SOPInstanceUID: {scan.dicom.unnamed}, identified by a checksum of their content")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is another area")
     if scan.patients_in_study > 1:

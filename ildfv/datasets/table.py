@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ildfv.datasets.discovery import assign, volume_scan
+from ildfv.datasets.identity import LISTED, check_source
 from ildfv.datasets.pairing import mismatch
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
@@ -39,6 +40,7 @@ def listed_scans(
     base: Path,
     *,
     codes: Codes | None = None,
+    patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
@@ -57,6 +59,7 @@ def listed_scans(
     InputError
         If the file is no such table. The fault of a row quarantines its scan, with the number of the row.
     """
+    check_source(patient_from)
     found = Discovery()
     rows = read_table(table, base)
     uses = Counter(path for row in rows for path in (row.scan, *row.labels))
@@ -66,7 +69,7 @@ def listed_scans(
                 for path in (row.scan, *row.labels):
                     if uses[path] > 1:
                         raise InputError(f"a path must be listed once, got {path.name} {uses[path]} times")
-                found.scans.append(_scan(row, base, codes, workers))
+                found.scans.append(_scan(row, base, codes, patient_from, workers))
             except (InputError, MissingPackageError, OSError) as error:
                 reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
                 found.quarantined.append(
@@ -110,14 +113,14 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
     return rows
 
 
-def _scan(row: ListedScan, base: Path, codes: Codes | None, workers: int | None) -> Scan:
+def _scan(row: ListedScan, base: Path, codes: Codes | None, patient_from: str, workers: int | None) -> Scan:
     """The scan of a row with its label maps. Raises `InputError` with the fault of the row."""
     for path in (row.scan, *row.labels):
         if path == base or not path.resolve().is_relative_to(base.resolve()) or ".." in path.relative_to(base).parts:
             raise InputError(f"a path must be below {base}, got {path}")
         if not path.exists():
             raise InputError(f"a path must exist, got {path}")
-    scan = _listed_scan(row.scan, base, workers)
+    scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers)
     if row.patient:
         series = None if scan.dicom is None else replace(scan.dicom, patient=row.patient)
         scan = replace(scan, patient=row.patient, dicom=series)
@@ -126,7 +129,7 @@ def _scan(row: ListedScan, base: Path, codes: Codes | None, workers: int | None)
     return replace(scan, labels=tuple(_label(path, scan, base, codes) for path in row.labels))
 
 
-def _listed_scan(path: Path, base: Path, workers: int | None) -> Scan:
+def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None) -> Scan:
     found = Discovery()
     if path.is_file() and not is_dicom(start := start_of(path)):
         kind = format_of(path, start)
@@ -135,7 +138,17 @@ def _listed_scan(path: Path, base: Path, workers: int | None) -> Scan:
         volume = VolumeFile(path, kind, file_geometry(path, kind))
         return volume_scan(base, volume)
     files = files_below(path, found)
-    assign(found, files, base, labels=False, codes=None, packed=True, workers=workers, progress=SILENT)
+    assign(
+        found,
+        files,
+        base,
+        labels=False,
+        codes=None,
+        packed=True,
+        patient_from=patient_from,
+        workers=workers,
+        progress=SILENT,
+    )
     series = [scan for scan in found.scans if scan.dicom is not None]
     if len(series) == 1:
         return series[0]

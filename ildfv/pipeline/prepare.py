@@ -32,6 +32,7 @@ def prepare_scans(
     threshold: int | None = None,
     seed: int | None = None,
     salt: str | None = None,
+    patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
@@ -55,6 +56,8 @@ def prepare_scans(
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     threshold, seed, salt : optional
         Settings of a new workspace. An existing one must have the same.
+    patient_from : {"id", "folder", "study"}
+        Identity of the patient of a DICOM series (see `datasets.prepare.prepare`).
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -79,6 +82,7 @@ def prepare_scans(
         packed=packed,
         unlabelled_is_negative=unlabelled_is_negative,
         salt=workspace.settings.salt,
+        patient_from=patient_from,
         workers=workers,
         progress=progress,
     )
@@ -107,6 +111,7 @@ def preview_scans(
     codes: str | None = None,
     table: Path | None = None,
     packed: bool = False,
+    patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
@@ -121,7 +126,9 @@ def preview_scans(
     scans = Path(scans)
     chosen = _checked_codes(scans, codes, table)
     progress.note(_which_codes(chosen))
-    found = find_scans(scans, table, chosen, packed=packed, workers=workers, progress=progress)
+    found = find_scans(
+        scans, table, chosen, packed=packed, patient_from=patient_from, workers=workers, progress=progress
+    )
     pairs = [
         {
             "source": str(scan.source),

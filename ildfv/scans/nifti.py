@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.scans.geometry import Geometry, checked
+from ildfv.scans.geometry import Geometry, checked, tolerance
 from ildfv.scans.libraries import format_error
 from ildfv.scans.volume import MAX_GZIP_RATIO, as_hounsfield, check_size
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-AFFINE_TOLERANCE = 0.1  # mm between the corners given by sform and qform
 
 
 def nifti_data_file(path: Path) -> Path:
@@ -113,9 +112,8 @@ def _checked_grid(path: Path, image) -> Geometry:
     if sform is not None and qform is not None:
         corner = np.array([*(n - 1 for n in shape), 1])
         apart = max(np.abs(sform[:3, 3] - qform[:3, 3]).max(), np.abs((sform - qform) @ corner).max())
-        if not apart <= AFFINE_TOLERANCE:
-            raise InputError(
-                f"{path.name}: sform and qform must agree within {AFFINE_TOLERANCE} mm, got {apart:.3g} mm"
-            )
+        allowed = tolerance(float(np.linalg.norm(sform[:3, :3], axis=0).min()))
+        if not apart <= allowed:
+            raise InputError(f"{path.name}: sform and qform must agree within {allowed:.2g} mm, got {apart:.3g} mm")
     affine = sform if sform is not None else qform
     return checked(shape, RAS_TO_LPS @ affine[:3, 3], (RAS_TO_LPS @ affine[:3, :3]).T)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.dicomfile import open_dicom, read_dicom
-from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical
+from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical, tolerance
 from ildfv.scans.headers import SegReference
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 from ildfv.scans.libraries import format_error
@@ -62,10 +62,11 @@ def on_slices(scan: Geometry, seg: SegReference) -> bool:
     if not seg.positions or sorted(seg.shape) != sorted(scan.shape[1:]):
         return False
     index = (np.array(seg.positions) - scan.origin) @ np.linalg.inv(scan.steps)  # (frames, 3), voxels along z, y, x
+    off = tolerance(float(scan.spacing.min())) / scan.spacing  # voxels along z, y, x
     z = index[:, 0]
-    inside = (z > -0.1) & (z < scan.shape[0] - 0.9) & (np.abs(z - np.round(z)) < 0.1)
+    inside = (z > -off[0]) & (z < scan.shape[0] - 1 + off[0]) & (np.abs(z - np.round(z)) < off[0])
     corners = np.array([0, scan.shape[1] - 1]), np.array([0, scan.shape[2] - 1])  # a frame may be stored flipped
-    at_corner = [np.abs(index[:, i + 1, None] - corners[i]).min(axis=1) < 0.1 for i in (0, 1)]
+    at_corner = [np.abs(index[:, i + 1, None] - corners[i]).min(axis=1) < off[i + 1] for i in (0, 1)]
     return bool((inside & at_corner[0] & at_corner[1]).all())
 
 

@@ -152,7 +152,7 @@ def test_projections_and_localizers_among_frames_are_no_scan(tmp_path, files):
     kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
     dataset.PerFrameFunctionalGroupsSequence[2].CTImageFrameTypeSequence = [kind]
     dataset.save_as(path, enforce_file_format=True)
-    assert read_header(path).problem == "frame 3: FrameType must be that of a CT slice, got LOCALIZER"
+    assert read_header(path).problem == "frame 3: a frame must be a slice of a scan, got FrameType LOCALIZER"
     kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     dataset.save_as(path, enforce_file_format=True)
     assert read_header(path).problem is None
