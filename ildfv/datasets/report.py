@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,10 +18,14 @@ class Prepared:
     patient: str  # salted hash
     series: str  # salted hash, the name of its part
     slices: int
-    labelled: bool
-    label: Path | None
+    labelled_slices: int
+    labels: tuple[Path, ...]  # its label maps
     kept: bool  # prepared by an earlier run
     notes: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        return self.labelled_slices > 0
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,24 @@ class PrepareReport:
                     "series": scan.series,
                     "slices": scan.slices,
                     "labelled": scan.labelled,
-                    "label": None if scan.label is None else str(scan.label),
+                    "labelled_slices": scan.labelled_slices,
+                    "label": joined(scan.labels),
                     "kept": scan.kept,
                     "notes": list(scan.notes),
                 }
                 for scan in self.prepared
             ],
             "removed": [asdict(one) for one in self.removed],
-            "quarantined": [_unused_dict(unused) for unused in self.quarantined],
-            "ignored": [_unused_dict(unused) for unused in self.ignored],
+            "quarantined": [unused_dict(unused) for unused in self.quarantined],
+            "ignored": [unused_dict(unused) for unused in self.ignored],
         }
 
 
-def _unused_dict(unused: Unused) -> dict:
+def joined(labels: Sequence[Path]) -> str | None:
+    """The paths of label maps as in a table of scans: separated by "; ", None without a label map."""
+    return "; ".join(map(str, labels)) or None
+
+
+def unused_dict(unused: Unused) -> dict:
+    """The entry as JSON values."""
     return {"source": str(unused.source), "reason": unused.reason, "files": unused.files}

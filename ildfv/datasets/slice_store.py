@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from ildfv.errors import InputError, check
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts, Row, write_part
@@ -39,12 +39,12 @@ class ScanSlices:
 
     images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
     labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
-    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without a label map
+    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without labels
     lung: np.ndarray  # int32 (m,): lung pixels on the original grid
     positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending
     patient: str  # 16 hex digits: a salted hash
     series: str  # 16 hex digits: a salted hash
-    labelled: bool
+    labelled: bool  # whether any slice has labels
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
 
@@ -145,8 +145,8 @@ class Slices:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Whether the slice's scan has a label map, (N,) bool."""
-        return self._each("labelled")
+        """Whether the slice has labels, (N,) bool; a labelled scan may have slices without."""
+        return (self.counts != UNLABELLED).all(axis=1)
 
     @property
     def pixel_area(self) -> np.ndarray:

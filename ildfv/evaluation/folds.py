@@ -108,12 +108,20 @@ class Folds:
         return rows
 
     def warnings(self) -> list[str]:
-        """A line for each pattern that is absent from a fold, where its recall, F and AUC are undefined."""
+        """A line for each pattern that is absent from a fold, where its recall, F and AUC are undefined.
+
+        Patterns that no slice shows share a line.
+        """
         lines = []
+        never = []
         for pattern in self.labels:
             empty = [str(row["fold"]) for row in self.table() if row["patients_with"][pattern] == 0]
-            if empty:
+            if len(empty) == self.n_folds:
+                never.append(pattern)
+            elif empty:
                 lines.append(f"{pattern} is on no slice of fold {', '.join(empty)}: too few patients have it")
+        if never:
+            lines.append(f"no slice shows {', '.join(never)} (T = {self.threshold} pixels): their scores are undefined")
         return lines
 
     def to_json(self) -> str:
@@ -199,7 +207,7 @@ def make_folds(
     patients : sequence of str, shape (N,)
         Patient of each slice.
     presence : array of int, shape (N, C)
-        1 if the slice shows the pattern, 0 if not, −1 if it has no label map.
+        1 if the slice shows the pattern, 0 if not, −1 if it has no labels.
     labels : sequence of str, length C
         Names of the patterns.
     threshold : int
@@ -224,7 +232,7 @@ def make_folds(
     presence = np.asarray(presence)  # (N, C)
     expected = (len(patients), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
-    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without labels, −1")
     check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
     if series is not None:
         check_one_patient_per_scan(patients, series)

@@ -184,17 +184,18 @@ def evaluate(
 
 
 def undecided(document: Results) -> list[str]:
-    """A line for each pattern that has no decision threshold in some fold."""
-    lines = []
+    """A line for the patterns that have no decision threshold, for each set of folds in which they have none."""
+    patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
-        folds = [fold for fold, found in document.decisions.items() if found.thresholds[k] is None]
+        folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)
         if folds:
-            where = f"fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
-            lines.append(
-                f"no validation slice of {where} shows {pattern} at T = {document.threshold}, so it has no decision "
-                "threshold: it is never predicted there and counts as a false negative in label sets and micro F"
-            )
-    return lines
+            patterns.setdefault(folds, []).append(pattern)
+    return [
+        f"no validation slice of fold{'s' * (len(folds) > 1)} {', '.join(folds)} shows {' or '.join(names)} at "
+        f"T = {document.threshold}, so it has no decision threshold: it is never predicted there and counts as a false "
+        "negative in label sets and micro F"
+        for folds, names in patterns.items()
+    ]
 
 
 def compare(

@@ -282,13 +282,13 @@ def test_closed_streams_give_no_traceback(small_workspace):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_links_to_folders_are_reported(tmp_path):
+def test_folders_that_are_links_are_searched(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "farm").mkdir()
     (tmp_path / "farm/p1").symlink_to(tmp_path / "real")
     ended = run("prepare", tmp_path / "farm", "--workspace", tmp_path / "w")
     assert ended.returncode == 1
-    assert "got only links to folders, which are not followed (1)" in ended.stderr
+    assert "must contain at least one file, got an empty folder" in ended.stderr
 
 
 def test_verify_reports_folds_that_do_not_match_the_slices(small_workspace):

@@ -33,7 +33,7 @@ def content(folder):
 
 
 def n_files(report):
-    labels = sum(scan.label is not None for scan in report.prepared)
+    labels = sum(len(scan.labels) for scan in report.prepared)
     return labels + sum(left.files for left in report.quarantined + report.ignored)
 
 
@@ -287,9 +287,9 @@ def test_unreadable_slices_are_noted_at_the_series_in_their_folder(tmp_path, fil
 
 
 def test_a_label_map_named_like_a_scan_is_refused_with_the_remedy(tmp_path, files, inline):
-    files.nifti(tmp_path / "scans/p/mask.nii.gz", files.codes(files.chest()))
+    files.nifti(tmp_path / "scans/p/roi.nii.gz", files.codes(files.chest()))
     (left,) = run(tmp_path).quarantined
-    assert "a label map? its name must contain label, seg or lm" in left.reason
+    assert "a label map? its name or folder must contain label, seg or mask" in left.reason
 
 
 def test_scans_of_another_folder_are_added(tmp_path, files, inline):

@@ -126,10 +126,10 @@ def test_no_usable_scan_is_an_error_after_the_table(tmp_path, files):
     (tmp_path / "texts" / "notes.txt").write_text("hello")
     ended = command(tmp_path / "texts", "--workspace", tmp_path / "w")
     assert isinstance(ended.exception, InputError)
-    assert "not DICOM, NIfTI or NRRD" in ended.output
+    assert "not DICOM, NIfTI, NRRD or MetaImage" in ended.output
 
 
-def test_the_label_map_of_a_quarantined_scan_is_ignored(tmp_path, files):
+def test_the_label_map_of_a_quarantined_scan_is_quarantined_with_its_name(tmp_path, files):
     labelled_scan(files, tmp_path / "scans" / "p1")
     next((tmp_path / "scans" / "p1" / "ct").glob("slice002.dcm")).unlink()
     (tmp_path / "scans" / "p2").mkdir()
@@ -137,19 +137,21 @@ def test_the_label_map_of_a_quarantined_scan_is_ignored(tmp_path, files):
     files.nifti(tmp_path / "scans" / "p2" / "labels.nii.gz", files.codes(files.chest()))
     files.nifti(tmp_path / "scans" / "alone" / "labels.nii.gz", files.codes(files.chest()))
     report = prepare(tmp_path / "scans", tmp_path / "out", codes="phantom", salt=SALT)
-    assert [left.source.parent.name for left in report.quarantined] == ["alone", "p1", "p2"]
-    assert [left.source.parent.name for left in report.ignored] == ["p1", "p2"]
-    assert {left.reason for left in report.ignored} == {"label map of a quarantined scan"}
+    reasons = {left.source.relative_to(tmp_path / "scans").as_posix(): left.reason for left in report.quarantined}
+    assert sorted(reasons) == ["alone/labels.nii.gz", "p1/ct", "p1/labels.nii.gz", "p2/ct.nii.gz", "p2/labels.nii.gz"]
+    assert reasons["p1/labels.nii.gz"].startswith("its scan may be ct, which cannot be used: slices must be evenly")
+    assert reasons["p2/labels.nii.gz"].startswith("its scan may be ct.nii.gz, which cannot be used: ")
+    assert not report.ignored
 
 
 def test_the_summary_counts_the_run_and_the_workspace(tmp_path, files):
     files.nifti(tmp_path / "scans" / "p1" / "ct.nii.gz", files.chest())
     first = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
-    assert "This run: 1 scan of 1 patient, 6 slices (0 with label maps).\n" in first
+    assert "This run: 1 scan of 1 patient, 6 slices (0 with labels).\n" in first
     assert "note: volume files have no patient identity: for 1 it is the first folder of its path below" in first
     files.nifti(tmp_path / "scans" / "loose.nii.gz", files.chest(seed=1))
     third = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
-    assert "This run: 2 scans of 2 patients, 12 slices (0 with label maps); 1 scan unchanged.\n" in third
+    assert "This run: 2 scans of 2 patients, 12 slices (0 with labels); 1 scan unchanged.\n" in third
     assert "now contains 2 scans of 2 patients, 12 slices" in third
     assert "for 1 it is its file name" in third
 

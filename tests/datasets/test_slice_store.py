@@ -15,7 +15,7 @@ def scan(number: int, m: int) -> ScanSlices:
     return ScanSlices(
         images=random.integers(0, 256, (m, 3, 224, 224), dtype=np.uint8),
         labels=random.integers(0, 5, (m, 224, 224), dtype=np.uint8),
-        counts=random.integers(0, 9000, (m, 4)),
+        counts=random.integers(0, 9000, (m, 4)) if number != 1 else np.full((m, 4), -1),
         lung=np.full(m, 60000),
         positions=np.arange(m, dtype=np.float32),
         patient=f"patient{number // 2}",

@@ -236,8 +236,11 @@ def test_an_absent_pattern_gives_a_warning():
     counts = np.zeros((6, 4), int)
     counts[:, 0] = T
     warnings = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings()
-    assert len(warnings) == 3
-    assert warnings[0].startswith("reticular is on no slice of fold 0, 1, 2")
+    assert warnings == [f"no slice shows reticular, honeycomb, emphysema (T = {T} pixels): their scores are undefined"]
+    counts[0, 1] = T
+    first, second = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings()
+    assert first.startswith("reticular is on no slice of fold ")
+    assert second.startswith("no slice shows honeycomb, emphysema ")
 
 
 def test_partition_keeps_the_sizes_also_without_quantities():

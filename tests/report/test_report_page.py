@@ -221,6 +221,14 @@ def test_a_note_states_that_a_pattern_without_a_threshold_counts_as_missed():
     assert undecided(document()) == []
 
 
+def test_patterns_without_a_threshold_in_the_same_folds_share_a_note():
+    p = predictions()
+    decisions = replace(p.decisions, thresholds=(None, None, *p.decisions.thresholds[2:]))
+    one = evaluate(replace(p, decisions=decisions), data="phantom", threshold=6000, n_resamples=50)
+    (line,) = undecided(one)
+    assert line.startswith("no validation slice of fold 0 shows ground glass or reticular at T = 6000")
+
+
 def test_numbers_on_the_page_are_those_of_the_documents():
     d = document()
     text = Page(render(ReportContent(data="phantom", results=[d]))).text
