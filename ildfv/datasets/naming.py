@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import NamedTuple
@@ -166,7 +166,7 @@ def _words(text: str) -> list[Word]:
     return [Word(_folded(match[0]), *match.span()) for match in WORD.finditer(text)]
 
 
-def _is_one_of(words: list[Word], i: int, chosen: Collection[str]) -> bool:
+def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
     """Whether word i is one of the chosen. "LM01" may be a person's initials: `lm` directly before a number is not."""
     word, after = words[i], words[i + 1] if i + 1 < len(words) else None
     if word.text == "lm" and after is not None and after.start == word.end:
@@ -176,7 +176,7 @@ def _is_one_of(words: list[Word], i: int, chosen: Collection[str]) -> bool:
     return word.text in chosen
 
 
-def _without(text: str, removed: Collection[str]) -> str:
+def _without(text: str, removed: Set[str]) -> str:
     """The text without these words, with "_" for separators; adjacent words stay so: "case1" differs from "case_1"."""
     words, kept = _words(text), ""
     last: Word | None = None  # the last word kept

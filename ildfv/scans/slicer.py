@@ -34,9 +34,9 @@ class SlicerSegment:
 def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegment, ...]:
     """The segments that the fields of an NRRD header name; empty if the file is no segmentation of 3D Slicer."""
     found: dict[int, dict[str, str]] = {}
-    for field, value in fields.items():
+    for field, text in fields.items():
         if match := SEGMENT_FIELD.fullmatch(field):
-            found.setdefault(int(match[1]), {})[match[2]] = str(value).strip()
+            found.setdefault(int(match[1]), {})[match[2]] = str(text).strip()
     segments = []
     for number, (_, described) in enumerate(sorted(found.items())):
         name = described.get("Name", "")

@@ -132,6 +132,13 @@ def test_a_scan_may_have_a_name_like_a_structure(tmp_path, files, inline):
     assert scan.labelled
 
 
+@pytest.mark.parametrize("name", ["emphysema_reader2_mask", "p1-emphysema-manual-seg", "seg_auto_Emphysema"])
+def test_how_a_mask_was_made_does_not_change_its_structure(tmp_path, files, chest, name):
+    files.nifti(tmp_path / f"scans/p1/{name}.nii.gz", (chest == 1).astype(np.uint8))
+    run(tmp_path)
+    np.testing.assert_array_equal(counts(tmp_path)[:, 3], [(s == 1).sum() for s in chest])
+
+
 def test_a_mask_with_several_values_is_refused(tmp_path, files, chest):
     files.nifti(tmp_path / "scans/p1/masks/emphysema.nii.gz", chest)
     (refused,) = run(tmp_path).quarantined
