@@ -239,7 +239,7 @@ class _Run:
             unused = _unused(scan, outcome.reason)
             # With `same_slices` the stored part is from another file, to which the refusal does not apply.
             self.report.quarantined.append(unused if task.same_slices else self.refused(unused))
-        elif not outcome.labelled and self._has_labels(outcome.row.name):
+        elif outcome.labelled_slices == 0 and self._has_labels(outcome.row.name):
             self._keep(scan, self.parts.rows[outcome.row.name], NO_LABELS)
         else:
             if task.out == self.out:
