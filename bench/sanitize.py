@@ -10,9 +10,10 @@ import torch
 
 from ildfv.kernels import reference
 from ildfv.kernels.cuda import em, fisher, launches, moments, windows
-from ildfv.kernels.cuda.device import TorchDevice
+from ildfv.kernels.cuda.device import TorchDevice, first_device
 
 DEVICE = "cuda"
+LIMIT = first_device().shared_limit
 launched: set[str] = set()
 launch = TorchDevice.launch
 
@@ -38,7 +39,8 @@ for b, n, d, k in ((2, 150, 70, 37), (9, 1, 300, 33), (3, 600, 5, 4)):
         maps = torch.from_numpy(x).to(DEVICE, dtype)
         like = maps.double().cpu().numpy()
         counts = np.full(b, float(n))
-        for variant in launches.VARIANTS:
+        real = "float64" if dtype == torch.float64 else "float32"
+        for variant in launches.fitting_variants(real, k, d, LIMIT):  # the last shape fits in any device's
             moments.set_variant(variant)
             for given in (maps, maps.transpose(1, 2).contiguous()[..., None], list(maps)):
                 found = moments.moments(given, *mixture)

@@ -66,7 +66,10 @@ def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np
         a = _float64(a, name)
         a = a[None] if a.ndim == 3 else a
         fits = a.ndim == 4 and a.shape[0] in (1, b) and a.shape[1] > 0 and a.shape[2:] == shape
-        check(fits, f"{name} must have shape (C, {shape[0]}, {shape[1]}) or ({b}, C, {shape[0]}, {shape[1]}), got {a.shape}")
+        check(
+            fits,
+            f"{name} must have shape (C, {shape[0]}, {shape[1]}) or ({b}, C, {shape[0]}, {shape[1]}), got {a.shape}",
+        )
         check(bool(np.isfinite(a).all()), f"{name} must be finite, got NaN or infinity")
         checked.append(a)
     check(checked[0].shape == checked[1].shape, f"second must have shape {checked[0].shape}, got {checked[1].shape}")

@@ -49,8 +49,8 @@ def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, de
 
     maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` count as 0
     (they are not renormalised, as in VLFeat); the log likelihood always counts all components.
-    descriptor_weights: (b, n), or a list of (n_i,): how much each descriptor counts in all sums; descriptors of weight 0 are
-    left out, and a map without any other has sums of 0.
+    descriptor_weights: (b, n), or a list of (n_i,): weight of each descriptor in all sums. Descriptors of weight 0 are
+    ignored; a map with no others has sums of 0.
     """
     weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
     per_map = []

@@ -84,6 +84,9 @@ class EmulatedDevice:
         name = "bfloat16" if a.dtype == BFLOAT16 else a.dtype.name
         return a.ctypes.data, name, a.shape, tuple(stride // a.itemsize for stride in a.strides)
 
+    def address(self, a):
+        return a.ctypes.data
+
     def empty(self, shape, dtype):
         memory = np.full(shape, np.nan if "float" in dtype else 0xA5, dtype=dtype)
         if self.room is not None:

@@ -7,7 +7,7 @@ from problems import bfloat16_bits, channel_first, descriptors, distances, from_
 
 from ildfv.errors import InputError
 from ildfv.kernels import reference
-from ildfv.kernels.cuda import launches, moments
+from ildfv.kernels.cuda import em, fisher, launches, moments
 
 torch = pytest.importorskip("torch")
 
@@ -61,6 +61,45 @@ def test_parameters_may_be_tensors(device, rng):
     tensors = [torch.from_numpy(a).requires_grad_() for a in parameters]
     found = moments.compute(device, torch.from_numpy(x), *tensors, threshold=1e-6, pooled=False)
     assert max(distances([a.numpy() for a in found], reference.moments(x, *parameters))) < 1e-5
+
+
+def test_arrays_that_are_not_on_the_device_are_refused(device, rng):
+    parameters = mixture(rng, 5, 9)
+    x = descriptors(rng, parameters, 2, 40)
+    here, elsewhere = torch.from_numpy(x[0]), torch.empty((40, 9), device="meta")
+    for other, name in ((elsewhere, "torch.Tensor on meta"), (x[1], "numpy.ndarray")):
+        with pytest.raises(InputError, match=f"arrays must all be torch tensors on cpu, got {name}"):
+            moments.compute(device, [here, other], *parameters, threshold=1e-6, pooled=False)
+    sums = moments.compute(device, torch.from_numpy(x), *parameters, threshold=1e-6, pooled=False)
+    with pytest.raises(InputError, match="arrays must all be torch tensors on cpu, got torch"):
+        fisher.compute(
+            device, [sums.s0, sums.s1, sums.s2.to("meta")], np.full(2, 40.0), parameters[0],
+            improved=True, order="component", weight_part=False,
+        )  # fmt: skip
+
+
+def test_sums_of_other_dtypes_or_shapes_are_refused(device, rng):
+    parameters = mixture(rng, 5, 9)
+    weights = parameters[0]
+    x = torch.from_numpy(descriptors(rng, parameters, 2, 40))
+    separate, pooled = (
+        list(moments.compute(device, x, *parameters, threshold=1e-6, pooled=pooled)[:3]) for pooled in (False, True)
+    )
+    step = {"inertia": 0.0}
+    with pytest.raises(InputError, match=r"s0 must be float64 \(moments with pooled=True\), got float32"):
+        em.compute(device, [a[0] for a in separate], *parameters, **step)
+    with pytest.raises(InputError, match=r"s1 must have shape \(5, 9\), got \(5, 8\)"):
+        em.compute(device, [pooled[0], pooled[1][:, :8], pooled[2]], *parameters, **step)
+    kind = {"improved": True, "order": "component", "weight_part": False}
+    counts = np.full(2, 40.0)
+    with pytest.raises(InputError, match="s2 must be float32 like s1, got float64"):
+        fisher.compute(device, [*separate[:2], separate[2].double()], counts, weights, **kind)
+    with pytest.raises(InputError, match="moments must be float32 or float64, got float16"):
+        fisher.compute(device, [a.half() for a in separate], counts, weights, **kind)
+    with pytest.raises(InputError, match=r"counts must have shape \(2,\)"):
+        fisher.compute(device, separate, np.full(3, 40.0), weights, **kind)
+    with pytest.raises(InputError, match=r"s1 must have shape \(b, 4, d\)"):
+        fisher.compute(device, separate, counts, weights[:4], **kind)
 
 
 def test_several_rounds_agree(device, rng, monkeypatch):

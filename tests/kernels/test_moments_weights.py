@@ -137,5 +137,7 @@ def test_torch_maps_and_weights():
     found = moments(torch.from_numpy(x), mixture, weights=torch.from_numpy(weights))
     assert isinstance(found.s1, torch.Tensor)
     assert_close(
-        Moments(*(a.numpy() for a in found)), reference.moments(x, w, means, variances, descriptor_weights=weights), 1e-5
+        Moments(*(a.numpy() for a in found)),
+        reference.moments(x, w, means, variances, descriptor_weights=weights),
+        1e-5,
     )
