@@ -20,7 +20,7 @@ from problems import (
 from ildfv import kernels
 from ildfv.errors import InputError
 from ildfv.kernels import Moments, cpu, reference
-from ildfv.kernels.cuda import build, em, fisher, launches, memory, moments, oom
+from ildfv.kernels.cuda import build, em, fisher, launches, memory, moments, oom, run
 from ildfv.kernels.cuda import device as devices
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.streaming import transfer
@@ -341,7 +341,7 @@ def test_moments_halve_the_rounds_on_out_of_memory(put, rng, monkeypatch, pooled
     library = type(maps).__module__.partition(".")[0]
     monkeypatch.setattr(memory, "join", lambda: False)  # so that the limit on CuPy's own pool applies
     expected = host(moments.moments(maps, *parameters, pooled=pooled))
-    monkeypatch.setattr(moments, "_round_sizes", {})
+    monkeypatch.setattr(run, "_round_sizes", {})
     with Cramped(library, room_for_half(pooled=pooled)), pytest.warns(RuntimeWarning, match="out of device memory"):
         found = host(moments.moments(maps, *parameters, pooled=pooled))
     assert all(map(np.array_equal, found, expected))
@@ -359,14 +359,14 @@ def test_estimators_halve_the_batch_on_out_of_memory(put, rng, monkeypatch):
     given = GaussianMixture.from_parameters(*parameters)
     names = dict(zip(("weights_init", "means_init", "variances_init"), parameters, strict=True))
 
-    def run():
+    def computed():
         fitted = GaussianMixture(64, max_iter=2, tol=np.inf, **names).fit(maps)
         return [fitted.means_, np.array(given.score(maps)), *host([FisherVector(given).transform(maps)])]
 
-    expected = run()
-    monkeypatch.setattr(moments, "_round_sizes", {})
+    expected = computed()
+    monkeypatch.setattr(run, "_round_sizes", {})
     with Cramped(library, room_for_half(pooled=False)), pytest.warns(RuntimeWarning, match="out of device"):
-        found = run()
+        found = computed()
     assert all(map(np.array_equal, found, expected))
 
 

@@ -9,7 +9,7 @@ from emulation import EmulatedDevice, OnDevice
 from problems import SCARCE, mixture, room_for_half
 from segments import MIB, OutOfMemoryError, Segments
 
-from ildfv.kernels.cuda import moments, oom
+from ildfv.kernels.cuda import moments, oom, run
 
 
 class Sizes(EmulatedDevice):
@@ -35,7 +35,7 @@ def scarce(library, rng, monkeypatch):
     def compute(room, b, n, d, k, *, pooled):
         device = Sizes(library, room)
         monkeypatch.setattr(oom.memory, "empty", lambda: (gc.collect(), device.segments.empty()))
-        monkeypatch.setattr(moments, "_round_sizes", {})
+        monkeypatch.setattr(run, "_round_sizes", {})
         maps = np.zeros((b, n, d), np.float32).view(OnDevice)
         moments.compute(device, maps, *mixture(rng, k, d), threshold=1e-6, pooled=pooled)
         return device.segments

@@ -17,6 +17,7 @@ from ildfv.errors import check, require
 from ildfv.kernels.cuda import interop, memory
 from ildfv.kernels.cuda.build import INSTALL_CUPY, kernels_on
 
+PINNED_BYTES = 1 << 20  # larger arrays are uploaded once per mixture; torch would keep pinned memory of their size
 TENSOR_CAPABILITY = 80  # compute capability of the first devices whose tensor cores support bfloat16 and TF32
 
 
@@ -100,7 +101,14 @@ class TorchDevice:
         return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=self._device)
 
     def upload(self, host):
-        return self._torch.from_numpy(host).to(self._device)
+        source = self._torch.from_numpy(host)
+        if source.nbytes > PINNED_BYTES:
+            return source.to(self._device)
+        return self._pinned(source).to(self._device, non_blocking=True)
+
+    def _pinned(self, tensor):
+        """A copy in pinned memory, from torch's cache of it, which keeps the copy until the device has read it."""
+        return tensor.pin_memory()
 
     def download(self, a):
         return a.cpu().numpy()

@@ -81,29 +81,29 @@ class Pieces(NamedTuple):
     """The pieces of some maps in order: of uniform maps by strides, of ragged ones by a table."""
 
     element: str
-    of_each: np.ndarray  # number of pieces of each map
+    total: int
+    each: int = 0  # pieces of a map; 0: they differ
     address: int = 0
     n: int = 0  # descriptors of a map
     rows: int = 0  # of a piece, except a map's last
     strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
     table: np.ndarray | None = None  # (pieces, 4): address, descriptors, descriptor stride, dimension stride
+    edges: np.ndarray | None = None  # first piece of each map, and the end
 
-    @property
-    def total(self) -> int:
-        return int(self.of_each.sum())
-
-    def edges(self) -> np.ndarray:
-        """First piece of each map, and the end."""
-        return np.concatenate([[0], np.cumsum(self.of_each)]).astype(np.int64)
+    def map_of(self, piece: int) -> int:
+        """The map that the piece belongs to, counted from the first of these maps."""
+        if self.edges is None:
+            return piece // self.each
+        return int(np.searchsorted(self.edges, piece, side="right")) - 1
 
     def part(self, first: int, last: int) -> Pieces:
         """Pieces first … last of a single map or of a table, as the pieces of one map."""
+        part = self._replace(total=last - first, each=last - first, edges=None)
         if self.table is not None:
-            return self._replace(of_each=np.array([last - first]), table=self.table[first:last])
+            return part._replace(table=self.table[first:last])
         start = first * self.rows
         address = self.address + start * self.strides[1] * element_bytes(self.element)
-        n = min(self.n, last * self.rows) - start
-        return self._replace(of_each=np.array([last - first]), address=address, n=n)
+        return part._replace(address=address, n=min(self.n, last * self.rows) - start)
 
 
 def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
@@ -112,7 +112,7 @@ def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
     if batch.table is None:
         each, rows = cut(batch.n, k)
         address = batch.address + maps.start * batch.strides[0] * bytes_of_a_value
-        return Pieces(batch.element, np.full(len(maps), each), address, batch.n, rows, batch.strides)
+        return Pieces(batch.element, len(maps) * each, each, address, batch.n, rows, batch.strides)
     table, of_each = [], []
     for address, n, by_row, by_dim in batch.table[maps.start : maps.stop].tolist():
         each, rows = cut(n, k)
@@ -121,7 +121,9 @@ def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
             (address + start * by_row * bytes_of_a_value, min(rows, n - start), by_row, by_dim)
             for start in range(0, n, rows)
         ]
-    return Pieces(batch.element, np.array(of_each), table=np.array(table, dtype=np.int64))
+    edges = np.concatenate([[0], np.cumsum(of_each)]).astype(np.int64)
+    each = of_each[0] if len(set(of_each)) == 1 else 0
+    return Pieces(batch.element, len(table), each, table=np.array(table, dtype=np.int64), edges=edges)
 
 
 def rounds(batch: Batch, k: int, room: int) -> Iterator[range]:
