@@ -2,7 +2,7 @@
 //
 // A block processes one piece of a slice (some hundred descriptors) tile by tile, in four steps: staging.h, scoring.h,
 // softmax.h, accumulation.h. Scores and posteriors stay within the block, which writes the sums of its piece. `finish`
-// adds pieces in float64, in order. Pieces depend on n and k only, so that a slice's bits are the same in any batch on
+// adds pieces in order, more precisely than float. Pieces depend on n and k only, so that a slice's bits are the same in any batch on
 // any number of multiprocessors.
 //
 // This source is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, in tests, by a C++ compiler.
@@ -24,7 +24,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
                            typename S::real* s0, typename S::real* s1, typename S::real* s2, double* log_likelihood,
                            typename S::real* scratch) {
     typedef typename S::real real;
-    const int d = m.d, k = m.k, k4 = (k + 3) & ~3, kp = padded(k), words = (k + 31) / 32;
+    const int d = m.d, k = m.k, d4 = (d + 3) & ~3, k4 = (k + 3) & ~3, kp = padded(k), words = (k + 31) / 32;
     ILDFV_SHARED_MEMORY(memory);
     real* y = reinterpret_cast<real*>(memory);                                  // (T, DP)
     real* a = y + S::T * S::DP;                                                 // (KC, DP)
@@ -41,9 +41,9 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
 
     const Corner<S> corner;
     const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
-    Staged<S> staged{y, a, b};
+    Staged<S, TENSOR> staged{y, a, b};
     bool screening = TENSOR;
-    double own_log_likelihood = 0;
+    Total<real> own_log_likelihood;
 
     for (integer start = 0; start < rows; start += S::T) {
         const int valid = rows - start < S::T ? (int)(rows - start) : S::T;
@@ -57,7 +57,11 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
                 for (int k0 = 0; k0 < k; k0 += S::KC) {
                     float sum[S::KC / 8][4] = {};
                     for (int d0 = 0; d0 < d; d0 += S::DC) {
-                        staged.bring(x, start, valid, m, m.squares, m.products, (d + 3) & ~3, k0, d0);
+                        staged.bring(x, start, valid, m, m.squares, m.products, d4, k0, d0);
+                        if (d0 + S::DC < d)
+                            staged.look_ahead(m, m.squares, m.products, d4, k0, d0 + S::DC);
+                        else if (k0 + S::KC < k)
+                            staged.look_ahead(m, m.squares, m.products, d4, k0 + S::KC, 0);
                         add_screened<S>(sum, y, a, b, d - d0 < S::DC ? d - d0 : S::DC);
                     }
                     keep_screened<S>(gamma, kp, least, sum, m.base, m.slack, k0, k, k4);
@@ -104,6 +108,10 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         for (int d0 = last_d; d0 >= 0; d0 -= S::DC)
             for (int k0 = last_k; k0 >= 0; k0 -= S::KC) {
                 staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);
+                if (k0 > 0)
+                    staged.look_ahead(m, m.scale, m.shift, d, k0 - S::KC, d0);
+                else if (d0 > 0)
+                    staged.look_ahead(m, m.scale, m.shift, d, last_k, d0 - S::DC);
                 if constexpr (TENSOR) {
                     if (m.close && mostly_active<S>(active, k4, k0, k, valid)) {
                         add_moments_by_products<S>(own_s1, own_s2, y, a, b, gamma, kp, k0, k, d0, d, valid, first);
@@ -123,7 +131,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         s0[c] = sum;
     }
     double* shares = reinterpret_cast<double*>(y);  // y is no longer needed
-    shares[threadIdx.x] = own_log_likelihood;
+    shares[threadIdx.x] = own_log_likelihood.template as<double>();
     __syncthreads();
     if (threadIdx.x < 32) {
         double sum = 0;

@@ -7,15 +7,17 @@
 namespace ildfv {
 
 // The 4 × 4 elements of the tile computed by this thread: descriptors row + j·T/4 and components comp + c·KC/4.
-// A warp covers 8 descriptors × 4 components, so that shared memory is read without bank conflicts.
+// A warp covers 8 descriptors × 4 components, so that shared memory is read without bank conflicts. Descriptors and
+// components alternate in the bits of the lane: lanes 2 apart read the same y, lanes 1 apart the same a and b, so that a
+// load of 16 bytes per lane takes two passes; with eight descriptors in neighbouring lanes y takes four.
 template <class S>
 struct Corner {
     int row, comp;
     __device__ __forceinline__ Corner() {
         constexpr int ROW_WARPS = S::T / 4 / 8;
         const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        row = lane % 8 + 8 * (warp % ROW_WARPS);
-        comp = lane / 8 + 4 * (warp / ROW_WARPS);
+        row = (lane & 1) + (lane >> 1 & 2) + (lane >> 2 & 4) + 8 * (warp % ROW_WARPS);  // bits 0, 2 and 4
+        comp = (lane >> 1 & 1) + (lane >> 2 & 2) + 4 * (warp / ROW_WARPS);              // bits 1 and 3
     }
 };
 

@@ -1,6 +1,7 @@
 // Scores of a tile to posteriors, and the log likelihood.
 #pragma once
 #include "cuda/tile.h"
+#include "cuda/total.h"
 
 namespace ildfv {
 
@@ -17,7 +18,7 @@ __device__ __forceinline__ double minus_infinity(double) { return (double)as_flo
 // log_likelihood += Σ log Σ_k exp(score) over the rows that this thread is responsible for.
 template <class S>
 __device__ void soften(typename S::real* gamma, int kp, int k, int valid, typename S::real threshold,
-                       double& log_likelihood) {
+                       Total<typename S::real>& log_likelihood) {
     typedef typename S::real real;
     const unsigned all = 0xffffffffu;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -41,7 +42,7 @@ __device__ void soften(typename S::real* gamma, int kp, int k, int valid, typena
             const real p = g[c] * inverse;
             g[c] = row < valid && p >= threshold ? p : (real)0;
         }
-        if (part == 0 && row < valid) log_likelihood += (double)top + (double)log(total);
+        if (part == 0 && row < valid) log_likelihood.add(top), log_likelihood.add(log(total));
     }
 }
 
