@@ -49,6 +49,10 @@ for b, n, d, k in ((2, 150, 70, 37), (9, 1, 300, 33), (3, 600, 5, 4)):
                     check(a.cpu(), e, dtype, variant)
                 vectors = fisher.vectors(found, counts, weights, weight_part=True)
                 check(vectors.cpu(), reference.vectors(expected, counts, weights, weight_part=True), dtype, "vectors")
+                share = np.where(rng.random((b, n)) < 0.4, 0.0, rng.random((b, n)))
+                weighted = moments.moments(given, *mixture, descriptor_weights=share)
+                for a, e in zip(weighted, reference.moments(like, *mixture, descriptor_weights=share), strict=True):
+                    check(a.cpu(), e, dtype, variant, "weighted")
                 pooled = moments.moments(given, *mixture, pooled=True)
                 added = reference.moments(like, *mixture, pooled=True)
                 for a, e in zip(pooled, added, strict=True):

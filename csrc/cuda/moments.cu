@@ -16,13 +16,13 @@
 
 namespace ildfv {
 
-// The sums of one piece. SUMS_SHARED: s1 and s2 are accumulated in shared memory, else in place. GAMMA_SHARED:
+// The sums of one piece. weights: one per row, or null. SUMS_SHARED: s1 and s2 are accumulated in shared memory, else in place. GAMMA_SHARED:
 // posteriors are in shared memory, else in `scratch` (T·kp reals per block), for large k. TENSOR: products use tensor
 // cores.
 template <class S, bool SUMS_SHARED, bool GAMMA_SHARED, bool TENSOR>
-__device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, typename S::real threshold,
-                           typename S::real* s0, typename S::real* s1, typename S::real* s2, double* log_likelihood,
-                           typename S::real* scratch) {
+__device__ void moments_of(Rows x, integer rows, const typename S::real* weights, Mixture<typename S::real> m,
+                           typename S::real threshold, typename S::real* s0, typename S::real* s1, typename S::real* s2,
+                           double* log_likelihood, typename S::real* scratch) {
     typedef typename S::real real;
     const int d = m.d, k = m.k, d4 = (d + 3) & ~3, k4 = (k + 3) & ~3, kp = padded(k), words = (k + 31) / 32;
     ILDFV_SHARED_MEMORY(memory);
@@ -49,6 +49,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         const int valid = rows - start < S::T ? (int)(rows - start) : S::T;
         const bool first = start == 0;
         staged.rows_d0 = -1;
+        staged.weights = weights ? weights + start : nullptr;
 
         if constexpr (TENSOR) {
             if (screening) {
@@ -100,7 +101,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
             for (int warp = 0; warp < S::WARPS; ++warp) found += counts[warp];
             screening = 4 * found <= (unsigned)(valid * k);
         }
-        soften<S>(gamma, kp, k, valid, threshold, own_log_likelihood);
+        soften<S>(gamma, kp, k, valid, threshold, staged.weights, own_log_likelihood);
         __syncthreads();
         mark<S>(own_s0, active, gamma, kp, k, k4, first);
         __syncthreads();
@@ -150,24 +151,28 @@ typedef Tile<float, 64, 32, 64> FloatTile;
 typedef Tile<double, 64, 32, 32> DoubleTile;
 
 // Uniform slices of n descriptors: piece p consists of descriptors (p mod splits)·piece_rows … of slice p / splits.
-// Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride) of each piece.
+// Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride, address of weights) of each piece.
+// weights: of all descriptors of uniform slices; null: 1 each.
 // With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has no room for three.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR ? 2 : TILE::BLOCKS)                             \
-        NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \
-             integer splits, integer piece_rows, integer slice_stride, integer row_stride, integer dim_stride,         \
-             integer d, integer k, const TILE::real* centre, const TILE::real* scale, const TILE::real* shift,         \
-             const TILE::real* constant, const TILE::real* squares, const TILE::real* products,                        \
-             const TILE::real* base, const TILE::real* slack, integer close, double threshold, TILE::real* s0,         \
-             TILE::real* s1, TILE::real* s2, double* log_likelihood, TILE::real* scratch) {                            \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR ? 2 : TILE::BLOCKS) NAME(                       \
+        const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,                \
+        integer splits, integer piece_rows, integer slice_stride, integer row_stride, integer dim_stride,              \
+        const TILE::real* weights, integer d, integer k, const TILE::real* centre, const TILE::real* scale,            \
+        const TILE::real* shift, const TILE::real* constant, const TILE::real* squares, const TILE::real* products,    \
+        const TILE::real* base, const TILE::real* slack, integer close, double threshold, TILE::real* s0,              \
+        TILE::real* s1, TILE::real* s2, double* log_likelihood, TILE::real* scratch) {                                 \
         const integer piece = first_piece + blockIdx.x, start = piece % splits * piece_rows, left = n - start;         \
         const integer offset = piece / splits * slice_stride + start * row_stride;                                     \
-        const integer* listed = pieces + 4 * piece;                                                                    \
+        const integer* listed = pieces + 5 * piece;                                                                    \
+        if (weights) weights += piece / splits * n + start;                                                            \
+        if (pieces) weights = reinterpret_cast<const TILE::real*>(listed[4]);                                          \
         Rows data = {x + offset * ELEMENT_BYTES[element], (int)element, row_stride, dim_stride};                       \
         if (pieces) data = {reinterpret_cast<const void*>(listed[0]), (int)element, listed[2], listed[3]};             \
         const integer rows = pieces ? listed[1] : left < piece_rows ? left : piece_rows;                               \
         moments_of<TILE, SUMS, GAMMA, TENSOR>(                                                                         \
-            data, rows, {centre, scale, shift, constant, (int)d, (int)k, squares, products, base, slack, close != 0},  \
+            data, rows, weights,                                                                                       \
+            {centre, scale, shift, constant, (int)d, (int)k, squares, products, base, slack, close != 0},              \
             (TILE::real)threshold, s0 + piece * k, s1 + piece * k * d, s2 + piece * k * d, log_likelihood + piece,     \
             scratch + (integer)blockIdx.x * TILE::T * padded((int)k));                                                 \
     }
@@ -184,11 +189,11 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
     extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4) spread_singles_##REAL(                              \
         const void* x, integer element, integer b, integer row_stride, integer dim_stride, integer d, integer k,       \
         const TILE::real* centre, const TILE::real* scale, const TILE::real* shift, const TILE::real* constant,        \
-        double threshold, const TILE::real* partial, integer chunks, TILE::real* s0, TILE::real* s1, TILE::real* s2,   \
-        double* log_likelihood) {                                                                                      \
+        const TILE::real* weights, double threshold, const TILE::real* partial, integer chunks, TILE::real* s0,        \
+        TILE::real* s1, TILE::real* s2, double* log_likelihood) {                                                      \
         spread_singles<TILE, SINGLES>({x, (int)element, row_stride, dim_stride}, b,                                    \
-                                      {centre, scale, shift, constant, (int)d, (int)k}, (TILE::real)threshold,         \
-                                      partial, (int)chunks, s0, s1, s2, log_likelihood);                               \
+                                      {centre, scale, shift, constant, (int)d, (int)k}, weights,                       \
+                                      (TILE::real)threshold, partial, (int)chunks, s0, s1, s2, log_likelihood);        \
     }
 
 #define ILDFV_ALL_OF(REAL, TILE, SINGLES)                                                                              \
@@ -224,7 +229,8 @@ ILDFV_MOMENTS(moments_tensor_huge_float32, FloatTile, false, false, true)
 #define ILDFV_KERNELS(DO)                                                                                              \
     DO(moments_resident_float32)                                                                                       \
     DO(moments_wide_float32)                                                                                           \
-    DO(moments_huge_float32) DO(score_singles_float32) DO(spread_singles_float32) DO(moments_resident_float64)         \
-        DO(moments_wide_float64) DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64)         \
-            DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)                           \
-                DO(moments_tensor_resident_float32) DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)
+    DO(moments_huge_float32)                                                                                           \
+    DO(score_singles_float32) DO(spread_singles_float32) DO(moments_resident_float64) DO(moments_wide_float64)         \
+        DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64) DO(finish_float32_float32)       \
+            DO(finish_float32_float64) DO(finish_float64_float64) DO(moments_tensor_resident_float32)                  \
+                DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)

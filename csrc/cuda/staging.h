@@ -99,6 +99,13 @@ __device__ void stage_rows(typename S::real* y, Rows x, integer first, int valid
     }
 }
 
+// y = 0 for descriptors of weight 0, whatever their values.  weights (T,)
+template <class S>
+__device__ void clear_rows(typename S::real* y, const typename S::real* weights, int valid) {
+    for (int i = threadIdx.x; i < valid * S::DC; i += S::THREADS)
+        if (weights[i / S::DC] == 0) y[i / S::DC * S::DP + i % S::DC] = 0;
+}
+
 // A single value, where speed does not matter
 template <class S>
 __device__ __forceinline__ typename S::real value_at(Rows x, integer row, int dim) {
@@ -180,7 +187,8 @@ struct Mixture {
 template <class S, bool AHEAD>
 struct Staged {
     typedef typename S::real real;
-    real *y, *a, *b;  // (T, DP), (KC, DP), (KC, DP)
+    real *y, *a, *b;                // (T, DP), (KC, DP), (KC, DP)
+    const real* weights = nullptr;  // (T,), of the tile's descriptors, or null
     int rows_d0 = -1, k0 = -1, d0 = -1;
     const real* from = nullptr;
     ParameterShare<S> next;
@@ -193,6 +201,10 @@ struct Staged {
         if (!rows && !parameters) return;
         __syncthreads();
         if (rows) stage_rows<S>(y, x, start, valid, want_d0, m.d, m.centre);
+        if (rows && weights) {
+            __syncthreads();
+            clear_rows<S>(y, weights, valid);
+        }
         if (parameters) {
             if (AHEAD && next_from == first && next_k0 == want_k0 && next_d0 == want_d0)
                 next.store(a, b);

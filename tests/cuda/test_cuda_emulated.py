@@ -279,7 +279,9 @@ def test_pieces_are_added_more_precisely_than_float(device, rng, to):
     values[2][5, 1, 2] = np.inf
     sums = [device.upload(a) for a in (*values, rng.normal(size=pieces))]
     out = [device.empty(shape, to) for shape in ((k,), (k, d), (k, d))] + [device.empty((1,), "float64")]
-    device.launch(f"finish_float32_{to}", (1, 1), 256, 0, (*map(device.address, (*sums, *out)), d, k, pieces, pieces, 0))
+    device.launch(
+        f"finish_float32_{to}", (1, 1), 256, 0, (*map(device.address, (*sums, *out)), d, k, pieces, pieces, 0)
+    )
     for found, terms in zip(out, sums, strict=True):
         expected = np.asarray(terms, np.float64).sum(axis=0)
         finite = np.isfinite(expected)

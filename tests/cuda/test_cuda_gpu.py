@@ -214,6 +214,20 @@ def test_ragged_maps_agree(put, rng):
     agree([put(a) for a in maps], maps, parameters)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("n", [1, 700])
+def test_weighted_descriptors_agree(put, rng, n, pooled):
+    parameters = mixture(rng, 37, 70, spread=0.7)
+    x = descriptors(rng, parameters, 5, n)
+    weights = np.where(rng.random((5, n)) < 0.4, 0.0, 3 * rng.random((5, n)))
+    weights[0] = 0.5
+    x[weights == 0] = np.nan
+    for variant in (None, *launches.fitting_variants("float32", 37, 70, devices.first_device().shared_limit)):
+        moments.set_variant(variant)
+        agree(put(x), x, parameters, pooled=pooled, descriptor_weights=weights)
+    agree([put(a) for a in x], x, parameters, pooled=pooled, descriptor_weights=list(weights))
+
+
 def test_equal_runs_give_equal_bits(put, rng):
     parameters = mixture(rng, 32, 64)
     x = put(descriptors(rng, parameters, 16, 2916))

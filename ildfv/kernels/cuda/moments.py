@@ -6,10 +6,10 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
-from ildfv.kernels.checks import check_dimensions, check_threshold, not_finite
+from ildfv.kernels.checks import check_descriptor_weights, check_dimensions, check_threshold, not_finite
 from ildfv.kernels.cuda import launches
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
-from ildfv.kernels.cuda.layout import merged, ragged, uniform
+from ildfv.kernels.cuda.layout import Batch, merged, ragged, uniform
 from ildfv.kernels.cuda.parameters import prepared
 from ildfv.kernels.cuda.run import Run
 from ildfv.kernels.reference import Moments
@@ -24,31 +24,43 @@ def set_variant(name: str | None) -> None:
     _variant = name
 
 
-def moments(maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False) -> Moments:
+def moments(
+    maps, weights, means, variances, *, threshold: float = 1e-6, pooled: bool = False, descriptor_weights=None
+) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
     As `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
-    d ≤ 4096, k ≤ 1024. The maps are not copied. Work is queued on the current stream of torch or CuPy; for arrays of
-    other libraries, on torch's where torch has the GPU, else on CuPy's. The results are float64 if pooled or if the
-    maps are float64, else float32. The bits of a map's result depend neither on its batch nor on its strides.
-    InputError names the map for empty maps and values that are not finite.
+    d ≤ 4096, k ≤ 1024. `descriptor_weights`, in host memory or on a GPU, is its `weights`. The maps are not copied.
+    Work is queued on the current stream of torch or CuPy; for arrays of other libraries, on torch's where torch has the
+    GPU, else on CuPy's. The results are float64 if pooled or if the maps are float64, else float32. The bits of a map's
+    result depend neither on its batch nor on its strides. InputError names the map for empty maps and values that are
+    not finite.
     """
     ragged = isinstance(maps, (list, tuple))
     check(not ragged or len(maps) > 0, "maps must contain at least one map, got an empty batch")
     ours, give = own_arrays(list(maps) if ragged else [maps])
     maps = ours if ragged else ours[0]
-    result = compute(device_of(ours[0]), maps, weights, means, variances, threshold=threshold, pooled=pooled)
+    result = compute(
+        device_of(ours[0]), maps, weights, means, variances,
+        threshold=threshold, pooled=pooled, descriptor_weights=descriptor_weights,
+    )  # fmt: skip
     return Moments(*(give(a) for a in result))
 
 
-def compute(device: Device, maps, weights, means, variances, *, threshold: float, pooled: bool) -> Moments:
+def compute(
+    device: Device, maps, weights, means, variances, *, threshold: float, pooled: bool, descriptor_weights=None
+) -> Moments:
     """`moments` on a given device."""
     mixture = prepared(*(a if type(a) is np.ndarray else to_numpy(a) for a in (weights, means, variances)))
     threshold = check_threshold(threshold)
     launches.check_size(mixture.k, mixture.d)
     batch = ragged(device, maps) if isinstance(maps, (list, tuple)) else uniform(device, maps)
     check_dimensions(batch.d, mixture.d)
-    run = Run(device, "float64" if batch.element == "float64" else "float32", mixture, threshold, _variant)
+    real = "float64" if batch.element == "float64" else "float32"
+    if descriptor_weights is not None:
+        descriptor_weights = _checked_weights(descriptor_weights, batch, real)
+        batch = batch.weighted(device, np.concatenate(descriptor_weights))
+    run = Run(device, real, mixture, threshold, _variant)
     if pooled:
         out, logs = run.pooled(merged(batch))
     elif batch.table is None and batch.n == 1:
@@ -65,10 +77,29 @@ def compute(device: Device, maps, weights, means, variances, *, threshold: float
     else:
         return out
     for index in suspects:
-        if not np.isfinite(device.download(device.cast(maps[index], "float64"))).all():
+        values = device.download(device.cast(maps[index], "float64"))  # (n, d) or (d, h, w)
+        if descriptor_weights is not None:  # others may have any values
+            rows = values if values.ndim == 2 else values.reshape(len(values), -1).T
+            values = rows[descriptor_weights[index] > 0]
+        if not np.isfinite(values).all():
             raise not_finite(index)
     check(run.real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
     # The values are finite, but so far from every mean that their squares overflow float32: repeat in double.
     double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
-    result = compute(device, double, *mixture.arrays, threshold=threshold, pooled=pooled)
+    result = compute(
+        device, double, *mixture.arrays, threshold=threshold, pooled=pooled, descriptor_weights=descriptor_weights
+    )
     return result if pooled else Moments(*(device.cast(a, "float32") for a in result))
+
+
+def _checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
+    """The weights of each map's descriptors in `real`, (n_i,). InputError where they do not fit the maps."""
+    weights = [to_numpy(a) for a in weights] if isinstance(weights, (list, tuple)) else to_numpy(weights)
+    with np.errstate(over="ignore"):  # checked below
+        checked = [a.astype(real) for a in check_descriptor_weights(weights, batch.counts)]
+    for i, a in enumerate(checked):
+        check(
+            bool(np.isfinite(a).all()),
+            f"weights must be below {np.finfo(real).max:.0e} for {real} maps, got more in map {i}",
+        )
+    return checked

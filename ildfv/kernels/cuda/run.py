@@ -115,13 +115,14 @@ class Run:
             partial = self.device.empty((chunks, count, k), self.real)
             place, own = self.device.address(partial), sums.part(maps.start, k, d)
             address = batch.address + maps.start * by_map * element_bytes(batch.element)
+            weights = batch.weights and batch.weights + maps.start * tile.bytes
             common = (address, CODES[batch.element], count, by_map, by_dim, d, k, centre, scale, shift)
             self.device.launch(
                 f"score_singles_{self.real}", (-(-count // tile.rows), chunks), THREADS, scoring, (*common, place)
             )
             self.device.launch(
                 f"spread_singles_{self.real}", (-(-count // tile.singles), chunks), THREADS, spreading,
-                (*common, constant, self.threshold, place, chunks, *own[:4]),
+                (*common, constant, weights, self.threshold, place, chunks, *own[:4]),
             )  # fmt: skip
 
         self._retried(some, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
@@ -150,8 +151,8 @@ class Run:
                 f"moments_{variant}_{self.real}", (min(step, count - first), 1), THREADS,
                 launches.shared_bytes(variant, self.real, k, d),
                 (pieces.address, CODES[pieces.element], self._address(table), first, pieces.n, max(1, pieces.each),
-                 pieces.rows, *pieces.strides, d, k, *self.parameters, *self.products, self.threshold, *out[:4],
-                 self._address(scratch)),
+                 pieces.rows, *pieces.strides, pieces.weights, d, k, *self.parameters, *self.products, self.threshold,
+                 *out[:4], self._address(scratch)),
             )  # fmt: skip
 
     def _finish(
