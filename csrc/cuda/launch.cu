@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "cuda/contributions.cu"
 #include "cuda/em.cu"
 #include "cuda/fisher.cu"
 #include "cuda/moments.cu"
@@ -20,6 +21,7 @@ const void* kernel_of(const char* name) {
     ILDFV_WINDOW_KERNELS(ILDFV_FIND)
     ILDFV_FISHER_KERNELS(ILDFV_FIND)
     ILDFV_EM_KERNELS(ILDFV_FIND)
+    ILDFV_CONTRIBUTION_KERNELS(ILDFV_FIND)
 #undef ILDFV_FIND
     return nullptr;
 }

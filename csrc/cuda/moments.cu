@@ -39,9 +39,8 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
     real* own_s1 = SUMS_SHARED ? rest + (GAMMA_SHARED ? S::T * kp : 0) : s1;  // (k, d)
     real* own_s2 = SUMS_SHARED ? own_s1 + k * d : s2;                         // (k, d)
 
-    const Corner<S> corner;
     const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
-    Staged<S, TENSOR> staged{y, a, b};
+    Staged<S, TENSOR> staged{y, a, b, weights};
     bool screening = TENSOR;
     Total<real> own_log_likelihood;
 
@@ -49,7 +48,6 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
         const int valid = rows - start < S::T ? (int)(rows - start) : S::T;
         const bool first = start == 0;
         staged.rows_d0 = -1;
-        staged.weights = weights ? weights + start : nullptr;
 
         if constexpr (TENSOR) {
             if (screening) {
@@ -78,23 +76,7 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
                 }
             }
         }
-        if (!screening)
-            for (int k0 = 0; k0 < k; k0 += S::KC) {  // score = c − ½ Σ t²
-                real sum[4][4] = {};
-                for (int d0 = 0; d0 < d; d0 += S::DC) {
-                    staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);
-                    add_squares<S>(sum, corner, y, a, b, d - d0 < S::DC ? d - d0 : S::DC);
-                }
-#pragma unroll
-                for (int j = 0; j < 4; ++j)
-#pragma unroll
-                    for (int c = 0; c < 4; ++c) {
-                        const int comp = k0 + corner.comp + c * (S::KC / 4);
-                        if (comp < k4)
-                            gamma[(integer)(corner.row + j * (S::T / 4)) * kp + comp] =
-                                comp < k ? m.constant[comp] - (real)0.5 * sum[j][c] : (real)0;
-                    }
-            }
+        if (!screening) score_tile<S>(gamma, kp, staged, x, start, valid, m);
         __syncthreads();
         if (screening && TENSOR) {  // stop screening if many components are near: it would cost more than it saves
             unsigned found = 0;
@@ -121,6 +103,7 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
                 }
                 add_moments<S>(own_s1, own_s2, y, a, b, gamma, kp, active, k4, k0, k, d0, d, valid, first);
             }
+        if (staged.weights) staged.weights += S::T;
     }
 
     __syncthreads();
@@ -131,31 +114,19 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
         for (int segment = 0; segment < S::SEGMENTS; ++segment) sum += own_s0[segment * k4 + c];
         s0[c] = sum;
     }
-    double* shares = reinterpret_cast<double*>(y);  // y is no longer needed
-    shares[threadIdx.x] = own_log_likelihood.template as<double>();
-    __syncthreads();
-    if (threadIdx.x < 32) {
-        double sum = 0;
-        for (int i = threadIdx.x; i < S::THREADS; i += 32) sum += shares[i];
-        for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-        if (threadIdx.x == 0) *log_likelihood = sum;
-    }
+    sum_of_threads<S>(reinterpret_cast<double*>(y), own_log_likelihood.template as<double>(), log_likelihood);
 }
 
 }  // namespace ildfv
 
 using namespace ildfv;
 
-// Tiles: 64 descriptors × 32 components × 64 dimensions; half the dimensions in double, to fit in 64 KB.
-typedef Tile<float, 64, 32, 64> FloatTile;
-typedef Tile<double, 64, 32, 32> DoubleTile;
-
 // Uniform slices of n descriptors: piece p consists of descriptors (p mod splits)·piece_rows … of slice p / splits.
 // Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride, address of weights) of each piece.
 // weights: of all descriptors of uniform slices; null: 1 each.
 // With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has no room for three.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR ? 2 : TILE::BLOCKS) NAME(                       \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR&& TILE::BLOCKS > 2 ? 2 : TILE::BLOCKS) NAME(    \
         const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,                \
         integer splits, integer piece_rows, integer slice_stride, integer row_stride, integer dim_stride,              \
         const TILE::real* weights, integer d, integer k, const TILE::real* centre, const TILE::real* scale,            \
@@ -230,7 +201,9 @@ ILDFV_MOMENTS(moments_tensor_huge_float32, FloatTile, false, false, true)
     DO(moments_resident_float32)                                                                                       \
     DO(moments_wide_float32)                                                                                           \
     DO(moments_huge_float32)                                                                                           \
-    DO(score_singles_float32) DO(spread_singles_float32) DO(moments_resident_float64) DO(moments_wide_float64)         \
-        DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64) DO(finish_float32_float32)       \
-            DO(finish_float32_float64) DO(finish_float64_float64) DO(moments_tensor_resident_float32)                  \
-                DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)
+    DO(score_singles_float32)                                                                                          \
+    DO(spread_singles_float32)                                                                                         \
+    DO(moments_resident_float64)                                                                                       \
+    DO(moments_wide_float64) DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64)             \
+        DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)                               \
+            DO(moments_tensor_resident_float32) DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)

@@ -47,4 +47,17 @@ __device__ void soften(typename S::real* gamma, int kp, int k, int valid, typena
     }
 }
 
+// to = Σ value over the block's threads, in a fixed order. shares: one double per thread, in shared memory
+template <class S>
+__device__ __forceinline__ void sum_of_threads(double* shares, double value, double* to) {
+    shares[threadIdx.x] = value;
+    __syncthreads();
+    if (threadIdx.x < 32) {
+        double sum = 0;
+        for (int i = threadIdx.x; i < S::THREADS; i += 32) sum += shares[i];
+        for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+        if (threadIdx.x == 0) *to = sum;
+    }
+}
+
 }  // namespace ildfv

@@ -187,8 +187,8 @@ struct Mixture {
 template <class S, bool AHEAD>
 struct Staged {
     typedef typename S::real real;
-    real *y, *a, *b;                // (T, DP), (KC, DP), (KC, DP)
-    const real* weights = nullptr;  // (T,), of the tile's descriptors, or null
+    real *y, *a, *b;      // (T, DP), (KC, DP), (KC, DP)
+    const real* weights;  // (T,), of the tile's descriptors, or null
     int rows_d0 = -1, k0 = -1, d0 = -1;
     const real* from = nullptr;
     ParameterShare<S> next;

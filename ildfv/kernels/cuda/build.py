@@ -67,7 +67,12 @@ def source(name: str = "cuda/moments.cu") -> str:
     return text(name)
 
 
-FILES = {"window": "cuda/windows.cu", "fisher": "cuda/fisher.cu", "m_step": "cuda/em.cu"}  # by part of the kernel name
+FILES = {  # by part of the kernel name
+    "window": "cuda/windows.cu",
+    "fisher": "cuda/fisher.cu",
+    "m_step": "cuda/em.cu",
+    "contributions": "cuda/contributions.cu",
+}
 
 
 def source_of(kernel: str) -> tuple[str, int | None]:

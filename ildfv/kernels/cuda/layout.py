@@ -91,6 +91,14 @@ def merged(batch: Batch) -> Batch:
         return batch
     if batch.n == 1 or batch.b == 1 or by_map == batch.n * by_row:
         return batch._replace(b=1, n=batch.b * batch.n, strides=(0, by_map if batch.n == 1 else by_row, by_dim))
+    return listed(batch)
+
+
+def listed(batch: Batch) -> Batch:
+    """The batch with a table, whatever its maps."""
+    if batch.table is not None:
+        return batch
+    by_map, by_row, by_dim = batch.strides
     table = np.zeros((batch.b, 5), dtype=np.int64)
     table[:, 0] = batch.address + np.arange(batch.b) * (by_map * element_bytes(batch.element))
     table[:, 1:4] = batch.n, by_row, by_dim

@@ -6,10 +6,11 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
-from ildfv.kernels.checks import check_descriptor_weights, check_dimensions, check_threshold, not_finite
+from ildfv.kernels.checks import check_dimensions, check_threshold
 from ildfv.kernels.cuda import launches
+from ildfv.kernels.cuda.checked import checked_weights, first_bad_map
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
-from ildfv.kernels.cuda.layout import Batch, merged, ragged, uniform
+from ildfv.kernels.cuda.layout import merged, ragged, uniform
 from ildfv.kernels.cuda.parameters import prepared
 from ildfv.kernels.cuda.run import Run
 from ildfv.kernels.reference import Moments
@@ -58,7 +59,7 @@ def compute(
     check_dimensions(batch.d, mixture.d)
     real = "float64" if batch.element == "float64" else "float32"
     if descriptor_weights is not None:
-        descriptor_weights = _checked_weights(descriptor_weights, batch, real)
+        descriptor_weights = checked_weights(descriptor_weights, batch, real)
         batch = batch.weighted(device, np.concatenate(descriptor_weights))
     run = Run(device, real, mixture, threshold, _variant)
     if pooled:
@@ -76,13 +77,7 @@ def compute(
         break
     else:
         return out
-    for index in suspects:
-        values = device.download(device.cast(maps[index], "float64"))  # (n, d) or (d, h, w)
-        if descriptor_weights is not None:  # others may have any values
-            rows = values if values.ndim == 2 else values.reshape(len(values), -1).T
-            values = rows[descriptor_weights[index] > 0]
-        if not np.isfinite(values).all():
-            raise not_finite(index)
+    first_bad_map(device, maps, suspects, descriptor_weights)
     check(run.real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
     # The values are finite, but so far from every mean that their squares overflow float32: repeat in double.
     double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
@@ -90,16 +85,3 @@ def compute(
         device, double, *mixture.arrays, threshold=threshold, pooled=pooled, descriptor_weights=descriptor_weights
     )
     return result if pooled else Moments(*(device.cast(a, "float32") for a in result))
-
-
-def _checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
-    """The weights of each map's descriptors in `real`, (n_i,). InputError where they do not fit the maps."""
-    weights = [to_numpy(a) for a in weights] if isinstance(weights, (list, tuple)) else to_numpy(weights)
-    with np.errstate(over="ignore"):  # checked below
-        checked = [a.astype(real) for a in check_descriptor_weights(weights, batch.counts)]
-    for i, a in enumerate(checked):
-        check(
-            bool(np.isfinite(a).all()),
-            f"weights must be below {np.finfo(real).max:.0e} for {real} maps, got more in map {i}",
-        )
-    return checked
