@@ -40,7 +40,12 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
     real* own_s2 = SUMS_SHARED ? own_s1 + k * d : s2;                         // (k, d)
 
     const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
-    Staged<S, TENSOR> staged{y, a, b, weights};
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+    constexpr bool AHEAD = false;  // tensor cores are not used there
+#else
+    constexpr bool AHEAD = TENSOR && GAMMA_SHARED;  // otherwise registers are short
+#endif
+    Staged<S, AHEAD> staged{y, a, b, weights};
     bool screening = TENSOR;
     Total<real> own_log_likelihood;
 
@@ -124,15 +129,17 @@ using namespace ildfv;
 // Uniform slices of n descriptors: piece p consists of descriptors (p mod splits)·piece_rows … of slice p / splits.
 // Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride, address of weights) of each piece.
 // weights: of all descriptors of uniform slices; null: 1 each.
-// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has no room for three.
+// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has no room for three. Two
+// also where posteriors are in device memory: for three registers are short.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR&& TILE::BLOCKS > 2 ? 2 : TILE::BLOCKS) NAME(    \
-        const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,                \
-        integer splits, integer piece_rows, integer slice_stride, integer row_stride, integer dim_stride,              \
-        const TILE::real* weights, integer d, integer k, const TILE::real* centre, const TILE::real* scale,            \
-        const TILE::real* shift, const TILE::real* constant, const TILE::real* squares, const TILE::real* products,    \
-        const TILE::real* base, const TILE::real* slack, integer close, double threshold, TILE::real* s0,              \
-        TILE::real* s1, TILE::real* s2, double* log_likelihood, TILE::real* scratch) {                                 \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, (TENSOR || !GAMMA) ? TILE::FEW_BLOCKS : TILE::BLOCKS)  \
+        NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \
+             integer splits, integer piece_rows, integer slice_stride, integer row_stride, integer dim_stride,         \
+             const TILE::real* weights, integer d, integer k, const TILE::real* centre, const TILE::real* scale,       \
+             const TILE::real* shift, const TILE::real* constant, const TILE::real* squares,                           \
+             const TILE::real* products, const TILE::real* base, const TILE::real* slack, integer close,               \
+             double threshold, TILE::real* s0, TILE::real* s1, TILE::real* s2, double* log_likelihood,                 \
+             TILE::real* scratch) {                                                                                    \
         const integer piece = first_piece + blockIdx.x, start = piece % splits * piece_rows, left = n - start;         \
         const integer offset = piece / splits * slice_stride + start * row_stride;                                     \
         const integer* listed = pieces + 5 * piece;                                                                    \
@@ -204,6 +211,7 @@ ILDFV_MOMENTS(moments_tensor_huge_float32, FloatTile, false, false, true)
     DO(score_singles_float32)                                                                                          \
     DO(spread_singles_float32)                                                                                         \
     DO(moments_resident_float64)                                                                                       \
-    DO(moments_wide_float64) DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64)             \
-        DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)                               \
-            DO(moments_tensor_resident_float32) DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)
+    DO(moments_wide_float64)                                                                                           \
+    DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64) DO(finish_float32_float32)           \
+        DO(finish_float32_float64) DO(finish_float64_float64) DO(moments_tensor_resident_float32)                      \
+            DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)

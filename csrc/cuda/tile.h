@@ -35,6 +35,7 @@ struct Tile {
 #else
     static constexpr int BLOCKS = sizeof(real) == 4 ? 3 : 2;  // at most 168 or 255 registers per thread
 #endif
+    static constexpr int FEW_BLOCKS = BLOCKS > 2 ? 2 : BLOCKS;
     static constexpr int DP = DC + 4;             // row length of staged arrays
     static constexpr int SEGMENTS = T / 32;       // words of activity bits, for 32 descriptors each
     static constexpr int QUADS = DC / 4;          // a warp adds the moments of QUADS × 4 dimensions

@@ -88,6 +88,12 @@ def test_a_failing_contestant_loses_no_row_and_compilers_are_reset(bench_cuda, m
     assert {"ildfv", "ildfv, channel-first", "ildfv, wide", "torch GEMM", "torch GEMM, TF32"} <= rows.keys() - failed
     assert rows["ildfv"]["seconds_per_slice"] == 1 / 8
     assert rows["ildfv"]["call_seconds_per_slice"] == 2 / 8
+    assert rows["ildfv"]["timer"] == "profiler"
+    monkeypatch.setattr(bench_cuda, "device_time", lambda function, inputs, seconds: None)  # without CUPTI
+    given.only_ildfv, given.variants = True, False
+    bench_cuda.measure("small", "soft", 0.2, results, given)
+    row = next(row for row in results.found["rows"] if (row["posteriors"], row["who"]) == ("soft", "ildfv"))
+    assert (row["timer"], row["seconds_per_slice"]) == ("events", 2 / 8)
     about = {"device": "d", "torch": "t", "way": "nvcc", "date": "today", "matrix_rate_float32": 1e13}
     capsys.readouterr()
     bench_cuda.show({**about, **results.found})

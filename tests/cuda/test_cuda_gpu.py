@@ -20,7 +20,7 @@ from problems import (
 from ildfv import kernels
 from ildfv.errors import InputError
 from ildfv.kernels import Moments, cpu, reference
-from ildfv.kernels.cuda import build, em, fisher, launches, memory, moments, oom, run
+from ildfv.kernels.cuda import build, contributions, em, fisher, launches, memory, moments, oom, run
 from ildfv.kernels.cuda import device as devices
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.streaming import transfer
@@ -226,6 +226,21 @@ def test_weighted_descriptors_agree(put, rng, n, pooled):
         moments.set_variant(variant)
         agree(put(x), x, parameters, pooled=pooled, descriptor_weights=weights)
     agree([put(a) for a in x], x, parameters, pooled=pooled, descriptor_weights=list(weights))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "d", "k"), [(2916, 64, 32), (70, 5, 1024), (1, 300, 9)])
+def test_contributions_agree(put, rng, n, d, k, dtype):
+    parameters = mixture(rng, k, d)
+    x = descriptors(rng, parameters, 3, n, dtype)
+    weights = np.where(rng.random((3, n)) < 0.4, 0.0, 3 * rng.random((3, n)))
+    first, second = rng.normal(size=(2, 3, 5, k, d))
+    for given in (None, weights):
+        expected = reference.contributions(x, *parameters, first, second, descriptor_weights=given)
+        found = contributions.contributions(put(x), *parameters, first, second, descriptor_weights=given)
+        assert type(found[0]) is type(put(x))
+        for a, e in zip(host(found), expected, strict=True):
+            assert np.linalg.norm(a - e) <= (1e-4 if dtype == np.float32 else 1e-11) * np.linalg.norm(e)
 
 
 def test_equal_runs_give_equal_bits(put, rng):

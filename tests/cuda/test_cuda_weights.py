@@ -43,7 +43,7 @@ def test_any_shape_agrees(device, rng, n, d, k, spread, pooled):
 @pytest.mark.parametrize("variant", launches.VARIANTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("spread", [0.2, 3.0], ids=["soft", "peaky"])
-def test_every_variant_agrees(device, rng, variant, dtype, spread):
+def test_all_variants_agree(device, rng, variant, dtype, spread):
     moments.set_variant(variant)
     parameters = mixture(rng, 37, 70, spread=spread)
     x, weights = descriptors(rng, parameters, 2, 150, dtype), drawn_weights(rng, 2, 150)

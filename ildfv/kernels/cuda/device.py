@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ildfv.errors import check, require
+from ildfv.errors import InputError, require
 from ildfv.kernels.cuda import interop, memory
 from ildfv.kernels.cuda.build import INSTALL_CUPY, kernels_on
 
@@ -90,8 +90,8 @@ class TorchDevice:
         self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
     def describe(self, a):
-        here = isinstance(a, self._torch.Tensor) and a.device == self._device
-        check(here, f"arrays must all be torch tensors on {self._device}, got {_described(a)}")
+        if not (isinstance(a, self._torch.Tensor) and a.device == self._device):
+            raise InputError(f"arrays must all be torch tensors on {self._device}, got {_described(a)}")
         return a.data_ptr(), _name(a.dtype), tuple(a.shape), tuple(a.stride())
 
     def address(self, a):
@@ -140,8 +140,8 @@ class CupyDevice:
         self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
     def describe(self, a):
-        here = isinstance(a, self._cupy.ndarray) and a.device.id == self._index
-        check(here, f"arrays must all be CuPy arrays on cuda:{self._index}, got {_described(a)}")
+        if not (isinstance(a, self._cupy.ndarray) and a.device.id == self._index):
+            raise InputError(f"arrays must all be CuPy arrays on cuda:{self._index}, got {_described(a)}")
         strides = tuple(stride // a.dtype.itemsize for stride in a.strides)
         return a.data.ptr, a.dtype.name, a.shape, strides
 
