@@ -99,10 +99,12 @@ export PYTHONPATH=$built:$PWD/bench:$PWD${PYTHONPATH:+:$PYTHONPATH}
 step selftest 60 "$python" -P -c 'from ildfv.kernels.cuda import selftest; print(selftest.run())'
 step tests 300 "${tests[@]}" tests/cuda/test_cuda_gpu.py tests/streaming/test_graphs.py
 step device 150 "$python" -P bench/bench_cuda.py --only-ildfv --seconds 0.1 --out "$out/gpu-device-$today.json"
+mkdir -p build/encode  # the phantoms are written once, for both; 20 KB per slice
 for slices in 24000 240000; do
     step "encode-$slices" $((slices == 24000 ? 90 : 300)) "$python" -P bench/bench_encode_cuda.py --slices "$slices" \
-        --out "$out/gpu-encode-$slices-$today.json"
+        --folder "$PWD/build/encode" --out "$out/gpu-encode-$slices-$today.json"
 done
+rm -rf build/encode
 
 step compiled-tests 120 "${tests[@]}" tests/train/test_train_compiled.py
 step bench 600 "$python" -P bench/bench_cuda.py --variants --out "$out/gpu-$today.json"
