@@ -59,8 +59,9 @@ class PreparedMixture:
     """
 
     def __init__(self, weights, means, variances):
-        self.arrays = tuple(_frozen(a) for a in check_mixture(weights, means, variances))
-        self.weights_, self.means_, self.variances_ = self.arrays
+        weights, means, variances = check_mixture(weights, means, variances)
+        self.weights_, self.means_, self.variances_ = _frozen(weights), _frozen(means), _frozen(variances)
+        self.arrays = (self.weights_, self.means_, self.variances_)
         self.k, self.d = self.means_.shape
         self._uploaded: dict[tuple, tuple] = {}
         self._lock = threading.Lock()

@@ -71,7 +71,7 @@ class Run:
 
         room = launches.ROUND_BYTES // launches.piece_bytes(self.k, self.d, self.real)
         logs = self._retried(some, rounds(batch, self.k, room), batch.n)
-        return Moments(*out[:3], self.device.cast(out[3], self.real)), logs
+        return self._moments(out), logs
 
     def pooled(self, batch: Batch) -> tuple[Moments, Logs]:
         """Moments pooled over all maps: of pieces, then of groups of pieces, then of all groups in order.
@@ -126,7 +126,7 @@ class Run:
             )  # fmt: skip
 
         self._retried(some, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
-        return Moments(*out[:3], self.device.cast(out[3], self.real)), [(out[3], lambda i: i)]
+        return self._moments(out), [(out[3], lambda i: i)]
 
     def _retried(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
         """The results of the rounds. On out-of-memory, this and later calls of its kind use smaller rounds."""
@@ -170,7 +170,13 @@ class Run:
         """Uninitialised arrays s0, s1, s2 and log likelihood of `rows` maps."""
         shapes = ((rows, self.k), (rows, self.k, self.d), (rows, self.k, self.d))
         arrays = [*(self.device.empty(shape, real) for shape in shapes), self.device.empty((rows,), "float64")]
-        return arrays, Sums(*(self.device.address(a) for a in arrays), real, arrays)
+        s0, s1, s2, logs = (self.device.address(a) for a in arrays)
+        return arrays, Sums(s0, s1, s2, logs, real, arrays)
+
+    def _moments(self, arrays: list) -> Moments:
+        """The results, the log likelihood in the precision of the others."""
+        s0, s1, s2, log_likelihood = arrays
+        return Moments(s0, s1, s2, self.device.cast(log_likelihood, self.real))
 
     def _scratch(self, rows: int, real: str) -> tuple[Sums, Any]:
         """Uninitialised sums of `rows` pieces in one array, and the array of their log likelihoods."""
