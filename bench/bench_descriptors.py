@@ -38,7 +38,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json, or passes, shares")
     given = options.parse_args()
     from bench.bench_scale import machine
-    from ildfv.experiments.context import Lab
+    from ildfv.experiments.context import Context
     from ildfv.experiments.presets import preset_named
     from ildfv.experiments.run import home
     from ildfv.progress import SILENT
@@ -49,18 +49,18 @@ def main() -> None:
     if given.components:
         preset = replace(preset, components=given.components)
     warnings.simplefilter("ignore")  # that passes end before convergence is what is asked for
-    lab = Lab(home(given.workspace, preset, SILENT), preset)
+    context = Context(home(given.workspace, preset, SILENT), preset)
     found = {
         "what": __doc__.splitlines()[0],
         "date": date.today().isoformat(),
         "machine": machine(),
-        "data": lab.slices.data,
+        "data": context.slices.data,
         "preset": preset.name,
         "layer": preset.dense_layer,
         "components": preset.components,
-        "slices": len(lab.slices),
-        "patients": len(np.unique(lab.slices.patients)),
-        **{name: measure(lab, given) for name, measure in PARTS.items() if given.only in (None, name)},
+        "slices": len(context.slices),
+        "patients": len(np.unique(context.slices.patients)),
+        **{name: measure(context, given) for name, measure in PARTS.items() if given.only in (None, name)},
     }
     out = given.out or Path(__file__).parent / "results" / f"{given.only or 'descriptors'}-{found['date']}.json"
     out.parent.mkdir(exist_ok=True)
@@ -69,14 +69,18 @@ def main() -> None:
     print(out)
 
 
-def passes(lab, given: argparse.Namespace) -> dict:
+def passes(context, given: argparse.Namespace) -> dict:
     """Curves of the mean training log likelihood over passes, on the fold held out first."""
     from ildfv.streaming.maps import MapStream, batches
 
-    indices = lab.roles(lab.held_out()[0]).train
-    layer = layer_of(lab, lab.held_out()[0])
-    kept = np.concatenate(list(MapStream(lab.slices, layer, batches(lab.slices, indices))))  # read a thousand times
-    curves = {seed: curve(kept, n_components=lab.preset.components, random_state=seed) for seed in range(given.states)}
+    indices = context.split(context.held_out()[0]).train
+    layer = layer_of(context, context.held_out()[0])
+    kept = np.concatenate(
+        list(MapStream(context.slices, layer, batches(context.slices, indices)))
+    )  # read a thousand times
+    curves = {
+        seed: curve(kept, n_components=context.preset.components, random_state=seed) for seed in range(given.states)
+    }
     return {
         "seeds": curves,
         "stepwise_short_percent": {
@@ -123,58 +127,60 @@ def curve(maps: np.ndarray, **settings) -> dict:
     return found
 
 
-def shares(lab, given: argparse.Namespace) -> dict:
+def shares(context, given: argparse.Namespace) -> dict:
     """Held-out log likelihood and AUC by share of the descriptors, and what they differ by from all."""
     from ildfv.evaluation.intervals import Ratio, bootstrap, paired, resampled
+    from ildfv.experiments.results import compare, documents
     from ildfv.experiments.size import SHARES
 
-    layer, seed = lab.preset.dense_layer, lab.workspace.settings.seed
-    base = lab.cnn("CNN, all patients", keep=True)
+    layer, seed = context.preset.dense_layer, context.workspace.settings.seed
+    base = context.cnn("CNN, all patients", keep_weights=True)
     systems = {
-        name: lab.encoded(f"{layer}, {name}", layer, network=base, descriptors=share) for name, share in SHARES.items()
+        name: context.encoded(f"{layer}, {name}", layer, network=base, descriptors=share)
+        for name, share in SHARES.items()
     }
-    sums = held_out(lab, SHARES)
+    sums = held_out(context, SHARES)
     every = max(SHARES, key=SHARES.get)
     whole = Ratio(*sums[every])
-    weights = resampled(len(whole.numerator), lab.preset.resamples, seed=seed)
+    weights = resampled(len(whole.numerator), context.preset.resamples, seed=seed)
     found = {}
     for name, system in systems.items():
         measure = Ratio(*sums[name])
-        overall = lab.documents(system)["pooled"]["overall"]
+        overall = documents(context, system)["pooled"].overall
         found[name] = {
             "held_out_log_likelihood": float(measure(np.ones((1, weights.shape[1])))[0]),
             "held_out_log_likelihood_interval": bootstrap(measure, weights),
-            "mean_auc": overall["mean_auc"],
-            "mean_auc_interval": overall["mean_auc_interval"],
+            "mean_auc": overall.mean_auc,
+            "mean_auc_interval": overall.mean_auc_interval,
         }
         if name != every:
-            options = {"n_resamples": lab.preset.resamples, "seed": seed}
-            found[name]["log_likelihood_all_gains"] = paired(whole, measure, weights.shape[1], **options)
-            found[name]["mean_auc_all_gains"] = lab.compare(systems[every], system)["tests"]["mean_auc"]
+            options = {"n_resamples": context.preset.resamples, "seed": seed}
+            found[name]["log_likelihood_all_gains"] = paired(whole, measure, weights.shape[1], **options).to_dict()
+            found[name]["mean_auc_all_gains"] = compare(context, systems[every], system).tests["mean_auc"].to_dict()
     return found
 
 
-def held_out(lab, shares: dict[str, float]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def held_out(context, shares: dict[str, float]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each share (log likelihood, descriptors) of every held-out patient, (P,) and (P,), mean over the starts."""
     from ildfv import GaussianMixture, moments
     from ildfv.estimators.start import sample_size, start
-    from ildfv.experiments.encode import Thinned
+    from ildfv.experiments.thinned import Thinned
     from ildfv.streaming.maps import MapStream, batches
 
     rows: dict[str, list] = {name: [] for name in shares}
-    k, seed = lab.preset.components, lab.workspace.settings.seed
-    for fold in lab.held_out():
-        activations, roles = layer_of(lab, fold), lab.roles(fold)
-        train = MapStream(lab.slices, activations, batches(lab.slices, roles.train))
-        test = MapStream(lab.slices, activations, batches(lab.slices, roles.test))
+    k, seed = context.preset.components, context.workspace.settings.seed
+    for fold in context.held_out():
+        activations, roles = layer_of(context, fold), context.split(fold)
+        train = MapStream(context.slices, activations, batches(context.slices, roles.train))
+        test = MapStream(context.slices, activations, batches(context.slices, roles.test))
         sample = train.sample(sample_size(k, activations.d), seed)
         starts = [start(sample, k, seed=seed + number) for number in range(STARTS)]
         spread = sample.var(axis=0, dtype=np.float64)
         floor = 1e-4 * np.where(spread > 0, spread, spread.mean())  # dead ReLU units have no variance of their own
-        patients = lab.slices.patients[roles.test]
+        patients = context.slices.patients[roles.test]
         for name, share in shares.items():
             layer = activations if share == 1 else Thinned(activations, share, seed)
-            kept = list(MapStream(lab.slices, layer, train.batches))  # in memory: each of 100 passes reads it again
+            kept = list(MapStream(context.slices, layer, train.batches))  # in memory: each of 100 passes reads it again
             values = np.zeros(len(roles.test))
             for at in starts:
                 variances = np.maximum(at.variances_, floor)
@@ -187,13 +193,14 @@ def held_out(lab, shares: dict[str, float]) -> dict[str, tuple[np.ndarray, np.nd
     return {name: tuple(np.array(found, dtype=float).T) for name, found in rows.items()}
 
 
-def layer_of(lab, fold: int):
+def layer_of(context, fold: int):
     """The dense layer of the network that was trained without the fold."""
+    from ildfv.experiments.fitted import network
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 
-    network = lab.network(lab.cnn("CNN, all patients", keep=True), fold)
-    return Activations(load(network, lab.device), lab.preset.dense_layer)
+    folder = network(context, context.cnn("CNN, all patients", keep_weights=True), fold)
+    return Activations(load(folder, context.device), context.preset.dense_layer)
 
 
 PARTS = {"passes": passes, "shares": shares}

@@ -242,7 +242,7 @@ def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: i
 
     Nothing where one is there: its network is written last.
     """
-    from ildfv.pipeline.split import make_split
+    from ildfv.pipeline.split import write_folds
     from ildfv.pipeline.workspace import Workspace
     from ildfv.store.atomic import sha256
     from ildfv.store.parts import Row, writing_parts
@@ -265,7 +265,7 @@ def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: i
                 who = {"patient": f"{scan // scans:016x}", "series": path.stem}
                 file.attrs.update(who | {"labelled": True, "pixel_area": 0.5, "phantom": True})
             parts.add(Row(path.stem, EACH, sha256(path)))
-    make_split(workspace)
+    write_folds(workspace)
     model = networks.build(network, seed=0)
     networks.save(workspace.model_dir(network, 0), model, {"kind": "network"})
 

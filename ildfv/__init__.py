@@ -9,19 +9,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ildfv.estimators.bag_of_words import BagOfWords
     from ildfv.estimators.fisher import FisherVector
     from ildfv.estimators.mixture import GaussianMixture
     from ildfv.estimators.pca import PCA
+    from ildfv.estimators.pooling import Pooling
+    from ildfv.estimators.pyramid import SpatialPyramid
     from ildfv.estimators.regression import MultivariateRegression
+    from ildfv.estimators.vlad import VLAD
     from ildfv.kernels import Moments, moments
     from ildfv.version import __version__
 
-__all__ = ["PCA", "FisherVector", "GaussianMixture", "Moments", "MultivariateRegression", "__version__", "moments"]
+__all__ = [
+    "PCA",
+    "VLAD",
+    "BagOfWords",
+    "FisherVector",
+    "GaussianMixture",
+    "Moments",
+    "MultivariateRegression",
+    "Pooling",
+    "SpatialPyramid",
+    "__version__",
+    "moments",
+]
 
 _HOME = {
+    "BagOfWords": "ildfv.estimators.bag_of_words",
     "FisherVector": "ildfv.estimators.fisher",
     "GaussianMixture": "ildfv.estimators.mixture",
     "PCA": "ildfv.estimators.pca",
+    "Pooling": "ildfv.estimators.pooling",
+    "SpatialPyramid": "ildfv.estimators.pyramid",
+    "VLAD": "ildfv.estimators.vlad",
     "MultivariateRegression": "ildfv.estimators.regression",
     "Moments": "ildfv.kernels",
     "moments": "ildfv.kernels",

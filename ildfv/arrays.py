@@ -1,7 +1,7 @@
-"""Which library an array belongs to, and the checks of shape, dtype and finiteness with their wording.
+"""Array API helpers, and checks of shape, dtype and finiteness.
 
-NumPy, CuPy and torch arrays go in and the same kind comes out. torch and CuPy are never imported here: an array of
-theirs brings its library along.
+NumPy, CuPy and torch arrays are accepted, and results are of the same library. torch and CuPy are not imported here:
+an array of theirs shows that they are loaded.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ is_cupy = array_api_compat.is_cupy_array
 
 
 def namespace(*arrays):
-    """The array API namespace shared by `arrays`: array_api_compat.numpy, .torch, .cupy or the library's own."""
+    """The array API namespace of `arrays`: array_api_compat.numpy, .torch, .cupy or the library's own."""
     return array_api_compat.array_namespace(*arrays)
 
 
 def is_array(a) -> bool:
-    """Whether `a` is a NumPy, CuPy or torch array, or another that follows the array API."""
+    """Whether `a` is a NumPy, CuPy or torch array, or another array API object."""
     return array_api_compat.is_array_api_obj(a)
 
 
 def to_numpy(a, dtype=None) -> np.ndarray:
-    """`a` as a NumPy array in host memory; no copy where none is needed."""
+    """`a` as a NumPy array in host memory, without a copy if possible."""
     if is_torch(a):
         a = a.detach().cpu()
         a = a.float().numpy() if str(a.dtype) == "torch.bfloat16" else a.numpy()  # NumPy has no bfloat16
@@ -36,30 +36,30 @@ def to_numpy(a, dtype=None) -> np.ndarray:
 
 
 def like(a, template, dtype=None):
-    """`a` as an array of `template`'s library on its device; `dtype` by name, None keeps a's own."""
+    """`a` as an array of the library and on the device of `template`; dtype: name, or None for that of `a`."""
     xp = namespace(template)
     dtype = None if dtype is None else getattr(xp, dtype)
     return xp.asarray(np.asarray(a, order="C"), dtype=dtype, device=array_api_compat.device(template))
 
 
 def to_float64(a):
-    """`a` in float64, of the same kind."""
+    """`a` as float64 in the same library."""
     xp = namespace(a)
     return xp.astype(a, xp.float64, copy=False)
 
 
 def dtype_name(a) -> str:
-    """The dtype's plain name: "float32" for NumPy's of either byte order, CuPy's and torch's."""
+    """The name of the dtype without library or byte order, such as "float32"."""
     return a.dtype.name if isinstance(a.dtype, np.dtype) else str(a.dtype).rpartition(".")[2]
 
 
 def floating(a) -> str:
-    """The dtype, by name, in which `a` is multiplied: float32 for it and smaller floats, float64 for all others."""
+    """The dtype for computing with `a`: "float32" for float32 and smaller floats, otherwise "float64"."""
     return "float32" if dtype_name(a) in ("float32", "float16", "bfloat16") else "float64"
 
 
 def check_shape(a, name: str, shape: tuple) -> None:
-    """`InputError` unless `a` has `shape`; None in it stands for any length."""
+    """Raises InputError unless `a` has `shape`, in which None matches any length."""
     actual = tuple(np.shape(a))
     if len(actual) != len(shape) or any(rule is not None and rule != n for rule, n in zip(shape, actual, strict=True)):
         rule = ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "")
@@ -67,22 +67,22 @@ def check_shape(a, name: str, shape: tuple) -> None:
 
 
 def check_real(a, name: str) -> None:
-    """`InputError` unless `a` holds real numbers (integers and booleans are) and hides none of them."""
+    """Raises InputError unless `a` has a real, integer or bool dtype and is not a masked array."""
     kind = dtype_name(a)
     real = "complex" not in kind and any(word in kind for word in ("float", "int", "bool"))
     check(real, f"{name} must hold real numbers, got dtype {kind}")
-    # Its mask would be forgotten, and what it hides be learned from.
-    check(not isinstance(a, np.ma.MaskedArray), f"{name} must not be a masked array: leave out what the mask hides")
+    # Converting a masked array discards the mask, and masked values would be used.
+    check(not isinstance(a, np.ma.MaskedArray), f"{name} must not be a masked array: remove the masked values")
 
 
 def check_finite(a, name: str, axis: str = "row") -> None:
-    """`InputError` naming the first index along the leading axis (called `axis`) that holds NaN or infinity."""
+    """Raises InputError with the first index along the leading axis, named `axis`, that has NaN or infinity."""
     if "float" not in dtype_name(a):
         return
     xp = namespace(a)
     with np.errstate(over="ignore", invalid="ignore"):
         total = xp.sum(a) if "float16" not in dtype_name(a) else xp.sum(a, dtype=xp.float32)
-    # A finite sum means finite values, one read and no mask; only a sum that is not (or overflows) is looked into.
+    # A finite sum implies finite values and needs no temporary array; otherwise, or on overflow, values are checked.
     if bool(xp.isfinite(total)) or bool(xp.all(xp.isfinite(a))):
         return
     finite = to_numpy(xp.isfinite(a)).reshape(a.shape[0], -1)

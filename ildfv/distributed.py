@@ -1,7 +1,7 @@
-"""Sums across the ranks of a torchrun launch, and the identity without one.
+"""Communication between the ranks of a torchrun launch; without torchrun, one rank.
 
-Everything learned is a sum, so this is all that several processes or machines need: arrays added in float64, items
-dealt to ranks, and rank 0 the only one that writes manifests and models. torch is imported only under torchrun.
+Fitting accumulates sufficient statistics, so ranks only need to add arrays in float64 and to share items among them.
+Rank 0 alone writes manifests and models. torch is imported only under torchrun.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ import numpy as np
 from ildfv.errors import LostRankError, check
 
 Item = TypeVar("Item")
-TIMEOUT = "ILDFV_TIMEOUT_MINUTES"  # after so many a lost rank is noticed
-LOST = f"another rank was lost, or is more than {TIMEOUT} behind: what it says tells why"
+TIMEOUT = "ILDFV_TIMEOUT_MINUTES"  # after which a lost rank is detected
+LOST = f"another rank has ended, or is more than {TIMEOUT} minutes behind: see its messages for the reason"
 
 
 def size() -> int:
-    """The number of ranks: 1 unless torchrun started this process."""
+    """The number of ranks, 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """This process's number among the ranks, 0 without torchrun."""
+    """The number of this rank, 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
 def is_main() -> bool:
-    """Whether this rank writes manifests, models and messages."""
+    """Whether this is rank 0, which writes manifests, models and messages."""
     return rank() == 0
 
 
 def is_last_start() -> bool:
-    """Whether torchrun would not start the ranks again if they ended now."""
+    """Whether torchrun will not restart the ranks if they fail now."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) >= int(
         os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")
     )
 
 
 def start() -> None:
-    """Joins the other ranks; nothing for one process. Called once, by the CLI or by a script under torchrun."""
+    """Initialises the process group. Call it once in a script under torchrun; a single process does nothing."""
     if size() == 1:
         return
     import torch
     import torch.distributed as dist
 
-    # Imported later, as optimizers do, its functions' defaults would keep the process group: threads that outlive
-    # `stop` abort now and then, as Python ends beneath them.
+    # Optimizers import this module later, and its default arguments would then hold the process group. Its threads
+    # would outlive `stop` and sometimes abort when Python exits.
     import torch.distributed.nn.functional
 
     if not dist.is_initialized():
@@ -68,12 +68,12 @@ def _timeout() -> timedelta:
         minutes = float(given)
     except ValueError:
         minutes = nan
-    check(0 < minutes < inf, f"{TIMEOUT} must be a number of minutes above 0, got {given!r}")
+    check(0 < minutes < inf, f"{TIMEOUT} must be a positive number of minutes, got {given!r}")
     return timedelta(minutes=minutes)
 
 
 def stop() -> None:
-    """Leaves the other ranks."""
+    """Destroys the process group."""
     if size() > 1:
         import torch.distributed as dist
 
@@ -82,14 +82,14 @@ def stop() -> None:
 
 
 def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each array summed over ranks, in float64; the same on every rank."""
+    """The sum of each array over ranks in float64, equal on every rank."""
     if size() == 1:
         return arrays
     import torch
     import torch.distributed as dist
 
     out = {}
-    for name in sorted(arrays):  # every rank in the same order
+    for name in sorted(arrays):  # the order must be the same on every rank
         tensor = torch.from_numpy(np.array(arrays[name], dtype=np.float64, ndmin=1))
         with _together():
             dist.all_reduce(tensor)
@@ -98,7 +98,7 @@ def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def sum_tensors(tensors: list) -> None:
-    """Each torch tensor summed over ranks, in place, on its device; shapes and dtypes are the same on every rank."""
+    """Sums each torch tensor over ranks in place; shapes and dtypes must be the same on every rank."""
     if size() == 1:
         return
     import torch.distributed as dist
@@ -109,7 +109,7 @@ def sum_tensors(tensors: list) -> None:
 
 
 def share_tensors(tensors: Iterable) -> None:
-    """Rank 0's values in the torch tensors of all ranks, in place."""
+    """Copies the torch tensors of rank 0 to all ranks, in place."""
     if size() == 1:
         return
     import torch.distributed as dist
@@ -120,7 +120,7 @@ def share_tensors(tensors: Iterable) -> None:
 
 
 def gather(item) -> list:
-    """The items of all ranks, in rank order, on every rank."""
+    """The items of all ranks in rank order, on every rank."""
     if size() == 1:
         return [item]
     import torch.distributed as dist
@@ -145,32 +145,32 @@ def from_main(item):
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """What the ranks do together; LostRankError where one of them has left."""
+    """A block of collective operations. LostRankError: another rank has ended."""
     import torch.distributed as dist
 
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo's own are RuntimeErrors
+        if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo raises RuntimeError
             raise LostRankError(LOST) from error
         raise
 
 
 def barrier() -> None:
-    """Returns when all ranks are here."""
+    """Waits until all ranks have called it."""
     gather(None)
 
 
 def share(items: Sequence[Item]) -> list[Item]:
-    """The items that fall to this rank: every size()-th, from rank() on. Shares may be uneven or empty."""
+    """This rank's share of the items: every size()-th from rank() on. Shares may be unequal or empty."""
     return list(items)[rank() :: size()]
 
 
 def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
-    """The neighbouring items that fall to this rank: those of all ranks, in rank order, are all items in order.
+    """This rank's contiguous share of the items; the shares of all ranks in rank order are all items in order.
 
-    The first ranks have one more where they do not come out even. turn: where there are fewer items than ranks, other
-    ranks have them at every turn; at turn 0 rank 0 has the first.
+    If they cannot be divided equally, the first ranks have one item more. turn: if there are fewer items than ranks,
+    each turn assigns them to other ranks; at turn 0 rank 0 has the first.
     """
     least, more = divmod(len(items), size())
     number = rank() if least else rank() - turn % (size() - more + 1)
@@ -179,5 +179,5 @@ def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
 
 
 def of_share(label: str) -> str:
-    """The label of a task that counts this rank's share alone."""
+    """The label of a task that counts only this rank's share."""
     return label if size() == 1 else f"{label}, 1 of {size()} shares"

@@ -9,12 +9,29 @@ from numbers import Integral, Real
 from ildfv.extras import extra_of, install_command, is_installed
 
 
+def printable(text: str) -> str:
+    """The text with control characters, invisible characters and undecodable bytes as backslash escapes.
+
+    File names and DICOM tags may contain terminal escape sequences, line breaks and bidirectional marks, which would
+    change what a message appears to say. Every message for users passes through this function.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class InputError(ValueError):
     """An invalid argument or input file. The CLI prints only the message, without a traceback."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(str(message)))
 
 
 class MissingPackageError(ImportError):
     """A required package is not installed; the message contains the command that installs it."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(str(message)))
 
 
 class OutOfReachError(InputError):

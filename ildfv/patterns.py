@@ -1,4 +1,4 @@
-"""The four patterns, their order everywhere, and when one counts as present."""
+"""The four patterns in the order used everywhere, and the rule for their presence."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 PATTERNS = ("ground glass", "reticular", "honeycomb", "emphysema")
 
-THRESHOLD = 6000  # pixels on the original grid: the paper's first choice of T, the other is 4000
-UNLABELLED = -1  # the count of a slice whose scan came without a label map
+THRESHOLD = 6000  # pixels on the original grid: the larger T of the paper; the other is 4000
+UNLABELLED = -1  # pixel count of a slice without a label map
 
 
 def presence(counts, threshold: int = THRESHOLD) -> np.ndarray:
-    """1 where a pattern covers at least `threshold` pixels of the slice, else 0; −1 on slices without a label map.
+    """1 if a pattern covers at least `threshold` pixels of a slice, 0 if not, −1 without a label map; int8 (N, 4).
 
-    counts: (N, 4) pixels on the original grid. int8, the same shape.
+    counts: (N, 4) pixels on the original grid.
     """
     counts = np.asarray(counts)
     return np.where(counts == UNLABELLED, -1, counts >= threshold).astype(np.int8)

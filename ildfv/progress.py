@@ -1,6 +1,6 @@
-"""What is seen while something long runs: bars on a terminal, plain lines elsewhere, JSON lines in a file.
+"""Progress of long computations: bars on a terminal, log lines elsewhere, JSON lines in a file.
 
-Library functions take `progress: Progress = SILENT` and never print; the CLI chooses which kind they get.
+Library functions take `progress: Progress = SILENT` and never print; the CLI passes one of the other classes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from ildfv.errors import printable
+
 Advance = Callable[..., None]
 
 log = logging.getLogger("ildfv")
@@ -21,14 +23,14 @@ log = logging.getLogger("ildfv")
 
 class Progress(Protocol):
     def task(self, label: str, total: int | None = None, done: int = 0):
-        """A context manager giving `advance(n=1)`. done: of the total, made before; it counts for no rate."""
+        """A context manager that returns `advance(n=1)`. done: items finished before, not counted in the rate."""
 
     def note(self, text: str) -> None:
-        """One line for the user."""
+        """Shows one line of text."""
 
 
 class Silent:
-    """Shows nothing."""
+    """No output."""
 
     @contextmanager
     def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
@@ -42,7 +44,7 @@ SILENT = Silent()
 
 
 class Lines:
-    """A log line every `every` seconds of a task and when it ends: for files and CI."""
+    """A log line every `every` seconds and at the end of each task, for files and CI."""
 
     def __init__(self, every: float = 10.0):
         self.every = every
@@ -67,11 +69,11 @@ class Lines:
         log.info("%s: done, %s", label, rate(time.monotonic()))
 
     def note(self, text: str) -> None:
-        log.info("%s", text)
+        log.info("%s", printable(text))
 
 
 def _rate(done: int, total: int | None, now: int, seconds: float) -> str:
-    """Counts, rate and times; `now` of the `done` were made in these seconds."""
+    """Counts, rate and times; `now` of the `done` items were finished in these seconds."""
     speed = now / seconds if seconds > 0 else 0.0
     text = f"{done:,}{f' of {total:,}' if total else ''}, {speed:,.1f}/s, {_clock(seconds)}"
     if total and speed and done < total:
@@ -87,7 +89,7 @@ def _clock(seconds: float) -> str:
 
 
 class Bars:
-    """rich progress bars with count, rate and remaining time, on a terminal."""
+    """rich progress bars with count, rate and remaining time."""
 
     def __init__(self, console=None):
         from rich.console import Console
@@ -96,7 +98,7 @@ class Bars:
 
         self.console = console or Console(stderr=True, markup=False)
         self.bars = RichProgress(
-            # bars of one command stand below each other
+            # fixed width, so that the bars of a command are aligned
             TextColumn("{task.description:<24}", style="bold", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[rate]}", style="cyan"),
@@ -128,15 +130,15 @@ class Bars:
             self.running -= 1
             if self.running == 0:
                 self.bars.stop()
-                for finished in self.bars.task_ids:  # the next task starts with a clean screen below
+                for finished in self.bars.task_ids:  # the next task starts with an empty display
                     self.bars.remove_task(finished)
 
     def note(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(printable(text), highlight=False)
 
 
 def _is_cut(path: Path) -> bool:
-    """Whether the file's last line has no end."""
+    """Whether the file's last line is incomplete."""
     if not path.is_file() or not path.stat().st_size:
         return False
     with path.open("rb") as file:
@@ -145,26 +147,27 @@ def _is_cut(path: Path) -> bool:
 
 
 class EventLog:
-    """JSON lines beside another progress: {"time", "pid", "event", …}, as a second command may write beside the first.
+    """JSON lines in addition to another progress: {"time", "pid", "event", …}.
 
-    event: start, advance, end or failed of a task, with "task", "done" and "total"; a note, with "text"; or an error,
-    with which a command ends once it has begun. Nothing is written while `beside`, by default the folder, is not there.
+    event: start, advance, end or failed of a task, with "task", "done" and "total"; note, with "text"; or error, with
+    "text", if a command fails. pid distinguishes commands that run at the same time. Nothing is written while the path
+    `beside`, by default the folder of the log, does not exist.
     """
 
     def __init__(self, path: Path, shown: Progress, *, beside: Path | None = None, every: float = 1.0):
         self.path, self.shown, self.every = Path(path), shown, every
         self.beside = self.path.parent if beside is None else Path(beside)
-        self.cut = _is_cut(self.path)  # a killed run may have left half a line
+        self.cut = _is_cut(self.path)  # a killed process may leave an incomplete line
 
     def _write(self, **event) -> None:
-        if not self.beside.exists():  # no workspace, no log
+        if not self.beside.exists():  # do not create a workspace for the log
             return
         stamp = {"time": round(time.time(), 3), "pid": os.getpid()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write("\n" * self.cut + json.dumps({**stamp, **event}) + "\n")
             self.cut = False
-        except OSError as error:  # a full disk does not say which file it was
+        except OSError as error:  # the message should name the file
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     @contextmanager
@@ -184,7 +187,7 @@ class EventLog:
             try:
                 yield advance
             except BaseException as error:
-                with suppress(OSError):  # the disk may be what failed
+                with suppress(OSError):  # the disk may be the cause
                     self._write(event="failed", task=label, done=done, total=total, error=str(error) or repr(error))
                 raise
         self._write(event="end", task=label, done=done, total=total)
@@ -194,6 +197,6 @@ class EventLog:
         self.shown.note(text)
 
     def error(self, text: str) -> None:
-        """The line that the command ends with."""
-        with suppress(OSError):  # the disk may be what failed
+        """Writes the error that ends a command."""
+        with suppress(OSError):  # the disk may be the cause
             self._write(event="error", text=text)

@@ -53,5 +53,5 @@ def test_runs_cover_everything_in_order_at_every_turn(monkeypatch, n, size):
 @pytest.mark.parametrize("minutes", ["ten", "0", "-1", "inf", "nan"])
 def test_a_timeout_that_is_none_is_refused(monkeypatch, minutes):
     monkeypatch.setenv("ILDFV_TIMEOUT_MINUTES", minutes)
-    with pytest.raises(InputError, match=r"ILDFV_TIMEOUT_MINUTES must be a number of minutes above 0"):
+    with pytest.raises(InputError, match=r"ILDFV_TIMEOUT_MINUTES must be a positive number of minutes"):
         distributed._timeout()

@@ -13,7 +13,9 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_the_estimators_need_neither_torch_nor_pydicom():
-    names = "FisherVector, GaussianMixture, MultivariateRegression, PCA, moments"
+    names = (
+        "BagOfWords, FisherVector, GaussianMixture, MultivariateRegression, PCA, Pooling, SpatialPyramid, VLAD, moments"
+    )
     assert loaded_by(f"from ildfv import {names}") == set()
 
 

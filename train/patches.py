@@ -1,4 +1,4 @@
-"""The patch baseline: a small CNN on 32×32 patches, moved over the lung in steps of 10 pixels, gives a label map.
+"""The patches of the patch baseline: a small CNN on 32×32 patches, trained on these and moved over the lung.
 
 Sizes are the paper's, in pixels of the original 512×512 grid. Prepared slices have 224×224 pixels, so a patch covers
 14×14 of them and is enlarged to 32×32 for the network. The network and the number of patches are as on the original
@@ -14,15 +14,13 @@ from torch.nn import functional as F
 from ildfv.errors import check
 from ildfv.patterns import PATTERNS
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.windows import GRID, SIZE
 from ildfv.store.atomic import key_of
 from ildfv.train.data import READ
-from ildfv.train.networks import SIZE, Network
 
-GRID = 512  # side of the original slice, in pixels
-PATCH, STEP = 32, 10  # pixels of the original grid
+PATCH = 32  # pixels of the original grid
 SIDE = PATCH * SIZE // GRID  # of a patch on a prepared slice: 14
 MAJORITY = SIDE * SIDE // 2  # pixels from which on a pattern counts as present in a patch: the training `threshold`
-BATCH = 512  # patches per forward pass
 
 
 class PatchSet:
@@ -66,33 +64,6 @@ class PatchSet:
     def of(self, indices) -> np.ndarray:
         """Indices of the patches of these slices."""
         return np.flatnonzero(np.isin(self.indices, indices))
-
-
-@torch.inference_mode()
-def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="cpu") -> tuple[np.ndarray, int]:
-    """Label map of one slice, uint8 (224, 224): 0 healthy or outside, 1 … 4 pattern + 1; and the number of patches.
-
-    Patches are 10 pixels of the original grid apart. Each lung pixel gets the class of the nearest patch centre: the
-    pattern with the highest positive score, else healthy. image: uint8 (3, 224, 224).
-    """
-    positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
-    nearest = np.abs(np.arange(SIZE)[:, None] + 0.5 - positions).argmin(axis=1)  # (224,)
-    where = positions.astype(np.int64)
-    answers = np.zeros((len(where), len(where)), np.uint8)
-    rows, columns = np.nonzero(lung[np.ix_(where, where)])
-    centres = np.stack([where[rows], where[columns]], axis=1)  # (p, 2)
-    for start in range(0, len(centres), BATCH):
-        patches = enlarged(cut(image, centres[start : start + BATCH]))
-        f = network(torch.from_numpy(patches).to(device)).float()
-        best, pattern = f.max(dim=1)
-        found = torch.where(best > 0, pattern + 1, 0).cpu().numpy()
-        answers[rows[start : start + BATCH], columns[start : start + BATCH]] = found
-    return answers[np.ix_(nearest, nearest)] * lung.astype(np.uint8), len(centres)
-
-
-def pattern_counts(labels: np.ndarray) -> np.ndarray:
-    """Pixels of each pattern in units of the original grid, float (4,): a slice's score in the patch baseline."""
-    return np.bincount(labels.ravel(), minlength=len(PATTERNS) + 1)[1:] * (GRID / SIZE) ** 2
 
 
 def cut(planes: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import sys
@@ -96,12 +95,13 @@ def _fail(message: str, code: int = 1) -> None:
 
     from ildfv import distributed
     from ildfv.cli import output
+    from ildfv.errors import printable
 
-    one_line = " ".join(message.split())
+    one_line = printable(" ".join(message.split()))
     output.failed(one_line)
     try:
         if "--json" in sys.argv and distributed.is_main() and distributed.is_last_start():
-            print(json.dumps({"error": one_line}, ensure_ascii=False))
+            print(output.json_text({"error": one_line}))
         sys.stdout.flush()
     except OSError:  # cannot be written; Python would try again at exit, and fail again
         _discard(sys.stdout)

@@ -1,4 +1,4 @@
-"""phantom, prepare, stats, folds: from scans to slices and patients in folds."""
+"""Commands `phantom`, `prepare`, `stats` and `folds`: from scans to slices and folds."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
-from ildfv.errors import InputError
+from ildfv.errors import InputError, printable
 from ildfv.patterns import PATTERNS
 
-CODES = "TOML file: which label code means which pattern; `phantom` and `cip` name the two that are shipped."
+CODES = "TOML table of the meanings of label codes, or the name of a shipped one: `phantom`, `cip`."
 
 
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="Folder for the scans; made if need be.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the scans; created if it does not exist.")],
     patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
-    slices: Annotated[int, typer.Option(help="Slices a scan.", min=3)] = 24,
+    slices: Annotated[int, typer.Option(help="Slices per scan.", min=3)] = 24,
+    difficulty: Annotated[
+        str, typer.Option(help="easy, or hard: early and mixed disease, findings that resemble it, several scanners.")
+    ] = "easy",
     seed: o.Seed = 0,
     workers: o.Workers = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Generate chest CT phantoms: DICOM series with label maps, the same files for the same seed.
+    """Generate synthetic chest CT: DICOM series with label maps. Equal seeds give equal files.
 
-    Example: `ildfv phantom scans --patients 20 --seed 1`
+    Example: `ildfv phantom scans --patients 20 --seed 1 --difficulty hard`
     """
     from ildfv.phantom import write_phantoms
 
@@ -35,11 +38,13 @@ def phantom(
         patients=patients,
         seed=seed,
         slices_per_scan=slices,
+        difficulty=difficulty,
         workers=workers,
         progress=output.progress(verbose),
     )
     result = {
         "folder": str(folder),
+        "difficulty": difficulty,
         "patients": patients,
         "slices": patients * slices,
         "scans": [str(s) for s in scans],
@@ -51,18 +56,18 @@ def phantom(
 def prepare(
     scans: Annotated[Path, typer.Argument(help="Folder with DICOM series, NIfTI or NRRD volumes, and label maps.")],
     workspace: o.Workspace = o.HERE,
-    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml with the scans")] = None,
+    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
     threshold: Annotated[
-        int | None, typer.Option(help="T: pixels from which a pattern counts as present.", min=1, show_default="6000")
+        int | None, typer.Option(help="T: pixels from which a pattern is present.", min=1, show_default="6000")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
     workers: o.Workers = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Read scans, window their slices, count pattern pixels. A bad scan is set aside with its reason.
+    """Read scans, window their slices and count pattern pixels. Scans that break a rule are quarantined.
 
-    Makes the workspace if there is none; goes on where an earlier run was stopped.
+    Creates the workspace if it does not exist, and resumes an interrupted run.
 
     Example: `ildfv prepare scans --workspace study`
     """
@@ -79,38 +84,39 @@ def prepare(
     )
     if not output.emit(report, as_json=as_json):
         if report["quarantined"]:
-            rows = [(q["source"], q["reason"]) for q in report["quarantined"]]
-            output.table("Set aside", ["scan", "reason"], rows)
+            rows = [(printable(q["source"]), printable(q["reason"])) for q in report["quarantined"]]
+            output.table("Quarantined", ["scan", "reason"], rows)
         nothing = not report["scans"] and not report["quarantined"]
         if report["ignored"] and (verbose or nothing):
-            output.table("Ignored files", ["file", "reason"], [(i["source"], i["reason"]) for i in report["ignored"]])
+            rows = [(printable(i["source"]), printable(i["reason"])) for i in report["ignored"]]
+            output.table("Ignored files", ["file", "reason"], rows)
         elif report["ignored"]:
-            files = sum(max(1, left["files"]) for left in report["ignored"])  # a link to a folder holds none
-            output.out.print(f"{_n(files, 'file')} ignored; -v says why.")
-        noted: dict[str, list[str]] = {}
+            files = sum(max(1, unused["files"]) for unused in report["ignored"])  # a link to a folder counts 0 files
+            output.out.print(f"{_counted(files, 'file')} ignored; -v lists them with reasons.")
+        scans_by_note: dict[str, list[str]] = {}
         for scan in report["prepared"]:
             for note in scan["notes"]:
-                noted.setdefault(note, []).append(Path(scan["source"]).name)
-        for note, names in noted.items():
-            of = ", ".join(names) if len(names) <= 3 else f"{len(names)} scans, the first {names[0]}"
-            output.out.print(f"note: {of}: {note}", soft_wrap=True)
+                scans_by_note.setdefault(note, []).append(Path(scan["source"]).name)
+        for note, names in scans_by_note.items():
+            which = ", ".join(names) if len(names) <= 3 else f"{len(names)} scans, the first {names[0]}"
+            output.out.print(printable(f"note: {which}: {note}"), soft_wrap=True)
         for note in report["notes"]:
-            output.out.print(f"note: {note}", soft_wrap=True)
-        kept = f"; {_n(report['kept'], 'scan')} unchanged" if report["kept"] else ""
-        output.out.print(f"This run: {_holding(report)}{kept}.", soft_wrap=True)
-        output.out.print(f"{workspace} now holds {_holding(report['workspace'])}.", soft_wrap=True)
+            output.out.print(printable(f"note: {note}"), soft_wrap=True)
+        kept = f"; {_counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
+        output.out.print(f"This run: {_contents(report)}{kept}.", soft_wrap=True)
+        output.out.print(f"{workspace} now contains {_contents(report['workspace'])}.", soft_wrap=True)
     if report["scans"] == 0:
-        if as_json:  # the document says why
+        if as_json:  # the document contains the reasons
             raise typer.Exit(1)
         raise InputError("no scan could be prepared: see the table above")
 
 
-def _holding(of: dict) -> str:
-    scans, patients, slices = (_n(of[f"{what}s"], what) for what in ("scan", "patient", "slice"))
+def _contents(of: dict) -> str:
+    scans, patients, slices = (_counted(of[f"{what}s"], what) for what in ("scan", "patient", "slice"))
     return f"{scans} of {patients}, {slices} ({of['labelled_slices']:,} with label maps)"
 
 
-def _n(number: int, what: str) -> str:
+def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
@@ -132,8 +138,8 @@ def stats(
     check(result["slices"] > 0, NO_LABELS)
     if output.emit(result, as_json=as_json):
         return
-    left_out = result["unlabelled_slices"]
-    caption = f"T = {result['threshold']} pixels; {left_out} slice{'s' * (left_out != 1)} without label maps left out"
+    excluded = result["unlabelled_slices"]
+    caption = f"T = {result['threshold']} pixels; {excluded} slice{'s' * (excluded != 1)} without label maps excluded"
     rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]
     rows.append(("none (patients: on all slices)", result["healthy"]["slices"], result["healthy"]["patients"]))
     rows.append(("all", result["slices"], result["patients"]))
@@ -150,31 +156,31 @@ def folds(
     workspace: o.Workspace = o.HERE,
     number: Annotated[int | None, typer.Option("--folds", help="Number of folds.", min=2, show_default="5")] = None,
     seed: o.OwnSeed = None,
-    check: Annotated[bool, typer.Option("--check", help="Only check the folds.json that is there.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check the existing folds.json.")] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--keep", help="Replace a folds.json that holds another split, or refuse to.")
+        bool, typer.Option("--fresh/--keep", help="Replace an existing folds.json with another split, or refuse to.")
     ] = False,
     slices: Annotated[
         str | None,
-        typer.Option(help="Path or URL (s3://…) of slices prepared elsewhere; makes the workspace if need be."),
+        typer.Option(help="Path or URL (s3://…) of slices prepared elsewhere; creates the workspace if necessary."),
     ] = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Split patients into folds, stratified by pattern; or check a split made by hand. No patient is in two.
+    """Split patients into folds, stratified by pattern, or check an existing split. No patient is in two folds.
 
     Example: `ildfv folds --folds 5`
     """
-    from ildfv.pipeline.split import check_split, make_split, open_workspace
+    from ildfv.pipeline.split import check_folds, open_workspace, write_folds
 
     space = open_workspace(workspace, slices)
-    split = check_split(space) if check else make_split(space, n_folds=number, seed=seed, fresh=fresh)
+    split = check_folds(space) if check else write_folds(space, n_folds=number, seed=seed, fresh=fresh)
     result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
     if output.emit(result, as_json=as_json):
         return
     columns = ["fold", "patients", "slices", *PATTERNS]
     rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
-    output.table("Folds", columns, rows, caption="under each pattern: the slices that show it")
+    output.table("Folds", columns, rows, caption="columns of patterns: number of slices")
     for warning in result["warnings"]:
         output.out.print(f"note: {warning}")
 

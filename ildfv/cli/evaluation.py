@@ -59,13 +59,13 @@ def demo(
         return
     rows = [
         (
-            r["system"],
+            r.system,
             pattern,
-            output.with_interval(row["f"], row["f_interval"]),
-            output.with_interval(row["auc"], row["auc_interval"]),
+            output.with_interval(*row.estimate("f")),
+            output.with_interval(*row.estimate("auc")),
         )
         for r in result["results"]
-        for pattern, row in r["per_pattern"].items()
+        for pattern, row in r.per_pattern.items()
     ]
     output.table("Held-out fold, PHANTOM data, not clinical", ["system", "pattern", "F (95 %)", "AUC (95 %)"], rows)
     output.table(

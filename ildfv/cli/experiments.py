@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+
+if TYPE_CHECKING:
+    from ildfv.evaluation.documents import Comparison
+    from ildfv.evaluation.tables import Cell, Table
 
 MEASURES = "Below each measure: its 95 % interval by patient, and ± the standard deviation over folds."
 TESTS = "Differences with 95 % intervals by patient, p by a permutation test over patients; no multiplicity correction."
@@ -51,6 +55,7 @@ def experiment(
 
     Example: `ildfv experiment losses --preset small`
     """
+    from ildfv.evaluation.tables import Estimate
     from ildfv.experiments.presets import preset_named
     from ildfv.experiments.registry import experiments
     from ildfv.experiments.run import run_experiments
@@ -75,24 +80,24 @@ def experiment(
     if output.emit(result, as_json=as_json):
         return
     for document in result["experiments"]:
-        warning = " – PHANTOM data, not clinical" if document["data"] == "phantom" else ""
-        for table in document["tables"]:
+        warning = " – PHANTOM data, not clinical" if document.data == "phantom" else ""
+        for table in document.tables:
             columns, cells = shown(table)
-            measures = any(isinstance(cell, dict) for row in table["rows"] for cell in row)
-            note = f"{table['note']} {MEASURES if measures else ''}".strip()
-            output.table(table["title"] + warning, columns, cells, caption=note or None)
-        if document["comparisons"]:
-            output.table("Paired by patient" + warning, *tested(document["comparisons"]), caption=TESTS)
-        for note in document["notes"]:
+            measures = any(isinstance(cell, Estimate) for row in table.rows for cell in row)
+            note = f"{table.note} {MEASURES if measures else ''}".strip()
+            output.table(table.title + warning, columns, cells, caption=note or None)
+        if document.comparisons:
+            output.table("Paired by patient" + warning, *tested(document.comparisons), caption=TESTS)
+        for note in document.notes:
             output.out.print(note, style="dim italic")
     output.out.print(
         f"Results in {result['workspace']}/results/experiments. Open the page: {result['page']}", soft_wrap=True
     )
 
 
-def shown(table: dict) -> tuple[list[str], list[list]]:
-    """Columns and rows for a terminal: source and data below the first cell, intervals below their measures."""
-    columns, rows = list(table["columns"]), [[_cell(value) for value in row] for row in table["rows"]]
+def shown(table: Table) -> tuple[list[str], list[list]]:
+    """Columns and rows that fit a terminal: source and data under the first cell, intervals under their measures."""
+    columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
         labels = ["", *(row[0] for row in rows)]  # printed once: the paper's row of a system follows ours
@@ -103,30 +108,32 @@ def shown(table: dict) -> tuple[list[str], list[list]]:
     return [columns[0], *(name.replace(" ", "\n") for name in columns[1:])], rows
 
 
-def tested(comparisons: list[dict]) -> tuple[list[str], list[list]]:
-    """Columns and rows of the comparisons: each cell has the difference, its interval and p."""
+def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
+    """Columns and rows of comparisons: the difference over its interval and its p."""
     rows = []
     for one in comparisons:
-        row = [f"{one['a']}\n  minus {one['b']}"]
+        row = [f"{one.a}\n  minus {one.b}"]
         for measure in TESTED:
-            test = one["tests"][measure]
-            lines = [output.cell(test["difference"])]
-            if test["interval"]:
-                lines.append(" to ".join(f"{end:.2f}" for end in test["interval"]))
-            row.append("\n".join([*lines, f"p {output.cell(test['p'])}"]))
+            test = one.tests[measure]
+            lines = [output.cell(test.difference)]
+            if test.interval:
+                lines.append(" to ".join(f"{end:.2f}" for end in test.interval))
+            row.append("\n".join([*lines, f"p {output.cell(test.p)}"]))
         rows.append(row)
     return ["systems", *TESTED.values()], rows
 
 
-def _cell(value):
-    """A measure as lines: value, interval (.88–.94) and ± over folds; any other value unchanged."""
-    if not isinstance(value, dict):
+def _cell(value: Cell):
+    """A measure over its interval, 0.912 over .88–.94, and its ± over folds; anything else as it is."""
+    from ildfv.evaluation.tables import Estimate
+
+    if not isinstance(value, Estimate):
         return value
-    lines = [output.cell(value["value"])]
-    if value["interval"]:
-        lines.append("–".join(f"{end:.2f}".removeprefix("0") for end in value["interval"]))
-    if value["sd"] is not None:
-        lines.append(f"±{value['sd']:.2f}".replace("±0", "±"))
+    lines = [output.cell(value.value)]
+    if value.interval:
+        lines.append("–".join(f"{end:.2f}".removeprefix("0") for end in value.interval))
+    if value.sd is not None:
+        lines.append(f"±{value.sd:.2f}".replace("±0", "±"))
     return "\n".join(lines)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+
+if TYPE_CHECKING:
+    from ildfv.evaluation.documents import Results
 
 
 def train(
@@ -74,6 +77,8 @@ def train(
 def encode(
     workspace: o.Workspace = o.HERE,
     layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any module of the network.")] = "conv1",
+    region: Annotated[str, typer.Option(help="Pool descriptors of the slice, the body or the lung.")] = "slice",
+    lungs: Annotated[str, typer.Option(help="How --region lung finds lungs: rule or lungmask.")] = "rule",
     fold: o.Fold = 0,
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
@@ -112,6 +117,8 @@ def encode(
         improved=improved,
         seed=seed,
         batch_size=batch_size,
+        region=region,
+        lungs=lungs,
     )
     result = encode_slices(
         workspace,
@@ -137,6 +144,7 @@ def encode(
 def regress(
     workspace: o.Workspace = o.HERE,
     layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
@@ -156,6 +164,7 @@ def regress(
     result = regress_encoding(
         workspace,
         layer=layer,
+        region=region,
         fold=fold,
         target=target,
         ridge=ridge,
@@ -164,37 +173,36 @@ def regress(
     show_scores(result, as_json)
 
 
-def show_scores(result: dict, as_json: bool) -> None:
-    """Prints a results document as a table: F and AUC per pattern with intervals by patient."""
-    if output.emit(result, as_json=as_json):
+def show_scores(result: Results | None, as_json: bool) -> None:
+    """A results document as a table: F and AUC per pattern with intervals by patient; None on ranks other than 0."""
+    if output.emit(result, as_json=as_json) or result is None:
         return
     from ildfv.evaluation.results import undecided
 
     rows = []
-    for pattern, row in result["per_pattern"].items():
-        f = output.with_interval(row["f"], row["f_interval"])
-        auc = output.with_interval(row["auc"], row["auc_interval"])
-        rows.append((pattern, row["positives"], f, auc))
-    overall = result["overall"]
-    defined = all(row["f"] is not None and row["auc"] is not None for row in result["per_pattern"].values())
+    for pattern, row in result.per_pattern.items():
+        f, auc = (output.with_interval(*row.estimate(measure)) for measure in ("f", "auc"))
+        rows.append((pattern, row.positives, f, auc))
+    overall = result.overall
+    defined = all(row.f is not None and row.auc is not None for row in result.per_pattern.values())
     mean = (
         f"mean of {len(rows)} patterns" if defined else "mean where defined",
         "",
-        output.cell(overall["macro_f"]),
-        output.cell(overall["mean_auc"]),
+        output.cell(overall.macro_f),
+        output.cell(overall.mean_auc),
     )
-    data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
+    data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
     output.table(
-        f"{result['system']}, held-out fold {result['fold']}: {data}",
+        f"{result.system}, held-out fold {result.fold}: {data}",
         ["pattern", "slices with it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
-        caption=f"{result['n_slices']} test slices of {result['n_patients']} patients, T = {result['threshold']}; "
+        caption=f"{result.n_slices} test slices of {result.n_patients} patients, T = {result.threshold}; "
         "thresholds from validation patients, intervals by patient",
     )
-    accuracy, f = overall["accuracy"], overall["f"]
+    accuracy, f = overall.accuracy, overall.f
     output.out.print(
-        f"Label sets: accuracy {output.cell(accuracy)}, precision {output.cell(overall['precision'])}, "
-        f"recall {output.cell(overall['recall'])}, F {output.cell(f)}"
+        f"Label sets: accuracy {output.cell(accuracy)}, precision {output.cell(overall.precision)}, "
+        f"recall {output.cell(overall.recall)}, F {output.cell(f)}"
     )
     for line in undecided(result):
         output.out.print(f"note: {line}", soft_wrap=True)

@@ -12,12 +12,22 @@ from rich.console import Console
 
 from ildfv import distributed
 from ildfv.cli.grids import grids
+from ildfv.errors import printable
 from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
 
 EVENTS = "events.jsonl"
-out = Console(highlight=False, markup=False)
-notes = Console(stderr=True, highlight=False, markup=False)
-_events: EventLog | None = None  # of the running command
+
+
+class PrintableConsole(Console):
+    """A console that escapes control characters in the strings it prints; line breaks are layout and stay."""
+
+    def print(self, *objects, **options) -> None:
+        super().print(*(_printable_lines(one) if isinstance(one, str) else one for one in objects), **options)
+
+
+out = PrintableConsole(highlight=False, markup=False)
+notes = PrintableConsole(stderr=True, highlight=False, markup=False)
+_events: EventLog | None = None  # of the command that runs
 
 
 def progress(verbose: int = 0, *, workspace: Path | None = None) -> Progress:
@@ -43,16 +53,30 @@ def failed(text: str) -> None:
         _events.error(text)
 
 
-def emit(result: dict, *, as_json: bool) -> bool:
-    """Prints `result` as JSON if `as_json`. False if the command still has to print it as text.
+def emit(result, *, as_json: bool) -> bool:
+    """Prints `result`, a dict or a document, as JSON if `as_json`. True: the command has nothing more to print.
 
-    On ranks other than 0 it prints nothing and returns True.
+    Ranks other than 0 print nothing.
     """
     if not distributed.is_main():
         return True
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(json_text(result, indent=1) + "\n")
     return as_json
+
+
+def json_text(content, indent: int | None = None) -> str:
+    """The content as JSON text. Characters that are not printable are JSON escapes, so that values are unchanged."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False, default=_jsonable)
+    return "\n".join("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) for line in text.split("\n"))
+
+
+def _jsonable(value):
+    return value.to_dict() if hasattr(value, "to_dict") else str(value)
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
@@ -74,7 +98,7 @@ def cell(value) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else _printable_lines(str(value))
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:

@@ -1,1 +1,1 @@
-"""From files to slices: discovery, pairing with label maps, duplicates, preparation, the slice store."""
+"""From files to slices: discovery, pairing with label maps, duplicates, preparation and the slice store."""

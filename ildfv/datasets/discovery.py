@@ -1,76 +1,39 @@
-"""What a folder of scans holds: every file is in a scan or its label map, or quarantined or ignored with a reason."""
+"""Search of a folder: each file belongs to a scan or a label map, or is quarantined or ignored with a reason."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from ildfv.datasets.pairing import Label, is_label_name, pair
+from ildfv.datasets.pairing import is_label_name, pair
+from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
 from ildfv.errors import InputError
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.dicom import Series, assemble
-from ildfv.scans.geometry import Geometry
+from ildfv.scans.dicom import assemble
 from ildfv.scans.headers import Header, read_header
 from ildfv.scans.libraries import quiet
 from ildfv.scans.volumefiles import file_geometry, format_of
 from ildfv.streaming.processes import Died, as_completed
 
-CHUNK = 256  # files looked at per task: a worker's start must be worth it
+SYSTEM_FILE = "a file of the operating system"
+GZIP = b"\x1f\x8b"
+CHUNK = 256  # files per task: less is not worth the start of a worker process
 DICOM_NAMES = (".dcm", ".dicom", ".ima")
 DETACHED = (".nhdr", ".hdr", ".img", ".mhd", ".mha")
+SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
+APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of the file named after it
 NAMES = (*DICOM_NAMES, *DETACHED, ".nii", ".nii.gz", ".nrrd")
 
 
-@dataclass(frozen=True)
-class Scan:
-    """A scan found: where it lies, whose it is (raw ids: they go no further than their hashes), its label map."""
-
-    source: Path  # the file, or the folder of the series
-    kind: str  # "dicom", "nifti" or "nrrd"
-    patient: str
-    series: str
-    geometry: Geometry  # canonical
-    files: tuple[Path, ...]
-    dicom: Series | None = None
-    label: Label | None = None
-    namesakes: int = 1  # patients whose scans are of its study
-    unread: int = 0  # files in the folders of a series that were set aside: slices at its ends may be among them
-
-
-@dataclass(frozen=True)
-class Left:
-    """Something not used: a file or folder, why, and how many files that is."""
-
-    source: Path
-    reason: str
-    files: int = 1
-    series: str = ""  # raw id where one is known
-    meant: bool = True  # it was meant to be used: quarantined, not ignored
-
-
-@dataclass
-class Discovery:
-    scans: list[Scan] = field(default_factory=list)
-    quarantined: list[Left] = field(default_factory=list)  # meant to be used, but breaks a rule
-    ignored: list[Left] = field(default_factory=list)  # not meant to be used
-
-
-@dataclass(frozen=True)
-class VolumeFile:
-    path: Path
-    kind: str
-    geometry: Geometry
-
-
 def discover(root: Path, *, labels: bool = True, workers: int | None = None, progress: Progress = SILENT) -> Discovery:
-    """The scans in a folder and all folders in it, paired with their label maps if `labels`.
+    """The scans in a folder and its subfolders, paired with their label maps if `labels`.
 
-    A CT series is what shares a SeriesInstanceUID, wherever its files lie. A NIfTI or NRRD file is a scan, or a label
-    map if its name says so (see `pairing`). The patient of a DICOM series is its PatientID; a NIfTI or NRRD file has
-    none, so its patient is the folder directly under `root` that it lies in, or the file's own name if it lies in
-    `root` itself.
+    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are. A NIfTI or NRRD file is a
+    label map if its name contains a label word (see `pairing`), otherwise a scan. The patient of a DICOM series is its
+    PatientID. A NIfTI or NRRD file has no patient identity: its patient is the first folder below `root` on its path,
+    or the file name if the file is directly in `root`.
     """
     root = Path(root)
     found = Discovery()
@@ -80,32 +43,32 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
     headers: dict[str, list[Header]] = defaultdict(list)
     label_maps: list[Label] = []
     volumes: list[VolumeFile] = []
-    with progress.task("Looking at files", total=len(files)) as advance:
-        for item in _looked_at(files, workers, advance):
+    with progress.task("Reading headers", total=len(files)) as advance:
+        for item in _classified(files, workers, advance):
             match item:
-                case Left(meant=meant):
-                    (found.quarantined if meant else found.ignored).append(item)
+                case Unused(quarantined=quarantined):
+                    (found.quarantined if quarantined else found.ignored).append(item)
                 case VolumeFile():
                     volumes.append(item)
                 case Label():
                     label_maps.append(item)
                 case Header(ignored=str(reason)):
-                    found.ignored.append(Left(item.path, reason))
+                    found.ignored.append(Unused(item.path, reason))
                 case Header(kind="segmentation", problem=str(reason)):
-                    found.quarantined.append(Left(item.path, reason))
+                    found.quarantined.append(Unused(item.path, reason))
                 case Header(kind="segmentation"):
                     label_maps.append(Label(item.path, "dicom", referenced=item.referenced))
                 case Header():
                     headers[item.series].append(item)
-    unread = Counter(left.source.parent for left in found.quarantined)
+    unreadable = Counter(unused.source.parent for unused in found.quarantined)
     with quiet():
         for series, members in headers.items():
-            _add_series(found, series, members, unread)
-    found.scans = _with_namesakes(found.scans) + [_file_scan(base, volume) for volume in volumes]
+            _add_series(found, series, members, unreadable)
+    found.scans = _with_study_patients(found.scans) + [_file_scan(base, volume) for volume in volumes]
     if labels:
         _pair(found, label_maps)
     else:
-        found.ignored += [Left(label.path, "no code table was given: label maps are not read") for label in label_maps]
+        found.ignored += [Unused(label.path, "label maps are not read without a code table") for label in label_maps]
     found.ignored, found.quarantined = _by_folder(found.ignored), _by_folder(found.quarantined, few=3)
     for entries in (found.scans, found.quarantined, found.ignored):
         entries.sort(key=lambda entry: str(entry.source))
@@ -113,7 +76,7 @@ def discover(root: Path, *, labels: bool = True, workers: int | None = None, pro
 
 
 def check_scans(root: Path) -> None:
-    """Nothing if there is something to look at in `root`; else the `InputError` that `discover` would raise."""
+    """Raises `InputError`, as `discover` would, if `root` does not exist or contains no file."""
     _files(Path(root), Discovery())
 
 
@@ -124,49 +87,49 @@ def _files(root: Path, found: Discovery) -> list[Path]:
     if not files and not found.quarantined:
         links = f"only links to folders, which are not followed ({len(found.ignored)})"
         got = links if found.ignored else "an empty folder"
-        raise InputError(f"scans must hold at least one file, got {got}: {root}")
+        raise InputError(f"scans must contain at least one file, got {got}: {root}")
     return files
 
 
-def _by_folder(entries: list[Left], *, few: int = 1) -> list[Left]:
-    """More than a few files of one folder left for one reason as one entry: an MR series is a line, not a thousand."""
-    groups: dict[tuple[Path, str, str], list[Left]] = defaultdict(list)
+def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
+    """The entries, with more than `few` files of one folder and one reason merged into one entry."""
+    groups: dict[tuple[Path, str, str], list[Unused]] = defaultdict(list)
     for entry in entries:
         groups[entry.source.parent, entry.reason, entry.series].append(entry)
-    told = []
+    merged = []
     for (folder, reason, series), group in groups.items():
-        told += group if len(group) <= few else [Left(folder, reason, sum(one.files for one in group), series)]
-    return told
+        merged += group if len(group) <= few else [Unused(folder, reason, sum(one.files for one in group), series)]
+    return merged
 
 
 def _walk(root: Path, found: Discovery) -> list[Path]:
-    """All files below `root`, sorted. Links to folders (they could lead in circles) and unreadable folders are told."""
+    """All files below `root`, sorted. Links to folders, which may form cycles, are recorded as ignored."""
 
     def refuse(error: OSError) -> None:
-        found.quarantined.append(Left(Path(error.filename), f"must be readable, got {error.strerror}", 0))
+        found.quarantined.append(Unused(Path(error.filename), f"must be readable, got {error.strerror}", 0))
 
     files = []
     for folder, folders, names in os.walk(root, onerror=refuse):
         files += [Path(folder, name) for name in names]
         links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
-        found.ignored += [Left(link, "a link to a folder is not followed", 0) for link in links]
+        found.ignored += [Unused(link, "links to folders are not followed", 0) for link in links]
     return sorted(files)
 
 
-def _looked_at(files: list[Path], workers: int | None, advance):
-    """What each file is, in the order of `files`; on all cores where there are many."""
+def _classified(files: list[Path], workers: int | None, advance):
+    """The classification of each file, in the order of `files`; in parallel for many files."""
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     if len(chunks) <= 2:
         for chunk in chunks:
-            yield from _look_at(chunk)
+            yield from _classify(chunk)
             advance(len(chunk))
         return
     results: dict[int, list] = {}
-    for index, result in as_completed(_look_at, chunks, workers):
-        if result is Died:  # the file that does it can only be found one by one
+    for index, result in as_completed(_classify, chunks, workers):
+        if result is Died:  # one by one, to find the file that kills the reader
             result = [
-                Left(chunks[index][i], "its reader process died") if one is Died else one[0]
-                for i, one in sorted(as_completed(_look_at, [[path] for path in chunks[index]], workers))
+                Unused(chunks[index][i], "its reader process was killed (out of memory?)") if one is Died else one[0]
+                for i, one in sorted(as_completed(_classify, [[path] for path in chunks[index]], workers))
             ]
         results[index] = result
         advance(len(chunks[index]))
@@ -174,63 +137,77 @@ def _looked_at(files: list[Path], workers: int | None, advance):
         yield from results[index]
 
 
-def _look_at(paths: list[Path]) -> list[Header | VolumeFile | Label | Left]:
+def _classify(paths: list[Path]) -> list[Header | VolumeFile | Label | Unused]:
     with quiet():
-        return [_look_at_one(path) for path in paths]
+        return [_classify_one(path) for path in paths]
 
 
-def _look_at_one(path: Path) -> Header | VolumeFile | Label | Left:
+def _classify_one(path: Path) -> Header | VolumeFile | Label | Unused:
     name = path.name.lower()
     try:
         if not path.is_file():
-            lost = path.is_symlink() and not path.exists() and name.endswith(NAMES)
-            return Left(path, "a link must lead to a file, got none there" if lost else "no regular file", meant=lost)
+            broken_link = path.is_symlink() and not path.exists() and name.endswith(NAMES)
+            broken_link = broken_link and not is_system_file(path.name, b"")
+            return Unused(
+                path, "must exist, got a broken link" if broken_link else "not a regular file", quarantined=broken_link
+            )
         with path.open("rb") as file:
             start = file.read(512)
+        if is_system_file(path.name, start):
+            return Unused(path, SYSTEM_FILE, quarantined=False)
         if start[128:132] == b"DICM" or name.endswith(DICOM_NAMES):
             return read_header(path)
         if kind := format_of(path, start):
-            made = Label if is_label_name(path.name) else VolumeFile
-            return made(path, kind, file_geometry(path, kind))
+            record = Label if is_label_name(path.name) else VolumeFile
+            return record(path, kind, file_geometry(path, kind))
     except InputError as error:
-        return _faulty(path, str(error))
+        return _unreadable(path, str(error))
     except OSError as error:
-        return _faulty(path, f"must be readable, got {error.strerror or error}")
+        return _unreadable(path, f"must be readable, got {error.strerror or error}")
     if name.endswith(DETACHED):
-        return Left(path, "must be a volume in one file (.nii, .nii.gz, .nrrd) or DICOM, got a format that is not read")
-    return Left(path, "no scan: neither DICOM, NIfTI nor NRRD", meant=False)
+        return Unused(path, "must be DICOM or a volume in one file (.nii, .nii.gz, .nrrd), got an unsupported format")
+    return Unused(path, "not DICOM, NIfTI or NRRD", quarantined=False)
 
 
-def _faulty(path: Path, reason: str) -> Label | Left:
-    """What cannot be read, set aside; but a scan must not do without its label map for that."""
+def is_system_file(name: str, start: bytes) -> bool:
+    """Whether the operating system wrote the file: by its name, unless its first 512 bytes are those of a scan."""
+    if name.startswith(APPLE_DOUBLE):
+        return start[128:132] != b"DICM" and not start.startswith(GZIP) and format_of(Path(), start) is None
+    return name.lower() in SYSTEM_FILES
+
+
+def _unreadable(path: Path, reason: str) -> Label | Unused:
+    """An unreadable file. A label map remains one, so that its scan is not used without it."""
+    if is_system_file(path.name, b""):
+        return Unused(path, SYSTEM_FILE, quarantined=False)
     kind = format_of(path, b"") if is_label_name(path.name) else None
-    return Left(path, reason) if kind is None else Label(path, kind, fault=reason)
+    return Unused(path, reason) if kind is None else Label(path, kind, fault=reason)
 
 
-def _add_series(found: Discovery, series: str, members: list[Header], unread: Counter[Path]) -> None:
+def _add_series(found: Discovery, series: str, members: list[Header], unreadable: Counter[Path]) -> None:
     folders = Counter(member.path.parent for member in members)
     source = members[0].path if len(members) == 1 else Path(os.path.commonpath(folders))
     try:
-        made = assemble(members)
+        assembled = assemble(members)
     except InputError as error:
-        found.quarantined.append(Left(source, str(error), len(members), series))
+        found.quarantined.append(Unused(source, str(error), len(members), series))
         return
-    except OSError as error:  # gone since it was looked at; what was prepared of it before may stay
-        found.quarantined.append(Left(source, f"must be readable, got {error.strerror or error}", len(members)))
+    except OSError as error:  # deleted since its header was read; slices prepared earlier stay
+        found.quarantined.append(Unused(source, f"must be readable, got {error.strerror or error}", len(members)))
         return
-    found.ignored += [Left(copy, "no second use: equals another file byte for byte") for copy in made.copies]
-    files, beside = tuple(made.files), sum(unread[folder] for folder in folders)
-    found.scans.append(Scan(source, "dicom", made.patient, series, made.geometry, files, made, unread=beside))
+    found.ignored += [Unused(copy, "identical copy of another file of the series") for copy in assembled.copies]
+    scan = Scan(source, "dicom", assembled.patient, series, assembled.geometry, tuple(assembled.files), assembled)
+    found.scans.append(replace(scan, unreadable=sum(unreadable[folder] for folder in folders)))
 
 
-def _with_namesakes(scans: list[Scan]) -> list[Scan]:
-    """The series with the number of patients that their study has: in DICOM it is one, but for mistakes."""
+def _with_study_patients(scans: list[Scan]) -> list[Scan]:
+    """The series with the number of patients in their study, which is one in valid DICOM."""
     studies = [scan.dicom.study if scan.dicom else "" for scan in scans]
     patients: dict[str, set[str]] = defaultdict(set)
     for scan, study in zip(scans, studies, strict=True):
         patients[study].add(scan.patient)
     return [
-        replace(scan, namesakes=len(patients[study])) if study else scan
+        replace(scan, patients_in_study=len(patients[study])) if study else scan
         for scan, study in zip(scans, studies, strict=True)
     ]
 
@@ -242,30 +219,30 @@ def _file_scan(base: Path, volume: VolumeFile) -> Scan:
 
 
 def _pair(found: Discovery, label_maps: list[Label]) -> None:
-    """Gives scans their label maps; a scan or label map that pairing refuses goes to quarantine."""
+    """Assigns label maps to scans and quarantines the scans and label maps that pairing refuses."""
     chosen, refused_scans, refused_labels = pair(found.scans, label_maps)
-    blamed: list[Left] = []
+    refused: list[Unused] = []
     for label, reason in refused_labels:
-        if any(_neighbours(left, label) for left in found.quarantined):  # one fault, told once: the scan's
-            found.ignored.append(Left(label.path, "label map of a scan that was set aside"))
+        if any(_is_scan_of(unused, label) for unused in found.quarantined):  # the fault is reported once, for the scan
+            found.ignored.append(Unused(label.path, "label map of a quarantined scan"))
         else:
-            blamed.append(Left(label.path, reason))
-    found.quarantined += blamed
+            refused.append(Unused(label.path, reason))
+    found.quarantined += refused
     kept = []
     for i, scan in enumerate(found.scans):
         if i in refused_scans:
             reason, n_labels = refused_scans[i]
-            found.quarantined.append(Left(scan.source, reason, len(scan.files) + n_labels, scan.series))
+            found.quarantined.append(Unused(scan.source, reason, len(scan.files) + n_labels, scan.series))
         else:
             kept.append(replace(scan, label=chosen.get(i)))
     found.scans = kept
 
 
-def _neighbours(left: Left, label: Label) -> bool:
-    """Whether what was set aside is a scan that the label map, having found no other, belongs to."""
+def _is_scan_of(unused: Unused, label: Label) -> bool:
+    """Whether a quarantined file is, by its place, the scan of a label map that fits no other scan."""
     if label.kind == "dicom":
-        return left.series in label.referenced
-    if is_label_name(left.source.name) and not left.series:
+        return unused.series in label.referenced
+    if is_label_name(unused.source.name) and not unused.series:
         return False
-    folder = left.source if left.source.is_dir() else left.source.parent
+    folder = unused.source if unused.source.is_dir() else unused.source.parent
     return label.path.parent in (folder, folder.parent)

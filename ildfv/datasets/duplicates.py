@@ -1,4 +1,7 @@
-"""Slices handed in twice: which scan stays, and whose other scans must go, as one person is two patients."""
+"""Duplicate scans: which copy stays in the store, and which other scans of the same person must leave it.
+
+A person known under two patient identities would be put into two folds, so all scans of one of the identities leave.
+"""
 
 from __future__ import annotations
 
@@ -11,61 +14,68 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.store.parts import Parts
 
-RUN = 3  # slices one after another with as much lung as those of another scan: then their images are compared
-REPEATS = 8  # of such a run in a scan: a cylinder has as much everywhere, and all pairs would be compared
+RUN = 3  # consecutive slices with the same lung pixel counts as in another scan: then the images are compared
+REPEATS = 8  # runs with equal counts per scan that are compared: a cylinder has equal counts everywhere
 
 
 @dataclass(frozen=True, order=True)
 class _Part:
-    """A part and what it is known by, in the order in which twins stay."""
+    """A part with its scan's lung pixel counts, sorted so that the copy to keep comes first."""
 
-    unlabelled: bool  # a labelled one stays before one without labels,
-    handed_in: bool  # one prepared before
-    volume_file: bool  # and a DICOM series, as a volume file's patient is the name of a folder
+    unlabelled: bool  # labelled before unlabelled,
+    in_input: bool  # prepared by an earlier run before new,
+    volume_file: bool  # DICOM before volume files, whose patient is only a folder name
     source: str
     name: str
     patient: str = field(compare=False)
     lung: np.ndarray = field(compare=False)  # (m,)
 
     def runs(self) -> Iterator[tuple[bytes, slice]]:
-        """What the scan is recognised by, and which slices that is: all of them, and each run with lung."""
+        """Lung pixel counts as bytes, and the slices they are of: the whole scan, then each run that shows lung."""
         yield self.lung.tobytes(), slice(0, len(self.lung))
         seen: Counter[bytes] = Counter()
         for start in range(len(self.lung) - RUN + 1):
             run = slice(start, start + RUN)
-            key = self.lung[run].tobytes()
-            seen[key] += 1
-            if self.lung[run].all() and seen[key] <= REPEATS:
-                yield key, run
+            counts = self.lung[run].tobytes()
+            seen[counts] += 1
+            if self.lung[run].all() and seen[counts] <= REPEATS:
+                yield counts, run
 
 
-def twins(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
-    """Why a part must be set aside, by its name: its slices are another's, or its patient's are another patient's too.
+def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
+    """By name of a part, the reason why it must leave the store.
 
-    sources: where the scans that are handed in now lie, by part; others were prepared before, from elsewhere. Of one
-    patient's scans only those are twins that have all slices in common. Scans of two patients are if they share RUN
-    slices: then the two are one person, whom a split by patient would put on both of its sides, and no other scan of
-    the one set aside may stay. A copy whose pixels differ is not found. warn: is told of parts that cannot be
-    compared, as they are damaged.
+    Two scans of one patient are duplicates if all their slices are equal. Scans of two patients are duplicates if they
+    share `RUN` consecutive slices: then both patients are the same person, and all scans of the one whose copy leaves
+    must leave as well. Slices are compared by their windowed images, so a copy with other pixel values is not found.
+
+    Parameters
+    ----------
+    parts : Parts
+        The slice store.
+    sources : mapping of str to str
+        Path of each scan of the current input, by name of its part. All other parts are from earlier runs.
+    warn : callable
+        Called with one line for each part that cannot be compared because it is corrupt.
     """
     found = _read(parts, sources, warn)
     reasons: dict[str, str] = {}
-    other_names: dict[str, str] = {}  # patients who are known by another name, and by which scan
+    same_person: dict[str, str] = {}  # source of the copy that stays, by patient who is also known under another id
     known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # of the parts that stay
     for part in sorted(found):
-        twin = next(_twins_of(part, known, parts, warn), None)
-        if twin is None:
-            for run, where in part.runs():
-                known[run].append((part, where))
+        original = next(_originals_of(part, known, parts, warn), None)
+        if original is None:
+            for counts, run in part.runs():
+                known[counts].append((part, run))
             continue
-        reasons[part.name] = f"a scan must be handed in once, got slices of {twin.source} again"
-        if twin.patient != part.patient:
+        reasons[part.name] = f"must not duplicate another scan, got slices of {original.source}"
+        if original.patient != part.patient:
             reasons[part.name] += ", under another patient"
-            other_names[part.patient] = twin.source
+            same_person[part.patient] = original.source
     for part in found:
-        if part.patient in other_names:
-            twin_of = other_names[part.patient]
-            reason = f"a person must be one patient, got this one's slices under another one too, in {twin_of}"
+        if part.patient in same_person:
+            source = same_person[part.patient]
+            reason = f"its patient must have one identity, got slices of {source}, which has another one"
             reasons.setdefault(part.name, reason)
     return reasons
 
@@ -73,7 +83,7 @@ def twins(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None])
 def _read(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> list[_Part]:
     found = []
     for name, row in parts.rows.items():
-        source = sources.get(name, f"a scan prepared before (part {name})")
+        source = sources.get(name, f"a scan of an earlier run (part {name})")
         try:
             with parts.open(name) as file:
                 patient, labelled = file.attrs["patient"].decode(), bool(file.attrs["labelled"])
@@ -85,13 +95,13 @@ def _read(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None])
     return found
 
 
-def _twins_of(part: _Part, known: Mapping, parts: Parts, warn: Callable[[str], None]) -> Iterator[_Part]:
-    """The known parts that are twins of this one."""
+def _originals_of(part: _Part, known: Mapping, parts: Parts, warn: Callable[[str], None]) -> Iterator[_Part]:
+    """The known parts that this one duplicates."""
     whole = slice(0, len(part.lung))
-    for run, where in part.runs():
-        for other, there in known.get(run, ()):
-            alike = (where, there) == (whole, whole) or other.patient != part.patient
-            if alike and _same_images(parts, (part.name, where), (other.name, there), warn):
+    for counts, run in part.runs():
+        for other, other_run in known.get(counts, ()):
+            comparable = (run, other_run) == (whole, whole) or other.patient != part.patient
+            if comparable and _same_images(parts, (part.name, run), (other.name, other_run), warn):
                 yield other
 
 

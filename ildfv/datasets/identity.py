@@ -1,4 +1,4 @@
-"""Identities as they leave the reader: salted hashes, never the raw id."""
+"""Pseudonyms of patients and series: salted hashes of the raw identifiers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ildfv.errors import InputError
 
 
 def hashed(raw: str, salt: str) -> str:
-    """16 hex digits: HMAC-SHA256 of the raw id under the workspace's salt. Without the salt it cannot be looked up."""
+    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt nobody can test a guessed id against them."""
     if not raw.strip():
         raise InputError("an id must not be empty, got ''")
     return hmac.new(salt.encode(), raw.strip().encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]

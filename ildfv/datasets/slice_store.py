@@ -1,4 +1,4 @@
-"""The slice set: windowed slices, label maps, pixel counts and salted identities, one part a scan."""
+"""The slice store: windowed slices, label maps, pixel counts and hashed identities, one part per scan."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ildfv.store.atomic import MEND, key_of
 from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
-OPEN_PARTS = 16  # files kept open by one reader: HDF5 holds 0.7 MB for each
-SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part: the same for all its slices
+OPEN_PARTS = 16  # open files per reader: HDF5 uses 0.7 MB for each
+SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part, equal for all its slices
 
 
 @dataclass(frozen=True)
 class ScanSlices:
-    """What `prepare` makes of one scan of m slices; see the fields."""
+    """The m slices of one prepared scan."""
 
     images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
     labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
@@ -35,7 +35,7 @@ class ScanSlices:
     series: str  # 16 hex digits: a salted hash
     labelled: bool
     pixel_area: float  # mm² of one pixel on the original grid
-    phantom: bool = False  # generated, not a patient: its numbers are never shown as clinical ones
+    phantom: bool = False  # generated, not a patient: reports label its results as phantom
 
     def __post_init__(self):
         m = len(self.images)
@@ -54,7 +54,7 @@ class ScanSlices:
 
 
 def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
-    """The manifest row of the scan's part, named by its series; safe to call in a worker process."""
+    """Writes the part of a scan, named after its series, and returns its manifest row; safe in worker processes."""
     arrays: dict[str, np.ndarray] = {
         "images": np.asarray(scan.images, np.uint8),
         "labels": np.asarray(scan.labels, np.uint8),
@@ -73,22 +73,22 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
 
 
 def _text(value):
-    """An attribute as it was before it was written: texts are bytes in the file."""
+    """An attribute with strings decoded, which h5py returns as bytes."""
     return value.decode() if isinstance(value, bytes) else value
 
 
 class Slices:
-    """All slices of a prepared folder, in the order of series and position; images are read as they are asked for.
+    """All slices of a prepared folder, ordered by series and position. Images are read on demand.
 
-    folder: a path, or the URL of a remote one (`ildfv.store.remote`). Held in memory: 24 bytes a slice, and what is
-    known of each scan once a scan.
+    folder: a path, or the URL of a remote one (`ildfv.store.remote`). Memory: 24 bytes per slice, and the attributes of
+    each scan.
     """
 
     def __init__(self, folder: Path | str):
         self.parts = Parts(folder)
         self.folder = self.parts.folder
         if self.parts.count == 0:
-            raise InputError(f"{folder} holds no slices: prepare scans first")
+            raise InputError(f"{folder} contains no slices: run `ildfv prepare` first")
         self.names = list(self.parts.rows)
         self.sizes = np.array([row.count for row in self.parts.rows.values()])  # (parts,)
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)])  # (parts + 1,)
@@ -99,22 +99,26 @@ class Slices:
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
                 length = len(file["counts"])
-                check(length == stop - start, f"part {name} of {folder} must hold {stop - start} slices, got {length}")
+                check(
+                    length == stop - start, f"part {name} of {folder} must contain {stop - start} slices, got {length}"
+                )
                 series = _text(file.attrs["series"])
-                check(series == name, f"{self.parts.path(name)} must hold the series of its name, got {series}: {MEND}")
+                check(
+                    series == name, f"{self.parts.path(name)} must be of the series of its name, got {series}: {MEND}"
+                )
                 for column in ("counts", "lung", "positions"):
                     getattr(self, column)[start:stop] = file[column][()]
                 for attribute, values in scans.items():
                     values.append(_text(file.attrs[attribute]))
         self._scans = {attribute: np.array(values) for attribute, values in scans.items()}
         self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
-        self._begin()
+        self._reset()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
     def scans(self, attribute: str) -> np.ndarray:
-        """What is known of each scan, (parts,): "patient", "series", "labelled", "pixel_area" or "phantom"."""
+        """An attribute of each scan, (parts,): "patient", "series", "labelled", "pixel_area" or "phantom"."""
         return self._scans[attribute]
 
     def of_scans(self, scans: np.ndarray) -> np.ndarray:
@@ -144,49 +148,49 @@ class Slices:
 
     @property
     def data(self) -> str:
-        """What the slices are, "phantom" or "user"; one phantom among them is enough: no number is clinical then."""
+        """ "phantom" if any scan is a phantom, otherwise "user"."""
         return "phantom" if self._scans["phantom"].any() else "user"
 
     def images(self, indices) -> np.ndarray:
-        """Windowed slices, uint8 (m, 3, 224, 224), in the order asked for."""
+        """Windowed slices, uint8 (m, 3, 224, 224), in the order of `indices`."""
         return self._read("images", indices, (3, SIZE, SIZE))
 
     def label_maps(self, indices) -> np.ndarray:
-        """Label maps, uint8 (m, 224, 224), in the order asked for: 0 none, 1 … 4 pattern + 1."""
+        """Label maps, uint8 (m, 224, 224), in the order of `indices`: 0 none, 1 … 4 pattern + 1."""
         return self._read("labels", indices, (SIZE, SIZE))
 
-    def _begin(self) -> None:
-        """No file open, nobody reading: here, and again after a fork, which must not share HDF5 handles."""
+    def _reset(self) -> None:
+        """Resets the open files and the lock, also in a forked child, which must not share HDF5 handles."""
         self._open: OrderedDict[str, h5py.File] = OrderedDict()
-        self._one_reader = threading.Lock()  # a second thread might close the file that the first one reads
+        self._read_lock = threading.Lock()  # another thread could close a file that is being read
         self._pid = os.getpid()
 
     def _each(self, attribute: str) -> np.ndarray:
-        # Made when asked for: kept, the names of 240,000 slices would take 30 MB.
+        # Not cached: the hashes of 240,000 slices take 30 MB.
         return np.repeat(self._scans[attribute], self.sizes)
 
     def _read(self, dataset: str, indices, shape: tuple[int, ...]) -> np.ndarray:
         indices = np.asarray(indices)
-        whole = indices.ndim == 1 and (indices.size == 0 or indices.dtype.kind in "iu")
-        check(whole, f"slice indices must be a list of whole numbers, got {indices.dtype} of shape {indices.shape}")
+        integers = indices.ndim == 1 and (indices.size == 0 or indices.dtype.kind in "iu")
+        check(integers, f"slice indices must be a list of integers, got {indices.dtype} of shape {indices.shape}")
         indices = indices.astype(np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             raise InputError(f"slice indices must be in [0, {len(self)}), got {indices.min()} … {indices.max()}")
         if self._pid != os.getpid():
-            self._begin()
+            self._reset()
         unique, back = np.unique(indices, return_inverse=True)
         part_of = np.searchsorted(self.starts, unique, side="right") - 1
-        # Neighbours at once: h5py takes sixty times as long for a list of rows as for one row after another.
+        # Consecutive slices in one read: an h5py index list takes 60 times as long as a slice.
         edges = np.flatnonzero((np.diff(unique) > 1) | (np.diff(part_of) > 0)) + 1
         out = np.empty((len(unique), *shape), np.uint8)
         for start, stop in pairwise([0, *edges, len(unique)] if len(unique) else []):
             part, first = part_of[start], unique[start] - self.starts[part_of[start]]
             try:
-                with self._one_reader:
+                with self._read_lock:
                     out[start:stop] = self._file(self.names[part])[dataset][first : first + stop - start]
-            except DAMAGE as error:  # a checksum found a flipped bit, or the disk failed
+            except DAMAGE as error:  # an HDF5 checksum did not match, or the disk failed
                 path = self.parts.path(self.names[part])
-                raise InputError(f"{path} must be intact, got other bytes than were written: {MEND}") from error
+                raise InputError(f"{path} must be intact, got a corrupt file: {MEND}") from error
         return out if np.array_equal(unique, indices) else out[back]
 
     def _file(self, name: str) -> h5py.File:

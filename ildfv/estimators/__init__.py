@@ -1,1 +1,1 @@
-"""Mixture, Fisher vectors, PCA and regression in scikit-learn's manner."""
+"""Estimators with scikit-learn's interface: Gaussian mixture, Fisher vectors, PCA and multivariate regression."""

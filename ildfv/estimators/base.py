@@ -1,9 +1,9 @@
-"""What the estimators share: sums over batches and ranks, input in scikit-learn's manner, tensors out and in."""
+"""Shared by the estimators: sums over batches and ranks, input validation, conversion to and from tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
@@ -12,15 +12,35 @@ from sklearn.utils.validation import validate_data
 from ildfv.arrays import check_real, dtype_name, is_array, like, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.batches import LAYOUTS, Batches, is_stream, on_disk
+from ildfv.weighted import Weighted, split
+
+# Decorator of public methods: underflow to 0 is intended (posteriors of far components), and np.seterr(all="raise") in
+# the caller's program must not turn it into an error.
+default_errstate = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 
 State = dict[str, np.ndarray]
-Reduce = Callable[[State], State]  # adds a state over ranks, as ildfv.distributed.sum_arrays does
+RandomState = int | np.random.RandomState | None
+Reduce = Callable[[State], State]  # sums a state over ranks, like ildfv.distributed.sum_arrays
+
+
+class Array(Protocol):
+    """What type checkers require of NumPy, torch, CuPy and other array API arrays."""
+
+    @property
+    def shape(self) -> Any: ...
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def ndim(self) -> int: ...
+
+
+AnyArray = TypeVar("AnyArray", bound=Array)  # results have the type of the input
 
 
 class Sums:
-    """Named float64 sums. Those of two halves of the data, merged, are those of the whole.
+    """Named float64 sums over rows; the merged sums of two parts of the data are those of the whole.
 
-    The names and shapes depend only on the constructor's arguments, never on the data: an all-reduce needs no more.
+    Names and shapes depend only on the constructor's arguments, not on the data, as an all-reduce requires.
     """
 
     def __init__(self, **shapes: tuple[int, ...]):
@@ -32,29 +52,29 @@ class Sums:
         raise AttributeError(f"{type(self).__name__} has no sum {name!r}")
 
     def merge(self, other: Sums) -> Self:
-        """Adds the sums of other data, about the same parameters."""
-        self._same(other._sums)
+        """Add the sums of other data, computed with the same parameters."""
+        self._check_same_shapes(other._sums)
         for name, value in other._sums.items():
             self._add(name, value)
         return self
 
     def state(self) -> State:
-        """The sums by name, float64: add two states key by key and they are those of both data sets together."""
+        """The sums by name, float64. Adding the states of two data sets key by key gives the state of their union."""
         return {name: np.array(to_numpy(value), dtype=np.float64) for name, value in self._sums.items()}
 
     def load(self, state: State) -> Self:
-        """Takes the sums of `state()` in place of its own."""
-        self._same(state)
+        """Replace the sums by those of a `state()`."""
+        self._check_same_shapes(state)
         self._sums = {name: np.array(state[name], dtype=np.float64) for name in self._sums}
         return self
 
     @classmethod
     def from_state(cls, state: State, *args, **options) -> Self:
-        """The sums that gave `state`, made with the same arguments."""
+        """New sums with the values of `state`; the other arguments are the constructor's."""
         return cls(*args, **options).load(state)
 
     def reduced(self, reduce: Reduce | None) -> Self:
-        """The sums added over ranks by `reduce`; itself without one."""
+        """The sums of all ranks; unchanged if `reduce` is None."""
         return self if reduce is None else self.load(reduce(self.state()))
 
     def _add(self, name: str, value, rows=...) -> None:
@@ -62,19 +82,19 @@ class Sums:
             if isinstance(value, (np.ndarray, np.generic)):
                 value = like(value, self._sums[name])
             else:
-                self._sums[name] = like(self._sums[name], value)  # sums live where the data live
-        self._sums[name][rows] += value  # in place: they may be large
+                self._sums[name] = like(self._sums[name], value)  # sums are kept on the device of the data
+        self._sums[name][rows] += value  # in place: sums may be large
 
-    def _same(self, state: dict) -> None:
+    def _check_same_shapes(self, state: dict) -> None:
         mine = {name: tuple(value.shape) for name, value in self._sums.items()}
         theirs = {name: tuple(np.shape(value)) for name, value in state.items()}
-        check(mine == theirs, f"sums to add must have shapes {mine}, got {theirs}")
+        check(mine == theirs, f"sums must have shapes {mine} to be merged, got {theirs}")
 
 
 class Persistent:
-    """Learned values as tensors plus a JSON description, and back.
+    """Mixin: conversion of a fitted estimator to tensors and a JSON description, and back.
 
-    `_tensors` and `_numbers` name the learned arrays and the learned scalars, all ending in "_".
+    `_tensors` and `_numbers` name the learned arrays and the learned scalars; all names end in "_".
     """
 
     _tensors: tuple[str, ...] = ()
@@ -82,12 +102,12 @@ class Persistent:
     get_params: Callable[..., dict]  # scikit-learn's
 
     def to_tensors(self) -> dict[str, np.ndarray]:
-        """The learned arrays by name, without the trailing underscore."""
+        """The learned arrays by name without the trailing underscore."""
         self._check_fitted()
         return {name[:-1]: np.asarray(getattr(self, name)) for name in self._tensors if hasattr(self, name)}
 
     def info(self) -> dict:
-        """Settings and learned numbers, ready for JSON. Start values and functions are not settings."""
+        """Settings and learned numbers as JSON values, without initial arrays and callables."""
         self._check_fitted()
         params = self.get_params(deep=False)
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
@@ -98,7 +118,7 @@ class Persistent:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The estimator that gave `tensors` and `info`."""
+        """The estimator from which `tensors` and `info` were taken."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         estimator = cls(**info["settings"])
         for name in cls._tensors:
@@ -113,29 +133,39 @@ class Persistent:
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
 
 
-def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, finite: bool = True, name: str = "X") -> Batches:
-    """`x` as checked batches; nested lists and data frames become NumPy arrays and get scikit-learn's checks."""
+def as_batches(
+    estimator, x, *, layouts=(2,), reset: bool = True, finite: bool = True, name: str = "X", sample_weight=None
+) -> Batches:
+    """`x` as validated batches; nested lists and data frames become NumPy arrays through scikit-learn's validation."""
+    x, weights = split(x)
+    weights = sample_weight if weights is None else weights
+    if weights is not None:
+        check(not is_stream(x), "sample_weight needs X as an array: let a stream yield ildfv.weighted.Weighted batches")
+        x = x if on_disk(x) else as_array(estimator, x, layouts=layouts, reset=reset)
+        # scikit-learn's estimator checks require these words.
+        check(bool(np.any(to_numpy(weights))), "Sample weights must contain at least one non-zero number")
+        return Batches(Weighted(x, to_numpy(weights)), layouts=layouts, name=name, finite=finite)
     if not is_stream(x) and not on_disk(x):
         x = as_array(estimator, x, layouts=layouts, reset=reset)
     elif reset:
-        _forget_names(estimator)
+        _discard_feature_names(estimator)
     return Batches(x, layouts=layouts, name=name, finite=finite)
 
 
 def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
-    """`x` as one array that fits the estimator: array API arrays as they are, the rest as NumPy."""
-    shape = getattr(x, "shape", None)  # what has none is left to scikit-learn, and 1-D, which it knows to explain
+    """`x` as one validated array: array API arrays unchanged, anything else as NumPy."""
+    shape = getattr(x, "shape", None)  # scikit-learn reports missing shapes and 1-D input
     if shape is not None and len(shape) != 1 and len(shape) not in layouts:
         raise InputError(f"X must have shape {' or '.join(LAYOUTS[n] for n in layouts)}, got {tuple(shape)}")
     if is_array(x):
-        # "Complex data not supported" is what scikit-learn's own checks look for.
+        # scikit-learn's estimator checks require the words "Complex data not supported".
         check("complex" not in dtype_name(x), f"X must be real, got dtype {dtype_name(x)}: Complex data not supported")
-        check(not isinstance(x, np.ma.MaskedArray), "X must not be a masked array: leave out what the mask hides")
+        check(not isinstance(x, np.ma.MaskedArray), "X must not be a masked array: remove the masked rows")
     if not is_array(x) or (isinstance(x, np.ndarray) and x.ndim not in layouts[1:]):
-        # float16 and integers stay as they are: a batch at a time is converted when it is read.
+        # float16 and integers are kept here and converted batch by batch when they are read.
         x = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite=False)
     elif reset:
-        _forget_names(estimator)
+        _discard_feature_names(estimator)
     check_real(x, "X")
     if not reset and x.ndim == 2 and x.shape[1] != estimator.n_features_in_:
         kind = type(estimator).__name__
@@ -144,7 +174,7 @@ def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
     return x
 
 
-def _forget_names(estimator) -> None:
-    """What is learned now has no names of features, whatever was learned before."""
+def _discard_feature_names(estimator) -> None:
+    """Delete the feature names of an earlier fit: the new input has none."""
     if hasattr(estimator, "feature_names_in_"):
         del estimator.feature_names_in_

@@ -1,4 +1,4 @@
-"""One way to read descriptors: arrays, arrays on disk and restartable streams, a checked batch at a time."""
+"""Validated batches of descriptors from arrays, arrays on disk and restartable streams."""
 
 from __future__ import annotations
 
@@ -10,104 +10,140 @@ import numpy as np
 
 from ildfv.arrays import check_finite, check_real, dtype_name, is_array, namespace, to_numpy
 from ildfv.errors import InputError, check
+from ildfv.weighted import Weighted, split
 
-BATCH_BYTES = 1 << 24  # a batch of an array: 16 MB, 65,536 rows of 64 float32, out of cache but far below any memory
-NATIVE = ("float32", "float64", "float16", "bfloat16", "uint8")  # what the kernels read as it is
-RUN = 16  # rows read together when sampling an array: few enough to spread well, enough to spare seeks
+BATCH_BYTES = 1 << 24  # 65,536 rows of 64 float32: larger than the cache, small beside memory
+NATIVE = ("float32", "float64", "float16", "bfloat16", "uint8")  # read by the kernels without conversion
+RUN_ROWS = 16  # consecutive rows per read when sampling an array: well spread, but with few seeks
 LAYOUTS = {2: "(m, d)", 3: "(b, n, d)", 4: "(b, d, h, w)"}
 
 
 def is_stream(x) -> bool:
-    """Whether `x` gives batches when iterated (or called), rather than being one array or nested numbers."""
+    """Whether `x` yields batches when iterated (or called), as opposed to an array or nested numbers."""
     if isinstance(x, (list, tuple)):
         return len(x) > 0 and all(is_array(item) and item.ndim >= 2 for item in x)
     return callable(x) or (hasattr(x, "__iter__") and not hasattr(x, "__array__") and not hasattr(x, "shape"))
 
 
 def on_disk(x) -> bool:
-    """Whether `x` is an array read by slicing only, as h5py's and zarr's datasets are."""
+    """Whether `x` is an array that is read by slicing only, such as an h5py or zarr dataset."""
     return hasattr(x, "chunks") and hasattr(x, "shape") and not is_array(x)
 
 
 class Batches:
-    """Iterating gives checked batches, (m, d), (b, n, d) or (b, d, h, w), again and again.
+    """Iterable over validated batches of shape (m, d), (b, n, d) or (b, d, h, w); every iteration is a new pass.
 
-    x: an array of one of those shapes, in memory or on disk (memmap, h5py, zarr), or an iterable of them, or of lists
-    of them that belong together, that starts afresh each time (a function that returns a generator is one; a generator
-    is not). Every batch must have the same d.
-    finite: whether values are checked here; the kernels do it for nothing, so that mixtures need not.
-    Errors: non-finite values (naming batch and map), wrong shape or dtype, empty batches, what can be read only once.
+    Parameters
+    ----------
+    x : array or iterable
+        An array of one of those shapes, in memory or on disk (memmap, h5py, zarr); an iterable of such arrays, or of
+        lists of them that form one item, that can be iterated repeatedly; or a function that returns an iterator. All
+        batches must have the same d.
+    layouts : tuple of int
+        Accepted numbers of dimensions.
+    name : str
+        Name of x in errors.
+    finite : bool
+        Whether to check that values are finite. Mixtures need not: their kernels do it at no cost.
+
+    Raises
+    ------
+    InputError
+        Non-finite values (naming batch and row or map), wrong shape or dtype, empty batches, an iterator that can be
+        read only once.
     """
 
     def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x", finite: bool = True):
         self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
-        self.n_features: int | None = None  # known after the first batch
-        self._last: Any = None  # the iterator of the last pass: one that comes again does not start afresh
-        self._begun: Iterator | None = None  # a pass of which only the first batch was looked at
-        self._restartable(x)
+        self.n_features: int | None = None  # set by the first batch
+        self._last: Any = None  # iterator of the last pass, to detect one that does not restart
+        self._peeked: Iterator | None = None  # a pass of which only the first batch was read
+        self._check_restartable(x)
 
     def __iter__(self) -> Iterator:
         return (batch for _, batch in self.named())
 
     def named(self) -> Iterator[tuple[str, Any]]:
-        """(what errors call it, batch) for each batch."""
-        empty, source, self._begun = True, self._begun or self._raw(), None
+        """(name in errors, batch) for each batch."""
+        empty, source, self._peeked = True, self._peeked or self._new_pass(), None
         for item in source:
             empty = False
             name, arrays = self._arrays(*item)
             yield from ((name, array) for array in arrays)
         if empty and self.n_features is not None:
-            raise InputError(f"{self.name} must be restartable, got no batches when it was read again")
+            raise InputError(f"{self.name} must be restartable, got no batches in its second pass")
 
     def first(self):
-        """The first batch, checked; None if there is none. The next pass goes on from it and does not read it again."""
-        source, looked_at = self._begun or self._raw(), []
+        """The first batch, validated, or None. The next pass continues from it without reading it again."""
+        source, consumed = self._peeked or self._new_pass(), []
         for item in source:
-            looked_at.append(item)
+            consumed.append(item)
             _, arrays = self._arrays(*item)
             if arrays:
-                self._begun = chain(looked_at, source)
+                self._peeked = chain(consumed, source)
                 return arrays[0]
-        self._begun = iter(looked_at)
+        self._peeked = iter(consumed)
         return None
 
     def width(self) -> int:
-        """d, read off the first batch if no batch has been read yet."""
+        """d; reads the first batch if none has been read yet."""
         if self.n_features is None:
             check(self.first() is not None, f"{self.name} must hold at least one batch, got none")
         assert self.n_features is not None
         return self.n_features
 
-    def steps(self, rows: int) -> Iterator[tuple[str, Any]]:
-        """As named(), in batches of about `rows` descriptors at most: larger ones are cut along their first axis."""
+    def chunks(self, rows: int) -> Iterator[tuple[str, Any]]:
+        """Like named(), with batches of more than about `rows` descriptors divided along their first axis."""
         for name, batch in self.named():
             size = max(1, rows * batch.shape[0] // count(batch))
             for start in range(0, batch.shape[0], size):
                 yield name, batch[start : min(start + size, batch.shape[0]), ...]
 
-    def shared(self) -> Iterator[tuple[str, list]]:
-        """As named(), what belongs together together; ranks share it, and a list is empty where others have it all."""
-        source, self._begun = self._begun or self._raw(), None
+    def interleaved(self, rows: int) -> Iterator[tuple[str, Any]]:
+        """Like chunks(), but each chunk of an array in memory takes every m-th row or map, so that order is irrelevant.
+
+        Streams and arrays on disk, where such access is slow, are read in their order.
+        """
+        if is_stream(self.x) or on_disk(self.x) or _is_memmap(self.x) or self.x.shape[0] == 0:
+            yield from self.chunks(rows)
+            return
+        unit = "rows" if len(self.x.shape) == 2 else "maps"
+        step = min(self.x.shape[0], -(-count(self.x) // rows))
+        for start in range(step):
+            name = f"{unit} {start}::{step} of {self.name}"
+            yield name, self._checked(self.x[start::step, ...], name)
+
+    def across_ranks(self) -> Iterator[tuple[str, list]]:
+        """(name, list of batches) of each item; ranks divide an item, so a rank's list may be empty."""
+        source, self._peeked = self._peeked or self._new_pass(), None
         return (self._arrays(*item) for item in source)
 
     def sample(self, size: int, seed: int) -> np.ndarray:
-        """At most `size` descriptors drawn evenly from all, NumPy (size, d).
+        """At most `size` descriptors sampled uniformly, NumPy (size, d).
 
-        A stream may bring a method `sample(size, seed)` of its own, cheaper than the whole pass that is made here;
-        from a 2-D array evenly spaced rows are taken. The pass keeps the descriptors with the smallest random keys:
-        every subset of the stream is equally likely.
+        If the stream has a method `sample(size, seed)`, that is used instead of a whole pass. From a 2-D array, evenly
+        spaced rows are taken. Otherwise one pass keeps the descriptors with the smallest random keys, which makes all
+        subsets equally likely.
         """
         if is_stream(self.x) and hasattr(self.x, "sample"):
             return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}")
-        if not is_stream(self.x) and len(self.x.shape) == 2 and self.x.shape[0] > 0:
+        if (
+            not is_stream(self.x)
+            and len(self.x.shape) == 2
+            and self.x.shape[0] > 0
+            and not isinstance(self.x, Weighted)
+        ):
             return self._strided(size)
         random = np.random.default_rng(seed)
         kept, keys = None, np.empty(0)
         for name, batch in self.named():
             check_place(batch, name)
             new = random.random(count(batch))
-            # Whatever cannot be among the smallest keys is dropped before its descriptors are touched.
-            chosen = np.flatnonzero(new < keys.max()) if len(keys) == size else np.arange(len(new))
+            if isinstance(batch, Weighted):  # keys −log(u)/w: a descriptor is drawn in proportion to its weight
+                with np.errstate(divide="ignore"):
+                    new = -np.log1p(-new) / batch.weights.ravel()
+            # Descriptors whose key cannot be among the smallest are discarded before they are read.
+            chosen = np.flatnonzero(new < keys.max()) if len(keys) == size else np.flatnonzero(np.isfinite(new))
             rows = take(batch, chosen)
             kept = rows if kept is None else np.concatenate([kept, rows])
             keys = np.concatenate([keys, new[chosen]])
@@ -119,35 +155,45 @@ class Batches:
 
     def _strided(self, size: int) -> np.ndarray:
         n = self.x.shape[0]
-        starts = np.arange(0, n, RUN) if n <= size else np.linspace(0, n - RUN, -(-size // RUN)).astype(np.int64)
-        rows = np.concatenate([to_numpy(self.x[start : min(start + RUN, n), ...]) for start in starts])
+        starts = (
+            np.arange(0, n, RUN_ROWS)
+            if n <= size
+            else np.linspace(0, n - RUN_ROWS, -(-size // RUN_ROWS)).astype(np.int64)
+        )
+        rows = np.concatenate([to_numpy(self.x[start : min(start + RUN_ROWS, n), ...]) for start in starts])
         if not np.isfinite(rows).all():
             for name, batch in self.named():
-                check_place(batch, name)  # says where
+                check_place(batch, name)  # reports the row
         return self._checked(rows[:size], f"sample of {self.name}")
 
-    def _raw(self) -> Iterator[tuple[str, Any]]:
-        """(label, item) of a new pass. It does not know this object: who drops one drops both, and at once."""
+    def _new_pass(self) -> Iterator[tuple[str, Any]]:
+        """(label, item) of a new pass, without a reference to self, so that deleting self closes the stream."""
         if is_stream(self.x):
             items = self.x() if callable(self.x) else self.x
             again = iter(items)
             if again is self._last:
-                self._restartable(again)
+                self._check_restartable(again)
             self._last = again
             return ((f"batch {i}", batch) for i, batch in enumerate(again))
         return _pieces(self.x)
 
-    def _restartable(self, x) -> None:
+    def _check_restartable(self, x) -> None:
         if hasattr(x, "__next__"):
             kind = type(x).__name__
-            raise InputError(f"{self.name} must be restartable, got a {kind}: pass a function that makes it anew")
+            raise InputError(f"{self.name} must be restartable, got a {kind}: pass a function that returns a new one")
 
     def _arrays(self, label: str, item) -> tuple[str, list]:
-        """(what errors call it, its batches) of an item of the stream, which is a batch or a list of some."""
+        """(name in errors, batches) of an item of the stream, which is a batch or a list of batches."""
         name = f"{label} of {self.name}" if label else self.name
+        # A list may hold several batches, but a DataLoader's list holds the fields of one.
+        fields = isinstance(item, tuple) or (hasattr(self.x, "collate_fn") and isinstance(item, list) and len(item) > 1)
+        remedy = "pass a function that yields x alone: lambda: (x for x, *_ in loader)"
+        check(not fields, f"{name} must be one array, got {len(item) if fields else 1} fields: {remedy}")
         return name, [self._checked(batch, name) for batch in (item if isinstance(item, list) else [item])]
 
     def _checked(self, batch, name: str):
+        if isinstance(batch, Weighted):
+            return Weighted(self._checked(batch.maps, name), batch.weights)
         if not is_array(batch):
             raise InputError(f"{name} must be a NumPy, torch or CuPy array, got {type(batch).__name__}")
         if batch.ndim not in self.layouts:
@@ -160,17 +206,26 @@ class Batches:
         if self.n_features is None:
             self.n_features = features(batch)
         if features(batch) != self.n_features:
-            raise InputError(f"{name} must have {self.n_features} features a descriptor, got {features(batch)}")
+            raise InputError(f"{name} must have {self.n_features} features per descriptor, got {features(batch)}")
         check_real(batch, name)
         if self.finite:
             check_place(batch, name)
         return batch if dtype_name(batch) in NATIVE else namespace(batch).astype(batch, namespace(batch).float64)
 
 
+def _is_memmap(x) -> bool:
+    while x is not None:
+        if isinstance(x, np.memmap):
+            return True
+        x = getattr(x, "base", None)
+    return False
+
+
 def _pieces(x) -> Iterator[tuple[str, Any]]:
-    """(label, rows or maps of the array x) of about BATCH_BYTES each."""
+    """(label, rows or maps) of the array x in pieces of about BATCH_BYTES."""
     shape = tuple(x.shape)
-    itemsize = 2 if dtype_name(x) == "bfloat16" else np.dtype(dtype_name(x)).itemsize
+    dtype = dtype_name(split(x)[0])
+    itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
     rows = max(1, BATCH_BYTES // max(1, int(np.prod(shape[1:])) * itemsize))
     unit = "rows" if len(shape) == 2 else "maps"
     if shape[0] == 0:
@@ -181,23 +236,27 @@ def _pieces(x) -> Iterator[tuple[str, Any]]:
 
 
 def check_place(batch, name: str) -> None:
-    """InputError naming the row or map of `batch` that holds a value that is not finite."""
+    """InputError naming the first row or map of `batch` with a non-finite value; weight 0 excuses a descriptor."""
+    if isinstance(batch, Weighted):
+        if batch.weights.all():
+            check_place(batch.maps, name)
+        return
     check_finite(batch, name, axis="row" if batch.ndim == 2 else "map")
 
 
 def features(batch) -> int:
-    """d of a batch of any layout."""
+    """d of a batch in any layout."""
     return batch.shape[1] if batch.ndim in (2, 4) else batch.shape[2]
 
 
 def count(batch) -> int:
-    """The number of descriptors in a batch of any layout."""
+    """The number of descriptors of a batch in any layout."""
     return int(np.prod(batch.shape)) // max(1, features(batch))
 
 
 def take(batch, indices: np.ndarray) -> np.ndarray:
-    """The descriptors numbered `indices`, map after map, NumPy (len, d)."""
-    batch = to_numpy(batch)
+    """The descriptors at `indices`, counted map by map, NumPy (len, d)."""
+    batch = to_numpy(split(batch)[0])
     if batch.ndim == 2:
         return batch[indices]
     if batch.ndim == 3:

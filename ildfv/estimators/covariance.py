@@ -1,4 +1,4 @@
-"""Sums for covariances: over all pairs of features, or only their products with a few directions."""
+"""Sums from which covariances are computed: of all pairs of features, or of their products with a few directions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from ildfv.arrays import like, namespace, to_float64, to_numpy
 from ildfv.errors import check
 from ildfv.estimators.base import Sums
 
-ROWS = 512  # of a covariance added up at once: no second matrix of its size is needed
-FEATURES = 8192  # of long rows worked on at once, for the same reason
+ROWS = 512  # rows of a covariance updated at a time, to avoid a temporary matrix of its size
+FEATURES = 8192  # columns of wide rows processed at a time, for the same reason
 
 
 class CovarianceSums(Sums):
-    """Count, sum and outer products of rows about `centre` (d,), float64: all that covariances and regressions need.
+    """Count, sum and outer products of rows, float64, from which means and covariances follow.
 
-    Sums add up only about the same centre. Any centre gives the same result but for rounding; one near the mean keeps
-    all digits where the mean is many standard deviations from zero, the default.
+    Parameters
+    ----------
+    n_features : int
+    centre : ndarray of shape (n_features,), optional
+        Subtracted from every row; zero by default. Only sums with the same centre can be merged. The result does not
+        depend on it except for rounding: a centre near the mean keeps all digits if the mean is many standard
+        deviations from zero.
     """
 
     def __init__(self, n_features: int, *, centre: np.ndarray | None = None):
@@ -26,8 +31,8 @@ class CovarianceSums(Sums):
         super().__init__(count=(), sum=(n_features,), outer=(n_features, n_features))
 
     def update(self, x) -> Self:
-        """Adds the rows of x (m, d)."""
-        xp, e = _about(self.centre, x)  # (m, d)
+        """Add the rows of x (m, d)."""
+        xp, e = _centred(self.centre, x)  # (m, d)
         self._add("count", float(x.shape[0]))
         self._add("sum", xp.sum(e, axis=0))
         for start in range(0, e.shape[1], ROWS):
@@ -38,10 +43,10 @@ class CovarianceSums(Sums):
     def finish(self, *, overwrite: bool = False) -> tuple[int, np.ndarray, np.ndarray]:
         """Number of rows, mean (d,) and covariance (d, d) with divisor n − 1.
 
-        overwrite: the covariance may take the place of the sums, which are void then.
+        With `overwrite`, the covariance may be computed in the memory of the sums, which are invalid afterwards.
         """
         covariance = to_numpy(self.outer) if overwrite else np.array(to_numpy(self.outer))
-        n = _counted(self, np.diag(covariance))
+        n = _checked_count(self, np.diag(covariance))
         shift = to_numpy(self.sum) / n  # (d,)
         for row, value in zip(covariance, shift, strict=True):
             row -= n * value * shift
@@ -50,7 +55,7 @@ class CovarianceSums(Sums):
 
 
 class ProductSums(Sums):
-    """Sums that give covariance × directions (d, l) in one pass and O(d·l) memory, with no (d, d) matrix."""
+    """Sums for covariance × directions (d, l) in one pass and O(d·l) memory, without a (d, d) matrix."""
 
     def __init__(self, directions: np.ndarray, *, centre: np.ndarray):
         self.directions, self.centre = directions, np.asarray(centre, dtype=np.float64)
@@ -58,50 +63,48 @@ class ProductSums(Sums):
         super().__init__(count=(), sum=(d,), squares=(), product=directions.shape)
 
     def update(self, x) -> Self:
-        """Adds the rows of x (m, d)."""
-        shares = 0.0
+        """Add the rows of x (m, d)."""
+        projections = 0.0
         self._add("count", float(x.shape[0]))
-        for some in self._features():
-            xp, e = _about(self.centre, x, some)  # (m, features)
-            self._add("sum", xp.sum(e, axis=0), some)
+        for columns in self._column_blocks():
+            xp, e = _centred(self.centre, x, columns)  # (m, features)
+            self._add("sum", xp.sum(e, axis=0), columns)
             self._add("squares", xp.sum(e * e))
-            shares = shares + e @ like(self.directions[some], e, "float64")  # (m, l)
-        for some in self._features():
-            self._add("product", _about(self.centre, x, some)[1].T @ shares, (some, ...))
+            projections = projections + e @ like(self.directions[columns], e, "float64")  # (m, l)
+        for columns in self._column_blocks():
+            self._add("product", _centred(self.centre, x, columns)[1].T @ projections, (columns, ...))
         return self
 
     def finish(self, *, overwrite: bool = False) -> tuple[int, np.ndarray, float, np.ndarray]:
         """Number of rows, mean (d,), total variance and covariance × directions (d, l); divisor n − 1.
 
-        overwrite: the product may take the place of the sums, which are void then.
+        With `overwrite`, the product may be computed in the memory of the sums, which are invalid afterwards.
         """
-        n = _counted(self, to_numpy(self.squares))
+        n = _checked_count(self, to_numpy(self.squares))
         shift = to_numpy(self.sum) / n  # (d,)
         product = to_numpy(self.product) if overwrite else np.array(to_numpy(self.product))
-        along = sum(shift[some] @ self.directions[some] for some in self._features())  # (l,)
-        for some in self._features():
-            product[some] -= np.outer(n * shift[some], along)
+        along = sum(shift[columns] @ self.directions[columns] for columns in self._column_blocks())  # (l,)
+        for columns in self._column_blocks():
+            product[columns] -= np.outer(n * shift[columns], along)
         product /= n - 1
         total = (float(self.squares) - n * float(shift @ shift)) / (n - 1)
         return n, self.centre + shift, total, product
 
-    def _features(self) -> list[slice]:
-        """All features, some at a time: where a (d, l) is as large as memory allows, no second one fits beside it."""
+    def _column_blocks(self) -> list[slice]:
+        """All features in blocks: a (d, l) matrix may be so large that no temporary copy fits in memory."""
         d = len(self.directions)
         return [slice(start, min(start + FEATURES, d)) for start in range(0, d, FEATURES)]
 
 
-def _counted(sums: Sums, squares: np.ndarray) -> int:
-    """The number of rows, if a covariance can be had from their sums."""
+def _checked_count(sums: Sums, squares: np.ndarray) -> int:
+    """The number of rows; InputError if no covariance can be computed from the sums."""
     n = int(sums.count)
     check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
-    check(
-        bool(np.isfinite(squares).all()), "rows must have squares that add up in float64, got values of 1e150 or more"
-    )
+    check(bool(np.isfinite(squares).all()), "sums of squares of the rows must be finite, got values of 1e150 or more")
     return n
 
 
-def _about(centre: np.ndarray, x, some: slice = slice(None)):
-    """The namespace of x and, of some of its features, x − centre in float64."""
+def _centred(centre: np.ndarray, x, columns: slice = slice(None)):
+    """The array namespace of x, and x − centre in float64 for these columns."""
     check(x.ndim == 2 and x.shape[1] == len(centre), f"rows must have shape (m, {len(centre)}), got {tuple(x.shape)}")
-    return namespace(x), to_float64(x[:, some]) - like(centre[some], x)
+    return namespace(x), to_float64(x[:, columns]) - like(centre[columns], x)

@@ -1,4 +1,4 @@
-"""Least squares of many outputs on one design, from its products alone; what the data leave open is found out."""
+"""Least squares of several outputs on one design, from sums of products, with detection of rank deficiency."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import numpy as np
 
 
 class Design:
-    """The least squares that all outputs share: products of (1, x) with themselves, inverted once.
+    """The inverse of the design's normal equations, computed once for all outputs.
 
-    Directions whose eigenvalue is lost in rounding are left out: of the coefficients that fit equally, the least.
+    Directions whose eigenvalue is no larger than the rounding error are dropped, which gives the coefficients of least
+    norm among those of equal fit.
+
+    Parameters
+    ----------
+    products : ndarray of shape (p + 1, p + 1)
+        Sums of products of (1, x) with itself.
+    ridge : float
+        Penalty on squared slopes; the intercept is not penalised.
     """
 
     def __init__(self, products: np.ndarray, ridge: float):
@@ -17,7 +25,7 @@ class Design:
         self.mean = products[0, 1:] / n  # (p,)
         about_mean = products[1:, 1:] - n * np.outer(self.mean, self.mean)
         spread = np.diag(about_mean) + ridge
-        lost = n * np.finfo(float).eps * np.diag(products)[1:]  # what subtracting the mean leaves of a constant
+        lost = n * np.finfo(float).eps * np.diag(products)[1:]  # rounding error of a constant's variance
         self.scale = np.where(spread > lost, np.sqrt(np.maximum(spread, 0.0)), 1.0)
         constant = spread <= lost
         correlation = (about_mean + ridge * np.eye(p)) / np.outer(self.scale, self.scale)
@@ -32,12 +40,12 @@ class Design:
         self.inverse = np.block([[1 / n + self.mean @ edge, -edge[None]], [-edge[:, None], slopes]])  # (p + 1, p + 1)
 
     def solve(self, right: np.ndarray) -> np.ndarray:
-        """Coefficients (p + 1, c) of products (p + 1, c) of (1, x) with the outputs."""
+        """Coefficients (p + 1, c) for products (p + 1, c) of (1, x) with the outputs."""
         slopes = self.inverse[1:, 1:] @ (right[1:] - np.outer(self.mean, right[0]))
         return np.vstack([right[:1] / self.products[0, 0] - self.mean @ slopes, slopes])
 
     def undetermined(self, centre: np.ndarray) -> np.ndarray:
-        """Which coefficients, intercept first, the data leave open (p + 1,)."""
+        """Mask (p + 1,) of the coefficients, intercept first, that the data do not determine."""
         free = self.null / self.scale[:, None]  # changes of coefficients that change no prediction
         size = np.abs(free).max(axis=1, initial=0.0) * self.scale
         intercept = np.abs((self.mean + centre) @ free).max(initial=0.0)

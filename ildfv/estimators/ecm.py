@@ -1,6 +1,6 @@
-"""Maximum likelihood of a multivariate regression from sums alone: one solve for complete labels, ECM for missing ones.
+"""Maximum likelihood of a multivariate regression from sums: one solve for complete labels, ECM for missing labels.
 
-Rows are kept apart by which labels they have: given the pattern, every step of ECM is linear in the same sums, so no
+Rows are grouped by their pattern of observed labels. Within a pattern every ECM step is linear in the same sums, so no
 step reads the data again.
 """
 
@@ -16,17 +16,24 @@ from ildfv.arrays import check_finite, check_real, check_shape, like, namespace,
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
 from ildfv.estimators.design import Design
+from ildfv.estimators.standard_errors import coefficient_covariances
 
-LOST = 1e-13  # of an output's mean square: a residual variance below it is what rounding left of 0
-ALL_PATTERNS = 6  # outputs up to which all 2^c patterns of missing labels have room when none are named: 64 at most
+LOST = 1e-13  # share of an output's mean square; a smaller residual variance is rounding error
+ALL_PATTERNS = 6  # number of outputs up to which all 2^c ≤ 64 patterns of missing labels are reserved
 
 
 class RegressionSums(Sums):
-    """Products of all pairs among (1, x, y), one matrix for each pattern of observed labels, float64.
+    """Sums of products of all pairs among (1, x, y), one matrix per pattern of observed labels, float64.
 
-    patterns: (P, c) of booleans, True = observed; None stands for all 2^c where c ≤ 6, else for complete rows only.
-    grows: there are none at first, and each gets its matrix when it comes; such sums cannot be added over ranks.
-    centre: (p + c,), subtracted from x and y first, zero unless given; sums add up only about the same one.
+    Parameters
+    ----------
+    n_features, n_outputs : int
+    centre : ndarray of shape (p + c,), optional
+        Subtracted from x and y; zero by default. Only sums with the same centre can be merged.
+    patterns : array of bool of shape (P, c), optional
+        Expected patterns, True = observed. By default all 2^c if c ≤ 6, otherwise complete rows only.
+    grows : bool
+        Start without patterns and add each when it first occurs. Such sums cannot be added over ranks.
     """
 
     def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None, grows: bool = False):
@@ -44,7 +51,7 @@ class RegressionSums(Sums):
         super().__init__(**{_name(pattern): (side, side) for pattern in self.patterns})
 
     def update(self, x, y) -> Self:
-        """Adds rows x (m, p) with labels y (m, c), NaN = missing."""
+        """Add rows x (m, p) with labels y (m, c), NaN = missing."""
         p, c = self.n_features, self.n_outputs
         check_shape(x, "X", (None, p))
         check_shape(y, "Y", (x.shape[0], c))
@@ -65,23 +72,23 @@ class RegressionSums(Sums):
                 self._sums[name] = np.zeros((self._side, self._side))
             if name not in self._sums:
                 raise InputError(
-                    f"Y must have its labels observed in one of the named patterns, got {name.split('_')[1]}"
+                    f"each row of Y must have one of the given patterns of observed labels, got {name.split('_')[1]}"
                 )
-            mine = xp.take(rows, like(np.flatnonzero(label.reshape(-1) == i), x), axis=0)
-            self._add(name, mine.T @ mine)
+            matching = xp.take(rows, like(np.flatnonzero(label.reshape(-1) == i), x), axis=0)
+            self._add(name, matching.T @ matching)
         return self
 
     def observed(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(observed outputs, products) for each pattern that has rows and at least one label."""
         state = self.state()
         finite = all(np.isfinite(products).all() for products in state.values())
-        check(finite, "X and Y must have products that add up in float64, got values of 1e150 or more")
+        check(finite, "sums of products of X and Y must be finite, got values of 1e150 or more")
         pairs = [(np.flatnonzero(pattern), state[_name(pattern)]) for pattern in self.patterns]
         return [(outputs, sums) for outputs, sums in pairs if len(outputs) and sums[0, 0] > 0]
 
 
-class Fit(NamedTuple):
-    """What a regression learned; column 0 of coefficients and errors (c, 1 + p) is the intercept."""
+class Solution(NamedTuple):
+    """Estimates of a regression; column 0 of coefficients and errors (c, 1 + p) is the intercept."""
 
     coefficients: np.ndarray
     errors: np.ndarray
@@ -93,8 +100,8 @@ class Fit(NamedTuple):
     converged: bool
 
 
-def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> Fit:
-    """The most likely coefficients and residual covariance given the sums, with standard errors."""
+def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> Solution:
+    """Maximum likelihood coefficients and residual covariance for the given sums, with standard errors."""
     groups = sums.observed()
     p, c = sums.n_features, sums.n_outputs
     n = round(sum(products[0, 0] for _, products in groups))
@@ -103,41 +110,43 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> F
         raise InputError(f"Y must hold a label of each output, got none of output {j}")
     design = Design(np.sum([products[: p + 1, : p + 1] for _, products in groups], axis=0), ridge)
     complete = all(len(outputs) == c for outputs, _ in groups)
-    coefficients, covariance, lost = _spread(groups, p, c)  # where ECM starts; of complete labels any start will do
-    told, converged, steps = -np.inf, False, 0
+    coefficients, covariance, lost = _means_and_variances(groups, p, c)  # starting values of ECM
+    log_likelihood, converged, steps = -np.inf, False, 0
     variance = np.diag(covariance)
     while steps < max_iter and not converged:
-        earlier = coefficients
+        previous_coefficients = coefficients
         coefficients, covariance = _step(groups, design, coefficients, covariance)
-        covariance = _told(covariance, lost)
-        known = np.diag(covariance) > 0  # of an output that is fitted perfectly the likelihood has no bound
-        before, told, steps = told, _log_likelihood(groups, coefficients, covariance, known), steps + 1
-        if told < np.inf and known.any():
-            converged = complete or abs(told - before) < tol * n
-        else:  # all outputs are, or a sum of them: answers that stay where they are tell the end
-            moves = coefficients - earlier
-            squares = np.einsum("ij,ik,kj->j", moves, design.products, moves, optimize=True)  # (c,)
+        covariance = _without_lost(covariance, lost)
+        known = np.diag(covariance) > 0  # the likelihood of an output without residuals is unbounded
+        previous, steps = log_likelihood, steps + 1
+        log_likelihood = _log_likelihood(groups, coefficients, covariance, known)
+        if log_likelihood < np.inf and known.any():
+            converged = complete or abs(log_likelihood - previous) < tol * n
+        else:  # unbounded for a combination of outputs: converged when the coefficients no longer change
+            change = coefficients - previous_coefficients
+            squares = np.einsum("ij,ik,kj->j", change, design.products, change, optimize=True)  # (c,)
             converged = complete or bool((squares <= n * (tol * variance + lost)).all())
+    check(bool(np.isfinite(coefficients).all()), "X must have squares that do not underflow in float64: rescale it")
     origin = np.eye(p + 1)
-    origin[0, 1:] = -sums.centre[:p]  # coefficients about zero from those about the centre
+    origin[0, 1:] = -sums.centre[:p]  # from coefficients about the centre to coefficients about zero
     errors = np.stack(
         [
             np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", origin, spread, origin, optimize=True), 0.0))
-            for spread in _coefficient_covariances(groups, design, covariance, complete)
+            for spread in coefficient_covariances(groups, design, coefficients, covariance, complete=complete)
         ],
         axis=1,
     )  # (p + 1, c)
     errors[design.undetermined(sums.centre[:p])] = np.nan
     coefficients = origin @ coefficients
     coefficients[0] += sums.centre[p:]
-    likelihood = told if known.all() else np.inf
-    return Fit(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
+    likelihood = log_likelihood if known.all() else np.inf
+    return Solution(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
 
 
-def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each output's mean and variance, as coefficients (p + 1, c) and a diagonal covariance (c, c).
+def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Starting values: each output's mean as coefficients (p + 1, c) and its variance as a diagonal covariance (c, c).
 
-    And the variance (c,) up to which an output cannot be told from one without any: what rounding leaves.
+    Also the variance (c,) up to which an output cannot be distinguished from a constant because of rounding.
     """
     mean, variance, lost = np.zeros(c), np.zeros(c), np.zeros(c)
     for j in range(c):
@@ -145,23 +154,23 @@ def _spread(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.nd
         count, total, squares = sum(m[[0, 0, y], [0, y, y]] for outputs, m in groups if j in outputs)
         mean[j], variance[j] = total / count, (squares - total**2 / count) / count
         lost[j] = LOST * squares / count
-    return np.vstack([mean, np.zeros((p, c))]), _told(np.diag(variance), lost), lost
+    return np.vstack([mean, np.zeros((p, c))]), _without_lost(np.diag(variance), lost), lost
 
 
-def _told(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """The covariance, 0 for outputs whose variance is what rounding left: nothing can be learned from it of others."""
+def _without_lost(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """The covariance, 0 for outputs whose variance is rounding error and so carries no information on the others."""
     known = np.diag(covariance) > lost
     return np.where(known & known[:, None], covariance, 0.0)
 
 
 def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np.ndarray) -> tuple:
-    """One step of ECM: missing labels as expected given the others, least squares, then the residual covariance."""
+    """One ECM step: conditional expectations of missing labels, least squares, then the residual covariance."""
     q, c = coefficients.shape
     right, squares, n = np.zeros((q, c)), np.zeros((c, c)), 0.0
     for outputs, products in groups:
         missing = np.setdiff1d(np.arange(c), outputs)
         gain = pinvh(covariance[np.ix_(outputs, outputs)]) @ covariance[np.ix_(outputs, missing)]  # (o, m)
-        expected = np.zeros((q + c, c))  # (1, x, y) · expected = y with expectations where it is missing
+        expected = np.zeros((q + c, c))  # (1, x, y) · expected = y with missing labels filled in
         expected[q + outputs, outputs] = 1.0
         expected[:q, missing] = coefficients[:, missing] - coefficients[:, outputs] @ gain
         expected[np.ix_(q + outputs, missing)] = gain
@@ -178,7 +187,7 @@ def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np
 
 
 def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarray, known: np.ndarray) -> float:
-    """Log likelihood of the observed labels of these outputs, nats; +inf where a sum of them is fitted perfectly."""
+    """Log likelihood of the observed labels of the `known` outputs, nats; +inf if a combination has no residuals."""
     c = len(covariance)
     total = 0.0
     for outputs, products in groups:
@@ -192,29 +201,6 @@ def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarr
         n = products[0, 0]
         total -= 0.5 * (n * (len(outputs) * np.log(2 * np.pi) + logdet) + np.trace(np.linalg.solve(own, squares)))
     return float(total)
-
-
-def _coefficient_covariances(groups: list, design: Design, covariance: np.ndarray, complete: bool):
-    """The covariance (p + 1, p + 1) of each output's coefficients: the inverse of their Fisher information.
-
-    Incomplete labels couple the outputs: a matrix of (p + 1)·c is inverted then, which takes O((p·c)³).
-    """
-    q, c = len(design.products), len(covariance)
-    if complete:
-        unit = design.inverse @ design.products @ design.inverse
-        yield from (variance * unit for variance in np.diag(covariance))
-        return
-    penalty = design.ridge * np.diag(np.append(0.0, np.ones(q - 1)))
-    information, prior = np.zeros((c * q, c * q)), np.kron(pinvh(covariance), penalty)
-    for outputs, products in groups:
-        precision = np.zeros((c, c))
-        precision[np.ix_(outputs, outputs)] = pinvh(covariance[np.ix_(outputs, outputs)])
-        information += np.kron(precision, products[:q, :q])
-    scale = np.tile(np.append(np.sqrt(design.products[0, 0]), design.scale), c)
-    scale = scale * np.repeat(1 / np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny)), q)
-    inverse = pinvh((information + prior) / scale[:, None] / scale) / scale[:, None] / scale
-    spread = inverse @ information @ inverse
-    yield from (spread[j * q : (j + 1) * q, j * q : (j + 1) * q] for j in range(c))
 
 
 def _name(pattern: np.ndarray) -> str:

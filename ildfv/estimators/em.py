@@ -1,4 +1,4 @@
-"""The two halves of EM for a diagonal mixture: sums over descriptors (E) and the parameters that follow (M)."""
+"""EM for a diagonal mixture: sums over descriptors (E step) and the parameters computed from them (M step)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from ildfv.estimators.batches import check_place, count, features
 from ildfv.kernels import moments, on_gpu
 from ildfv.kernels.cuda import build, em
 from ildfv.kernels.reference import MIN_MASS
+from ildfv.weighted import split
 
-# Posteriors below this are not added up: a share of all that float64 sums of float32 descriptors cannot show, and the
-# kernel may skip most components: on activations of CNN-F a half to a quarter of the time of threshold 0.
+# Posteriors below this are skipped. Their share is below the precision of sums of float32 descriptors, and the kernel
+# can skip most components: on CNN-F activations this takes a quarter to a half of the time of threshold 0.
 THRESHOLD = 1e-12
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """A diagonal mixture, float64: weights_ (k,) adding up to 1, means_ (k, d), variances_ (k, d)."""
+    """A diagonal mixture, float64: weights_ (k,) with sum 1, means_ (k, d), variances_ (k, d)."""
 
     weights_: np.ndarray
     means_: np.ndarray
@@ -30,7 +31,7 @@ class Parameters:
 
     @classmethod
     def checked(cls, weights, means, variances) -> Parameters:
-        """Parameters from arrays or lists; errors say which rule is broken."""
+        """Parameters from arrays or lists; InputError if they are no mixture."""
         weights, means, variances = (
             _numbers(a, name) for a, name in ((weights, "weights"), (means, "means"), (variances, "variances"))
         )
@@ -39,20 +40,20 @@ class Parameters:
         check_shape(variances, "variances", means.shape)
         check(bool(np.isfinite(means).all()), "means must be finite, got NaN or inf")
         check(bool((weights >= 0).all()), f"weights must be at least 0, got {weights.min()}")
-        check(abs(weights.sum() - 1) < 1e-6, f"weights must add up to 1, got {weights.sum()}")
+        check(abs(weights.sum() - 1) < 1e-6, f"weights must sum to 1, got {weights.sum()}")
         smallest = variances.min()
         check(smallest > 0, f"variances must be positive, got {smallest}")
         check(bool(np.isfinite(variances).all()), "variances must be finite, got inf")
         return cls(weights, means, variances)
 
     def overall(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of the whole mixture in each dimension, (d,) and (d,): the law of total variance."""
+        """Mean (d,) and variance (d,) of the whole mixture, by the law of total variance."""
         mean = self.weights_ @ self.means_
         return mean, self.weights_ @ (self.variances_ + (self.means_ - mean) ** 2)
 
 
 def _numbers(a, name: str) -> np.ndarray:
-    """`a`, an array or a list, as float64."""
+    """`a`, an array or nested list, as float64."""
     try:
         a = to_numpy(a)
         check_real(a, name)
@@ -62,82 +63,94 @@ def _numbers(a, name: str) -> np.ndarray:
 
 
 class MixtureSums(Sums):
-    """What a pass of EM adds up over descriptors: their count, moments (k,), (k, d), (k, d) and log likelihood.
+    """The sums of one E step: descriptors (or their weights), moments (k,), (k, d), (k, d) and log likelihood.
 
-    mixture: anything with weights_, means_ and variances_; its present values are kept.
+    Parameters
+    ----------
+    mixture : object with weights_ (k,), means_ (k, d) and variances_ (k, d)
+        Their values at the time of the call are used for all updates.
     """
 
     def __init__(self, mixture):
-        self._at = Parameters(mixture.weights_, mixture.means_, mixture.variances_)
-        k, d = self._at.means_.shape
+        self._parameters = Parameters(mixture.weights_, mixture.means_, mixture.variances_)
+        k, d = self._parameters.means_.shape
         super().__init__(count=(), s0=(k,), s1=(k, d), s2=(k, d), log_likelihood=())
 
     def update(self, batch, *, name: str = "batch") -> Self:
-        """Adds the descriptors of a batch (m, d), (b, n, d) or (b, d, h, w); `name` is what errors call it."""
-        d = self._at.means_.shape[1]
+        """Add the descriptors of a batch (m, d), (b, n, d) or (b, d, h, w); `name` identifies it in errors."""
+        d = self._parameters.means_.shape[1]
         check(
             features(batch) == d,
-            f"{name} must have {d} features a descriptor as the mixture has, got {features(batch)}",
+            f"{name} must have {d} features per descriptor, as the mixture has, got {features(batch)}",
         )
-        maps = batch[None, ...] if batch.ndim == 2 else batch
+        maps, weights = split(batch)
+        if maps.ndim == 2:
+            maps, weights = maps[None, ...], None if weights is None else weights[None, :]
         try:
-            sums = moments(maps, self._at, threshold=THRESHOLD, pooled=True)
+            sums = moments(maps, self._parameters, threshold=THRESHOLD, pooled=True, weights=weights)
         except InputError:
-            check_place(batch, name)  # the kernel sees that a value is not finite, this says in which row
+            check_place(batch, name)  # the kernel detects non-finite values; this reports the row
             raise
         likelihood = float(sums.log_likelihood)
-        check(np.isfinite(likelihood), f"log likelihood of {name} must be finite, got {likelihood}: values are too far")
-        self._add("count", float(count(batch)))
+        check(np.isfinite(likelihood), f"log likelihood of {name} must be finite, got {likelihood}: rescale the values")
+        self._add("count", float(count(batch)) if weights is None else float(weights.sum()))
         for key, value in sums._asdict().items():
-            self._add(key, value)  # where the descriptors are: a GPU's sums stay there until the M step is made
+            self._add(key, value)  # sums of GPU arrays stay on the device until the M step
         return self
 
     @property
     def mean_log_likelihood(self) -> float:
-        """Log likelihood per descriptor at the parameters that the sums were taken at."""
+        """Log likelihood per descriptor at the parameters of this E step."""
         return float(self.log_likelihood) / float(self.count)
 
     def finish(self, *, floor: np.ndarray | float = 0.0, inertia: float = 0.0) -> Parameters:
-        """The parameters of highest expected likelihood (the M step), with variances of at least `floor`.
+        """The M step: parameters of highest expected likelihood.
 
-        inertia: the present parameters count as this many descriptors more, spread as they say. In units of t that is
-        s0 + inertia·w, s1 + 0, s2 + inertia·w: all there is to stepwise EM.
+        Parameters
+        ----------
+        floor : float or ndarray of shape (d,)
+            Smallest variance.
+        inertia : float
+            Weight of the current parameters, as a number of descriptors distributed as they state: in units of t,
+            s0 + inertia·w, s1 + 0, s2 + inertia·w. Stepwise EM uses it; 0 is the exact M step.
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
-        at = self._at
+        parameters = self._parameters
         step = em.m_step if on_gpu(self.s1) and build.available() else m_step
-        s0, means, variances = step(self.s0, self.s1, self.s2, at.weights_, at.means_, at.variances_, inertia=inertia)
+        s0, means, variances = step(
+            self.s0, self.s1, self.s2, parameters.weights_, parameters.means_, parameters.variances_, inertia=inertia
+        )
         return _refill(np.array(s0), np.array(means), np.maximum(variances, floor))
 
 
 def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tuple:
-    """Masses (k,), means (k, d) and variances (k, d) after sums of any array library at these parameters; NumPy.
+    """Masses (k,), means (k, d) and variances (k, d), NumPy, from sums of any array library at these parameters.
 
-    inertia: the present parameters count as this many descriptors more. The twin of `ildfv.kernels.cuda.em.m_step`.
+    inertia: weight of the current parameters, in descriptors. The CUDA version is `ildfv.kernels.cuda.em.m_step`.
     """
     xp = namespace(s1)
     weights, means, variances = (like(a, s1) for a in (weights, means, variances))
     prior = inertia * weights  # (k,)
     s0 = s0 + prior
-    mass = xp.where(s0 > MIN_MASS, s0, MIN_MASS)[:, None]  # empty components are replaced: only keep them finite
+    mass = xp.where(s0 > MIN_MASS, s0, MIN_MASS)[:, None]  # empty components are replaced later
     shift = s1 / mass  # (k, d), in standard deviations
     means = means + xp.sqrt(variances) * shift
     variances = variances * ((s2 + prior[:, None]) / mass - shift**2)
-    return tuple(to_numpy(a) for a in (s0, means, variances))  # parameters are NumPy's everywhere
+    return tuple(to_numpy(a) for a in (s0, means, variances))  # parameters are always NumPy arrays
 
 
 def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:
-    """Parameters in which every empty component is replaced by half of the heaviest one."""
+    """Parameters with every empty component replaced by half of the heaviest one."""
     for empty in np.flatnonzero(s0 < MIN_MASS):
-        cut(s0, means, variances, int(s0.argmax()), into=int(empty))
+        split_component(s0, means, variances, int(s0.argmax()), into=int(empty))
     return Parameters(s0 / s0.sum(), means, variances)
 
 
-def cut(masses: np.ndarray, means: np.ndarray, variances: np.ndarray, component: int, *, into: int) -> None:
-    """Gives component `into` half of `component`, in place: masses (k,), means (k, d), variances (k, d).
+def split_component(masses: np.ndarray, means: np.ndarray, variances: np.ndarray, component: int, *, into: int) -> None:
+    """Split `component` into itself and `into`, in place: masses (k,), means (k, d), variances (k, d).
 
-    It is cut across its widest dimension, half a standard deviation to either side. No chance is involved: all ranks
-    agree, and equal runs are equal.
+    The two means lie half a standard deviation to either side along the dimension of largest variance. The split is
+    deterministic, so that all ranks and repeated runs agree.
     """
     widest = int(variances[component].argmax())
     step = 0.5 * np.sqrt(variances[component, widest])

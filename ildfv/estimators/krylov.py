@@ -1,4 +1,4 @@
-"""Leading eigenvectors of a matrix too large to hold, from a few products with it (Musco & Musco 2015)."""
+"""Leading eigenvectors of a matrix too large for memory, from a few products with it (Musco & Musco 2015)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import pinvh, qr
 
-ROWS = 8192  # rows of the basis read at once: float64 beside float32 would copy it whole, to twice its size
+ROWS = 8192  # rows of the float32 basis converted to float64 at a time: converting all of it would triple its memory
 
-ROUNDING = 1e-6  # eigenvalues below this share of the largest are float32's rounding errors: not to be divided by
+ROUNDING = 1e-6  # eigenvalues below this share of the largest are float32 rounding errors and are not inverted
 
 
-def leading(
+def leading_eigenvectors(
     product: Callable[[np.ndarray], np.ndarray], d: int, n_components: int, *, n_passes: int, basis_size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (n_components,), falling, and eigenvectors (n_components, d) float32 of a positive (d, d) operator.
+    """Leading eigenvalues and eigenvectors of a positive semidefinite (d, d) operator.
 
-    product: a block (d, l) to matrix × block (d, l), called n_passes ≥ 2 times with l = basis_size / n_passes
-    directions. The first product only leads from chance into the range of the matrix. The products of all later
-    blocks are known, the last block's with itself excepted: there the least value stands that keeps the matrix
-    positive (Nyström), so no eigenvalue comes out too large but for rounding. basis_size · (n_passes − 1) / n_passes
-    must reach n_components. The basis is held in float32, the products and the small matrix are float64.
+    The first product maps random directions into the range of the matrix. The products of all later blocks are known,
+    except that of the last block with itself, which is set to the smallest value that keeps the projected matrix
+    positive (Nyström): apart from rounding, no eigenvalue is overestimated. The basis is float32; the products and the
+    projected matrix are float64.
+
+    Parameters
+    ----------
+    product : callable
+        Maps a block (d, l) to matrix × block (d, l); called `n_passes` times with l = basis_size / n_passes.
+    d, n_components : int
+    n_passes : int
+        At least 2.
+    basis_size : int
+        basis_size · (n_passes − 1) / n_passes must be at least n_components.
+    seed : int
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (n_components,)
+        In descending order.
+    eigenvectors : ndarray of shape (n_components, d), float32
     """
     basis_size = min(d, max(basis_size, n_components, n_passes))
     edges = np.linspace(0, basis_size, n_passes + 1).round().astype(int)
@@ -32,14 +48,14 @@ def leading(
     image = product(random.standard_normal((d, widths.max()), dtype=np.float32))
     before = 0
     for start, stop, after in zip(edges[:-1], edges[1:], [*edges[2:], None], strict=True):
-        more = max(0, stop - start - image.shape[1])  # widths differ by one at most
+        more = max(0, stop - start - image.shape[1])  # block widths differ by at most one
         block = np.hstack([image, random.standard_normal((d, more))])[:, : stop - start]
         basis[:, start:stop] = _orthonormal(block, basis[:, :start], random)
-        if start > 0:  # the block before, seen from this one
+        if start > 0:  # products with the previous block
             projected[start:stop, before:start] = _inner(basis[:, start:stop], image)
             projected[before:start, start:stop] = projected[start:stop, before:start].T
         if after is not None:
-            del block, image  # blocks are as large as memory allows
+            del block, image  # blocks may be as large as memory allows: free them before the next product
             image = product(basis[:, start:stop])  # (d, l)
             projected[:stop, start:stop] = _inner(basis[:, :stop], image)
             projected[start:stop, :start] = projected[:start, start:stop].T
@@ -58,8 +74,8 @@ def leading(
 
 
 def _orthonormal(block: np.ndarray, basis: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Orthonormal columns that span `block` beside `basis`; where block has no more to give, directions by chance."""
-    for _ in range(3):  # twice is enough (Giraud et al. 2005), and once more after directions were replaced
+    """Orthonormal columns spanning the part of `block` orthogonal to `basis`; random where its rank is deficient."""
+    for _ in range(3):  # twice is enough (Giraud et al. 2005); once more for directions that were replaced
         length = np.linalg.norm(block, axis=0)
         shares = _inner(basis, block)
         for rows in _chunks(len(block)):

@@ -1,8 +1,10 @@
-"""Principal components over more rows than memory holds, in scikit-learn's manner."""
+"""Principal components of data sets larger than memory, with scikit-learn's interface."""
 
 from __future__ import annotations
 
-from typing import Self
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self, overload
 
 import numpy as np
 from scipy.linalg import eigh
@@ -20,52 +22,90 @@ from ildfv.arrays import (
     to_numpy,
 )
 from ildfv.errors import check, check_integer
-from ildfv.estimators.base import Persistent, as_array, as_batches
-from ildfv.estimators.batches import Batches, is_stream
+from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, as_batches, default_errstate
+from ildfv.estimators.batches import Batches, is_stream, on_disk
 from ildfv.estimators.covariance import CovarianceSums, ProductSums
-from ildfv.estimators.krylov import leading
+from ildfv.estimators.krylov import leading_eigenvectors
 
-EXACT = 4096  # features (or rows held in memory): a matrix of 134 MB, solved in a minute; both grow too fast beyond
-MORE = 10  # directions in each Krylov block beside the components wanted
-# Six such blocks find slowly falling spectra as well as scikit-learn's randomised solver does. Where all would be more
-# than this many bytes (512 of 262,144 features), blocks are made smaller, to 1.5 directions a component in all.
-BASIS_BYTES, FEWEST = 3 << 28, 1.5
-ROUNDED = {"float32": 1e-12, "float64": 1e-16}  # of the first variance: what rounding alone can give a component
+EXACT = 4096  # features or rows up to which the exact eigenproblem is solved: 134 MB, about a minute
+OVERSAMPLING = 10  # directions in each Krylov block in addition to n_components
+# Six such blocks resolve slowly decaying spectra as well as scikit-learn's randomised solver. If they would take more
+# bytes than this (512 components of 262,144 features), blocks shrink to 1.5 directions per component in total.
+BASIS_BYTES, MIN_OVERSAMPLING_RATIO = 3 << 28, 1.5
+ROUNDING_SHARE = {"float32": 1e-12, "float64": 1e-16}  # share of the first variance that may be rounding error
 
 
 class PCA(Persistent, TransformerMixin, BaseEstimator):
-    """Principal components by the exact covariance of a stream, or by block Krylov passes where features are too many.
+    """Principal components from the exact covariance, or from block Krylov passes for many features.
 
-    n_components: at most min(n, d), else an InputError (a caller who prefers fewer says min(…) himself); None takes
-    min(n, d). whiten: scores of unit variance, but of components with less than ROUNDED of the first one's, which
-    rounding gives. Up to 4096 features one pass gives the exact answer, and so do at most 4096 rows of an array;
-    beyond, n_passes passes give one whose explained variances are never too large, unless so many components are
-    wanted that the exact answer costs no more. reduce: adds a dict of float64 arrays over ranks
-    (`ildfv.distributed.sum_arrays`).
+    Up to 4096 features one pass gives the exact result, as do at most 4096 rows of an array. For more, `n_passes`
+    passes give an approximation that never overestimates an explained variance, unless so many components are
+    requested that the exact result costs no more.
 
-    Learned, NumPy: components_ (c, d), each with its entry of largest size positive, mean_ (d,), explained_variance_
-    (c,) with divisor n − 1, explained_variance_ratio_ (c,), singular_values_ (c,); n_samples_, n_components_. float64
-    but for components_ in float32 beyond 4096 features.
+    Parameters
+    ----------
+    n_components : int or None
+        With fewer rows or features, min(n, d) components are computed and a warning is given; None means min(n, d).
+    whiten : bool
+        Whether to scale projections to unit variance, except for components whose variance is rounding error (below
+        ROUNDING_SHARE of the first).
+    n_passes : int
+        Passes over the data with more than 4096 features.
+    random_state : int
+    reduce : callable, optional
+        Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (c, d)
+        The entry of largest absolute value of each component is positive. float64; float32 beyond 4096 features.
+    mean_ : ndarray of shape (d,)
+    explained_variance_ : ndarray of shape (c,)
+        With divisor n − 1.
+    explained_variance_ratio_, singular_values_ : ndarray of shape (c,)
+    n_samples_, n_components_ : int
     """
 
     _tensors = ("components_", "mean_", "explained_variance_", "explained_variance_ratio_", "singular_values_")
     _numbers = ("n_features_in_", "n_samples_", "n_components_")
 
-    def __init__(self, n_components=None, *, whiten=False, n_passes=6, random_state=0, reduce=None):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        whiten: bool = False,
+        n_passes: int = 6,
+        random_state: int = 0,
+        reduce: Reduce | None = None,
+    ):
         self.n_components = n_components
         self.whiten = whiten
         self.n_passes = n_passes
         self.random_state = random_state
         self.reduce = reduce
 
+    @default_errstate
     def fit(self, X, y=None) -> Self:
-        """Learns from X: array (n, d), in memory or on disk, or a restartable iterable of batches (m, d).
+        """Fit the components.
 
-        Errors: InputError for non-finite values (naming the batch), wrong shapes, too many components.
+        Parameters
+        ----------
+        X : array or iterable
+            Array (n, d), in memory or on disk, or an iterable of batches (m, d) that can be iterated repeatedly.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            Non-finite values (naming the batch), wrong shapes, too many components.
         """
         check_integer(self.n_passes, "n_passes", 2)
-        if self.n_components is not None:  # how many there may be is known when the rows are counted
-            check_integer(self.n_components, "n_components")
+        if self.n_components is not None:
+            check_integer(self.n_components, "n_components", 1)
         batches = as_batches(self, X)
         centre = self._centre(batches)  # (d,)
         d = len(centre)
@@ -78,39 +118,70 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
             return self.fit_sums(sums.reduced(self.reduce), overwrite=True)
         return self._fit_krylov(batches, centre)
 
+    @default_errstate
     def fit_sums(self, sums: CovarianceSums, *, overwrite: bool = False) -> Self:
-        """Learns from the sums of rows, wherever they were added up; overwrite: they may be void afterwards."""
+        """Fit from sums of rows; with `overwrite` the sums are invalid afterwards."""
         n, mean, covariance = sums.finish(overwrite=overwrite)
         d = len(mean)
         c = self._count(n, d)
         total = float(np.trace(covariance))
-        # Symmetric: its transpose is itself, in LAPACK's order, so that eigh works in place.
+        # The transpose of a symmetric C-ordered array is in LAPACK's order, so that eigh works in place.
         values, vectors = eigh(covariance.T, subset_by_index=(d - c, d - 1), overwrite_a=True, check_finite=False)
-        return self._learned(n, mean, values[::-1], vectors.T[::-1], total)
+        return self._set_learned(n, mean, values[::-1], vectors.T[::-1], total)
 
+    @overload
+    def transform(self, X: AnyArray) -> AnyArray: ...
+
+    @overload
+    def transform(self, X: Iterable[AnyArray] | Callable[[], Iterable[AnyArray]]) -> AnyArray: ...
+
+    @overload
+    def transform(self, X: Sequence[Sequence[float]]) -> np.ndarray: ...
+
+    @default_errstate
     def transform(self, X):
-        """Scores (m, c) of the rows of X (m, d), the kind of array that X is; float32, or float64 of what is wider."""
+        """Project rows on the components.
+
+        Parameters
+        ----------
+        X : array of shape (m, d), or iterable of batches (m, d)
+            Also an array on disk, as in `fit`.
+
+        Returns
+        -------
+        array of shape (m, c)
+            In X's array library; float64 for float64 and integers, otherwise float32.
+        """
+        if is_stream(X) or on_disk(X):
+            self._check_fitted()
+            parts = [self._project(batch) for batch in as_batches(self, X, reset=False)]
+            check(len(parts) > 0, "X must hold at least one batch, got none")
+            return namespace(*parts).concat(parts, axis=0)
+        return self._project(X)
+
+    def _project(self, X):
         x, mean, components = self._ready(X)
-        # Taken off in the dtype of the rows, the mean is rounded: far from zero that would move all scores.
+        # The mean is rounded to the dtype of the rows; `left` corrects the shift this causes far from zero.
         kind = dtype_name(x)
         left = (self.mean_.astype(kind) - self.mean_) @ self.components_.T  # (c,)
-        scores = (x - mean) @ components.T + like(left, x, kind)
-        return scores / like(self._scale(kind), scores, kind) if self.whiten else scores
+        projections = (x - mean) @ components.T + like(left, x, kind)
+        return projections / like(self._scale(kind), projections, kind) if self.whiten else projections
 
-    def inverse_transform(self, X):
-        """The rows (m, d) that scores (m, c) stand for, the kind of array that X is."""
+    @default_errstate
+    def inverse_transform(self, X: AnyArray) -> AnyArray:
+        """Rows (m, d) reconstructed from projections X (m, c), in X's array library."""
         self._check_fitted()
-        scores = X if is_array(X) else np.asarray(X)
-        check_real(scores, "X")
-        check_shape(scores, "X", (None, len(self.components_)))
-        kind = floating(scores)
-        scores = namespace(scores).astype(scores, getattr(namespace(scores), kind), copy=False)
+        projections: Any = X if is_array(X) else np.asarray(X)
+        check_real(projections, "X")
+        check_shape(projections, "X", (None, len(self.components_)))
+        kind = floating(projections)
+        projections = namespace(projections).astype(projections, getattr(namespace(projections), kind), copy=False)
         if self.whiten:
-            scores = scores * like(self._scale(kind), scores, kind)
-        return scores @ like(self.components_, scores, kind) + like(self.mean_, scores, kind)
+            projections = projections * like(self._scale(kind), projections, kind)
+        return projections @ like(self.components_, projections, kind) + like(self.mean_, projections, kind)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """pca0, pca1, …"""
+        """Output names: pca0, pca1, …"""
         self._check_fitted()
         return np.array([f"pca{i}" for i in range(len(self.components_))], dtype=object)
 
@@ -124,19 +195,21 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         return x, like(self.mean_, x, kind), like(self.components_, x, kind)
 
     def _scale(self, kind: str) -> np.ndarray:
-        """Standard deviations of scores of this dtype; those of rounding errors alone are kept from blowing up."""
-        least = ROUNDED["float32" if self.components_.dtype == np.float32 else kind]
+        """Divisors of whitened projections; a lower bound keeps rounding errors from being amplified."""
+        least = ROUNDING_SHARE["float32" if self.components_.dtype == np.float32 else kind]
         first = self.explained_variance_[0]
         return np.sqrt(np.maximum(self.explained_variance_, least * first if first > 0 else 1.0))
 
     def _count(self, n: int, d: int) -> int:
         check(n > 1, f"PCA needs at least 2 rows, got n_samples = {n}")
-        c = min(n, d) if self.n_components is None else self.n_components
-        check(1 <= c <= min(n, d), f"n_components must be from 1 to min(n, d) = {min(n, d)}, got {c}")
-        return int(c)
+        most = min(n, d)
+        if self.n_components is not None and self.n_components > most:
+            message = f"n_components is {self.n_components}, but {n} rows of {d} features have {most}: {most} are used"
+            warnings.warn(message, stacklevel=6)
+        return most if self.n_components is None else min(most, int(self.n_components))
 
     def _centre(self, batches: Batches) -> np.ndarray:
-        """The mean of the first batch of each rank: near enough to all means to lose no digits; also finds d."""
+        """Mean of the first batches of all ranks (d,): close enough to the overall mean to lose no digits."""
         first = batches.first()
         shape = {"ranks": np.array(float(first is not None)), "features": np.array(float(batches.n_features or 0))}
         shape = shape if self.reduce is None else self.reduce(shape)
@@ -148,20 +221,18 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         return sums["sum"] / sums["count"]
 
     def _fit_gram(self, x: np.ndarray) -> Self:
-        """Exact from the inner products of few rows: x xᵀ has the eigenvalues of xᵀ x."""
+        """Exact solution for few rows: x xᵀ has the nonzero eigenvalues of xᵀ x."""
         n, d = x.shape
         c = self._count(n, d)
         mean = x.mean(axis=0, dtype=np.float64)
         e = x - mean  # (n, d)
         gram = e @ e.T / (n - 1)
-        check(
-            bool(np.isfinite(gram).all()), "rows must have squares that add up in float64, got values of 1e150 or more"
-        )
+        check(bool(np.isfinite(gram).all()), "sums of squares of the rows must be finite, got values of 1e150 or more")
         values, vectors = eigh(gram, subset_by_index=(n - c, n - 1), check_finite=False)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-        # Directions of no variance (n rows span n − 1 at most) come out of QR as some that are orthogonal to the rest.
+        # n centred rows span at most n − 1 directions; QR completes them with orthogonal ones of zero variance.
         directions = np.linalg.qr(e.T @ vectors)[0].T  # (c, d)
-        return self._learned(n, mean, values, directions, float(np.trace(gram)))
+        return self._set_learned(n, mean, values, directions, float(np.trace(gram)))
 
     def _fit_krylov(self, batches: Batches, centre: np.ndarray) -> Self:
         d = len(centre)
@@ -173,22 +244,26 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
                 sums.update(batch)
             n, mean, total, image = sums.reduced(self.reduce).finish(overwrite=True)
             found.update(n=n, mean=mean, total=total)
-            self._count(n, d)  # too many components are refused after one pass, not after all
             return image
 
         check(self.n_components is not None, f"n_components must be given for more than {EXACT} features, got None")
+        assert self.n_components is not None
         size, seed = self._basis_size(d), self.random_state or 0
-        values, components = leading(product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=seed)
-        return self._learned(found["n"], found["mean"], values, components, found["total"])
+        values, components = leading_eigenvectors(
+            product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=seed
+        )
+        c = self._count(found["n"], d)
+        return self._set_learned(found["n"], found["mean"], values[:c], components[:c], found["total"])
 
     def _basis_size(self, d: int) -> int:
-        """Directions in the Krylov basis: as many as help, or as memory holds, but never too few."""
+        """Number of directions in the Krylov basis, limited by BASIS_BYTES."""
         if self.n_components is None:
             return 0
-        fewest = int(np.ceil(max(FEWEST, self.n_passes / (self.n_passes - 1)) * self.n_components)) + MORE
-        return min(d, max(fewest, min(self.n_passes * (self.n_components + MORE), BASIS_BYTES // (4 * d))))
+        ratio = max(MIN_OVERSAMPLING_RATIO, self.n_passes / (self.n_passes - 1))
+        fewest = int(np.ceil(ratio * self.n_components)) + OVERSAMPLING
+        return min(d, max(fewest, min(self.n_passes * (self.n_components + OVERSAMPLING), BASIS_BYTES // (4 * d))))
 
-    def _learned(self, n: int, mean: np.ndarray, values: np.ndarray, components: np.ndarray, total: float) -> Self:
+    def _set_learned(self, n: int, mean: np.ndarray, values: np.ndarray, components: np.ndarray, total: float) -> Self:
         largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
         kind = np.float64 if len(mean) <= EXACT else np.float32
         components *= np.where(largest < 0, -1, 1).astype(components.dtype)[:, None]

@@ -1,4 +1,4 @@
-"""Linear regression of several outputs at once, as Matlab's mvregress: errors correlate and labels may be missing."""
+"""Multivariate linear regression with correlated errors and missing labels, like Matlab's mvregress."""
 
 from __future__ import annotations
 
@@ -23,28 +23,55 @@ from ildfv.arrays import (
     to_numpy,
 )
 from ildfv.errors import check, check_integer, check_number
-from ildfv.estimators.base import Persistent, Reduce, as_array
+from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, default_errstate
 from ildfv.estimators.batches import is_stream
-from ildfv.estimators.ecm import Fit, RegressionSums, solve
+from ildfv.estimators.ecm import RegressionSums, Solution, solve
 
-ROWS = 8192  # rows added to the sums at once
+ROWS = 8192  # rows added to the sums at a time
 
 
 class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """Y = X·coefᵀ + intercept + e, rows of e normal with one covariance, by maximum likelihood (Matlab's mvregress).
+    """Y = X·coefᵀ + intercept + e with normal rows e of one covariance, by maximum likelihood (Matlab's mvregress).
 
-    ridge: coefficients minimise ‖Y − XB‖² + ridge·‖B‖², the intercept free, as scikit-learn's Ridge. NaN in Y is a
-    missing label: ECM finds the maximum of the likelihood of the labels that are there; rows without any are left
-    out. max_iter, tol: ECM ends when the mean log likelihood of a row rises by less than tol. A design of rank below
-    p gives the coefficients of least norm, in units of each feature's standard deviation, and a warning; coefficients
-    that it does not determine get standard errors NaN. reduce: adds a dict of float64 arrays over ranks
-    (`ildfv.distributed.sum_arrays`); sums are about zero then, so features and labels should lie within a thousand
-    standard deviations of it, and where more than six outputs lack labels, there is no room for their patterns.
+    NaN in Y is a missing label: ECM maximises the likelihood of the observed labels, and rows without any are ignored.
+    A design of rank below p gives the coefficients of least norm, in units of each feature's standard deviation, and
+    a warning; coefficients that it does not determine have NaN standard errors.
 
-    Learned, NumPy float64: coef_ (c, p), intercept_ (c,), residual_covariance_ (c, c) with divisor n,
-    standard_errors_ (c, p) of coef_ and intercept_standard_errors_ (c,), from the Fisher information of the observed
-    labels at the residual covariance; log_likelihood_ of the observed labels, rank_, n_samples_, n_iter_, converged_.
-    One-dimensional Y drops the axis c.
+    Parameters
+    ----------
+    ridge : float
+        Coefficients minimise ‖Y − XB‖² + ridge·‖B‖² as in scikit-learn's Ridge; the intercept is not penalised.
+    max_iter : int
+        Largest number of ECM steps.
+    tol : float
+        ECM ends when the mean log likelihood per row rises by less than this.
+    reduce : callable, optional
+        Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). The sums are then about zero, so
+        features and labels should lie within a thousand standard deviations of it, and missing labels are possible
+        for at most six outputs.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (c, p), float64
+    intercept_ : ndarray of shape (c,)
+    residual_covariance_ : ndarray of shape (c, c)
+        With divisor n.
+    standard_errors_, intercept_standard_errors_ : ndarray of shape (c, p), (c,)
+        From the observed information (minus the Hessian of the log likelihood of the observed labels), as Matlab's
+        default `vartype`, with the residual covariance unknown as well: I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB. They are asymptotic
+        and assume labels missing at random.
+    log_likelihood_ : float
+        Of the observed labels, nats.
+    rank_, n_samples_, n_iter_ : int
+    converged_ : bool
+
+    Notes
+    -----
+    For one-dimensional Y the axis c is dropped.
+
+    With `ridge` and missing labels, each ECM step is a ridge regression on the expected labels, and the residual
+    covariance is that of the residuals, without a contribution of the penalty. The result is a fixed point of these
+    steps and not the maximum of one penalised likelihood; with complete labels it is exactly scikit-learn's Ridge.
     """
 
     _tensors = (
@@ -56,16 +83,31 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     )
     _numbers = ("n_features_in_", "log_likelihood_", "rank_", "n_samples_", "n_iter_", "converged_")
 
-    def __init__(self, *, ridge=0.0, max_iter=1000, tol=1e-10, reduce: Reduce | None = None):
+    def __init__(self, *, ridge: float = 0.0, max_iter: int = 1000, tol: float = 1e-10, reduce: Reduce | None = None):
         self.ridge = ridge
         self.max_iter = max_iter
         self.tol = tol
         self.reduce = reduce
 
+    @default_errstate
     def fit(self, X, y=None) -> Self:
-        """Learns from X (m, p) and Y (m, c) or (m,), NaN = missing; or from an iterable of pairs (X, Y) alone.
+        """Fit the regression.
 
-        Errors: InputError for values of X that are not finite, infinite Y, unequal lengths, an output without labels.
+        Parameters
+        ----------
+        X : array of shape (m, p), or iterable of pairs (X, Y)
+            With an iterable of pairs, y is not given.
+        y : array of shape (m, c) or (m,)
+            NaN = missing label.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            Non-finite X, infinite Y, unequal lengths, an output without labels.
         """
         if y is None and is_stream_of_pairs(X):
             return self._fit_pairs(X() if callable(X) else X)
@@ -73,18 +115,18 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         x = as_array(self, X, reset=True)
         check_finite(x, "X")
         y = y if is_array(y) else np.asarray(y)
-        if dtype_name(y) == "object":  # None stands for NaN
-            y = check_array(y, ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
+        if dtype_name(y) == "object":
+            y = check_array(_missing_as_nan(y), ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
         check_consistent_length(x, y)
-        labels, flat = _two_dimensional(y)
-        sums = self._begun(x, labels)
+        labels, flat = _as_columns(y)
+        sums = self._new_sums(x, labels)
         for start in range(0, x.shape[0], ROWS):
             stop = min(start + ROWS, x.shape[0])
             sums.update(x[start:stop, :], labels[start:stop, :])
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
-    def _begun(self, x, labels) -> RegressionSums:
-        """Sums about the means of these rows; those of ranks, which must add up alike, about zero."""
+    def _new_sums(self, x, labels) -> RegressionSums:
+        """Sums about the means of these rows; about zero with several ranks, whose sums must have one centre."""
         alone = self.reduce is None
         centre = _means(x, labels) if alone else None
         return RegressionSums(x.shape[1], labels.shape[1], centre=centre, grows=alone)
@@ -93,60 +135,82 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         sums: RegressionSums | None = None
         flat = False
         for i, pair in enumerate(pairs):
-            check(isinstance(pair, tuple) and len(pair) == 2, f"batch {i} must be a pair (X, Y), as no y is given")
+            # torch's DataLoader yields lists
+            is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+            check(is_pair, f"batch {i} must be a pair (X, Y) if no y is given")
             x, y = pair
             check(is_array(x) and x.ndim == 2, f"X of batch {i} must be an array (m, p), got {_described(x)}")
             check_real(x, f"X of batch {i}")
-            labels, flat = _two_dimensional(y)
-            sums = sums or self._begun(x, labels)
+            labels, flat = _as_columns(y)
+            sums = sums or self._new_sums(x, labels)
             sums.update(x, labels)
         if self.reduce is not None:
-            sums, flat = _with_other_ranks(sums, flat, self.reduce)
+            sums, flat = _shared_with_ranks(sums, flat, self.reduce)
         check(sums is not None, "X must hold at least one batch, got none")
         assert sums is not None
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
+    @default_errstate
     def fit_sums(self, sums: RegressionSums, *, flat: bool = False) -> Self:
-        """Learns from the sums of rows, wherever they were added up. flat: drop the axis c, there is one output."""
+        """Fit from sums of rows; `flat` drops the output axis."""
         check_number(self.ridge, "ridge", "at least 0", lambda ridge: ridge >= 0)
         check_integer(self.max_iter, "max_iter", 1)
         check_number(self.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
-        fit: Fit = solve(sums, ridge=self.ridge, max_iter=self.max_iter, tol=self.tol)
-        p = fit.coefficients.shape[1] - 1
-        if fit.rank < p:
-            message = f"the design has rank {fit.rank} below its {p} features: the coefficients of least norm are used"
-            warnings.warn(message, stacklevel=3)
-        if not fit.converged:
-            warnings.warn(f"ECM made max_iter = {self.max_iter} steps before tol", ConvergenceWarning, stacklevel=3)
+        found: Solution = solve(sums, ridge=self.ridge, max_iter=self.max_iter, tol=self.tol)
+        p = found.coefficients.shape[1] - 1
+        if found.rank < p:
+            message = f"the design has rank {found.rank} but {p} features: the coefficients of least norm are used"
+            warnings.warn(message, stacklevel=5)
+        if not found.converged:
+            warnings.warn(
+                f"ECM has not converged to tol = {self.tol} after max_iter = {self.max_iter} steps",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
         first = 0 if flat else slice(None)
-        self.intercept_, self.coef_ = fit.coefficients[first, 0], fit.coefficients[first, 1:]
-        self.intercept_standard_errors_, self.standard_errors_ = fit.errors[first, 0], fit.errors[first, 1:]
-        self.residual_covariance_ = fit.covariance
-        self.log_likelihood_, self.rank_, self.n_samples_ = fit.log_likelihood, fit.rank, fit.n_samples
-        self.n_iter_, self.converged_, self.n_features_in_ = fit.n_iter, fit.converged, p
+        self.intercept_, self.coef_ = found.coefficients[first, 0], found.coefficients[first, 1:]
+        self.intercept_standard_errors_, self.standard_errors_ = found.errors[first, 0], found.errors[first, 1:]
+        self.residual_covariance_ = found.covariance
+        self.log_likelihood_, self.rank_, self.n_samples_ = found.log_likelihood, found.rank, found.n_samples
+        self.n_iter_, self.converged_, self.n_features_in_ = found.n_iter, found.converged, p
         return self
 
-    def predict(self, X):
-        """Expected outputs (m, c), or (m,) if Y was, of the rows of X (m, p), the kind of array that X is."""
+    @default_errstate
+    def predict(self, X: AnyArray) -> AnyArray:
+        """Expected outputs.
+
+        Parameters
+        ----------
+        X : array of shape (m, p)
+
+        Returns
+        -------
+        array of shape (m, c), or (m,) if Y was one-dimensional
+            In X's array library.
+        """
         self._check_fitted()
         x = as_array(self, X)
         check_finite(x, "X")
         kind = getattr(namespace(x), floating(x))
-        x = to_float64(x)  # far from zero, float32 products would lose what the intercept takes off again
+        x = to_float64(x)  # far from zero, float32 would lose digits to the intercept
         predicted = x @ like(self.coef_.T, x) + like(self.intercept_, x)
         return namespace(x).astype(predicted, kind, copy=False)
 
+    @default_errstate
     def score(self, X, y, sample_weight=None) -> float:
-        """R², the mean over outputs, each over the rows that have its label (not NaN)."""
-        y = np.asarray(to_numpy(y), dtype=np.float64)
+        """R² averaged over outputs; rows with a missing label (NaN) of an output are ignored for it."""
+        y = np.asarray(to_numpy(y))
+        y = (_missing_as_nan(y) if dtype_name(y) == "object" else y).astype(np.float64)
         predicted = np.asarray(to_numpy(self.predict(X)), dtype=np.float64)
         check(y.shape == predicted.shape, f"y must have shape {predicted.shape}, got {y.shape}")
         weights = None if sample_weight is None else np.asarray(sample_weight)
         found = []
-        for truth, ours in zip(np.atleast_2d(y.T), np.atleast_2d(predicted.T), strict=True):
+        for truth, prediction in zip(np.atleast_2d(y.T), np.atleast_2d(predicted.T), strict=True):
             seen = ~np.isnan(truth)
-            check(bool(seen.any()), "y must hold a label of each output, got none of one")
-            found.append(r2_score(truth[seen], ours[seen], sample_weight=None if weights is None else weights[seen]))
+            check(bool(seen.any()), "y must hold a label of each output, got an output without labels")
+            found.append(
+                r2_score(truth[seen], prediction[seen], sample_weight=None if weights is None else weights[seen])
+            )
         return float(np.mean(found))
 
     def __sklearn_tags__(self):
@@ -156,8 +220,14 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
 
 
 def is_stream_of_pairs(x) -> bool:
-    """Whether x, given without y, is an iterable of pairs rather than an array whose y was forgotten."""
+    """Whether x, given without y, is an iterable of pairs rather than an array with y missing."""
     return is_stream(x) or (isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(i, tuple) for i in x))
+
+
+def _missing_as_nan(y: np.ndarray) -> np.ndarray:
+    """Object labels with None and pandas' NA replaced by NaN, without importing pandas."""
+    found = [np.nan if value is None or type(value).__name__ == "NAType" else value for value in y.reshape(-1)]
+    return np.array(found, dtype=object).reshape(y.shape)
 
 
 def _described(x) -> str:
@@ -165,15 +235,15 @@ def _described(x) -> str:
 
 
 def _means(x, y) -> np.ndarray:
-    """The mean of each feature and each output's labels (p + c,)."""
+    """Mean of each feature and of each output's labels (p + c,)."""
     y = to_numpy(y, dtype=np.float64)
     seen = ~np.isnan(y)
     labels = np.where(seen, y, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     return np.append(to_numpy(x).mean(axis=0, dtype=np.float64), labels)
 
 
-def _with_other_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) -> tuple[RegressionSums | None, bool]:
-    """The same, but sums of nothing where this rank has no rows and another has."""
+def _shared_with_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) -> tuple[RegressionSums | None, bool]:
+    """The arguments, with empty sums for a rank without rows if another rank has rows."""
     widths = (0, 0) if sums is None else (sums.n_features, sums.n_outputs)
     added = reduce({"ranks": np.array([sums is not None, *widths, flat], dtype=np.float64)})["ranks"]
     if sums is not None or added[0] == 0:
@@ -182,8 +252,8 @@ def _with_other_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) -
     return RegressionSums(p, c), bool(one_dimensional)
 
 
-def _two_dimensional(y) -> tuple:
-    """Y as (m, c) and whether it was (m,)."""
+def _as_columns(y) -> tuple:
+    """Y as (m, c), and whether it was one-dimensional."""
     check(is_array(y), f"Y must be an array, got {type(y).__name__}")
     check_real(y, "Y")
     check(y.ndim in (1, 2), f"Y must have shape (m, c) or (m,), got {tuple(y.shape)}")

@@ -1,4 +1,4 @@
-"""Split-and-merge EM on a sample: out of the poor optima that EM alone ends in (Ueda et al. 2000)."""
+"""Split-and-merge EM on a sample, to escape poor local optima (Ueda et al. 2000)."""
 
 from __future__ import annotations
 
@@ -6,103 +6,119 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ildfv.estimators.em import MixtureSums, Parameters, cut
+from ildfv.estimators.em import MixtureSums, Parameters, split_component
 
-PASSES = 100  # at most, over the sample
-WORK = 1 << 38  # at most, descriptors × components × features × passes: five to twenty seconds on two cores
+MAX_PASSES = 100  # EM passes over the sample
+MAX_WORK = 1 << 38  # descriptors × components × features × passes: five to twenty seconds on two cores
 
-# A move joins two components and cuts a third. From k-means starts EM alone ends in optima 2 % apart in log likelihood,
-# more than few passes over all descriptors win back; of the numbers tried, these came highest in half a second of
-# k = 32, d = 64 (bench/NOTES.md).
-ROWS = 256  # descriptors a component that moves are tried on, up to twice as many, where the sample has them
-MERGES, SPLITS = 5, 10  # a mixture stays where none of the cheapest joins, each with the heaviest cuts, is a gain
-MOVES = 96  # tried at most
-MOVE_PASSES = 10  # after which a move is a gain or is taken back
-GAIN = 1e-3  # nats a descriptor
+# A move merges two components and splits a third. From k-means starts, EM alone ends in optima that differ by 2 % in
+# log likelihood, more than a few passes over all descriptors recover. Of the values tried, these reached the highest
+# likelihood in half a second at k = 32, d = 64 (bench/NOTES.md).
+ROWS = 256  # moves are tried on one to two times this many descriptors per component, if the sample has them
+MERGES_TRIED, SPLITS_TRIED = 5, 10  # the search ends when no combination of these improves the mixture
+MAX_MOVES = 96
+MOVE_PASSES = 10  # EM passes before a move is accepted or rejected
+MIN_GAIN = 1e-3  # nats per descriptor that a move must gain to be accepted
 
 
-def few(sample: np.ndarray, n_components: int) -> np.ndarray:
-    """The descriptors of a sample (n, d) that starts and moves are tried on, evenly taken from it."""
+def subsample(sample: np.ndarray, n_components: int) -> np.ndarray:
+    """The evenly spaced descriptors of a sample (n, d) on which starts and moves are tried."""
     return np.ascontiguousarray(sample[:: max(1, len(sample) // (ROWS * n_components))])
 
 
-def em_on_sample(at: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol: float) -> Parameters:
-    """The mixture that EM and moves find from `at` on a sample (n, d) alone.
+def em_on_sample(parameters: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol: float) -> Parameters:
+    """The mixture found from `parameters` by EM and split-and-merge moves on a sample alone.
 
-    floors: the smallest variances (d,), of the start as well. Passes over all descriptors are few and dear, the sample
-    is at hand.
+    Passes over all descriptors are expensive; passes over the sample are not.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Start; variances below `floors` are raised to it.
+    sample : ndarray of shape (n, d)
+    floors : ndarray of shape (d,)
+        Smallest variance of each dimension.
+    tol : float
+        EM stops when a pass gains less than this, nats per descriptor.
     """
-    at = Parameters(at.weights_, at.means_, np.maximum(at.variances_, floors))
-    part = few(sample, len(at.weights_))
-    at, likelihood = _em(at, part, floors=floors, tol=tol, passes=min(PASSES, _affordable(at, part)))
-    moves = _moves(at)
-    for _ in range(min(MOVES, _affordable(at, part) // MOVE_PASSES)):
+    parameters = Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, floors))
+    part = subsample(sample, len(parameters.weights_))
+    parameters, likelihood = _em(parameters, part, floors=floors, tol=tol, passes=_affordable_passes(parameters, part))
+    moves = _moves(parameters)
+    for _ in range(min(MAX_MOVES, _affordable_passes(parameters, part, most=MAX_WORK) // MOVE_PASSES)):
         if (proposed := next(moves, None)) is None:
             break
-        moved, reached = _em(move(at, *proposed), part, floors=floors, tol=tol, passes=MOVE_PASSES)
-        if reached > likelihood + GAIN:
-            at, likelihood, moves = moved, reached, _moves(moved)
-    return _em(at, sample, floors=floors, tol=tol, passes=min(PASSES, _affordable(at, sample)))[0]
+        moved, reached = _em(move(parameters, *proposed), part, floors=floors, tol=tol, passes=MOVE_PASSES)
+        if reached > likelihood + MIN_GAIN:
+            parameters, likelihood, moves = moved, reached, _moves(moved)
+    return _em(parameters, sample, floors=floors, tol=tol, passes=_affordable_passes(parameters, sample))[0]
 
 
-def _affordable(at: Parameters, x: np.ndarray) -> int:
-    """How many passes of EM over x are no more than WORK, one at least."""
-    return max(1, WORK // (x.size * len(at.weights_)))
+def _affordable_passes(parameters: Parameters, x: np.ndarray, *, most: int = MAX_PASSES) -> int:
+    """The number of EM passes over x within MAX_WORK, from 1 to `most`."""
+    return max(1, min(most, MAX_WORK // (x.size * len(parameters.weights_))))
 
 
-def _em(at: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes: int) -> tuple[Parameters, float]:
-    """The mixture when a pass gains less than `tol`, or after `passes`; the mean log likelihood before the last."""
+def _em(
+    parameters: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes: int
+) -> tuple[Parameters, float]:
+    """The mixture after `passes` or once a pass gains less than `tol`, and the mean log likelihood before the last."""
     mean = -np.inf
     for _ in range(passes):
-        sums = MixtureSums(at).update(x, name="sample")
+        sums = MixtureSums(parameters).update(x, name="sample")
         before, mean = mean, sums.mean_log_likelihood
-        at = sums.finish(floor=floors)
+        parameters = sums.finish(floor=floors)
         if mean - before < tol:
             break
-    return at, mean
+    return parameters, mean
 
 
-def _moves(at: Parameters) -> Iterator[tuple[tuple[int, int], int]]:
-    """Pairs to join, the cheapest first, each with components to cut, the heaviest first."""
-    costs, k = join_costs(at), len(at.weights_)
-    heaviest = np.argsort(-at.weights_, kind="stable").tolist()
-    cheapest = np.argsort(costs, axis=None, kind="stable")[: min(MERGES, k * (k - 1) // 2)]
+def _moves(parameters: Parameters) -> Iterator[tuple[tuple[int, int], int]]:
+    """(pair to merge, component to split): pairs by ascending cost, and for each, components by descending weight."""
+    costs, k = merge_costs(parameters), len(parameters.weights_)
+    heaviest = np.argsort(-parameters.weights_, kind="stable").tolist()
+    cheapest = np.argsort(costs, axis=None, kind="stable")[: min(MERGES_TRIED, k * (k - 1) // 2)]
     for number in cheapest.tolist():
         pair = divmod(number, k)
-        for heavy in [component for component in heaviest if component not in pair][:SPLITS]:
+        for heavy in [component for component in heaviest if component not in pair][:SPLITS_TRIED]:
             yield pair, heavy
 
 
-def join_costs(at: Parameters) -> np.ndarray:
-    """What joining components i < j costs at most, nats a descriptor, (k, k) with infinity elsewhere.
+def merge_costs(parameters: Parameters) -> np.ndarray:
+    """Upper bounds on the log likelihood lost by merging components i < j, nats per descriptor.
 
-    A bound on the Kullback-Leibler divergence of this mixture from the joined one (Runnalls 2007, B of two components).
+    Returns
+    -------
+    ndarray of shape (k, k)
+        Infinite where i ≥ j. The bound is on the Kullback-Leibler divergence between the mixtures before and after
+        (Runnalls 2007, B of two components).
     """
-    k = len(at.weights_)
-    logs = np.log(at.variances_).sum(axis=1)  # (k,)
+    k = len(parameters.weights_)
+    logs = np.log(parameters.variances_).sum(axis=1)  # (k,)
     costs = np.full((k, k), np.inf)
-    for i in range(k - 1):  # a row at a time: all pairs at once are k² · d numbers
+    for i in range(k - 1):  # one row at a time: all pairs at once would need k² · d numbers
         others = np.arange(i + 1, k)
-        both = joined(at, i, others)
-        parts = at.weights_[i] * logs[i] + at.weights_[others] * logs[others]
-        costs[i, others] = 0.5 * (both.weights_ * np.log(both.variances_).sum(axis=1) - parts)
+        merged = merged_component(parameters, i, others)
+        separate = parameters.weights_[i] * logs[i] + parameters.weights_[others] * logs[others]
+        costs[i, others] = 0.5 * (merged.weights_ * np.log(merged.variances_).sum(axis=1) - separate)
     return costs
 
 
-def move(at: Parameters, pair: tuple[int, int], heavy: int) -> Parameters:
-    """`at` with the pair of components joined into the first of them, and `heavy` cut into itself and the second."""
-    weights, means, variances = at.weights_.copy(), at.means_.copy(), at.variances_.copy()
+def move(parameters: Parameters, pair: tuple[int, int], heavy: int) -> Parameters:
+    """`parameters` with `pair` merged into its first component and `heavy` split into itself and the second."""
+    weights, means, variances = parameters.weights_.copy(), parameters.means_.copy(), parameters.variances_.copy()
     kept, freed = pair
-    both = joined(at, kept, np.array([freed]))
-    weights[kept], means[kept], variances[kept] = both.weights_[0], both.means_[0], both.variances_[0]
-    cut(weights, means, variances, heavy, into=freed)
+    merged = merged_component(parameters, kept, np.array([freed]))
+    weights[kept], means[kept], variances[kept] = merged.weights_[0], merged.means_[0], merged.variances_[0]
+    split_component(weights, means, variances, heavy, into=freed)
     return Parameters(weights, means, variances)
 
 
-def joined(at: Parameters, one: int, others: np.ndarray) -> Parameters:
-    """The Gaussians of weight, mean and variance that component `one` and each other have together: (m,), (m, d)."""
-    weights = at.weights_[one] + at.weights_[others]
-    share = np.divide(at.weights_[others], weights, out=np.full(len(weights), 0.5), where=weights > 0)[:, None]
-    apart = at.means_[others] - at.means_[one]
-    variances = (1 - share) * at.variances_[one] + share * at.variances_[others] + share * (1 - share) * apart**2
-    return Parameters(weights, at.means_[one] + share * apart, variances)
+def merged_component(parameters: Parameters, one: int, others: np.ndarray) -> Parameters:
+    """Weight (m,), mean and variance (m, d) of component `one` combined with each of the m components `others`."""
+    weights = parameters.weights_[one] + parameters.weights_[others]
+    share = np.divide(parameters.weights_[others], weights, out=np.full(len(weights), 0.5), where=weights > 0)[:, None]
+    distance = parameters.means_[others] - parameters.means_[one]
+    within = (1 - share) * parameters.variances_[one] + share * parameters.variances_[others]
+    variances = within + share * (1 - share) * distance**2
+    return Parameters(weights, parameters.means_[one] + share * distance, variances)

@@ -1,4 +1,4 @@
-"""Where EM starts: k-means on a sample, its clusters' shares, means and variances."""
+"""Starting values of EM: the shares, means and variances of k-means clusters of a sample."""
 
 from __future__ import annotations
 
@@ -8,59 +8,93 @@ from sklearn.cluster import kmeans_plusplus
 from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
 
-LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM steps that they save
-SAMPLE_VALUES = 1 << 24  # a sample holds at most this many numbers (64 MB of float32) ...
-SAMPLE_ROWS = 1 << 15  # ... and descriptors: 1000 a component at k = 32
-LARGEST = 1e150  # of a value: its square, and the sum of many, stay finite
+INITS = ("k-means", "k-means++", "faiss")
+TIE = 1e-6  # relative difference of two runs below which the first is kept: rounding must not choose between them
+LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM passes that they save
+SAMPLE_VALUES = 1 << 24  # numbers in a sample at most (64 MB of float32)
+SAMPLE_ROWS = 1 << 15  # descriptors in a sample at most: 1000 per component at k = 32
+LARGEST = 1e150  # largest absolute value whose square, summed over many descriptors, is finite
 
 
 def sample_size(n_components: int, n_features: int) -> int:
-    """The number of descriptors worth drawing for a start: bounded memory, but never fewer than ten a component."""
+    """The number of descriptors to draw for a start: bounded in memory, but at least ten per component."""
     return max(10 * n_components, min(SAMPLE_ROWS, SAMPLE_VALUES // n_features))
 
 
-def start(sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0) -> Parameters:
-    """Mixture of the clusters of `sample` (n, d): weights (k,), means (k, d), variances (k, d).
+def start(
+    sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0, n_init: int = 1
+) -> Parameters:
+    """Mixture of the clusters of a sample.
 
-    init: "k-means++" takes the seeds' clusters as they are, "k-means" improves them by Lloyd's steps, "faiss" uses
-    FAISS's k-means. Dimensions are scaled to unit variance first, so the start does not depend on units.
+    Parameters
+    ----------
+    sample : ndarray of shape (n, d)
+        Each dimension is scaled to unit variance first, so that the start does not depend on units.
+    n_components : int
+    init : {"k-means", "k-means++", "faiss"}
+        "k-means++" uses the clusters of its seeds, "k-means" refines them by Lloyd steps, "faiss" uses FAISS's
+        k-means.
+    seed : int
+    n_init : int
+        Number of k-means runs from different seeds, of which the one with the smallest sum of squared distances is
+        used. A single run often leaves two separated clusters to one component and divides a third.
+
+    Returns
+    -------
+    Parameters
+        Weights (k,), means (k, d) and variances (k, d).
+
+    Raises
+    ------
+    InputError
+        More components than descriptors; values too large to be squared; unknown `init`.
     """
     x = np.asarray(sample, dtype=np.float64)  # (n, d)
     n = len(x)
     check(n_components <= n, f"n_components must be at most the number of descriptors {n}, got {n_components}")
     largest = float(np.abs(x).max())
-    check(largest <= LARGEST, f"descriptors must be at most {LARGEST:g} in size, got {largest:g}")
+    check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
     mean = x.mean(axis=0)
     sd = without_rounding(x.var(axis=0), mean) ** 0.5
     scaled = np.where(sd > 0, x - mean, 0.0) / np.where(sd > 0, sd, 1.0)
-    if init == "faiss":
-        centres = _faiss(scaled, n_components, seed)
-    elif init in ("k-means", "k-means++"):
-        centres, _ = kmeans_plusplus(scaled, n_components, random_state=seed)
-        for _ in range(LLOYD_STEPS if init == "k-means" else 0):
-            centres = _centres(scaled, nearest(scaled, centres), centres)
-    else:
+    if init not in INITS:
         raise InputError(f'init must be "k-means", "k-means++" or "faiss", got {init!r}')
-    labels = nearest(scaled, centres)
+    centres, labels, smallest = _k_means(scaled, n_components, init, seed)
+    for run in range(1, n_init):
+        *found, total = _k_means(scaled, n_components, init, seed + run)
+        if total < smallest * (1 - TIE):
+            (centres, labels), smallest = found, total
     shares = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
     variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape)) * (sd > 0)
-    weights = np.maximum(shares, 1.0)  # a centre that duplicates another has no share: EM may give it one
+    weights = np.maximum(shares, 1.0)  # a centre that duplicates another has no members; EM may give it some
     return Parameters(weights / weights.sum(), means, variances)
 
 
+def _k_means(x: np.ndarray, n_components: int, init: str, seed: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Centres (k, d), labels (n,) and sum of squared distances to the nearest centre."""
+    if init == "faiss":
+        centres = _faiss(x, n_components, seed)
+    else:
+        centres, _ = kmeans_plusplus(x, n_components, random_state=seed)
+        for _ in range(LLOYD_STEPS if init == "k-means" else 0):
+            centres = _centres(x, nearest(x, centres), centres)
+    labels = nearest(x, centres)
+    return centres, labels, float(((x - centres[labels]) ** 2).sum())
+
+
 def without_rounding(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """The variances, 0 where they are what the rounding of the mean leaves of a constant."""
+    """The variances, set to 0 where they are no larger than the rounding error of a constant's mean."""
     return np.where(variances > (1e-13 * means) ** 2, variances, 0.0)
 
 
 def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """The number of the nearest centre of each row, (n,)."""
+    """Index of the nearest centre of each row, (n,)."""
     return (0.5 * (centres**2).sum(axis=1) - x @ centres.T).argmin(axis=1)
 
 
 def _centres(x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Mean of the rows with each label, (k, d); `otherwise` where there are none."""
+    """Mean of the rows with each label, (k, d); the row of `otherwise` for a label without rows."""
     members = labels == np.arange(len(otherwise))[:, None]  # (k, n)
     shares = members.sum(axis=1)
     sums = members.astype(np.float64) @ x
@@ -70,5 +104,12 @@ def _centres(x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.nda
 def _faiss(x: np.ndarray, n_components: int, seed: int) -> np.ndarray:
     faiss = require("faiss", purpose='init="faiss"', install="pip install 'ildfv[cpu]'")
     kmeans = faiss.Kmeans(x.shape[1], n_components, niter=LLOYD_STEPS, seed=seed, min_points_per_centroid=1)
-    kmeans.train(np.ascontiguousarray(x, dtype=np.float32))
+    threads = faiss.omp_get_max_threads()
+    # One thread: in a forked child, OpenMP would wait forever for the threads of the parent. It also makes the result
+    # independent of the number of threads.
+    faiss.omp_set_num_threads(1)
+    try:
+        kmeans.train(np.ascontiguousarray(x, dtype=np.float32))
+    finally:
+        faiss.omp_set_num_threads(threads)
     return kmeans.centroids.astype(np.float64)

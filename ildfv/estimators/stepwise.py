@@ -1,4 +1,4 @@
-"""Stepwise EM: parameters that move after every thousand descriptors or so, for few passes (Cappé & Moulines 2009)."""
+"""Stepwise EM: an update of the parameters about every thousand descriptors (Cappé & Moulines 2009)."""
 
 from __future__ import annotations
 
@@ -11,54 +11,77 @@ from ildfv.estimators.base import State
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
 
-# Of steps of 16 to 512 descriptors a component and decays of 0.52 to 0.8, these came highest after 3 passes, above full
-# EM from the same start (bench_em.py). Decays between 0.5 and 1 converge: step t moves by (t + 2)^-decay.
-STEP_ROWS = 32  # descriptors a component in a step, half of it at least
+# Of step sizes of 16 to 512 descriptors per component and decays of 0.52 to 0.8, these reached the highest likelihood
+# after 3 passes, above exact EM from the same start (bench_em.py). Step t has the weight (t + 2)^-decay; decays between
+# 0.5 and 1 converge.
+STEP_ROWS = 32  # descriptors per component in a step
 STEP_DECAY = 0.6
 
-Gather = Callable[[list[State]], list[list[State]]]  # the lists of all ranks, as ildfv.distributed.gather gives them
+Gather = Callable[[list[State]], list[list[State]]]  # the lists of all ranks, as ildfv.distributed.gather returns them
 
 
 def stepwise_pass(
-    at: Parameters, batches: Batches, *, floors: np.ndarray, n_steps: int, gather: Gather | None = None
+    parameters: Parameters, batches: Batches, *, floors: np.ndarray, n_steps: int, gather: Gather | None = None
 ) -> tuple[Parameters, int, float]:
-    """Parameters, number of steps made in all, and mean log likelihood on the way, after one pass from `at`.
+    """One pass of stepwise EM.
 
-    gather: the items of all ranks. Every item of the stream is then a step: each rank has some of its batches or none.
+    Parameters
+    ----------
+    parameters : Parameters
+        Mixture at the beginning of the pass.
+    batches : Batches
+    floors : ndarray of shape (d,)
+        Smallest variance of each dimension.
+    n_steps : int
+        Steps made in earlier passes.
+    gather : callable, optional
+        Returns the items of all ranks. Each item of the stream is then one step, of which a rank holds some batches
+        or none.
+
+    Returns
+    -------
+    parameters : Parameters
+    n_steps : int
+        Steps made in all passes.
+    mean_log_likelihood : float
+        Nats per descriptor, each at the parameters before its step.
     """
     total, n = 0.0, 0.0
-    rows = STEP_ROWS * len(at.weights_)
-    sums = MixtureSums(at)
+    rows = STEP_ROWS * len(parameters.weights_)
+    sums = MixtureSums(parameters)
 
     def step() -> MixtureSums:
-        nonlocal at, n_steps, total, n
+        nonlocal parameters, n_steps, total, n
         total, n = total + float(sums.log_likelihood), n + float(sums.count)
         share = (n_steps + 2) ** -STEP_DECAY
-        at = sums.finish(floor=floors, inertia=float(sums.count) * (1 - share) / share)
+        # A step of fewer descriptors than usual, as at the end of a pass, has a proportionally smaller weight.
+        parameters = sums.finish(floor=floors, inertia=max(float(sums.count), rows) * (1 - share) / share)
         n_steps += 1
-        return MixtureSums(at)
+        return MixtureSums(parameters)
 
-    for name, batch in batches.steps(rows) if gather is None else batches.shared():
+    for name, batch in batches.interleaved(rows) if gather is None else batches.across_ranks():
         if gather is None:
             sums.update(batch, name=name)
         else:
-            sums.load(_dealt(at, batch, name, gather))
-        if gather is not None or sums.count >= rows / 2:
+            sums.load(_sums_of_all_ranks(parameters, batch, name, gather))
+        # A step in which no descriptor counts changes nothing.
+        if sums.count > 0 and (gather is not None or sums.count >= rows / 2):
             sums = step()
     if sums.count > 0:
         step()
     check(n > 0, f"{batches.name} must hold at least one batch, got none")
-    return at, n_steps, total / n
+    return parameters, n_steps, total / n
 
 
-def _dealt(at: Parameters, share: list, name: str, gather: Gather) -> State:
-    """The sums of a step over the maps of all ranks; `share` holds the batches of this one.
+def _sums_of_all_ranks(parameters: Parameters, share: list, name: str, gather: Gather) -> State:
+    """The sums of one step over the batches of all ranks; `share` holds those of this rank.
 
-    Each batch's are taken alone and added in the order of ranks and batches. Where ranks are dealt neighbouring ones,
-    that is one order for any number of ranks, and the bits are the same: later steps would make more of a last one.
+    Each batch is summed separately and the sums are added in the order of ranks and batches. If ranks receive
+    consecutive batches, this order, and so every bit of the result, does not depend on the number of ranks. Without
+    this, later steps would amplify differences in the last bit.
     """
-    mine = [MixtureSums(at).update(batch, name=name).state() for batch in share]
-    total = MixtureSums(at).state()
-    for state in (state for theirs in gather(mine) for state in theirs):
+    mine = [MixtureSums(parameters).update(batch, name=name).state() for batch in share]
+    total = MixtureSums(parameters).state()
+    for state in (state for states in gather(mine) for state in states):
         total = {key: value + state[key] for key, value in total.items()}
     return total

@@ -1,1 +1,1 @@
-"""Folds, metrics, intervals."""
+"""Folds, metrics, intervals, thresholds and the result documents."""

@@ -1,4 +1,4 @@
-"""Patient-level folds: who is trained on, who is tested on, and the proof that nobody is both."""
+"""Patient-level cross-validation folds, stratified by pattern; no patient is in both training and test data."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ import numpy as np
 
 from ildfv.errors import InputError, check
 from ildfv.evaluation.statistics import NO_LABELS
-from ildfv.evaluation.stratify import deal
-from ildfv.patterns import PATTERNS, THRESHOLD
+from ildfv.evaluation.stratify import partition
 
-# Columns of `_table`: slices, slices with each pattern, patients with each pattern. The last weigh most, as a pattern
-# that is absent from a fold has no F and no AUC there.
-WEIGHTS = (1,) + len(PATTERNS) * (1,) + len(PATTERNS) * (4,)
+# A pattern that is absent from a fold has no F and no AUC there, so the number of patients with a pattern weighs most.
+SLICES_WEIGHT, PATIENTS_WEIGHT = 1, 4
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What stratification knows of one patient: slices with a label map, and slices showing each pattern."""
+    """One patient as stratification sees it: the number of labelled slices, and of slices with each pattern."""
 
     slices: int
     patterns: tuple[int, ...]
@@ -30,27 +28,29 @@ class Profile:
 
 @dataclass(frozen=True)
 class Folds:
-    """A split of patients into `n_folds` parts of equal size and like content.
+    """A partition of the labelled patients into folds of equal size and similar content.
 
-    members: the patients of each fold, sorted. unlabelled: patients without a label map; they are in no fold, so
-    they are neither trained nor tested on. Patients are the salted hashes of `Slices.patients`. sha256: of the bytes
-    that the folds were read from, so that what is made with them can name them; "" if they were not read.
+    members: the patients of each fold, sorted. labels: names of the patterns. threshold: pixels from which a pattern
+    counts as present. unlabelled: patients without a label map; they are in no fold and are not used. Patients are the
+    salted hashes of `Slices.patients`. sha256: checksum of the file that the folds were read from, which identifies
+    them in everything made with them; "" if they were not read from a file.
     """
 
     members: tuple[tuple[str, ...], ...]
     profiles: Mapping[str, Profile]
+    labels: tuple[str, ...]
+    threshold: int
     unlabelled: tuple[str, ...] = ()
     seed: int = 0
-    threshold: int = THRESHOLD
     sha256: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        check(len(self.members) >= 2, f"folds must number at least 2, got {len(self.members)}")
+        check(len(self.members) >= 2, f"there must be at least 2 folds, got {len(self.members)}")
         for k, members in enumerate(self.members):
             check(len(members) > 0, f"fold {k} must have at least one patient, got none")
         check_no_leak({**{f"fold {k}": m for k, m in enumerate(self.members)}, "unlabelled": self.unlabelled})
         missing = [patient for patient in self.fold_of if patient not in self.profiles]
-        check(not missing, f"every patient in a fold must have a profile, got none for {_some(missing)}")
+        check(not missing, f"every patient in a fold must have a profile, missing for {_some(missing)}")
 
     @property
     def n_folds(self) -> int:
@@ -62,11 +62,11 @@ class Folds:
         return {patient: k for k, members in enumerate(self.members) for patient in members}
 
     def test(self, k: int, patients: Sequence[str] | np.ndarray) -> np.ndarray:
-        """Ascending indices of the slices whose patient is in fold k; `patients` names the patient of each slice."""
+        """Ascending indices of the slices whose patient is in fold k; patients (N,): the patient of each slice."""
         return self._indices(set(self.members[self._fold(k)]), patients)
 
     def train(self, k: int, patients: Sequence[str] | np.ndarray) -> np.ndarray:
-        """Ascending indices of the slices whose patient is in any fold but k."""
+        """Ascending indices of the slices whose patient is in any fold other than k."""
         return self._indices(set(self._others(k)), patients)
 
     def inner(
@@ -74,22 +74,24 @@ class Folds:
     ) -> tuple[np.ndarray, np.ndarray]:
         """(fit indices, validation indices): the training slices of fold k split again by patient.
 
-        fraction: validation's share of the training patients, at least one patient each side. Stratified like the
-        folds themselves and by nothing but the training patients, so the test fold cannot reach into it.
+        fraction: share of the training patients used for validation; each part has at least one patient. Stratified
+        like the folds, using the training patients only, so that the test fold has no influence.
         """
         check(0 < fraction < 1, f"fraction must be between 0 and 1, got {fraction}")
         others = self._others(k)
         check(len(others) >= 2, f"an inner split needs at least 2 training patients, got {len(others)}")
         n_validation = min(max(round(fraction * len(others)), 1), len(others) - 1)
         sizes = [len(others) - n_validation, n_validation]
-        part = deal(_table([self.profiles[p] for p in others]), sizes, weights=WEIGHTS, seed=[self.seed, k])
+        part = partition(
+            _table([self.profiles[p] for p in others]), sizes, weights=_weights(len(self.labels)), seed=[self.seed, k]
+        )
         fit = {patient for patient, side in zip(others, part, strict=True) if side == 0}
         validation = set(others) - fit
         check_no_leak({"fit": fit, "validation": validation, f"test fold {k}": self.members[k]})
         return self._indices(fit, patients), self._indices(validation, patients)
 
     def table(self) -> list[dict]:
-        """One row per fold: fold, patients, slices, and per pattern the slices and patients that show it."""
+        """One row per fold: fold, patients, slices, and the number of slices and patients with each pattern."""
         rows = []
         for k, members in enumerate(self.members):
             counts = np.array([self.profiles[p].patterns for p in members])  # (patients, C)
@@ -98,28 +100,28 @@ class Folds:
                     "fold": k,
                     "patients": len(members),
                     "slices": sum(self.profiles[p].slices for p in members),
-                    "slices_with": dict(zip(PATTERNS, counts.sum(0).tolist(), strict=True)),
-                    "patients_with": dict(zip(PATTERNS, (counts > 0).sum(0).tolist(), strict=True)),
+                    "slices_with": dict(zip(self.labels, counts.sum(0).tolist(), strict=True)),
+                    "patients_with": dict(zip(self.labels, (counts > 0).sum(0).tolist(), strict=True)),
                 }
             )
         return rows
 
     def warnings(self) -> list[str]:
-        """A line for each pattern that some fold never shows: its recall, F and AUC are undefined there."""
+        """A line for each pattern that is absent from a fold, where its recall, F and AUC are undefined."""
         lines = []
-        for pattern in PATTERNS:
+        for pattern in self.labels:
             empty = [str(row["fold"]) for row in self.table() if row["patients_with"][pattern] == 0]
             if empty:
-                lines.append(f"{pattern} is on no slice of fold {', '.join(empty)}: too few patients show it")
+                lines.append(f"{pattern} is on no slice of fold {', '.join(empty)}: too few patients have it")
         return lines
 
     def to_json(self) -> str:
-        """The folds as text for folds.json: one list of patients per fold, meant to be read and edited by hand."""
+        """The folds as the text of folds.json, which may be edited by hand."""
         document = {
             "kind": "ildfv folds",
             "version": 1,
             "settings": {"n_folds": self.n_folds, "seed": self.seed, "threshold": self.threshold},
-            "patterns": list(PATTERNS),
+            "patterns": list(self.labels),
             "folds": [list(members) for members in self.members],
             "unlabelled": list(self.unlabelled),
             "profiles": {p: {"slices": v.slices, "patterns": list(v.patterns)} for p, v in self.profiles.items()},
@@ -127,22 +129,22 @@ class Folds:
         return json.dumps(document, indent=1)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Folds:
-        """Folds read back, hand-edited or not. InputError: not this format, or a patient in two folds."""
+    def from_json(cls, text: str | bytes, labels: Sequence[str]) -> Folds:
+        """The folds in the text of a folds.json. InputError: invalid, for other labels, or a patient in two folds."""
         try:
             document = json.loads(text, object_pairs_hook=_without_duplicates)
             check(
                 document["kind"] == "ildfv folds", f"folds.json must be of kind 'ildfv folds', got {document['kind']!r}"
             )
-            check(
-                document["patterns"] == list(PATTERNS), f"folds.json must be for {PATTERNS}, got {document['patterns']}"
-            )
+            found = document["patterns"]
+            check(found == list(labels), f"folds.json must be for the patterns {list(labels)}, got {found}")
             return cls(
                 members=tuple(tuple(members) for members in document["folds"]),
                 profiles={
                     p: Profile(int(v["slices"]), tuple(int(c) for c in v["patterns"]))
                     for p, v in document["profiles"].items()
                 },
+                labels=tuple(labels),
                 unlabelled=tuple(document["unlabelled"]),
                 seed=int(document["settings"]["seed"]),
                 threshold=int(document["settings"]["threshold"]),
@@ -152,20 +154,20 @@ class Folds:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"folds.json must be what `ildfv folds` writes, got {type(error).__name__}: {error}"
+                f"folds.json must have the structure that `ildfv folds` writes, got {type(error).__name__}: {error}"
             ) from error
 
     @classmethod
-    def load(cls, path: str | Path) -> Folds:
-        """The folds of a folds.json; errors as `from_json`'s."""
-        return cls.from_json(Path(path).read_bytes())
+    def load(cls, path: str | Path, labels: Sequence[str]) -> Folds:
+        """The folds in a folds.json; raises as `from_json` does."""
+        return cls.from_json(Path(path).read_bytes(), labels)
 
     def _fold(self, k: int) -> int:
         check(0 <= k < self.n_folds, f"fold must be 0 to {self.n_folds - 1}, got {k}")
         return k
 
     def _others(self, k: int) -> list[str]:
-        """Training patients of fold k, sorted: the same whatever the order of slices."""
+        """Training patients of fold k, sorted, so that the order of slices does not matter."""
         self._fold(k)
         return sorted(p for i, members in enumerate(self.members) if i != k for p in members)
 
@@ -174,7 +176,7 @@ class Folds:
         unknown = sorted(set(names.tolist()) - set(self.fold_of) - set(self.unlabelled))
         check(
             not unknown,
-            f"every patient must be in folds.json, got {_some(unknown)}: add them, or `ildfv folds --fresh` deals anew",
+            f"every patient must be in folds.json, missing {_some(unknown)}: add them, or run `ildfv folds --fresh`",
         )
         return np.flatnonzero(np.isin(names, sorted(chosen))[number])
 
@@ -183,21 +185,43 @@ def make_folds(
     patients: Sequence[str] | np.ndarray,
     presence: np.ndarray,
     *,
+    labels: Sequence[str],
+    threshold: int,
     n_folds: int = 5,
     seed: int = 0,
-    threshold: int = THRESHOLD,
     series: Sequence[str] | np.ndarray | None = None,
 ) -> Folds:
-    """Stratified patient-level folds, the same for the same seed whatever the order of slices.
+    """Stratified patient-level folds; the order of slices does not matter.
 
-    patients (N,): patient of each slice. presence (N, C): 1 where the slice shows the pattern, 0 where not, −1 where
-    it has no label map, as `patterns.presence` gives it. threshold: the T behind `presence`, kept in the file.
-    series (N,): scan of each slice, to refuse one that is filed under two patients.
-    InputError: no label map, fewer labelled patients than folds, fewer than two folds, fewer than two training patients
-    for some fold, or a scan of two patients.
+    Parameters
+    ----------
+    patients : sequence of str, shape (N,)
+        Patient of each slice.
+    presence : array of int, shape (N, C)
+        1 if the slice shows the pattern, 0 if not, −1 if it has no label map.
+    labels : sequence of str, length C
+        Names of the patterns.
+    threshold : int
+        Pixels from which a pattern counts as present, stored with the folds.
+    n_folds : int
+        Number of folds.
+    seed : int
+        Equal seeds give equal folds.
+    series : sequence of str, shape (N,), optional
+        Scan of each slice, to check that no scan belongs to two patients.
+
+    Returns
+    -------
+    Folds
+
+    Raises
+    ------
+    InputError
+        No label map, fewer labelled patients than folds, fewer than two folds, fewer than two training patients for a
+        fold, or a scan that belongs to two patients.
     """
     presence = np.asarray(presence)  # (N, C)
-    expected = (len(patients), len(PATTERNS))
+    expected = (len(patients), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
     check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
     check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
@@ -207,7 +231,7 @@ def make_folds(
     names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     labelled = np.all(presence >= 0, axis=1)  # (N,)
     slices = np.bincount(number, weights=labelled, minlength=len(names)).astype(int)  # (P,)
-    shown = np.zeros((len(names), len(PATTERNS)), dtype=int)  # (P, C)
+    shown = np.zeros((len(names), len(labels)), dtype=int)  # (P, C)
     np.add.at(shown, number, (presence == 1) & labelled[:, None])
     profiles = {
         str(p): Profile(int(n), tuple(s.tolist())) for p, n, s in zip(names, slices, shown, strict=True) if n > 0
@@ -215,12 +239,13 @@ def make_folds(
     _check_number(n_folds, len(profiles))
 
     sizes = [len(profiles) // n_folds + (k < len(profiles) % n_folds) for k in range(n_folds)]
-    part = deal(
-        _table(profiles.values()), sizes, weights=WEIGHTS, seed=seed
-    )  # profiles are in sorted order of patients
+    part = partition(
+        _table(profiles.values()), sizes, weights=_weights(len(labels)), seed=seed
+    )  # profiles are sorted by patient
     return Folds(
         members=tuple(tuple(p for p, f in zip(profiles, part, strict=True) if f == k) for k in range(n_folds)),
         profiles=profiles,
+        labels=tuple(labels),
         unlabelled=tuple(str(p) for p, n in zip(names, slices, strict=True) if n == 0),
         seed=seed,
         threshold=threshold,
@@ -228,7 +253,7 @@ def make_folds(
 
 
 def check_no_leak(parts: Mapping[str, Iterable[str]]) -> None:
-    """Nothing if no patient is in two of the named parts, or twice in one; else InputError naming patient and parts."""
+    """Raises InputError, naming patient and parts, if a patient is in two of the named parts or twice in one."""
     seen: dict[str, str] = {}
     for part, patients in parts.items():
         for patient in patients:
@@ -240,7 +265,7 @@ def check_no_leak(parts: Mapping[str, Iterable[str]]) -> None:
 
 
 def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Sequence[str] | np.ndarray) -> None:
-    """Nothing if each scan belongs to one patient; else InputError: the scan would leak from one fold to another."""
+    """Raises InputError if a scan belongs to two patients, as it could then be in training and test data."""
     owner: dict[str, str] = {}
     for scan, patient in sorted(set(zip(map(str, series), map(str, patients), strict=True))):
         check(scan not in owner, f"a scan must belong to one patient, got {scan} under {owner.get(scan)} and {patient}")
@@ -248,42 +273,46 @@ def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Seq
 
 
 def _check_number(n_folds: int, n_patients: int) -> None:
-    """Nothing if every fold can be held out and its training patients split again; else InputError: what would do."""
+    """Raises InputError, with a number of folds that works, if a fold would leave fewer than two training patients."""
     check(n_patients > 0, NO_LABELS)
     check(
         n_patients >= 3,
-        f"patients with a label map must number at least 3, one to test, one to fit and one to validate, "
-        f"got {n_patients}",
+        f"there must be at least 3 patients with a label map, for fitting, validation and test, got {n_patients}",
     )
     check(
         n_folds <= n_patients,
         f"--folds must be at most the number of patients with a label map, {n_patients}, got {n_folds}: "
-        f"--folds {n_patients} works",
+        f"use --folds {n_patients}",
     )
     largest = -(-n_patients // n_folds)
     check(
         n_patients - largest >= 2,
         f"--folds must leave at least 2 of the {n_patients} patients with a label map for training, got {n_folds}: "
-        f"--folds {n_patients} works",
+        f"use --folds {n_patients}",
     )
 
 
 def _table(profiles: Iterable[Profile]) -> np.ndarray:
-    """What is to be shared out evenly, (P, 1 + 2·C): slices, slices with each pattern, whether it is there at all."""
+    """The quantities to balance, (P, 1 + 2·C): slices, slices with each pattern, and whether each is present."""
     profiles = list(profiles)
     slices = np.array([[p.slices] for p in profiles], dtype=float)
     shown = np.array([p.patterns for p in profiles], dtype=float)
     return np.hstack([slices, shown, shown > 0])
 
 
+def _weights(n_labels: int) -> tuple[int, ...]:
+    """How much each column of `_table` matters, (1 + 2·C,)."""
+    return (SLICES_WEIGHT,) * (1 + n_labels) + (PATIENTS_WEIGHT,) * n_labels
+
+
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object as a dict; Python would keep the last of two equal keys and say nothing."""
+    """A JSON object as a dict. InputError: a duplicate key, of which Python would silently keep the last."""
     keys = [key for key, _ in pairs]
-    twice = sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else []
-    check(not twice, f"folds.json must name each key once, got {_some(twice)} twice")
+    duplicates = sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else []
+    check(not duplicates, f"folds.json must have each key once, got duplicates of {_some(duplicates)}")
     return dict(pairs)
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first three names and how many more."""
+    """The first three names and the number of others."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

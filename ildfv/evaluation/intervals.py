@@ -1,8 +1,8 @@
-"""How sure the numbers are: patients, not slices, are the independent units, so patients are what is resampled.
+"""Bootstrap intervals and permutation tests. Patients are resampled, as slices of one patient are not independent.
 
-Every measure here is a function of how often each patient counts, w (P,): a ratio of sums over patients, a form
-wᵀ M w over pairs of patients (AUC), or a mean of such. Resampling is then a matrix product, whatever the number of
-slices.
+Every measure is a function of the weight of each patient, w (P,): a ratio of sums over patients, a bilinear form
+wᵀ M w over pairs of patients (AUC), or a mean of such measures. Resampling is then a matrix product, and its cost does
+not depend on the number of slices.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ildfv.errors import check
+from ildfv.evaluation.documents import Interval, PairedTest
 from ildfv.evaluation.metrics import ratio
 
-ENOUGH = 0.9  # fraction of resamples on which a measure must be defined for its interval to be given
+RESAMPLES = 2000  # bootstrap resamples and random swaps: 2 of them are a p value of 0.001
+MIN_DEFINED = 0.9  # an interval is undefined if fewer of the resamples define the measure
 
 
 class Measure(Protocol):
-    """A number as a function of how often each patient counts; rows of weights (B, P) in, (B,) out, NaN undefined."""
+    """A number as a function of patient weights: (B, P) in, (B,) out, NaN if undefined."""
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """The measure for each row of weights."""
 
     def mixed(self, other: Any, own: np.ndarray) -> np.ndarray:
-        """The measure when patients with own = 1 are scored by this system, those with 0 by the other; own (B, P)."""
+        """The measure if this system scores the patients with own = 1 and the other system those with 0; own (B, P)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Ratio:
 
     numerator: np.ndarray  # (P,)
     denominator: np.ndarray  # (P,)
-    needed: np.ndarray | None = None  # (P,) what patients must hold for the measure to mean something
+    needed: np.ndarray | None = None  # (P,) the measure is undefined if its weighted sum is 0
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         values = ratio(weights @ self.numerator, weights @ self.denominator)
@@ -51,12 +53,12 @@ class Ratio:
 
 @dataclass(frozen=True, eq=False)
 class Auc:
-    """AUC as wins between pairs of patients: wᵀ M w / wᵀ N w.
+    """AUC as a count of correctly ordered pairs of slices: wᵀ M w / wᵀ N w.
 
-    M[p, q] counts pairs of a positive slice of p and a negative slice of q whose scores are in the right order, ties
-    one half; N[p, q] counts all such pairs. Only patients of one fold make pairs: models of different folds have no
-    common scale. Scores are kept as percentile ranks of their fold: AUC does not change, and two systems come to one
-    scale.
+    M[p, q] counts pairs of a positive slice of p and a negative slice of q with scores in the right order, ties
+    counted as one half; N[p, q] counts all such pairs. Only pairs within a fold count, as models of different folds
+    have no common scale. Scores are stored as percentile ranks within their fold, which does not change the AUC and
+    puts two systems on one scale.
     """
 
     ranks: np.ndarray  # (N,)
@@ -74,7 +76,7 @@ class Auc:
         n_patients: int,
         fold: np.ndarray | None = None,
     ) -> Auc:
-        """fold (P,): of each patient; None: all are in one."""
+        """fold (P,): fold of each patient; None if all are in one."""
         fold = np.zeros(n_patients, int) if fold is None else np.asarray(fold)
         return cls(percentiles(scores, fold[patient]), np.asarray(truth) > 0, patient, fold)
 
@@ -87,27 +89,27 @@ class Auc:
         """N (P, P)."""
         positives = np.bincount(self.patient[self.truth], minlength=self.n_patients)
         negatives = np.bincount(self.patient[~self.truth], minlength=self.n_patients)
-        return np.outer(positives, negatives) * self._met
+        return np.outer(positives, negatives) * self._same_fold
 
     @cached_property
-    def _met(self) -> np.ndarray:
-        """Whether two patients are in one fold, (P, P)."""
+    def _same_fold(self) -> np.ndarray:
+        """Whether two patients are in the same fold, (P, P)."""
         return self.fold[:, None] == self.fold
 
     def wins(self, other: Auc) -> np.ndarray:
-        """M (P, P): positives scored by this system, negatives by the other; computed once for each other."""
+        """M (P, P) with positives scored by this system and negatives by the other; cached for each other system."""
         if other in self._wins:
             return self._wins[other]
         order = np.argsort(self.ranks[self.truth], kind="stable")
         positive, owner = self.ranks[self.truth][order], self.patient[self.truth][order]
         negative, rival = other.ranks[~other.truth], other.patient[~other.truth]
-        # A negative loses to every positive after its place among them; between left and right it ties.
+        # A negative ranks below the positives after its right place and ties with those between left and right.
         places = np.stack([np.searchsorted(positive, negative, side) for side in ("left", "right")])  # (2, negatives)
         matrix = np.zeros((self.n_patients, self.n_patients))
         for q in np.unique(rival):
             beaten = np.cumsum(np.bincount(places[:, rival == q].ravel(), minlength=len(positive) + 1))[:-1] / 2
             matrix[:, q] = np.bincount(owner, weights=beaten, minlength=self.n_patients)
-        matrix *= self._met
+        matrix *= self._same_fold
         self._wins[other] = matrix
         return matrix
 
@@ -131,7 +133,7 @@ class Auc:
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of measures, undefined where any of them is: macro F, mean AUC over a fixed set of patterns."""
+    """Mean of measures, undefined if any of them is: macro F, mean AUC over a fixed set of patterns."""
 
     of: tuple[Measure, ...]
 
@@ -147,7 +149,7 @@ class Mean:
 
 
 def percentiles(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Percentile rank of each score (N,) among those of its fold, in (0, 1], ties at their mean."""
+    """Percentile rank of each score (N,) within its fold, in (0, 1]; ties have their mean rank."""
     ranks = np.empty(len(scores))
     for one in np.unique(fold):
         mine = fold == one
@@ -156,45 +158,46 @@ def percentiles(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
 
 
 def by_patient(values: np.ndarray, patient: np.ndarray, n_patients: int) -> np.ndarray:
-    """Sums of values (N,) over the slices of each patient, shape (P,); NaN counts as nothing."""
+    """Sums of values (N,) over the slices of each patient, shape (P,); NaN counts as 0."""
     return np.bincount(patient, weights=np.nan_to_num(np.asarray(values, dtype=float)), minlength=n_patients)
 
 
-def resampled(n_patients: int, n_resamples: int = 2000, *, seed: int = 0) -> np.ndarray:
-    """How often each patient is drawn in each bootstrap resample, shape (B, P), float64."""
+def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -> np.ndarray:
+    """Number of times that each patient is drawn in each bootstrap resample, shape (B, P), float64."""
     check(n_patients >= 1, f"n_patients must be at least 1, got {n_patients}")
     return np.random.default_rng(seed).multinomial(n_patients, [1 / n_patients] * n_patients, n_resamples).astype(float)
 
 
-def interval(values: np.ndarray, *, level: float = 0.95) -> list[float] | None:
-    """[low, high] percentiles of a measure over resamples; None where too many resamples leave it undefined.
+def interval(values: np.ndarray, *, level: float = 0.95) -> Interval | None:
+    """(low, high) percentiles of a measure over resamples; None if too many resamples leave it undefined.
 
-    The plain percentile interval: with few patients (say under 30) it is too narrow, like every bootstrap interval.
+    Like every bootstrap interval it is too narrow with few patients, say fewer than 30.
     """
     values = np.asarray(values, dtype=float)
     defined = values[np.isfinite(values)]
-    if len(defined) < ENOUGH * len(values) or len(defined) == 0:
+    if len(defined) < MIN_DEFINED * len(values) or len(defined) == 0:
         return None
-    return np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return low, high
 
 
-def bootstrap(measure: Measure, weights: np.ndarray) -> list[float] | None:
+def bootstrap(measure: Measure, weights: np.ndarray) -> Interval | None:
     """95 % interval of a measure under `resampled` weights; None with fewer than two patients."""
     return None if weights.shape[1] < 2 else interval(measure(weights))
 
 
-def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, seed: int = 0) -> dict:
-    """Difference a − b of one measure between two systems on the same slices: {difference, interval, p}.
+def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = RESAMPLES, seed: int = 0) -> PairedTest:
+    """Difference a − b of one measure between two systems on the same slices.
 
-    interval: 95 %, patients resampled together for both systems. p: two-sided permutation test; under the null
-    hypothesis the systems are exchangeable, so each patient's two sets of scores may be swapped. All 2^P swaps where
-    they are no more than n_resamples, else n_resamples random ones with (1 + hits)/(1 + n), so that p is never 0.
-    None where undefined.
+    interval: 95 %, with the same resampled patients for both systems. p: two-sided permutation test; under the null
+    hypothesis the systems are exchangeable, so the scores of a patient can be swapped between them. All 2^P swaps are
+    used if there are at most n_resamples, otherwise n_resamples random ones and p = (1 + hits)/(1 + n), which is never
+    0. Undefined values are None.
     """
     one = np.ones((1, n_patients))
     observed = float(a(one)[0] - b(one)[0])
     if not np.isfinite(observed):
-        return {"difference": None, "interval": None, "p": None}
+        return PairedTest(difference=None, interval=None, p=None)
     weights = resampled(n_patients, n_resamples, seed=seed)
     exact = 2**n_patients <= n_resamples
     if exact:
@@ -204,11 +207,11 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = 2000, 
     swapped = a.mixed(b, own) - a.mixed(b, 1 - own)
     swapped = swapped[np.isfinite(swapped)]
     hits = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
-    return {
-        "difference": observed,
-        "interval": None if n_patients < 2 else interval(a(weights) - b(weights)),
-        "p": hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
-    }
+    return PairedTest(
+        difference=observed,
+        interval=None if n_patients < 2 else interval(a(weights) - b(weights)),
+        p=hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
+    )
 
 
 def _form(left: np.ndarray, matrix: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""Multi-label and per-pattern measures. Undefined is NaN here and null in JSON, never 0.
+"""Multi-label and per-pattern metrics. Undefined values are NaN here and null in JSON, never 0.
 
-In all functions truth and predicted are 0/1 or boolean, shape (N, C) or (N,); scores are real, larger = more likely.
+In all functions, truth and predicted are 0/1 or boolean, shape (N, C) or (N,); larger scores mean more likely present.
 A score equal to a threshold counts as predicted.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from sklearn import metrics as sk
 
 from ildfv.errors import check
 
@@ -18,12 +19,12 @@ def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip
 
     With S the true and T the predicted patterns of a slice (paper, Eq. 7–10):
         accuracy |S∩T| / |S∪T|,  precision |S∩T| / |T|,  recall |S∩T| / |S|,  F 2·|S∩T| / (|S| + |T|)
-    The quotients are undefined when their denominator is 0, which healthy slices make common:
-        |S| = 0, |T| = 0   all four undefined (a healthy slice called healthy)
+    A quotient with denominator 0 is undefined, which is common on healthy slices:
+        |S| = 0, |T| = 0   all four undefined (a healthy slice predicted healthy)
         |S| = 0, |T| > 0   accuracy, precision and F are 0, recall is undefined
         |S| > 0, |T| = 0   accuracy, recall and F are 0, precision is undefined
-    empty="skip" leaves undefined terms out of the mean over slices, scikit-learn's zero_division=nan.
-    empty="agree" counts a healthy slice called healthy as full agreement, 1 in all four; the rest stays undefined.
+    empty="skip" leaves them NaN, as scikit-learn's zero_division=nan. empty="agree" sets all four to 1 on a
+    healthy slice predicted healthy; the others stay undefined.
     """
     check(empty in ("skip", "agree"), f'empty must be "skip" or "agree", got {empty!r}')
     s, t = np.asarray(truth) > 0, np.asarray(predicted) > 0
@@ -38,7 +39,7 @@ def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip
 
 
 def sample_metrics(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip") -> dict[str, float]:
-    """Means of `sample_terms` over the slices on which each is defined: accuracy, precision, recall, f."""
+    """Mean of each of `sample_terms` over the slices that define it: accuracy, precision, recall, f."""
     terms = sample_terms(truth, predicted, empty=empty)
     means = ratio(np.nansum(terms, axis=0), np.isfinite(terms).sum(0))
     return dict(zip(SAMPLE_METRICS, means.tolist(), strict=True))
@@ -51,7 +52,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]
 
 
 def pattern_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """precision, recall and f of each pattern, shape (C,) each; NaN where a denominator is 0."""
+    """precision, recall and f of each pattern, shape (C,) each; NaN if the denominator is 0."""
     n = confusion(truth, predicted)
     return {
         "precision": ratio(n["tp"], n["tp"] + n["fp"]),
@@ -61,31 +62,33 @@ def pattern_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.nd
 
 
 def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """(false, true positive rates) from (0, 0) to (1, 1), a point per distinct score; None where a class is absent."""
-    tp, fp = _falling(truth, scores)
-    if tp[-1] == 0 or fp[-1] == 0:
+    """(false, true positive rates) from (0, 0) to (1, 1), one point per distinct score; None if a class is absent."""
+    truth, scores = _checked(truth, scores)
+    if truth.all() or not truth.any():
         return None
-    return fp / fp[-1], tp / tp[-1]
+    fpr, tpr, _ = sk.roc_curve(truth, scores, drop_intermediate=False)
+    return fpr, tpr
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve = P(score of a positive > score of a negative), ties one half; NaN for one class."""
     curve = roc_curve(truth, scores)
-    return float("nan") if curve is None else float(np.trapezoid(curve[1], curve[0]))
+    return float("nan") if curve is None else float(sk.auc(*curve))
 
 
 def pr_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """(recall, precision) with recall rising from 0 (precision 1 there by convention); None without a positive."""
-    tp, fp = _falling(truth, scores)
-    if tp[-1] == 0:
+    """(recall, precision) by rising recall, from (0, 1) by convention; None without a positive."""
+    truth, scores = _checked(truth, scores)
+    if not truth.any():
         return None
-    precision = tp[1:] / (tp[1:] + fp[1:])
-    return tp / tp[-1], np.concatenate([[1.0], precision])
+    precision, recall, _ = sk.precision_recall_curve(truth, scores)
+    return recall[::-1].copy(), precision[::-1].copy()
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Σ (R_i − R_{i−1})·P_i over falling distinct scores, no interpolation; NaN without a positive."""
+    """Σ (R_i − R_{i−1})·P_i over falling distinct scores, without interpolation; NaN without a positive."""
     curve = pr_curve(truth, scores)
+    # Not average_precision_score: its order of summation would change stored documents in the last bit.
     return float("nan") if curve is None else float(np.diff(curve[0]) @ curve[1][1:])
 
 
@@ -96,7 +99,7 @@ def brier(truth: np.ndarray, probability: np.ndarray) -> float:
 
 
 def calibration_curve(truth: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> dict[str, list]:
-    """predicted (mean probability), observed (fraction positive) and n of each bin of equal width that is not empty."""
+    """predicted (mean probability), observed (fraction positive) and n of each non-empty bin of equal width."""
     truth, probability = np.asarray(truth) > 0, np.asarray(probability, dtype=float)
     edges = np.linspace(0, 1, bins + 1)
     number = np.searchsorted(edges[1:-1], probability)
@@ -108,17 +111,14 @@ def calibration_curve(truth: np.ndarray, probability: np.ndarray, *, bins: int =
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """numerator / denominator, NaN where the denominator is 0, float64."""
+    """numerator / denominator, NaN if the denominator is 0, float64."""
     numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 
 
-def _falling(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positives as the threshold falls past each distinct score, both starting at 0."""
+def _checked(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """truth as bool and scores as float64, both (N,); InputError for unequal shapes or scores that are not finite."""
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     check(truth.ndim == 1 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}")
     check(bool(np.isfinite(scores).all()), "scores must be finite, got NaN or infinity")
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # last slice of each distinct score
-    tp = np.cumsum(truth[order])[last]
-    return np.concatenate([[0], tp]), np.concatenate([[0], last + 1 - tp])
+    return truth, scores

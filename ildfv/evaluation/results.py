@@ -1,16 +1,35 @@
-"""One system's scores in, one results document out: what `regress` and `train` write and the report shows."""
+"""From the predictions of systems to their results, comparisons and spread over folds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from ildfv.errors import check
 from ildfv.evaluation import metrics
+from ildfv.evaluation.documents import (
+    COMPARISON,
+    DATA,
+    RESULTS,
+    CalibrationCurve,
+    Comparison,
+    Data,
+    FoldSpread,
+    IntervalSettings,
+    OverallResults,
+    PatternResults,
+    PrCurve,
+    Results,
+    RocCurve,
+    SampleMetrics,
+    Spread,
+)
 from ildfv.evaluation.intervals import (
+    RESAMPLES,
     Auc,
     Mean,
     Measure,
@@ -22,18 +41,22 @@ from ildfv.evaluation.intervals import (
     resampled,
 )
 from ildfv.evaluation.thresholds import Decisions
-from ildfv.patterns import PATTERNS
 
-MEANS = {"macro_f": "f", "mean_auc": "auc"}  # over the patterns on which they are defined
-CURVE_POINTS = 200  # a curve in a document; metrics always use every score
+MEANS = {"macro_f": "f", "mean_auc": "auc"}  # over the patterns that define the metric
+OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
+PER_PATTERN = ("auc", "ap", "precision", "recall", "f", "brier")
+CURVE_POINTS = 200  # of a stored curve; metrics always use every score
+
+Curve = TypeVar("Curve", RocCurve, PrCurve)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores of one system on the test slices of one fold, with all that is needed to judge them.
+    """The predictions of one system on the test slices of one fold, with their reference.
 
-    system: "cnn", "fv-conv1", … scores (N, C) real. presence (N, C) of 0 and 1. patients (N,). decisions: fitted on
-    validation slices of the same fold.
+    system: "cnn", "fv-conv1", … scores (N, C): real, larger = more likely present. presence (N, C): reference, 0 or 1.
+    patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
+    C patterns.
     """
 
     system: str
@@ -42,16 +65,17 @@ class Predictions:
     presence: np.ndarray
     patients: Sequence[str]
     decisions: Decisions
+    labels: Sequence[str]
 
     def __post_init__(self) -> None:
-        shape = (len(self.patients), len(PATTERNS))
+        shape = (len(self.patients), len(self.labels))
         for name in ("scores", "presence"):
             check(
                 np.shape(getattr(self, name)) == shape,
                 f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}",
             )
         check(shape[0] > 0, "predictions must hold at least one slice, got none")
-        check(bool(np.isin(self.presence, (0, 1)).all()), "presence must be 0 or 1: score slices with a label map only")
+        check(bool(np.isin(self.presence, (0, 1)).all()), "presence must be 0 or 1: pass slices with a label map only")
         check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 
 
@@ -60,103 +84,115 @@ def evaluate(
     *,
     data: str,
     threshold: int,
-    n_resamples: int = 2000,
+    n_resamples: int = RESAMPLES,
     seed: int = 0,
     settings: dict | None = None,
-) -> dict:
-    """The results document of one fold or, given several folds' predictions, of all of them pooled. JSON-able.
+) -> Results:
+    """The results of one system on one fold or, given the predictions of several folds, on all of them pooled.
 
-    data: "phantom" or "user", what the slices are. threshold: the T behind `presence`. Pooled over folds, decisions
-    are each fold's own. Models of different folds have no common scale, so the AUC counts pairs of slices of one fold
-    only, and AP and curves use percentile ranks within the fold: no fitted calibration can turn a ranking round.
+    If folds are pooled, the decisions are those of each fold. As models of different folds have no common scale, the
+    AUC counts only pairs of slices within a fold, and AP and curves use percentile ranks within each fold.
 
-        {"kind": "ildfv results", "version": 1, "system": str, "fold": int | None (pooled), "folds": [int],
-         "data": "phantom" | "user", "threshold": T, "n_slices", "n_patients",
-         "intervals": {"method": "patient bootstrap, percentile", "level": 0.95, "resamples", "seed"},
-         "empty": what sample metrics do with healthy slices called healthy ("skip"), "n_empty": how many,
-         "per_pattern": {pattern: {
-             "prevalence", "positives", "auc", "auc_interval", "ap", "precision", "precision_interval", "recall",
-             "recall_interval", "f", "f_interval", "brier", "brier_interval", "tp", "fp", "fn", "tn",
-             "threshold": decision threshold (None when pooled),
-             "roc": {"fpr": [...], "tpr": [...]} | None, "pr": {"recall": [...], "precision": [...]} | None,
-             "calibration": {"predicted", "observed", "n"} | None}},
-         "overall": {name: value, name + "_interval": [low, high]} for accuracy, precision, recall, f (paper, Eq. 7–10,
-             means over slices), micro_f, macro_f, mean_auc; and "agreeing": {accuracy, precision, recall, f} with a
-             healthy slice called healthy counted as 1,
-         "decisions": {fold: {"thresholds", "sigmoids"}}, "settings": dict}
+    Parameters
+    ----------
+    predictions : Predictions or sequence of Predictions
+        One system, on one or several folds.
+    data : {"phantom", "user"}
+        Kind of the slices.
+    threshold : int
+        Pixels from which a pattern counts as present in `Predictions.presence`.
+    n_resamples : int
+        Bootstrap resamples of patients for the intervals.
+    seed : int
+        Seed of the resampling.
+    settings : dict, optional
+        JSON-able settings of the system, stored in the document.
 
-    Undefined is None: an AUC without positives or negatives, an F without positives (slices without the pattern cannot
-    show whether a system finds it), an interval over one patient or one that fewer than 90 % of the resamples can give.
-    macro_f and mean_auc are over the patterns that define them.
+    Returns
+    -------
+    Results
+        Undefined values are None: an AUC without positives or without negatives; an F without positives, as such
+        slices do not show whether a system finds the pattern; an interval over one patient, or of a measure that fewer
+        than 90 % of the resamples define. macro_f and mean_auc are over the patterns that define them.
+
+    Raises
+    ------
+    InputError
+        No predictions, or predictions of several systems, of different labels, of a fold twice, or of a patient in two
+        folds.
     """
     folds = _folds(predictions)
-    check(data in ("phantom", "user"), f'data must be "phantom" or "user", got {data!r}')
+    check(data in DATA, f'data must be "phantom" or "user", got {data!r}')
     truth, scores, predicted, probability, _, names, _ = _pooled(folds)
     one = len(folds) == 1
     weights = resampled(len(names), n_resamples, seed=seed)
     measures = _measures(folds)
     everyone = np.ones((1, len(names)))
 
-    def with_interval(key: str) -> tuple[float | None, list[float] | None]:
-        return _number(measures[key](everyone)[0]), bootstrap(measures[key], weights)
+    def estimates(keys: dict[str, str]) -> dict[str, Any]:
+        """Fields of a document by name: the value and the interval of each measure; keys: name → measure."""
+        fields: dict[str, Any] = {}
+        for name, key in keys.items():
+            fields[name] = _number(measures[key](everyone)[0])
+            fields[f"{name}_interval"] = bootstrap(measures[key], weights)
+        return fields
 
     per_pattern = {}
-    for k, pattern in enumerate(PATTERNS):
+    for k, pattern in enumerate(folds[0].labels):
         y, p = truth[:, k], probability[:, k]
         decided = all(f.decisions.thresholds[k] is not None for f in folds)
-        row: dict = {"prevalence": float(y.mean()), "positives": int(y.sum())}
-        for name in ("auc", "precision", "recall", "f", "brier"):
-            row[name], row[f"{name}_interval"] = with_interval(f"{pattern}/{name}")
-        counts = metrics.confusion(y, predicted[:, k])
-        row |= {name: int(n) if decided else None for name, n in counts.items()}
-        row["threshold"] = folds[0].decisions.thresholds[k] if one else None
-        row["ap"] = _number(metrics.average_precision(y, scores[:, k]))
-        row["roc"] = _curve(metrics.roc_curve(y, scores[:, k]), "fpr", "tpr")
-        row["pr"] = _curve(metrics.pr_curve(y, scores[:, k]), "recall", "precision")
-        row["calibration"] = metrics.calibration_curve(y, p) if np.isfinite(p).all() else None
-        per_pattern[pattern] = row
+        counts: dict[str, Any] = {
+            name: int(n) if decided else None for name, n in metrics.confusion(y, predicted[:, k]).items()
+        }
+        calibrated = bool(np.isfinite(p).all())
+        per_pattern[pattern] = PatternResults(
+            prevalence=float(y.mean()),
+            positives=int(y.sum()),
+            **estimates({name: f"{pattern}/{name}" for name in ("auc", "precision", "recall", "f", "brier")}),
+            **counts,
+            threshold=folds[0].decisions.thresholds[k] if one else None,
+            ap=_number(metrics.average_precision(y, scores[:, k])),
+            roc=_curve(RocCurve, metrics.roc_curve(y, scores[:, k])),
+            pr=_curve(PrCurve, metrics.pr_curve(y, scores[:, k])),
+            calibration=CalibrationCurve(**metrics.calibration_curve(y, p)) if calibrated else None,
+        )
 
-    overall: dict = {}
-    for name in (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc"):
-        overall[name], overall[f"{name}_interval"] = with_interval(name)
     agreeing = metrics.sample_metrics(truth, predicted, empty="agree")
-    overall["agreeing"] = {name: _number(value) for name, value in agreeing.items()}
-
-    return {
-        "kind": "ildfv results",
-        "version": 1,
-        "system": folds[0].system,
-        "fold": folds[0].fold if one else None,
-        "folds": [f.fold for f in folds],
-        "data": data,
-        "threshold": threshold,
-        "n_slices": len(truth),
-        "n_patients": len(names),
-        "intervals": {
-            "method": "patient bootstrap, percentile",
-            "level": 0.95,
-            "resamples": n_resamples,
-            "seed": seed,
-        },
-        "empty": "skip",
-        "n_empty": int(((truth.sum(1) == 0) & (predicted.sum(1) == 0)).sum()),
-        "per_pattern": per_pattern,
-        "overall": overall,
-        "decisions": {str(f.fold): f.decisions.to_dict() for f in folds},
-        "settings": dict(settings or {}),
-    }
+    return Results(
+        kind=RESULTS,
+        version=1,
+        system=folds[0].system,
+        fold=folds[0].fold if one else None,
+        folds=[f.fold for f in folds],
+        data=cast(Data, data),
+        threshold=threshold,
+        n_slices=len(truth),
+        n_patients=len(names),
+        intervals=IntervalSettings(
+            method="patient bootstrap, percentile", level=0.95, resamples=n_resamples, seed=seed
+        ),
+        empty="skip",
+        n_empty=int(((truth.sum(1) == 0) & (predicted.sum(1) == 0)).sum()),
+        per_pattern=per_pattern,
+        overall=OverallResults(
+            **estimates({name: name for name in OVERALL}),
+            agreeing=SampleMetrics(**{name: _number(value) for name, value in agreeing.items()}),
+        ),
+        decisions={str(f.fold): f.decisions for f in folds},
+        settings=dict(settings or {}),
+    )
 
 
-def undecided(document: Mapping) -> list[str]:
-    """A line for each pattern without a decision threshold in some fold of a results document."""
+def undecided(document: Results) -> list[str]:
+    """A line for each pattern that has no decision threshold in some fold."""
     lines = []
-    for k, pattern in enumerate(PATTERNS):
-        folds = [fold for fold, found in document["decisions"].items() if found["thresholds"][k] is None]
+    for k, pattern in enumerate(document.labels):
+        folds = [fold for fold, found in document.decisions.items() if found.thresholds[k] is None]
         if folds:
             where = f"fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
             lines.append(
-                f"no validation slice of {where} shows {pattern} at T = {document['threshold']}: without a decision "
-                "threshold it is never called there, and all slices with it count as missed in label sets and micro F"
+                f"no validation slice of {where} shows {pattern} at T = {document.threshold}, so it has no decision "
+                "threshold: it is never predicted there and counts as a false negative in label sets and micro F"
             )
     return lines
 
@@ -165,23 +201,22 @@ def compare(
     a: Predictions | Sequence[Predictions],
     b: Predictions | Sequence[Predictions],
     *,
-    n_resamples: int = 2000,
+    n_resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict:
-    """Paired tests by patient between two systems on the same slices, JSON-able.
+) -> Comparison:
+    """Paired tests by patient between two systems on the same slices.
 
-    {"kind": "ildfv comparison", "a", "b", "n_slices", "n_patients", "resamples", "seed",
-     "tests": {measure: {"difference": a − b, "interval", "p"}}}, measures named as in `evaluate`: "f", "mean_auc",
-    "ground glass/auc", …; means are over the patterns that both systems define.
-    p is not corrected for their number. InputError: not the same slices in the same order.
+    Means are over the patterns that both systems define. p values are not corrected for the number of tests.
+    InputError: the systems were not scored on the same slices in the same order.
     """
     first, second = _folds(a), _folds(b)
     x, y = _pooled(first), _pooled(second)
     same = len(x[0]) == len(y[0]) and (x[0] == y[0]).all() and (x[4] == y[4]).all() and (x[5] == y[5]).all()
+    same = same and list(first[0].labels) == list(second[0].labels)
     check(bool(same), f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order")
     ours, theirs, n = _measures(first), _measures(second), len(x[5])
     for mean, name in MEANS.items():
-        common = _defined(name, n, ours, theirs)
+        common = _defined(name, n, first[0].labels, ours, theirs)
         for measures in (ours, theirs):
             measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in common))
     tests = {
@@ -189,58 +224,60 @@ def compare(
         for name, measure in ours.items()
         if name in ("accuracy", "f", "micro_f", "macro_f", "mean_auc") or name.endswith(("/auc", "/f"))
     }
-    return {
-        "kind": "ildfv comparison",
-        "a": first[0].system,
-        "b": second[0].system,
-        "n_slices": len(x[0]),
-        "n_patients": n,
-        "resamples": n_resamples,
-        "seed": seed,
-        "tests": tests,
-    }
+    return Comparison(
+        kind=COMPARISON,
+        a=first[0].system,
+        b=second[0].system,
+        n_slices=len(x[0]),
+        n_patients=n,
+        resamples=n_resamples,
+        seed=seed,
+        tests=tests,
+    )
 
 
-def spread(documents: Sequence[Mapping]) -> dict:
+def spread(documents: Sequence[Results]) -> Spread:
     """Mean and standard deviation over folds of every measure in `evaluate` documents of one system.
 
-    {"system", "folds", "per_pattern": {pattern: {measure: {"mean", "sd", "n"}}}, "overall": {measure: {…}}}. n: folds
-    on which the measure is defined; the others do not count. sd has n − 1 below it and is None for n < 2.
+    Folds on which a measure is undefined do not count in its n. The standard deviation has n − 1 in its denominator and
+    is None for n < 2.
     """
     check(len(documents) > 0, "documents must hold at least one fold, got none")
-    systems = sorted({d["system"] for d in documents})
+    systems = sorted({d.system for d in documents})
     check(len(systems) == 1, f"documents must be of one system, got {systems}")
 
-    def over(values: list[float | None]) -> dict:
+    def over(values: list[float | None]) -> FoldSpread:
         defined = [v for v in values if v is not None]
-        return {
-            "mean": float(np.mean(defined)) if defined else None,
-            "sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
-            "n": len(defined),
-        }
+        return FoldSpread(
+            mean=float(np.mean(defined)) if defined else None,
+            sd=float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
+            n=len(defined),
+        )
 
-    names = ("auc", "ap", "precision", "recall", "f", "brier")
-    whole = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
-    return {
-        "system": systems[0],
-        "folds": [d["fold"] for d in documents],
-        "per_pattern": {p: {m: over([d["per_pattern"][p][m] for d in documents]) for m in names} for p in PATTERNS},
-        "overall": {m: over([d["overall"][m] for d in documents]) for m in whole},
-    }
+    return Spread(
+        system=systems[0],
+        folds=[d.fold for d in documents],
+        per_pattern={
+            pattern: {name: over([getattr(d.per_pattern[pattern], name) for d in documents]) for name in PER_PATTERN}
+            for pattern in documents[0].labels
+        },
+        overall={name: over([getattr(d.overall, name) for d in documents]) for name in OVERALL},
+    )
 
 
 def _measures(folds: list[Predictions]) -> dict[str, Measure]:
-    """Every measure of the document as a function of patient weights."""
+    """Every measure of the results as a function of patient weights, by name."""
     truth, scores, predicted, probability, patient, names, fold = _pooled(folds)
     n = len(names)
 
     def summed(values: np.ndarray) -> np.ndarray:
         return by_patient(values, patient, n)
 
-    nowhere = Ratio(np.zeros(n), np.zeros(n))  # undefined whatever the weights
+    nowhere = Ratio(np.zeros(n), np.zeros(n))  # undefined for all weights
     measures: dict[str, Measure] = {}
     hits, calls, cases = np.zeros(n), np.zeros(n), np.zeros(n)
-    for k, pattern in enumerate(PATTERNS):
+    labels = folds[0].labels
+    for k, pattern in enumerate(labels):
         y, t = truth[:, k], predicted[:, k]
         tp, n_t, n_s = summed(y & t), summed(t), summed(y)
         hits, calls, cases = hits + tp, calls + n_t, cases + n_s
@@ -257,14 +294,14 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
         measures[name] = Ratio(summed(terms), summed(np.isfinite(terms)))
     measures["micro_f"] = Ratio(2 * hits, calls + cases)
     for mean, name in MEANS.items():
-        measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in _defined(name, n, measures)))
+        measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in _defined(name, n, labels, measures)))
     return measures
 
 
-def _defined(name: str, n_patients: int, *systems: dict[str, Measure]) -> list[str]:
-    """Patterns on which every system has this measure."""
+def _defined(name: str, n_patients: int, labels: Sequence[str], *systems: dict[str, Measure]) -> list[str]:
+    """The patterns for which every system defines this measure."""
     one = np.ones((1, n_patients))
-    return [p for p in PATTERNS if all(np.isfinite(measures[f"{p}/{name}"](one)[0]) for measures in systems)]
+    return [p for p in labels if all(np.isfinite(measures[f"{p}/{name}"](one)[0]) for measures in systems)]
 
 
 def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
@@ -272,14 +309,16 @@ def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions
     check(len(folds) > 0, "predictions must hold at least one fold, got none")
     systems = sorted({f.system for f in folds})
     check(len(systems) == 1, f"predictions must be of one system, got {systems}")
+    labels = {tuple(f.labels) for f in folds}
+    check(len(labels) == 1, f"predictions must be of the same labels, got {sorted(labels)}")
     numbers = [f.fold for f in folds]
-    check(len(set(numbers)) == len(numbers), f"each fold must be given once, got {numbers}")
+    check(len(set(numbers)) == len(numbers), f"folds must be distinct, got {numbers}")
     seen: dict[str, int] = {}
     for f in folds:
         for patient in sorted(set(map(str, f.patients))):
             check(
                 patient not in seen,
-                f"a patient must be tested in one fold, got {patient} in {seen.get(patient)} and {f.fold}",
+                f"a patient must be tested in one fold only, got {patient} in {seen.get(patient)} and {f.fold}",
             )
             seen[patient] = f.fold
     return folds
@@ -288,7 +327,7 @@ def _folds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions
 def _pooled(folds: list[Predictions]) -> tuple[np.ndarray, ...]:
     """truth, scores, predicted, probability, each (N, C); patient number (N,); names and folds of patients (P,).
 
-    Scores of several folds are percentile ranks within each.
+    If there are several folds, scores are percentile ranks within each.
     """
     truth = np.concatenate([np.asarray(f.presence) > 0 for f in folds])
     predicted = np.concatenate([f.decisions.predict(f.scores) for f in folds])
@@ -307,8 +346,8 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _curve(curve: tuple[np.ndarray, np.ndarray] | None, x: str, y: str) -> dict | None:
-    """A curve as lists of at most CURVE_POINTS points, evenly chosen by arc length, ends kept; None stays None."""
+def _curve(document: type[Curve], curve: tuple[np.ndarray, np.ndarray] | None) -> Curve | None:
+    """A curve as at most CURVE_POINTS points, evenly spaced by arc length, ends kept; None stays None."""
     if curve is None:
         return None
     points = np.stack(curve, axis=1)  # (points, 2)
@@ -316,4 +355,4 @@ def _curve(curve: tuple[np.ndarray, np.ndarray] | None, x: str, y: str) -> dict 
         along = np.concatenate([[0], np.cumsum(np.abs(np.diff(points, axis=0)).sum(1))])
         chosen = np.searchsorted(along, np.linspace(0, along[-1], CURVE_POINTS))
         points = points[np.unique(np.clip(chosen, 0, len(points) - 1))]
-    return {x: np.round(points[:, 0], 5).tolist(), y: np.round(points[:, 1], 5).tolist()}
+    return document(**dict(zip(document.model_fields, np.round(points, 5).T.tolist(), strict=True)))

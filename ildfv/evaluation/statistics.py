@@ -1,4 +1,4 @@
-"""What a slice set holds: how many slices and patients show each pattern, and how many patterns meet on a slice."""
+"""Number of slices and patients with each pattern, and with each combination of patterns."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.patterns import PATTERNS, THRESHOLD
 
-NO_LABELS = "no slice has a label map: `ildfv prepare SCANS --codes …` reads those that lie beside the scans"
+NO_LABELS = "no slice has a label map: run `ildfv prepare SCANS --codes …` to read label maps next to the scans"
 
 
-def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, threshold: int = THRESHOLD) -> dict:
+def statistics(
+    presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, labels: Sequence[str], threshold: int
+) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.
 
-    presence (N, C): 1 shown, 0 not, −1 no label map, as `patterns.presence` gives it; slices without a label map are
-    counted as such and left out of everything else. threshold: the T behind `presence`, copied to the result.
+    presence (N, C): 1 present, 0 absent, −1 no label map; slices without a label map are excluded from all counts but
+    their own. patients (N,): patient of each slice. labels: names of the C patterns. threshold: pixels from which a
+    pattern counts as present, copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
      "combinations": [{"patterns": [...], "slices", "patients"}, …], most frequent first,
-     "co_occurrence": (C, C) slices that show both; the diagonal is Table 1}
-    A healthy patient is one none of whose slices shows a pattern.
+     "co_occurrence": (C, C) slices with both patterns; the diagonal is Table 1}
+    A patient is healthy if no slice shows a pattern.
     """
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
-    expected = (len(names), len(PATTERNS))
+    expected = (len(names), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
     check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
     labelled = (presence >= 0).all(axis=1)
@@ -38,7 +40,7 @@ def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, th
     ill = np.unique(owner[number > 0])
     found, which = np.unique(shown, axis=0, return_inverse=True)
     combinations = [
-        {"patterns": [p for p, on in zip(PATTERNS, row, strict=True) if on], **count(which.ravel() == i)}
+        {"patterns": [p for p, on in zip(labels, row, strict=True) if on], **count(which.ravel() == i)}
         for i, row in enumerate(found)
     ]
     together = shown.astype(int)
@@ -48,9 +50,9 @@ def statistics(presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, th
         "patients": len(np.unique(owner)),
         "unlabelled_slices": int((~labelled).sum()),
         "unlabelled_patients": len(np.setdiff1d(names[~labelled], owner)),
-        "per_pattern": {p: count(shown[:, k]) for k, p in enumerate(PATTERNS)},
+        "per_pattern": {p: count(shown[:, k]) for k, p in enumerate(labels)},
         "healthy": {"slices": int((number == 0).sum()), "patients": len(np.setdiff1d(owner, ill))},
-        "by_number": np.bincount(number, minlength=len(PATTERNS) + 1).tolist(),
+        "by_number": np.bincount(number, minlength=len(labels) + 1).tolist(),
         "combinations": sorted(combinations, key=lambda c: (-c["slices"], c["patterns"])),
         "co_occurrence": (together.T @ together).tolist(),
     }

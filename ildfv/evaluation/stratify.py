@@ -1,4 +1,4 @@
-"""Deal patients into parts of given sizes so that every part has its share of everything."""
+"""Partition patients into parts of given sizes so that quantities such as slices per pattern are balanced."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-PASSES = 50  # of exchanges; cohorts of 20 to 700 patients settle in under ten
-STARTS, WORK = 16, 2000  # starts per deal, fewer when starts × patients would pass WORK: large cohorts need none
+PASSES = 50  # of exchanges; cohorts of 20 to 700 patients converge in fewer than ten
+STARTS, WORK = 16, 2000  # random starts; fewer if starts × patients exceeds WORK, as large cohorts need only one
 
 
-def deal(
+def partition(
     amounts: np.ndarray,
     sizes: Sequence[int],
     *,
@@ -19,11 +19,11 @@ def deal(
 ) -> np.ndarray:
     """Part of each patient, shape (P,), int: part f gets exactly `sizes[f]` patients.
 
-    amounts (P, Q): how much of each quantity a patient brings; weights (Q,): how much each quantity matters.
-    Minimised is Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)², greedily and then by exchanges of two patients
-    until none helps, from several starts. Patients with the rarest quantities are dealt first, as in iterative
-    stratification (Sechidis, Tsoumakas, Vlahavas 2011); unlike that method it balances slices and patients at once and
-    keeps the sizes. Equal input and seed give equal parts.
+    amounts (P, Q): amount of each quantity that a patient has; weights (Q,): importance of each quantity. Minimises
+    Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)² from several random starts, first greedily, then by
+    exchanging pairs of patients until no exchange helps. Patients with the rarest quantities are assigned first, as in
+    iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011); unlike that method this one balances slices and
+    patients at the same time and keeps the sizes. Equal inputs and seeds give equal parts.
     """
     amounts = np.asarray(amounts, dtype=float)
     total = amounts.sum(0)
@@ -35,22 +35,22 @@ def deal(
 
     rng = np.random.default_rng(seed)
     starts = max(1, min(STARTS, WORK // max(len(x), 1)))
-    dealt = [_deal_once(x, room.copy(), target, rng) for _ in range(starts)]
-    return min(dealt, key=lambda one: one[0])[1]
+    found = [_partition_once(x, room.copy(), target, rng) for _ in range(starts)]
+    return min(found, key=lambda one: one[0])[1]
 
 
-def _deal_once(
+def _partition_once(
     x: np.ndarray, room: np.ndarray, target: np.ndarray, rng: np.random.Generator
 ) -> tuple[float, np.ndarray]:
-    """(cost, part of each patient) from one random start; `room` is used up."""
-    rarity = x.max(1, initial=0.0)  # the largest share this patient holds of anything
+    """(cost, part of each patient) from one random start; decrements `room` to 0."""
+    rarity = x.max(1, initial=0.0)  # the largest share of any quantity that the patient has
     order = rng.permutation(len(x))
     order = order[np.argsort(-rarity[order], kind="stable")]
 
     part = np.full(len(x), -1)
-    excess = -target  # (F, Q): share dealt so far − share wanted
+    excess = -target  # (F, Q): assigned share − target share
     for patient in order:
-        # Adding x to a part changes its cost by Σ_q (e + x)² − e² = Σ_q x·(2e + x); x² is the same for all parts.
+        # Adding x to a part changes its cost by Σ_q (e + x)² − e² = Σ_q x·(2e + x); x² is equal for all parts.
         cost = excess @ x[patient] + 1e-9 * rng.random(len(room))  # noise breaks ties between equally empty parts
         best = int(np.argmin(np.where(room > 0, cost, np.inf)))
         part[patient] = best
@@ -64,9 +64,9 @@ def _deal_once(
 
 
 def _exchange(i: int, x: np.ndarray, part: np.ndarray, excess: np.ndarray) -> bool:
-    """Swap patient i with the patient of another part that lowers the cost most; False where none does."""
+    """Swaps patient i with the patient of another part that lowers the cost most; False if none does."""
     a = part[i]
-    step = x - x[i]  # (P, Q): what part a gains, and the other part loses, if i goes and j comes
+    step = x - x[i]  # (P, Q): gain of part a, and loss of the other part, if i is swapped for j
     gain = 2 * np.einsum("pq,pq->p", step, step) + 2 * np.einsum("pq,pq->p", step, excess[a] - excess[part])
     gain[part == a] = np.inf
     j = int(np.argmin(gain))

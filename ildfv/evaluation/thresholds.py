@@ -1,15 +1,14 @@
-"""From scores to decisions and probabilities: fitted on validation slices only, then fixed."""
+"""Decision thresholds and calibrated probabilities, fitted on validation slices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
 
 from ildfv.errors import check
-from ildfv.evaluation.metrics import _falling
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,10 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class Decisions:
-    """One threshold and one sigmoid per pattern; None for a pattern that validation slices could not settle.
+    """A threshold and a sigmoid for each pattern; None if the validation slices do not determine them.
 
-    A pattern without a threshold is never predicted, and its decision metrics are null; without a sigmoid it has no
-    probability, and its Brier score and calibration curve are null.
+    A pattern without a threshold is never predicted, and its decision metrics are undefined. A pattern without a
+    sigmoid has no probability, and its Brier score and calibration curve are undefined.
     """
 
     thresholds: tuple[float | None, ...]
@@ -45,9 +44,9 @@ class Decisions:
         return cls(tuple(best_threshold(y, f) for y, f in columns), tuple(fit_sigmoid(y, f) for y, f in columns))
 
     @classmethod
-    def at(cls, threshold: float | Sequence[float | None], n_patterns: int = 4) -> Decisions:
-        """Fixed thresholds, without probabilities; 0 is the natural one for the logistic loss."""
-        values = [threshold] * n_patterns if isinstance(threshold, int | float) else list(threshold)
+    def at(cls, thresholds: Sequence[float | None]) -> Decisions:
+        """Fixed thresholds, one per pattern, without probabilities."""
+        values = list(thresholds)
         return cls(tuple(None if v is None else float(v) for v in values), (None,) * len(values))
 
     def predict(self, scores: np.ndarray) -> np.ndarray:
@@ -56,45 +55,39 @@ class Decisions:
         return np.asarray(scores, dtype=float) >= limits
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, shape (N, C); a column of NaN where there is no sigmoid."""
+        """Calibrated probabilities, shape (N, C); NaN for a pattern without a sigmoid."""
         columns = np.asarray(scores, dtype=float).T
         return np.stack(
             [np.full(f.shape, np.nan) if s is None else s(f) for s, f in zip(self.sigmoids, columns, strict=True)], 1
         )
 
-    def to_dict(self) -> dict:
-        """JSON-able values."""
-        return {"thresholds": list(self.thresholds), "sigmoids": [s and asdict(s) for s in self.sigmoids]}
-
-    @classmethod
-    def from_dict(cls, values: dict) -> Decisions:
-        """The decisions that gave `values`."""
-        return cls(tuple(values["thresholds"]), tuple(s and Sigmoid(**s) for s in values["sigmoids"]))
-
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
-    """The threshold with the largest F; None without a positive.
+    """The threshold with the largest F, the highest one if several are equally good; None without a positive.
 
-    It lies midway between two neighbouring scores; of several equally good ones it is the highest.
+    It is the midpoint of two neighbouring scores.
     """
-    scores = np.asarray(scores, dtype=float)
-    tp, fp = _falling(truth, scores)
-    if tp[-1] == 0:
+    truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
+    n_positive = int(truth.sum())
+    if n_positive == 0:
         return None
-    f = 2 * tp[1:] / (tp[1:] + fp[1:] + tp[-1])  # predicted at least the i-th largest distinct score
-    distinct = np.unique(scores)[::-1]
+    distinct, rank = np.unique(scores, return_inverse=True)
+    n_predicted = np.cumsum(np.bincount(rank)[::-1])  # slices that score at least the i-th largest distinct score
+    tp = np.cumsum(np.bincount(rank, weights=truth)[::-1])
+    f = 2 * tp / (n_predicted + n_positive)
+    distinct = distinct[::-1]
     best = int(np.argmax(f))
     if best + 1 == len(distinct):
         return float(distinct[best])
     middle = float((distinct[best] + distinct[best + 1]) / 2)
-    return middle if distinct[best + 1] < middle else float(distinct[best])  # neighbours without a number between
+    return middle if distinct[best + 1] < middle else float(distinct[best])  # no float between them
 
 
 def fit_sigmoid(truth: np.ndarray, scores: np.ndarray, *, max_iter: int = 100) -> Sigmoid | None:
-    """Platt's logistic calibration of scores to probabilities; None when only one class is there.
+    """Platt's logistic calibration of scores to probabilities; None if only one class is present.
 
-    Targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so the fit exists even where a
-    threshold separates the classes. Newton's method with step halving (Lin, Lin, Weng 2007), float64.
+    Targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so that the fit exists even if the
+    classes are separable. Newton's method with step halving (Lin, Lin, Weng 2007), float64.
     """
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     n_pos, n_neg = int(truth.sum()), int((~truth).sum())

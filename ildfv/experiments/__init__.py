@@ -1,1 +1,5 @@
-"""The paper's tables and figures, one file each; presets, systems and lab are what they share."""
+"""The paper's tables and figures.
+
+Imports run one way: presets, paper, recipes → context → fitted → label_maps → scoring → results → tables → one module
+per experiment → registry → preset_views, checklist, page → run.
+"""

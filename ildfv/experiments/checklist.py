@@ -1,20 +1,21 @@
-"""TRIPOD+AI and CLAIM, every item: what software can fill in is filled in, the rest is left to the author.
+"""The TRIPOD+AI and CLAIM checklists: items that the software can answer are filled in, the rest is left to the author.
 
 TRIPOD+AI: Collins et al., BMJ 2024;385:e078378, table 2 (27 items). CLAIM: Tejani et al., Radiology: Artificial
-Intelligence 2024;6(4):e240300, the 2024 update (44 items). Numbers are theirs, the short names of items are ours.
+Intelligence 2024;6(4):e240300, the 2024 update (44 items). Item numbers are theirs, the short item names are ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ildfv.experiments.checklist_answers import facts
-from ildfv.experiments.preset_views import Shown
-from ildfv.experiments.schema import Table
+from ildfv.evaluation.tables import Table
+from ildfv.experiments.checklist_answers import answers
+from ildfv.experiments.documents import CHECKLIST, ChecklistDocument
+from ildfv.experiments.preset_views import PresetView
 
 FILLED, PART, AUTHOR = "filled", "in part", "for the author to write"
 
-# (what it asks for, TRIPOD+AI, CLAIM, key of `facts` or None, whether the author must add to it)
+# (item, number in TRIPOD+AI, number in CLAIM, key of `answers` or None, whether the author must add to it)
 ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Title", "1", "1", None, True),
     ("Abstract", "2", "2", None, True),
@@ -30,14 +31,14 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Eligibility", "6b", "8", "eligibility", True),
     ("Treatments", "6c", "", None, True),
     ("Preparation of images", "7", "9", "preparation", False),
-    ("Selection of parts of the data", "", "10", "subsets", False),
+    ("Selection of data subsets", "", "10", "subsets", False),
     ("De-identification", "", "11", "identities", True),
     ("Missing data", "11", "12", "missing", False),
     ("Image acquisition", "", "13", None, True),
     ("Outcome, reference standard", "8a", "14", "outcome", True),
-    ("Why this reference standard", "", "15", None, True),
-    ("Who drew the label maps", "8b", "16, 17", None, True),
-    ("Variability of raters", "", "18", None, True),
+    ("Rationale for the reference standard", "", "15", None, True),
+    ("Annotators of the label maps", "8b", "16, 17", None, True),
+    ("Inter-rater variability", "", "18", None, True),
     ("Blinding of the outcome", "8c", "", None, True),
     ("Choice of predictors", "9a", "", "predictors", False),
     ("Definition of predictors", "9b", "", "predictors", False),
@@ -45,7 +46,7 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Sample size", "10", "21", None, True),
     ("Partitions and their level", "12a", "19, 20", "partitions", False),
     ("Handling of predictors", "12b", "", "handling", False),
-    ("Model and its parameters at the start", "12c", "22, 24", "model", False),
+    ("Model and initial parameters", "12c", "22, 24", "model", False),
     ("Training, selection, ensembles", "12c", "25, 26, 27", "training", False),
     ("Software", "", "23", "software", False),
     ("Clusters", "12d", "", "clusters", True),
@@ -57,7 +58,7 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Class imbalance", "13", "", "imbalance", False),
     ("Fairness", "14", "", None, True),
     ("Output and thresholds", "15", "", "thresholds", False),
-    ("Development beside evaluation data", "16", "", "differences", True),
+    ("Differences between development and evaluation data", "16", "", "differences", True),
     ("Ethical approval and consent", "17", "", None, True),
     ("Funding", "18a", "44", None, True),
     ("Conflicts of interest", "18b", "", None, True),
@@ -65,12 +66,12 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Registration", "18d", "34", None, True),
     ("Availability of data", "18e", "43", None, True),
     ("Availability of code and model", "18f, 22", "43", "code", True),
-    ("Involvement of patients and public", "19", "", None, True),
+    ("Patient and public involvement", "19", "", None, True),
     ("Flow of patients", "20a", "35", "flow", False),
     ("Characteristics of patients", "20b", "36", None, True),
     ("Patients and events in each analysis", "20c, 21", "", "counts", False),
     ("Performance on internal data", "23a", "32, 37, 38", "performance", True),
-    ("Performance over clusters", "23b", "", None, True),
+    ("Performance by cluster", "23b", "", None, True),
     ("Testing on external data", "", "33", "external", True),
     ("Analysis of failures", "", "39", "failures", True),
     ("Interpretation", "25", "", None, True),
@@ -80,38 +81,39 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
 )
 
 
-def checklist(shown: Sequence[Shown]) -> dict:
-    """{"title", "paper", "tables", "notes"}, as an experiment's document: items with who fills them, and how.
+def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
+    """Each item of the checklists, whether it is filled in, and its content.
 
-    Where results are of several presets, what differs between these is said of each.
+    If the results come from several presets, an answer that differs between them is given once per preset.
     """
-    found = _together({one.title: facts(one.lab) for one in shown})
+    found = _merged({one.title: answers(one.context) for one in shown})
     rows = []
     for name, tripod, claim, key, author in ITEMS:
         state = AUTHOR if key is None else PART if author else FILLED
         rows.append([name, tripod or None, claim or None, state, None if key is None else found[key]])
     note = (
-        "Numbers are those of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and of CLAIM's 2024 update (Tejani et "
-        "al., Radiol Artif Intell 2024;6(4):e240300). Filled from this workspace; nothing here replaces the authors' "
-        "own account; what is filled in part is theirs to complete."
+        "Item numbers of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and of the 2024 update of CLAIM (Tejani et "
+        "al., Radiol Artif Intell 2024;6(4):e240300). Answers are generated from this workspace and do not replace the "
+        "authors' own report; the authors must complete the items that are filled in part."
     )
     table = Table("Reporting checklist", ["item", "TRIPOD+AI", "CLAIM", "state", "content"], rows, note)
-    return {
-        "title": "TRIPOD+AI and CLAIM",
-        "paper": None,
-        "preset": None,
-        "folds": [],
-        "tables": [vars(table)],
-        "notes": [],
-    }
+    return ChecklistDocument(
+        kind=CHECKLIST,
+        title="TRIPOD+AI and CLAIM",
+        paper=None,
+        preset=None,
+        folds=[],
+        tables=[table],
+        notes=[],
+    )
 
 
-def _together(told: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """One text an item, from those of each preset."""
-    first = next(iter(told.values()))
+def _merged(by_preset: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """One text per item: the common answer, or one per preset where they differ."""
+    first = next(iter(by_preset.values()))
     return {
         key: text
-        if all(one[key] == text for one in told.values())
-        else ". ".join(f"{title}: {one[key]}" for title, one in told.items())
+        if all(one[key] == text for one in by_preset.values())
+        else ". ".join(f"{title}: {one[key]}" for title, one in by_preset.items())
         for key, text in first.items()
     }

@@ -1,33 +1,33 @@
-"""Tables 5 and 6: AUC and F of each layer, as Fisher vectors and as plain activations, beside the CNN itself."""
+"""Tables 5 and 6: AUC and F per layer, for Fisher vectors and for plain activations, compared with the CNN."""
 
 from __future__ import annotations
 
-from ildfv.experiments.context import Lab
-from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.systems import Encoded, System
+from ildfv.experiments.context import Context
+from ildfv.experiments.experiment import Experiment, Findings
+from ildfv.experiments.recipes import Encoded, System
 from ildfv.experiments.tables import AUC, F, measured
 
-NOTE = "Both kinds go through the same PCA and regression; without a Fisher vector the whole map is the vector."
+NOTE = "Both use the same PCA and regression. Rows “activations” encode the flattened activation map."
 
 
-def fisher(lab: Lab, layer: str) -> Encoded:
-    """The system of the layer's Fisher vectors."""
-    return lab.encoded(f"{layer}, Fisher vector", layer)
+def fisher(context: Context, layer: str) -> Encoded:
+    """Fisher vectors of the layer."""
+    return context.encoded(f"{layer}, Fisher vector", layer)
 
 
-def plain(lab: Lab, layer: str) -> Encoded:
-    """The system of the layer's activations themselves, flattened, as the paper compares them."""
-    return lab.encoded(f"{layer}, activations", layer, encoder="flat")
+def plain(context: Context, layer: str) -> Encoded:
+    """The flattened activations of the layer, the paper's baseline."""
+    return context.encoded(f"{layer}, activations", layer, encoder="flat")
 
 
-def run(lab: Lab) -> Findings:
-    pairs = [(fisher(lab, layer), plain(lab, layer)) for layer in lab.preset.layers]
-    systems: list[System] = [lab.base, *(system for pair in pairs for system in pair)]
+def run(context: Context) -> Findings:
+    pairs = [(fisher(context, layer), plain(context, layer)) for layer in context.preset.layers]
+    systems: list[System] = [context.base, *(system for pair in pairs for system in pair)]
     tables = [
-        measured(lab, "layers", "Table 5. AUC by layer", systems, AUC, note=NOTE),
-        measured(lab, "layers", "Table 6. F by layer", systems, F, note=NOTE),
+        measured(context, "layers", "Table 5. AUC by layer", systems, AUC, note=NOTE),
+        measured(context, "layers", "Table 6. F by layer", systems, F, note=NOTE),
     ]
-    return Findings(tables, systems, [*pairs, *((one, lab.base) for one, _ in pairs)])
+    return Findings(tables, systems, [*pairs, *((one, context.base) for one, _ in pairs)])
 
 
 EXPERIMENT = Experiment("layers", "Layers, with and without Fisher vectors", "Tables 5 and 6", run)

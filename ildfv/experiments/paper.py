@@ -1,4 +1,4 @@
-"""The paper's numbers, as far as they are known: `paper.toml`, or a copy of it that somebody filled in."""
+"""The numbers printed in the paper: those of `paper.toml`, or of a copy completed by the user."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ildfv.patterns import PATTERNS
 
 NAME = "the paper"
 NOTE = (
-    "– in a row of the paper: its number was not at hand. Whoever has the paper fills a copy of "
-    "ildfv/experiments/paper.toml and gives it as --paper FILE."
+    "– in a row of the paper: the number is not available. To add it, fill in a copy of "
+    "ildfv/experiments/paper.toml and pass it as --paper FILE."
 )
 LABEL_SETS = ("accuracy", "precision", "recall", "F", "micro F", "macro F", "mean AUC")
-COLUMNS = {  # what a row of each experiment may hold: the columns of its tables
+COLUMNS = {  # numbers allowed in a row of each experiment: the columns of its tables
     "statistics": ("slices", "patients"),
     "losses": LABEL_SETS,
     "layers": (*(f"{measure} {p}" for measure in ("AUC", "F") for p in PATTERNS), "mean AUC", "macro F"),
@@ -26,8 +26,8 @@ COLUMNS = {  # what a row of each experiment may hold: the columns of its tables
     "speed": ("F", "macro F", "mean AUC", "ms a slice"),
 }
 TEXTS, QUOTED = ("source", "known"), "quoted"
-APART = (*TEXTS, QUOTED)  # tables of the file that are no experiment's
-SAID = ("device", "from")  # what a row may say in words: what its time was taken on, where its numbers stand
+APART = (*TEXTS, QUOTED)  # tables of the file that do not belong to an experiment
+DETAILS = ("device", "from")  # text entries of a row: the device of a time, the source of the numbers
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,10 @@ class Paper:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Paper:
-        """The file at `path`; None: the one shipped. InputError: not TOML, an unknown name, no number, no text.
+        """The numbers of the file at `path`, or of the shipped file if None.
 
-        A copy need not hold all: what it leaves out stays as shipped, row by row and column by column.
+        A copy may be partial: entries that it omits keep their shipped values. InputError: the file is not TOML, or
+        an entry has an unknown name or a value of the wrong type.
         """
         shipped = (files("ildfv.experiments") / "paper.toml").read_text(encoding="utf-8")
         if path is None:
@@ -74,22 +75,22 @@ class Paper:
         return self.values["source"]["data"]
 
     def row(self, experiment: str, label: str, columns: Sequence[str]) -> list | None:
-        """The numbers of the row `label`, None where one is not known; None if the paper has no such row."""
+        """The numbers of the row `label`, None for those that are unknown; None if the paper has no such row."""
         row = self.values.get(experiment, {}).get(label)
         return None if row is None else [row.get(column) for column in columns]
 
-    def said(self, experiment: str, label: str, word: str) -> str | None:
-        """What the row says of its `word`, one of SAID; None if nothing."""
+    def detail(self, experiment: str, label: str, word: str) -> str | None:
+        """The row's text entry of that name, one of DETAILS; None if there is none."""
         return self.values.get(experiment, {}).get(label, {}).get(word)
 
-    def told(self, experiment: str, labels: Collection[str]) -> str:
-        """Sentences that say where the numbers of these rows stand, of those that say it."""
+    def provenance(self, experiment: str, labels: Collection[str]) -> str:
+        """A sentence with the source of each of these rows whose source is recorded."""
         rows = {**self.values.get(experiment, {}), **self.values[QUOTED].get(experiment, {})}
         found = ((label, rows[label]["from"]) for label in labels if "from" in rows.get(label, {}))
         return " ".join(f"The paper's row “{label}” is from {source}." for label, source in found)
 
     def quoted(self, experiment: str, columns: Sequence[str]) -> list[list]:
-        """[label, source, data, *numbers] of what the paper tells of these columns beside rows of ours."""
+        """[label, source, data, *numbers] of the paper's further results for these columns."""
         rows = self.values["quoted"].get(experiment, {})
         return [
             [label, NAME, row["data"], *(row.get(column) for column in columns)]
@@ -99,17 +100,17 @@ class Paper:
 
 
 def _check(what: str, name: str, known: Collection[str]) -> None:
-    """Nothing if the name is known; else InputError: it would be a – that nobody explains."""
+    """InputError if the name is unknown: its number would silently be ignored."""
     check(name in known, f'{what} must be one of {"; ".join(known)}, got "{name}"')
 
 
 def _row(path: Path, table: str, label: str, row: object, columns: Collection[str], *, quoted: bool = False) -> None:
-    """Nothing if a row holds numbers that these columns can have, words where words belong and, if quoted, its data."""
+    """InputError unless the row has valid numbers in known columns, text in text entries and, if quoted, its data."""
     where = f'[{table}."{label}"]'
     check(isinstance(row, dict), f"{path} row of {table} must be written {where}, got {label} = {row!r}")
     assert isinstance(row, dict)
-    check("data" in row or not quoted, f"{path} {where} must hold data, on what its numbers were obtained, got {row!r}")
-    words = (*SAID, "data") if quoted else SAID
+    check("data" in row or not quoted, f"{path} {where} must name the data of its numbers as data, got {row!r}")
+    words = (*DETAILS, "data") if quoted else DETAILS
     for column, value in row.items():
         if column in words:
             _text(path, where, column, value)
@@ -125,7 +126,7 @@ def _row(path: Path, table: str, label: str, row: object, columns: Collection[st
 
 
 def _texts(path: Path, table: str, entries: Mapping, known: Mapping) -> None:
-    """Nothing if the table holds names that are known, whole numbers where those are, and text elsewhere."""
+    """InputError unless all names are known and values have the type of the shipped ones: whole number or text."""
     for name, value in entries.items():
         _check(f"{path} name of [{table}]", name, [*known, *(f"{one}_from" for one in known)])
         if isinstance(known.get(name), int):
@@ -140,10 +141,10 @@ def _text(path: Path, where: str, name: str, value: object) -> None:
 
 
 def _merged(shipped: Mapping, mine: Mapping) -> dict:
-    """The shipped tables with mine over them, table in table; words on a shipped value go with that value."""
+    """The shipped tables updated with mine; text entries on a shipped value are dropped with that value."""
     changed = {name for name in mine if not isinstance(mine[name], Mapping) and shipped.get(name) != mine[name]}
-    changed -= set(SAID)
-    stale = {f"{name}_from" for name in changed}.union(SAID if changed else ())
+    changed -= set(DETAILS)
+    stale = {f"{name}_from" for name in changed}.union(DETAILS if changed else ())
     shipped = {name: value for name, value in shipped.items() if name not in stale}
     both = {
         name: _merged(shipped[name], value) if isinstance(value, Mapping) and name in shipped else value

@@ -1,4 +1,4 @@
-"""How much is run: small proves that everything runs, paper is for a GPU."""
+"""The extent of the experiments: preset small shows on a CPU that everything runs, preset paper is for a GPU."""
 
 from __future__ import annotations
 
@@ -7,40 +7,42 @@ from dataclasses import asdict, dataclass, field
 
 from ildfv.errors import InputError
 
-# What a preset says of phantoms and of a split that are still to be made: of those there are, the workspace knows.
+# Fields used to create phantoms and a split; existing ones are described by the workspace.
 TO_MAKE = ("patients", "slices_per_scan", "folds")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """The extent of all experiments. None of it depends on the data."""
+    """The extent of all experiments; it does not depend on the data."""
 
     name: str
-    patients: int  # phantoms, where no workspace is there
+    patients: int  # phantoms, if there is no workspace
     slices_per_scan: int
-    folds: int  # where the workspace has none yet
+    folds: int  # if the workspace has none yet
     run: int | None  # folds that are held out in turn; None: all
     train: Mapping  # fields of TrainSettings
     network: str = "cnnf"
-    networks: Mapping[str, Mapping] = field(default_factory=dict)  # compared with it → fields of TrainSettings
+    networks: Mapping[str, Mapping] = field(
+        default_factory=dict
+    )  # networks to compare with it → fields of TrainSettings
     network_folds: int | None = None  # folds of that comparison
     layers: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")
-    layer: str = "conv5"  # of the other encoders, and of the small set
-    dense_layer: str = "conv1"  # of the shares of descriptors: the one with most of them
+    layer: str = "conv5"  # for other encoders and for the small set
+    dense_layer: str = "conv1"  # for the shares of descriptors: the layer with the most descriptors
     components: int = 32
     words: int = 512  # of the bag of visual words
     passes: int = 10
     dimensions: int = 512
     patches_per_slice: int = 32
     patch_epochs: int = 20
-    lungs: str = "rule"  # where the window of the patch baseline slides: "rule" or "lungmask"
+    lungs: str = "rule"  # lung mask of the patch baseline: "rule" or "lungmask"
     timed_slices: int = 50
     resamples: int = 2000
-    keep_networks: bool = True  # the weights of networks that nothing but their scores is asked of (230 MB each)
+    keep_networks: bool = True  # also networks of which only the scores are needed (230 MB each)
 
     @property
     def extent(self) -> dict:
-        """All that results are found with, JSON-able: neither the name nor what is to be made where nothing is."""
+        """All fields that results depend on, JSON-able: without the name and the fields in TO_MAKE."""
         fields = {name: value for name, value in asdict(self).items() if name not in ("name", *TO_MAKE)}
         return fields | {"layers": list(self.layers)}
 
@@ -65,7 +67,7 @@ SMALL = Preset(
     keep_networks=False,
 )
 
-# The number of the paper's epochs is not at hand: 30 is ours.
+# The paper does not state its number of epochs: 30 is our choice.
 PAPER = Preset(
     name="paper",
     patients=60,
@@ -80,7 +82,7 @@ PRESETS = {preset.name: preset for preset in (SMALL, PAPER)}
 
 
 def preset_named(name: str) -> Preset:
-    """The preset; InputError names those there are."""
+    """The preset of that name; InputError lists the names."""
     if name not in PRESETS:
         raise InputError(f'preset must be one of {", ".join(PRESETS)}, got "{name}"')
     return PRESETS[name]

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from ildfv.errors import InputError
-from ildfv.experiments.context import Lab
-from ildfv.experiments.schema import Table
-from ildfv.experiments.systems import System
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What an experiment found. compared: pairs of systems to test against each other.
-
-    folds: those held out, where no system says; None: as the preset holds them out.
-    """
-
-    tables: Sequence[Table]
-    systems: Sequence[System] = ()
-    compared: Sequence[tuple[System, System]] = ()
-    notes: Sequence[str] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)  # name → content, to lie beside the document
-    folds: Sequence[int] | None = None
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """paper: which tables or figures of the paper it answers; None for what the paper only names."""
-
-    name: str
-    title: str
-    paper: str | None
-    run: Callable[[Lab], Findings] = field(repr=False)
+from ildfv.experiments.experiment import Experiment
 
 
 def experiments() -> dict[str, Experiment]:
-    """All of them; a new one is a file with an EXPERIMENT and its name here."""
+    """All experiments; a new one is a module with an EXPERIMENT, listed here."""
     from ildfv.experiments import (
         balance,
         curves,
@@ -56,7 +28,7 @@ def experiments() -> dict[str, Experiment]:
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """The experiments named, "all" standing for every one."""
+    """The experiments of these names; "all" selects every one."""
     known = experiments()
     for name in names:
         if name not in (*known, "all"):

@@ -1,4 +1,4 @@
-"""Experiments by name, from a workspace or from nothing, to their results and the page."""
+"""Runs experiments by name on a workspace, or on phantoms created for them, and writes results and page."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.evaluation.documents import Results
 from ildfv.evaluation.results import undecided
+from ildfv.experiments import results
 from ildfv.experiments.checklist import checklist
-from ildfv.experiments.context import Lab
-from ildfv.experiments.lungs import refuse_unknown_lungs
+from ildfv.experiments.context import Context
+from ildfv.experiments.documents import EXPERIMENT, ExperimentDocument, SystemResults
+from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.page import write_page
 from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.presets import Preset
-from ildfv.experiments.registry import Experiment, Findings, chosen
-from ildfv.experiments.schema import FOLDER, KIND, VERSION, as_document, without_curves, write_experiment
+from ildfv.experiments.registry import chosen
+from ildfv.experiments.schema import FOLDER, write_experiment
 from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
-from ildfv.store.checksummed import write_sealed
+from ildfv.scans.prepared_lungs import refuse_unknown_lungs
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
 from ildfv.version import versions
 
-TIMES = "times.json"  # in experiments/<key>/: what each experiment of each preset took
-PHANTOMS = "ildfv-experiments"  # the folder of phantoms where there is no workspace
+TIMES = "times.json"  # in experiments/<key>/: seconds of each experiment and preset
+PHANTOMS = "ildfv-experiments"  # the folder of phantoms if there is no workspace
 
 
 def run_experiments(
@@ -38,97 +42,98 @@ def run_experiments(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
-    """{"workspace", "page", "experiments": documents as in `schema`}.
+    """{"workspace", "page", "experiments": list of `ExperimentDocument`}.
 
-    workspace: None takes the one in the current folder, or, if there is none, phantoms in ildfv-experiments/, made now.
-    paper: a filled copy of paper.toml, whose numbers are set beside ours.
-    InputError: an experiment that these slices cannot answer; it is raised when the others are done and on the page.
+    workspace: None uses the one in the current folder or, if there is none, creates one of phantoms in
+    ildfv-experiments/. paper: a copy of paper.toml with the paper's numbers.
+    InputError: an experiment that is impossible with these slices; it is raised after all others are finished.
     """
     wanted = chosen(names)
     refuse_unknown(preset)
     root = home(workspace, preset, progress)
-    lab = Lab(root, preset, paper=paper, device=device, progress=progress)
-    with writing(lab.workspace.root / "experiments"):
+    context = Context(root, preset, paper=paper, device=device, progress=progress)
+    with writing(context.workspace.root / "experiments"):
         done, refused = [], []
         for experiment in wanted:
             progress.note(f"{experiment.name}: {experiment.title}")
             try:
-                done.append(run_one(lab, experiment))
+                done.append(run_one(context, experiment))
             except (InputError, MissingPackageError) as error:
                 refused.append(f"{experiment.name}: {error}")
         check(bool(done), "; ".join(refused))
-        content = {"kind": "ildfv checklist", **checklist(by_preset(lab, documents(lab)))}
-        write_sealed(lab.workspace.results_dir / FOLDER / "checklist.json", content)
-        page = write_page(lab)
-    check(not refused, f"{'; '.join(refused)}; the others are on {page.resolve()}")
-    return {"workspace": str(lab.workspace.root), "page": str(page.resolve()), "experiments": done}
+        content = checklist(by_preset(context, documents(context)))
+        write_checksummed(context.workspace.results_dir / FOLDER / "checklist.json", content.to_dict())
+        page = write_page(context)
+    check(not refused, f"{'; '.join(refused)}; results of the others are in {page.resolve()}")
+    return {"workspace": str(context.workspace.root), "page": str(page.resolve()), "experiments": done}
 
 
 def refuse_unknown(preset: Preset) -> None:
-    """Nothing if lung masks and networks can be made; else InputError, or MissingPackageError, before anything is."""
+    """InputError or MissingPackageError if a lung mask or network is unavailable, before anything is computed."""
     from ildfv.train.networks import NETWORKS, build, check_whole_slices
 
     refuse_unknown_lungs(preset.lungs)
     for name in (preset.network, *preset.networks):
         check_whole_slices(name)
-        if name not in NETWORKS:  # only its package knows whether there is one of that name
+        if name not in NETWORKS:  # building it checks that its package has a network of that name
             build(name)
 
 
-def run_one(lab: Lab, experiment: Experiment) -> dict:
-    """The experiment's document, also in results/experiments/."""
-    clock, name = Clock(lab.folder / TIMES), f"{lab.preset.name}/{experiment.name}"
-    with clock.running(name) as lab.made:
-        found = experiment.run(lab)
-        document = describe(lab, experiment, found)
-    document["seconds"] = round(clock.seconds[name], 1)
-    write_experiment(lab.workspace, document, found.files)
+def run_one(context: Context, experiment: Experiment) -> ExperimentDocument:
+    """The experiment's document, also written to results/experiments/."""
+    clock, name = Clock(context.folder / TIMES), f"{context.preset.name}/{experiment.name}"
+    with clock.running(name) as context.made:
+        found = experiment.run(context)
+        document = describe(context, experiment, found)
+    document = document.model_copy(update={"seconds": round(clock.seconds[name], 1)})
+    write_experiment(context.workspace, document, found.files)
     return document
 
 
-def describe(lab: Lab, experiment: Experiment, found: Findings) -> dict:
-    """The document of `schema`, but for the time it took."""
-    systems, whole = {}, []
+def describe(context: Context, experiment: Experiment, found: Findings) -> ExperimentDocument:
+    """The experiment's document without `seconds`."""
+    systems: dict[str, SystemResults] = {}
+    whole: list[Results] = []
     theirs = [row for table in found.tables for row in table.rows if row[1] == NAME]
     unknown = any(None in row[3:] for row in theirs)
-    otherwise = lab.held_out() if found.folds is None else list(found.folds)
+    otherwise = context.held_out() if found.folds is None else list(found.folds)
     for system in found.systems:
-        d = lab.documents(system)
-        systems[system.label] = {
-            "folder": system.folder,
-            "threshold": system.threshold,
-            "folds": d["pooled"]["folds"],
-            "inputs": system.inputs,
-            "pooled": without_curves(d["pooled"]),
-            "spread": d["spread"],
-        }
+        d = results.documents(context, system)
+        systems[system.label] = SystemResults(
+            folder=system.folder,
+            threshold=system.threshold,
+            folds=d["pooled"].folds,
+            inputs=system.inputs,
+            pooled=d["pooled"].without_curves(),
+            spread=d["spread"],
+        )
         whole += [d["pooled"], *d["folds"]]
-    gaps = (f"{line}." for system in systems.values() for line in undecided(system["pooled"]))
-    return {
-        "kind": KIND,
-        "version": VERSION,
-        "name": experiment.name,
-        "title": experiment.title,
-        "paper": experiment.paper,
-        "preset": lab.preset.name,
-        "extent": lab.preset.extent,
-        "data": lab.slices.data,
-        "slices": lab.slices.key,
-        "key": lab.key,
-        "folds": sorted({fold for system in systems.values() for fold in system["folds"]}) or otherwise,
-        "n_folds": lab.folds.n_folds,
-        "tables": [as_document(table) for table in found.tables],
-        "systems": systems,
-        "comparisons": [lab.compare(a, b) for a, b in found.compared],
-        "notes": [*found.notes, *lab.remarks, *dict.fromkeys(gaps), *([NOTE] if unknown else ())],
-        "files": list(found.files),
-        "versions": versions(),
+    gaps = (f"{line}." for system in systems.values() for line in undecided(system.pooled))
+    return ExperimentDocument(
+        kind=EXPERIMENT,
+        version=1,
+        name=experiment.name,
+        title=experiment.title,
+        paper=experiment.paper,
+        preset=context.preset.name,
+        extent=context.preset.extent,
+        data=context.slices.data,
+        slices=context.slices.key,
+        key=context.key,
+        folds=sorted({fold for system in systems.values() for fold in system.folds}) or otherwise,
+        n_folds=context.folds.n_folds,
+        tables=list(found.tables),
+        systems=systems,
+        comparisons=[results.compare(context, a, b) for a, b in found.compared],
+        notes=[*found.notes, *context.remarks, *dict.fromkeys(gaps), *([NOTE] if unknown else ())],
+        files=list(found.files),
+        versions=versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),
-    }
+    )
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> Path:
-    """The workspace named, or the one here, or one of phantoms, which is made or finished."""
+    """The given workspace, or that of the current folder, or one of phantoms, created or completed now."""
     if workspace is not None:
         return Path(workspace)
     if Path(SETTINGS).exists():

@@ -1,34 +1,35 @@
-"""One experiment's results as JSON and CSV: the schema, and the only code that writes it.
+"""The schema of one experiment's results as JSON and CSV, and the code that writes them.
 
 results/experiments/<name>.json in the workspace:
 
     {"kind": "ildfv experiment", "version": 1, "name", "title",
      "paper": which table or figure of the paper it answers | null,
-     "preset": "small" | "paper", "extent": what that preset, with the command's options, said of all systems,
+     "preset": "small" | "paper", "extent": settings of that preset, with the command's options,
      "data": "phantom" | "user", "slices": key of the slice set,
      "key": of slices and folds together, the name of the folder experiments/<key>/,
-     "folds": [folds held out in turn; none where all slices are counted], "n_folds": folds of the workspace,
+     "folds": [folds held out in turn; empty if all slices are counted], "n_folds": folds of the workspace,
      "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],
      "systems": {label: {"folder": name under experiments/<key>/{models, encodings, scores}/, "threshold": T,
-                         "folds": [int], "inputs": all that its scores depend on beside slices and folds,
+                         "folds": [int], "inputs": everything that its scores depend on besides slices and folds,
                          "pooled": `evaluation.results.evaluate` document without curves,
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.results.compare` documents, paired by patient],
-     "notes": [str], "files": [names of pictures beside this file],
-     "seconds": wall time of this and earlier runs; of one that was killed, up to the last network, encoding or scores
-     that it finished, "versions": {package: version}, "sha256": of all this}
+     "notes": [str], "files": [names of image files in the same folder],
+     "seconds": wall time of this and earlier runs; of a killed run, up to the last network, encoding or scores
+     that it finished, "versions": {package: version}, "sha256": of the document}
 
-A cell is text, a whole number, a number, null (undefined, or not known), or a measure:
+A cell is text, a whole number, a number, null (undefined or unknown), or a measure:
     {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,
      "mean", "sd": over folds (null for one fold), "n": folds on which it is defined}
 
-Every table with results has the columns "source" ("this run" or "the paper") and "data" (on what it was obtained).
+Every table with results has the columns "source" ("this run" or "the paper") and "data" (the data that the "
+"result was obtained on).
 results/experiments/<name>-<i>.csv is table i; a measure takes six columns: F, F low, F high, F mean, F SD, F folds.
-results/experiments/<name>-tests.csv holds the comparisons, a line a measure: a, b, measure, difference (a − b),
+results/experiments/<name>-tests.csv holds the comparisons, one line per measure: a, b, measure, difference (a − b),
 low, high, p.
 results/experiments/checklist.json is {"kind": "ildfv checklist", "title", "tables", "notes"}, a table as above.
-results/experiments/curves.json also holds "documents": the whole `evaluate` documents, curves and all, pooled and per
-fold, that Fig. 5 is drawn from.
+results/experiments/curves.json also holds "documents": the complete `evaluate` documents, pooled and per fold, with
+the curves of Fig. 5.
 """
 
 from __future__ import annotations
@@ -37,53 +38,43 @@ import csv
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ildfv.evaluation.documents import Comparison
+from ildfv.evaluation.tables import Cell, Estimate, Table
+from ildfv.experiments.documents import ExperimentDocument
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sweep, write_bytes
-from ildfv.store.checksummed import write_sealed
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
 
-KIND, VERSION = "ildfv experiment", 1
 FOLDER = "experiments"
-CURVES = ("roc", "pr", "calibration")
-PICTURES = {"speed": ("label-map",)}  # what an experiment's pictures are named by
-
-Cell = str | int | float | None | dict
+PICTURES = {"speed": ("label-map",)}  # prefixes of an experiment's image files
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as the module describes it."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    note: str = ""
-
-
-def write_experiment(workspace: Workspace, document: Mapping, files: Mapping[str, bytes] | None = None) -> Path:
-    """The path of the document's JSON file, written after its CSV files and what else is to lie beside it."""
+def write_experiment(
+    workspace: Workspace, document: ExperimentDocument, files: Mapping[str, bytes] | None = None
+) -> Path:
+    """The path of the document's JSON file, which is written after its CSV and image files."""
     folder = workspace.results_dir / FOLDER
     with writing(folder):
         sweep(folder)
-        name, tests = document["name"], document["comparisons"]
-        beside = {f"{name}-{i}.csv": to_csv(table).encode() for i, table in enumerate(document["tables"], start=1)}
+        name, tests = document.name, document.comparisons
+        beside = {f"{name}-{i}.csv": to_csv(table).encode() for i, table in enumerate(document.tables, start=1)}
         beside |= {f"{name}-tests.csv": tests_csv(tests).encode()} if tests else {}
         beside |= files or {}
         for file, content in beside.items():
             write_bytes(folder / file, content)
         path = folder / f"{name}.json"
-        write_sealed(path, document)
+        write_checksummed(path, document.to_dict())
         _drop_older(folder, name, beside)
     return path
 
 
 def _drop_older(folder: Path, experiment: str, listed: Collection[str]) -> None:
-    """Removes tables and pictures of this experiment's earlier runs that are not `listed`.
+    """Removes tables and images of earlier runs of this experiment that are not `listed`.
 
-    Pictures are numbered, PREFIX-i.png, by the experiment that makes them: only its own prefixes are looked at.
+    Images are named PREFIX-i.png with prefixes that belong to one experiment; those of others are not touched.
     """
     prefixes = {re.escape(prefix) for prefix in PICTURES.get(experiment, ())}
     tables = rf"{re.escape(experiment)}-([1-9]\d*|tests)\.csv"
@@ -93,19 +84,19 @@ def _drop_older(folder: Path, experiment: str, listed: Collection[str]) -> None:
             path.unlink()
 
 
-def to_csv(table: Mapping) -> str:
-    """A table as CSV text, measures spread over six columns."""
-    columns = list(zip(*table["rows"], strict=True)) or [()] * len(table["columns"])
-    wide = [any(isinstance(cell, Mapping) for cell in column) for column in columns]
+def to_csv(table: Table) -> str:
+    """A table as CSV text with six columns per measure."""
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    wide = [any(isinstance(cell, Estimate) for cell in column) for column in columns]
     header: list[str] = []
-    for name, is_wide in zip(table["columns"], wide, strict=True):
+    for name, is_wide in zip(table.columns, wide, strict=True):
         header += [name, f"{name} low", f"{name} high", f"{name} mean", f"{name} SD", f"{name} folds"][
             : 6 * is_wide or 1
         ]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(header)
-    for row in table["rows"]:
+    for row in table.rows:
         cells: list = []
         for cell, is_wide in zip(row, wide, strict=True):
             cells += _spread_out(cell) if is_wide else [cell]
@@ -113,30 +104,19 @@ def to_csv(table: Mapping) -> str:
     return text.getvalue()
 
 
-def tests_csv(comparisons: Sequence[Mapping]) -> str:
-    """Comparisons as CSV text, a line for each measure of each pair."""
+def tests_csv(comparisons: Sequence[Comparison]) -> str:
+    """Comparisons as CSV text, one line per measure and pair."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("a", "b", "measure", "difference", "low", "high", "p"))
     for one in comparisons:
-        for measure, test in one["tests"].items():
-            rows.writerow((one["a"], one["b"], measure, test["difference"], *(test["interval"] or ("", "")), test["p"]))
+        for measure, test in one.tests.items():
+            rows.writerow((one.a, one.b, measure, test.difference, *(test.interval or ("", "")), test.p))
     return text.getvalue()
 
 
-def without_curves(document: Mapping) -> dict:
-    """An `evaluate` document without the points of its curves."""
-    rows = {p: {k: v for k, v in row.items() if k not in CURVES} for p, row in document["per_pattern"].items()}
-    return {**document, "per_pattern": rows}
-
-
-def as_document(table: Table) -> dict:
-    """The table as JSON-able values."""
-    return asdict(table)
-
-
 def _spread_out(cell: Cell) -> list:
-    if not isinstance(cell, Mapping):
+    if not isinstance(cell, Estimate):
         return [cell, *[None] * 5]
-    low, high = cell["interval"] or (None, None)
-    return [cell["value"], low, high, cell["mean"], cell["sd"], cell["n"]]
+    low, high = cell.interval or (None, None)
+    return [cell.value, low, high, cell.mean, cell.sd, cell.n]

@@ -1,33 +1,34 @@
-"""Table 7: few patients and all of them; 1 %, a third (all that the paper could afford) and all descriptors."""
+"""Table 7: few patients and all; 1 %, a third (the most that the paper could afford) and all of the descriptors."""
 
 from __future__ import annotations
 
-from ildfv.experiments.context import Lab
-from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.systems import System
+from ildfv.experiments.context import Context
+from ildfv.experiments.experiment import Experiment, Findings
+from ildfv.experiments.recipes import System
 from ildfv.experiments.tables import MEANS, measured
 
 SMALL = 0.3  # of the fit patients
 SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
 
 
-def run(lab: Lab) -> Findings:
-    layer, dense = lab.preset.layer, lab.preset.dense_layer
-    few = lab.cnn("CNN, small set", patients=SMALL, keep=True)
-    whole = lab.cnn("CNN, whole set", keep=True)
-    few_fisher = lab.encoded("Fisher vector, small set", layer, network=few)
-    whole_fisher = lab.encoded("Fisher vector, whole set", layer, network=whole)
-    shares = [lab.encoded(f"{dense}, {name}", dense, descriptors=share) for name, share in SHARES.items()]
+def run(context: Context) -> Findings:
+    layer, dense = context.preset.layer, context.preset.dense_layer
+    few = context.cnn("CNN, small set", patients=SMALL, keep_weights=True)
+    whole = context.cnn("CNN, whole set", keep_weights=True)
+    few_fisher = context.encoded("Fisher vector, small set", layer, network=few)
+    whole_fisher = context.encoded("Fisher vector, whole set", layer, network=whole)
+    shares = [context.encoded(f"{dense}, {name}", dense, descriptors=share) for name, share in SHARES.items()]
     sets: list[System] = [few, few_fisher, whole, whole_fisher]
     title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
     note = (
-        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn by the seed, to fit networks and regression on; "
-        "mixture and PCA are fitted on these and, as everywhere, the validation patients. Validation and test slices "
-        "are the same."
+        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn at random, to train networks and fit the "
+        "regression; "
+        "mixture and PCA are fitted on these and, as in all tables, the validation patients. Validation and test "
+        "slices are the same."
     )
     tables = [
-        measured(lab, "size", title, sets, MEANS, note=note),
-        measured(lab, "size", f"Share of the descriptors of {dense}, mixture and vectors alike", shares, MEANS),
+        measured(context, "size", title, sets, MEANS, note=note),
+        measured(context, "size", f"Share of the descriptors of {dense}, for both mixture and vectors", shares, MEANS),
     ]
     compared: list[tuple[System, System]] = [
         (few_fisher, few),
@@ -37,4 +38,4 @@ def run(lab: Lab) -> Findings:
     return Findings(tables, [*sets, *shares], compared)
 
 
-EXPERIMENT = Experiment("size", "Small set and whole set, some and all descriptors", "Table 7", run)
+EXPERIMENT = Experiment("size", "Small and whole set, some and all descriptors", "Table 7", run)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from ildfv.evaluation.statistics import statistics
-from ildfv.experiments.context import Lab
-from ildfv.experiments.registry import Experiment, Findings
-from ildfv.experiments.schema import Table
-from ildfv.experiments.tables import beside, told
+from ildfv.evaluation.tables import Table
+from ildfv.experiments.context import Context
+from ildfv.experiments.experiment import Experiment, Findings
+from ildfv.experiments.tables import beside, provenance
 from ildfv.patterns import PATTERNS, presence
 
-NONE = "None of them: its patients are those that show no pattern on any of their slices."
-THRESHOLDS = (6000, 4000)  # pixels on the original grid: the paper's two choices of T
+NONE = "Row “none of them”: slices without a pattern, and patients with no pattern on any of their slices."
+THRESHOLDS = (6000, 4000)  # pixels on the original grid: the paper's two values of T
 
 
-def run(lab: Lab) -> Findings:
+def run(context: Context) -> Findings:
     tables = []
     for threshold in THRESHOLDS:
-        found = statistics(presence(lab.slices.counts, threshold), lab.slices.patients.tolist(), threshold=threshold)
+        found = statistics(
+            presence(context.slices.counts, threshold),
+            context.slices.patients.tolist(),
+            labels=PATTERNS,
+            threshold=threshold,
+        )
         at = f", T = {threshold}"
         shown = {**found["per_pattern"], "none of them": found["healthy"]}
         shown["all"] = {"slices": found["slices"], "patients": found["patients"]}
@@ -24,23 +29,23 @@ def run(lab: Lab) -> Findings:
         rows = [
             row
             for label, n in shown.items()
-            for row in beside(lab, "statistics", label, columns, [n[c] for c in columns], at)
+            for row in beside(context, "statistics", label, columns, [n[c] for c in columns], at)
         ]
         title = f"Table 1. Slices and patients per pattern, T = {threshold}"
-        note = f"{NONE} {told(lab, 'statistics', rows, at)}".strip()
+        note = f"{NONE} {provenance(context, 'statistics', rows, at)}".strip()
         tables.append(Table(title, ["pattern", "source", "data", *columns], rows, note))
         by_number = [
             row
             for n, slices in enumerate(found["by_number"])
-            for row in beside(lab, "statistics", str(n), ["slices"], [slices], at)
+            for row in beside(context, "statistics", str(n), ["slices"], [slices], at)
         ]
         title = f"Table 2. Patterns per slice, T = {threshold}"
-        note = told(lab, "statistics", by_number, at)
+        note = provenance(context, "statistics", by_number, at)
         tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number, note))
     notes = [
-        f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no label map and are left out."
+        f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no label map and are excluded."
     ]
     return Findings(tables, notes=notes, folds=())
 
 
-EXPERIMENT = Experiment("statistics", "What the slices show", "Tables 1 and 2", run)
+EXPERIMENT = Experiment("statistics", "Slices and patients per pattern", "Tables 1 and 2", run)

@@ -1,9 +1,9 @@
-"""Other unordered encoders on the same layer, PCA and regression; last-layer average pooling is what one would try."""
+"""Other unordered encoders with the same layer, PCA and regression; average pooling is the simplest baseline."""
 
 from __future__ import annotations
 
-from ildfv.experiments.context import Lab
-from ildfv.experiments.registry import Experiment, Findings
+from ildfv.experiments.context import Context
+from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.tables import AUC, MEANS, measured
 
 NAMES = {
@@ -16,16 +16,17 @@ NAMES = {
 }
 
 
-def run(lab: Lab) -> Findings:
-    layer = lab.preset.layer
-    systems = [lab.encoded(f"{layer}, {name}", layer, encoder=encoder) for encoder, name in NAMES.items()]
-    p = lab.preset
+def run(context: Context) -> Findings:
+    layer = context.preset.layer
+    systems = [context.encoded(f"{layer}, {name}", layer, encoder=encoder) for encoder, name in NAMES.items()]
+    p = context.preset
     note = (
-        f"Pyramid: the map and its quarters. VLAD: {p.components} centres, as many as the mixture's components; "
-        f"{p.words} words. Hard assignment, centres by k-means."
+        f"Pyramid: the map and its quarters. VLAD: {p.components} centres, the number of mixture components. Bag "
+        "of words: "
+        f"{p.words} words. Both use k-means centres and hard assignment."
     )
     title = f"Encoders of {layer}"
-    tables = [measured(lab, "unordered", title, systems, MEANS | AUC, note=note)]
+    tables = [measured(context, "unordered", title, systems, MEANS | AUC, note=note)]
     return Findings(tables, systems, [(systems[0], other) for other in systems[1:]])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 
 import numpy as np
@@ -24,6 +25,7 @@ from ildfv.kernels.reference import Moments
 # NumPy has no bfloat16; torch's are passed as this structured dtype, without a copy.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
+MAX_THREADS = 1024  # more than this cannot be meant, and creating them may fail
 _threads: int | None = None
 _thread_limit = threading.local()  # .threads: limit of the calling thread
 _isa = os.environ.get("ILDFV_ISA", "")
@@ -53,8 +55,8 @@ def _configured() -> int:
     if _threads is not None:
         return _threads
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
+    if re.fullmatch("0*[1-9][0-9]{0,4}", wanted):  # ignore other values, as libgomp does
+        return min(int(wanted), MAX_THREADS)
     return available_cores()
 
 

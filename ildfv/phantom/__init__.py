@@ -1,8 +1,9 @@
-"""Phantom chest CT: drawn scans with known patterns, for trying and testing everything that comes after.
+"""Synthetic chest CT with known patterns, for demonstrations and tests.
 
-patient → who and how it is scanned; chest, tree → anatomy; disease → where patterns are; textures → how they look;
-scanner → a slice; dicom_series, write → files. Everything is a function of (seed, patient number, height z).
-No score on phantoms says anything about patients.
+`patient`, `hard` and `difficulty` hold the anatomy and scanner parameters, `chest` and `tree` the anatomy, `disease`
+the regions of the patterns, `textures` their appearance, `mimics` findings that resemble them, `smoothing` and
+`scanner` the simulated slice, `dicom_series` and `write` the files. Every voxel is a function of (seed, patient number,
+difficulty, height z). Performance on phantoms does not predict performance on patients.
 """
 
 from ildfv.phantom.write import SLICES_PER_SCAN, write_phantoms

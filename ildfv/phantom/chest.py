@@ -1,11 +1,11 @@
-"""The chest without its vessels: where lung, bone, muscle, fat and heart are on a plane, as signed distances in mm."""
+"""Chest anatomy without vessels: lung, bone, muscle, fat and heart on an axial plane, as signed distances in mm."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from ildfv.phantom.fields import Field, Grid, coverage, doubled, smooth_max
+from ildfv.phantom.fields import Field, Grid, bounds, coverage, doubled, smooth_max
 from ildfv.phantom.patient import Patient
 
 AIR, FAT, MUSCLE, BLOOD, ORGAN = -1000.0, -95.0, 52.0, 42.0, 56.0
@@ -19,16 +19,16 @@ WIDTH = (0.40, 0.42, 0.46, 0.46, 0.44, 0.37, 0.27, 0.10, 0.02)
 DEPTH = (0.82, 0.90, 1.00, 0.98, 0.86, 0.68, 0.46, 0.16, 0.03)
 SHIFT = (6.0, 6.0, 0.0, 0.0, 4.0, 10.0, 15.0, 18.0, 18.0)
 CAGE = (0.96, 0.98, 1.00, 0.99, 0.95, 0.84, 0.74, 0.66, 0.60)  # half-width of the whole cage
-SHOULDER = (0.0, 0.0, 0.0, 0.0, 2.0, 14.0, 30.0, 42.0, 52.0)  # what the shoulder girdle adds to the body, mm
+SHOULDER = (0.0, 0.0, 0.0, 0.0, 2.0, 14.0, 30.0, 42.0, 52.0)  # width added by the shoulder girdle, mm
 
 
 @dataclass(frozen=True)
 class Plane:
     """One axial plane of a chest."""
 
-    lung: np.ndarray  # mm to the lung's surface, negative inside, (512, 512)
+    lung: np.ndarray  # signed distance to the surface of the lung in mm, negative inside, (512, 512)
     tissue: np.ndarray  # HU of everything that is not lung, (512, 512)
-    pleura: np.ndarray  # mm below the costal pleura, 0 outside the lung, (256, 256)
+    pleura: np.ndarray  # depth below the costal pleura in mm, 0 outside the lung, (256, 256)
 
 
 class Chest:
@@ -41,7 +41,7 @@ class Chest:
         self.marbling = Field(patient.rng("marbling"), 7, **volume)
         rng = patient.rng("skeleton")
         self.rib_phase, self.disc_phase = rng.uniform(0, 22), rng.uniform(0, 25)
-        self.tilt = rng.uniform(0.35, 0.55)  # how steeply the ribs run down to the front
+        self.tilt = rng.uniform(0.35, 0.55)  # slope of the ribs, which descend from back to front
 
     def along(self, z: float, values) -> float:
         return float(np.interp(z / self.patient.height, U, values))
@@ -56,7 +56,8 @@ class Chest:
         x, y = grid.x + 3.2 * self.bend[0](grid, z), grid.y + 3.2 * self.bend[1](grid, z)
         cage = self.cage(x, y, z)
         half = superellipse(
-            np.abs(x) - (self.along(z, CENTRE) * p.half_width + 0.10 * y),  # shear: the front reaches to the sternum
+            # The shear 0.10·y extends the anterior lung to the sternum.
+            np.abs(x) - (self.along(z, CENTRE) * p.half_width + 0.10 * y),
             y - self.along(z, SHIFT),
             self.along(z, WIDTH) * p.half_width,
             self.along(z, DEPTH) * p.half_depth,
@@ -82,7 +83,7 @@ class Chest:
         heart = 1 - ((u - 0.29) / 0.26) ** 2
         if heart > 0:
             size = p.heart * np.sqrt(heart)
-            turned = x - 22 - 0.25 * (y + 20)  # the apex points to the front and left
+            turned = x - 22 - 0.25 * (y + 20)  # the cardiac apex points anteriorly and to the left
             parts.append(ellipse(turned, y + 22, 58 * size, 47 * size))
         parts.append(np.hypot(x, y - self.spine_y - 4) - (25 - 3 * u))
         if u < 0.74:
@@ -95,7 +96,7 @@ class Chest:
         return union
 
     def diaphragm(self, x, y) -> np.ndarray:
-        """Height of the diaphragm above the lowest recess, mm: two domes, steep behind and at the sides."""
+        """Height of the diaphragm above the lowest recess, mm: two domes, steep posteriorly and laterally."""
         p = self.patient
 
         def dome(side: int, top: float) -> np.ndarray:
@@ -105,21 +106,29 @@ class Chest:
         return smooth_max(dome(-1, p.dome), dome(1, p.dome - 12), 15)
 
     def plane(self, z: float) -> Plane:
-        """Everything but the lungs' inside at height z."""
+        """The plane at height z, without the parenchyma."""
         grid = self.patient.grid
         half = grid.coarse(2)
         lung = self.lung(half, z)
         return Plane(doubled(lung), self.tissue(grid, half, z), self.pleura(half, z, lung))
 
     def pleura(self, grid: Grid, z: float, lung: np.ndarray) -> np.ndarray:
-        """Depth below the pleura of the ribs and the diaphragm, mm: along heart and spine it is not shallow."""
-        depth = ndimage.distance_transform_edt(lung < 0) * grid.pixel
-        return np.maximum(depth, -0.6 * self.cage(grid.x, grid.y, z) * (lung < 0)).astype(np.float32)
+        """Depth below the costal and diaphragmatic pleura, mm; the mediastinal surface does not count as pleura."""
+        inside = lung < 0
+        depth = np.zeros(lung.shape, np.float32)
+        if inside.any():
+            # The nearest pixel outside the lung is in the bounding box of the lung or on its margin of one pixel.
+            low, high = bounds(inside, margin=1)
+            box = np.s_[low[0] : high[0], low[1] : high[1]]
+            below = ndimage.distance_transform_edt(inside[box]) * grid.pixel
+            cage = self.cage(grid.x[:, box[1]], grid.y[box[0]], z)
+            depth[box] = np.maximum(below, -0.6 * cage * inside[box])
+        return depth
 
     def tissue(self, grid: Grid, half: Grid, z: float) -> np.ndarray:
-        """HU of the body as if the lungs were filled with mediastinal fat; air and table outside.
+        """HU of the body with mediastinal fat in place of the lungs, and of the air and table around it.
 
-        Soft tissue is painted in half the resolution, skin and bone in full.
+        Soft tissue is drawn at half the resolution, skin and bone at full resolution.
         """
         p = self.patient
         x, y = half.x + 3.2 * self.bend[0](half, z), half.y + 3.2 * self.bend[1](half, z)
@@ -159,10 +168,10 @@ class Chest:
         return skin, skin + np.maximum(layer + breast, 3)
 
     def organs(self, x, y, z: float):
-        """Soft tissue inside the cage: (signed distance, HU) in the order of painting."""
+        """Soft tissue inside the cage: (signed distance, HU) in drawing order."""
         p, u = self.patient, z / self.patient.height
         heart = 1 - ((u - 0.29) / 0.26) ** 2
-        if u < 0.5:  # below the diaphragm: liver on the right, spleen and stomach on the left, fat between
+        if u < 0.5:  # below the diaphragm: liver on the right, spleen and stomach on the left, fat between them
             below = z - self.diaphragm(x, y) + 3
             yield smooth_max(below, x - 18, 4), ORGAN + 4
             yield smooth_max(below, np.maximum(28 - x, 10 - y), 4), ORGAN - 6
@@ -189,7 +198,7 @@ class Chest:
     def bones(self, half: Grid, x, y, z: float, cage):
         """Bones: (signed distance to the surface, HU of the marrow)."""
         u, spine = z / self.patient.height, self.spine_y + 4
-        # Ribs are slanted rings around the cage; the plane cuts a few at a time. In front they are cartilage.
+        # Ribs are oblique rings around the cage, of which a plane intersects a few. Anteriorly they are cartilage.
         level = (z - self.tilt * y - self.rib_phase + 4 * self.bend[1](half, z)) / 23.0
         rise = np.abs(level - np.round(level)) * 23.0
         ring = 4.2 * (np.hypot((cage - 6.0) / 3.9, rise / 6.2) - 1)
@@ -203,13 +212,13 @@ class Chest:
         phase = (z - self.disc_phase) / 25
         disc = abs(phase - round(phase)) * 25 < 3.5
         vertebra = superellipse(x, y - spine, 18, 14.5, 2.4)
-        yield vertebra, DISC if disc else MARROW  # the rim of a disc is drawn as bone: its end plates
+        yield vertebra, DISC if disc else MARROW  # the rim of a disc is drawn as bone: the end plates
         arch = np.minimum(np.abs(np.hypot(x, y - spine - 19) - 11.5) - 3, ellipse(x, y - spine - 38, 3.4, 14))
         if not disc:
             arch = np.minimum(arch, ellipse(np.abs(x) - 24, y - spine - 22 - 0.35 * (np.abs(x) - 24), 14, 4))
         yield arch, MARROW
         if 0.45 < u < 1.05:
-            # The shoulder blade lies on the back of the cage; it grows upwards.
+            # The scapula lies on the posterior surface of the cage and widens upwards.
             along = np.abs(x) - (58 + 55 * (u - 0.4))
             blade = np.hypot(np.maximum(np.abs(along) - (14 + 22 * (u - 0.45)), 0), cage - 19 - 0.1 * along) - 2.4
             yield np.where(y > -0.1 * self.patient.half_depth, blade, 9.0), MARROW + 60
@@ -218,7 +227,7 @@ class Chest:
 
 
 def mix(hu, share: np.ndarray, value) -> np.ndarray:
-    """`hu` with `share` of it replaced by `value`, either of them an array or one number."""
+    """`hu` with the fraction `share` of each pixel replaced by `value`; both are arrays or numbers."""
     return hu + share * (value - hu)
 
 
@@ -227,14 +236,14 @@ def bump(u: float, centre: float, width: float) -> float:
 
 
 def ellipse(x, y, a: float, b: float) -> np.ndarray:
-    """About the signed distance to an ellipse with half-axes a, b: f/|∇f| with f = √((x/a)² + (y/b)²) − 1."""
+    """Approximate signed distance to an ellipse with half-axes a, b: f/|∇f| with f = √((x/a)² + (y/b)²) − 1."""
     f = np.sqrt((x / a) ** 2 + (y / b) ** 2)
     slope = np.sqrt((x / a**2) ** 2 + (y / b**2) ** 2) / np.maximum(f, 1e-3)
     return (f - 1) / np.maximum(slope, 1 / (2 * max(a, b)))
 
 
 def superellipse(x, y, a: float, b: float, power: float) -> np.ndarray:
-    """The same for |x/a|ᵖ + |y/b|ᵖ = 1."""
+    """As `ellipse`, for the curve |x/a|ᵖ + |y/b|ᵖ = 1."""
     s, t = np.abs(x / a), np.abs(y / b)
     f = (s**power + t**power) ** (1 / power)
     safe = np.maximum(f, 1e-3)

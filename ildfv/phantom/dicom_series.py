@@ -1,4 +1,4 @@
-"""A phantom's slices as a DICOM CT series and its label map as NIfTI: the same bytes for the same phantom."""
+"""A phantom's slices as a DICOM CT series and its label map as NIfTI; equal phantoms give equal bytes."""
 
 import gzip
 import hashlib
@@ -11,43 +11,50 @@ import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from ildfv.phantom.patient import SIZE, Patient
+from ildfv.phantom.patient import EASY, SIZE, Patient
 
-DRAWING = 1  # part of every UID; raise it when the same seed draws something else
+DRAWING = 1  # part of every UID; increment it when the same seed gives other images
 
-# How scanners store HU: (pixel representation, bits stored, rescale intercept).
+# Storage formats of scanners: (pixel representation, bits stored, rescale intercept).
 STORAGE = [(0, 12, -1024), (1, 16, 0), (0, 16, -8192)]
 
 
 def uid(*parts) -> UID:
-    """A valid DICOM UID that depends on `parts` alone (the 2.25 arc holds any 128-bit number)."""
+    """A valid DICOM UID that depends only on `parts` (the 2.25 root takes any 128-bit integer)."""
     digest = hashlib.sha256("/".join(["ildfv phantom", str(DRAWING), *map(str, parts)]).encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
 def heights(patient: Patient, slices: int) -> tuple[np.ndarray, float]:
-    """Heights above the lung base, (slices,) mm ascending, and their spacing: the lungs covered from end to end."""
+    """Heights above the lung base, (slices,) mm ascending, and their spacing; they cover the whole lung."""
     spacing = round(patient.height / slices, 3)
     return (np.arange(slices) + 0.5) * spacing, spacing
 
 
+def identity(patient: Patient, slices: int) -> tuple:
+    """What distinguishes this scan from every other phantom's; part of its UIDs."""
+    kind = () if patient.difficulty == EASY else (patient.difficulty,)
+    return (*kind, patient.seed, patient.number, slices)
+
+
 def series_uid(patient: Patient, slices: int) -> UID:
-    return uid(patient.seed, patient.number, slices, "series")
+    return uid(*identity(patient, slices), "series")
 
 
 def origin(patient: Patient) -> tuple[float, float, float]:
-    """Where pixel (0, 0) of the plane z = 0 lies in the scanner, LPS mm."""
+    """Position of pixel (0, 0) of the plane z = 0, LPS mm."""
     x, y, z = patient.rng("origin").uniform((-8, -190, -1400), (8, -160, 100))
     corner = -(SIZE - 1) / 2 * patient.pixel
     return round(float(x) + corner, 3), round(float(y) + corner, 3), round(float(z), 3)
 
 
 def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDataset:
-    """The slice as a pydicom dataset with its file meta information; `index` counts from the base."""
+    """The slice as a pydicom dataset with its file meta information; `index` 0 is the base."""
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     signed, bits, intercept = STORAGE[int(patient.rng("storage").integers(len(STORAGE)))]
-    key = (patient.seed, patient.number, slices)
+    key = identity(patient, slices)
+    kind = "" if patient.difficulty == EASY else f"{patient.difficulty.upper()}-"
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -65,13 +72,13 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
     ds.StudyTime = ds.SeriesTime = ds.ContentTime = "120000"
     ds.AccessionNumber = ""
     ds.Modality = "CT"
-    ds.Manufacturer = "ildfv"
-    ds.ManufacturerModelName = "PHANTOM"
+    ds.Manufacturer = patient.manufacturer
+    ds.ManufacturerModelName = patient.model
     ds.ReferringPhysicianName = ""
     ds.StudyDescription = "PHANTOM chest"
     ds.SeriesDescription = f"PHANTOM seed {patient.seed} patient {patient.number}"
     ds.PatientName = f"PHANTOM^{patient.number:04d}"
-    ds.PatientID = f"PHANTOM-{patient.seed}-{patient.number:04d}"
+    ds.PatientID = f"PHANTOM-{kind}{patient.seed}-{patient.number:04d}"
     ds.PatientBirthDate = ""
     ds.PatientSex = "F" if patient.female else "M"
     ds.QualityControlSubject = "YES"
@@ -79,13 +86,15 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
     ds.KVP = 120
     ds.SpacingBetweenSlices = spacing
     ds.PatientPosition = "HFS"
-    ds.ConvolutionKernel = "SHARP" if patient.sharp > 0.5 else "SOFT"
+    ds.ConvolutionKernel = patient.kernel or ("SHARP" if patient.sharp > 0.5 else "SOFT")
+    if patient.exposure:
+        ds.Exposure = patient.exposure
     ds.StudyInstanceUID = uid(*key, "study")
     ds.SeriesInstanceUID = series_uid(patient, slices)
     ds.StudyID = "1"
     ds.SeriesNumber = 1
     ds.AcquisitionNumber = 1
-    ds.InstanceNumber = slices - index  # scanned from the head down
+    ds.InstanceNumber = slices - index  # craniocaudal scan
     ds.ImagePositionPatient = [x, y, round(z + height[index], 4)]
     ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     ds.FrameOfReferenceUID = uid(*key, "frame")
@@ -108,12 +117,12 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
 
 
 def label_map(patient: Patient, labels: np.ndarray, slices: int) -> bytes:
-    """labels.nii.gz: labels (slices, rows, columns) uint8, base first, as NIfTI in the series' own geometry."""
+    """labels.nii.gz as bytes, in the geometry of the series. labels: (slices, rows, columns) uint8, base first."""
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     affine = np.diag([patient.pixel, patient.pixel, spacing, 1.0])
     affine[:3, 3] = x, y, z + height[0]
-    affine[:2] *= -1  # NIfTI's axes point right and forward, DICOM's left and back
+    affine[:2] *= -1  # NIfTI is RAS, DICOM is LPS
     image = nibabel.Nifti1Image(np.ascontiguousarray(labels.transpose(2, 1, 0)), affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"PHANTOM labels"

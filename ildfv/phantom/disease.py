@@ -1,4 +1,4 @@
-"""Where each pattern is: irregular regions, coherent in 3-D, that prefer the places the pattern prefers."""
+"""Regions of the patterns: irregular, coherent in 3-D, and distributed as each pattern is in patients."""
 
 import numpy as np
 
@@ -7,8 +7,9 @@ from ildfv.phantom.fields import Field, Grid, doubled
 
 OUTSIDE, HEALTHY = 0, 1  # label codes; pattern k has code k + 2 (codes/phantom.toml)
 
-# Per pattern: 1 / mm by which a place below the pleura loses, width of the zone along the lung (u from 0 base to
-# 1 apex), pull towards the back. Fibrosis is subpleural, basal and posterior; emphysema apical; ground glass anywhere.
+# Per pattern: decrease of the score per mm below the pleura, width of the zone along the lung (u = 0 base … 1 apex),
+# preference for posterior lung. Fibrosis is subpleural, basal and posterior; emphysema is apical; ground glass is
+# everywhere.
 SUBPLEURAL = (0.0, 1 / 13, 1 / 8, 0.0)
 ZONE = (0.42, 0.38, 0.34, 0.38)
 POSTERIOR = (0.2, 0.4, 0.5, -0.2)
@@ -17,8 +18,9 @@ POSTERIOR = (0.2, 0.4, 0.5, -0.2)
 class Disease:
     """The pattern regions of one chest.
 
-    A pattern's score is a smooth random field plus its preferences; it is present where the score exceeds the
-    threshold that leaves it its share of the lung. Where two compete, the larger excess wins.
+    A pattern's score is a smooth random field plus its spatial preferences. The pattern is present where the score
+    exceeds the threshold at which the pattern covers its share of the lung. Where two patterns overlap, the one that
+    exceeds its threshold by more is drawn.
     """
 
     def __init__(self, chest: Chest):

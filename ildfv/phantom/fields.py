@@ -1,4 +1,4 @@
-"""Smooth random functions and cell patterns of space: evaluated on any plane, the same wherever they are asked."""
+"""Smooth random functions and random cells in space, evaluated on any plane."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,12 +7,13 @@ from zlib import crc32
 import numpy as np
 from scipy.spatial import cKDTree
 
-# Variance of a cubic B-spline with white knots of variance 1, averaged over position: (151/315) per axis.
+# The variance of a cubic B-spline with white knots of variance 1, averaged over position, is 151/315 per axis.
 SPLINE_SD = (151 / 315) ** 1.5
+BLOCK = 32  # rows of 512 pixels worked on at a time: their intermediate results stay in the cache
 
 
 def stream(seed: int, patient: int, *purpose) -> np.random.Generator:
-    """A generator of its own for every purpose, so that adding a draw in one place changes nothing in another."""
+    """A separate generator for each purpose, so that an additional draw in one place changes no other."""
     return np.random.default_rng([seed, patient, *(crc32(str(p).encode()) for p in purpose)])
 
 
@@ -30,14 +31,14 @@ class Grid:
 
     @property
     def x(self) -> np.ndarray:
-        return self.axis[None, :]  # grows towards the patient's left
+        return self.axis[None, :]  # increases towards the patient's left
 
     @property
     def y(self) -> np.ndarray:
-        return self.axis[:, None]  # grows towards the back
+        return self.axis[:, None]  # increases posteriorly
 
     def coarse(self, factor: int) -> "Grid":
-        """The same square in `factor`² larger pixels."""
+        """The same square with pixels larger by `factor`."""
         return Grid(self.size // factor, self.pixel * factor)
 
 
@@ -52,7 +53,7 @@ def taps(coordinates, low: float, scale: float, count: int):
 
 
 class Field:
-    """A smooth random function of (x, y, z) with mean 0, variance 1 and structure of about `scale` mm."""
+    """A smooth random function of (x, y, z) with mean 0, variance 1 and correlation length of about `scale` mm."""
 
     def __init__(self, rng: np.random.Generator, scale: float, *, reach: float, height: float):
         self.scale = scale
@@ -67,13 +68,19 @@ class Field:
         columns, weights = taps(grid.axis, self.low[2], self.scale, plane.shape[1])
         plane = sum(w * plane[:, k] for k, w in zip(columns, weights, strict=True))
         rows, weights = taps(grid.axis, self.low[1], self.scale, plane.shape[0])
-        return sum(w[:, None] * plane[k] for k, w in zip(rows, weights, strict=True))
+        values = np.empty((grid.size, grid.size), np.float32)
+        for start in range(0, grid.size, BLOCK):
+            block, few = values[start : start + BLOCK], slice(start, start + BLOCK)
+            np.multiply(weights[0][few, None], plane[rows[0][few]], out=block)
+            for k, w in zip(rows[1:], weights[1:], strict=True):
+                block += w[few, None] * plane[k[few]]
+        return values
 
 
 class Cells:
-    """Random points about `spacing` mm apart; what is near a pixel makes nets, cysts and holes.
+    """Random points about `spacing` mm apart; distances to them give networks, cysts and holes.
 
-    `stretch` > 1 draws the cells out along z, as lobules and honeycomb cysts are.
+    `stretch` > 1 elongates the cells along z, like lobules and honeycomb cysts.
     """
 
     def __init__(self, rng: np.random.Generator, spacing: float, *, reach: float, height: float, stretch: float = 1.0):
@@ -83,7 +90,7 @@ class Cells:
             *[np.arange(-reach, reach, spacing)] * 2,
         ]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)  # (layers, rows, columns, zyx)
-        points[:, :, 1::2, 1] += spacing / 2  # staggered: no rows or columns show
+        points[:, :, 1::2, 1] += spacing / 2  # staggered, to avoid visible rows and columns
         self.points = points + rng.uniform(-0.45, 0.45, points.shape).astype(np.float32) * np.float32(spacing)
         self.sizes = rng.uniform(0, 1, points.shape[:3]).astype(np.float32)
 
@@ -97,9 +104,8 @@ class Cells:
             np.abs(points[:, 1] - (y.min() + y.max()) / 2) < np.ptp(y) / 2 + 3 * self.spacing
         )
         here = np.stack([np.full(x.shape, z, np.float32), y, x], axis=-1)
-        tree = cKDTree(
-            points[inside], leafsize=8, compact_nodes=False, balanced_tree=False
-        )  # cheap to build, used once
+        # Cheap to build: the tree is used once.
+        tree = cKDTree(points[inside], leafsize=8, compact_nodes=False, balanced_tree=False)
         distance, index = tree.query(here, count)
         return distance.astype(np.float32), self.sizes[layers].reshape(-1)[inside][index]
 
@@ -111,17 +117,29 @@ def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
 
 
 def coverage(distance: np.ndarray, pixel: float) -> np.ndarray:
-    """Share of a pixel inside a shape from the signed distance (negative inside) to its surface, in [0, 1]."""
+    """Fraction of each pixel inside a shape, in [0, 1], from the signed distance (negative inside) to its surface."""
     return np.clip(0.5 - distance / np.float32(pixel), 0, 1)
 
 
 def doubled(plane: np.ndarray) -> np.ndarray:
-    """The plane at twice the resolution, linear between pixel centres, (2·size, 2·size)."""
-    for axis in (0, 1):
-        plane = np.swapaxes(plane, 0, axis)
-        before, after = np.concatenate([plane[:1], plane[:-1]]), np.concatenate([plane[1:], plane[-1:]])
-        fine = np.empty((2 * len(plane), plane.shape[1]), plane.dtype)
-        fine[0::2] = 0.75 * plane + 0.25 * before
-        fine[1::2] = 0.75 * plane + 0.25 * after
-        plane = np.swapaxes(fine, 0, axis)
-    return np.ascontiguousarray(plane)
+    """The plane at twice the resolution by linear interpolation, (2·size, 2·size)."""
+    rows, columns = plane.shape
+    far, near = 0.75 * plane, 0.25 * plane
+    tall = np.empty((2 * rows, columns), plane.dtype)
+    np.add(far[1:], near[:-1], out=tall[2::2])
+    np.add(far[:-1], near[1:], out=tall[1:-1:2])
+    tall[0], tall[-1] = far[0] + near[0], far[-1] + near[-1]
+    far, near = 0.75 * tall, 0.25 * tall
+    fine = np.empty((2 * rows, 2 * columns), plane.dtype)
+    np.add(far[:, 1:], near[:, :-1], out=fine[:, 2::2])
+    np.add(far[:, :-1], near[:, 1:], out=fine[:, 1:-1:2])
+    fine[:, 0], fine[:, -1] = far[:, 0] + near[:, 0], far[:, -1] + near[:, -1]
+    return fine
+
+
+def bounds(mask: np.ndarray, *, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """First and one past the last index of the True pixels along both axes, widened by `margin`; some must be True."""
+    lines = [np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))]
+    low = np.array([line[0] for line in lines]) - margin
+    high = np.array([line[-1] for line in lines]) + 1 + margin
+    return np.maximum(low, 0), np.minimum(high, mask.shape)

@@ -1,4 +1,4 @@
-"""Who is scanned and how: every number that differs from patient to patient, drawn once from (seed, number)."""
+"""Anatomy and scanner parameters of a patient, drawn from (seed, number)."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,21 @@ from ildfv.phantom.fields import Grid, stream
 
 SIZE = 512  # pixels along each side of a slice
 
-# Which patterns twelve consecutive patients have (indices into PATTERNS). Dealt like cards, so that even a dozen
-# phantoms hold every pattern equally often and the usual company: reticular with honeycomb (usual interstitial
-# pneumonia), ground glass with reticular (non-specific), emphysema above fibrosis.
+# Patterns of twelve consecutive patients (indices into PATTERNS), in random order. Any twelve patients thus have each
+# pattern equally often and the usual combinations: reticular with honeycomb (usual interstitial pneumonia), ground
+# glass with reticular (non-specific interstitial pneumonia), emphysema above fibrosis.
 DECK = [(0,), (1,), (2,), (3,), (0, 1), (0, 1), (1, 2), (1, 2), (0, 3), (2, 3), (0, 2, 3), (1, 2, 3)]
+
+
+EASY, HARD = "easy", "hard"
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One chest and one scanner setting. Lengths in mm, attenuations in HU."""
+    """One chest and one scanner setting. Lengths in mm, attenuations in HU.
+
+    The fields with a default value differ only in patients of difficulty "hard"; `ildfv.phantom.hard` draws them.
+    """
 
     seed: int
     number: int
@@ -26,28 +32,42 @@ class Patient:
     half_width: float  # of the rib cage, inside
     half_depth: float
     height: float  # from the lowest recess of the lungs (z = 0) to the apex
-    fat: float  # subcutaneous, thickest place
-    heart: float  # size relative to the usual
+    fat: float  # maximum subcutaneous thickness
+    heart: float  # size relative to the average
     dome: float  # height of the right diaphragm above the recess
-    lung: float  # healthy parenchyma
-    gradient: float  # from front to back
+    lung: float  # mean of healthy parenchyma
+    gradient: float  # anteroposterior difference in healthy parenchyma
     patterns: tuple[int, ...]
     extents: tuple[float, ...]  # share of the lung volume, one per pattern, 0 where absent
-    levels: tuple[float, ...]  # mean attenuation aimed at, one per pattern
-    centres: tuple[float, ...]  # where along the lung (0 base, 1 apex) a pattern is densest
+    levels: tuple[float, ...]  # intended mean attenuation, one per pattern
+    centres: tuple[float, ...]  # position along the lung (0 base, 1 apex) where a pattern is most frequent
     pixel: float
     thickness: float
-    blur: float  # standard deviation of the point spread in the plane
+    blur: float  # standard deviation of the in-plane point spread function
     sharp: float  # 0 soft kernel … 1 edge-enhancing kernel
     noise: float  # standard deviation in the lung
+    difficulty: str = EASY
+    contrasts: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # share of a pattern's difference from healthy lung, by pattern
+    feather: float = 1.0  # width of the transition at the border of a pattern, relative to the usual
+    fineness: float = 1.0  # size of cysts and holes relative to the usual
+    admixture: float = 0.0  # share of a companion pattern's texture in each region
+    atelectasis: float = 0.0  # HU added at the pleura of the dependent lung
+    bronchiectasis: float = 0.0  # share of the medium-sized bronchi that are dilated
+    cysts: int = 0  # isolated cysts in both lungs
+    motion: float = 0.0  # displacement between the two halves of a rotation on the slices that show motion
+    offset: float = 0.0  # calibration error of the scanner
+    manufacturer: str = "ildfv"
+    model: str = "PHANTOM"
+    kernel: str = ""  # empty: named after `sharp`
+    exposure: int = 0  # mAs; 0: not stated
 
     @property
     def grid(self) -> Grid:
         return Grid(SIZE, self.pixel)
 
     def rng(self, *purpose) -> np.random.Generator:
-        """A generator for one purpose of this patient."""
-        return stream(self.seed, self.number, *purpose)
+        """The generator for one purpose; see `stream`."""
+        return stream(self.seed, self.number, *([] if self.difficulty == EASY else [self.difficulty]), *purpose)
 
     @property
     def reach(self) -> float:
@@ -55,32 +75,32 @@ class Patient:
         return SIZE * self.pixel / 2
 
 
-def deal(seed: int, number: int) -> tuple[tuple[int, ...], np.ndarray]:
-    """The patterns of a patient, and for each of the four a rank in (0, 1) among the holders of its deck.
+def deal(seed: int, number: int, deck=DECK, name: str = "deck") -> tuple[tuple[int, ...], np.ndarray]:
+    """The patterns of a patient, and for each pattern a rank in (0, 1) among the patients of the deck that have it.
 
-    Ranks are dealt too: in every dozen, the levels of each pattern are spread over the same range.
+    The ranks are stratified: in every deck the levels of each pattern cover the same range.
     """
-    block, card = divmod(number - 1, len(DECK))
-    rng = stream(seed, 0, "deck", block)
-    order = rng.permutation(len(DECK))
+    block, card = divmod(number - 1, len(deck))
+    rng = stream(seed, 0, name, block)
+    order = rng.permutation(len(deck))
     ranks = np.empty(len(PATTERNS))
     for k in range(len(PATTERNS)):
-        holders = [c for c in range(len(DECK)) if k in DECK[order[c]]]
-        others = [c for c in range(len(DECK)) if k not in DECK[order[c]]]
+        holders = [c for c in range(len(deck)) if k in deck[order[c]]]
+        others = [c for c in range(len(deck)) if k not in deck[order[c]]]
         strata = [*rng.permutation(len(holders)), *rng.permutation(len(others))]
         place = (holders + others).index(card)
         ranks[k] = (strata[place] + 0.5) / (len(holders) if card in holders else len(others))
-    return DECK[order[card]], ranks
+    return deck[order[card]], ranks
 
 
 def draw_patient(seed: int, number: int) -> Patient:
-    """Patient `number` (from 1) of `seed`: the same however many others are drawn."""
+    """Patient `number` (from 1) of `seed`; independent of the number of patients."""
     patterns, ranks = deal(seed, number)
     rng = stream(seed, number, "patient")
     female = bool(rng.random() < 0.5)
     scale = rng.normal(0.94 if female else 1.03, 0.04)
     half_width, fat = 126 * scale * rng.normal(1, 0.02), float(np.clip(rng.normal(16 if female else 13, 6), 5, 28))
-    # One distribution of means for ground glass, reticular and honeycomb: brightness must not tell them apart.
+    # Ground glass, reticular and honeycomb share one distribution of means, so that brightness does not separate them.
     levels = np.clip(-640 + 50 * ndtri(ranks), -740, -540)
     levels[3] = -960 + 25 * ranks[3]
     extents = np.zeros(4)

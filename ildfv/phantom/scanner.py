@@ -1,25 +1,24 @@
-"""What a CT scanner makes of a chest: composition, blur, edge enhancement, noise."""
-
-from functools import partial
+"""Simulated CT slices of a chest: composition, blur, edge enhancement, noise."""
 
 import numpy as np
 from scipy import ndimage
 
 from ildfv.phantom.chest import BLOOD, Chest, mix
 from ildfv.phantom.disease import Disease
-from ildfv.phantom.fields import coverage
+from ildfv.phantom.fields import bounds, coverage
+from ildfv.phantom.mimics import airspaces, atelectasis, moved
 from ildfv.phantom.patient import Patient
+from ildfv.phantom.smoothing import gaussian, gaussian_lines
 from ildfv.phantom.textures import EMPHYSEMA, GROUND_GLASS, HONEYCOMB, RETICULAR, Textures
 from ildfv.phantom.tree import Trees
 
-gaussian = partial(ndimage.gaussian_filter, truncate=3.0)
-
-FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm over which a pattern fades
-SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # what stays visible of them
+FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm of transition to healthy lung
+SUBSECTION = 1.5  # mm, about the distance over which the finest textures change
+SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # visible fraction
 
 
 class Scanner:
-    """Scans one patient: `slice(z)` gives HU and labels of the section at height z, in any order."""
+    """A simulated scanner with one patient in it. Slices do not depend on the order in which they are taken."""
 
     def __init__(self, patient: Patient):
         self.patient = patient
@@ -27,24 +26,55 @@ class Scanner:
         self.disease = Disease(self.chest)
         self.textures = Textures(patient)
         self.trees = Trees(self.chest)
+        self.airspaces = airspaces(patient, self.trees)
 
     def slice(self, z: float) -> tuple[np.ndarray, np.ndarray]:
         """HU (512, 512) int16 in [−1024, 3071] and label codes (512, 512) uint8 at z mm above the lung base."""
         plane = self.chest.plane(z)
         codes = self.disease.codes(plane.lung, plane.pleura, z)
         p, grid = self.patient, self.patient.grid
-        lung, visible = self.parenchyma(codes, z)
-        lung = mix(lung, visible * self.trees.small.cut(grid, z, p.thickness), BLOOD)
-        lung = mix(lung, self.trees.large.cut(grid, z, p.thickness), BLOOD)
-        lung = mix(lung, 0.35 * self.fissure(z), BLOOD)
-        lung = mix(lung, self.trees.airways.cut(grid, z, p.thickness, widen=1.0), 15.0)
-        hu = mix(plane.tissue, coverage(plane.lung, grid.pixel), lung)
+        share = coverage(plane.lung, grid.pixel)
+        hu = plane.tissue.astype(np.result_type(plane.tissue, share))
+        if share.any():
+            low, high = bounds(share > 0)
+            box = np.s_[low[0] : high[0], low[1] : high[1]]
+            hu[box] = mix(hu[box], share[box], self.lung(codes, plane.pleura, z, box))
         hu = mix(hu, self.trees.airways.cut(grid, z, p.thickness), -990.0)
+        if p.motion:
+            hu = moved(p, hu, z)
         return self.reconstructed(hu, z), codes
 
-    def parenchyma(self, codes: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
-        """Lung without vessels, HU, and the share of small vessels that stays visible; both (512, 512)."""
+    def lung(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: tuple[slice, slice]) -> np.ndarray:
+        """The inside of the lungs, HU, in a part of the plane."""
+        p, grid, trees = self.patient, self.patient.grid, self.trees
+        lung, visible = (part[box] for part in self.slab(codes, pleura, z))
+        lung = mix(lung, visible * trees.small.cut(grid, z, p.thickness)[box], BLOOD)
+        lung = mix(lung, trees.large.cut(grid, z, p.thickness)[box], BLOOD)
+        lung = mix(lung, 0.35 * self.fissure(z)[box], BLOOD)
+        lung = mix(lung, trees.airways.cut(grid, z, p.thickness, widen=1.0)[box], 15.0)
+        if self.airspaces is not None:
+            lung = mix(lung, self.airspaces.cut(grid, z, p.thickness, widen=0.9)[box], -100.0)
+            lung = mix(lung, self.airspaces.cut(grid, z, p.thickness)[box], -985.0)
+        return lung
+
+    def slab(self, codes: np.ndarray, pleura: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
+        """Lung without vessels averaged over the section, HU, and the share of small vessels that stays visible.
+
+        Both (512, 512). A section is one plane for each 1.5 mm or part of it, which leaves thin sections one.
+        """
+        thickness = self.patient.thickness
+        planes = int(np.ceil(thickness / SUBSECTION))
+        heights = z + thickness * ((np.arange(planes) + 0.5) / planes - 0.5)
+        parts = [self.parenchyma(codes, pleura, float(height)) for height in heights]
+        if planes == 1:
+            return parts[0]
+        return sum(lung for lung, _ in parts) / np.float32(planes), parts[0][1]
+
+    def parenchyma(self, codes: np.ndarray, pleura: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
+        """Lung without vessels on a plane, HU, and the share of small vessels that stays visible; both (512, 512)."""
         lung = healthy = self.textures.healthy(z)
+        if self.patient.atelectasis:
+            lung = healthy = healthy + atelectasis(self.patient, pleura, self.textures.noise(z)[1])
         visible = np.ones_like(lung)
         inside = codes > 0
         box = ndimage.find_objects(inside.astype(np.uint8))[0] if inside.any() else ...
@@ -53,10 +83,12 @@ class Scanner:
             if not here.any():
                 continue
             share = np.zeros_like(lung)
-            share[box] = gaussian(here[box].astype(np.float32), FEATHER[k] / self.patient.pixel)
+            share[box] = gaussian(here[box].astype(np.float32), self.patient.feather * FEATHER[k] / self.patient.pixel)
             rows, columns = np.nonzero((share > 0.02) & inside)
+            if not len(rows):  # a few pixels, spread so far by the feather that nothing is left of them
+                continue
             s, before = share[rows, columns], lung[rows, columns]
-            texture = self.textures.pattern(k, rows, columns, z, healthy[rows, columns])
+            texture = self.textures.mixed(k, rows, columns, z, healthy[rows, columns])
             if lung is healthy:
                 lung = healthy.copy()
             lung[rows, columns] = before + s * (texture - before)
@@ -64,14 +96,14 @@ class Scanner:
         return lung, visible
 
     def fissure(self, z: float) -> np.ndarray:
-        """Share of each pixel filled by the oblique fissures, which run from high behind to low in front."""
+        """Fraction of each pixel filled by the oblique fissures, which descend from posterior to anterior."""
         p = self.patient
         run = p.half_depth * (-0.75 + 1.5 * z / p.height)
         wavy = p.grid.y - run + 5 * self.textures.noise(z)[0] + 0.12 * np.abs(p.grid.x)
         return np.clip(1 - np.abs(wavy) / 0.8, 0, 1)
 
     def reconstructed(self, hu: np.ndarray, z: float) -> np.ndarray:
-        """The slice with the scanner's point spread, kernel and noise, int16."""
+        """The slice with point spread, reconstruction kernel and noise, int16."""
         p = self.patient
         rng = p.rng("noise", round(1000 * z))
         blur = p.blur / p.pixel
@@ -82,7 +114,9 @@ class Scanner:
         grain /= grain.std()
         image += p.noise * np.where(hu < -995, np.float32(0.5), np.float32(1)) * grain
         shoulders = np.clip((z / p.height - 0.8) / 0.2, 0, 1)
-        if shoulders > 0:  # too few photons along the shoulders: streaks from side to side
-            streaks = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(white, 14, axis=1), 0.8, axis=0)
+        if shoulders > 0:  # photon starvation at the shoulders: horizontal streaks
+            streaks = gaussian_lines(gaussian_lines(white, 14, axis=1), 0.8, axis=0)
             image += np.where(hu < -995, 0.3, 1) * p.noise * shoulders * streaks / streaks.std()
+        if p.offset:
+            image += p.offset
         return np.clip(np.rint(image), -1024, 3071).astype(np.int16)

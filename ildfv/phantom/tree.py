@@ -1,4 +1,4 @@
-"""Vessels and airways: branching trees that fill the lungs, and how a plane cuts them."""
+"""Vessels and airways: branching trees that fill the lungs, and their intersection with a plane."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from ildfv.phantom.chest import Chest
 from ildfv.phantom.fields import Grid
 
 LEVELS = 12  # bifurcations of a vessel tree: 2¹² end branches per lung and kind
-LARGE = 1.1  # mm; vessels of this radius stay what they are in diseased lung, smaller ones are lost in fibrosis
-AIRWAY_LEVELS = 5  # bronchi can be followed about this far on CT
+LARGE = 1.1  # mm; vessels of at least this radius remain visible in diseased lung, smaller ones fade in fibrosis
+AIRWAY_LEVELS = 5  # about the generations of bronchi that CT resolves
 
 
 @dataclass(frozen=True)
 class Tubes:
-    """Straight pieces of tube: start and end (n, 3) as (x, y, z) mm, radius (n,) mm."""
+    """Straight tube segments: start and end (n, 3) as (x, y, z) mm, radius (n,) mm."""
 
     start: np.ndarray
     end: np.ndarray
@@ -28,7 +28,7 @@ class Tubes:
         return Tubes(self.start[chosen], self.end[chosen], self.radius[chosen])
 
     def cut(self, grid: Grid, z: float, thickness: float, *, widen: float = 0.0) -> np.ndarray:
-        """Share of each pixel filled by tubes in a section `thickness` mm thick, 0 … 1, (size, size) float32."""
+        """Fraction of each pixel filled by tubes in a section `thickness` mm thick, 0 … 1, (size, size) float32."""
         radius = self.radius + widen
         margin = radius + thickness / 2
         low, high = np.minimum(self.start[:, 2], self.end[:, 2]), np.maximum(self.start[:, 2], self.end[:, 2])
@@ -37,7 +37,7 @@ class Tubes:
         share = np.zeros((grid.size, grid.size), np.float32)
         if not len(a):
             return share
-        # Only the stretch of the axis that comes near the plane: a box around it holds every pixel it can touch.
+        # The bounding box of the part of the axis near the plane contains every pixel that the tube can reach.
         axis = b - a
         rise = np.where(np.abs(axis[:, 2]) < 1e-6, 1e-6, axis[:, 2])
         t = np.stack([(z - margin - a[:, 2]) / rise, (z + margin - a[:, 2]) / rise])
@@ -48,7 +48,7 @@ class Tubes:
         first, last = np.clip(first, 0, grid.size), np.clip(last, 0, grid.size)
         size = np.maximum(last - first, 0)  # (n, xy)
         count = size[:, 0] * size[:, 1]
-        # All pixels of all boxes in one list: no loop over tubes.
+        # The pixels of all boxes in one array, to avoid a loop over tubes.
         tube = np.repeat(np.arange(len(count)), count)
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         column = first[tube, 0] + within % size[tube, 0]
@@ -57,7 +57,7 @@ class Tubes:
         axis = axis[tube]
         along = np.clip((here * axis).sum(axis=1) / np.maximum((axis * axis).sum(axis=1), 1e-6), 0, 1)
         away = here - along[:, None] * axis
-        # A slab averages over its thickness: what is less thick than the slab is seen paler, not thinner.
+        # Partial volume: a tube thinner than the section appears fainter, not narrower.
         flat = np.maximum(np.abs(away[:, 2]) - thickness / 2, 0)
         distance = np.sqrt(away[:, 0] ** 2 + away[:, 1] ** 2 + flat**2)
         r = radius[tube]
@@ -69,8 +69,8 @@ class Tubes:
 def grow(points: np.ndarray, root: np.ndarray, rng: np.random.Generator, *, radius: float, last: float) -> list[Tubes]:
     """A tree from `root` to every point, one `Tubes` per level, radius falling from `radius` to `last` mm.
 
-    points: (2**levels, 3). At each level every group of points is split in two across its longest side, and a branch
-    runs from the parent's end towards the group's centre: the tree fills the lung as it should.
+    points: (2**levels, 3). At each level every group of points is split in two along its longest axis, and a branch
+    runs from the end of its parent towards the centre of the group, so that the tree fills the lung evenly.
     """
     levels = len(points).bit_length() - 1
     groups = points[None]  # (groups, points in each, 3)
@@ -94,7 +94,7 @@ def grow(points: np.ndarray, root: np.ndarray, rng: np.random.Generator, *, radi
 
 
 class Trees:
-    """Arteries with the bronchi beside them, veins between them, trachea and main bronchi of one chest."""
+    """Arteries with adjacent bronchi, veins, trachea and main bronchi of one chest."""
 
     def __init__(self, chest: Chest):
         p = chest.patient
@@ -102,6 +102,7 @@ class Trees:
         inside = lung_points(chest, rng)
         carina = np.array([2.0, -2.0, 0.66 * p.height])
         top = np.array([1.0, -8.0, 1.15 * p.height])
+        self.arteries = []  # of each lung, one `Tubes` per level
         vessels, airways = [], [Tubes(top[None], carina[None], np.array([8.2 if p.female else 9.2]))]
         for side in (-1, 1):
             lung = inside[np.sign(inside[:, 0]) == side]
@@ -109,6 +110,7 @@ class Trees:
             airways.append(Tubes(carina[None], hilum[None], np.array([6.3])))
             artery, vein = (rng.permutation(len(lung))[: 2**LEVELS] for _ in range(2))
             arteries = grow(lung[artery], hilum + np.array([side * 3, -9, 3]), rng, radius=6.6, last=0.32)
+            self.arteries.append(arteries)
             vessels += arteries
             vessels += grow(lung[vein], hilum + np.array([-side * 6, 2, -22]), rng, radius=6.2, last=0.30)
             for level, branch in enumerate(arteries[1 : AIRWAY_LEVELS + 1]):
@@ -129,6 +131,6 @@ def lung_points(chest: Chest, rng: np.random.Generator, step: float = 6.0) -> np
         found.append(np.stack([grid.axis[column], grid.axis[row], np.full(len(row), z)], axis=1))
     centres = np.concatenate(found)
     per_side = min((centres[:, 0] < 0).sum(), (centres[:, 0] > 0).sum())
-    copies = -(-int(1.1 * 2**LEVELS) // int(per_side))  # a few cross the middle as they are jittered
+    copies = -(-int(1.1 * 2**LEVELS) // int(per_side))  # jitter moves a few points across the midline
     points = np.repeat(centres, copies, axis=0)
     return rng.permutation(points + rng.uniform(-step / 2, step / 2, points.shape))

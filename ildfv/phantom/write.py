@@ -1,4 +1,4 @@
-"""Phantom scans in a folder, one patient after another, on all cores."""
+"""Phantom scans written to a folder, in parallel over patients."""
 
 import shutil
 from importlib.resources import files
@@ -8,13 +8,14 @@ import numpy as np
 
 from ildfv.errors import check
 from ildfv.phantom.dicom_series import dataset, heights, label_map, recorded_series, series_uid
-from ildfv.phantom.patient import draw_patient
+from ildfv.phantom.difficulty import DIFFICULTIES, patient_of
+from ildfv.phantom.patient import EASY
 from ildfv.phantom.scanner import Scanner
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import write_bytes
 from ildfv.streaming.processes import Died, as_completed
 
-# Thin sections about 10 mm apart, as in the classic high-resolution protocol: 24 cover a chest of 205 … 290 mm.
+# Thin sections about 10 mm apart, as in interspaced high-resolution CT: 24 cover lungs of 205 … 290 mm.
 SLICES_PER_SCAN = 24
 
 
@@ -24,32 +25,52 @@ def write_phantoms(
     patients: int,
     seed: int,
     slices_per_scan: int = SLICES_PER_SCAN,
+    difficulty: str = EASY,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> list[Path]:
-    """The patients' folders: `patient-0001/ct/*.dcm` (a DICOM CT series) and `patient-0001/labels.nii.gz` each.
+    """The folders of the patients, each with `ct/*.dcm` (a DICOM CT series) and `labels.nii.gz` (its label map).
 
-    Sections are thin (1 … 1.5 mm) and evenly spaced over the whole lung, `slices_per_scan` of them (10 mm apart at
-    the default). Label codes are those of codes/phantom.toml, a copy of which lies in `folder` as `codes.toml`.
-    Patient n of a seed is the same bytes whatever the number of patients or workers; files are not named in slice
-    order. A finished patient is kept, one that was interrupted is drawn again.
+    Patient n of a seed has the same bytes for any number of patients or workers. File names do not follow slice order.
+    Complete patients are kept and interrupted ones are drawn again.
 
-    Raises InputError if an argument is out of range or `folder` holds another scan where a phantom belongs.
+    Parameters
+    ----------
+    folder : path
+        Created if it does not exist; also receives `codes.toml`, the meaning of the label codes.
+    patients : int
+        Number of patients, one scan each.
+    seed : int
+        Seed of all random draws.
+    slices_per_scan : int
+        Sections evenly spaced over the lung, about 10 mm apart with the default.
+    difficulty : {"easy", "hard"}
+        "easy": extensive, clearly visible disease and sections of 1 … 1.5 mm. "hard": early, small, mixed and
+        low-contrast disease, findings that resemble it, and several scanners, kernels, doses and section thicknesses
+        (1 … 5 mm), which the DICOM headers record.
+    workers : int, optional
+        Number of processes; one per core by default.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, or `folder` contains another scan under the name of a phantom.
     """
     check(1 <= patients <= 9999, f"patients must be 1 … 9999, got {patients}")
     check(seed >= 0, f"seed must be 0 or more, got {seed}")
     check(1 <= slices_per_scan <= 2000, f"slices_per_scan must be 1 … 2000, got {slices_per_scan}")
     check(workers is None or workers >= 1, f"workers must be 1 or more, got {workers}")
+    check(difficulty in DIFFICULTIES, f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "codes.toml", (files("ildfv.scans") / "codes/phantom.toml").read_bytes())
-    jobs = [(folder, seed, number, slices_per_scan) for number in range(1, patients + 1)]
-    # One worker needs no process of its own.
+    jobs = [(folder, seed, number, slices_per_scan, difficulty) for number in range(1, patients + 1)]
+    # A single worker runs in this process.
     done = enumerate(map(write_patient, jobs)) if workers == 1 else as_completed(write_patient, jobs, workers)
     with progress.task("Drawing phantoms", total=patients) as advance:
         for index, result in done:
             if result is Died:
-                raise RuntimeError(f"the process drawing patient {index + 1} was ended from outside (out of memory?)")
+                raise RuntimeError(f"the process drawing patient {index + 1} was killed (out of memory?)")
             advance()
     return [patient_folder(folder, number) for number in range(1, patients + 1)]
 
@@ -58,15 +79,19 @@ def patient_folder(folder: Path, number: int) -> Path:
     return folder / f"patient-{number:04d}"
 
 
-def write_patient(job: tuple[Path, int, int, int]) -> None:
-    """Series and label map of one patient, (folder, seed, number, slices), under a temporary name until complete."""
-    folder, seed, number, slices = job
-    target, patient = patient_folder(folder, number), draw_patient(seed, number)
+def write_patient(job: tuple[Path, int, int, int, str]) -> None:
+    """Writes series and label map of one patient. The folder has a temporary name until it is complete.
+
+    job: (folder, seed, number, slices, difficulty).
+    """
+    folder, seed, number, slices, difficulty = job
+    target, patient = patient_folder(folder, number), patient_of(seed, number, difficulty)
     if target.exists():
         found, expected = recorded_series(target), series_uid(patient, slices)
         check(
             found == expected,
-            f"folder must be empty or hold phantoms of the same seed and slices_per_scan, got another scan in {target}",
+            "folder must be empty or contain phantoms of the same seed, slices_per_scan and difficulty, "
+            f"got another scan in {target}",
         )
         return
     unfinished = folder / f".{target.name}.tmp"
@@ -74,7 +99,7 @@ def write_patient(job: tuple[Path, int, int, int]) -> None:
         shutil.rmtree(unfinished)
     (unfinished / "ct").mkdir(parents=True)
     scanner = Scanner(patient)
-    names = patient.rng("names").permutation(slices)  # order comes from position, never from names
+    names = patient.rng("names").permutation(slices)  # readers must order slices by position
     labels = []
     for index, z in enumerate(heights(patient, slices)[0]):
         hu, codes = scanner.slice(float(z))

@@ -1,4 +1,4 @@
-"""Seconds that steps took over all runs: a later run finds what the earlier ones made, and adds to their times."""
+"""Wall time of steps, summed over runs: a resumed run adds to the time of the runs before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ildfv.store.atomic import read_json, write_json
 
 
 class Clock:
-    """Times by name in a JSON file. Of a run that was killed they hold what it took up to its last mark."""
+    """Seconds by name in a JSON file; of a killed run, the time up to its last mark."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -19,7 +19,7 @@ class Clock:
 
     @contextmanager
     def running(self, name: str) -> Iterator[Callable[[], None]]:
-        """Marks the time at its end, however it comes, and whenever what it gives is called."""
+        """A function that records the time so far; it is also recorded at the end, with or without an exception."""
         last = time.monotonic()
 
         def mark() -> None:

@@ -1,4 +1,4 @@
-"""The whole path on phantoms, from nothing to the report."""
+"""The complete pipeline on generated phantoms, from scans to report."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
-from ildfv.pipeline.split import load_folds, make_split
+from ildfv.pipeline.split import load_folds, write_folds
 from ildfv.pipeline.train import train_network
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
 TIMES = "demo.json"  # in the workspace
-SALT = "phantoms have no identity to hide"  # so that two demos of one seed agree to the last byte
+SALT = "phantoms have no identity to hide"  # fixed, so that demos with equal seeds give equal bytes
 
 
 def run_demo(
@@ -29,10 +29,10 @@ def run_demo(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
-    """{"report": path, "results": documents, "seconds": wall time of each step, over all runs in this folder}.
+    """{"report": path, "results": list of `Results`, "seconds": wall time of each step over all runs in this folder}.
 
-    Scans, slices, models and encodings that are there are not made again; scores and the report are.
-    InputError, before anything is made: a layer that the network lacks, or a folder with more patients.
+    Existing scans, slices, models and encodings are reused; scores and the report are computed again.
+    InputError: a layer that the network does not have, or a folder with more patients; raised before any work.
     """
     from ildfv.phantom import write_phantoms
 
@@ -42,8 +42,8 @@ def run_demo(
     there = len(list(scans.glob("patient-*")))
     check(
         there <= patients,
-        f"{scans} must hold no more than the {patients} patients asked for, got {there}: "
-        f"give --patients {there}, or another folder",
+        f"{scans} must have at most {patients} patients as requested, got {there}: "
+        f"use --patients {there} or another folder",
     )
     clock, seconds = Clock(root / TIMES), {}
 
@@ -57,7 +57,7 @@ def run_demo(
     step("prepare", prepare_scans, scans, root, seed=seed, salt=SALT)
     workspace = Workspace.open(root)
     if not workspace.folds_file.exists():
-        make_split(workspace)
+        write_folds(workspace)
     load_folds(workspace)
     results = [step("train", train_network, root, device=device)]
     for layer in layers:
@@ -68,14 +68,14 @@ def run_demo(
 
 
 def refuse_unknown(layers: tuple[str, ...]) -> None:
-    """Nothing if the network that the demo trains has these layers, else InputError."""
+    """Raises InputError if the network that the demo trains does not have one of these layers."""
     import torch
 
     from ildfv.train.activations import Activations
     from ildfv.train.networks import build
     from ildfv.train.settings import TrainSettings
 
-    with torch.device("meta"):  # shapes only: no weight is drawn
+    with torch.device("meta"):  # shapes only, without initial weights
         network = build(TrainSettings.network)
         for layer in layers:
             Activations(network, layer)

@@ -1,4 +1,4 @@
-"""--device auto | cpu | cuda[:i] → the device that is used."""
+"""Resolution of --device auto | cpu | cuda[:i] to a device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ildfv.errors import InputError
 
 
 def resolve(device: str) -> str:
-    """ "cpu" or "cuda:i". auto takes a GPU where torch finds one; under torchrun, the one of this local rank."""
+    """ "cpu" or "cuda:i". auto selects a GPU if torch finds one; under torchrun, that of the local rank."""
     import torch
 
     if device == "auto":
@@ -20,7 +20,7 @@ def resolve(device: str) -> str:
         raise InputError(f'device must be auto, cpu, cuda or cuda:i, got "{device}"')
     if not torch.cuda.is_available():
         raise InputError(
-            f'device "{device}" needs a CUDA build of torch and a GPU: `ildfv doctor` says what is missing'
+            f'device "{device}" needs a CUDA build of torch and a GPU: `ildfv doctor` reports what is missing'
         )
     index = int(number) if number else int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
     if index >= torch.cuda.device_count():

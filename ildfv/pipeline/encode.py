@@ -1,7 +1,7 @@
-"""From slices to an encoding: mixture on all training descriptors, Fisher vectors of all slices, PCA, projections.
+"""From slices to an encoding: encoder fitted on training descriptors, vectors of all slices, PCA, projections.
 
-No activation is stored: every pass runs the network as far as the layer and takes the moments at once. Each step is
-finished before the next begins and is found finished by the next run, so a killed run goes on where it was.
+Activations are not stored: every pass runs the network up to the layer and uses its maps at once. Each step is complete
+on disk before the next one begins, so a killed run is resumed at the step, or part of it, that was unfinished.
 """
 
 from __future__ import annotations
@@ -13,43 +13,46 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ildfv import distributed
+from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
-from ildfv.estimators.fisher import FisherVector
 from ildfv.kernels.cuda.oom import batch_size
-from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
+from ildfv.pipeline.encoders import Training, kind
 from ildfv.pipeline.encodings import FINISHED
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.split import load_folds, make_roles
+from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
+from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sha256, sweep
-from ildfv.store.checksummed import read_sealed, write_sealed
-from ildfv.store.fingerprint import claim
+from ildfv.store.checksummed import read_checksummed, write_checksummed
+from ildfv.store.fingerprint import match_fingerprint
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
 from ildfv.streaming.maps import BATCH_SIZE
 from ildfv.version import versions
 
-PASSES = {"stepwise": 3, "exact": 10}  # of EM by method, unless told otherwise
-MOST = 1024  # components of a mixture: as many as the kernels take on every device
+PASSES = {"stepwise": 3, "exact": 10}  # default numbers of EM passes by method
+MOST = 1024  # components of a mixture: the limit of the kernels on all devices
 
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """All that decides an encoding beside slices, folds and network."""
+    """Everything that an encoding depends on besides slices, folds and network."""
 
     layer: str = "conv1"
     components: int = 32  # k of the mixture
-    dimensions: int = 512  # after PCA, at most: fewer where the training slices are fewer
-    passes: int | None = None  # EM passes over all training descriptors, at most; None: 3 stepwise or 10 exact ones
-    tolerance: float = 1e-3  # nats a descriptor: EM ends when a pass gains less
-    method: str = "stepwise"  # two passes of it pass a hundred of "exact" EM (bench/NOTES.md)
+    dimensions: int = 512  # at most, after PCA: never more than the training slices span
+    passes: int | None = None  # maximum number of EM passes; None: 3 stepwise or 10 exact
+    tolerance: float = 1e-3  # nats per descriptor: EM stops when a pass gains less
+    method: str = "stepwise"  # two passes reach a higher likelihood than 100 of "exact" (bench/NOTES.md)
     improved: bool = True  # signed square root, then unit L2 norm
-    seed: int | None = None  # None: the workspace's
-    batch_size: int | None = None  # None: BATCH_SIZE on the CPU, on a GPU as many as fit
+    seed: int | None = None  # None: that of the workspace
+    batch_size: int | None = None  # None: BATCH_SIZE on the CPU, as many as its memory holds on a GPU
+    region: str = SLICE  # where descriptors are pooled: slice (as in the paper), body or lung
+    lungs: str = "rule"  # how the lung is found, with region "lung"
 
     def __post_init__(self):
         if self.passes is None:
@@ -59,14 +62,22 @@ class EncodeSettings:
             value = getattr(self, name)
             check(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         check(self.components <= MOST, f"components must be at most {MOST}, got {self.components}")
+        check_region(self.region, self.lungs)
+
+    def recorded(self) -> dict:
+        """The settings as fingerprints record them: the whole slice as in versions without regions."""
+        fields = asdict(self)
+        if self.region == SLICE:
+            del fields["region"], fields["lungs"]
+        return fields
 
     def fitted(self, activations) -> EncodeSettings:
-        """The same with a batch size: the caches of a CPU or the memory of rank 0's GPU say it. All ranks cut alike."""
+        """These settings with a batch size: BATCH_SIZE on the CPU, else by the memory of rank 0's GPU."""
         if self.batch_size is not None:
             return self
         if activations.device.type == "cpu":
             return replace(self, batch_size=BATCH_SIZE)
-        # Thrice: the network is a batch ahead of the moments, and small batches may have graphs of their own.
+        # Three batches: the network runs one ahead of the encoder, and small batches may have their own graphs.
         slices = batch_size(3 * activations.bytes_of_a_slice(), activations.device)
         return replace(self, batch_size=distributed.from_main(slices))
 
@@ -81,10 +92,10 @@ def encode_slices(
     fresh: bool = False,
     progress: Progress = SILENT,
 ) -> dict:
-    """What encoding.json holds, once encodings/<layer>/fold-<k>/ is finished.
+    """The content of encoding.json, once encodings/<layer>/fold-<k>/ is finished.
 
-    model: name of a trained network, None for the one finished last. Mixture and PCA are fitted on the slices of
-    training patients only; every slice is encoded. fresh: removes an encoding made with other settings.
+    model: name of a trained network; None: the one finished last. Mixture and PCA are fitted on slices of training
+    patients only; all slices are encoded. fresh: replaces an encoding with other settings.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -92,62 +103,98 @@ def encode_slices(
 
     workspace, device = Workspace.open(root), resolve(device)
     slices = workspace.slices()
-    roles = make_roles(slices, load_folds(workspace), fold)
+    roles = split_slices(slices, load_folds(workspace), fold)
     model_folder = newest_model(workspace, fold, model)
     check_trained_on(model_folder, slices, roles)
     progress.note(f"network: {model_folder}")
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
-    activations = Activations(load(model_folder, device), settings.layer).alone()
+    return encode(
+        workspace.encoding_dir(settings.layer, fold, settings.region),
+        slices,
+        Activations(load(model_folder, device), settings.layer).alone(),
+        roles,
+        settings,
+        inputs={
+            **settings.recorded(),
+            "fold": fold,
+            "slices": slices.key,
+            "folds": roles.folds,
+            "model": f"{model_folder.parent.name}/{model_folder.name}",
+            "model_sha256": sha256(model_folder / TENSORS),
+        },
+        root=workspace.root,
+        fresh=fresh,
+        progress=progress,
+    )
 
-    descriptors = activations.n * len(roles.train)
-    rule = f"components must be at most the number of training descriptors {descriptors}"
-    check(settings.components <= descriptors, f"{rule}, got {settings.components}")
 
-    folder = workspace.encoding_dir(settings.layer, fold)
-    inputs = {
-        **asdict(settings),
-        "fold": fold,
-        "slices": slices.key,
-        "folds": roles.folds,
-        "model": f"{model_folder.parent.name}/{model_folder.name}",
-        "model_sha256": sha256(model_folder / TENSORS),
-    }
-    fitted = settings.fitted(activations).batch_size
-    with _owned(folder, inputs, {"fitted_batch_size": fitted}, fresh=fresh) as begun:
-        # What fits may be another number by now, or on another GPU: bytes depend on where batches end.
+def encode(
+    folder: Path,
+    slices: Slices,
+    activations,
+    roles: Split,
+    settings: EncodeSettings,
+    *,
+    inputs: dict,
+    root: Path,
+    encoder: str = "fisher",
+    words: int = 512,
+    fresh: bool = False,
+    progress: Progress = SILENT,
+) -> dict:
+    """The content of encoding.json in `folder`, once the encoding of all slices is finished.
+
+    activations: images → maps of the layer, with `d`, `n` and `device`. The encoder and the PCA are fitted on
+    `roles.train` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
+    slices. A folder begun with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
+    name in `encoders.ENCODERS`; words: the number of visual words of encoder "words".
+    """
+    encoder_kind, n = kind(encoder), activations.n
+    if encoder_kind.model == "mixture":
+        descriptors = n * len(roles.train)
+        rule = f"components must be at most the number of training descriptors {descriptors}"
+        check(settings.components <= descriptors, f"{rule}, got {settings.components}")
+    batch = settings.fitted(activations).batch_size
+    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as begun:
+        # Free GPU memory may have changed since the run began; the batch size must not, because bytes depend on it.
         settings = replace(settings, batch_size=begun["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
-            return read_sealed(folder / FINISHED)
+            return read_checksummed(folder / FINISHED)
         started = time.monotonic()
-        mixture = mixture_step.fit(folder / "mixture", slices, activations, roles.train, settings, progress)
-        encoder = FisherVector(mixture, improved=settings.improved)
-        fisher = FisherVectors(folder / "fisher", slices, activations, encoder, 2 * mixture.means_.size, settings)
+        weights = _weights(root, slices, activations, settings, progress)
+        training = Training(folder, slices, activations, roles.train, settings, words, progress, weights)
+        fitted = encoder_kind.fit(training)
+        encoder_parts = (fitted.estimator, fitted.length, settings, weights)
+        fisher = FisherVectors(folder / "fisher", slices, activations, *encoder_parts)
         fisher.write(progress)
         pca = projection_step.fit(folder / "pca", fisher, roles.train, settings, progress)
         projection_step.write(folder / "projection", fisher, pca, progress)
         seconds = time.monotonic() - started
         info = {
             "layer": settings.layer,
-            "fold": fold,
+            "region": settings.region,
+            "fold": roles.fold,
             "data": slices.data,
             "slices": len(slices),
             "train_slices": len(roles.train),
-            "descriptors": len(slices) * activations.n,
+            "descriptors": len(slices) * n,
+            "descriptors_a_slice": n,
             "d": activations.d,
+            "encoder": encoder,
             "components": settings.components,
-            "passes": int(mixture.n_iter_),
-            "mean_log_likelihood": mixture.lower_bound_,
-            "fisher_length": fisher.length,
+            **fitted.summary,
+            "length": fisher.length,
+            "fisher_length": fisher.length,  # the older name of the same number
             "fisher_stored": fisher.stored,
             "dimensions": len(pca.components_),
             "explained_variance": float(pca.explained_variance_ratio_.sum()),
             "inputs": inputs,
             "versions": versions(),
-            "folder": str(folder.relative_to(workspace.root)),
+            "folder": str(folder.relative_to(root)),
         }
         if distributed.is_main():
-            write_sealed(folder / FINISHED, info)
+            write_checksummed(folder / FINISHED, info)
             progress.note(f"{settings.layer}: encoded in {seconds:.1f} s")
     distributed.barrier()
     return info
@@ -157,15 +204,26 @@ def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
     return workspace.settings.seed if settings.seed is None else settings.seed
 
 
+def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, progress: Progress) -> Weights | None:
+    """The weights of descriptors by slice index; None if the whole slice is pooled."""
+    if settings.region == SLICE:
+        return None
+    from ildfv.train.receptive import receptive_fields
+
+    region = Region(root, slices, settings.region, settings.lungs)
+    region.write(progress)
+    return region.weights(receptive_fields(activations.network, activations.layer))
+
+
 @contextmanager
-def _owned(folder: Path, inputs: dict, found_out: dict, *, fresh: bool) -> Iterator[dict]:
-    """What `claim` gives, of the folder locked and claimed by rank 0; the others wait, and stop where it fails."""
+def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
+    """Locks the folder and matches its fingerprint on rank 0; other ranks wait, and raise the same error."""
     with writing(folder) if distributed.is_main() else nullcontext():
         begun: dict | InputError = {}
         if distributed.is_main():
             try:
                 sweep(folder)
-                begun = claim(folder, inputs, fresh=fresh, found_out=found_out)
+                begun = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
             except InputError as error:
                 begun = error
         begun = distributed.from_main(begun)

@@ -1,10 +1,11 @@
-"""The Fisher vectors of a whole slice set for one layer, and their PCA projection, as they lie in a workspace.
+"""The encoding of a slice set for one layer: its vectors and their PCA projections, as stored in a workspace.
 
 encodings/<layer>/fold-<k>/
-    mixture/ pca/            models
-    fisher/                  parts, float32 (m, 2·k·d); not kept where one vector is larger than FISHER_LIMIT
+    mixture/ or codebook/    the model of the encoder, if it has one
+    pca/                     model
+    fisher/                  parts, float32 (m, 2·k·d); not stored if a vector is longer than FISHER_LIMIT
     projection/              parts, float32 (m, p), in the order of the slices
-    encoding.json            settings and counts; written last: an encoding without it is unfinished
+    encoding.json            settings and counts; written last, when the encoding is finished
 """
 
 from __future__ import annotations
@@ -17,30 +18,31 @@ import numpy as np
 
 from ildfv.errors import InputError, check
 from ildfv.store.atomic import MEND
-from ildfv.store.checksummed import read_sealed
+from ildfv.store.checksummed import read_checksummed
 from ildfv.store.parts import MANIFEST, Parts
 
 FINISHED = "encoding.json"
-FISHER_LIMIT = 65536  # values: conv5 with 32 components has 16,384; fc6's 262,144 are never stored
+FISHER_LIMIT = 65536  # values: conv5 with 32 components has 16,384, fc6 262,144
 
 
 class Encoding:
-    """A finished encoding, for reading."""
+    """A finished encoding, read-only."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         if not (self.folder / FINISHED).exists():
-            raise InputError(f"{folder} is no finished encoding: `ildfv encode` makes or finishes it")
-        self.info = read_sealed(self.folder / FINISHED)
+            raise InputError(f"{folder} is not a finished encoding: run `ildfv encode` to create or finish it")
+        self.info = read_checksummed(self.folder / FINISHED)
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
+        self.region: str = self.info.get("region", "slice")
 
     def projections(self) -> np.ndarray:
         """The PCA projections of all slices, float32 (N, p), in the order of the slices."""
         return np.concatenate([rows for _, rows in self.parts()])
 
     def parts(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
-        """(name, projections float32 (m, p)) of each part, or of those named, one at a time."""
+        """(name, projections float32 (m, p)) of each part, or of the parts in `names`."""
         parts = self._made("projection")
         for name in parts.rows if names is None else names:
             yield name, _read(parts, name)
@@ -50,12 +52,17 @@ class Encoding:
         return _read(self._made("fisher"), name)
 
     def check_made(self, parts: Parts) -> None:
-        """InputError unless these parts were made of the slices that this encoding was made of, and of all of them."""
-        inputs = self.info.get("inputs")  # those of experiments do not say
-        if inputs is not None:
-            key, count = inputs["slices"], self.info["slices"]
-            rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
-            check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
+        """InputError unless these parts were made from all slices of this encoding, and from no others."""
+        key, count = self.inputs["slices"], self.info["slices"]
+        rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
+        check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
+
+    @property
+    def inputs(self) -> dict:
+        """What the encoding was made from; InputError if the document does not record it."""
+        rule = f"{self.folder / FINISHED} must record its inputs (experiments of ildfv 0.1 did not)"
+        check("inputs" in self.info, f"{rule}: remove {self.folder} to encode again")
+        return self.info["inputs"]
 
     def _made(self, name: str) -> Parts:
         parts = Parts(self.folder / name)
@@ -64,20 +71,19 @@ class Encoding:
 
 
 def _read(parts: Parts, name: str) -> np.ndarray:
-    """The array of a part after a look at its hash: parts in each other's place are whole, and of other slices."""
-    check(parts.intact(parts.rows[name]), f"{parts.path(name)} must be what was written there: {MEND}")
+    """The array of a part. Its checksum is verified, as files may have been exchanged."""
+    intact = parts.intact(parts.rows[name])
+    check(intact, f"{parts.path(name)} must be intact, got a checksum mismatch: {MEND}")
     with parts.open(name) as file:
         return file[parts.folder.name][()]
 
 
 def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> Encoding:
-    """The encoding finished last in a workspace's `encodings/`, of that fold and layer if given."""
+    """The most recently finished encoding in `folder`, for this fold and layer if given. InputError: none."""
     pattern = f"{escape(layer) if layer else '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
     found = sorted(Path(folder).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         what = f" of layer {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
-        raise InputError(
-            f"{folder} holds no finished encoding{what}: `ildfv encode --layer {layer or 'conv1'}` makes one"
-        )
+        raise InputError(f"{folder} has no finished encoding{what}: run `ildfv encode --layer {layer or 'conv1'}`")
     return Encoding(found[-1].parent)

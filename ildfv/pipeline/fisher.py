@@ -1,4 +1,4 @@
-"""The Fisher vectors of all slices, part by part: stored where they are short, computed again where they are not."""
+"""The vectors of all slices by part: stored if they are short, otherwise recomputed whenever they are read."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ import numpy as np
 from ildfv import distributed
 from ildfv.arrays import to_numpy
 from ildfv.pipeline.encodings import FISHER_LIMIT
-from ildfv.pipeline.write_parts import Made, write_rounds
+from ildfv.pipeline.write_parts import Made, write_parts
 from ildfv.progress import SILENT, Progress
 from ildfv.store.parts import Parts
 from ildfv.streaming.maps import MapStream, batches, by_part
 
-ROWS_BYTES = 8 << 20  # Fisher vectors handed to a fit at once: sums of d² numbers are not worth touching for a few
-FEWEST = 64  # rows handed over where vectors are long
+ROWS_BYTES = 8 << 20  # vectors per batch of a fit: updating sums of d² numbers is costly, so batches are large
+FEWEST = 64  # minimum rows per batch, for long vectors
 
 
 class FisherVectors:
-    """The Fisher vectors of a slice set under one mixture, float32, by part or as a stream of a role's rows.
+    """The vectors of a slice set under one encoder, float32, by part or as a stream of a role's rows.
 
-    encoder: what makes them, anything whose `transform` turns maps (b, d, h, w) into vectors (b, length).
+    encoder: an object whose `transform` turns maps (b, d, h, w) into vectors (b, length). weights: slice indices →
+    weights of their descriptors, see `regions`.
     """
 
-    def __init__(self, folder: Path, slices, activations, encoder, length: int, settings):
+    def __init__(self, folder: Path, slices, activations, encoder, length: int, settings, weights=None):
         self.folder, self.slices, self.activations, self.settings = Path(folder), slices, activations, settings
-        self.encoder, self.length = encoder, length
+        self.encoder, self.length, self.weights = encoder, length, weights
         self.stored = self.length <= FISHER_LIMIT
 
     def write(self, progress: Progress) -> None:
-        """Stores all parts that are not there yet; nothing where the vectors are too long to keep."""
+        """Stores all missing parts; does nothing if the vectors are longer than FISHER_LIMIT."""
         if self.stored:
             label = f"{self.settings.layer}: Fisher vectors"
-            write_rounds(self.folder, self.slices, self._made, label=label, progress=progress)
+            write_parts(self.folder, self.slices, self._made, label=label, progress=progress)
 
     def pieces(self, wanted: dict[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the part, Fisher vectors float32 (m, 2·k·d)) of these slices of these parts, piece by piece.
+        """(number of the part, vectors float32 (m, length)) of the given slices of each part, piece by piece.
 
-        A piece is a part where vectors are stored, else a batch: of fc6, a part of 500 slices would be 500 MB.
+        A piece is a whole part if vectors are stored, otherwise a batch: a part of 500 slices of fc6 would take 500 MB.
         """
         if self.stored:
             parts = Parts(self.folder)
@@ -61,12 +62,12 @@ class FisherVectors:
         return {part: np.arange(starts[part], starts[part + 1]) for part in parts}
 
     def rows_of(self, indices: np.ndarray, progress: Progress = SILENT, label: str = "") -> Rows:
-        """Restartable stream of the Fisher vectors of these slices, this rank's share."""
+        """Restartable stream of the vectors of these slices, this rank's share."""
         return Rows(self, np.sort(np.asarray(indices)), progress, label)
 
     def _made(self, parts: Sequence[int]) -> Made:
         cut = [self._batches(indices) for indices in self.whole(parts).values()]
-        # All in one stream: no stage waits where a part ends.
+        # One stream for all parts, so that no stage is idle at the end of a part.
         with closing(self._encoded([batch for part in cut for batch in part])) as vectors:
             for part in cut:
                 yield {"fisher": np.concatenate([next(vectors) for _ in part])}
@@ -75,8 +76,8 @@ class FisherVectors:
         return batches(self.slices, indices, self.settings.batch_size)
 
     def _encoded(self, cut: list[np.ndarray]) -> Generator[np.ndarray, None, None]:
-        """The Fisher vectors of each batch of slices."""
-        yield from MapStream(self.slices, self.activations, cut, then=self._transform)
+        """The vectors of each batch of slices."""
+        yield from MapStream(self.slices, self.activations, cut, then=self._transform, weights=self.weights)
 
     def _transform(self, maps) -> np.ndarray:
         return to_numpy(self.encoder.transform(maps))
@@ -84,7 +85,7 @@ class FisherVectors:
 
 @dataclass(frozen=True)
 class Rows:
-    """Iterating gives (m, 2·k·d) float32 arrays of about ROWS_BYTES, or FEWEST rows, again and again."""
+    """Restartable iterable of float32 arrays (m, length) of about ROWS_BYTES, or at least FEWEST rows."""
 
     vectors: FisherVectors
     indices: np.ndarray
@@ -103,7 +104,7 @@ class Rows:
             yield np.concatenate(waiting)
 
     def gathered(self) -> np.ndarray:
-        """All ranks' rows as one array, in the order of the slices: the same for any number of ranks."""
+        """The rows of all ranks as one array in the order of the slices, independent of the number of ranks."""
         shares = distributed.gather(list(self.pieces()))
         return np.concatenate(
             [rows for _, rows in sorted((pair for share in shares for pair in share), key=itemgetter(0))]

@@ -1,4 +1,4 @@
-"""The mixture of an encoding: EM over all training descriptors, saved after every pass."""
+"""The mixture of an encoding: EM over all training descriptors, saved after each pass."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.streaming.maps import MapStream, batches
 
-STEPS = 256  # of a stepwise pass, about, where there are slices enough
-STEP_BATCHES = 4  # in a step, about, where there are many slices: so many ranks can share it
-STEP_ROWS = 32  # descriptors a component in a step, or nearly
+STEPS = 256  # approximate number of steps of a stepwise pass, if there are enough slices
+STEP_BATCHES = 4  # approximate number of batches in a step, if there are many slices; as many ranks can share it
+STEP_ROWS = 32  # approximate minimum number of descriptors per component in a step
 
 
-def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress) -> GaussianMixture:
-    """The mixture in `folder`, fitted on the descriptors of the slices `indices`, or the finished one found there.
+def fit(
+    folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress, *, weights=None
+) -> GaussianMixture:
+    """The mixture fitted on the descriptors of the slices `indices` and saved in `folder`; a saved one is resumed.
 
-    The start is drawn by rank 0; each rank then sums over its share of the batches, or of every step's slices, and all
-    make the same M steps.
+    Rank 0 computes the start; each rank then accumulates sums over its share of the batches, or of the slices of each
+    step, and all ranks take the same M steps. weights: slice indices → weights of their descriptors, see `regions`.
     """
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,7 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
         if not has_model(folder):
             progress.note(f"{settings.layer}: mixture starts from a sample of its descriptors")
             every = batches(slices, indices, settings.batch_size)
-            _save(folder, _start(MapStream(slices, activations, every), settings))
+            _save(folder, _start(MapStream(slices, activations, every, weights=weights), settings))
     distributed.barrier()
     mixture = GaussianMixture.from_tensors(*load_model(folder))
     if mixture.converged_ or mixture.n_iter_ >= settings.passes:
@@ -45,12 +47,14 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
         max_iter=settings.passes,
         warm_start=True,
         reduce=distributed.sum_arrays if distributed.size() > 1 or settings.method == "stepwise" else None,
-        gather=distributed.gather if settings.method == "stepwise" else None,  # one rank's steps are those of many
+        gather=distributed.gather
+        if settings.method == "stepwise"
+        else None,  # so that one rank's steps equal those of n
         callback=lambda *_: _save(folder, mixture) if distributed.is_main() else None,
     )
     shares = _shares(slices, activations, indices, settings)
     mine = [batch for share in shares for batch in share.batches]
-    stream = MapStream(slices, activations, mine, note=progress.note)
+    stream = MapStream(slices, activations, mine, weights=weights, note=progress.note)
     _quietly(mixture, Passes(mixture, stream, shares, settings.layer, progress))
     passes = f"{mixture.n_iter_} pass{'es' * (mixture.n_iter_ != 1)}"
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {passes}")
@@ -59,15 +63,15 @@ def fit(folder: Path, slices, activations, indices: np.ndarray, settings, progre
 
 @dataclass(frozen=True)
 class Share:
-    """This rank's batches, perhaps none, of a group of neighbouring ones whose slices make some steps."""
+    """This rank's batches, possibly none, of a group of consecutive batches that is divided into steps."""
 
     batches: list[np.ndarray]
-    before: int  # slices of the group that lower ranks have
+    before: int  # slices of the group that belong to lower ranks
     size: int  # slices of the group
     steps: int
 
     def cut(self, maps: Iterator) -> Iterator[list]:
-        """What each step has of this rank's maps, which come next in `maps`; steps are as even as can be."""
+        """This rank's maps for each step, taken from `maps`; steps have equal size, as far as possible."""
         held = [next(maps) for _ in self.batches]
         edges = [self.size * step // self.steps - self.before for step in range(self.steps + 1)]
         for start, stop in pairwise(edges):
@@ -75,7 +79,7 @@ class Share:
 
 
 def _rows(maps: list, start: int, stop: int) -> Iterator:
-    """The rows from start to stop of arrays that follow one another, as parts of them."""
+    """Rows start to stop of the concatenated arrays, as views."""
     for one in maps:
         if start < len(one) and stop > 0:
             yield one[max(start, 0) : min(stop, len(one)), ...]
@@ -83,10 +87,11 @@ def _rows(maps: list, start: int, stop: int) -> Iterator:
 
 
 def _shares(slices, activations, indices: np.ndarray, settings) -> list[Share]:
-    """This rank's shares of the things that are given to EM at once: whole batches, or steps.
+    """This rank's shares of the units of EM: batches for exact EM, steps for stepwise EM.
 
-    Whole batches are dealt, as a network's last bits depend on what is computed together. A step has several where
-    there are many slices; where there are few, a batch has several steps, as smaller ones keep a network less busy.
+    Ranks receive whole batches, because a network's last bits depend on the batch. With many slices a step consists of
+    several batches; with few, a batch is divided into several steps, because small batches use the network less
+    efficiently.
     """
     every = batches(slices, indices, settings.batch_size)
     if settings.method == "exact":
@@ -97,14 +102,14 @@ def _shares(slices, activations, indices: np.ndarray, settings) -> list[Share]:
 
 
 def _share(group: list[np.ndarray], size: int, turn: int) -> Share:
-    """This rank's share of a group, whose steps have about `size` slices."""
+    """This rank's share of a group whose steps have about `size` slices."""
     mine, slices = distributed.run_of(group, turn), sum(map(len, group))
     before = int(np.searchsorted(np.concatenate(group), mine[0][0])) if mine else 0  # the indices ascend
     return Share(mine, before, slices, steps=max(1, round(slices / size)))
 
 
 def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
-    """Neighbouring batches that hold at least `size` slices together; the last ones, half of it."""
+    """Consecutive batches in groups of at least `size` slices; the last group has at least half of that."""
     groups: list[list[np.ndarray]] = [[]]
     for batch in every:
         if sum(map(len, groups[-1])) >= size:
@@ -118,7 +123,7 @@ def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
 
 @dataclass(frozen=True)
 class Passes:
-    """A stream whose every pass is a task of its own; it gives the maps of each step as a list, perhaps empty."""
+    """A stream of the maps of each step, as a list that may be empty; each pass is one task of the progress display."""
 
     mixture: GaussianMixture
     stream: MapStream
@@ -134,7 +139,7 @@ class Passes:
         ):
             for share in self.shares:
                 yield from share.cut(maps)
-            next(maps, None)  # the last batch counts as done when the next one is asked for
+            next(maps, None)  # advances the progress for the last batch
 
 
 def _start(stream: MapStream, settings) -> GaussianMixture:
@@ -150,10 +155,10 @@ def _start(stream: MapStream, settings) -> GaussianMixture:
 
 
 def _quietly(mixture: GaussianMixture, stream: MapStream | Passes) -> GaussianMixture:
-    """The mixture after `fit`; that passes end before convergence is what the user asked for, and no news."""
+    """The mixture after `fit`, without warnings: the number of passes is limited on purpose."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message=".*variance_floor")  # dead ReLU units; the floor holds them
+        warnings.filterwarnings("ignore", message=".*variance_floor")  # dead ReLU units have no variance
         return mixture.fit(stream)
 
 

@@ -1,13 +1,14 @@
-"""Scans into a workspace: made if need be, then filled by `ildfv.datasets.prepare`."""
+"""Preparation of scans in a workspace, which is created if it does not exist."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ildfv.datasets.discovery import check_scans
 from ildfv.datasets.prepare import prepare
-from ildfv.datasets.prepared import PrepareReport
-from ildfv.errors import InputError
+from ildfv.datasets.report import PrepareReport
+from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.labels import Codes
@@ -15,8 +16,8 @@ from ildfv.store.atomic import write_json
 from ildfv.store.parts import Parts
 from ildfv.version import __version__
 
-CODES_FILE = "codes.toml"  # with the scans: what their label codes mean, used unless other codes are named
-ABOVE = 2  # folders above the scans in which it may lie
+CODES_FILE = "codes.toml"  # table of label codes that belongs to the scans; the default
+FOLDERS_ABOVE = 2  # number of parent folders that are searched for it
 
 
 def prepare_scans(
@@ -30,33 +31,47 @@ def prepare_scans(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
-    """{"scans", "kept", "patients", "slices", "labelled_slices", "codes", "notes", "workspace", …} of this run.
+    """The result of this run as JSON values, after the slices of all usable scans are stored in the workspace.
 
-    "kept" of its "scans" were prepared before; "workspace" counts all that is there now: {"scans", "patients",
-    "slices", "labelled_slices"}; "prepared", "quarantined" and "ignored" tell what became of each file.
+    Parameters
+    ----------
+    scans : path
+        A folder, which is searched with all its subfolders, or one file.
+    root : path
+        The workspace. It is created only if `scans` contains files and `codes` is valid.
+    codes : str, optional
+        TOML file, or name of a shipped table. Default: `codes.toml` in the folder of the scans or up to two folders
+        above it, so that `prepare scans/patient-0001` has the same labels as `prepare scans`. If there is none, label
+        maps are not read.
+    threshold, seed, salt : optional
+        Settings of a new workspace. An existing one must have the same.
+    workers : int, optional
+        Number of processes; one per core by default.
 
-    codes: a TOML file or a shipped table's name; None takes `codes.toml` in the folder of scans or up to two folders
-    above (`prepare scans/patient-0001` reads as `prepare scans` does), and without it leaves label maps unread. Codes
-    and scans are looked at before a workspace is made. threshold, seed, salt: settings of a new workspace; one that is
-    there must have the same.
+    Returns
+    -------
+    dict
+        "scans", "kept" (those of an earlier run), "patients", "slices" and "labelled_slices" of this run; "workspace":
+        the same numbers for the whole workspace; "codes": the table; "notes"; "prepared", "quarantined" and "ignored":
+        the outcome for each file.
     """
     scans = Path(scans)
     check_scans(scans)
-    chosen = codes if codes is not None else _codes_near(scans)
-    if chosen is not None:
-        Codes.load(chosen)
+    table = codes if codes is not None else _codes_near(scans)
+    if table is not None:
+        Codes.load(table)
     given = {"threshold": threshold, "seed": seed, "salt": salt}
     workspace = Workspace.open_or_create(root, version=__version__, **given)
     if workspace.settings.slices is not None:
         raise InputError(f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace")
     report = prepare(
-        scans, workspace.slices_dir, codes=chosen, salt=workspace.settings.salt, workers=workers, progress=progress
+        scans, workspace.slices_dir, codes=table, salt=workspace.settings.salt, workers=workers, progress=progress
     )
     content = report.to_dict()
     labelled = sum(scan.slices for scan in report.prepared if scan.labelled)
-    if chosen is None:
+    if table is None:
         progress.note(
-            "Label maps were not read: no --codes given, no codes.toml with the scans or up to two folders above."
+            "Label maps were not read: no --codes, and no codes.toml in the folder of the scans or up to two above it."
         )
     summary = {
         "scans": len(report.prepared),
@@ -64,36 +79,49 @@ def prepare_scans(
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
         "labelled_slices": labelled,
-        "codes": chosen,
-        "notes": _how_patients_were_told(report, scans),
-        "workspace": _holdings(workspace),
+        "codes": table,
+        "notes": _patient_provenance(report, scans),
+        "workspace": _totals(workspace),
     }
-    lasting = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
-    # Paths may name patients: not among the results.
-    write_json(workspace.root / "prepare.json", _without_kept(lasting))
+    document = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
+    # Not in `results`, because paths may identify patients.
+    write_json(workspace.root / "prepare.json", _without_kept(document))
     return {**summary, **content}
 
 
 def _without_kept(found: dict) -> dict:
-    """All but what an earlier run had left to do: the file is the same however often a run was stopped."""
+    """The document without "kept", so that a resumed run writes the same file as an uninterrupted one."""
     return {name: value for name, value in found.items() if name != "kept"}
 
 
 def _codes_near(scans: Path) -> str | None:
-    above = scans.resolve().parents[:ABOVE]
-    return next((str(path) for folder in (scans, *above) if (path := folder / CODES_FILE).is_file()), None)
+    above = scans.resolve().parents[:FOLDERS_ABOVE]
+    for folder in (scans, *above):
+        if tables := _files_named(CODES_FILE, folder):
+            names = ", ".join(table.name for table in tables)
+            check(len(tables) == 1, f"{folder} must contain one table of codes, got {names}: name it with --codes")
+            return str(tables[0])
+    return None
 
 
-def _how_patients_were_told(report: PrepareReport, scans: Path) -> list[str]:
-    """A line for each way in which volume files, which name no patient, were given one."""
+def _files_named(name: str, folder: Path) -> list[Path]:
+    """The files in `folder` with that name in any letter case, sorted."""
+    if not folder.is_dir():
+        return []
+    paths = folder.iterdir() if os.access(folder, os.R_OK) else [folder / name]  # a parent folder may be unlistable
+    return sorted(path for path in paths if path.name.lower() == name and path.is_file())
+
+
+def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
+    """One line for each rule that assigned patients to volume files, which have no patient identity."""
     files = [scan.source for scan in report.prepared if scan.kind != "dicom"]
     base = scans if scans.is_dir() else scans.parent
     loose = sum(file.parent == base for file in files)
-    ways = ((len(files) - loose, f"the folder directly inside {base} that each lies in"), (loose, "its own file name"))
-    return [f"volume files name no patient: for {number} it was {way}" for number, way in ways if number]
+    rules = ((len(files) - loose, f"the first folder of its path below {base}"), (loose, "its file name"))
+    return [f"volume files have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
 
 
-def _holdings(workspace: Workspace) -> dict[str, int]:
+def _totals(workspace: Workspace) -> dict[str, int]:
     if not Parts(workspace.slices_dir).count:
         return dict.fromkeys(("scans", "patients", "slices", "labelled_slices"), 0)
     slices = workspace.slices()

@@ -1,4 +1,4 @@
-"""PCA of the training slices' Fisher vectors, and the projections of all slices."""
+"""PCA of the training slices' vectors, and the projections of all slices."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from threadpoolctl import threadpool_limits
 from ildfv import distributed
 from ildfv.estimators.pca import EXACT, PCA
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.write_parts import Made, write_rounds
+from ildfv.pipeline.write_parts import Made, write_parts
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.streaming.threads import in_order, split_cores
 
-IN_MEMORY = 1 << 30  # bytes of Fisher vectors: up to this, few slices are solved at once, exactly and in seconds
+IN_MEMORY = 1 << 30  # bytes of vectors: below this limit, few slices are solved exactly in memory, in seconds
 
 
 def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, progress: Progress) -> PCA:
-    """The PCA in `folder`, fitted on the Fisher vectors of the slices `indices`, or the one found there.
+    """The PCA in `folder`, fitted on the vectors of the slices `indices` if it is not there.
 
-    Never more dimensions than the training slices span: their number less one.
+    The number of dimensions is at most the number of training slices minus one: they span no more.
     """
     if not distributed.from_main(has_model(folder)):
         dimensions = min(settings.dimensions, len(indices) - 1, fisher.length)
@@ -39,7 +39,7 @@ def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, prog
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
             save_model(folder, pca.to_tensors(), pca.info())
-        del pca  # components of fc6 are half a gigabyte: not twice
+        del pca  # components of fc6 take half a gigabyte: free them before they are loaded
         distributed.barrier()
     return PCA.from_tensors(*load_model(folder))
 
@@ -56,6 +56,6 @@ def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> 
         for _, group in groupby(pieces, key=itemgetter(0)):
             yield {"projection": np.concatenate([rows for _, rows in group])}
 
-    # Pieces side by side with one BLAS thread each: two that share a piece spend ten times its work on waiting.
+    # Pieces in parallel, one BLAS thread each: two threads on one piece spend ten times its work on synchronisation.
     with threadpool_limits(1, user_api="blas"):
-        write_rounds(folder, fisher.slices, make, label=f"{fisher.settings.layer}: projection", progress=progress)
+        write_parts(folder, fisher.slices, make, label=f"{fisher.settings.layer}: projection", progress=progress)

@@ -1,4 +1,4 @@
-"""Multivariate linear regression of the patterns on an encoding's projections, and its scores on the held-out fold."""
+"""Multivariate linear regression of the patterns on the projections of an encoding, scored on the held-out fold."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
+from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
-from ildfv.pipeline.split import Roles, labelled_presence, load_folds, make_roles
+from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import sweep
@@ -28,7 +30,7 @@ from ildfv.store.models import load_model, save_model
 from ildfv.streaming.maps import by_part
 
 TARGETS = ("counts", "step", "ramp")
-# Tried by "auto": penalties by row, in units of a projection's variance.
+# Candidates of ridge="auto": penalties per slice, relative to the mean variance of the projections.
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
@@ -36,36 +38,46 @@ def regress_encoding(
     root: Path,
     *,
     layer: str | None = None,
+    region: str = SLICE,
     fold: int | None = None,
     target: str = "counts",
     ridge: str | float = "auto",
     progress: Progress = SILENT,
-) -> dict:
-    """The results document of the newest encoding (of that layer and fold if given), also in results/.
+) -> Results | None:
+    """The results of the newest encoding (of that layer in that region, and fold, if given), also written to results/.
 
-    Regressed to the pixel counts in units of the threshold T, or their step or ramp (the paper's Fig. 3), on the fit
-    patients of the fold; ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds come from
-    its validation patients. The model lies beside the encoding, in regression/.
+    The targets are the pixel counts in units of the threshold T, or their step or ramp (the paper's Fig. 3). The model
+    is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding. ridge ("auto" or
+    a penalty as in `MultivariateRegression`) and decision thresholds are chosen on its validation patients. None on
+    ranks other than 0.
     """
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    encoding = newest(workspace.encodings_dir, fold, layer)
-    roles = make_roles(slices, load_folds(workspace), encoding.fold)  # first: stale folds make all else stale
-    _check_current(encoding, slices, roles)
+    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
+    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
+    encoding = newest(workspace.encodings_dir, fold, name)
+    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
+    _check_current(encoding, slices, split)
     found = fit_regression(
         encoding,
         slices,
-        roles,
+        split,
         target=target,
         ridge=ridge,
         threshold=workspace.settings.threshold,
         progress=progress,
     )
     if not distributed.is_main():
-        return {}
+        return None
     settings = {
-        "regress": {"layer": encoding.layer, "target": target, "ridge": found.ridge, "ridge_asked": str(ridge)},
+        "regress": {
+            "layer": encoding.layer,
+            "region": encoding.region,
+            "target": target,
+            "ridge": found.ridge,
+            "ridge_asked": str(ridge),
+        },
         "encode": encoding.info["inputs"],
     }
     with writing(encoding.folder / "regression"):
@@ -74,8 +86,8 @@ def regress_encoding(
     return score(
         workspace,
         slices,
-        roles,
-        system=f"fv-{encoding.layer}",
+        split,
+        system=f"fv-{encoding.folder.parent.name}",
         validation_scores=found.validation,
         test_scores=found.test,
         settings=settings,
@@ -84,7 +96,7 @@ def regress_encoding(
 
 @dataclass(frozen=True)
 class Regression:
-    """A regression on an encoding: its model, the ridge penalty chosen, answers (m, 4) in the order of the roles."""
+    """A fitted regression, its ridge penalty, and its scores (m, C) in the order of the split's indices."""
 
     model: MultivariateRegression
     ridge: float
@@ -95,7 +107,7 @@ class Regression:
 def fit_regression(
     encoding: Encoding,
     slices: Slices,
-    roles: Roles,
+    split: Split,
     *,
     threshold: int,
     target: str = "counts",
@@ -104,20 +116,20 @@ def fit_regression(
 ) -> Regression:
     """The regression of the patterns on an encoding's projections, fitted on the fit slices.
 
-    ridge "auto": the penalty whose answers have the highest mean AUC on the validation slices.
+    ridge "auto": the penalty with the highest mean AUC on the validation slices.
     """
     from ildfv.train.targets import targets
 
     check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
     penalty = _penalty(ridge)
-    y = targets(target, slices.counts[roles.fit], threshold=threshold)
-    sums = _sums(encoding, slices, roles.fit, y, progress)
+    y = targets(target, slices.counts[split.fit], threshold=threshold)
+    sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
-    candidates = [factor * variance * len(roles.fit) for factor in RIDGES] if penalty is None else [penalty]
+    candidates = [factor * variance * len(split.fit) for factor in RIDGES] if penalty is None else [penalty]
     models = [_solved(sums, candidate) for candidate in candidates]
-    validation = _predict(encoding, slices, models, roles.validation, progress)  # (models, m, 4)
-    best = _best(validation, labelled_presence(slices, roles.validation, threshold))
-    test = _predict(encoding, slices, [models[best]], roles.test, progress)[0]
+    validation = _predict(encoding, slices, models, split.validation, progress)  # (models, m, 4)
+    best = _best(validation, labelled_presence(slices, split.validation, threshold))
+    test = _predict(encoding, slices, [models[best]], split.test, progress)[0]
     return Regression(models[best], candidates[best], validation[best], test)
 
 
@@ -133,19 +145,20 @@ def _penalty(ridge: str | float) -> float | None:
     return penalty
 
 
-def _check_current(encoding: Encoding, slices: Slices, roles: Roles) -> None:
-    """InputError if the encoding was made of other slices or folds than the workspace now holds."""
+def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
+    """Raises InputError if the encoding was made from slices or folds other than the current ones."""
     made_of = encoding.info["inputs"]
-    for name, now in (("slices", slices.key), ("folds", roles.folds)):
+    for name, now in (("slices", slices.key), ("folds", split.folds)):
         if made_of[name] != now:
-            how = f"ildfv encode --layer {encoding.layer} --fold {encoding.fold} --fresh"
-            raise InputError(f"{encoding.folder} was made of other {name} than the workspace now holds: `{how}`")
+            where = "" if encoding.region == SLICE else f" --region {encoding.region}"
+            how = f"ildfv encode --layer {encoding.layer}{where} --fold {encoding.fold} --fresh"
+            raise InputError(f"{encoding.folder} was made from {name} other than the current ones: run `{how}`")
 
 
 def _rows(
     encoding: Encoding, slices: Slices, indices: np.ndarray, what: str, progress: Progress
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """(places in the ascending `indices`, their projections), this rank's share, a part at a time."""
+    """(positions in the ascending `indices`, projections) of this rank's share, part by part."""
     wanted = by_part(slices, indices)
     mine = distributed.share(list(wanted))
     label, total = distributed.of_share(f"{encoding.layer}: {what}"), sum(len(wanted[part]) for part in mine)
@@ -156,7 +169,7 @@ def _rows(
 
 
 def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
-    """The sums of all ranks over the fit slices."""
+    """The sufficient statistics over the fit slices, summed over ranks."""
     complete = [(True,) * len(PATTERNS)]
     sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
     with closing(_rows(encoding, slices, fit, "regression", progress)) as pieces:
@@ -167,14 +180,14 @@ def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, pr
 
 def _solved(sums: RegressionSums, ridge: float) -> MultivariateRegression:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="the design has rank")  # fewer slices than dimensions: least norm
+        warnings.filterwarnings("ignore", message="the design has rank")  # expected with fewer slices than dimensions
         return MultivariateRegression(ridge=ridge).fit_sums(sums)
 
 
 def _predict(
     encoding: Encoding, slices: Slices, models: list[MultivariateRegression], indices: np.ndarray, progress: Progress
 ) -> np.ndarray:
-    """Answers (models, m, 4) for these slices; each rank fills in its share, so the sum over ranks is exact."""
+    """Scores (models, m, C) for these slices; each rank computes its share, and zeros elsewhere make the sum exact."""
     answers = np.zeros((len(models), len(indices), len(PATTERNS)))
     with closing(_rows(encoding, slices, indices, "scores", progress)) as pieces:
         for places, rows in pieces:
@@ -184,7 +197,7 @@ def _predict(
 
 
 def _best(answers: np.ndarray, truth: np.ndarray) -> int:
-    """The model of highest mean AUC on validation slices, the first of equals; undefined AUCs do not count."""
+    """Index of the model with the highest mean AUC, the first if several are equal; undefined AUCs are ignored."""
     aucs = np.array([[roc_auc(truth[:, k], one[:, k]) for k in range(truth.shape[1])] for one in answers])
     if np.isnan(aucs).all():
         return 0

@@ -1,63 +1,71 @@
-"""Everything a workspace has found, gathered for the report page."""
+"""The report of a workspace: its results, comparisons, example slices and the tables of other documents."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
+from ildfv.evaluation.documents import Comparison, Results
 from ildfv.evaluation.results import Predictions, compare
-from ildfv.evaluation.thresholds import Decisions
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.kinds import load_kinds
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.split import labelled_presence, load_folds
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.pipeline.workspace import Workspace
-from ildfv.report.content import Call, Example, ReportContent, choose_examples
+from ildfv.report.content import Example, Prediction, ReportContent, choose_examples
 from ildfv.report.figures import number
 from ildfv.report.page import write_report
 from ildfv.scans.windows import NORMAL
 from ildfv.store.atomic import key_of, sha256
-from ildfv.store.checksummed import read_sealed
+from ildfv.store.checksummed import read_checksummed
+from ildfv.store.kinds import document_kinds
 from ildfv.version import versions
 
-RESAMPLES = 2000
+Scored = tuple[np.ndarray, Predictions]  # slice indices (m,), and the predictions on them
 
 
 def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float] | None = None) -> dict:
-    """{"report": path of the page, "results": its documents}; report.html in the workspace unless `to` is given."""
+    """{"report": path of the page, "results": list of `Results`, "notes": list of str}.
+
+    to: path of the page; None for report.html in the workspace. seconds: wall time of each step, to be shown.
+    """
     workspace = Workspace.open(root)
     slices = workspace.slices()
     folds = load_folds(workspace).table() if workspace.folds_file.exists() else []
-    found = {name: d for name, d in workspace.results().items() if d.get("kind") == "ildfv results"}
-    now = {"slices": slices.key, "folds": sha256(workspace.folds_file) if folds else None}
+    found = workspace.results()
+    inputs = {"slices": slices.key, "folds": sha256(workspace.folds_file) if folds else None}
     current = {
-        name: d
-        for name, d in found.items()
-        if all(d["settings"].get(k) == v for k, v in now.items()) and d["threshold"] == workspace.settings.threshold
+        name: results
+        for name, results in found.items()
+        if all(results.settings.get(k) == v for k, v in inputs.items())
+        and results.threshold == workspace.settings.threshold
     }
-    stale = sorted(found.keys() - current.keys())
     notes = [
-        f"{name} was scored on other slices or folds, or with another threshold, than the workspace now holds: left out"
-        for name in stale
+        f"{name} is left out: it was scored on other slices or folds, or with another threshold T, than the workspace "
+        "has now"
+        for name in sorted(found.keys() - current.keys())
     ]
-    experiments = list(experiment_documents(workspace, slices).values())
-    if not current and not experiments:
-        notes.append("No system has been scored yet: `ildfv train`, or `ildfv encode` and `ildfv regress`.")
-    predictions = {name: _predictions(workspace, slices, name, d) for name, d in current.items()}
+    documents = list(table_documents(workspace, slices).values())
+    if not current and not documents:
+        notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")
+    scored = {name: _predictions(workspace, slices, name, results) for name, results in current.items()}
     content = ReportContent(
         data=slices.data,
         statistics=slice_statistics(root),
         folds=folds,
         results=list(current.values()),
-        comparisons=_comparisons(list(predictions.values()), workspace.settings.seed),
-        examples=_examples(workspace, slices, predictions),
-        experiments=experiments,
+        comparisons=_comparisons(list(scored.values()), workspace.settings.seed),
+        examples=_examples(workspace, slices, current, scored),
+        experiments=documents,
         settings={
-            "workspace": shown_settings(workspace),
-            "systems": {name: _settings(d) for name, d in current.items()},
+            "workspace": public_settings(workspace),
+            "systems": {name: _settings(results) for name, results in current.items()},
         },
         versions=versions(),
         seconds=seconds or {},
@@ -68,73 +76,80 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     return {"report": str(path.resolve()), "results": list(current.values()), "notes": notes}
 
 
-def experiment_documents(workspace: Workspace, slices: Slices) -> dict[str, dict]:
-    """What `ildfv experiment` left in results/experiments/, by name, of these slices and folds only."""
+def table_documents(workspace: Workspace, slices: Slices) -> dict[str, Any]:
+    """The documents of kinds with `in_report`, by name, that were made from the current slices and folds."""
     if not workspace.folds_file.exists():
         return {}
-    found = {path.stem: read_sealed(path) for path in sorted((workspace.results_dir / "experiments").glob("*.json"))}
-    now = key_of(slices.key, sha256(workspace.folds_file))
-    return {name: d for name, d in found.items() if d.get("kind") == "ildfv experiment" and d.get("key") == now}
+    load_kinds()
+    key = key_of(slices.key, sha256(workspace.folds_file))
+    kinds = [kind for kind in document_kinds() if kind.in_report]
+    found = {path: kind for kind in kinds for path in sorted(workspace.root.glob(kind.pattern))}
+    return {
+        path.stem: kind.load(values, name=str(path))
+        for path, kind in found.items()
+        if (values := read_checksummed(path)).get("kind") == kind.name and values.get("key") == key
+    }
 
 
-def shown_settings(workspace: Workspace) -> dict:
-    """The workspace's settings, but for the salt, and for the number of folds: a table shows those it has."""
+def public_settings(workspace: Workspace) -> dict:
+    """The workspace's settings without the salt, which is secret, and the number of folds, which a table shows."""
     return workspace.settings.model_dump(exclude={"salt", "folds"})
 
 
-def _settings(document: dict) -> dict:
-    """What made a result, without what stands elsewhere on the page."""
-    return {name: value for name, value in document["settings"].items() if name not in ("versions", "slices")}
+def _settings(results: Results) -> dict:
+    """The settings of a system without those that the page shows elsewhere."""
+    return {name: value for name, value in results.settings.items() if name not in ("versions", "slices")}
 
 
-def _predictions(workspace: Workspace, slices: Slices, name: str, document: dict) -> tuple[np.ndarray, Predictions]:
-    """The slices a system was scored on, and its predictions there."""
-    indices, scores = read_scores(workspace, name, document)
-    fold = document["fold"]
+def _predictions(workspace: Workspace, slices: Slices, name: str, results: Results) -> Scored:
+    """The predictions that the results of one fold were computed from."""
+    indices, scores = read_scores(workspace, name, results.scores_sha256)
+    assert results.fold is not None
     predictions = Predictions(
-        system=document["system"],
-        fold=fold,
+        system=results.system,
+        fold=results.fold,
         scores=scores,
-        presence=labelled_presence(slices, indices, document["threshold"]),
+        presence=labelled_presence(slices, indices, results.threshold),
         patients=slices.patients[indices],
-        decisions=Decisions.from_dict(document["decisions"][str(fold)]),
+        decisions=results.decisions[str(results.fold)],
+        labels=PATTERNS,
     )
     return indices, predictions
 
 
-def _comparisons(found: list[tuple[np.ndarray, Predictions]], seed: int) -> list[dict]:
-    """Paired tests between every two systems scored on the same slices of one fold."""
+def _comparisons(scored: list[Scored], seed: int) -> list[Comparison]:
+    """Paired tests between every two systems that were scored on the same slices of one fold."""
     return [
-        compare(a, b, n_resamples=RESAMPLES, seed=seed)
-        for (rows_a, a), (rows_b, b) in combinations(found, 2)
+        compare(a, b, seed=seed)
+        for (rows_a, a), (rows_b, b) in combinations(scored, 2)
         if a.fold == b.fold and np.array_equal(rows_a, rows_b)
     ]
 
 
-def _examples(workspace: Workspace, slices: Slices, found: dict[str, tuple[np.ndarray, Predictions]]) -> list[Example]:
-    """Slices right and wrong by the system of highest mean AUC, with what every system of that fold says of them."""
-    if not found:
+def _examples(
+    workspace: Workspace, slices: Slices, results: dict[str, Results], scored: dict[str, Scored]
+) -> list[Example]:
+    """Examples for the system with the highest mean AUC, with the predictions of all systems on the same slices."""
+    if not scored:
         return []
-    results = workspace.results()
-    best = max(found, key=lambda name: results[name]["overall"]["mean_auc"] or 0.0)
-    indices, judge = found[best]
-    systems = [judge] + [p for rows, p in found.values() if p is not judge and np.array_equal(rows, indices)]
-    return example_slices(slices, indices, systems, seed=workspace.settings.seed)
+    best = max(scored, key=lambda name: results[name].overall.mean_auc or 0.0)
+    indices, reference = scored[best]
+    others = [p for rows, p in scored.values() if p is not reference and np.array_equal(rows, indices)]
+    return example_slices(slices, indices, [reference, *others], seed=workspace.settings.seed)
 
 
 def example_slices(slices: Slices, indices: np.ndarray, systems: list[Predictions], *, seed: int) -> list[Example]:
-    """Slices right and wrong by the first of `systems`, with what each of them, all scored on `indices`, says."""
-    judge = systems[0]
-    chosen = choose_examples(judge.presence, judge.decisions.predict(judge.scores), seed=seed)
+    """Slices that the first system predicts right or wrong, with the predictions of each system on `indices`."""
+    reference = systems[0]
+    chosen = choose_examples(reference.presence, reference.decisions.predict(reference.scores), seed=seed)
     examples = []
     for row in [*chosen["right"], *chosen["wrong"]]:
         index = indices[row]
-        calls = [Call(s.system, _called(s, row), s.scores[row].tolist()) for s in systems]
         examples.append(
             Example(
                 image=slices.images([index])[0, NORMAL],
-                truth=(judge.presence[row] > 0).tolist(),
-                calls=calls,
+                truth=(reference.presence[row] > 0).tolist(),
+                predictions=[Prediction(s.system, _predicted(s, row), s.scores[row].tolist()) for s in systems],
                 labels=slices.label_maps([index])[0],
                 caption=f"patient {slices.patients[index][:6]}, {number(slices.positions[index], 0)} mm",
             )
@@ -142,8 +157,8 @@ def example_slices(slices: Slices, indices: np.ndarray, systems: list[Prediction
     return examples
 
 
-def _called(predictions: Predictions, row: int) -> list[bool | None]:
-    """Which patterns are called on a slice; None where there is no threshold to call them by."""
-    called = predictions.decisions.predict(predictions.scores[row : row + 1])[0].tolist()
+def _predicted(predictions: Predictions, row: int) -> list[bool | None]:
+    """Whether each pattern is predicted on a slice; None for a pattern without a decision threshold."""
+    predicted = predictions.decisions.predict(predictions.scores[row : row + 1])[0].tolist()
     thresholds = predictions.decisions.thresholds
-    return [None if threshold is None else one for one, threshold in zip(called, thresholds, strict=True)]
+    return [None if threshold is None else one for one, threshold in zip(predicted, thresholds, strict=True)]

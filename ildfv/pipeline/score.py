@@ -1,4 +1,4 @@
-"""From a system's scores to its results file: decisions from validation slices, measures from test slices."""
+"""From a system's scores to its results: decisions from validation slices, metrics from test slices."""
 
 from __future__ import annotations
 
@@ -8,61 +8,62 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
+from ildfv.evaluation.documents import Results
 from ildfv.evaluation.results import Predictions, evaluate
 from ildfv.evaluation.thresholds import Decisions
-from ildfv.pipeline.split import Roles, labelled_presence
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.split import Split, labelled_presence
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
 from ildfv.version import versions
 
-RESAMPLES = 2000
-PATIENCE = 60.0  # seconds: others write their two files here too
+PATIENCE = 60.0  # seconds to wait for the lock: other processes write two small files and release it
 
 
 def score(
     workspace: Workspace,
     slices: Slices,
-    roles: Roles,
+    split: Split,
     *,
     system: str,
     validation_scores: np.ndarray,
     test_scores: np.ndarray,
     settings: dict,
-) -> dict:
-    """The results document of one system on the held-out fold, written to results/<system>-fold-<k>.json.
+) -> Results:
+    """The results of one system on the held-out fold, also written to results/<system>-fold-<k>.json.
 
-    validation_scores, test_scores: (m, 4), higher = more likely present, in the order of the roles' indices.
+    validation_scores, test_scores: (m, C), larger = more likely present, in the order of the split's indices.
     """
     threshold = workspace.settings.threshold
     predictions = Predictions(
         system=system,
-        fold=roles.fold,
+        fold=split.fold,
         scores=test_scores,
-        presence=labelled_presence(slices, roles.test, threshold),
-        patients=slices.patients[roles.test],
-        decisions=Decisions.fit(labelled_presence(slices, roles.validation, threshold), validation_scores),
+        presence=labelled_presence(slices, split.test, threshold),
+        patients=slices.patients[split.test],
+        decisions=Decisions.fit(labelled_presence(slices, split.validation, threshold), validation_scores),
+        labels=PATTERNS,
     )
-    document = evaluate(
+    results = evaluate(
         predictions,
         data=slices.data,
         threshold=threshold,
-        n_resamples=RESAMPLES,
         seed=workspace.settings.seed,
-        settings={**settings, "slices": slices.key, "folds": roles.folds, "versions": versions()},
+        settings={**settings, "slices": slices.key, "folds": split.folds, "versions": versions()},
     )
-    name = f"{system}-fold-{roles.fold}"
+    name = f"{system}-fold-{split.fold}"
     with writing(workspace.results_dir, patience=PATIENCE):
         sweep(workspace.results_dir)
-        table = write_scores(workspace, name, roles.test, test_scores)
-        document["scores_sha256"] = sha256(table)
-        workspace.write_result(name, document)
-    return document
+        table = write_scores(workspace, name, split.test, test_scores)
+        results = results.model_copy(update={"scores_sha256": sha256(table)})
+        workspace.write_result(name, results)
+    return results
 
 
 def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: np.ndarray) -> Path:
-    """The path of results/<name>.csv: slice index and the four scores to their last bit, for anyone's own measures."""
-    rows = ["slice,ground glass,reticular,honeycomb,emphysema"]
+    """The path of results/<name>.csv, which holds slice indices (m,) and scores (m, C) without loss of precision."""
+    rows = [",".join(["slice", *PATTERNS])]
     rows += [
         f"{index}," + ",".join(f"{value:.17g}" for value in row) for index, row in zip(indices, scores, strict=True)
     ]
@@ -71,13 +72,13 @@ def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: n
     return path
 
 
-def read_scores(workspace: Workspace, name: str, document: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Slice indices (m,) and scores (m, 4) of results/<name>.csv; InputError unless its document is of these scores."""
+def read_scores(workspace: Workspace, name: str, checksum: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Slice indices (m,) and scores (m, C) of results/<name>.csv. InputError: missing, or not of this SHA-256."""
     path = workspace.results_dir / f"{name}.csv"
     check(
-        path.exists() and document.get("scores_sha256") == sha256(path),
-        f"{path} must hold the scores that {name}.json was made from, got others or none: run `ildfv train` or "
-        "`ildfv regress` again",
+        path.exists() and checksum == sha256(path),
+        f"{path} must hold the scores that {name}.json was computed from, got others or none: "
+        "run `ildfv train` or `ildfv regress` again",
     )
     table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
     return table[:, 0].astype(np.int64), table[:, 1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ildfv.evaluation.statistics import statistics
-from ildfv.patterns import presence
+from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.workspace import Workspace
 
 
@@ -16,5 +16,5 @@ def slice_statistics(root: Path, threshold: int | None = None) -> dict:
     threshold = workspace.settings.threshold if threshold is None else threshold
     return {
         "data": slices.data,
-        **statistics(presence(slices.counts, threshold), slices.patients, threshold=threshold),
+        **statistics(presence(slices.counts, threshold), slices.patients, labels=PATTERNS, threshold=threshold),
     }

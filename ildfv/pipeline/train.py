@@ -1,4 +1,4 @@
-"""Train a network on all folds but one and score it on that one."""
+"""Training of a network on all folds but one, and its scores on that fold."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
+from ildfv.evaluation.documents import Results
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.score import score
-from ildfv.pipeline.split import Roles, load_folds, make_roles
+from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of
@@ -27,12 +28,14 @@ def train_network(
     fresh: bool = False,
     progress: Progress = SILENT,
     **settings,
-) -> dict:
-    """The results document of the network on the held-out fold; the model lies in models/<name>/fold-<k>.
+) -> Results | None:
+    """The results of the network on the held-out fold, None on ranks other than 0.
 
-    settings: fields of `TrainSettings`; seed and threshold default to the workspace's. Training goes on from its last
-    epoch if it was stopped; a finished model is scored again, not trained again. fresh: removes a model of that name
-    that was trained with other settings or on other slices. compile: through `torch.compile`, as `trainer.train` says.
+    The model is written to models/<name>/fold-<k>.
+
+    settings: fields of `TrainSettings`; seed and threshold default to the workspace's. Interrupted training is
+    resumed from the last epoch; a finished model is only scored again. fresh: whether to replace a model of this name
+    that was trained with other settings or slices. compile: whether to use `torch.compile`; see `trainer.train`.
     """
     distributed.start()
     from ildfv.train.networks import check_whole_slices, load
@@ -40,7 +43,7 @@ def train_network(
 
     workspace = Workspace.open(root)
     slices, device = workspace.slices(), resolve(device)
-    roles = make_roles(slices, load_folds(workspace), fold)
+    split = split_slices(slices, load_folds(workspace), fold)
     defaults = {"seed": workspace.settings.seed, "threshold": workspace.settings.threshold}
     chosen = TrainSettings(**(defaults | settings))
     check_whole_slices(chosen.network)
@@ -48,18 +51,18 @@ def train_network(
     _check_name(name)
     folder = workspace.model_dir(name, fold)
     options = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
-    train(chosen, slices, roles.fit, roles.validation, folder, **options)
+    train(chosen, slices, split.fit, split.validation, folder, **options)
     if not distributed.is_main():
-        return {}
+        return None
     network = load(folder, device)
     scores = {}
-    for role in ("validation", "test"):
-        indices = getattr(roles, role)
-        scores[role] = predict(network, slices, indices, device=device, progress=progress)
+    for part in ("validation", "test"):
+        indices = getattr(split, part)
+        scores[part] = predict(network, slices, indices, device=device, progress=progress)
     return score(
         workspace,
         slices,
-        roles,
+        split,
         system=f"cnn-{name}",
         validation_scores=scores["validation"],
         test_scores=scores["test"],
@@ -68,11 +71,11 @@ def train_network(
 
 
 def _check_name(name: str) -> None:
-    check(Path(name).name == name != "..", f"name must be that of one folder, without / and .., got {name!r}")
+    check(Path(name).name == name != "..", f"name must be a folder name without / or .., got {name!r}")
 
 
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
-    """The folder of the model finished last for this fold, of that name if given."""
+    """The folder of the most recently finished model for this fold, of this name if given. InputError: none."""
     if name is not None:
         _check_name(name)
     names = escape(name) if name else "*"
@@ -80,20 +83,20 @@ def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Pa
     if not found:
         what = f" named {name}" if name else ""
         raise InputError(
-            f"{workspace.root} holds no trained model{what} for fold {fold}: `ildfv train --fold {fold}` makes one"
+            f"{workspace.root} has no trained model{what} for fold {fold}: run `ildfv train --fold {fold}`"
         )
     return max(found, key=lambda path: (path / TENSORS).stat().st_mtime_ns)
 
 
-def check_trained_on(folder: Path, slices: Slices, roles: Roles) -> None:
-    """InputError if the network was trained on other slices or folds: it may know the patients it is to be tested on.
+def check_trained_on(folder: Path, slices: Slices, split: Split) -> None:
+    """Raises InputError if the network was trained on other slices or folds, perhaps including the test patients.
 
-    A network that was not trained here carries no identity; that it knows none of the patients is its owner's word.
+    A network that was trained elsewhere has no record of its training data and cannot be checked.
     """
     trained = load_info(folder).get("identity")
-    now = {"slices": slices.key, "fit": key_of(roles.fit.tolist()), "validation": key_of(roles.validation.tolist())}
+    now = {"slices": slices.key, "fit": key_of(split.fit.tolist()), "validation": key_of(split.validation.tolist())}
     if trained is not None and any(trained[name] != value for name, value in now.items()):
         raise InputError(
-            f"{folder} was trained on other slices or folds than the workspace now holds, so it may "
-            f"know its test patients: `ildfv train --fold {roles.fold} --name {folder.parent.name} --fresh` first"
+            f"{folder} was trained on slices or folds other than the current ones, perhaps on the current test "
+            f"patients: run `ildfv train --fold {split.fold} --name {folder.parent.name} --fresh` first"
         )

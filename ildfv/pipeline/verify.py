@@ -1,4 +1,4 @@
-"""Is everything in a workspace still what was written: hashes where there are hashes, the rest read and checked."""
+"""Integrity check of a workspace: checksums where files have them, otherwise whether they can be read and agree."""
 
 from __future__ import annotations
 
@@ -9,98 +9,99 @@ from pathlib import Path
 
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.encoders import kind as encoder_kind
 from ildfv.pipeline.encodings import FINISHED, Encoding
-from ildfv.pipeline.score import read_scores
-from ildfv.pipeline.split import check_split
+from ildfv.pipeline.kinds import load_kinds
+from ildfv.pipeline.split import check_folds
 from ildfv.pipeline.workspace import SETTINGS, Workspace
-from ildfv.store.atomic import TEMPORARY, check_gzip, key_of, read_json
-from ildfv.store.checksummed import read_sealed
-from ildfv.store.fingerprint import CLAIM
+from ildfv.store.atomic import TEMPORARY, read_json
+from ildfv.store.fingerprint import FINGERPRINT
+from ildfv.store.kinds import FileKind, document_kind, kind_of
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
 from ildfv.store.parts import MANIFEST, Parts
 
-KINDS = {"": "ildfv results", "experiments": "ildfv experiment", "experiments/checklist": "ildfv checklist"}
-NEEDED = ("mixture", "pca", "projection", "fisher")  # folders of a finished encoding
+NEEDED = ("mixture", "codebook", "pca", "projection", "fisher")  # folders of a finished encoding
 
 
 def verify_workspace(root: Path) -> dict:
-    """{"checked": number of files, "faults": one line for each that is missing or damaged, saying what to do}.
+    """{"workspace", "checked": number of files, "faults": one line with a remedy per missing or damaged file}.
 
-    Parts and models are compared with the SHA-256 they were written with, label maps with gzip's checksum.
-    encoding.json and results say their own. workspace.toml and folds.json, which are edited by hand, have none: they
-    must parse and be complete. `InputError`: no workspace, one whose workspace.toml breaks a rule, or slices out of
-    reach.
+    Parts, models, encodings and result documents are compared with their SHA-256, label maps with gzip's checksum.
+    workspace.toml and folds.json are edited by hand and have no checksum: they are parsed and validated.
+
+    Raises
+    ------
+    InputError
+        `root` is not a workspace, its workspace.toml is not valid, or its slices are on a store that does not answer.
     """
     workspace = Workspace.open(root)
+    load_kinds()
     checked, faults = 1, []  # workspace.toml
     for path, files, found in _checks(workspace):
         checked += files
-        faults += [f"{fault}; {_advice(workspace, path)}" for fault in found]
+        faults += [f"{fault}; {_remedy(workspace, path)}" for fault in found]
     return {"workspace": str(workspace.root), "checked": checked, "faults": faults}
 
 
 def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]]:
-    """(what was checked, None for slices that lie elsewhere; how many files that is; its faults)."""
+    """(path, number of files, faults) of each check; the path is None for slices outside the workspace."""
     files = _files(workspace)
     folders: list[tuple[Path | None, Path | str]] = [(path, path.parent) for path in _named(files, MANIFEST)]
     if workspace.settings.slices is not None:
         folders.append((None, workspace.settings.slices))
     for path, folder in folders:
-        parts, faults = _listed(folder)
+        parts, faults = _parts(folder)
         yield path, 1, faults
         if parts is not None:
             yield path and path.parent, len(parts), parts.verify()
     for path in _named(files, TENSORS):
-        yield path, 1, verify_model(path.parent) or _tried(_scores, path)
+        yield path, 1, verify_model(path.parent) or _own_check(workspace, path)
         if (copy := path.with_name(INFO)).exists():
-            yield copy, 1, _tried(_copy, copy)
+            yield copy, 1, _faults(_check_copy, copy)
     for path in _named(files, FINISHED):
-        yield path, 1, _tried(lambda path: _encoding(workspace, path), path)
-    for path in _named(files, CLAIM):
+        yield path, 1, _faults(_check_encoding, path)
+    for path in _named(files, FINGERPRINT):
         if not (path.parent / FINISHED).exists():
-            yield path, 1, _tried(_begun, path)
+            yield path, 1, _faults(_check_unfinished, path)
     if workspace.folds_file.exists():
-        yield workspace.folds_file, 1, _tried(lambda path: _folds(workspace, path), workspace.folds_file)
+        yield workspace.folds_file, 1, _faults(lambda path: _check_folds(workspace, path), workspace.folds_file)
     for path in sorted(workspace.root.glob("*.json")):  # the report of `prepare`
         if path != workspace.folds_file:
-            yield path, 1, _tried(read_json, path)
-    for path in sorted(workspace.root.glob("experiments/*/label-maps/**/*.nii.gz")):
-        yield path, 1, _tried(check_gzip, path)
+            yield path, 1, _faults(read_json, path)
+    for path in files:
+        kind = kind_of(path.relative_to(workspace.root))
+        if isinstance(kind, FileKind) and kind.check is not None and path.name != TENSORS:
+            yield path, 1, _own_check(workspace, path)
     for path in sorted(workspace.results_dir.rglob("*.json")):
-        yield path, 1, _tried(lambda path: _result(workspace, path), path)
+        yield path, 1, _faults(lambda path: _check_document(workspace, path), path)
     yield from _missing(workspace, files)
 
 
 def _missing(workspace: Workspace, files: list[Path]) -> Iterator[tuple[Path, int, list[str]]]:
-    """What must be there for the sake of what is; what a finished encoding needs is looked at with it."""
+    """Files that are missing although others imply them; finished encodings check what they need themselves."""
 
-    def needed(folder: Path) -> bool:
+    def of_encoding(folder: Path) -> bool:
         return folder.name in NEEDED and (folder.parent / FINISHED).exists()
 
     for folder in sorted({path.parent for path in _named(files, "*.h5")}):
-        if not (folder / MANIFEST).exists() and not needed(folder):
-            yield folder / MANIFEST, 0, [f"{folder / MANIFEST} is missing, and parts are there"]
+        if not (folder / MANIFEST).exists() and not of_encoding(folder):
+            yield folder / MANIFEST, 0, [f"{folder / MANIFEST} is missing, but the folder has parts"]
     for copy in _named(files, INFO):
-        if not has_model(copy.parent) and not needed(copy.parent) and not _let_go(workspace, copy.parent):
+        kind = kind_of(copy.relative_to(workspace.root))
+        removed = isinstance(kind, FileKind) and kind.may_lack(workspace.root, copy.parent)
+        if not has_model(copy.parent) and not of_encoding(copy.parent) and not removed:
             yield copy.parent / TENSORS, 0, [f"{copy.parent / TENSORS} is missing"]
     for table in sorted(workspace.results_dir.glob("*.csv")):
         if not (document := table.with_suffix(".json")).exists():
             yield document, 0, [f"{document} is missing"]
-    made = workspace.models_dir.exists() or workspace.encodings_dir.exists()
-    if made and not workspace.folds_file.exists():
+    trained = workspace.models_dir.exists() or workspace.encodings_dir.exists()
+    if trained and not workspace.folds_file.exists():
         yield workspace.folds_file, 0, [f"{workspace.folds_file} is missing"]
 
 
-def _let_go(workspace: Workspace, folder: Path) -> bool:
-    """Whether these are weights that an experiment no longer keeps: the network's scores are there."""
-    place = folder.relative_to(workspace.root).parts  # experiments/<key>/models/<system>/fold-<k>
-    if len(place) != 5 or (place[0], place[2]) != ("experiments", "models"):
-        return False
-    return has_model(workspace.root.joinpath(*place[:2], "scores", *place[3:]))
-
-
 def _files(workspace: Workspace) -> list[Path]:
-    """All files but unfinished ones, through links to folders too; a folder reached twice is looked at once."""
+    """All files except temporary ones, sorted; links to folders are followed, each folder is visited once."""
     found, seen = [], set()
     for folder, folders, files in os.walk(workspace.root, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
@@ -115,8 +116,8 @@ def _named(files: list[Path], name: str) -> list[Path]:
     return [path for path in files if fnmatch(path.name, name)]
 
 
-def _listed(folder: Path | str) -> tuple[Parts | None, list[str]]:
-    """The parts and no fault, or the fault of their manifest. OutOfReachError: nothing can be said of it."""
+def _parts(folder: Path | str) -> tuple[Parts | None, list[str]]:
+    """The parts and no fault, or the fault of their manifest. OutOfReachError: the store does not answer."""
     try:
         return Parts(folder), []
     except OutOfReachError:
@@ -125,106 +126,111 @@ def _listed(folder: Path | str) -> tuple[Parts | None, list[str]]:
         return None, [str(error)]
 
 
-def _tried(read: Callable[[Path], object], path: Path) -> list[str]:
-    """No fault if `read` can make sense of the file, else one that names it."""
+def _faults(read: Callable[[Path], object], path: Path) -> list[str]:
+    """No fault if `read` accepts the file, otherwise one that names it."""
     try:
         read(path)
     except (InputError, UnicodeDecodeError) as error:
         return [str(error) if str(path) in str(error) else f"{path}: {error}"]
-    except (KeyError, TypeError, AttributeError, IndexError, OSError) as error:  # JSON of another shape
-        return [f"{path} must be what ildfv writes there, got {error!r}"]
-    except ValueError as error:  # a table with a broken number
+    except (KeyError, TypeError, AttributeError, IndexError, OSError) as error:  # JSON of another structure
+        return [f"{path} must have the structure that ildfv writes, got {error!r}"]
+    except ValueError as error:  # a table with an invalid number
         return [f"{path}: {error}"]
     return []
 
 
-def _folds(workspace: Workspace, path: Path) -> None:
-    """The split fits the slices."""
-    Folds.load(path)
+def _own_check(workspace: Workspace, path: Path) -> list[str]:
+    """The faults that the registered kind of this file finds."""
+    kind = kind_of(path.relative_to(workspace.root))
+    if not isinstance(kind, FileKind) or kind.check is None:
+        return []
+    own_check = kind.check
+    return _faults(lambda path: own_check(workspace.root, path), path)
+
+
+def _check_folds(workspace: Workspace, path: Path) -> None:
+    """The folds are valid and match the slices."""
+    Folds.load(path, PATTERNS)
     try:
         workspace.slices().scans("patient")
-    except InputError:  # none, or none that can be read: a fault of their own, found with them
+    except InputError:  # missing or unreadable slices are reported by their own check
         return
-    check_split(workspace)
+    check_folds(workspace)
 
 
-def _copy(path: Path) -> None:
-    """The readable copy of a model's info says what the model itself says."""
+def _check_copy(path: Path) -> None:
+    """The readable copy of a model's metadata equals the metadata."""
     if has_model(path.parent) and not verify_model(path.parent):
-        check(read_json(path) == load_info(path.parent), f"{path} must say what {TENSORS} beside it holds")
+        check(read_json(path) == load_info(path.parent), f"{path} must equal the metadata in {TENSORS}")
 
 
-def _scores(path: Path) -> None:
-    """Scores of an experiment's system, experiments/<key>/scores/<system>/fold-<k>/, are of that system and fold."""
-    place = path.parts
-    if place[-6:-5] + place[-4:-3] != ("experiments", "scores"):
-        return
-    info = load_info(path.parent)
-    found = f"{key_of(info['inputs'])[:8]}/fold-{info['fold']}"
-    check("/".join(place[-3:-1]).endswith(found), f"{path} must hold the scores of its folder, got those of …{found}")
-
-
-def _encoding(workspace: Workspace, path: Path) -> None:
-    """All that a finished encoding is made of is there."""
-    encoding = Encoding(path.parent)
-    if (inputs := encoding.info.get("inputs")) is not None:  # those of experiments do not say
-        check((path.parent / CLAIM).exists(), f"{path.parent / CLAIM} is missing")
-        claimed = read_json(path.parent / CLAIM)
-        same = all(claimed[name] == value for name, value in inputs.items())
-        check(same, f"{path.parent / CLAIM} must name the inputs that {FINISHED} does")
-    for name in ("mixture", "pca") if path.is_relative_to(workspace.encodings_dir) else ("pca",):  # other encoders
-        check(has_model(path.parent / name), f"{path.parent / name}: {TENSORS} is missing")
+def _check_encoding(path: Path) -> None:
+    """A finished encoding is complete, and all of it was made from the same slices."""
+    folder, encoding = path.parent, Encoding(path.parent)
+    check((folder / FINGERPRINT).exists(), f"{folder / FINGERPRINT} is missing")
+    fingerprint = read_json(folder / FINGERPRINT)
+    if not _without_inputs(fingerprint):
+        same = all(fingerprint[name] == value for name, value in encoding.inputs.items())
+        check(same, f"{folder / FINGERPRINT} must have the inputs that {FINISHED} has")
+    model = encoder_kind(encoding.info.get("encoder", "fisher")).model  # encodings without the field are Fisher vectors
+    for name in filter(None, (model, "pca")):
+        check(has_model(folder / name), f"{folder / name}: {TENSORS} is missing")
+    made_of = set()
     for name in ("projection", "fisher") if encoding.info.get("fisher_stored") else ("projection",):
-        manifest = path.parent / name / MANIFEST
+        manifest = folder / name / MANIFEST
         check(manifest.exists(), f"{manifest} is missing")
-        found, _ = _listed(manifest.parent)  # a manifest that cannot be read is a fault of its own
-        if found is not None:
+        found, _ = _parts(manifest.parent)  # a damaged manifest is reported by its own check
+        if found is not None and _without_inputs(fingerprint):
+            made_of.add((found.key, found.count))
+        elif found is not None:
             encoding.check_made(found)
+    check(len(made_of) <= 1, f"{folder} must hold parts made from one set of slices, got {sorted(made_of)}")
 
 
-def _begun(path: Path) -> None:
-    """The parts of an unfinished encoding are of the slices that it was begun with."""
-    slices = read_json(path).get("slices")  # those of experiments do not say
+def _check_unfinished(path: Path) -> None:
+    """The parts of an unfinished encoding were made from the slices in its fingerprint."""
+    fingerprint = read_json(path)
+    if _without_inputs(fingerprint):
+        return
+    slices = fingerprint["slices"]
     for manifest in path.parent.glob(f"*/{MANIFEST}"):
-        found, _ = _listed(manifest.parent)
-        if slices is not None and found is not None:
-            check(found.key == slices, f"{manifest} must be of slices {slices} as {CLAIM} says, got {found.key}")
+        found, _ = _parts(manifest.parent)
+        if found is not None:
+            check(found.key == slices, f"{manifest} must have the key {slices} as in {FINGERPRINT}, got {found.key}")
 
 
-def _result(workspace: Workspace, path: Path) -> None:
-    """A result is of the kind its folder holds, and has as many slices as the table of scores beside it."""
-    name = path.relative_to(workspace.results_dir).with_suffix("")
-    kind = KINDS.get(name.as_posix(), KINDS.get(name.parent.as_posix().removeprefix("."), ""))
-    document = read_sealed(path)
-    check(document["kind"] == kind, f"{path} must be of kind {kind!r}, got {document['kind']!r}")
-    if kind == KINDS[""]:
-        _, scores = read_scores(workspace, name.as_posix(), document)
-        check(
-            scores.shape == (document["n_slices"], 4),
-            f"{path.with_suffix('.csv')} must hold {document['n_slices']} slices of 4 scores, got {scores.shape}",
-        )
+def _without_inputs(fingerprint: dict) -> bool:
+    """Whether an encoding was started by `ildfv experiment` of a version that recorded only the system's name."""
+    return "system" in fingerprint
 
 
-def _advice(workspace: Workspace, path: Path | None) -> str:
-    """What mends a fault in `path`."""
+def _check_document(workspace: Workspace, path: Path) -> None:
+    """A document is of the kind registered for its path, valid, and consistent with other files."""
+    place = path.relative_to(workspace.root)
+    kind = document_kind(place)
+    if kind is None:
+        raise InputError(f"{path} must be in a folder of a known kind of document, got {place.parent}")
+    kind.check(workspace.root, path, kind.read(path))
+
+
+def _remedy(workspace: Workspace, path: Path | None) -> str:
+    """How to restore a damaged or missing file."""
     if path is None:
-        return f"prepare these slices again where {SETTINGS} reads them from"
+        return f"prepare the slices again in the place that {SETTINGS} names"
     if path.name == INFO:
         return f"remove {path}, it is a copy"
     if path == workspace.folds_file:
-        return "restore it from a backup, or run `ildfv folds --fresh` and everything after it again"
-    place = path.relative_to(workspace.root).parts
+        return "restore it from a backup, or run `ildfv folds --fresh` and all later commands again"
+    place = path.relative_to(workspace.root)
     if path == workspace.slices_dir / MANIFEST:
         return f"remove the folder {path.parent} and run `ildfv prepare` on all scans again"
-    if place[0] == "slices":
-        return "run `ildfv prepare` on its scans again: it makes anew what is damaged, and keeps the rest"
-    if len(place) == 1:
+    if place.parts[0] == "slices":
+        return "run `ildfv prepare` on the scans again: damaged parts are replaced, the others kept"
+    if len(place.parts) == 1:
         return f"remove it and run `ildfv {path.stem}` again"
-    if place[0] == "experiments":  # experiments/<key>/{models, encodings}/<system>/fold-<k>
-        return f"remove {workspace.root.joinpath(*place[:5])} and run `ildfv experiment` again"
-    if place[:2] == ("results", "experiments"):
-        return f"remove {path} and run `ildfv experiment` again"
-    if place[0] == "results":
-        return f"remove {path} and run again what made it, `ildfv regress` or `ildfv train`"
-    folder = workspace.root.joinpath(*place[:3])
-    return f"remove the folder {folder} and run `ildfv {'train' if place[0] == 'models' else 'encode'}` again"
+    if (kind := kind_of(place)) is not None:
+        return kind.remedy(workspace.root, path)
+    if place.parts[0] == "results":
+        return f"remove {path}"
+    folder = workspace.root.joinpath(*place.parts[:3])
+    return f"remove the folder {folder} and run `ildfv {'train' if place.parts[0] == 'models' else 'encode'}` again"

@@ -1,4 +1,4 @@
-"""The folder in which one investigation lives: its settings and where everything in it is."""
+"""The workspace: the folder of one study, its settings and the paths in it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
+from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.patterns import THRESHOLD
 from ildfv.store.atomic import write_bytes
-from ildfv.store.checksummed import read_sealed, write_sealed
+from ildfv.store.checksummed import read_checksummed, write_checksummed
 from ildfv.store.lock import writing
 from ildfv.store.parts import MANIFEST
 
@@ -21,21 +22,21 @@ SETTINGS = "workspace.toml"
 
 
 class Settings(BaseModel):
-    """What holds for the whole workspace; written once, by the command that made it."""
+    """Settings of the whole workspace, written when it is created."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = Field(1, ge=1, le=1)
-    version: str  # of ildfv, when the workspace was made
-    salt: str = Field(min_length=16)  # identities are hashed with it; keep it as private as the scans
+    version: str  # of ildfv when the workspace was created
+    salt: str = Field(min_length=16)  # for hashing identities; confidential like the scans
     threshold: int = Field(THRESHOLD, gt=0)  # pixels from which a pattern counts as present
     folds: int = Field(5, ge=2)
-    seed: int = Field(0, ge=0, lt=2**32)  # as NumPy takes them
-    slices: str | None = None  # where prepared slices are read from, a path or URL; None: slices/ of the workspace
+    seed: int = Field(0, ge=0, lt=2**32)  # the range that NumPy accepts
+    slices: str | None = None  # path or URL of prepared slices; None for slices/ of the workspace
 
 
 class Workspace:
-    """Paths, settings and the finished things of one workspace."""
+    """Paths, settings and results of a workspace."""
 
     def __init__(self, root: Path, settings: Settings):
         self.root, self.settings = Path(root), settings
@@ -47,10 +48,10 @@ class Workspace:
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
-        """The workspace in `root`; `InputError` where there is none or its settings break a rule."""
+        """The workspace in `root`. InputError: not a workspace, or invalid settings."""
         path = Path(root) / SETTINGS
         if not path.exists():
-            raise InputError(f"{root} is no workspace ({SETTINGS} is missing): `ildfv prepare SCANS` makes one")
+            raise InputError(f"{root} is not a workspace, {SETTINGS} is missing: run `ildfv prepare SCANS`")
         try:
             return cls(root, Settings(**tomllib.loads(path.read_text(encoding="utf-8"))))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -62,7 +63,10 @@ class Workspace:
 
     @classmethod
     def open_or_create(cls, root: Path, *, version: str, **settings) -> Workspace:
-        """The workspace in `root`, made with a fresh salt if there is none. Settings given must be those it has."""
+        """The workspace in `root`, created with a random salt if it does not exist.
+
+        settings: those of a new workspace; an existing one must have the same values. None means any value.
+        """
         root = Path(root)
         if (root / SETTINGS).exists():
             workspace = cls.open(root)
@@ -72,34 +76,39 @@ class Workspace:
             return workspace
         given = {name: value for name, value in settings.items() if value is not None}
         with writing(root):
-            if (root / SETTINGS).exists():  # another command has made it meanwhile
+            if (root / SETTINGS).exists():  # created by another process in the meantime
                 return cls.open_or_create(root, version=version, **settings)
             made = Settings(version=version, **({"salt": secrets.token_hex(16)} | given))
             write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode())
         return cls(root, made)
 
     def slices(self) -> Slices:
-        """The prepared slices; `InputError` says which command makes them."""
+        """The prepared slices. InputError: there are none."""
         if self.settings.slices is not None:
             return Slices(self.settings.slices)
         if not (self.slices_dir / MANIFEST).exists():
-            raise InputError(f"{self.root} holds no slices: `ildfv prepare SCANS` makes them")
+            raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS`")
         return Slices(self.slices_dir)
 
     def model_dir(self, name: str, fold: int) -> Path:
-        """The folder of the network of that name trained without this fold."""
+        """The folder of the network `name` that was trained without this fold."""
         return self.models_dir / name / f"fold-{fold}"
 
-    def encoding_dir(self, layer: str, fold: int) -> Path:
-        """The folder of the layer's encoding whose mixture and PCA know nothing of this fold."""
-        return self.encodings_dir / layer / f"fold-{fold}"
+    def encoding_dir(self, layer: str, fold: int, region: str = "slice") -> Path:
+        """The folder of the encoding of a layer in a region whose mixture and PCA were fitted without this fold."""
+        return self.encodings_dir / (layer if region == "slice" else f"{layer}-{region}") / f"fold-{fold}"
 
-    def write_result(self, name: str, content: dict) -> Path:
-        """The path of `results/name.json`, which now holds `content`."""
+    def write_result(self, name: str, results: Results) -> Path:
+        """Writes `results` to results/<name>.json and returns that path."""
         path = self.results_dir / f"{name}.json"
-        write_sealed(path, content)
+        write_checksummed(path, results.to_dict())
         return path
 
-    def results(self) -> dict[str, dict]:
-        """All results by name."""
-        return {path.stem: read_sealed(path) for path in sorted(self.results_dir.glob("*.json"))}
+    def results(self) -> dict[str, Results]:
+        """All results by name. InputError: a document that is damaged or not valid."""
+        read = {path: read_checksummed(path) for path in sorted(self.results_dir.glob("*.json"))}
+        return {
+            path.stem: Results.from_dict(values, name=str(path))
+            for path, values in read.items()
+            if values.get("kind") == RESULTS
+        }

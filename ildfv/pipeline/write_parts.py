@@ -1,4 +1,4 @@
-"""One array per slice, part by part, by all ranks: each rank makes a part, then rank 0 lists the finished ones."""
+"""Writes arrays of all slices part by part; every rank computes and writes parts, and rank 0 lists them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from ildfv.store.parts import Row, write_part, writing_parts
 from ildfv.streaming.threads import in_order
 
 Made = Generator[dict[str, np.ndarray], None, None]
-WRITERS = 2  # parts written at once: a disk takes milliseconds to say that a file is safe
+WRITERS = 2  # parts written concurrently, as fsync takes milliseconds
 
 
-def write_rounds(
-    folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress
-) -> None:
-    """Parts in `folder`, named as the slices' parts; those already there are left alone.
+def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress) -> None:
+    """Writes the missing parts of `folder`, named like the parts of the slices.
 
-    make: numbers of parts → the arrays of each, in order; it may work ahead of what is asked of it, and goes on while
-    finished parts are written, synced and hashed. A killed run leaves its finished parts listed, bar those of the last
-    seconds; the next run makes the rest.
+    make: part numbers → the arrays of each part, in order; it may prefetch, and runs concurrently with the writing and
+    hashing of finished parts. If the process is killed, all finished parts but those of the last seconds are listed,
+    and the next run continues with the others.
     """
     with writing_parts(folder, slices.key) if distributed.is_main() else nullcontext() as parts:
         here = {} if parts is None else parts.rows
@@ -45,7 +43,7 @@ def write_rounds(
             closing(in_order(write, zip(mine, made, strict=True), workers=WRITERS)) as written,
         ):
             for _ in range(0, len(missing), distributed.size()):
-                row = next(written, None)  # None: the last round may be shorter than there are ranks
+                row = next(written, None)  # None: in the last round some ranks have no part
                 finished = [row for row in distributed.gather(row) if row is not None]
                 if parts is not None:
                     parts.add(*finished)

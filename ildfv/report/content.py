@@ -1,21 +1,25 @@
-"""What a report is made of, and the rule by which its example slices are chosen."""
+"""The content of a report, and the rule that selects its example slices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from ildfv.errors import check
+from ildfv.evaluation.documents import DATA, Comparison, Results
+from ildfv.evaluation.tables import Table
 from ildfv.patterns import PATTERNS
 
 
 @dataclass(frozen=True)
-class Call:
-    """What one system says of one slice: predicted (C,) of bool and scores (C,) as the system gives them.
+class Prediction:
+    """One system on one slice.
 
-    predicted: None for a pattern without a decision threshold, which is never called.
+    predicted (C,): whether each pattern is predicted; None for a pattern without a decision threshold. scores (C,): on
+    the system's own scale.
     """
 
     system: str
@@ -29,72 +33,89 @@ class Call:
 
 @dataclass(frozen=True)
 class Example:
-    """One slice to look at.
+    """One example slice.
 
-    image: uint8 (h, w), the slice in the normal window. labels: uint8 (h, w), 0 none, 1 … C = pattern index + 1, or
-    None. truth (C,) of bool. caption: what the slice is, as plain text.
+    image: uint8 (h, w), the slice in the normal window. truth (C,) of bool. labels: uint8 (h, w), 0 none, 1 … C =
+    pattern index + 1, or None. caption: plain text.
     """
 
     image: np.ndarray
     truth: Sequence[bool]
-    calls: Sequence[Call]
+    predictions: Sequence[Prediction]
     labels: np.ndarray | None = None
     caption: str = ""
 
     def __post_init__(self) -> None:
-        check(self.image.dtype == np.uint8 and self.image.ndim == 2, "image must be uint8 of two dimensions")
+        check(self.image.dtype == np.uint8 and self.image.ndim == 2, "image must be uint8 with two dimensions")
         if self.labels is not None:
             shape = self.image.shape
             check(self.labels.shape == shape, f"labels must have the image's shape {shape}, got {self.labels.shape}")
         check(len(self.truth) == len(PATTERNS), f"truth must have {len(PATTERNS)} values, got {len(self.truth)}")
 
-    def right(self, call: Call) -> bool:
-        """Whether a system names exactly the patterns that are there."""
-        return [bool(t) for t in self.truth] == [bool(p) for p in call.predicted]
+    def is_right(self, prediction: Prediction) -> bool:
+        """Whether a system predicts exactly the patterns that are present."""
+        return [bool(t) for t in self.truth] == [bool(p) for p in prediction.predicted]
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """A slice with the label map that was drawn and the one that a sliding window called.
+    """A slice with its reference label map and the one that a sliding window predicts.
 
-    image: uint8 (h, w), the slice in the normal window. truth, called: uint8 (h, w), 0 none, 1 … C = pattern index + 1.
-    caption: what the slice is, as plain text.
+    image: uint8 (h, w), the slice in the normal window. truth, predicted: uint8 (h, w), 0 none, 1 … C = pattern
+    index + 1. caption: plain text.
     """
 
     image: np.ndarray
     truth: np.ndarray
-    called: np.ndarray
+    predicted: np.ndarray
     caption: str = ""
 
     def __post_init__(self) -> None:
-        check(self.image.dtype == np.uint8 and self.image.ndim == 2, "image must be uint8 of two dimensions")
-        for name in ("truth", "called"):
+        check(self.image.dtype == np.uint8 and self.image.ndim == 2, "image must be uint8 with two dimensions")
+        for name in ("truth", "predicted"):
             shape, found = self.image.shape, getattr(self, name).shape
             check(found == shape, f"{name} must have the image's shape {shape}, got {found}")
 
 
+class TableDocument(Protocol):
+    """A document whose tables are shown under a heading of their own. folds: held out in turn."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def subtitle(self) -> str: ...
+
+    @property
+    def folds(self) -> Sequence[int]: ...
+
+    @property
+    def tables(self) -> Sequence[Table]: ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything on the page; whatever is empty or None is left out of it.
+    """Everything that a report shows; sections without content are omitted.
 
-    data: "phantom" or "user"; phantom reports say so wherever they show a number. statistics: of
-    `evaluation.statistics`. folds: rows of `Folds.table()`. results: documents of `evaluation.results.evaluate`, any
-    number of systems and folds. comparisons: of `compare`. label_maps_note: how their slices were chosen, and where all
-    label maps lie. experiments: documents of `ildfv experiment`, of which title, paper, notes and tables are shown.
-    settings: nested mappings of plain values. seconds: time of each step. notes: plain sentences for the reader. made:
-    when, as text.
+    data: "phantom" or "user"; a phantom report is labelled as such at every number. statistics: of
+    `evaluation.statistics`. folds: rows of `Folds.table()`. results: any number of systems and folds. label_maps_note:
+    how the slices of `label_maps` were selected and where all label maps are. settings: nested mappings of plain
+    values. seconds: wall time of each step. notes: plain sentences. made: date and time as text.
     """
 
     data: str
     title: str = "Interstitial lung disease patterns on CT slices"
     statistics: Mapping | None = None
     folds: Sequence[Mapping] = ()
-    results: Sequence[Mapping] = ()
-    comparisons: Sequence[Mapping] = ()
+    results: Sequence[Results] = ()
+    comparisons: Sequence[Comparison] = ()
     examples: Sequence[Example] = ()
     label_maps: Sequence[LabelMap] = ()
     label_maps_note: str = ""
-    experiments: Sequence[Mapping] = ()
+    experiments: Sequence[TableDocument] = ()
     settings: Mapping = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -102,19 +123,19 @@ class ReportContent:
     made: str = ""
 
     def __post_init__(self) -> None:
-        check(self.data in ("phantom", "user"), f'data must be "phantom" or "user", got {self.data!r}')
-        others = sorted({str(r["data"]) for r in self.results} - {self.data})
+        check(self.data in DATA, f'data must be "phantom" or "user", got {self.data!r}')
+        others = sorted({results.data for results in self.results} - {self.data})
         check(not others, f"results must be on {self.data} data like the report, got {', '.join(others)}")
 
 
 RULE = (
-    "Drawn at random by the seed, not picked by eye: for each pattern one slice that shows it and is wholly right, "
-    "one on which it is missed, and one on which it is called but absent, where there are such slices."
+    "Selected at random with a fixed seed: for each pattern, one slice that shows it and is predicted correctly, one "
+    "with a false negative and one with a false positive, where such slices exist."
 )
 
 
 def choose_examples(truth: np.ndarray, predicted: np.ndarray, *, seed: int = 0) -> dict[str, list[int]]:
-    """{"right": indices, "wrong": indices} by RULE; truth and predicted (N, C). No slice is chosen twice."""
+    """{"right": indices, "wrong": indices} by RULE, without repetition; truth and predicted (N, C)."""
     truth, predicted = np.asarray(truth) > 0, np.asarray(predicted) > 0
     check(truth.shape == predicted.shape, f"predicted must have truth's shape {truth.shape}, got {predicted.shape}")
     rng, taken = np.random.default_rng(seed), set()

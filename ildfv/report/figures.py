@@ -1,16 +1,18 @@
-"""Charts as inline SVG. Colours and type come from the page's style, so light, dark and print need no second drawing.
+"""Charts as inline SVG. Colours and fonts are set by the page's style sheet, for light mode, dark mode and print.
 
-A system is drawn in class `s<slot>`: a colour and a dash of its own, the same in every chart. `mark` is a word printed
-in each chart, so that one cut out of the page still says on what data it was made.
+The class `s<slot>` gives each system the same colour and dash pattern in every chart. `mark` is printed inside each
+chart, so that a chart copied from the page still states what data it shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from markupsafe import Markup, escape
+
+from ildfv.evaluation.documents import Interval, PatternResults
 
 UNDEFINED = "–"
 SLOTS = 8  # colours and dashes in style.css
@@ -18,55 +20,64 @@ SLOTS = 8  # colours and dashes in style.css
 
 @dataclass(frozen=True)
 class Series:
-    """One system in a chart: its results for one pattern, its name and its slot."""
+    """One system in a chart of one pattern."""
 
     slot: int
     name: str
-    row: Mapping
+    row: PatternResults
+
+
+@dataclass(frozen=True)
+class Point:
+    """One system in a forest plot."""
+
+    slot: int
+    name: str
+    value: float | None
+    interval: Interval | None
 
 
 def roc(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
-    """Sensitivity over false-positive rate, one line per system, a ring at the threshold in use."""
+    """ROC curve of each system, with a ring at its decision threshold."""
     return _curves(
         pattern, series, "roc", "fpr", "tpr", "auc", "AUC", ("False-positive rate", "Sensitivity"), "M0 1L1 0", mark
     )
 
 
 def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
-    """Precision over recall in steps, as average precision sums them; dashed: precision of calling every slice."""
-    chance = next((s.row["prevalence"] for s in series), 0.0)
+    """Precision–recall curve of each system in steps; dashed: precision of predicting all slices positive."""
+    chance = next((s.row.prevalence for s in series), 0.0)
     base = f"M0 {1 - chance:.4f}L1 {1 - chance:.4f}"
     return _curves(pattern, series, "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision"), base, mark)
 
 
 def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
-    """Observed frequency over mean predicted probability by tenths; area of a point ∝ number of slices."""
+    """Observed frequency over mean predicted probability in ten bins; the area of a point is ∝ its number of slices."""
     frame = _Frame()
-    drawn, told = [], []
+    drawn, texts = [], []
     for s in series:
-        curve = s.row.get("calibration")
-        told.append(f"{s.name}: Brier {number(s.row.get('brier'))}")
+        curve = s.row.calibration
+        texts.append(f"{s.name}: Brier {number(s.row.brier)}")
         if curve is None:
             continue
-        most = max(curve["n"])
-        points = list(zip(curve["predicted"], curve["observed"], strict=True))
+        largest = max(curve.n)
+        points = list(zip(curve.predicted, curve.observed, strict=True))
         line = _line([frame.at(*point) for point in points])
         dots = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 4 * (n / most) ** 0.5:.1f}"><title>{n} slices: predicted '
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 4 * (n / largest) ** 0.5:.1f}"><title>{n} slices: predicted '
             f"{number(p)}, observed {number(o)}</title></circle>"
-            for (p, o), n in zip(points, curve["n"], strict=True)
+            for (p, o), n in zip(points, curve.n, strict=True)
             for x, y in [frame.at(p, o)]
         )
         drawn.append(f'<g class="{_slot(s)}"><path class="line dim" d="{line}"/><g class="dots">{dots}</g></g>')
     return frame.svg(
-        f"Calibration for {pattern}", told, ("Predicted probability", "Observed frequency"), "M0 1L1 0", drawn, mark
+        f"Calibration for {pattern}", texts, ("Predicted probability", "Observed frequency"), "M0 1L1 0", drawn, mark
     )
 
 
-def forest(measure: str, label: str, groups: Sequence[tuple[str, Sequence[Series]]], *, mark: str = "") -> Markup:
-    """Points with 95 % intervals, one line per system, grouped: `groups` of (pattern or "overall", series)."""
-    key = f"{measure}_interval"
-    found = [v for _, series in groups for s in series for v in [s.row.get(measure), *(s.row.get(key) or [])]]
+def forest(label: str, groups: Sequence[tuple[str, Sequence[Point]]], *, mark: str = "") -> Markup:
+    """Points with 95 % intervals, one line per system, in groups of (pattern or "mean", points)."""
+    found = [v for _, points in groups for point in points for v in (point.value, *(point.interval or ()))]
     low = min([v for v in found if v is not None], default=0.0)
     start = max(s for s in (0.0, 0.2, 0.6, 0.8) if s <= max(low, 0.0))  # four steps of a round number up to 1
     left, right, step, gap = 92, 372, 17, 16
@@ -74,12 +85,12 @@ def forest(measure: str, label: str, groups: Sequence[tuple[str, Sequence[Series
     def x(value: float) -> float:
         return left + (value - start) / (1 - start) * (right - left)
 
-    y, rows, told = 26.0, [], []
-    for group, series in groups:
+    y, rows, texts = 26.0, [], []
+    for group, points in groups:
         top = y
-        for s in series:
-            value, ends = s.row.get(measure), s.row.get(key)
-            told.append(f"{group}, {s.name}: {with_interval(value, ends)}")
+        for s in points:
+            value, ends = s.value, s.interval
+            texts.append(f"{group}, {s.name}: {with_interval(value, ends)}")
             row = f'<text class="value" x="{right + 46}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>'
             if value is not None:
                 if ends is not None:
@@ -100,7 +111,7 @@ def forest(measure: str, label: str, groups: Sequence[tuple[str, Sequence[Series
         f'<text class="tick" x="{x(t):.1f}" y="{bottom + 15:.1f}" text-anchor="middle">{t:.3g}</text>'
         for t in ticks
     )
-    name = escape(f"{label} with 95 % intervals. " + "; ".join(told))
+    name = escape(f"{label} with 95 % intervals. " + "; ".join(texts))
     return Markup(
         f'<svg class="chart forest" viewBox="0 0 420 {bottom + 22:.0f}" role="img" aria-label="{name}">'
         f"{axis}{''.join(rows)}"
@@ -109,12 +120,14 @@ def forest(measure: str, label: str, groups: Sequence[tuple[str, Sequence[Series
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many decimals, "–" for None."""
-    return UNDEFINED if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # no −0.000
+    """A number with the given number of decimals, "–" for None."""
+    if value is None:
+        return UNDEFINED
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0 turns −0.0 into 0.0
 
 
 def with_interval(value: float | None, ends: Sequence[float] | None) -> str:
-    """0.912 (0.884–0.931); without the brackets where there is no interval."""
+    """0.912 (0.884–0.931), or 0.912 without an interval."""
     return number(value) if value is None or ends is None else f"{number(value)} ({number(ends[0])}–{number(ends[1])})"
 
 
@@ -127,9 +140,9 @@ class _Frame:
         return self.LEFT + x * self.SIZE, self.TOP + (1 - y) * self.SIZE
 
     def svg(
-        self, title: str, told: Sequence[str], axes: tuple[str, str], base: str, drawn: Sequence[str], mark: str
+        self, title: str, texts: Sequence[str], axes: tuple[str, str], base: str, drawn: Sequence[str], mark: str
     ) -> Markup:
-        """base: path of the line of chance in the unit square, y downwards. mark: said above the frame."""
+        """texts: the accessible description. base: path of the reference line in the unit square, y downwards."""
         left, top, size = self.LEFT, self.TOP, self.SIZE
         bottom, middle = top + size, left + size / 2
         grid = "".join(
@@ -140,7 +153,7 @@ class _Frame:
         )
         return Markup(
             f'<svg class="chart" viewBox="0 0 {left + size + 8} {bottom + 34}" role="img" '
-            f'aria-label="{escape(title + ". " + "; ".join(told))}">{grid}'
+            f'aria-label="{escape(title + ". " + "; ".join(texts))}">{grid}'
             f'<g transform="translate({left} {top}) scale({size})"><path class="chance" d="{base}"/></g>'
             f"{''.join(drawn)}"
             f'<text class="mark" x="{left + size}" y="{top - 7}" text-anchor="end">{escape(mark)}</text>'
@@ -162,34 +175,34 @@ def _curves(
     base: str,
     mark: str,
 ) -> Markup:
-    frame, drawn, told = _Frame(), [], []
+    frame, drawn, texts = _Frame(), [], []
     for s in series:
-        told.append(f"{s.name}: {label} {number(s.row.get(area))}")
-        points = s.row.get(curve)
+        texts.append(f"{s.name}: {label} {number(getattr(s.row, area))}")
+        points = getattr(s.row, curve)
         if points is None:
             continue
-        at = [frame.at(a, b) for a, b in zip(points[x], points[y], strict=True)]
+        at = [frame.at(a, b) for a, b in zip(getattr(points, x), getattr(points, y), strict=True)]
         at = _steps(at) if curve == "pr" else at
         used = _operating_point(s.row, curve)
         ring = '<circle class="used" cx="{:.1f}" cy="{:.1f}" r="4"/>'.format(*frame.at(*used)) if used else ""
-        tip = escape(f"{s.name}: {label} {number(s.row.get(area))}")
+        tip = escape(f"{s.name}: {label} {number(getattr(s.row, area))}")
         drawn.append(f'<g class="{_slot(s)}"><title>{tip}</title><path class="line" d="{_line(at)}"/>{ring}</g>')
     kind = "ROC curves" if curve == "roc" else "Precision–recall curves"
-    return frame.svg(f"{kind} for {pattern}", told, axes, base, drawn, mark)
+    return frame.svg(f"{kind} for {pattern}", texts, axes, base, drawn, mark)
 
 
-def _operating_point(row: Mapping, curve: str) -> tuple[float, float] | None:
-    """Where the decisions lie on the curve; None where they are undefined."""
+def _operating_point(row: PatternResults, curve: str) -> tuple[float, float] | None:
+    """The point of the curve at the decision threshold; None if it is undefined."""
     if curve == "pr":
-        x, y = row.get("recall"), row.get("precision")
+        x, y = row.recall, row.precision
     else:
-        negatives = (row.get("fp") or 0) + (row.get("tn") or 0)
-        x, y = row["fp"] / negatives if negatives else None, row.get("recall")
+        fp, negatives = row.fp or 0, (row.fp or 0) + (row.tn or 0)
+        x, y = fp / negatives if negatives else None, row.recall
     return None if x is None or y is None else (x, y)
 
 
 def _steps(at: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points of a staircase: precision holds from the recall before up to its own."""
+    """Points of a step function: each precision applies from the previous recall to its own."""
     stairs = [at[0]]
     for (x, _), (x_next, y_next) in pairwise(at):
         stairs += [(x, y_next), (x_next, y_next)]
@@ -197,7 +210,7 @@ def _steps(at: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _line(at: Sequence[tuple[float, float]]) -> str:
-    """Path through points, those between two on one straight line left out."""
+    """Path through the points, without those that lie on a straight line between their neighbours."""
     at = [(round(x, 1), round(y, 1)) for x, y in at]
     kept: list[tuple[float, float]] = []
     for point in at:
@@ -215,5 +228,5 @@ def _straight(a: tuple[float, float], b: tuple[float, float], c: tuple[float, fl
     return abs(cross) < 1e-6 and forward
 
 
-def _slot(series: Series) -> str:
+def _slot(series: Series | Point) -> str:
     return f"s s{series.slot} d{series.slot}"

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: no script, no network, nothing beside the file."""
+"""The report as one self-contained HTML page without scripts or external files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ildfv.evaluation.documents import Results, Spread
 from ildfv.evaluation.results import spread, undecided
+from ildfv.evaluation.tables import Cell, Estimate
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
-from ildfv.report.content import RULE, LabelMap, ReportContent
-from ildfv.report.figures import SLOTS, Series, number, with_interval
+from ildfv.report.content import RULE, Example, LabelMap, ReportContent
+from ildfv.report.figures import SLOTS, Point, Series, number, with_interval
 from ildfv.report.pictures import outlines, png_uri
 from ildfv.store.atomic import write_bytes
 
@@ -28,16 +30,16 @@ OVERALL = {
     "mean_auc": "Mean AUC",
 }
 CODE = re.compile("`([^`]+)`")
-HASH = re.compile("[0-9a-f]{40,}")  # results/*.json has it whole
-VERDICTS = {"hit": "called, present", "alarm": "called, absent", "miss": "missed", "open": "no threshold"}
-HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # of a comparison; the rest is folded away
+HASH = re.compile("[0-9a-f]{40,}")  # abbreviated; results/*.json has all digits
+VERDICTS = {"hit": "true positive", "alarm": "false positive", "miss": "false negative", "open": "no threshold"}
+HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # of a comparison; the others are collapsed
 NAMES = OVERALL | {"auc": "AUC"}
 
 
 def write_report(path: str | Path, content: ReportContent) -> Path:
-    """The path of the page, written whole or not at all (a temporary file renamed into place).
+    """Writes the page atomically and returns its path.
 
-    Undefined numbers are shown as "–". Equal content gives equal bytes. Every name and note is escaped.
+    Undefined numbers are shown as "–". Equal content gives equal bytes. All names and notes are escaped.
     """
     path = Path(path)
     write_bytes(path, render(content).encode("utf-8"))
@@ -55,11 +57,12 @@ def render(content: ReportContent) -> str:
     )
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
     environment.filters |= {"experiment_cell": experiment_cell, "code": code}
-    environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES, "wordy": wordy}
+    environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES}
     environment.globals |= {"verdict_of": verdict_of}
+    environment.tests |= {"estimate": lambda cell: isinstance(cell, Estimate)}
     shown = shown_results(content.results)
     ranked = sorted(shown, key=_worse)
-    drawn = {d["system"]: slot for slot, d in enumerate(ranked[:SLOTS])}
+    drawn = {d.system: slot for slot, d in enumerate(ranked[:SLOTS])}
     return environment.get_template("report.html").render(
         content=content,
         phantom=content.data == "phantom",
@@ -76,7 +79,7 @@ def render(content: ReportContent) -> str:
         charts=charts(shown, drawn, mark="phantom data" if content.data == "phantom" else ""),
         examples=[_picture(example) for example in content.examples],
         label_maps=[_triptych(one) for one in content.label_maps],
-        open_calls=any(p is None for e in content.examples for call in e.calls for p in call.predicted),
+        without_threshold=any(p is None for e in content.examples for one in e.predictions for p in one.predicted),
         rule=RULE,
         verdicts=VERDICTS,
         tables=[*groups(content.settings), ("Versions", content.versions)],
@@ -84,41 +87,39 @@ def render(content: ReportContent) -> str:
     )
 
 
-def shown_results(results: Sequence[Mapping]) -> list[Mapping]:
-    """One document per system, in the order given: the pooled one if there is one, else that of the lowest fold."""
-    chosen: dict[str, Mapping] = {}
+def shown_results(results: Sequence[Results]) -> list[Results]:
+    """One document per system, in the given order: the pooled one if it exists, otherwise that of the lowest fold."""
+    chosen: dict[str, Results] = {}
     for document in results:
-        other = chosen.get(document["system"])
+        other = chosen.get(document.system)
         if other is None or _rank(document) < _rank(other):
-            chosen[document["system"]] = document
+            chosen[document.system] = document
     return list(chosen.values())
 
 
-def spreads(results: Sequence[Mapping]) -> list[dict]:
-    """Mean ± SD over folds of each system that has single documents of two folds or more."""
-    by_system: dict[str, list[Mapping]] = {}
+def spreads(results: Sequence[Results]) -> list[Spread]:
+    """Mean ± SD over folds of each system with documents of at least two single folds."""
+    by_system: dict[str, list[Results]] = {}
     for document in results:
-        if document["fold"] is not None:
-            by_system.setdefault(document["system"], []).append(document)
+        if document.fold is not None:
+            by_system.setdefault(document.system, []).append(document)
     return [spread(documents) for documents in by_system.values() if len(documents) > 1]
 
 
-def charts(shown: Sequence[Mapping], drawn: Mapping[str, int], *, mark: str = "") -> dict:
+def charts(shown: Sequence[Results], drawn: Mapping[str, int], *, mark: str = "") -> dict:
     """SVGs: {"forest": {"f", "auc"}, "roc" | "pr" | "calibration": {pattern: svg}}; {} without results.
 
-    drawn: slot of each system to draw. mark: printed in every chart.
+    drawn: slot of each system to draw. mark: text printed in every chart.
     """
     if not shown:
         return {}
-    systems = [(drawn[d["system"]], d["system"], d) for d in shown if d["system"] in drawn]
-    rows = {p: [Series(slot, name, d["per_pattern"][p]) for slot, name, d in systems] for p in PATTERNS}
+    systems = [(drawn[d.system], d.system, d) for d in shown if d.system in drawn]
+    rows = {p: [Series(slot, name, d.per_pattern[p]) for slot, name, d in systems] for p in PATTERNS}
     forests = {}
     for measure, label, mean in (("f", "F", "macro_f"), ("auc", "AUC", "mean_auc")):
-        means = [
-            Series(slot, name, {measure: d["overall"][mean], f"{measure}_interval": d["overall"][f"{mean}_interval"]})
-            for slot, name, d in systems
-        ]
-        forests[measure] = figures.forest(measure, label, [*rows.items(), ("mean", means)], mark=mark)
+        points = {p: [Point(s.slot, s.name, *s.row.estimate(measure)) for s in series] for p, series in rows.items()}
+        means = [Point(slot, name, *d.overall.estimate(mean)) for slot, name, d in systems]
+        forests[measure] = figures.forest(label, [*points.items(), ("mean", means)], mark=mark)
     return {
         "forest": forests,
         "roc": {p: figures.roc(p, series, mark=mark) for p, series in rows.items()},
@@ -127,21 +128,21 @@ def charts(shown: Sequence[Mapping], drawn: Mapping[str, int], *, mark: str = ""
     }
 
 
-def best(shown: Sequence[Mapping]) -> dict[tuple[str, str], float]:
+def best(shown: Sequence[Results]) -> dict[tuple[str, str], float]:
     """The largest value of each column of the results tables: (measure, pattern or "overall") → value."""
     columns: dict[tuple[str, str], list[float | None]] = {}
     for document in shown:
-        for pattern, row in document["per_pattern"].items():
+        for pattern, row in document.per_pattern.items():
             for measure in ("f", "auc", "ap", "precision", "recall"):
-                columns.setdefault((measure, pattern), []).append(row[measure])
+                columns.setdefault((measure, pattern), []).append(row.estimate(measure)[0])
         for measure in OVERALL:
-            columns.setdefault((measure, "overall"), []).append(document["overall"][measure])
+            columns.setdefault((measure, "overall"), []).append(document.overall.estimate(measure)[0])
     values = {key: [v for v in column if v is not None] for key, column in columns.items()}
     return {key: max(column) for key, column in values.items() if len(column) > 1}
 
 
 def groups(settings: Mapping) -> list[tuple[str, dict]]:
-    """Settings as tables of (caption, rows), one per mapping in them; a mapping of mappings gives one for each."""
+    """Settings as tables of (caption, rows): one for each mapping, or for each inner one of a mapping of mappings."""
     plain_rows = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
     tables = [("Settings", plain_rows)] if plain_rows else []
     for name, value in settings.items():
@@ -170,11 +171,11 @@ def measure_name(key: str) -> str:
     return NAMES.get(name, name) + (f", {pattern}" if pattern else "")
 
 
-def verdict_of(present: bool, called: bool | None) -> str:
-    """A key of VERDICTS, or nothing where nothing is there and nothing is called."""
-    if called is None:
+def verdict_of(present: bool, predicted: bool | None) -> str:
+    """A key of VERDICTS; "" for a true negative."""
+    if predicted is None:
         return "open"
-    return ("hit" if present else "alarm") if called else ("miss" if present else "")
+    return ("hit" if present else "alarm") if predicted else ("miss" if present else "")
 
 
 def count(value: int | None) -> str:
@@ -183,12 +184,12 @@ def count(value: int | None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """Share of a whole as 12.3 %; "–" of nothing."""
+    """Part of a whole as 12.3 %; "–" if the whole is 0."""
     return f"{100 * part / whole:.1f}\u00a0%" if whole else figures.UNDEFINED
 
 
 def p_value(value: float | None) -> str:
-    """A p value as a page shows it."""
+    """A p value with three decimals, or "< 0.001"."""
     if value is None:
         return figures.UNDEFINED
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -203,28 +204,23 @@ def duration(seconds: float) -> str:
 
 
 def code(text: str) -> Markup:
-    """Escaped, with what stands between backticks as code."""
+    """Escaped text with `code` in backticks as <code>."""
     return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
-def experiment_cell(cell: object) -> str:
-    """A cell of an experiment's table that is no measure, as text."""
+def experiment_cell(cell: Cell) -> str:
+    """A table cell that is not an estimate, as text."""
     if isinstance(cell, float):
         return number(cell) if abs(cell) < 10 else number(cell, 1)
     return count(cell) if isinstance(cell, int) else plain(cell)
 
 
-def wordy(table: Mapping, column: int) -> bool:
-    """Whether a column of an experiment's table holds text, which stands to the left."""
-    return any(isinstance(row[column], str) for row in table["rows"])
-
-
 def plain(value: object) -> str:
-    """A setting as text: "–" for None, yes or no for a truth value, lists with commas, hashes by their beginning."""
+    """A setting as text: "–" for None, yes or no for a bool, lists with commas, hashes abbreviated."""
     if value is None:
         return figures.UNDEFINED
     if value == {}:
-        return "nothing further"
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -234,44 +230,44 @@ def plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _worse(document: Mapping) -> float:
-    """Smallest for the system of largest mean AUC, largest for one that has none."""
-    auc = document["overall"]["mean_auc"]
+def _worse(document: Results) -> float:
+    """Sort key: systems by falling mean AUC, those without one last."""
+    auc = document.overall.mean_auc
     return math.inf if auc is None else -auc
 
 
-def _rank(document: Mapping) -> int:
-    return -1 if document["fold"] is None else document["fold"]
+def _rank(document: Results) -> int:
+    """Sort key: pooled documents first, then by fold."""
+    return -1 if document.fold is None else document.fold
 
 
-def _folds_text(shown: Sequence[Mapping]) -> str:
-    """Which test slices the shown documents are about, and whose where they differ."""
-    about: dict[str, list[str]] = {}
+def _folds_text(shown: Sequence[Results]) -> str:
+    """The test slices of the shown documents, with the names of the systems if these were tested on different ones."""
+    systems: dict[str, list[str]] = {}
     for d in shown:
-        pooled = d["fold"] is None
-        folds = f"folds {', '.join(map(str, d['folds']))} pooled" if pooled else f"fold {d['fold']}"
-        said = f"{folds}: {count(d['n_slices'])} slices of {count(d['n_patients'])} patients"
-        about.setdefault(said, []).append(d["system"])
-    if len(about) == 1:
-        return next(iter(about))
-    return "; ".join(f"{said} ({', '.join(systems)})" for said, systems in about.items())
+        folds = f"folds {', '.join(map(str, d.folds))} pooled" if d.fold is None else f"fold {d.fold}"
+        text = f"{folds}: {count(d.n_slices)} slices of {count(d.n_patients)} patients"
+        systems.setdefault(text, []).append(d.system)
+    if len(systems) == 1:
+        return next(iter(systems))
+    return "; ".join(f"{text} ({', '.join(names)})" for text, names in systems.items())
 
 
 def _triptych(one: LabelMap) -> dict:
-    """What the template needs of one label map."""
+    """The template variables of one label map."""
     h, w = one.image.shape
     return {
         "uri": png_uri(one.image),
         "height": h,
         "width": w,
         "truth": outlines(one.truth, len(PATTERNS)),
-        "called": outlines(one.called, len(PATTERNS)),
+        "predicted": outlines(one.predicted, len(PATTERNS)),
         "caption": one.caption,
     }
 
 
-def _picture(example) -> dict:
-    """What the template needs of one example; its sides are those of the image."""
+def _picture(example: Example) -> dict:
+    """The template variables of one example; width and height are those of the image."""
     h, w = example.image.shape
     present = [p for p, t in zip(PATTERNS, example.truth, strict=True) if t]
     paths = outlines(example.labels, len(PATTERNS)) if example.labels is not None else [""] * len(PATTERNS)
@@ -283,13 +279,12 @@ def _picture(example) -> dict:
         "caption": example.caption,
         "truth": [bool(t) for t in example.truth],
         "alt": f"CT slice, {example.caption or 'no caption'}; patterns present: {', '.join(present) or 'none'}",
-        "right": bool(example.calls) and example.right(example.calls[0]),
-        "calls": [
+        "right": bool(example.predictions) and example.is_right(example.predictions[0]),
+        "predictions": [
             {
-                "system": call.system,
-                "right": example.right(call),
-                "cells": list(zip(PATTERNS, example.truth, call.predicted, call.scores, strict=True)),
+                "system": one.system,
+                "cells": list(zip(PATTERNS, example.truth, one.predicted, one.scores, strict=True)),
             }
-            for call in example.calls
+            for one in example.predictions
         ],
     }

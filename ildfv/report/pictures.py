@@ -1,4 +1,4 @@
-"""CT slices for a page: a PNG as a data URI, and the outlines of its label map as vector paths; label maps as a PNG."""
+"""CT slices for a page: a PNG as a data URI, and label maps as vector outlines or as a PNG."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from ildfv.patterns import PATTERNS
 from ildfv.report.content import LabelMap
 
-COLOURS = ((86, 180, 233), (240, 165, 0), (255, 122, 198), (47, 214, 160))  # those of style.css, --p0 … --p3
-TITLES = ("slice", "drawn", "called by the window")
-SCALE, GAP, LINE = 2, 8, 26  # pixels a pixel of the slice, between panels, of a line of text
+COLOURS = ((86, 180, 233), (240, 165, 0), (255, 122, 198), (47, 214, 160))  # as in style.css, --p0 … --p3
+TITLES = ("slice", "reference", "predicted")
+SCALE, GAP, LINE = 2, 8, 26  # pixels: per pixel of the slice, between panels, per line of text
 OPACITY = 0.55
 
 
@@ -26,7 +26,7 @@ def png_uri(image: np.ndarray) -> str:
 
 
 def outlines(labels: np.ndarray, n_patterns: int = 4) -> list[str]:
-    """SVG path data around the area of each pattern, in pixels of the image; "" for a pattern that is not there.
+    """SVG path data of the outline of each pattern, in pixels of the image; "" for an absent pattern.
 
     labels: uint8 (h, w), pattern index + 1. Paths run half-way between pixel centres; pixel (y, x) covers the unit
     square at (x, y).
@@ -37,7 +37,7 @@ def outlines(labels: np.ndarray, n_patterns: int = 4) -> list[str]:
 def _outline(area: np.ndarray) -> str:
     if not area.any():
         return ""
-    padded = np.pad(area.astype(float), 1)  # areas at the border close there
+    padded = np.pad(area.astype(float), 1)  # closes outlines at the border
     lines = contourpy.contour_generator(z=padded, line_type=contourpy.LineType.Separate).lines(0.5)
     return "".join(_path(np.asarray(line) - 0.5) for line in lines)  # −1 for the padding, +½ for the pixel centre
 
@@ -51,12 +51,12 @@ def _path(points: np.ndarray) -> str:
 
 
 def label_map_png(one: LabelMap, *, mark: str = "") -> bytes:
-    """A PNG of the slice, what was drawn on it and what was called, side by side, with titles and a legend.
+    """A PNG of the slice, its reference label map and the predicted one, side by side, with titles and a legend.
 
-    mark: printed at the right above, such as what the data are.
+    mark: text printed in the top right corner, such as the kind of data.
     """
     h, w = one.image.shape
-    panels = [_tinted(one.image, labels) for labels in (np.zeros_like(one.truth), one.truth, one.called)]
+    panels = [_tinted(one.image, labels) for labels in (np.zeros_like(one.truth), one.truth, one.predicted)]
     step = w * SCALE + GAP
     sheet = Image.new("RGB", (3 * step - GAP, h * SCALE + 3 * LINE), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
@@ -77,7 +77,7 @@ def label_map_png(one: LabelMap, *, mark: str = "") -> bytes:
 
 
 def _tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The grey slice (h, w) with its patterns in their colours, uint8 (h, w, 3)."""
+    """The slice (h, w) with coloured patterns, uint8 (h, w, 3)."""
     grey = np.repeat(image[..., None], 3, axis=2).astype(float)
     colours = np.array([(0, 0, 0), *COLOURS], dtype=float)[labels]  # (h, w, 3)
     share = np.where(labels > 0, OPACITY, 0.0)[..., None]

@@ -1,1 +1,1 @@
-"""CT in: readers, label maps, windows, phantoms, prepare."""
+"""CT input: readers for DICOM, NIfTI and NRRD, geometry, label maps, windows and lung masks."""

@@ -1,4 +1,4 @@
-"""CT series in DICOM: slices put in order by where they lie, checked, and read as one volume of Hounsfield units."""
+"""DICOM CT series: slices sorted by position, checked, and read as one volume in Hounsfield units."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy as np
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans.geometry import Geometry, checked, to_canonical
 from ildfv.scans.headers import Frame, Header
-from ildfv.scans.libraries import said
+from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import padding_mask, stored_values
 from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_size
 from ildfv.store.atomic import sha256
 
-UNEVEN = 0.1  # of the usual distance between slices: by so much a distance may differ from it
-PARALLEL = 1e-3  # direction cosines of slices of one series may differ by rounding only
-TOGETHER = 0.01  # mm: slices closer than this lie at one position
+GAP_TOLERANCE = 0.1  # relative deviation of a slice gap from the median gap, and of a slice from the line in pixels
+COSINE_TOLERANCE = 1e-3  # difference between direction cosines of one series: only rounding
+MIN_GAP = 0.01  # mm; slices closer than this have the same position
 
 
 @dataclass(frozen=True)
 class Series:
-    """A CT series whose headers make a volume: frames ascending along the slice normal, and the grid they lie on."""
+    """A CT series with consistent headers: frames in ascending order along the slice normal, and their grid."""
 
     frames: tuple[tuple[Path, Frame], ...]
     grid: Geometry  # axes: slices, rows, columns, as stored
     patient: str
     series: str
-    study: str  # "" where none is given
-    copies: tuple[Path, ...]  # files left out because they equal another byte for byte
+    study: str  # "" if absent
+    copies: tuple[Path, ...]  # identical copies of other files, not read
 
     @property
     def geometry(self) -> Geometry:
@@ -43,7 +43,7 @@ class Series:
 
 
 def assemble(headers: list[Header]) -> Series:
-    """The series that these files of one SeriesInstanceUID make. Raises `InputError` with the rule they break."""
+    """The series of these files, which share a SeriesInstanceUID. Raises `InputError` with the rule that is broken."""
     bad = [header for header in headers if header.problem]
     if bad:
         n = len(bad) - 1
@@ -51,15 +51,15 @@ def assemble(headers: list[Header]) -> Series:
         raise InputError(f"{bad[0].path.name}: {bad[0].problem}{more}")
     headers, copies = _without_copies(headers)
     for what in ("patient", "rows", "columns"):
-        # One file each tells where to look; what it says may name a person.
+        # File names instead of values: a PatientID identifies a person.
         found = {getattr(header, what): header.path.name for header in reversed(headers)}
         if len(found) > 1:
             name = "PatientID" if what == "patient" else what
             where = ", ".join(sorted(found.values())[:3])
-            raise InputError(f"{name} must be one for all slices of a series, got {len(found)} different: {where}")
+            raise InputError(f"{name} must be the same in all slices of a series, got {len(found)} values: {where}")
     frames = [(header.path, frame) for header in headers for frame in header.frames]
     if len(spacings := {frame.spacing for _, frame in frames}) > 1:
-        raise InputError(f"PixelSpacing must be one for all slices of a series, got {sorted(spacings)[:3]}")
+        raise InputError(f"PixelSpacing must be the same in all slices of a series, got {sorted(spacings)[:3]}")
     row, column = _orientation([frame.orientation for _, frame in frames])
     normal = np.cross(row, column)
     frames.sort(key=lambda item: float(np.dot(item[1].position, normal)))
@@ -67,15 +67,15 @@ def assemble(headers: list[Header]) -> Series:
     between_rows, between_columns = frames[0][1].spacing
     shape = (len(frames), headers[0].rows, headers[0].columns)
     check_size(shape)
-    # Going down a column steps from row to row; IOP gives the direction along a row first.
+    # ImageOrientationPatient: direction of the row (columns increase) first, then of the column (rows increase).
     grid = checked(shape, frames[0][1].position, [step, column * between_rows, row * between_columns])
     if to_canonical(grid)[0][0] != 0:
-        raise InputError("a DICOM series must be axial, got a coronal or sagittal reformat: hand in the axial series")
+        raise InputError("a DICOM series must be axial, got a coronal or sagittal reformat: use the axial series")
     return Series(tuple(frames), grid, headers[0].patient, headers[0].series, headers[0].study, tuple(copies))
 
 
 def read_series(series: Series) -> Volume:
-    """The series as a volume. Raises `InputError` naming the first slice that cannot be read."""
+    """The series as a volume. Raises `InputError` with the first slice that cannot be read."""
     from pydicom import dcmread
 
     volume = np.empty(series.grid.shape, np.int16)
@@ -88,8 +88,8 @@ def read_series(series: Series) -> Volume:
             hu = as_hounsfield(stored, frame.slope, frame.intercept, padding_mask(dataset, stored))
         except (InputError, MissingPackageError) as error:
             raise type(error)(f"{path.name}: {error}") from error
-        except Exception as error:  # whatever a broken file makes the parser do
-            raise InputError(f"{path.name} must be readable DICOM, got {said(error)}") from error
+        except Exception as error:  # a corrupt file can raise anything in the parser
+            raise InputError(f"{path.name} must be readable DICOM, got {format_error(error)}") from error
         if hu.shape != series.grid.shape[1:]:
             raise InputError(f"{path.name} must have shape {series.grid.shape[1:]}, got {hu.shape}")
         if hu.dtype.kind == "f" and volume.dtype.kind == "i":
@@ -99,7 +99,7 @@ def read_series(series: Series) -> Volume:
 
 
 def _without_copies(headers: list[Header]) -> tuple[list[Header], list[Path]]:
-    """Files with each SOPInstanceUID once; a second file with one must be the same file, byte for byte."""
+    """One file per SOPInstanceUID, and the identical copies. Raises `InputError` if files that share it differ."""
     kept: dict[str, Header] = {}
     copies = []
     for header in sorted(headers, key=lambda header: str(header.path)):
@@ -108,29 +108,29 @@ def _without_copies(headers: list[Header]) -> tuple[list[Header], list[Path]]:
             continue
         if sha256(first.path) != sha256(header.path):
             raise InputError(
-                f"{first.path.name} and {header.path.name} must not share a SOPInstanceUID: their content differs"
+                f"{first.path.name} and {header.path.name} must not share a SOPInstanceUID, as their content differs"
             )
         copies.append(header.path)
     return list(kept.values()), copies
 
 
 def _orientation(orientations: list[tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors along a row and down a column, one pair for the whole series."""
+    """Unit vectors along a row and along a column, the same for all slices."""
     values = np.array(orientations)  # (n, 6)
     apart = np.abs(values - values[0]).max()
-    if apart > PARALLEL:
+    if apart > COSINE_TOLERANCE:
         kinds = Counter(tuple(value) for value in np.round(values, 2).tolist())
         shown = "; ".join(f"{n} slices {list(kind)}" for kind, n in kinds.most_common(3))
-        raise InputError(f"ImageOrientationPatient must be one for all slices of a series, got {shown}")
+        raise InputError(f"ImageOrientationPatient must be the same in all slices of a series, got {shown}")
     row, column = values[0, :3], values[0, 3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if max(abs(length - 1) for length in lengths) > 0.01 or abs(row @ column) > 0.01:
-        raise InputError(f"ImageOrientationPatient must be two unit vectors at right angles, got {list(values[0])}")
+        raise InputError(f"ImageOrientationPatient must be two orthogonal unit vectors, got {values[0].tolist()}")
     return row / lengths[0], column / lengths[1]
 
 
 def _step(frames: list[tuple[Path, Frame]], normal: np.ndarray) -> np.ndarray:
-    """The step from slice to slice, mm (3,); all slices must lie evenly on one line."""
+    """The vector from one slice to the next, mm (3,). Slices must be evenly spaced along one line."""
     if len(frames) == 1:
         thickness = frames[0][1].thickness
         if not thickness or not thickness > 0:
@@ -140,24 +140,24 @@ def _step(frames: list[tuple[Path, Frame]], normal: np.ndarray) -> np.ndarray:
     along = positions @ normal
     gaps = np.diff(along)
     usual = float(np.median(gaps))
-    if (gaps <= TOGETHER).any():
+    if (gaps <= MIN_GAP).any():
         at = int(np.argmin(gaps))
         raise InputError(
-            f"slices must have positions of their own, got {frames[at][0].name} and {frames[at + 1][0].name} "
-            f"both at {along[at]:.2f} mm ({np.count_nonzero(gaps <= TOGETHER)} such pairs)"
+            f"slices must have distinct positions, got {frames[at][0].name} and {frames[at + 1][0].name} "
+            f"both at {along[at]:.2f} mm (pairs: {np.count_nonzero(gaps <= MIN_GAP)})"
         )
-    odd = np.flatnonzero(np.abs(gaps - usual) > UNEVEN * usual)
+    odd = np.flatnonzero(np.abs(gaps - usual) > GAP_TOLERANCE * usual)
     if odd.size:
         at = odd[0]
         times = gaps[at] / usual
-        missing = times > 1.5 and abs(times - round(times)) <= UNEVEN
+        missing = times > 1.5 and abs(times - round(times)) <= GAP_TOLERANCE
         raise InputError(
-            f"slices must lie evenly {usual:.3g} mm apart, got {gaps[at]:.3g} mm after {along[at]:.2f} mm "
-            f"({f'{round(times) - 1} missing there' if missing else 'uneven spacing'}; {odd.size} such gaps)"
+            f"slices must be evenly spaced ({usual:.3g} mm), got a gap of {gaps[at]:.3g} mm after {along[at]:.2f} mm "
+            f"({f'slices missing: {round(times) - 1}' if missing else 'uneven spacing'}; deviating gaps: {odd.size})"
         )
     step = (positions[-1] - positions[0]) / (len(frames) - 1)
     line = positions[0] + np.arange(len(frames))[:, None] * step
     sideways = np.abs((positions - line) - np.outer((positions - line) @ normal, normal)).max()
-    if sideways > UNEVEN * min(frames[0][1].spacing):
-        raise InputError(f"slices must lie on one line, got one {sideways:.2f} mm off sideways")
+    if sideways > GAP_TOLERANCE * min(frames[0][1].spacing):
+        raise InputError(f"slice positions must be on one line, got an in-plane deviation of {sideways:.2f} mm")
     return step

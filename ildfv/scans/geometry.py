@@ -1,6 +1,6 @@
-"""Where voxels lie in the patient: grids in millimetres, and bringing them to the one axial order used here.
+"""Voxel grids in patient coordinates (mm), and their conversion to canonical axial order.
 
-Patient axes are DICOM's: x to the patient's left, y to the back, z to the head (LPS). Array axes are (z, y, x).
+Patient axes are those of DICOM (LPS): x to the patient's left, y posterior, z superior. Canonical arrays are (z, y, x).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import numpy as np
 
 from ildfv.errors import InputError
 
-MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; more is a tilted gantry or an oblique reformat
-SQUARE = 0.01  # relative difference of the two pixel sides up to which pixels count as square
-SAME = 0.1  # voxels: two grids are the same if no corner of one is farther than this from the other's
+MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; beyond are tilted gantries and oblique reformats
+SQUARE_TOLERANCE = 0.01  # relative difference between the two in-plane spacings
+GRID_TOLERANCE = 0.1  # voxels; grids are equal if no corner deviates by more
 AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient direction of canonical z, y, x
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A grid: `shape` of 3 axes, `origin` (3,) mm of voxel 0, `steps` (3, 3) mm, row i for one step along axis i."""
+    """A grid: `shape` (3 axes), `origin` (3,) mm of voxel 0, `steps` (3, 3) mm with the step along axis i in row i."""
 
     shape: tuple[int, ...]
     origin: np.ndarray
@@ -42,7 +42,7 @@ class Geometry:
 
 
 def checked(shape, origin, steps) -> Geometry:
-    """The grid, if its numbers make one: finite, and no step of zero."""
+    """The grid. Raises `InputError` if a number is not finite or a spacing is zero."""
     geometry = Geometry(tuple(int(n) for n in shape), np.asarray(origin, np.float64), np.asarray(steps, np.float64))
     if not (np.isfinite(geometry.origin).all() and np.isfinite(geometry.steps).all()):
         raise InputError("position, orientation and spacing must be finite, got NaN or infinity")
@@ -52,10 +52,10 @@ def checked(shape, origin, steps) -> Geometry:
 
 
 def to_canonical(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
-    """`order`, `flips` and the grid after them: axes (z, y, x) towards head, back and left; nothing is resampled.
+    """`order` and `flips` for `reordered`, and the grid after them: (z, y, x) towards head, back and left.
 
-    `reordered` applies the first two to an array. Raises `InputError` if an axis is more than `MAX_TILT` degrees off
-    its patient axis, as with a tilted gantry or an oblique reformat, or if the pixels are not square.
+    Nothing is resampled. Raises `InputError` if an axis deviates by more than `MAX_TILT` degrees from its patient axis,
+    or if pixels are not square.
     """
     cosines = geometry.direction @ AXES.T  # (array axis, patient axis)
     order = tuple(int(i) for i in np.abs(cosines).argmax(axis=0))  # array axis for z, y, x
@@ -72,8 +72,8 @@ def to_canonical(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], 
         steps[i] = -steps[i]
     result = Geometry(tuple(shape), origin, steps)
     _, dy, dx = result.spacing
-    if abs(dy - dx) > SQUARE * max(dy, dx):
-        raise InputError(f"pixels of a slice must be square within {SQUARE:.0%}, got {dy:.4g} × {dx:.4g} mm")
+    if abs(dy - dx) > SQUARE_TOLERANCE * max(dy, dx):
+        raise InputError(f"pixels of a slice must be square within {SQUARE_TOLERANCE:.0%}, got {dy:.4g} × {dx:.4g} mm")
     return order, flips, result
 
 
@@ -83,14 +83,14 @@ def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...])
 
 
 def difference(a: Geometry, b: Geometry) -> str | None:
-    """None if both are the same grid (shape, and every corner within `SAME` of a voxel), else what differs."""
+    """None if the grids are equal (same shape, corners within `GRID_TOLERANCE`), else the difference in words."""
     if a.shape != b.shape:
         return f"must have shape {a.shape} (slices, rows, columns), got {b.shape}"
     apart = np.abs(a.corners() - b.corners()).max()
-    if apart > SAME * min(a.spacing.min(), b.spacing.min()):
+    if apart > GRID_TOLERANCE * min(a.spacing.min(), b.spacing.min()):
         return (
-            f"must lie on the scan's grid (origin {_listed(a.origin)}, spacing {_listed(a.spacing)} mm), "
-            f"got origin {_listed(b.origin)}, spacing {_listed(b.spacing)} mm, {apart:.3g} mm away"
+            f"must have the scan's grid (origin {_listed(a.origin)}, spacing {_listed(a.spacing)} mm), "
+            f"got origin {_listed(b.origin)}, spacing {_listed(b.spacing)} mm, which differs by {apart:.3g} mm"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""One DICOM file's header: what it is, and whether it can be a slice of a CT scan. No pixel is decoded here."""
+"""DICOM headers: the kind of a file, and whether it can be a slice of a CT scan. No pixel is decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.errors import InputError
-from ildfv.scans.libraries import said
+from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import UNCOMPRESSED
 from ildfv.scans.volume import check_size
 
@@ -20,7 +20,7 @@ SEGMENTATION = {
     "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
 }
-# ImageType, FrameType or VolumeBasedCalculationTechnique of CT images that are no slices, or not in Hounsfield units.
+# ImageType, FrameType or VolumeBasedCalculationTechnique of CT images that are not slices or not in Hounsfield units.
 PROJECTIONS = (
     "MIP",
     "MINIP",
@@ -32,9 +32,10 @@ PROJECTIONS = (
     "SURFACE_RENDER",
     "CURVED_MPR",
 )
+DICOM_ROOT = "1.2.840.10008."  # of all UIDs that DICOM defines
 NO_SLICE = (*PROJECTIONS, "LOCALIZER", "SCREEN SAVE", "DOSE_INFO", "SUBTRACTION", "DIVISION", "STD_DEVIATION")
-HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified, as most CT has it
-GROUPS = (  # functional groups that hold what `_frame` asks for, in its order
+HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified (common for CT)
+GROUPS = (  # functional groups in the order of the arguments of `_frame`
     "PlanePositionSequence",
     "PlaneOrientationSequence",
     "PixelMeasuresSequence",
@@ -42,7 +43,7 @@ GROUPS = (  # functional groups that hold what `_frame` asks for, in its order
     "PixelValueTransformationSequence",
 )
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-MOST_COMPRESSED = 10_000  # decoded over encoded bytes: a constant slice in JPEG 2000 reaches 3000
+MAX_COMPRESSION_RATIO = 10_000  # decoded to encoded bytes; a constant slice in JPEG 2000 reaches 3000
 
 TAGS = [
     "SOPClassUID",
@@ -75,11 +76,11 @@ TAGS = [
 
 @dataclass(frozen=True)
 class Frame:
-    """One slice inside a file: where it lies (mm, DICOM patient axes) and how its stored values become HU."""
+    """One slice of a file: its position (mm, DICOM patient axes) and its rescaling to HU."""
 
     index: int
     position: tuple[float, float, float]
-    orientation: tuple[float, ...]  # (6,): direction of a row, direction of a column
+    orientation: tuple[float, ...]  # (6,): direction cosines of row and column
     spacing: tuple[float, float]  # mm between rows, between columns
     thickness: float | None
     slope: float
@@ -88,7 +89,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Header:
-    """What one DICOM file says of itself. `ignored` or `problem` is the reason it cannot be (part of) a scan."""
+    """The header of one DICOM file. `ignored` or `problem` is the reason why it cannot be used."""
 
     path: Path
     kind: str  # "ct", "segmentation" or "other"
@@ -99,60 +100,67 @@ class Header:
     rows: int = 0
     columns: int = 0
     frames: tuple[Frame, ...] = ()
-    referenced: tuple[str, ...] = ()  # series that a segmentation is of
+    referenced: tuple[str, ...] = ()  # series that are segmented
     ignored: str | None = None
     problem: str | None = None
 
 
 def read_header(path: Path) -> Header:
-    """The header of a DICOM file. Raises `InputError` where it cannot be read as far as saying what it belongs to."""
+    """The header of a DICOM file. Raises `InputError` if not even the series of the file can be read."""
     from pydicom import dcmread
 
     with path.open("rb") as file:
         start = file.read(1024)
         if start[128:132] != b"DICM":
             raise InputError("must be a DICOM file ('DICM' at byte 128), got something else")
-        if DEFLATED in start:  # pydicom would inflate it whole, whatever that comes to
+        if DEFLATED in start:  # pydicom inflates the whole file without a size limit
             raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
         file.seek(0)
         try:
             dataset = dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-            left = os.fstat(file.fileno()).st_size - file.tell()  # bytes from the pixel data's tag on
+            left = os.fstat(file.fileno()).st_size - file.tell()  # bytes from the tag of the pixel data to the end
             return _classified(path, dataset, left)
         except InputError:
             raise
-        except Exception as error:  # whatever a broken file makes the parser do
-            raise InputError(f"must be readable DICOM, got {said(error)}") from error
+        except Exception as error:  # a corrupt file can raise anything in the parser
+            raise InputError(f"must be readable DICOM, got {format_error(error)}") from error
 
 
 def _classified(path: Path, dataset, left: int) -> Header:
-    """What the file is; a fault is the series' where the series is known, else it is raised."""
+    """The file by its SOP class. A fault becomes `problem` if the series is known, otherwise it is raised."""
     kind, series = str(dataset.get("SOPClassUID", "")), str(dataset.get("SeriesInstanceUID", ""))
-    kind = kind or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))  # a DICOMDIR has its class only there
+    kind = kind or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))  # a DICOMDIR has its SOP class only there
     if not kind:
-        raise InputError("must have a SOPClassUID, got none (truncated, or a header only)")
+        raise InputError("must have a SOPClassUID, got none (truncated file?)")
     if kind not in CT and kind not in SEGMENTATION:
-        from pydicom.uid import UID
-
-        name = UID(kind).name
-        if name == kind:  # a private class, or a UID cut short
-            raise InputError(f"SOPClassUID must be one that DICOM defines, got {kind}")
-        return Header(path, "other", ignored=f"no CT: {name}")
-    if not series:
-        raise InputError("must have a SeriesInstanceUID, got none (truncated, or a header only)")
+        return Header(path, "other", ignored=f"not CT: {_class_name(kind)}")
     for name in ("ImageType", "VolumeBasedCalculationTechnique"):
         if shown := _no_slice(dataset, name):
-            return Header(path, "other", series, ignored=f"no slice of a scan: {name} {shown}")
+            return Header(path, "other", series, ignored=f"not a slice of a scan: {name} {shown}")
+    if not series:
+        raise InputError("must have a SeriesInstanceUID, got none (truncated file?)")
     modality = str(dataset.get("Modality") or "")
     if kind in CT and modality not in ("", "CT"):
-        return Header(path, "other", series, ignored=f"no CT: Modality {modality}")
+        return Header(path, "other", series, ignored=f"not CT: Modality {modality}")
     what, read = ("segmentation", _segmentation) if kind in SEGMENTATION else ("ct", _ct)
     try:
         return read(path, dataset, series, left)
     except InputError as error:
         return Header(path, what, series, problem=str(error))
-    except Exception as error:  # a value that its own type cannot hold
-        return Header(path, what, series, problem=f"header must be valid DICOM, got {said(error)}")
+    except Exception as error:  # a value that its VR does not allow
+        return Header(path, what, series, problem=f"header must be valid DICOM, got {format_error(error)}")
+
+
+def _class_name(kind: str) -> str:
+    """The name of a SOP class that is neither CT nor a segmentation. Raises `InputError` for an invalid UID."""
+    from pydicom.uid import UID
+
+    uid = UID(kind)
+    if uid.name != kind:
+        return uid.name
+    if not uid.is_valid or kind.startswith(DICOM_ROOT) or DICOM_ROOT.startswith(kind):  # possibly truncated
+        raise InputError(f"SOPClassUID must be one that DICOM defines or a private one, got {kind}")
+    return f"private SOP class {kind}"
 
 
 def _ct(path: Path, dataset, series: str, left: int) -> Header:
@@ -160,7 +168,7 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
         raise InputError("Modality must be CT, got none")
     patient = str(dataset.get("PatientID") or "").strip()
     if not patient:
-        raise InputError("PatientID must not be empty: folds are made by patient")
+        raise InputError("PatientID must not be empty: folds are split by patient")
     rows, columns = int(_value(dataset, "Rows")), int(_value(dataset, "Columns"))
     n_frames = int(dataset.get("NumberOfFrames") or 1)
     for name, allowed in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2"), ("BitsAllocated", 16)):
@@ -183,22 +191,22 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
 
 
 def _frame_of(index: int, group, shared) -> Frame:
-    """One frame of several, from its functional groups and those that all share."""
+    """One frame of a multi-frame file, from its own and the shared functional groups."""
     try:
         kind = (group.get("CTImageFrameTypeSequence") or shared.get("CTImageFrameTypeSequence") or [{}])[0]
         for name in ("FrameType", "VolumeBasedCalculationTechnique"):
             if shown := _no_slice(kind, name):
-                raise InputError(f"{name} must be that of a slice of a scan, got {shown}")
+                raise InputError(f"{name} must be that of a CT slice, got {shown}")
         return _frame(index, *[_group(group, shared, name) for name in GROUPS])
     except InputError as error:
         raise InputError(f"frame {index + 1}: {error}") from error
 
 
 def _frame(index: int, plane, orientation, measures, thickness, rescale) -> Frame:
-    """Read from the datasets that hold each group of values: all the same one in a file of one slice."""
+    """One slice, from the datasets with each group of values (all the same dataset in a single-frame file)."""
     for name in ("RescaleSlope", "RescaleIntercept"):
-        if rescale.get(name) is None:  # pydicom would hand back stored values without a word
-            raise InputError(f"{name} must be given: without it stored values are not Hounsfield units")
+        if rescale.get(name) is None:  # pydicom would silently return stored values
+            raise InputError(f"{name} must be present: without it stored values are not Hounsfield units")
     slope, intercept = float(rescale["RescaleSlope"].value), float(rescale["RescaleIntercept"].value)
     if not slope > 0 or slope == float("inf") or not abs(intercept) < float("inf"):
         raise InputError(f"RescaleSlope must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
@@ -217,19 +225,19 @@ def _frame(index: int, plane, orientation, measures, thickness, rescale) -> Fram
 
 
 def _check_pixels(dataset, rows: int, columns: int, n_frames: int, left: int) -> None:
-    """The declared size is allowed and the file can hold it: checked before anything is decoded."""
+    """Raises `InputError` if the declared size is too large or the file too small for it; nothing is decoded."""
     check_size((n_frames, rows, columns))
     if left <= 0:
-        raise InputError("PixelData must be there, got a header only")
+        raise InputError("PixelData must be present, got a header without pixel data")
     declared = 2 * rows * columns * n_frames
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
     if not syntax:
-        raise InputError("TransferSyntaxUID must be given, got none")
-    most = left if syntax in UNCOMPRESSED else MOST_COMPRESSED * left
-    if declared > most:
+        raise InputError("TransferSyntaxUID must be present, got none")
+    limit = left if syntax in UNCOMPRESSED else MAX_COMPRESSION_RATIO * left
+    if declared > limit:
         raise InputError(
-            f"PixelData must hold {n_frames} × {rows} × {columns} pixels ({declared:,} bytes), got {left:,} bytes "
-            "to the end of the file (truncated?)"
+            f"PixelData must contain {n_frames} × {rows} × {columns} pixels ({declared:,} bytes), got {left:,} bytes "
+            "up to the end of the file (truncated?)"
         )
 
 
@@ -237,12 +245,12 @@ def _segmentation(path: Path, dataset, series: str, left: int) -> Header:
     rows, columns = int(_value(dataset, "Rows")), int(_value(dataset, "Columns"))
     n_frames = int(_value(dataset, "NumberOfFrames"))
     check_size((1, rows, columns))
-    if rows * columns * n_frames > 8 * MOST_COMPRESSED * max(left, 0):  # 8 binary pixels take a byte
-        raise InputError(f"PixelData must hold {n_frames} × {rows} × {columns} pixels, got {left:,} bytes")
+    if rows * columns * n_frames > 8 * MAX_COMPRESSION_RATIO * max(left, 0):  # 8 binary pixels per byte
+        raise InputError(f"PixelData must contain {n_frames} × {rows} × {columns} pixels, got {left:,} bytes")
     items = dataset.get("ReferencedSeriesSequence") or []
     referenced = tuple(str(_value(item, "SeriesInstanceUID")) for item in items)
     if not referenced:
-        raise InputError("ReferencedSeriesSequence must name the series that is segmented, got none")
+        raise InputError("ReferencedSeriesSequence must contain the segmented series, got none")
     instance = str(_value(dataset, "SOPInstanceUID"))
     return Header(path, "segmentation", series, instance, rows=rows, columns=columns, referenced=referenced)
 
@@ -250,12 +258,12 @@ def _segmentation(path: Path, dataset, series: str, left: int) -> Header:
 def _value(dataset, name: str):
     value = dataset.get(name)
     if value is None or value == "":
-        raise InputError(f"{name} must be given, got none")
+        raise InputError(f"{name} must be present, got none")
     return value
 
 
 def _no_slice(dataset, name: str) -> str:
-    """The value that says that this is no slice of a scan; "" if none does."""
+    """The first value that excludes a slice of a scan, or ""."""
     return next((value for value in map(str.upper, map(str, _several(dataset, name))) if value in NO_SLICE), "")
 
 
@@ -272,8 +280,8 @@ def _numbers(dataset, name: str, n: int) -> tuple:
 
 
 def _group(group, shared, name: str):
-    """The functional group of that name, of the frame or shared by all."""
+    """The functional group of that name, of the frame or shared."""
     sequence = group.get(name) or shared.get(name)
     if not sequence:
-        raise InputError(f"{name} must be given per frame or shared, got none")
+        raise InputError(f"{name} must be present per frame or shared, got none")
     return sequence[0]

@@ -1,4 +1,4 @@
-"""Other people's readers: kept from writing to the terminal, and their errors told in one line."""
+"""Output and errors of third-party readers: silenced, and formatted as one line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no log lines of pydicom, nibabel, highdicom and GDCM inside the block; errors still raise."""
-    import pydicom  # noqa: F401  As it is imported it sets the level of its logger.
+    """Suppresses warnings and log lines of pydicom, nibabel, highdicom and GDCM; errors are still raised."""
+    import pydicom  # noqa: F401  The import sets the level of its logger.
 
     loggers = [logging.getLogger(name) for name in ("pydicom", "nibabel.global", "highdicom")]
     before = [logger.level for logger in loggers]
@@ -30,7 +30,7 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def said(error: BaseException) -> str:
-    """An error of any library as one line of at most 300 characters: its type and its message."""
+def format_error(error: BaseException) -> str:
+    """Type and message of an error in one line of at most 300 characters."""
     text = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
     return text if len(text) <= 300 else text[:299] + "…"

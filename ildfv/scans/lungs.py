@@ -1,7 +1,7 @@
-"""Where the lungs are on a slice: a plain rule for counting lung pixels and finding scans that show no lung.
+"""A threshold-based lung mask, to count lung pixels and to find scans that show no lung.
 
-Not a segmentation to measure disease with: consolidated lung and a lung cut by the slice's border are left out, large
-bronchi and some bowel gas may be kept.
+It is not a segmentation for measuring disease: consolidated lung and lung that touches the border of the slice are
+excluded, and large bronchi and some bowel gas may be included.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from scipy import ndimage
 
 from ildfv.errors import InputError
 
-AERATED = -320.0  # HU: lung below, chest wall, vessels and consolidation above
-GAS = -960.0  # mean HU of a region: below it is free gas (trachea, bowel), above it is lung, emphysema included
-SMALLEST = 100.0  # mm²: smaller aerated regions of a slice are bronchi or noise
-ENOUGH = 1000.0  # mm² of lung on at least one slice: a scan with less shows no lung
+AERATED = -320.0  # HU; lung is below, chest wall, vessels and consolidation are above
+GAS = -960.0  # mean HU of a region; free gas (trachea, bowel) is below, lung including emphysema is above
+MIN_REGION_AREA = 100.0  # mm²; smaller aerated regions of a slice are bronchi or noise
+MIN_LUNG_AREA = 1000.0  # mm² on the slice with the most lung; a scan with less shows no lung
 
 
 def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
-    """Lung of one slice, bool (rows, columns), vessels and other dense spots inside it included.
+    """Lung of one slice, bool (rows, columns), including vessels and other dense structures inside it.
 
-    Connected regions below −320 HU of at least 1 cm² that do not reach the slice's border (that is the air around the
-    body, diluted by cloth and table) and whose mean is above −960 HU (trachea and bowel gas are emptier than any lung).
+    These are the connected regions below −320 HU of at least 1 cm² that do not touch the border of the slice (the air
+    around the body does) and whose mean is above −960 HU (gas in trachea and bowel is below). Holes are filled.
     hu: HU (rows, columns); pixel_area: mm².
     """
     aerated = hu < AERATED
@@ -33,25 +33,25 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     area = np.bincount(inside, minlength=n + 1)  # (n + 1,)
     total = np.bincount(inside, weights=np.take(hu, where), minlength=n + 1)
     mean = total / np.maximum(area, 1)
-    is_lung = (area * pixel_area >= SMALLEST) & (mean > GAS)
+    is_lung = (area * pixel_area >= MIN_REGION_AREA) & (mean > GAS)
     is_lung[0] = False
     is_lung[_border(regions)] = False
     if not is_lung.any():
         return np.zeros_like(aerated)
-    return _without_holes(np.take(is_lung, regions))
+    return _filled(np.take(is_lung, regions))
 
 
 def check_lung(pixels: np.ndarray, pixel_area: float) -> None:
-    """Nothing if some slice shows at least 10 cm² of lung. pixels: lung pixels per slice (m,); pixel_area: mm²."""
-    most = float(pixels.max(initial=0)) * pixel_area
-    if most < ENOUGH:
+    """Raises `InputError` if no slice shows 10 cm² of lung. pixels: lung pixels per slice (m,); pixel_area: mm²."""
+    largest = float(pixels.max(initial=0)) * pixel_area
+    if largest < MIN_LUNG_AREA:
         raise InputError(
-            f"a scan must show lung, at least {ENOUGH / 100:g} cm² inside one slice, got {most / 100:.3g} cm²"
+            f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"
         )
 
 
-def _without_holes(mask: np.ndarray) -> np.ndarray:
-    """The mask with every background region that does not reach the slice's border filled."""
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """The mask with every background region filled that does not touch the border of the slice."""
     regions, n = ndimage.label(~mask)
     if n <= 1:
         return mask

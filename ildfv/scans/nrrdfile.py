@@ -1,7 +1,7 @@
-"""NRRD volumes in one file (raw, gzip or bzip2): the grid from the header, the values when asked for.
+"""NRRD volumes in one file (raw, gzip or bzip2): the grid from the header alone, and the voxel values.
 
-pynrrd parses the header; the data are read here, because a reader that inflates without a limit can be made to fill
-the memory by a small file.
+pynrrd parses the header. The data are read here with a size limit, because a small compressed file could otherwise
+exhaust the memory.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked
-from ildfv.scans.libraries import said
-from ildfv.scans.volume import GZIP_MOST, check_size
+from ildfv.scans.libraries import format_error
+from ildfv.scans.volume import MAX_GZIP_RATIO, check_size
 
-TO_LPS = {  # space: sign of each axis on the way to DICOM's
+TO_LPS = {  # space: sign of each axis relative to LPS
     "left-posterior-superior": (1, 1, 1),
     "lps": (1, 1, 1),
     "right-anterior-superior": (-1, -1, 1),
@@ -48,13 +48,13 @@ READERS |= {"gz": READERS["gzip"], "bz2": READERS["bzip2"]}
 
 
 def nrrd_geometry(path: Path) -> Geometry:
-    """The grid that the header declares, axes as stored (fastest first). No voxel is read."""
+    """The grid declared by the header, axes as stored (fastest first). No voxel is read."""
     with path.open("rb") as file:
         return _grid(path, _header(path, file))
 
 
 def nrrd_values(path: Path) -> np.ndarray:
-    """The voxel values, axes as stored (fastest first). NRRD has no rescaling: values are what they are."""
+    """The voxel values, axes as stored (fastest first). NRRD defines no rescaling."""
     with path.open("rb") as file:
         header = _header(path, file)
         shape = _grid(path, header).shape
@@ -62,42 +62,42 @@ def nrrd_values(path: Path) -> np.ndarray:
         declared = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         try:
             data = READERS[header["encoding"].lower()](file).read(declared + 1)
-        except (OSError, EOFError, ValueError, zlib.error) as error:  # truncated or damaged
-            raise InputError(f"{path.name}: voxels must be readable, got {said(error)}") from error
+        except (OSError, EOFError, ValueError, zlib.error) as error:  # truncated or corrupt
+            raise InputError(f"{path.name}: voxels must be readable, got {format_error(error)}") from error
     if len(data) != declared:
         got = f"only {len(data):,}" if len(data) < declared else "more"
-        raise InputError(f"{path.name} must hold {declared:,} bytes of voxels, got {got}")
+        raise InputError(f"{path.name} must contain {declared:,} bytes of voxels, got {got}")
     return np.frombuffer(data, dtype).reshape(shape, order="F")
 
 
 def _header(path: Path, file) -> dict:
-    """The parsed header; the file is left at the first byte of its data."""
+    """The parsed header. Afterwards the file is positioned at the first byte of the data."""
     import nrrd
 
     try:
         return dict(nrrd.read_header(file))
-    except Exception as error:  # whatever a broken header makes the parser do
-        raise InputError(f"{path.name} must be NRRD, got {said(error)}") from error
+    except Exception as error:  # a corrupt header can raise anything in the parser
+        raise InputError(f"{path.name} must be NRRD, got {format_error(error)}") from error
 
 
 def _grid(path: Path, header: dict) -> Geometry:
     if "data file" in header or "datafile" in header:
-        raise InputError(f"{path.name} must hold its data itself, got a detached header")
+        raise InputError(f"{path.name} must contain its data, got a detached header")
     if any(int(header.get(name, 0)) for name in ("byte skip", "byteskip", "line skip", "lineskip")):
-        raise InputError(f"{path.name} must have its data right after the header, got a byte or line skip")
+        raise InputError(f"{path.name} must have its data directly after the header, got a byte or line skip")
     shape = tuple(int(n) for n in header.get("sizes", ()))
     if len(shape) != 3:
-        raise InputError(f"{path.name} must hold one volume of 3 axes, got sizes {shape}")
+        raise InputError(f"{path.name} must contain one volume with 3 axes, got sizes {shape}")
     dtype = _dtype(path, header)
     encoding = str(header.get("encoding", "")).lower()
     if encoding not in READERS:
         raise InputError(f"{path.name}: encoding must be raw, gzip or bzip2, got {encoding!r}")
     check_size(shape, dtype.itemsize)
     declared, size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, path.stat().st_size
-    most = {"raw": size, "gzip": size * GZIP_MOST, "gz": size * GZIP_MOST}.get(encoding, declared)
-    if declared > most:
+    limit = {"raw": size, "gzip": size * MAX_GZIP_RATIO, "gz": size * MAX_GZIP_RATIO}.get(encoding, declared)
+    if declared > limit:
         raise InputError(
-            f"{path.name} must hold {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
+            f"{path.name} must contain {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
         )
     space = str(header.get("space", "")).lower()
     if space not in TO_LPS:

@@ -1,4 +1,4 @@
-"""Stored pixel values of DICOM slices, compressed or not, by decoders named here: none of them under the GPL."""
+"""Stored pixel values of DICOM slices, compressed or not. The decoders are listed here; none is under the GPL."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import struct
 import numpy as np
 
 from ildfv.errors import InputError, MissingPackageError
-from ildfv.scans.libraries import said
+from ildfv.scans.libraries import format_error
 
 NATIVE = ("pydicom", None)
 OPENJPEG = ("pylibjpeg", "pylibjpeg-openjpeg")
 CHARLS = ("pyjpegls", "pyjpegls")
 GDCM = ("gdcm", "python-gdcm")
 
-# Transfer syntax: its name, pydicom's plugin for it, the package that brings the plugin.
+# Transfer syntax: name, pydicom plugin, package of the plugin.
 DECODERS: dict[str, tuple[str, str, str | None]] = {
     "1.2.840.10008.1.2": ("Implicit VR Little Endian", *NATIVE),
     "1.2.840.10008.1.2.1": ("Explicit VR Little Endian", *NATIVE),
@@ -31,13 +31,13 @@ DECODERS: dict[str, tuple[str, str, str | None]] = {
     "1.2.840.10008.1.2.4.202": ("High-Throughput JPEG 2000 RPCL Lossless", *OPENJPEG),
     "1.2.840.10008.1.2.4.203": ("High-Throughput JPEG 2000", *OPENJPEG),
 }
-FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG markers that carry the size; JPEG-LS has F7
+FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG markers with the image size; F7: JPEG-LS
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 COMPRESSED = {syntax: decoder for syntax, decoder in DECODERS.items() if syntax not in UNCOMPRESSED}
 
 
 def can_decode(syntax: str) -> bool:
-    """Whether slices of this transfer syntax, one of `DECODERS`, can be decoded here."""
+    """Whether the decoder of this transfer syntax, one of `DECODERS`, is installed."""
     from pydicom.pixels import get_decoder
 
     _, plugin, package = DECODERS[syntax]
@@ -47,15 +47,15 @@ def can_decode(syntax: str) -> bool:
 def stored_values(dataset, index: int = 0) -> np.ndarray:
     """The stored values of one frame, int16 or uint16 (rows, columns).
 
-    Raises `InputError` where they cannot be decoded, `MissingPackageError` naming the package that could.
+    Raises `InputError` if they cannot be decoded, `MissingPackageError` if the decoder is not installed.
     """
     from pydicom.pixels import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
-        raise InputError(f"transfer syntax must be one that CT is stored in, got {syntax.name}")
-    if "PixelData" not in dataset:  # the header reader saw where it begins
-        raise InputError("PixelData must be whole, got a file that ends inside it")
+        raise InputError(f"transfer syntax must be one used for CT, got {syntax.name}")
+    if "PixelData" not in dataset:  # the header reader found its tag
+        raise InputError("PixelData must be complete, got a truncated file")
     name, plugin, package = DECODERS[syntax]
     decoder = get_decoder(syntax)
     if not can_decode(syntax):
@@ -63,38 +63,40 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     try:
         if package is not None:
             _check_stream(dataset, index)
-        # The plugin by name: never whatever else happens to be installed.
+        # The plugin by name: pydicom would otherwise choose among all that are installed.
         values, _ = decoder.as_array(dataset, index=index, decoding_plugin="" if syntax in UNCOMPRESSED else plugin)
     except InputError:
         raise
-    except Exception as error:  # each library fails on a broken stream in its own way
-        raise InputError(f"pixels must be decodable ({name}), got {said(error)}") from error
+    except Exception as error:  # each library raises its own exceptions for a corrupt stream
+        raise InputError(f"pixels must be decodable ({name}), got {format_error(error)}") from error
     if values.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"pixels must have shape {(dataset.Rows, dataset.Columns)}, got {values.shape}")
     return values
 
 
 def _check_stream(dataset, index: int) -> None:
-    """The compressed stream declares the slice's own size: decoders believe the stream, and allocate what it says."""
+    """Raises `InputError` if the stream declares another size: decoders allocate what the stream declares."""
     from pydicom.encaps import get_frame
 
     stream = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
     shape = stream_shape(stream)
     if shape != (dataset.Rows, dataset.Columns, 1):
-        said = "no size" if shape is None else f"{shape[0]} × {shape[1]} × {shape[2]}"
-        raise InputError(f"a compressed slice must declare {dataset.Rows} × {dataset.Columns} × 1 pixels, got {said}")
+        declared = "no size" if shape is None else f"{shape[0]} × {shape[1]} × {shape[2]}"
+        raise InputError(
+            f"a compressed slice must declare {dataset.Rows} × {dataset.Columns} × 1 pixels, got {declared}"
+        )
 
 
 def stream_shape(stream: bytes) -> tuple[int, int, int] | None:
-    """(rows, columns, components) that a JPEG, JPEG-LS or JPEG 2000 stream declares; None if it declares none."""
-    start = stream[:1024].find(b"\xff\x4f\xff\x51")  # JPEG 2000, perhaps inside a JP2 file
+    """(rows, columns, components) declared by a JPEG, JPEG-LS or JPEG 2000 stream, or None."""
+    start = stream[:1024].find(b"\xff\x4f\xff\x51")  # JPEG 2000, possibly in a JP2 file
     if start >= 0 and len(stream) >= start + 42:
         right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
         return bottom - top, right - left, struct.unpack_from(">H", stream, start + 40)[0]
     if not stream.startswith(b"\xff\xd8"):
         return None
     at = 2
-    while at + 10 <= len(stream) and stream[at] == 0xFF:  # segment after segment, to the frame header
+    while at + 10 <= len(stream) and stream[at] == 0xFF:  # skip segments up to the frame header
         marker, length = stream[at + 1], struct.unpack_from(">H", stream, at + 2)[0]
         if marker == 0xFF:  # fill byte
             at += 1
@@ -106,7 +108,7 @@ def stream_shape(stream: bytes) -> tuple[int, int, int] | None:
 
 
 def padding_mask(dataset, stored: np.ndarray) -> np.ndarray | None:
-    """Where the header declares padding: PixelPaddingValue, or the range from it to PixelPaddingRangeLimit."""
+    """Mask of the declared padding: PixelPaddingValue, or the range from it to PixelPaddingRangeLimit."""
     if (first := dataset.get("PixelPaddingValue")) is None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
@@ -115,7 +117,7 @@ def padding_mask(dataset, stored: np.ndarray) -> np.ndarray | None:
 
 
 def _as_stored(value, dtype: np.dtype) -> int:
-    """A padding value in the pixels' own type: writers mix up its signed and unsigned form."""
+    """A padding value in the dtype of the pixels: some writers confuse its signed and unsigned form."""
     if isinstance(value, bytes):
         value = int.from_bytes(value[:2], "little")
     return int(np.array(int(value) & 0xFFFF, np.uint16).view(np.int16 if dtype.kind == "i" else np.uint16))

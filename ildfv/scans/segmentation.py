@@ -1,4 +1,4 @@
-"""DICOM SEG label maps, laid on the grid of the scan they segment, frame by frame."""
+"""DICOM SEG label maps, placed on the grid of the segmented scan."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
-from ildfv.scans.libraries import said
+from ildfv.scans.libraries import format_error
 
 
 def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
-    """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where no segment lies.
+    """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no segment.
 
-    A segment means what its SegmentLabel says: a meaning itself, or one listed in [segments] of the codes. Each frame
-    must lie on a slice of the scan, with the scan's rows and columns; empty frames may be left out of the file. Raises
-    `InputError` for fractional segments, for frames elsewhere and for voxels that two meanings claim.
+    The SegmentLabel gives the meaning of a segment: it is a meaning itself or listed in [segments] of the codes. Each
+    frame must coincide with a slice of the scan; empty frames may be omitted. Raises `InputError` for fractional
+    segments, for other frames, and where segments of different meaning overlap.
     """
     from highdicom.seg import segread
 
@@ -29,24 +29,24 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
         labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
         frames = list(zip(_planes(seg), _segments(seg, kind), strict=True))
         meanings = np.full(scan.shape, MEANINGS.index(OUTSIDE), np.uint8)
-        claimed = np.zeros(scan.shape, bool)
+        labelled = np.zeros(scan.shape, bool)
         for i, ((position, row, column, spacing), number) in enumerate(frames):
             pixels = np.asarray(seg.get_stored_frame(i + 1))  # (rows, columns)
-            z, pixels = _laid(scan, pixels, position, row, column, spacing)
+            z, pixels = _placed(scan, pixels, position, row, column, spacing)
             for value in np.unique(pixels[pixels != 0]):
                 segment = number if kind == "BINARY" else int(value)
                 if segment not in labels:
                     raise InputError(f"segments must be described in SegmentSequence, got {segment}")
                 meaning = MEANINGS.index(codes.segment_meaning(labels[segment]))
                 inside = pixels == value
-                if (claimed[z] & inside & (meanings[z] != meaning)).any():
+                if (labelled[z] & inside & (meanings[z] != meaning)).any():
                     raise InputError("segments of different meaning must not overlap, got an overlap")
                 meanings[z][inside] = meaning
-                claimed[z] |= inside
+                labelled[z] |= inside
     except InputError:
         raise
-    except Exception as error:  # whatever a broken file makes the parser do
-        raise InputError(f"must be a readable DICOM SEG, got {said(error)}") from error
+    except Exception as error:  # a corrupt file can raise anything in the parser
+        raise InputError(f"must be a readable DICOM SEG, got {format_error(error)}") from error
     return meanings
 
 
@@ -63,7 +63,7 @@ def _planes(seg):
 
 
 def _segments(seg, kind: str):
-    """The segment number of each frame; 0 in a label map, whose pixels carry it."""
+    """The segment number of each frame; 0 in a label map, where pixel values are segment numbers."""
     shared = seg.SharedFunctionalGroupsSequence[0]
     for group in seg.PerFrameFunctionalGroupsSequence:
         if kind == "LABELMAP":
@@ -73,8 +73,8 @@ def _segments(seg, kind: str):
             yield int(item.ReferencedSegmentNumber)
 
 
-def _laid(scan: Geometry, pixels, position, row, column, spacing) -> tuple[int, np.ndarray]:
-    """The scan's slice that a frame lies on, and the frame's pixels in that slice's order."""
+def _placed(scan: Geometry, pixels, position, row, column, spacing) -> tuple[int, np.ndarray]:
+    """Index of the scan's slice at the frame's position, and the frame's pixels in the order of that slice."""
     step = np.cross(row, column) * scan.spacing[0]
     grid = checked((1, *pixels.shape), position, [step, column * spacing[0], row * spacing[1]])
     order, flips, grid = to_canonical(grid)
@@ -82,7 +82,7 @@ def _laid(scan: Geometry, pixels, position, row, column, spacing) -> tuple[int, 
     along = scan.steps[0] / scan.spacing[0] ** 2
     z = round(float((grid.origin - scan.origin) @ along))
     if not 0 <= z < scan.shape[0]:
-        raise InputError(f"frames must lie on slices of the scan (0 … {scan.shape[0] - 1}), got slice {z}")
+        raise InputError(f"frames must coincide with slices of the scan (0 … {scan.shape[0] - 1}), got slice {z}")
     slice_ = Geometry((1, *scan.shape[1:]), scan.origin + z * scan.steps[0], scan.steps)
     if fault := difference(slice_, Geometry(grid.shape, grid.origin, np.vstack([scan.steps[:1], grid.steps[1:]]))):
         raise InputError(f"a frame {fault}")

@@ -1,4 +1,4 @@
-"""One CT volume in Hounsfield units, in canonical axial order, and the rules by which its numbers are believed."""
+"""A CT volume in Hounsfield units and canonical axial order, and the plausibility checks of its values."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, reordered, to_canonical
 
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
-MAX_VOXELS = 1 << 30  # of a scan (2 GiB as int16): 4096 slices of 512×512
-GZIP_MOST = 1032  # deflate cannot shrink more than this: a file that declares more is lying
-PADDING = -3024  # HU given to declared padding that lies even lower
-LOWEST, HIGHEST = -8192.0, 20000.0  # HU: below lies no scanner's padding, above not even metal on an extended scale
-AIR, SOFT = (-1100.0, -700.0), (-200.0, 250.0)  # HU that any scan of a chest has: air or lung, and soft tissue
-SHARE = 0.005  # of the voxels that must lie in each of both ranges
+MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
+MAX_GZIP_RATIO = 1032  # limit of deflate: a file cannot contain more
+PADDING = -3024  # HU that replaces lower values in declared padding
+MIN_HU, MAX_HU = -8192.0, 20000.0  # HU; padding of scanners is above, metal on an extended scale below
+AIR, SOFT = (-1100.0, -700.0), (-200.0, 250.0)  # HU ranges that every chest scan has: air or lung, and soft tissue
+MIN_SHARE = 0.005  # fraction of voxels required in each range
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A scan: `hu` (z, y, x), int16, or float32 if its values are not whole numbers; z to the head, y back, x left.
+    """A scan: `hu` (z, y, x), int16, or float32 if its values are not integers; z superior, y posterior, x left.
 
-    Padding outside the scanner's field of view keeps the value the file gives it (−1024 … −3024 as a rule).
+    Padding outside the scanner's field of view keeps its value in the file (usually −1024 … −3024).
     """
 
     hu: np.ndarray
     geometry: Geometry
-    patient_id: str  # raw: never leaves this object but hashed
-    series_id: str  # raw, as above
+    patient_id: str  # raw; it is only stored as a salted hash
+    series_id: str  # raw, likewise
     source: Path
 
     @property
@@ -63,7 +63,7 @@ class Volume:
 
 
 def canonical_volume(stored: np.ndarray, geometry: Geometry, patient_id: str, series_id: str, source: Path) -> Volume:
-    """The volume of HU values on any axis-aligned grid, brought to canonical order and checked."""
+    """The volume of HU values on any axis-aligned grid, in canonical order and checked."""
     order, flips, grid = to_canonical(geometry)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
     check_hounsfield(hu)
@@ -71,9 +71,9 @@ def canonical_volume(stored: np.ndarray, geometry: Geometry, patient_id: str, se
 
 
 def check_size(shape, itemsize: int = 2) -> None:
-    """Nothing if a volume of that shape may be decoded at all; called before anything is allocated."""
+    """Raises `InputError` for a shape that is empty or too large; called before anything is allocated."""
     if min(shape) < 1:
-        raise InputError(f"a volume must have voxels, got shape {tuple(shape)}")
+        raise InputError(f"a volume must not be empty, got shape {tuple(shape)}")
     if max(shape) > MAX_SIDE:
         raise InputError(f"rows, columns and slices must be at most {MAX_SIDE}, got shape {tuple(shape)}")
     voxels = int(np.prod(shape, dtype=np.int64))
@@ -82,35 +82,34 @@ def check_size(shape, itemsize: int = 2) -> None:
 
 
 def check_hounsfield(hu: np.ndarray) -> None:
-    """Nothing if the values can be Hounsfield units of a chest, else `InputError` with the rule they break.
+    """Raises `InputError` if the values cannot be Hounsfield units of a chest.
 
-    Finite; from −8192 (paddings lie above) to 20 000 (metal on an extended scale lies below); air or lung
-    (−1100 … −700) and soft tissue (−200 … 250) each in at least 0.5 % of the voxels, which unscaled stored values do
-    not have.
+    They must be finite and in [−8192, 20 000]. Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have
+    at least 0.5 % of the voxels, which excludes unscaled stored values.
     """
     low, high = float(hu.min()), float(hu.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max carry NaN
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
-    if low < LOWEST or high > HIGHEST:
-        raise InputError(f"HU must be in [{LOWEST:.0f}, {HIGHEST:.0f}], got {low:.0f} … {high:.0f}")
-    step = max(1, hu.shape[-1] // 128)  # shares do not need every voxel
+    if low < MIN_HU or high > MAX_HU:
+        raise InputError(f"HU must be in [{MIN_HU:.0f}, {MAX_HU:.0f}], got {low:.0f} … {high:.0f}")
+    step = max(1, hu.shape[-1] // 128)  # a sample is enough to estimate the fractions
     sample = hu[:, ::step, ::step]
-    guess = "a label map? its name must say label, seg or lm" if low >= 0 and high < 256 else "no HU, or no chest"
+    guess = "a label map? its name must contain label, seg or lm" if low >= 0 and high < 256 else "no HU or no chest"
     for name, (a, b) in (("air or lung", AIR), ("soft tissue", SOFT)):
         share = np.count_nonzero((sample >= a) & (sample <= b)) / sample.size
-        if share < SHARE:
+        if share < MIN_SHARE:
             raise InputError(
-                f"HU must hold {name} ({a:.0f} … {b:.0f}) in at least {SHARE:.1%} of the voxels, got {share:.2%} "
+                f"HU must include {name} ({a:.0f} … {b:.0f}) in ≥ {MIN_SHARE:.1%} of the voxels, got {share:.2%} "
                 f"(values {low:.0f} … {high:.0f}: {guess})"
             )
 
 
 def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: np.ndarray | None = None) -> np.ndarray:
-    """slope·stored + intercept, int16 if whole and in range, else float32.
+    """slope·stored + intercept, int16 if all values are integers in its range, else float32.
 
-    padding: bool, the shape of `stored`, True where the header declares a voxel to be outside the field of view; such
-    a voxel is raised to −3024 HU if it lies lower. Raises `InputError` for a slope that is not above 0 and finite.
+    padding: bool, the shape of `stored`, True where the header declares padding; there, lower values become −3024 HU.
+    Raises `InputError` for a slope that is not above 0 and finite.
     """
     if not (np.isfinite(slope) and np.isfinite(intercept)) or slope <= 0:
         raise InputError(f"the slope to HU must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")

@@ -1,4 +1,4 @@
-"""Volumes in one file, NIfTI or NRRD: told apart by content, used as scans or as label maps."""
+"""Volumes in one file, NIfTI or NRRD: format detection, and reading as scans or as label maps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def format_of(path: Path, start: bytes) -> str | None:
 
 
 def file_geometry(path: Path, kind: str) -> Geometry:
-    """The canonical grid of the file, from its header alone."""
+    """The canonical grid of the file, from the header alone."""
     return to_canonical(_geometry(path, kind))[2]
 
 
@@ -39,7 +39,7 @@ def read_file(path: Path, kind: str, *, patient_id: str, series_id: str) -> Volu
 
 
 def read_label_file(path: Path, kind: str) -> np.ndarray:
-    """The file's values as a label map, canonical order (z, y, x), of the type they have."""
+    """The values of the file as a label map in canonical order (z, y, x), with the dtype of the file."""
     order, flips, _ = to_canonical(_geometry(path, kind))
     return np.ascontiguousarray(reordered(_values(path, kind), order, flips))
 

@@ -1,4 +1,4 @@
-"""Hounsfield units to the CNN's input: three attenuation windows, [0, 255] each, at 224×224."""
+"""Conversion of Hounsfield units to network input: three attenuation windows, [0, 255] each, at 224×224."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from ildfv.kernels import on_gpu
 from ildfv.kernels.cuda import build, windows
 
 WINDOWS = ((-1400.0, -950.0), (-1400.0, 200.0), (-160.0, 240.0))  # HU: the paper's low, normal and high attenuation
-NORMAL = 1  # the normal window's place among them
-SIZE = 224
+NORMAL = 1  # index of the normal window
+SIZE = 224  # pixels along a side of a prepared slice, the input of the paper's networks
+GRID = 512  # pixels along a side of the paper's slices, to which its pixel thresholds refer
 
 
 def windowed(hu, size: int = SIZE):
     """The three windows of each slice, uint8 (…, 3, size, size), from HU (…, h, w); NumPy, CuPy or Torch.
 
-    Each window is clipped and mapped linearly to [0, 255] first and resized after, so a bright vessel cannot leak past
-    the clip into its neighbours. Resizing averages over the area under each output pixel (antialiased; the same rule
-    enlarges slices below 224). A slice that is not square keeps its shape: it is centred in its square, and what is
-    outside the slice is 0 in every window, as a scanner's own padding is. Sums run in one fixed order, so equal slices
-    give equal bytes on every machine and for every number of threads.
+    Each window is clipped and mapped linearly to [0, 255] before resizing, so that bright vessels do not affect their
+    neighbours beyond the clip. Resizing averages over the area of each output pixel (antialiased; also for slices
+    smaller than 224). A slice that is not square keeps its aspect ratio: it is centred in a square whose other pixels
+    are 0 in every window, like padding of the scanner. Sums have a fixed order, so equal slices give equal bytes on
+    every machine and with any number of threads.
     """
     h, w = hu.shape[-2:]
     side = max(h, w)
-    if on_gpu(hu) and build.available():  # one kernel instead of a hundred passes, to the same bytes
+    if on_gpu(hu) and build.available():  # one kernel instead of about a hundred passes, with equal bytes
         return windows.windowed(hu, WINDOWS, _taps(h, side, size), _taps(w, side, size))
     xp = array_namespace(hu)
     hu = xp.astype(hu, xp.float32)
@@ -55,9 +56,9 @@ def nearest(labels, size: int = SIZE):
 
 @lru_cache
 def _taps(n: int, side: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each tap, index (size,) of an input pixel and its share (size,) of each output pixel's area.
+    """For each tap, index (size,) of an input pixel and its fraction (size,) of the area of each output pixel.
 
-    n input pixels lie centred in a square of `side`; output pixel i covers [i, i + 1)·side/size of it.
+    n input pixels are centred in a square of `side`; output pixel i covers [i, i + 1)·side/size of it.
     """
     step = side / size
     start = np.arange(size) * step - (side - n) // 2
@@ -73,7 +74,7 @@ def _taps(n: int, side: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _averaged(xp, x, taps, axis: int):
-    """Weighted sum of the taps' pixels along `axis`."""
+    """Weighted sum of the pixels of all taps along `axis`."""
     total = None
     for index, share in taps:
         weight = xp.asarray(share if axis == -1 else share[:, None], device=device(x))

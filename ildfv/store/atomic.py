@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a temporary name in the same folder, fsync, rename, fsync of the folder."""
+"""Atomic file writes: a temporary name in the same folder, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pathlib import Path
 
 from ildfv.errors import InputError
 
-TEMPORARY = ".writing-"  # names that start so are nobody's: the next run sweeps them
-MEND = "`ildfv verify` says what to do"
-SPARE = 16 << 20  # bytes left free: a full disk mid-write can end HDF5 in SIGSEGV
+TEMPORARY = ".writing-"  # prefix of unfinished files, which the next run removes
+MEND = "run `ildfv verify` to see how to restore it"
+SPARE = 16 << 20  # bytes to leave free: HDF5 can crash with SIGSEGV when the disk is full
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; on a clean exit it takes the place of `path`, on an error it is removed."""
+    """A temporary path to write to; it is renamed to `path` on success and removed on an error."""
     path = Path(path)
-    # The suffix stays: writers such as NumPy's or safetensors' may choose a format, or append one, by it.
+    # The suffix is kept: writers such as NumPy's choose a format by it, or append one.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield temporary
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            # The name that means something to whoever reads the message; h5py's own text has the temporary one.
+            # The message should have the final name; h5py's text contains the temporary one.
             named = str(temporary) in str(error.strerror)
             raise OSError(error.errno, os.strerror(error.errno) if named else error.strerror, str(path)) from error
         raise
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Hands a file's or folder's content to the disk."""
+    """Flushes a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -51,7 +51,7 @@ def sync(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what a killed run left half-written. Only under the folder's lock."""
+    """Removes unfinished files of a killed run. Needs the folder's lock."""
     for orphan in Path(folder).glob(f"{TEMPORARY}*"):
         if orphan.is_dir():
             shutil.rmtree(orphan)
@@ -60,7 +60,7 @@ def sweep(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """The file `path` holding `data`."""
+    """Writes `data` to the file `path` atomically."""
     path = Path(path)
     check_space(path.parent, len(data))
     with replacing(path) as temporary:
@@ -68,13 +68,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, content) -> None:
-    """The file `path` holding `content` as indented JSON, keys in their own order; NaN is refused: use null."""
+    """Writes `content` to `path` as indented JSON without sorting keys. ValueError: a NaN, use None."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(path, text.encode(errors="backslashreplace"))  # file names need not be UTF-8; JSON reads \udce9 back
+    write_bytes(
+        path, text.encode(errors="backslashreplace")
+    )  # file names may not be UTF-8; JSON escapes such as \udce9 are read back
 
 
 def read_json(path: Path):
-    """The content of a JSON file; a file that is not JSON is named."""
+    """The content of a JSON file. InputError: not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -82,13 +84,15 @@ def read_json(path: Path):
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Nothing if a file of `size` bytes fits in `folder` with some to spare, else `InputError`."""
+    """Raises InputError unless a file of `size` bytes can be written to `folder` with SPARE bytes left free."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and limit < size:
-        raise InputError(f"no room in {folder}: a file of {size:,} bytes needed, this process may write {limit:,}")
+        raise InputError(
+            f"{folder}: a file of {size:,} bytes exceeds this process's limit of {limit:,}: raise it with ulimit -f"
+        )
     free = shutil.disk_usage(folder).free
     if free < size + SPARE:
-        raise InputError(f"no room in {folder}: {size + SPARE:,} bytes needed, {free:,} free")
+        raise InputError(f"not enough disk space for {folder}: {size + SPARE:,} bytes needed, {free:,} free")
 
 
 def sha256(path: Path) -> str:
@@ -98,16 +102,16 @@ def sha256(path: Path) -> str:
 
 
 def check_gzip(path: Path) -> None:
-    """Nothing if the gzip file is whole by its own checksum, else `InputError`."""
+    """Raises InputError unless the gzip file is complete and matches its own checksum."""
     try:
         with gzip.open(path) as file:
             while file.read(1 << 20):
                 pass
     except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path} must be whole: {error}") from error
+        raise InputError(f"{path} must be an intact gzip file: {error}") from error
 
 
 def key_of(*content) -> str:
-    """A short hash (16 hex digits) of JSON-able settings and inputs: equal keys mean equal work."""
+    """A hash (16 hex digits) of JSON-able settings and inputs; equal content has equal keys."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""JSON documents that carry the SHA-256 of what they say: a number changed since is found by whoever reads it."""
+"""JSON documents that contain the SHA-256 of their content, so that any later change is detected when they are read."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from pathlib import Path
 from ildfv.errors import check
 from ildfv.store.atomic import MEND, read_json, write_json
 
-SEAL = "sha256"
+CHECKSUM = "sha256"  # the last field of a document
 
 
-def write_sealed(path: Path, content: Mapping) -> None:
-    """The file `path` holding `content` and its seal, last; as `write_json` otherwise."""
-    write_json(path, {**content, SEAL: _seal(content)})
+def write_checksummed(path: Path, content: Mapping) -> None:
+    """Writes `content` to `path` with its checksum as the last field; otherwise as `write_json`."""
+    write_json(path, {**content, CHECKSUM: _checksum(content)})
 
 
-def read_sealed(path: Path) -> dict:
-    """What was written to `path`, without the seal; InputError where the file says anything else."""
+def read_checksummed(path: Path) -> dict:
+    """The content of the document in `path` without its checksum. InputError: checksum missing or mismatched."""
     document = read_json(path)
-    seal = document.pop(SEAL, None) if isinstance(document, dict) else None
-    check(seal is not None and seal == _seal(document), f"{path} must say what ildfv wrote there: {MEND}")
+    stored = document.pop(CHECKSUM, None) if isinstance(document, dict) else None
+    check(stored is not None, f"{path} must be a document with a checksum, got none: {MEND}")
+    check(stored == _checksum(document), f"{path} must be intact, got a checksum mismatch: {MEND}")
     return document
 
 
-def _seal(content: Mapping) -> str:
-    # Keys in their own order, as both writing and reading keep it: a seal needs no sorting of unlike keys.
+def _checksum(content: Mapping) -> str:
+    # Keys are not sorted: writing and reading both keep their order, and keys of mixed types cannot be sorted.
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")).hexdigest()

@@ -1,4 +1,4 @@
-"""A folder of results belongs to the settings and inputs it was begun with: nothing else is ever mixed into it."""
+"""The settings fingerprint of an output folder: the settings and inputs that everything in it was made from."""
 
 from __future__ import annotations
 
@@ -8,50 +8,68 @@ from pathlib import Path
 from ildfv.errors import InputError, check
 from ildfv.store.atomic import TEMPORARY, read_json, write_json
 
-CLAIM = "claim.json"
-HASHES = ("slices", "folds", "model_sha256")  # inputs that are known by a hash of their content
+FINGERPRINT = "claim.json"  # the name in workspaces of all versions
+HASHED = ("slices", "folds", "model_sha256")  # inputs that are identified by a hash of their content
 
 
-def claim(folder: Path, inputs: dict, *, fresh: bool = False, found_out: dict | None = None) -> dict:
-    """Begins the folder for `inputs` (JSON-able), or finds it begun for the same ones. Only under the folder's lock.
+def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measured: dict | None = None) -> dict:
+    """Writes the fingerprint of a new folder, or checks that the existing one equals `inputs`. Needs the folder's lock.
 
-    found_out: values that the machine decides, by name; those of the run that began the folder are returned, for all
-    later runs to go on with. InputError names the first input that differs; with `fresh` the old content is removed
-    instead.
+    Parameters
+    ----------
+    folder : Path
+        Output folder; it exists.
+    inputs : dict
+        JSON-able settings and inputs.
+    fresh : bool
+        Whether to remove the content of a folder that was made from other inputs.
+    measured : dict, optional
+        Values that depend on the machine, such as a batch size that fits in its memory. They are stored but not
+        compared.
+
+    Returns
+    -------
+    dict
+        The measured values of the run that created the folder. Later runs must use these to write equal bytes.
+
+    Raises
+    ------
+    InputError
+        Names the first input that differs, or a folder with content but no fingerprint.
     """
-    found_out = found_out or {}
+    measured = measured or {}
     folder = Path(folder)
-    path = folder / CLAIM
+    path = folder / FINGERPRINT
     if path.exists():
         found = read_json(path)
-        check(isinstance(found, dict), f"{path} must be what ildfv writes there, got {type(found).__name__}")
-        theirs = {name: found.pop(name, value) for name, value in found_out.items()}
+        check(isinstance(found, dict), f"{path} must hold a JSON object, got {type(found).__name__}")
+        stored = {name: found.pop(name, value) for name, value in measured.items()}
         differing = [name for name in {**found, **inputs} if found.get(name) != inputs.get(name)]
         if not differing:
-            return theirs
+            return stored
         if not fresh:
             name = differing[0]
             what = f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}"
-            if name in HASHES:  # two hashes tell a reader nothing
-                what = f"other {name.removesuffix('_sha256')} than the workspace now holds"
-            hint = "--fresh makes it anew, the old settings go on with it"
-            raise InputError(f"{folder} was begun with {what}: {hint}")
+            if name in HASHED:  # two hashes mean nothing to a reader
+                what = f"{name.removesuffix('_sha256')} other than the current ones"
+            raise InputError(f"{folder} was made with {what}: restore the old settings to resume, or use --fresh")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):
-        raise InputError(f"{folder} holds results of settings that no {CLAIM} tells: --fresh makes it anew")
+        raise InputError(f"{folder} has content but no {FINGERPRINT} with its settings: use --fresh to replace it")
     if fresh:
         empty(folder)
-    write_json(path, {**inputs, **found_out})
-    return found_out
+    write_json(path, {**inputs, **measured})
+    return measured
 
 
 def empty(folder: Path) -> None:
-    """Removes all that is in the folder but its lock and its claim. Only under that lock.
+    """Removes the content of the folder except its lock and fingerprint. Needs the folder's lock.
 
-    Killed anywhere, it leaves nothing that looks finished: files that say so go first, folders vanish whole.
+    A process killed at any point leaves nothing that looks finished: files go first, as they mark a folder as finished,
+    and subfolders are renamed before they are deleted.
     """
     folder = Path(folder)
     for child in sorted(folder.iterdir(), key=Path.is_dir):
         if child.is_dir():
             shutil.rmtree(child.rename(folder / f"{TEMPORARY}{child.name}"))
-        elif child.name != CLAIM and not child.name.startswith("."):  # the lock and its holder stay
+        elif child.name != FINGERPRINT and not child.name.startswith("."):
             child.unlink()

@@ -1,4 +1,4 @@
-"""One writer to a folder: a second one leaves at once and says who holds it."""
+"""A lock for the only writer of a folder; a second writer fails with the name of the process that holds it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from ildfv.errors import InputError
 
 @contextmanager
 def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
-    """The folder, made if need be, held by this process alone until the block ends.
+    """The folder, created if necessary and locked by this process until the block ends.
 
-    patience: seconds to wait for a process that writes a file or two and leaves. Raises `InputError` where another one
-    holds it (naming that process) or the folder cannot be written.
+    patience: seconds to wait for the lock. InputError: another process holds the lock, or the folder is not writable.
     """
     folder = Path(folder)
     holder = folder / ".holder"
@@ -31,9 +30,9 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
             stack.callback(holder.unlink, missing_ok=True)
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         except Timeout:
-            said = holder.read_text(encoding="utf-8").strip() if holder.exists() else ""
-            who = said or "another process"
-            raise InputError(f"{folder} is being written by {who}: wait for it to end, or end it") from None
+            owner = holder.read_text(encoding="utf-8").strip() if holder.exists() else ""
+            who = owner or "another process"
+            raise InputError(f"{folder} is locked by {who}: wait until it ends, or stop it") from None
         except OSError as error:
             raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
         yield folder

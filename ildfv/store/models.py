@@ -1,4 +1,4 @@
-"""Models as one safetensors file, hashed, with a readable JSON copy beside it. Nothing is ever unpickled."""
+"""Models as one safetensors file with a checksum, and a readable JSON copy of their metadata. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ildfv.errors import InputError
 from ildfv.store.atomic import MEND, check_space, replacing, write_json
 
 TENSORS, INFO = "model.safetensors", "model.json"
-METADATA = "ildfv"  # one key only: safetensors writes several in no fixed order
+METADATA = "ildfv"  # a single key, as safetensors does not keep the order of several
 
 
 def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None:
-    """The file `model.safetensors` in `folder`, replaced in one step, and `model.json`, its readable copy.
+    """Writes `model.safetensors` atomically, and a readable copy of `info` to `model.json`.
 
-    The info travels inside the tensors' file with a hash over both, so that no kill can part the two.
+    The info is stored in the safetensors file with a checksum over both, so that the two always match.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,35 +29,35 @@ def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None
     text = json.dumps(info, ensure_ascii=False, allow_nan=False)
     metadata = {METADATA: json.dumps({"sha256": _digest(tensors, text), "info": text})}
     check_space(folder, sum(tensor.nbytes for tensor in tensors.values()) + len(str(metadata)))
-    with replacing(folder / TENSORS) as temporary:  # straight to the file: components of fc6 are half a gigabyte
+    with replacing(folder / TENSORS) as temporary:  # not via bytes in memory: components of fc6 take half a gigabyte
         try:
             save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # the disk's: full, or a limit
+        except SafetensorError as error:  # disk full, or a file size limit
             raise OSError(errno.EIO, str(error), str(temporary)) from error
     write_json(folder / INFO, info)
 
 
 def has_model(folder: Path) -> bool:
-    """Whether `folder` holds a finished model."""
+    """Whether `folder` has a finished model."""
     return (Path(folder) / TENSORS).exists()
 
 
 def load_info(folder: Path) -> dict:
-    """What was saved beside a model's tensors; the tensors are not read."""
+    """The info of a model, read without its tensors."""
     return json.loads(_metadata(folder)["info"])
 
 
 def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """A model's tensors and its info; a file that is not what was written is refused."""
+    """The tensors and the info of a model. InputError: missing, damaged, or not a model."""
     path, metadata = Path(folder) / TENSORS, _metadata(folder)
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:
-        raise InputError(f"{path} must be intact: its SHA-256 is not the one it was written with: {MEND}")
+        raise InputError(f"{path} must be intact, got a checksum mismatch: {MEND}")
     return tensors, json.loads(metadata["info"])
 
 
 def verify_model(folder: Path) -> list[str]:
-    """One line if the model is missing or damaged; empty when all is well."""
+    """One line if the model is missing or damaged, otherwise nothing."""
     try:
         load_model(folder)
     except InputError as error:
@@ -68,13 +68,13 @@ def verify_model(folder: Path) -> list[str]:
 def _metadata(folder: Path) -> dict:
     path = Path(folder) / TENSORS
     if not path.exists():
-        raise InputError(f"{folder} holds no finished model: {TENSORS} is missing")
+        raise InputError(f"{folder} has no finished model: {TENSORS} is missing")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
         content = json.loads(metadata[METADATA])
         if not all(isinstance(content[name], str) for name in ("sha256", "info")):
-            raise TypeError("sha256 and info must be texts")
+            raise TypeError("sha256 and info must be strings")
         json.loads(content["info"])
         return content
     except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:

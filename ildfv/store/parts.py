@@ -1,8 +1,8 @@
-"""Bulk arrays as a folder of HDF5 parts and a manifest: a part is there whole, hashed and listed, or not at all.
+"""Bulk arrays as a folder of HDF5 parts with a manifest; a part is listed only when it is complete and hashed.
 
 The manifest is `manifest.json`: {"format": 1, "key": …, "parts": [{"name", "count", "sha256", "key"}, …]}, parts sorted
-by name; an empty one is written before any part. The folder's key says what settings and inputs all parts were made
-with, a part's own key what it alone was made from; both let a second run tell finished work from stale work.
+by name; an empty manifest is written before the first part. The key of the folder identifies the settings and inputs of
+all parts, the key of a part its own input; a later run uses them to tell finished parts from stale ones.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ildfv.store.remote import place
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-OVERHEAD = 64 << 10  # bytes of a part beside its arrays: HDF5 ends in SIGSEGV where it may not write them
-DAMAGE = (OSError, KeyError, RuntimeError)  # what h5py raises where bytes are not those that were written
-FLUSH_SECONDS = 2.0  # a manifest written for every part would cost quadratic time on 10,000 parts
+OVERHEAD = 64 << 10  # bytes of a part apart from its arrays
+DAMAGE = (OSError, KeyError, RuntimeError)  # raised by h5py for damaged files
+FLUSH_SECONDS = 2.0  # writing the manifest after every part would take quadratic time
 
 
 @dataclass(frozen=True)
 class Row:
-    """One part in the manifest: name, number of items, hash of its file, key of what it was made from."""
+    """One part in the manifest: its name, number of items, SHA-256 of its file, and key of its input."""
 
     name: str
     count: int
@@ -41,29 +41,29 @@ class Row:
     def __post_init__(self):
         texts = all(isinstance(text, str) for text in (self.name, self.sha256, self.key))
         if not (texts and isinstance(self.count, int)):
-            raise TypeError(f"a part has texts and a count, not {astuple(self)}")
+            raise TypeError(f"a part must have strings and an integer count, got {astuple(self)}")
 
 
 def write_part(
     folder: Path, name: str, arrays: dict[str, np.ndarray], attributes: dict | None = None, *, key: str = ""
 ) -> Row:
-    """The manifest row of the finished file `folder/name.h5`; safe to call in any process, for names of its own.
+    """Writes the file `folder/name.h5` and returns its manifest row; processes may call it for distinct names.
 
-    arrays: all with the same first dimension, the number of items. Texts among the attributes are read as bytes. Equal
-    content gives equal bytes, and a bit that flips is found by whoever reads what it belongs to.
+    arrays: all with the same first dimension, the number of items. Strings in `attributes` are read back as bytes.
+    Equal content gives equal bytes; checksums in the file detect a flipped bit when it is read.
     """
     folder = Path(folder)
     counts = {len(array) for array in arrays.values()}
     if len(counts) != 1:
-        raise InputError(f"arrays of part {name} must have one length, got {sorted(counts)}")
+        raise InputError(f"arrays of part {name} must have equal lengths, got {sorted(counts)}")
     check_space(folder, int(1.05 * sum(array.nbytes for array in arrays.values())) + OVERHEAD)
     path = folder / f"{name}.h5"
     with replacing(path) as temporary, h5py.File(temporary, "x", libver=("v110", "v110")) as file:
         for key_, value in sorted((attributes or {}).items()):
-            # Texts as bytes of fixed length: those of any length lie where HDF5 has no checksum.
+            # Fixed-length bytes: HDF5 stores variable-length strings without a checksum.
             file.attrs[key_] = np.array(value.encode() or b"\0") if isinstance(value, str) else value
         for array_name, array in sorted(arrays.items()):
-            # One item a chunk where items are large: slices are read in any order.
+            # Large items have a chunk each, as slices are read in any order.
             rows = max(1, min(len(array), (256 << 10) // max(1, array[:1].nbytes)))
             chunks = (rows, *array.shape[1:]) if array.size else None
             file.create_dataset(array_name, data=array, chunks=chunks, fletcher32=bool(array.size))
@@ -71,7 +71,7 @@ def write_part(
 
 
 class Parts:
-    """A folder of parts, here or elsewhere, for reading. `writing_parts` gives the same with `add`."""
+    """A folder of parts for reading, local or remote; `writing_parts` gives one that can be written to."""
 
     def __init__(self, folder: Path | str):
         self.folder = place(folder)
@@ -79,7 +79,7 @@ class Parts:
         try:
             content = read_json(manifest)
         except FileNotFoundError as error:
-            raise InputError(f"{self.folder} holds no finished parts: {MANIFEST} is missing") from error
+            raise InputError(f"{self.folder} has no finished parts: {MANIFEST} is missing") from error
         try:
             format, self.key = content["format"], str(content["key"])
             self.rows: dict[str, Row] = {row["name"]: Row(**row) for row in content["parts"]}
@@ -99,36 +99,36 @@ class Parts:
         return sum(row.count for row in self.rows.values())
 
     def path(self, name: str) -> Path:
-        """Where the part's file lies, or would."""
+        """The path of the part's file, whether or not it exists."""
         return self.folder / f"{name}.h5"
 
     def file(self, name: str) -> h5py.File:
-        """The part's file, open for reading; whoever asked closes it."""
+        """The part's file, open for reading; the caller must close it."""
         path = self.path(name)
         try:
-            # No cache of chunks: they are read once each, and a cache of a MB each would hold them for nothing.
+            # No chunk cache: every chunk is read once, so that a cache only costs memory.
             return h5py.File(path if isinstance(path, Path) else path.open(), "r", locking=False, rdcc_nbytes=0)
         except PermissionError as error:
             raise InputError(f"{path} must be readable: permission denied") from error
         except DAMAGE as error:
-            raise InputError(f"{path} must be a finished part, got a file cut short or damaged: {MEND}") from error
+            raise InputError(f"{path} must be a complete part, got a truncated or damaged file: {MEND}") from error
 
     @contextmanager
     def open(self, name: str) -> Iterator[h5py.File]:
-        """The part, opened for reading; a missing or damaged file is named."""
+        """The part, open for reading. InputError: missing, not readable or damaged."""
         try:
             with self.file(name) as file:
                 yield file
-        except DAMAGE as error:  # a checksum found a flipped bit, or the disk failed
-            raise InputError(f"{self.path(name)} must be intact, got other bytes than were written: {MEND}") from error
+        except DAMAGE as error:  # checksum mismatch, or a disk error
+            raise InputError(f"{self.path(name)} must be intact, got damaged data: {MEND}") from error
 
     def intact(self, row: Row) -> bool:
-        """Whether the part's file is there and the one that was written."""
+        """Whether the part's file exists and has the SHA-256 in the manifest."""
         path = self.path(row.name)
         return path.exists() and sha256(path) == row.sha256
 
     def verify(self) -> list[str]:
-        """One line for each part that is missing or not the file its row describes; empty when all is well."""
+        """One line for each part that is missing or does not match its row in the manifest."""
         faults = []
         for name, row in self.rows.items():
             path = self.path(name)
@@ -138,10 +138,10 @@ class Parts:
                 elif (found := sha256(path)) != row.sha256:
                     faults.append(f"{path}: SHA-256 must be {row.sha256[:12]}…, got {found[:12]}…")
                 elif (length := self._length(name)) != row.count:
-                    faults.append(f"{path} must hold {row.count} items as {MANIFEST} says, got {length}")
+                    faults.append(f"{path} must have {row.count} items as in {MANIFEST}, got {length}")
             except OutOfReachError:
                 raise
-            except (InputError, OSError) as error:  # an archive's own checksum; a file that may not be read
+            except (InputError, OSError) as error:  # damaged archive, or a file without read permission
                 faults.append(str(error))
         return faults
 
@@ -151,7 +151,7 @@ class Parts:
 
 
 class WritableParts(Parts):
-    """A folder of parts under this process's lock."""
+    """A folder of parts that this process has locked for writing."""
 
     def __init__(self, folder: Path, key: str):
         self.folder, self.key, self.rows, self._written = Path(folder), key, {}, time.monotonic()
@@ -160,26 +160,26 @@ class WritableParts(Parts):
             if self.key != key:
                 raise InputError(
                     f"{self.folder} was made with other settings or inputs (key {self.key}, now {key}): "
-                    "use another workspace, or remove that folder to make it anew"
+                    "use another workspace, or remove that folder to create it again"
                 )
         sweep(self.folder)
         if not (self.folder / MANIFEST).exists():
-            found = sum(1 for _ in self.folder.glob("*.h5"))  # a killed run has left a manifest, if an empty one
-            lost = f"{self.folder} holds {found} parts that no {MANIFEST} lists: restore it, or remove the folder"
+            found = sum(1 for _ in self.folder.glob("*.h5"))  # a killed run leaves at least an empty manifest
+            lost = f"{self.folder} has {found} parts but no {MANIFEST}: restore it, or remove the folder"
             check(found == 0, lost)
             self.flush()
-        for orphan in self.folder.glob("*.h5"):  # renamed, but killed before its row was written
+        for orphan in self.folder.glob("*.h5"):  # the process was killed before it wrote the row
             if orphan.stem not in self.rows:
                 orphan.unlink()
 
     def add(self, *rows: Row) -> None:
-        """Lists finished parts. They are on disk in the manifest within seconds, and for certain after `flush`."""
+        """Adds finished parts to the manifest, which is written to disk within seconds, at the latest by `flush`."""
         self.rows |= {row.name: row for row in rows}
         if time.monotonic() - self._written > FLUSH_SECONDS:
             self.flush()
 
     def drop(self, *names: str) -> None:
-        """The manifest without these parts; their files go after it."""
+        """Removes parts from the manifest, then their files."""
         for name in names:
             self.rows.pop(name, None)
         self.flush()
@@ -187,18 +187,18 @@ class WritableParts(Parts):
             self.path(name).unlink(missing_ok=True)
 
     def replace(self, row: Row, folder: Path) -> None:
-        """The finished part in `folder` instead of the one of its name here; killed between, neither is listed."""
+        """Replaces a part by the finished one in `folder`; if the process is killed in between, neither is listed."""
         self.drop(row.name)
         os.replace(folder / f"{row.name}.h5", self.path(row.name))
         sync(self.folder)
         self.add(row)
 
     def write(self, name: str, arrays: dict[str, np.ndarray], attributes: dict | None = None, *, key: str = "") -> None:
-        """A part written and in the manifest."""
+        """Writes a part and adds it to the manifest."""
         self.add(write_part(self.folder, name, arrays, attributes, key=key))
 
     def flush(self) -> None:
-        """Puts the manifest on disk."""
+        """Writes the manifest to disk."""
         self.rows = dict(sorted(self.rows.items()))
         parts = [asdict(row) for row in self.rows.values()]
         write_json(self.folder / MANIFEST, {"format": FORMAT, "key": self.key, "parts": parts})
@@ -207,7 +207,7 @@ class WritableParts(Parts):
 
 @contextmanager
 def writing_parts(folder: Path, key: str) -> Iterator[WritableParts]:
-    """The parts of `folder` for writing, with this process as their only writer; orphans of a killed run are swept."""
+    """The parts of `folder` for writing under its lock; unlisted files of a killed run are removed."""
     with writing(folder):
         parts = WritableParts(folder, key)
         try:

@@ -1,4 +1,4 @@
-"""Folders that lie elsewhere, for reading: s3://bucket/study/slices, gs://…, memory://…, whatever fsspec knows.
+"""Remote folders for reading, by any URL that fsspec supports: s3://bucket/study/slices, gs://…, memory://…
 
 Each protocol needs its own package (s3fs for s3://, gcsfs for gs://). fsspec's chains work too: simplecache::s3://…
 keeps a local copy of every part that was read.
@@ -18,7 +18,7 @@ from ildfv.errors import InputError, OutOfReachError
 
 
 class RemotePath:
-    """As much of `pathlib.Path` as reading a folder of parts takes."""
+    """The methods of `pathlib.Path` that are needed to read a folder of parts."""
 
     def __init__(self, files, path: str, url: str):
         self.files, self.path, self.url = files, path.rstrip("/"), url.rstrip("/")
@@ -30,7 +30,7 @@ class RemotePath:
         return self.url
 
     def exists(self) -> bool:
-        """Whether the store has it; OutOfReachError where the store does not answer."""
+        """Whether the file exists. OutOfReachError: the store does not answer."""
         try:
             with self._reached():
                 self.files.info(self.path)
@@ -39,33 +39,33 @@ class RemotePath:
         return True
 
     def open(self, mode: str = "rb") -> IO[bytes]:
-        """The file, read as it is asked for; errors as above."""
+        """The file, read on demand. FileNotFoundError, or OutOfReachError if the store does not answer."""
         with self._reached():
             return RemoteFile(self.files.open(self.path, mode), self._reached)  # type: ignore[return-value]
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        """The whole file as text; errors as above."""
+        """The content of the file as text; raises as `open` does."""
         with self._reached():
             return self.files.cat_file(self.path).decode(encoding)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """FileNotFoundError where the store says that there is no such file, OutOfReachError where it says nothing."""
+        """Translates errors of the store: FileNotFoundError stays, InputError for damage, otherwise OutOfReachError."""
         try:
             yield
         except FileNotFoundError as error:
-            # fsspec's HTTP says so of servers too that do not answer: what it heard is the cause.
+            # fsspec's HTTP raises it also for servers that do not answer; then the cause is another error.
             if isinstance(error.__cause__, FileNotFoundError | KeyError | None):
                 raise
-            raise OutOfReachError(f"{self.url} must be within reach, got {_said(error.__cause__)}") from error
+            raise OutOfReachError(f"{self.url} must be reachable, got {_format_error(error.__cause__)}") from error
         except (BadZipFile, zlib.error) as error:
-            raise InputError(f"{self.url} must be intact, got {_said(error)}") from error
-        except Exception as error:  # every store has errors of its own
-            raise OutOfReachError(f"{self.url} must be within reach, got {_said(error)}") from error
+            raise InputError(f"{self.url} must be intact, got {_format_error(error)}") from error
+        except Exception as error:  # each store has its own error classes
+            raise OutOfReachError(f"{self.url} must be reachable, got {_format_error(error)}") from error
 
 
 class RemoteFile(io.RawIOBase):
-    """A file of a store for reading, whose errors are those of its `RemotePath`, whenever they come."""
+    """A remote file for reading whose errors are translated as those of its `RemotePath`."""
 
     def __init__(self, file, reached: Callable[[], AbstractContextManager]):
         self.file, self.reached = file, reached
@@ -94,25 +94,25 @@ class RemoteFile(io.RawIOBase):
         super().close()
 
 
-def _said(error: BaseException) -> str:
-    """An error in one line."""
+def _format_error(error: BaseException) -> str:
+    """The class and message of an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def is_url(folder: Path | str) -> bool:
-    """Whether this names a folder by URL."""
+    """Whether the folder is given as a URL."""
     return "://" in str(folder) or "::" in str(folder)
 
 
 def absolute(folder: str) -> str:
-    """The same place named so that it is found from any folder; what a URL chain ends in may be a path of this disk."""
+    """The folder as a URL or absolute path; the last element of an fsspec URL chain may be a local path."""
     first, chained, last = folder.rpartition("::")
     return first + chained + (last if "://" in last else str(Path(last).resolve()))
 
 
 def place(folder: Path | str) -> Path:
-    """The folder as a `Path`, or, for a URL, as a `RemotePath` that stands in for one."""
-    if isinstance(folder, (Path, RemotePath)):  # a path may hold "::", and is no URL for it
+    """The folder as a `Path`, or a `RemotePath` for a URL."""
+    if isinstance(folder, (Path, RemotePath)):  # a local path may contain "::"
         return folder  # type: ignore[return-value]
     if not is_url(folder):
         return Path(folder)
@@ -121,6 +121,6 @@ def place(folder: Path | str) -> Path:
     url = str(folder)
     try:
         files, path = fsspec.core.url_to_fs(url)
-    except Exception as error:  # no such protocol, its package not installed, a broken archive: each has its own
-        raise InputError(f"{url} must be a URL that fsspec can read: {_said(error)}") from error
+    except Exception as error:  # unknown protocol, missing package, damaged archive: no common class
+        raise InputError(f"{url} must be a URL that fsspec can read: {_format_error(error)}") from error
     return RemotePath(files, path, url)  # type: ignore[return-value]

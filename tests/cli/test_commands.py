@@ -128,16 +128,16 @@ def test_scans_without_label_maps_are_told_how_to_get_them(command, small_worksp
     ended = run(command, "--workspace", small_workspace(False, False, False))
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("error: no slice has a label map: `ildfv prepare SCANS --codes")
+    assert ended.stderr.startswith("error: no slice has a label map: run `ildfv prepare SCANS --codes")
     assert ended.stderr.strip().count("\n") == 0
 
 
 def test_folds_of_three_patients_name_the_number_that_works(small_workspace):
     root = small_workspace(True, True, True)
     ended = run("folds", "--workspace", root)
-    assert (ended.returncode, ended.stderr.count("--folds 3 works")) == (1, 1)
+    assert (ended.returncode, ended.stderr.count("use --folds 3")) == (1, 1)
     ended = run("folds", "--folds", 2, "--workspace", root)
-    assert (ended.returncode, ended.stderr.count("--folds 3 works")) == (1, 1)
+    assert (ended.returncode, ended.stderr.count("use --folds 3")) == (1, 1)
     assert run("folds", "--folds", 3, "--workspace", root).returncode == 0
 
 
@@ -226,7 +226,7 @@ def test_folds_made_by_hand_are_kept_until_told_otherwise(small_workspace):
     file.write_text(json.dumps(own))
     ended = run(*make)
     assert (ended.returncode, json.loads(file.read_text())) == (1, own)
-    assert "folds.json holds another split: --check takes it as it is, --fresh replaces it" in ended.stderr
+    assert "folds.json holds other folds: use --check to validate them, or --fresh to replace them" in ended.stderr
     assert run("folds", "--check", "--workspace", root).returncode == 0
     assert run(*make, "--fresh").returncode == 0
     assert json.loads(file.read_text()) != own

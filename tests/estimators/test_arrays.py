@@ -1,4 +1,4 @@
-"""Arrays of three libraries, one wording of errors."""
+"""ildfv.arrays: conversion between array libraries, checks and their messages."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ildfv.arrays import check_finite, check_shape, dtype_name, is_torch, like, 
 from ildfv.errors import InputError
 
 
-def test_arrays_change_library_and_keep_values():
+def test_conversion_between_libraries_keeps_values():
     x = np.arange(6.0).reshape(2, 3)[:, ::-1]
     tensor = like(x, torch.zeros(1), "float32")
     assert is_torch(tensor)
@@ -20,7 +20,7 @@ def test_arrays_change_library_and_keep_values():
     assert to_numpy(torch.ones(2, requires_grad=True)).sum() == 2
 
 
-def test_shapes_are_named():
+def test_shape_errors_name_the_array():
     check_shape(np.zeros((2, 3)), "means", (None, 3))
     with pytest.raises(InputError, match=r"means must have shape \(32, 64\), got \(64, 32\)"):
         check_shape(np.zeros((64, 32)), "means", (32, 64))
@@ -30,7 +30,7 @@ def test_shapes_are_named():
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_values_that_are_not_finite_are_placed(kind, dtype):
+def test_errors_locate_non_finite_values(kind, dtype):
     x = np.ones((4, 2, 3), dtype=dtype)
     check_finite(kind(x), "x")
     x[2, 1, 0] = -np.inf
@@ -39,7 +39,7 @@ def test_values_that_are_not_finite_are_placed(kind, dtype):
         check_finite(kind(x), "x", axis="map")
 
 
-def test_sums_that_overflow_are_not_taken_for_infinite_values():
+def test_overflowing_sums_are_not_taken_for_infinite_values():
     check_finite(np.full(1000, 3e38, dtype=np.float32), "x")
     check_finite(np.full(1000, 6e4, dtype=np.float16), "x")
     check_finite(np.ones(3, dtype=np.uint8), "x")

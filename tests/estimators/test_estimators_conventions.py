@@ -1,4 +1,4 @@
-"""scikit-learn's conventions where its own checks do not reach: maps, pickles, searches, two halves of a stream."""
+"""scikit-learn conventions beyond its own estimator checks: maps, pickles, grid search, merged sums."""
 
 import pickle
 
@@ -30,7 +30,7 @@ def test_scikit_learn_accepts_the_fisher_vector_for_maps():
     assert FisherVector().__sklearn_tags__().input_tags.three_d_array
 
 
-def test_fisher_vectors_of_maps_keep_scikit_learns_promises():
+def test_fisher_vectors_of_maps_follow_scikit_learn_conventions():
     x, fisher = maps(), FisherVector(n_components=3, random_state=1)
     before = x.copy()
     first = clone(fisher).fit_transform(x)
@@ -58,7 +58,7 @@ def test_fisher_vectors_of_maps_keep_scikit_learns_promises():
     ],
     ids=lambda fitted: type(fitted).__name__,
 )
-def test_pickles_answer_as_their_originals(fitted):
+def test_unpickled_estimators_give_the_same_output(fitted):
     again = pickle.loads(pickle.dumps(fitted))
     x = maps(2) if isinstance(fitted, FisherVector) else maps(2)[0]
     use = fitted.predict if hasattr(fitted, "predict") else fitted.transform
@@ -66,7 +66,7 @@ def test_pickles_answer_as_their_originals(fitted):
     np.testing.assert_array_equal(use_again(x), use(x))
 
 
-def test_a_search_over_the_whole_pipeline_finds_the_better_settings():
+def test_grid_search_over_a_pipeline_finds_the_better_settings():
     x = np.concatenate([maps(0, b=20), maps(1, b=20) * [1, 2, 1, 0.5]])
     y = np.repeat([0, 1], 20)
     steps = [("fisher", FisherVector(n_components=2)), ("pca", PCA(2)), ("model", LogisticRegression())]
@@ -116,7 +116,7 @@ SPECTRA = {
 
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_krylov_finds_scikit_learns_subspace_however_slowly_the_spectrum_falls(name, offset, monkeypatch):
+def test_krylov_finds_scikit_learns_subspace_of_slowly_decaying_spectra(name, offset, monkeypatch):
     monkeypatch.setattr(home, "EXACT", 100)
     random = np.random.default_rng(0)
     left, right = (np.linalg.qr(random.normal(size=(n, 300)))[0] for n in (600, 300))

@@ -1,4 +1,6 @@
-"""Fisher vectors: the paper's and VLFeat's orders, scikit-image's and VLFeat's values, invariances, bad input."""
+"""FisherVector: formulas, agreement with scikit-image and VLFeat, orders, invariances, invalid input."""
+
+import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from sklearn.mixture import GaussianMixture as PeerMixture
 from sklearn.pipeline import make_pipeline
 
 from ildfv.errors import InputError
-from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.fisher import FisherVector, negate_sigma_part
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 
@@ -29,14 +31,14 @@ def mixture(seed=1, k=K, d=D):
     return GaussianMixture.from_parameters(weights, random.normal(size=(k, d)), random.uniform(0.5, 2, size=(k, d)))
 
 
-def sklearn_twin(m):
+def as_sklearn(m):
     peer = PeerMixture(len(m.weights_), covariance_type="diag")
     peer.weights_, peer.means_, peer.covariances_ = m.weights_, m.means_, m.variances_
     peer.precisions_cholesky_ = 1 / np.sqrt(m.variances_)
     return peer
 
 
-def test_values_are_those_of_the_formulas():
+def test_values_equal_the_formulas():
     x, m = maps(), mixture()
     gamma = np.stack([m.predict_proba(x_i) for x_i in x])  # (b, n, k)
     t = (x[:, :, None] - m.means_) / np.sqrt(m.variances_)  # (b, n, k, d)
@@ -48,19 +50,19 @@ def test_values_are_those_of_the_formulas():
 
 
 @pytest.mark.parametrize("improved", [False, True])
-def test_values_are_scikit_images(improved):
+def test_values_equal_scikit_images(improved):
     x, m = maps(), mixture()
     found = FisherVector(m, improved=improved, order="moment", weight_part=True, threshold=0).transform(x)
-    expected = np.stack([fisher_vector(x_i, sklearn_twin(m), improved=improved) for x_i in x])
+    expected = np.stack([fisher_vector(x_i, as_sklearn(m), improved=improved) for x_i in x])
     expected[:, K + K * D :] *= -1  # scikit-image's derivative by the variances has the other sign
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("improved", [False, True])
-def test_values_are_vlfeats(improved):
+def test_values_equal_vlfeats(improved):
     fisher = pytest.importorskip("cyvlfeat.fisher", reason="cyvlfeat (needs libvlfeat-dev) is not installed")
     x, m = maps().astype(np.float32), mixture()
-    # Its documentation says one column a component and a descriptor; its code wants one row each.
+    # Contrary to its documentation, cyvlfeat expects one row per component and descriptor.
     parameters = [a.astype(np.float32) for a in (m.means_, m.variances_, m.weights_)]
     expected = np.stack([fisher.fisher(x_i, *parameters, improved=improved) for x_i in x])
     found = FisherVector(m, improved=improved, order="moment").transform(x)
@@ -68,7 +70,7 @@ def test_values_are_vlfeats(improved):
 
 
 @pytest.mark.parametrize("weight_part", [False, True])
-def test_orders_hold_the_same_numbers_under_their_names(weight_part):
+def test_both_orders_hold_the_same_named_values(weight_part):
     x, m = maps(), mixture()
     both = [FisherVector(m, improved=False, order=order, weight_part=weight_part) for order in ("component", "moment")]
     by_name = [dict(zip(f.get_feature_names_out(), f.transform(x).T.tolist(), strict=True)) for f in both]
@@ -95,7 +97,7 @@ def test_layouts_and_libraries_agree(dtype):
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 
-def test_maps_of_different_sizes_are_divided_by_their_own():
+def test_maps_of_different_sizes_are_normalised_separately():
     m, sizes = mixture(), (60, 7, 1)
     ragged = [maps(n=n)[0] for n in sizes]
     found = FisherVector(m).transform(ragged)
@@ -145,7 +147,7 @@ def test_components_without_weight_give_zeros_as_in_vlfeat():
     assert (found[:, :2] != 0).all()
 
 
-def test_a_pipeline_learns_its_own_mixture():
+def test_a_pipeline_fits_the_mixture():
     x = np.concatenate([maps(0, b=20), maps(1, b=20) * [1, 2, 1, 1, 0.5, 1]])
     y = np.repeat([0, 1], 20)
     pipeline = make_pipeline(FisherVector(n_components=3), PCA(5), LogisticRegression())
@@ -158,7 +160,7 @@ def test_a_pipeline_learns_its_own_mixture():
     assert not hasattr(recipe.mixture, "weights_")
 
 
-def test_tensors_bring_the_same_vectors_back():
+def test_a_restored_encoder_gives_the_same_vectors():
     fisher = FisherVector(n_components=2, order="moment", weight_part=True).fit(maps())
     again = FisherVector.from_tensors(fisher.to_tensors(), fisher.info())
     np.testing.assert_array_equal(again.transform(maps()), fisher.transform(maps()))
@@ -190,11 +192,58 @@ def test_bad_input_is_an_error_with_rule_and_value(message):
     assert isinstance(error.value, InputError) or "fit" in message
 
 
-def test_a_mixture_of_another_package_is_told_from_ours():
-    with pytest.raises(InputError, match=r"got sklearn\.mixture.*from_parameters takes"):
+def test_mixtures_of_other_packages_are_refused_with_a_remedy():
+    with pytest.raises(InputError, match=r"got sklearn\.mixture.*from_parameters accepts"):
         FisherVector(PeerMixture(2)).fit(np.ones((4, 3, 2)))
 
 
-def test_maps_that_transform_would_refuse_are_refused_by_fit():
-    with pytest.raises(InputError, match=r"maps must be float32, .*got int16"):
-        FisherVector(n_components=2).fit(np.ones((4, 30, 2), np.int16))
+def test_integer_descriptors_are_encoded_as_floats():
+    x = np.random.default_rng(0).integers(-50, 50, size=(4, 60, 3)).astype(np.int32)
+    fisher = FisherVector(n_components=2).fit(x)
+    np.testing.assert_allclose(fisher.transform(x), FisherVector(n_components=2).fit(x * 1.0).transform(x * 1.0))
+    with pytest.raises(InputError, match="real numbers, got dtype complex"):
+        fisher.transform(x + 0j)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_lists_of_channel_first_maps_of_unequal_size_are_encoded(kind):
+    random = np.random.default_rng(0)
+    maps = [random.normal(size=(D, h, w)) for h, w in ((4, 5), (7, 3), (10, 10))]
+    rows = [one.reshape(D, -1).T for one in maps]
+    found, expected = (
+        FisherVector(n_components=3).fit([kind(one) for one in maps]),
+        FisherVector(n_components=3).fit(rows),
+    )
+    np.testing.assert_allclose(found.mixture_.means_, expected.mixture_.means_, atol=1e-9)
+    np.testing.assert_allclose(
+        np.asarray(found.transform([kind(one) for one in maps])), expected.transform(rows), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("images", [lambda x: x, list], ids=["stack", "list"])
+def test_grey_images_are_refused_with_a_remedy(images):
+    x = np.random.default_rng(0).integers(0, 255, size=(5, 40, 32), dtype=np.uint8)
+    with pytest.raises(InputError, match=r"may be grey images: pass images as \(b, d, h, w\)"):
+        FisherVector(n_components=2).fit(images(x))
+
+
+def test_transform_warns_that_gradients_are_lost():
+    x = torch.from_numpy(maps())
+    fisher = FisherVector(mixture())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fisher.transform(x)
+    for given_ in (x.clone().requires_grad_(), list(x.clone().requires_grad_())):
+        with pytest.warns(UserWarning, match="does not propagate gradients"):
+            fisher.transform(given_)
+
+
+@pytest.mark.parametrize("improved", [False, True])
+def test_the_sigma_part_is_converted_to_scikit_images_sign_and_back(improved):
+    x, m = maps(), mixture()
+    found = FisherVector(m, improved=improved, order="moment", weight_part=True, threshold=0).transform(x)
+    peer = np.stack([fisher_vector(x_i, as_sklearn(m), improved=improved) for x_i in x])
+    np.testing.assert_allclose(negate_sigma_part(found, K), peer, atol=1e-5)
+    np.testing.assert_array_equal(negate_sigma_part(negate_sigma_part(found, K), K), found)
+    with pytest.raises(InputError, match=r"must have shape \(b, 2·k·d \+ k\)"):
+        negate_sigma_part(found[:, :-1], K)

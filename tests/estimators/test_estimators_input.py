@@ -1,4 +1,4 @@
-"""What no estimator may misread: masks, complex and huge values, byte order, streams that end, settings of no sense."""
+"""Input validation of all estimators: masks, complex and huge values, byte order, streams, invalid settings."""
 
 import warnings
 
@@ -41,20 +41,20 @@ def learned(estimator) -> np.ndarray:
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
-def test_what_would_be_misread_is_refused(name, spoil, message):
+def test_ambiguous_input_is_refused(name, spoil, message):
     with pytest.raises(InputError, match=message):
         LEARN[name](spoil(X))
 
 
 @pytest.mark.parametrize("name", LEARN)
 @pytest.mark.parametrize("kind", [">f8", ">f4", "<f4", ">i4", "float16"])
-def test_neither_byte_order_nor_width_changes_what_is_learned(name, kind):
+def test_byte_order_and_width_do_not_change_the_fit(name, kind):
     x = np.round(X * 8) / 8 if "f" in kind else np.round(X * 8)  # exact in every kind
     np.testing.assert_allclose(learned(LEARN[name](x.astype(kind))), learned(LEARN[name](x)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LEARN)
-def test_strides_do_not_change_what_is_learned(name):
+def test_strides_do_not_change_the_fit(name):
     wide = np.zeros((120, 8))
     wide[::2, ::2] = X[::-1, ::-1]
     for view in (wide[::2, ::2][::-1, ::-1], np.asfortranarray(X), torch.from_numpy(X.T.copy()).T):
@@ -62,7 +62,7 @@ def test_strides_do_not_change_what_is_learned(name):
 
 
 class Ends:
-    """Iterable, but only once."""
+    """Iterable once only."""
 
     def __init__(self, make):
         self.items = make()
@@ -88,9 +88,9 @@ def test_streams_that_can_be_read_only_once_are_refused(name, once):
         LEARN["pca"](batches())
 
 
-def test_a_stream_that_is_empty_when_read_again_is_refused_unless_once_is_enough():
+def test_a_stream_that_is_empty_in_its_second_pass_is_refused():
     items = batches()
-    with pytest.raises(InputError, match="X must be restartable, got no batches when it was read again"):
+    with pytest.raises(InputError, match="X must be restartable, got no batches in its second pass"):
         LEARN["mixture"](lambda: (part for part in items))
     items = batches()
     np.testing.assert_allclose(LEARN["pca"](lambda: (part for part in items)).components_, LEARN["pca"](X).components_)
@@ -128,20 +128,22 @@ SETTINGS = {
     "maps must not be masked arrays": lambda: moments(np.ma.masked_array(MAPS, MAPS > 1), MIXTURE),
     "maps must not be masked arrays: pass": lambda: moments([MAPS[0], np.ma.masked_array(MAPS[0])], MIXTURE),
     "maps must lie within 1e154 standard deviations": lambda: moments(MAPS * 1e300, MIXTURE),
-    "in float32: pass float64": lambda: FisherVector(MIXTURE).transform((MAPS * 1e30).astype(np.float32)),
+    "float32 maps must lie within 1e18 standard deviations of the mixture: pass float64": lambda: FisherVector(
+        MIXTURE
+    ).transform((MAPS * 1e30).astype(np.float32)),
     "log likelihoods of rows 0:60 of X must be finite, got -inf in row 0": lambda: MIXTURE.score_samples(X * 1e300),
 }
 
 
 @pytest.mark.parametrize("message", SETTINGS)
-def test_settings_and_values_out_of_range_are_named(message):
+def test_errors_name_settings_and_values_out_of_range(message):
     with pytest.raises(InputError) as error:
         SETTINGS[message]()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_labels_may_be_objects_with_none_for_what_is_missing():
+def test_none_in_object_labels_is_missing():
     gaps = np.where(Y > 1, None, Y)
     expected = MultivariateRegression().fit(X, np.where(Y > 1, np.nan, Y))
     np.testing.assert_array_equal(MultivariateRegression().fit(X, gaps).coef_, expected.coef_)
@@ -156,7 +158,7 @@ def test_values_far_from_the_mixture_are_encoded_in_float64():
     np.testing.assert_allclose(np.linalg.norm(near, axis=1), 1, rtol=1e-5)
 
 
-def test_a_stream_begun_and_dropped_is_closed_at_once():
+def test_deleting_batches_closes_its_stream():
     closed = []
 
     def stream():
@@ -169,4 +171,41 @@ def test_a_stream_begun_and_dropped_is_closed_at_once():
     assert batches.width() == 2
     assert not closed
     del batches
-    assert closed  # by counting references alone: no collector runs in between
+    assert closed  # by reference counting, without garbage collection
+
+
+def test_pandas_missing_labels_are_missing():
+    pandas = pytest.importorskip("pandas")
+    gaps = np.where(Y > 1, np.nan, Y)
+    frame = pandas.DataFrame(gaps, columns=["u", "v"]).convert_dtypes()
+    assert frame.isna().to_numpy().any()
+    expected = MultivariateRegression().fit(X, gaps)
+    np.testing.assert_allclose(MultivariateRegression().fit(X, frame).coef_, expected.coef_)
+    assert expected.score(X, frame) == pytest.approx(expected.score(X, gaps))
+    with pytest.raises(InputError, match="finite"):
+        MultivariateRegression().fit(frame, X[:, 0])
+
+
+def loader(*arrays):
+    from torch.utils.data import DataLoader, TensorDataset
+
+    return DataLoader(TensorDataset(*(torch.from_numpy(array) for array in arrays)), batch_size=20)
+
+
+@pytest.mark.parametrize("name", ["mixture", "stepwise mixture", "pca"])
+@pytest.mark.parametrize("labels", [X, Y, Y[:, 0]], ids=["as wide as x", "two columns", "one column"])
+def test_loaders_of_pairs_are_refused_with_a_remedy(name, labels):
+    with pytest.raises(
+        InputError, match=r"batch 0 of X must be one array, got 2 fields: pass a function that yields x"
+    ):
+        LEARN[name](loader(X, labels))
+
+
+@pytest.mark.parametrize("name", ["mixture", "stepwise mixture", "pca"])
+def test_loaders_of_one_field_are_read_as_arrays(name):
+    np.testing.assert_allclose(learned(LEARN[name](loader(X))), learned(LEARN[name](list(X.reshape(3, 20, 4)))))
+
+
+def test_a_regression_reads_a_loader_of_pairs():
+    found = MultivariateRegression().fit(loader(X, Y))
+    np.testing.assert_allclose(found.coef_, MultivariateRegression().fit(X, Y).coef_)

@@ -1,4 +1,4 @@
-"""Mixtures: exact EM equals scikit-learn's, streams equal arrays, stepwise needs few passes, bad input is named."""
+"""GaussianMixture: agreement with scikit-learn, streams, stepwise EM, resuming, invalid input."""
 
 import warnings
 
@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from estimators_support import blobs, slices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -21,14 +22,8 @@ from ildfv.estimators.start import start
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def blobs(n=1500, d=4, k=5, seed=0, spread=2.0):
-    random = np.random.default_rng(seed)
-    means = random.normal(size=(k, d)) * spread
-    return means[random.integers(k, size=n)] + random.normal(size=(n, d))  # (n, d)
-
-
 def begin(x, k):
-    """The same start for two implementations."""
+    """One start for two implementations."""
     return {"weights_init": np.full(k, 1 / k), "means_init": x[:k].copy(), "variances_init": np.ones((k, x.shape[1]))}
 
 
@@ -71,7 +66,7 @@ def test_em_stops_when_the_likelihood_rises_by_less_than_tol():
     assert mixture.converged_
     assert mixture.n_iter_ < 100
     assert 0 <= np.diff(mixture.log_likelihoods_)[-1] < 1e-3
-    with pytest.warns(ConvergenceWarning, match="max_iter = 1 "):
+    with pytest.warns(ConvergenceWarning, match="max_iter = 1 passes"):
         GaussianMixture(5, max_iter=1).fit(blobs())
 
 
@@ -137,25 +132,25 @@ def mapped(x, folder):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_all_forms_of_the_same_descriptors_give_the_same_mixture(form, tmp_path):
+def test_all_input_forms_give_the_same_mixture(form, tmp_path):
     x = blobs()
     expected = GaussianMixture(5, max_iter=4, tol=0, **begin(x, 5)).fit(x)
     given_ = FORMS[form](x, tmp_path)
     found = GaussianMixture(5, max_iter=4, tol=0, **begin(x, 5)).fit(given_)
     np.testing.assert_allclose(found.means_, expected.means_, rtol=1e-9, atol=1e-9)
     assert found.score(given_) == pytest.approx(expected.score(x), abs=1e-9)
-    assert np.isfinite(GaussianMixture(3, max_iter=2).fit(given_).lower_bound_)  # a start of its own, too
+    assert np.isfinite(GaussianMixture(3, max_iter=2).fit(given_).lower_bound_)  # also without a given start
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "uint8", "int64"])
-def test_other_dtypes_are_read_as_they_are(kind):
+def test_other_dtypes_give_the_same_mixture(kind):
     x = np.clip(blobs() * 10 + 100, 0, 255).astype(kind)
     expected = GaussianMixture(3, max_iter=3, tol=0, **begin(x.astype(float), 3)).fit(x.astype(float))
     found = GaussianMixture(3, max_iter=3, tol=0, **begin(x.astype(float), 3)).fit(x)
     np.testing.assert_allclose(found.means_, expected.means_, rtol=1e-4)
 
 
-def test_what_is_computed_per_descriptor_comes_back_as_it_went_in():
+def test_values_per_descriptor_are_returned_in_the_array_library_of_the_input():
     x = torch.from_numpy(blobs().astype(np.float32))
     mixture = GaussianMixture(3, max_iter=3).fit(x)
     assert isinstance(mixture.weights_, np.ndarray)
@@ -174,30 +169,8 @@ def test_other_libraries_of_the_array_api_are_scored():
     np.testing.assert_allclose(np.asarray(found), mixture.predict_proba(x))
 
 
-def slices(seed=0, n_slices=120, n=500, d=16):
-    """Maps of a slice set as networks give them: each slice has its own share of textures, half of the values are 0."""
-    random = np.random.default_rng(seed)
-    means, mix = random.normal(size=(40, d)), random.normal(size=(40, 6, d)) / 3
-    maps = []
-    for _ in range(n_slices):
-        texture = random.choice(40, p=random.dirichlet(np.full(40, 0.1)), size=n)
-        x = means[texture] + np.einsum("ni,nid->nd", random.normal(size=(n, 6)), mix[texture])
-        maps.append(np.maximum(x + 0.1 * random.normal(size=(n, d)), 0).astype(np.float32))
-    return np.stack(maps)  # (n_slices, n, d)
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_stepwise_em_reaches_full_em_in_three_passes(seed):
-    maps = slices(seed)
-    stream = [maps[i : i + 16] for i in range(0, len(maps), 16)]
-    full = GaussianMixture(16, max_iter=200).fit(stream).score(maps)
-    stepwise = GaussianMixture(16, max_iter=3, method="stepwise").fit(stream)
-    assert stepwise.n_iter_ <= 3
-    assert stepwise.score(maps) > full - 0.001 * abs(full)
-
-
 @pytest.mark.parametrize("method", ["exact", "stepwise"])
-def test_a_fit_cut_short_goes_on_to_the_same_bits(method):
+def test_an_interrupted_fit_resumes_to_the_same_bits(method):
     maps = slices(n_slices=20)
     whole = GaussianMixture(6, max_iter=6, tol=0, method=method).fit(maps)
 
@@ -220,13 +193,13 @@ def test_a_fit_cut_short_goes_on_to_the_same_bits(method):
         np.testing.assert_array_equal(resumed.to_tensors()[name], value)
 
 
-def test_ranks_that_add_their_sums_learn_what_one_learns():
+def test_ranks_that_add_their_sums_equal_one_rank():
     x, k = blobs(), 5
     alone = GaussianMixture(k, max_iter=3, tol=0, **begin(x, k)).fit(x)
     at = Parameters(*begin(x, k).values())
-    for _ in range(3):  # three ranks, one of them without data, pass by pass
-        shares = [MixtureSums(at).update(x[:300]), MixtureSums(at).update(x[300:]), MixtureSums(at)]
-        states = [share.state() for share in shares]
+    for _ in range(3):  # three ranks, one without data
+        per_rank = [MixtureSums(at).update(x[:300]), MixtureSums(at).update(x[300:]), MixtureSums(at)]
+        states = [sums.state() for sums in per_rank]
         total = {name: sum(state[name] for state in states) for name in states[0]}
         at = MixtureSums.from_state(total, at).finish(floor=alone.floors_)
     np.testing.assert_allclose(at.means_, alone.means_, rtol=1e-9)
@@ -247,7 +220,7 @@ def test_an_empty_component_is_replaced_by_half_of_the_heaviest():
     assert np.abs(mixture.means_).max() < 100
 
 
-def test_duplicates_leave_no_component_without_values():
+def test_duplicate_descriptors_give_finite_parameters():
     mixture = GaussianMixture(4, max_iter=20).fit(np.repeat(np.eye(3), 50, axis=0))
     assert np.isfinite(mixture.means_).all()
     assert (mixture.variances_ > 0).all()
@@ -257,14 +230,16 @@ def test_duplicates_leave_no_component_without_values():
 def test_dimensions_without_variance_get_the_floor_and_a_warning():
     x = blobs()
     x[:, 2] = 7.0
-    with pytest.warns(UserWarning, match=r"1 of 4 dimensions have zero variance.* \(the first: 2\)"):
+    with pytest.warns(
+        UserWarning, match=r"1 of 4 dimensions have no variance above variance_floor.*first dimension: 2"
+    ):
         mixture = GaussianMixture(3).fit(x)
     assert (mixture.variances_[:, 2] > 0).all()
     np.testing.assert_allclose(mixture.means_[:, 2], 7.0)
 
 
 @pytest.mark.parametrize("init", ["k-means", "k-means++", "faiss"])
-def test_starts_are_mixtures_and_repeat(init):
+def test_starts_are_reproducible_and_keep_the_overall_moments(init):
     if init == "faiss":
         pytest.importorskip("faiss")
     x = blobs()
@@ -276,7 +251,7 @@ def test_starts_are_mixtures_and_repeat(init):
     np.testing.assert_allclose(overall_variance, x.var(axis=0), rtol=1e-9)
 
 
-def test_k_means_starts_higher_than_its_seeds():
+def test_k_means_improves_on_its_seeds():
     x = blobs(k=8, spread=1.0)
     k_means, seeds = (GaussianMixture(8, max_iter=0, init=init).fit(x).score(x) for init in ("k-means", "k-means++"))
     assert k_means > seeds
@@ -307,12 +282,12 @@ BAD = {
     'init must be "k-means", "k-means++" or "faiss", got \'x\'': lambda: GaussianMixture(2, init="x").fit(blobs()),
     "weights_init, means_init and variances_init must be given": lambda: GaussianMixture(2, means_init=1).fit(blobs()),
     "X must be restartable, got a generator": lambda: GaussianMixture(2).fit(x for x in [blobs()]),
-    "batch 1 of X must have 4 features a descriptor, got 3": lambda: GaussianMixture(2).fit([blobs(), blobs(d=3)]),
+    "batch 1 of X must have 4 features per descriptor, got 3": lambda: GaussianMixture(2).fit([blobs(), blobs(d=3)]),
     "batch 1 of X must hold at least one descriptor": lambda: GaussianMixture(2).fit([blobs(), blobs()[:0]]),
     "X must hold at least one batch, got none": lambda: GaussianMixture(2).fit(lambda: iter([])),
     "batch 0 of X must be a NumPy, torch or CuPy array, got str": lambda: GaussianMixture(2).fit(lambda: iter("ab")),
     "variances must be positive, got 0": lambda: GaussianMixture.from_parameters([1.0], [[0.0]], [[0.0]]),
-    "weights must add up to 1, got 0.5": lambda: GaussianMixture.from_parameters([0.5], [[0.0]], [[1.0]]),
+    "weights must sum to 1, got 0.5": lambda: GaussianMixture.from_parameters([0.5], [[0.0]], [[1.0]]),
     "variances must have shape (1, 1), got (1,)": lambda: GaussianMixture.from_parameters([1.0], [[0.0]], [1.0]),
     "X has 3 features, but GaussianMixture is expecting 4": lambda: GaussianMixture(2).fit(blobs()).predict(blobs(d=3)),
 }
@@ -327,7 +302,7 @@ def test_bad_input_is_an_error_with_rule_and_value(message):
 
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "inf"), (-np.inf, "-inf")])
 @pytest.mark.parametrize("method", ["exact", "stepwise"])
-def test_a_value_that_is_not_finite_is_named_with_its_batch_and_map(value, word, method):
+def test_errors_name_the_batch_and_map_of_a_non_finite_value(value, word, method):
     maps = slices(n_slices=12, n=50)
     stream = [maps[:4], maps[4:8].copy(), maps[8:]]
     stream[1][2, 7, 3] = value
@@ -342,8 +317,8 @@ def test_a_value_that_is_not_finite_is_named_with_its_batch_and_map(value, word,
         GaussianMixture(3, method=method).fit(x)
 
 
-def test_sums_and_the_m_step_stay_where_the_descriptors_are():
-    """On a GPU neither may copy every batch's sums to the host: shown with tensors of torch on the CPU."""
+def test_sums_and_the_m_step_stay_on_the_device_of_the_descriptors():
+    """On a GPU the sums of each batch must not be copied to the host; tested with torch tensors on the CPU."""
     torch = pytest.importorskip("torch")
     random = np.random.default_rng(3)
     x = random.normal(size=(2, 300, 5))
@@ -361,36 +336,44 @@ def test_sums_and_the_m_step_stay_where_the_descriptors_are():
     assert there.mean_log_likelihood == pytest.approx(here.mean_log_likelihood, rel=1e-12)
 
 
-def test_a_warm_start_goes_on_only_with_what_it_began():
+def test_a_warm_start_refuses_other_dimensions_and_components():
     x = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     mixture = GaussianMixture(3, warm_start=True, random_state=0).fit(x)
     for data in (x[:, :4], [x[:, :4]]):
         with pytest.raises(ValueError, match="8"):
             mixture.fit(data)
-    with pytest.raises(InputError, match="n_components must stay 3 as warm_start goes on, got 5"):
+    with pytest.raises(InputError, match="n_components must be 3 to continue with warm_start, got 5"):
         mixture.set_params(n_components=5).fit(x)
     assert mixture.n_features_in_ == 8
     assert mixture.predict(x).shape == (300,)
 
 
-def test_weights_that_miss_one_by_rounding_can_be_sampled():
+def test_a_mixture_whose_weights_sum_to_one_within_rounding_can_be_sampled():
     mixture = GaussianMixture.from_parameters([0.4, 0.6000005, 0], np.zeros((3, 2)), np.ones((3, 2)))
     assert mixture.sample(5)[0].shape == (5, 2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("constant", [0.0, 0.1, 0.3, 100000.1])
-def test_a_constant_has_no_variance_whatever_its_mean_is_rounded_to(dtype, constant):
+def test_rounding_of_a_constants_mean_is_not_taken_for_variance(dtype, constant):
     x = np.random.default_rng(0).normal(size=(1000, 4)).astype(dtype)
     x[:, 2] = constant
-    with pytest.warns(UserWarning, match="1 of 4 dimensions have zero variance"):
+    with pytest.warns(UserWarning, match="1 of 4 dimensions have no variance"):
         mixture = GaussianMixture(4, max_iter=3, tol=np.inf).fit(x)
-    assert 1e-5 < mixture.floors_[2] < 1e-3  # lent by the others
+    assert 1e-5 < mixture.floors_[2] < 1e-3  # from the scale of the other dimensions
     np.testing.assert_allclose(mixture.variances_[:, 2], mixture.floors_[2])
 
 
-def test_a_start_far_from_the_data_is_named_where_its_variance_is_the_floor():
+def test_a_warning_names_means_init_if_its_variance_sets_the_floor():
     x = np.random.default_rng(0).normal(size=(300, 3))
     start = {"weights_init": [0.5, 0.5], "means_init": [[0.0] * 3, [1e5] * 3], "variances_init": np.ones((2, 3))}
-    with pytest.warns(UserWarning, match=r"variance_floor, a share of the variance that means_init has, stands in"):
+    with pytest.warns(UserWarning, match=r"variance_floor \(relative to the variance of means_init\)"):
         GaussianMixture(2, max_iter=3, tol=1e-9, **start).fit(x)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_default_start_finds_separated_clusters_that_a_single_run_misses(seed):
+    x = blobs(n=2500, d=8, k=32, seed=seed, spread=6.0)
+    single, default = GaussianMixture(32, n_init=1).fit(x).score(x), GaussianMixture(32).fit(x).score(x)
+    assert default > single + 0.1
+    assert default > Peer(32, covariance_type="diag", random_state=0).fit(x).score(x) + 0.1

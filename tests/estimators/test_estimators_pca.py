@@ -1,5 +1,6 @@
-"""PCA: scikit-learn's answer from streams, the Krylov route for many features, bad input."""
+"""PCA: agreement with scikit-learn, streams, Krylov passes for many features, invalid input."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from ildfv.errors import InputError
 from ildfv.estimators import pca as home
 from ildfv.estimators.covariance import CovarianceSums, ProductSums
-from ildfv.estimators.krylov import leading
+from ildfv.estimators.krylov import leading_eigenvectors
 from ildfv.estimators.pca import PCA
 
 
@@ -29,7 +30,7 @@ def test_scikit_learn_accepts_pca(estimator, check):
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize("c", [1, 7, None])
-def test_components_variances_and_scores_are_scikit_learns(c, whiten, offset):
+def test_components_variances_and_projections_equal_scikit_learns(c, whiten, offset):
     x = rows(offset=offset)
     ours, peer = PCA(c, whiten=whiten).fit(x), Peer(c, whiten=whiten, svd_solver="full").fit(x)
     np.testing.assert_allclose(ours.components_, peer.components_, atol=1e-6)
@@ -40,17 +41,17 @@ def test_components_variances_and_scores_are_scikit_learns(c, whiten, offset):
     np.testing.assert_allclose(ours.inverse_transform(ours.transform(x)), peer.inverse_transform(peer.transform(x)))
 
 
-def test_streams_and_torch_give_what_the_array_gives():
+def test_streams_and_torch_tensors_equal_the_array():
     x = rows()
     expected = PCA(5).fit(x)
     for form in ([x[:7], x[7:]], lambda: (part for part in np.array_split(x, 9)), torch.from_numpy(x)):
         found = PCA(5).fit(form)
         np.testing.assert_allclose(found.components_, expected.components_, atol=1e-10)
         assert found.n_samples_ == len(x)
-    scores = expected.transform(torch.from_numpy(x.astype(np.float32)))
-    assert isinstance(scores, torch.Tensor)
-    assert scores.dtype == torch.float32
-    np.testing.assert_allclose(scores.numpy(), expected.transform(x), atol=1e-3)
+    projected = expected.transform(torch.from_numpy(x.astype(np.float32)))
+    assert isinstance(projected, torch.Tensor)
+    assert projected.dtype == torch.float32
+    np.testing.assert_allclose(projected.numpy(), expected.transform(x), atol=1e-3)
 
 
 @settings(max_examples=20, deadline=None)
@@ -78,24 +79,26 @@ def test_products_with_the_covariance_need_no_covariance():
 
 
 @pytest.mark.parametrize(("passes", "captured"), [(2, 0.990), (4, 0.995), (6, 0.998)])
-def test_krylov_captures_nearly_all_that_can_be_captured(passes, captured):
-    values = np.arange(1, 1501) ** -1.5  # falls as slowly as Fisher vectors' spectra do, or more slowly
-    found, components = leading(lambda b: values[:, None] * b, 1500, 40, n_passes=passes, basis_size=80, seed=0)
+def test_krylov_captures_nearly_all_of_the_variance(passes, captured):
+    values = np.arange(1, 1501) ** -1.5  # decays at least as slowly as spectra of Fisher vectors
+    found, components = leading_eigenvectors(
+        lambda b: values[:, None] * b, 1500, 40, n_passes=passes, basis_size=80, seed=0
+    )
     assert (components.astype(float) ** 2 @ values).sum() > captured * values[:40].sum()
     assert (found <= values[:40] * (1 + 1e-5)).all()
     np.testing.assert_allclose(components @ components.T, np.eye(40), atol=1e-5)
 
 
-def test_krylov_is_exact_where_the_basis_spans_all():
+def test_krylov_is_exact_if_the_basis_spans_the_range():
     values = np.append(np.linspace(5, 1, 12), np.zeros(488))
-    found, components = leading(lambda b: values[:, None] * b, 500, 20, n_passes=3, basis_size=30, seed=0)
+    found, components = leading_eigenvectors(lambda b: values[:, None] * b, 500, 20, n_passes=3, basis_size=30, seed=0)
     np.testing.assert_allclose(found[:12], values[:12], rtol=1e-5)
     np.testing.assert_allclose(found[12:], 0, atol=1e-5)
     np.testing.assert_allclose(np.abs(components[:12, :12]), np.eye(12), atol=1e-3)
 
 
 @pytest.mark.parametrize("form", ["stream", "array"])
-def test_many_features_take_another_route_to_scikit_learns_answer(form, monkeypatch):
+def test_many_features_agree_with_scikit_learn(form, monkeypatch):
     monkeypatch.setattr(home, "EXACT", 100)
     scales = 0.8 ** np.arange(150)
     x = np.random.default_rng(0).normal(size=(400 if form == "stream" else 80, 150)) * scales + 3
@@ -127,13 +130,13 @@ def test_largest_entry_of_each_component_is_positive():
     assert (components[np.arange(10), np.abs(components).argmax(axis=1)] > 0).all()
 
 
-def test_whitened_scores_have_unit_variance():
+def test_whitened_projections_have_unit_variance():
     z = PCA(5, whiten=True).fit_transform(rows())
     np.testing.assert_allclose(np.cov(z.T), np.eye(5), atol=1e-9)
     assert np.isfinite(PCA(3, whiten=True).fit_transform(np.ones((10, 4)))).all()
 
 
-def test_tensors_bring_the_same_scores_back():
+def test_a_restored_pca_gives_the_same_projections():
     x = rows()
     fitted = PCA(4, whiten=True).fit(x)
     again = PCA.from_tensors(fitted.to_tensors(), fitted.info())
@@ -151,13 +154,12 @@ def test_other_libraries_of_the_array_api_work():
 
 
 BAD = {
-    "n_components must be from 1 to min(n, d) = 30, got 31": lambda: PCA(31).fit(rows(30, 40)),
-    "n_components must be from 1 to min(n, d) = 40, got 0": lambda: PCA(0).fit(rows()),
+    "n_components must be at least 1, got 0": lambda: PCA(0).fit(rows()),
     "n_passes must be at least 2, got 1": lambda: PCA(1, n_passes=1).fit(rows()),
     "batch 1 of X must be finite, got NaN in row 3": lambda: PCA().fit([rows(), np.diag([1, 1, 1, np.nan] + 36 * [1])]),
     "batch 0 of X must have shape (m, d), got (1, 300, 40)": lambda: PCA(1).fit([rows()[None]]),
     "X must hold at least one batch, got none": lambda: PCA(1).fit(lambda: iter(())),
-    "sums to add must have shapes": lambda: CovarianceSums(3).merge(CovarianceSums(4)),
+    "sums must have shapes": lambda: CovarianceSums(3).merge(CovarianceSums(4)),
 }
 
 
@@ -169,7 +171,7 @@ def test_bad_input_is_an_error_with_rule_and_value(message):
 
 
 @pytest.mark.parametrize("offset", [1e3, 1e5])
-def test_scores_of_float32_rows_far_from_zero_are_not_moved(offset):
+def test_float32_rows_far_from_zero_are_projected_without_shift(offset):
     random = np.random.default_rng(0)
     x = (random.normal(size=(500, 30)) + offset + random.random(30)).astype(np.float32)
     pca = PCA(5).fit(x)
@@ -177,7 +179,7 @@ def test_scores_of_float32_rows_far_from_zero_are_not_moved(offset):
 
 
 @pytest.mark.parametrize("d", [300, 5000])
-def test_whitening_leaves_rounding_errors_small_in_float32(d):
+def test_whitening_does_not_amplify_rounding_errors_in_float32(d):
     random = np.random.default_rng(0)
     x = (random.normal(size=(300, 5)) @ np.linalg.qr(random.normal(size=(d, 5)))[0].T).astype(np.float32)
     pca = PCA(20, whiten=True).fit(lambda: (x[i : i + 100] for i in range(0, 300, 100)))
@@ -188,6 +190,32 @@ def test_whitening_leaves_rounding_errors_small_in_float32(d):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_whitened_scores_of_constant_rows_are_zero(dtype):
+def test_whitened_projections_of_constant_rows_are_zero(dtype):
     x = np.full((50, 5), 3, dtype)
     np.testing.assert_array_equal(PCA(2, whiten=True).fit(x).transform(x), 0)
+
+
+@pytest.mark.parametrize("d", [40, 150])
+@pytest.mark.parametrize("form", ["array", "stream"])
+def test_more_components_than_rows_warn_and_give_what_there_is(form, d, monkeypatch):
+    monkeypatch.setattr(home, "EXACT", 100)
+    x = rows(30, d)
+    with pytest.warns(UserWarning, match=f"n_components is 35, but 30 rows of {d} features have 30: 30 are used"):
+        pca = PCA(35).fit(x if form == "array" else [x[:11], x[11:]])
+    assert pca.components_.shape == (30, d)
+    np.testing.assert_allclose(pca.explained_variance_[:29], Peer(29).fit(x).explained_variance_, rtol=1e-3)
+
+
+def test_transform_accepts_what_fit_accepts(tmp_path):
+    x = rows()
+    pca = PCA(5).fit(x)
+    expected = pca.transform(x)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        stored = file.create_dataset("x", data=x, chunks=(64, x.shape[1]))
+        for form in ([x[:7], x[7:]], lambda: iter(np.array_split(x, 9)), stored, x.tolist()):
+            np.testing.assert_allclose(pca.transform(form), expected, atol=1e-9)
+    assert isinstance(pca.transform([torch.from_numpy(x)]), torch.Tensor)
+    with pytest.raises(InputError, match="batch 1 of X must have 40 features"):
+        pca.transform([x, x[:, :3]])
+    with pytest.raises(ValueError, match="X has 3 features"):
+        pca.transform([x[:, :3]])

@@ -1,13 +1,14 @@
 """Folds: by patient, stratified, reproducible, and impossible to leak through."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ildfv.errors import InputError
 from ildfv.evaluation.folds import Folds, check_no_leak, check_one_patient_per_scan, make_folds
-from ildfv.evaluation.stratify import deal
+from ildfv.evaluation.stratify import partition
 from ildfv.patterns import PATTERNS, presence
 
 T = 6000
@@ -25,7 +26,7 @@ def cohort(n_patients=60, seed=0):
 
 def test_every_patient_is_tested_once_and_never_trained_on_then():
     patients, counts = cohort()
-    folds = make_folds(patients, presence(counts, T), threshold=T)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     tested = np.concatenate([folds.test(k, patients) for k in range(5)])
     assert sorted(tested) == list(range(len(patients)))
     for k in range(5):
@@ -39,7 +40,7 @@ def test_every_patient_is_tested_once_and_never_trained_on_then():
 
 def test_each_pattern_is_shared_out_evenly():
     patients, counts = cohort(100)
-    folds = make_folds(patients, presence(counts, T), threshold=T)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     rows = folds.table()
     assert {row["patients"] for row in rows} == {20}
     for pattern in PATTERNS:
@@ -51,7 +52,7 @@ def test_each_pattern_is_shared_out_evenly():
 
 def test_stratified_folds_are_evener_than_random_ones():
     patients, counts = cohort(40, seed=3)
-    folds = make_folds(patients, presence(counts, T), threshold=T)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     names, number = np.unique(patients, return_inverse=True)
     shown = np.stack([np.bincount(number, weights=counts[:, k] >= T) for k in range(4)], 1)
 
@@ -68,7 +69,7 @@ def test_a_pattern_of_as_many_patients_as_folds_is_in_each_fold():
     patients = np.array([f"p{i:02d}" for i in range(25)])
     counts = np.zeros((25, 4), int)
     counts[[0, 3, 7, 11, 20], 2] = T
-    folds = make_folds(patients, presence(counts, T), threshold=T)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     assert [row["patients_with"]["honeycomb"] for row in folds.table()] == [1] * 5
 
 
@@ -80,7 +81,7 @@ def test_small_cohorts_seldom_leave_a_fold_without_a_pattern_it_could_have():
         patients = np.repeat([f"p{i:02d}" for i in range(12)], 20)
         shown = np.repeat(ill, 20, axis=0) & (rng.random((240, 4)) < 0.5)
         for pattern in PATTERNS:
-            rows = make_folds(patients, shown.astype(int)).table()
+            rows = make_folds(patients, shown.astype(int), labels=PATTERNS, threshold=T).table()
             there = [row["patients_with"][pattern] for row in rows]
             if sum(there) >= 5:
                 possible += 5
@@ -91,9 +92,9 @@ def test_small_cohorts_seldom_leave_a_fold_without_a_pattern_it_could_have():
 def test_folds_depend_on_the_seed_and_not_on_the_order_of_slices():
     patients, counts = cohort()
     order = np.random.default_rng(1).permutation(len(patients))
-    folds = make_folds(patients, presence(counts, T), threshold=T, seed=4)
-    assert make_folds(patients[order], presence(counts[order], T), threshold=T, seed=4) == folds
-    assert make_folds(patients, presence(counts, T), threshold=T, seed=5).members != folds.members
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, seed=4)
+    assert make_folds(patients[order], presence(counts[order], T), labels=PATTERNS, threshold=T, seed=4) == folds
+    assert make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, seed=5).members != folds.members
     fit, validation = folds.inner(2, patients)
     fit_again, validation_again = folds.inner(2, patients[order])
     assert set(order[fit_again]) == set(fit)
@@ -102,12 +103,12 @@ def test_folds_depend_on_the_seed_and_not_on_the_order_of_slices():
 
 def test_the_inner_split_does_not_see_the_test_fold():
     patients, counts = cohort()
-    folds = make_folds(patients, presence(counts, T), threshold=T)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     other = {
         p: type(v)(v.slices * 7, (0, 0, v.slices * 7, 0)) if folds.fold_of[p] == 1 else v
         for p, v in folds.profiles.items()
     }
-    changed = Folds(folds.members, other, folds.unlabelled, folds.seed, folds.threshold)
+    changed = replace(folds, profiles=other)
     for a, b in zip(folds.inner(1, patients), changed.inner(1, patients), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -115,7 +116,7 @@ def test_the_inner_split_does_not_see_the_test_fold():
 def test_patients_without_a_label_map_are_in_no_fold():
     patients, counts = cohort(12)
     counts[np.isin(patients, ["p003", "p007"])] = -1
-    folds = make_folds(patients, presence(counts, T), threshold=T, n_folds=3)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
     assert folds.unlabelled == ("p003", "p007")
     assert not {"p003", "p007"} & set(folds.fold_of)
     for k in range(3):
@@ -126,27 +127,29 @@ def test_patients_without_a_label_map_are_in_no_fold():
 def test_folds_come_back_from_json():
     patients, counts = cohort(11)
     counts[patients == "p002"] = -1
-    folds = make_folds(patients, presence(counts, T), threshold=4000, n_folds=4, seed=9)
-    assert Folds.from_json(folds.to_json()) == folds
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=4000, n_folds=4, seed=9)
+    assert Folds.from_json(folds.to_json(), PATTERNS) == folds
 
 
 def test_too_few_patients_is_one_clear_line():
     patients, counts = cohort(4)
-    rule = "--folds must be at most the number of patients with a label map, 4, got 5: --folds 4 works"
+    rule = "--folds must be at most the number of patients with a label map, 4, got 5: use --folds 4"
     with pytest.raises(InputError, match=rule):
-        make_folds(patients, presence(counts, T), threshold=T)
+        make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     with pytest.raises(InputError, match="n_folds must be at least 2, got 1"):
-        make_folds(patients, presence(counts, T), threshold=T, n_folds=1)
+        make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=1)
 
 
 def test_folds_that_leave_one_patient_to_train_on_are_refused():
     patients, counts = cohort(3)
-    with pytest.raises(InputError, match=r"at least 2 of the 3 patients .* got 2: --folds 3 works"):
-        make_folds(patients, presence(counts, T), threshold=T, n_folds=2)
-    folds = make_folds(patients, presence(counts, T), threshold=T, n_folds=3)
+    with pytest.raises(InputError, match=r"at least 2 of the 3 patients .* got 2: use --folds 3"):
+        make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=2)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
     assert all(len(side) for k in range(3) for side in folds.inner(k, patients))
-    with pytest.raises(InputError, match=r"must number at least 3.* got 2"):
-        make_folds(patients[patients < "p002"], presence(counts[patients < "p002"], T), threshold=T, n_folds=2)
+    with pytest.raises(InputError, match=r"must be at least 3 patients.* got 2"):
+        make_folds(
+            patients[patients < "p002"], presence(counts[patients < "p002"], T), labels=PATTERNS, threshold=T, n_folds=2
+        )
 
 
 @pytest.mark.parametrize("n_patients", range(3, 12))
@@ -155,15 +158,15 @@ def test_folds_are_refused_exactly_where_a_training_side_cannot_be_split(n_patie
     for n_folds in range(2, n_patients + 1):
         if n_patients - -(-n_patients // n_folds) < 2:
             with pytest.raises(InputError, match="--folds must leave"):
-                make_folds(patients, presence(counts, T), threshold=T, n_folds=n_folds)
+                make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=n_folds)
             continue
-        folds = make_folds(patients, presence(counts, T), threshold=T, n_folds=n_folds)
+        folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=n_folds)
         assert all(len(side) for k in range(n_folds) for side in folds.inner(k, patients))
 
 
 def test_slices_without_any_label_map_name_the_command_that_reads_label_maps():
-    with pytest.raises(InputError, match="no slice has a label map: `ildfv prepare SCANS --codes"):
-        make_folds(["p", "q"], np.full((2, 4), -1))
+    with pytest.raises(InputError, match="no slice has a label map: run `ildfv prepare SCANS --codes"):
+        make_folds(["p", "q"], np.full((2, 4), -1), labels=PATTERNS, threshold=T)
 
 
 def edited(folds, change):
@@ -178,46 +181,46 @@ def edited(folds, change):
         (lambda d: d["folds"][0].append(d["folds"][3][0]), "in fold 0 and fold 3"),
         (lambda d: d["folds"][1].append(d["folds"][1][0]), "in fold 1 and fold 1"),
         (lambda d: d["unlabelled"].append(d["folds"][2][0]), "in fold 2 and unlabelled"),
-        (lambda d: d["folds"][0].append("stranger"), "profile, got none for stranger"),
+        (lambda d: d["folds"][0].append("stranger"), "profile, missing for stranger"),
         (lambda d: d["folds"].append([]), "fold 5 must have at least one patient"),
-        (lambda d: d.pop("folds"), "must be what `ildfv folds` writes, got KeyError"),
+        (lambda d: d.pop("folds"), "must have the structure that `ildfv folds` writes, got KeyError"),
         (lambda d: d.update(kind="else"), "must be of kind"),
     ],
 )
 def test_a_hand_edited_file_that_leaks_is_refused(change, message):
     patients, counts = cohort(20)
-    folds = make_folds(patients, presence(counts, T), threshold=T)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     with pytest.raises(InputError, match=message):
-        Folds.from_json(edited(folds, change))
+        Folds.from_json(edited(folds, change), PATTERNS)
 
 
 def test_a_key_given_twice_is_refused_and_broken_json_too():
     patients, counts = cohort(20)
-    text = make_folds(patients, presence(counts, T), threshold=T).to_json()
-    with pytest.raises(InputError, match="name each key once, got kind twice"):
-        Folds.from_json(text.replace('"kind"', '"kind": "ildfv folds", "kind"', 1))
+    text = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T).to_json()
+    with pytest.raises(InputError, match="have each key once, got duplicates of kind"):
+        Folds.from_json(text.replace('"kind"', '"kind": "ildfv folds", "kind"', 1), PATTERNS)
     with pytest.raises(InputError, match="JSONDecodeError"):
-        Folds.from_json(text[:-20])
+        Folds.from_json(text[:-20], PATTERNS)
 
 
 def test_a_moved_patient_is_allowed():
     patients, counts = cohort(20)
-    folds = make_folds(patients, presence(counts, T), threshold=T)
-    moved = Folds.from_json(edited(folds, lambda d: d["folds"][0].append(d["folds"][1].pop())))
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
+    moved = Folds.from_json(edited(folds, lambda d: d["folds"][0].append(d["folds"][1].pop())), PATTERNS)
     assert [len(m) for m in moved.members] == [5, 3, 4, 4, 4]
 
 
 def test_scans_prepared_after_the_folds_are_named():
     patients, counts = cohort(10)
-    folds = make_folds(patients, presence(counts, T), threshold=T)
-    with pytest.raises(InputError, match=r"got newcomer: add them, or `ildfv folds --fresh` deals anew"):
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
+    with pytest.raises(InputError, match=r"missing newcomer: add them, or run `ildfv folds --fresh`"):
         folds.train(0, [*patients, "newcomer"])
 
 
 def test_a_fold_that_is_not_there_is_refused():
     patients, counts = cohort(10)
     with pytest.raises(InputError, match="fold must be 0 to 4, got 5"):
-        make_folds(patients, presence(counts, T), threshold=T).test(5, patients)
+        make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T).test(5, patients)
 
 
 def test_leaks_are_named():
@@ -232,20 +235,20 @@ def test_an_absent_pattern_is_warned_of():
     patients = np.array(list("abcdef"))
     counts = np.zeros((6, 4), int)
     counts[:, 0] = T
-    warnings = make_folds(patients, presence(counts, T), threshold=T, n_folds=3).warnings()
+    warnings = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings()
     assert len(warnings) == 3
     assert warnings[0].startswith("reticular is on no slice of fold 0, 1, 2")
 
 
 def test_deal_keeps_the_sizes_and_handles_nothing_to_share():
-    part = deal(np.zeros((7, 3)), [3, 2, 2], seed=0)
+    part = partition(np.zeros((7, 3)), [3, 2, 2], seed=0)
     assert np.bincount(part).tolist() == [3, 2, 2]
 
 
 def test_deal_of_a_big_cohort_is_quick_and_even():
     rng = np.random.default_rng(0)
     amounts = rng.gamma(0.5, size=(700, 9)) * (rng.random((700, 9)) < 0.3)
-    part = deal(amounts, [140] * 5)
+    part = partition(amounts, [140] * 5)
     shares = np.stack([amounts[part == k].sum(0) / amounts.sum(0) for k in range(5)])
     assert abs(shares - 0.2).max() < 0.01
 
@@ -253,5 +256,5 @@ def test_deal_of_a_big_cohort_is_quick_and_even():
 @pytest.mark.parametrize("content", [b"\xff\xfe{", b'{"kind": "\xff"}'])
 def test_a_file_of_other_bytes_is_one_clear_line(tmp_path, content):
     (tmp_path / "folds.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"folds\.json must be what `ildfv folds` writes"):
-        Folds.load(tmp_path / "folds.json")
+    with pytest.raises(InputError, match=r"folds\.json must have the structure that `ildfv folds` writes"):
+        Folds.load(tmp_path / "folds.json", PATTERNS)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
+from ildfv.evaluation.documents import PairedTest
 from ildfv.evaluation.intervals import Auc, Mean, Ratio, bootstrap, by_patient, interval, paired, resampled
 
 
@@ -76,7 +77,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 def test_too_often_undefined_gives_no_interval():
     assert interval(np.array([np.nan] * 11 + [0.5] * 89)) is None
-    assert interval(np.array([np.nan] * 9 + [0.5] * 91)) == [0.5, 0.5]
+    assert interval(np.array([np.nan] * 9 + [0.5] * 91)) == (0.5, 0.5)
     assert bootstrap(Ratio(np.ones(1), np.ones(1)), resampled(1, 10)) is None
     lone = Ratio(np.eye(5)[0], np.eye(5)[0])  # a pattern of one patient: a third of all resamples lack it
     assert bootstrap(lone, resampled(5, 500)) is None
@@ -86,7 +87,7 @@ def test_a_system_does_not_differ_from_itself():
     truth, scores, patient = scored(4)
     auc = Auc.of(scores, truth, patient, 12)
     result = paired(auc, auc, 12, n_resamples=200)
-    assert result == {"difference": 0.0, "interval": [0.0, 0.0], "p": 1.0}
+    assert result == PairedTest(difference=0.0, interval=(0.0, 0.0), p=1.0)
 
 
 def test_swapping_patients_equals_swapping_their_slices():
@@ -103,14 +104,14 @@ def test_a_clear_difference_is_found_and_its_sign_is_a_minus_b():
     truth, good, patient = scored(6, n_patients=30, effect=4.0)
     bad = np.random.default_rng(1).normal(size=len(truth))
     result = paired(Auc.of(good, truth, patient, 30), Auc.of(bad, truth, patient, 30), 30, n_resamples=500)
-    assert result["difference"] > 0.2
-    assert result["interval"][0] > 0
-    assert result["p"] < 0.01
+    assert result.difference > 0.2
+    assert result.interval[0] > 0
+    assert result.p < 0.01
 
 
 def test_the_permutation_test_is_exact_for_few_patients():
     a, b = Ratio(np.array([3.0, 3, 3, 3]), np.full(4, 3.0)), Ratio(np.array([1.0, 1, 1, 1]), np.full(4, 3.0))
-    assert paired(a, b, 4)["p"] == 2 / 16  # only "all as they are" and "all swapped" are as extreme
+    assert paired(a, b, 4).p == 2 / 16  # only "all as they are" and "all swapped" are as extreme
 
 
 def test_the_permutation_test_keeps_its_level():
@@ -119,13 +120,13 @@ def test_the_permutation_test_keeps_its_level():
     for seed in range(200):
         level = rng.normal(size=20)
         a, b = (Ratio(level + rng.normal(size=20), np.ones(20)) for _ in range(2))
-        p.append(paired(a, b, 20, n_resamples=200, seed=seed)["p"])
+        p.append(paired(a, b, 20, n_resamples=200, seed=seed).p)
     assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.10
 
 
 def test_undefined_differences_are_none():
     nothing = Ratio(np.zeros(3), np.zeros(3))
-    assert paired(nothing, nothing, 3) == {"difference": None, "interval": None, "p": None}
+    assert paired(nothing, nothing, 3) == PairedTest(difference=None, interval=None, p=None)
 
 
 def test_resamples_without_a_positive_say_nothing_of_f():

@@ -1,12 +1,14 @@
 """The results document: true numbers, null where undefined, the same from the same seed."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import sklearn.metrics as sk
 
 from ildfv.errors import InputError
+from ildfv.evaluation.documents import Comparison, Results
 from ildfv.evaluation.results import Predictions, compare, evaluate, spread
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.patterns import PATTERNS
@@ -25,7 +27,7 @@ def predictions(fold=0, system="fv-conv1", effect=2.0, without=(), n_patients=10
     _, validation_presence, noise = draw()
     patients, presence, test_noise = draw()
     decisions = Decisions.fit(validation_presence, effect * validation_presence + noise)
-    return Predictions(system, fold, effect * presence + test_noise, presence, patients, decisions)
+    return Predictions(system, fold, effect * presence + test_noise, presence, patients, decisions, PATTERNS)
 
 
 def test_the_document_holds_scikit_learns_numbers():
@@ -34,40 +36,40 @@ def test_the_document_holds_scikit_learns_numbers():
     called = p.decisions.predict(p.scores)
     probability = p.decisions.probability(p.scores)
     for k, pattern in enumerate(PATTERNS):
-        row, y, f = document["per_pattern"][pattern], p.presence[:, k], p.scores[:, k]
-        assert row["auc"] == pytest.approx(sk.roc_auc_score(y, f))
-        assert row["ap"] == pytest.approx(sk.average_precision_score(y, f))
-        assert row["f"] == pytest.approx(sk.f1_score(y, called[:, k]))
-        assert row["precision"] == pytest.approx(sk.precision_score(y, called[:, k]))
-        assert row["recall"] == pytest.approx(sk.recall_score(y, called[:, k]))
-        assert row["brier"] == pytest.approx(sk.brier_score_loss(y, probability[:, k]))
+        row, y, f = document.per_pattern[pattern], p.presence[:, k], p.scores[:, k]
+        assert row.auc == pytest.approx(sk.roc_auc_score(y, f))
+        assert row.ap == pytest.approx(sk.average_precision_score(y, f))
+        assert row.f == pytest.approx(sk.f1_score(y, called[:, k]))
+        assert row.precision == pytest.approx(sk.precision_score(y, called[:, k]))
+        assert row.recall == pytest.approx(sk.recall_score(y, called[:, k]))
+        assert row.brier == pytest.approx(sk.brier_score_loss(y, probability[:, k]))
         for name in ("auc", "f", "precision", "recall", "brier"):
-            low, high = row[f"{name}_interval"]
-            assert low <= row[name] <= high
-        area = np.trapezoid(row["roc"]["tpr"], row["roc"]["fpr"])
-        assert area == pytest.approx(row["auc"], abs=0.01)
-    overall = document["overall"]
-    assert overall["micro_f"] == pytest.approx(sk.f1_score(p.presence, called, average="micro"))
-    assert overall["macro_f"] == pytest.approx(sk.f1_score(p.presence, called, average="macro"))
-    assert overall["f"] == pytest.approx(sk.f1_score(p.presence, called, average="samples", zero_division=np.nan))
-    assert overall["mean_auc"] == pytest.approx(sk.roc_auc_score(p.presence, p.scores))
+            value, (low, high) = row.estimate(name)
+            assert low <= value <= high
+        area = np.trapezoid(row.roc.tpr, row.roc.fpr)
+        assert area == pytest.approx(row.auc, abs=0.01)
+    overall = document.overall
+    assert overall.micro_f == pytest.approx(sk.f1_score(p.presence, called, average="micro"))
+    assert overall.macro_f == pytest.approx(sk.f1_score(p.presence, called, average="macro"))
+    assert overall.f == pytest.approx(sk.f1_score(p.presence, called, average="samples", zero_division=np.nan))
+    assert overall.mean_auc == pytest.approx(sk.roc_auc_score(p.presence, p.scores))
 
 
 def test_undefined_is_null_in_json_and_never_zero():
     document = evaluate(predictions(without=[2]), data="phantom", threshold=6000, n_resamples=50)
-    row = json.loads(json.dumps(document, allow_nan=False))["per_pattern"]["honeycomb"]
+    row = json.loads(json.dumps(document.to_dict(), allow_nan=False))["per_pattern"]["honeycomb"]
     assert row.pop("prevalence") == 0
     assert row.pop("positives") == 0
     assert set(row.values()) == {None}
-    others = [document["per_pattern"][p] for p in PATTERNS if p != "honeycomb"]
-    assert document["overall"]["macro_f"] == pytest.approx(np.mean([r["f"] for r in others]))
-    assert document["overall"]["mean_auc"] == pytest.approx(np.mean([r["auc"] for r in others]))
+    others = [document.per_pattern[p] for p in PATTERNS if p != "honeycomb"]
+    assert document.overall.macro_f == pytest.approx(np.mean([r.f for r in others]))
+    assert document.overall.mean_auc == pytest.approx(np.mean([r.auc for r in others]))
 
 
 def test_one_patient_has_numbers_but_no_interval():
     document = evaluate(predictions(n_patients=1), data="user", threshold=6000, n_resamples=50)
-    assert document["overall"]["f"] is not None
-    assert document["overall"]["f_interval"] is None
+    assert document.overall.f is not None
+    assert document.overall.f_interval is None
 
 
 def test_the_same_seed_gives_the_same_document():
@@ -81,10 +83,10 @@ def test_pooling_uses_each_folds_own_decisions():
     document = evaluate(folds, data="phantom", threshold=6000, n_resamples=50)
     called = np.concatenate([f.decisions.predict(f.scores) for f in folds])
     truth = np.concatenate([f.presence for f in folds])
-    assert document["fold"] is None
-    assert document["folds"] == [0, 1, 2]
-    assert document["n_patients"] == 30
-    assert document["overall"]["micro_f"] == pytest.approx(sk.f1_score(truth, called, average="micro"))
+    assert document.fold is None
+    assert document.folds == [0, 1, 2]
+    assert document.n_patients == 30
+    assert document.overall.micro_f == pytest.approx(sk.f1_score(truth, called, average="micro"))
 
 
 def test_pooled_auc_counts_the_pairs_within_folds():
@@ -94,10 +96,10 @@ def test_pooled_auc_counts_the_pairs_within_folds():
         positive, negative = (f.scores[f.presence[:, 1] == y, 1] for y in (1, 0))
         wins += sum((p > negative).sum() + 0.5 * (p == negative).sum() for p in positive)
         pairs += len(positive) * len(negative)
-    row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50)["per_pattern"]["reticular"]
-    assert row["auc"] == pytest.approx(wins / pairs)
-    area = np.trapezoid(row["roc"]["tpr"], row["roc"]["fpr"])
-    assert area == pytest.approx(row["auc"], abs=0.03)
+    row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50).per_pattern["reticular"]
+    assert row.auc == pytest.approx(wins / pairs)
+    area = np.trapezoid(row.roc.tpr, row.roc.fpr)
+    assert area == pytest.approx(row.auc, abs=0.03)
 
 
 def test_the_scale_of_a_fold_and_its_calibration_do_not_change_a_pooled_auc():
@@ -105,11 +107,11 @@ def test_the_scale_of_a_fold_and_its_calibration_do_not_change_a_pooled_auc():
     f = folds[1]
     turned = tuple(Sigmoid(-s.slope, s.intercept) for s in f.decisions.sigmoids)
     other = Predictions(
-        f.system, 1, np.exp(7 * f.scores), f.presence, f.patients, Decisions(f.decisions.thresholds, turned)
+        f.system, 1, np.exp(7 * f.scores), f.presence, f.patients, Decisions(f.decisions.thresholds, turned), PATTERNS
     )
     for name in ("auc", "auc_interval", "ap", "roc", "pr"):
         one, two = (
-            evaluate(pair, data="phantom", threshold=6000, n_resamples=50)["per_pattern"]["honeycomb"][name]
+            getattr(evaluate(pair, data="phantom", threshold=6000, n_resamples=50).per_pattern["honeycomb"], name)
             for pair in (folds, [folds[0], other])
         )
         assert one == two
@@ -117,8 +119,8 @@ def test_the_scale_of_a_fold_and_its_calibration_do_not_change_a_pooled_auc():
 
 def test_a_patient_in_two_folds_cannot_be_pooled():
     a = predictions(fold=0)
-    b = Predictions(a.system, 1, a.scores, a.presence, a.patients, a.decisions)
-    with pytest.raises(InputError, match="tested in one fold, got f0-p0 in 0 and 1"):
+    b = Predictions(a.system, 1, a.scores, a.presence, a.patients, a.decisions, PATTERNS)
+    with pytest.raises(InputError, match="tested in one fold only, got f0-p0 in 0 and 1"):
         evaluate([a, b], data="phantom", threshold=6000)
 
 
@@ -128,34 +130,35 @@ def test_spread_is_mean_and_sd_over_folds_where_defined():
         for k in range(3)
     ]
     s = spread(documents)
-    values = [d["per_pattern"]["ground glass"]["auc"] for d in documents]
-    assert s["per_pattern"]["ground glass"]["auc"] == {
+    values = [d.per_pattern["ground glass"].auc for d in documents]
+    assert s.per_pattern["ground glass"]["auc"].to_dict() == {
         "mean": pytest.approx(np.mean(values)),
         "sd": pytest.approx(np.std(values, ddof=1)),
         "n": 3,
     }
-    assert s["per_pattern"]["honeycomb"]["f"]["n"] == 2
-    assert spread(documents[:1])["overall"]["f"]["sd"] is None
+    assert s.per_pattern["honeycomb"]["f"].n == 2
+    assert spread(documents[:1]).overall["f"].sd is None
 
 
 def test_false_calls_of_a_pattern_that_no_slice_shows_are_no_f_of_0():
     p = predictions(without=[2])
-    called = Predictions(p.system, p.fold, p.scores, p.presence, p.patients, Decisions.at(-100.0))
+    called = Predictions(p.system, p.fold, p.scores, p.presence, p.patients, Decisions.at([-100.0] * 4), PATTERNS)
     document = evaluate(called, data="phantom", threshold=6000, n_resamples=20)
-    row = document["per_pattern"]["honeycomb"]
-    assert (row["fp"], row["f"], row["f_interval"]) == (len(p.scores), None, None)
-    others = [document["per_pattern"][pattern]["f"] for pattern in PATTERNS if pattern != "honeycomb"]
-    assert document["overall"]["macro_f"] == pytest.approx(np.mean(others))
+    row = document.per_pattern["honeycomb"]
+    assert (row.fp, row.f, row.f_interval) == (len(p.scores), None, None)
+    others = [document.per_pattern[pattern].f for pattern in PATTERNS if pattern != "honeycomb"]
+    assert document.overall.macro_f == pytest.approx(np.mean(others))
 
 
 def test_compare_tests_two_systems_on_the_same_slices():
     good = predictions()
     rng = np.random.default_rng(0)
-    bad = Predictions("cnn", 0, rng.normal(size=good.scores.shape), good.presence, good.patients, Decisions.at(0.0))
+    noise, decisions = rng.normal(size=good.scores.shape), Decisions.at([0.0] * 4)
+    bad = Predictions("cnn", 0, noise, good.presence, good.patients, decisions, PATTERNS)
     result = compare(good, bad, n_resamples=300)
-    assert result["tests"]["mean_auc"]["difference"] > 0.2
-    assert result["tests"]["mean_auc"]["p"] < 0.02
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result.tests["mean_auc"].difference > 0.2
+    assert result.tests["mean_auc"].p < 0.02
+    assert Comparison.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == result
     with pytest.raises(InputError, match="fv-conv1 and cnn must be scored on the same slices"):
         compare(good, predictions(fold=1, system="cnn"))
 
@@ -163,17 +166,17 @@ def test_compare_tests_two_systems_on_the_same_slices():
 def test_means_are_compared_over_the_patterns_both_systems_define():
     good = predictions()
     thresholds = [None, *good.decisions.thresholds[1:]]
-    mute = Predictions("mute", 0, good.scores, good.presence, good.patients, Decisions.at(thresholds))
-    tests = compare(good, mute, n_resamples=50)["tests"]
-    assert tests["ground glass/f"]["difference"] is None
-    assert tests["macro_f"]["difference"] == 0
+    mute = Predictions("mute", 0, good.scores, good.presence, good.patients, Decisions.at(thresholds), PATTERNS)
+    tests = compare(good, mute, n_resamples=50).tests
+    assert tests["ground glass/f"].difference is None
+    assert tests["macro_f"].difference == 0
 
 
 def test_long_curves_are_thinned_with_their_ends_kept():
     document = evaluate(predictions(n_patients=100), data="phantom", threshold=6000, n_resamples=20)
-    roc = document["per_pattern"]["ground glass"]["roc"]
-    assert len(roc["fpr"]) <= 200
-    assert (roc["fpr"][0], roc["tpr"][0], roc["fpr"][-1], roc["tpr"][-1]) == (0, 0, 1, 1)
+    roc = document.per_pattern["ground glass"].roc
+    assert len(roc.fpr) <= 200
+    assert (roc.fpr[0], roc.tpr[0], roc.fpr[-1], roc.tpr[-1]) == (0, 0, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +189,46 @@ def test_long_curves_are_thinned_with_their_ends_kept():
 )
 def test_bad_predictions_are_refused(change, message):
     p = predictions()
-    values = {name: getattr(p, name) for name in ("system", "fold", "scores", "presence", "patients", "decisions")}
+    values = {field.name: getattr(p, field.name) for field in fields(p)}
     with pytest.raises(InputError, match=message):
         Predictions(**(values | change))
+
+
+def test_a_document_equals_the_one_read_from_its_json():
+    document = evaluate(predictions(without=[2]), data="phantom", threshold=6000, n_resamples=20, settings={"k": [1]})
+    text = json.dumps(document.to_dict())
+    again = Results.from_dict(json.loads(text))
+    assert again == document
+    assert json.dumps(again.to_dict()) == text
+
+
+def test_a_document_without_curves_has_no_other_difference():
+    document = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20)
+    short = document.without_curves().to_dict()
+    whole = document.to_dict()
+    for row in whole["per_pattern"].values():
+        for curve in ("roc", "pr", "calibration"):
+            del row[curve]
+    assert short == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threshold": None}, "doc.json: threshold: Input should be a valid integer, got None"),
+        ({"data": "mouse"}, "doc.json: data: Input should be 'phantom' or 'user', got mouse"),
+        ({"more": 1}, "doc.json: more: Extra inputs are not permitted, got 1"),
+        ({"kind": "ildfv comparison"}, "doc.json: kind: Input should be 'ildfv results'"),
+    ],
+)
+def test_a_document_that_breaks_the_schema_is_refused(change, message):
+    values = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20).to_dict()
+    with pytest.raises(InputError, match=message):
+        Results.from_dict(values | change, name="doc.json")
+
+
+def test_predictions_of_other_labels_are_not_pooled():
+    a, b = predictions(fold=0), predictions(fold=1)
+    other = Predictions(b.system, 1, b.scores, b.presence, b.patients, b.decisions, ("a", "b", "c", "d"))
+    with pytest.raises(InputError, match="predictions must be of the same labels"):
+        evaluate([a, other], data="phantom", threshold=6000)

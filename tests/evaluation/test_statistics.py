@@ -7,7 +7,7 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.evaluation.statistics import statistics
-from ildfv.patterns import presence
+from ildfv.patterns import PATTERNS, presence
 
 A, B, C = 6000, 5999, 40000
 PATIENTS = ["p", "p", "q", "q", "r", "s"]
@@ -15,7 +15,7 @@ COUNTS = [[A, C, 0, 0], [A, 0, 0, 0], [A, A, 0, B], [0, 0, 0, B], [0, 0, 0, 0], 
 
 
 def test_slices_and_patients_are_counted_per_pattern():
-    s = statistics(presence(np.array(COUNTS), 6000), PATIENTS, threshold=6000)
+    s = statistics(presence(np.array(COUNTS), 6000), PATIENTS, labels=PATTERNS, threshold=6000)
     assert s["slices"] == 5
     assert s["patients"] == 3
     assert s["unlabelled_slices"] == 1
@@ -30,7 +30,7 @@ def test_slices_and_patients_are_counted_per_pattern():
 
 
 def test_meetings_of_patterns_are_counted():
-    s = statistics(presence(np.array(COUNTS), 6000), PATIENTS, threshold=6000)
+    s = statistics(presence(np.array(COUNTS), 6000), PATIENTS, labels=PATTERNS, threshold=6000)
     assert s["by_number"] == [2, 1, 2, 0, 0]
     assert s["co_occurrence"][0] == [3, 2, 0, 0]
     assert s["combinations"] == [
@@ -42,15 +42,15 @@ def test_meetings_of_patterns_are_counted():
 
 
 def test_the_threshold_decides_and_the_result_is_json():
-    s = statistics(presence(np.array(COUNTS), 4000), PATIENTS, threshold=4000)
+    s = statistics(presence(np.array(COUNTS), 4000), PATIENTS, labels=PATTERNS, threshold=4000)
     assert s["per_pattern"]["emphysema"] == {"slices": 2, "patients": 1}
     assert json.loads(json.dumps(s)) == s
 
 
 def test_no_labelled_slice_is_all_zeros_and_a_wrong_shape_is_refused():
-    s = statistics(np.full((2, 4), -1), ["p", "q"])
+    s = statistics(np.full((2, 4), -1), ["p", "q"], labels=PATTERNS, threshold=6000)
     assert s["slices"] == 0
     assert s["by_number"] == [0] * 5
     assert s["combinations"] == []
     with pytest.raises(InputError, match=r"presence must have shape \(2, 4\), got \(3, 4\)"):
-        statistics(np.zeros((3, 4)), ["p", "q"])
+        statistics(np.zeros((3, 4)), ["p", "q"], labels=PATTERNS, threshold=6000)

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 
 from tiny import TINY, make_tiny
 
-from ildfv.experiments.context import Lab
+from ildfv.experiments.context import Context
 
 
 @pytest.fixture(scope="session")
@@ -26,5 +26,5 @@ def used(made, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def lab(used):
-    return Lab(used, TINY, device="cpu")
+def context(used):
+    return Context(used, TINY, device="cpu")

@@ -6,26 +6,28 @@ import numpy as np
 import pytest
 from tiny import TINY, change_test_fold, make_tiny
 
-from ildfv.experiments.context import Lab
-from ildfv.experiments.encoders import ENCODERS
-from ildfv.experiments.systems import Patches
+from ildfv.experiments.context import Context
+from ildfv.experiments.recipes import Patches
+from ildfv.experiments.results import predictions
+from ildfv.experiments.scoring import scores
+from ildfv.pipeline.encoders import ENCODERS
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.models import load_model
 
 
-def patches(lab: Lab) -> Patches:
+def patches(context: Context) -> Patches:
     """Trained for so long that its window calls something somewhere."""
-    one = lab.patches("patches")
+    one = context.patches("patches")
     return replace(one, settings=replace(one.settings, epochs=8, batch_size=8, dropout=0.0), per_slice=8)
 
 
 SYSTEMS = {
-    "cnn": lambda lab: lab.base,
-    "balanced": lambda lab: lab.cnn("balanced", loss="balanced-l2", target="ramp"),
-    "few patients": lambda lab: lab.cnn("few", patients=0.5),
+    "cnn": lambda context: context.base,
+    "balanced": lambda context: context.cnn("balanced", loss="balanced-l2", target="ramp"),
+    "few patients": lambda context: context.cnn("few", patients=0.5),
     "patches": patches,
-    "thinned": lambda lab: lab.encoded("thinned", "conv1", descriptors=0.1),
-    **{name: lambda lab, name=name: lab.encoded(name, "conv1", encoder=name) for name in ENCODERS},
+    "thinned": lambda context: context.encoded("thinned", "conv1", descriptors=0.1),
+    **{name: lambda context, name=name: context.encoded(name, "conv1", encoder=name) for name in ENCODERS},
 }
 
 NETWORK = ("models/", "/mean", "/std", "history")
@@ -44,34 +46,34 @@ FITTED = {
 
 
 @pytest.fixture(scope="module")
-def labs(tmp_path_factory):
-    """Two labs whose workspaces differ in the images and labels of fold 0 only."""
+def contexts(tmp_path_factory):
+    """Two contexts whose workspaces differ in the images and labels of fold 0 only."""
     roots = [make_tiny(tmp_path_factory.mktemp(name) / "workspace").root for name in ("one", "other")]
     change_test_fold(Workspace.open(roots[1]), 0)
-    return [Lab(root, replace(TINY, run=1), device="cpu") for root in roots]
+    return [Context(root, replace(TINY, run=1), device="cpu") for root in roots]
 
 
 INPUTS = ("identity", "inputs", "slices")  # of a model's information: what it was made of, hashes of files
 
 
-def fitted(lab: Lab, system) -> dict:
+def fitted(context: Context, system) -> dict:
     """All that the system left on disk but its scores of test slices: tensors, and what models tell of themselves (β,
     ridge penalty, history of validation); its thresholds and sigmoids."""
-    lab.scores(system, 0)
+    scores(context, system, 0)
     found = {}
-    for folder in sorted(lab.folder.glob(f"*/{system.folder}/fold-0")):
+    for folder in sorted(context.folder.glob(f"*/{system.folder}/fold-0")):
         for file in sorted(folder.rglob("model.safetensors")):
             tensors, info = load_model(file.parent)
-            place = file.parent.relative_to(lab.folder)
+            place = file.parent.relative_to(context.folder)
             found |= {f"{place}/{name}": value for name, value in tensors.items() if name != "test"}
             found |= {f"{place}: {name}": value for name, value in info.items() if name not in INPUTS}
-    return found | {"decisions": lab.predictions(system)[0].decisions.to_dict()}
+    return found | {"decisions": predictions(context, system)[0].decisions}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "patches" else n for n in SYSTEMS])
-def test_test_slices_change_nothing_that_is_fitted(labs, name):
+def test_test_slices_change_nothing_that_is_fitted(contexts, name):
     system = SYSTEMS[name]
-    one, other = (fitted(lab, system(lab)) for lab in labs)
+    one, other = (fitted(context, system(context)) for context in contexts)
     assert one.keys() == other.keys()
     for what in FITTED[name]:
         assert any(what in place for place in one), what
@@ -80,5 +82,5 @@ def test_test_slices_change_nothing_that_is_fitted(labs, name):
             np.testing.assert_array_equal(value, other[place], err_msg=place)
         else:
             assert value == other[place], place
-    a, b = (lab.scores(system(lab), 0).test for lab in labs)
+    a, b = (scores(context, system(context), 0).test for context in contexts)
     assert not np.array_equal(a, b)  # the change was one that the system sees

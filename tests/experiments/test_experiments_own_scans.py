@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small
-from tiny import TINY, scan
+from tiny import TINY, scan, stored
 
 from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
 from ildfv.experiments.registry import experiments
 from ildfv.experiments.run import run_experiments
-from ildfv.pipeline.split import make_split
+from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
 
@@ -26,7 +26,7 @@ def make(root: Path, change) -> Path:
     with writing_parts(workspace.slices_dir, "test") as parts:
         for number in range(small.PATIENTS):
             parts.add(write_scan(workspace.slices_dir, change(number, replace(scan(number), phantom=False))))
-    make_split(workspace)
+    write_folds(workspace)
     return root
 
 
@@ -48,7 +48,7 @@ def gaps(number, one):
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     root = make(tmp_path_factory.mktemp("own") / "workspace", gaps)
-    return run_experiments(["all"], preset=TINY, workspace=root, device="cpu")
+    return stored(run_experiments(["all"], preset=TINY, workspace=root, device="cpu"))
 
 
 def test_every_experiment_runs_on_ones_own_scans_with_gaps(ran):
@@ -81,7 +81,7 @@ def test_slices_without_label_maps_are_counted_and_used_by_nobody(ran):
     statistics = next(d for d in ran["experiments"] if d["name"] == "statistics")
     assert "12 slices have no label map" in statistics["notes"][0]
     page = Path(ran["page"]).read_text(encoding="utf-8")
-    assert "12 slices without a label map are neither trained nor tested on" in page
+    assert "12 slices without a label map are neither used for training nor tested" in page
 
 
 def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(tmp_path):
@@ -92,13 +92,13 @@ def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(
     assert message.startswith("balance: a balanced loss needs at least two patterns in the training slices")
     assert "\n" not in message
     assert (root / "results" / "experiments" / "statistics.json").exists()
-    assert "What the slices show" in (root / "experiments.html").read_text(encoding="utf-8")
+    assert "Slices and patients per pattern" in (root / "experiments.html").read_text(encoding="utf-8")
 
 
 def test_results_of_other_folds_leave_the_page(tmp_path, made):
     root = Path(shutil.copytree(made, tmp_path / "w"))
     run_experiments(["curves"], preset=TINY, workspace=root, device="cpu")
-    make_split(Workspace.open(root), seed=1, fresh=True)
+    write_folds(Workspace.open(root), seed=1, fresh=True)
     page = Path(run_experiments(["statistics"], preset=TINY, workspace=root, device="cpu")["page"])
     assert "Brier scores" not in page.read_text(encoding="utf-8")
 

@@ -47,4 +47,4 @@ def test_a_network_of_a_package_stands_beside_cnnf(made, tmp_path, name):
     root = Path(shutil.copytree(made, tmp_path / "w"))
     preset = replace(TINY, networks={name: {}})
     (document,) = run_experiments(["networks"], preset=preset, workspace=root, device="cpu")["experiments"]
-    assert name in [row[0] for row in document["tables"][0]["rows"]]
+    assert name in [row[0] for row in document.tables[0].rows]

@@ -6,10 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from tiny import TINY
+from tiny import TINY, stored
 
 from ildfv.errors import InputError
-from ildfv.experiments.context import Lab
+from ildfv.experiments.context import Context
 from ildfv.experiments.paper import APART, COLUMNS, Paper
 from ildfv.experiments.run import run_experiments
 from ildfv.experiments.tables import SOURCE, measured
@@ -20,7 +20,7 @@ SHIPPED = (files("ildfv.experiments") / "paper.toml").read_text(encoding="utf-8"
 @pytest.fixture(scope="module")
 def ran(used):
     names = list(COLUMNS)
-    return run_experiments(names, preset=TINY, workspace=used, device="cpu")
+    return stored(run_experiments(names, preset=TINY, workspace=used, device="cpu"))
 
 
 def rows(document):
@@ -45,7 +45,7 @@ def test_every_row_of_the_shipped_file_is_a_row_of_ours(ran):
 def test_open_cells_are_explained_once_an_experiment(ran):
     for document in ran["experiments"]:
         open_cells = any(row[1] == "the paper" and None in row[3:] for _, _, row in rows(document))
-        assert open_cells == any("fills a copy of ildfv/experiments/paper.toml" in note for note in document["notes"])
+        assert open_cells == any("fill in a copy of ildfv/experiments/paper.toml" in note for note in document["notes"])
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -56,11 +56,11 @@ def test_what_may_be_filled_in_are_the_columns_that_are_shown(ran, name):
 
 
 def test_without_a_number_the_cell_is_open(used):
-    lab = Lab(used, TINY, device="cpu")
-    table = measured(lab, "layers", "t", [lab.base], {"AUC ground glass": "ground glass/auc"})
+    context = Context(used, TINY, device="cpu")
+    table = measured(context, "layers", "t", [context.base], {"AUC ground glass": "ground glass/auc"})
     (ours, theirs, quoted) = table.rows
     assert ours[1:3] == ["this run", "phantom"]
-    assert set(ours[3]) == {"value", "interval", "mean", "sd", "n"}
+    assert ours[3].value is not None
     assert theirs == ["CNN", "the paper", "LTRC", None]
     assert quoted == ["workshop paper's abstract", "the paper", "533 patients", 0.982]
 
@@ -86,7 +86,7 @@ def test_a_filled_copy_is_printed_beside_ours(used, tmp_path):
         },
     )
     names = ["losses", "statistics", "speed"]
-    ran = run_experiments(names, preset=TINY, workspace=used, paper=mine, device="cpu")
+    ran = stored(run_experiments(names, preset=TINY, workspace=used, paper=mine, device="cpu"))
     losses, statistics, speed = ran["experiments"]
 
     (theirs,) = [r for label, _, r in rows(losses) if label == "logistic, T = 4000" and r[1] == "the paper"]
@@ -127,7 +127,7 @@ def test_the_command_line_prints_it(used, tmp_path):
         ('[losses]\n"logistic, T = 6000" = 0.5', "must be written"),
         ('[statistics."all, T = 6000"]\nslices = nan', r'all, T = 6000"\] slices must be a whole number, got nan'),
         ('[statistics."all, T = 6000"]\nslices = inf', "slices must be a whole number, got inf"),
-        ('[quoted.losses."x"]\nF = 0.5', r'\[quoted\.losses\."x"\] must hold data, .* got'),
+        ('[quoted.losses."x"]\nF = 0.5', r'\[quoted\.losses\."x"\] must name the data of its numbers as data, got'),
         ('[quoted.losses."x"]\ndata = 3', r'\[quoted\.losses\."x"\] data must be one line of text, got 3'),
         ('[quoted.losses."x"]\ndata = "d"\nF = "0.5"', "F must be a number, got '0.5'"),
         ('[quoted.loses."x"]\ndata = "d"', 'table of quoted must be one of .* got "loses"'),
@@ -161,10 +161,10 @@ def test_a_copy_of_one_row_leaves_all_others_as_they_are(tmp_path):
     assert mine.data == shipped.data
 
 
-def test_table_1_says_which_patients_show_none(lab):
+def test_table_1_says_which_patients_show_none(context):
     from ildfv.experiments.statistics import run
 
-    notes = [table.note for table in run(lab).tables if table.title.startswith("Table 1")]
+    notes = [table.note for table in run(context).tables if table.title.startswith("Table 1")]
     assert len(notes) == 2
     assert all("no pattern on any of their slices" in note for note in notes)
 
@@ -173,26 +173,26 @@ def test_a_time_of_the_paper_says_its_device_and_where_it_stands(tmp_path):
     from types import SimpleNamespace
 
     from ildfv.experiments.speed import TIME, counted
-    from ildfv.experiments.tables import told
+    from ildfv.experiments.tables import provenance
 
     label = "CNN, whole slice"
     shipped = Paper.load()
-    assert (shipped.row("speed", label, [TIME]), shipped.said("speed", label, "device")) == ([10], "K40")
+    assert (shipped.row("speed", label, [TIME]), shipped.detail("speed", label, "device")) == ([10], "K40")
     assert isinstance(shipped.row("speed", label, [TIME])[0], int)  # 0.01 s: no decimals that nobody gave
     rows = [[name, "the paper", "LTRC", None, None] for name in ("patch baseline", label)]
-    lab = SimpleNamespace(paper=shipped)
-    note = f"{told(lab, 'speed', rows)} {counted(lab)}"
+    context = SimpleNamespace(paper=shipped)
+    note = f"{provenance(context, 'speed', rows)} {counted(context)}"
     assert note.count("this project's brief") == 2
     assert "0.01 s a slice on a K40" in note
     assert "about 240,000" in note
     path = tmp_path / "mine.toml"
     path.write_text(f'[speed."{label}"]\n"{TIME}" = 12.5\ndevice = "my card"', encoding="utf-8")
     mine = Paper.load(path)
-    assert [mine.said("speed", label, word) for word in ("device", "from")] == ["my card", None]
+    assert [mine.detail("speed", label, word) for word in ("device", "from")] == ["my card", None]
     path.write_text('[known]\nslices = "240,112"', encoding="utf-8")
-    lab = SimpleNamespace(paper=Paper.load(path))
-    assert "0.01 s a slice on a K40" in told(lab, "speed", rows)  # untouched, and still said
-    assert counted(lab) == ""
+    context = SimpleNamespace(paper=Paper.load(path))
+    assert "0.01 s a slice on a K40" in provenance(context, "speed", rows)  # untouched, and still said
+    assert counted(context) == ""
 
 
 def test_where_a_number_of_the_paper_stands_is_said_below_the_table(ran, used, tmp_path):
@@ -202,5 +202,7 @@ def test_where_a_number_of_the_paper_stands_is_said_below_the_table(ran, used, t
         in notes["Table 1. Slices and patients per pattern, T = 6000"]
     )
     mine = filled(tmp_path / "mine.toml", **{'[losses."logistic, T = 4000"]': 'F = 0.1234\nfrom = "Table 3"'})
-    (losses,) = run_experiments(["losses"], preset=TINY, workspace=used, paper=mine, device="cpu")["experiments"]
+    (losses,) = stored(run_experiments(["losses"], preset=TINY, workspace=used, paper=mine, device="cpu"))[
+        "experiments"
+    ]
     assert any("row “logistic, T = 4000” is from Table 3." in t["note"] for t in losses["tables"])

@@ -8,25 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import TINY, stored
 
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.experiments import fitted
+from ildfv.experiments import results as results_module
 from ildfv.experiments import run as run_module
-from ildfv.experiments.context import Lab
-from ildfv.experiments.encode import encode
+from ildfv.experiments.context import Context
 from ildfv.experiments.presets import PRESETS, preset_named
 from ildfv.experiments.registry import chosen, experiments
+from ildfv.experiments.results import history, predictions
 from ildfv.experiments.run import run_experiments
+from ildfv.experiments.scoring import scores
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.progress import SILENT
 from ildfv.store.atomic import read_json
-from ildfv.store.checksummed import read_sealed
+from ildfv.store.checksummed import read_checksummed
 
 
 @pytest.fixture(scope="module")
 def ran(used):
     """Everything once."""
-    return run_experiments(["all"], preset=TINY, workspace=used, device="cpu")
+    return stored(run_experiments(["all"], preset=TINY, workspace=used, device="cpu"))
 
 
 def test_all_experiments_ran(ran):
@@ -53,7 +56,7 @@ def test_the_paper_is_answered_table_by_table(ran):
 def test_documents_lie_in_the_workspace_as_json_and_csv(ran, used):
     folder = used / "results" / "experiments"
     for document in ran["experiments"]:
-        assert read_sealed(folder / f"{document['name']}.json") == document
+        assert read_checksummed(folder / f"{document['name']}.json") == document
         for i, table in enumerate(document["tables"], start=1):
             rows = list(csv.reader((folder / f"{document['name']}-{i}.csv").open()))
             assert len(rows) == 1 + len(table["rows"])
@@ -75,34 +78,34 @@ def test_a_second_run_trains_and_encodes_nothing(ran, used, monkeypatch):
         raise AssertionError("made twice")
 
     monkeypatch.setattr("ildfv.train.trainer.train", never)
-    monkeypatch.setattr("ildfv.experiments.encode.FisherVectors", never)
-    again = run_experiments(["losses", "layers", "unordered"], preset=TINY, workspace=used, device="cpu")
+    monkeypatch.setattr("ildfv.pipeline.encode.FisherVectors", never)
+    again = stored(run_experiments(["losses", "layers", "unordered"], preset=TINY, workspace=used, device="cpu"))
     before = {d["name"]: d for d in ran["experiments"]}
     for document in again["experiments"]:
         assert document["tables"] == before[document["name"]]["tables"]
         assert document["comparisons"] == before[document["name"]]["comparisons"]
 
 
-def test_equal_settings_are_one_system_under_many_names(lab):
-    names = {lab.base.folder, lab.cnn("logistic, again").folder, lab.cnn("kept", keep=True).folder}
+def test_equal_settings_are_one_system_under_many_names(context):
+    names = {context.base.folder, context.cnn("logistic, again").folder, context.cnn("kept", keep_weights=True).folder}
     assert len(names) == 1
-    assert lab.cnn("other", loss="l2", target="ramp").folder not in names
-    assert lab.cnn("few", patients=0.5).folder not in names
+    assert context.cnn("other", loss="l2", target="ramp").folder not in names
+    assert context.cnn("few", patients=0.5).folder not in names
 
 
-def test_fewer_patients_are_some_of_all_and_validation_and_test_stay(lab):
-    all_, few = lab.roles(0), lab.roles(0, 0.5)
-    patients = lab.slices.patients
+def test_fewer_patients_are_some_of_all_and_validation_and_test_stay(context):
+    all_, few = context.split(0), context.split(0, 0.5)
+    patients = context.slices.patients
     assert set(patients[few.fit]) < set(patients[all_.fit])
     np.testing.assert_array_equal(few.validation, all_.validation)
     np.testing.assert_array_equal(few.test, all_.test)
     np.testing.assert_array_equal(few.train, np.union1d(few.fit, few.validation))
 
 
-def test_pooled_predictions_cover_the_held_out_folds_once(lab):
-    found = lab.predictions(lab.base)
+def test_pooled_predictions_cover_the_held_out_folds_once(context):
+    found = predictions(context, context.base)
     assert [p.fold for p in found] == [0, 1]
-    tested = np.concatenate([lab.roles(fold).test for fold in (0, 1)])
+    tested = np.concatenate([context.split(fold).test for fold in (0, 1)])
     assert len(np.unique(tested)) == len(tested) == sum(len(p.scores) for p in found)
 
 
@@ -110,16 +113,16 @@ def test_weights_that_only_scores_are_asked_of_can_be_dropped(made, tmp_path):
     import shutil
     from dataclasses import replace
 
-    lab = Lab(shutil.copytree(made, tmp_path / "w"), replace(TINY, keep_networks=False, run=1), device="cpu")
-    lab.predictions(lab.base)
-    dropped = lab.cnn("l2", loss="l2", target="step")
-    lab.predictions(dropped)
-    kept = [path.parts[-3] for path in lab.folder.glob("models/*/*/model.safetensors")]
-    assert kept == [lab.base.folder]
-    assert verify_workspace(lab.workspace.root)["faults"] == []  # they were let go, not lost
-    history = lab.history(dropped, 0)
-    shutil.rmtree(lab.folder / "models" / dropped.folder)
-    assert lab.history(dropped, 0) == history
+    context = Context(shutil.copytree(made, tmp_path / "w"), replace(TINY, keep_networks=False, run=1), device="cpu")
+    predictions(context, context.base)
+    dropped = context.cnn("l2", loss="l2", target="step")
+    predictions(context, dropped)
+    kept = [path.parts[-3] for path in context.folder.glob("models/*/*/model.safetensors")]
+    assert kept == [context.base.folder]
+    assert verify_workspace(context.workspace.root)["faults"] == []  # they were let go, not lost
+    told = history(context, dropped, 0)
+    shutil.rmtree(context.folder / "models" / dropped.folder)
+    assert history(context, dropped, 0) == told
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
@@ -152,9 +155,9 @@ def test_paper_preset_is_the_papers_protocol():
 def test_without_a_workspace_phantoms_are_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = run_module.home(None, TINY, run_module.SILENT)
-    assert len(Lab(root, TINY, device="cpu").slices) == TINY.patients * TINY.slices_per_scan
+    assert len(Context(root, TINY, device="cpu").slices) == TINY.patients * TINY.slices_per_scan
     assert run_module.home(None, TINY, run_module.SILENT) == root
-    with pytest.raises(InputError, match="no workspace"):
+    with pytest.raises(InputError, match="is not a workspace"):
         run_experiments(["statistics"], preset=TINY, workspace=tmp_path / "nowhere")
 
 
@@ -175,7 +178,7 @@ def test_an_experiment_that_cannot_be_answered_says_why_even_alone(used, monkeyp
     root = Path(shutil.copytree(used, tmp_path / "w"))
     shutil.rmtree(root / "results")
 
-    def refused(lab, experiment):
+    def refused(context, experiment):
         raise InputError("no pattern anywhere")
 
     monkeypatch.setattr(run_module, "run_one", refused)
@@ -190,10 +193,10 @@ def test_folds_that_are_not_the_presets_are_remarked_on(used):
         def note(self, text: str) -> None:
             notes.append(text)
 
-    lab = Lab(used, replace(TINY, folds=7), device="cpu", progress=Noting())
-    assert lab.remarks == notes
+    context = Context(used, replace(TINY, folds=7), device="cpu", progress=Noting())
+    assert context.remarks == notes
     assert "folds, where preset tiny makes 7" in notes[0]
-    assert Lab(used, replace(TINY, folds=lab.folds.n_folds), device="cpu").remarks == []
+    assert Context(used, replace(TINY, folds=context.folds.n_folds), device="cpu").remarks == []
 
 
 def test_networks_that_the_preset_has_keep_its_settings(used, monkeypatch):
@@ -228,53 +231,58 @@ def test_times_add_up_over_runs_that_were_stopped(made, tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
-    def slow(lab, experiment, *, stop):
-        def run(lab):
+    def slow(context, experiment, *, stop):
+        def run(context):
             clock[0] += 100
-            lab.predictions(lab.base)
+            predictions(context, context.base)
             clock[0] += 11
             if stop:
                 raise KeyboardInterrupt
-            return experiment.run(lab)
+            return experiment.run(context)
 
         return replace(experiment, run=run)
 
-    experiment, lab = experiments()["curves"], Lab(root, TINY, device="cpu")
+    experiment, context = experiments()["curves"], Context(root, TINY, device="cpu")
     with pytest.raises(KeyboardInterrupt):
-        run_module.run_one(lab, slow(lab, experiment, stop=True))
-    again = Lab(root, TINY, device="cpu")
-    assert run_module.run_one(again, slow(again, experiment, stop=False))["seconds"] == 222
-    other = Lab(root, replace(TINY, name="other"), device="cpu")  # another preset's time is its own
-    assert run_module.run_one(other, slow(other, experiment, stop=False))["seconds"] == 111
+        run_module.run_one(context, slow(context, experiment, stop=True))
+    again = Context(root, TINY, device="cpu")
+    assert run_module.run_one(again, slow(again, experiment, stop=False)).seconds == 222
+    other = Context(root, replace(TINY, name="other"), device="cpu")  # another preset's time is its own
+    assert run_module.run_one(other, slow(other, experiment, stop=False)).seconds == 111
 
 
 def test_of_a_run_that_was_killed_the_time_up_to_what_it_finished_counts(made, tmp_path):
-    lab, told = Lab(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu"), []
+    context, told = Context(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu"), []
 
-    def run(lab):
-        fisher = lab.encoded("fisher", "conv1")
-        patches = lab.patches("patches")
-        steps = (lab.network, lab.base), (encode, lab, fisher), (lab.scores, fisher), (lab.patch_network, patches)
-        for step, *args in steps:
-            step(*args, 0)
-            told.append(read_json(lab.folder / run_module.TIMES)["tiny/curves"])
+    def run(context):
+        fisher = context.encoded("fisher", "conv1")
+        patches = context.patches("patches")
+        steps = (
+            (fitted.network, context.base),
+            (fitted.encoding, fisher),
+            (scores, fisher),
+            (fitted.patch_network, patches),
+        )
+        for step, system in steps:
+            step(context, system, 0)
+            told.append(read_json(context.folder / run_module.TIMES)["tiny/curves"])
         raise InputError("as good as killed")
 
     with pytest.raises(InputError):
-        run_module.run_one(lab, replace(experiments()["curves"], run=run))
+        run_module.run_one(context, replace(experiments()["curves"], run=run))
     assert 0 < told[0] < told[1] < told[2] < told[3]
 
 
 def test_scores_of_another_fold_are_found_out(made, tmp_path):
-    lab = Lab(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu")
-    lab.predictions(lab.base)
-    ours, theirs = (lab.folder / "scores" / lab.base.folder / f"fold-{fold}" for fold in (0, 1))
+    context = Context(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu")
+    predictions(context, context.base)
+    ours, theirs = (context.folder / "scores" / context.base.folder / f"fold-{fold}" for fold in (0, 1))
     shutil.rmtree(ours)
     shutil.copytree(theirs, ours)
-    (fault,) = verify_workspace(lab.workspace.root)["faults"]
+    (fault,) = verify_workspace(context.workspace.root)["faults"]
     assert str(ours) in fault
     with pytest.raises(InputError, match=f"{ours} must hold scores of .* without fold 0, got others: remove it"):
-        Lab(lab.workspace.root, TINY, device="cpu").predictions(lab.base)
+        predictions(Context(context.workspace.root, TINY, device="cpu"), context.base)
 
 
 def test_a_report_of_experiments_alone_does_not_say_that_nothing_was_scored(ran, used):
@@ -287,16 +295,15 @@ def test_a_report_of_experiments_alone_does_not_say_that_nothing_was_scored(ran,
 
 
 def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made, tmp_path, monkeypatch):
-    from ildfv.experiments import context as lab_module
-    from ildfv.experiments.registry import Findings
+    from ildfv.experiments.experiment import Findings
 
-    lab = Lab(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu")
-    real = lab_module.Decisions.fit
+    context = Context(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu")
+    real = results_module.Decisions.fit
     monkeypatch.setattr(
-        lab_module.Decisions,
+        results_module.Decisions,
         "fit",
         lambda truth, scores: replace(real(truth, scores), thresholds=(None, 0.0, 0.0, 0.0)),
     )
-    document = run_module.describe(lab, experiments()["losses"], Findings([], [lab.base]))
-    (note,) = document["notes"]
-    assert note.startswith(f"no validation slice of folds 0, 1 shows ground glass at T = {lab.threshold}: without")
+    document = run_module.describe(context, experiments()["losses"], Findings([], [context.base]))
+    (note,) = document.notes
+    assert note.startswith(f"no validation slice of folds 0, 1 shows ground glass at T = {context.threshold}, so it")

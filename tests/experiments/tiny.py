@@ -1,5 +1,6 @@
 """Eight patients of six slices with lung inside a chest wall, and the smallest preset; imported by the tests here."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import small
 
 from ildfv.datasets.slice_store import ScanSlices, write_scan
 from ildfv.experiments.presets import Preset
-from ildfv.pipeline.split import make_split
+from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
 
@@ -53,7 +54,7 @@ def make_tiny(root: Path) -> Workspace:
     with writing_parts(workspace.slices_dir, "test") as parts:
         for number in range(small.PATIENTS):
             parts.add(write_scan(workspace.slices_dir, scan(number)))
-    make_split(workspace)
+    write_folds(workspace)
     return workspace
 
 
@@ -72,3 +73,8 @@ def change_test_fold(workspace: Workspace, fold: int) -> None:
                 parts.drop(one.series)
                 parts.add(write_scan(workspace.slices_dir, changed))
     assert workspace.slices().key != slices.key
+
+
+def stored(ran: dict) -> dict:
+    """What `run_experiments` returned, with its documents as their JSON files hold them."""
+    return ran | {"experiments": [json.loads(json.dumps(one.to_dict())) for one in ran["experiments"]]}

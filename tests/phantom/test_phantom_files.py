@@ -1,4 +1,4 @@
-"""What lies in a phantom's folder: valid DICOM, labels in the same place, the same bytes every time."""
+"""The files of a phantom: valid DICOM, aligned labels, equal bytes for equal seeds."""
 
 import shutil
 from importlib.resources import files
@@ -37,12 +37,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
-def test_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(folder, tmp_path):
+def test_equal_seeds_give_equal_bytes_for_any_number_of_workers(folder, tmp_path):
     write_phantoms(tmp_path, patients=2, seed=7, slices_per_scan=SLICES, workers=2)
     assert contents(tmp_path) == contents(folder)
 
 
-def test_a_patient_does_not_depend_on_how_many_others_there_are(folder, tmp_path):
+def test_a_patient_does_not_depend_on_the_number_of_patients(folder, tmp_path):
     (path,) = write_phantoms(tmp_path, patients=1, seed=7, slices_per_scan=SLICES, workers=1)
     assert contents(path) == contents(folder / "patient-0001")
 
@@ -67,7 +67,7 @@ def test_an_interrupted_patient_is_drawn_again_and_a_finished_one_kept(folder, t
 @pytest.mark.parametrize(("seed", "slices"), [(8, SLICES), (7, SLICES + 1)])
 def test_phantoms_of_other_settings_are_not_mixed_into_a_folder(folder, seed, slices):
     before = contents(folder)
-    with pytest.raises(InputError, match="same seed"):
+    with pytest.raises(InputError, match="phantoms of this seed"):
         write_phantoms(folder, patients=2, seed=seed, slices_per_scan=slices, workers=1)
     assert contents(folder) == before
 
@@ -78,7 +78,7 @@ def test_arguments_out_of_range_are_named(tmp_path, wrong):
         write_phantoms(tmp_path, **{"patients": 1, "seed": 0, "slices_per_scan": 1, "workers": 1} | wrong)
 
 
-def test_series_is_one_ct_series_with_valid_identity(series, folder):
+def test_series_is_one_ct_series_with_valid_uids(series, folder):
     other = pydicom.dcmread(next((folder / "patient-0002" / "ct").iterdir()), stop_before_pixels=True)
     assert len(series) == SLICES
     for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
@@ -96,7 +96,7 @@ def test_series_is_one_ct_series_with_valid_identity(series, folder):
         assert "PHANTOM" in ds.ImageComments
 
 
-def test_slices_are_even_in_space_and_not_in_the_order_of_their_names(series, folder):
+def test_slices_are_evenly_spaced_and_not_ordered_by_name(series, folder):
     z = np.array([ds.ImagePositionPatient[2] for ds in series], float)
     np.testing.assert_allclose(np.diff(z), float(series[0].SpacingBetweenSlices), atol=1e-3)
     orders = []
@@ -115,7 +115,7 @@ def test_hu_come_back_through_rescale_slope_and_intercept(series):
         assert abs(np.median(hu[:20]) + 1000) < 15  # air above the patient
 
 
-def test_every_way_of_storing_hu_keeps_them():
+def test_every_storage_format_keeps_the_hu():
     hu = np.linspace(-1024, 3071, 512 * 512).reshape(512, 512).astype(np.int16)
     seen = set()
     for number in range(1, 25):
@@ -125,7 +125,7 @@ def test_every_way_of_storing_hu_keeps_them():
     assert seen == set(STORAGE)
 
 
-def test_labels_lie_where_the_series_lies(series, folder):
+def test_labels_are_aligned_with_the_series(series, folder):
     image = nibabel.load(folder / "patient-0001" / "labels.nii.gz")
     assert image.shape == (512, 512, SLICES)
     for k, ds in enumerate(series):
@@ -135,7 +135,7 @@ def test_labels_lie_where_the_series_lies(series, folder):
         np.testing.assert_allclose([right, front, up], [-left, -back, float(ds.ImagePositionPatient[2])], atol=1e-3)
 
 
-def test_labelled_lung_is_dark_and_what_is_outside_is_not_lung(series, folder):
+def test_labelled_lung_is_dark_and_other_tissue_is_not(series, folder):
     labels = np.asarray(nibabel.load(folder / "patient-0001" / "labels.nii.gz").dataobj)
     for k, ds in enumerate(series[1:-1], start=1):
         hu, here = apply_rescale(ds.pixel_array, ds), labels[:, :, k].T

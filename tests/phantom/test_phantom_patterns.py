@@ -1,4 +1,4 @@
-"""What phantoms show: every pattern often enough, and told apart by texture, not by brightness."""
+"""Phantoms show every pattern, and patterns differ in texture, not in brightness."""
 
 from itertools import combinations
 
@@ -66,13 +66,13 @@ def test_most_slices_have_one_pattern_fewer_two_few_three(counts):
     assert two + three > 0.08
 
 
-def test_patients_have_only_the_patterns_they_were_dealt(counts):
+def test_patients_have_only_the_patterns_drawn_for_them(counts):
     for number, found in enumerate(counts, start=1):
         absent = [k for k in range(4) if k not in draw_patient(1, number).patterns]
         assert not found[:, absent].any()
 
 
-def test_every_dozen_is_dealt_the_whole_deck():
+def test_every_twelve_patients_have_the_whole_deck():
     for first in (1, 13):
         assert sorted(draw_patient(5, n).patterns for n in range(first, first + 12)) == sorted(DECK)
 
@@ -92,13 +92,13 @@ def pairs(regions, value):
         yield (PATTERNS[a], PATTERNS[b]), max(auc, 1 - auc)
 
 
-def test_mean_attenuation_does_not_tell_dense_patterns_apart(regions):
+def test_mean_attenuation_does_not_separate_dense_patterns(regions):
     aucs = dict(pairs(regions, lambda mean, texture: mean))
     assert max(aucs.values()) < 0.75, aucs
 
 
-def test_texture_tells_dense_patterns_apart_even_at_224_pixels(regions):
-    # Ground glass has neither dark holes nor bright lines; the net has lines on grey, the honeycomb holes beside walls.
+def test_texture_separates_dense_patterns_even_at_224_pixels(regions):
+    # Reticular has bright lines, honeycomb has holes next to walls, ground glass has neither.
     spread = dict(pairs(regions, lambda mean, texture: texture[1]))
     holes = dict(pairs(regions, lambda mean, texture: texture[0]))
     assert spread["ground glass", "reticular"] > 0.9, spread
@@ -112,7 +112,7 @@ def test_emphysema_is_darker_than_everything(regions):
     assert max(dark) < min(mean for k, mean, _ in regions if k != EMPHYSEMA)
 
 
-def test_slices_do_not_depend_on_the_order_they_are_taken_in():
+def test_slices_do_not_depend_on_the_scanning_order():
     patient = draw_patient(1, 3)
     one, two = Scanner(patient), Scanner(patient)
     first, second = one.slice(60.0), one.slice(120.0)

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from ildfv.datasets.slice_store import ScanSlices, write_scan
-from ildfv.pipeline.split import make_split
+from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
 from ildfv.train import networks
@@ -66,7 +66,7 @@ def make_workspace(root: Path, *, model: bool = True) -> Workspace:
     with writing_parts(workspace.slices_dir, "test") as parts:
         for number in range(PATIENTS):
             parts.add(write_scan(workspace.slices_dir, scan(number)))
-    make_split(workspace)
+    write_folds(workspace)
     if model:
         network = networks.build("small", seed=1)
         networks.save(workspace.model_dir("small", 0), network, {"kind": "network"})

@@ -17,7 +17,7 @@ def test_a_layer_that_the_network_lacks_is_refused_before_anything_is_drawn(tmp_
 def test_fewer_patients_than_are_there_are_refused(tmp_path):
     for number in range(12):
         (tmp_path / "scans" / f"patient-{number:04d}").mkdir(parents=True)
-    with pytest.raises(InputError, match="scans must hold no more than the 10 patients asked for, got 12"):
+    with pytest.raises(InputError, match="scans must have at most 10 patients as requested, got 12"):
         demo.run_demo(tmp_path, patients=10, layers=())
 
 
@@ -34,7 +34,7 @@ def test_a_second_demo_keeps_the_times_of_the_first(tmp_path, monkeypatch):
         return do
 
     monkeypatch.setattr("ildfv.phantom.write_phantoms", step("write_phantoms"))
-    for name in ("prepare_scans", "train_network", "make_split", "load_folds"):
+    for name in ("prepare_scans", "train_network", "write_folds", "load_folds"):
         monkeypatch.setattr(demo, name, step(name))
     monkeypatch.setattr(demo, "make_report", lambda root, seconds: shown.append(dict(seconds)) or {"report": ""})
     Workspace.open_or_create(tmp_path / "workspace", version="test")

@@ -13,7 +13,7 @@ from ildfv import PCA, FisherVector, GaussianMixture
 from ildfv.errors import InputError
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import Encoding, newest
-from ildfv.pipeline.split import load_folds, make_roles
+from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.models import TENSORS, load_model, save_model
 from ildfv.train.activations import Activations
@@ -30,7 +30,7 @@ def test_projections_are_those_of_a_computation_in_memory(root):
     folder = workspace.encoding_dir("conv1", 0)
     mixture = GaussianMixture.from_tensors(*load_model(folder / "mixture"))
     fisher = np.asarray(FisherVector(mixture).transform(maps))
-    train = make_roles(slices, load_folds(workspace), 0).train
+    train = split_slices(slices, load_folds(workspace), 0).train
     expected = PCA(10).fit(fisher[train].astype(np.float64)).transform(fisher.astype(np.float64))
     found = Encoding(folder).projections()
     assert found.shape == (PATIENTS * SLICES, 10)
@@ -112,7 +112,7 @@ def stopping_after(save):
 def test_other_settings_are_refused_unless_fresh(root):
     encode_slices(root, SETTINGS)
     changed = EncodeSettings(layer="conv1", components=5, dimensions=10, passes=3, batch_size=4)
-    with pytest.raises(InputError, match=r"components = 4, now 5: --fresh"):
+    with pytest.raises(InputError, match=r"components = 4, now 5: restore the old settings to resume, or use --fresh"):
         encode_slices(root, changed)
     assert Encoding(root / "encodings/conv1/fold-0").info["components"] == 4
     assert encode_slices(root, changed, fresh=True)["components"] == 5

@@ -116,7 +116,7 @@ def test_where_rank_0_may_not_write_every_rank_says_one_line(root):
         ended = launched(2, "encode", "--layer", "conv1", "-k", 4, "--workspace", root, script="command.py")
     assert ended.returncode == 1
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
-    assert "is being written by process" in errors[0]
+    assert "is locked by process" in errors[0]
     assert errors[1:] == [f"error: rank 1: {LOST}"]
     assert [line for line in ended.stderr.splitlines() if line.startswith("[rank")] == []  # of a traceback
 

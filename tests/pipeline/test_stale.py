@@ -12,7 +12,7 @@ from ildfv.pipeline.encodings import newest
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.score import read_scores, write_scores
-from ildfv.pipeline.split import make_split
+from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.train import newest_model, train_network
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.pipeline.workspace import Workspace
@@ -33,21 +33,23 @@ def moved(root):
     seed = 1
     while (
         json.loads(before)["folds"][0]
-        == json.loads(make_split(Workspace.open(root), seed=seed, fresh=True).to_json())["folds"][0]
+        == json.loads(write_folds(Workspace.open(root), seed=seed, fresh=True).to_json())["folds"][0]
     ):
         seed += 1
     return root
 
 
 def test_a_network_trained_under_other_folds_is_not_encoded_with(moved):
-    with pytest.raises(InputError, match=r"trained on other slices or folds.*ildfv train --fold 0 --name own --fresh"):
+    with pytest.raises(
+        InputError, match=r"trained on slices or folds other than the current.*ildfv train --fold 0 --name own --fresh"
+    ):
         encode_slices(moved, EncodeSettings(layer="fc6", components=4), model="own")
-    with pytest.raises(InputError, match="other slices or folds"):
+    with pytest.raises(InputError, match="slices or folds other than the current"):
         encode_slices(moved, ENCODE, model="own", fresh=True)
 
 
 def test_an_encoding_made_under_other_folds_is_not_regressed(moved):
-    with pytest.raises(InputError, match="made of other folds"):
+    with pytest.raises(InputError, match="made from folds other than the current"):
         regress_encoding(moved)
 
 
@@ -55,7 +57,7 @@ def test_the_report_leaves_scores_of_other_folds_out_and_says_so(moved):
     assert len(make_report(moved)["notes"]) == 3  # two systems, and that none is left
     train_network(moved, fresh=True, **TRAIN)
     report = make_report(moved)
-    assert [d["system"] for d in report["results"]] == ["cnn-own"]
+    assert [d.system for d in report["results"]] == ["cnn-own"]
     assert "fv-conv1-fold-0" in report["notes"][0]
 
 
@@ -63,7 +65,7 @@ def test_training_anew_makes_all_of_it_current_again(moved):
     with pytest.raises(InputError, match="--fresh trains anew"):
         train_network(moved, **TRAIN)
     train_network(moved, fresh=True, **TRAIN)
-    with pytest.raises(InputError, match="--fresh makes it anew"):
+    with pytest.raises(InputError, match=r"was made with .* or use --fresh"):
         encode_slices(moved, ENCODE, model="own")
     encode_slices(moved, ENCODE, model="own", fresh=True)
     regress_encoding(moved)
@@ -75,13 +77,13 @@ def test_scores_name_the_folds_they_were_made_under(root, monkeypatch):
 
     def trained(*arguments, **options):
         train(*arguments, **options)
-        make_split(Workspace.open(root), seed=1, fresh=True)
+        write_folds(Workspace.open(root), seed=1, fresh=True)
 
     train = trainer.train
     monkeypatch.setattr(trainer, "train", trained)
     read = Workspace.open(root).folds_file.read_bytes()
     found = train_network(root, **TRAIN)
-    assert found["settings"]["folds"] == hashlib.sha256(read).hexdigest()
+    assert found.settings["folds"] == hashlib.sha256(read).hexdigest()
     assert make_report(root)["results"] == []
 
 
@@ -125,7 +127,7 @@ def test_scores_on_disk_are_those_that_were_judged(root):
     workspace = Workspace.open(root)
     workspace.results_dir.mkdir()
     path = write_scores(workspace, "any", np.arange(3), scores)
-    _, found = read_scores(workspace, "any", {"scores_sha256": sha256(path)})
+    _, found = read_scores(workspace, "any", sha256(path))
     np.testing.assert_array_equal(found, scores)
 
 
@@ -141,9 +143,9 @@ def test_the_report_leaves_scores_with_another_threshold_out(root):
 
 @pytest.mark.parametrize("name", ["a/b", "../out", "/abs", "..", "."])
 def test_a_model_has_the_name_of_one_folder(root, name):
-    with pytest.raises(InputError, match="name must be that of one folder"):
+    with pytest.raises(InputError, match="name must be a folder name"):
         train_network(root, **TRAIN | {"name": name})
-    with pytest.raises(InputError, match="name must be that of one folder"):
+    with pytest.raises(InputError, match="name must be a folder name"):
         encode_slices(root, ENCODE, model=name)
 
 

@@ -9,29 +9,38 @@ import pytest
 from PIL import Image
 
 from ildfv.errors import InputError
+from ildfv.evaluation.documents import PatternResults
 from ildfv.report import figures
-from ildfv.report.content import Call, Example, choose_examples
-from ildfv.report.figures import Series, forest, number, with_interval
+from ildfv.report.content import Example, Prediction, choose_examples
+from ildfv.report.figures import Point, Series, forest, number, with_interval
 from ildfv.report.pictures import outlines, png_uri
 
 
 def row(**changes):
-    return {
+    values = {
         "prevalence": 0.25,
+        "positives": 5,
         "auc": 0.75,
-        "auc_interval": [0.5, 1.0],
+        "auc_interval": (0.5, 1.0),
         "ap": 0.6,
         "brier": 0.1,
+        "brier_interval": None,
         "precision": 0.5,
+        "precision_interval": None,
         "recall": 0.8,
+        "recall_interval": None,
+        "f": 0.6,
+        "f_interval": None,
         "tp": 4,
         "fp": 4,
         "fn": 1,
         "tn": 12,
+        "threshold": 0.5,
         "roc": {"fpr": [0, 0, 0.5, 1], "tpr": [0, 0.5, 1, 1]},
         "pr": {"recall": [0, 0.5, 1], "precision": [1, 1, 0.5]},
         "calibration": {"predicted": [0.1, 0.9], "observed": [0.2, 0.8], "n": [40, 10]},
-    } | changes
+    }
+    return PatternResults.from_dict(values | changes)
 
 
 def path(svg, kind):
@@ -60,8 +69,8 @@ def test_undefined_curves_are_not_drawn_and_told_as_a_dash():
 
 
 def test_a_forest_has_points_and_whiskers_in_their_places():
-    groups = [("reticular", [Series(0, "cnn", row()), Series(1, "fv", row(auc=None, auc_interval=None))])]
-    svg = forest("auc", "AUC", groups)
+    groups = [("reticular", [Point(0, "cnn", 0.75, (0.5, 1.0)), Point(1, "fv", None, None)])]
+    svg = forest("AUC", groups)
     # Axis from 0.2 to 1 over x 92 to 372.
     assert 'd="M197.0 26.0H372.0"' in svg
     assert 'cx="284.5"' in svg
@@ -129,9 +138,9 @@ def test_a_perfect_system_has_no_wrong_examples():
 
 def test_examples_of_a_wrong_kind_are_refused():
     image = np.zeros((8, 8), np.uint8)
-    with pytest.raises(InputError, match="image must be uint8 of two dimensions"):
+    with pytest.raises(InputError, match="image must be uint8 with two dimensions"):
         Example(image.astype(float), [False] * 4, [])
     with pytest.raises(InputError, match=r"labels must have the image's shape \(8, 8\), got \(4, 4\)"):
         Example(image, [False] * 4, [], np.zeros((4, 4), np.uint8))
     with pytest.raises(InputError, match="scores must have 4 values"):
-        Call("cnn", [True] * 4, [1.0])
+        Prediction("cnn", [True] * 4, [1.0])

@@ -3,12 +3,14 @@
 import shutil
 from dataclasses import replace
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 from test_report_page import document, example, full, predictions
 
 from ildfv.evaluation.results import compare
-from ildfv.report.content import Call
+from ildfv.evaluation.tables import Table
+from ildfv.report.content import Prediction
 from ildfv.report.page import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -16,28 +18,18 @@ CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
 
 LONG = "cnn-torchvision-squeezenet1_1-features_10_expand3x3"
-WORDS = {
-    "title": "Example slices",
-    "paper": None,
-    "preset": None,
-    "folds": [],
-    "notes": [],
-    "tables": [
-        {
-            "title": "Fig. 6",
-            "note": "",
-            "columns": ["slice", "source", "data", "present", "system", "TRIPOD+AI", "CLAIM"],
-            "rows": [["patient 3fa2", "this run", "phantom", "emphysema", "CNN", "20a", "35, 36"]] * 2,
-        }
-    ],
-}
+COLUMNS = ["slice", "source", "data", "present", "system", "TRIPOD+AI", "CLAIM"]
+ROWS = [["patient 3fa2", "this run", "phantom", "emphysema", "CNN", "20a", "35, 36"]] * 2
+WORDS = SimpleNamespace(
+    title="Example slices", subtitle="", folds=[], notes=[], tables=[Table("Fig. 6", COLUMNS, ROWS)]
+)
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     systems = ["cnn", LONG, "fv-conv1", "fv-conv2", "fv-conv3", "fv-conv5"]
     pairs = combinations(map(lambda name: predictions(system=name), systems), 2)
-    card = replace(example(), calls=[Call(name, [True] * 4, [-1.25] * 4) for name in systems])
+    card = replace(example(), predictions=[Prediction(name, [True] * 4, [-1.25] * 4) for name in systems])
     content = full(
         results=[document(system=name) for name in systems],
         comparisons=[compare(a, b, n_resamples=10) for a, b in pairs],

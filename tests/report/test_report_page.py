@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError
+from ildfv.evaluation.documents import Results
 from ildfv.evaluation.folds import make_folds
 from ildfv.evaluation.results import Predictions, compare, evaluate, undecided
 from ildfv.evaluation.statistics import statistics
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
-from ildfv.report.content import Call, Example, ReportContent
+from ildfv.report.content import Example, Prediction, ReportContent
 from ildfv.report.page import (
     _folds_text,
     code,
@@ -40,7 +41,7 @@ def predictions(system="fv-conv1", fold=0, seed=0, without=(), effect=2.0):
     presence = (rng.random((80, 4)) < 0.4).astype(np.int8)
     presence[:, list(without)] = 0
     scores = effect * presence + np.random.default_rng([len(system), fold]).normal(size=(80, 4))
-    return Predictions(system, fold, scores, presence, patients, Decisions.fit(presence, scores))
+    return Predictions(system, fold, scores, presence, patients, Decisions.fit(presence, scores), PATTERNS)
 
 
 def document(**options):
@@ -52,17 +53,17 @@ def example(right=True, caption="patient 3fa2, slice 12"):
     labels = np.zeros((64, 64), np.uint8)
     labels[10:20, 5:30] = 1
     truth, wrong = [True, False, False, False], [False, True, False, False]
-    calls = [Call("cnn", truth if right else wrong, [1.5, -0.2, 0.0, None])]
-    return Example(rng.integers(0, 255, (64, 64), dtype=np.uint8), truth, calls, labels, caption)
+    predicted = [Prediction("cnn", truth if right else wrong, [1.5, -0.2, 0.0, None])]
+    return Example(rng.integers(0, 255, (64, 64), dtype=np.uint8), truth, predicted, labels, caption)
 
 
 def full(**changes):
     p = predictions()
     presence, patients = np.asarray(p.presence), p.patients
-    folds = make_folds(patients, presence, n_folds=4)
+    folds = make_folds(patients, presence, labels=PATTERNS, threshold=6000, n_folds=4)
     content = {
         "data": "phantom",
-        "statistics": statistics(presence, patients, threshold=6000),
+        "statistics": statistics(presence, patients, labels=PATTERNS, threshold=6000),
         "folds": folds.table(),
         "results": [document(system="cnn"), document()],
         "comparisons": [compare(p, predictions(system="cnn"), n_resamples=50)],
@@ -151,16 +152,17 @@ def test_phantom_data_is_named_wherever_numbers_are():
 
 def test_the_banner_is_true_of_phantoms_among_real_scans_too():
     text = " ".join(Page(render(full())).text.split())
-    assert "generated phantoms, at least in part" in text
+    assert "At least some of the scans are generated phantoms" in text
     assert "Every scan" not in text
 
 
 def test_a_healthy_patient_is_told_from_a_healthy_slice_and_one_is_no_plural():
     presence = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [-1] * 4])
-    content = ReportContent(data="user", statistics=statistics(presence, ["p", "p", "q", "r"]))
+    counted = statistics(presence, ["p", "p", "q", "r"], labels=PATTERNS, threshold=6000)
+    content = ReportContent(data="user", statistics=counted)
     text = " ".join(Page(render(content)).text.split())
     assert "none of thempatients: on all of their slices266.7 %1" in text
-    assert "1 slice without a label map (1 patient has none at all) is in no number below." in text
+    assert "1 slice without a label map (1 patient has no label map at all) is excluded." in text
 
 
 def test_a_users_own_data_is_not_called_phantom():
@@ -179,7 +181,8 @@ def test_hostile_names_are_escaped_everywhere():
         results=results,
         comparisons=comparisons,
         examples=[
-            Example(e.image, e.truth, [Call(HOSTILE, [True] * 4, [0.0] * 4)], e.labels, HOSTILE) for e in [example()]
+            Example(e.image, e.truth, [Prediction(HOSTILE, [True] * 4, [0.0] * 4)], e.labels, HOSTILE)
+            for e in [example()]
         ],
         settings={HOSTILE: {HOSTILE: HOSTILE}},
         versions={HOSTILE: HOSTILE},
@@ -213,7 +216,7 @@ def test_a_pattern_without_a_threshold_is_said_to_count_as_missed():
     one = evaluate(replace(p, decisions=decisions), data="phantom", threshold=6000, n_resamples=50)
     (line,) = undecided(one)
     assert line.startswith("no validation slice of fold 0 shows ground glass")
-    html = render(ReportContent(data="phantom", results=[one, {**one, "system": "other"}]))
+    html = render(ReportContent(data="phantom", results=[one, one.model_copy(update={"system": "other"})]))
     assert html.count(line) == 1
     assert undecided(document()) == []
 
@@ -222,10 +225,10 @@ def test_numbers_on_the_page_are_those_of_the_documents():
     d = document()
     text = Page(render(ReportContent(data="phantom", results=[d]))).text
     for pattern in PATTERNS:
-        row = d["per_pattern"][pattern]
+        row = d.per_pattern[pattern]
         for name in ("f", "auc", "ap", "brier", "precision"):
-            assert f"{row[name]:.3f}" in text
-        low, high = row["f_interval"]
+            assert f"{row.estimate(name)[0]:.3f}" in text
+        low, high = row.f_interval
         assert f"{low:.3f}–{high:.3f}" in text
 
 
@@ -267,17 +270,17 @@ def test_equal_content_gives_equal_bytes_in_a_small_file(tmp_path):
 
 def test_one_document_is_shown_per_system_and_folds_are_summed_up():
     results = [document(fold=2), document(fold=1), document(system="cnn", fold=0)]
-    assert [(d["system"], d["fold"]) for d in shown_results(results)] == [("fv-conv1", 1), ("cnn", 0)]
-    assert [(s["system"], s["folds"]) for s in spreads(results)] == [("fv-conv1", [2, 1])]
+    assert [(d.system, d.fold) for d in shown_results(results)] == [("fv-conv1", 1), ("cnn", 0)]
+    assert [(s.system, s.folds) for s in spreads(results)] == [("fv-conv1", [2, 1])]
     both = [predictions(fold=0), predictions(fold=1)]
     pooled = evaluate(both, data="phantom", threshold=6000, n_resamples=20)
-    assert shown_results([*results, pooled])[0]["fold"] is None
+    assert shown_results([*results, pooled])[0].fold is None
     assert "±" in Page(render(ReportContent(data="phantom", results=[*results, pooled]))).text
 
 
 def test_results_read_back_from_json_give_the_same_page():
     results = [document(), document(system="cnn", without=[1])]
-    again = json.loads(json.dumps(results))
+    again = [Results.from_dict(json.loads(json.dumps(one.to_dict()))) for one in results]
     assert render(ReportContent(data="phantom", results=again)) == render(
         ReportContent(data="phantom", results=results)
     )
@@ -289,7 +292,7 @@ def test_of_many_systems_eight_are_drawn_and_all_are_in_the_tables():
     assert page.open == []
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))
-    assert "Charts show the 8 of 11 systems whose mean AUC is largest, tables all of them." in page.text
+    assert "Charts show the 8 of 11 systems with the largest mean AUC; tables show all of them." in page.text
     assert re.search(r"<caption><b>F</b>.*?</table>", html, flags=re.S).group().count('scope="row"') == 11
     assert not {"s8", "s9", "s10"} & {name for _, a in page.tags for name in (a.get("class") or "").split()}
 
@@ -297,7 +300,7 @@ def test_of_many_systems_eight_are_drawn_and_all_are_in_the_tables():
 def test_the_best_systems_are_in_the_headline_and_drawn():
     def scored(system, auc):
         d = document(system=system)
-        return d | {"overall": d["overall"] | {"mean_auc": auc}}
+        return d.model_copy(update={"overall": d.overall.model_copy(update={"mean_auc": auc})})
 
     aucs = [None, *np.linspace(0.5, 0.9, 9).tolist()]
     html = render(ReportContent(data="phantom", results=[scored(f"fv-{i}", auc) for i, auc in enumerate(aucs)]))
@@ -310,12 +313,12 @@ def test_the_best_systems_are_in_the_headline_and_drawn():
 
 
 def test_a_pattern_without_a_threshold_is_not_shown_as_missed():
-    one = replace(example(), calls=[Call("cnn", [None, False, True, None], [1.5, -0.2, 0.0, 0.3])])
+    one = replace(example(), predictions=[Prediction("cnn", [None, False, True, None], [1.5, -0.2, 0.0, 0.3])])
     html = render(full(examples=[one]))
     card = re.search(r'<figure class="example">.*?</figure>', html, flags=re.S).group()
     assert 'class="miss"' not in card
     assert card.count("†</span>") == card.count("(no threshold)") == 2
-    assert "† without a decision threshold, never called" in html
+    assert "†: no decision threshold, never predicted" in html
     assert "†" not in render(full())
 
 
@@ -355,15 +358,16 @@ def test_nested_settings_are_flattened_in_order():
     assert list(flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
 
 
-def test_a_setting_without_settings_of_its_own_is_said():
+def test_an_empty_setting_is_shown_as_none():
     assert list(flat({"networks": {"vgg19": {}}})) == [("networks.vgg19", {})]
-    assert plain({}) == "nothing further"
+    assert plain({}) == "none"
 
 
 def test_the_page_says_which_slices_each_system_was_scored_on():
-    one = {"system": "cnn", "fold": 0, "n_slices": 1200, "n_patients": 30}
-    assert _folds_text([one, one | {"system": "fv"}]) == f"fold 0: {count(1200)} slices of 30 patients"
-    other = {"system": "fv", "fold": None, "folds": [0, 1], "n_slices": 2400, "n_patients": 60}
+    one = document(system="cnn").model_copy(update={"n_slices": 1200, "n_patients": 30})
+    assert _folds_text([one, one.model_copy(update={"system": "fv"})]) == f"fold 0: {count(1200)} slices of 30 patients"
+    pooled = {"system": "fv", "fold": None, "folds": [0, 1], "n_slices": 2400, "n_patients": 60}
+    other = one.model_copy(update=pooled)
     assert _folds_text([one, other]) == (
         f"fold 0: {count(1200)} slices of 30 patients (cnn); "
         f"folds 0, 1 pooled: {count(2400)} slices of 60 patients (fv)"

@@ -37,7 +37,7 @@ def test_a_flipped_bit_is_found(tmp_path, where):
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(InputError, match="holds no finished model"):
+    with pytest.raises(InputError, match="has no finished model"):
         load_model(tmp_path)
 
 

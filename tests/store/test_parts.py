@@ -45,7 +45,7 @@ def test_equal_content_gives_equal_bytes_in_whatever_order(tmp_path):
 
 
 def test_arrays_of_different_length_are_refused(tmp_path):
-    with pytest.raises(InputError, match="must have one length"):
+    with pytest.raises(InputError, match="must have equal lengths"):
         write_part(tmp_path, "x", {"a": np.zeros(3), "b": np.zeros(4)})
     assert list(tmp_path.glob("*.h5")) == []
 
@@ -106,7 +106,7 @@ def test_a_truncated_or_missing_part_is_named(tmp_path):
     (tmp_path / "y.h5").unlink()
     parts = Parts(tmp_path)
     assert [("x.h5" in line, "y.h5: missing" in line) for line in parts.verify()] == [(True, False), (False, True)]
-    with pytest.raises(InputError, match=r"x\.h5 must be a finished part"), parts.open("x"):
+    with pytest.raises(InputError, match=r"x\.h5 must be a complete part"), parts.open("x"):
         pass
 
 

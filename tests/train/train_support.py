@@ -48,3 +48,26 @@ class MemorySlices:
     def images(self, indices):
         self.touched.update(np.asarray(indices).tolist())
         return self.data[np.asarray(indices, dtype=np.int64)]
+
+
+class Drawn(MemorySlices):
+    """Slices of which the left half is lung and a quarter shows ground glass (bright) or emphysema (dark)."""
+
+    def __init__(self, n=8):
+        super().__init__(n, patients=4)
+        rng = np.random.default_rng(1)
+        self.data = rng.integers(100, 130, (n, 3, 224, 224), dtype=np.uint8)
+        self.maps = np.zeros((n, 224, 224), np.uint8)
+        for i in range(n):
+            value, code = ((70, 1), (-70, 4))[i % 2]
+            self.data[i, :, 112:, :112] += np.uint8(value % 256)
+            self.maps[i, 112:, :112] = code
+
+    def label_maps(self, indices):
+        return self.maps[indices]
+
+    @staticmethod
+    def lungs(indices):
+        lung = np.zeros((len(indices), 224, 224), bool)
+        lung[:, :, :112] = True
+        return lung

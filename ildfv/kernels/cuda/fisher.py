@@ -41,6 +41,7 @@ def compute(device: Device, sums: list, counts, weights, *, improved: bool, orde
         check(found == expected, f"{name} must have shape {expected}, got {found}")
     heavy = weights >= MIN_WEIGHT
     roots = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0)
+    counts = np.where(counts > 0, counts, 1.0)  # a map without descriptors that count has sums of 0
     numbers = device.upload(np.concatenate([counts, roots, weights]))
     out = device.empty((b, 2 * k * d + (k if weight_part else 0)), real)
     address = device.address(numbers)

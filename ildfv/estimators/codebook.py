@@ -1,0 +1,115 @@
+"""Centres of descriptors by k-means, and hard assignment to the nearest."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from ildfv.arrays import check_finite, check_shape, dtype_name, like, namespace
+from ildfv.errors import check, check_integer
+from ildfv.estimators.base import Persistent, as_batches
+from ildfv.estimators.maps import descriptors
+from ildfv.estimators.start import sample_size, start
+
+
+class Codebook(Persistent, BaseEstimator):
+    """Cluster centres of descriptors, learned by k-means on a sample.
+
+    Distances are measured after each feature is divided by its standard deviation in the sample, so that they do not
+    depend on units.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Number of centres, k.
+    centres : array (k, d), optional
+        Centres to use as they are, in the units of the descriptors: `fit` then only checks its input.
+    scale : array (d,), optional
+        With `centres`, the positive numbers by which features are divided to measure distances; 1 if None.
+    random_state : int
+        Seed of the sample and of k-means.
+
+    Attributes
+    ----------
+    centres_ : array (k, d), float64
+    scale_ : array (d,), float64
+    n_features_in_ : int
+    """
+
+    _tensors = ("centres_", "scale_")
+
+    def __init__(self, n_clusters=32, *, centres=None, scale=None, random_state=0):
+        self.n_clusters = n_clusters
+        self.centres = centres
+        self.scale = scale
+        self.random_state = random_state
+
+    def fit(self, X, y=None) -> Self:
+        """Learns the centres, unless they were given.
+
+        Parameters
+        ----------
+        X : descriptors (m, d), maps (b, n, d) or (b, d, h, w), or a restartable stream of these
+            Real numbers. k-means sees an even sample of at most 32,768 descriptors, or 10 per centre if that is more.
+
+        Raises
+        ------
+        InputError
+            Fewer descriptors than centres, values that are not finite, another shape.
+        """
+        if self.centres is not None:
+            self.centres_, self.scale_ = self._given()
+        else:
+            check_integer(self.n_clusters, "n_clusters", 1)
+            batches = as_batches(self, X, layouts=(2, 3, 4))
+            sample = batches.sample(sample_size(self.n_clusters, batches.width()), self.random_state)
+            rule = f"n_clusters must be at most the number of descriptors {len(sample)}"
+            check(self.n_clusters <= len(sample), f"{rule}, got {self.n_clusters}")
+            spread = sample.std(axis=0, dtype=np.float64)  # (d,)
+            self.scale_ = np.where(spread > 0, spread, 1.0)
+            self.centres_ = start(sample, self.n_clusters, init="k-means", seed=self.random_state).means_
+        self.n_features_in_ = self.centres_.shape[1]
+        return self
+
+    def _codebook(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centres (k, d) and scale (d,), learned or given."""
+        if hasattr(self, "centres_"):
+            return self.centres_, self.scale_
+        if self.centres is None:
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first, or give it centres")
+        return self._given()
+
+    def _given(self) -> tuple[np.ndarray, np.ndarray]:
+        """The centres and scale of the constructor, checked."""
+        centres = np.asarray(self.centres, dtype=np.float64)
+        check_shape(centres, "centres", (None, None))
+        check(centres.size > 0, f"centres must hold at least one centre and one feature, got shape {centres.shape}")
+        check_finite(centres, "centres")
+        scale = np.ones(centres.shape[1]) if self.scale is None else np.asarray(self.scale, dtype=np.float64)
+        check_shape(scale, "scale", (centres.shape[1],))
+        positive = bool((np.isfinite(scale) & (scale > 0)).all())
+        check(positive, f"scale must be positive and finite, got a minimum of {scale.min()}")
+        return centres, scale
+
+    def _assigned(self, x) -> tuple:
+        """Scaled descriptors (b, n, d) of checked maps, memberships (b, n, k) of 0 and 1, scaled centres (k, d)."""
+        xp, dtype = namespace(x), dtype_name(x)
+        centres, scale = self._codebook()
+        points = like(centres / scale, x, dtype)  # (k, d)
+        scaled = descriptors(x) / like(scale, x, dtype)  # (b, n, d)
+        # |x − c|² = |x|² − 2 (x·c − |c|²/2): the nearest centre has the largest bracket
+        closeness = scaled @ points.T - 0.5 * xp.sum(points * points, axis=1)  # (b, n, k)
+        nearest = xp.argmax(closeness, axis=2)  # (b, n), the first of equals
+        numbers = like(np.arange(len(centres)), x)
+        return scaled, xp.astype(nearest[..., None] == numbers, x.dtype), points
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "centres_") or self.centres is not None
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a row alone is not a map
+        return tags

@@ -1,0 +1,122 @@
+"""Spatial pyramids: the vectors of the cells of grids over a map, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import NotFittedError
+
+from ildfv.arrays import namespace, to_numpy
+from ildfv.errors import check, check_integer
+from ildfv.estimators.fisher import FisherVector
+from ildfv.weighted import Weighted, split
+
+
+class SpatialPyramid(TransformerMixin, BaseEstimator):
+    """An unordered encoder applied to the whole map and to the cells of finer grids.
+
+    Parameters
+    ----------
+    encoder : estimator, optional
+        An encoder of maps (b, d, h, w): `FisherVector`, `VLAD`, `BagOfWords` or `Pooling`. `fit` fits a clone on whole
+        maps; an encoder that can transform already is used as it is. None: `FisherVector()`.
+    grids : tuple of int
+        Cells along a side of each level. (1, 2): the map and its quarters.
+
+    Attributes
+    ----------
+    encoder_ : estimator
+        The fitted encoder.
+
+    Source: Lazebnik, Schmid & Ponce, "Beyond bags of features: spatial pyramid matching", CVPR 2006.
+    """
+
+    def __init__(self, encoder=None, *, grids=(1, 2)):
+        self.encoder = encoder
+        self.grids = grids
+
+    def fit(self, X, y=None) -> Self:
+        """Fits a clone of the encoder on whole maps; X: maps or a stream of maps, as the encoder takes them."""
+        self._check_settings()
+        recipe = FisherVector() if self.encoder is None else self.encoder
+        self.encoder_ = recipe if _ready(recipe) else clone(recipe).fit(X)
+        return self
+
+    def transform(self, X, weights=None):
+        """The vectors of all cells, level after level, each in reading order.
+
+        Parameters
+        ----------
+        X : (b, d, h, w); NumPy, torch or CuPy
+        weights : (b, h·w), optional
+            How much each descriptor counts, at least 0.
+
+        Returns
+        -------
+        array (b, cells · m), where m is the length of the encoder's vectors; the kind of array that X is
+
+        Raises
+        ------
+        InputError
+            Another shape, or a grid with more cells along a side than the map has rows or columns.
+        """
+        self._check_settings()
+        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()
+        X, own = split(X)
+        weights = own if weights is None else weights
+        shape = tuple(np.shape(X))
+        check(len(shape) == 4, f"maps must be (b, d, h, w), got shape {shape}")
+        most = max(self.grids)
+        check(min(shape[2:]) >= most, f"maps must have at least {most} rows and columns, got shape {shape}")
+        vectors = (
+            [encoder.transform(cell) for cell in self._cells(X)] if weights is None else self._weighted(X, weights)
+        )
+        return namespace(*vectors).concat(vectors, axis=1)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def _weighted(self, maps, weights) -> list:
+        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()
+        b, _, h, w = maps.shape
+        grid = Weighted(maps, to_numpy(weights)).weights.reshape(b, 1, h, w)
+        pairs = zip(self._cells(maps), self._cells(grid), strict=True)
+        return [encoder.transform(cell, weights=omega.reshape(b, -1)) for cell, omega in pairs]
+
+    def _cells(self, maps) -> Iterator:
+        xp, (h, w) = namespace(maps), maps.shape[2:]
+        for g in self.grids:
+            rows, columns = (np.linspace(0, n, g + 1).round().astype(int).tolist() for n in (h, w))
+            for top, bottom in pairwise(rows):
+                for left, right in pairwise(columns):
+                    cell = maps[:, :, top:bottom, left:right]
+                    # by way of one axis, so that a cell has the same memory layout wherever it was cut from
+                    yield maps if g == 1 else xp.reshape(xp.reshape(cell, (-1,)), cell.shape)
+
+    def _given(self):
+        if self.encoder is None or not _ready(self.encoder):
+            raise NotFittedError("This SpatialPyramid is not fitted yet: call fit first, or give it a fitted encoder")
+        return self.encoder
+
+    def _check_settings(self) -> None:
+        check(len(self.grids) > 0, "grids must hold at least one level, got none")
+        for g in self.grids:
+            check_integer(g, "grids", 1)
+
+
+def n_cells(grids) -> int:
+    """The number of cells of all levels."""
+    return sum(g * g for g in grids)
+
+
+def _ready(encoder) -> bool:
+    """Whether the encoder can transform without fit: it is fitted, or holds what it would learn."""
+    if hasattr(encoder, "__sklearn_is_fitted__"):
+        return encoder.__sklearn_is_fitted__()
+    return hasattr(encoder, "mixture_") or hasattr(getattr(encoder, "mixture", None), "weights_")

@@ -1,0 +1,34 @@
+"""Tables of text and estimates, as documents store them and a report shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ildfv.evaluation.documents import Document, Interval
+
+
+class Estimate(Document):
+    """A measure pooled over the held-out folds with its 95 % interval, and its mean and SD over the n folds."""
+
+    value: float | None
+    interval: Interval | None
+    mean: float | None
+    sd: float | None
+    n: int
+
+
+Cell = str | int | float | Estimate | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under named columns. note: one paragraph to show with the table."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    note: str = ""
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column holds text, which a report aligns to the left."""
+        return any(isinstance(row[column], str) for row in self.rows)

@@ -1,0 +1,71 @@
+"""The kinds of files that experiments write into a workspace, registered for `ildfv verify` and `ildfv report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ildfv.errors import check
+from ildfv.experiments.documents import CHECKLIST, EXPERIMENT, ChecklistDocument, ExperimentDocument
+from ildfv.store.atomic import check_gzip, key_of
+from ildfv.store.kinds import DocumentKind, FileKind, register
+from ildfv.store.models import has_model, load_info
+
+
+def _remedy(root: Path, path: Path) -> str:
+    return f"remove {path} and run `ildfv experiment` again"
+
+
+def _folder_remedy(root: Path, path: Path) -> str:
+    """For files in experiments/<key>/<purpose>/<system>/fold-<k>/, the folder is the unit that is made again."""
+    folder = root.joinpath(*path.relative_to(root).parts[:5])
+    return f"remove {folder} and run `ildfv experiment` again"
+
+
+def _check_scores(root: Path, path: Path) -> None:
+    """InputError unless experiments/<key>/scores/<system>/fold-<k>/ holds the scores of that system and fold."""
+    info = load_info(path.parent)
+    found = f"{key_of(info['inputs'])[:8]}/fold-{info['fold']}"
+    folder = "/".join(path.parts[-3:-1])
+    check(folder.endswith(found), f"{path} must hold the scores of its folder, got those of …{found}")
+
+
+def _removed_weights(root: Path, folder: Path) -> bool:
+    """Whether the folder's network was scored and its weights then removed to save space."""
+    place = folder.relative_to(root).parts  # experiments/<key>/models/<system>/fold-<k>
+    scored = len(place) == 5 and place[2] == "models"
+    return scored and has_model(root.joinpath(*place[:2], "scores", *place[3:]))
+
+
+register(
+    DocumentKind(
+        name=EXPERIMENT,
+        pattern="results/experiments/*.json",
+        load=ExperimentDocument.from_dict,
+        remedy=_remedy,
+        in_report=True,
+    ),
+    DocumentKind(
+        name=CHECKLIST,
+        pattern="results/experiments/checklist.json",
+        load=ChecklistDocument.from_dict,
+        remedy=_remedy,
+    ),
+    FileKind(
+        name="label maps of experiments",
+        pattern="experiments/*/label-maps/**/*.nii.gz",
+        check=lambda root, path: check_gzip(path),
+        remedy=_folder_remedy,
+    ),
+    FileKind(
+        name="scores of experiments",
+        pattern="experiments/*/scores/*/fold-*/model.safetensors",
+        check=_check_scores,
+        remedy=_folder_remedy,
+    ),
+    FileKind(
+        name="other files of experiments",
+        pattern="experiments/**",
+        remedy=_folder_remedy,
+        may_lack=_removed_weights,
+    ),
+)

@@ -1,0 +1,188 @@
+"""Label maps of the patch baseline: NIfTI volumes of the held-out scans, their overlap with the reference, examples.
+
+experiments/<key>/label-maps/<system>/fold-<k>/ of the workspace holds, for each held-out scan,
+    <patient>-<scan>-called.nii.gz   the predicted label map: 0 none, or not lung; 1 … 4 the pattern
+    <patient>-<scan>-truth.nii.gz    the reference label map, with the same codes
+    <patient>-<scan>-slices.nii.gz   the slices in HU, clipped to the normal window
+on the grid of the prepared slices, see `inference.nifti`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError
+from ildfv.evaluation.intervals import Ratio, bootstrap, by_patient, resampled
+from ildfv.evaluation.metrics import ratio
+from ildfv.evaluation.tables import Estimate
+from ildfv.experiments.context import Context
+from ildfv.experiments.fitted import patch_network
+from ildfv.experiments.recipes import Patches
+from ildfv.inference.nifti import hounsfield, read_volume, slice_affine, write_volume
+from ildfv.inference.sliding_window import label_map
+from ildfv.patterns import PATTERNS
+from ildfv.report.content import LabelMap
+from ildfv.report.figures import number
+from ildfv.report.pictures import label_map_png
+from ildfv.scans.prepared_lungs import lungs
+from ildfv.scans.windows import NORMAL
+from ildfv.store.atomic import check_gzip, sweep
+from ildfv.store.lock import writing
+
+CODES = {"none, or not lung": 0} | {pattern: k + 1 for k, pattern in enumerate(PATTERNS)}
+KINDS = ("slices", "truth", "called")
+MARK = "PHANTOM, not clinical"  # at most 79 bytes: a NIfTI header's description
+RULE = "drawn at random from the first held-out fold: one slice with each pattern and one without any"
+
+
+def root(context: Context, system: Patches) -> Path:
+    """The folder of the label maps of all folds."""
+    return context.folder / "label-maps" / system.folder
+
+
+def where(context: Context, system: Patches) -> str:
+    """The same, for notes: relative to the workspace."""
+    return f"the workspace's {root(context, system).relative_to(context.workspace.root)}/"
+
+
+def folder(context: Context, system: Patches, fold: int) -> Path:
+    """The folder of the label maps by the network trained without the fold."""
+    return context.place("label-maps", system, fold)
+
+
+def window_maps(context: Context, system: Patches, fold: int, indices: np.ndarray) -> Iterator[np.ndarray]:
+    """The label map of each slice, uint8 (224, 224), by the network trained without the fold."""
+    from ildfv.train.networks import load
+
+    network = load(patch_network(context, system, fold), context.device)
+    for index in indices:
+        image, lung = context.slices.images([index])[0], lungs(context.slices, [index], system.lungs)[0]
+        yield label_map(network, image, lung, device=context.device)[0]
+
+
+def held_out(context: Context, system: Patches, fold: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each scan of the fold's test slices: rows among the test slices, and label maps, uint8 (m, 224, 224).
+
+    The maps are read from `folder`; those that are missing or damaged are computed and written there.
+    """
+    indices, place = context.split(fold).test, folder(context, system, fold)
+    with writing(place), context.progress.task("Sliding the window", total=len(indices)) as advance:
+        sweep(place)
+        for rows in _scans(context, indices):
+            if not _whole(place, context, indices[rows]):
+                _write(place, context, indices[rows], np.stack(list(window_maps(context, system, fold, indices[rows]))))
+            yield rows, read_volume(_path(place, context, indices[rows], KINDS[-1]))
+            advance(len(rows))
+
+
+def _whole(place: Path, context: Context, indices: np.ndarray) -> bool:
+    """Whether the scan's three volumes exist and are undamaged."""
+    try:
+        for kind in KINDS:
+            check_gzip(_path(place, context, indices, kind))
+    except InputError:
+        return False
+    return True
+
+
+def overlap(context: Context, system: Patches) -> list[Estimate]:
+    """Dice of predicted and reference pixels of each pattern, as table cells: over all held-out folds, and by fold."""
+    sums, owners, fold_of = [], [], []
+    for fold in context.held_out(system):
+        indices = context.split(fold).test
+        for rows, maps in held_out(context, system, fold):
+            truth = context.slices.label_maps(indices[rows])
+            codes = range(1, len(PATTERNS) + 1)
+            sums.append([[((maps == k) & (truth == k)).sum(), (maps == k).sum(), (truth == k).sum()] for k in codes])
+            owners.append(context.slices.patients[indices[rows[0]]])
+            fold_of.append(fold)
+    both, ours, theirs = np.array(sums, dtype=float).transpose(2, 1, 0)  # (4, scans) each
+    names, owner = np.unique(owners, return_inverse=True)
+    weights = resampled(len(names), context.preset.resamples, seed=context.workspace.settings.seed)
+    cells = []
+    for k in range(len(PATTERNS)):
+        here, total, drawn = (by_patient(n[k], owner, len(names)) for n in (both, ours + theirs, theirs))
+        dice = Ratio(2 * here, total, needed=drawn)
+        each = ratio(*(np.bincount(fold_of, n) for n in (2 * both[k], ours[k] + theirs[k])))
+        each = each[np.isfinite(each) & (np.bincount(fold_of, theirs[k]) > 0)]
+        value = float(dice(np.ones((1, len(names))))[0])
+        cells.append(
+            Estimate(
+                value=value if np.isfinite(value) else None,
+                interval=bootstrap(dice, weights),
+                mean=float(each.mean()) if len(each) else None,
+                sd=float(each.std(ddof=1)) if len(each) > 1 else None,
+                n=len(each),
+            )
+        )
+    return cells
+
+
+def pictures(context: Context, system: Patches) -> list[LabelMap]:
+    """Slices chosen by RULE with reference and predicted label maps; fewer if a pattern is on none of them.
+
+    Empty if a scan's maps are missing or damaged: they may be removed to save disk space, and the next run of
+    experiment speed writes them again.
+    """
+    fold = context.held_out(system)[0]
+    indices, found = context.split(fold).test, []
+    place = folder(context, system, fold)
+    for title, row in _drawn(context, indices, system.threshold):
+        of_scan = next(rows for rows in _scans(context, indices) if row in rows)
+        if not _whole(place, context, indices[of_scan]):
+            return []
+        maps = read_volume(_path(place, context, indices[of_scan], KINDS[-1]))
+        index = indices[row]
+        at = f"{number(context.slices.positions[index], 0)} mm"
+        found.append(
+            LabelMap(
+                image=context.slices.images([index])[0, NORMAL],
+                truth=context.slices.label_maps([index])[0],
+                predicted=maps[np.searchsorted(of_scan, row)],
+                caption=f"{title}: patient {context.slices.patients[index][:6]}, {at}",
+            )
+        )
+    return found
+
+
+def png_files(context: Context, system: Patches) -> dict[str, bytes]:
+    """File name → PNG of each of the `pictures`, stored next to the experiment's document."""
+    mark = MARK if context.slices.data == "phantom" else ""
+    return {
+        f"label-map-{i}.png": label_map_png(one, mark=mark) for i, one in enumerate(pictures(context, system), start=1)
+    }
+
+
+def _drawn(context: Context, indices: np.ndarray, threshold: int) -> Iterator[tuple[str, int]]:
+    """(pattern or "none of them", row of `indices`) of each slice drawn; no slice is drawn twice."""
+    present = context.slices.counts[indices] >= threshold  # (t, 4)
+    random, free = np.random.default_rng(context.workspace.settings.seed), np.ones(len(indices), bool)
+    for title, shows in [*zip(PATTERNS, present.T, strict=True), ("none of them", ~present.any(axis=1))]:
+        rows = np.flatnonzero(shows & free)
+        if len(rows):
+            row = int(rows[random.integers(len(rows))])
+            free[row] = False
+            yield title, row
+
+
+def _scans(context: Context, indices: np.ndarray) -> list[np.ndarray]:
+    """Rows of `indices` by scan, in order; all slices of a scan have the same role."""
+    series = context.slices.series[indices]
+    return [np.flatnonzero(series == name) for name in dict.fromkeys(series.tolist())]
+
+
+def _path(place: Path, context: Context, indices: np.ndarray, kind: str) -> Path:
+    slices = context.slices
+    return place / f"{slices.patients[indices[0]][:8]}-{slices.series[indices[0]]}-{kind}.nii.gz"
+
+
+def _write(place: Path, context: Context, indices: np.ndarray, maps: np.ndarray) -> None:
+    """The scan's three volumes."""
+    slices = context.slices
+    affine = slice_affine(slices.pixel_area[indices[0]], slices.positions[indices])
+    description = MARK if slices.data == "phantom" else ""
+    for kind, volume in zip(KINDS, (hounsfield(slices.images(indices)), slices.label_maps(indices), maps), strict=True):
+        write_volume(_path(place, context, indices, kind), volume, affine, description)

@@ -1,0 +1,67 @@
+"""Predictions, result documents and paired tests of systems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ildfv.evaluation.documents import Comparison
+from ildfv.evaluation.results import Predictions, evaluate, spread
+from ildfv.evaluation.results import compare as compare_predictions
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.experiments import fitted
+from ildfv.experiments.context import Context
+from ildfv.experiments.recipes import Cnn, System
+from ildfv.experiments.scoring import scores
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.split import labelled_presence
+
+
+def predictions(context: Context, system: System) -> list[Predictions]:
+    """One per held-out fold; thresholds are fitted on the validation slices."""
+
+    def predicted(fold: int) -> Predictions:
+        found, split = scores(context, system, fold), context.split(fold)
+        truth = labelled_presence(context.slices, split.validation, system.threshold)
+        return Predictions(
+            system=system.label,
+            fold=fold,
+            scores=found.test,
+            presence=labelled_presence(context.slices, split.test, system.threshold),
+            patients=context.slices.patients[split.test],
+            decisions=Decisions.fit(truth, found.validation),
+            labels=PATTERNS,
+        )
+
+    return context.remember(("predictions", system), lambda: [predicted(fold) for fold in context.held_out(system)])
+
+
+def documents(context: Context, system: System) -> dict:
+    """{"pooled": results document over all held-out folds, "folds": one each, "spread": mean and SD over folds}."""
+
+    def evaluated() -> dict:
+        found = predictions(context, system)
+        options: dict[str, Any] = {
+            "data": context.slices.data,
+            "threshold": system.threshold,
+            "n_resamples": context.preset.resamples,
+            "seed": context.workspace.settings.seed,
+            "settings": {"slices": context.slices.key, "preset": context.preset.name},
+        }
+        folds = [evaluate(one, **options) for one in found]
+        return {"pooled": evaluate(found, **options), "folds": folds, "spread": spread(folds)}
+
+    return context.remember(("documents", system), evaluated)
+
+
+def compare(context: Context, a: System, b: System) -> Comparison:
+    """Paired tests by patient between two systems over the folds that both were run on."""
+    ours, theirs = predictions(context, a), predictions(context, b)
+    n = min(len(ours), len(theirs))
+    options = {"n_resamples": context.preset.resamples, "seed": context.workspace.settings.seed}
+    return compare_predictions(ours[:n], theirs[:n], **options)
+
+
+def history(context: Context, system: Cnn, fold: int) -> list[dict]:
+    """The network's training history, a dict per epoch; scores are computed first, while the weights are there."""
+    scores(context, system, fold)
+    return fitted.history(context, system, fold)

@@ -1,0 +1,99 @@
+"""Scores of validation and test slices: one function per kind of recipe, computed once per system and fold.
+
+Everything fitted comes from the fold's training patients; test slices are only scored.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.experiments import fitted
+from ildfv.experiments.context import Context
+from ildfv.experiments.label_maps import held_out, window_maps
+from ildfv.experiments.recipes import Cnn, Encoded, Patches, System
+from ildfv.inference.sliding_window import pattern_counts
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.regress import fit_regression
+from ildfv.store.atomic import key_of, sweep
+from ildfv.store.lock import writing
+from ildfv.store.models import TENSORS, has_model, load_model, save_model
+
+
+class Scores(NamedTuple):
+    """(v, 4) and (t, 4), higher = more likely present, in the order of the split's indices."""
+
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def scores(context: Context, system: System, fold: int) -> Scores:
+    """The system's scores with the fold held out, from scores/ once they are computed.
+
+    Weights that nothing needs any more are removed then, unless the preset keeps all networks.
+    """
+    folder, info = context.place("scores", system, fold), {"inputs": system.inputs, "fold": fold}
+    if has_model(folder):
+        tensors, found_info = load_model(folder)
+        same = key_of(found_info) == key_of(info)
+        check(same, f"{folder} must hold scores of {system.folder} without fold {fold}, got others: remove it")
+        return Scores(tensors["validation"], tensors["test"])
+    found = _computed(system, context, fold)
+    with writing(folder):
+        sweep(folder)
+        save_model(folder, found._asdict(), info)
+    context.made()
+    if not (system.keep_weights or context.preset.keep_networks):
+        (context.place("models", system, fold) / TENSORS).unlink(missing_ok=True)
+    return found
+
+
+def is_scored(context: Context, system: System) -> bool:
+    """Whether all scores of the system are stored."""
+    return all(has_model(context.place("scores", system, fold)) for fold in context.held_out(system))
+
+
+@singledispatch
+def _computed(system, context: Context, fold: int) -> Scores:
+    """Fits what is not fitted yet on the fold's training patients, and scores."""
+    raise TypeError(f"no function scores a {type(system).__name__}")
+
+
+@_computed.register
+def _(system: Cnn, context: Context, fold: int) -> Scores:
+    from ildfv.train.networks import load
+    from ildfv.train.trainer import predict
+
+    network, split = load(fitted.network(context, system, fold), context.device), context.split(fold)
+    answers = (
+        predict(network, context.slices, indices, device=context.device, progress=context.progress)
+        for indices in (split.validation, split.test)
+    )
+    return Scores(*answers)
+
+
+@_computed.register
+def _(system: Encoded, context: Context, fold: int) -> Scores:
+    split, encoding = context.split(fold, system.network.patients), fitted.encoding(context, system, fold)
+    options: dict[str, Any] = {"target": system.target, "threshold": system.threshold, "progress": context.progress}
+    found = fit_regression(encoding, context.slices, split, **options)
+    chosen = {"target": system.target, "ridge": found.ridge}
+    save_model(encoding.folder / "regression", found.model.to_tensors(), {**found.model.info(), **chosen})
+    return Scores(found.validation, found.test)
+
+
+@_computed.register
+def _(system: Patches, context: Context, fold: int) -> Scores:
+    split = context.split(fold)
+    with context.progress.task("Sliding the window", total=len(split.validation)) as advance:
+        validation = []
+        for labels in window_maps(context, system, fold, split.validation):
+            validation.append(pattern_counts(labels))
+            advance()
+    test = np.empty((len(split.test), len(PATTERNS)))
+    for rows, maps in held_out(context, system, fold):
+        test[rows] = [pattern_counts(labels) for labels in maps]
+    return Scores(np.array(validation), test)

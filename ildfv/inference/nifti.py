@@ -1,0 +1,57 @@
+"""Volumes on the grid of a scan's prepared slices, as NIfTI files.
+
+Voxels are in mm: rows and columns from the pixel area, slices from their positions. Prepared slices store neither the
+origin nor the patient axes nor, where a scan is not 512×512, its grid: rows are assumed to run to the back, columns to
+the left, and pixels to be those of 512×512.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from ildfv.scans.windows import GRID, NORMAL, SIZE, WINDOWS
+from ildfv.store.atomic import replacing
+
+
+def slice_affine(pixel_area: float, positions: np.ndarray) -> np.ndarray:
+    """Column, row, slice → RAS+ mm, (4, 4).
+
+    pixel_area: mm² on the original grid. positions: mm of the slices along the body's axis, (m,), in their order.
+    """
+    side = float(np.sqrt(pixel_area)) * GRID / SIZE
+    steps = np.diff(np.asarray(positions).astype(float))
+    apart = float(np.median(steps)) if len(steps) else 1.0
+    affine = np.diag([-side, -side, apart, 1.0])
+    affine[2, 3] = float(positions[0])
+    return affine
+
+
+def write_volume(path: Path, volume: np.ndarray, affine: np.ndarray, description: str = "") -> None:
+    """Writes slices (m, rows, columns) to a .nii.gz file, atomically.
+
+    affine: as `slice_affine` gives it. description: at most 79 bytes, for the header.
+    """
+    image = nibabel.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
+    image.set_qform(affine, code="scanner")  # viewers that do not read the sform see the same grid
+    image.set_sform(affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description
+    with replacing(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+def read_volume(path: Path) -> np.ndarray:
+    """The slices of a file that `write_volume` wrote, (m, rows, columns)."""
+    return np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0)  # type: ignore[attr-defined]
+
+
+def hounsfield(images: np.ndarray) -> np.ndarray:
+    """HU of the normal window, int16 (m, 224, 224), from prepared slices uint8 (m, 3, 224, 224).
+
+    Values are clipped to −1400 … 200 HU, in steps of 6 HU.
+    """
+    low, high = WINDOWS[NORMAL]
+    return np.round(low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)).astype(np.int16)

@@ -1,0 +1,44 @@
+"""Label maps of the patch baseline: its network slid over the lung of a slice.
+
+Sizes are the paper's, in pixels of the original 512×512 grid; prepared slices have 224×224, see `train.patches`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ildfv.patterns import PATTERNS
+from ildfv.scans.windows import GRID, SIZE
+from ildfv.train.networks import Network
+from ildfv.train.patches import cut, enlarged
+
+STEP = 10  # pixels of the original grid
+BATCH = 512  # patches at once
+
+
+@torch.inference_mode()
+def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="cpu") -> tuple[np.ndarray, int]:
+    """Label map of one slice, uint8 (224, 224): 0 healthy or outside, 1 … 4 pattern + 1; and how many patches it took.
+
+    The window moves by 10 pixels of the original grid; each lung pixel takes the answer of the nearest window centre
+    that lies in the lung: the pattern of the highest positive score, else healthy. image: uint8 (3, 224, 224).
+    """
+    positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
+    nearest = np.abs(np.arange(SIZE)[:, None] + 0.5 - positions).argmin(axis=1)  # (224,)
+    where = positions.astype(np.int64)
+    answers = np.zeros((len(where), len(where)), np.uint8)
+    rows, columns = np.nonzero(lung[np.ix_(where, where)])
+    centres = np.stack([where[rows], where[columns]], axis=1)  # (p, 2)
+    for start in range(0, len(centres), BATCH):
+        patches = enlarged(cut(image, centres[start : start + BATCH]))
+        f = network(torch.from_numpy(patches).to(device)).float()
+        best, pattern = f.max(dim=1)
+        found = torch.where(best > 0, pattern + 1, 0).cpu().numpy()
+        answers[rows[start : start + BATCH], columns[start : start + BATCH]] = found
+    return answers[np.ix_(nearest, nearest)] * lung.astype(np.uint8), len(centres)
+
+
+def pattern_counts(labels: np.ndarray) -> np.ndarray:
+    """Pixels of each pattern in units of the original grid, float (4,): a slice's score in the patch baseline."""
+    return np.bincount(labels.ravel(), minlength=len(PATTERNS) + 1)[1:] * (GRID / SIZE) ** 2

@@ -1,0 +1,27 @@
+"""The two kinds of phantom patients: easy ones for tests and first steps, hard ones for comparing methods."""
+
+from ildfv.errors import check
+from ildfv.phantom.hard import draw_hard_patient
+from ildfv.phantom.patient import EASY, HARD, Patient, draw_patient
+
+DRAW = {EASY: draw_patient, HARD: draw_hard_patient}
+DIFFICULTIES = tuple(DRAW)
+
+
+def patient_of(seed: int, number: int, difficulty: str = EASY) -> Patient:
+    """Patient `number` of `seed`, the same however many others are drawn.
+
+    Parameters
+    ----------
+    seed : 0 or more
+    number : from 1
+    difficulty : "easy" (extensive, clearly visible disease, one kind of scanner) or "hard" (early, small, mixed and
+        low-contrast disease, imitations of disease, several scanners)
+
+    Raises
+    ------
+    InputError
+        If the difficulty is neither.
+    """
+    check(difficulty in DRAW, f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}")
+    return DRAW[difficulty](seed, number)

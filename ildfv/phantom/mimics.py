@@ -1,0 +1,68 @@
+"""Findings of the phantoms that resemble a pattern and are labelled healthy."""
+
+import numpy as np
+
+from ildfv.phantom.fields import coverage, doubled
+from ildfv.phantom.patient import Patient
+from ildfv.phantom.smoothing import gaussian
+from ildfv.phantom.tree import Trees, Tubes
+
+MEDIUM = slice(5, 8)  # levels of the arterial tree beside which bronchi dilate
+DEPTH = 13.0  # mm below the pleura over which atelectasis fades
+
+
+def atelectasis(patient: Patient, pleura: np.ndarray, clouds: np.ndarray) -> np.ndarray:
+    """HU that dependent atelectasis adds, (512, 512): most at the posterior pleura. It resembles ground glass.
+
+    Parameters
+    ----------
+    pleura : (256, 256), mm below the pleura
+    clouds : (512, 512), a smooth field of variance 1 that makes it uneven
+    """
+    dependent = coverage(0.35 * patient.half_depth - patient.grid.y, 0.25 * patient.half_depth)
+    return patient.atelectasis * dependent * np.exp(-doubled(pleura) / DEPTH) * np.clip(1 + 0.4 * clouds, 0.2, 2)
+
+
+def dilated_bronchi(patient: Patient, trees: Trees) -> Tubes:
+    """The lumina of dilated bronchi, in clusters towards the base. In cross-section they resemble honeycomb cysts."""
+    rng = patient.rng("bronchiectasis")
+    branches = Tubes.joined([level for tree in trees.arteries for level in tree[MEDIUM]])
+    middle = (branches.start + branches.end) / 2
+    side = -1 if rng.random() < 0.5 else 1
+    preference = -middle[:, 2] / patient.height + 0.25 * (np.sign(middle[:, 0]) == side)
+    preference += 0.15 * rng.standard_normal(len(preference))
+    chosen = preference >= np.quantile(preference, 1 - patient.bronchiectasis)
+    lumen = rng.uniform(1.4, 3.4, len(preference))
+    shift = np.stack([lumen + 0.5, lumen, np.zeros_like(lumen)], axis=1)
+    return Tubes(branches.start + shift, branches.end + shift, lumen).where(chosen)
+
+
+def cysts(patient: Patient, trees: Trees) -> Tubes:
+    """Isolated air-filled cysts, spread over the lungs. Their area counts as emphysema where only HU are counted."""
+    rng = patient.rng("cysts of the lung")
+    places = np.concatenate([tree[-1].end for tree in trees.arteries])
+    places = places[rng.choice(len(places), size=patient.cysts, replace=False)]
+    return Tubes(places, places, rng.uniform(2, 5.5, len(places)))
+
+
+def airspaces(patient: Patient, trees: Trees) -> Tubes | None:
+    """Dilated bronchi and cysts of the patient, None if there are neither."""
+    parts = []
+    if patient.bronchiectasis:
+        parts.append(dilated_bronchi(patient, trees))
+    if patient.cysts:
+        parts.append(cysts(patient, trees))
+    return Tubes.joined(parts) if parts else None
+
+
+def moved(patient: Patient, hu: np.ndarray, z: float) -> np.ndarray:
+    """`hu` (512, 512) as seen when the chest moves during the rotation; one slice in three shows it.
+
+    Double contours resemble reticular lines and bronchial walls.
+    """
+    rng = patient.rng("motion", round(1000 * z))
+    if rng.random() > 1 / 3:
+        return hu
+    step = max(round(patient.motion / patient.pixel), 1)
+    share = rng.uniform(0.25, 0.5)
+    return (1 - share) * hu + share * gaussian(np.roll(hu, step, axis=0), 0.8)

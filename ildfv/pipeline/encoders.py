@@ -1,0 +1,154 @@
+"""The encoders of an encoding by name, each fitted on training slices and saved in the encoding's folder.
+
+An encoder turns maps (b, d, h, w) into vectors (b, length). PCA, projections and regression are the same for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ildfv import distributed
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import check
+from ildfv.estimators.bag_of_words import BagOfWords
+from ildfv.estimators.codebook import Codebook
+from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.pooling import Pooling
+from ildfv.estimators.pyramid import SpatialPyramid, n_cells
+from ildfv.estimators.start import sample_size
+from ildfv.estimators.vlad import VLAD
+from ildfv.pipeline import mixture as mixture_step
+from ildfv.pipeline.regions import Weights
+from ildfv.progress import Progress
+from ildfv.store.models import has_model, load_model, save_model
+from ildfv.streaming.maps import MapStream, batches
+
+
+class Maps(Protocol):
+    """Images → maps (b, d, h, w) with n = h·w: the activations of a layer, all of them or a share."""
+
+    d: int
+    n: int
+
+    def __call__(self, images): ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """What an encoder is fitted on: the descriptors of the slices `indices`, all of training patients.
+
+    folder: the encoding's. settings: `EncodeSettings`. words: of the bag of visual words.
+    """
+
+    folder: Path
+    slices: Slices
+    activations: Maps
+    indices: np.ndarray
+    settings: Any
+    words: int
+    progress: Progress
+    weights: Weights | None = None  # of descriptors, by slice index
+
+    def mixture(self) -> GaussianMixture:
+        """The mixture in mixture/, fitted if it is not there."""
+        folder = self.folder / "mixture"
+        given = (self.slices, self.activations, self.indices, self.settings, self.progress)
+        return mixture_step.fit(folder, *given, weights=self.weights)
+
+    def codebook(self, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+        """The centres (k, d) and scale (d,) in codebook/, fitted on a sample of descriptors if they are not there.
+
+        There are fewer than `n_clusters` centres where the sample has fewer descriptors.
+        """
+        folder, seed = self.folder / "codebook", self.settings.seed or 0
+        if distributed.is_main() and not has_model(folder):
+            every = batches(self.slices, self.indices)
+            stream = MapStream(self.slices, self.activations, every, weights=self.weights)
+            sample = stream.sample(sample_size(n_clusters, self.activations.d), seed)
+            book = Codebook(min(n_clusters, len(sample)), random_state=seed).fit(sample)
+            tensors = {"centres": book.centres_, "scale": book.scale_}
+            save_model(folder, tensors, {"words": len(book.centres_), "sample": len(sample)})
+        distributed.barrier()
+        tensors, _ = load_model(folder)
+        return tensors["centres"], tensors["scale"]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A fitted encoder: an estimator that transforms maps, and the length of its vectors.
+
+    summary: what encoding.json reports of the fit.
+    """
+
+    estimator: Any
+    length: int
+    summary: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """fit: fits the encoder, or reads it from the encoding's folder. model: the folder that it is saved in, if any."""
+
+    fit: Callable[[Training], Encoder]
+    model: str | None = None
+
+
+def kind(name: str) -> Kind:
+    """The kind of encoder of that name; InputError lists the names."""
+    check(name in ENCODERS, f'encoder must be one of {", ".join(ENCODERS)}, got "{name}"')
+    return ENCODERS[name]
+
+
+def _fisher(training: Training) -> Encoder:
+    mixture = training.mixture()
+    vector = FisherVector(mixture, improved=training.settings.improved)
+    return Encoder(vector, 2 * mixture.means_.size, _summary(mixture))
+
+
+def _pyramid(training: Training) -> Encoder:
+    mixture = training.mixture()
+    pyramid = SpatialPyramid(FisherVector(mixture, improved=training.settings.improved))
+    return Encoder(pyramid, 2 * mixture.means_.size * n_cells(pyramid.grids), _summary(mixture))
+
+
+def _summary(mixture: GaussianMixture) -> dict:
+    return {"passes": int(mixture.n_iter_), "mean_log_likelihood": mixture.lower_bound_}
+
+
+def _words(training: Training) -> Encoder:
+    centres, scale = training.codebook(training.words)
+    return Encoder(BagOfWords(centres=centres, scale=scale), len(centres))
+
+
+def _vlad(training: Training) -> Encoder:
+    centres, scale = training.codebook(training.settings.components)
+    return Encoder(VLAD(centres=centres, scale=scale), centres.size)
+
+
+def _mean(training: Training) -> Encoder:
+    return Encoder(Pooling("mean"), training.activations.d)
+
+
+def _max(training: Training) -> Encoder:
+    return Encoder(Pooling("max"), training.activations.d)
+
+
+def _flat(training: Training) -> Encoder:
+    return Encoder(Pooling("flat"), training.activations.d * training.activations.n)
+
+
+ENCODERS = {
+    "fisher": Kind(_fisher, "mixture"),
+    "pyramid": Kind(_pyramid, "mixture"),
+    "words": Kind(_words, "codebook"),
+    "vlad": Kind(_vlad, "codebook"),
+    "mean": Kind(_mean),
+    "max": Kind(_max),
+    "flat": Kind(_flat),  # the baseline: the whole map as a vector
+}

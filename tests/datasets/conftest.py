@@ -1,0 +1,20 @@
+"""Fixtures of the tests that start from files."""
+
+import pytest
+from scan_files import ScanFiles
+
+
+@pytest.fixture(scope="session")
+def files() -> type[ScanFiles]:
+    """Writers of small scans; see the class."""
+    return ScanFiles
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Runs tasks in this process: starting worker processes takes a second, and they have tests of their own."""
+
+    def as_completed(function, tasks, workers=None):
+        yield from ((i, function(task)) for i, task in enumerate(tasks))
+
+    monkeypatch.setattr("ildfv.datasets.prepare.as_completed", as_completed)

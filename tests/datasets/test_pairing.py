@@ -1,0 +1,207 @@
+"""Assignment of label maps to scans, refusal of ambiguous cases, and the patients of scans."""
+
+from pathlib import Path
+
+import pytest
+
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.pairing import is_label_name, words
+from ildfv.errors import InputError
+
+
+def paired(folder):
+    found = discover(folder)
+    scans = {scan.source.name: scan.label and scan.label.path.name for scan in found.scans}
+    return scans, {left.source.name: left.reason for left in found.quarantined}
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("labels.nii.gz", True),
+        ("lung1_label.nrrd", True),
+        ("lm-64.nrrd", True),
+        ("crop_ct_partialLungLabelMap.nrrd", True),
+        ("case-3-SEG.nii", True),
+        ("segmentation.nii.gz", True),
+        ("image.nii.gz", False),
+        ("film.nrrd", False),
+        ("labelled.nii", False),
+        ("relm.nrrd", False),
+    ],
+)
+def test_a_label_map_is_recognised_by_the_words_of_its_name(name, label):
+    assert is_label_name(name) == label
+
+
+def test_words_of_names():
+    assert words("chestLabelMap-02.nii.gz") == ["chest", "label", "map", "02"]
+
+
+@pytest.mark.parametrize("where", ["labels.nii.gz", "ct/labels.nrrd"])
+def test_a_label_map_in_the_folder_of_the_series_or_above_is_paired(tmp_path, files, where):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    write = files.nifti if where.endswith("gz") else files.nrrd
+    write(tmp_path / "p1" / where, files.codes(hu))
+    assert paired(tmp_path) == ({"ct": where.split("/")[-1]}, {})
+
+
+def test_the_current_folder_is_counted_once(tmp_path, files, monkeypatch):
+    hu = files.chest()
+    files.nifti(tmp_path / "ct.nii.gz", hu)
+    files.nifti(tmp_path / "labels.nii.gz", files.codes(hu))
+    monkeypatch.chdir(tmp_path)
+    assert paired(Path(".")) == ({"ct.nii.gz": "labels.nii.gz"}, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x1f\x8b\x08"])
+def test_a_scan_is_not_used_without_its_unreadable_label_map(tmp_path, files, content):
+    files.series(tmp_path / "p1" / "ct", files.chest())
+    files.nifti(tmp_path / "p2" / "ct.nii.gz", files.chest(seed=1))
+    for patient in ("p1", "p2"):
+        (tmp_path / patient / "labels.nii.gz").write_bytes(content)
+    scans, reasons = paired(tmp_path)
+    assert scans == {}
+    assert sorted(reasons) == ["ct", "ct.nii.gz"]
+    assert all(
+        reason.startswith("label map labels.nii.gz cannot be read: labels.nii.gz must be NIfTI")
+        for reason in reasons.values()
+    ), reasons
+
+
+def test_an_unreadable_label_map_near_many_scans_quarantines_none_of_them(tmp_path, files):
+    for number in "12":
+        files.nifti(tmp_path / "p" / f"ct{number}.nii.gz", files.chest(seed=int(number)))
+    (tmp_path / "p" / "labels.nii.gz").write_bytes(b"x")
+    scans, reasons = paired(tmp_path)
+    assert scans == {"ct1.nii.gz": None, "ct2.nii.gz": None}
+    assert sorted(reasons) == ["labels.nii.gz"]
+
+
+def test_a_label_map_belongs_to_the_conversion_in_its_folder(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "dicom", hu)
+    files.nifti(tmp_path / "p1" / "ct.nii.gz", hu)
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu))
+    assert paired(tmp_path) == ({"dicom": None, "ct.nii.gz": "labels.nii.gz"}, {})
+
+
+def test_a_label_map_elsewhere_is_quarantined_and_the_scan_is_unlabelled(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    files.nifti(tmp_path / "p1" / "results" / "labels.nii.gz", files.codes(hu))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"ct": None}
+    assert "in the folder of its scan or one folder above" in quarantined["labels.nii.gz"]
+
+
+def test_a_label_map_of_another_shape_quarantines_the_scan(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu)[:5])
+    found = discover(tmp_path)
+    assert not found.scans
+    (left,) = found.quarantined
+    assert left.reason == (
+        "label map labels.nii.gz must have shape (6, 64, 64) (slices, rows, columns), got (5, 64, 64)"
+    )
+    assert left.files == 7
+
+
+@pytest.mark.parametrize("shift", [(0, 0, 5.0), (2.0, 0, 0), (0, -1.0, 0)])
+def test_a_label_map_with_another_affine_quarantines_the_scan(tmp_path, files, shift):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    affine = files.affine()
+    affine[:3, 3] += shift
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu), affine=affine)
+    scans, quarantined = paired(tmp_path)
+    assert not scans
+    assert f"differs by {max(map(abs, shift)):.3g} mm" in quarantined["ct"]
+
+
+def test_rounding_in_an_affine_is_tolerated(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu), affine=files.affine() + 1e-3)
+    assert paired(tmp_path)[0] == {"ct": "labels.nii.gz"}
+
+
+def test_names_distinguish_scans_of_one_grid(tmp_path, files):
+    for name in ("lung1", "lung2"):
+        hu = files.chest(seed=len(name))
+        files.nrrd(tmp_path / "p" / f"{name}_image.nrrd", hu)
+        files.nrrd(tmp_path / "p" / f"{name}_label.nrrd", files.codes(hu))
+    assert paired(tmp_path) == ({"lung1_image.nrrd": "lung1_label.nrrd", "lung2_image.nrrd": "lung2_label.nrrd"}, {})
+
+
+def test_grids_distinguish_scans_of_any_name(tmp_path, files):
+    files.nrrd(tmp_path / "p" / "first.nrrd", files.chest(5))
+    files.nrrd(tmp_path / "p" / "second.nrrd", files.chest(7))
+    files.nrrd(tmp_path / "p" / "lm.nrrd", files.codes(files.chest(7)))
+    assert paired(tmp_path) == ({"first.nrrd": None, "second.nrrd": "lm.nrrd"}, {})
+
+
+def test_one_label_map_for_two_similar_scans_is_refused(tmp_path, files):
+    files.nrrd(tmp_path / "p" / "sharp.nrrd", files.chest(5, seed=1))
+    files.nrrd(tmp_path / "p" / "soft.nrrd", files.chest(5, seed=2))
+    files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest(5)))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"sharp.nrrd": None, "soft.nrrd": None}
+    assert "the grid of one scan, got 2 of 2 scans near it: rename" in quarantined["labels.nrrd"]
+
+
+def test_two_label_maps_for_one_scan_are_refused(tmp_path, files):
+    hu = files.chest()
+    files.series(tmp_path / "p1" / "ct", hu)
+    files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu))
+    files.nifti(tmp_path / "p1" / "labels-old.nii.gz", files.codes(hu))
+    scans, quarantined = paired(tmp_path)
+    assert not scans
+    assert quarantined["ct"] == "a scan must have one label map, got labels-old.nii.gz, labels.nii.gz"
+
+
+def test_patients_of_files_are_folders_under_the_root(tmp_path, files):
+    for i, where in enumerate(("anna/visit1/ct.nii.gz", "anna/visit2/ct.nrrd", "bert/ct.nii", "carl.nii.gz")):
+        (files.nrrd if where.endswith("nrrd") else files.nifti)(tmp_path / where, files.chest(seed=i))
+    patients = {scan.series: scan.patient for scan in discover(tmp_path).scans}
+    assert patients == {
+        "anna/visit1/ct.nii.gz": "anna",
+        "anna/visit2/ct.nrrd": "anna",
+        "bert/ct.nii": "bert",
+        "carl.nii.gz": "carl",
+    }
+
+
+def test_without_a_code_table_label_maps_are_ignored_visibly(tmp_path, files):
+    files.nrrd(tmp_path / "p" / "ct.nrrd", files.chest())
+    files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest()))
+    found = discover(tmp_path, labels=False)
+    assert [scan.label for scan in found.scans] == [None]
+    assert [left.reason for left in found.ignored] == ["label maps are not read without a code table"]
+
+
+def test_an_empty_or_missing_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="at least one file, got an empty folder"):
+        discover(tmp_path)
+    with pytest.raises(InputError, match="existing folder or file"):
+        discover(tmp_path / "none")
+
+
+def test_links_to_folders_and_odd_files_are_ignored_visibly(tmp_path, files):
+    import os
+
+    files.nrrd(tmp_path / "p" / "ct.nrrd", files.chest())
+    (tmp_path / "p" / "circle").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "p" / "pipe")
+    reasons = {left.source.name: left.reason for left in discover(tmp_path).ignored}
+    assert reasons == {"circle": "links to folders are not followed", "pipe": "not a regular file"}
+
+
+def test_many_files_are_classified_in_parallel_in_their_order(tmp_path, files, monkeypatch):
+    monkeypatch.setattr("ildfv.datasets.discovery.CHUNK", 8)
+    for i in range(4):
+        files.series(tmp_path / f"p{i}", files.chest(7, seed=i), patient=f"P-{i}")
+    found = discover(tmp_path, workers=2)
+    assert [scan.patient for scan in found.scans] == ["P-0", "P-1", "P-2", "P-3"]

@@ -1,0 +1,314 @@
+"""Preparation from files to stored slices: results, resumption, refusals and the report."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from ildfv.datasets import prepare as prepare_module
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.identity import hashed
+from ildfv.datasets.prepare import prepare
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import InputError
+from ildfv.scans.lungs import lung_mask
+from ildfv.scans.windows import nearest, windowed
+from ildfv.store.parts import Parts, WritableParts
+from ildfv.streaming.processes import Died
+
+SALT = "0123456789abcdef"
+
+
+def run(tmp_path, **options):
+    return prepare(tmp_path / "scans", tmp_path / "out", **({"codes": "phantom", "salt": SALT} | options))
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".h5", ".json")}
+
+
+def n_files(report):
+    labels = sum(scan.label is not None for scan in report.prepared)
+    return labels + sum(left.files for left in report.quarantined + report.ignored)
+
+
+def test_slices_counts_and_identities_are_what_the_files_say(tmp_path, files):
+    hu = files.chest()
+    codes = files.codes(hu)
+    files.series(tmp_path / "scans" / "a" / "ct", hu, series="1.2.3", patient="P-1")
+    files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", codes)
+    files.nrrd(tmp_path / "scans" / "b" / "ct.nrrd", files.chest(4, seed=5))
+    report = run(tmp_path, workers=2)
+    assert [(scan.slices, scan.labelled, scan.kept) for scan in report.prepared] == [
+        (6, True, False),
+        (4, False, False),
+    ]
+    assert not report.quarantined
+    slices = Slices(tmp_path / "out")
+    a = np.flatnonzero(slices.series == hashed("1.2.3", SALT))
+    assert set(slices.patients[a]) == {hashed("P-1", SALT)}
+    np.testing.assert_array_equal(slices.images(a), windowed(hu))
+    np.testing.assert_array_equal(slices.counts[a], [[(s == c).sum() for c in (2, 3, 4, 5)] for s in codes])
+    assert slices.counts[a].max() > 0
+    stored = np.where(codes >= 2, codes - 1, 0).astype(np.uint8)
+    np.testing.assert_array_equal(slices.label_maps(a), nearest(stored))
+    np.testing.assert_array_equal(slices.lung[a], [np.count_nonzero(lung_mask(s, 16.0)) for s in hu])
+    np.testing.assert_allclose(slices.positions[a], files.origin[2] + 5.0 * np.arange(6))
+    assert slices.labelled[a].all()
+    assert set(slices.pixel_area[a]) == {16.0}
+    b = np.flatnonzero(slices.patients == hashed("b", SALT))
+    assert (slices.counts[b] == -1).all()
+    assert not slices.labelled[b].any()
+    assert not slices.label_maps(b).any()
+
+
+def test_nothing_on_disk_identifies_patients(tmp_path, files, inline):
+    files.series(tmp_path / "scans", files.chest(), series="1.2.3.4.5.6", patient="MILLER^ANNA")
+    run(tmp_path)
+    for name, data in content(tmp_path / "out").items():
+        assert b"MILLER" not in data, name
+        assert b"1.2.3.4.5.6" not in data, name
+
+
+def test_a_second_run_keeps_what_is_done_and_a_lost_part_is_made_again_byte_for_byte(tmp_path, files, inline):
+    for i in range(3):
+        files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
+    run(tmp_path)
+    before = content(tmp_path / "out")
+    again = run(tmp_path)
+    assert [scan.kept for scan in again.prepared] == [True] * 3
+    assert content(tmp_path / "out") == before
+    manifest = json.loads(before["manifest.json"])
+    lost = manifest["parts"].pop(1)  # killed before this part's row was written
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    third = run(tmp_path)
+    assert sorted(scan.kept for scan in third.prepared) == [False, True, True]
+    assert [scan.series for scan in third.prepared if not scan.kept] == [lost["name"]]
+    assert content(tmp_path / "out") == before
+
+
+def test_a_modified_scan_or_code_table_is_prepared_again(tmp_path, files, inline):
+    hu = files.chest()
+    files.series(tmp_path / "scans" / "a" / "ct", hu, series="1.2.3")
+    files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
+    files.nrrd(tmp_path / "scans" / "b" / "ct.nrrd", files.chest(seed=1))
+    run(tmp_path)
+    table = tmp_path / "mine.toml"
+    table.write_text("[codes]\n0='outside'\n1='healthy'\n2='reticular'\n5='emphysema'\n")
+    report = run(tmp_path, codes=table)
+    assert [scan.kept for scan in report.prepared] == [False, True]
+    counts = Slices(tmp_path / "out").counts
+    assert counts[:, 1].max() > 0
+    assert counts[:, 0].max() <= 0
+    files.nrrd(tmp_path / "scans" / "b" / "ct.nrrd", files.chest(5, seed=2))
+    assert [scan.kept for scan in run(tmp_path, codes=table).prepared] == [True, False]
+    assert {path.suffix for path in (tmp_path / "out").iterdir() if path.name != ".lock"} == {".h5", ".json"}
+
+
+def test_a_run_killed_as_it_replaces_a_part_leaves_no_row_of_other_content(tmp_path, files, inline, monkeypatch):
+    hu = files.chest()
+    files.nrrd(tmp_path / "scans" / "a" / "ct.nrrd", hu)
+    files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
+    run(tmp_path)
+    before = Slices(tmp_path / "out")
+    files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", np.roll(files.codes(hu), 9, axis=2))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    monkeypatch.setattr(WritableParts, "add", killed)
+    with pytest.raises(Killed):
+        run(tmp_path)
+    monkeypatch.undo()
+    left = Parts(tmp_path / "out")
+    assert left.verify() == []
+    assert left.rows == {}
+    run(tmp_path)
+    after = Slices(tmp_path / "out")
+    assert after.parts.verify() == []
+    assert after.key != before.key
+
+
+def test_without_codes_a_corrupt_part_is_prepared_again(tmp_path, files, inline):
+    path = files.nrrd(tmp_path / "scans" / "a" / "ct.nrrd", files.chest())
+    run(tmp_path, codes=None)
+    part = next((tmp_path / "out").glob("*.h5"))
+    part.write_bytes(part.read_bytes()[:1000])
+    os.utime(path, ns=(1, 1))  # and touched
+    assert [scan.kept for scan in run(tmp_path, codes=None).prepared] == [False]
+    assert Parts(tmp_path / "out").verify() == []
+
+
+def test_another_salt_needs_another_folder(tmp_path, files, inline):
+    files.series(tmp_path / "scans", files.chest())
+    run(tmp_path)
+    with pytest.raises(InputError, match="made with other settings"):
+        run(tmp_path, salt="fedcba9876543210")
+    with pytest.raises(InputError, match="salt must not be empty"):
+        run(tmp_path, salt="")
+
+
+def test_a_bad_scan_is_quarantined_and_the_others_are_prepared(tmp_path, files, inline):
+    scans = tmp_path / "scans"
+    files.series(scans / "good", files.chest())
+    bad = files.series(scans / "broken", files.chest(seed=1))
+    data = bytearray(bad[2].read_bytes())
+    bad[2].write_bytes(data[:-100])
+    body = files.chest(seed=2)
+    body[body < -600] = 40
+    body[:, :4] = -1000
+    files.series(scans / "nolung", body)
+    hu = files.chest(seed=3)
+    files.series(scans / "labels" / "ct", hu)
+    files.nifti(scans / "labels" / "label.nii", np.where(files.codes(hu) == 1, 77, 0).astype(np.uint8))
+    (scans / "README").write_text("hello")
+    report = run(tmp_path)
+    assert [scan.source.name for scan in report.prepared] == ["good"]
+    reasons = {left.source.name: left.reason for left in report.quarantined}
+    assert set(reasons) == {"broken", "nolung", "ct"}
+    assert "(truncated?)" in reasons["broken"]
+    assert "a scan must show lung" in reasons["nolung"]
+    assert reasons["ct"] == "label map label.nii: label codes must be listed in phantom, got unknown 77"
+    assert [left.source.name for left in report.ignored] == ["README"]
+    assert n_files(report) == 6 + 6 + 7 + 1
+    assert json.loads(json.dumps(report.to_dict()))["quarantined"][0]["files"] == 6
+    assert report.slices == len(Slices(tmp_path / "out")) == 6
+
+
+def test_a_scan_that_is_now_refused_leaves_the_store(tmp_path, files, inline):
+    scans = tmp_path / "scans"
+    files.series(scans / "a", files.chest())
+    paths = files.series(scans / "b", files.chest(seed=1), patient="P-2")
+    run(tmp_path)
+    paths[3].unlink()
+    report = run(tmp_path)
+    assert [scan.source.name for scan in report.prepared] == ["a"]
+    assert len(Slices(tmp_path / "out")) == 6
+
+
+def test_a_scan_deleted_after_discovery_does_not_stop_the_others(tmp_path, files, inline, monkeypatch):
+    files.nifti(tmp_path / "scans/p1/ct.nii.gz", files.chest())
+    files.series(tmp_path / "scans/p2", files.chest(seed=1), patient="P-2")
+
+    def seen(*arguments, **options):
+        found = discover(*arguments, **options)
+        (tmp_path / "scans/p1/ct.nii.gz").unlink()
+        return found
+
+    monkeypatch.setattr(prepare_module, "discover", seen)
+    report = run(tmp_path)
+    assert [scan.source.name for scan in report.prepared] == ["p2"]
+    assert [left.reason for left in report.quarantined] == ["must be readable, got No such file or directory"]
+
+
+def test_unreadable_slices_are_noted_at_the_series_in_their_folder(tmp_path, files, inline):
+    paths = files.series(tmp_path / "scans/a", files.chest(8))
+    paths[0].write_bytes(b"")
+    paths[-1].unlink()
+    paths[-1].symlink_to(tmp_path / "nowhere.dcm")
+    report = run(tmp_path)
+    assert [scan.slices for scan in report.prepared] == [6]
+    assert len(report.quarantined) == 2
+    assert report.prepared[0].notes[-1] == "unreadable files in its folder: 2; slices at its ends may be missing"
+
+
+def test_a_label_map_named_like_a_scan_is_refused_with_the_remedy(tmp_path, files, inline):
+    files.nifti(tmp_path / "scans/p/mask.nii.gz", files.codes(files.chest()))
+    (left,) = run(tmp_path).quarantined
+    assert "a label map? its name must contain label, seg or lm" in left.reason
+
+
+def test_scans_of_another_folder_are_added(tmp_path, files, inline):
+    files.series(tmp_path / "scans", files.chest())
+    files.series(tmp_path / "more", files.chest(seed=1), patient="P-2")
+    run(tmp_path)
+    prepare(tmp_path / "more", tmp_path / "out", codes="phantom", salt=SALT)
+    assert len(Slices(tmp_path / "out")) == 12
+
+
+def test_a_label_map_without_lung_labels_leaves_the_scan_unlabelled_and_says_so(tmp_path, files, inline):
+    hu = files.chest()
+    files.nrrd(tmp_path / "scans" / "p" / "ct.nrrd", hu)
+    files.nrrd(tmp_path / "scans" / "p" / "lm.nrrd", (files.codes(hu) > 0).astype(np.uint16) * (2 << 8 | 1))
+    (scan,) = run(tmp_path, codes="cip").prepared
+    assert not scan.labelled
+    assert any("neither healthy lung nor a pattern" in note for note in scan.notes)
+    assert any("64×64, not 512×512" in note for note in scan.notes)
+    assert (Slices(tmp_path / "out").counts == -1).all()
+
+
+def test_a_dying_worker_quarantines_its_scan(tmp_path, files, monkeypatch):
+    def as_completed(function, tasks, workers=None):
+        yield 0, function(tasks[0])
+        yield 1, Died
+
+    monkeypatch.setattr(prepare_module, "as_completed", as_completed)
+    for i in range(2):
+        files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
+    report = run(tmp_path)
+    assert len(report.prepared) == 1
+    assert [left.reason for left in report.quarantined] == ["its worker process was killed (out of memory?)"]
+
+
+def test_an_unexpected_error_is_reported_with_its_line(tmp_path, files, inline, monkeypatch):
+    monkeypatch.setattr("ildfv.datasets.convert.lung_mask", lambda hu, area: 1 / 0)
+    files.series(tmp_path / "scans", files.chest())
+    (left,) = run(tmp_path).quarantined
+    assert left.reason.startswith("unexpected ZeroDivisionError: division by zero (test_prepare.py:")
+
+
+def test_libraries_do_not_write_to_the_terminal(tmp_path, files, inline, capfd, recwarn):
+    def odd(z, dataset):
+        dataset.add_new("SeriesDescription", "LO", "x" * 100)  # longer than DICOM allows
+        dataset.ImagePositionPatient = [f"{float(v):.12f}00000"[:18] for v in dataset.ImagePositionPatient]
+        return dataset
+
+    with pytest.warns(UserWarning, match="exceeds the maximum length"):  # pydicom, while writing
+        files.series(tmp_path / "scans", files.chest(), change=odd)
+    shutil.copy(next((tmp_path / "scans").glob("*.dcm")), tmp_path / "scans" / "broken.dcm")
+    (tmp_path / "scans" / "broken.dcm").write_bytes((tmp_path / "scans" / "broken.dcm").read_bytes()[:500])
+    (tmp_path / "scans" / "x.nii.gz").write_bytes(b"\x1f\x8b nonsense")
+    capfd.readouterr()
+    recwarn.clear()
+    report = run(tmp_path)
+    assert len(report.prepared) == 1
+    assert len(report.quarantined) == 2
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+
+
+def test_one_file_can_be_the_input(tmp_path, files, inline):
+    path = files.nrrd(tmp_path / "ct.nrrd", files.chest())
+    report = prepare(path, tmp_path / "out", salt=SALT)
+    assert [scan.patient for scan in report.prepared] == [hashed("ct", SALT)]
+
+
+def test_a_run_killed_anywhere_is_finished_by_the_next_with_the_same_bytes(tmp_path, files):
+    for i in range(5):
+        files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
+    job = tmp_path / "job.py"
+    job.write_text(
+        "from pathlib import Path\n"
+        "from ildfv.datasets.prepare import prepare\n"
+        f"if __name__ == '__main__':\n    prepare(Path('scans'), Path('out'), codes='phantom', salt='{SALT}')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = subprocess.Popen([sys.executable, job], cwd=tmp_path, env=environment)
+    end = time.monotonic() + 60
+    while not list((tmp_path / "out").glob("*.h5")) and process.poll() is None:
+        assert time.monotonic() < end, "no part was written"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    time.sleep(0.5)  # its workers end with it
+    assert len(run(tmp_path, workers=1).prepared) == 5
+    prepare(tmp_path / "scans", tmp_path / "undisturbed", codes="phantom", salt=SALT, workers=2)
+    assert content(tmp_path / "out") == content(tmp_path / "undisturbed")

@@ -1,0 +1,99 @@
+"""The slice store reads any slices of any parts, in the requested order."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from ildfv.datasets.slice_store import ScanSlices, Slices, write_scan
+from ildfv.errors import InputError
+from ildfv.store.parts import MANIFEST, Parts, writing_parts
+
+
+def scan(number: int, m: int) -> ScanSlices:
+    random = np.random.default_rng(number)
+    return ScanSlices(
+        images=random.integers(0, 256, (m, 3, 224, 224), dtype=np.uint8),
+        labels=random.integers(0, 5, (m, 224, 224), dtype=np.uint8),
+        counts=random.integers(0, 9000, (m, 4)),
+        lung=np.full(m, 60000),
+        positions=np.arange(m, dtype=np.float32),
+        patient=f"patient{number // 2}",
+        series=f"series{number}",
+        labelled=number != 1,
+        pixel_area=0.5,
+    )
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slices")
+    with writing_parts(folder, "key") as parts:
+        for number in (2, 0, 1):
+            parts.add(write_scan(folder, scan(number, 3 + number)))
+    return Slices(folder)
+
+
+def test_slices_are_ordered_by_series_and_position(slices):
+    assert len(slices) == 12
+    assert slices.series.tolist() == ["series0"] * 3 + ["series1"] * 4 + ["series2"] * 5
+    assert slices.patients.tolist() == ["patient0"] * 7 + ["patient1"] * 5
+    assert slices.labelled.tolist() == [True] * 3 + [False] * 4 + [True] * 5
+    np.testing.assert_array_equal(slices.counts[7:], scan(2, 5).counts)
+
+
+def test_images_come_in_the_requested_order(slices):
+    images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
+    labels = np.concatenate([scan(number, 3 + number).labels for number in range(3)])
+    for indices in ([0], [11, 0, 4, 4, 3], range(12), []):
+        np.testing.assert_array_equal(slices.images(indices), images[list(indices)])
+        np.testing.assert_array_equal(slices.label_maps(indices), labels[list(indices)])
+
+
+def test_indices_beyond_the_set_are_refused(slices):
+    with pytest.raises(InputError, match=r"must be in \[0, 12\)"):
+        slices.images([12])
+
+
+@pytest.mark.parametrize("indices", [[1.0], [True], ["3"], [[1, 2]], 3])
+def test_indices_are_a_list_of_integers(slices, indices):
+    with pytest.raises(InputError, match="slice indices must be a list of integers"):
+        slices.images(indices)
+
+
+def test_a_scan_of_the_wrong_shape_is_refused():
+    good = scan(0, 3)
+    with pytest.raises(InputError, match=r"counts must have shape \(3, 4\), got \(3, 5\)"):
+        ScanSlices(**{**good.__dict__, "counts": np.zeros((3, 5))})
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="has no finished parts"):
+        Slices(tmp_path)
+
+
+def test_several_threads_read_at_once(slices, monkeypatch):
+    monkeypatch.setattr("ildfv.datasets.slice_store.OPEN_PARTS", 1)  # every read closes the file of the one before
+    images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
+    draws = np.random.default_rng(0).integers(0, 12, (60, 4))
+    with ThreadPoolExecutor(4) as pool:
+        for draw, read in zip(draws, pool.map(slices.images, draws), strict=True):
+            np.testing.assert_array_equal(read, images[draw])
+
+
+def test_a_wrong_count_in_the_manifest_is_refused_and_reported_by_verify(tmp_path):
+    with writing_parts(tmp_path, "key") as parts:
+        parts.add(write_scan(tmp_path, scan(0, 3)))
+    manifest = tmp_path / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"count": 3', '"count": 4'))
+    with pytest.raises(InputError, match="must contain 4 slices, got 3"):
+        Slices(tmp_path)
+    assert "must have 4 items" in Parts(tmp_path).verify()[0]
+
+
+def test_a_path_that_looks_like_a_url_is_a_path(tmp_path):
+    folder = tmp_path / "my::study"
+    folder.mkdir()
+    with writing_parts(folder, "key") as parts:
+        parts.add(write_scan(folder, scan(0, 3)))
+    assert len(Slices(folder)) == 3

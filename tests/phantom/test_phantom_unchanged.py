@@ -1,0 +1,57 @@
+"""Easy phantoms stay what they are: a change of their pixels would silently change every result measured on them."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from ildfv.phantom.difficulty import patient_of
+from ildfv.phantom.fields import doubled
+from ildfv.phantom.scanner import Scanner
+from ildfv.phantom.smoothing import gaussian, gaussian_lines
+
+# (seed, number) → SHA-256 of HU and label codes of the sections at 0.3 and 0.85 of the lung's height. The second
+# section has the shoulders' streaks. Recorded before drawing was made faster.
+RECORDED = {
+    (0, 2): "ed2804285c618cbef66df29282182172603afc77b74680854284f71c73818da6",
+    (3, 5): "f2195101a49014581663c62fdffc5bb0911fac8cb3c174324259e36fe5bf5eb6",
+    (1, 7): "7b78d74864ba8bd9850d3dbf04f4fd4002404faf5a53fc7b5bffdb73cddaefeb",
+}
+
+
+@pytest.mark.parametrize("key", RECORDED)
+def test_easy_slices_have_the_recorded_bytes(key):
+    scanner = Scanner(patient_of(*key))
+    digest = hashlib.sha256()
+    for u in (0.3, 0.85):
+        hu, codes = scanner.slice(u * scanner.patient.height)
+        digest.update(hu.astype("<i2").tobytes())
+        digest.update(codes.tobytes())
+    assert digest.hexdigest() == RECORDED[key]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sigma", [0.4, 1.3, 2.2])
+def test_smoothing_gives_the_bits_of_scipy(sigma, dtype):
+    image = (1000 * np.random.default_rng(0).standard_normal((70, 101))).astype(dtype)
+    np.testing.assert_array_equal(gaussian(image, sigma), ndimage.gaussian_filter(image, sigma, truncate=3.0))
+    for axis in (0, 1):
+        ours, scipys = gaussian_lines(image, sigma, axis=axis), ndimage.gaussian_filter1d(image, sigma, axis=axis)
+        np.testing.assert_array_equal(ours, scipys)
+
+
+def test_smoothing_continues_the_edge_by_reflection():
+    image = np.random.default_rng(0).standard_normal((40, 60)).astype(np.float32)
+    reflected = np.pad(image, 12, mode="symmetric")
+    np.testing.assert_array_equal(gaussian(image, 2.0), gaussian(reflected, 2.0)[12:-12, 12:-12])
+
+
+def test_doubling_is_linear_between_pixel_centres():
+    ramp = np.arange(6, dtype=np.float32)[:, None] + 10 * np.arange(5, dtype=np.float32)
+    fine = doubled(ramp)
+    assert fine.shape == (12, 10)
+    rows = (np.arange(12) + 0.5) / 2 - 0.5
+    columns = (np.arange(10) + 0.5) / 2 - 0.5
+    expected = np.clip(rows, 0, 5)[:, None] + 10 * np.clip(columns, 0, 4)
+    np.testing.assert_allclose(fine, expected, rtol=1e-6)

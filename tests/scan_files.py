@@ -1,0 +1,122 @@
+"""Writers of small synthetic scans: a chest of 64×64 pixels as DICOM, NIfTI or NRRD."""
+
+from pathlib import Path
+
+import nibabel
+import nrrd
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SPACING = (5.0, 4.0, 4.0)  # mm, z, y, x
+ORIGIN = (-128.0, -120.0, -300.0)  # mm, x, y, z
+
+
+class ScanFiles:
+    """Writers of scans and label maps, canonical order (z, y, x) in, whatever the file needs out."""
+
+    spacing, origin = SPACING, ORIGIN
+
+    @staticmethod
+    def chest(m: int = 6, seed: int = 0) -> np.ndarray:
+        """HU, int16 (m, 64, 64): air, a body, two lungs, each voxel and slice a little different."""
+        y, x = np.mgrid[:64, :64]
+        hu = np.full((m, 64, 64), -1000.0)
+        hu[:, ((x - 32) / 29) ** 2 + ((y - 32) / 22) ** 2 < 1] = 40
+        for centre, tilt in ((19, 1), (46, -1)):
+            hu[:, ((x - centre) / 9) ** 2 + ((y - 31 - tilt) / 14) ** 2 < 1] = -850
+        noise = np.random.default_rng(seed).normal(0, 15, hu.shape)
+        return np.maximum(np.round(hu + noise + 3 * np.arange(m)[:, None, None]), -1024).astype(np.int16)
+
+    @staticmethod
+    def codes(hu: np.ndarray) -> np.ndarray:
+        """Phantom codes, uint8: left lung half ground glass and half emphysema, right lung healthy, else outside."""
+        codes = np.zeros(hu.shape, np.uint8)
+        lung = hu < -600
+        codes[:, 15:48, 8:30], codes[:, 15:30, 35:58], codes[:, 30:48, 35:58] = 1, 2, 5
+        codes[~lung] = 0
+        return codes
+
+    @staticmethod
+    def slice_dataset(stored: np.ndarray, position=ORIGIN, *, series: str, patient: str = "P-1", **tags) -> Dataset:
+        """One CT slice with every tag the reader needs; `tags` replaces some, None takes one away."""
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, generate_uid()
+        dataset.SeriesInstanceUID, dataset.StudyInstanceUID = series, series[:60] + ".1"
+        dataset.FrameOfReferenceUID = series[:60] + ".2"
+        dataset.PatientID, dataset.Modality, dataset.ImageType = patient, "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
+        dataset.PatientName, dataset.PatientBirthDate, dataset.PatientSex = "", "", ""
+        dataset.StudyID, dataset.StudyDate, dataset.StudyTime, dataset.AccessionNumber = "", "", "", ""
+        dataset.ReferringPhysicianName, dataset.SeriesNumber, dataset.InstanceNumber = "", 1, 1
+        dataset.Manufacturer = ""
+        dataset.ImagePositionPatient = [f"{value:.4f}" for value in position]
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.PixelSpacing, dataset.SliceThickness = [SPACING[1], SPACING[2]], SPACING[0]
+        dataset.Rows, dataset.Columns = stored.shape
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+        dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+        dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, -1024, "HU"
+        dataset.PixelData = stored.tobytes()
+        for name, value in tags.items():
+            if value is None:
+                delattr(dataset, name)
+            else:
+                setattr(dataset, name, value)
+        return dataset
+
+    @classmethod
+    def series(cls, folder: Path, hu: np.ndarray, *, series: str | None = None, change=None, **tags) -> list[Path]:
+        """A CT series, one file a slice, names in no order; `change(z, dataset)` spoils slices, None leaves one out."""
+        folder.mkdir(parents=True, exist_ok=True)
+        series = series or generate_uid()
+        names = np.random.default_rng(1).permutation(len(hu))
+        paths = []
+        for z, slice_ in enumerate(hu):
+            position = (cls.origin[0], cls.origin[1], cls.origin[2] + z * cls.spacing[0])
+            dataset = cls.slice_dataset((slice_ + 1024).astype(np.int16), position, series=series, **tags)
+            if change is not None:
+                dataset = change(z, dataset)
+            if dataset is not None:
+                path = folder / f"slice{names[z]:03d}.dcm"
+                dataset.save_as(path, enforce_file_format=True)
+                paths.append(path)
+        return paths
+
+    @classmethod
+    def affine(cls) -> np.ndarray:
+        """Voxel (x, y, z) to RAS mm, of the series above, as NIfTI wants it."""
+        affine = np.diag([-cls.spacing[2], -cls.spacing[1], cls.spacing[0], 1.0])
+        affine[:3, 3] = -cls.origin[0], -cls.origin[1], cls.origin[2]
+        return affine
+
+    @classmethod
+    def nifti(cls, path: Path, volume: np.ndarray, *, affine=None, **header) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = nibabel.Nifti1Image(
+            np.ascontiguousarray(volume.transpose(2, 1, 0)), affine if affine is not None else cls.affine()
+        )
+        image.header.set_xyzt_units("mm")
+        nibabel.save(image, path)
+        if header:  # nibabel would put the affine's own codes back: the file is changed after
+            raw = bytearray(path.read_bytes())
+            changed = nibabel.Nifti1Header(bytes(raw[:348]), check=False)
+            for name, value in header.items():
+                changed[name] = value
+            raw[:348] = changed.binaryblock
+            path.write_bytes(raw)
+        return path
+
+    @classmethod
+    def nrrd(cls, path: Path, volume: np.ndarray, **fields) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = {
+            "space": "left-posterior-superior",
+            "space directions": np.diag(cls.spacing[::-1]),
+            "space origin": np.array(cls.origin),
+            "encoding": "gzip",
+        }
+        nrrd.write(str(path), np.ascontiguousarray(volume.transpose(2, 1, 0)), header | fields)
+        return path

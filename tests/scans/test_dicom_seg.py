@@ -1,0 +1,151 @@
+"""DICOM SEG, written with highdicom, on the grid of the scan."""
+
+import highdicom as hd
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.sr.codedict import codes as dicom_codes
+from pydicom.uid import generate_uid
+
+from ildfv.datasets.discovery import discover
+from ildfv.errors import InputError
+from ildfv.scans.dicom import assemble
+from ildfv.scans.headers import read_header
+from ildfv.scans.labels import HEALTHY, MEANINGS, Codes
+from ildfv.scans.libraries import quiet
+from ildfv.scans.segmentation import read_segmentation
+
+NAMES = ("Healthy", "Ground Glass", "emphysema")
+
+
+def write_seg(path, ct_paths, masks, *, labels=NAMES, kind="BINARY", **options):
+    """masks: (slices, rows, columns, segments) bool for BINARY, (slices, rows, columns) of numbers for LABELMAP."""
+    described = [
+        hd.seg.SegmentDescription(
+            i + 1,
+            label,
+            dicom_codes.SCT.Tissue,
+            dicom_codes.SCT.Lung,
+            hd.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for i, label in enumerate(labels)
+    ]
+    with quiet():
+        seg = hd.seg.Segmentation(
+            [dcmread(ct) for ct in ct_paths],
+            masks,
+            kind,
+            described,
+            generate_uid(),
+            1,
+            generate_uid(),
+            1,
+            "none",
+            "none",
+            "1",
+            "1",
+            **options,
+        )
+        path.parent.mkdir(exist_ok=True, parents=True)
+        seg.save_as(path)
+    return path
+
+
+def read(path, scan):
+    with quiet():
+        return read_segmentation(path, scan, Codes.load("phantom"))
+
+
+@pytest.fixture
+def scan(tmp_path, files):
+    """Paths of a series by position, its geometry, phantom codes."""
+    hu = files.chest()
+    paths = files.series(tmp_path / "ct", hu)
+    return paths, assemble([read_header(path) for path in paths]).geometry, files.codes(hu)
+
+
+def stacked(codes):
+    return np.stack([codes == 1, codes == 2, codes == 5], axis=-1).astype(np.uint8)
+
+
+def expected(codes):
+    table = np.zeros(6, np.uint8)
+    table[[1, 2, 5]] = [MEANINGS.index(name) for name in (HEALTHY, "ground glass", "emphysema")]
+    return table[codes]
+
+
+def test_segments_keep_their_voxels(tmp_path, scan):
+    paths, geometry, codes = scan
+    seg = write_seg(tmp_path / "seg.dcm", paths, stacked(codes))
+    np.testing.assert_array_equal(read(seg, geometry), expected(codes))
+
+
+def test_empty_frames_may_be_omitted(tmp_path, scan):
+    paths, geometry, codes = scan
+    codes[[0, 1, 3]] = 0
+    seg = write_seg(tmp_path / "seg.dcm", paths, stacked(codes), omit_empty_frames=True)
+    assert dcmread(seg).NumberOfFrames == 9
+    np.testing.assert_array_equal(read(seg, geometry), expected(codes))
+
+
+def test_a_label_map_segmentation_is_read(tmp_path, scan):
+    paths, geometry, codes = scan
+    numbers = np.select([codes == 1, codes == 2, codes == 5], [1, 2, 3]).astype(np.uint8)
+    seg = write_seg(tmp_path / "seg.dcm", paths, numbers, kind="LABELMAP")
+    np.testing.assert_array_equal(read(seg, geometry), expected(codes))
+
+
+def test_segment_labels_without_a_meaning_are_refused(tmp_path, scan):
+    paths, geometry, codes = scan
+    seg = write_seg(tmp_path / "seg.dcm", paths, stacked(codes), labels=("Healthy", "Tumour", "emphysema"))
+    with pytest.raises(InputError, match=r"listed in \[segments\] of phantom, got 'Tumour'"):
+        read(seg, geometry)
+
+
+def test_overlapping_segments_of_different_meaning_are_refused(tmp_path, scan):
+    paths, geometry, codes = scan
+    masks = stacked(codes)
+    masks[2, 20:25, 10:20] = 1
+    seg = write_seg(tmp_path / "seg.dcm", paths, masks)
+    with pytest.raises(InputError, match="must not overlap"):
+        read(seg, geometry)
+
+
+def test_fractional_segments_are_refused(tmp_path, scan):
+    paths, geometry, codes = scan
+    seg = write_seg(tmp_path / "seg.dcm", paths, stacked(codes).astype(np.float32) * 0.5, kind="FRACTIONAL")
+    with pytest.raises(InputError, match="SegmentationType must be BINARY or LABELMAP, got FRACTIONAL"):
+        read(seg, geometry)
+
+
+def test_frames_outside_the_scan_are_refused(tmp_path, scan, files):
+    _, geometry, codes = scan
+    longer = files.series(tmp_path / "long", files.chest(8))
+    seg = write_seg(tmp_path / "seg.dcm", longer, stacked(np.concatenate([codes, codes[:2]])))
+    with pytest.raises(InputError, match="must coincide with slices of the scan"):
+        read(seg, geometry)
+    moved = files.series(
+        tmp_path / "moved", files.chest(1), change=lambda z, d: d, ImagePositionPatient=[-120, -120, -300]
+    )
+    seg = write_seg(tmp_path / "seg2.dcm", moved, stacked(codes[:1]))
+    with pytest.raises(InputError, match="must have the scan's grid"):
+        read(seg, geometry)
+
+
+def test_a_segmentation_is_assigned_to_its_series_from_any_folder(tmp_path, scan, files):
+    paths, _, codes = scan
+    files.series(tmp_path / "other", files.chest(seed=3), patient="P-2")
+    seg = write_seg(tmp_path / "far" / "away" / "seg.dcm", paths, stacked(codes))
+    found = discover(tmp_path)
+    assert {scan.source.name: scan.label and scan.label.path for scan in found.scans} == {"ct": seg, "other": None}
+
+
+def test_a_segmentation_of_a_missing_series_is_quarantined(tmp_path, scan, files):
+    paths, _, codes = scan
+    write_seg(tmp_path / "seg" / "seg.dcm", paths, stacked(codes))
+    for path in paths:
+        path.unlink()
+    found = discover(tmp_path)
+    assert [left.reason for left in found.quarantined] == [
+        "a DICOM SEG must reference one usable series of the input, got 0"
+    ]
