@@ -71,7 +71,8 @@ def compute(
 def _table(batch, k: int, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `pieces` in contributions.cu, (pieces, 7), and the map of each piece."""
     pieces = pieces_of(listed(batch), k, range(batch.b))
-    assert pieces.table is not None and pieces.edges is not None  # as the batch is listed
+    assert pieces.table is not None  # as the batch is listed
+    assert pieces.edges is not None
     owners = np.repeat(np.arange(batch.b), np.diff(pieces.edges))
     within = np.cumsum(pieces.table[:, 1]) - pieces.table[:, 1]  # the pieces follow each other, as the rows of `out` do
     assert within[-1] + pieces.table[-1, 1] == edges[-1]
