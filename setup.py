@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
+import warnings
 
 import numpy
 from Cython.Build import cythonize
@@ -43,9 +44,22 @@ native = Extension(
 ARCHITECTURES = os.environ.get("ILDFV_CUDA_ARCHITECTURES", "75 80 86 89 90 100").split()
 
 
+def architectures() -> list[str]:
+    """Those of ARCHITECTURES that the installed nvcc can compile for."""
+    known = subprocess.run(["nvcc", "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split()
+    return [a for a in ARCHITECTURES if f"compute_{a}" in known]
+
+
 def cuda_extensions() -> list[Extension]:
     """The extension with the kernels of csrc/cuda, as a list; empty without ILDFV_CUDA=1 and nvcc."""
     if os.environ.get("ILDFV_CUDA") != "1" or shutil.which("nvcc") is None:
+        return []
+    if not architectures():
+        warnings.warn(
+            f"no CUDA kernels are built: nvcc supports none of ILDFV_CUDA_ARCHITECTURES {' '.join(ARCHITECTURES)}; "
+            "`nvcc --list-gpu-arch` lists those it supports",
+            stacklevel=2,
+        )
         return []
     return [Extension("ildfv.kernels._native_cuda", sources=["ildfv/kernels/_native_cuda.pyx"], language="c++")]
 
@@ -62,8 +76,7 @@ class BuildExtensions(build_ext):
         super().build_extension(extension)
 
     def cuda_object(self) -> str:
-        known = subprocess.run(["nvcc", "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split()
-        wanted = [a for a in ARCHITECTURES if f"compute_{a}" in known]
+        wanted = architectures()
         code = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in wanted]
         code.append(f"-gencode=arch=compute_{wanted[-1]},code=compute_{wanted[-1]}")
         target = os.path.join(self.build_temp, "ildfv_cuda.o")

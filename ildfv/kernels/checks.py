@@ -53,8 +53,10 @@ def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
     for i, n in enumerate(counts):
         a = np.ascontiguousarray(weights[i], dtype=np.float64)
         check(a.shape == (n,), f"weights must have one value per descriptor, {n} in map {i}, got shape {a.shape}")
-        fits = bool(np.isfinite(a).all()) and (n == 0 or a.min() >= 0)
-        check(fits, f"weights must be finite and at least 0, got {a.min():g} as the least of map {i}")
+        wrong = ~(np.isfinite(a) & (a >= 0))
+        if wrong.any():
+            at = int(wrong.argmax())
+            raise InputError(f"weights must be finite and at least 0, got {a[at]:g} for descriptor {at} of map {i}")
         checked.append(a)
     return checked
 

@@ -50,7 +50,7 @@ def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, de
     maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` count as 0
     (they are not renormalised, as in VLFeat); the log likelihood always counts all components.
     descriptor_weights: (b, n), or a list of (n_i,): weight of each descriptor in all sums. Descriptors of weight 0 are
-    ignored; a map whose weights are all 0 has sums of 0.
+    ignored; a map with no others has sums of 0.
     """
     weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
     per_map = []
