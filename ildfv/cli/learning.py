@@ -98,7 +98,7 @@ def encode(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Fit the mixture on all training descriptors, encode every slice as a Fisher vector, and reduce by PCA.
+    """Fit the mixture on all descriptors of the fit patients, encode every slice as a Fisher vector, and reduce by PCA.
 
     Activations are not stored. Resumes an interrupted run.
 

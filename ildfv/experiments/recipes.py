@@ -94,7 +94,16 @@ class Encoded:
     @property
     def inputs(self) -> dict:
         given = {"encoder": self.encoder, "words": self.words, "descriptors": self.descriptors, "target": self.target}
-        return {**self.network.inputs, "encode": asdict(self.settings), **given, "threshold": self.threshold}
+        fitted_on = (
+            "fit patients"  # earlier versions also used the validation patients: their encodings must not be reused
+        )
+        return {
+            **self.network.inputs,
+            "encode": asdict(self.settings),
+            **given,
+            "threshold": self.threshold,
+            "fitted_on": fitted_on,
+        }
 
     @property
     def folder(self) -> str:
