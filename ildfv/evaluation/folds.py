@@ -36,8 +36,8 @@ class Folds:
     members: the patients of each fold, sorted. labels: names of the patterns. threshold: pixels from which a pattern
     counts as present. profiles: by patient, in an order that depends on the patients' slices and not on their names, so
     that splits made from it do not depend on the salt of the names. unlabelled: patients without a label map; they are
-    in no fold and are not used. Patients are the salted hashes of `Slices.patients`. sha256: checksum of the file that the folds were read from, which identifies
-    them in everything made with them; "" if they were not read from a file.
+    in no fold and are not used. Patients are the salted hashes of `Slices.patients`. sha256: checksum of the file that
+    the folds were read from, which identifies them in everything made with them; "" if they were not read from a file.
     """
 
     members: tuple[tuple[str, ...], ...]

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.evaluation.intervals import Ratio, bootstrap, by_patient, resampled
+from ildfv.evaluation.intervals import confidence, resampled
+from ildfv.evaluation.measures import Ratio, by_patient
 from ildfv.evaluation.metrics import ratio
 from ildfv.evaluation.tables import Estimate
 from ildfv.experiments.context import Context

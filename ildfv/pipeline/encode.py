@@ -1,4 +1,4 @@
-"""From slices to an encoding: encoder fitted on the descriptors of the fit slices, vectors of all slices, PCA, projections.
+"""From slices to an encoding: encoder and PCA fitted on the fit slices, vectors and projections of all slices.
 
 Activations are not stored: every pass runs the network up to the layer and uses its maps at once. Each step is complete
 on disk before the next one begins, so a killed run is resumed at the step, or part of it, that was unfinished.

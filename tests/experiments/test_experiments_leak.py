@@ -1,5 +1,5 @@
-"""Nothing that is fitted knows the test fold, and only choices know the validation slices: other images and labels there
-change no fitted number, in any system."""
+"""Nothing that is fitted knows the test fold, and only choices know the validation slices: other images and labels
+there change no fitted number, in any system."""
 
 from dataclasses import replace
 
