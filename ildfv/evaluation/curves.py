@@ -1,8 +1,8 @@
-"""ROC and precision–recall curves of one or several folds, of a size that can be stored, whose areas are the AUC and AP.
+"""ROC and precision–recall curves of one or several folds, short enough to store, whose areas are the AUC and AP.
 
 Models of different folds have no common scale, so the curves of folds are averaged and not pooled: true positive rates
-at equal false positive rates, and precisions at equal recalls. With the number of pairs or positives of each fold as its
-weight, the area under the average is the pooled AUC or AP. A curve is thinned without changing its area.
+at equal false positive rates, and precisions at equal recalls. With the number of pairs or positives of each fold as
+its weight, the area under the average is the pooled AUC or AP. A curve is thinned without changing its area.
 """
 
 from __future__ import annotations

@@ -71,8 +71,9 @@ class CalibrationCurve(Document):
 class PatternResults(Document):
     """One system on one pattern. Curves are absent from documents that do not store them.
 
-    positive_patients, negative_patients: patients with at least one slice that shows the pattern, or does not. Both limit
-    what an interval can say. ap: mean over folds of the average precision, weighted by their positives.
+    positive_patients, negative_patients: patients with at least one slice that shows the pattern, or does not.
+    patients: number of patients that each measure with an interval depends on, which decides whether it has one. ap:
+    mean over folds of the average precision, weighted by their positives.
     """
 
     prevalence: float
@@ -93,6 +94,7 @@ class PatternResults(Document):
     fp: int | None
     fn: int | None
     tn: int | None
+    patients: dict[str, int]
     threshold: float | None  # decision threshold; None if several folds are pooled
     ap: float | None
     roc: RocCurve | None = None
@@ -165,8 +167,8 @@ class Results(Document):
 
     current_version: ClassVar[int | None] = 2
     older: ClassVar[str] = (
-        "it has another overall F and other intervals; remove it and run the `ildfv train` or `ildfv regress` that wrote "
-        "it again"
+        "it has another overall F and other intervals; remove it and run the `ildfv train` or `ildfv regress` that "
+        "wrote it again"
     )
 
     kind: Literal["ildfv results"]

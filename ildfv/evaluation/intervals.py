@@ -72,9 +72,9 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = RESAMP
     can be swapped between them. All 2^P swaps are used if there are at most n_resamples, otherwise n_resamples random
     ones and p = (1 + hits)/(1 + n), which is never 0. Undefined values are None.
 
-    The test is exact for measures of decisions. For the AUC it is approximate, since percentile ranks are swapped, which
-    depend on the scores of the other patients. With few patients it is a test of exchangeability and not of equal AUC:
-    systems of equal AUC whose scores vary differently between patients are told apart more often than the level says.
+    The test is exact for measures of decisions. For the AUC it is approximate, since percentile ranks are swapped,
+    which depend on the scores of the other patients. With few patients it is a test of exchangeability and not of equal
+    AUC: it can reject more often than its level says for systems of equal AUC whose scores vary differently.
     """
     one = np.ones((1, n_patients))
     observed, m = float(a(one)[0] - b(one)[0]), min(a.patients, b.patients)
@@ -139,9 +139,7 @@ def paired_over_seeds(
         freedom = total**2 / (of_patients**2 / (m - 1) + (of_seeds / n) ** 2 / (n - 1))
         interval = _around(mean, np.sqrt(total), freedom)
         p = float(2 * student.sf(abs(mean) / np.sqrt(total), freedom))
-    return PairedTest(
-        difference=mean, interval=interval, p=p, patients=m, seeds=n, seed_sd=float(np.sqrt(of_seeds))
-    )
+    return PairedTest(difference=mean, interval=interval, p=p, patients=m, seeds=n, seed_sd=float(np.sqrt(of_seeds)))
 
 
 def _variance(values: np.ndarray, m: int) -> float | None:

@@ -78,9 +78,9 @@ class Auc:
 
     M[p, q] counts pairs of a positive slice of p and a negative slice of q with scores in the right order, ties
     counted as one half; N[p, q] counts all such pairs. A patient drawn w times stands for w patients, each of whom
-    contributes the pairs within one patient once and no pairs with its copies: the diagonal has weight w and not w². Only pairs within a fold count, as models of different folds
-    have no common scale. Scores are stored as percentile ranks within their fold, which does not change the AUC and
-    puts two systems on one scale.
+    contributes the pairs within one patient once and none with its copies: the diagonal has weight w and not w². Only
+    pairs within a fold count, as models of different folds have no common scale. Scores are stored as percentile ranks
+    within their fold, which does not change the AUC and puts two systems on one scale.
     """
 
     ranks: np.ndarray  # (N,)

@@ -35,6 +35,7 @@ from ildfv.evaluation.thresholds import Decisions
 MEANS = {"macro_f": "f", "mean_auc": "auc"}  # over the patterns that define the metric
 TESTED = ("accuracy", "f", "mean_slice_f", "micro_f", "macro_f", "mean_auc")  # of all patterns, in a comparison
 OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
+RESAMPLED = ("auc", "precision", "recall", "f", "brier")  # of a pattern, with an interval
 PER_PATTERN = ("auc", "ap", "precision", "recall", "f", "brier")
 CURVE_POINTS = 200  # of a stored curve; metrics always use every score
 
@@ -103,7 +104,8 @@ def evaluate(
     Results
         Undefined values are None: an AUC without positives or without negatives; an F without positives, as such
         slices do not show whether a system finds the pattern; an interval of a measure that depends on fewer than five
-        patients, or that fewer than 90 % of the resamples define. macro_f and mean_auc are over the patterns that define them.
+        patients, or that fewer than 90 % of the resamples define. macro_f and mean_auc are over the patterns that
+        define them.
 
     Raises
     ------
@@ -140,8 +142,9 @@ def evaluate(
             positives=int(y.sum()),
             positive_patients=len(np.unique(patient[y])),
             negative_patients=len(np.unique(patient[~y])),
-            **estimates({name: f"{pattern}/{name}" for name in ("auc", "precision", "recall", "f", "brier")}),
+            **estimates({name: f"{pattern}/{name}" for name in RESAMPLED}),
             **counts,
+            patients={name: measures[f"{pattern}/{name}"].patients for name in RESAMPLED},
             threshold=folds[0].decisions.thresholds[k] if one else None,
             **_ranking(folds, k),
             calibration=CalibrationCurve(**metrics.calibration_curve(y, p)) if calibrated else None,
@@ -158,9 +161,7 @@ def evaluate(
         threshold=threshold,
         n_slices=len(truth),
         n_patients=len(names),
-        intervals=IntervalSettings(
-            method=METHOD, level=LEVEL, resamples=n_resamples, seed=seed
-        ),
+        intervals=IntervalSettings(method=METHOD, level=LEVEL, resamples=n_resamples, seed=seed),
         empty="skip",
         n_empty=int(((truth.sum(1) == 0) & (predicted.sum(1) == 0)).sum()),
         per_pattern=per_pattern,

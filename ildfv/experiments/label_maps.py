@@ -113,7 +113,7 @@ def overlap(context: Context, system: Patches) -> list[Estimate]:
         cells.append(
             Estimate(
                 value=value if np.isfinite(value) else None,
-                interval=bootstrap(dice, weights),
+                interval=confidence(dice, weights),
                 mean=float(each.mean()) if len(each) else None,
                 sd=float(each.std(ddof=1)) if len(each) > 1 else None,
                 n=len(each),

@@ -1,4 +1,4 @@
-"""Simulation: intervals include the true value about as often as they say, and tests keep their level where they can."""
+"""Simulation: intervals include the true value about as often as they say, and tests keep their level."""
 
 import importlib.util
 import sys
