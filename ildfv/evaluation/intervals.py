@@ -63,7 +63,15 @@ def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True
     return low, high
 
 
-def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = RESAMPLES, seed: int = 0) -> PairedTest:
+def paired(
+    a: Measure,
+    b: Measure,
+    n_patients: int,
+    *,
+    n_resamples: int = RESAMPLES,
+    seed: int = 0,
+    proportion: bool = True,
+) -> PairedTest:
     """Difference a − b of one measure between two systems on the same slices.
 
     interval: 95 %, with the same resampled patients for both systems; None if the measure depends on fewer than
@@ -91,25 +99,33 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = RESAMP
     hits = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
     return PairedTest(
         difference=observed,
-        interval=difference_interval(a, b, weights),
+        interval=difference_interval(a, b, weights, proportion=proportion),
         p=hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
         patients=m,
     )
 
 
-def difference_interval(a: Measure, b: Measure, weights: np.ndarray) -> Interval | None:
-    """95 % interval of a − b with the same `resampled` patients for both; None as in `paired`."""
+def difference_interval(a: Measure, b: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
+    """95 % interval of a − b with the same `resampled` patients for both; None as in `paired`.
+
+    proportion: whether the measures lie in [0, 1], so that the interval ends at ±1.
+    """
     one, m = np.ones((1, weights.shape[1])), min(a.patients, b.patients)
     first, second = float(a(one)[0]), float(b(one)[0])
-    perfect = first == second and first in (0.0, 1.0)
+    perfect = proportion and first == second and first in (0.0, 1.0)
     if m < MIN_PATIENTS or perfect or not np.isfinite(first - second):
         return None
     variance = _variance(a(weights) - b(weights), m)
-    return None if variance is None else _around(first - second, np.sqrt(variance), m - 1)
+    return None if variance is None else _around(first - second, np.sqrt(variance), m - 1, proportion)
 
 
 def paired_over_seeds(
-    pairs: Sequence[tuple[Measure, Measure]], n_patients: int, *, n_resamples: int = RESAMPLES, seed: int = 0
+    pairs: Sequence[tuple[Measure, Measure]],
+    n_patients: int,
+    *,
+    n_resamples: int = RESAMPLES,
+    seed: int = 0,
+    proportion: bool = True,
 ) -> PairedTest:
     """Difference a − b of one measure, averaged over systems that were fitted with different seeds.
 
@@ -123,7 +139,7 @@ def paired_over_seeds(
         The two systems under each seed, on the same slices.
     """
     if len(pairs) == 1:
-        return paired(*pairs[0], n_patients, n_resamples=n_resamples, seed=seed)
+        return paired(*pairs[0], n_patients, n_resamples=n_resamples, seed=seed, proportion=proportion)
     one, weights = np.ones((1, n_patients)), resampled(n_patients, n_resamples, seed=seed)
     differences = np.array([float(a(one)[0] - b(one)[0]) for a, b in pairs])
     n, m = len(pairs), min(min(a.patients, b.patients) for a, b in pairs)
@@ -137,7 +153,7 @@ def paired_over_seeds(
     if of_patients is not None and of_patients + of_seeds > 0:
         total = of_patients + of_seeds / n
         freedom = total**2 / (of_patients**2 / (m - 1) + (of_seeds / n) ** 2 / (n - 1))
-        interval = _around(mean, np.sqrt(total), freedom)
+        interval = _around(mean, np.sqrt(total), freedom, proportion)
         p = float(2 * student.sf(abs(mean) / np.sqrt(total), freedom))
     return PairedTest(difference=mean, interval=interval, p=p, patients=m, seeds=n, seed_sd=float(np.sqrt(of_seeds)))
 
@@ -154,7 +170,9 @@ def _quantile(freedom: float) -> float:
     return float(student.ppf((1 + LEVEL) / 2, freedom))
 
 
-def _around(difference: float, error: float, freedom: float) -> Interval:
-    """The t interval of a difference of two proportions, which is never beyond ±1."""
+def _around(difference: float, error: float, freedom: float, proportion: bool) -> Interval:
+    """The t interval of a difference; that of two proportions is never beyond ±1."""
     half = _quantile(freedom) * float(error)
+    if not proportion:
+        return difference - half, difference + half
     return max(difference - half, -1.0), min(difference + half, 1.0)

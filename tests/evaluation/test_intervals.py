@@ -260,3 +260,14 @@ def test_a_mean_is_undefined_where_one_of_its_measures_is():
     whole, lone = Ratio(np.ones(3), np.ones(3)), Ratio(np.array([0, 0.5, 0]), np.array([0, 1.0, 0]))
     np.testing.assert_allclose(Mean((whole, lone))(weights), [0.75, np.nan])
     assert np.isnan(Mean(())(weights)).all()
+
+
+def test_differences_of_measures_that_are_no_proportions_are_not_cut_at_1():
+    rng = np.random.default_rng(0)
+    values = rng.normal(70, 1, size=(2, 30))
+    a, b = Ratio(values[0] + 5, np.ones(30)), Ratio(values[1], np.ones(30))
+    low, high = paired(a, b, 30, n_resamples=200, proportion=False).interval
+    assert 1 < low < high
+    pairs = [(a, b), (Ratio(values[0] + 6, np.ones(30)), b)]
+    low, high = paired_over_seeds(pairs, 30, n_resamples=200, proportion=False).interval
+    assert high > 1
