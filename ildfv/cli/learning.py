@@ -103,7 +103,7 @@ def encode(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Fit the mixture on all training descriptors, encode every slice as a Fisher vector, and reduce by PCA.
+    """Fit the mixture on all descriptors of the fit patients, encode every slice as a Fisher vector, and reduce by PCA.
 
     Activations are not stored. Resumes an interrupted run.
 
@@ -185,11 +185,12 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     rows = []
     for pattern, row in result.per_pattern.items():
         f, auc = (output.with_interval(*row.estimate(measure)) for measure in ("f", "auc"))
-        rows.append((pattern, row.positives, f, auc))
+        rows.append((pattern, row.positives, row.positive_patients, f, auc))
     overall = result.overall
     defined = all(row.f is not None and row.auc is not None for row in result.per_pattern.values())
     mean = (
         f"mean of {len(rows)} patterns" if defined else "mean where defined",
+        "",
         "",
         output.cell(overall.macro_f),
         output.cell(overall.mean_auc),
@@ -197,10 +198,10 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
     output.table(
         f"{result.system}, held-out fold {result.fold}: {data}",
-        ["pattern", "slices with it", "F (95 %)", "AUC (95 %)"],
+        ["pattern", "slices with it", "patients with it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
         caption=f"{result.n_slices} test slices of {result.n_patients} patients, T = {result.threshold}; "
-        "thresholds from validation patients, intervals by patient",
+        "thresholds from validation patients, intervals by patient if at least 5 have the pattern",
     )
     accuracy, f = overall.accuracy, overall.f
     output.out.print(

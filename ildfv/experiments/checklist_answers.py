@@ -31,7 +31,7 @@ FIXED = {
     "predictors": "the pixels of one whole slice; no regions of interest and no clinical variables",
     "assessors": "none: no predictor requires a human reader",
     "handling": "grey levels standardised per window with mean and SD of the fit slices; encodings reduced by PCA "
-    "fitted on the training slices",
+    "fitted on the fit slices",
     "robustness": "results for two thresholds T and for several losses, targets, layers, encoders and numbers of "
     "patients",
     "explainability": "only the label maps of the patch baseline",

@@ -62,11 +62,13 @@ class Context:
 
     def _remarks(self) -> list[str]:
         """Remarks that every result document repeats."""
+        gaps = [f"{line}." for line in self.folds.warnings()]
         if self.folds.n_folds == self.preset.folds:
-            return []
+            return gaps
         return [
+            *gaps,
             f"The workspace has {self.folds.n_folds} folds, where preset {self.preset.name} makes {self.preset.folds}: "
-            f"`ildfv folds --folds {self.preset.folds} --fresh` creates a new split; everything is then trained again."
+            f"`ildfv folds --folds {self.preset.folds} --fresh` creates a new split; everything is then trained again.",
         ]
 
     def place(self, kind: str, system: System, fold: int) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -35,8 +35,11 @@ class ExperimentDocument(Document):
     seconds: wall time of all runs; missing only while the document is being made.
     """
 
+    current_version: ClassVar[int | None] = 2
+    older: ClassVar[str] = "it has another overall F and other intervals; remove it and run the experiment again"
+
     kind: Literal["ildfv experiment"]
-    version: Literal[1]
+    version: Literal[2]
     name: str
     title: str
     paper: str | None

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.evaluation.intervals import Ratio, bootstrap, by_patient, resampled
+from ildfv.evaluation.intervals import confidence, resampled
+from ildfv.evaluation.measures import Ratio, by_patient
 from ildfv.evaluation.metrics import ratio
 from ildfv.evaluation.tables import Estimate
 from ildfv.experiments.context import Context
@@ -112,7 +113,7 @@ def overlap(context: Context, system: Patches) -> list[Estimate]:
         cells.append(
             Estimate(
                 value=value if np.isfinite(value) else None,
-                interval=bootstrap(dice, weights),
+                interval=confidence(dice, weights),
                 mean=float(each.mean()) if len(each) else None,
                 sd=float(each.std(ddof=1)) if len(each) > 1 else None,
                 n=len(each),

@@ -1,4 +1,4 @@
-"""From slices to an encoding: encoder fitted on training descriptors, vectors of all slices, PCA, projections.
+"""From slices to an encoding: encoder and PCA fitted on the fit slices, vectors and projections of all slices.
 
 Activations are not stored: every pass runs the network up to the layer and uses its maps at once. Each step is complete
 on disk before the next one begins, so a killed run is resumed at the step, or part of it, that was unfinished.
@@ -27,7 +27,7 @@ from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sha256, sweep
+from ildfv.store.atomic import key_of, sha256, sweep
 from ildfv.store.checksummed import write_checksummed
 from ildfv.store.fingerprint import match_fingerprint
 from ildfv.store.lock import writing
@@ -45,7 +45,7 @@ class EncodeSettings:
 
     layer: str = "conv1"
     components: int = 32  # k of the mixture
-    dimensions: int = 512  # at most, after PCA: never more than the training slices span
+    dimensions: int = 512  # at most, after PCA: never more than the fit slices span
     passes: int | None = None  # maximum number of EM passes; None: 3 stepwise or 10 exact
     tolerance: float = 1e-3  # nats per descriptor: EM stops when a pass gains less
     method: str = "stepwise"  # two passes reach a higher likelihood than 100 of "exact" (bench/NOTES.md)
@@ -95,8 +95,9 @@ def encode_slices(
 ) -> dict:
     """The content of encoding.json, once encodings/<layer>/fold-<k>/ is finished.
 
-    model: name of a trained network; None: the one finished last. Mixture and PCA are fitted on slices of training
-    patients only; all slices are encoded. fresh: replaces an encoding with other settings.
+    model: name of a trained network; None: the one finished last. Mixture and PCA are fitted on the slices of the fit
+    patients only, so that validation slices are as new to them as test slices; all slices are encoded. fresh: replaces
+    an encoding with other settings.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -121,6 +122,7 @@ def encode_slices(
             "fold": fold,
             "slices": slices.key,
             "folds": roles.folds,
+            "fit": key_of(roles.fit.tolist()),
             "model": f"{model_folder.parent.name}/{model_folder.name}",
             "model_sha256": sha256(model_folder / TENSORS),
         },
@@ -151,14 +153,14 @@ def encode(
     """The content of encoding.json in `folder`, once the encoding of all slices is finished.
 
     activations: images → maps of the layer, with `d`, `n` and `device`. The encoder and the PCA are fitted on
-    `roles.train` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
+    `roles.fit` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
     slices. A folder created with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
     name in `encoders.ENCODERS`; words: the number of visual words of encoder "words".
     """
     encoder_kind, n = kind(encoder), activations.n
     if encoder_kind.model == "mixture":
-        descriptors = n * len(roles.train)
-        rule = f"components must be at most the number of training descriptors {descriptors}"
+        descriptors = n * len(roles.fit)
+        rule = f"components must be at most the number of descriptors of the fit slices, {descriptors}"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.fitted(activations).batch_size
     with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
@@ -169,12 +171,12 @@ def encode(
             return Encoding(folder).info
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)
-        training = Training(folder, slices, activations, roles.train, settings, words, progress, weights)
+        training = Training(folder, slices, activations, roles.fit, settings, words, progress, weights)
         fitted = encoder_kind.fit(training)
         encoder_parts = (fitted.estimator, fitted.length, settings, weights)
         fisher = FisherVectors(folder / "fisher", slices, activations, *encoder_parts)
         fisher.write(progress)
-        pca = projection_step.fit(folder / "pca", fisher, roles.train, settings, progress)
+        pca = projection_step.fit(folder / "pca", fisher, roles.fit, settings, progress)
         projection_step.write(folder / "projection", fisher, pca, progress)
         seconds = time.monotonic() - started
         info = {
@@ -183,7 +185,7 @@ def encode(
             "fold": roles.fold,
             "data": slices.data,
             "slices": len(slices),
-            "train_slices": len(roles.train),
+            "fit_slices": len(roles.fit),
             "descriptors": len(slices) * n,
             "descriptors_a_slice": n,
             "d": activations.d,

@@ -24,7 +24,7 @@ from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sweep
+from ildfv.store.atomic import key_of, sweep
 from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 from ildfv.streaming.maps import by_part
@@ -146,13 +146,14 @@ def _penalty(ridge: str | float) -> float | None:
 
 
 def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
-    """Raises InputError if the encoding was made from slices or folds other than the current ones."""
+    """Raises InputError if the encoding was made from slices, folds or fit slices other than the current ones."""
     made_of = encoding.info["inputs"]
-    for name, now in (("slices", slices.key), ("folds", split.folds)):
-        if made_of[name] != now:
+    for name, now in (("slices", slices.key), ("folds", split.folds), ("fit", key_of(split.fit.tolist()))):
+        if made_of.get(name) != now:
             where = "" if encoding.region == SLICE else f" --region {encoding.region}"
             how = f"ildfv encode --layer {encoding.layer}{where} --fold {encoding.fold} --fresh"
-            raise InputError(f"{encoding.folder} was made from {name} other than the current ones: run `{how}`")
+            what = "fit slices" if name == "fit" else name
+            raise InputError(f"{encoding.folder} was made from {what} other than the current ones: run `{how}`")
 
 
 def _rows(

@@ -39,7 +39,8 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     to = workspace.root / "report.html" if to is None else to
     check_page(to)
     slices = workspace.slices()
-    folds = load_folds(workspace).table() if workspace.folds_file.exists() else []
+    split = load_folds(workspace) if workspace.folds_file.exists() else None
+    folds = [] if split is None else split.table()
     found = workspace.results()
     inputs = {"slices": slices.key, "folds": sha256(workspace.folds_file) if folds else None}
     current = {
@@ -53,6 +54,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         "has now"
         for name in sorted(found.keys() - current.keys())
     ]
+    notes += [] if split is None else [f"{line}." for line in split.warnings()]
     documents = list(table_documents(workspace, slices).values())
     if not current and not documents:
         notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")

@@ -75,6 +75,7 @@ def write_folds(
         n_folds=settings.folds if n_folds is None else n_folds,
         seed=settings.seed if seed is None else seed,
         series=slices.series,
+        content=np.column_stack([slices.counts, slices.lung, slices.positions]),
     )
     path, content = workspace.folds_file, folds.to_json().encode()
     with writing(workspace.root):

@@ -1,5 +1,6 @@
 """Folds: by patient, stratified, reproducible, and without leakage."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -241,6 +242,80 @@ def test_an_absent_pattern_gives_a_warning():
     first, second = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings()
     assert first.startswith("reticular is on no slice of fold ")
     assert second.startswith("no slice shows honeycomb, emphysema ")
+
+
+def small_cohort(seed):
+    """12 patients of 20 slices, patients and presence; each pattern is in about five patients."""
+    rng = np.random.default_rng(seed)
+    patients = np.repeat([f"p{i:02d}" for i in range(12)], 20)
+    return patients, (np.repeat(rng.random((12, 4)) < 0.4, 20, axis=0) & (rng.random((240, 4)) < 0.5)).astype(int)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_pattern_of_two_training_patients_is_in_fit_and_validation(seed):
+    patients, shown = small_cohort(seed)
+    folds = make_folds(patients, shown, labels=PATTERNS, threshold=T, seed=seed)
+    for k in range(5):
+        having = [{*patients[part][shown[part].any(1)]} for part in folds.inner(k, patients)]
+        assert all(having)
+        for c in range(4):
+            fit, validation = ({*patients[part][shown[part, c] == 1]} for part in folds.inner(k, patients))
+            assert len(fit | validation) < 2 or (fit and validation)
+
+
+def test_a_larger_validation_part_is_used_where_patterns_need_it_and_disclosed():
+    patients = np.array([f"p{i:02d}" for i in range(12)])
+    shown = np.zeros((12, 4), int)
+    for pattern in range(4):
+        shown[3 * pattern : 3 * pattern + 3, pattern] = 1  # no patient has two patterns: 20 % are too few for all
+    folds = make_folds(patients, shown, labels=PATTERNS, threshold=T)
+    for k in range(5):
+        fit, validation = folds.inner(k, patients)
+        assert len(validation) == 4
+        assert shown[validation].any(0).all()
+        assert shown[fit].any(0).all()
+    assert [row["validation"] for row in folds.table()] == [4] * 5
+    assert any("4 of its 9 training patients are used for validation, more than 20%" in w for w in folds.warnings())
+
+
+def test_a_pattern_that_cannot_be_on_both_sides_is_disclosed():
+    patients = np.array([f"p{i:02d}" for i in range(10)])
+    shown = np.zeros((10, 4), int)
+    shown[:, 0], shown[3, 1] = 1, 1  # one patient cannot be split
+    lines = make_folds(patients, shown, labels=PATTERNS, threshold=T, n_folds=5).warnings()
+    assert any(
+        line.startswith(("reticular is on no validation slice", "reticular is on no fit slice")) for line in lines
+    )
+    assert not any("ground glass" in line for line in lines)
+
+
+def renamed(patients, salt):
+    return np.array([hashlib.sha256(f"{salt}{p}".encode()).hexdigest()[:16] for p in patients])
+
+
+def test_a_seed_gives_the_same_folds_whatever_the_salt_of_the_names():
+    patients, counts = cohort(20, seed=8)
+    keep = np.unique(patients, return_index=True)[1]
+    rows = np.sort(np.concatenate([keep, keep + 1, keep + 2]))  # equal numbers of slices: many equal profiles
+    patients, counts = patients[rows], counts[rows]
+    content = np.random.default_rng(0).normal(size=(len(rows), 2))
+    found = []
+    for salt in ("a", "b"):
+        names = renamed(patients, salt)
+        order = np.argsort(names, kind="stable")  # the order of slices follows the salt too
+        options = {"labels": PATTERNS, "threshold": T, "seed": 3, "content": content[order]}
+        folds = make_folds(names[order], presence(counts, T)[order], **options)
+        back = dict(zip(names.tolist(), patients.tolist(), strict=True))
+        parts = [tuple({back[n] for n in names[i]} for i in folds.inner(k, names)) for k in range(5)]
+        found.append(([{back[n] for n in members} for members in folds.members], parts))
+    assert found[0] == found[1]
+
+
+def test_folds_of_version_1_are_refused_with_a_remedy():
+    patients, counts = cohort(20)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
+    with pytest.raises(InputError, match=r"must be of version 2, got 1, .*: run `ildfv folds --fresh` and train again"):
+        Folds.from_json(edited(folds, lambda d: d.update(version=1)), PATTERNS)
 
 
 def test_partition_keeps_the_sizes_also_without_quantities():

@@ -50,7 +50,24 @@ def test_undefined_terms_are_excluded_from_the_mean():
     truth = [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0]]
     predicted = [[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
     m = metrics.sample_metrics(truth, predicted)
-    assert m == {"accuracy": 1 / 3, "precision": 1 / 2, "recall": 1 / 2, "f": 1 / 3}
+    assert m == {"accuracy": 1 / 3, "precision": 1 / 2, "recall": 1 / 2, "f": 1 / 2, "mean_slice_f": 1 / 3}
+
+
+def test_the_overall_f_is_the_harmonic_mean_of_averaged_precision_and_recall():
+    """Eq. 8–10 by hand: precisions 1, 1/2 and 1/4, recalls 1/2, 1 and 1, so 7/12 and 10/12."""
+    truth = [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    predicted = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
+    m = metrics.sample_metrics(truth, predicted)
+    assert m["precision"] == pytest.approx(7 / 12)
+    assert m["recall"] == pytest.approx(10 / 12)
+    assert m["f"] == pytest.approx(2 * 70 / 12 / 17)
+    assert m["mean_slice_f"] == pytest.approx((2 / 3 + 2 / 3 + 2 / 5) / 3)
+
+
+def test_the_overall_f_of_nothing_right_is_0_and_of_no_prediction_undefined():
+    wrong = metrics.sample_metrics([[1, 0]], [[0, 1]])
+    assert wrong["f"] == 0
+    assert math.isnan(metrics.sample_metrics([[1, 0]], [[0, 0]])["f"])
     healthy = metrics.sample_metrics(np.zeros((3, 4)), np.zeros((3, 4)))
     assert all(math.isnan(value) for value in healthy.values())
 
@@ -64,7 +81,8 @@ def test_sample_metrics_equal_scikit_learn(seed):
     )
     assert ours["precision"] == pytest.approx(precision)
     assert ours["recall"] == pytest.approx(recall)
-    assert ours["f"] == pytest.approx(f)
+    assert ours["mean_slice_f"] == pytest.approx(f)
+    assert ours["f"] == pytest.approx(2 * precision * recall / (precision + recall))
     jaccard = [sk.jaccard_score(y, t) for y, t in zip(truth, predicted, strict=True) if y.any() or t.any()]
     assert ours["accuracy"] == pytest.approx(np.mean(jaccard))
 

@@ -81,7 +81,7 @@ def test_the_checklist_has_every_item_of_both_guidelines_once():
 def experiment(**changes) -> ExperimentDocument:
     values = {
         "kind": EXPERIMENT,
-        "version": 1,
+        "version": 2,
         "name": "speed",
         "title": "t",
         "paper": None,

@@ -11,6 +11,7 @@ import pytest
 from tiny import TINY, stored
 
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.evaluation.results import compare as compare_predictions
 from ildfv.experiments import fitted
 from ildfv.experiments import results as results_module
 from ildfv.experiments import run as run_module
@@ -307,3 +308,23 @@ def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made,
     document = run_module.describe(context, experiments()["losses"], Findings([], [context.base]))
     (note,) = document.notes
     assert note.startswith(f"no validation slice of folds 0, 1 shows ground glass at T = {context.threshold}, so it")
+
+
+def test_comparisons_are_means_over_the_seeds_of_the_preset(used):
+    context = Context(used, replace(TINY, seeds=2, run=1), device="cpu")
+    a, b = (context.encoded(name, "conv1", encoder=name) for name in ("max", "mean"))
+    found = results_module.compare(context, a, b)
+    singles = [compare_predictions(*(predictions(context, one.reseeded(n)) for one in (a, b))) for n in (0, 1)]
+    assert found.seeds == 2
+    each = [one.tests["mean_auc"].difference for one in singles]
+    assert each[0] != each[1]
+    assert found.tests["mean_auc"].difference == pytest.approx(np.mean(each))
+    assert a.reseeded(0) == a
+    assert a.reseeded(1).network.settings.seed == a.network.settings.seed + 1
+    assert a.reseeded(1).settings.seed == a.settings.seed + 1
+
+
+def test_a_comparison_of_one_seed_says_so(ran):
+    compared = [d for d in ran["experiments"] if d["comparisons"]]
+    assert compared
+    assert all(any("was fitted with one seed" in note for note in d["notes"]) for d in compared)

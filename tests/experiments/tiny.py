@@ -58,12 +58,12 @@ def make_tiny(root: Path) -> Workspace:
     return workspace
 
 
-def change_test_fold(workspace: Workspace, fold: int) -> None:
-    """Replaces the images and labels of every patient of one fold; folds.json is unchanged."""
-    from ildfv.pipeline.split import load_folds
+def change_part(workspace: Workspace, fold: int, part: str) -> None:
+    """Replaces the images and labels of each patient of the fold's "test" or "validation" part; not folds.json."""
+    from ildfv.pipeline.split import load_folds, split_slices
 
     slices, folds = workspace.slices(), load_folds(workspace)
-    held_out = set(folds.members[fold])
+    held_out = set(slices.patients[getattr(split_slices(slices, folds, fold), part)])
     with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             one = scan(number)

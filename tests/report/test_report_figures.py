@@ -20,6 +20,9 @@ def row(**changes):
     values = {
         "prevalence": 0.25,
         "positives": 5,
+        "positive_patients": 5,
+        "negative_patients": 6,
+        "patients": {"auc": 5, "precision": 4, "recall": 5, "f": 5, "brier": 6},
         "auc": 0.75,
         "auc_interval": (0.5, 1.0),
         "ap": 0.6,

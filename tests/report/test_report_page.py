@@ -205,7 +205,8 @@ def test_undefined_is_a_dash_and_never_a_zero():
     cells = re.findall(r"<td>(.*?)</td>", table, flags=re.S)
     assert cells[2] == "–"
     assert "–" not in cells[0].split("<small>")[0]
-    details = re.search(r"<th scope=\"row\">honeycomb</th>(<td>0\.000</td>.*?)</tr>", html, flags=re.S).group(1)
+    row = r"<th scope=\"row\">honeycomb</th><td>0</td><td>8</td>(<td>0\.000</td>.*?)</tr>"
+    details = re.search(row, html, flags=re.S).group(1)
     values = re.findall(r"<td>(.*?)</td>", details, flags=re.S)
     assert values == ["0.000"] + ["–"] * 9
 
@@ -385,3 +386,32 @@ def test_the_page_states_the_slices_each_system_was_scored_on():
 def test_text_in_backticks_is_code_and_the_rest_is_escaped():
     assert code("run `ildfv <x>` & wait") == "run <code>ildfv &lt;x&gt;</code> &amp; wait"
     assert code("one ` alone") == "one ` alone"
+
+
+def test_the_number_of_patients_behind_each_value_is_shown():
+    html = render(full())
+    table = re.search(r"<caption><b>AUC</b>.*?</table>", html, flags=re.S).group()
+    for pattern in PATTERNS:
+        m = document().per_pattern[pattern].patients["auc"]
+        assert f'<th scope="col">{pattern}<small>m = {m}</small></th>' in table
+    text = Page(html).text
+    assert "They are given for m ≥ 5" in text
+    assert "fewer than 30 patients" not in text
+
+
+def test_the_page_tells_the_overall_f_from_the_mean_of_the_slices_f():
+    found, html = document(), render(full())
+    text = Page(html).text
+    assert "F is the harmonic mean of this precision and recall (Eq. 10)" in text
+    assert abs(found.overall.f - found.overall.mean_slice_f) > 0.0005
+    table = re.search(r"<caption><b>Label sets.*?</table>", html, flags=re.S).group()
+    assert f"{found.overall.f:.3f}" in table
+    assert f"{found.overall.mean_slice_f:.3f}" in table
+
+
+def test_the_page_says_what_the_tests_assume():
+    text = Page(render(full())).text
+    assert "exact for measures of decisions and approximate for AUC" in text
+    assert "not exchangeable, which can be true of systems with equal AUC" in text
+    assert "do not include the variation between fits" in text
+    assert "percentile rank of scores within each fold" not in text
