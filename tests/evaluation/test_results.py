@@ -68,6 +68,7 @@ def test_undefined_is_null_in_json_and_never_zero():
     assert row.pop("prevalence") == 0
     assert row.pop("positives") == 0
     assert (row.pop("positive_patients"), row.pop("negative_patients")) == (0, 10)
+    assert set(row.pop("patients").values()) <= {0, 10}
     assert set(row.values()) == {None}
     others = [document.per_pattern[p] for p in PATTERNS if p != "honeycomb"]
     assert document.overall.macro_f == pytest.approx(np.mean([r.f for r in others]))

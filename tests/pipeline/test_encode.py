@@ -89,7 +89,7 @@ def test_validation_slices_change_nothing_that_is_fitted(root, tmp_path):
 
     other = make_workspace(tmp_path / "other")
     slices, folds = other.slices(), load_folds(other)
-    with writing_parts(other.slices_dir, "test") as parts:
+    with writing_parts(other.slices_dir, other.slices_key) as parts:
         for name in np.unique(slices.series[folds.inner(0, slices.patients)[1]]):
             parts.drop(name)
             parts.add(write_scan(other.slices_dir, _inverted(int(name, 16) - 100)))

@@ -14,7 +14,7 @@ from ildfv.store.parts import writing_parts
 def salted(root, salt):
     """A workspace of the same scans, whose patients and series have names that depend on the salt; name → number."""
     workspace, numbers = Workspace.open_or_create(root, version="test", salt=salt, folds=4), {}
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             patient, series = (hashlib.sha256(f"{salt}{kind}{number}".encode()).hexdigest()[:16] for kind in "ps")
             numbers[patient] = number
