@@ -14,7 +14,7 @@ from ildfv.datasets.slice_store import ScanSlices, write_scan
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.scans.dicom import read_series
-from ildfv.scans.labels import Codes, has_lung_labels, pattern_labels
+from ildfv.scans.labels import HEALTHY, MEANINGS, Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.segmentation import read_segmentation
@@ -76,11 +76,12 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
     m = len(volume.hu)
     lung = np.array([np.count_nonzero(lung_mask(slice_, volume.pixel_area)) for slice_ in volume.hu], np.int32)
     check_lung(lung, volume.pixel_area)
-    labels = None
+    labels, healthy = None, None
     if scan.label is not None and codes is not None:
         meanings = _meanings(scan, volume, codes)
         if has_lung_labels(meanings):
             labels = pattern_labels(meanings)
+            healthy = np.count_nonzero(meanings == MEANINGS.index(HEALTHY), axis=(1, 2)).astype(np.int32)
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     for z in range(m):  # slice by slice: the float windows of a whole scan take several GB
         images[z] = windowed(volume.hu[z])
@@ -95,6 +96,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
         labels=small,
         counts=counts,
         lung=lung,
+        healthy=healthy,
         positions=volume.positions,
         patient=hashed(volume.patient_id, salt),
         series=hashed(volume.series_id, salt),
