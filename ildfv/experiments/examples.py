@@ -18,8 +18,8 @@ from ildfv.report.content import Example
 RIGHT, WRONG = 4, 2
 RULE = (
     f"Fig. 6: {RIGHT} slices with at least two patterns on which the first system predicts exactly these, and {WRONG} "
-    "with several patterns present or predicted on which it does not, of different patients as far as possible; drawn at "
-    f"random with a fixed seed from all held-out folds, T = {T6000}."
+    "with several patterns present or predicted on which it does not, of different patients as far as possible; drawn "
+    f"at random with a fixed seed from all held-out folds, T = {T6000}."
 )
 
 

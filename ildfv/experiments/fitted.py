@@ -103,7 +103,7 @@ def regression(context: Context, system: Encoded, fold: int) -> Callable[[np.nda
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 
-    assert system.encoder == "fisher" and system.descriptors == 1, "only for Fisher vectors of all descriptors"
+    assert (system.encoder, system.descriptors) == ("fisher", 1), "only for Fisher vectors of all descriptors"
     folder = encoding(context, system, fold).folder
     activations = Activations(load(network(context, system.network, fold), context.device), system.settings.layer)
     mixture = GaussianMixture.from_tensors(*load_model(folder / "mixture"))

@@ -1,12 +1,13 @@
 """The main claim: Fisher vectors beat the CNN on little data; with all descriptors, do they still on more?
 
-In the paper, Fisher vectors of conv1 are better than the CNN on 18k slices, and worse on 240k, where they are of a third
-of the descriptors. Here both are fitted on growing numbers of patients, with all descriptors, and tested on the same.
+In the paper, Fisher vectors of conv1 are better than the CNN on 18k slices, and worse on 240k, where they use a third of
+the descriptors. Here both are fitted on growing numbers of patients, with all descriptors, and tested on the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ildfv.evaluation.tables import Estimate
 from ildfv.experiments.context import Context
@@ -45,9 +46,9 @@ def crossing(x: Sequence[int], vectors: Sequence[Estimate], network: Sequence[Es
         return "undefined at all sizes"
     signs = [(n, difference > 0) for n, difference in pairs]
     changes = [
-        f"{'CNN' if after_is_ahead is False else 'Fisher vector'} from {before} to {after} patients"
-        for (before, was), (after, after_is_ahead) in zip(signs, signs[1:], strict=False)
-        if was != after_is_ahead
+        f"{'Fisher vector' if now else 'CNN'} from {before} to {after} patients"
+        for (before, was), (after, now) in pairwise(signs)
+        if was != now
     ]
     if changes:
         return "the curves cross: the lead passes to the " + ", then to the ".join(changes)
@@ -70,8 +71,8 @@ def run(context: Context) -> Findings:
         title = f"{label} by number of fit patients ({context.slices.data} data)"
         charts.append(Chart(title=title, x_label="fit patients", y_label=label, x=x, series=series))
     note = (
-        "Fit patients are drawn at random, fewer are a subset of more. Validation patients, on which thresholds and the "
-        "ridge penalty are chosen, and test slices are the same at all sizes. Mixture and PCA are fitted on all "
+        "Fit patients are drawn at random, fewer are a subset of more. Validation patients, on which thresholds and "
+        "the ridge penalty are chosen, and test slices are the same at all sizes. Mixture and PCA are fitted on all "
         "descriptors of fit and validation slices."
     )
     tables = [measured(context, "CNN and Fisher vectors by number of fit patients", listed, MEANS | AUC, note=note)]

@@ -20,15 +20,15 @@ from ildfv.version import versions
 
 FILE = "experiments.html"
 NOTE = (
-    "Results of the command ildfv experiment. In a table of the paper, the large number of each cell is of this run and "
-    "the small one is the paper's; the first column names the data of both. Other tables are additions."
+    "Results of the command ildfv experiment. In a table of the paper, the large number of each cell is of this run "
+    "and the small one is the paper's; the first column names the data of both. Other tables are additions."
 )
 CHOICES = (
     "Where the paper is silent: T1 = T/2 and T2 = 3T/2; slices with no pattern, neither present nor predicted, are "
-    "excluded from the label-set measures; networks start from random weights; a decision threshold is the one with the "
-    "largest F on validation patients; fc6 is encoded as one descriptor per slice; AUC in Tables 5 and 7 is for T = 4000; "
-    "the ridge penalty of the linear regression is chosen on validation patients unless --ridge is given; learning rate "
-    "and number of epochs are in the settings below."
+    "excluded from the label-set measures; networks start from random weights; a decision threshold is the one with "
+    "the largest F on validation patients; fc6 is encoded as one descriptor per slice; AUC in Tables 5 and 7 is for "
+    "T = 4000; the ridge penalty of the linear regression is chosen on validation patients unless --ridge is given; "
+    "learning rate and number of epochs are in the settings below."
 )
 
 

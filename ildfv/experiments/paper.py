@@ -16,7 +16,7 @@ T6000, T4000 = THRESHOLDS = (6000, 4000)  # pixels on the original grid: the pap
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table as it is printed. rows: label → numbers in the order of the columns. data: what they were measured on."""
+    """One table as printed. rows: label → numbers in the order of the columns. data: what they were measured on."""
 
     number: int
     title: str

@@ -76,8 +76,9 @@ class Encoded:
     """Linear regression on an encoding of a network's layer.
 
     encoder: a name in `pipeline.encoders.ENCODERS`. words: number of visual words of that encoder. descriptors: share
-    of each map's descriptors that is used. settings: layer, components, PCA. ridge: penalty of the regression, "auto" to
-    choose it on validation patients. Patients are those of the network.
+    of each map's descriptors that is used. settings: layer, components, PCA. ridge: penalty of the regression, "auto"
+    to choose it on validation patients. evaluated_at: T of the evaluation; None: the network's, for which the
+    regression is fitted. Patients are those of the network.
     """
 
     label: str

@@ -46,7 +46,8 @@ def run_experiments(
     """{"workspace", "page", "experiments": list of `ExperimentDocument`}.
 
     workspace: None uses the one in the current folder or, if there is none, creates one of phantoms in
-    ildfv-experiments/. other: the workspace of the experiment transfer; None: for created phantoms, one of easy phantoms.
+    ildfv-experiments/. other: the workspace of the experiment transfer; None: if phantoms are created, others that are
+    easy.
     InputError: an experiment that is impossible with these slices; it is raised after all others are finished.
     """
     wanted = chosen(names)

@@ -58,8 +58,8 @@ def run(context: Context) -> Findings:
     timed = {label: seconds(work, len(images)) for label, work in works.items()}
     stops = np.median([label_map(window, *one, device=context.device)[1] for one in zip(images, masks, strict=True)])
     note = (
-        f"{len(images)} held-out slices, one at a time, already read and windowed, on {device_name(context)}; the window "
-        f"has {stops:.0f} positions on a slice (median) and also needs the lung mask. {busy()} The paper: "
+        f"{len(images)} held-out slices, one at a time, already read and windowed, on {device_name(context)}; the "
+        f"window has {stops:.0f} positions on a slice (median) and also needs the lung mask. {busy()} The paper: "
         f"{paper.text('device')}; its whole-slice time is “less than”."
     )
     ours = table_9(timed[patches.label], timed["CNN, whole slice"])
@@ -106,8 +106,8 @@ def throughput(context: Context, network: Network, indices: np.ndarray) -> Table
         ["CNN, whole slice", NAME, "LTRC slices", paper.text("device"), n, paper.text("throughput_minutes")],
     ]
     note = (
-        f"This run: extrapolated from {len(some)} slices, read from the workspace and classified in batches. The paper: "
-        "less than."
+        f"This run: extrapolated from {len(some)} slices, read from the workspace and classified in batches. The "
+        "paper: less than."
     )
     return Table("Throughput", ["system", "source", "data", "device", "slices", "minutes"], rows, note)
 

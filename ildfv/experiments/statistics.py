@@ -21,7 +21,7 @@ UNKNOWN = "“–”: healthy pixels were not stored when these scans were prepa
 
 
 def positive_negative(context: Context, threshold: int) -> dict[tuple[str, str], Cell]:
-    """The cells of Table 1: (row, column) → labelled slices; None for healthy if a slice has no count of healthy pixels."""
+    """The cells of Table 1: (row, column) → labelled slices; None for healthy if its pixels are unknown on a slice."""
     slices = context.slices
     labelled = slices.labelled
     healthy = slices.healthy[labelled]
@@ -60,8 +60,8 @@ def run(context: Context) -> Findings:
         title = f"Slices and patients per pattern, T = {threshold}"
         tables.append(Table(title, ["pattern", "source", "data", "slices", "patients"], rows, note))
     notes = [
-        f"{found[T6000]['unlabelled_slices']} slices have no label map and are excluded. The paper: {paper.text('patients')} "
-        f"patients, {paper.text('slices'):,} slices."
+        f"{found[T6000]['unlabelled_slices']} slices have no label map and are excluded. The paper: "
+        f"{paper.text('patients')} patients, {paper.text('slices'):,} slices."
     ]
     return Findings(tables, notes=notes, folds=())
 

@@ -32,7 +32,7 @@ def run(context: Context) -> Findings:
     tables, charts, compared = [], [], []
     for title, (by_size, label, note) in shown.items():
         found = {size: documents(context, one) for size, one in by_size.items()}
-        tables.append(measured(context, title, list(by_size.values()), MEANS | AUC, note=note.strip()))
+        tables.append(measured(context, title, list(by_size.values()), MEANS | AUC, note=note))
         series = {
             name: [cell(found[size], key) for size in by_size]
             for name, key in (("mean AUC", "mean_auc"), ("overall F", "f"))

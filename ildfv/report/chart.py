@@ -15,7 +15,7 @@ LEFT, TOP, WIDTH, HEIGHT = 50, 20, 320, 200
 
 
 class Chart(Document):
-    """Series of a measure over increasing x > 0, drawn on a logarithmic axis. series: name → one estimate for each x."""
+    """Series of a measure over increasing x > 0, drawn on a logarithmic axis. series: name → an estimate for each x."""
 
     title: str
     x_label: str
@@ -75,7 +75,8 @@ def draw(chart: Chart, *, mark: str = "") -> Markup:
         f'<svg class="chart" viewBox="0 0 {right + 8} {bottom + 34}" role="img" aria-label="{name}">{grid}'
         f"{''.join(drawn)}"
         f'<text class="mark" x="{right}" y="{TOP - 7}" text-anchor="end">{escape(mark)}</text>'
-        f'<text class="axis" x="{LEFT + WIDTH / 2}" y="{bottom + 30}" text-anchor="middle">{escape(chart.x_label)}</text>'
+        f'<text class="axis" x="{LEFT + WIDTH / 2}" y="{bottom + 30}" text-anchor="middle">{escape(chart.x_label)}'
+        f"</text>"
         f'<text class="axis" transform="translate(11 {TOP + HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(chart.y_label)}</text></svg>"
     )
