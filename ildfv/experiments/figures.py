@@ -75,7 +75,7 @@ def mappings() -> Figure:
         for name, (y, label, top) in shown.items()
     ]
     note = f"T = {T6000}; the ramp runs from T1 = T/2 to T2 = 3T/2, our choice, since the paper does not state them."
-    return Figure("Fig. 3. Target mappings", panels=panels, columns=3, note=note)
+    return Figure("Fig. 3. Target mappings", panels=panels, columns=3, note=note, of_data=False)
 
 
 def architecture(context: Context) -> Figure:
@@ -85,23 +85,25 @@ def architecture(context: Context) -> Figure:
 
     p, network = context.preset, build(context.preset.network)
     shapes = {layer: Activations(network, layer) for layer in p.layers}
-    boxes = ["input 3 × 224 × 224"]
-    boxes += [f"{layer} {one.d} × {round(one.n**0.5)} × {round(one.n**0.5)}" for layer, one in shapes.items()]
-    boxes += ["output 4"]
+    boxes = ["input|3 × 224 × 224"]
+    boxes += [f"{layer}|{one.d} × {round(one.n**0.5)} × {round(one.n**0.5)}" for layer, one in shapes.items()]
+    boxes += ["output|4"]
     layer = p.layer if p.layer in shapes else p.layers[-1]
     one = shapes[layer]
     branch = [
-        f"{one.n} descriptors of {one.d}",
-        f"mixture of {p.components} Gaussians",
-        f"Fisher vector {2 * p.components * one.d:,}".replace(",", "\u202f"),
-        f"PCA to {p.dimensions}",
-        "linear regression, 4 outputs",
+        f"descriptors|{one.n} × {one.d}",
+        f"mixture|{p.components} Gaussians",
+        f"Fisher vector|{2 * p.components * one.d:,}".replace(",", "\u202f"),
+        f"PCA|{p.dimensions}",
+        "regression|4",
     ]
     note = (
         f"{p.network} as built here: channels × height × width of each layer's activations. Below: the branch for "
         f"{layer}; it is the same for every layer. Initial weights are random: the paper does not state its own."
     )
-    return Figure("Fig. 4. Architecture", panels=[Panel("", _boxes(boxes, branch, layer))], columns=1, note=note)
+    return Figure(
+        "Fig. 4. Architecture", panels=[Panel("", _boxes(boxes, branch, layer))], columns=1, note=note, of_data=False
+    )
 
 
 def curves(results: Sequence[Results], mark: str) -> Figure:
@@ -132,15 +134,15 @@ def curves(results: Sequence[Results], mark: str) -> Figure:
 
 def _boxes(boxes: Sequence[str], branch: Sequence[str], layer: str) -> Markup:
     """Two rows of boxes joined by arrows; the second starts below the box of the layer."""
-    width, height, gap = 96, 44, 16
-    start = next(i for i, text in enumerate(boxes) if text.split()[0] == layer)
+    width, height, gap = 92, 44, 16
+    start = next(i for i, text in enumerate(boxes) if text.partition("|")[0] == layer)
     first = max(0, min(start, len(boxes) - len(branch)))
     drawn = [*_row(boxes, 0, 8, width, height, gap), *_row(branch, first * (width + gap), 110, width, height, gap)]
     x = start * (width + gap) + width / 2
     to = first * (width + gap) + width / 2
     drawn.append(f'<path class="arrow" d="M{x} {8 + height}V81H{to}V108"/>')
     total = max(len(boxes), first + len(branch)) * (width + gap) - gap
-    name = escape("; ".join([*boxes, *branch]))
+    name = escape("; ".join([*boxes, *branch]).replace("|", " "))
     return Markup(
         f'<svg class="chart wide" viewBox="0 0 {total} 162" role="img" aria-label="{name}">{"".join(drawn)}</svg>'
     )
@@ -152,7 +154,7 @@ def _row(texts: Iterable[str], left: float, y: float, width: float, height: floa
         x = left + i * (width + gap)
         if i:
             found.append(f'<path class="arrow" d="M{x - gap} {y + height / 2}H{x - 2}"/>')
-        first, _, rest = text.partition(" ")
+        first, _, rest = text.partition("|")
         found.append(f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>')
         for line, dy in ((first, 18), (rest, 34)):
             found.append(f'<text x="{x + width / 2}" y="{y + dy}" text-anchor="middle">{escape(line)}</text>')

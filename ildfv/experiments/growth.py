@@ -1,7 +1,7 @@
 """The main claim: Fisher vectors beat the CNN on little data; with all descriptors, do they still on more?
 
-In the paper, Fisher vectors of conv1 are better than the CNN on 18k slices, and worse on 240k, where they use a third of
-the descriptors. Here both are fitted on growing numbers of patients, with all descriptors, and tested on the same.
+In the paper, Fisher vectors of conv1 beat the CNN on 18k slices and lose on 240k, where they use a random third of all
+descriptors. Here both are fitted on growing numbers of patients, with all descriptors, and tested on the same.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Figure:
     """Panels in rows of `columns`, or several such sets between which the reader switches.
 
     variants: name → panels; given instead of panels. legend: names of the series in all panels. labelled: whether
-    panels have the colours of the patterns.
+    panels have the colours of the patterns. of_data: whether it shows data, so that phantoms must be labelled.
     """
 
     title: str
@@ -102,6 +102,7 @@ class Figure:
     note: str = ""
     legend: Sequence[str] = ()
     labelled: bool = False
+    of_data: bool = True
 
 
 class TableDocument(Protocol):

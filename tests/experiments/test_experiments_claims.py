@@ -67,7 +67,8 @@ def test_the_small_set_is_the_same_patients_whichever_fold_is_held_out(made):
         assert fit
         assert validation
         assert test
-        assert not (fit & validation or fit & test or validation & test)
+        assert not fit & validation
+        assert not (fit | validation) & test
         assert test <= set(patients[context.split(fold).test])
         seen.append(fit | validation | test)
     assert all(found == seen[0] for found in seen)
