@@ -49,7 +49,7 @@ def main() -> None:
     if given.components:
         preset = replace(preset, components=given.components)
     warnings.simplefilter("ignore")  # that passes end before convergence is what is asked for
-    context = Context(home(given.workspace, preset, SILENT), preset)
+    context = Context(home(given.workspace, preset, SILENT)[0], preset)
     found = {
         "what": __doc__.splitlines()[0],
         "date": date.today().isoformat(),

@@ -19,8 +19,8 @@ from ildfv.train.targets import TARGETS
 class TrainSettings:
     """Settings of one training, saved with the network.
 
-    The defaults were the best for training from scratch in six epochs of 500 phantom slices. To
-    fine-tune existing weights, give `weights`; with optimizer="sgd" start at a learning rate of 1e-3.
+    The defaults were the best for training from scratch in six epochs of 500 phantom slices. To fine-tune
+    existing weights, give `weights`; with optimizer="sgd" start at a learning rate of 1e-3.
     """
 
     network: str = "cnnf"  # a name for `networks.build`

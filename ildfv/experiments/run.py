@@ -52,11 +52,10 @@ def run_experiments(
     """
     wanted = chosen(names)
     refuse_unknown(preset)
-    given = workspace is not None or Path(SETTINGS).exists()
-    root = (workspace or Path(".")) if given else phantoms(preset, preset.difficulty, progress)
-    if other is None and not given and any(one.name == transfer.EXPERIMENT.name for one in wanted):
+    root, created = home(workspace, preset, progress)
+    if other is None and created and any(one.name == transfer.EXPERIMENT.name for one in wanted):
         other = phantoms(preset, EASY, progress, seed=OTHER_SEED)
-    context = Context(Path(root), preset, other=other, device=device, progress=progress)
+    context = Context(root, preset, other=other, device=device, progress=progress)
     with writing(context.workspace.root / "experiments"):
         done, refused = [], []
         for experiment in wanted:
@@ -134,6 +133,15 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
         versions=versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),
     )
+
+
+def home(workspace: Path | None, preset: Preset, progress: Progress) -> tuple[Path, bool]:
+    """The given workspace, that of the current folder, or one of phantoms; and whether it is that of phantoms."""
+    if workspace is not None:
+        return Path(workspace), False
+    if Path(SETTINGS).exists():
+        return Path("."), False
+    return phantoms(preset, preset.difficulty, progress), True
 
 
 def phantoms(preset: Preset, difficulty: str, progress: Progress, *, seed: int = 0) -> Path:
