@@ -22,6 +22,7 @@ from ildfv.phantom.patient import EASY
 from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
+from ildfv.pipeline.regress import ridge_penalty
 from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.prepared_lungs import refuse_unknown_lungs
@@ -73,10 +74,11 @@ def run_experiments(
 
 
 def refuse_unknown(preset: Preset) -> None:
-    """InputError or MissingPackageError if a lung mask or network is unavailable, before anything is computed."""
+    """InputError or MissingPackageError before anything is computed: unknown lung mask, network or ridge penalty."""
     from ildfv.train.networks import NETWORKS, build, check_whole_slices
 
     refuse_unknown_lungs(preset.lungs)
+    ridge_penalty(preset.ridge)
     for name in (preset.network, *preset.networks):
         check_whole_slices(name)
         if name not in NETWORKS:  # building it checks that its package has a network of that name

@@ -134,6 +134,7 @@ def test_unknown_names_are_refused_with_the_known_ones():
     [
         ({"networks": {"foo:bar": {}}}, 'network must be one of .* got "foo:bar"'),
         ({"lungs": "foo"}, 'lungs must be rule or lungmask, got "foo"'),
+        ({"ridge": "foo"}, 'ridge must be .*, or auto, got "foo"'),
         ({"networks": {"patch": {}}}, 'network must take whole slices, got "patch"'),
     ],
 )
@@ -213,6 +214,20 @@ def test_networks_that_the_preset_has_keep_its_settings(used, monkeypatch):
     command = ["experiment", "networks", "-w", str(used), "--json", "--preset", "paper"]
     CliRunner().invoke(app, [*command, *(f"--network={name}" for name in ("vgg19", "cnnf", "timm:x"))])
     assert given[0].networks == {**PAPER.networks, "timm:x": {}}
+
+
+def test_the_ridge_penalty_of_the_command_reaches_every_encoding(made, monkeypatch):
+    from typer.testing import CliRunner
+
+    from ildfv.cli.app import app
+
+    given = []
+    monkeypatch.setattr(run_module, "run_experiments", lambda names, preset, **_: given.append(preset) or {})
+    CliRunner().invoke(app, ["experiment", "layers", "-w", str(made), "--json", "--ridge", "0.5"])
+    context = Context(made, replace(TINY, ridge=given[0].ridge), device="cpu")
+    chosen = context.encoded("conv1", "conv1")
+    assert chosen.ridge == "0.5"
+    assert chosen.folder != Context(made, TINY, device="cpu").encoded("conv1", "conv1").folder
 
 
 def test_comparisons_are_a_table_for_machines_too(ran, used):
@@ -309,4 +324,4 @@ def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made,
     )
     document = run_module.describe(context, experiments()["losses"], Findings([], [context.base]))
     (note,) = document.notes
-    assert note.startswith(f"no validation slice of folds 0, 1 shows ground glass at T = 4000, so it")
+    assert note.startswith("no validation slice of folds 0, 1 shows ground glass at T = 4000, so it")
