@@ -29,7 +29,7 @@ def run(context: Context) -> Findings:
     note = (
         f"Small set: {100 * share:g} % of the patients of each fold, at least two, drawn at random; trained, validated "
         f"and tested on these alone ({len(tested)} test slices of {n} patients). The paper's small set is 18k of its "
-        f"240k slices, 7.5 %. {FC6}"
+        f"240k slices, 7.5 %. The experiment growth compares small and whole sets on the same test patients. {FC6}"
     )
     systems = [*small.values()]
     tables = [
