@@ -72,8 +72,8 @@ def run(context: Context) -> Findings:
         charts.append(Chart(title=title, x_label="fit patients", y_label=label, x=x, series=series))
     note = (
         "Fit patients are drawn at random, fewer are a subset of more. Validation patients, on which thresholds and "
-        "the ridge penalty are chosen, and test slices are the same at all sizes. Nothing is discarded: mixtures are fitted "
-        "on all descriptors of their slices."
+        "the ridge penalty are chosen, and test slices are the same at all sizes. Nothing is discarded: mixtures are "
+        "fitted on all descriptors of their slices."
     )
     tables = [measured(context, "CNN and Fisher vectors by number of fit patients", listed, MEANS | AUC, note=note)]
     pairs = [(one[name], one[CNN]) for one in found.values() for name in list(one)[1:]]
