@@ -15,11 +15,22 @@ import numpy as np
 from ildfv.errors import InputError, check
 from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.store.atomic import MEND, key_of
+from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # open files per reader: HDF5 uses 0.7 MB for each
 FORMAT = 2  # of a part: 1, without this attribute, has no healthy pixels
+SCHEMA = Schema(  # of a part, as `write_scan` writes it
+    arrays={
+        "images": ("u", (3, SIZE, SIZE)),
+        "labels": ("u", (SIZE, SIZE)),
+        "counts": ("i", (len(PATTERNS),)),
+        "lung": ("i", ()),
+        "positions": ("f", ()),
+    },
+    attributes={"patient": "S", "series": "S", "labelled": "b", "pixel_area": "f", "phantom": "b"},
+)
 SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part, equal for all its slices
 
 
@@ -29,12 +40,12 @@ class ScanSlices:
 
     images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
     labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
-    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without a label map
+    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without labels
     lung: np.ndarray  # int32 (m,): lung pixels on the original grid
     positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending
     patient: str  # 16 hex digits: a salted hash
     series: str  # 16 hex digits: a salted hash
-    labelled: bool
+    labelled: bool  # whether any slice has labels
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
     healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
@@ -93,7 +104,7 @@ class Slices:
     """
 
     def __init__(self, folder: Path | str):
-        self.parts = Parts(folder)
+        self.parts = Parts(folder, schema=SCHEMA)
         self.folder = self.parts.folder
         if self.parts.count == 0:
             raise InputError(f"{folder} contains no slices: run `ildfv prepare` first")
@@ -107,10 +118,6 @@ class Slices:
         scans: dict[str, list] = {name: [] for name in SCAN}
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
-                length = len(file["counts"])
-                check(
-                    length == stop - start, f"part {name} of {folder} must contain {stop - start} slices, got {length}"
-                )
                 series = _text(file.attrs["series"])
                 check(
                     series == name, f"{self.parts.path(name)} must be of the series of its name, got {series}: {MEND}"
@@ -118,6 +125,7 @@ class Slices:
                 part_format = int(file.attrs.get("format", 1))
                 known = f"format {FORMAT} or older"
                 check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
+                check(part_format < 2 or "healthy" in file, f"part {name} must hold healthy pixels, got none: {MEND}")
                 columns = ("counts", "lung", "positions") + (("healthy",) if part_format > 1 else ())
                 for column in columns:
                     getattr(self, column)[start:stop] = file[column][()]
@@ -151,8 +159,8 @@ class Slices:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Whether the slice's scan has a label map, (N,) bool."""
-        return self._each("labelled")
+        """Whether the slice has labels, (N,) bool; a labelled scan may have slices without."""
+        return (self.counts != UNLABELLED).all(axis=1)
 
     @property
     def pixel_area(self) -> np.ndarray:

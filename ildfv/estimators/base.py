@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 from ildfv.arrays import check_real, dtype_name, is_array, like, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.batches import LAYOUTS, Batches, is_stream, on_disk
+from ildfv.weighted import Weighted, split
 
 # Decorator of public methods: underflow to 0 is intended (posteriors of far components), and np.seterr(all="raise") in
 # the caller's program must not turn it into an error.
@@ -23,7 +24,7 @@ Reduce = Callable[[State], State]  # sums a state over ranks, like ildfv.distrib
 
 
 class Array(Protocol):
-    """What type checkers require of NumPy, torch, CuPy and other array API arrays."""
+    """Protocol for type checkers: the common interface of NumPy, torch, CuPy and other array API arrays."""
 
     @property
     def shape(self) -> Any: ...
@@ -132,8 +133,18 @@ class Persistent:
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
 
 
-def as_batches(estimator, x, *, layouts=(2,), reset: bool = True, finite: bool = True, name: str = "X") -> Batches:
+def as_batches(
+    estimator, x, *, layouts=(2,), reset: bool = True, finite: bool = True, name: str = "X", sample_weight=None
+) -> Batches:
     """`x` as validated batches; nested lists and data frames become NumPy arrays through scikit-learn's validation."""
+    x, weights = split(x)
+    weights = sample_weight if weights is None else weights
+    if weights is not None:
+        check(not is_stream(x), "sample_weight needs X as an array: let a stream yield ildfv.weighted.Weighted batches")
+        x = x if on_disk(x) else as_array(estimator, x, layouts=layouts, reset=reset)
+        # scikit-learn's estimator checks require these words.
+        check(bool(np.any(to_numpy(weights))), "Sample weights must contain at least one non-zero number")
+        return Batches(Weighted(x, to_numpy(weights)), layouts=layouts, name=name, finite=finite)
     if not is_stream(x) and not on_disk(x):
         x = as_array(estimator, x, layouts=layouts, reset=reset)
     elif reset:

@@ -10,8 +10,9 @@ import numpy as np
 
 from ildfv.arrays import check_finite, check_real, dtype_name, is_array, namespace, to_numpy
 from ildfv.errors import InputError, check
+from ildfv.weighted import Weighted, split
 
-BATCH_BYTES = 1 << 24  # 65,536 rows of 64 float32: larger than the cache, small beside memory
+BATCH_BYTES = 1 << 24  # 65,536 rows of 64 float32: larger than the cache, small compared with memory
 NATIVE = ("float32", "float64", "float16", "bfloat16", "uint8")  # read by the kernels without conversion
 RUN_ROWS = 16  # consecutive rows per read when sampling an array: well spread, but with few seeks
 LAYOUTS = {2: "(m, d)", 3: "(b, n, d)", 4: "(b, d, h, w)"}
@@ -43,7 +44,7 @@ class Batches:
     name : str
         Name of x in errors.
     finite : bool
-        Whether to check that values are finite. Mixtures need not: their kernels do it at no cost.
+        Whether to check that values are finite. Not needed for mixtures, whose kernels check this at no cost.
 
     Raises
     ------
@@ -126,15 +127,23 @@ class Batches:
         """
         if is_stream(self.x) and hasattr(self.x, "sample"):
             return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}")
-        if not is_stream(self.x) and len(self.x.shape) == 2 and self.x.shape[0] > 0:
+        if (
+            not is_stream(self.x)
+            and len(self.x.shape) == 2
+            and self.x.shape[0] > 0
+            and not isinstance(self.x, Weighted)
+        ):
             return self._strided(size)
         random = np.random.default_rng(seed)
         kept, keys = None, np.empty(0)
         for name, batch in self.named():
             check_place(batch, name)
             new = random.random(count(batch))
+            if isinstance(batch, Weighted):  # keys −log(u)/w: a descriptor is drawn in proportion to its weight
+                with np.errstate(divide="ignore"):
+                    new = -np.log1p(-new) / batch.weights.ravel()
             # Descriptors whose key cannot be among the smallest are discarded before they are read.
-            chosen = np.flatnonzero(new < keys.max()) if len(keys) == size else np.arange(len(new))
+            chosen = np.flatnonzero(new < keys.max()) if len(keys) == size else np.flatnonzero(np.isfinite(new))
             rows = take(batch, chosen)
             kept = rows if kept is None else np.concatenate([kept, rows])
             keys = np.concatenate([keys, new[chosen]])
@@ -183,6 +192,8 @@ class Batches:
         return name, [self._checked(batch, name) for batch in (item if isinstance(item, list) else [item])]
 
     def _checked(self, batch, name: str):
+        if isinstance(batch, Weighted):
+            return Weighted(self._checked(batch.maps, name), batch.weights)
         if not is_array(batch):
             raise InputError(f"{name} must be a NumPy, torch or CuPy array, got {type(batch).__name__}")
         if batch.ndim not in self.layouts:
@@ -213,7 +224,8 @@ def _is_memmap(x) -> bool:
 def _pieces(x) -> Iterator[tuple[str, Any]]:
     """(label, rows or maps) of the array x in pieces of about BATCH_BYTES."""
     shape = tuple(x.shape)
-    itemsize = 2 if dtype_name(x) == "bfloat16" else np.dtype(dtype_name(x)).itemsize
+    dtype = dtype_name(split(x)[0])
+    itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
     rows = max(1, BATCH_BYTES // max(1, int(np.prod(shape[1:])) * itemsize))
     unit = "rows" if len(shape) == 2 else "maps"
     if shape[0] == 0:
@@ -224,7 +236,11 @@ def _pieces(x) -> Iterator[tuple[str, Any]]:
 
 
 def check_place(batch, name: str) -> None:
-    """InputError naming the first row or map of `batch` with a non-finite value."""
+    """InputError naming the first row or map of `batch` with a non-finite value in a descriptor of weight above 0."""
+    if isinstance(batch, Weighted):
+        if batch.weights.all():
+            check_place(batch.maps, name)
+        return
     check_finite(batch, name, axis="row" if batch.ndim == 2 else "map")
 
 
@@ -240,7 +256,7 @@ def count(batch) -> int:
 
 def take(batch, indices: np.ndarray) -> np.ndarray:
     """The descriptors at `indices`, counted map by map, NumPy (len, d)."""
-    batch = to_numpy(batch)
+    batch = to_numpy(split(batch)[0])
     if batch.ndim == 2:
         return batch[indices]
     if batch.ndim == 3:

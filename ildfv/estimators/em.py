@@ -14,6 +14,7 @@ from ildfv.estimators.batches import check_place, count, features
 from ildfv.kernels import moments, on_gpu
 from ildfv.kernels.cuda import build, em
 from ildfv.kernels.reference import MIN_MASS
+from ildfv.weighted import split
 
 # Posteriors below this are skipped. Their share is below the precision of sums of float32 descriptors, and the kernel
 # can skip most components: on CNN-F activations this takes a quarter to a half of the time of threshold 0.
@@ -30,7 +31,7 @@ class Parameters:
 
     @classmethod
     def checked(cls, weights, means, variances) -> Parameters:
-        """Parameters from arrays or lists; InputError if they are no mixture."""
+        """Parameters from arrays or lists; InputError if they are not a valid mixture."""
         weights, means, variances = (
             _numbers(a, name) for a, name in ((weights, "weights"), (means, "means"), (variances, "variances"))
         )
@@ -62,7 +63,7 @@ def _numbers(a, name: str) -> np.ndarray:
 
 
 class MixtureSums(Sums):
-    """The sums of one E step: number of descriptors, moments (k,), (k, d), (k, d) and log likelihood.
+    """The sums of one E step: descriptors (or their weights), moments (k,), (k, d), (k, d) and log likelihood.
 
     Parameters
     ----------
@@ -82,15 +83,17 @@ class MixtureSums(Sums):
             features(batch) == d,
             f"{name} must have {d} features per descriptor, as the mixture has, got {features(batch)}",
         )
-        maps = batch[None, ...] if batch.ndim == 2 else batch
+        maps, weights = split(batch)
+        if maps.ndim == 2:
+            maps, weights = maps[None, ...], None if weights is None else weights[None, :]
         try:
-            sums = moments(maps, self._parameters, threshold=THRESHOLD, pooled=True)
+            sums = moments(maps, self._parameters, threshold=THRESHOLD, pooled=True, weights=weights)
         except InputError:
             check_place(batch, name)  # the kernel detects non-finite values; this reports the row
             raise
         likelihood = float(sums.log_likelihood)
         check(np.isfinite(likelihood), f"log likelihood of {name} must be finite, got {likelihood}: rescale the values")
-        self._add("count", float(count(batch)))
+        self._add("count", float(count(batch)) if weights is None else float(weights.sum()))
         for key, value in sums._asdict().items():
             self._add(key, value)  # sums of GPU arrays stay on the device until the M step
         return self
@@ -108,8 +111,8 @@ class MixtureSums(Sums):
         floor : float or ndarray of shape (d,)
             Smallest variance.
         inertia : float
-            Weight of the current parameters, as a number of descriptors distributed as they state: in units of t,
-            s0 + inertia·w, s1 + 0, s2 + inertia·w. Stepwise EM uses it; 0 is the exact M step.
+            Weight of the current parameters: they count as this many additional descriptors drawn from the current
+            mixture, which adds inertia·w to s0, 0 to s1 and inertia·w to s2. For stepwise EM; 0 is the exact M step.
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
         parameters = self._parameters

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 
-from ildfv.arrays import check_real, dtype_name, is_array, like, namespace, to_float64
+from ildfv.arrays import check_real, dtype_name, is_array, like, namespace, to_float64, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import AnyArray, Persistent, RandomState, default_errstate
 from ildfv.estimators.batches import NATIVE, count
@@ -20,6 +20,7 @@ from ildfv.kernels.checks import check_threshold
 from ildfv.kernels.cuda import build, fisher
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.reference import MIN_NORM, MIN_WEIGHT
+from ildfv.weighted import Weighted, split
 
 MAX_LOG_LIKELIHOOD = 1e36  # nats, absolute; squares of t overflow at 3e38 in float32
 
@@ -87,7 +88,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @default_errstate
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Fit the mixture unless a fitted one was given.
 
         Parameters
@@ -95,7 +96,10 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         X : array, list or iterable
             Maps as in `transform`, or an iterable of batches (b, n, d) or (b, d, h, w) that can be iterated
             repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), as in `transform`.
-        y : ignored
+        y : None
+            Ignored.
+        sample_weight : array of shape (b, n), optional
+            Weight of each descriptor of an array X, at least 0.
 
         Returns
         -------
@@ -108,18 +112,23 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             self.mixture_ = self.mixture
         else:
             recipe = GaussianMixture(self.n_components, random_state=self.random_state)
-            self.mixture_ = clone(self.mixture if self.mixture is not None else recipe).fit(X)
+            self.mixture_ = clone(self.mixture if self.mixture is not None else recipe).fit(
+                X, sample_weight=sample_weight
+            )
         self.n_features_in_ = self.mixture_.means_.shape[1]
         return self
 
     @default_errstate
-    def transform(self, X: AnyArray | Sequence[AnyArray]) -> AnyArray:
+    def transform(self, X: AnyArray | Sequence[AnyArray] | Weighted, weights=None) -> AnyArray:
         """Fisher vector of each map.
 
         Parameters
         ----------
         X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
             float32, float64, float16, bfloat16 and uint8 are read without conversion; integers become float64.
+        weights : array of shape (b, n), or list of arrays (n_i,), optional
+            Weight of each descriptor, at least 0. Descriptors of weight 0 are ignored; a map whose weights are all 0
+            has the zero vector. Omit it for `Weighted` maps, which include their weights.
 
         Returns
         -------
@@ -129,29 +138,41 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Other shapes, no descriptors, non-finite values.
+            Wrong shapes, maps without descriptors, non-finite values.
         """
         self._check_settings()
         self._mixture()
-        maps: Any = _as_descriptors(X)
+        maps: Any = _with_weights(_as_descriptors(X), weights)
         _descriptor_counts(maps)
-        if any(getattr(one, "requires_grad", False) for one in (maps if isinstance(maps, list) else [maps])):
+        arrays = [split(one)[0] for one in (maps if isinstance(maps, list) else [maps])]
+        if any(getattr(one, "requires_grad", False) for one in arrays):
             message = "FisherVector.transform does not propagate gradients: pass X.detach() if none are needed"
             warnings.warn(message, stacklevel=4)
-        if on_gpu(maps[0] if isinstance(maps, list) else maps):
+        if on_gpu(arrays[0]):
             return OomRetry(self._vectors).joined(maps)  # on out-of-memory the batch size is halved
         return self._vectors(maps)
 
     def _vectors(self, maps):
         mixture = self._mixture()
-        m = moments(maps, mixture, threshold=self.threshold)
+        m = _moments(maps, mixture, self.threshold)
         _check_within_range(m.log_likelihood)
         make = fisher.vectors if on_gpu(m.s1) and build.available() else vectors
         options = {"improved": self.improved, "order": self.order, "weight_part": self.weight_part}
         return make(m, _descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3."""
+        """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (m,), object
+            One name per output.
+        """
         k, d = self._mixture().means_.shape
         u, v = (np.array([[f"{name}_{i}_{j}" for j in range(d)] for i in range(k)])[None] for name in "uv")
         w = np.array([[f"w_{i}" for i in range(k)]])[..., None]
@@ -200,8 +221,28 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 
 
+def _with_weights(maps, weights):
+    """Weighted maps: an array of maps, or a list of single ones; unchanged if there are no weights."""
+    if weights is None:
+        return maps
+    if not isinstance(maps, list):
+        return Weighted(maps, to_numpy(weights))
+    check(len(weights) == len(maps), f"weights must be given for {len(maps)} maps, got {len(weights)}")
+    return [Weighted(one, to_numpy(w)) for one, w in zip(maps, weights, strict=True)]
+
+
+def _moments(maps, mixture, threshold: float) -> Moments:
+    if not isinstance(maps, list):
+        maps, weights = split(maps)
+        return moments(maps, mixture, threshold=threshold, weights=weights)
+    arrays, weights = zip(*map(split, maps), strict=True)
+    return moments(list(arrays), mixture, threshold=threshold, weights=None if weights[0] is None else weights)
+
+
 def _as_descriptors(maps):
     """Maps in the layouts and dtypes that the kernels read: (d, h, w) in a list as (h·w, d), integers as float64."""
+    if isinstance(maps, Weighted):
+        return Weighted(_as_descriptors(maps.maps), maps.weights)
     if isinstance(maps, (list, tuple)):
         return [_as_descriptors(_as_rows(one)) if is_array(one) else one for one in maps]
     if not is_array(maps) or dtype_name(maps) in NATIVE:
@@ -230,7 +271,11 @@ def _check_not_images(maps) -> None:
 
 
 def _descriptor_counts(maps) -> np.ndarray:
-    """Number of descriptors of each map, (b,); InputError if a map has none."""
+    """Number of descriptors of each map, or the sum of their weights, (b,); InputError if a map has none."""
+    if isinstance(maps, Weighted):
+        return maps.totals
+    if isinstance(maps, (list, tuple)) and len(maps) > 0 and isinstance(maps[0], Weighted):
+        return np.array([one.weights.sum() for one in maps])
     if isinstance(maps, (list, tuple)):
         check(len(maps) > 0, "maps must hold at least one map, got none")
         for i, x in enumerate(maps):
@@ -279,17 +324,19 @@ def negate_sigma_part(vectors, n_components: int):
 def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, from the moments of b maps.
 
-    counts (b,) are the descriptors of each map, weights (k,) those of the mixture. Array API code; the CUDA version is
-    `ildfv.kernels.cuda.fisher.vectors`.
+    counts (b,) are the descriptors of each map, or the sums of their weights; weights (k,) are those of the mixture.
+    Array API code; the CUDA version is `ildfv.kernels.cuda.fisher.vectors`.
     """
     used = weights >= MIN_WEIGHT
+    total = counts
+    counts = np.where(counts > 0, counts, 1.0)  # a map without descriptors that count has sums of 0
     scale = np.where(used, 1 / np.sqrt(np.where(used, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)
     kind = "float64" if "float64" in str(m.s1.dtype) else "float32"
     s0 = m.s0[:, :, None]
     first = like(scale[:, :, None], m.s1, kind)  # (b, k, 1)
     parts = [m.s1 * first, (m.s2 - s0) * (first / 2**0.5)]
     if weight_part:
-        expected = like((counts[:, None] * weights)[:, :, None], m.s1, kind)
+        expected = like((total[:, None] * weights)[:, :, None], m.s1, kind)
         parts.insert(0, (s0 - expected) * first)
     whole = _concatenated(parts, order)
     return _improved(whole) if improved else whole

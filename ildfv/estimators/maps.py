@@ -1,12 +1,13 @@
-"""Maps as encoders take them: (b, n, d), (b, d, h, w) or a list of (n_i, d), checked and in floating point."""
+"""Input maps of encoders: (b, n, d), (b, d, h, w) or a list of (n_i, d), checked and in floating point."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ildfv.arrays import check_finite, check_real, dtype_name, is_array, namespace
+from ildfv.arrays import check_finite, check_real, dtype_name, is_array, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.batches import count, features
+from ildfv.weighted import Weighted, split
 
 FLOAT32 = ("float32", "float16", "bfloat16", "uint8")  # encoded in float32, all others in float64
 LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d)"
@@ -15,8 +16,8 @@ LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d)"
 def checked(X, n_features: int | None = None) -> list:
     """X as a list of arrays (b, n, d) or (b, d, h, w), float32 or float64: one array, or one per map of a list.
 
-    n_features: the d that the encoder expects, None for any. InputError: another shape or d, maps without descriptors,
-    complex or masked arrays, values that are not finite.
+    n_features: the d that the encoder expects, None for any. InputError: wrong shape or d, maps without descriptors,
+    complex or masked arrays, non-finite values.
     """
     arrays = list(X) if isinstance(X, (list, tuple)) else [X]
     check(len(arrays) > 0, "maps must hold at least one map, got none")
@@ -34,9 +35,44 @@ def checked(X, n_features: int | None = None) -> list:
         check_real(x, name)
         check_finite(x, name, axis="map")
         if n_features is not None and features(x) != n_features:
-            raise InputError(f"{name} must have {n_features} features a descriptor, got {features(x)}")
+            raise InputError(f"{name} must have {n_features} features per descriptor, got {features(x)}")
         found.append(_floating(x))
     return found
+
+
+def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
+    """(maps (b, n, d) or (b, d, h, w), weights (b, n, 1) or None) as from `checked`.
+
+    Weights have the library and dtype of the maps; descriptors of weight 0 become 0, whatever they contain.
+    """
+    X, own = split(X)
+    weights = own if weights is None else weights
+    if weights is None:
+        return [(x, None) for x in checked(X, n_features)]
+    listed = isinstance(X, (list, tuple))
+    given = list(X) if listed else [X]
+    weights = list(weights) if listed else [weights]
+    check(len(weights) == len(given), f"weights must be given for {len(given)} maps, got {len(weights)}")
+    pairs = [Weighted(x, to_numpy(w)) for x, w in zip(given, weights, strict=True)]
+    maps = checked([_without_ignored(one) for one in pairs] if listed else _without_ignored(pairs[0]), n_features)
+    found = []
+    for x, one in zip(maps, pairs, strict=True):
+        omega = one.weights[None, :, None] if listed else one.weights[..., None]
+        found.append((x, like(omega, x, dtype_name(x))))
+    return found
+
+
+def _without_ignored(one: Weighted):
+    """The maps with descriptors of weight 0 set to 0."""
+    if one.weights.all():
+        return one.maps
+    xp, maps = namespace(one.maps), one.maps
+    if maps.ndim == 4:
+        keep = (one.weights > 0).reshape(maps.shape[0], 1, *maps.shape[2:])
+    else:
+        keep = (one.weights > 0)[..., None]
+    keep = xp.astype(like(keep.astype(np.float64), maps), xp.bool)
+    return xp.where(keep, maps, xp.zeros_like(maps))
 
 
 def descriptors(x):
@@ -48,7 +84,7 @@ def descriptors(x):
 
 
 def joined(vectors: list):
-    """Vectors (b_i, m) below one another."""
+    """Vectors (b_i, m) concatenated along the first axis."""
     return vectors[0] if len(vectors) == 1 else namespace(*vectors).concat(vectors, axis=0)
 
 

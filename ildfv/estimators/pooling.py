@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Self
 
+import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ildfv.arrays import namespace
 from ildfv.errors import check
-from ildfv.estimators.maps import checked, descriptors, joined
+from ildfv.estimators.maps import checked_with_weights, descriptors, joined
+from ildfv.weighted import Weighted
 
 METHODS = ("mean", "max", "flat")
 
@@ -16,49 +18,68 @@ METHODS = ("mean", "max", "flat")
 class Pooling(TransformerMixin, BaseEstimator):
     """The mean or maximum of each feature over a map's descriptors, or the flattened map.
 
-    It learns nothing; `transform` needs no fit.
+    Nothing is learned, so `transform` needs no fit.
 
     Parameters
     ----------
     method : {"mean", "max", "flat"}
-        "flat" keeps all values, feature after feature: the order of a flattened (d, h, w). Every map must then have the
-        same number of descriptors.
+        "flat" keeps all values in the order of a flattened (d, h, w). Every map must then have the same number of
+        descriptors.
     """
 
     def __init__(self, method="mean"):
         self.method = method
 
     def fit(self, X, y=None) -> Self:
-        """Checks the settings."""
+        """Check the settings; nothing is learned.
+
+        Parameters
+        ----------
+        X : array or list of arrays
+            Ignored.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+        """
         self._check_settings()
         return self
 
-    def transform(self, X):
+    def transform(self, X, weights=None):
         """The pooled vector of each map.
 
         Parameters
         ----------
-        X : (b, n, d), (b, d, h, w) or a list of (n_i, d); NumPy, torch or CuPy
-            Real numbers, finite.
+        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
+            NumPy, torch or CuPy; finite real numbers.
+        weights : array of shape (b, n), or list of arrays (n_i,), optional
+            Weight of each descriptor in the mean, at least 0; the maximum is over descriptors of weight above 0. A map
+            whose weights are all 0 gives zeros. Not accepted by "flat".
 
         Returns
         -------
-        array (b, d), or (b, d·n) for "flat"; the kind of array that X is
-            float64 for float64 and wide integers, otherwise float32.
+        array of shape (b, d), or (b, d·n) for "flat"
+            In X's array library; float64 for float64 and wide integers, otherwise float32.
 
         Raises
         ------
         InputError
-            Another shape, maps without descriptors, values that are not finite; for "flat", maps of different sizes.
+            Wrong shape, maps without descriptors, non-finite values; for "flat", maps of different sizes or weights.
         """
         self._check_settings()
-        maps = checked(X)
+        check(
+            self.method != "flat" or (weights is None and not isinstance(X, Weighted)), '"flat" pooling has no weights'
+        )
+        pairs = checked_with_weights(X, None, weights)
+        maps = [x for x, _ in pairs]
         sizes = sorted({tuple(x.shape[1:]) for x in maps})
         same = len({size[-1] for size in sizes}) == 1 if isinstance(X, (list, tuple)) else True
         check(same, "maps must all have the same number of features")
         if self.method == "flat":
             check(len(sizes) == 1, f"maps must all have the same number of descriptors to be flattened, got {sizes}")
-        return joined([self._pooled(x) for x in maps])
+        return joined([self._pooled(x) if w is None else self._weighted(x, w) for x, w in pairs])
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -78,6 +99,15 @@ class Pooling(TransformerMixin, BaseEstimator):
             return xp.max(x, axis=axes)
         by_feature = x if x.ndim == 4 else xp.permute_dims(descriptors(x), (0, 2, 1))
         return xp.reshape(by_feature, (x.shape[0], -1))
+
+    def _weighted(self, x, weights):
+        xp, rows = namespace(x), descriptors(x)  # (b, n, d)
+        if self.method == "mean":
+            total = xp.sum(weights, axis=1)  # (b, 1)
+            return xp.sum(rows * weights, axis=1) / xp.where(total > 0, total, xp.ones_like(total))
+        lowest = xp.full_like(rows, -np.inf)
+        largest = xp.max(xp.where(weights > 0, rows, lowest), axis=1)
+        return xp.where(xp.isfinite(largest), largest, xp.zeros_like(largest))
 
     def _check_settings(self) -> None:
         check(self.method in METHODS, f"method must be one of {', '.join(METHODS)}, got {self.method!r}")

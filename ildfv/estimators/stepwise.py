@@ -64,7 +64,8 @@ def stepwise_pass(
             sums.update(batch, name=name)
         else:
             sums.load(_sums_of_all_ranks(parameters, batch, name, gather))
-        if gather is not None or sums.count >= rows / 2:
+        # A step in which no descriptor counts changes nothing.
+        if sums.count > 0 and (gather is not None or sums.count >= rows / 2):
             sums = step()
     if sums.count > 0:
         step()

@@ -16,7 +16,7 @@ def statistics(
 ) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.
 
-    presence (N, C): 1 present, 0 absent, −1 no label map; slices without a label map are excluded from all counts but
+    presence (N, C): 1 present, 0 absent, −1 no labels; slices without labels are excluded from all counts but
     their own. patients (N,): patient of each slice. labels: names of the C patterns. threshold: pixels from which a
     pattern counts as present, copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
@@ -29,7 +29,7 @@ def statistics(
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
     expected = (len(names), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
-    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without labels, −1")
     labelled = (presence >= 0).all(axis=1)
     shown, owner = presence[labelled] > 0, names[labelled]  # (n, C), (n,)
 

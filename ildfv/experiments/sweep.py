@@ -21,10 +21,8 @@ def systems(context: Context) -> tuple[dict[int, Encoded], dict[int, Encoded]]:
 def run(context: Context) -> Findings:
     p, layer = context.preset, context.preset.layer
     components, dimensions = systems(context)
-    span = min(len(context.split(fold).train) for fold in context.held_out())
-    limit = (
-        f" PCA has at most as many dimensions as there are training slices ({span})." if span < max(dimensions) else ""
-    )
+    span = min(len(context.split(fold).fit) for fold in context.held_out())
+    limit = f" PCA has at most as many dimensions as there are fit slices ({span})." if span < max(dimensions) else ""
     shown = {
         f"Number of components k of {layer}, PCA to {p.dimensions}": (components, "components", ""),
         f"Dimensions after PCA of {layer}, k = {p.components}": (dimensions, "dimensions after PCA", limit),

@@ -75,8 +75,10 @@ def transferred(context: Context, system: Cnn | Encoded, fold: int, other: Slice
 def _cell(results: Results, key: str) -> Estimate:
     """A measure of one fold with its interval."""
     pattern, _, name = key.rpartition("/")
-    value, interval = (results.per_pattern[pattern] if pattern else results.overall).estimate(name)
-    return Estimate(value=value, interval=interval, mean=value, sd=None, n=int(value is not None))
+    found = results.per_pattern[pattern] if pattern else results.overall
+    value, interval = found.estimate(name)
+    n = int(value is not None)
+    return Estimate(value=value, interval=interval, mean=value, sd=None, n=n, patients=found.patients.get(name))
 
 
 EXPERIMENT = Experiment("transfer", "Transfer to another data set", "Section 5, future work", run)

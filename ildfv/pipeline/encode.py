@@ -1,4 +1,4 @@
-"""From slices to an encoding: encoder fitted on training descriptors, vectors of all slices, PCA, projections.
+"""From slices to an encoding: encoder and PCA fitted on the fit slices, vectors and projections of all slices.
 
 Activations are not stored: every pass runs the network up to the layer and uses its maps at once. Each step is complete
 on disk before the next one begins, so a killed run is resumed at the step, or part of it, that was unfinished.
@@ -19,14 +19,16 @@ from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
-from ildfv.pipeline.encodings import FINISHED
+from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
+from ildfv.pipeline.order import record
+from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sha256, sweep
-from ildfv.store.checksummed import read_checksummed, write_checksummed
+from ildfv.store.atomic import key_of, sha256, sweep
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.fingerprint import match_fingerprint
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
@@ -43,13 +45,15 @@ class EncodeSettings:
 
     layer: str = "conv1"
     components: int = 32  # k of the mixture
-    dimensions: int = 512  # at most, after PCA: never more than the training slices span
+    dimensions: int = 512  # at most, after PCA: never more than the fit slices span
     passes: int | None = None  # maximum number of EM passes; None: 3 stepwise or 10 exact
     tolerance: float = 1e-3  # nats per descriptor: EM stops when a pass gains less
     method: str = "stepwise"  # two passes reach a higher likelihood than 100 of "exact" (bench/NOTES.md)
     improved: bool = True  # signed square root, then unit L2 norm
     seed: int | None = None  # None: that of the workspace
     batch_size: int | None = None  # None: BATCH_SIZE on the CPU, as many as its memory holds on a GPU
+    region: str = SLICE  # where descriptors are pooled: slice (as in the paper), body or lung
+    lungs: str = "rule"  # how the lung is found, with region "lung"
 
     def __post_init__(self):
         if self.passes is None:
@@ -59,6 +63,14 @@ class EncodeSettings:
             value = getattr(self, name)
             check(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         check(self.components <= MOST, f"components must be at most {MOST}, got {self.components}")
+        check_region(self.region, self.lungs)
+
+    def recorded(self) -> dict:
+        """The settings as fingerprints record them: the whole slice as in versions without regions."""
+        fields = asdict(self)
+        if self.region == SLICE:
+            del fields["region"], fields["lungs"]
+        return fields
 
     def fitted(self, activations) -> EncodeSettings:
         """These settings with a batch size: BATCH_SIZE on the CPU, else by the memory of rank 0's GPU."""
@@ -83,8 +95,9 @@ def encode_slices(
 ) -> dict:
     """The content of encoding.json, once encodings/<layer>/fold-<k>/ is finished.
 
-    model: name of a trained network; None: the one finished last. Mixture and PCA are fitted on slices of training
-    patients only; all slices are encoded. fresh: replaces an encoding with other settings.
+    model: name of a trained network; None: the one finished last. Mixture and PCA are fitted on the slices of the fit
+    patients only, so that validation slices are as new to them as test slices; all slices are encoded. fresh: replaces
+    an encoding with other settings.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -97,17 +110,19 @@ def encode_slices(
     check_trained_on(model_folder, slices, roles)
     progress.note(f"network: {model_folder}")
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
-    return encode(
-        workspace.encoding_dir(settings.layer, fold),
+    folder = workspace.encoding_dir(settings.layer, fold, settings.region)
+    info = encode(
+        folder,
         slices,
         Activations(load(model_folder, device), settings.layer).alone(),
         roles,
         settings,
         inputs={
-            **asdict(settings),
+            **settings.recorded(),
             "fold": fold,
             "slices": slices.key,
             "folds": roles.folds,
+            "fit": key_of(roles.fit.tolist()),
             "model": f"{model_folder.parent.name}/{model_folder.name}",
             "model_sha256": sha256(model_folder / TENSORS),
         },
@@ -115,6 +130,10 @@ def encode_slices(
         fresh=fresh,
         progress=progress,
     )
+    if distributed.is_main():
+        record(workspace, folder / FINISHED)
+    distributed.barrier()
+    return info
 
 
 def encode(
@@ -134,35 +153,39 @@ def encode(
     """The content of encoding.json in `folder`, once the encoding of all slices is finished.
 
     activations: images → maps of the layer, with `d`, `n` and `device`. The encoder and the PCA are fitted on
-    `roles.train` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
-    slices. A folder begun with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
+    `roles.fit` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
+    slices. A folder created with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
     name in `encoders.ENCODERS`; words: the number of visual words of encoder "words".
     """
     encoder_kind, n = kind(encoder), activations.n
     if encoder_kind.model == "mixture":
-        descriptors = n * len(roles.train)
-        rule = f"components must be at most the number of training descriptors {descriptors}"
+        descriptors = n * len(roles.fit)
+        rule = f"components must be at most the number of descriptors of the fit slices, {descriptors}"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.fitted(activations).batch_size
-    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as begun:
+    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
         # Free GPU memory may have changed since the run began; the batch size must not, because bytes depend on it.
-        settings = replace(settings, batch_size=begun["fitted_batch_size"])
+        settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
-            return read_checksummed(folder / FINISHED)
+            return Encoding(folder).info
         started = time.monotonic()
-        fitted = encoder_kind.fit(Training(folder, slices, activations, roles.train, settings, words, progress))
-        fisher = FisherVectors(folder / "fisher", slices, activations, fitted.estimator, fitted.length, settings)
+        weights = _weights(root, slices, activations, settings, progress)
+        training = Training(folder, slices, activations, roles.fit, settings, words, progress, weights)
+        fitted = encoder_kind.fit(training)
+        encoder_parts = (fitted.estimator, fitted.length, settings, weights)
+        fisher = FisherVectors(folder / "fisher", slices, activations, *encoder_parts)
         fisher.write(progress)
-        pca = projection_step.fit(folder / "pca", fisher, roles.train, settings, progress)
+        pca = projection_step.fit(folder / "pca", fisher, roles.fit, settings, progress)
         projection_step.write(folder / "projection", fisher, pca, progress)
         seconds = time.monotonic() - started
         info = {
             "layer": settings.layer,
+            "region": settings.region,
             "fold": roles.fold,
             "data": slices.data,
             "slices": len(slices),
-            "train_slices": len(roles.train),
+            "fit_slices": len(roles.fit),
             "descriptors": len(slices) * n,
             "descriptors_a_slice": n,
             "d": activations.d,
@@ -189,18 +212,29 @@ def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
     return workspace.settings.seed if settings.seed is None else settings.seed
 
 
+def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, progress: Progress) -> Weights | None:
+    """The weights of descriptors by slice index; None if the whole slice is pooled."""
+    if settings.region == SLICE:
+        return None
+    from ildfv.train.receptive import receptive_fields
+
+    region = Region(root, slices, settings.region, settings.lungs)
+    region.write(progress)
+    return region.weights(receptive_fields(activations.network, activations.layer))
+
+
 @contextmanager
 def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
-    """Locks the folder and matches its fingerprint on rank 0; other ranks wait, and raise the same error."""
+    """Locks the folder and checks its fingerprint on rank 0; other ranks wait, and raise the same error."""
     with writing(folder) if distributed.is_main() else nullcontext():
-        begun: dict | InputError = {}
+        stored: dict | InputError = {}
         if distributed.is_main():
             try:
                 sweep(folder)
-                begun = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
+                stored = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
             except InputError as error:
-                begun = error
-        begun = distributed.from_main(begun)
-        if isinstance(begun, InputError):
-            raise begun
-        yield begun
+                stored = error
+        stored = distributed.from_main(stored)
+        if isinstance(stored, InputError):
+            raise stored
+        yield stored

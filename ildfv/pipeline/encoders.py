@@ -1,4 +1,4 @@
-"""The encoders of an encoding by name, each fitted on training slices and saved in the encoding's folder.
+"""The encoders of an encoding by name, each fitted on fit slices and saved in the encoding's folder.
 
 An encoder turns maps (b, d, h, w) into vectors (b, length). PCA, projections and regression are the same for all.
 """
@@ -24,6 +24,7 @@ from ildfv.estimators.pyramid import SpatialPyramid, n_cells
 from ildfv.estimators.start import sample_size
 from ildfv.estimators.vlad import VLAD
 from ildfv.pipeline import mixture as mixture_step
+from ildfv.pipeline.regions import Weights
 from ildfv.progress import Progress
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.streaming.maps import MapStream, batches
@@ -40,7 +41,7 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """What an encoder is fitted on: the descriptors of the slices `indices`, all of training patients.
+    """What an encoder is fitted on: the descriptors of the slices `indices`, all of fit patients.
 
     folder: the encoding's. settings: `EncodeSettings`. words: of the bag of visual words.
     """
@@ -52,11 +53,13 @@ class Training:
     settings: Any
     words: int
     progress: Progress
+    weights: Weights | None = None  # of descriptors, by slice index
 
     def mixture(self) -> GaussianMixture:
         """The mixture in mixture/, fitted if it is not there."""
         folder = self.folder / "mixture"
-        return mixture_step.fit(folder, self.slices, self.activations, self.indices, self.settings, self.progress)
+        given = (self.slices, self.activations, self.indices, self.settings, self.progress)
+        return mixture_step.fit(folder, *given, weights=self.weights)
 
     def codebook(self, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
         """The centres (k, d) and scale (d,) in codebook/, fitted on a sample of descriptors if they are not there.
@@ -65,7 +68,8 @@ class Training:
         """
         folder, seed = self.folder / "codebook", self.settings.seed or 0
         if distributed.is_main() and not has_model(folder):
-            stream = MapStream(self.slices, self.activations, batches(self.slices, self.indices))
+            every = batches(self.slices, self.indices)
+            stream = MapStream(self.slices, self.activations, every, weights=self.weights)
             sample = stream.sample(sample_size(n_clusters, self.activations.d), seed)
             book = Codebook(min(n_clusters, len(sample)), random_state=seed).fit(sample)
             tensors = {"centres": book.centres_, "scale": book.scale_}

@@ -19,11 +19,12 @@ from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sweep
+from ildfv.store.atomic import key_of, sweep
 from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 from ildfv.streaming.maps import by_part
@@ -37,12 +38,13 @@ def regress_encoding(
     root: Path,
     *,
     layer: str | None = None,
+    region: str = SLICE,
     fold: int | None = None,
     target: str = "counts",
     ridge: str | float = "auto",
     progress: Progress = SILENT,
 ) -> Results | None:
-    """The results of the newest encoding (of that layer and fold if given), also written to results/.
+    """The results of the newest encoding (of that layer in that region, and fold, if given), also written to results/.
 
     The targets are the pixel counts in units of the threshold T, or their step or ramp (the paper's Fig. 3). The model
     is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding. ridge ("auto" or
@@ -52,7 +54,9 @@ def regress_encoding(
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    encoding = newest(workspace.encodings_dir, fold, layer)
+    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
+    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
+    encoding = newest(workspace, fold, name)
     split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
     _check_current(encoding, slices, split)
     found = fit_regression(
@@ -67,7 +71,13 @@ def regress_encoding(
     if not distributed.is_main():
         return None
     settings = {
-        "regress": {"layer": encoding.layer, "target": target, "ridge": found.ridge, "ridge_asked": str(ridge)},
+        "regress": {
+            "layer": encoding.layer,
+            "region": encoding.region,
+            "target": target,
+            "ridge": found.ridge,
+            "ridge_asked": str(ridge),
+        },
         "encode": encoding.info["inputs"],
     }
     with writing(encoding.folder / "regression"):
@@ -77,7 +87,7 @@ def regress_encoding(
         workspace,
         slices,
         split,
-        system=f"fv-{encoding.layer}",
+        system=f"fv-{encoding.folder.parent.name}",
         validation_scores=found.validation,
         test_scores=found.test,
         settings=settings,
@@ -136,12 +146,14 @@ def ridge_penalty(ridge: str | float) -> float | None:
 
 
 def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
-    """Raises InputError if the encoding was made from slices or folds other than the current ones."""
+    """Raises InputError if the encoding was made from slices, folds or fit slices other than the current ones."""
     made_of = encoding.info["inputs"]
-    for name, now in (("slices", slices.key), ("folds", split.folds)):
-        if made_of[name] != now:
-            how = f"ildfv encode --layer {encoding.layer} --fold {encoding.fold} --fresh"
-            raise InputError(f"{encoding.folder} was made from {name} other than the current ones: run `{how}`")
+    for name, now in (("slices", slices.key), ("folds", split.folds), ("fit", key_of(split.fit.tolist()))):
+        if made_of.get(name) != now:
+            where = "" if encoding.region == SLICE else f" --region {encoding.region}"
+            how = f"ildfv encode --layer {encoding.layer}{where} --fold {encoding.fold} --fresh"
+            what = "fit slices" if name == "fit" else name
+            raise InputError(f"{encoding.folder} was made from {what} other than the current ones: run `{how}`")
 
 
 def _rows(

@@ -36,13 +36,16 @@ class Split:
 def split_slices(slices: Slices, folds: Folds, fold: int) -> Split:
     """The split of all labelled slices that holds out `fold`. InputError: no such fold, or a part without slices."""
     check(0 <= fold < folds.n_folds, f"fold must be in [0, {folds.n_folds}), got {fold}")
-    patients, labelled = slices.scans("patient"), slices.scans("labelled")  # per scan: a scan is in one part as a whole
+    patients, labelled = (
+        slices.scans("patient"),
+        slices.labelled,
+    )  # per scan: a scan is in one part as a whole; per slice
     train, test = folds.train(fold, patients), folds.test(fold, patients)
     fit, validation = folds.inner(fold, patients)
     scans = {"fit": fit, "validation": validation, "train": train, "test": test}
-    parts = {name: slices.of_scans(chosen[labelled[chosen]]) for name, chosen in scans.items()}
+    parts = {name: (indices := slices.of_scans(chosen))[labelled[indices]] for name, chosen in scans.items()}
     for name, indices in parts.items():
-        check(len(indices) > 0, f"the {name} part of fold {fold} must have slices with label maps, got none")
+        check(len(indices) > 0, f"the {name} part of fold {fold} must have slices with labels, got none")
     return Split(fold, folds.sha256, **parts)
 
 
@@ -72,6 +75,7 @@ def write_folds(
         n_folds=settings.folds if n_folds is None else n_folds,
         seed=settings.seed if seed is None else seed,
         series=slices.series,
+        content=np.column_stack([slices.counts, slices.lung, slices.positions]),
     )
     path, content = workspace.folds_file, folds.to_json().encode()
     with writing(workspace.root):
@@ -98,7 +102,7 @@ def check_folds(workspace: Workspace) -> Folds:
 
 
 def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
-    """Presence of each pattern on these slices, (m, C) of 0 and 1. InputError: a slice without a label map."""
+    """Presence of each pattern on these slices, (m, C) of 0 and 1. InputError: a slice without labels."""
     found = presence(slices.counts[indices], threshold)
-    check(bool((found >= 0).all()), f"slices must have label maps, got {int((found < 0).any(axis=1).sum())} without")
+    check(bool((found >= 0).all()), f"slices must have labels, got {int((found < 0).any(axis=1).sum())} without")
     return found.reshape(-1, len(PATTERNS))

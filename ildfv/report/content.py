@@ -106,7 +106,7 @@ class Figure:
 
 
 class TableDocument(Protocol):
-    """A document whose tables are shown under a heading of their own. folds: held out in turn."""
+    """A document whose tables are shown under a separate heading. folds: held out in turn."""
 
     @property
     def title(self) -> str: ...

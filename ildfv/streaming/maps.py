@@ -9,14 +9,16 @@ from typing import Protocol
 import numpy as np
 
 from ildfv.arrays import to_numpy
+from ildfv.errors import check
 from ildfv.streaming.threads import in_order, split_cores
+from ildfv.weighted import Weighted, split
 
 BATCH_SIZE = 16  # slices a batch: conv1 maps of 16 slices take 12 MB
 SAMPLE_SLICES = 256
 
 
 class SliceSource(Protocol):
-    """What a stream requires of a slice set; `datasets.slice_store.Slices` is one."""
+    """Protocol of a slice set that can be streamed, such as `datasets.slice_store.Slices`."""
 
     starts: np.ndarray  # the first slice of each part, and the end
 
@@ -47,6 +49,7 @@ class MapStream:
     """Restartable stream of one layer's activation maps: iterating yields (b, d, h, w) arrays, one per batch, in order.
 
     activations: images uint8 (b, 3, 224, 224) → maps. then: applied to the maps; the stream yields its results.
+    weights: slice indices (b,) → weights of their descriptors (b, n); maps are then `Weighted`.
     advance: called with the number of slices after each batch has been consumed. note: called with messages.
     On the CPU each worker thread reads and computes whole batches, which keeps all cores busy. On a GPU reading,
     copying, network and `then` overlap, and on out-of-memory the batch size is halved.
@@ -59,11 +62,12 @@ class MapStream:
         batches: Sequence[np.ndarray],
         *,
         then: Callable = lambda maps: maps,
+        weights: Callable[[np.ndarray], np.ndarray] | None = None,
         advance: Callable = lambda n: None,
         note: Callable = lambda text: None,
     ):
         self.slices, self.activations, self.batches = slices, activations, batches
-        self.then, self.advance, self.note = then, advance, note
+        self.then, self.weights, self.advance, self.note = then, weights, advance, note
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -81,12 +85,18 @@ class MapStream:
             from ildfv.streaming.feeding import on_gpu  # here, as it needs torch
 
             images = map(self.slices.images, self.batches)
-            return on_gpu(self.activations, images, device, then=self.then, note=self.note)
+            if self.weights is None:
+                return on_gpu(self.activations, images, device, then=self.then, note=self.note)
+            maps = on_gpu(self.activations, images, device, then=lambda maps: maps, note=self.note)
+            return (self.then(self._weighted(one, batch)) for one, batch in zip(maps, self.batches, strict=True))
         workers, threads = split_cores()
         return in_order(self._one, self.batches, workers=workers, threads=threads)
 
     def _one(self, batch: np.ndarray):
-        return self.then(self.activations(self.slices.images(batch)))
+        return self.then(self._weighted(self.activations(self.slices.images(batch)), batch))
+
+    def _weighted(self, maps, batch: np.ndarray):
+        return maps if self.weights is None else Weighted(maps, self.weights(batch))
 
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors, (size, d), the same number from each of some slices spread over the stream.
@@ -100,10 +110,16 @@ class MapStream:
         chosen = indices[np.unique(np.linspace(0, len(indices) - 1, number).astype(np.int64))]
         random = np.random.default_rng(seed)
         drawn = []
-        for maps in MapStream(self.slices, self.activations, batches(self.slices, chosen)):
-            for one in to_numpy(maps):  # (d, h, w)
+        for batch in MapStream(self.slices, self.activations, batches(self.slices, chosen), weights=self.weights):
+            maps, weights = split(batch)
+            for i, one in enumerate(to_numpy(maps)):  # (d, h, w)
                 descriptors = one.reshape(len(one), -1)  # (d, n)
-                take = min(descriptors.shape[1], -(-size // len(chosen)))
-                drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False)].T)
+                if weights is not None and not weights[i].any():
+                    continue
+                shares = None if weights is None else weights[i] / weights[i].sum()
+                available = descriptors.shape[1] if shares is None else np.count_nonzero(shares)
+                take = min(available, -(-size // len(chosen)))
+                drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False, p=shares)].T)
+        check(len(drawn) > 0, "slices must have descriptors in the region, got none in a sample of them")
         rows = np.concatenate(drawn)  # slightly more than `size`: thinned evenly over all slices
         return rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(np.int64)]

@@ -1,0 +1,90 @@
+"""The region that descriptors are pooled in: the whole slice, the body or the lung.
+
+Masks are computed once per workspace and stored in regions/<name>/, one bit per prepared pixel, in parts like those of
+the slices. A descriptor's weight is the share of its receptive field inside the region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.pipeline.write_parts import Made, write_parts
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.body import body_mask
+from ildfv.scans.prepared_lungs import lungs, refuse_unknown_lungs
+from ildfv.scans.windows import NORMAL, SIZE, WINDOWS
+from ildfv.store.parts import Parts
+
+SLICE, BODY, LUNG = "slice", "body", "lung"
+REGIONS = (SLICE, BODY, LUNG)
+FOLDER = "regions"
+READ = 32  # slices whose masks are computed at once
+KEPT_PARTS = 8  # masks of as many parts are kept in memory, up to 4 MB each
+
+Weights = Callable[[np.ndarray], np.ndarray]  # slice indices (m,) → weights of their descriptors (m, n)
+
+
+def check_region(region: str, method: str) -> None:
+    """InputError if the region or the method of its mask is unknown, or its package is missing."""
+    check(region in REGIONS, f'region must be {", ".join(REGIONS[:-1])} or {LUNG}, got "{region}"')
+    if region == LUNG:
+        refuse_unknown_lungs(method)
+
+
+class Region:
+    """Masks of a region for all slices.
+
+    Parameters
+    ----------
+    root : path
+        The workspace.
+    slices : Slices
+    region : {"body", "lung"}
+    method : {"rule", "lungmask"}
+        How lungs are found, see `scans.prepared_lungs`.
+    """
+
+    def __init__(self, root: Path, slices, region: str, method: str = "rule"):
+        check_region(region, method)
+        self.slices, self.region, self.method = slices, region, method
+        self.folder = Path(root) / FOLDER / (f"{region}-{method}" if region == LUNG else region)
+        self._part = lru_cache(maxsize=KEPT_PARTS)(self._read)
+
+    def write(self, progress: Progress = SILENT) -> None:
+        """Computes and stores the masks that are missing."""
+        write_parts(self.folder, self.slices, self._made, label=f"Masks of the {self.region}", progress=progress)
+
+    def masks(self, indices: np.ndarray) -> np.ndarray:
+        """The masks of slices, bool (m, 224, 224)."""
+        starts = self.slices.starts
+        of = np.searchsorted(starts, indices, side="right") - 1
+        packed = [self._part(int(part))[index - starts[part]] for part, index in zip(of, indices, strict=True)]
+        return np.unpackbits(np.stack(packed), axis=1).reshape(-1, SIZE, SIZE).astype(bool)
+
+    def weights(self, fields) -> Weights:
+        """The weights of descriptors with these receptive fields (`train.receptive`) as a function of slice indices."""
+        return lambda indices: fields.shares(self.masks(np.asarray(indices)))
+
+    def _read(self, part: int) -> np.ndarray:
+        parts = Parts(self.folder)
+        with parts.open(self.slices.names[part]) as file:
+            return file["mask"][()]
+
+    def _made(self, parts: Sequence[int]) -> Made:
+        starts = self.slices.starts
+        for part in parts:
+            every = np.arange(starts[part], starts[part + 1])
+            masks = [self._computed(every[i : i + READ]) for i in range(0, len(every), READ)]
+            yield {"mask": np.packbits(np.concatenate(masks).reshape(len(every), -1), axis=1)}
+
+    def _computed(self, indices: np.ndarray) -> np.ndarray:
+        if self.region == LUNG:
+            return lungs(self.slices, indices, self.method)
+        low, high = WINDOWS[NORMAL]
+        hu = low + self.slices.images(indices)[:, NORMAL].astype(np.float32) * ((high - low) / 255)
+        return np.stack([body_mask(one) for one in hu])

@@ -1,0 +1,22 @@
+"""The body of a person on a slice: everything inside the skin, without the table."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+TISSUE = -500.0  # HU; the body surface is above
+OPENING = 2  # pixels; separates the body from clothes and table
+
+
+def body_mask(hu: np.ndarray) -> np.ndarray:
+    """The largest connected region above −500 HU with its holes filled, bool (rows, columns).
+
+    Arms that do not touch the chest are excluded. A slice without tissue gives an empty mask.
+    """
+    tissue = ndimage.binary_opening(hu > TISSUE, iterations=OPENING)
+    regions, n = ndimage.label(tissue)
+    if n == 0:
+        return np.zeros(hu.shape, bool)
+    largest = np.bincount(regions.ravel())[1:].argmax() + 1
+    return ndimage.binary_fill_holes(regions == largest)

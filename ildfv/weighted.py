@@ -1,0 +1,71 @@
+"""Maps together with weights of their descriptors, as one object that streams and estimators accept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ildfv.errors import check
+
+
+class Weighted:
+    """Maps or descriptors with a weight for each descriptor.
+
+    Parameters
+    ----------
+    maps : array of shape (b, n, d), (b, d, h, w) or, for descriptors, (m, d)
+        NumPy, torch or CuPy.
+    weights : array-like of shape (b, n), or (m,) for descriptors
+        Finite and at least 0; descriptors of weight 0 are ignored. For maps (b, d, h, w), n = h·w in row-major order.
+
+    Attributes
+    ----------
+    maps : array
+    weights : ndarray, float64
+
+    Raises
+    ------
+    InputError
+        Weights of another shape, negative or not finite.
+    """
+
+    def __init__(self, maps: Any, weights: Any):
+        self.maps = maps
+        self.weights = np.asarray(weights, dtype=np.float64)
+        shape = tuple(maps.shape)
+        expected = (shape[0], *([int(np.prod(shape[2:]))] if len(shape) == 4 else shape[1:-1]))
+        check(
+            self.weights.shape == expected,
+            f"weights must have one value per descriptor, shape {expected} for maps {shape}, got {self.weights.shape}",
+        )
+        ok = bool(np.isfinite(self.weights).all()) and (self.weights.size == 0 or self.weights.min() >= 0)
+        check(ok, "weights must be finite and at least 0, got NaN, infinity or a negative number")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the maps."""
+        return tuple(self.maps.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the maps."""
+        return len(self.maps.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index) -> Weighted:
+        """The selected maps and their weights; only the first axis is indexed."""
+        first = index[0] if isinstance(index, tuple) else index
+        return Weighted(self.maps[first, ...], self.weights[first])
+
+    @property
+    def totals(self) -> np.ndarray:
+        """The sum of the weights of each map, (b,)."""
+        return self.weights.sum(axis=-1)
+
+
+def split(maps: Any) -> tuple[Any, np.ndarray | None]:
+    """(maps, weights), with None for maps without weights."""
+    return (maps.maps, maps.weights) if isinstance(maps, Weighted) else (maps, None)
