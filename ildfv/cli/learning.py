@@ -106,7 +106,7 @@ def train(
         compile=compile,
         fresh=fresh,
         progress=output.progress(verbose, workspace=workspace),
-        **given,
+        **{key: value for key, value in given.items() if value is not None},
     )
     show_scores(result, as_json)
 
