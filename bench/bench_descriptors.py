@@ -57,7 +57,7 @@ def main() -> None:
     if given.quick:
         preset = replace(preset, name=f"{preset.name}-quick", train={**preset.train, "epochs": 1}, passes=2)
     warnings.simplefilter("ignore")  # that passes end before convergence is what is asked for
-    context = Context(home(given.workspace, preset, SILENT), preset)
+    context = Context(home(given.workspace, preset, SILENT)[0], preset)
     found = {
         "what": __doc__.splitlines()[0],
         "date": date.today().isoformat(),

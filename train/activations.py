@@ -27,7 +27,7 @@ class Activations:
     """Callable: slices (b, 3, 224, 224), uint8 or float → a layer's maps (b, d, h, w), float32; fc layers: h = w = 1.
 
     The maps are taken **after** the layer's ReLU and before the normalisation or pooling that follows it. This is the
-    usual meaning of activation, and the paper does not state otherwise; before pooling, conv1 has the paper's
+    usual meaning of activation, and the paper does not state otherwise; before pooling, conv1 of CNN-F has
     54×54 = 2916 descriptors of 64 dimensions, after it there would be 27×27.
 
     The maps of a convolution are channels last in memory: `maps.permute(0, 2, 3, 1)` is contiguous. Call

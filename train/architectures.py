@@ -33,7 +33,7 @@ def cnnf(n_outputs: int) -> Body:
 
 @register("cnnf-multihead")
 def cnnf_multihead(n_outputs: int) -> Body:
-    """CNN-F with C separate logistic layers instead of one layer of C outputs (paper, section 2)."""
+    """CNN-F with C separate logistic layers instead of one layer of C outputs (paper, section 3.1)."""
     heads = Heads(4096, n_outputs)
     for head in heads.heads:
         _he(head, LAST_LAYER_GAIN)

@@ -5,6 +5,7 @@ LOSS = "logistic"
 TARGET = "presence"
 EPOCHS = 6
 BATCH_SIZE = 16
+OPTIMIZER = "adamw"
 LEARNING_RATE = 4e-4
 SHARDS = 2
 AUGMENT = False

@@ -32,6 +32,7 @@ def _weighted(terms: Tensor, beta: Tensor | None) -> Tensor:
 
 
 LOSSES = {"logistic": logistic, "l2": l2, "smooth-l1": smooth_l1}
+DEGREES = {"logistic": 1, "l2": 2, "smooth-l1": 1}  # power of a large error that the loss grows with
 BALANCED = "balanced-"  # prefix of losses whose patterns are weighted by `pattern_weights`
 NAMES = (*LOSSES, *(BALANCED + name for name in LOSSES))
 

@@ -1,6 +1,6 @@
 """Networks by name, from slices to C outputs: CNN-F, its multi-head variant, VGG-19, any torchvision or timm network.
 
-The paper starts from ImageNet weights. Nothing is downloaded here: networks are initialised randomly (He), and
+The paper does not state its initial weights. Nothing is downloaded here: networks are initialised randomly (He), and
 `load_weights` reads weights from a local safetensors file.
 """
 

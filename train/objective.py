@@ -1,4 +1,12 @@
-"""The training objective: the loss of a network's outputs for the pattern counts of the slices."""
+"""The training objective: the loss of a network's outputs for the pattern counts of the slices.
+
+The paper regresses pixel counts, so the knee of its smooth L1 loss (Eq. 3) is at an error of one pixel. A network whose
+outputs are pixels does not train with the learning rate of the other losses: errors of thousands give L2 gradients of
+thousands, and outputs must grow to thousands. Therefore a network's outputs are counts in units of T, the loss is
+computed on outputs and targets multiplied by r = T / unit, and divided by r² (L2) or r (smooth L1). The minimum is that
+of the loss in the given unit, and the gradient with respect to an output is as large as with unit T: at most β_k for
+smooth L1. L2 is the same in all units.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +22,18 @@ from ildfv.train.targets import targets
 class Objective:
     """Outputs (b, c) and the indices of their slices (b,) → the loss of each slice, (b,), on the device of the outputs.
 
+    Regression of counts: the loss in units of T (L2: of T²), with the knee of smooth L1 at `unit` pixels.
+
     counts (N, c): pixels of each pattern in each slice. beta (c,): weights of the patterns computed from the `fit`
     slices, None if the loss is not balanced.
     """
 
     def __init__(self, settings: TrainSettings, counts: np.ndarray, fit: np.ndarray, device: torch.device):
         self.settings, self.counts, self.device = settings, counts, device
-        self.loss = losses.LOSSES[settings.loss.removeprefix(losses.BALANCED)]
+        name = settings.loss.removeprefix(losses.BALANCED)
+        self.loss = losses.LOSSES[name]
+        self.units = 1.0 if settings.unit is None else settings.threshold / settings.unit  # units in T pixels
+        self.divisor = self.units ** losses.DEGREES[name]
         beta = losses.pattern_weights(presence(counts[fit], settings.threshold)) if settings.balanced else None
         self.beta = None if beta is None else torch.tensor(beta, dtype=torch.float32, device=device)
 
@@ -28,4 +41,7 @@ class Objective:
         s = self.settings
         y = targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)
         # unpinned memory, so the copy is complete when the call returns
-        return self.loss(f, torch.from_numpy(y).to(self.device, non_blocking=True), self.beta)
+        y = torch.from_numpy(y).to(self.device, non_blocking=True)
+        if s.unit is None:
+            return self.loss(f, y, self.beta)
+        return self.loss(f * self.units, y * self.units, self.beta) / self.divisor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from ildfv.train.targets import TARGETS
 class TrainSettings:
     """Settings of one training, saved with the network.
 
-    The defaults were the best for training from scratch in six epochs of 500 phantom slices. The paper fine-tunes
-    ImageNet weights with SGD; for that, start with `weights`, optimizer="sgd" and a learning rate of 1e-3.
+    The defaults were the best for training from scratch in six epochs of 500 phantom slices. To fine-tune
+    existing weights, give `weights`; with optimizer="sgd" start at a learning rate of 1e-3.
     """
 
     network: str = defaults.NETWORK  # a name for `networks.build`
@@ -27,9 +28,10 @@ class TrainSettings:
     target: str = defaults.TARGET  # one of `targets.TARGETS`; presence for logistic losses, the others for regression
     threshold: int = THRESHOLD  # pixels on the original grid
     ramp: tuple[float, float] | None = None  # T1, T2 of the ramp target
+    unit: float | None = None  # pixels per unit of the counts target, where smooth L1 has its knee; None: T; paper: 1
     epochs: int = defaults.EPOCHS
     batch_size: int = defaults.BATCH_SIZE
-    optimizer: str = "adamw"  # or "sgd"
+    optimizer: str = defaults.OPTIMIZER  # or "sgd"
     learning_rate: float = defaults.LEARNING_RATE  # peak: linear warm-up, then half a cosine down to 0
     warm_up: float = 0.1  # share of all steps; see `optimizer.rate` for the minimum
     momentum: float = 0.9  # of SGD
@@ -61,6 +63,14 @@ class TrainSettings:
         )
         for name in ("epochs", "batch_size", "threshold", "learning_rate"):
             check(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
+        if self.unit is not None:
+            check(self.target == "counts", f'unit must be left out unless target is counts, got "{self.target}"')
+            check(0 < self.unit < math.inf, f"unit must be a positive number of pixels, got {self.unit}")
+        if self.ramp is not None:
+            check(self.target == "ramp", f'ramp must be left out unless target is ramp, got "{self.target}"')
+            check(len(self.ramp) == 2, f"ramp must be (T1, T2), got {self.ramp}")
+            low, high = self.ramp
+            check(0 <= low < high < math.inf, f"ramp must be (T1, T2) with 0 ≤ T1 < T2, got ({low:g}, {high:g})")
         check(self.shards >= 1, f"shards must be at least 1, got {self.shards}")
         for name in ("warm_up", "momentum", "dropout"):
             check(0 <= getattr(self, name) < 1, f"{name} must be in [0, 1), got {getattr(self, name)}")
@@ -72,6 +82,8 @@ class TrainSettings:
 
 def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.ndarray) -> dict:
     """The identity of a training: settings, slices and split, JSON-serialisable. Weight files enter by checksum."""
+    if settings.weights:
+        check(Path(settings.weights).is_file(), f"weights must be a safetensors file, got no file {settings.weights}")
     given = asdict(settings) | {
         "ramp": list(settings.ramp) if settings.ramp else None,
         "weights": sha256(Path(settings.weights)) if settings.weights else None,

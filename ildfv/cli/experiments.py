@@ -24,10 +24,11 @@ NETWORKS = typer.Option(
     help="Additional network for the experiment `networks`: torchvision:NAME or timm:NAME; repeatable.",
     show_default=False,
 )
-PAPER = typer.Option(
-    help="TOML file with the paper's numbers, a completed copy of ildfv/experiments/paper.toml.",
-    show_default="that file",
+OTHER = typer.Option(
+    help="Another workspace, to test the systems of this one on: experiment transfer.",
+    show_default="none; for generated phantoms, another set of them",
 )
+RIDGE = typer.Option(help="Ridge penalty of linear regressions: a number, or auto to choose it on validation patients.")
 SPACE = typer.Option(
     "--workspace", "-w", help="Workspace.", show_default="current folder, otherwise generated phantoms"
 )
@@ -44,7 +45,8 @@ def experiment(
     workspace: Annotated[Path | None, SPACE] = None,
     network: Annotated[list[str] | None, NETWORKS] = None,
     lungs: Annotated[str, typer.Option(help="Lung masks of the patch baseline: rule or lungmask.")] = "rule",
-    paper: Annotated[Path | None, PAPER] = None,
+    ridge: Annotated[str, RIDGE] = "auto",
+    other: Annotated[Path | None, OTHER] = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -71,9 +73,9 @@ def experiment(
     further: dict[str, dict] = {name: {} for name in network or () if name != extent.network}
     result = run_experiments(
         names,
-        preset=replace(extent, lungs=lungs, networks={**further, **extent.networks}),
+        preset=replace(extent, lungs=lungs, ridge=ridge, networks={**further, **extent.networks}),
         workspace=workspace,
-        paper=paper,
+        other=other,
         device=device,
         progress=output.progress(verbose, workspace=workspace or Path(".")),
     )

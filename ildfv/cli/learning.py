@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.errors import InputError
 from ildfv.train import defaults
 
 if TYPE_CHECKING:
@@ -21,7 +23,34 @@ def train(
     loss: Annotated[
         str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")
     ] = defaults.LOSS,
-    target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = defaults.TARGET,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="presence, counts, step or ramp.", show_default="presence for logistic losses, otherwise counts"
+        ),
+    ] = None,
+    threshold: Annotated[
+        int | None,
+        typer.Option(
+            help="T of the training targets, in pixels; results are for the workspace's T.",
+            min=1,
+            show_default="the workspace's",
+        ),
+    ] = None,
+    ramp: Annotated[
+        str | None,
+        typer.Option(help="T1,T2 of the ramp target in pixels; implies --target ramp.", show_default="T/2,3T/2"),
+    ] = None,
+    unit: Annotated[
+        float | None,
+        typer.Option(
+            help="Pixels per unit of the counts target: smooth L1 has its knee there (paper: 1).", show_default="T"
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Safetensors file with initial weights.", show_default="random weights")
+    ] = None,
+    optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = defaults.OPTIMIZER,
     epochs: Annotated[int, typer.Option(help="Passes over the training slices.", min=1)] = defaults.EPOCHS,
     batch_size: Annotated[int, typer.Option(help="Slices per step.", min=1)] = defaults.BATCH_SIZE,
     shards: Annotated[
@@ -57,7 +86,12 @@ def train(
     given = {
         "network": network,
         "loss": loss,
-        "target": target,
+        "target": _target(loss, target, ramp),
+        "threshold": threshold,
+        "ramp": None if ramp is None else _thresholds(ramp),
+        "unit": unit,
+        "weights": None if weights is None else str(weights),
+        "optimizer": optimizer,
         "epochs": epochs,
         "batch_size": batch_size,
         "shards": shards,
@@ -72,9 +106,27 @@ def train(
         compile=compile,
         fresh=fresh,
         progress=output.progress(verbose, workspace=workspace),
-        **given,
+        **{key: value for key, value in given.items() if value is not None},
     )
     show_scores(result, as_json)
+
+
+def _target(loss: str, target: str | None, ramp: str | None) -> str:
+    """The given target, or the one that the loss and the ramp imply."""
+    if target is not None:
+        return target
+    if "logistic" in loss:
+        return "presence"
+    return "counts" if ramp is None else "ramp"
+
+
+def _thresholds(text: str) -> tuple[float, float]:
+    """(T1, T2) of the text "T1,T2"."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"ramp must be two numbers T1,T2, such as 3000,9000, got {text!r}") from None
+    return low, high
 
 
 def encode(

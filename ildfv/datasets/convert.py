@@ -15,7 +15,7 @@ from ildfv.datasets.slice_store import ScanSlices, write_scan
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.dicom import read_series
-from ildfv.scans.labels import Codes, has_lung_labels, pattern_labels
+from ildfv.scans.labels import HEALTHY, MEANINGS, Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
 from ildfv.scans.volume import Volume
@@ -80,7 +80,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
     if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
         check_lung(lung, volume.pixel_area, at_border)
-    labels, labelled = None, np.zeros(m, bool)
+    labels, healthy, labelled = None, None, np.zeros(m, bool)
     if scan.labels and codes is not None:
         meanings = read_labels(scan, volume.geometry, codes)
         labelled = np.array([has_lung_labels(slice_) for slice_ in meanings])
@@ -90,6 +90,8 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
             labelled |= lung == 0  # without lung there is nothing to label
         if labelled.any():
             labels = pattern_labels(meanings)
+            healthy = np.count_nonzero(meanings == MEANINGS.index(HEALTHY), axis=(1, 2)).astype(np.int32)
+            healthy[~labelled] = UNLABELLED
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     for z in range(m):  # slice by slice: the float windows of a whole scan take several GB
         images[z] = windowed(volume.hu[z])
@@ -105,6 +107,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
         labels=small,
         counts=counts,
         lung=lung,
+        healthy=healthy,
         positions=volume.positions,
         patient=hashed(volume.patient_id, salt),
         series=hashed(volume.series_id, salt),

@@ -20,6 +20,7 @@ from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # open files per reader: HDF5 uses 0.7 MB for each
+FORMAT = 2  # of a part: 1, without this attribute, has no healthy pixels
 SCHEMA = Schema(  # of a part, as `write_scan` writes it
     arrays={
         "images": ("u", (3, SIZE, SIZE)),
@@ -47,6 +48,7 @@ class ScanSlices:
     labelled: bool  # whether any slice has labels
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
+    healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
 
     def __post_init__(self):
         m = len(self.images)
@@ -57,6 +59,8 @@ class ScanSlices:
             "lung": (m,),
             "positions": (m,),
         }
+        if self.healthy is not None:
+            shapes["healthy"] = (m,)
         for name, shape in shapes.items():
             if (found := getattr(self, name).shape) != shape:
                 raise InputError(f"{name} must have shape {shape}, got {found}")
@@ -72,13 +76,16 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "counts": np.asarray(scan.counts, np.int32),
         "lung": np.asarray(scan.lung, np.int32),
         "positions": np.asarray(scan.positions, np.float32),
+        "healthy": np.full(len(scan.lung), UNLABELLED) if scan.healthy is None else scan.healthy,
     }
+    arrays["healthy"] = np.asarray(arrays["healthy"], np.int32)
     attributes = {
         "patient": scan.patient,
         "series": scan.series,
         "labelled": bool(scan.labelled),
         "pixel_area": float(scan.pixel_area),
         "phantom": bool(scan.phantom),
+        "format": FORMAT,
     }
     return write_part(folder, scan.series, arrays, attributes, key=key)
 
@@ -91,8 +98,9 @@ def _text(value):
 class Slices:
     """All slices of a prepared folder, ordered by series and position. Images are read on demand.
 
-    folder: a path, or the URL of a remote one (`ildfv.store.remote`). Memory: 24 bytes per slice, and the attributes of
-    each scan.
+    folder: a path, or the URL of a remote one (`ildfv.store.remote`). Memory: 28 bytes per slice, and the attributes of
+    each scan. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid. healthy is −1 in slices without a
+    label map and in parts of format 1, which lack it.
     """
 
     def __init__(self, folder: Path | str):
@@ -105,6 +113,7 @@ class Slices:
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)])  # (parts + 1,)
         self.counts = np.empty((len(self), len(PATTERNS)), np.int32)
         self.lung = np.empty(len(self), np.int32)
+        self.healthy = np.full(len(self), UNLABELLED, np.int32)
         self.positions = np.empty(len(self), np.float32)
         scans: dict[str, list] = {name: [] for name in SCAN}
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
@@ -113,7 +122,12 @@ class Slices:
                 check(
                     series == name, f"{self.parts.path(name)} must be of the series of its name, got {series}: {MEND}"
                 )
-                for column in ("counts", "lung", "positions"):
+                part_format = int(file.attrs.get("format", 1))
+                known = f"format {FORMAT} or older"
+                check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
+                check(part_format < 2 or "healthy" in file, f"part {name} must hold healthy pixels, got none: {MEND}")
+                columns = ("counts", "lung", "positions") + (("healthy",) if part_format > 1 else ())
+                for column in columns:
                     getattr(self, column)[start:stop] = file[column][()]
                 for attribute, values in scans.items():
                     values.append(_text(file.attrs[attribute]))

@@ -1,25 +1,25 @@
-"""Table 8: each loss with and without class weights β, computed from the training slices."""
+"""Table 8: classification without and with class weights β, computed from the training slices."""
 
 from __future__ import annotations
 
+from ildfv.experiments import paper
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
-from ildfv.experiments.tables import EMPTY, LABEL_SETS, F, measured
-
-PLAIN = {"logistic": "presence", "l2": "step", "smooth-l1": "step"}  # loss → target
-NAMES = {"logistic": "logistic", "l2": "L2 on step", "smooth-l1": "smooth L1 on step"}
+from ildfv.experiments.losses import classification
+from ildfv.experiments.paper import T4000
+from ildfv.experiments.tables import F_ROW, OVERALL, F, by_system, measured
 
 
 def run(context: Context) -> Findings:
-    pairs = []
-    for loss, target in PLAIN.items():
-        plain = context.cnn(NAMES[loss], loss=loss, target=target, keep_weights=loss == "logistic")
-        balanced = context.cnn(f"{NAMES[loss]}, balanced", loss=f"balanced-{loss}", target=target)
-        pairs.append((balanced, plain))
-    systems = [system for balanced, plain in pairs for system in (plain, balanced)]
+    plain = context.cnn(f"logistic, not balanced, T = {T4000}", loss="logistic")
+    balanced = classification(context, T4000)
+    regressed = context.regression(f"smooth L1 on counts, balanced, T = {T4000}", "balanced-smooth-l1")
+    rows = {"w/o balancing": plain, "w balancing": balanced}
+    pairs = [(balanced, plain), (regressed, context.base)]
+    systems = [plain, balanced, context.base, regressed]
     tables = [
-        measured(context, "balance", "Table 8. Balanced losses, label sets", systems, LABEL_SETS, note=EMPTY),
-        measured(context, "balance", "Table 8. Balanced losses, F per pattern", systems, F),
+        by_system(context, paper.table(8), rows, F_ROW, OVERALL),
+        measured(context, "F with intervals, and balanced regression (Eq. 6)", systems, F),
     ]
     return Findings(tables, systems, pairs)
 

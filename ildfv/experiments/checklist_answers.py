@@ -58,7 +58,7 @@ def answers(context: Context) -> dict[str, str]:
     phantom = slices.data == "phantom"
     return FIXED | {
         "source": ("generated phantoms, not patients" if phantom else "the user's own scans")
-        + f"; the paper's {context.paper.data} data are not used",
+        + "; the paper's LTRC data are not used",
         "flow": f"{_number(slices.patients)} patients, {_number(slices.series)} scans, {len(slices)} slices prepared; "
         f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with labels are included; "
         "excluded scans are listed in prepare.json",
@@ -66,7 +66,7 @@ def answers(context: Context) -> dict[str, str]:
         if not labelled.all()
         else "none: every slice has labels",
         "outcome": "a pattern is present on a slice if its label map has at least T pixels on the original grid; "
-        f"T = {context.threshold} unless a table says otherwise"
+        f"T = {base.threshold} unless a table says otherwise"
         + ("; label maps are those of the phantom generator" if phantom else ""),
         "partitions": f"{folds.n_folds} folds of whole patients, stratified by pattern, seed {folds.seed}; held out in "
         f"turn: {', '.join(map(str, context.held_out()))}. One fifth of the remaining patients form the "
@@ -109,7 +109,7 @@ def _counts(context: Context) -> str:
         parts = []
         for name in ("fit", "validation", "test"):
             indices = getattr(split, name)
-            shown = labelled_presence(context.slices, indices, context.threshold).sum(axis=0)
+            shown = labelled_presence(context.slices, indices, context.base.threshold).sum(axis=0)
             events = ", ".join(f"{pattern} {n}" for pattern, n in zip(PATTERNS, shown, strict=True))
             parts.append(
                 f"{name} {_number(context.slices.patients[indices])} patients, {len(indices)} slices ({events})"

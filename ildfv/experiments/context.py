@@ -12,9 +12,9 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.errors import check
-from ildfv.experiments.paper import Paper
+from ildfv.experiments.paper import T4000
 from ildfv.experiments.presets import Preset
-from ildfv.experiments.recipes import Cnn, Encoded, Patches, System
+from ildfv.experiments.recipes import Cnn, Encoded, Patches, System, patients_of
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings
 from ildfv.pipeline.split import Split, load_folds, split_slices, write_folds
@@ -38,13 +38,13 @@ class Context:
         root: Path,
         preset: Preset,
         *,
-        paper: Path | None = None,
+        other: Path | None = None,
         device: str = "auto",
         progress: Progress = SILENT,
     ):
         check(distributed.size() == 1, "experiments must run in one process, got a launch by torchrun")
         self.workspace, self.preset, self.progress = Workspace.open(root), preset, progress
-        self.paper = Paper.load(paper)
+        self.other = other  # a second workspace, to test the systems of this one on
         self.slices = self.workspace.slices()
         if not self.workspace.folds_file.exists():
             write_folds(self.workspace, n_folds=preset.folds)
@@ -53,11 +53,10 @@ class Context:
         for remark in self.remarks:
             progress.note(remark)
         self.device = resolve(device)
-        self.threshold = self.workspace.settings.threshold
         self.key = key_of(self.slices.key, self.folds.sha256)
         self.folder = self.workspace.root / "experiments" / self.key
         self.made: Callable[[], None] = lambda: None  # called when a network, an encoding or scores are finished
-        self._splits: dict[tuple[int, float], Split] = {}
+        self._splits: dict[tuple[int, int | None, float], Split] = {}
         self._remembered: dict[tuple, Any] = {}
 
     def _remarks(self) -> list[str]:
@@ -87,31 +86,40 @@ class Context:
         self,
         label: str,
         *,
-        threshold: int | None = None,
-        patients: float = 1.0,
+        threshold: int = T4000,
+        patients: int | None = None,
+        share: float = 1.0,
         keep_weights: bool = False,
         **settings,
     ) -> Cnn:
         """A network trained with the preset's settings; settings: fields of `TrainSettings` that differ."""
-        threshold = self.threshold if threshold is None else threshold
         given: dict[str, Any] = {
             "network": self.preset.network,
             "seed": self.workspace.settings.seed,
             "threshold": threshold,
         }
         chosen = TrainSettings(**(given | dict(self.preset.train) | settings))
-        return Cnn(label, chosen, threshold, patients, keep_weights)
+        return Cnn(label, chosen, threshold, patients, share, keep_weights)
+
+    def regression(self, label: str, loss: str = "smooth-l1", **options) -> Cnn:
+        """A network that regresses pixel counts as in the paper: smooth L1 has its knee at one pixel."""
+        return self.cnn(label, loss=loss, target="counts", unit=1.0, **options)
 
     @cached_property
     def base(self) -> Cnn:
-        """The network whose layers are encoded: logistic loss, the workspace's T."""
-        return self.cnn("CNN", keep_weights=True)
+        """The network whose layers are encoded, the column CNN of Tables 5 and 6: smooth L1 regression of counts."""
+        return self.regression("CNN", keep_weights=True)
 
     def encoded(self, label: str, layer: str, *, network: Cnn | None = None, **options) -> Encoded:
-        """A layer of a network (the base) under an encoder; options: further fields of `Encoded`."""
+        """A layer of a network (the base) under an encoder.
+
+        options: components, dimensions and passes that differ from the preset's, and further fields of `Encoded`.
+        """
         p = self.preset
-        settings = EncodeSettings(layer, p.components, p.dimensions, passes=p.passes, seed=self.workspace.settings.seed)
-        return Encoded(label, network or self.base, settings, words=p.words, **options)
+        given = {"components": p.components, "dimensions": p.dimensions, "passes": p.passes}
+        given |= {name: options.pop(name) for name in given.keys() & options.keys()}
+        settings = EncodeSettings(layer, **given, seed=self.workspace.settings.seed)
+        return Encoded(label, network or self.base, settings, words=p.words, ridge=p.ridge, **options)
 
     def patches(self, label: str) -> Patches:
         """The patch baseline as this preset trains it."""
@@ -124,7 +132,7 @@ class Context:
             batch_size=64,
             seed=self.workspace.settings.seed,
         )
-        return Patches(label, settings, self.threshold, self.preset.patches_per_slice, self.preset.lungs)
+        return Patches(label, settings, T4000, self.preset.patches_per_slice, self.preset.lungs)
 
     # -- folds and splits ---------------------------------------------------------------------------------------------
 
@@ -133,15 +141,53 @@ class Context:
         limits = (self.folds.n_folds, self.preset.run, None if system is None else system.folds)
         return list(range(min(n for n in limits if n is not None)))
 
-    def split(self, fold: int, patients: float = 1.0) -> Split:
-        """The fold's split; `patients`: with this share of the fit patients only, drawn by the workspace's seed."""
-        if (fold, patients) not in self._splits:
+    def split_of(self, system: System, fold: int) -> Split:
+        """The split that the system is fitted, validated and tested on."""
+        return self.split(fold, *patients_of(system))
+
+    def split(self, fold: int, patients: int | None = None, share: float = 1.0) -> Split:
+        """The fold's split, of all patients or some.
+
+        share: of all patients, those that are used at all; see `_chosen`. patients: number of fit patients, drawn by
+        the workspace's seed; fewer are a subset of more. The patients are those of the whole split if there are fewer.
+        """
+        key = (fold, patients, share)
+        if key not in self._splits:
             split = split_slices(self.slices, self.folds, fold)
-            if patients < 1:
-                names = np.unique(self.slices.patients[split.fit])
+            if share < 1:
+                split = self._alone(split, share)
+            if patients is not None:
                 random = np.random.default_rng([self.workspace.settings.seed, fold])
-                chosen = random.permutation(names)[: max(2, round(patients * len(names)))]
-                fit = split.fit[np.isin(self.slices.patients[split.fit], chosen)]
-                split = replace(split, fit=fit, train=np.sort(np.concatenate([fit, split.validation])))
-            self._splits[fold, patients] = split
-        return self._splits[fold, patients]
+                some = random.permutation(np.unique(self.slices.patients[split.fit]))[:patients]
+                fit = self._of(some, split.fit)
+                split = replace(split, fit=fit, train=np.union1d(fit, split.validation))
+            self._splits[key] = split
+        return self._splits[key]
+
+    def fit_patients(self) -> int:
+        """The number of fit patients of the held-out fold that has the fewest."""
+        return min(len(np.unique(self.slices.patients[self.split(fold).fit])) for fold in self.held_out())
+
+    def _alone(self, split: Split, share: float) -> Split:
+        """The split of a share of each fold's patients; a fifth of its training patients, at least one, validate."""
+        chosen = {fold: self._chosen(fold, share) for fold in range(self.folds.n_folds)}
+        train = np.concatenate([names for fold, names in chosen.items() if fold != split.fold])
+        random = np.random.default_rng([self.workspace.settings.seed, split.fold])
+        train = random.permutation(np.sort(train))
+        n = max(1, round(len(train) / 5))
+        parts = {"validation": train[:n], "fit": train[n:], "train": train}
+        return replace(
+            split,
+            test=self._of(chosen[split.fold], split.test),
+            **{name: self._of(names, split.train) for name, names in parts.items()},
+        )
+
+    def _chosen(self, fold: int, share: float) -> np.ndarray:
+        """A share of the fold's patients with labels, at least two of them, drawn by the workspace's seed."""
+        names = np.unique(self.slices.patients[split_slices(self.slices, self.folds, fold).test])
+        random = np.random.default_rng([self.workspace.settings.seed, fold, 1])
+        return random.permutation(names)[: max(2, round(share * len(names)))]
+
+    def _of(self, patients: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Those of the slices that are of these patients."""
+        return indices[np.isin(self.slices.patients[indices], patients)]

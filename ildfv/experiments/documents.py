@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ildfv.evaluation.documents import Comparison, Document, Results, Spread
 from ildfv.evaluation.tables import Table
+from ildfv.report.chart import Chart
 
 EXPERIMENT: Final = "ildfv experiment"
 CHECKLIST: Final = "ildfv checklist"
@@ -31,7 +32,8 @@ class ExperimentDocument(Document):
     """The results of one experiment.
 
     paper: the tables or figures of the paper that it reproduces. extent: the settings of its preset. key: of the slices
-    and folds. folds: those held out in turn. documents: results with curves, of the experiment that plots them.
+    and folds. folds: those held out in turn. documents: results with curves, of the experiment that plots them. charts:
+    measures over a number, which a page draws.
     seconds: wall time of all runs; missing only while the document is being made.
     """
 
@@ -57,6 +59,7 @@ class ExperimentDocument(Document):
     files: list[str]
     versions: dict[str, str]
     documents: list[Results] = Field(default_factory=list)
+    charts: list[Chart] = Field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -75,6 +78,7 @@ class ChecklistDocument(Document):
     preset: None = None
     folds: list[int] = Field(default_factory=list)
     tables: list[Table]
+    charts: list[Chart] = Field(default_factory=list)
     notes: list[str]
 
     @property

@@ -1,35 +1,85 @@
-"""Fig. 6: examples of correct and incorrect slices, drawn at random by a fixed rule and seed."""
+"""Fig. 6: four correctly labelled slices with several patterns and two failures, drawn at random with a fixed seed."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from ildfv.evaluation.tables import Table
-from ildfv.experiments import curves
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
+from ildfv.experiments.losses import classification, smooth_l1
+from ildfv.experiments.paper import T6000
+from ildfv.experiments.recipes import System
 from ildfv.experiments.results import predictions
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.report import example_slices
-from ildfv.report.content import RULE, Example
+from ildfv.pipeline.report import slice_examples
+from ildfv.report.content import Example
+
+RIGHT, WRONG = 4, 2
+RULE = (
+    f"Fig. 6: {RIGHT} slices with at least two patterns on which the first system predicts exactly these, and {WRONG} "
+    "with several patterns present or predicted on which it does not, of different patients as far as possible; drawn "
+    f"at random with a fixed seed from all held-out folds, T = {T6000}."
+)
+
+
+def systems(context: Context) -> list[System]:
+    """The regression whose slices are drawn, and the classification."""
+    return [smooth_l1(context, T6000), classification(context, T6000)]
+
+
+def choose(truth: np.ndarray, predicted: np.ndarray, patients: np.ndarray, *, seed: int) -> tuple[list[int], list[int]]:
+    """Rows of right and wrong slices by RULE, fewer if there are fewer. truth, predicted (N, 4) of bool."""
+    exact = (truth == predicted).all(axis=1)
+    several = np.maximum(truth.sum(axis=1), predicted.sum(axis=1)) > 1
+    rng, used = np.random.default_rng(seed), set()
+    found = []
+    for where, n in ((exact & (truth.sum(axis=1) > 1), RIGHT), (~exact & several, WRONG)):
+        order = rng.permutation(np.flatnonzero(where)).tolist()
+        chosen: list[int] = []
+        while order and len(chosen) < n:
+            row = next((r for r in order if patients[r] not in used), order[0])
+            order.remove(row)
+            used.add(patients[row])
+            chosen.append(row)
+        found.append(chosen)
+    return found[0], found[1]
 
 
 def pictures(context: Context) -> list[Example]:
-    """Slices of the first held-out fold with the predictions of the main systems; the rule uses those of the CNN."""
-    fold = context.held_out()[0]
-    found = [next(p for p in predictions(context, s) if p.fold == fold) for s in curves.systems(context)]
-    return example_slices(context.slices, context.split(fold).test, found, seed=context.workspace.settings.seed)
+    """The slices of Fig. 6 with the predictions of both systems."""
+    found = [predictions(context, system) for system in systems(context)]
+    first = found[0]
+    folds = np.concatenate([np.full(len(p.scores), i) for i, p in enumerate(first)])
+    rows = np.concatenate([np.arange(len(p.scores)) for p in first])
+    truth = np.concatenate([p.presence for p in first]) > 0
+    predicted = np.concatenate([p.decisions.predict(p.scores) for p in first]) > 0
+    patients = np.concatenate([p.patients for p in first])
+    chosen = [row for part in choose(truth, predicted, patients, seed=context.workspace.settings.seed) for row in part]
+    return [
+        example
+        for i in chosen
+        for example in slice_examples(
+            context.slices, context.split(first[folds[i]].fold).test, [p[folds[i]] for p in found], [rows[i]]
+        )
+    ]
 
 
 def run(context: Context) -> Findings:
     def names(flags) -> str:
         return " + ".join(p for p, on in zip(PATTERNS, flags, strict=True) if on) or "none"
 
-    rows = [
+    shown = pictures(context)
+    rows: list[list] = [
         [example.caption, "this run", context.slices.data, names(example.truth), call.system, names(call.predicted)]
-        for example in pictures(context)
+        for example in shown
         for call in example.predictions
     ]
-    columns = ["slice", "source", "data", "present", "system", "called"]
-    return Findings([Table("Fig. 6. Example slices", columns, rows, f"{RULE} The slices are in experiments.html.")])
+    right = sum(example.is_right(example.predictions[0]) for example in shown)
+    missing = f"Only {right} of {RIGHT} such correct slices exist." if right < RIGHT else ""
+    columns = ["slice", "source", "data", "present", "system", "predicted"]
+    note = f"{RULE} {missing} The slices are in experiments.html.".replace("  ", " ")
+    return Findings([Table("Slices of Fig. 6", columns, rows, note)])
 
 
-EXPERIMENT = Experiment("examples", "Example slices, correct and incorrect", "Figure 6", run)
+EXPERIMENT = Experiment("examples", "Slices with several patterns, right and wrong", "Figure 6", run)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ildfv.evaluation.tables import Table
 from ildfv.experiments.context import Context
 from ildfv.experiments.recipes import System
+from ildfv.report.chart import Chart
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Findings:
     tables: the tables, in the order in which they are shown. systems: the systems whose results the document lists.
     compared: pairs of systems for the paired tests. notes: remarks on the whole experiment. files: name → content of
     files written next to the document. folds: the folds held out if no system is listed; None: those of the preset.
+    charts: drawn on the page below the tables.
     """
 
     tables: Sequence[Table]
@@ -25,6 +27,7 @@ class Findings:
     notes: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     folds: Sequence[int] | None = None
+    charts: Sequence[Chart] = ()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ildfv.arrays import to_numpy
+from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.pca import PCA
+from ildfv.estimators.regression import MultivariateRegression
 from ildfv.experiments.context import Context
 from ildfv.experiments.recipes import Cnn, Encoded, Patches
 from ildfv.experiments.thinned import Thinned
@@ -12,14 +20,14 @@ from ildfv.pipeline.encode import encode
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.scans.prepared_lungs import lungs
 from ildfv.store.atomic import key_of, read_json, sha256
-from ildfv.store.models import INFO, TENSORS, has_model
+from ildfv.store.models import INFO, TENSORS, has_model, load_model
 
 
 def network(context: Context, system: Cnn, fold: int) -> Path:
     """The folder of the network trained without the fold."""
     from ildfv.train.trainer import train
 
-    folder, split = context.place("models", system, fold), context.split(fold, system.patients)
+    folder, split = context.place("models", system, fold), context.split_of(system, fold)
     if not has_model(folder):
         context.progress.note(f"Training {system.label} without fold {fold}")
         options: dict[str, Any] = {"device": context.device, "progress": context.progress}
@@ -58,7 +66,7 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
     folder = context.place("encodings", system, fold)
     if (folder / FINISHED).exists():  # the network may have been removed since: it is not needed
         return Encoding(folder)
-    split, model = context.split(fold, system.network.patients), network(context, system.network, fold)
+    split, model = context.split_of(system, fold), network(context, system.network, fold)
     every = Activations(load(model, context.device), system.settings.layer)
     settings = system.settings.fitted(every)
     activations = every if system.descriptors == 1 else Thinned(every, system.descriptors, settings.seed or 0)
@@ -85,6 +93,26 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
     )
     context.made()
     return Encoding(folder)
+
+
+def regression(context: Context, system: Encoded, fold: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Images (b, 3, 224, 224) → scores (b, 4) by the Fisher vectors and regression fitted without the fold.
+
+    The system must be scored; see `scoring.scores`.
+    """
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import load
+
+    assert (system.encoder, system.descriptors) == ("fisher", 1), "only for Fisher vectors of all descriptors"
+    folder = encoding(context, system, fold).folder
+    activations = Activations(load(network(context, system.network, fold), context.device), system.settings.layer)
+    mixture = GaussianMixture.from_tensors(*load_model(folder / "mixture"))
+    vector = FisherVector(mixture, improved=system.settings.improved)
+    pca = PCA.from_tensors(*load_model(folder / "pca"))
+    model = MultivariateRegression.from_tensors(*load_model(folder / "regression"))
+    return lambda images: model.predict(
+        pca.transform(to_numpy(vector.transform(activations(images)))).astype(np.float64)
+    )
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from ildfv.experiments import curves, examples, label_maps, speed
+from ildfv.experiments import examples, label_maps, speed
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.context import Context
+from ildfv.experiments.figures import page_figures
+from ildfv.experiments.paper import T4000
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.scoring import is_scored
 from ildfv.pipeline.report import public_settings
@@ -17,7 +19,17 @@ from ildfv.report.page import write_report
 from ildfv.version import versions
 
 FILE = "experiments.html"
-NOTE = "Results of the command ildfv experiment. Every table names the data that each number was obtained on."
+NOTE = (
+    "Results of the command ildfv experiment. In a table of the paper, the large number of each cell is of this run "
+    "and the small one is the paper's; the first column names the data of both. Other tables are additions."
+)
+CHOICES = (
+    "Where the paper is silent: T1 = T/2 and T2 = 3T/2; slices with no pattern, neither present nor predicted, are "
+    "excluded from the label-set measures; networks start from random weights; a decision threshold is the one with "
+    "the largest F on validation patients; fc6 is encoded as one descriptor per slice; AUC in Tables 5 and 7 is for "
+    "T = 4000; the ridge penalty of the linear regression is chosen on validation patients unless --ridge is given; "
+    "learning rate and number of epochs are in the settings below."
+)
 
 
 def write_page(context: Context) -> Path:
@@ -29,14 +41,17 @@ def write_page(context: Context) -> Path:
     several = (
         [f"The results come from several presets: {'; '.join(one.title for one in shown)}."] if len(shown) > 1 else []
     )
+    curves = found["curves"].documents if "curves" in found else []
     content = ReportContent(
         data=context.slices.data,
         title="The paper's experiments",
         statistics=slice_statistics(context.workspace.root),
         folds=context.folds.table(),
-        results=found["curves"].documents if "curves" in found else [],
+        results=[one for one in curves if one.threshold == T4000],
         comparisons=list({(c.a, c.b): c for d in found.values() for c in d.comparisons}.values()),
         examples=_examples(of["examples"]) if "examples" in of else [],
+        examples_rule=examples.RULE,
+        figures=page_figures(shown[0].context, curves),
         label_maps=shown_maps,
         label_maps_note=note,
         experiments=[*found.values(), checklist(shown)],
@@ -44,7 +59,7 @@ def write_page(context: Context) -> Path:
         | {one.title: one.context.preset.extent for one in shown},
         versions=versions(),
         seconds={name: d.seconds for name, d in found.items()},
-        notes=[NOTE, *several],
+        notes=[NOTE, CHOICES, *several],
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
     return write_report(context.workspace.root / FILE, content)
@@ -52,7 +67,7 @@ def write_page(context: Context) -> Path:
 
 def _examples(context: Context) -> list[Example]:
     """The example slices; none if scores have been removed since, because writing a page must not train."""
-    return examples.pictures(context) if all(is_scored(context, one) for one in curves.systems(context)) else []
+    return examples.pictures(context) if all(is_scored(context, one) for one in examples.systems(context)) else []
 
 
 def _label_maps(context: Context) -> tuple[list[LabelMap], str]:

@@ -49,13 +49,13 @@ def by_preset(context: Context, found: Mapping[str, ExperimentDocument]) -> list
 def _preset(document: ExperimentDocument, otherwise: Preset) -> Preset:
     """The document's preset; fields missing in documents of older versions are those of the preset of that name."""
     preset = PRESETS.get(document.preset, otherwise)
-    return replace(preset, name=document.preset, **document.extent)
+    known = {name: value for name, value in document.extent.items() if name in preset.extent}
+    known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    return replace(preset, name=document.preset, **known)
 
 
 def _under(context: Context, preset: Preset) -> Context:
     """The same workspace under another preset."""
     if preset.extent == context.preset.extent:
         return context
-    other = Context(context.workspace.root, preset, device=context.device)
-    other.paper = context.paper
-    return other
+    return Context(context.workspace.root, preset, other=context.other, device=context.device)

@@ -50,21 +50,23 @@ class System(Protocol):
 class Cnn:
     """A network's own scores.
 
-    patients: share of the fit patients that it is trained on. keep_weights: the weights are needed after the scores
-    are computed, for an encoding.
+    threshold: T of the evaluation. patients: number of fit patients that it is trained on; None: all. share: of all
+    patients, the set that it is trained and tested on. keep_weights: the weights are needed after the scores are
+    computed, for an encoding.
     """
 
     label: str
     settings: TrainSettings
     threshold: int
-    patients: float = 1.0
+    patients: int | None = None
+    share: float = 1.0
     keep_weights: bool = field(default=False, compare=False)
     folds: int | None = None
 
     @property
     def inputs(self) -> dict:
         """Without the T of the evaluation: a network that regresses counts can be evaluated at any."""
-        return {"network": asdict(self.settings), "patients": self.patients}
+        return {"network": asdict(self.settings), "patients": self.patients, "share": self.share}
 
     @property
     def folder(self) -> str:
@@ -80,7 +82,9 @@ class Encoded:
     """Linear regression on an encoding of a network's layer.
 
     encoder: a name in `pipeline.encoders.ENCODERS`. words: number of visual words of that encoder. descriptors: share
-    of each map's descriptors that is used. settings: layer, components, PCA. patients: as of the network.
+    of each map's descriptors that is used. settings: layer, components, PCA. ridge: penalty of the regression, "auto"
+    to choose it on validation patients. evaluated_at: T of the evaluation; None: the network's, for which the
+    regression is fitted. Patients are those of the network.
     """
 
     label: str
@@ -90,21 +94,25 @@ class Encoded:
     words: int = 512
     descriptors: float = 1.0
     target: str = "counts"
+    ridge: str = "auto"
+    evaluated_at: int | None = None
     folds: int | None = None
     keep_weights: ClassVar[bool] = True  # it has no weights of its own
 
     @property
     def threshold(self) -> int:
-        return self.network.threshold
+        return self.evaluated_at or self.network.threshold
 
     @property
     def inputs(self) -> dict:
+        """Without the T of the evaluation; that of the network decides the ridge penalty."""
         given = {"encoder": self.encoder, "words": self.words, "descriptors": self.descriptors, "target": self.target}
         return {
             **self.network.inputs,
             "encode": self.settings.recorded(),
             **given,
-            "threshold": self.threshold,
+            "ridge": self.ridge,
+            "threshold": self.network.threshold,
             "fitted_on": "fit patients",  # earlier versions added the validation patients: not to be reused
         }
 
@@ -140,6 +148,12 @@ class Patches:
 
     def reseeded(self, number: int) -> Self:
         return replace(self, settings=replace(self.settings, seed=self.settings.seed + number))
+
+
+def patients_of(system: System) -> tuple[int | None, float]:
+    """The number of fit patients of a system (None: all), and its share of all patients."""
+    network = system.network if isinstance(system, Encoded) else system
+    return (network.patients, network.share) if isinstance(network, Cnn) else (None, 1.0)
 
 
 def _named(words: str, inputs: dict) -> str:

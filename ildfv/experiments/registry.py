@@ -14,16 +14,20 @@ def experiments() -> dict[str, Experiment]:
         balance,
         curves,
         examples,
+        growth,
         layers,
         losses,
         networks,
         size,
         speed,
         statistics,
+        sweep,
+        transfer,
         unordered,
     )
 
-    modules = (statistics, losses, layers, size, balance, speed, curves, examples, networks, unordered)
+    modules = (statistics, losses, layers, size, balance, speed, curves, examples)
+    modules += (growth, sweep, transfer, networks, unordered)
     return {module.EXPERIMENT.name: module.EXPERIMENT for module in modules}
 
 

@@ -19,7 +19,7 @@ def predictions(context: Context, system: System) -> list[Predictions]:
     """One per held-out fold; thresholds are fitted on the validation slices."""
 
     def predicted(fold: int) -> Predictions:
-        found, split = scores(context, system, fold), context.split(fold)
+        found, split = scores(context, system, fold), context.split_of(system, fold)
         truth = labelled_presence(context.slices, split.validation, system.threshold)
         return Predictions(
             system=system.label,

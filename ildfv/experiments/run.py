@@ -8,20 +8,21 @@ from pathlib import Path
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.results import undecided
-from ildfv.experiments import results
+from ildfv.experiments import results, transfer
 from ildfv.experiments.checklist import checklist
 from ildfv.experiments.context import Context
 from ildfv.experiments.documents import EXPERIMENT, ExperimentDocument, SystemResults
 from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.page import FILE, write_page
-from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.registry import chosen
 from ildfv.experiments.schema import FOLDER, write_experiment
+from ildfv.phantom.patient import EASY
 from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
+from ildfv.pipeline.regress import ridge_penalty
 from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
 from ildfv.report.page import check_page
@@ -32,6 +33,7 @@ from ildfv.version import versions
 
 TIMES = "times.json"  # in experiments/<key>/: seconds of each experiment and preset
 PHANTOMS = "ildfv-experiments"  # the folder of phantoms if there is no workspace
+OTHER_SEED = 1  # of the phantoms of the second workspace: other patients than those of seed 0
 
 
 def run_experiments(
@@ -39,21 +41,24 @@ def run_experiments(
     *,
     preset: Preset,
     workspace: Path | None = None,
-    paper: Path | None = None,
+    other: Path | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
     """{"workspace", "page", "experiments": list of `ExperimentDocument`}.
 
     workspace: None uses the one in the current folder or, if there is none, creates one of phantoms in
-    ildfv-experiments/. paper: a copy of paper.toml with the paper's numbers.
+    ildfv-experiments/. other: the workspace of the experiment transfer; None: if phantoms are created, others that are
+    easy.
     InputError: an experiment that is impossible with these slices; it is raised after all others are finished.
     """
     wanted = chosen(names)
     refuse_unknown(preset)
-    root = home(workspace, preset, progress)
+    root, created = home(workspace, preset, progress)
     check_page(root / FILE)
-    context = Context(root, preset, paper=paper, device=device, progress=progress)
+    if other is None and created and any(one.name == transfer.EXPERIMENT.name for one in wanted):
+        other = phantoms(preset, EASY, progress, seed=OTHER_SEED)
+    context = Context(root, preset, other=other, device=device, progress=progress)
     with writing(context.workspace.root / "experiments"):
         done, refused = [], []
         for experiment in wanted:
@@ -71,10 +76,11 @@ def run_experiments(
 
 
 def refuse_unknown(preset: Preset) -> None:
-    """InputError or MissingPackageError if a lung mask or network is unavailable, before anything is computed."""
+    """InputError or MissingPackageError before anything is computed: unknown lung mask, network or ridge penalty."""
     from ildfv.train.networks import NETWORKS, build, check_whole_slices
 
     refuse_unknown_lungs(preset.lungs)
+    ridge_penalty(preset.ridge)
     for name in (preset.network, *preset.networks):
         check_whole_slices(name)
         if name not in NETWORKS:  # building it checks that its package has a network of that name
@@ -96,8 +102,6 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
     """The experiment's document without `seconds`."""
     systems: dict[str, SystemResults] = {}
     whole: list[Results] = []
-    theirs = [row for table in found.tables for row in table.rows if row[1] == NAME]
-    unknown = any(None in row[3:] for row in theirs)
     otherwise = context.held_out() if found.folds is None else list(found.folds)
     for system in found.systems:
         d = results.documents(context, system)
@@ -127,13 +131,8 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
         tables=list(found.tables),
         systems=systems,
         comparisons=[results.compare(context, a, b) for a, b in found.compared],
-        notes=[
-            *found.notes,
-            *context.remarks,
-            *_seeds_note(context.preset, found),
-            *dict.fromkeys(gaps),
-            *([NOTE] if unknown else ()),
-        ],
+        notes=[*found.notes, *context.remarks, *_seeds_note(context.preset, found), *dict.fromkeys(gaps)],
+        charts=list(found.charts),
         files=list(found.files),
         versions=versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),
@@ -155,19 +154,30 @@ def _seeds_note(preset: Preset, found: Findings) -> list[str]:
     ]
 
 
-def home(workspace: Path | None, preset: Preset, progress: Progress) -> Path:
-    """The given workspace, or that of the current folder, or one of phantoms, created or completed now."""
+def home(workspace: Path | None, preset: Preset, progress: Progress) -> tuple[Path, bool]:
+    """The given workspace, that of the current folder, or one of phantoms; and whether it is that of phantoms."""
     if workspace is not None:
-        return Path(workspace)
+        return Path(workspace), False
     if Path(SETTINGS).exists():
-        return Path(".")
+        return Path("."), False
+    return phantoms(preset, preset.difficulty, progress), True
+
+
+def phantoms(preset: Preset, difficulty: str, progress: Progress, *, seed: int = 0) -> Path:
+    """The workspace of generated phantoms in the current folder, created or completed now."""
     from ildfv.phantom import write_phantoms
 
-    scans, root = (Path(PHANTOMS) / f"{name}-{preset.name}" for name in ("scans", "workspace"))
+    of = "-other" if seed == OTHER_SEED else ""
+    scans, root = (Path(PHANTOMS) / f"{name}-{preset.name}{of}" for name in ("scans", "workspace"))
     if not (root / "prepare.json").exists():
-        progress.note(f"No workspace here: phantoms of {preset.patients} patients in {PHANTOMS}/")
+        progress.note(f"No workspace here: {difficulty} phantoms of {preset.patients} patients in {scans}/")
         write_phantoms(
-            scans, patients=preset.patients, seed=0, slices_per_scan=preset.slices_per_scan, progress=progress
+            scans,
+            patients=preset.patients,
+            seed=seed,
+            slices_per_scan=preset.slices_per_scan,
+            difficulty=difficulty,
+            progress=progress,
         )
         prepare_scans(scans, root, salt=SALT, progress=progress)
     return root

@@ -67,7 +67,7 @@ def _(system: Cnn, context: Context, fold: int) -> Scores:
     from ildfv.train.networks import load
     from ildfv.train.trainer import predict
 
-    network, split = load(fitted.network(context, system, fold), context.device), context.split(fold)
+    network, split = load(fitted.network(context, system, fold), context.device), context.split_of(system, fold)
     answers = (
         predict(network, context.slices, indices, device=context.device, progress=context.progress)
         for indices in (split.validation, split.test)
@@ -77,8 +77,9 @@ def _(system: Cnn, context: Context, fold: int) -> Scores:
 
 @_computed.register
 def _(system: Encoded, context: Context, fold: int) -> Scores:
-    split, encoding = context.split(fold, system.network.patients), fitted.encoding(context, system, fold)
-    options: dict[str, Any] = {"target": system.target, "threshold": system.threshold, "progress": context.progress}
+    split, encoding = context.split_of(system, fold), fitted.encoding(context, system, fold)
+    options: dict[str, Any] = {"target": system.target, "threshold": system.network.threshold, "ridge": system.ridge}
+    options["progress"] = context.progress
     found = fit_regression(encoding, context.slices, split, **options)
     chosen = {"target": system.target, "ridge": found.ridge}
     save_model(encoding.folder / "regression", found.model.to_tensors(), {**found.model.info(), **chosen})

@@ -1,39 +1,45 @@
-"""Table 7: some and all of the patients; 1 %, a third (the paper's share) and all of the descriptors."""
+"""Table 7: a small set on its own; and shares of the descriptors: 1 %, a third as in the paper, and all."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from ildfv.experiments import paper
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
-from ildfv.experiments.recipes import System
-from ildfv.experiments.tables import MEANS, measured
+from ildfv.experiments.layers import FC6, columns
+from ildfv.experiments.tables import AUC, AUC_ROW, MEANS, by_pattern, measured
 
-SMALL = 0.3  # of the fit patients
 SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
+THIRD = (
+    "The paper fits the mixture on and encodes a random third of the descriptors, for lack of time and memory; this "
+    "package uses all of them and here draws shares only to measure their effect."
+)
 
 
 def run(context: Context) -> Findings:
-    layer, dense = context.preset.layer, context.preset.dense_layer
-    few = context.cnn("CNN, small set", patients=SMALL, keep_weights=True)
-    whole = context.cnn("CNN, whole set", keep_weights=True)
-    few_fisher = context.encoded("Fisher vector, small set", layer, network=few)
-    whole_fisher = context.encoded("Fisher vector, whole set", layer, network=whole)
-    shares = [context.encoded(f"{dense}, {name}", dense, descriptors=share) for name, share in SHARES.items()]
-    sets: list[System] = [few, few_fisher, whole, whole_fisher]
-    title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
+    share = context.preset.small_share
+    network = context.regression("CNN, small set", share=share, keep_weights=True)
+    small = columns(context, network, ", small set")
+    dense = context.preset.dense_layer
+    shares = [context.encoded(f"{dense}, {name}", dense, descriptors=part) for name, part in SHARES.items()]
+    splits = [context.split_of(network, fold) for fold in context.held_out()]
+    tested = np.concatenate([split.test for split in splits])
+    n = len(np.unique(context.slices.patients[tested]))
     note = (
-        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn at random, to train networks and fit "
-        "mixture, PCA and regression. Validation and test slices are the same."
+        f"Small set: {100 * share:g} % of the patients of each fold, at least two, drawn at random; trained, validated "
+        f"and tested on these alone ({len(tested)} test slices of {n} patients). The paper's small set is 18k of its "
+        f"240k slices, 7.5 %. The experiment growth compares small and whole sets on the same test patients. {FC6}"
     )
+    systems = [*small.values()]
     tables = [
-        measured(context, "size", title, sets, MEANS, note=note),
-        measured(context, "size", f"Share of the descriptors of {dense}, for both mixture and vectors", shares, MEANS),
+        by_pattern(context, paper.table(7), small, AUC_ROW, note),
+        measured(context, "Small set, AUC with intervals", systems, AUC),
+        measured(context, f"Share of the descriptors of {dense}, whole set", shares, MEANS, note=THIRD),
     ]
-    compared: list[tuple[System, System]] = [
-        (few_fisher, few),
-        (whole_fisher, whole),
-        *((shares[-1], one) for one in shares[:-1]),
-    ]
-    return Findings(tables, [*sets, *shares], compared)
+    compared = [(one, network) for one in systems if one is not network]
+    compared += [(shares[-1], one) for one in shares[:-1]]
+    return Findings(tables, [*systems, *shares], compared)
 
 
-EXPERIMENT = Experiment("size", "Small and whole set, some and all descriptors", "Table 7", run)
+EXPERIMENT = Experiment("size", "A small set, and shares of the descriptors", "Table 7", run)

@@ -4,80 +4,75 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ildfv.arrays import to_numpy
-from ildfv.estimators.fisher import FisherVector
-from ildfv.estimators.mixture import GaussianMixture
-from ildfv.estimators.pca import PCA
-from ildfv.estimators.regression import MultivariateRegression
-from ildfv.evaluation.tables import Table
-from ildfv.experiments import fitted, label_maps
+from ildfv.evaluation.tables import Cell, Table
+from ildfv.experiments import fitted, label_maps, paper
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
-from ildfv.experiments.recipes import Encoded, Patches
-from ildfv.experiments.tables import MEANS, SOURCE, beside, measured, provenance
+from ildfv.experiments.paper import NAME
+from ildfv.experiments.recipes import Patches
+from ildfv.experiments.tables import MEANS, OURS, SOURCE, measured, printed
 from ildfv.inference.sliding_window import label_map
 from ildfv.patterns import PATTERNS
 from ildfv.scans.prepared_lungs import lungs_of
-from ildfv.store.models import load_model
+
+if TYPE_CHECKING:
+    from ildfv.train.networks import Network
 
 TIME = "ms a slice"
 PATCHES = "patch baseline"
+BATCHED = 200  # slices at most, timed in batches
 
 
 def run(context: Context) -> Findings:
-    from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 
     patches, layer = context.patches(PATCHES), context.preset.layer
-    whole = context.cnn("CNN, whole slice", keep_weights=True)
-    fisher = context.encoded(f"CNN to {layer}, Fisher vector, regression", layer)
-    scored = measured(context, "speed", "Patch baseline and whole slices", [patches, whole, fisher], MEANS)
+    whole, fisher = context.base, context.encoded(f"CNN to {layer}, Fisher vector, regression", layer)
+    scored = measured(context, "Patch baseline and whole slices", [patches, whole, fisher], MEANS)
 
     fold = context.held_out()[0]
-    indices = context.split(fold).test[: context.preset.timed_slices]
+    test = context.split(fold).test
+    indices = test[: context.preset.timed_slices]
     images, areas = context.slices.images(indices), context.slices.pixel_area[indices]
     masks = lungs_of(images, areas, patches.lungs)
     window = load(fitted.patch_network(context, patches, fold), context.device)
     network = load(fitted.network(context, whole, fold), context.device)
-    activations = Activations(load(fitted.network(context, fisher.network, fold), context.device), layer)
-    regression = _regression(context, fisher, fold)
+    regression = fitted.regression(context, fisher, fold)
 
     def answer(i: int) -> np.ndarray:
         with torch.inference_mode():
             return network(torch.from_numpy(images[i : i + 1]).to(context.device)).cpu().numpy()
 
-    timed = {
-        patches.label: milliseconds(
-            lambda i: label_map(window, images[i], masks[i], device=context.device), len(images)
-        ),
-        f"lung mask for it, {patches.lungs}": milliseconds(
-            lambda i: lungs_of(images[i : i + 1], areas[i : i + 1], patches.lungs), len(images)
-        ),
-        whole.label: milliseconds(answer, len(images)),
-        fisher.label: milliseconds(lambda i: regression(activations(images[i : i + 1])), len(images)),
+    works = {
+        patches.label: lambda i: label_map(window, images[i], masks[i], device=context.device),
+        f"lung mask for it, {patches.lungs}": lambda i: lungs_of(images[i : i + 1], areas[i : i + 1], patches.lungs),
+        "CNN, whole slice": answer,
+        fisher.label: lambda i: regression(images[i : i + 1]),
     }
+    timed = {label: seconds(work, len(images)) for label, work in works.items()}
     stops = np.median([label_map(window, *one, device=context.device)[1] for one in zip(images, masks, strict=True)])
-    device = device_name(context)
-    rows = [
-        [*row[:3], device if row[1] == "this run" else context.paper.detail("speed", label, "device"), *row[3:]]
-        for label, value in timed.items()
-        for row in beside(context, "speed", label, [TIME], [value])
-    ]
     note = (
-        f"Median over {len(images)} held-out slices, one at a time, already read and windowed; the window has "
-        f"{stops:.0f} positions on a slice (median) and also needs the lung mask."
+        f"{len(images)} held-out slices, one at a time, already read and windowed, on {device_name(context)}; the "
+        f"window has {stops:.0f} positions on a slice (median) and also needs the lung mask. {busy()} The paper: "
+        f"{paper.text('device')}; its whole-slice time is “less than”."
     )
-    notes = (note, busy(), provenance(context, "speed", rows), counted(context))
-    times = Table("Table 9. Time per slice", [*SOURCE, "device", TIME], rows, " ".join(filter(None, notes)))
-    found = [scored, times, overlapping(context, patches)]
+    ours = table_9(timed[patches.label], timed["CNN, whole slice"])
+    tables = [
+        printed(context, paper.table(9), ours, head="time", note=note),
+        throughput(context, network, test),
+        scored,
+        each(context, timed),
+        overlapping(context, patches),
+    ]
     where = f"NIfTI label maps of all held-out scans: {label_maps.where(context, patches)}"
     return Findings(
-        found,
+        tables,
         [patches, whole, fisher],
         [(whole, patches), (fisher, patches)],
         [where],
@@ -85,10 +80,45 @@ def run(context: Context) -> Findings:
     )
 
 
-def counted(context: Context) -> str:
-    """The source of the paper's number of slices, if it is not the paper itself."""
-    known = context.paper.values["known"]
-    return f"Its number of slices, {known['slices']}, is from {known['slices_from']}." if "slices_from" in known else ""
+def table_9(patches: np.ndarray, whole: np.ndarray) -> dict[tuple[str, str], Cell]:
+    """The cells of Table 9 from the seconds of each slice."""
+    values = {
+        "patches, min": patches.min(),
+        "patches, max": patches.max(),
+        "patches, mean": patches.mean(),
+        "whole slice": whole.mean(),
+    }
+    return {("seconds", column): float(f"{value:.3g}") for column, value in values.items()}
+
+
+def throughput(context: Context, network: Network, indices: np.ndarray) -> Table:
+    """Minutes for the paper's number of test slices, from the time of some held-out slices in batches."""
+    from ildfv.train.trainer import predict
+
+    some = indices[:BATCHED]
+    predict(network, context.slices, some[:1], device=context.device)  # warm up
+    started = time.perf_counter()
+    predict(network, context.slices, some, device=context.device)
+    pace = (time.perf_counter() - started) / len(some)
+    n = paper.text("throughput_slices")
+    rows: list[list[Cell]] = [
+        ["CNN, whole slice", OURS, context.slices.data, device_name(context), n, float(f"{pace * n / 60:.3g}")],
+        ["CNN, whole slice", NAME, "LTRC slices", paper.text("device"), n, paper.text("throughput_minutes")],
+    ]
+    note = (
+        f"This run: extrapolated from {len(some)} slices, read from the workspace and classified in batches. The "
+        "paper: less than."
+    )
+    return Table("Throughput", ["system", "source", "data", "device", "slices", "minutes"], rows, note)
+
+
+def each(context: Context, timed: Mapping[str, np.ndarray]) -> Table:
+    """Milliseconds per slice of each step: median, minimum and maximum."""
+    rows: list[list[Cell]] = [
+        [label, OURS, context.slices.data, *(round(1000 * float(f(found)), 2) for f in (np.median, np.min, np.max))]
+        for label, found in timed.items()
+    ]
+    return Table("Milliseconds per slice", [*SOURCE, "median", "min", "max"], rows)
 
 
 def overlapping(context: Context, patches: Patches) -> Table:
@@ -98,20 +128,9 @@ def overlapping(context: Context, patches: Patches) -> Table:
         "of their "
         "numbers of pixels, over all held-out slices."
     )
-    row: list = [patches.label, "this run", context.slices.data, *label_maps.overlap(context, patches)]
+    row: list = [patches.label, OURS, context.slices.data, *label_maps.overlap(context, patches)]
     columns = [*SOURCE, *(f"Dice {pattern}" for pattern in PATTERNS)]
     return Table("Label maps of the patch baseline", columns, [row], note)
-
-
-def _regression(context: Context, system: Encoded, fold: int) -> Callable:
-    """Activation maps → scores, with the fitted parts of the system."""
-    folder = fitted.encoding(context, system, fold).folder
-    vector = FisherVector(
-        GaussianMixture.from_tensors(*load_model(folder / "mixture")), improved=system.settings.improved
-    )
-    pca = PCA.from_tensors(*load_model(folder / "pca"))
-    model = MultivariateRegression.from_tensors(*load_model(folder / "regression"))
-    return lambda maps: model.predict(pca.transform(to_numpy(vector.transform(maps))).astype(np.float64))
 
 
 def device_name(context: Context) -> str:
@@ -127,15 +146,15 @@ def busy() -> str:
     return f"Load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores."
 
 
-def milliseconds(work: Callable[[int], object], n: int) -> float:
-    """Median time of one call in milliseconds, after one call to warm up."""
+def seconds(work: Callable[[int], object], n: int) -> np.ndarray:
+    """Seconds of each of the calls work(0) … work(n − 1), (n,), after one call to warm up."""
     work(0)
-    seconds = []
+    found = []
     for i in range(n):
         started = time.perf_counter()
         work(i)
-        seconds.append(time.perf_counter() - started)
-    return round(1000 * float(np.median(seconds)), 2)
+        found.append(time.perf_counter() - started)
+    return np.array(found)
 
 
 EXPERIMENT = Experiment("speed", "Patches and whole slices", "Table 9", run)

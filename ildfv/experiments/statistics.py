@@ -1,48 +1,68 @@
-"""Tables 1 and 2: slices and patients per pattern, and patterns per slice, at both thresholds."""
+"""Tables 1 and 2: slices with and without each pattern, and slices by number of patterns."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from ildfv.evaluation.statistics import statistics
-from ildfv.evaluation.tables import Table
+from ildfv.evaluation.tables import Cell, Table
+from ildfv.experiments import paper
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
-from ildfv.experiments.tables import beside, provenance
-from ildfv.patterns import PATTERNS, presence
+from ildfv.experiments.paper import T6000, THRESHOLDS
+from ildfv.experiments.tables import OURS, printed
+from ildfv.patterns import PATTERNS, UNLABELLED, presence
 
-NONE = "Row “none of them”: slices without a pattern, and patients with no pattern on any of their slices."
-THRESHOLDS = (6000, 4000)  # pixels on the original grid: the paper's two values of T
+HEALTHY = (
+    "Healthy, positive: slices with at least T pixels labelled healthy, which may show patterns too; it is the reading "
+    "under which the paper's Tables 1 and 2 agree."
+)
+UNKNOWN = "“–”: healthy pixels were not stored when these scans were prepared; prepare them into a new workspace."
+
+
+def positive_negative(context: Context, threshold: int) -> dict[tuple[str, str], Cell]:
+    """The cells of Table 1: (row, column) → labelled slices; None for healthy if its pixels are unknown on a slice."""
+    slices = context.slices
+    labelled = slices.labelled
+    healthy = slices.healthy[labelled]
+    by_row: dict[str, np.ndarray | None] = {"healthy": None if (healthy == UNLABELLED).any() else healthy >= threshold}
+    present = presence(slices.counts[labelled], threshold)
+    by_row |= {pattern: present[:, k] == 1 for k, pattern in enumerate(PATTERNS)}
+    found: dict[tuple[str, str], Cell] = {}
+    for label, positive in by_row.items():
+        found[label, "Positive"] = None if positive is None else int(positive.sum())
+        found[label, "Negative"] = None if positive is None else int((~positive).sum())
+    return found
 
 
 def run(context: Context) -> Findings:
-    tables = []
-    for threshold in THRESHOLDS:
-        found = statistics(
-            presence(context.slices.counts, threshold),
-            context.slices.patients.tolist(),
-            labels=PATTERNS,
-            threshold=threshold,
+    slices = context.slices
+    found = {
+        threshold: statistics(
+            presence(slices.counts, threshold), slices.patients.tolist(), labels=PATTERNS, threshold=threshold
         )
-        at = f", T = {threshold}"
-        shown = {**found["per_pattern"], "none of them": found["healthy"]}
-        shown["all"] = {"slices": found["slices"], "patients": found["patients"]}
-        columns = ["slices", "patients"]
-        rows = [
-            row
-            for label, n in shown.items()
-            for row in beside(context, "statistics", label, columns, [n[c] for c in columns], at)
+        for threshold in THRESHOLDS
+    }
+    first, second = positive_negative(context, T6000), paper.table(2)
+    unknown = f" {UNKNOWN}" if first["healthy", "Positive"] is None else ""
+    counted = {("slices", c): n for c, n in zip(second.columns, found[T6000]["by_number"], strict=True)}
+    tables = [
+        printed(context, paper.table(1), first, head="pattern", note=HEALTHY + unknown),
+        printed(context, second, counted, head="number of patterns", note="Healthy: no pattern of at least T pixels."),
+    ]
+    for threshold, one in found.items():
+        shown = {**one["per_pattern"], "none of them": one["healthy"]}
+        shown["all"] = {"slices": one["slices"], "patients": one["patients"]}
+        rows: list[list[Cell]] = [
+            [label, OURS, context.slices.data, n["slices"], n["patients"]] for label, n in shown.items()
         ]
-        title = f"Table 1. Slices and patients per pattern, T = {threshold}"
-        note = f"{NONE} {provenance(context, 'statistics', rows, at)}".strip()
-        tables.append(Table(title, ["pattern", "source", "data", *columns], rows, note))
-        by_number = [
-            row
-            for n, slices in enumerate(found["by_number"])
-            for row in beside(context, "statistics", str(n), ["slices"], [slices], at)
-        ]
-        title = f"Table 2. Patterns per slice, T = {threshold}"
-        note = provenance(context, "statistics", by_number, at)
-        tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number, note))
-    notes = [f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no labels and are excluded."]
+        note = "None of them: slices without a pattern, and patients with no pattern on any of their slices."
+        title = f"Slices and patients per pattern, T = {threshold}"
+        tables.append(Table(title, ["pattern", "source", "data", "slices", "patients"], rows, note))
+    notes = [
+        f"{found[T6000]['unlabelled_slices']} slices have no label map and are excluded. The paper: "
+        f"{paper.text('patients')} patients, {paper.text('slices'):,} slices."
+    ]
     return Findings(tables, notes=notes, folds=())
 
 

@@ -1,4 +1,8 @@
-"""Systems as table rows: our numbers and, below them, those of the paper, each with the data it was obtained on."""
+"""Tables of experiments: the paper's with our number in each of its cells, and our own with intervals.
+
+In a table of the paper each row of ours is followed by the row of the same label with the paper's numbers; the columns
+"source" and "data" tell them apart. A page shows both numbers in one cell.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from ildfv.evaluation.tables import Cell, Estimate, Table
 from ildfv.experiments.context import Context
-from ildfv.experiments.paper import NAME
+from ildfv.experiments.paper import NAME, PaperTable
 from ildfv.experiments.recipes import System
 from ildfv.experiments.results import documents
 from ildfv.patterns import PATTERNS
@@ -22,11 +26,18 @@ LABEL_SETS = {
     "mean AUC": "mean_auc",
 }
 AUC = {f"AUC {p}": f"{p}/auc" for p in PATTERNS} | {"mean AUC": "mean_auc"}
-F = {f"F {p}": f"{p}/f" for p in PATTERNS} | {"macro F": "macro_f"}
-MEANS = {"F": "f", "macro F": "macro_f", "mean AUC": "mean_auc"}
+F = {f"F {p}": f"{p}/f" for p in PATTERNS} | {"overall F": "f"}
+MEANS = {"overall F": "f", "macro F": "macro_f", "mean AUC": "mean_auc"}
 BRIER = {f"Brier {p}": f"{p}/brier" for p in PATTERNS}
+F_ROW = {p: f"{p}/f" for p in PATTERNS} | {"Overall": "f"}  # the columns of Tables 3, 4 and 8, the rows of Table 6
+AUC_ROW = {p: f"{p}/auc" for p in PATTERNS}  # the rows of Tables 5 and 7
 SOURCE = ("system", "source", "data")
+OURS = "this run"
 EMPTY = "Slices with no pattern, neither present nor predicted, are excluded from accuracy, precision, recall and F."
+OVERALL = (
+    "F per pattern is at the threshold of the score that was best on validation slices. Overall: harmonic mean of the "
+    f"averaged precision and recall over slices (Eq. 8–10). {EMPTY}"
+)
 
 
 def cell(documents: Mapping, key: str) -> Estimate:
@@ -41,38 +52,57 @@ def cell(documents: Mapping, key: str) -> Estimate:
     )
 
 
-def measured(
-    context: Context,
-    experiment: str,
-    title: str,
-    systems: Sequence[System],
-    measures: Mapping[str, str],
-    *,
-    quoted: str | None = None,
-    note: str = "",
-) -> Table:
-    """One row per system, followed by the paper's row for it if there is one, and the paper's quoted rows at the end.
+def value(context: Context, system: System, key: str) -> float | None:
+    """A measure of a system, pooled over folds."""
+    return cell(documents(context, system), key).value
 
-    measures: column → key. quoted: the experiment whose quoted rows are added, this one by default.
-    """
-    quoted = quoted or experiment
-    rows = []
+
+def measured(
+    context: Context, title: str, systems: Sequence[System], measures: Mapping[str, str], *, note: str = ""
+) -> Table:
+    """Our own table, one row per system with intervals. measures: column → key."""
+    rows: list[list[Cell]] = []
     for system in systems:
         found = documents(context, system)
-        rows += beside(context, experiment, system.label, measures, [cell(found, k) for k in measures.values()])
-    rows += context.paper.quoted(quoted, list(measures))
-    return Table(title, [*SOURCE, *measures], rows, f"{note} {provenance(context, quoted, rows)}".strip())
+        rows.append([system.label, OURS, context.slices.data, *(cell(found, key) for key in measures.values())])
+    return Table(title, [*SOURCE, *measures], rows, note)
 
 
-def provenance(context: Context, experiment: str, rows: Sequence[Sequence[Cell]], at: str = "") -> str:
-    """The source of the numbers in the paper's rows, where it is recorded; at: as in `beside`."""
-    return context.paper.provenance(experiment, [f"{row[0]}{at}" for row in rows if row[1] == NAME])
+def printed(
+    context: Context, theirs: PaperTable, ours: Mapping[tuple[str, str], Cell], *, head: str, note: str = ""
+) -> Table:
+    """A table of the paper in its own layout. ours: (row, column) → our number; missing cells are undefined.
+
+    head: name of the first column.
+    """
+    unknown = {key for key in ours if key[0] not in theirs.rows or key[1] not in theirs.columns}
+    assert not unknown, f"{theirs.heading} has no cells {unknown}"
+    rows: list[list[Cell]] = []
+    for label, numbers in theirs.rows.items():
+        rows.append([label, OURS, context.slices.data, *(ours.get((label, column)) for column in theirs.columns)])
+        rows.append([label, NAME, theirs.data, *numbers])
+    return Table(theirs.heading, [head, "source", "data", *theirs.columns], rows, note)
 
 
-def beside(
-    context: Context, experiment: str, label: str, columns: Sequence[str] | Mapping, ours: Sequence[Cell], at: str = ""
-) -> list[list[Cell]]:
-    """Our row, and the paper's if there is one; at: suffix of the label in the paper's row name."""
-    theirs = context.paper.row(experiment, label + at, list(columns))
-    rows = [[label, "this run", context.slices.data, *ours]]
-    return rows if theirs is None else [*rows, [label, NAME, context.paper.data, *theirs]]
+def by_system(
+    context: Context, theirs: PaperTable, systems: Mapping[str, System], measures: Mapping[str, str], note: str = ""
+) -> Table:
+    """A table of the paper whose rows are systems. systems: row → system. measures: column → key."""
+    ours = {
+        (label, column): value(context, system, key)
+        for label, system in systems.items()
+        for column, key in measures.items()
+    }
+    return printed(context, theirs, ours, head="system", note=note)
+
+
+def by_pattern(
+    context: Context, theirs: PaperTable, systems: Mapping[str, System], measures: Mapping[str, str], note: str = ""
+) -> Table:
+    """A table of the paper whose columns are systems. systems: column → system. measures: row → key."""
+    ours = {
+        (label, column): value(context, system, key)
+        for column, system in systems.items()
+        for label, key in measures.items()
+    }
+    return printed(context, theirs, ours, head="pattern", note=note)

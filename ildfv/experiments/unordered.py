@@ -26,7 +26,7 @@ def run(context: Context) -> Findings:
         f"{p.words} words. Both use k-means centres and hard assignment."
     )
     title = f"Encoders of {layer}"
-    tables = [measured(context, "unordered", title, systems, MEANS | AUC, note=note)]
+    tables = [measured(context, title, systems, MEANS | AUC, note=note)]
     return Findings(tables, systems, [(systems[0], other) for other in systems[1:]])
 
 

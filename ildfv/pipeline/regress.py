@@ -121,7 +121,7 @@ def fit_regression(
     from ildfv.train.targets import targets
 
     check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
-    penalty = _penalty(ridge)
+    penalty = ridge_penalty(ridge)
     y = targets(target, slices.counts[split.fit], threshold=threshold)
     sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
@@ -133,7 +133,7 @@ def fit_regression(
     return Regression(models[best], candidates[best], validation[best], test)
 
 
-def _penalty(ridge: str | float) -> float | None:
+def ridge_penalty(ridge: str | float) -> float | None:
     """A penalty as a number; None for "auto"."""
     if ridge == "auto":
         return None

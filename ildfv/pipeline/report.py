@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import combinations
 from pathlib import Path
@@ -146,8 +147,15 @@ def example_slices(slices: Slices, indices: np.ndarray, systems: list[Prediction
     """Slices that the first system predicts right or wrong, with the predictions of each system on `indices`."""
     reference = systems[0]
     chosen = choose_examples(reference.presence, reference.decisions.predict(reference.scores), seed=seed)
-    examples = []
-    for row in [*chosen["right"], *chosen["wrong"]]:
+    return slice_examples(slices, indices, systems, [*chosen["right"], *chosen["wrong"]])
+
+
+def slice_examples(
+    slices: Slices, indices: np.ndarray, systems: list[Predictions], rows: Sequence[int]
+) -> list[Example]:
+    """These rows of `indices` with the predictions of each system; the first defines what is present."""
+    reference, examples = systems[0], []
+    for row in rows:
         index = indices[row]
         examples.append(
             Example(

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from markupsafe import Markup
 
 from ildfv.errors import check
 from ildfv.evaluation.documents import DATA, Comparison, Results
 from ildfv.evaluation.tables import Table
 from ildfv.patterns import PATTERNS
+from ildfv.report.chart import Chart
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,32 @@ class LabelMap:
             check(found == shape, f"{name} must have the image's shape {shape}, got {found}")
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One part of a figure. svg: the complete <svg> element."""
+
+    title: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels in rows of `columns`, or several such sets between which the reader switches.
+
+    variants: name → panels; given instead of panels. legend: names of the series in all panels. labelled: whether
+    panels have the colours of the patterns. of_data: whether it shows data, so that phantoms must be labelled.
+    """
+
+    title: str
+    panels: Sequence[Panel] = ()
+    variants: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
+    columns: int = 2
+    note: str = ""
+    legend: Sequence[str] = ()
+    labelled: bool = False
+    of_data: bool = True
+
+
 class TableDocument(Protocol):
     """A document whose tables are shown under a separate heading. folds: held out in turn."""
 
@@ -93,6 +121,9 @@ class TableDocument(Protocol):
     def tables(self) -> Sequence[Table]: ...
 
     @property
+    def charts(self) -> Sequence[Chart]: ...
+
+    @property
     def notes(self) -> Sequence[str]: ...
 
 
@@ -103,7 +134,8 @@ class ReportContent:
     data: "phantom" or "user"; a phantom report is labelled as such at every number. statistics: of
     `evaluation.statistics`. folds: rows of `Folds.table()`. results: any number of systems and folds. label_maps_note:
     how the slices of `label_maps` were selected and where all label maps are. settings: nested mappings of plain
-    values. seconds: wall time of each step. notes: plain sentences. made: date and time as text.
+    values. seconds: wall time of each step. notes: plain sentences. made: date and time as text. figures: shown below
+    the experiments. examples_rule: how `examples` were selected; "" for RULE.
     """
 
     data: str
@@ -113,6 +145,8 @@ class ReportContent:
     results: Sequence[Results] = ()
     comparisons: Sequence[Comparison] = ()
     examples: Sequence[Example] = ()
+    examples_rule: str = ""
+    figures: Sequence[Figure] = ()
     label_maps: Sequence[LabelMap] = ()
     label_maps_note: str = ""
     experiments: Sequence[TableDocument] = ()

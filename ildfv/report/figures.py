@@ -45,9 +45,12 @@ def roc(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
 
 
 def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
-    """Precision–recall curve of each system in steps; dashed: precision of predicting all slices positive."""
-    chance = next((s.row.prevalence for s in series), 0.0)
-    base = f"M0 {1 - chance:.4f}L1 {1 - chance:.4f}"
+    """Precision–recall curve of each system in steps; dashed: precision of predicting all slices positive.
+
+    The dashed line is omitted if the prevalence differs between the series.
+    """
+    chance = {s.row.prevalence for s in series}
+    base = f"M0 {1 - min(chance):.4f}L1 {1 - min(chance):.4f}" if len(chance) == 1 else "M0 0"
     return _curves(pattern, series, "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision"), base, mark)
 
 
@@ -73,6 +76,16 @@ def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Ma
     return frame.svg(
         f"Calibration for {pattern}", texts, ("Predicted probability", "Observed frequency"), "M0 1L1 0", drawn, mark
     )
+
+
+def function(
+    x: Sequence[float], y: Sequence[float], title: str, axes: tuple[str, str], x_end: float, y_end: float
+) -> Markup:
+    """A function of one variable. x, y in [0, 1], in units of the ends of the axes."""
+    frame = _Frame()
+    line = _line([frame.at(*point) for point in zip(x, y, strict=True)])
+    drawn = f'<g class="s s0"><path class="line" d="{line}"/></g>'
+    return frame.svg(title, [], axes, "M0 0", [drawn], "", ends=(x_end, y_end))
 
 
 def forest(label: str, groups: Sequence[tuple[str, Sequence[Point]]], *, mark: str = "") -> Markup:
@@ -140,15 +153,25 @@ class _Frame:
         return self.LEFT + x * self.SIZE, self.TOP + (1 - y) * self.SIZE
 
     def svg(
-        self, title: str, texts: Sequence[str], axes: tuple[str, str], base: str, drawn: Sequence[str], mark: str
+        self,
+        title: str,
+        texts: Sequence[str],
+        axes: tuple[str, str],
+        base: str,
+        drawn: Sequence[str],
+        mark: str,
+        ends: tuple[float, float] = (1, 1),
     ) -> Markup:
-        """texts: the accessible description. base: path of the reference line in the unit square, y downwards."""
+        """texts: the accessible description. base: path of the reference line in the unit square, y downwards.
+
+        ends: values at the ends of the axes.
+        """
         left, top, size = self.LEFT, self.TOP, self.SIZE
         bottom, middle = top + size, left + size / 2
         grid = "".join(
             f'<path class="grid" d="M{left + t * size} {top}V{bottom}M{left} {bottom - t * size}H{left + size}"/>'
-            f'<text class="tick" x="{left + t * size}" y="{bottom + 14}" text-anchor="middle">{t:g}</text>'
-            f'<text class="tick" x="{left - 6}" y="{bottom - t * size + 4}" text-anchor="end">{t:g}</text>'
+            f'<text class="tick" x="{left + t * size}" y="{bottom + 14}" text-anchor="middle">{t * ends[0]:g}</text>'
+            f'<text class="tick" x="{left - 6}" y="{bottom - t * size + 4}" text-anchor="end">{t * ends[1]:g}</text>'
             for t in (0, 0.25, 0.5, 0.75, 1)
         )
         return Markup(

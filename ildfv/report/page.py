@@ -13,9 +13,10 @@ from markupsafe import Markup, escape
 from ildfv.evaluation.documents import Results, Spread
 from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.results import spread, undecided
-from ildfv.evaluation.tables import Cell, Estimate
+from ildfv.evaluation.tables import Cell, Estimate, Table
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
+from ildfv.report.chart import draw
 from ildfv.report.content import RULE, Example, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Point, Series, number, with_interval
 from ildfv.report.pictures import outlines, png_uri
@@ -36,6 +37,7 @@ OVERALL = {
 CODE = re.compile("`([^`]+)`")
 HASH = re.compile("[0-9a-f]{40,}")  # abbreviated; results/*.json has all digits
 VERDICTS = {"hit": "true positive", "alarm": "false positive", "miss": "false negative", "open": "no threshold"}
+PAPER = "the paper"  # source of a table's row
 HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # of a comparison; the others are collapsed
 NAMES = OVERALL | {"auc": "AUC"}
 
@@ -65,10 +67,13 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    mark = "phantom data" if content.data == "phantom" else ""
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
     environment.filters |= {"experiment_cell": experiment_cell, "code": code}
     environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES}
-    environment.globals |= {"verdict_of": verdict_of, "m_of": m_of, "min_patients": MIN_PATIENTS}
+    environment.globals |= {"verdict_of": verdict_of, "paired": paired_rows, "as_printed": as_printed}
+    environment.globals |= {"m_of": m_of, "min_patients": MIN_PATIENTS}
+    environment.filters |= {"chart": lambda chart: draw(chart, mark=mark)}
     environment.tests |= {"estimate": lambda cell: isinstance(cell, Estimate)}
     shown = shown_results(content.results)
     ranked = sorted(shown, key=_worse)
@@ -86,11 +91,11 @@ def render(content: ReportContent) -> str:
         headlines=HEADLINES,
         spreads=spreads(content.results),
         undecided=list(dict.fromkeys(line for document in shown for line in undecided(document))),
-        charts=charts(shown, drawn, mark="phantom data" if content.data == "phantom" else ""),
+        charts=charts(shown, drawn, mark=mark),
         examples=[_picture(example) for example in content.examples],
         label_maps=[_triptych(one) for one in content.label_maps],
         without_threshold=any(p is None for e in content.examples for one in e.predictions for p in one.predicted),
-        rule=RULE,
+        rule=content.examples_rule or RULE,
         verdicts=VERDICTS,
         tables=[*groups(content.settings), ("Versions", content.versions)],
         measure=measure_name,
@@ -230,6 +235,25 @@ def experiment_cell(cell: Cell) -> str:
     if isinstance(cell, float):
         return number(cell) if abs(cell) < 10 else number(cell, 1)
     return count(cell) if isinstance(cell, int) else plain(cell)
+
+
+def paired_rows(table: Table) -> list[tuple[list[Cell], list[Cell] | None]]:
+    """Each row of this run with the paper's row of the same label that follows it, or None."""
+    found: list[tuple[list[Cell], list[Cell] | None]] = []
+    for row in table.rows:
+        if found and row[1] == PAPER and found[-1][1] is None and found[-1][0][0] == row[0]:
+            found[-1] = (found[-1][0], row)
+        else:
+            found.append((row, None))
+    return found
+
+
+def as_printed(table: Table, cell: Cell) -> str:
+    """A number of the paper's rows with as many decimals as the paper prints in this table."""
+    if not isinstance(cell, float):
+        return experiment_cell(cell)
+    printed = [value for row in table.rows if row[1] == PAPER for value in row if isinstance(value, float)]
+    return number(cell, max(len(repr(value).partition(".")[2]) for value in printed))
 
 
 def plain(value: object) -> str:

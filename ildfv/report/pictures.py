@@ -7,6 +7,7 @@ import io
 
 import contourpy
 import numpy as np
+from markupsafe import Markup, escape
 from PIL import Image, ImageDraw, ImageFont
 
 from ildfv.patterns import PATTERNS
@@ -23,6 +24,17 @@ def png_uri(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image, mode="L").save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def slice_svg(image: np.ndarray, labels: np.ndarray | None, *, label: str) -> Markup:
+    """A greyscale uint8 slice (h, w) as SVG, with the areas of its label map (0 none, 1 … 4 pattern + 1) if given."""
+    h, w = image.shape
+    paths = outlines(labels, len(PATTERNS)) if labels is not None else []
+    areas = "".join(f'<path class="area p{k}" d="{path}"/>' for k, path in enumerate(paths) if path)
+    return Markup(
+        f'<svg class="slice" viewBox="0 0 {w} {h}" role="img" aria-label="{escape(label)}">'
+        f'<image href="{png_uri(image)}" width="{w}" height="{h}"/>{areas}</svg>'
+    )
 
 
 def outlines(labels: np.ndarray, n_patterns: int = 4) -> list[str]:

@@ -55,6 +55,7 @@ def test_slices_counts_and_identities_are_those_of_the_files(tmp_path, files):
     np.testing.assert_array_equal(slices.images(a), windowed(hu))
     np.testing.assert_array_equal(slices.counts[a], [[(s == c).sum() for c in (2, 3, 4, 5)] for s in codes])
     assert slices.counts[a].max() > 0
+    np.testing.assert_array_equal(slices.healthy[a], [(s == 1).sum() for s in codes])
     stored = np.where(codes >= 2, codes - 1, 0).astype(np.uint8)
     np.testing.assert_array_equal(slices.label_maps(a), nearest(stored))
     np.testing.assert_array_equal(slices.lung[a], [np.count_nonzero(lung_mask(s, 16.0)) for s in hu])
@@ -63,6 +64,7 @@ def test_slices_counts_and_identities_are_those_of_the_files(tmp_path, files):
     assert set(slices.pixel_area[a]) == {16.0}
     b = np.flatnonzero(slices.patients == hashed("b", SALT))
     assert (slices.counts[b] == -1).all()
+    assert (slices.healthy[b] == -1).all()
     assert not slices.labelled[b].any()
     assert not slices.label_maps(b).any()
 

@@ -1,13 +1,14 @@
 """The slice store reads any slices of any parts, in the requested order."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ildfv.datasets.slice_store import ScanSlices, Slices, write_scan
 from ildfv.errors import InputError
-from ildfv.store.parts import MANIFEST, Parts, writing_parts
+from ildfv.store.parts import MANIFEST, Parts, write_part, writing_parts
 
 
 def scan(number: int, m: int) -> ScanSlices:
@@ -97,3 +98,24 @@ def test_a_path_that_looks_like_a_url_is_a_path(tmp_path):
     with writing_parts(folder, "key") as parts:
         parts.add(write_scan(folder, scan(0, 3)))
     assert len(Slices(folder)) == 3
+
+
+def test_healthy_pixels_are_stored_and_unknown_without_them(tmp_path):
+    with writing_parts(tmp_path, "key") as parts:
+        parts.add(write_scan(tmp_path, replace(scan(0, 3), healthy=np.array([7, 0, 40000]))))
+        parts.add(write_scan(tmp_path, scan(1, 2)))
+    assert Slices(tmp_path).healthy.tolist() == [7, 0, 40000, -1, -1]
+
+
+def test_parts_of_format_1_are_read_without_healthy_pixels_and_later_formats_refused(tmp_path):
+    one = scan(0, 3)
+    arrays = {name: getattr(one, name) for name in ("images", "labels", "counts", "lung", "positions")}
+    attributes = {name: getattr(one, name) for name in ("patient", "series", "labelled", "pixel_area", "phantom")}
+    for folder, more in ((tmp_path / "1", {}), (tmp_path / "3", {"format": 3})):
+        folder.mkdir()
+        with writing_parts(folder, "key") as parts:
+            parts.add(write_part(folder, one.series, arrays, attributes | more, key=""))
+    assert Slices(tmp_path / "1").healthy.tolist() == [-1, -1, -1]
+    np.testing.assert_array_equal(Slices(tmp_path / "1").counts, one.counts)
+    with pytest.raises(InputError, match="part series0 must have format 2 or older, got 3"):
+        Slices(tmp_path / "3")

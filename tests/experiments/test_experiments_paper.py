@@ -1,208 +1,173 @@
-"""The paper's numbers beside ours: what is known of them, and what somebody with the paper writes into a copy."""
+"""The tables of the paper: every printed number, in the paper's rows and columns, with ours in the same cell."""
 
 import csv
 import re
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from tiny import TINY, stored
 
-from ildfv.errors import InputError
-from ildfv.experiments.context import Context
-from ildfv.experiments.paper import APART, COLUMNS, Paper
+from ildfv.evaluation.tables import Table
+from ildfv.experiments.paper import table, text
 from ildfv.experiments.run import run_experiments
-from ildfv.experiments.tables import SOURCE, measured
+from ildfv.experiments.tables import printed
+from ildfv.report.page import as_printed, paired_rows
 
-SHIPPED = (files("ildfv.experiments") / "paper.toml").read_text(encoding="utf-8")
+# The numbers of each table of arXiv:1701.05616v1 as printed, line by line.
+PRINTED = {
+    1: """226675 15362
+          41194 200843
+          20560 221477
+          17392 224645
+          36328 205709""",
+    2: "149950 70339 20127 1603 18",
+    3: """0.8642 0.7686 0.4602 0.9468 0.7959
+          0.8343 0.4764 0.2314 0.8042 0.6882
+          0.9102 0.7095 0.3385 0.8991 0.8028""",
+    4: """0.8825 0.7667 0.5068 0.9361 0.7656
+          0.8385 0.5868 0.3102 0.8008 0.6487
+          0.9079 0.7190 0.4092 0.9152 0.7774""",
+    5: """0.979 0.978 0.984 0.985 0.984 0.970 0.990
+          0.951 0.953 0.955 0.957 0.950 0.900 0.964
+          0.765 0.770 0.780 0.744 0.753 0.743 0.809
+          0.985 0.990 0.987 0.989 0.988 0.985 0.995""",
+    6: """0.871 0.875 0.883 0.885 0.889 0.868 0.908
+          0.699 0.711 0.709 0.714 0.698 0.629 0.719
+          0.349 0.384 0.386 0.356 0.384 0.344 0.409
+          0.879 0.895 0.887 0.897 0.893 0.877 0.915
+          0.713 0.750 0.750 0.735 0.754 0.716 0.777""",
+    7: """0.984 0.955 0.953 0.948 0.948 0.930 0.943
+          0.976 0.958 0.954 0.951 0.950 0.939 0.917
+          0.898 0.826 0.828 0.823 0.806 0.773 0.698
+          0.988 0.975 0.967 0.966 0.967 0.985 0.988""",
+    8: """0.8507 0.7397 0.4308 0.8895 0.7146
+          0.8825 0.7667 0.5068 0.9361 0.7656""",
+    9: "4.11 32.15 22.64 0.01",
+}
+EXPERIMENT = {
+    **{1: "statistics", 2: "statistics", 3: "losses", 4: "losses", 5: "layers", 6: "layers"},
+    **{7: "size", 8: "balance", 9: "speed"},
+}
+
+
+def lines(number: int) -> list[list[str]]:
+    return [line.split() for line in PRINTED[number].splitlines()]
 
 
 @pytest.fixture(scope="module")
 def ran(used):
-    names = list(COLUMNS)
-    return stored(run_experiments(names, preset=TINY, workspace=used, device="cpu"))
+    names = dict.fromkeys(EXPERIMENT.values())
+    return stored(run_experiments(list(names), preset=TINY, workspace=used, device="cpu"))
 
 
-def rows(document):
-    """(label, columns, row) of every row; the label as paper.toml has it."""
-    for table in document["tables"]:
-        at = ", " + table["title"].rpartition(", ")[2] if document["name"] == "statistics" else ""
-        for row in table["rows"]:
-            yield row[0] + at, table["columns"], row
+def shown(ran, number: int) -> dict:
+    """The table of that number as an experiment wrote it."""
+    document = next(d for d in ran["experiments"] if d["name"] == EXPERIMENT[number])
+    (found,) = [t for t in document["tables"] if t["title"].startswith(f"Table {number}. ")]
+    return found
 
 
-def test_every_row_of_the_shipped_file_is_a_row_of_ours(ran):
-    shown = {(d["name"], label) for d in ran["experiments"] for label, _, _ in rows(d)}
-    known = Paper.load().values
-    told = {(name, label) for name, part in known.items() if name not in APART for label in part}
-    missing = {(name, label) for name, label in told - shown if not label.startswith("conv") and "fc6" not in label}
-    assert not missing
-    assert {(name, label) for name, part in known["quoted"].items() for label in part} == {
-        ("layers", "workshop paper's abstract")
-    }
+@pytest.mark.parametrize("number", PRINTED)
+def test_every_printed_number_is_in_the_file(number):
+    rows = [[float(word) for word in line] for line in lines(number)]
+    assert [list(row) for row in table(number).rows.values()] == rows
+    assert all(len(row) == len(table(number).columns) for row in rows)
 
 
-def test_open_cells_are_explained_once_an_experiment(ran):
-    for document in ran["experiments"]:
-        open_cells = any(row[1] == "the paper" and None in row[3:] for _, _, row in rows(document))
-        assert open_cells == any("fill in a copy of ildfv/experiments/paper.toml" in note for note in document["notes"])
+def test_the_tables_agree_with_each_other_as_in_the_paper():
+    """Sums and rows that the paper prints twice: a slip in the file breaks one of them."""
+    assert {sum(row) for row in table(1).rows.values()} == {sum(table(2).rows["slices"])} == {text("slices")}
+    assert sum(table(2).rows["slices"][1:]) == text("slices") - table(2).rows["slices"][0]
+    positives = [row[0] for label, row in table(1).rows.items() if label != "healthy"]
+    assert sum(positives) == sum(n * slices for n, slices in enumerate(table(2).rows["slices"]))
+    assert table(4).rows["classification"] == table(8).rows["w balancing"]
+    cnn = [row[-1] for row in table(6).rows.values()]
+    assert cnn == pytest.approx(table(4).rows["regression, smooth L1 loss"], abs=5.1e-4)
 
 
-@pytest.mark.parametrize("name", COLUMNS)
-def test_what_may_be_filled_in_are_the_columns_that_are_shown(ran, name):
-    document = next(d for d in ran["experiments"] if d["name"] == name)
-    beside_ours = [columns for _, columns, row in rows(document) if row[1] == "the paper"]
-    assert set(COLUMNS[name]) == {c for columns in beside_ours for c in columns[1:]} - {*SOURCE, "device"}
+@pytest.mark.parametrize("number", PRINTED)
+def test_a_table_has_the_papers_rows_and_columns_with_ours_before_theirs(ran, number):
+    found, theirs = shown(ran, number), table(number)
+    assert found["columns"][1:] == ["source", "data", *theirs.columns]
+    for i, (label, numbers) in enumerate(theirs.rows.items()):
+        ours, paper = found["rows"][2 * i : 2 * i + 2]
+        assert ours[:3] == [label, "this run", "phantom"]
+        assert paper == [label, "the paper", theirs.data, *numbers]
+    assert len(found["rows"]) == 2 * len(theirs.rows)
 
 
-def test_without_a_number_the_cell_is_open(used):
-    context = Context(used, TINY, device="cpu")
-    table = measured(context, "layers", "t", [context.base], {"AUC ground glass": "ground glass/auc"})
-    (ours, theirs, quoted) = table.rows
-    assert ours[1:3] == ["this run", "phantom"]
-    assert ours[3].value is not None
-    assert theirs == ["CNN", "the paper", "LTRC", None]
-    assert quoted == ["workshop paper's abstract", "the paper", "533 patients", 0.982]
+@pytest.mark.parametrize("number", PRINTED)
+def test_our_cells_are_filled_where_the_preset_has_the_layer(ran, number):
+    found = shown(ran, number)
+    for row in found["rows"][::2]:
+        for column, value in zip(found["columns"][3:], row[3:], strict=True):
+            skipped = column in ("conv2", "conv3", "conv4", "conv5")  # the network of the tests has conv1 and fc6
+            unknown = row[0] == "healthy"  # its scans store no healthy pixels
+            assert (value is None) == (skipped or unknown), (row[0], column)
 
 
-def filled(path: Path, **numbers: str) -> Path:
-    """A copy of the shipped file with lines added under rows; numbers: of a row, its lines."""
-    text = SHIPPED
-    for row, lines in numbers.items():
-        assert text.count(row) == 1, row
-        text = text.replace(row, f"{row}\n{lines}")
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_filled_copy_is_printed_beside_ours(used, tmp_path):
-    """Invented numbers, unlike any measured."""
-    mine = filled(
-        tmp_path / "mine.toml",
-        **{
-            '[losses."logistic, T = 4000"]': 'F = 0.1234\n"mean AUC" = 0.2345',
-            '[statistics."reticular, T = 6000"]': "slices = 98765\npatients = 321",
-            '[speed."patch baseline"]': '"ms a slice" = 4567.0',
-        },
-    )
-    names = ["losses", "statistics", "speed"]
-    ran = stored(run_experiments(names, preset=TINY, workspace=used, paper=mine, device="cpu"))
-    losses, statistics, speed = ran["experiments"]
-
-    (theirs,) = [r for label, _, r in rows(losses) if label == "logistic, T = 4000" and r[1] == "the paper"]
-    columns = losses["tables"][1]["columns"]
-    assert theirs[:3] == ["logistic, T = 4000", "the paper", "LTRC"]
-    assert (theirs[columns.index("F")], theirs[columns.index("mean AUC")]) == (0.1234, 0.2345)
-    assert theirs[columns.index("recall")] is None
-
-    of_reticular = [(label, r[3:]) for label, _, r in rows(statistics) if r[:2] == ["reticular", "the paper"]]
-    assert of_reticular == [("reticular, T = 6000", [98765, 321]), ("reticular, T = 4000", [None, None])]
-    assert [r[-1] for _, _, r in rows(speed) if r[:2] == ["patch baseline", "the paper"]][-1] == 4567.0
-
+@pytest.mark.parametrize("number", PRINTED)
+def test_the_page_prints_each_number_as_the_paper_does(ran, number):
     page = Path(ran["page"]).read_text(encoding="utf-8")
-    assert re.search(r'class="theirs"><th scope="row">logistic, T = 4000</th>.*0\.123', page)
-    with (used / "results" / "experiments" / "losses-2.csv").open() as file:
-        assert ["logistic, T = 4000", "the paper"] in [row[:2] for row in csv.reader(file) if "0.1234" in row]
+    start = page.index(f"<b>Table {number}. {table(number).title}</b>")
+    part = page[start : page.index("</table>", start)]
+    theirs = re.findall(r'<small class="theirs">([^<]*)</small></td>', part)
+    expected = [word for line in lines(number) for word in line]
+    assert [word.replace("\u202f", "") for word in theirs] == expected
 
 
-def test_the_command_line_prints_it(used, tmp_path):
-    from typer.testing import CliRunner
-
-    from ildfv.cli.app import app
-
-    mine = filled(tmp_path / "mine.toml", **{'[statistics."honeycomb, T = 4000"]': "slices = 98765"})
-    found = CliRunner().invoke(app, ["experiment", "statistics", "-w", str(used), "--paper", str(mine)])
-    assert found.exit_code == 0, found.output
-    assert "98,765" in found.output or "98765" in found.output
+def test_cells_of_table_5_are_those_of_the_systems(ran):
+    document = next(d for d in ran["experiments"] if d["name"] == "layers")
+    found = shown(ran, 5)
+    for column, system in (("conv1", "conv1, Fisher vector"), ("CNN", "CNN")):
+        at = found["columns"].index(column)
+        for row in found["rows"][::2]:
+            assert row[at] == document["systems"][system]["pooled"]["per_pattern"][row[0]]["auc"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("F = ", r"must be TOML, a copy of ildfv/experiments/paper\.toml"),
-        ('[loses."logistic, T = 6000"]', 'table must be one of source; .* got "loses"'),
-        ('[losses."logistic, T=6000"]\nF = 0.5', 'row of losses must be one of logistic, .* got "logistic, T='),
-        ('[losses."logistic, T = 6000"]\nFscore = 0.5', 'column of .* must be one of accuracy; .* got "Fscore"'),
-        ('[losses."logistic, T = 6000"]\nF = "0.5"', "F must be a number, got '0.5'"),
-        ('[losses]\n"logistic, T = 6000" = 0.5', "must be written"),
-        ('[statistics."all, T = 6000"]\nslices = nan', r'all, T = 6000"\] slices must be a whole number, got nan'),
-        ('[statistics."all, T = 6000"]\nslices = inf', "slices must be a whole number, got inf"),
-        ('[quoted.losses."x"]\nF = 0.5', r'\[quoted\.losses\."x"\] must name the data of its numbers as data, got'),
-        ('[quoted.losses."x"]\ndata = 3', r'\[quoted\.losses\."x"\] data must be one line of text, got 3'),
-        ('[quoted.losses."x"]\ndata = "d"\nF = "0.5"', "F must be a number, got '0.5'"),
-        ('[quoted.loses."x"]\ndata = "d"', 'table of quoted must be one of .* got "loses"'),
-        ("[source]\ndata = 3", r"\[source\] data must be one line of text, got 3"),
-        ("source = 3", r"source must be a table, \[source\], got 3"),
-        ("losses = 3", r"losses must be a table, \[losses\], got 3"),
-        ('[losses."logistic, T = 6000"]\nF = 84.2', "F must be from 0 to 1, got 84.2"),
-        ('[statistics."all, T = 6000"]\npatients = 700.5', "patients must be a whole number, got 700.5"),
-        ('[known]\nfoo = "x"', r'name of \[known\] must be one of .* got "foo"'),
-        ('[known]\npatients = "many"', "patients must be a whole number, got 'many'"),
-        ("[known]\npatients = nan", "patients must be a whole number, got nan"),
-    ],
-)
-def test_a_slip_in_the_copy_is_one_line(tmp_path, text, message):
-    path = tmp_path / "mine.toml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message) as caught:
-        Paper.load(path)
-    assert "\n" not in str(caught.value) or "TOML" in str(caught.value)
-    with pytest.raises(InputError, match="must be a readable file"):
-        Paper.load(tmp_path / "nowhere.toml")
+def test_tables_3_and_4_share_the_regressions_and_not_the_classification(ran):
+    systems = next(d for d in ran["experiments"] if d["name"] == "losses")["systems"]
+    folder = {label: one["folder"] for label, one in systems.items()}
+    for name in ("L2 on counts", "smooth L1 on counts"):
+        assert folder[f"{name}, T = 6000"] == folder[f"{name}, T = 4000"]
+        assert systems[f"{name}, T = 6000"]["inputs"]["network"]["unit"] == 1
+        assert [systems[f"{name}, T = {t}"]["threshold"] for t in (6000, 4000)] == [6000, 4000]
+    assert folder["classification, T = 6000"] != folder["classification, T = 4000"]
+    assert all("balanced" in folder[f"classification, T = {t}"] for t in (6000, 4000))
 
 
-def test_a_copy_of_one_row_leaves_all_others_as_they_are(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text('[source]\npaper = "p"\n[statistics."all, T = 6000"]\nslices = 7', encoding="utf-8")
-    shipped, mine = Paper.load(), Paper.load(path)
-    assert mine.row("statistics", "all, T = 6000", ["slices", "patients"]) == [7, 658]
-    assert mine.row("statistics", "0, T = 4000", ["slices"]) == [None]
-    assert set(mine.values["statistics"]) == set(shipped.values["statistics"])
-    assert mine.data == shipped.data
+def test_table_8_and_table_4_have_the_same_classification(ran):
+    fourth, eighth = shown(ran, 4), shown(ran, 8)
+    assert fourth["rows"][0][3:] == eighth["rows"][2][3:]
 
 
-def test_table_1_says_which_patients_show_none(context):
-    from ildfv.experiments.statistics import run
-
-    notes = [table.note for table in run(context).tables if table.title.startswith("Table 1")]
-    assert len(notes) == 2
-    assert all("no pattern on any of their slices" in note for note in notes)
-
-
-def test_a_time_of_the_paper_says_its_device_and_where_it_stands(tmp_path):
-    from types import SimpleNamespace
-
-    from ildfv.experiments.speed import TIME, counted
-    from ildfv.experiments.tables import provenance
-
-    label = "CNN, whole slice"
-    shipped = Paper.load()
-    assert (shipped.row("speed", label, [TIME]), shipped.detail("speed", label, "device")) == ([10], "K40")
-    assert isinstance(shipped.row("speed", label, [TIME])[0], int)  # 0.01 s: no decimals that nobody gave
-    rows = [[name, "the paper", "LTRC", None, None] for name in ("patch baseline", label)]
-    context = SimpleNamespace(paper=shipped)
-    note = f"{provenance(context, 'speed', rows)} {counted(context)}"
-    assert note.count("this project's brief") == 2
-    assert "0.01 s a slice on a K40" in note
-    assert "about 240,000" in note
-    path = tmp_path / "mine.toml"
-    path.write_text(f'[speed."{label}"]\n"{TIME}" = 12.5\ndevice = "my card"', encoding="utf-8")
-    mine = Paper.load(path)
-    assert [mine.detail("speed", label, word) for word in ("device", "from")] == ["my card", None]
-    path.write_text('[known]\nslices = "240,112"', encoding="utf-8")
-    context = SimpleNamespace(paper=Paper.load(path))
-    assert "0.01 s a slice on a K40" in provenance(context, "speed", rows)  # untouched, and still said
-    assert counted(context) == ""
+def test_the_network_under_the_encodings_is_the_smooth_l1_regression_of_pixels(ran):
+    systems = next(d for d in ran["experiments"] if d["name"] == "layers")["systems"]
+    for system in systems.values():
+        network = system["inputs"]["network"]
+        assert (network["loss"], network["target"], network["unit"]) == ("smooth-l1", "counts", 1)
+        assert system["threshold"] == 4000
 
 
-def test_where_a_number_of_the_paper_stands_is_said_below_the_table(ran, used, tmp_path):
-    notes = {t["title"]: t["note"] for d in ran["experiments"] for t in d["tables"]}
-    assert (
-        "The paper's row “all, T = 6000” is from the abstract of"
-        in notes["Table 1. Slices and patients per pattern, T = 6000"]
-    )
-    mine = filled(tmp_path / "mine.toml", **{'[losses."logistic, T = 4000"]': 'F = 0.1234\nfrom = "Table 3"'})
-    (losses,) = stored(run_experiments(["losses"], preset=TINY, workspace=used, paper=mine, device="cpu"))[
-        "experiments"
-    ]
-    assert any("row “logistic, T = 4000” is from Table 3." in t["note"] for t in losses["tables"])
+def test_the_papers_numbers_are_in_the_csv(ran, used):
+    with (used / "results" / "experiments" / "losses-1.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert ["classification", "the paper", "LTRC, 240k slices", *lines(3)[0]] in rows
+
+
+def test_a_cell_that_the_paper_lacks_is_an_error(context):
+    with pytest.raises(AssertionError, match="has no cells"):
+        printed(context, table(8), {("w balance", "Overall"): 0.5}, head="system")
+
+
+def test_rows_of_the_paper_are_paired_with_the_row_before_of_the_same_label():
+    a, b, c = ["a", "this run", "phantom", 0.5], ["a", "the paper", "LTRC", 0.25], ["b", "this run", "phantom", 0.125]
+    assert paired_rows(Table("t", ["s", "source", "data", "F"], [a, b, c])) == [(a, b), (c, None)]
+    alone = ["z", "the paper", "LTRC", 0.5]
+    assert paired_rows(Table("t", ["s", "source", "data", "F"], [a, alone])) == [(a, None), (alone, None)]
+
+
+def test_numbers_of_the_paper_keep_their_decimals():
+    rows = [["a", "the paper", "LTRC", 0.719, 0.4092], ["b", "this run", "phantom", 0.123456, 0.5]]
+    found = Table("t", ["s", "source", "data", "x", "y"], rows)
+    assert [as_printed(found, 0.719), as_printed(found, 0.5), as_printed(found, 18)] == ["0.7190", "0.5000", "18"]

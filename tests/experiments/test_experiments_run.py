@@ -41,17 +41,20 @@ def test_every_table_names_sources_and_data(ran):
     for document in ran["experiments"]:
         assert document["data"] == "phantom"
         for table in document["tables"]:
-            assert "data" in table["columns"], table["title"]
-            data, width = table["columns"].index("data"), len(table["columns"])
+            assert table["columns"][1:3] == ["source", "data"], table["title"]
             for row in table["rows"]:
-                assert len(row) == width
-                theirs = "source" in table["columns"] and row[table["columns"].index("source")] == "the paper"
-                assert row[data] in (("LTRC", "533 patients") if theirs else ("phantom",))
+                assert len(row) == len(table["columns"])
+                assert (row[1] == "the paper") == (row[2] != "phantom")
+                assert row[1] in ("this run", "the paper")
+                assert row[2] in ("phantom", "LTRC, 240k slices", "18k slices", "LTRC slices")
 
 
 def test_every_table_of_the_paper_has_an_experiment(ran):
     answered = " ".join(d["paper"] for d in ran["experiments"] if d["paper"])
-    assert answered == "Tables 1 and 2 Tables 3 and 4 Tables 5 and 6 Table 7 Table 8 Table 9 Figure 5 Figure 6"
+    assert answered == (
+        "Tables 1 and 2 Tables 3 and 4 Tables 5 and 6 Table 7 Table 8 Table 9 Figure 5 Figure 6 "
+        "Section 4.5 Section 4.5 Section 5, future work"
+    )
 
 
 def test_documents_are_in_the_workspace_as_json_and_csv(ran, used):
@@ -88,14 +91,16 @@ def test_a_second_run_trains_and_encodes_nothing(ran, used, monkeypatch):
 
 
 def test_equal_settings_are_one_system_under_many_names(context):
-    names = {context.base.folder, context.cnn("logistic, again").folder, context.cnn("kept", keep_weights=True).folder}
+    names = {context.base.folder, context.regression("again").folder, context.regression("at 6000").folder}
+    names |= {replace(context.base, threshold=6000).folder}
     assert len(names) == 1
     assert context.cnn("other", loss="l2", target="ramp").folder not in names
-    assert context.cnn("few", patients=0.5).folder not in names
+    assert context.cnn("few", patients=2).folder not in names
+    assert context.cnn("small", share=0.5).folder not in names
 
 
-def test_a_share_of_the_patients_reduces_the_fit_slices_only(context):
-    all_, few = context.split(0), context.split(0, 0.5)
+def test_a_number_of_patients_reduces_the_fit_slices_only(context):
+    all_, few = context.split(0), context.split(0, patients=2)
     patients = context.slices.patients
     assert set(patients[few.fit]) < set(patients[all_.fit])
     np.testing.assert_array_equal(few.validation, all_.validation)
@@ -139,6 +144,7 @@ def test_unknown_names_are_refused_with_the_known_ones():
     [
         ({"networks": {"foo:bar": {}}}, 'network must be one of .* got "foo:bar"'),
         ({"lungs": "foo"}, 'lungs must be rule or lungmask, got "foo"'),
+        ({"ridge": "foo"}, 'ridge must be .*, or auto, got "foo"'),
         ({"networks": {"patch": {}}}, 'network must take whole slices, got "patch"'),
     ],
 )
@@ -151,13 +157,20 @@ def test_impossible_requests_are_refused_before_training(tmp_path, monkeypatch, 
 def test_paper_preset_is_the_papers_protocol():
     preset = PRESETS["paper"]
     assert (preset.folds, preset.run, preset.components, preset.dimensions) == (5, None, 32, 512)
+    assert (preset.growth, preset.small_share, preset.difficulty) == ((12, 24, 48, 120), 0.075, "hard")
+    assert preset.sweep_components == (8, 16, 32, 64, 128, 256)
+    assert preset.sweep_dimensions == (64, 128, 256, 512, 1024)
 
 
 def test_without_a_workspace_phantoms_are_created(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    root = run_module.home(None, TINY, run_module.SILENT)
-    assert len(Context(root, TINY, device="cpu").slices) == TINY.patients * TINY.slices_per_scan
-    assert run_module.home(None, TINY, run_module.SILENT) == root
+    root = run_module.phantoms(TINY, "easy", run_module.SILENT)
+    slices = Context(root, TINY, device="cpu").slices
+    assert len(slices) == TINY.patients * TINY.slices_per_scan
+    assert slices.healthy.min() >= 0
+    assert run_module.phantoms(TINY, "easy", run_module.SILENT) == root
+    other = run_module.phantoms(TINY, "easy", run_module.SILENT, seed=run_module.OTHER_SEED)
+    assert not set(Context(other, TINY, device="cpu").slices.patients) & set(slices.patients)
     with pytest.raises(InputError, match="must be in a folder that exists"):
         run_experiments(["statistics"], preset=TINY, workspace=tmp_path / "nowhere")
 
@@ -204,13 +217,27 @@ def test_networks_of_the_preset_keep_its_settings(used, monkeypatch):
     from typer.testing import CliRunner
 
     from ildfv.cli.app import app
-    from ildfv.experiments.presets import SMALL
+    from ildfv.experiments.presets import PAPER
 
     given = []
     monkeypatch.setattr(run_module, "run_experiments", lambda names, preset, **_: given.append(preset) or {})
-    command = ["experiment", "networks", "-w", str(used), "--json"]
+    command = ["experiment", "networks", "-w", str(used), "--json", "--preset", "paper"]
     CliRunner().invoke(app, [*command, *(f"--network={name}" for name in ("vgg19", "cnnf", "timm:x"))])
-    assert given[0].networks == {**SMALL.networks, "timm:x": {}}
+    assert given[0].networks == {**PAPER.networks, "timm:x": {}}
+
+
+def test_the_ridge_penalty_of_the_command_reaches_every_encoding(made, monkeypatch):
+    from typer.testing import CliRunner
+
+    from ildfv.cli.app import app
+
+    given = []
+    monkeypatch.setattr(run_module, "run_experiments", lambda names, preset, **_: given.append(preset) or {})
+    CliRunner().invoke(app, ["experiment", "layers", "-w", str(made), "--json", "--ridge", "0.5"])
+    context = Context(made, replace(TINY, ridge=given[0].ridge), device="cpu")
+    chosen = context.encoded("conv1", "conv1")
+    assert chosen.ridge == "0.5"
+    assert chosen.folder != Context(made, TINY, device="cpu").encoded("conv1", "conv1").folder
 
 
 def test_comparisons_are_also_a_csv_table(ran, used):
@@ -307,7 +334,7 @@ def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made,
     )
     document = run_module.describe(context, experiments()["losses"], Findings([], [context.base]))
     (note,) = document.notes
-    assert note.startswith(f"no validation slice of folds 0, 1 shows ground glass at T = {context.threshold}, so it")
+    assert note.startswith("no validation slice of folds 0, 1 shows ground glass at T = 4000, so it")
 
 
 def test_comparisons_are_means_over_the_seeds_of_the_preset(used):

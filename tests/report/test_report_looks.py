@@ -21,7 +21,7 @@ LONG = "cnn-torchvision-squeezenet1_1-features_10_expand3x3"
 COLUMNS = ["slice", "source", "data", "present", "system", "TRIPOD+AI", "CLAIM"]
 ROWS = [["patient 3fa2", "this run", "phantom", "emphysema", "CNN", "20a", "35, 36"]] * 2
 WORDS = SimpleNamespace(
-    title="Example slices", subtitle="", folds=[], notes=[], tables=[Table("Fig. 6", COLUMNS, ROWS)]
+    title="Example slices", subtitle="", folds=[], notes=[], charts=[], tables=[Table("Fig. 6", COLUMNS, ROWS)]
 )
 
 

@@ -1,0 +1,148 @@
+"""The experiments on the paper's claims: growing data, the sweep, the small set, and transfer."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import TINY, scan
+
+from ildfv.datasets.slice_store import write_scan
+from ildfv.errors import InputError
+from ildfv.evaluation.tables import Estimate
+from ildfv.experiments import growth, sweep, transfer
+from ildfv.experiments.context import Context
+from ildfv.experiments.results import predictions
+from ildfv.pipeline.workspace import Workspace
+from ildfv.store.parts import writing_parts
+
+
+def estimates(*values):
+    return [Estimate(value=value, interval=None, mean=value, sd=None, n=1) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "network", "said"),
+    [
+        ((0.9, 0.8, 0.7), (0.8, 0.75, 0.9), "the curves cross: the lead passes to the CNN from 24 to 48 patients"),
+        (
+            (0.5, 0.9, 0.9),
+            (0.6, 0.8, 0.8),
+            "the curves cross: the lead passes to the Fisher vector from 12 to 24 patients",
+        ),
+        ((0.9, 0.9, 0.9), (0.8, 0.8, 0.8), "no crossing: the Fisher vector has the larger value at all sizes"),
+        ((0.7, 0.7, 0.7), (0.8, 0.8, 0.8), "no crossing: the CNN has the larger value at all sizes"),
+        ((0.9, None, 0.7), (0.8, 0.9, 0.8), "the curves cross: the lead passes to the CNN from 12 to 48 patients"),
+        ((None, None, None), (0.8, 0.9, 0.8), "undefined at all sizes"),
+    ],
+)
+def test_the_crossing_is_told_by_hand_computed_cases(vectors, network, said):
+    assert growth.crossing([12, 24, 48], estimates(*vectors), estimates(*network)) == said
+
+
+def test_sizes_are_those_of_the_preset_that_exist_and_all(context):
+    assert growth.sizes(context) == [2, 3, None]  # TINY asks for 2, 3 and 100
+    assert context.fit_patients() > 3
+
+
+def test_fewer_fit_patients_are_a_subset_and_test_and_validation_stay(context):
+    patients = context.slices.patients
+    splits = [context.split(0, n) for n in (2, 3, None)]
+    names = [set(patients[split.fit]) for split in splits]
+    assert [len(found) for found in names[:2]] == [2, 3]
+    assert names[0] < names[1] < names[2]
+    for split in splits:
+        np.testing.assert_array_equal(split.test, splits[-1].test)
+        np.testing.assert_array_equal(split.validation, splits[-1].validation)
+        np.testing.assert_array_equal(split.train, np.union1d(split.fit, split.validation))
+
+
+def test_the_small_set_is_the_same_patients_whichever_fold_is_held_out(made):
+    context = Context(made, replace(TINY, run=None), device="cpu")
+    patients, seen = context.slices.patients, []
+    for fold in context.held_out():
+        split = context.split(fold, None, 0.5)
+        fit, validation, test = (set(patients[getattr(split, part)]) for part in ("fit", "validation", "test"))
+        assert fit
+        assert validation
+        assert test
+        assert not fit & validation
+        assert not (fit | validation) & test
+        assert test <= set(patients[context.split(fold).test])
+        seen.append(fit | validation | test)
+    assert all(found == seen[0] for found in seen)
+
+
+def test_the_small_set_is_smaller_than_the_whole(made):
+    context = Context(made, replace(TINY, run=None), device="cpu")
+    few = context.cnn("few", share=0.5)
+    assert few.folder != context.cnn("all").folder
+    folds = context.folds.members
+    if min(map(len, folds)) <= 2:  # at least two patients of each fold are used
+        assert len(context.split_of(few, 0).test) == len(context.split(0).test)
+
+
+def test_predictions_of_the_small_set_are_of_its_own_test_slices(context):
+    network = context.regression("CNN, small set", share=0.5)
+    for found in predictions(context, network):
+        assert len(found.scores) == len(context.split_of(network, found.fold).test)
+
+
+def test_the_sweep_changes_one_setting_at_a_time(context):
+    components, dimensions = sweep.systems(context)
+    assert {k: (s.settings.components, s.settings.dimensions) for k, s in components.items()} == {2: (2, 8), 3: (3, 8)}
+    assert {d: (s.settings.components, s.settings.dimensions) for d, s in dimensions.items()} == {4: (3, 4), 8: (3, 8)}
+
+
+def test_charts_hold_an_estimate_with_interval_for_every_size(context):
+    found = growth.run(context)
+    for chart in found.charts:
+        assert "phantom data" in chart.title
+        assert chart.x == [2, 3, context.fit_patients()]
+        assert list(chart.series) == ["CNN", "conv1, Fisher vector"]
+        assert all(len(values) == len(chart.x) for values in chart.series.values())
+    assert any(one.interval for one in found.charts[0].series["CNN"])
+    assert all("against the CNN" in note for note in found.notes)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A workspace of four patients that are not in the other one."""
+    workspace = Workspace.open_or_create(tmp_path / "other", version="test", salt="0123456789abcdef", folds=2)
+    with writing_parts(workspace.slices_dir, "test") as parts:
+        for number in range(20, 24):
+            parts.add(write_scan(workspace.slices_dir, replace(scan(number), phantom=False)))
+    return workspace.root
+
+
+def test_transfer_scores_every_slice_of_the_other_workspace_with_the_decisions_of_this_one(used, elsewhere):
+    context = Context(used, TINY, other=elsewhere, device="cpu")
+    other = Workspace.open(elsewhere).slices()
+    found = transfer.transferred(context, context.base, 0, other)
+    assert found.scores.shape == (len(other), 4)
+    assert found.decisions == predictions(context, context.base)[0].decisions
+    (table,) = transfer.run(context).tables
+    assert [row[2] for row in table.rows] == ["phantom", "user"] * 2  # the CNN and conv1
+    assert "24 labelled slices of 4 patients" in table.note
+
+
+def test_scores_of_the_same_slices_are_the_same_after_transfer(used, tmp_path):
+    """A copy with other patient hashes: test slices get the scores that they have at home."""
+    home = Context(used, TINY, device="cpu")
+    system = home.encoded("conv1, Fisher vector", "conv1")
+    test = home.split(0).test
+    found = transfer.transferred(home, system, 0, home.slices)
+    np.testing.assert_allclose(found.scores[test], predictions(home, system)[0].scores, rtol=1e-4, atol=1e-4)
+
+
+def test_patients_in_both_workspaces_are_refused(used, tmp_path):
+    copy = Path(shutil.copytree(used, tmp_path / "copy"))
+    with pytest.raises(InputError, match="other must be a workspace of other patients, got 8 that are in both"):
+        transfer.run(Context(used, TINY, other=copy, device="cpu"))
+
+
+def test_without_a_second_workspace_transfer_says_how_to_give_one(context):
+    found = transfer.run(context)
+    assert not found.tables
+    assert "--other WORKSPACE" in found.notes[0]
