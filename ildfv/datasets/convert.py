@@ -13,6 +13,7 @@ from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import ScanSlices, write_scan
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED
+from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
 from ildfv.scans.labels import Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
@@ -74,7 +75,10 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
     """
     volume = _volume(scan)
     m = len(volume.hu)
-    lung = np.array([np.count_nonzero(lung_mask(slice_, volume.pixel_area)) for slice_ in volume.hu], np.int32)
+    lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
+    for z, slice_ in enumerate(volume.hu):
+        mask = lung_mask(slice_, volume.pixel_area)
+        lung[z], densities[z] = np.count_nonzero(mask), density(slice_, mask)
     check_lung(lung, volume.pixel_area)
     labels = None
     if scan.label is not None and codes is not None:
@@ -95,6 +99,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
         labels=small,
         counts=counts,
         lung=lung,
+        density=densities,
         positions=volume.positions,
         patient=hashed(volume.patient_id, salt),
         series=hashed(volume.series_id, salt),

@@ -14,6 +14,7 @@ import numpy as np
 
 from ildfv.errors import InputError, check
 from ildfv.patterns import PATTERNS
+from ildfv.scans.density import COLUMNS
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
@@ -36,6 +37,7 @@ class ScanSlices:
     labelled: bool
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
+    density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
 
     def __post_init__(self):
         m = len(self.images)
@@ -46,6 +48,8 @@ class ScanSlices:
             "lung": (m,),
             "positions": (m,),
         }
+        if self.density is not None:
+            shapes["density"] = (m, len(COLUMNS))
         for name, shape in shapes.items():
             if (found := getattr(self, name).shape) != shape:
                 raise InputError(f"{name} must have shape {shape}, got {found}")
@@ -62,6 +66,8 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "lung": np.asarray(scan.lung, np.int32),
         "positions": np.asarray(scan.positions, np.float32),
     }
+    if scan.density is not None:
+        arrays["density"] = np.asarray(scan.density, np.float32)
     attributes = {
         "patient": scan.patient,
         "series": scan.series,
@@ -158,6 +164,22 @@ class Slices:
     def label_maps(self, indices) -> np.ndarray:
         """Label maps, uint8 (m, 224, 224), in the order of `indices`: 0 none, 1 … 4 pattern + 1."""
         return self._read("labels", indices, (SIZE, SIZE))
+
+    def densities(self) -> np.ndarray:
+        """Densitometry of the lung of every slice, float32 (N, 36), see `scans.density`.
+
+        InputError: a part of format 1, which has none.
+        """
+        found = []
+        for name in self.names:
+            with self.parts.open(name) as file:
+                check(
+                    "density" in file,
+                    f"{self.parts.path(name)} must hold lung densities for baselines, got a part of format 1: "
+                    "prepare the scans into a new workspace",
+                )
+                found.append(file["density"][()])
+        return np.concatenate(found)
 
     def _reset(self) -> None:
         """Resets the open files and the lock, also in a forked child, which must not share HDF5 handles."""

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
+from ildfv.evaluation.baselines import labels, verdicts, worth_comparing
 from ildfv.evaluation.documents import Comparison, Results
 from ildfv.evaluation.results import Predictions, compare
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.kinds import load_kinds
+from ildfv.pipeline.pooled import Scored, pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.split import labelled_presence, load_folds
 from ildfv.pipeline.tables import slice_statistics
@@ -26,8 +28,6 @@ from ildfv.store.atomic import key_of, sha256
 from ildfv.store.checksummed import read_checksummed
 from ildfv.store.kinds import document_kinds
 from ildfv.version import versions
-
-Scored = tuple[np.ndarray, Predictions]  # slice indices (m,), and the predictions on them
 
 
 def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float] | None = None) -> dict:
@@ -55,12 +55,21 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     if not current and not documents:
         notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")
     scored = {name: _predictions(workspace, slices, name, results) for name, results in current.items()}
+    systems, seed = pool(list(scored.values())), workspace.settings.seed
+    pooled, comparisons = pooled_results(workspace, slices, systems), pooled_comparisons(systems, seed)
+    notes += labels(verdicts(pooled, comparisons)).values()
+    rest = [name for name, (_, predictions) in scored.items() if predictions.system not in systems]
+    comparisons += (single := _comparisons([scored[name] for name in rest], seed))
+    for fold in sorted({current[name].fold for name in rest}):
+        here = [current[name] for name in rest if current[name].fold == fold]
+        tests = [c for c in single if {c.a, c.b} <= {r.system for r in here}]
+        notes += [f"fold {fold}: {line}" for line in labels(verdicts(here, tests)).values()]
     content = ReportContent(
         data=slices.data,
         statistics=slice_statistics(root),
         folds=folds,
-        results=list(current.values()),
-        comparisons=_comparisons(list(scored.values()), workspace.settings.seed),
+        results=[*pooled, *current.values()],
+        comparisons=comparisons,
         examples=_examples(workspace, slices, current, scored),
         experiments=documents,
         settings={
@@ -122,7 +131,7 @@ def _comparisons(scored: list[Scored], seed: int) -> list[Comparison]:
     return [
         compare(a, b, seed=seed)
         for (rows_a, a), (rows_b, b) in combinations(scored, 2)
-        if a.fold == b.fold and np.array_equal(rows_a, rows_b)
+        if a.fold == b.fold and np.array_equal(rows_a, rows_b) and worth_comparing(a.system, b.system)
     ]
 
 
