@@ -1,4 +1,4 @@
-"""baselines and fit: the systems that every other is measured against, and all folds in one command."""
+"""fit and baselines: all folds in one command, and the systems that every other is compared with."""
 
 from __future__ import annotations
 
@@ -36,4 +36,65 @@ def baselines(
     output.table(f"Baselines, AUC (95 %): {data}", ["system", "fold", *PATTERNS], rows)
 
 
-COMMANDS = [(command, "Learning") for command in (baselines,)]
+def fit(
+    workspace: o.Workspace = o.HERE,
+    recipe: Annotated[
+        str,
+        typer.Option(help="few: no network is trained; paper: CNN and conv1; auto: few below 2,000 labelled slices."),
+    ] = "auto",
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the network, with recipe paper.", min=1)] = None,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Fit and evaluate all systems of a recipe on all folds, with the baselines, and print pooled results.
+
+    Creates the folds if there are none, and resumes an interrupted run.
+
+    Example: `ildfv fit -w study --recipe few`
+    """
+    from ildfv.pipeline.recipes import fit as fit_recipe
+
+    result = fit_recipe(
+        workspace,
+        recipe=recipe,
+        epochs=epochs,
+        device=device,
+        progress=output.progress(verbose, workspace=workspace),
+    )
+    if output.emit(result, as_json=as_json):
+        return
+    rows = [
+        (
+            name,
+            *(output.with_interval(one["auc"][p], one["auc_interval"][p]) for p in one["auc"]),
+            output.with_interval(one["mean_auc"], one["mean_auc_interval"]),
+        )
+        for name, one in result["systems"].items()
+    ]
+    data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
+    output.table(
+        f"Recipe {result['recipe']}, AUC (95 %): {data}",
+        ["system", *next(iter(result["systems"].values()))["auc"], "mean"],
+        rows,
+        caption=f"{len(result['folds'])} folds pooled: {result['slices']} slices of {result['patients']} patients, "
+        f"T = {result['threshold']}; intervals by patient",
+    )
+    against = [
+        (v["system"], v["baseline"], v["measure"], v["difference"], _span(v["interval"]), v["beats"])
+        for v in result["against_baseline"]
+    ]
+    output.table(
+        "Against the best baseline: difference of AUC, paired by patient",
+        ["system", "baseline", "measure", "difference", "95 %", "beats it"],
+        against,
+    )
+    for note in result["notes"]:
+        output.out.print(f"note: {note}", soft_wrap=True)
+
+
+def _span(interval) -> str:
+    return "–" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+COMMANDS = [(command, "Learning") for command in (fit, baselines)]

@@ -76,7 +76,9 @@ def train(
 
 def encode(
     workspace: o.Workspace = o.HERE,
-    layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any module of the network.")] = "conv1",
+    layer: Annotated[
+        str, typer.Option(help="conv1 … conv5, fc6, any module; or filters or patches, without a network.")
+    ] = "conv1",
     region: Annotated[str, typer.Option(help="Pool descriptors of the slice, the body or the lung.")] = "slice",
     lungs: Annotated[str, typer.Option(help="How --region lung finds lungs: rule or lungmask.")] = "rule",
     fold: o.Fold = 0,
@@ -148,7 +150,12 @@ def regress(
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
-    target: Annotated[str, typer.Option(help="Regression target: counts, step or ramp.")] = "counts",
+    target: Annotated[
+        str, typer.Option(help="Regression target: counts, step, ramp or fraction (of lung).")
+    ] = "counts",
+    head: Annotated[
+        str, typer.Option(help="linear; or ridge or logistic, for few slices: penalties chosen by patient.")
+    ] = "linear",
     ridge: Annotated[
         str, typer.Option(help="Ridge penalty: a number, or auto to choose it on validation patients.")
     ] = "auto",
@@ -168,6 +175,7 @@ def regress(
         fold=fold,
         target=target,
         ridge=ridge,
+        head=head,
         progress=output.progress(verbose, workspace=workspace),
     )
     show_scores(result, as_json)

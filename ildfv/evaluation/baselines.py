@@ -64,10 +64,10 @@ def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> l
                 continue
             baseline = max(rivals)[1]
             key = MEAN if measure == MEAN else f"{measure}/auc"
-            sign, test = 1, tests.get((r.system, baseline))
-            if test is None:
-                sign, test = -1, tests[(baseline, r.system)]
-            found.append(_verdict(r.system, baseline, measure, sign, test[key]))
+            if test := tests.get((r.system, baseline)):
+                found.append(_verdict(r.system, baseline, measure, 1, test[key]))
+            elif test := tests.get((baseline, r.system)):  # neither: they were scored on different slices
+                found.append(_verdict(r.system, baseline, measure, -1, test[key]))
     return found
 
 

@@ -17,6 +17,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import projection as projection_step
+from ildfv.pipeline.descriptors import UNTRAINED, descriptors, fields_of, prepare_descriptors
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
 from ildfv.pipeline.encodings import FINISHED
@@ -94,8 +95,9 @@ def encode_slices(
 ) -> dict:
     """The content of encoding.json, once encodings/<layer>/fold-<k>/ is finished.
 
-    model: name of a trained network; None: the one finished last. Mixture and PCA are fitted on slices of training
-    patients only; all slices are encoded. fresh: replaces an encoding with other settings.
+    model: name of a trained network; None: the one finished last. The layers "filters" and "patches" need none. Mixture
+    and PCA are fitted on slices of training patients only; all slices are encoded. fresh: replaces an encoding with
+    other settings.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -104,14 +106,23 @@ def encode_slices(
     workspace, device = Workspace.open(root), resolve(device)
     slices = workspace.slices()
     roles = split_slices(slices, load_folds(workspace), fold)
-    model_folder = newest_model(workspace, fold, model)
-    check_trained_on(model_folder, slices, roles)
-    progress.note(f"network: {model_folder}")
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
+    if settings.layer in UNTRAINED:
+        check(model is None, f'layer "{settings.layer}" must be without a model, got {model}: it needs no network')
+        activations, made_by = descriptors(settings.layer, device), {"model": "no network"}
+    else:
+        model_folder = newest_model(workspace, fold, model)
+        check_trained_on(model_folder, slices, roles)
+        progress.note(f"network: {model_folder}")
+        activations = Activations(load(model_folder, device), settings.layer).alone()
+        made_by = {
+            "model": f"{model_folder.parent.name}/{model_folder.name}",
+            "model_sha256": sha256(model_folder / TENSORS),
+        }
     return encode(
         workspace.encoding_dir(settings.layer, fold, settings.region),
         slices,
-        Activations(load(model_folder, device), settings.layer).alone(),
+        activations,
         roles,
         settings,
         inputs={
@@ -119,8 +130,7 @@ def encode_slices(
             "fold": fold,
             "slices": slices.key,
             "folds": roles.folds,
-            "model": f"{model_folder.parent.name}/{model_folder.name}",
-            "model_sha256": sha256(model_folder / TENSORS),
+            **made_by,
         },
         root=workspace.root,
         fresh=fresh,
@@ -163,6 +173,7 @@ def encode(
             return read_checksummed(folder / FINISHED)
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)
+        prepare_descriptors(folder, slices, activations, roles.train, settings, weights)
         training = Training(folder, slices, activations, roles.train, settings, words, progress, weights)
         fitted = encoder_kind.fit(training)
         encoder_parts = (fitted.estimator, fitted.length, settings, weights)
@@ -208,11 +219,9 @@ def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, 
     """The weights of descriptors by slice index; None if the whole slice is pooled."""
     if settings.region == SLICE:
         return None
-    from ildfv.train.receptive import receptive_fields
-
     region = Region(root, slices, settings.region, settings.lungs)
     region.write(progress)
-    return region.weights(receptive_fields(activations.network, activations.layer))
+    return region.weights(fields_of(activations))
 
 
 @contextmanager

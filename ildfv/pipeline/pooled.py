@@ -9,10 +9,10 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import worth_comparing
 from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import Predictions, compare, evaluate
+from ildfv.evaluation.results import compare, evaluate
+from ildfv.pipeline.scored import Scored
 from ildfv.pipeline.workspace import Workspace
 
-Scored = tuple[np.ndarray, Predictions]  # slice indices (m,), and the predictions on them
 Pool = dict[str, list[Scored]]  # by system, in the order of the folds
 
 

@@ -19,6 +19,8 @@ from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.heads import LINEAR, check_head, regress_head
+from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
@@ -29,7 +31,6 @@ from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 from ildfv.streaming.maps import by_part
 
-TARGETS = ("counts", "step", "ramp")
 # Candidates of ridge="auto": penalties per slice, relative to the mean variance of the projections.
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
@@ -42,11 +43,13 @@ def regress_encoding(
     fold: int | None = None,
     target: str = "counts",
     ridge: str | float = "auto",
+    head: str = LINEAR,
     progress: Progress = SILENT,
 ) -> Results | None:
     """The results of the newest encoding (of that layer in that region, and fold, if given), also written to results/.
 
-    The targets are the pixel counts in units of the threshold T, or their step or ramp (the paper's Fig. 3). The model
+    The targets are the pixel counts in units of the threshold T, their step or ramp (the paper's Fig. 3), or the share
+    of the lung ("fraction"). head: "linear", or "ridge" or "logistic" for few slices (`pipeline.heads`). The model
     is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding. ridge ("auto" or
     a penalty as in `MultivariateRegression`) and decision thresholds are chosen on its validation patients. None on
     ranks other than 0.
@@ -59,6 +62,10 @@ def regress_encoding(
     encoding = newest(workspace.encodings_dir, fold, name)
     split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
     _check_current(encoding, slices, split)
+    check_head(head, target, ridge)
+    if head != LINEAR:
+        check(distributed.size() == 1, f'head "{head}" must run in one process, got {distributed.size()} ranks')
+        return regress_head(workspace, slices, split, encoding, kind=head, target=target)
     found = fit_regression(
         encoding,
         slices,
@@ -118,11 +125,8 @@ def fit_regression(
 
     ridge "auto": the penalty with the highest mean AUC on the validation slices.
     """
-    from ildfv.train.targets import targets
-
-    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
     penalty = _penalty(ridge)
-    y = targets(target, slices.counts[split.fit], threshold=threshold)
+    y = regression_targets(target, slices, split.fit, threshold)
     sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
     candidates = [factor * variance * len(split.fit) for factor in RIDGES] if penalty is None else [penalty]
