@@ -57,6 +57,9 @@ def prepare(
     scans: Annotated[Path, typer.Argument(help="Folder with DICOM series, NIfTI or NRRD volumes, and label maps.")],
     workspace: o.Workspace = o.HERE,
     codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of labels of single slices: 0, 1 or empty for each pattern.")
+    ] = None,
     threshold: Annotated[
         int | None, typer.Option(help="T: pixels from which a pattern is present.", min=1, show_default="6000")
     ] = None,
@@ -77,6 +80,7 @@ def prepare(
         scans,
         workspace,
         codes=codes,
+        labels=labels,
         threshold=threshold,
         seed=seed,
         workers=workers,

@@ -66,7 +66,7 @@ class CalibrationCurve(Document):
 class PatternResults(Document):
     """One system on one pattern. Curves are absent from documents that do not store them."""
 
-    prevalence: float
+    prevalence: float | None  # None if the presence is known on no slice
     positives: int
     auc: float | None
     auc_interval: Interval | None

@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
-from ildfv.patterns import presence
+from ildfv.patterns import PRESENT, presence
 
 FRACTION = "fraction"
 TARGETS = ("counts", "step", "ramp", FRACTION)
@@ -30,6 +30,10 @@ def regression_targets(target: str, slices: Slices, indices: np.ndarray, thresho
     counts = slices.counts[indices]
     known = counts >= 0
     if target == FRACTION:
+        check(
+            not (counts >= PRESENT).any(),
+            f'target "{FRACTION}" needs pixel counts, but some slices are labelled by presence: use step',
+        )
         lung = slices.lung[indices][:, None].astype(np.float64)
         values = np.where((lung == 0) & (counts > 0), np.nan, counts / np.maximum(lung, 1))
     else:

@@ -8,15 +8,18 @@ from pathlib import Path
 from ildfv.datasets.discovery import check_scans
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.report import PrepareReport
+from ildfv.datasets.slice_labels import read_slice_labels
 from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.labels import Codes
 from ildfv.store.atomic import write_json
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.parts import Parts
 from ildfv.version import __version__
 
 CODES_FILE = "codes.toml"  # table of label codes that belongs to the scans; the default
+SLICE_LABELS = "ildfv slice labels"  # kind of slice-labels.json
 FOLDERS_ABOVE = 2  # number of parent folders that are searched for it
 
 
@@ -29,6 +32,7 @@ def prepare_scans(
     seed: int | None = None,
     salt: str | None = None,
     workers: int | None = None,
+    labels: Path | None = None,
     progress: Progress = SILENT,
 ) -> dict:
     """The result of this run as JSON values, after the slices of all usable scans are stored in the workspace.
@@ -47,6 +51,9 @@ def prepare_scans(
         Settings of a new workspace. An existing one must have the same.
     workers : int, optional
         Number of processes; one per core by default.
+    labels : path, optional
+        CSV file of labels of single slices (`datasets.slice_labels`). The workspace keeps them; a later file replaces
+        them.
 
     Returns
     -------
@@ -67,6 +74,8 @@ def prepare_scans(
     report = prepare(
         scans, workspace.slices_dir, codes=table, salt=workspace.settings.salt, workers=workers, progress=progress
     )
+    if labels is not None:
+        _store_slice_labels(workspace, labels, {scan.series: Path(scan.source) for scan in report.prepared}, progress)
     content = report.to_dict()
     labelled = sum(scan.slices for scan in report.prepared if scan.labelled)
     if table is None:
@@ -87,6 +96,12 @@ def prepare_scans(
     # Not in `results`, because paths may identify patients.
     write_json(workspace.root / "prepare.json", _without_kept(document))
     return {**summary, **content}
+
+
+def _store_slice_labels(workspace: Workspace, labels: Path, sources: dict[str, Path], progress: Progress) -> None:
+    found = read_slice_labels(labels, workspace.stored_slices(), sources, workspace.settings.salt)
+    write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
+    progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels}")
 
 
 def _without_kept(found: dict) -> dict:
@@ -129,5 +144,5 @@ def _totals(workspace: Workspace) -> dict[str, int]:
         "scans": len(slices.names),
         "patients": len(set(slices.patients.tolist())),
         "slices": len(slices),
-        "labelled_slices": int(slices.labelled.sum()),
+        "labelled_slices": int((slices.counts >= 0).any(axis=1).sum()),
     }

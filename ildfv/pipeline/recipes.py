@@ -58,7 +58,7 @@ def fit(
     workspace = Workspace.open(root)
     slices = workspace.slices()
     folds = load_folds(workspace) if workspace.folds_file.exists() else write_folds(workspace)
-    n_labelled = int(slices.labelled.sum())
+    n_labelled = int((slices.counts >= 0).any(axis=1).sum())
     chosen = recipe if recipe != AUTO else FEW if n_labelled < ENOUGH else PAPER
     progress.note(f"recipe {chosen}: {n_labelled:,} labelled slices")
     score_baselines(root, progress=progress)

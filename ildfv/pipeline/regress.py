@@ -127,6 +127,12 @@ def fit_regression(
     """
     penalty = _penalty(ridge)
     y = regression_targets(target, slices, split.fit, threshold)
+    unknown = [p for p, column in zip(PATTERNS, y.T, strict=True) if not np.isfinite(column).any()]
+    check(
+        not unknown,
+        f"head linear needs labels of every pattern, but {', '.join(unknown)} is unknown on all fit slices: "
+        "use head ridge or logistic",
+    )
     sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
     candidates = [factor * variance * len(split.fit) for factor in RIDGES] if penalty is None else [penalty]
@@ -174,7 +180,7 @@ def _rows(
 
 def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
     """The sufficient statistics over the fit slices, summed over ranks."""
-    complete = [(True,) * len(PATTERNS)]
+    complete = [(True,) * len(PATTERNS)] if np.isfinite(y).all() else None  # None: all patterns of unknown labels
     sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
     with closing(_rows(encoding, slices, fit, "regression", progress)) as pieces:
         for places, rows in pieces:
@@ -202,7 +208,10 @@ def _predict(
 
 def _best(answers: np.ndarray, truth: np.ndarray) -> int:
     """Index of the model with the highest mean AUC, the first if several are equal; undefined AUCs are ignored."""
-    aucs = np.array([[roc_auc(truth[:, k], one[:, k]) for k in range(truth.shape[1])] for one in answers])
+    known = truth >= 0
+    aucs = np.array(
+        [[roc_auc(y[on], f[on]) for y, f, on in zip(truth.T, one.T, known.T, strict=True)] for one in answers]
+    )
     if np.isnan(aucs).all():
         return 0
     return int(np.nanmean(aucs, axis=1).argmax())

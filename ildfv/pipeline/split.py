@@ -40,7 +40,9 @@ def split_slices(slices: Slices, folds: Folds, fold: int) -> Split:
     train, test = folds.train(fold, patients), folds.test(fold, patients)
     fit, validation = folds.inner(fold, patients)
     scans = {"fit": fit, "validation": validation, "train": train, "test": test}
-    parts = {name: slices.of_scans(chosen[labelled[chosen]]) for name, chosen in scans.items()}
+    known = (slices.counts >= 0).any(axis=1)  # labels of single slices leave others of the scan unlabelled
+    every = {name: slices.of_scans(chosen[labelled[chosen]]) for name, chosen in scans.items()}
+    parts = {name: indices[known[indices]] for name, indices in every.items()}
     for name, indices in parts.items():
         check(len(indices) > 0, f"the {name} part of fold {fold} must have slices with label maps, got none")
     return Split(fold, folds.sha256, **parts)
@@ -98,7 +100,8 @@ def check_folds(workspace: Workspace) -> Folds:
 
 
 def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
-    """Presence of each pattern on these slices, (m, C) of 0 and 1. InputError: a slice without a label map."""
+    """Presence of each pattern on these slices, (m, C) of 0, 1 and −1 = unknown. InputError: a slice without labels."""
     found = presence(slices.counts[indices], threshold)
-    check(bool((found >= 0).all()), f"slices must have label maps, got {int((found < 0).any(axis=1).sum())} without")
+    unlabelled = int((found < 0).all(axis=1).sum())
+    check(unlabelled == 0, f"slices must have label maps or labels, got {unlabelled} without")
     return found.reshape(-1, len(PATTERNS))

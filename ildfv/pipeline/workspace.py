@@ -9,6 +9,7 @@ from pathlib import Path
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ildfv.datasets.slice_labels import SliceLabels
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.evaluation.documents import RESULTS, Results
@@ -45,6 +46,7 @@ class Workspace:
         self.models_dir = self.root / "models"
         self.encodings_dir = self.root / "encodings"
         self.results_dir = self.root / "results"
+        self.slice_labels_file = self.root / "slice-labels.json"
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
@@ -86,6 +88,13 @@ class Workspace:
         """The prepared slices. InputError: there are none."""
         if self.settings.slices is not None:
             return Slices(self.settings.slices)
+        slices = self.stored_slices()
+        if not self.slice_labels_file.exists():
+            return slices
+        return SliceLabels.from_dict(read_checksummed(self.slice_labels_file)["labels"]).apply(slices)
+
+    def stored_slices(self) -> Slices:
+        """The slices in slices/, without the labels of single slices. InputError: there are none."""
         if not (self.slices_dir / MANIFEST).exists():
             raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS`")
         return Slices(self.slices_dir)

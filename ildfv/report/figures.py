@@ -46,7 +46,7 @@ def roc(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
 
 def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
     """Precision–recall curve of each system in steps; dashed: precision of predicting all slices positive."""
-    chance = next((s.row.prevalence for s in series), 0.0)
+    chance = next((s.row.prevalence for s in series if s.row.prevalence is not None), 0.0)
     base = f"M0 {1 - chance:.4f}L1 {1 - chance:.4f}"
     return _curves(pattern, series, "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision"), base, mark)
 
