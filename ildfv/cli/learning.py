@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,6 +84,10 @@ def encode(
     lungs: Annotated[str, typer.Option(help="How --region lung finds lungs: rule or lungmask.")] = "rule",
     fold: o.Fold = 0,
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Frozen network instead of a trained one: cnnf, torchvision:NAME, timm:NAME.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Safetensors file with the weights of --network.")] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
     dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[
@@ -127,6 +132,8 @@ def encode(
         settings,
         fold=fold,
         model=model,
+        network=network,
+        weights=weights,
         device=device,
         fresh=fresh,
         progress=output.progress(verbose, workspace=workspace),

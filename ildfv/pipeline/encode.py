@@ -22,6 +22,7 @@ from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
 from ildfv.pipeline.encodings import FINISHED
 from ildfv.pipeline.fisher import FisherVectors
+from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network
 from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
@@ -89,6 +90,8 @@ def encode_slices(
     *,
     fold: int = 0,
     model: str | None = None,
+    network: str | None = None,
+    weights: Path | None = None,
     device: str = "auto",
     fresh: bool = False,
     progress: Progress = SILENT,
@@ -97,7 +100,8 @@ def encode_slices(
 
     model: name of a trained network; None: the one finished last. The layers "filters" and "patches" need none. Mixture
     and PCA are fitted on slices of training patients only; all slices are encoded. fresh: replaces an encoding with
-    other settings.
+    other settings. network, weights: a frozen network instead of a trained one, see `pipeline.frozen`; the encoding is
+    then named after both, such as timm-resnet18-layer3.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -109,7 +113,16 @@ def encode_slices(
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     if settings.layer in UNTRAINED:
         check(model is None, f'layer "{settings.layer}" must be without a model, got {model}: it needs no network')
+        check(network is None, f'layer "{settings.layer}" must be without a network, got {network}')
         activations, made_by = descriptors(settings.layer, device), {"model": "no network"}
+    elif network is not None or weights is not None:
+        check(
+            network is not None and weights is not None, "network and weights must be given together, got one of them"
+        )
+        check(model is None, f"model must not be given with a frozen network, got {model}")
+        frozen = frozen_network(network, weights, slices, roles.train, device, progress)
+        activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)
+        settings = replace(settings, layer=frozen_name(network, settings.layer))
     else:
         model_folder = newest_model(workspace, fold, model)
         check_trained_on(model_folder, slices, roles)

@@ -16,13 +16,12 @@ from ildfv.pipeline.pooled import Pool, pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds, write_folds
-from ildfv.pipeline.train import train_network
+from ildfv.pipeline.train import ENOUGH, train_network
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
 AUTO, FEW, PAPER = "auto", "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
-ENOUGH = 2000  # labelled slices: below, a network trained on them is worse than descriptors without training
 FEW_LAYERS = ("filters", "patches")
 FEW_HEADS = ("ridge", "logistic")
 PAPER_LAYER = "conv1"

@@ -1,5 +1,7 @@
 """Unknown labels through the pipeline: they add nothing to losses, regressions and scores."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from ildfv.pipeline.baselines import score_baselines
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.prepare import SLICE_LABELS
 from ildfv.pipeline.regress import regress_encoding
+from ildfv.pipeline.report import make_report
 from ildfv.pipeline.split import load_folds, split_slices, write_folds
 from ildfv.store.checksummed import write_checksummed
 from ildfv.train.objective import Objective
@@ -70,6 +73,8 @@ def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
         target = "step" if head == "ridge" else "counts"
         found = regress_encoding(sparse.root, layer="filters", head=head, target=target)
         assert found.per_pattern["emphysema"].auc is not None
+    page = Path(make_report(sparse.root)["report"]).read_text()
+    assert "fv-filters-ridge" in page
     with pytest.raises(InputError, match="head linear needs labels of every pattern, but ground glass, reticular"):
         regress_encoding(sparse.root, layer="filters", target="step")
     with pytest.raises(InputError, match="labelled by presence: use step"):
