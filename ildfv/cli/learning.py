@@ -152,7 +152,9 @@ def encode(
 
 def regress(
     workspace: o.Workspace = o.HERE,
-    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer, or several as filters+patches.", show_default="the newest encoding's")
+    ] = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")

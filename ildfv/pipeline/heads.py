@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,10 +18,11 @@ from ildfv.pipeline.split import Split
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sweep
 from ildfv.store.lock import writing
-from ildfv.store.models import save_model
+from ildfv.store.models import load_model, save_model
 
 LINEAR, LOGISTIC = "linear", "logistic"
 HEADS = (LINEAR, *KINDS)
+JOINED = "+"  # between the layers of a head on several encodings
 PRESENCE = "presence"
 
 
@@ -31,6 +33,12 @@ class HeadScores:
     head: Head
     held_out: np.ndarray
     test: np.ndarray
+
+
+def _spread(encoding: Encoding) -> float:
+    """The standard deviation of an encoding's projections over the slices that its PCA was fitted on, in total."""
+    tensors, _ = load_model(encoding.folder / "pca")
+    return float(np.sqrt(tensors["explained_variance"].sum())) or 1.0
 
 
 def check_head(head: str, target: str, ridge: str | float) -> None:
@@ -46,11 +54,14 @@ def check_head(head: str, target: str, ridge: str | float) -> None:
     )
 
 
-def fit_on_encoding(
-    kind: str, encoding: Encoding, slices: Slices, split: Split, *, target: str, threshold: int, seed: int
+def fit_on_encodings(
+    kind: str, encodings: Sequence[Encoding], slices: Slices, split: Split, *, target: str, threshold: int, seed: int
 ) -> HeadScores:
-    """The head fitted on all training slices; penalties are chosen on held-out training patients."""
-    projections = encoding.projections().astype(np.float64)
+    """The head fitted on all training slices; penalties are chosen on held-out training patients.
+
+    Of several encodings, each is scaled to unit variance in total, and their projections are concatenated.
+    """
+    projections = np.concatenate([one.projections() / _spread(one) for one in encodings], axis=1).astype(np.float64)
     if kind == LOGISTIC:
         y = presence_labels(slices, split.train, threshold)
     else:
@@ -60,25 +71,30 @@ def fit_on_encoding(
 
 
 def regress_head(
-    workspace: Workspace, slices: Slices, split: Split, encoding: Encoding, *, kind: str, target: str
+    workspace: Workspace, slices: Slices, split: Split, encodings: Sequence[Encoding], *, kind: str, target: str
 ) -> Results:
-    """The results of a head on the held-out fold; the model is written to regression-<head>/ of the encoding.
+    """The results of a head on the held-out fold, for one encoding or several of one fold and region.
+
+    The model is written to regression-<head>/ of the encoding, or of a folder that is named after several.
 
     Decision thresholds come from scores on held-out training patients, so that no patient is reserved for them.
     """
     given = {"threshold": workspace.settings.threshold, "seed": workspace.settings.seed}
-    found = fit_on_encoding(kind, encoding, slices, split, target=target, **given)
+    found = fit_on_encodings(kind, encodings, slices, split, target=target, **given)
+    layer, region = JOINED.join(one.layer for one in encodings), encodings[0].region
     settings = {
         "regress": {
-            "layer": encoding.layer,
-            "region": encoding.region,
+            "layer": layer,
+            "region": region,
+            "scales": [_spread(one) for one in encodings],
             "head": kind,
             "target": PRESENCE if kind == LOGISTIC else target,
             "penalties": [None if np.isnan(p) else float(p) for p in found.head.penalties],
         },
-        "encode": encoding.info["inputs"],
+        "encode": encodings[0].inputs if len(encodings) == 1 else {one.layer: one.inputs for one in encodings},
     }
-    folder = encoding.folder / f"regression-{kind}"
+    home = workspace.encoding_dir(layer, split.fold, region)
+    folder = home / f"regression-{kind}"
     with writing(folder):
         sweep(folder)
         save_model(folder, found.head.to_tensors(), {"estimator": "Head", **settings})
@@ -86,7 +102,7 @@ def regress_head(
         workspace,
         slices,
         replace(split, validation=split.train),
-        system=f"fv-{encoding.folder.parent.name}-{kind}",
+        system=f"fv-{home.parent.name}-{kind}",
         validation_scores=found.held_out,
         test_scores=found.test,
         settings=settings,

@@ -19,7 +19,7 @@ from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, newest
-from ildfv.pipeline.heads import LINEAR, check_head, regress_head
+from ildfv.pipeline.heads import JOINED, LINEAR, check_head, regress_head
 from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
@@ -49,23 +49,28 @@ def regress_encoding(
     """The results of the newest encoding (of that layer in that region, and fold, if given), also written to results/.
 
     The targets are the pixel counts in units of the threshold T, their step or ramp (the paper's Fig. 3), or the share
-    of the lung ("fraction"). head: "linear", or "ridge" or "logistic" for few slices (`pipeline.heads`). The model
-    is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding. ridge ("auto" or
-    a penalty as in `MultivariateRegression`) and decision thresholds are chosen on its validation patients. None on
-    ranks other than 0.
+    of the lung ("fraction"). The model is fitted on the fit patients of the fold and written to regression/ in the
+    folder of the encoding. ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds are
+    chosen on its validation patients. head: "linear"; or, for few slices, "ridge" or "logistic" (`pipeline.heads`),
+    which are fitted on all training patients and also take several layers, such as filters+patches. None on ranks other
+    than 0.
     """
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
     check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
-    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
-    encoding = newest(workspace.encodings_dir, fold, name)
-    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
-    _check_current(encoding, slices, split)
     check_head(head, target, ridge)
+    layers = [None] if layer is None else layer.split(JOINED)
+    check(head != LINEAR or len(layers) == 1, f"layer must be a single one with head linear, got {layer}")
+    names = [None if one is None else workspace.encoding_dir(one, 0, region).parent.name for one in layers]
+    encoding = newest(workspace.encodings_dir, fold, names[0])
+    encodings = [encoding, *(newest(workspace.encodings_dir, encoding.fold, name) for name in names[1:])]
+    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
+    for one in encodings:
+        _check_current(one, slices, split)
     if head != LINEAR:
         check(distributed.size() == 1, f'head "{head}" must run in one process, got {distributed.size()} ranks')
-        return regress_head(workspace, slices, split, encoding, kind=head, target=target)
+        return regress_head(workspace, slices, split, encodings, kind=head, target=target)
     found = fit_regression(
         encoding,
         slices,

@@ -69,6 +69,12 @@ def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
     assert row["reticular"].auc is None
     assert row["reticular"].prevalence is None
     encode_slices(sparse.root, EncodeSettings(layer="filters", components=2, dimensions=4, passes=1))
+    encode_slices(sparse.root, EncodeSettings(layer="patches", components=2, dimensions=4, passes=1))
+    joined = regress_encoding(sparse.root, layer="filters+patches", head="ridge", target="step")
+    assert joined.system == "fv-filters+patches-ridge"
+    assert joined.per_pattern["emphysema"].auc is not None
+    with pytest.raises(InputError, match="layer must be a single one with head linear"):
+        regress_encoding(sparse.root, layer="filters+patches", target="step")
     for head in ("ridge", "logistic"):
         target = "step" if head == "ridge" else "counts"
         found = regress_encoding(sparse.root, layer="filters", head=head, target=target)
