@@ -12,6 +12,7 @@ from ildfv.evaluation.documents import Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.baselines import score_baselines
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.heads import JOINED
 from ildfv.pipeline.pooled import Pool, pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
@@ -22,7 +23,7 @@ from ildfv.progress import SILENT, Progress
 
 AUTO, FEW, PAPER = "auto", "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
-FEW_LAYERS = ("filters", "patches")
+FEW_LAYERS = ("filters", "patches")  # together better than either on hard phantoms (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
 PAPER_LAYER = "conv1"
 
@@ -37,9 +38,9 @@ def fit(
     root : path
         The workspace.
     recipe : {"auto", "few", "paper"}
-        few: no training of a network; Fisher vectors of filters and patches inside the lung, ridge and logistic
-        regression. paper: a trained CNN and the linear regression of conv1 Fisher vectors of the whole slice. auto: few
-        below 2,000 labelled slices, else paper. Both score the baselines.
+        few: no network is trained; Fisher vectors of filters and patches inside the lung, concatenated, with ridge and
+        logistic regression. paper: a trained CNN and the linear regression of conv1 Fisher vectors of the whole slice.
+        auto: few below 2,000 labelled slices, else paper. Both score the baselines.
     device : str
         auto, cpu, cuda or cuda:i.
     epochs : int, optional
@@ -93,9 +94,10 @@ def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
     for layer in FEW_LAYERS:
         settings = EncodeSettings(layer=layer, region="lung")
         encode_slices(root, settings, fold=fold, device=device, progress=progress)
-        for head in FEW_HEADS:
-            target = "counts" if head == "logistic" else "step"
-            regress_encoding(root, layer=layer, region="lung", fold=fold, head=head, target=target, progress=progress)
+    for head in FEW_HEADS:
+        target = "counts" if head == "logistic" else "step"  # logistic is always fitted to presence
+        layers = JOINED.join(FEW_LAYERS)
+        regress_encoding(root, layer=layers, region="lung", fold=fold, head=head, target=target, progress=progress)
 
 
 def _paper(root: Path, fold: int, device: str, epochs: int | None, progress: Progress) -> None:
