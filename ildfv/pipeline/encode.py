@@ -116,9 +116,8 @@ def encode_slices(
         check(network is None, f'layer "{settings.layer}" must be without a network, got {network}')
         activations, made_by = descriptors(settings.layer, device), {"model": "no network"}
     elif network is not None or weights is not None:
-        check(
-            network is not None and weights is not None, "network and weights must be given together, got one of them"
-        )
+        if network is None or weights is None:
+            raise InputError("network and weights must be given together, got one of them")
         check(model is None, f"model must not be given with a frozen network, got {model}")
         frozen = frozen_network(network, weights, slices, roles.train, device, progress)
         activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
@@ -101,7 +102,7 @@ def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
 
 
 def _paper(root: Path, fold: int, device: str, epochs: int | None, progress: Progress) -> None:
-    given = {} if epochs is None else {"epochs": epochs}
+    given: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     train_network(root, fold=fold, device=device, progress=progress, **given)
     encode_slices(root, EncodeSettings(layer=PAPER_LAYER), fold=fold, device=device, progress=progress)
     regress_encoding(root, layer=PAPER_LAYER, fold=fold, progress=progress)
