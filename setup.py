@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
+import warnings
 
 import numpy
 from Cython.Build import cythonize
@@ -22,7 +23,7 @@ native = Extension(
     ],
     include_dirs=["csrc", numpy.get_include()],
     depends=[*glob.glob("csrc/common/*.h"), *glob.glob("csrc/cpu/*.h")],
-    # No -march=native: a wheel must run where it was not built; the kernel picks its vector width at run time.
+    # No -march=native: a wheel must run on other machines; the kernel selects its instruction set at run time.
     extra_compile_args=[
         "-O3",
         "-std=c++17",
@@ -37,33 +38,45 @@ native = Extension(
 )
 
 
-# --- CUDA, ahead of time: only with ILDFV_CUDA=1 and nvcc. Without them the kernels are compiled at first use, by CuPy.
+# --- CUDA, compiled at install time: only with ILDFV_CUDA=1 and nvcc; otherwise CuPy compiles the kernels at first use.
 
-# Machine code for these, PTX of the last for what comes after it. ILDFV_CUDA_ARCHITECTURES="90" builds faster.
+# Machine code for these, and PTX of the last for later architectures. ILDFV_CUDA_ARCHITECTURES="90" builds faster.
 ARCHITECTURES = os.environ.get("ILDFV_CUDA_ARCHITECTURES", "75 80 86 89 90 100").split()
 
 
+def architectures() -> list[str]:
+    """Those of ARCHITECTURES that the installed nvcc can compile for."""
+    known = subprocess.run(["nvcc", "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split()
+    return [a for a in ARCHITECTURES if f"compute_{a}" in known]
+
+
 def cuda_extensions() -> list[Extension]:
-    """The kernels of csrc/cuda as an extension, or nothing."""
+    """The extension with the kernels of csrc/cuda, as a list; empty without ILDFV_CUDA=1 and nvcc."""
     if os.environ.get("ILDFV_CUDA") != "1" or shutil.which("nvcc") is None:
+        return []
+    if not architectures():
+        warnings.warn(
+            f"no CUDA kernels are built: nvcc supports none of ILDFV_CUDA_ARCHITECTURES {' '.join(ARCHITECTURES)}; "
+            "`nvcc --list-gpu-arch` lists those it supports",
+            stacklevel=2,
+        )
         return []
     return [Extension("ildfv.kernels._native_cuda", sources=["ildfv/kernels/_native_cuda.pyx"], language="c++")]
 
 
 class BuildExtensions(build_ext):
-    """build_ext, with nvcc for the one extension that needs it."""
+    """build_ext that compiles the CUDA extension with nvcc."""
 
     def build_extension(self, extension):
         if extension.name.endswith("_native_cuda"):
             extension.extra_objects = [self.cuda_object()]
-            # The runtime is linked in, so importing needs neither toolkit nor driver.
+            # The CUDA runtime is linked statically, so that the extension can be imported without toolkit or driver.
             extension.extra_link_args = [f"-L{folder}" for folder in self.cuda_libraries()]
             extension.extra_link_args += ["-lcudart_static", "-ldl", "-lrt", "-lpthread"]
         super().build_extension(extension)
 
     def cuda_object(self) -> str:
-        known = subprocess.run(["nvcc", "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split()
-        wanted = [a for a in ARCHITECTURES if f"compute_{a}" in known]
+        wanted = architectures()
         code = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in wanted]
         code.append(f"-gencode=arch=compute_{wanted[-1]},code=compute_{wanted[-1]}")
         target = os.path.join(self.build_temp, "ildfv_cuda.o")
@@ -74,9 +87,9 @@ class BuildExtensions(build_ext):
 
     @staticmethod
     def cuda_libraries() -> list[str]:
-        """The toolkit's folders of libraries, from nvcc itself: it may be a wrapper that lies elsewhere."""
-        said = subprocess.run(["nvcc", "-dryrun", "-c", "csrc/cuda/launch.cu"], capture_output=True, text=True).stderr
-        return re.findall(r'-L([^"\s]+)', next(line for line in said.splitlines() if "LIBRARIES=" in line))
+        """The library folders of the toolkit, as reported by nvcc, which may be a wrapper in another folder."""
+        output = subprocess.run(["nvcc", "-dryrun", "-c", "csrc/cuda/launch.cu"], capture_output=True, text=True).stderr
+        return re.findall(r'-L([^"\s]+)', next(line for line in output.splitlines() if "LIBRARIES=" in line))
 
 
 # --- end of CUDA
@@ -91,6 +104,7 @@ setup(
     package_data={
         "ildfv": ["py.typed"],
         "ildfv.kernels": ["*.pyx", "*.pyi"],
+        "ildfv.inference": ["templates/*"],
         "ildfv.report": ["templates/*"],
         "ildfv.scans": ["codes/*.toml"],
         "ildfv.experiments": ["*.json", "*.toml"],

@@ -2,20 +2,24 @@
 
     python bench/bench_cuda.py [--out FILE.json] [--shapes conv1 fc6] [--seconds 0.3] [--variants]
 
-Times are device times between events, the median of repeats over rotating inputs that do not fit in any cache.
-The floor is the larger of bytes / copy bandwidth and operations / FP32 rate, both ceilings measured in the same run.
+Device times are the sums of the kernels' times from torch's profiler, which exclude the host; calls are the medians
+between events, which include it. Inputs rotate, and do not fit in any cache. The floor is the larger of bytes / copy
+bandwidth and operations / FP32 rate, both ceilings measured in the same run. The file is written after each contestant;
+one that fails has a row with its error.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
+import sys
 from datetime import date
+from importlib.util import find_spec
 
 import numpy as np
 import torch
+from rows import Results
 
 from ildfv.kernels.cuda import launches, moments
 from ildfv.kernels.cuda.build import build_kind
@@ -40,6 +44,7 @@ def main() -> None:
     options.add_argument("--shapes", nargs="*", choices=SHAPES, default=list(SHAPES))
     options.add_argument("--seconds", type=float, default=0.3, help="for each measurement")
     options.add_argument("--variants", action="store_true", help="each variant of the kernel too")
+    options.add_argument("--only-ildfv", action="store_true", help="without the alternatives")
     given = options.parse_args()
 
     bandwidth, matrix, vector = copy_bandwidth(), matrix_rate(), vector_rate()
@@ -57,29 +62,32 @@ def main() -> None:
         "seconds": given.seconds,
         "rows": [],
     }
+    results = Results(given.out, found)
     for name in given.shapes:
         for posteriors, spread in (("peaky", PEAKY), ("soft", SOFT)):
-            found["rows"] += measure(name, posteriors, spread, found, given)
+            with results.contestant(shape=name, posteriors=posteriors, who="all"):
+                measure(name, posteriors, spread, results, given)
     show(found)
-    if given.out:
-        with open(given.out, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=1)
+    sys.exit(any("error" in row for row in found["rows"]))
 
 
-def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) -> list[dict]:
+def measure(name: str, posteriors: str, spread: float, results: Results, given) -> None:
     """One row for each contestant on one shape."""
     n, d, k, b = SHAPES[name]
     weights, means, variances = mixture(k, d, spread)
     batches = [draws(weights, means, variances, b, n, seed) for seed in range(INPUTS)]
-    floor = floor_of(n, d, k, posteriors, ceilings)
-    rows = []
+    floor = floor_of(n, d, k, posteriors, results.found)
 
     def run(label: str, function, inputs=batches, **extra) -> None:
-        seconds = median_time(function, inputs, given.seconds)
-        rows.append(
-            {"shape": name, "posteriors": posteriors, "who": label, "seconds_per_slice": seconds / b,
-             "floor_per_slice": floor, "of_floor": floor * b / seconds, **extra}
-        )  # fmt: skip
+        with results.contestant(shape=name, posteriors=posteriors, who=label):
+            call = median_time(function, inputs, given.seconds)
+            kernels = device_time(function, inputs, given.seconds)
+            device = call if kernels is None else kernels
+            results.add(
+                timer="events" if kernels is None else "profiler",
+                shape=name, posteriors=posteriors, who=label, seconds_per_slice=device / b,
+                call_seconds_per_slice=call / b, floor_per_slice=floor, of_floor=floor * b / device, **extra,
+            )  # fmt: skip
 
     def ours(x):
         return moments.moments(x, weights, means, variances)
@@ -92,23 +100,34 @@ def measure(name: str, posteriors: str, spread: float, ceilings: dict, given) ->
     run(f"ildfv, {FEW} slices a call", in_parts(ours, FEW))
     run("ildfv, float16", ours, [x.half() for x in batches])
     if given.variants and n > 1:
-        for variant in launches.VARIANTS:
-            if launches.shared_bytes(variant, "float32", k, d) <= device_of(batches[0]).shared_limit:
-                moments.set_variant(variant)
-                run(f"ildfv, {variant}", ours)
+        for variant in launches.fitting_variants("float32", k, d, device_of(batches[0]).shared_limit):
+            moments.set_variant(variant)
+            run(f"ildfv, {variant}", ours)
         moments.set_variant(None)
+    if given.only_ildfv:
+        return
 
     parameters = on_device(weights, means, variances, "float32")
     for tf32 in (False, True):
         torch.backends.cuda.matmul.allow_tf32 = tf32
         suffix = ", TF32" if tf32 else ""
         eager = gemm(torch, *parameters)
-        size = best_part(eager, batches, b, given.seconds)
-        run(f"torch GEMM{suffix}", in_parts(eager, size), slices_at_once=size)
-        run(f"torch GEMM, compiled{suffix}", in_parts(torch.compile(eager), size), slices_at_once=size)
+        with results.contestant(shape=name, posteriors=posteriors, who=f"torch GEMM{suffix}, any size"):
+            size = best_part(eager, batches, b, given.seconds)
+            run(f"torch GEMM{suffix}", in_parts(eager, size), slices_at_once=size)
+            # Otherwise code compiled for one contestant counts against the limit of another, which then runs eagerly.
+            torch._dynamo.reset()
+            compiled = in_parts(torch.compile(eager, dynamic=False), size)
+            run(f"torch GEMM, compiled{suffix}", compiled, slices_at_once=size)
     torch.backends.cuda.matmul.allow_tf32 = False
-    rows += cupy_rows(name, posteriors, batches, (weights, means, variances), floor, b, given)
-    return rows
+    if find_spec("cupy"):
+        import cupy
+
+        arrays = [cupy.from_dlpack(x) for x in batches]  # torch and CuPy both on the default stream
+        function = gemm(cupy, *(cupy.asarray(a, dtype=cupy.float32) for a in (weights, means, variances)))
+        with results.contestant(shape=name, posteriors=posteriors, who="CuPy GEMM, any size"):
+            size = best_part(function, arrays, b, given.seconds)
+            run("CuPy GEMM", in_parts(function, size), arrays, slices_at_once=size)
 
 
 def gemm(xp, weights, means, variances):
@@ -153,22 +172,6 @@ def best_part(function, inputs: list, b: int, seconds: float) -> int:
     """How many slices at once suit the function best: few leave the device idle, many spill its cache."""
     sizes = [size for size in (4, 16, 64, 256) if size < b] + [b]
     return min(sizes, key=lambda size: median_time(in_parts(function, size), inputs, seconds / 3))
-
-
-def cupy_rows(name, posteriors, batches, parameters, floor, b, given) -> list[dict]:
-    """The same formulation in CuPy, where it is installed."""
-    try:
-        import cupy
-    except ImportError:
-        return []
-    arrays = [cupy.from_dlpack(x) for x in batches]  # torch and CuPy both on the default stream
-    function = gemm(cupy, *(cupy.asarray(a, dtype=cupy.float32) for a in parameters))
-    size = best_part(function, arrays, b, given.seconds)
-    seconds = median_time(in_parts(function, size), arrays, given.seconds)
-    return [
-        {"shape": name, "posteriors": posteriors, "who": "CuPy GEMM", "seconds_per_slice": seconds / b,
-         "floor_per_slice": floor, "of_floor": floor * b / seconds, "slices_at_once": size}
-    ]  # fmt: skip
 
 
 def mixture(k: int, d: int, spread: float):
@@ -233,6 +236,22 @@ def vector_rate() -> float:
     return max(matrix_rate(), 2 * lanes * properties.multi_processor_count * clock)
 
 
+def device_time(function, inputs: list, seconds: float) -> float | None:
+    """Total time of the kernels and copies of a call on the device, the mean over calls, inputs in rotation.
+
+    None where torch's profiler records no kernels, as without CUPTI.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    calls = max(3, min(50, round(seconds / max(1e-5, median_time(function, inputs, seconds / 3)))))
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        for i in range(calls):
+            function(inputs[i % len(inputs)])
+        torch.cuda.synchronize()
+    total = sum(event.self_device_time_total for event in profiled.key_averages())  # µs
+    return total / 1e6 / calls if total else None
+
+
 def median_time(function, inputs: list, seconds: float) -> float:
     """Median device time of a call, inputs in rotation."""
     for x in inputs:  # compile, grow pools
@@ -252,22 +271,25 @@ def median_time(function, inputs: list, seconds: float) -> float:
 
 
 def show(found: dict) -> None:
-    """A short table, last."""
+    """A short table, last. call × is the time of a call, host included, over the device time."""
     print(f"{found['device']}, torch {found['torch']}, kernels by {found['way']}, {found['date']}")
     print(
         f"copy {found['copy_bandwidth'] / 1e12:.2f} TB/s, sgemm {found['matrix_rate_float32'] / 1e12:.1f} TFLOP/s, "
         f"FP32 units {found['vector_rate_float32'] / 1e12:.1f} TFLOP/s"
     )
-    print(f"{'shape':<12}{'posteriors':<12}{'who':<28}{'µs/slice':>10}{'floor µs':>10}{'of floor':>10}{'ildfv ×':>10}")
+    heads = ("device µs", "call ×", "floor µs", "of floor", "ildfv ×")
+    print(f"{'shape':<12}{'posteriors':<12}{'who':<28}" + "".join(f"{head:>10}" for head in heads))
+    ours = {(r["shape"], r["posteriors"]): r for r in found["rows"] if r["who"] == "ildfv" and "error" not in r}
     for row in found["rows"]:
-        base = next(
-            r["seconds_per_slice"]
-            for r in found["rows"]
-            if (r["shape"], r["posteriors"], r["who"]) == (row["shape"], row["posteriors"], "ildfv")
-        )
+        print(f"{row['shape']:<12}{row['posteriors']:<12}{row['who']:<28}", end="")
+        if "error" in row:
+            print(f"  {row['error']}")
+            continue
+        base = ours.get((row["shape"], row["posteriors"]), {}).get("seconds_per_slice", float("nan"))
+        device = row["seconds_per_slice"]
         print(
-            f"{row['shape']:<12}{row['posteriors']:<12}{row['who']:<28}{row['seconds_per_slice'] * 1e6:>10.3f}"
-            f"{row['floor_per_slice'] * 1e6:>10.3f}{row['of_floor']:>10.1%}{row['seconds_per_slice'] / base:>10.1f}"
+            f"{device * 1e6:>10.3f}{row['call_seconds_per_slice'] / device:>10.2f}{row['floor_per_slice'] * 1e6:>10.3f}"
+            f"{row['of_floor']:>10.1%}{device / base:>10.1f}"
         )
 
 

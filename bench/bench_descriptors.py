@@ -1,15 +1,17 @@
-"""What all descriptors buy over the paper's random third and over 1 %, and how few passes over them are enough.
+"""What all descriptors gain over the paper's random third and over 1 %, and how few EM passes are enough.
 
     python -m bench.bench_descriptors [--workspace STUDY | --patients 120] [--preset small] [--components 32]
-        [--only passes] [--states 20]
+        [--only passes | likelihood | shares] [--seeds 3] [--quick] [--third] [--states 20]
 
-shares: mixtures of the preset's dense layer learned from 1 %, a third and all of the training descriptors, by up to 100
-passes of exact EM from the same STARTS starts, as other starts differ by more than shares do. Their mean log likelihood
-(nats a descriptor) on all descriptors of the held-out slices, and the mean AUC of the regression on the encodings of
-`ildfv experiment size`, with 95 % intervals by patient; and what all gain, paired by patient.
-passes: training log likelihood after 1, 2, 3 passes of stepwise EM, each run to its end, beside exact EM pass by pass
-until it gains less than 1e-4 or made 100 passes, from its own start and from that of stepwise EM; from so many random
-states, as optima differ. Networks and encodings are made now if they are not there.
+shares: mean AUC of the regression on encodings of the preset's dense layer, made from 1 %, a third and all descriptors,
+and the mean gain of all over SEEDS seeds of network, mixture and choice of descriptors. Its interval adds the variance
+over seeds, divided by their number, to that between patients. --third leaves out 1 %; --quick trains for one epoch and
+makes two EM passes.
+likelihood: mean log likelihood (nats per descriptor) of the descriptors of held-out slices under mixtures fitted to
+these shares by up to 100 passes of exact EM, from the same STARTS starts; gains are averaged over starts as over seeds.
+passes: training log likelihood after 1, 2, 3 passes of stepwise EM, each run to its end, and of exact EM pass by pass
+until it gains less than 1e-4 or made 100 passes, from its own start and from that of stepwise EM; from several random
+states, as optima differ. Networks and encodings that do not exist are made.
 """
 
 from __future__ import annotations
@@ -29,13 +31,16 @@ STARTS = 3
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--workspace", type=Path, help="default: here, else phantoms made for it")
-    options.add_argument("--patients", type=int, help="phantoms made where no workspace is, default: the preset's")
+    options.add_argument("--workspace", type=Path, help="default: the current folder, else new phantoms")
+    options.add_argument("--patients", type=int, help="number of new phantoms if there is no workspace")
     options.add_argument("--preset", default="small")
     options.add_argument("--components", type=int, help="of the mixtures, default: the preset's")
-    options.add_argument("--only", choices=list(PARTS), help="default: both")
+    options.add_argument("--seeds", type=int, default=3, help="of network, mixture and choice of descriptors")
+    options.add_argument("--quick", action="store_true", help="one epoch and two EM passes")
+    options.add_argument("--third", action="store_true", help="without the share of 1 %%")
+    options.add_argument("--only", choices=list(PARTS), help="default: all")
     options.add_argument("--states", type=int, default=20, help="random states of passes")
-    options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json, or passes, shares")
+    options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json, or PART-DATE.json")
     given = options.parse_args()
     from bench.bench_scale import machine
     from ildfv.experiments.context import Context
@@ -48,6 +53,9 @@ def main() -> None:
         preset = replace(preset, name=f"{preset.name}-{given.patients}", patients=given.patients)
     if given.components:
         preset = replace(preset, components=given.components)
+    preset = replace(preset, seeds=given.seeds)
+    if given.quick:
+        preset = replace(preset, name=f"{preset.name}-quick", train={**preset.train, "epochs": 1}, passes=2)
     warnings.simplefilter("ignore")  # that passes end before convergence is what is asked for
     context = Context(home(given.workspace, preset, SILENT), preset)
     found = {
@@ -58,6 +66,9 @@ def main() -> None:
         "preset": preset.name,
         "layer": preset.dense_layer,
         "components": preset.components,
+        "epochs": preset.train["epochs"],
+        "em_passes": preset.passes,
+        "seeds": preset.seeds,
         "slices": len(context.slices),
         "patients": len(np.unique(context.slices.patients)),
         **{name: measure(context, given) for name, measure in PARTS.items() if given.only in (None, name)},
@@ -70,10 +81,10 @@ def main() -> None:
 
 
 def passes(context, given: argparse.Namespace) -> dict:
-    """Curves of the mean training log likelihood over passes, on the fold held out first."""
+    """Curves of the mean training log likelihood over passes, for the first held-out fold."""
     from ildfv.streaming.maps import MapStream, batches
 
-    indices = context.split(context.held_out()[0]).train
+    indices = context.split(context.held_out()[0]).fit
     layer = layer_of(context, context.held_out()[0])
     kept = np.concatenate(
         list(MapStream(context.slices, layer, batches(context.slices, indices)))
@@ -95,30 +106,30 @@ def spread(values: list[float]) -> dict:
 
 
 def curve(maps: np.ndarray, **settings) -> dict:
-    """The mean log likelihood after 1, 2, 3 stepwise passes, and of exact EM pass by pass, all from one random state.
+    """The mean log likelihood after 1, 2, 3 stepwise passes and after each pass of exact EM, for one random state.
 
-    Exact EM begins at its own start, as `method="exact"` does, and again at the one that stepwise EM makes on a sample.
-    Stepwise EM makes about as many steps a pass as in `ildfv encode`, fewer than it would make of the array itself.
+    Exact EM is run from its own start, as with `method="exact"`, and from the start that stepwise EM computes on a
+    sample. Stepwise EM takes about as many steps per pass as in `ildfv encode`, fewer than it would for an array.
     """
     from ildfv import GaussianMixture
     from ildfv.pipeline.mixture import STEPS
 
     steps = [[step] for step in np.array_split(maps, min(STEPS, len(maps)))]
-    begun = GaussianMixture(max_iter=0, method="stepwise", **settings).fit(maps)
-    start = {"weights_init": begun.weights_, "means_init": begun.means_, "variances_init": begun.variances_}
+    initial = GaussianMixture(max_iter=0, method="stepwise", **settings).fit(maps)
+    start = {"weights_init": initial.weights_, "means_init": initial.means_, "variances_init": initial.variances_}
 
     def reached(n: int) -> float:
-        alone = {"reduce": lambda sums: sums, "gather": lambda items: [items]}  # one rank of one
+        alone = {"reduce": lambda sums: sums, "gather": lambda items: [items]}  # a single rank
         mixture = GaussianMixture(max_iter=n, tol=0, method="stepwise", **settings, **start, **alone)
         return mixture.fit(lambda: iter(steps)).score(maps)
 
     stepwise = {n: reached(n) for n in PASSES}
-    found: dict = {"stepwise": stepwise, "stepwise_start": begun.score(maps)}
+    found: dict = {"stepwise": stepwise, "stepwise_start": initial.score(maps)}
     for name, more in (("exact", {}), ("exact_from_stepwise_start", start)):
         exact = GaussianMixture(max_iter=LONGEST, **settings, **more).fit(maps)
         full = exact.score(maps)
         found[name] = {
-            # What a pass reports holds before its step, so pass t + 1 tells what t passes reached.
+            # A pass reports the likelihood before its M step, so pass t + 1 reports the result of t passes.
             "curve": [*exact.log_likelihoods_[1:].tolist(), full],
             "full": full,
             "passes": exact.n_iter_,
@@ -127,70 +138,99 @@ def curve(maps: np.ndarray, **settings) -> dict:
     return found
 
 
-def shares(context, given: argparse.Namespace) -> dict:
-    """Held-out log likelihood and AUC by share of the descriptors, and what they differ by from all."""
-    from ildfv.evaluation.intervals import Ratio, bootstrap, paired, resampled
-    from ildfv.experiments.results import compare, documents
+def likelihood(context, given: argparse.Namespace) -> dict:
+    """Held-out log likelihood by share of the descriptors, and what all of them gain, as means over the starts."""
+    from ildfv.evaluation.intervals import confidence, paired_over_seeds, resampled
+    from ildfv.evaluation.measures import Ratio
     from ildfv.experiments.size import SHARES
 
-    layer, seed = context.preset.dense_layer, context.workspace.settings.seed
-    base = context.cnn("CNN, all patients", keep_weights=True)
-    systems = {
-        name: context.encoded(f"{layer}, {name}", layer, network=base, descriptors=share)
-        for name, share in SHARES.items()
-    }
-    sums = held_out(context, SHARES)
+    sums, seed = held_out(context, SHARES), context.workspace.settings.seed
     every = max(SHARES, key=SHARES.get)
-    whole = Ratio(*sums[every])
-    weights = resampled(len(whole.numerator), context.preset.resamples, seed=seed)
-    found = {}
-    for name, system in systems.items():
-        measure = Ratio(*sums[name])
-        overall = documents(context, system)["pooled"].overall
+    n = len(sums[every][0][0])
+    weights, found = resampled(n, context.preset.resamples, seed=seed), {}
+    for name in SHARES:
+        mean = Ratio(np.mean([values for values, _ in sums[name]], axis=0), sums[name][0][1])
         found[name] = {
-            "held_out_log_likelihood": float(measure(np.ones((1, weights.shape[1])))[0]),
-            "held_out_log_likelihood_interval": bootstrap(measure, weights),
-            "mean_auc": overall.mean_auc,
-            "mean_auc_interval": overall.mean_auc_interval,
+            "held_out_log_likelihood": float(mean(np.ones((1, n)))[0]),
+            "held_out_log_likelihood_interval": confidence(mean, weights, proportion=False),
         }
         if name != every:
-            options = {"n_resamples": context.preset.resamples, "seed": seed}
-            found[name]["log_likelihood_all_gains"] = paired(whole, measure, weights.shape[1], **options).to_dict()
-            found[name]["mean_auc_all_gains"] = compare(context, systems[every], system).tests["mean_auc"].to_dict()
+            pairs = [(Ratio(*a), Ratio(*b)) for a, b in zip(sums[every], sums[name], strict=True)]
+            options = {"n_resamples": context.preset.resamples, "seed": seed, "proportion": False}
+            found[name]["log_likelihood_all_gains"] = paired_over_seeds(pairs, n, **options).to_dict()
     return found
 
 
-def held_out(context, shares: dict[str, float]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each share (log likelihood, descriptors) of every held-out patient, (P,) and (P,), mean over the starts."""
+def shares(context, given: argparse.Namespace) -> dict:
+    """Mean AUC by share of the descriptors for each seed, and the mean of what all of them gain.
+
+    A seed decides the network, the start of the mixture and which descriptors are discarded.
+    """
+    from ildfv.experiments.results import compare
+    from ildfv.experiments.size import SHARES
+
+    layer, base = context.preset.dense_layer, context.cnn("CNN, all patients", keep_weights=True)
+    wanted = {name: share for name, share in SHARES.items() if not given.third or share > 0.1}
+    systems = {
+        name: context.encoded(f"{layer}, {name}", layer, network=base, descriptors=share)
+        for name, share in wanted.items()
+    }
+    every = max(wanted, key=wanted.get)
+    aucs = {name: mean_aucs(context, system) for name, system in systems.items()}
+    found = {name: {"mean_auc": float(np.mean(each)), "mean_auc_by_seed": each} for name, each in aucs.items()}
+    for name, system in systems.items():
+        if name != every:
+            test = compare(context, systems[every], system)
+            found[name] |= {
+                "mean_auc_all_gains": test.tests["mean_auc"].to_dict(),
+                "mean_auc_all_gains_by_seed": [a - b for a, b in zip(aucs[every], aucs[name], strict=True)],
+                "held_out_patients": test.n_patients,
+            }
+    return found
+
+
+def mean_aucs(context, system) -> list[float]:
+    """The pooled mean AUC of the system under each seed."""
+    from ildfv.evaluation.results import evaluate
+    from ildfv.experiments.results import predictions
+
+    options = {"data": context.slices.data, "threshold": context.threshold, "n_resamples": 2}
+    return [
+        evaluate(predictions(context, system.reseeded(number)), **options).overall.mean_auc
+        for number in range(context.preset.seeds)
+    ]
+
+
+def held_out(context, shares: dict[str, float]) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """For each share and start (log likelihood, descriptors) of every held-out patient, (P,) and (P,)."""
     from ildfv import GaussianMixture, moments
     from ildfv.estimators.start import sample_size, start
     from ildfv.experiments.thinned import Thinned
     from ildfv.streaming.maps import MapStream, batches
 
-    rows: dict[str, list] = {name: [] for name in shares}
+    rows: dict[str, list[list]] = {name: [[] for _ in range(STARTS)] for name in shares}
     k, seed = context.preset.components, context.workspace.settings.seed
     for fold in context.held_out():
         activations, roles = layer_of(context, fold), context.split(fold)
-        train = MapStream(context.slices, activations, batches(context.slices, roles.train))
+        fit = MapStream(context.slices, activations, batches(context.slices, roles.fit))
         test = MapStream(context.slices, activations, batches(context.slices, roles.test))
-        sample = train.sample(sample_size(k, activations.d), seed)
+        sample = fit.sample(sample_size(k, activations.d), seed)
         starts = [start(sample, k, seed=seed + number) for number in range(STARTS)]
         spread = sample.var(axis=0, dtype=np.float64)
-        floor = 1e-4 * np.where(spread > 0, spread, spread.mean())  # dead ReLU units have no variance of their own
+        floor = 1e-4 * np.where(spread > 0, spread, spread.mean())  # dead ReLU units have no variance
         patients = context.slices.patients[roles.test]
         for name, share in shares.items():
             layer = activations if share == 1 else Thinned(activations, share, seed)
-            kept = list(MapStream(context.slices, layer, train.batches))  # in memory: each of 100 passes reads it again
-            values = np.zeros(len(roles.test))
-            for at in starts:
+            kept = list(MapStream(context.slices, layer, fit.batches))  # in memory: each of 100 passes reads it again
+            for number, at in enumerate(starts):
                 variances = np.maximum(at.variances_, floor)
                 given = {"weights_init": at.weights_, "means_init": at.means_, "variances_init": variances}
                 mixture = GaussianMixture(k, max_iter=LONGEST, **given).fit(kept)
-                values += np.concatenate([np.asarray(moments(maps, mixture).log_likelihood) for maps in test])
-            for p in np.unique(patients):
-                mine = patients == p
-                rows[name].append((values[mine].sum() / STARTS, activations.n * mine.sum()))
-    return {name: tuple(np.array(found, dtype=float).T) for name, found in rows.items()}
+                values = np.concatenate([np.asarray(moments(maps, mixture).log_likelihood) for maps in test])
+                for p in np.unique(patients):
+                    mine = patients == p
+                    rows[name][number].append((values[mine].sum(), activations.n * mine.sum()))
+    return {name: [tuple(np.array(one, dtype=float).T) for one in found] for name, found in rows.items()}
 
 
 def layer_of(context, fold: int):
@@ -203,7 +243,7 @@ def layer_of(context, fold: int):
     return Activations(load(folder, context.device), context.preset.dense_layer)
 
 
-PARTS = {"passes": passes, "shares": shares}
+PARTS = {"passes": passes, "likelihood": likelihood, "shares": shares}
 
 
 if __name__ == "__main__":

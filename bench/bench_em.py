@@ -1,13 +1,14 @@
-"""EM on a CPU: one pass beside scikit-learn's and a NumPy one, memory on 20,000,000 descriptors, likelihood by passes.
+"""EM on a CPU: time of a pass compared with scikit-learn and NumPy, memory for 20,000,000 descriptors, likelihood.
 
     python bench/bench_em.py [pass] [disk] [passes] [--out FILE.json] [--folder FOLDER] [--rounds N]
 
-pass: seconds for one pass of EM over 1,000,000 × 64 float32 at k = 32, one thread and two: medians of N rounds (7) in
-which all take their turn, and the ratio to ours in each round, median, least and most; NumPy's GEMM pass is that of the
-best chunk. Before each turn a rest, until the threads of the one before no longer spin on this one's cores, and a pass
-that is not counted. disk: peak memory and seconds of a fit to 20,000,000 × 64 float32 in HDF5 (5 GB in FOLDER, deleted
-at the end). passes: mean log likelihood after 1, 2, 3 … passes of exact and of stepwise EM beside EM run to its end.
-Goals (issue "EM"): scikit-learn ≥ 3, NumPy GEMM ≥ 1.5, disk < 1000 MB. Exit status 1 where one of them is missed.
+pass: seconds for one pass of EM over 1,000,000 × 64 float32 at k = 32, with one thread and with two: medians of N
+rounds (7) in which all implementations take turns, and the ratio to ours in each round (median, minimum, maximum).
+NumPy's GEMM pass uses its best chunk size. Each turn starts with a pause, until the threads of the previous one no
+longer spin on the cores, and an uncounted pass. disk: peak memory and seconds of a fit to 20,000,000 × 64 float32 in
+HDF5 (5 GB in FOLDER, deleted at the end). passes: mean log likelihood after 1, 2, 3 … passes of exact and stepwise EM,
+compared with EM run to convergence.
+Goals: scikit-learn ≥ 3, NumPy GEMM ≥ 1.5, disk < 1000 MB. The exit status is 1 if one of them is missed.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ HERE = Path(__file__)
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("what", nargs="*", help="pass, disk, passes; all three unless named")
+    options.add_argument("what", nargs="*", help="pass, disk or passes; default: all")
     options.add_argument("--out", type=Path, help="default: bench/results/em-DATE.json")
-    options.add_argument("--folder", type=Path, help="where 5 GB fit; default: the temporary folder")
+    options.add_argument("--folder", type=Path, help="folder with 5 GB of space; default: the temporary folder")
     options.add_argument("--rounds", type=int, default=7, help="rounds of `pass`")
     options.add_argument("--child", help=argparse.SUPPRESS)
     given = options.parse_args()
-    if given.child:  # a process of its own for each number of threads, and for a peak of memory that is its own
+    if given.child:  # a separate process for each number of threads, and to measure a separate memory peak
         name, *arguments = given.child.split(":")
         print(json.dumps(CHILDREN[name](*arguments)))
         return
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def missed(found: dict) -> list[str]:
-    """The goals that were measured and not reached, a line each."""
+    """One line for each goal that was measured and missed."""
     runs = [(kind, n, run["times_faster"]) for kind, by in found.get("pass", {}).items() for n, run in by.items()]
     lines = [
         f"{kind}, {n} threads: {ratio[name]['median']:.2f} times {name}, goal {goal}"
@@ -71,9 +72,9 @@ def missed(found: dict) -> list[str]:
 
 
 def child(call: str, threads: int) -> dict:
-    """What a fresh process makes of `call`, with so many threads."""
+    """The result of `call` in a new process with this number of threads."""
     environment = os.environ | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # the peers choose their own best
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # the alternatives use their best settings
         environment.pop(name, None)
     command = [sys.executable, str(HERE), "--child", call]
     return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
@@ -139,7 +140,7 @@ def time_pass(kind: str, rounds: str) -> dict:
 
 
 def descriptors(kind: str, n: int) -> np.ndarray:
-    """n descriptors, float32 (n, 64): conv1 activations of 64 phantom slices, repeated, or draws that overlap."""
+    """n descriptors, float32 (n, 64): conv1 activations of 64 phantom slices, repeated, or an overlapping mixture."""
     random = np.random.default_rng(0)
     if kind == "activations":
         from data import activations
@@ -178,7 +179,7 @@ def write(path: str) -> dict:
 
 
 def fit(path: str) -> dict:
-    """Peak memory of this process, in MB, and seconds of three exact passes and of three stepwise ones."""
+    """Peak memory of this process in MB, and seconds of three exact and of three stepwise passes."""
     import h5py
 
     from ildfv import GaussianMixture
@@ -203,7 +204,7 @@ def passes(_) -> dict:
 
 
 def likelihoods() -> dict:
-    """Mean log likelihood, nats, of all descriptors after so many passes over 128 slices' conv1 activations."""
+    """Mean log likelihood, nats, of all descriptors by number of passes over the conv1 activations of 128 slices."""
     from data import activations
 
     from ildfv import GaussianMixture

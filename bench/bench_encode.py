@@ -1,12 +1,12 @@
-"""What encoding adds to the network: the Fisher pass beside a bare loop that reads slices and runs the layer.
+"""Overhead of encoding: the Fisher pass compared with a bare loop that reads slices and runs the network to the layer.
 
     python -m bench.bench_encode [--slices 800] [--rounds 5] [--threads 2] [--layer conv1] [--out FILE.json]
 
-bare: read a batch, run CNN-F as far as the layer, next. side_by_side: these two steps by the workers of the encoder's
-stream, the least that any pass over the slices costs. encode: the pass of `ildfv encode` that reads, runs, encodes and
-writes the parts of Fisher vectors to disk. All over the same slices, one after the other, round after round in one
-process; `ratio` is the median over rounds of encode to the bare loop beside it, `ratio_to_side_by_side` to the harder
-one. Then each stage alone. CPU milliseconds are those of all cores together.
+bare: reads a batch, runs CNN-F up to the layer, and continues with the next. side_by_side: the same two steps in the
+workers of the encoder's stream, the minimum cost of a pass over the slices. encode: the pass of `ildfv encode`, which
+also encodes and writes the parts of Fisher vectors to disk. All three run on the same slices, interleaved, in one
+process. `ratio` is the median over rounds of encode divided by the bare loop of the round, `ratio_to_side_by_side` that
+of encode divided by side_by_side. Then each stage is measured alone. CPU milliseconds are summed over all cores.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def measure(given, folder: Path) -> dict:
 
 
 def seconds(work: Callable) -> tuple[float, float]:
-    """Seconds of the wall, and of all cores together."""
+    """Wall time, and CPU time of all cores, in seconds."""
     started, busy = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - started, time.process_time() - busy

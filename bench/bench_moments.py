@@ -1,4 +1,4 @@
-"""pytest-benchmark of the kernel and its peers: `make bench`, or `pytest bench --benchmark-enable -k conv1`."""
+"""pytest-benchmark of the kernel and the alternatives: `make bench`, or `pytest bench --benchmark-enable -k conv1`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def bench_moments(benchmark, method, shape, kind):
     if method in peers.NEEDS:
         pytest.importorskip(peers.NEEDS[method])
     if shape == "fc6" and method in ("vlfeat", "scikit-image"):
-        pytest.skip("one descriptor a slice: nothing to compare")
+        pytest.skip("one descriptor per slice: nothing to compare")
     maps, mixture = getattr(data, kind)(shape)
     benchmark.group = f"{shape} {kind}"
     benchmark.pedantic(METHODS[method](mixture), (maps,), rounds=5, warmup_rounds=1)

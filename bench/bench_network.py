@@ -9,12 +9,13 @@ time of the compiler is reported separately.
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import sys
 import time
 
 import numpy as np
 import torch
+from rows import Results
 
 from ildfv.streaming import feeding
 from ildfv.train import networks
@@ -44,21 +45,29 @@ def main() -> None:
     options.add_argument("--batch", type=int, nargs="*", default=[16, 64])
     options.add_argument("--out")
     given = options.parse_args()
-    slices, rows = Random(given.slices), []
+    slices = Random(given.slices)
+    found = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "network": given.network}
+    results = Results(given.out, found)
+    print(f"{found['device']}, torch {found['torch']}, {given.network}")
     for batch in given.batch:
-        for way in ("eager", "compiled"):
-            rows.append({"what": "train", "way": way, "batch": batch, **train(given.network, slices, batch, way)})
-        for way in ("eager", "graphs"):
-            rows.append({"what": "predict", "way": way, "batch": batch, **predict(given.network, slices, batch, way)})
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {given.network}")
-    for row in rows:
-        first = f", first steps {row['first_seconds']:.1f} s" if "first_seconds" in row else ""
-        print(f"{row['what']:<8} {row['way']:<9} batch {row['batch']:<4} {row['ms_a_slice']:.4f} ms a slice{first}")
-    if given.out:
-        with open(given.out, "w", encoding="utf-8") as file:
-            json.dump(
-                {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": rows}, file, indent=1
-            )
+        for what, measure, way in (
+            ("predict", predict, "eager"),
+            ("predict", predict, "graphs"),
+            ("train", train, "eager"),
+            ("train", train, "compiled"),
+        ):
+            labels = {"what": what, "way": way, "batch": batch}
+            with results.contestant(**labels):
+                torch._dynamo.reset()
+                results.add(**labels, **measure(given.network, slices, batch, way))
+            show(results.found["rows"][-1])
+    sys.exit(any("error" in row for row in results.found["rows"]))
+
+
+def show(row: dict) -> None:
+    first = f", first steps {row['first_seconds']:.1f} s" if "first_seconds" in row else ""
+    said = row.get("error") or f"{row['ms_a_slice']:.4f} ms a slice{first}"
+    print(f"{row['what']:<8} {row['way']:<9} batch {row['batch']:<4} {said}", flush=True)
 
 
 def train(name: str, slices: Random, batch: int, way: str) -> dict:

@@ -1,4 +1,4 @@
-"""How well simple baselines and Fisher vectors separate the patterns of the phantoms, beside the values to reach.
+"""Separation of the phantoms' patterns by simple baselines and by Fisher vectors, with the values aimed at.
 
     python -m bench.bench_phantoms [--difficulty hard] [--patients 40] [--slices 10] [--seed 0]
 
@@ -8,7 +8,7 @@ Prints the share of slices with each pattern at both thresholds, and the AUC per
 - conv1 Fisher vectors (CNN-F with random weights, k = 32, PCA, ridge regression), fitted on the other patients in five
   folds.
 Then the same AUC in the paper (tables 5 and 7), and on clinical scans with mild emphysema (P15 0.87, LAA-950 0.62).
-All numbers except those are of phantoms and say nothing about patients.
+All other numbers are of phantoms and do not apply to patients.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ def patient(job: tuple[int, int, int, str]) -> Drawn:
 
 
 def baselines(lung: np.ndarray) -> np.ndarray:
-    """As BASELINES, (4,), of the HU of the lung's pixels; signs so that more is more disease."""
+    """The BASELINES (4,) of the HU of the lung pixels, with signs such that a larger value means more disease."""
     return np.array(
         [(lung < -950).mean(), -np.percentile(lung, 15), lung.mean(), ((lung >= -600) & (lung <= -250)).mean()]
     )
 
 
 def cross_validated(drawn: Drawn, truth: np.ndarray) -> np.ndarray:
-    """Scores, shaped like `truth` (n, labels), of conv1 Fisher vectors: each fold's from a fit to the other folds."""
+    """Scores (n, labels), like `truth`, of conv1 Fisher vectors; each fold is scored by a fit to the other folds."""
     fold = np.random.default_rng(0).permutation(np.arange(drawn.patients.max()) % FOLDS)[drawn.patients - 1]
     scores = np.empty(truth.shape)
     for k in range(FOLDS):

@@ -1,16 +1,17 @@
-"""Memory and time of encode and regress as the slice set grows: every size in a process of its own.
+"""Memory and time of encode and regress by number of slices, each size in a separate process.
 
     python -m bench.bench_scale [--slices 2000,20000,240000] [--network cnnf] [--folder FOLDER] [--out FILE.json]
 
-The slices repeat: SOURCES files of phantom slices are written once, and every scan of the workspace is a part of its
-own whose images are a link into one of them. All else is what `ildfv encode` and `ildfv regress` do, read by read and
-write by write; only the page cache is kinder than 36 GB of images would be. --network cnnf (default) is the paper's,
-with random weights; coarse is one convolution to 28×28 descriptors of 8, for the memory of many slices in little time.
+The slices repeat: SOURCES files of phantom slices are written once, and each scan of the workspace is a separate part
+whose images are a link into one of them. Apart from that, all reads and writes are those of `ildfv encode` and
+`ildfv regress`; the page cache is more effective than it would be with 36 GB of images. --network cnnf (default) is the
+paper's, with random weights; coarse is one convolution to 28×28 descriptors of 8 dimensions, to measure the memory for
+many slices quickly.
 
-Stopped anywhere, the same command goes on: FOLDER (20 KB a slice) is emptied when the result is written. Seconds are of
-the wall, beside the time that all cores worked, over all starts; what a killed start did in its last five seconds is
-not counted. Peaks are resident memory (VmHWM), reset where a step begins. `compared` sets every size beside the
-largest: peaks, and milliseconds a slice of each step.
+An interrupted run is resumed by the same command; FOLDER (20 KB per slice) is emptied when the result is written.
+Wall and CPU seconds are summed over all runs; the last five seconds of a killed run are not counted. Peaks are resident
+memory (VmHWM), reset at the start of each step. `compared` divides every size by the largest: peaks, and milliseconds
+per slice of each step.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-SOURCES, EACH = 16, 100  # files of distinct slices, and slices a scan
-SCANS = 4  # a patient
+SOURCES, EACH = 16, 100  # files of distinct slices, and slices per scan
+SCANS = 4  # per patient
 FOLDS = 5
 STEPS = "steps.jsonl"
-EVERY = 5.0  # seconds between lines about a step under way
+EVERY = 5.0  # seconds between two lines of an unfinished step
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     options.add_argument("--layer", default="conv1")
     options.add_argument("--method", default="stepwise", choices=("stepwise", "exact"))
     options.add_argument("--passes", type=int, default=3, help="EM passes")
-    options.add_argument("--folder", type=Path, default=Path("build/scale"), help="where 20 KB a slice fit")
+    options.add_argument("--folder", type=Path, default=Path("build/scale"), help="folder; 20 KB per slice")
     options.add_argument("--out", type=Path, help="default: bench/results/scale-NETWORK-DATE.json")
     options.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
@@ -88,15 +89,15 @@ def main() -> None:
 
 def show(n: int, found: dict) -> None:
     seconds = found["seconds"]
-    print(f"{n:,} slices: {seconds:,.0f} s, {1000 * seconds / n:.2f} ms a slice, peak {found['peak_mb']:,.0f} MB")
+    print(f"{n:,} slices: {seconds:,.0f} s, {1000 * seconds / n:.2f} ms per slice, peak {found['peak_mb']:,.0f} MB")
     for label, step in found["steps"].items():
         wall, work = step["ms_a_slice"], step["cpu_ms_a_slice"]
-        print(f"    {label:28} {wall:7.3f} ms a slice ({work:.3f} of all cores) {step['peak_mb']:7,.0f} MB")
+        print(f"    {label:28} {wall:7.3f} ms per slice ({work:.3f} of all cores) {step['peak_mb']:7,.0f} MB")
     sys.stdout.flush()
 
 
 def compared(measured: dict[int, dict]) -> dict:
-    """Each size over the largest: peaks and steps' milliseconds a slice, of the wall and of all cores."""
+    """Each size divided by the largest: peaks, and wall and CPU milliseconds per slice of each step."""
     largest = measured[max(measured)]
 
     def steps(one: dict, name: str) -> dict:
@@ -116,7 +117,7 @@ def compared(measured: dict[int, dict]) -> dict:
 
 
 class Recorder:
-    """A Progress that leaves lines in a file: what each task did so far, in what time, with what peak of memory."""
+    """A Progress that writes a line per task and interval to a file: items done, seconds, and peak memory."""
 
     def __init__(self, file: Path):
         self.file, self.start = file, f"{os.getpid()}-{time.time():.0f}"
@@ -124,13 +125,13 @@ class Recorder:
         self.work, self.began, self.load = "", time.perf_counter(), os.getloadavg()[0]
 
     def begin(self, work: str) -> None:
-        """All that follows belongs to `work`."""
+        """Attributes all following tasks to `work`."""
         self.work, self.began, self.between = work, time.perf_counter(), 0.0
         self.reset()
 
     def reset(self) -> None:
         self.between = max(self.between, peak())
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is resident now
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to the present resident memory
 
     def write(self, **step) -> None:
         line = {"start": self.start, "work": self.work, "work_seconds": time.perf_counter() - self.began}
@@ -164,7 +165,7 @@ class Recorder:
 
 
 def run(root: Path, layer: str, method: str, passes: int) -> None:
-    """Encode and regress in this process, leaving lines in STEPS."""
+    """Encodes and regresses in this process, and writes lines to STEPS."""
     register()
     from ildfv.pipeline.encode import EncodeSettings, encode_slices
     from ildfv.pipeline.regress import regress_encoding
@@ -182,9 +183,9 @@ def run(root: Path, layer: str, method: str, passes: int) -> None:
 
 
 def summary(file: Path, n: int) -> dict:
-    """What the lines of all starts say together."""
+    """The totals of the lines of all runs."""
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    works = {(line["start"], line["work"]): line for line in lines}  # the last line of each stays
+    works = {(line["start"], line["work"]): line for line in lines}  # keep the last line of each task
     tasks = {(line["start"], line["task"]): line for line in lines if "task" in line}
     steps: dict[str, dict] = {}
     for line in tasks.values():
@@ -203,7 +204,7 @@ def summary(file: Path, n: int) -> dict:
         between = max(line["between_mb"] for line in mine)
         found[work] = {
             "seconds": seconds,
-            # What no step counts: reading the manifest and columns, starting the mixture, solving, scoring.
+            # Not counted by any step: reading the manifest and columns, starting the mixture, solving, scoring.
             "outside_steps_seconds": seconds - sum(line["seconds"] for line in inside),
             "peak_mb": max([between, *(line["peak_mb"] for line in inside)]),
         }
@@ -222,7 +223,7 @@ def peak() -> float:
 
 
 def write_sources(folder: Path) -> None:
-    """Files of EACH slices: phantoms, each file's moved by pixels of its own. Nothing where all are there."""
+    """Writes the files of EACH phantom slices, shifted by a different number of pixels in each, unless all exist."""
     from bench.data import slices
 
     if (folder / "complete").exists():
@@ -238,9 +239,9 @@ def write_sources(folder: Path) -> None:
 
 
 def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: int = SCANS) -> None:
-    """A workspace of n slices in scans of EACH, so many scans a patient; patterns are drawn by chance.
+    """Creates a workspace of n slices in scans of EACH slices, with random patterns, unless it exists.
 
-    Nothing where one is there: its network is written last.
+    The network is written last and marks a complete workspace.
     """
     from ildfv.pipeline.split import write_folds
     from ildfv.pipeline.workspace import Workspace
@@ -254,7 +255,7 @@ def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: i
     shutil.rmtree(root, ignore_errors=True)
     random = np.random.default_rng(1)
     workspace = Workspace.open_or_create(root, version="bench", salt="0123456789abcdef", folds=FOLDS)
-    with writing_parts(workspace.slices_dir, "bench") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for scan in range(n // EACH):
             path = parts.path(f"{scan:016x}")
             with h5py.File(path, "x", libver=("v110", "v110")) as file:

@@ -1,9 +1,9 @@
-"""What shards cost a training step: CNN-F, 16 slices of noise, in turn. Needs torch.
+"""Time of a training step by number of shards: CNN-F, 16 slices of noise, interleaved. Requires torch.
 
     python -m bench.bench_shards [--shards 1,2,4] [--rounds 9] [--out FILE.json]
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m bench.bench_shards --shards 2
 
-Medians of the wall, milliseconds a step, and over that of the first number of shards.
+Prints median wall milliseconds per step, and their ratio to those of the first number of shards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 class Noise:
-    """Slices drawn once."""
+    """Random slices in memory."""
 
     pixels = np.random.default_rng(0).integers(0, 256, (SLICES, 3, 224, 224), dtype=np.uint8)
 
@@ -61,7 +61,7 @@ def main() -> None:
         medians = {n: float(np.median(times)) for n, times in seconds.items()}
         rows = [{"shards": n, "ms": 1e3 * m, "ratio": m / medians[numbers[0]]} for n, m in medians.items()]
         for row in rows:
-            print(f"{row['shards']} shards: {row['ms']:.0f} ms a step, {row['ratio']:.2f}")
+            print(f"{row['shards']} shards: {row['ms']:.0f} ms per step, {row['ratio']:.2f}")
         if given.out:
             ranks = {"ranks": distributed.size(), "threads": torch.get_num_threads()}
             found = {"machine": machine(), **ranks, "rows": rows}

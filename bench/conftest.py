@@ -1,4 +1,4 @@
-"""Files named bench_*.py hold benchmarks; `python bench/ratios.py` measures ours beside the peers, interleaved."""
+"""Collects benchmarks from files named bench_*.py. `python bench/ratios.py` compares ours with the alternatives."""
 
 from __future__ import annotations
 

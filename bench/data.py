@@ -1,4 +1,4 @@
-"""What the kernel is measured on: activations of a network over phantom slices, and draws from overlapping mixtures."""
+"""Data for the kernel benchmarks: network activations on phantom slices, and samples of overlapping mixtures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def activations(layer: str, count: int) -> np.ndarray:
 
 
 def fitted(x: np.ndarray, k: int, *, passes: int = 10, seed: int = 0):
-    """Weights, means and variances by a few passes of EM over descriptors (n, d), started at random descriptors."""
+    """Weights, means and variances from a few EM passes over descriptors (n, d), with random descriptors as start."""
     rng = np.random.default_rng(seed)
     x = x[rng.permutation(len(x))[:40_000]]
     floor = 1e-4 * x.var(axis=0) + 1e-12
@@ -68,7 +68,7 @@ def fitted(x: np.ndarray, k: int, *, passes: int = 10, seed: int = 0):
 
 @functools.cache
 def peaky(name: str):
-    """Maps (b, n, d) of a layer's activations and a mixture fitted to them: few components matter to a descriptor."""
+    """Maps (b, n, d) of a layer's activations and a mixture fitted to them: peaky posteriors."""
     layer, n, d, k, count = SHAPES[name]
     maps = activations(layer, max(count, 32 if n > 1 else 256))
     assert maps.shape[1:] == (n, d), maps.shape
@@ -77,7 +77,7 @@ def peaky(name: str):
 
 @functools.cache
 def soft(name: str):
-    """Maps (b, n, d) drawn from a mixture whose components overlap: every one matters to every descriptor."""
+    """Maps (b, n, d) sampled from a mixture whose components overlap: soft posteriors."""
     _, n, d, k, count = SHAPES[name]
     rng = np.random.default_rng(0)
     means = 0.3 * rng.normal(size=(k, d)) / np.sqrt(d)

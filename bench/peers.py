@@ -1,7 +1,8 @@
-"""The peers, each as `prepare(mixture) -> run(maps)`, with the best settings found (see NOTES.md).
+"""The alternatives, each as `prepare(mixture) -> run(maps)`, with the best settings found (see NOTES.md).
 
-The GEMM formulations expand t² so that scores are two products with (x, x²), and moments two more; they give the same
-sums as ours, in float32, without our guard against cancellation. The libraries give Fisher vectors of one slice.
+The GEMM formulations expand t² so that scores are two products with (x, x²), and moments two more. They compute the
+same sums as ours in float32, without protection against cancellation. The libraries compute Fisher vectors of a single
+slice.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def _expanded(mixture):
 
 
 def numpy_gemm(mixture, chunk: int = 512):
-    """Chunks of descriptors, everything in place, four sgemm a chunk."""
+    """Chunks of descriptors, in place, four sgemm calls per chunk."""
     a, b, c = (np.ascontiguousarray(m) for m in _expanded(mixture))
     means, variances = (m.astype(np.float32) for m in mixture[1:])
     sd = np.sqrt(variances)
@@ -57,7 +58,7 @@ def numpy_gemm(mixture, chunk: int = 512):
 
 
 def torch_gemm(mixture, slices: int = 1):
-    """`slices` maps at a time, batched products."""
+    """Batched products of `slices` maps at a time."""
     import torch
 
     a, b, c = (torch.from_numpy(np.ascontiguousarray(m)) for m in _expanded(mixture))

@@ -1,12 +1,12 @@
-"""How many times faster than each peer: `python bench/ratios.py [--threads 1 2] [--shapes conv1 …] [--rounds 7]`.
+"""Speed relative to each alternative: `python bench/ratios.py [--threads 1 2] [--shapes conv1 …] [--rounds 7]`.
 
-Every round runs ours, each peer and sgemm one after the other, so that whatever else the machine does hits all alike;
-a ratio is the median over rounds of that round's ratio. A turn, the same for all: a REST, in which the threads of the
-one before stop spinning; runs for WARM, not counted, bring the maps back to the cache that the others emptied, as they
-are there when a network has just made them, and wake the threads of this one; then as many runs as fill SECONDS. How
-threads wait between runs is left to each library's own default (OMP_WAIT_POLICY and the like are unset): ours and
-torch's spin for some milliseconds, OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
-Goals (issue 3), n > 1: peaky ≥ 6 × libraries, ≥ 2.5 × best GEMM, ≥ 1.5 × sgemm; soft ≥ 3, ≥ 1.2; 2 threads ≥ 1.8 × 1.
+Every round runs ours, each alternative and sgemm in turn, so that other load on the machine affects all of them
+equally; a ratio is the median over rounds of that round's ratio. Each turn consists of: a pause of REST seconds, in
+which the threads of the previous one stop spinning; uncounted runs for WARM seconds, which load the maps into the
+cache, as after a network has computed them, and wake the threads; and as many runs as fit in SECONDS. Waiting policies
+are each library's default (OMP_WAIT_POLICY and the like are unset): our threads and torch's spin for some milliseconds,
+OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
+Goals for n > 1: peaky ≥ 6 × libraries, ≥ 2.5 × best GEMM, ≥ 1.5 × sgemm; soft ≥ 3, ≥ 1.2; 2 threads ≥ 1.8 × 1.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIBRARIES = ("vlfeat", "scikit-image")
-REST = 0.1  # before a turn: until the threads of the one before no longer spin on this one's cores
-WARM = 0.02  # until a turn's own threads are awake and its memory is near
-SECONDS = 0.05  # of a turn: many timer ticks and, with two threads, many a scheduler's whim
-UNSET = (  # each library's own defaults
+REST = 0.1  # seconds before a turn, until the threads of the previous one no longer spin on the cores
+WARM = 0.02  # seconds until the threads of a turn are awake and its memory is cached
+SECONDS = 0.05  # per turn: many timer ticks and, with two threads, many scheduling decisions
+UNSET = (  # the default of each library
     *("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
     *("OPENBLAS_THREAD_TIMEOUT", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
 )
 
 
 def machine() -> dict:
-    """What the numbers depend on."""
+    """Machine and versions, on which the numbers depend."""
     names = ("ildfv", "numpy", "torch", "scikit-image", "cyvlfeat")
     cpu = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
@@ -82,7 +82,7 @@ def measure(threads: int, shapes: list[str], rounds: int, clock_name: str) -> li
             if threads > 1:
                 runs["ours, 1 thread"] = one_thread(runs["ours"], cpu, threads)
             times = {name: [] for name in runs}
-            for i in range(rounds + 1):  # the first warms up
+            for i in range(rounds + 1):  # the first run is a warm-up
                 for name, run in runs.items():
                     spent = seconds(run, maps, clock)
                     if i:
@@ -109,7 +109,7 @@ def measure(threads: int, shapes: list[str], rounds: int, clock_name: str) -> li
 
 
 def seconds(run, maps, clock) -> float:
-    """Of one run, the mean over a turn."""
+    """Seconds of one run, averaged over a turn."""
     time.sleep(REST)
     for least in (WARM, SECONDS):
         runs, start = 0, clock()
@@ -143,9 +143,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shapes", nargs="+", default=["conv1", "conv2", "conv5", "conv1-k256", "fc6"])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: one thread on a busy machine")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: if other jobs run; one thread")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "moments-cpu.json")
-    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # what a child measured
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # results of a child process
     options = parser.parse_args()
     if options.rows:
         rows = measure(options.threads[0], options.shapes, options.rounds, options.clock)
@@ -153,7 +153,7 @@ def main() -> None:
         return
     rows = []
     for threads, shape in itertools.product(options.threads, options.shapes):
-        # A child each: OpenMP and BLAS read their settings once, and no shape inherits another's memory.
+        # One child process each: OpenMP and BLAS read their settings once, and shapes must not share memory.
         part = options.out.with_suffix(f".{threads}.tmp")
         environment = {k: v for k, v in os.environ.items() if k not in UNSET} | {"OMP_NUM_THREADS": str(threads)}
         environment["PYTHONPATH"] = os.pathsep.join((str(HERE.parent), environment.get("PYTHONPATH", "")))

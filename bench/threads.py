@@ -1,8 +1,7 @@
-"""From one thread to two, alone on the machine: `python bench/threads.py`. Bursts of 0.3 s, in turn, medians of 5.
+"""Speed-up by a second thread on an otherwise idle machine: `python bench/threads.py`.
 
-Written to bench/results/threads.json.
-
-Shorter bursts measure the scheduler: a thread that has just been woken shares its core with the one that woke it.
+Medians of 5 interleaved bursts of 0.3 s, written to bench/results/threads.json. Shorter bursts would measure the
+scheduler: a thread that has just been woken shares its core with the one that woke it.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from ratios import machine
 from ildfv.kernels import cpu
 
 SHAPES = ((2916, 64, 32), (729, 256, 32), (169, 256, 32), (2916, 64, 256))
-DESCRIPTORS = 16 * 2916  # a call: a batch of conv1 maps
+DESCRIPTORS = 16 * 2916  # descriptors per call, as in a batch of conv1 maps
 ROUNDS, SECONDS = 5, 0.3
 
 
 def seconds_a_slice(maps: np.ndarray, mixture: tuple, threads: int) -> float:
-    """Wall time of a slice over one burst."""
+    """Wall seconds per slice, averaged over one burst."""
     cpu.set_num_threads(threads)
     calls, start = 0, time.perf_counter()
     while time.perf_counter() - start < SECONDS:

@@ -1,1 +1,1 @@
-"""Native sources, one truth for the C++ and the CUDA build."""
+"""Native sources of the C++ and CUDA kernels; common/ is used by both."""

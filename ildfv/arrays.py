@@ -1,7 +1,7 @@
 """Array API helpers, and checks of shape, dtype and finiteness.
 
-NumPy, CuPy and torch arrays are accepted, and results are of the same library. torch and CuPy are not imported here:
-an array of theirs shows that they are loaded.
+NumPy, CuPy and torch arrays are accepted, and results are of the same library. torch and CuPy are not imported here: if
+one of their arrays is passed, they are already loaded.
 """
 
 from __future__ import annotations

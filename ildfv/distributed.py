@@ -162,7 +162,7 @@ def barrier() -> None:
 
 
 def share(items: Sequence[Item]) -> list[Item]:
-    """This rank's share of the items: every size()-th from rank() on. Shares may be unequal or empty."""
+    """This rank's share of the items: items[rank()::size()]. Shares may be unequal or empty."""
     return list(items)[rank() :: size()]
 
 

@@ -71,14 +71,15 @@ def require(module: str, *, purpose: str, install: str | None = None):
     module : str
         The name of a module that is not part of a plain installation.
     purpose : str
-        What needs it; the message starts with it.
+        The feature that needs the module, as the first words of the message.
     install : str, optional
         The command that installs it; by default that of the extra which brings it.
 
     Raises
     ------
     MissingPackageError
-        If it cannot be imported. Names the extra; for a package that is installed and fails, also its own error.
+        If the module cannot be imported. The message names the extra and, if the package is installed but fails to
+        import, its own error.
     """
     try:
         return importlib.import_module(module)
@@ -88,9 +89,9 @@ def require(module: str, *, purpose: str, install: str | None = None):
 
 @contextmanager
 def naming_missing_extra(purpose: str) -> Iterator[None]:
-    """Within it, an import that fails because an extra is not installed is a `MissingPackageError` naming the extra.
+    """A context in which an import that fails for a missing extra raises `MissingPackageError` naming the extra.
 
-    Every other failing import, also one of a package that is installed, is left as it is.
+    Any other failing import, including one inside an installed package, raises its own error.
     """
     try:
         yield

@@ -33,6 +33,7 @@ EXTRAS: dict[str, dict[str, str]] = {
         "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     },
     "networks": {"timm": "timm", "torchvision": "torchvision"},
+    "metaimage": {"SimpleITK": "simpleitk"},
     "lungs": {"lungmask": "lungmask"},
     "cpu": {"faiss": "faiss-cpu"},
 }

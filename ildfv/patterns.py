@@ -7,7 +7,7 @@ import numpy as np
 PATTERNS = ("ground glass", "reticular", "honeycomb", "emphysema")
 
 THRESHOLD = 6000  # pixels on the original grid: the larger T of the paper; the other is 4000
-UNLABELLED = -1  # pixel count of a slice without a label map, or of a pattern whose presence is unknown
+UNLABELLED = -1  # pixel count of a slice without labels, or of a pattern whose presence is unknown
 ABSENT, PRESENT = 0, 2**30  # "pixel counts" of a pattern labelled by presence only: they hold for every threshold
 
 
@@ -18,3 +18,8 @@ def presence(counts, threshold: int = THRESHOLD) -> np.ndarray:
     """
     counts = np.asarray(counts)
     return np.where(counts == UNLABELLED, -1, counts >= threshold).astype(np.int8)
+
+
+def labelled_slices(counts) -> int:
+    """The number of slices with a label of any pattern. counts: (N, 4) pixels."""
+    return int((np.asarray(counts) != UNLABELLED).any(axis=1).sum())

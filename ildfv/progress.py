@@ -134,7 +134,20 @@ class Bars:
                     self.bars.remove_task(finished)
 
     def note(self, text: str) -> None:
-        self.console.print(printable(text), highlight=False)
+        self.console.print(printable(text), highlight=False, soft_wrap=True)
+
+
+class WithoutNotes:
+    """Shows the tasks of another progress, but no notes."""
+
+    def __init__(self, shown: Progress):
+        self.shown = shown
+
+    def task(self, label: str, total: int | None = None, done: int = 0):
+        return self.shown.task(label, total, done)
+
+    def note(self, text: str) -> None:
+        pass
 
 
 def _is_cut(path: Path) -> bool:
@@ -146,12 +159,17 @@ def _is_cut(path: Path) -> bool:
         return file.read() != b"\n"
 
 
+def _private(path: str, flags: int) -> int:
+    """An opener for files that only their owner may read: notes contain paths, which may identify patients."""
+    return os.open(path, flags, 0o600)
+
+
 class EventLog:
     """JSON lines in addition to another progress: {"time", "pid", "event", …}.
 
     event: start, advance, end or failed of a task, with "task", "done" and "total"; note, with "text"; or error, with
-    "text", if a command fails. pid distinguishes commands that run at the same time. Nothing is written while the path
-    `beside`, by default the folder of the log, does not exist.
+    "text", if a command fails. pid distinguishes commands that run at the same time. Nothing is written as long as the
+    path `beside`, by default the folder of the log, does not exist.
     """
 
     def __init__(self, path: Path, shown: Progress, *, beside: Path | None = None, every: float = 1.0):
@@ -164,7 +182,7 @@ class EventLog:
             return
         stamp = {"time": round(time.time(), 3), "pid": os.getpid()}
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=_private) as file:
                 file.write("\n" * self.cut + json.dumps({**stamp, **event}) + "\n")
             self.cut = False
         except OSError as error:  # the message should name the file

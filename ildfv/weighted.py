@@ -1,4 +1,4 @@
-"""Maps whose descriptors count differently, as one value that passes through streams and estimators."""
+"""Maps together with weights of their descriptors, as one object that streams and estimators accept."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ildfv.errors import check
 
 
 class Weighted:
-    """Maps (b, n, d), (b, d, h, w) or descriptors (m, d), and how much each descriptor counts.
+    """Maps or descriptors with a weight for each descriptor.
 
     Parameters
     ----------
-    maps : array
+    maps : array of shape (b, n, d), (b, d, h, w) or, for descriptors, (m, d)
         NumPy, torch or CuPy.
     weights : array-like of shape (b, n), or (m,) for descriptors
         Finite and at least 0; descriptors of weight 0 are ignored. For maps (b, d, h, w), n = h·w in row-major order.
@@ -23,6 +23,11 @@ class Weighted:
     ----------
     maps : array
     weights : ndarray, float64
+
+    Raises
+    ------
+    InputError
+        Weights of another shape, negative or not finite.
     """
 
     def __init__(self, maps: Any, weights: Any):
@@ -51,7 +56,7 @@ class Weighted:
         return self.shape[0]
 
     def __getitem__(self, index) -> Weighted:
-        """A selection along the first axis."""
+        """The selected maps and their weights; only the first axis is indexed."""
         first = index[0] if isinstance(index, tuple) else index
         return Weighted(self.maps[first, ...], self.weights[first])
 

@@ -1,4 +1,4 @@
-"""What all tests share: real CT by --real-data, a GPU where there is one."""
+"""Options and fixtures of all tests: real CT (--real-data), GPU tests, and a check for leftover threads."""
 
 import threading
 import time
@@ -9,13 +9,13 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--real-data", type=Path, default=None, help="folder with real CT; its tests are skipped without it"
+        "--real-data", type=Path, default=None, help="folder with real CT; tests that need it are skipped otherwise"
     )
 
 
 @pytest.fixture(scope="session")
 def real_data(request) -> Path:
-    """The folder of real CT, or a visible skip."""
+    """The folder of real CT; without --real-data the test is skipped."""
     path = request.config.getoption("--real-data")
     if path is None:
         pytest.skip("needs real CT: pass --real-data PATH")
@@ -26,7 +26,7 @@ def real_data(request) -> Path:
 
 @pytest.fixture
 def threads_end():
-    """Fails a test that leaves a thread behind; threads that were told to end may take a moment."""
+    """Fails a test that leaves a thread running; threads that are ending have a moment to do so."""
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + 10

@@ -13,13 +13,13 @@ ORIGIN = (-128.0, -120.0, -300.0)  # mm, x, y, z
 
 
 class ScanFiles:
-    """Writers of scans and label maps, canonical order (z, y, x) in, whatever the file needs out."""
+    """Writers of scans and label maps; input in canonical order (z, y, x), output in the order of the format."""
 
     spacing, origin = SPACING, ORIGIN
 
     @staticmethod
     def chest(m: int = 6, seed: int = 0) -> np.ndarray:
-        """HU, int16 (m, 64, 64): air, a body, two lungs, each voxel and slice a little different."""
+        """HU, int16 (m, 64, 64): air, a body, two lungs, with slightly different values in each voxel and slice."""
         y, x = np.mgrid[:64, :64]
         hu = np.full((m, 64, 64), -1000.0)
         hu[:, ((x - 32) / 29) ** 2 + ((y - 32) / 22) ** 2 < 1] = 40
@@ -39,7 +39,7 @@ class ScanFiles:
 
     @staticmethod
     def slice_dataset(stored: np.ndarray, position=ORIGIN, *, series: str, patient: str = "P-1", **tags) -> Dataset:
-        """One CT slice with every tag the reader needs; `tags` replaces some, None takes one away."""
+        """One CT slice with every tag that the reader needs; `tags` replaces some, None removes one."""
         dataset = Dataset()
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -69,7 +69,7 @@ class ScanFiles:
 
     @classmethod
     def series(cls, folder: Path, hu: np.ndarray, *, series: str | None = None, change=None, **tags) -> list[Path]:
-        """A CT series, one file a slice, names in no order; `change(z, dataset)` spoils slices, None leaves one out."""
+        """A CT series, one file per slice, in random name order; `change(z, dataset)` edits a slice, None omits it."""
         folder.mkdir(parents=True, exist_ok=True)
         series = series or generate_uid()
         names = np.random.default_rng(1).permutation(len(hu))
@@ -87,7 +87,7 @@ class ScanFiles:
 
     @classmethod
     def affine(cls) -> np.ndarray:
-        """Voxel (x, y, z) to RAS mm, of the series above, as NIfTI wants it."""
+        """The affine of the series above for NIfTI, from voxel (x, y, z) to RAS mm."""
         affine = np.diag([-cls.spacing[2], -cls.spacing[1], cls.spacing[0], 1.0])
         affine[:3, 3] = -cls.origin[0], -cls.origin[1], cls.origin[2]
         return affine
@@ -100,7 +100,7 @@ class ScanFiles:
         )
         image.header.set_xyzt_units("mm")
         nibabel.save(image, path)
-        if header:  # nibabel would put the affine's own codes back: the file is changed after
+        if header:  # nibabel would overwrite the codes, so the file is changed afterwards
             raw = bytearray(path.read_bytes())
             changed = nibabel.Nifti1Header(bytes(raw[:348]), check=False)
             for name, value in header.items():

@@ -1,4 +1,4 @@
-"""Without torchrun there is one rank, and sums are what they were."""
+"""Without torchrun there is one rank, and sums are unchanged."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_shares_are_disjoint_and_cover_everything(monkeypatch):
     assert shares == [[0], [1], []]
 
 
-def test_runs_are_neighbours_in_rank_order(monkeypatch):
+def test_shares_are_contiguous_and_in_rank_order(monkeypatch):
     for size, expected in ((1, [[0, 1]]), (2, [[0], [1]]), (3, [[0], [1], []])):
         monkeypatch.setenv("WORLD_SIZE", str(size))
         runs = []
@@ -36,7 +36,7 @@ def test_runs_are_neighbours_in_rank_order(monkeypatch):
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 3), (2, 3), (3, 3), (7, 3), (1, 1), (0, 2)])
-def test_runs_cover_everything_in_order_at_every_turn(monkeypatch, n, size):
+def test_contiguous_shares_cover_everything_in_order_at_every_turn(monkeypatch, n, size):
     monkeypatch.setenv("WORLD_SIZE", str(size))
     counts = np.zeros(size, dtype=int)
     for turn in range(6):
@@ -47,11 +47,11 @@ def test_runs_cover_everything_in_order_at_every_turn(monkeypatch, n, size):
         assert [item for run in runs for item in run] == list(range(n))
         counts += [len(run) for run in runs]
     if n > 0:
-        assert (counts > 0).all()  # no rank is idle at every turn
+        assert (counts > 0).all()  # every rank has an item in some turn
 
 
 @pytest.mark.parametrize("minutes", ["ten", "0", "-1", "inf", "nan"])
-def test_a_timeout_that_is_none_is_refused(monkeypatch, minutes):
+def test_an_invalid_timeout_is_refused(monkeypatch, minutes):
     monkeypatch.setenv("ILDFV_TIMEOUT_MINUTES", minutes)
     with pytest.raises(InputError, match=r"ILDFV_TIMEOUT_MINUTES must be a positive number of minutes"):
         distributed._timeout()

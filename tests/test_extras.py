@@ -50,7 +50,7 @@ def test_the_table_of_extras_is_that_of_pyproject(extra):
     assert distributions(PROJECT["optional-dependencies"][extra]) == set(EXTRAS[extra].values())
 
 
-def test_modules_belong_to_the_distributions_named_beside_them():
+def test_modules_belong_to_the_distributions_in_the_table():
     installed = metadata.packages_distributions()
     known = {m: d for modules in (CORE, *EXTRAS.values()) for m, d in modules.items() if m in installed}
     assert len(known) >= len(CORE) + len(EXTRAS["ct"])

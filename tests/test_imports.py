@@ -1,4 +1,4 @@
-"""The toolkit is quick to import and asks for no more than it needs."""
+"""Imports are fast: heavy packages are loaded only where they are used."""
 
 import subprocess
 import sys
@@ -28,11 +28,11 @@ def test_moments_of_numpy_arrays_load_no_torch():
     assert loaded_by(code) == set()
 
 
-def test_the_command_line_answers_without_torch():
+def test_the_command_line_works_without_torch():
     assert loaded_by("import ildfv.cli.app") <= {"typer"}
 
 
-def test_native_sources_travel_with_the_package():
+def test_native_sources_are_installed_with_the_package():
     from importlib.resources import files
 
     assert "standardised" in (files("ildfv._csrc") / "common/mixture.h").read_text()

@@ -1,4 +1,4 @@
-"""Progress counts right and leaves a log that machines can read."""
+"""Progress counts correctly and writes a machine-readable log."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from rich.console import Console
 from ildfv.progress import SILENT, Bars, EventLog, Lines, _clock
 
 
-def test_the_event_log_tells_start_count_and_end(tmp_path):
+def test_the_event_log_records_start_count_and_end(tmp_path):
     log = EventLog(tmp_path / "events.jsonl", SILENT, every=0)
     with log.task("Encoding", total=5) as advance:
         advance(2)
@@ -28,7 +28,7 @@ def test_the_event_log_tells_start_count_and_end(tmp_path):
     }
 
 
-def test_half_a_line_of_a_killed_run_does_not_spoil_the_next_one(tmp_path):
+def test_an_incomplete_line_of_a_killed_run_does_not_corrupt_the_next_one(tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_text('{"event": "note"}\n{"event": "adv')
     log = EventLog(file, SILENT)
@@ -39,7 +39,7 @@ def test_half_a_line_of_a_killed_run_does_not_spoil_the_next_one(tmp_path):
     assert [json.loads(line)["event"] for line in lines[2:]] == ["note", "note"]
 
 
-def test_lines_say_count_and_rate(caplog):
+def test_lines_contain_count_and_rate(caplog):
     caplog.set_level(logging.INFO, logger="ildfv")
     with Lines(every=0).task("Reading", total=4) as advance:
         advance()
@@ -47,7 +47,7 @@ def test_lines_say_count_and_rate(caplog):
     assert "Reading: done, 1 of 4" in caplog.text
 
 
-def test_what_was_done_before_counts_for_no_rate(monkeypatch, caplog):
+def test_items_done_before_are_excluded_from_the_rate(monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="ildfv")
     clock = iter([100.0, 110.0, 120.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
@@ -62,7 +62,7 @@ def test_times_are_short(seconds, text):
     assert _clock(seconds) == text
 
 
-def test_bars_come_and_go(capsys):
+def test_bars_appear_and_disappear(capsys):
     from rich.console import Console
 
     bars = Bars(Console(force_terminal=True, width=100))
@@ -73,7 +73,7 @@ def test_bars_come_and_go(capsys):
     assert "Outer" in capsys.readouterr().out
 
 
-def test_a_task_that_fails_says_so_in_the_event_log(tmp_path):
+def test_a_failed_task_is_recorded_in_the_event_log(tmp_path):
     events = EventLog(tmp_path / "events.jsonl", SILENT)
 
     def walk():
@@ -93,7 +93,7 @@ def test_a_task_that_fails_says_so_in_the_event_log(tmp_path):
     }
 
 
-def test_where_there_is_no_workspace_there_is_no_log(tmp_path):
+def test_without_a_workspace_there_is_no_log(tmp_path):
     log = EventLog(tmp_path / "events.jsonl", SILENT, beside=tmp_path / "workspace.toml")
     log.note("lost")
     assert not log.path.exists()
@@ -102,7 +102,7 @@ def test_where_there_is_no_workspace_there_is_no_log(tmp_path):
     assert json.loads(log.path.read_text())["text"] == "kept"
 
 
-def test_bars_show_labels_as_they_are(capsys):
+def test_bars_do_not_interpret_labels_as_markup(capsys):
     shown = Bars(Console(force_terminal=True, width=100, markup=False))
     with shown.task("blocks[0].conv[/1]", total=1) as advance:
         advance()

@@ -1,4 +1,4 @@
-"""Shuffled batches of an epoch, distributed to ranks and read ahead of the network."""
+"""Shuffled batches of an epoch, distributed to ranks and prefetched."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHIFT = 8  # pixels: maximum shift in augmentation
 
 
 class SliceSet(Protocol):
-    """What training requires of a slice set; `ildfv.datasets.slice_store.Slices` is one."""
+    """Protocol of a slice set for training, such as `ildfv.datasets.slice_store.Slices`."""
 
     counts: np.ndarray  # (N, c), −1 where unknown
     key: str

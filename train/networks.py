@@ -106,6 +106,24 @@ def load(folder: Path, device: str = "cpu") -> Network:
     return network.to(device).eval()
 
 
+def restored(name: str, n_outputs: int, values: dict[str, np.ndarray]) -> Network:
+    """The network with these weights. Modules without any weights in `values` are removed from the end of its body.
+
+    A network that is only used up to a layer is stored without the layers above. InputError: weights missing below.
+    """
+    network = _unset(name, n_outputs)
+    stored = {key.split(".")[1] for key in values if key.startswith("body.")}
+    names = [child for child, _ in network.body.named_children()]
+    if isinstance(network.body, nn.Sequential):
+        with_weights = [i for i, child in enumerate(names) if list(network.body.get_submodule(child).state_dict())]
+        present = [i for i in with_weights if names[i] in stored]
+        beyond = [i for i in with_weights if present and i > present[-1]]
+        for i in range(beyond[0], len(names)) if beyond else ():
+            delattr(network.body, names[i])
+    set_tensors(network, values)
+    return network
+
+
 def _unset(name: str, n_outputs: int) -> Network:
     """A network with uninitialised weights: drawing random ones would take half of the time of loading CNN-F."""
     with _NoInitialisation() if name in OWN else nullcontext():

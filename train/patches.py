@@ -1,4 +1,4 @@
-"""The patches of the patch baseline: a small CNN on 32×32 patches, trained on these and moved over the lung.
+"""The patches on which the patch baseline is trained: a small CNN on 32×32 patches, applied as a sliding window.
 
 Sizes are the paper's, in pixels of the original 512×512 grid. Prepared slices have 224×224 pixels, so a patch covers
 14×14 of them and is enlarged to 32×32 for the network. The network and the number of patches are as on the original
@@ -20,7 +20,7 @@ from ildfv.train.data import READ
 
 PATCH = 32  # pixels of the original grid
 SIDE = PATCH * SIZE // GRID  # of a patch on a prepared slice: 14
-MAJORITY = SIDE * SIDE // 2  # pixels from which on a pattern counts as present in a patch: the training `threshold`
+MAJORITY = SIDE * SIDE // 2  # minimum pixels for a pattern to count as present in a patch: the training `threshold`
 
 
 class PatchSet:

@@ -46,7 +46,7 @@ class ReceptiveFields:
         return (rows @ inside @ columns.T).reshape(len(inside), -1)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Values of locations (m, h·w) spread evenly over their receptive fields, (m, 224, 224): their sum is kept."""
+        """Values of locations (m, h·w) spread evenly over their receptive fields, (m, 224, 224), with the same sum."""
         m, h, w = len(values), len(self.rows), len(self.columns)
         rows = self.rows / self.rows.sum(axis=1, keepdims=True)
         columns = self.columns / self.columns.sum(axis=1, keepdims=True)
@@ -56,10 +56,10 @@ class ReceptiveFields:
 def receptive_fields(network: Network, layer: str) -> ReceptiveFields:
     """The receptive fields of a layer's locations.
 
-    Slices with one lit row, or column, go through a copy of the network that only keeps track of what depends on what:
-    one channel, weights of 1, no biases, no activation functions, and every output reduced to 0 or 1. This is exact for
-    convolutions, pooling, skip connections and fully connected layers. A layer that looks at the whole slice, such as
-    squeeze-and-excitation, makes all pixels count.
+    Slices that are 1 in one row or column and 0 elsewhere are passed through a copy of the network that only propagates
+    dependence: one channel, weights of 1, no biases, no activation functions, every output reduced to 0 or 1. This is
+    exact for convolutions, pooling, skip connections and fully connected layers. After a layer that depends on the
+    whole slice, such as squeeze-and-excitation, every receptive field is the whole slice.
     """
     tracer = copy.deepcopy(network).cpu().float().eval()
     tracer.normalise(np.zeros(3), np.ones(3))

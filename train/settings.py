@@ -10,7 +10,7 @@ import numpy as np
 from ildfv.errors import InputError, check
 from ildfv.patterns import THRESHOLD
 from ildfv.store.atomic import key_of, sha256
-from ildfv.train import losses
+from ildfv.train import defaults, losses
 from ildfv.train.targets import TARGETS
 
 
@@ -22,21 +22,21 @@ class TrainSettings:
     ImageNet weights with SGD; for that, start with `weights`, optimizer="sgd" and a learning rate of 1e-3.
     """
 
-    network: str = "cnnf"  # a name for `networks.build`
-    loss: str = "logistic"  # one of `losses.NAMES`
-    target: str = "presence"  # one of `targets.TARGETS`; presence for logistic losses, the others for regression
+    network: str = defaults.NETWORK  # a name for `networks.build`
+    loss: str = defaults.LOSS  # one of `losses.NAMES`
+    target: str = defaults.TARGET  # one of `targets.TARGETS`; presence for logistic losses, the others for regression
     threshold: int = THRESHOLD  # pixels on the original grid
     ramp: tuple[float, float] | None = None  # T1, T2 of the ramp target
-    epochs: int = 6
-    batch_size: int = 16
+    epochs: int = defaults.EPOCHS
+    batch_size: int = defaults.BATCH_SIZE
     optimizer: str = "adamw"  # or "sgd"
-    learning_rate: float = 4e-4  # peak: linear warm-up, then half a cosine down to 0
+    learning_rate: float = defaults.LEARNING_RATE  # peak: linear warm-up, then half a cosine down to 0
     warm_up: float = 0.1  # share of all steps; see `optimizer.rate` for the minimum
     momentum: float = 0.9  # of SGD
     weight_decay: float = 5e-4
     dropout: float = 0.5  # of fc6 and fc7
-    augment: bool = False  # left–right flips, shifts up to 8 pixels
-    shards: int = 2  # per step, computed one by one: results are the same on any number of ranks
+    augment: bool = defaults.AUGMENT  # left–right flips, shifts up to 8 pixels
+    shards: int = defaults.SHARDS  # per step, computed one by one: results are the same on any number of ranks
     select: str = "last"  # or "best": the epoch with the highest mean validation AUC
     weights: str | None = None  # a local safetensors file with initial weights
     bfloat16: bool = False  # autocast, on CUDA only
@@ -71,7 +71,7 @@ class TrainSettings:
 
 
 def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.ndarray) -> dict:
-    """What identifies a training: settings, slices and split, JSON-serialisable. Weight files count by checksum."""
+    """The identity of a training: settings, slices and split, JSON-serialisable. Weight files enter by checksum."""
     given = asdict(settings) | {
         "ramp": list(settings.ramp) if settings.ramp else None,
         "weights": sha256(Path(settings.weights)) if settings.weights else None,

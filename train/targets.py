@@ -15,11 +15,11 @@ def targets(
 ) -> np.ndarray:
     """Targets (m, c), float32, of pixel counts (m, c).
 
-    presence: 1 from `threshold` T pixels on, else −1; for logistic losses.
+    presence: 1 for at least `threshold` T pixels, else −1; for logistic losses.
     counts: count / T. The paper regresses counts; divided by T, 1 means "just present" in all three regression targets,
-        and the same learning rate suits them all.
-    step: 1 from T pixels on, else 0.
-    ramp: 0 up to T1 pixels, 1 from T2 on, linear in between; (T1, T2) = (T/2, 3T/2) by default, centred on T.
+        and the same learning rate can be used for all of them.
+    step: 1 for at least T pixels, else 0.
+    ramp: 0 up to T1 pixels, 1 for at least T2, linear in between; (T1, T2) = (T/2, 3T/2) by default, centred on T.
     """
     counts = np.asarray(counts)
     check(threshold > 0, f"threshold must be positive, got {threshold}")

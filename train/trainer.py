@@ -73,8 +73,8 @@ def train(
     Under torchrun the shards of each step are distributed to the ranks (data parallel). The result is the same to the
     bit for any number of ranks with the same number of threads each; ranks beyond the number of shards are idle.
 
-    compile: whether to use `torch.compile`, on a GPU only; None: on a GPU with enough slices, unless it fails. Its sums
-    are rounded differently, like those of another device.
+    compile: whether to use `torch.compile`, on a GPU only; None: on a GPU with enough slices, unless it fails. Compiled
+    sums are rounded differently, so the last bits of the result differ.
     """
     folder = Path(folder)
     fit, validation = labelled_only(slices, fit_indices), labelled_only(slices, validation_indices)

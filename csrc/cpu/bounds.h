@@ -15,7 +15,7 @@ inline real depth(double threshold, int64_t k) {
     return (real)fmax(fmax(alone, alone - 4.5 + log((double)k)), 0.01 - log(threshold));
 }
 
-// Stands for the likelihood of no component.
+// Used in place of a likelihood where there is no component.
 template <class real>
 constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100; setting its last bits only lowers it
 

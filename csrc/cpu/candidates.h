@@ -2,7 +2,7 @@
 //
 //   bounds      scores from the first few dimensions                                                         (bounds.h)
 //   guesses     the two likeliest components by the few dimensions, and their exact scores
-//   others      pairs (row, component) whose bounds are high enough to matter given these scores
+//   others      further pairs (row, component) whose bounds, given these scores, allow a relevant posterior
 //   posteriors  of all pairs with sufficient scores, as entries of their components                      (posteriors.h)
 #pragma once
 

@@ -189,7 +189,7 @@ struct Job {
         score(constants, x, rows, s);
         posteriors(constants, s, rows, threshold());
         if (!precise(s, 0, rows)) return false;
-        for (int64_t i = 0; i < number; ++i)  // not those that were added before: their rows are not here
+        for (int64_t i = 0; i < number; ++i)  // not those that were added before: their rows are not in this block
             if (shares[i].crowded && lay_out_weights(shares[i]))
                 weight_rows(constants, s, shares[i].row, shares[i].row + shares[i].n);
         bool listed = false;

@@ -25,6 +25,8 @@ __device__ void mark(typename S::real* s0, unsigned* active, const typename S::r
     }
 }
 
+constexpr int AT_ONCE = 4;  // descriptors of a component with few: its sums wait for loads, not for arithmetic
+
 // s1 += Σ γt, s2 += Σ γt² of the staged chunk.  s1, s2: (k, d), in shared or device memory, used by this block only
 template <class S>
 __device__ void add_moments(typename S::real* s1, typename S::real* s2, const typename S::real* y,
@@ -76,15 +78,26 @@ __device__ void add_moments(typename S::real* s1, typename S::real* s2, const ty
                 for (int segment = 0; segment < S::SEGMENTS; ++segment) {
                     unsigned bits = active[segment * k4 + k0 + c];
                     any |= bits;
-                    for (; bits; bits &= bits - 1) {
-                        const int r = segment * 32 + __ffs(bits) - 1;
-                        const real g = gamma[(integer)r * kp + k0 + c];
+                    while (bits) {
+                        // Loads of several descriptors are in flight at once; the last ones may repeat one with γ = 0.
+                        real g[AT_ONCE], ys[AT_ONCE][S::LANE_DIMS];
+                        int r = 0;
 #pragma unroll
-                        for (int e = 0; e < S::LANE_DIMS; ++e) {
-                            const real t = standardised(y[r * S::DP + lane + 32 * e], as[e], bs[e]), gt = g * t;
-                            m1[e] += gt;
-                            m2[e] += gt * t;
+                        for (int j = 0; j < AT_ONCE; ++j) {
+                            if (bits) r = segment * 32 + __ffs(bits) - 1;
+                            g[j] = bits ? gamma[(integer)r * kp + k0 + c] : (real)0;
+                            bits &= bits - 1;
+#pragma unroll
+                            for (int e = 0; e < S::LANE_DIMS; ++e) ys[j][e] = y[r * S::DP + lane + 32 * e];
                         }
+#pragma unroll
+                        for (int j = 0; j < AT_ONCE; ++j)
+#pragma unroll
+                            for (int e = 0; e < S::LANE_DIMS; ++e) {
+                                const real t = standardised(ys[j][e], as[e], bs[e]), gt = g[j] * t;
+                                m1[e] += gt;
+                                m2[e] += gt * t;
+                            }
                     }
                 }
                 if (!any && !first) continue;

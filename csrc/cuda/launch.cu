@@ -2,6 +2,11 @@
 #include <cuda_runtime.h>
 #include <string.h>
 
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "cuda/contributions.cu"
 #include "cuda/em.cu"
 #include "cuda/fisher.cu"
 #include "cuda/moments.cu"
@@ -16,8 +21,34 @@ const void* kernel_of(const char* name) {
     ILDFV_WINDOW_KERNELS(ILDFV_FIND)
     ILDFV_FISHER_KERNELS(ILDFV_FIND)
     ILDFV_EM_KERNELS(ILDFV_FIND)
+    ILDFV_CONTRIBUTION_KERNELS(ILDFV_FIND)
 #undef ILDFV_FIND
     return nullptr;
+}
+
+// The status of a call of the runtime. A failure that does not affect the context, such as out of memory, remains the
+// thread's last error until it is read, and PyTorch and CuPy would report it for a call of their own.
+cudaError_t cleared(cudaError_t status) {
+    if (status != cudaSuccess) cudaGetLastError();
+    return status;
+}
+
+int shared_limit(int device, int* bytes) {
+    return cleared(cudaDeviceGetAttribute(bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+}
+
+// Allows the kernel all the shared memory of a block on `device`, which is the current one, at its first use: a limit
+// set for each launch could be lowered by another thread before the launch.
+int raise_shared_limit(int device, const void* kernel) {
+    static std::mutex mutex;
+    static std::set<std::pair<int, const void*>> raised;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (raised.count({device, kernel})) return cudaSuccess;
+    int bytes = 0, status = shared_limit(device, &bytes);
+    if (status == cudaSuccess)
+        status = cleared(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    if (status == cudaSuccess) raised.insert({device, kernel});
+    return status;
 }
 
 }  // namespace
@@ -29,32 +60,34 @@ extern "C" int ildfv_cuda_launch(int device, const char* name, unsigned grid_x, 
     const void* kernel = kernel_of(name);
     if (!kernel) return cudaErrorInvalidDeviceFunction;
     int before = device;
-    cudaError_t status = cudaGetDevice(&before);
-    if (status == cudaSuccess && before != device) status = cudaSetDevice(device);
+    int status = cleared(cudaGetDevice(&before));
+    if (status == cudaSuccess && before != device) status = cleared(cudaSetDevice(device));
     if (status != cudaSuccess) return status;
-    if (shared_bytes > 48 * 1024)
-        status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+    if (shared_bytes > 48 * 1024) status = raise_shared_limit(device, kernel);
     if (status == cudaSuccess)
-        status = cudaLaunchKernel(kernel, dim3(grid_x, grid_y), dim3(threads), arguments, shared_bytes,
-                                  static_cast<cudaStream_t>(stream));
-    if (status == cudaSuccess) status = cudaPeekAtLastError();
-    if (before != device) cudaSetDevice(before);
+        status = cleared(cudaLaunchKernel(kernel, dim3(grid_x, grid_y), dim3(threads), arguments, shared_bytes,
+                                          static_cast<cudaStream_t>(stream)));
+    if (before != device) {
+        const int restored = cleared(cudaSetDevice(before));
+        if (status == cudaSuccess) status = restored;
+    }
     return status;
 }
 
 // Maximum shared memory of a block on `device`, in bytes; −cudaError_t on failure.
 extern "C" int ildfv_cuda_shared_limit(int device) {
     int bytes = 0;
-    const cudaError_t status = cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    return status == cudaSuccess ? bytes : -(int)status;
+    const int status = shared_limit(device, &bytes);
+    return status == cudaSuccess ? bytes : -status;
 }
 
 // Compute capability of `device`, 90 for sm_90; −cudaError_t on failure.
 extern "C" int ildfv_cuda_capability(int device) {
     int major = 0, minor = 0;
-    cudaError_t status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-    if (status == cudaSuccess) status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
-    return status == cudaSuccess ? 10 * major + minor : -(int)status;
+    int status = cleared(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    if (status == cudaSuccess)
+        status = cleared(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+    return status == cudaSuccess ? 10 * major + minor : -status;
 }
 
 extern "C" const char* ildfv_cuda_error(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }

@@ -2,7 +2,7 @@
 //
 // A block processes one piece of a slice (some hundred descriptors) tile by tile, in four steps: staging.h, scoring.h,
 // softmax.h, accumulation.h. Scores and posteriors stay within the block, which writes the sums of its piece. `finish`
-// adds pieces in float64, in order. Pieces depend on n and k only, so that a slice's bits are the same in any batch on
+// adds pieces in order, more precisely than float. Pieces depend on n and k only, so that a slice's bits are the same in any batch on
 // any number of multiprocessors.
 //
 // This source is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, in tests, by a C++ compiler.
@@ -16,15 +16,15 @@
 
 namespace ildfv {
 
-// The sums of one piece. SUMS_SHARED: s1 and s2 are accumulated in shared memory, else in place. GAMMA_SHARED:
+// The sums of one piece. weights: one per row, or null. SUMS_SHARED: s1 and s2 are accumulated in shared memory, else in place. GAMMA_SHARED:
 // posteriors are in shared memory, else in `scratch` (T·kp reals per block), for large k. TENSOR: products use tensor
 // cores.
 template <class S, bool SUMS_SHARED, bool GAMMA_SHARED, bool TENSOR>
-__device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, typename S::real threshold,
-                           typename S::real* s0, typename S::real* s1, typename S::real* s2, double* log_likelihood,
-                           typename S::real* scratch) {
+__device__ void moments_of(Rows x, integer rows, const typename S::real* weights, Mixture<typename S::real> m,
+                           typename S::real threshold, typename S::real* s0, typename S::real* s1, typename S::real* s2,
+                           double* log_likelihood, typename S::real* scratch) {
     typedef typename S::real real;
-    const int d = m.d, k = m.k, k4 = (k + 3) & ~3, kp = padded(k), words = (k + 31) / 32;
+    const int d = m.d, k = m.k, d4 = (d + 3) & ~3, k4 = (k + 3) & ~3, kp = padded(k), words = (k + 31) / 32;
     ILDFV_SHARED_MEMORY(memory);
     real* y = reinterpret_cast<real*>(memory);                                  // (T, DP)
     real* a = y + S::T * S::DP;                                                 // (KC, DP)
@@ -39,11 +39,15 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
     real* own_s1 = SUMS_SHARED ? rest + (GAMMA_SHARED ? S::T * kp : 0) : s1;  // (k, d)
     real* own_s2 = SUMS_SHARED ? own_s1 + k * d : s2;                         // (k, d)
 
-    const Corner<S> corner;
     const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
-    Staged<S> staged{y, a, b};
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+    constexpr bool AHEAD = false;  // tensor cores are not used there
+#else
+    constexpr bool AHEAD = TENSOR && GAMMA_SHARED;  // otherwise registers are short
+#endif
+    Staged<S, AHEAD> staged{y, a, b, weights};
     bool screening = TENSOR;
-    double own_log_likelihood = 0;
+    Total<real> own_log_likelihood;
 
     for (integer start = 0; start < rows; start += S::T) {
         const int valid = rows - start < S::T ? (int)(rows - start) : S::T;
@@ -57,7 +61,11 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
                 for (int k0 = 0; k0 < k; k0 += S::KC) {
                     float sum[S::KC / 8][4] = {};
                     for (int d0 = 0; d0 < d; d0 += S::DC) {
-                        staged.bring(x, start, valid, m, m.squares, m.products, (d + 3) & ~3, k0, d0);
+                        staged.bring(x, start, valid, m, m.squares, m.products, d4, k0, d0);
+                        if (d0 + S::DC < d)
+                            staged.look_ahead(m, m.squares, m.products, d4, k0, d0 + S::DC);
+                        else if (k0 + S::KC < k)
+                            staged.look_ahead(m, m.squares, m.products, d4, k0 + S::KC, 0);
                         add_screened<S>(sum, y, a, b, d - d0 < S::DC ? d - d0 : S::DC);
                     }
                     keep_screened<S>(gamma, kp, least, sum, m.base, m.slack, k0, k, k4);
@@ -73,30 +81,14 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
                 }
             }
         }
-        if (!screening)
-            for (int k0 = 0; k0 < k; k0 += S::KC) {  // score = c − ½ Σ t²
-                real sum[4][4] = {};
-                for (int d0 = 0; d0 < d; d0 += S::DC) {
-                    staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);
-                    add_squares<S>(sum, corner, y, a, b, d - d0 < S::DC ? d - d0 : S::DC);
-                }
-#pragma unroll
-                for (int j = 0; j < 4; ++j)
-#pragma unroll
-                    for (int c = 0; c < 4; ++c) {
-                        const int comp = k0 + corner.comp + c * (S::KC / 4);
-                        if (comp < k4)
-                            gamma[(integer)(corner.row + j * (S::T / 4)) * kp + comp] =
-                                comp < k ? m.constant[comp] - (real)0.5 * sum[j][c] : (real)0;
-                    }
-            }
+        if (!screening) score_tile<S>(gamma, kp, staged, x, start, valid, m);
         __syncthreads();
         if (screening && TENSOR) {  // stop screening if many components are near: it would cost more than it saves
             unsigned found = 0;
             for (int warp = 0; warp < S::WARPS; ++warp) found += counts[warp];
             screening = 4 * found <= (unsigned)(valid * k);
         }
-        soften<S>(gamma, kp, k, valid, threshold, own_log_likelihood);
+        soften<S>(gamma, kp, k, valid, threshold, staged.weights, own_log_likelihood);
         __syncthreads();
         mark<S>(own_s0, active, gamma, kp, k, k4, first);
         __syncthreads();
@@ -104,6 +96,10 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         for (int d0 = last_d; d0 >= 0; d0 -= S::DC)
             for (int k0 = last_k; k0 >= 0; k0 -= S::KC) {
                 staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);
+                if (k0 > 0)
+                    staged.look_ahead(m, m.scale, m.shift, d, k0 - S::KC, d0);
+                else if (d0 > 0)
+                    staged.look_ahead(m, m.scale, m.shift, d, last_k, d0 - S::DC);
                 if constexpr (TENSOR) {
                     if (m.close && mostly_active<S>(active, k4, k0, k, valid)) {
                         add_moments_by_products<S>(own_s1, own_s2, y, a, b, gamma, kp, k0, k, d0, d, valid, first);
@@ -112,6 +108,7 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
                 }
                 add_moments<S>(own_s1, own_s2, y, a, b, gamma, kp, active, k4, k0, k, d0, d, valid, first);
             }
+        if (staged.weights) staged.weights += S::T;
     }
 
     __syncthreads();
@@ -122,44 +119,38 @@ __device__ void moments_of(Rows x, integer rows, Mixture<typename S::real> m, ty
         for (int segment = 0; segment < S::SEGMENTS; ++segment) sum += own_s0[segment * k4 + c];
         s0[c] = sum;
     }
-    double* shares = reinterpret_cast<double*>(y);  // y is no longer needed
-    shares[threadIdx.x] = own_log_likelihood;
-    __syncthreads();
-    if (threadIdx.x < 32) {
-        double sum = 0;
-        for (int i = threadIdx.x; i < S::THREADS; i += 32) sum += shares[i];
-        for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-        if (threadIdx.x == 0) *log_likelihood = sum;
-    }
+    sum_of_threads<S>(reinterpret_cast<double*>(y), own_log_likelihood.template as<double>(), log_likelihood);
 }
 
 }  // namespace ildfv
 
 using namespace ildfv;
 
-// Tiles: 64 descriptors × 32 components × 64 dimensions; half the dimensions in double, to fit in 64 KB.
-typedef Tile<float, 64, 32, 64> FloatTile;
-typedef Tile<double, 64, 32, 32> DoubleTile;
-
 // Uniform slices of n descriptors: piece p consists of descriptors (p mod splits)·piece_rows … of slice p / splits.
-// Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride) of each piece.
-// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has no room for three.
+// Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride, address of weights) of each piece.
+// weights: of all descriptors of uniform slices; null: 1 each.
+// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has no room for three. Two
+// also where posteriors are in device memory: for three registers are short.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
-    extern "C" __global__ void __launch_bounds__(TILE::THREADS, TENSOR ? 2 : TILE::BLOCKS)                             \
+    extern "C" __global__ void __launch_bounds__(TILE::THREADS, (TENSOR || !GAMMA) ? TILE::FEW_BLOCKS : TILE::BLOCKS)  \
         NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \
              integer splits, integer piece_rows, integer slice_stride, integer row_stride, integer dim_stride,         \
-             integer d, integer k, const TILE::real* centre, const TILE::real* scale, const TILE::real* shift,         \
-             const TILE::real* constant, const TILE::real* squares, const TILE::real* products,                        \
-             const TILE::real* base, const TILE::real* slack, integer close, double threshold, TILE::real* s0,         \
-             TILE::real* s1, TILE::real* s2, double* log_likelihood, TILE::real* scratch) {                            \
+             const TILE::real* weights, integer d, integer k, const TILE::real* centre, const TILE::real* scale,       \
+             const TILE::real* shift, const TILE::real* constant, const TILE::real* squares,                           \
+             const TILE::real* products, const TILE::real* base, const TILE::real* slack, integer close,               \
+             double threshold, TILE::real* s0, TILE::real* s1, TILE::real* s2, double* log_likelihood,                 \
+             TILE::real* scratch) {                                                                                    \
         const integer piece = first_piece + blockIdx.x, start = piece % splits * piece_rows, left = n - start;         \
         const integer offset = piece / splits * slice_stride + start * row_stride;                                     \
-        const integer* listed = pieces + 4 * piece;                                                                    \
+        const integer* listed = pieces + 5 * piece;                                                                    \
+        if (weights) weights += piece / splits * n + start;                                                            \
+        if (pieces) weights = reinterpret_cast<const TILE::real*>(listed[4]);                                          \
         Rows data = {x + offset * ELEMENT_BYTES[element], (int)element, row_stride, dim_stride};                       \
         if (pieces) data = {reinterpret_cast<const void*>(listed[0]), (int)element, listed[2], listed[3]};             \
         const integer rows = pieces ? listed[1] : left < piece_rows ? left : piece_rows;                               \
         moments_of<TILE, SUMS, GAMMA, TENSOR>(                                                                         \
-            data, rows, {centre, scale, shift, constant, (int)d, (int)k, squares, products, base, slack, close != 0},  \
+            data, rows, weights,                                                                                       \
+            {centre, scale, shift, constant, (int)d, (int)k, squares, products, base, slack, close != 0},              \
             (TILE::real)threshold, s0 + piece * k, s1 + piece * k * d, s2 + piece * k * d, log_likelihood + piece,     \
             scratch + (integer)blockIdx.x * TILE::T * padded((int)k));                                                 \
     }
@@ -176,11 +167,11 @@ typedef Tile<double, 64, 32, 32> DoubleTile;
     extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4) spread_singles_##REAL(                              \
         const void* x, integer element, integer b, integer row_stride, integer dim_stride, integer d, integer k,       \
         const TILE::real* centre, const TILE::real* scale, const TILE::real* shift, const TILE::real* constant,        \
-        double threshold, const TILE::real* partial, integer chunks, TILE::real* s0, TILE::real* s1, TILE::real* s2,   \
-        double* log_likelihood) {                                                                                      \
+        const TILE::real* weights, double threshold, const TILE::real* partial, integer chunks, TILE::real* s0,        \
+        TILE::real* s1, TILE::real* s2, double* log_likelihood) {                                                      \
         spread_singles<TILE, SINGLES>({x, (int)element, row_stride, dim_stride}, b,                                    \
-                                      {centre, scale, shift, constant, (int)d, (int)k}, (TILE::real)threshold,         \
-                                      partial, (int)chunks, s0, s1, s2, log_likelihood);                               \
+                                      {centre, scale, shift, constant, (int)d, (int)k}, weights,                       \
+                                      (TILE::real)threshold, partial, (int)chunks, s0, s1, s2, log_likelihood);        \
     }
 
 #define ILDFV_ALL_OF(REAL, TILE, SINGLES)                                                                              \
@@ -216,7 +207,11 @@ ILDFV_MOMENTS(moments_tensor_huge_float32, FloatTile, false, false, true)
 #define ILDFV_KERNELS(DO)                                                                                              \
     DO(moments_resident_float32)                                                                                       \
     DO(moments_wide_float32)                                                                                           \
-    DO(moments_huge_float32) DO(score_singles_float32) DO(spread_singles_float32) DO(moments_resident_float64)         \
-        DO(moments_wide_float64) DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64)         \
-            DO(finish_float32_float32) DO(finish_float32_float64) DO(finish_float64_float64)                           \
-                DO(moments_tensor_resident_float32) DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)
+    DO(moments_huge_float32)                                                                                           \
+    DO(score_singles_float32)                                                                                          \
+    DO(spread_singles_float32)                                                                                         \
+    DO(moments_resident_float64)                                                                                       \
+    DO(moments_wide_float64)                                                                                           \
+    DO(moments_huge_float64) DO(score_singles_float64) DO(spread_singles_float64) DO(finish_float32_float32)           \
+        DO(finish_float32_float64) DO(finish_float64_float64) DO(moments_tensor_resident_float32)                      \
+            DO(moments_tensor_wide_float32) DO(moments_tensor_huge_float32)

@@ -37,11 +37,12 @@ __device__ void score_singles(Rows x, integer b, Mixture<typename S::real> m, ty
 }
 
 // Posteriors and moments of SINGLES slices over one chunk of dimensions. Blocks with blockIdx.y = 0
-// also write s0 and the log likelihood.
+// also write s0 and the log likelihood. weights: of the descriptors, or null.
 template <class S, int SINGLES>
-__device__ void spread_singles(Rows x, integer b, Mixture<typename S::real> m, typename S::real threshold,
-                               const typename S::real* partial, int chunks, typename S::real* s0, typename S::real* s1,
-                               typename S::real* s2, double* log_likelihood) {
+__device__ void spread_singles(Rows x, integer b, Mixture<typename S::real> m, const typename S::real* weights,
+                               typename S::real threshold, const typename S::real* partial, int chunks,
+                               typename S::real* s0, typename S::real* s1, typename S::real* s2,
+                               double* log_likelihood) {
     typedef typename S::real real;
     const unsigned all = 0xffffffffu;
     ILDFV_SHARED_MEMORY(memory);
@@ -66,13 +67,14 @@ __device__ void spread_singles(Rows x, integer b, Mixture<typename S::real> m, t
             total += e;
         }
         for (int step = 16; step; step /= 2) total += __shfl_xor_sync(all, total, step);
-        const real inverse = 1 / total;
+        const real inverse = 1 / total, weight = weights ? weights[start + r] : (real)1;
         for (int c = lane; c < k; c += 32) {
             const real p = g[c] * inverse;
-            g[c] = p >= threshold ? p : (real)0;
+            g[c] = weight > 0 && p >= threshold ? p * weight : (real)0;
             if (blockIdx.y == 0) s0[(start + r) * k + c] = g[c];
         }
-        if (blockIdx.y == 0 && lane == 0) log_likelihood[start + r] = (double)top + (double)log(total);
+        if (blockIdx.y == 0 && lane == 0)
+            log_likelihood[start + r] = weight > 0 ? weight * ((double)top + (double)log(total)) : 0;
     }
     __syncthreads();
     real ys[SINGLES][S::LANE_DIMS];

@@ -1,6 +1,7 @@
 // Scores of a tile to posteriors, and the log likelihood.
 #pragma once
 #include "cuda/tile.h"
+#include "cuda/total.h"
 
 namespace ildfv {
 
@@ -13,11 +14,12 @@ __device__ __forceinline__ double larger(double a, double b) { return fmax(a, b)
 __device__ __forceinline__ float minus_infinity(float) { return as_float(0xff800000u); }
 __device__ __forceinline__ double minus_infinity(double) { return (double)as_float(0xff800000u); }
 
-// Turns scores (T, kp) into posteriors in place, with 0 below the threshold and for rows from `valid` on.
-// log_likelihood += Σ log Σ_k exp(score) over the rows that this thread is responsible for.
+// Turns scores (T, kp) into posteriors in place, with 0 below the threshold and for rows from `valid` on; then multiplies
+// them by the weights of the descriptors (T,), if any (else null). log_likelihood += Σ weight · log Σ_k exp(score) over
+// the rows that this thread is responsible for.
 template <class S>
 __device__ void soften(typename S::real* gamma, int kp, int k, int valid, typename S::real threshold,
-                       double& log_likelihood) {
+                       const typename S::real* weights, Total<typename S::real>& log_likelihood) {
     typedef typename S::real real;
     const unsigned all = 0xffffffffu;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -36,12 +38,25 @@ __device__ void soften(typename S::real* gamma, int kp, int k, int valid, typena
         }
         total += __shfl_xor_sync(all, total, 8);
         total += __shfl_xor_sync(all, total, 16);
-        const real inverse = 1 / total;
+        const real inverse = 1 / total, weight = row >= valid ? (real)0 : weights ? weights[row] : (real)1;
         for (int c = part; c < k; c += 4) {
             const real p = g[c] * inverse;
-            g[c] = row < valid && p >= threshold ? p : (real)0;
+            g[c] = weight > 0 && p >= threshold ? p * weight : (real)0;
         }
-        if (part == 0 && row < valid) log_likelihood += (double)top + (double)log(total);
+        if (part == 0 && weight > 0) log_likelihood.add(weight * top), log_likelihood.add(weight * log(total));
+    }
+}
+
+// to = Σ value over the block's threads, in a fixed order. shares: one double per thread, in shared memory
+template <class S>
+__device__ __forceinline__ void sum_of_threads(double* shares, double value, double* to) {
+    shares[threadIdx.x] = value;
+    __syncthreads();
+    if (threadIdx.x < 32) {
+        double sum = 0;
+        for (int i = threadIdx.x; i < S::THREADS; i += 32) sum += shares[i];
+        for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+        if (threadIdx.x == 0) *to = sum;
     }
 }
 

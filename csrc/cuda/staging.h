@@ -99,6 +99,13 @@ __device__ void stage_rows(typename S::real* y, Rows x, integer first, int valid
     }
 }
 
+// y = 0 for descriptors of weight 0, whatever their values.  weights (T,)
+template <class S>
+__device__ void clear_rows(typename S::real* y, const typename S::real* weights, int valid) {
+    for (int i = threadIdx.x; i < valid * S::DC; i += S::THREADS)
+        if (weights[i / S::DC] == 0) y[i / S::DC * S::DP + i % S::DC] = 0;
+}
+
 // A single value, where speed does not matter
 template <class S>
 __device__ __forceinline__ typename S::real value_at(Rows x, integer row, int dim) {
@@ -140,6 +147,32 @@ __device__ void stage_parameters(typename S::real* a, typename S::real* b, const
     }
 }
 
+// One thread's share of a and b of a chunk, as in stage_parameters, in registers.
+template <class S>
+struct ParameterShare {
+    typedef typename S::real real;
+    static constexpr int STEP = S::THREADS / S::DC, COUNT = S::KC / STEP;
+    real as[COUNT], bs[COUNT];
+
+    __device__ __forceinline__ void load(const real* scale, const real* shift, int k0, int k, int d0, int d) {
+        const int dim = threadIdx.x % S::DC, comp = threadIdx.x / S::DC;
+        const int left = d0 + dim < d ? k - k0 - comp : 0;  // components from this thread's first
+        const integer start = (integer)(k0 + comp) * d + d0 + dim;
+        const real *from_scale = scale + start, *from_shift = shift + start;
+#pragma unroll
+        for (int j = 0; j < COUNT; ++j) {
+            as[j] = bs[j] = 0;
+            if (j * STEP < left) as[j] = *from_scale, bs[j] = *from_shift;
+            from_scale += STEP * d, from_shift += STEP * d;
+        }
+    }
+    __device__ __forceinline__ void store(real* a, real* b) const {
+        const int at = threadIdx.x / S::DC * S::DP + threadIdx.x % S::DC;
+#pragma unroll
+        for (int j = 0; j < COUNT; ++j) a[at + j * STEP * S::DP] = as[j], b[at + j * STEP * S::DP] = bs[j];
+    }
+};
+
 template <class real>
 struct Mixture {
     const real *centre, *scale, *shift, *constant;  // (d,), (k, d), (k, d), (k,): a, b, c of mixture.h
@@ -149,13 +182,18 @@ struct Mixture {
 };
 
 // The chunk of descriptors and parameters that is in shared memory. All threads of a block request the same chunk;
-// replacing it waits for threads that still read the old one.
-template <class S>
+// replacing it waits for threads that still read the old one. AHEAD: `look_ahead` loads parameters into registers, while
+// the block still computes with those in shared memory.
+template <class S, bool AHEAD>
 struct Staged {
     typedef typename S::real real;
-    real *y, *a, *b;  // (T, DP), (KC, DP), (KC, DP)
+    real *y, *a, *b;      // (T, DP), (KC, DP), (KC, DP)
+    const real* weights;  // (T,), of the tile's descriptors, or null
     int rows_d0 = -1, k0 = -1, d0 = -1;
     const real* from = nullptr;
+    ParameterShare<S> next;
+    int next_k0 = -1, next_d0 = -1;
+    const real* next_from = nullptr;
 
     __device__ __forceinline__ void bring(Rows x, integer start, int valid, const Mixture<real>& m, const real* first,
                                           const real* second, int width, int want_k0, int want_d0) {
@@ -163,10 +201,27 @@ struct Staged {
         if (!rows && !parameters) return;
         __syncthreads();
         if (rows) stage_rows<S>(y, x, start, valid, want_d0, m.d, m.centre);
-        if (parameters) stage_parameters<S>(a, b, first, second, want_k0, m.k, want_d0, width);
+        if (rows && weights) {
+            __syncthreads();
+            clear_rows<S>(y, weights, valid);
+        }
+        if (parameters) {
+            if (AHEAD && next_from == first && next_k0 == want_k0 && next_d0 == want_d0)
+                next.store(a, b);
+            else
+                stage_parameters<S>(a, b, first, second, want_k0, m.k, want_d0, width);
+        }
         __syncthreads();
         rows_d0 = want_d0;
         if (parameters) from = first, k0 = want_k0, d0 = want_d0;
+    }
+
+    // The parameters that the next call of `bring` will request.
+    __device__ __forceinline__ void look_ahead(const Mixture<real>& m, const real* first, const real* second, int width,
+                                               int want_k0, int want_d0) {
+        if (!AHEAD || (from == first && k0 == want_k0 && d0 == want_d0)) return;
+        next.load(first, second, want_k0, m.k, want_d0, width);
+        next_from = first, next_k0 = want_k0, next_d0 = want_d0;
     }
 };
 

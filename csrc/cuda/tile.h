@@ -30,8 +30,12 @@ struct Tile {
     static constexpr int T = T_, KC = KC_, DC = DC_;
     static constexpr int THREADS = T * KC / 16;  // each has 4 descriptors × 4 components
     static constexpr int WARPS = THREADS / 32;
-    static constexpr int BLOCKS =
-        sizeof(real) == 4 ? 3 : 2;                // per multiprocessor: at most 168 or 255 registers per thread
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+    static constexpr int BLOCKS = 1;  // per multiprocessor: 64 KB of shared memory have room for no more
+#else
+    static constexpr int BLOCKS = sizeof(real) == 4 ? 3 : 2;  // at most 168 or 255 registers per thread
+#endif
+    static constexpr int FEW_BLOCKS = BLOCKS > 2 ? 2 : BLOCKS;
     static constexpr int DP = DC + 4;             // row length of staged arrays
     static constexpr int SEGMENTS = T / 32;       // words of activity bits, for 32 descriptors each
     static constexpr int QUADS = DC / 4;          // a warp adds the moments of QUADS × 4 dimensions
@@ -40,5 +44,9 @@ struct Tile {
     static_assert(T % 32 == 0 && KC % JOB == 0 && DC % 32 == 0 && DC <= 128 && THREADS % 32 == 0, "tile shape");
     static_assert(JOB * SEGMENTS <= 32, "one lane per word of activity bits");
 };
+
+// 64 descriptors × 32 components × 64 dimensions; half the dimensions in double, to fit in 64 KB.
+typedef Tile<float, 64, 32, 64> FloatTile;
+typedef Tile<double, 64, 32, 32> DoubleTile;
 
 }  // namespace ildfv

@@ -124,7 +124,7 @@ def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
 
 
 def _cell(value: Cell):
-    """A measure over its interval, 0.912 over .88–.94, and its ± over folds; anything else as it is."""
+    """A measure above its interval, 0.912 over .88–.94, with its ± over folds; any other value as text."""
     from ildfv.evaluation.tables import Estimate
 
     if not isinstance(value, Estimate):

@@ -9,6 +9,7 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.train import defaults
 
 if TYPE_CHECKING:
     from ildfv.evaluation.documents import Results
@@ -17,21 +18,23 @@ if TYPE_CHECKING:
 def train(
     workspace: o.Workspace = o.HERE,
     fold: o.Fold = 0,
-    network: Annotated[str, typer.Option(help="cnnf, vgg19, torchvision:NAME or timm:NAME.")] = "cnnf",
-    loss: Annotated[str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")] = "logistic",
-    target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = "presence",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training slices.", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Slices per step.", min=1)] = None,
+    network: Annotated[str, typer.Option(help="cnnf, vgg19, torchvision:NAME or timm:NAME.")] = defaults.NETWORK,
+    loss: Annotated[
+        str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")
+    ] = defaults.LOSS,
+    target: Annotated[str, typer.Option(help="presence, counts, step or ramp.")] = defaults.TARGET,
+    epochs: Annotated[int, typer.Option(help="Passes over the training slices.", min=1)] = defaults.EPOCHS,
+    batch_size: Annotated[int, typer.Option(help="Slices per step.", min=1)] = defaults.BATCH_SIZE,
     shards: Annotated[
-        int | None,
+        int,
         typer.Option(
-            help="Shards per step, distributed over ranks; the result does not depend on the number of ranks.",
-            min=1,
-            show_default="2",
+            help="Shards per step, distributed over ranks; the result does not depend on the number of ranks.", min=1
         ),
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.", min=0)] = None,
-    augment: Annotated[bool, typer.Option("--augment", help="Flip and shift slices during training.")] = False,
+    ] = defaults.SHARDS,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.", min=0)] = defaults.LEARNING_RATE,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Flip and shift slices during training.")
+    ] = defaults.AUGMENT,
     compile: Annotated[
         bool | None,
         typer.Option(
@@ -40,7 +43,7 @@ def train(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="that of the network")] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete a model trained with other settings, or resume.")
+        bool, typer.Option("--fresh/--resume", help="Delete a model trained with other settings; --resume refuses to.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -70,7 +73,7 @@ def train(
         compile=compile,
         fresh=fresh,
         progress=output.progress(verbose, workspace=workspace),
-        **{key: value for key, value in given.items() if value is not None},
+        **given,
     )
     show_scores(result, as_json)
 
@@ -101,13 +104,13 @@ def encode(
         int | None, typer.Option(help="Slices per batch.", min=1, show_default="16, or as many as GPU memory allows")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete an encoding made with other settings, or resume.")
+        bool, typer.Option("--fresh/--resume", help="Delete an encoding made with other settings; --resume refuses to.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Fit the mixture on all training descriptors, encode every slice as a Fisher vector, and reduce by PCA.
+    """Fit the mixture on all descriptors of the fit patients, encode every slice as a Fisher vector, and reduce by PCA.
 
     Activations are not stored. Resumes an interrupted run.
 
@@ -199,11 +202,12 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     rows = []
     for pattern, row in result.per_pattern.items():
         f, auc = (output.with_interval(*row.estimate(measure)) for measure in ("f", "auc"))
-        rows.append((pattern, row.positives, f, auc))
+        rows.append((pattern, row.positives, row.positive_patients, f, auc))
     overall = result.overall
     defined = all(row.f is not None and row.auc is not None for row in result.per_pattern.values())
     mean = (
         f"mean of {len(rows)} patterns" if defined else "mean where defined",
+        "",
         "",
         output.cell(overall.macro_f),
         output.cell(overall.mean_auc),
@@ -211,10 +215,10 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
     output.table(
         f"{result.system}, held-out fold {result.fold}: {data}",
-        ["pattern", "slices with it", "F (95 %)", "AUC (95 %)"],
+        ["pattern", "slices with it", "patients with it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
         caption=f"{result.n_slices} test slices of {result.n_patients} patients, T = {result.threshold}; "
-        "thresholds from validation patients, intervals by patient",
+        "thresholds from validation patients, intervals by patient if at least 5 have the pattern",
     )
     accuracy, f = overall.accuracy, overall.f
     output.out.print(

@@ -7,37 +7,49 @@ import logging
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from ildfv import distributed
 from ildfv.cli.grids import grids
 from ildfv.errors import printable
-from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress
+from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress, WithoutNotes
 
 EVENTS = "events.jsonl"
 
 
 class PrintableConsole(Console):
-    """A console that escapes control characters in the strings it prints; line breaks are layout and stay."""
+    """A console that escapes control characters, except line breaks, and does not wrap lines of text.
 
-    def print(self, *objects, **options) -> None:
-        super().print(*(_printable_lines(one) if isinstance(one, str) else one for one in objects), **options)
+    A path that is wrapped by inserted line breaks cannot be copied; the terminal wraps long lines itself.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        texts = all(isinstance(one, str | Text) for one in objects)
+        printed = (_printable_lines(one) if isinstance(one, str) else one for one in objects)
+        super().print(*printed, **({"soft_wrap": True} if texts else {}) | options)
 
 
 out = PrintableConsole(highlight=False, markup=False)
-notes = PrintableConsole(stderr=True, highlight=False, markup=False)
+errors = PrintableConsole(stderr=True, highlight=False, markup=False)
 _events: EventLog | None = None  # of the command that runs
 
 
-def progress(verbose: int = 0, *, workspace: Path | None = None) -> Progress:
-    """Bars on a terminal, log lines elsewhere, and JSON lines in the workspace; silent on ranks other than 0."""
+def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = True) -> Progress:
+    """Bars on a terminal, log lines elsewhere, and JSON lines in the workspace; silent on ranks other than 0.
+
+    notes: whether notes, which may contain paths, are shown; the event log, which only its owner can read, has them.
+    """
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("ildfv").setLevel(level)
     if not distributed.is_main():
         return SILENT
-    shown: Progress = Bars(notes) if notes.is_terminal else Lines()
+    shown: Progress = Bars(errors) if errors.is_terminal else Lines()
+    if not notes:
+        shown = WithoutNotes(shown)
     global _events
     _events = None
     if workspace is not None:
@@ -88,6 +100,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, capti
     if caption:
         out.print(caption, style="dim italic")
         out.print()
+
+
+def lines(title: str, rows: Iterable[Sequence[str]]) -> None:
+    """Prints a title and one line per row, `first: second`: for paths and reasons, which a table would break."""
+    out.print(title, style="bold")
+    for row in rows:
+        out.print("  " + ": ".join(printable(text) for text in row))
+    out.print()
 
 
 def cell(value) -> str:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ildfv.datasets.identity import hashed
+from ildfv.datasets.read_labels import read_labels
 from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import ScanSlices, write_scan
 from ildfv.errors import InputError, MissingPackageError
-from ildfv.patterns import PATTERNS, UNLABELLED
+from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
 from ildfv.scans.labels import Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
-from ildfv.scans.lungs import check_lung, lung_mask
-from ildfv.scans.segmentation import read_segmentation
+from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
 from ildfv.scans.volume import Volume
-from ildfv.scans.volumefiles import read_file, read_label_file
+from ildfv.scans.volumefiles import read_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 from ildfv.store.parts import Parts, Row
 
@@ -38,6 +38,7 @@ class Task:
     out: Path  # folder that the new part is written to
     key: str
     same_slices: bool = False  # the stored part is from another file: only equal slices may replace it
+    unlabelled_is_negative: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Outcome:
     """The result of a task: a row for the manifest, or the reason why there is none."""
 
     row: Row | None = None
-    labelled: bool = False
+    labelled_slices: int = 0
     reason: str = ""
     kept: bool = False  # the stored part and its row are kept
 
@@ -54,7 +55,7 @@ def convert_scan(task: Task) -> Outcome:
     """The outcome of reading one scan and writing its part. Never raises because of the input."""
     try:
         with quiet():
-            scan = scan_slices(task.scan, task.codes, task.salt)
+            scan = scan_slices(task.scan, task.codes, task.salt, unlabelled_is_negative=task.unlabelled_is_negative)
         if task.same_slices and _keeps_labels(task, scan):
             return Outcome(kept=True)
     except (InputError, MissingPackageError) as error:
@@ -64,26 +65,34 @@ def convert_scan(task: Task) -> Outcome:
     except Exception as error:  # one scan must not end the run; the reason names the line
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(reason=f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})")
-    return Outcome(write_scan(task.out, scan, key=task.key), scan.labelled)
+    return Outcome(write_scan(task.out, scan, key=task.key), labelled_slices(scan.counts))
 
 
-def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
+def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_negative: bool = False) -> ScanSlices:
     """The slices of one scan, read and checked.
 
-    They are unlabelled without codes, without a label map, and with a label map that marks neither healthy lung nor a
-    pattern.
+    A slice with lung is unlabelled without codes, without a label map, and where its label maps mark neither healthy
+    lung nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative` such a slice of a
+    scan with a label map shows no pattern.
     """
-    volume = _volume(scan)
+    volume = read_volume(scan)
     m = len(volume.hu)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
     for z, slice_ in enumerate(volume.hu):
         mask = lung_mask(slice_, volume.pixel_area)
         lung[z], densities[z] = np.count_nonzero(mask), density(slice_, mask)
-    check_lung(lung, volume.pixel_area)
-    labels = None
-    if scan.label is not None and codes is not None:
-        meanings = _meanings(scan, volume, codes)
-        if has_lung_labels(meanings):
+    if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
+        at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
+        check_lung(lung, volume.pixel_area, at_border)
+    labels, labelled = None, np.zeros(m, bool)
+    if scan.labels and codes is not None:
+        meanings = read_labels(scan, volume.geometry, codes)
+        labelled = np.array([has_lung_labels(slice_) for slice_ in meanings])
+        if unlabelled_is_negative:
+            labelled[:] = True
+        elif labelled.any():
+            labelled |= lung == 0  # without lung there is nothing to label
+        if labelled.any():
             labels = pattern_labels(meanings)
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     for z in range(m):  # slice by slice: the float windows of a whole scan take several GB
@@ -94,6 +103,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
     else:
         small = nearest(labels)
         counts = np.array([np.bincount(slice_.ravel(), minlength=len(PATTERNS) + 1)[1:] for slice_ in labels], np.int32)
+        counts[~labelled] = UNLABELLED
     return ScanSlices(
         images=images,
         labels=small,
@@ -103,10 +113,16 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str) -> ScanSlices:
         positions=volume.positions,
         patient=hashed(volume.patient_id, salt),
         series=hashed(volume.series_id, salt),
-        labelled=labels is not None,
+        labelled=bool(labelled.any()),
         pixel_area=volume.pixel_area,
-        phantom=volume.patient_id.upper().startswith(PHANTOM),
+        phantom=_is_phantom(scan),
     )
+
+
+def _is_phantom(scan: Scan) -> bool:
+    """By the patient, and by the PatientID where the patient is from another source."""
+    names = (scan.patient, "" if scan.dicom is None else scan.dicom.patient)
+    return any(name.upper().startswith(PHANTOM) for name in names)
 
 
 def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
@@ -120,22 +136,8 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
         return task.codes is None and bool(stored.attrs["labelled"])
 
 
-def _volume(scan: Scan) -> Volume:
+def read_volume(scan: Scan) -> Volume:
+    """The scan in Hounsfield units. InputError: it breaks a rule of its format."""
     if scan.dicom is not None:
-        return read_series(scan.dicom)
+        return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series)
-
-
-def _meanings(scan: Scan, volume: Volume, codes: Codes) -> np.ndarray:
-    """Meaning of each voxel according to the scan's label map, uint8 (z, y, x)."""
-    label = scan.label
-    assert label is not None
-    try:
-        if label.kind == "dicom":
-            return read_segmentation(label.path, volume.geometry, codes)
-        values = read_label_file(label.path, label.kind)
-        if values.shape != volume.hu.shape:  # pairing compared the headers; the files may have changed since
-            raise InputError(f"must have shape {volume.hu.shape}, got {values.shape}")
-        return codes.translate(values)
-    except InputError as error:
-        raise InputError(f"label map {label.path.name}: {error}") from error

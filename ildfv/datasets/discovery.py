@@ -4,91 +4,133 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ildfv.datasets.pairing import is_label_name, pair
+from ildfv.datasets.classify import classified
+from ildfv.datasets.identity import check_source, patient_of
+from ildfv.datasets.labelling import give_labels, lost_scans
+from ildfv.datasets.naming import stem
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
-from ildfv.errors import InputError
+from ildfv.datasets.search import files_below
+from ildfv.datasets.structures import Structures
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.dicom import assemble
-from ildfv.scans.headers import Header, read_header
+from ildfv.scans.dicom import assemble_acquisition, separate
+from ildfv.scans.headers import Header
+from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
-from ildfv.scans.volumefiles import file_geometry, format_of
-from ildfv.streaming.processes import Died, as_completed
+from ildfv.scans.volumefiles import files_of
 
-SYSTEM_FILE = "a file of the operating system"
-GZIP = b"\x1f\x8b"
-CHUNK = 256  # files per task: less is not worth the start of a worker process
-DICOM_NAMES = (".dcm", ".dicom", ".ima")
-DETACHED = (".nhdr", ".hdr", ".img", ".mhd", ".mha")
-SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
-APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of the file named after it
-NAMES = (*DICOM_NAMES, *DETACHED, ".nii", ".nii.gz", ".nrrd")
+NO_TABLE = "label maps are not read without a code table"
+CONTOURS = (
+    "RT Structure Set Storage: contours are not read, so its scan has no labels from it; "
+    "convert it to DICOM SEG, NIfTI or NRRD on the grid of the scan"
+)
 
 
-def discover(root: Path, *, labels: bool = True, workers: int | None = None, progress: Progress = SILENT) -> Discovery:
-    """The scans in a folder and its subfolders, paired with their label maps if `labels`.
+def discover(
+    root: Path,
+    *,
+    labels: bool = True,
+    codes: Codes | None = None,
+    packed: bool = False,
+    patient_from: str = "id",
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Discovery:
+    """The scans in a folder and its subfolders, paired with their label maps if `labels`. Only headers are read.
 
-    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are. A NIfTI or NRRD file is a
-    label map if its name contains a label word (see `pairing`), otherwise a scan. The patient of a DICOM series is its
-    PatientID. A NIfTI or NRRD file has no patient identity: its patient is the first folder below `root` on its path,
-    or the file name if the file is directly in `root`.
+    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are, unless they are several
+    acquisitions that interleave or repeat positions: then each acquisition is a scan. A volume file is a label map if
+    its name or folder says so (see `naming`), otherwise a scan. A volume file has no patient identity: its patient is
+    the first folder below `root` on its path, or the file name if the file is directly in `root`.
+
+    codes: which structures have a meaning; masks of other structures are then ignored. packed: read DICOM files that
+    are compressed with gzip or lack the preamble; otherwise they are quarantined. patient_from: the identity of the
+    patient of a DICOM series (see `identity.patient_of`).
     """
-    root = Path(root)
+    check_source(patient_from)
     found = Discovery()
-    files = _files(root, found)
+    root = Path(root)
+    files = files_below(root, found)
     base = root if root.is_dir() else root.parent
-
-    headers: dict[str, list[Header]] = defaultdict(list)
-    label_maps: list[Label] = []
-    volumes: list[VolumeFile] = []
-    with progress.task("Reading headers", total=len(files)) as advance:
-        for item in _classified(files, workers, advance):
-            match item:
-                case Unused(quarantined=quarantined):
-                    (found.quarantined if quarantined else found.ignored).append(item)
-                case VolumeFile():
-                    volumes.append(item)
-                case Label():
-                    label_maps.append(item)
-                case Header(ignored=str(reason)):
-                    found.ignored.append(Unused(item.path, reason))
-                case Header(kind="segmentation", problem=str(reason)):
-                    found.quarantined.append(Unused(item.path, reason))
-                case Header(kind="segmentation"):
-                    label_maps.append(Label(item.path, "dicom", referenced=item.referenced))
-                case Header():
-                    headers[item.series].append(item)
-    unreadable = Counter(unused.source.parent for unused in found.quarantined)
-    with quiet():
-        for series, members in headers.items():
-            _add_series(found, series, members, unreadable)
-    found.scans = _with_study_patients(found.scans) + [_file_scan(base, volume) for volume in volumes]
-    if labels:
-        _pair(found, label_maps)
-    else:
-        found.ignored += [Unused(label.path, "label maps are not read without a code table") for label in label_maps]
+    assign(
+        found,
+        files,
+        base,
+        labels=labels,
+        codes=codes,
+        packed=packed,
+        patient_from=patient_from,
+        workers=workers,
+        progress=progress,
+    )
     found.ignored, found.quarantined = _by_folder(found.ignored), _by_folder(found.quarantined, few=3)
     for entries in (found.scans, found.quarantined, found.ignored):
         entries.sort(key=lambda entry: str(entry.source))
     return found
 
 
-def check_scans(root: Path) -> None:
-    """Raises `InputError`, as `discover` would, if `root` does not exist or contains no file."""
-    _files(Path(root), Discovery())
-
-
-def _files(root: Path, found: Discovery) -> list[Path]:
-    if not root.exists():
-        raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")
-    files = _walk(root, found) if root.is_dir() else [root]
-    if not files and not found.quarantined:
-        links = f"only links to folders, which are not followed ({len(found.ignored)})"
-        got = links if found.ignored else "an empty folder"
-        raise InputError(f"scans must contain at least one file, got {got}: {root}")
-    return files
+def assign(
+    found: Discovery,
+    files: Sequence[Path],
+    base: Path,
+    *,
+    labels: bool,
+    codes: Codes | None,
+    packed: bool,
+    patient_from: str,
+    workers: int | None,
+    progress: Progress,
+) -> None:
+    """Adds to `found` what the files are."""
+    series: dict[str, list[Header]] = defaultdict(list)
+    label_maps: list[Label] = []
+    volumes: list[VolumeFile] = []
+    no_scans: list[Unused] = []
+    structures = Structures(codes if labels else None)
+    with progress.task("Reading headers", total=len(files)) as advance:
+        for item in classified(files, base, packed=packed, workers=workers, advance=advance):
+            match item:
+                case Unused(quarantined=quarantined):
+                    (found.quarantined if quarantined else found.ignored).append(item)
+                case VolumeFile() if structures.is_mask(item.path.relative_to(base)):
+                    label_maps.append(Label(item.path, item.kind, item.geometry))
+                case VolumeFile():
+                    volumes.append(item)
+                case Label():
+                    label_maps.append(item)
+                case Header(kind="contours"):
+                    no_scans.append(Unused(item.path, CONTOURS if labels else NO_TABLE, quarantined=labels))
+                case Header(ignored=str(reason)):
+                    found.ignored.append(Unused(item.path, reason, quarantined=False))
+                case Header(kind="segmentation", problem=str(reason)):
+                    no_scans.append(Unused(item.path, reason))
+                case Header(kind="segmentation"):
+                    assert item.segmented is not None
+                    label_maps.append(
+                        Label(item.path, "dicom", segments=item.segmented.segments, reference=item.segmented)
+                    )
+                case Header():
+                    series[item.series].append(item)
+    unreadable = Counter(unused.source.parent for unused in found.quarantined)
+    with quiet():
+        for uid, members in series.items():
+            _add_series(found, uid, members, unreadable, base, patient_from)
+    found.scans = _with_study_patients(found.scans) + [volume_scan(base, volume) for volume in volumes]
+    claimed = {path for scan in found.scans for path in scan.files}
+    claimed |= {path for label in label_maps if label.geometry for path in label_files(label)}
+    found.ignored = [unused for unused in found.ignored if unused.source not in claimed]
+    found.quarantined = [unused for unused in found.quarantined if unused.source not in claimed]
+    lost = lost_scans(found, base)
+    for unused in no_scans:
+        (found.quarantined if unused.quarantined else found.ignored).append(unused)
+    if labels:
+        give_labels(found, label_maps, lost, structures, base)
+    else:
+        found.ignored += [Unused(label.path, NO_TABLE, quarantined=False) for label in label_maps]
 
 
 def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
@@ -102,102 +144,47 @@ def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
     return merged
 
 
-def _walk(root: Path, found: Discovery) -> list[Path]:
-    """All files below `root`, sorted. Links to folders, which may form cycles, are recorded as ignored."""
-
-    def refuse(error: OSError) -> None:
-        found.quarantined.append(Unused(Path(error.filename), f"must be readable, got {error.strerror}", 0))
-
-    files = []
-    for folder, folders, names in os.walk(root, onerror=refuse):
-        files += [Path(folder, name) for name in names]
-        links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
-        found.ignored += [Unused(link, "links to folders are not followed", 0) for link in links]
-    return sorted(files)
+def label_files(label: Label) -> tuple[Path, ...]:
+    """The files of a label map."""
+    return (label.path,) if label.kind == "dicom" else files_of(label.path, label.kind)
 
 
-def _classified(files: list[Path], workers: int | None, advance):
-    """The classification of each file, in the order of `files`; in parallel for many files."""
-    chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
-    if len(chunks) <= 2:
-        for chunk in chunks:
-            yield from _classify(chunk)
-            advance(len(chunk))
-        return
-    results: dict[int, list] = {}
-    for index, result in as_completed(_classify, chunks, workers):
-        if result is Died:  # one by one, to find the file that kills the reader
-            result = [
-                Unused(chunks[index][i], "its reader process was killed (out of memory?)") if one is Died else one[0]
-                for i, one in sorted(as_completed(_classify, [[path] for path in chunks[index]], workers))
-            ]
-        results[index] = result
-        advance(len(chunks[index]))
-    for index in range(len(chunks)):
-        yield from results[index]
-
-
-def _classify(paths: list[Path]) -> list[Header | VolumeFile | Label | Unused]:
-    with quiet():
-        return [_classify_one(path) for path in paths]
-
-
-def _classify_one(path: Path) -> Header | VolumeFile | Label | Unused:
-    name = path.name.lower()
+def _add_series(
+    found: Discovery, series: str, members: list[Header], unreadable: Counter[Path], base: Path, patient_from: str
+) -> None:
+    """Adds a scan for each acquisition of the series."""
     try:
-        if not path.is_file():
-            broken_link = path.is_symlink() and not path.exists() and name.endswith(NAMES)
-            broken_link = broken_link and not is_system_file(path.name, b"")
-            return Unused(
-                path, "must exist, got a broken link" if broken_link else "not a regular file", quarantined=broken_link
-            )
-        with path.open("rb") as file:
-            start = file.read(512)
-        if is_system_file(path.name, start):
-            return Unused(path, SYSTEM_FILE, quarantined=False)
-        if start[128:132] == b"DICM" or name.endswith(DICOM_NAMES):
-            return read_header(path)
-        if kind := format_of(path, start):
-            record = Label if is_label_name(path.name) else VolumeFile
-            return record(path, kind, file_geometry(path, kind))
-    except InputError as error:
-        return _unreadable(path, str(error))
-    except OSError as error:
-        return _unreadable(path, f"must be readable, got {error.strerror or error}")
-    if name.endswith(DETACHED):
-        return Unused(path, "must be DICOM or a volume in one file (.nii, .nii.gz, .nrrd), got an unsupported format")
-    return Unused(path, "not DICOM, NIfTI or NRRD", quarantined=False)
-
-
-def is_system_file(name: str, start: bytes) -> bool:
-    """Whether the operating system wrote the file: by its name, unless its first 512 bytes are those of a scan."""
-    if name.startswith(APPLE_DOUBLE):
-        return start[128:132] != b"DICM" and not start.startswith(GZIP) and format_of(Path(), start) is None
-    return name.lower() in SYSTEM_FILES
-
-
-def _unreadable(path: Path, reason: str) -> Label | Unused:
-    """An unreadable file. A label map remains one, so that its scan is not used without it."""
-    if is_system_file(path.name, b""):
-        return Unused(path, SYSTEM_FILE, quarantined=False)
-    kind = format_of(path, b"") if is_label_name(path.name) else None
-    return Unused(path, reason) if kind is None else Label(path, kind, fault=reason)
-
-
-def _add_series(found: Discovery, series: str, members: list[Header], unreadable: Counter[Path]) -> None:
-    folders = Counter(member.path.parent for member in members)
-    source = members[0].path if len(members) == 1 else Path(os.path.commonpath(folders))
-    try:
-        assembled = assemble(members)
-    except InputError as error:
-        found.quarantined.append(Unused(source, str(error), len(members), series))
+        acquisitions, copies = separate(members)
+    except (InputError, MissingPackageError, OSError) as error:
+        found.quarantined.append(_refused_series(series, members, error))
         return
-    except OSError as error:  # deleted since its header was read; slices prepared earlier stay
-        found.quarantined.append(Unused(source, f"must be readable, got {error.strerror or error}", len(members)))
-        return
-    found.ignored += [Unused(copy, "identical copy of another file of the series") for copy in assembled.copies]
-    scan = Scan(source, "dicom", assembled.patient, series, assembled.geometry, tuple(assembled.files), assembled)
-    found.scans.append(replace(scan, unreadable=sum(unreadable[folder] for folder in folders)))
+    found.ignored += [
+        Unused(copy, "identical copy of another file of the series", quarantined=False) for copy in copies
+    ]
+    for acquisition in acquisitions:
+        name = f"{series} {acquisition.name}" if acquisition.name else series
+        folders = Counter(header.path.parent for header in acquisition.headers)
+        try:
+            assembled = assemble_acquisition(acquisition)
+            patient = patient_of(assembled, base, patient_from)
+        except (InputError, OSError) as error:
+            found.quarantined.append(_refused_series(name, list(acquisition.headers), error))
+            continue
+        source = _source(list(acquisition.headers))
+        scan = Scan(source, "dicom", patient, name, assembled.geometry, tuple(assembled.files), assembled)
+        found.scans.append(replace(scan, unreadable=sum(unreadable[folder] for folder in folders)))
+
+
+def _source(members: list[Header]) -> Path:
+    return (
+        members[0].path if len(members) == 1 else Path(os.path.commonpath({member.path.parent for member in members}))
+    )
+
+
+def _refused_series(series: str, members: list[Header], error: Exception) -> Unused:
+    if isinstance(error, OSError):  # deleted since its header was read; slices prepared earlier stay
+        return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
+    return Unused(_source(members), str(error), len(members), series)
 
 
 def _with_study_patients(scans: list[Scan]) -> list[Scan]:
@@ -212,37 +199,10 @@ def _with_study_patients(scans: list[Scan]) -> list[Scan]:
     ]
 
 
-def _file_scan(base: Path, volume: VolumeFile) -> Scan:
+def volume_scan(base: Path, volume: VolumeFile) -> Scan:
+    """The scan of a volume file below `base`, with the patient that its path says."""
     inside = volume.path.relative_to(base)
-    patient = inside.parts[0] if len(inside.parts) > 1 else volume.path.name.split(".")[0]
-    return Scan(volume.path, volume.kind, patient, inside.as_posix(), volume.geometry, (volume.path,))
-
-
-def _pair(found: Discovery, label_maps: list[Label]) -> None:
-    """Assigns label maps to scans and quarantines the scans and label maps that pairing refuses."""
-    chosen, refused_scans, refused_labels = pair(found.scans, label_maps)
-    refused: list[Unused] = []
-    for label, reason in refused_labels:
-        if any(_is_scan_of(unused, label) for unused in found.quarantined):  # the fault is reported once, for the scan
-            found.ignored.append(Unused(label.path, "label map of a quarantined scan"))
-        else:
-            refused.append(Unused(label.path, reason))
-    found.quarantined += refused
-    kept = []
-    for i, scan in enumerate(found.scans):
-        if i in refused_scans:
-            reason, n_labels = refused_scans[i]
-            found.quarantined.append(Unused(scan.source, reason, len(scan.files) + n_labels, scan.series))
-        else:
-            kept.append(replace(scan, label=chosen.get(i)))
-    found.scans = kept
-
-
-def _is_scan_of(unused: Unused, label: Label) -> bool:
-    """Whether a quarantined file is, by its place, the scan of a label map that fits no other scan."""
-    if label.kind == "dicom":
-        return unused.series in label.referenced
-    if is_label_name(unused.source.name) and not unused.series:
-        return False
-    folder = unused.source if unused.source.is_dir() else unused.source.parent
-    return label.path.parent in (folder, folder.parent)
+    patient = inside.parts[0] if len(inside.parts) > 1 else stem(volume.path.name) or volume.path.name
+    return Scan(
+        volume.path, volume.kind, patient, inside.as_posix(), volume.geometry, files_of(volume.path, volume.kind)
+    )

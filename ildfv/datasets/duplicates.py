@@ -1,6 +1,6 @@
-"""Duplicate scans: which copy stays in the store, and which other scans of the same person must leave it.
+"""Duplicate scans: the copy that is kept in the store, and the other scans of the same person that are removed.
 
-A person known under two patient identities would be put into two folds, so all scans of one of the identities leave.
+A person with two patient identities could be in two folds, so all scans under one of the identities are removed.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class _Part:
 
 
 def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
-    """By name of a part, the reason why it must leave the store.
+    """By name of a part, the reason why it must be removed from the store.
 
     Two scans of one patient are duplicates if all their slices are equal. Scans of two patients are duplicates if they
-    share `RUN` consecutive slices: then both patients are the same person, and all scans of the one whose copy leaves
-    must leave as well. Slices are compared by their windowed images, so a copy with other pixel values is not found.
+    share `RUN` consecutive slices. Both patients are then the same person, and all scans of the patient whose copy is
+    removed are removed too. Slices are compared by their windowed images, so a copy with other pixel values is missed.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     """
     found = _read(parts, sources, warn)
     reasons: dict[str, str] = {}
-    same_person: dict[str, str] = {}  # source of the copy that stays, by patient who is also known under another id
-    known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # of the parts that stay
+    same_person: dict[str, str] = {}  # source of the copy that is kept, by patient with a second identity
+    known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # of the parts that are kept
     for part in sorted(found):
         original = next(_originals_of(part, known, parts, warn), None)
         if original is None:

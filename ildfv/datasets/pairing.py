@@ -1,113 +1,238 @@
-"""The assignment of label maps to scans.
+"""Which label maps belong to which scan. The rule is explained with pictures in docs/layouts.md.
 
-A NIfTI or NRRD file is a label map if its name contains one of the words label, labels, labelmap, seg, segmentation or
-lm (`labels.nii.gz`, `lung1_label.nrrd`, `lm-64.nrrd`, `chestLabelMap.nrrd`). Its scan is in the same folder or in a
-direct subfolder, and has the same grid (shape, and positions within a tenth of a voxel). If several scans have that
-grid, it is the one with the same name, ignoring the label words and ct, image, img, scan, volume, vol; otherwise the
-only NIfTI or NRRD scan in the same folder, because label maps of a converted scan are drawn on the conversion. A DICOM
-SEG belongs to the series that it references, in whichever folder.
+A label map belongs to a scan only if something besides its grid says so:
 
-Ambiguous cases are refused. A scan with two label maps, or whose only label map has another grid or cannot be read, is
-quarantined with its label maps. A label map that fits none or several of many scans is quarantined alone.
+1.  a DICOM SEG references the series, or has its frame of reference and slices; or the file name contains the
+    SeriesInstanceUID; then nothing else counts;
+2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
+3.  it is named like the folder that holds the scan: p1_label.nii.gz beside p1/;
+4.  it has no name of its own (labels.nii.gz; lobes.nii.gz beside a scan without a name) and the scan lies in its folder
+    or in a folder directly inside; or its name is that of a structure in the code table, it lies in a folder of label
+    maps (segmentations/emphysema.nii.gz), and the scan in the folder above has no name of its own.
+
+The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
+Slicer may cover a part of that grid. Of several scans that one of the rules allows, the only one with that grid is
+taken. Where two have it, or where one of them could not be read, the
+label map is refused: a grid is shared by follow-up scans and reconstructions, and is never evidence by itself.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 
-from ildfv.datasets.records import Label, Scan
+from ildfv.datasets.naming import SCAN_WORDS, Case, case_of, case_of_series, reduced, stem, uids, unqualified, words
+from ildfv.datasets.records import Label, Lost, Scan
 from ildfv.scans.geometry import difference
+from ildfv.scans.segmentation import on_slices
+from ildfv.scans.slicer import placed
 
-LABEL_WORDS = {"label", "labels", "labelmap", "lm", "seg", "segmentation"}
-SCAN_WORDS = {"ct", "image", "img", "scan", "volume", "vol"}
-
-
-def words(name: str) -> list[str]:
-    """The words of a file name without suffixes, in lower case: "chestLabelMap-2.nii.gz" → chest, label, map, 2."""
-    stem = re.sub(r"(\.nii|\.nrrd|\.dcm)?(\.gz)?$", "", name, flags=re.IGNORECASE)
-    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", stem)]
+TABLE = "`prepare --table` names the scan of each label map"
 
 
-def is_label_name(name: str) -> bool:
-    """Whether a file name contains a label word."""
-    return not LABEL_WORDS.isdisjoint(words(name))
+@dataclass
+class Pairs:
+    """Label maps by index of their scan, those of them for which the scan is refused, and label maps without a scan."""
+
+    labels: dict[int, list[Label]] = field(default_factory=lambda: defaultdict(list))
+    refused_scans: dict[int, list[tuple[Label, str]]] = field(default_factory=lambda: defaultdict(list))
+    refused_labels: list[tuple[Label, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A scan that a label map may belong to; index None: it was found but cannot be used, for `fault`."""
+
+    index: int | None
+    source: Path
+    case: Case
+    folder: Path
+    fault: str = ""
 
 
 def pair(
-    scans: Sequence[Scan], labels: Sequence[Label]
-) -> tuple[dict[int, Label], dict[int, tuple[str, int]], list[tuple[Label, str]]]:
-    """Label map by index of scan; (reason, number of label maps) by index of refused scan; refused label maps.
+    scans: Sequence[Scan],
+    labels: Sequence[Label],
+    lost: Sequence[Lost] = (),
+    *,
+    root: Path,
+    is_structure: Callable[[PurePath], bool] = lambda path: False,
+) -> Pairs:
+    """The pairs of usable scans and label maps; what does not have exactly one reading is refused.
 
-    The docstring of the module states the rules.
+    Parameters
+    ----------
+    scans, labels
+        What was found below `root`.
+    lost
+        Scans that were found but cannot be used. A label map that may be theirs is not given to another scan.
+    is_structure
+        Whether a path below `root` is named by nothing but a structure of the code table.
     """
+    result = Pairs()
+    candidates = [_candidate(i, scan, root) for i, scan in enumerate(scans)] + [_lost(one, root) for one in lost]
     by_series = {scan.series: i for i, scan in enumerate(scans) if scan.dicom is not None}
-    by_folder: dict[Path, list[int]] = defaultdict(list)
-    for i, scan in enumerate(scans):
-        for folder in {_folder(scan), _folder(scan).parent}:  # a set, because the folder "." is its own parent
-            by_folder[folder].append(i)
-    assigned: dict[int, list[Label]] = defaultdict(list)
-    faults: dict[int, str] = {}
-    refused: list[tuple[Label, str]] = []
+    lost_series = {one.series: one for one in lost if one.series}
     for label in labels:
         if label.kind == "dicom":
-            index, reason = _by_reference(by_series, label)
+            index, reason = _by_reference(scans, by_series, lost_series, label)
         else:
-            index, reason = _by_grid(scans, by_folder[label.path.parent], label)
+            index, reason = _partner(label, scans, candidates, by_series, root, is_structure)
         if index is None:
-            refused.append((label, reason))
+            result.refused_labels.append((label, reason))
             continue
-        assigned[index].append(label)
+        result.labels[index].append(label)
         if reason:
-            faults[index] = reason
-    for index, found in assigned.items():
-        if len(found) > 1:
-            names = ", ".join(sorted(label.path.name for label in found))
-            faults[index] = f"a scan must have one label map, got {names}"
-    chosen = {index: found[0] for index, found in assigned.items() if index not in faults}
-    return chosen, {index: (reason, len(assigned[index])) for index, reason in faults.items()}, refused
+            result.refused_scans[index].append((label, reason))
+    return result
 
 
-def _by_reference(by_series: dict[str, int], label: Label) -> tuple[int | None, str]:
-    found = [by_series[series] for series in label.referenced if series in by_series]
-    if len(found) == 1:
-        return found[0], ""
-    return None, f"a DICOM SEG must reference one usable series of the input, got {len(found)}"
+def _candidate(index: int, scan: Scan, root: Path) -> Candidate:
+    if scan.dicom is not None and len(scan.files) > 1:
+        return Candidate(index, scan.source, case_of_series(scan.source.relative_to(root)), scan.source)
+    return Candidate(index, scan.source, case_of(scan.source.relative_to(root)), scan.source.parent)
 
 
-def _by_grid(scans: Sequence[Scan], near: list[int], label: Label) -> tuple[int | None, str]:
-    """The index of the scan, and the fault of the pair if only folder or name assigns the label map to it."""
+def _lost(one: Lost, root: Path) -> Candidate:
+    inside = one.source.relative_to(root)
+    if one.is_folder:
+        return Candidate(None, one.source, case_of_series(inside), one.source, one.reason)
+    return Candidate(None, one.source, case_of(inside), one.source.parent, one.reason)
 
-    def fault(i: int) -> str | None:
-        if label.geometry is None:
-            return f"cannot be read: {label.fault}"
-        return difference(scans[i].geometry, label.geometry)
 
-    fits = [i for i in near if fault(i) is None]
-    own = _distinctive_words(label.path.name)
-    named = [i for i in (fits or near) if _name(scans[i]) and _name(scans[i]) == own]
-    same_folder = [i for i in fits if scans[i].dicom is None and _folder(scans[i]) == label.path.parent]
-    for chosen in (fits, named, same_folder, near):
-        if len(chosen) == 1:
-            wrong = fault(chosen[0])
-            return chosen[0], f"label map {label.path.name} {wrong}" if wrong else ""
+def _partner(label, scans, candidates, by_series, root, is_structure) -> tuple[int | None, str]:
+    """(index of the scan or None, why the scan or the label map is refused)."""
+    named = [uid for uid in uids(label.path.name) if uid in by_series]
+    if len(named) == 1:
+        return _checked(label, scans, by_series[named[0]])
+    case = case_of(label.path.relative_to(root))
+    for rule in (_same_case, _named_like_folder, _nearby):
+        found = rule(label, case, candidates)
+        if found:
+            by_grid = rule is not _nearby or bool(case.place) or len({c.folder for c in found}) == 1
+            return _the_one(label, scans, found, by_grid=by_grid)
+    if is_structure(label.path.relative_to(root)):
+        found = [c for c in candidates if case.place and c.case.place == case.place and not unqualified(c.case.name)]
+        if found:
+            return _the_one(label, scans, found)
+    return None, f"{_missing(label, case, candidates)}; {TABLE}"
+
+
+def _same_case(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 2. A name that only describes content, such as lobes, is no name."""
+    if not case.name:
+        return []
+    exact = [c for c in candidates if c.case == case]
+    if exact:
+        return exact
+    short = reduced(case.name)
+    return [c for c in candidates if short and c.case.place == case.place and c.case.name in (short, case.name)]
+
+
+def _named_like_folder(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 3."""
+    names = {case.name, reduced(case.name)} - {""}
+    places = {(*case.place, name) for name in names}
+    return [c for c in candidates if c.case.place in places and unqualified(c.case.name) in ("", *names)]
+
+
+def _nearby(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 4. A label map named like its own folder has no other name either."""
+    own = {"", *case.place[-1:]}
+    if reduced(case.name) not in own:
+        return []
+    near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
+    if unqualified(case.name) not in own:  # lung_label may be of the missing scan lung, and not of soft
+        near = [c for c in near if unqualified(c.case.name) in own]
+    if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # the scan of ct_label is ct, and not baseline
+        near = [c for c in near if not c.case.name]
+    if reduced(case.name):  # p1/p1_label: a scan in p1/ that has another name is another scan
+        near = [c for c in near if f"{unqualified(c.case.name)}_".startswith((f"{reduced(case.name)}_", "_"))]
+    return near
+
+
+def _the_one(
+    label: Label, scans: Sequence[Scan], found: Sequence[Candidate], *, by_grid: bool = True
+) -> tuple[int | None, str]:
+    """The only usable scan of those that a rule allows; by grid where they are several of one place."""
+    unusable = [c for c in found if c.index is None]
+    usable = [c.index for c in found if c.index is not None]
+    if unusable:
+        return None, f"its scan may be {unusable[0].source.name}, which cannot be used: {unusable[0].fault}"
+    if len(usable) == 1:
+        return _checked(label, scans, usable[0])
     if label.fault:
         return None, label.fault
-    if not near:
-        return None, "a label map must be in the folder of its scan or one folder above, got no usable scan there"
-    remedy = ": rename it after its scan, or move both to one folder" if fits else ""
-    return None, f"a label map must have the grid of one scan, got {len(fits)} of {len(near)} scans near it{remedy}"
+    if not by_grid:
+        names = ", ".join(sorted(c.source.name for c in found)[:3])
+        return None, f"a label map above several folders must have the name of one, got no name above {names}; {TABLE}"
+    if incomplete := [scans[i] for i in usable if scans[i].unreadable]:
+        name = incomplete[0].source.name
+        return (
+            None,
+            f"a label map near several scans must have the name of one, as files of {name} are unreadable; {TABLE}",
+        )
+    fits = [i for i in usable if mismatch(scans[i], label) is None]
+    beside = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
+    for chosen in (fits, beside):  # a conversion beside it is what the label map was drawn on
+        if len(chosen) == 1:
+            return chosen[0], ""
+    what = f"of {len(fits)}" if fits else "of none"
+    return (
+        None,
+        f"a label map must have the grid of one scan, got {len(usable)} scans nearby and the grid {what}; {TABLE}",
+    )
 
 
-def _folder(scan: Scan) -> Path:
-    return scan.source if len(scan.files) > 1 else scan.source.parent
+def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
+    """The scan, which is refused if its label map cannot be read or lies on another grid."""
+    wrong = mismatch(scans[index], label)
+    return index, f"label map {label.path.name} {wrong}" if wrong else ""
 
 
-def _name(scan: Scan) -> tuple[str, ...]:
-    return () if len(scan.files) > 1 else _distinctive_words(scan.source.name)
+def mismatch(scan: Scan, label: Label) -> str | None:
+    """Why the label map is not on the scan's grid."""
+    if label.geometry is None:
+        return f"cannot be read: {label.fault}"
+    if not label.segments:
+        return difference(scan.geometry, label.geometry)
+    start = placed(scan.geometry, label.geometry)
+    return start if isinstance(start, str) else None
 
 
-def _distinctive_words(name: str) -> tuple[str, ...]:
-    return tuple(word for word in words(name) if word not in LABEL_WORDS | SCAN_WORDS | {"map"})
+def _by_reference(
+    scans: Sequence[Scan], by_series: Mapping[str, int], lost: Mapping[str, Lost], label: Label
+) -> tuple[int | None, str]:
+    """The series that a DICOM SEG references; without a reference the one with its frame of reference and slices."""
+    seg = label.reference
+    assert seg is not None
+    found = [by_series[series] for series in seg.series if series in by_series]
+    if len(found) == 1:
+        return found[0], ""
+    if unusable := [lost[series] for series in seg.series if series in lost]:
+        return None, f"its scan is {unusable[0].source.name}, which cannot be used: {unusable[0].reason}"
+    if seg.series:
+        missing = "" if found else f": series {seg.series[0]} is missing"
+        return None, f"a DICOM SEG must reference one usable series of the input, got {len(found)}{missing}"
+    same = [i for i, scan in enumerate(scans) if scan.dicom and scan.dicom.frame_of_reference == seg.frame_of_reference]
+    fits = [i for i in same if on_slices(scans[i].geometry, seg)]
+    if len(fits) == 1:
+        return fits[0], ""
+    return None, (
+        "a DICOM SEG without ReferencedSeriesSequence must lie on the slices of one series with its "
+        f"FrameOfReferenceUID, got {len(fits)} of {len(same)} series; {TABLE}"
+    )
+
+
+def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:
+    """Which scan the label map asks for, and what is there instead."""
+    if label.fault:
+        return label.fault
+    near = sorted(c.source.name for c in candidates if label.path.parent in (c.folder, c.folder.parent))
+    there = f"got {', '.join(near[:3])}" + (", …" if len(near) > 3 else "") if near else "got no usable scan there"
+    own = reduced(case.name) or case.name
+    if own and own not in case.place[-1:]:
+        return f'a label map must have the name of its scan, here "{own}", {there}'
+    return f"a label map must lie beside its scan or one folder above, {there}"

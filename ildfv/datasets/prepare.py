@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ildfv.datasets.convert import Outcome, Task, convert_scan
-from ildfv.datasets.discovery import discover
+from ildfv.datasets.discovery import discover, label_files
 from ildfv.datasets.duplicates import find_duplicates
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.records import Scan, Unused
-from ildfv.datasets.report import Prepared, PrepareReport
+from ildfv.datasets.records import Discovery, Scan, Unused
+from ildfv.datasets.report import Prepared, PrepareReport, Removed
+from ildfv.datasets.slices_key import slices_key
+from ildfv.datasets.table import listed_scans
 from ildfv.errors import InputError
+from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.labels import Codes
-from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Row, WritableParts, writing_parts
 from ildfv.streaming.processes import Died, as_completed
 
-FORMAT = 1  # raise it when the same scan gives other bytes
+LABELS_PER_SLICE = "labels per slice"  # parts of versions that labelled whole scans are prepared again
 KEPT_LABELS = "labelled slices of an earlier run were kept: without codes they would lose their labels"
+NO_LABELS = "labelled slices of an earlier run were kept: this run found no labels for the scan"
+KEPT_SLICES = "slices of an earlier run were kept"
 REPLACEMENTS = f"{TEMPORARY}replacements"  # folder in the store for parts that will replace others
 GRID = 512  # rows and columns in the paper: with others, a threshold in pixels is another area
 
@@ -30,7 +36,11 @@ def prepare(
     out: Path,
     *,
     codes: Path | str | None = None,
+    table: Path | None = None,
+    packed: bool = False,
+    unlabelled_is_negative: bool = False,
     salt: str,
+    patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -38,10 +48,12 @@ def prepare(
 
     A scan whose part exists, is intact and was made from the same files with the same settings is kept; any other is
     converted. A stored part is replaced only by the same file, modified, or by the same slices from another place:
-    `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input folder but may be two people. Without codes
-    a labelled part is never replaced, because the new one would have no labels.
+    `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input folder but may be two people. A labelled
+    part is never replaced by one without labels.
 
-    A scan that breaks a rule or duplicates another scan (`find_duplicates`) is quarantined; the run continues.
+    A scan that breaks a rule or duplicates another scan (`find_duplicates`) is quarantined; the run continues. The
+    stored part of a scan that breaks a rule is kept if it is intact. Parts that are removed because they are duplicates
+    or corrupt are in the report's `removed`.
 
     Parameters
     ----------
@@ -51,8 +63,17 @@ def prepare(
         Folder of the slice store.
     codes : path or str, optional
         TOML table of label codes, or the name of a shipped one ("phantom", "cip"). Without it label maps are not read.
+    table : path, optional
+        CSV table of the scans, their label maps and patients (`datasets.table`), which replaces the search.
+    packed : bool
+        Read DICOM files that are compressed with gzip or lack the preamble; those in a table are always read.
+    unlabelled_is_negative : bool
+        Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     salt : str
         The workspace's salt for the hashes of patients and series.
+    patient_from : {"id", "folder", "study"}
+        Identity of the patient of a DICOM series: PatientID, first folder on its path below `scans`, or
+        StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -61,28 +82,59 @@ def prepare(
     InputError
         If `scans` holds no file, `codes` is no valid table, or `out` was written with another salt.
     """
-    table = None if codes is None else Codes.load(codes)
+    meanings = None if codes is None else Codes.load(codes)
     if not salt:
         raise InputError("salt must not be empty: identities are hashed with it")
     scans, out = Path(scans), Path(out)
-    found = discover(scans, labels=table is not None, workers=workers, progress=progress)
+    found = find_scans(
+        scans, table, codes, packed=packed, patient_from=patient_from, workers=workers, progress=progress
+    )
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
-    if codes is not None:  # the table may be in the folder of the scans
-        report.ignored = [
-            replace(unused, reason="the table of label codes") if unused.source == Path(codes) else unused
-            for unused in report.ignored
-        ]
     base = scans if scans.is_dir() else scans.parent
-    with writing_parts(out, key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))) as parts:
-        run = _Run(parts, report, out, base, table, salt, progress)
+    with writing_parts(out, slices_key(salt)) as parts:
+        studies = _studies_of_patients(found.scans)
+        run = _Run(parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative)
+        report.quarantined = [run.refused(unused) for unused in report.quarantined]
         for scan in found.scans:
             run.plan(scan)
         run.convert(workers)
         run.quarantine_duplicates(found.scans)
-        run.drop_refused()
+        run.drop_unseparated(found.scans)
     for entries in (report.prepared, report.quarantined):
         entries.sort(key=lambda entry: str(entry.source))
     return report
+
+
+def find_scans(
+    scans: Path,
+    table: Path | None,
+    codes: Path | str | None,
+    *,
+    packed: bool,
+    patient_from: str = "id",
+    workers: int | None,
+    progress: Progress,
+) -> Discovery:
+    """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
+    meanings = None if codes is None else Codes.load(codes)
+    if table is not None:
+        base = scans if scans.is_dir() else scans.parent
+        return listed_scans(table, base, codes=meanings, patient_from=patient_from, workers=workers, progress=progress)
+    found = discover(
+        scans,
+        labels=codes is not None,
+        codes=meanings,
+        packed=packed,
+        patient_from=patient_from,
+        workers=workers,
+        progress=progress,
+    )
+    if codes is not None:  # the table may be in the folder of the scans
+        found.ignored = [
+            replace(unused, reason="the table of label codes") if unused.source == Path(codes) else unused
+            for unused in found.ignored
+        ]
+    return found
 
 
 @dataclass
@@ -95,9 +147,11 @@ class _Run:
     base: Path  # folder that the paths in keys are relative to
     codes: Codes | None
     salt: str
+    patient_from: str
+    studies: Mapping[str, int]  # number of studies by patient
     progress: Progress
+    unlabelled_is_negative: bool
     tasks: list[Task] = field(default_factory=list)
-    foreign: set[str] = field(default_factory=set)  # parts from other files whose name a refused scan shares
 
     def plan(self, scan: Scan) -> None:
         """Decides whether the scan's stored part is kept, replaced, or made for the first time."""
@@ -141,42 +195,63 @@ class _Run:
         sources = {name: str(scan.source) for name, scan in here.items()}
         reasons = find_duplicates(self.parts, sources, self.progress.note)
         for name, reason in reasons.items():
+            if name not in here or here[name].kept:  # parts that this run added are not reported as removed
+                self._report_removal(name, reason)
             if name in here:
                 self.report.prepared.remove(here[name])
-                self._quarantine(by_name[name], reason)
+                self.report.quarantined.append(_unused(by_name[name], reason))
             else:
                 self.report.quarantined.append(Unused(self.parts.path(name), reason, files=0))
         if reasons:
             self.parts.drop(*sorted(reasons))
 
-    def drop_refused(self) -> None:
-        """Removes the parts of scans that an earlier run prepared and this one refused."""
-        refused = {hashed(unused.series, self.salt) for unused in self.report.quarantined if unused.series}
-        if stale := (refused & set(self.parts.rows)) - self.foreign:
+    def refused(self, unused: Unused) -> Unused:
+        """The entry of a refused scan, with a note if an earlier run prepared it.
+
+        An intact part is kept. A corrupt one is removed, because the store could not be read with it.
+        """
+        row = self.parts.rows.get(hashed(unused.series, self.salt)) if unused.series else None
+        if row is None:
+            return unused
+        if self.parts.intact(row):
+            return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES} ({row.count} slices)")
+        self._report_removal(row.name, f"its part was corrupt, and its scan is refused: {unused.reason}")
+        self.parts.drop(row.name)
+        return unused
+
+    def drop_unseparated(self, scans: list[Scan]) -> None:
+        """Removes the parts in which earlier versions joined acquisitions that are now separate scans."""
+        separate = {hashed(scan.dicom.series, self.salt) for scan in scans if scan.dicom and scan.dicom.acquisition}
+        if stale := separate & set(self.parts.rows):
+            for name in sorted(stale):
+                self._report_removal(name, "it joined acquisitions that are now separate scans")
             self.parts.drop(*sorted(stale))
 
     def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
-        self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices))
+        negative = self.unlabelled_is_negative
+        self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices, negative))
 
     def _record(self, task: Task, outcome: Outcome) -> None:
         scan = task.scan
         if outcome.kept:
             self._keep(scan, self.parts.rows[self._name(scan)], KEPT_LABELS)
         elif outcome.row is None:
-            if task.same_slices:
-                self.foreign.add(self._name(scan))
-            self._quarantine(scan, outcome.reason)
+            unused = _unused(scan, outcome.reason)
+            # With `same_slices` the stored part is from another file, to which the refusal does not apply.
+            self.report.quarantined.append(unused if task.same_slices else self.refused(unused))
+        elif outcome.labelled_slices == 0 and self._has_labels(outcome.row.name):
+            self._keep(scan, self.parts.rows[outcome.row.name], NO_LABELS)
         else:
             if task.out == self.out:
                 self.parts.add(outcome.row)
             else:
                 self.parts.replace(outcome.row, task.out)
-            self._add_prepared(scan, outcome.row, outcome.labelled, kept=False)
+            self._add_prepared(scan, outcome.row, outcome.labelled_slices, kept=False)
 
     def _keep(self, scan: Scan, row: Row, *notes: str) -> None:
-        self._add_prepared(scan, row, self._is_labelled(row), *notes, kept=True)
+        self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
 
-    def _add_prepared(self, scan: Scan, row: Row, labelled: bool, *notes: str, kept: bool) -> None:
+    def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:
         self.report.prepared.append(
             Prepared(
                 source=scan.source,
@@ -184,38 +259,58 @@ class _Run:
                 patient=hashed(scan.patient, self.salt),
                 series=row.name,
                 slices=row.count,
-                labelled=labelled,
-                label=None if scan.label is None else scan.label.path,
+                labelled_slices=labelled_slices,
+                labels=tuple(label.path for label in scan.labels),
                 kept=kept,
-                notes=(*_notes(scan, labelled), *notes),
+                notes=(*_notes(scan, row.count, labelled_slices, self._studies(scan)), *notes),
             )
         )
 
-    def _quarantine(self, scan: Scan, reason: str) -> None:
-        files = len(scan.files) + (scan.label is not None)
-        self.report.quarantined.append(Unused(scan.source, reason, files, scan.series))
+    def _report_removal(self, name: str, reason: str) -> None:
+        self.report.removed.append(Removed(name, self.parts.rows[name].count, self._has_labels(name), reason))
+
+    def _has_labels(self, name: str) -> bool:
+        """Whether the store has an intact part of this name with labels."""
+        row = self.parts.rows.get(name)
+        return row is not None and self.parts.intact(row) and self._is_labelled(row)
+
+    def _studies(self, scan: Scan) -> int:
+        """Number of studies that share the scan's PatientID, if that is the patient."""
+        return self.studies.get(scan.patient, 0) if scan.dicom is not None and self.patient_from == "id" else 0
 
     def _is_labelled(self, row: Row) -> bool:
         with self.parts.open(row.name) as file:
             return bool(file.attrs["labelled"])
+
+    def _labelled_slices(self, row: Row) -> int:
+        with self.parts.open(row.name) as file:
+            return labelled_slices(file["counts"][()])
 
     def _name(self, scan: Scan) -> str:
         """Name of the scan's part."""
         return hashed(scan.series, self.salt)
 
     def _key(self, scan: Scan) -> str:
-        """Fingerprint of what the part is made from: files by name, size and time, and the meaning of the labels.
+        """Fingerprint of what the part is made from: files by name, size and time, patient, and meaning of the labels.
 
         For a volume file, whose identity is only its path below the input folder, the hashed absolute path and a dash
         precede it.
         """
-        label = [] if scan.label is None else [scan.label.path]
+        labels = [path for label in scan.labels for path in label_files(label)]
         files = [
             (path.relative_to(self.base).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns)
-            for path in [*scan.files, *label]
+            for path in [*scan.files, *labels]
         ]
-        key = key_of(files, self.codes.settings() if label and self.codes is not None else None)
+        settings = None
+        if scan.labels and self.codes is not None:
+            structures = [label.structure for label in scan.labels]
+            settings = [LABELS_PER_SLICE, self.codes.settings(), structures, self.unlabelled_is_negative]
+        key = key_of(files, settings, hashed(scan.patient, self.salt))
         return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
+
+
+def _unused(scan: Scan, reason: str) -> Unused:
+    return Unused(scan.source, reason, len(scan.files) + len(scan.labels), scan.series)
 
 
 def _from_another_file(row: Row, scan: Scan, key: str) -> bool:
@@ -223,14 +318,35 @@ def _from_another_file(row: Row, scan: Scan, key: str) -> bool:
     return scan.dicom is None and row.key.partition("-")[0] != key.partition("-")[0]
 
 
-def _notes(scan: Scan, labelled: bool) -> list[str]:
+def _studies_of_patients(scans: list[Scan]) -> dict[str, int]:
+    """Number of studies by patient. Series without a StudyInstanceUID count as one."""
+    studies: dict[str, set[str]] = defaultdict(set)
+    for scan in scans:
+        if scan.dicom is not None:
+            studies[scan.patient].add(scan.dicom.study)
+    return {patient: len(found) for patient, found in studies.items()}
+
+
+def _notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str]:
     notes = []
+    if studies > 1:
+        notes.append(
+            f"its PatientID is that of {studies} studies, which count as one patient: if they are different people, "
+            "pass --patient-from folder or --patient-from study"
+        )
+    if scan.dicom is not None and scan.dicom.acquisition:
+        notes.append("one of several acquisitions of its series that interleave or repeat positions: each is a scan")
+    if scan.dicom is not None and scan.dicom.unnamed:
+        notes.append(f"files without a SOPInstanceUID: {scan.dicom.unnamed}, identified by a checksum of their content")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is another area")
     if scan.patients_in_study > 1:
         notes.append(f"its study has scans of {scan.patients_in_study} patients: one person must have one PatientID")
     if scan.unreadable:
         notes.append(f"unreadable files in its folder: {scan.unreadable}; slices at its ends may be missing")
-    if scan.label is not None and not labelled:
-        notes.append(f"{scan.label.path.name} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
+    names = ", ".join(label.path.name for label in scan.labels)
+    if names and not labelled:
+        notes.append(f"{names} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
+    elif names and labelled < slices:
+        notes.append(f"{slices - labelled} of {slices} slices show lung but have no label: they count as unlabelled")
     return notes

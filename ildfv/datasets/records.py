@@ -7,42 +7,55 @@ from pathlib import Path
 
 from ildfv.scans.dicom import Series
 from ildfv.scans.geometry import Geometry
+from ildfv.scans.headers import SegReference
 
 
 @dataclass(frozen=True)
 class VolumeFile:
-    """A NIfTI or NRRD file that is read as a scan, with its canonical grid."""
+    """A volume file that is read as a scan, with its canonical grid."""
 
     path: Path
-    kind: str  # "nifti" or "nrrd"
+    kind: str  # a format of `scans.volumefiles`
     geometry: Geometry
 
 
 @dataclass(frozen=True)
 class Label:
-    """A label map: a volume file with its canonical grid or its fault, or a DICOM SEG with the series it references."""
+    """A label map: a volume file with its canonical grid or its fault, or a DICOM SEG with what it segments."""
 
     path: Path
-    kind: str  # "nifti", "nrrd" or "dicom"
+    kind: str  # a format of `scans.volumefiles`, or "dicom"
     geometry: Geometry | None = None
-    referenced: tuple[str, ...] = ()  # SeriesInstanceUIDs
+    segments: tuple[str, ...] = ()  # names in the header of a DICOM SEG or a 3D Slicer segmentation
+    reference: SegReference | None = None  # of a DICOM SEG
+    structure: str = ""  # the only structure that it shows, according to its name: all its voxels have that meaning
     fault: str = ""  # why it cannot be read
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan that can be read, its patient and its label map. Raw identifiers are stored only as salted hashes."""
+    """A scan that can be read, its patient and its label maps. Raw identifiers are stored only as salted hashes."""
 
     source: Path  # the file, or the folder of the series
-    kind: str  # "dicom", "nifti" or "nrrd"
+    kind: str  # "dicom" or a format of `scans.volumefiles`
     patient: str
     series: str
     geometry: Geometry  # canonical
     files: tuple[Path, ...]
     dicom: Series | None = None
-    label: Label | None = None
+    labels: tuple[Label, ...] = ()
     patients_in_study: int = 1
     unreadable: int = 0  # quarantined files in the series' folders, which may be slices at its ends
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A scan that was found and cannot be used."""
+
+    source: Path
+    reason: str
+    is_folder: bool  # of a DICOM series
+    series: str = ""  # SeriesInstanceUID, where known
 
 
 @dataclass(frozen=True)

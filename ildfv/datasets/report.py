@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ildfv.datasets.records import Unused
@@ -17,19 +18,37 @@ class Prepared:
     patient: str  # salted hash
     series: str  # salted hash, the name of its part
     slices: int
-    labelled: bool
-    label: Path | None
+    labelled_slices: int
+    labels: tuple[Path, ...]  # its label maps
     kept: bool  # prepared by an earlier run
     notes: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        return self.labelled_slices > 0
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A scan whose slices were prepared by an earlier run and removed from the store by this one."""
+
+    series: str  # salted hash, which was the name of the part
+    slices: int
+    labelled: bool
+    reason: str
 
 
 @dataclass
 class PrepareReport:
-    """The outcome for every input file: in a prepared scan or its label map, quarantined, or ignored."""
+    """The outcome for every input file: in a prepared scan or its label map, quarantined, or ignored.
+
+    removed: the scans prepared by earlier runs whose slices this run removed from the store.
+    """
 
     prepared: list[Prepared] = field(default_factory=list)
     quarantined: list[Unused] = field(default_factory=list)
     ignored: list[Unused] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
 
     @property
     def slices(self) -> int:
@@ -46,16 +65,24 @@ class PrepareReport:
                     "series": scan.series,
                     "slices": scan.slices,
                     "labelled": scan.labelled,
-                    "label": None if scan.label is None else str(scan.label),
+                    "labelled_slices": scan.labelled_slices,
+                    "label": joined(scan.labels),
                     "kept": scan.kept,
                     "notes": list(scan.notes),
                 }
                 for scan in self.prepared
             ],
-            "quarantined": [_unused_dict(unused) for unused in self.quarantined],
-            "ignored": [_unused_dict(unused) for unused in self.ignored],
+            "removed": [asdict(one) for one in self.removed],
+            "quarantined": [unused_dict(unused) for unused in self.quarantined],
+            "ignored": [unused_dict(unused) for unused in self.ignored],
         }
 
 
-def _unused_dict(unused: Unused) -> dict:
+def joined(labels: Sequence[Path]) -> str | None:
+    """The paths of label maps as in a table of scans: separated by "; ", None without a label map."""
+    return "; ".join(map(str, labels)) or None
+
+
+def unused_dict(unused: Unused) -> dict:
+    """The entry as JSON values."""
     return {"source": str(unused.source), "reason": unused.reason, "files": unused.files}

@@ -13,13 +13,24 @@ import h5py
 import numpy as np
 
 from ildfv.errors import InputError, check
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.scans.density import COLUMNS
 from ildfv.store.atomic import MEND, key_of
+from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # open files per reader: HDF5 uses 0.7 MB for each
+SCHEMA = Schema(  # of a part, as `write_scan` writes it
+    arrays={
+        "images": ("u", (3, SIZE, SIZE)),
+        "labels": ("u", (SIZE, SIZE)),
+        "counts": ("i", (len(PATTERNS),)),
+        "lung": ("i", ()),
+        "positions": ("f", ()),
+    },
+    attributes={"patient": "S", "series": "S", "labelled": "b", "pixel_area": "f", "phantom": "b"},
+)
 SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part, equal for all its slices
 
 
@@ -29,12 +40,12 @@ class ScanSlices:
 
     images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
     labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
-    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without a label map
+    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without labels
     lung: np.ndarray  # int32 (m,): lung pixels on the original grid
     positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending
     patient: str  # 16 hex digits: a salted hash
     series: str  # 16 hex digits: a salted hash
-    labelled: bool
+    labelled: bool  # whether any slice has labels
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
@@ -91,7 +102,7 @@ class Slices:
     """
 
     def __init__(self, folder: Path | str):
-        self.parts = Parts(folder)
+        self.parts = Parts(folder, schema=SCHEMA)
         self.folder = self.parts.folder
         if self.parts.count == 0:
             raise InputError(f"{folder} contains no slices: run `ildfv prepare` first")
@@ -104,10 +115,6 @@ class Slices:
         scans: dict[str, list] = {name: [] for name in SCAN}
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
-                length = len(file["counts"])
-                check(
-                    length == stop - start, f"part {name} of {folder} must contain {stop - start} slices, got {length}"
-                )
                 series = _text(file.attrs["series"])
                 check(
                     series == name, f"{self.parts.path(name)} must be of the series of its name, got {series}: {MEND}"
@@ -144,8 +151,8 @@ class Slices:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Whether the slice's scan has a label map, (N,) bool."""
-        return self._each("labelled")
+        """Whether any pattern's presence is known, (N,) bool; a labelled scan may have slices without labels."""
+        return (self.counts != UNLABELLED).any(axis=1)
 
     @property
     def pixel_area(self) -> np.ndarray:

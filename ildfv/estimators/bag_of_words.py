@@ -13,23 +13,31 @@ from ildfv.estimators.maps import checked_with_weights, joined
 class BagOfWords(TransformerMixin, Codebook):
     """Square roots of the frequencies of visual words; every vector has unit L2 norm.
 
-    Each descriptor counts for its nearest centre. The square root compares histograms by the Hellinger distance.
+    Each descriptor is assigned to its nearest centre. After the square root, Euclidean distances between vectors are
+    Hellinger distances between histograms.
 
     Parameters
     ----------
-    n_clusters : int
+    n_clusters : int, default=512
         Number of words, k.
-    centres, scale, random_state
-        As in `Codebook`. With `centres`, `transform` needs no fit.
+    centres : array of shape (k, d), optional
+        Words to use instead of learning them, in the units of the descriptors; `transform` then needs no fit.
+    scale : array of shape (d,), optional
+        With `centres`, the positive numbers by which features are divided to measure distances; 1 if None.
+    random_state : int, default=0
+        Seed of the sample and of k-means.
 
     Attributes
     ----------
-    centres_ : array (k, d), float64
+    centres_ : ndarray of shape (k, d), float64
         The words, in the units of the descriptors.
-    scale_ : array (d,), float64
+    scale_ : ndarray of shape (d,), float64
         The numbers by which features are divided to measure distances.
+    n_features_in_ : int
 
-    Source: Csurka, Dance, Fan, Willamowski & Bray, "Visual categorization with bags of keypoints", ECCV workshop 2004.
+    References
+    ----------
+    Csurka, Dance, Fan, Willamowski & Bray, "Visual categorization with bags of keypoints", ECCV workshop 2004.
     """
 
     def __init__(self, n_clusters=512, *, centres=None, scale=None, random_state=0):
@@ -40,25 +48,37 @@ class BagOfWords(TransformerMixin, Codebook):
 
         Parameters
         ----------
-        X : (b, n, d), (b, d, h, w) or a list of (n_i, d); NumPy, torch or CuPy
-            Real numbers, finite.
-        weights : (b, n) or a list of (n_i,), optional
-            How much each descriptor counts, at least 0. A map in which none counts gives zeros.
+        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
+            NumPy, torch or CuPy; finite real numbers.
+        weights : array of shape (b, n), or list of arrays (n_i,), optional
+            Weight of each descriptor, at least 0. A map whose weights are all 0 gives zeros.
 
         Returns
         -------
-        array (b, k), the kind of array that X is; float64 for float64 and wide integers, otherwise float32
+        array of shape (b, k)
+            In X's array library; float64 for float64 and wide integers, otherwise float32.
 
         Raises
         ------
         InputError
-            Another shape or number of features, maps without descriptors, values that are not finite.
+            Wrong shape or number of features, maps without descriptors, non-finite values.
         """
         d = self._codebook()[0].shape[1]
         return joined([self._encoded(*pair) for pair in checked_with_weights(X, d, weights)])
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """ "word_3" is the frequency of word 3."""
+        """Names of the outputs: "word_3" is the frequency of word 3.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (k,), object
+            One name per output.
+        """
         return np.array([f"word_{i}" for i in range(len(self._codebook()[0]))], dtype=object)
 
     def _encoded(self, x, weights=None):

@@ -24,7 +24,7 @@ Reduce = Callable[[State], State]  # sums a state over ranks, like ildfv.distrib
 
 
 class Array(Protocol):
-    """What type checkers require of NumPy, torch, CuPy and other array API arrays."""
+    """Protocol for type checkers: the common interface of NumPy, torch, CuPy and other array API arrays."""
 
     @property
     def shape(self) -> Any: ...

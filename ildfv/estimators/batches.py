@@ -12,7 +12,7 @@ from ildfv.arrays import check_finite, check_real, dtype_name, is_array, namespa
 from ildfv.errors import InputError, check
 from ildfv.weighted import Weighted, split
 
-BATCH_BYTES = 1 << 24  # 65,536 rows of 64 float32: larger than the cache, small beside memory
+BATCH_BYTES = 1 << 24  # 65,536 rows of 64 float32: larger than the cache, small compared with memory
 NATIVE = ("float32", "float64", "float16", "bfloat16", "uint8")  # read by the kernels without conversion
 RUN_ROWS = 16  # consecutive rows per read when sampling an array: well spread, but with few seeks
 LAYOUTS = {2: "(m, d)", 3: "(b, n, d)", 4: "(b, d, h, w)"}
@@ -44,7 +44,7 @@ class Batches:
     name : str
         Name of x in errors.
     finite : bool
-        Whether to check that values are finite. Mixtures need not: their kernels do it at no cost.
+        Whether to check that values are finite. Not needed for mixtures, whose kernels check this at no cost.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def _pieces(x) -> Iterator[tuple[str, Any]]:
 
 
 def check_place(batch, name: str) -> None:
-    """InputError naming the first row or map of `batch` with a non-finite value; weight 0 excuses a descriptor."""
+    """InputError naming the first row or map of `batch` with a non-finite value in a descriptor of weight above 0."""
     if isinstance(batch, Weighted):
         if batch.weights.all():
             check_place(batch.maps, name)

@@ -25,17 +25,17 @@ class Codebook(Persistent, BaseEstimator):
     ----------
     n_clusters : int
         Number of centres, k.
-    centres : array (k, d), optional
-        Centres to use as they are, in the units of the descriptors: `fit` then only checks its input.
-    scale : array (d,), optional
+    centres : array of shape (k, d), optional
+        Centres to use instead of learning them, in the units of the descriptors; `fit` then only checks its input.
+    scale : array of shape (d,), optional
         With `centres`, the positive numbers by which features are divided to measure distances; 1 if None.
     random_state : int
         Seed of the sample and of k-means.
 
     Attributes
     ----------
-    centres_ : array (k, d), float64
-    scale_ : array (d,), float64
+    centres_ : ndarray of shape (k, d), float64
+    scale_ : ndarray of shape (d,), float64
     n_features_in_ : int
     """
 
@@ -48,17 +48,24 @@ class Codebook(Persistent, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y=None) -> Self:
-        """Learns the centres, unless they were given.
+        """Learn the centres, unless they were given.
 
         Parameters
         ----------
-        X : descriptors (m, d), maps (b, n, d) or (b, d, h, w), or a restartable stream of these
-            Real numbers. k-means sees an even sample of at most 32,768 descriptors, or 10 per centre if that is more.
+        X : array of shape (m, d), (b, n, d) or (b, d, h, w), or restartable iterable of such arrays
+            Descriptors or maps, real numbers. k-means runs on an evenly spaced sample of at most 32,768 descriptors, or
+            10 per centre if that is more.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         InputError
-            Fewer descriptors than centres, values that are not finite, another shape.
+            Fewer descriptors than centres, non-finite values, wrong shape.
         """
         if self.centres is not None:
             self.centres_, self.scale_ = self._given()
@@ -111,5 +118,5 @@ class Codebook(Persistent, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a row alone is not a map
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a single row is not a map
         return tags

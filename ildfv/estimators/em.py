@@ -31,7 +31,7 @@ class Parameters:
 
     @classmethod
     def checked(cls, weights, means, variances) -> Parameters:
-        """Parameters from arrays or lists; InputError if they are no mixture."""
+        """Parameters from arrays or lists; InputError if they are not a valid mixture."""
         weights, means, variances = (
             _numbers(a, name) for a, name in ((weights, "weights"), (means, "means"), (variances, "variances"))
         )
@@ -111,8 +111,8 @@ class MixtureSums(Sums):
         floor : float or ndarray of shape (d,)
             Smallest variance.
         inertia : float
-            Weight of the current parameters, as a number of descriptors distributed as they state: in units of t,
-            s0 + inertia·w, s1 + 0, s2 + inertia·w. Stepwise EM uses it; 0 is the exact M step.
+            Weight of the current parameters: they count as this many additional descriptors drawn from the current
+            mixture, which adds inertia·w to s0, 0 to s1 and inertia·w to s2. For stepwise EM; 0 is the exact M step.
         """
         check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
         parameters = self._parameters

@@ -96,9 +96,10 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         X : array, list or iterable
             Maps as in `transform`, or an iterable of batches (b, n, d) or (b, d, h, w) that can be iterated
             repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), as in `transform`.
-        y : ignored
+        y : None
+            Ignored.
         sample_weight : array of shape (b, n), optional
-            How much each descriptor of an array X counts, at least 0.
+            Weight of each descriptor of an array X, at least 0.
 
         Returns
         -------
@@ -126,8 +127,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
             float32, float64, float16, bfloat16 and uint8 are read without conversion; integers become float64.
         weights : array of shape (b, n), or list of arrays (n_i,), optional
-            How much each descriptor counts, at least 0. Descriptors of weight 0 are ignored; a map without any other
-            has the zero vector. `Weighted` maps carry their own.
+            Weight of each descriptor, at least 0. Descriptors of weight 0 are ignored; a map whose weights are all 0
+            has the zero vector. Omit it for `Weighted` maps, which include their weights.
 
         Returns
         -------
@@ -137,7 +138,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Other shapes, no descriptors, non-finite values.
+            Wrong shapes, maps without descriptors, non-finite values.
         """
         self._check_settings()
         self._mixture()
@@ -160,7 +161,18 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return make(m, _descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3."""
+        """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (m,), object
+            One name per output.
+        """
         k, d = self._mixture().means_.shape
         u, v = (np.array([[f"{name}_{i}_{j}" for j in range(d)] for i in range(k)])[None] for name in "uv")
         w = np.array([[f"w_{i}" for i in range(k)]])[..., None]

@@ -1,4 +1,4 @@
-"""Maps as encoders take them: (b, n, d), (b, d, h, w) or a list of (n_i, d), checked and in floating point."""
+"""Input maps of encoders: (b, n, d), (b, d, h, w) or a list of (n_i, d), checked and in floating point."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d)"
 def checked(X, n_features: int | None = None) -> list:
     """X as a list of arrays (b, n, d) or (b, d, h, w), float32 or float64: one array, or one per map of a list.
 
-    n_features: the d that the encoder expects, None for any. InputError: another shape or d, maps without descriptors,
-    complex or masked arrays, values that are not finite.
+    n_features: the d that the encoder expects, None for any. InputError: wrong shape or d, maps without descriptors,
+    complex or masked arrays, non-finite values.
     """
     arrays = list(X) if isinstance(X, (list, tuple)) else [X]
     check(len(arrays) > 0, "maps must hold at least one map, got none")
@@ -35,7 +35,7 @@ def checked(X, n_features: int | None = None) -> list:
         check_real(x, name)
         check_finite(x, name, axis="map")
         if n_features is not None and features(x) != n_features:
-            raise InputError(f"{name} must have {n_features} features a descriptor, got {features(x)}")
+            raise InputError(f"{name} must have {n_features} features per descriptor, got {features(x)}")
         found.append(_floating(x))
     return found
 
@@ -84,7 +84,7 @@ def descriptors(x):
 
 
 def joined(vectors: list):
-    """Vectors (b_i, m) below one another."""
+    """Vectors (b_i, m) concatenated along the first axis."""
     return vectors[0] if len(vectors) == 1 else namespace(*vectors).concat(vectors, axis=0)
 
 

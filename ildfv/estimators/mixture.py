@@ -30,8 +30,9 @@ from ildfv.estimators.split_merge import em_on_sample, subsample
 from ildfv.estimators.start import INITS, sample_size, start, without_rounding
 from ildfv.estimators.stepwise import Gather, stepwise_pass
 
-# Falls of the likelihood, nats per descriptor, that do not occur in random order: between passes, and from the start on
-# its own sample (which it overfits by about 0.1 nats at k = 32, d = 64) to the first pass, per dimension.
+# Decreases of the likelihood, nats per descriptor, that do not occur if descriptors are in random order: between two
+# passes, and, per dimension, from the start on its sample (overfitted by about 0.1 nats at k = 32, d = 64) to the first
+# pass.
 FALL_BETWEEN_PASSES = 0.01
 FALL_FROM_START = 0.05
 
@@ -60,6 +61,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     variance_floor : float
         Smallest variance, as a share of the start's overall variance of each dimension. See Notes.
     random_state : int, RandomState or None
+        Seed of the sample, of the start and of `sample`.
     weights_init, means_init, variances_init : array of shape (k,), (k, d), (k, d), optional
         Start of EM, given together.
     warm_start : bool
@@ -91,7 +93,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     Notes
     -----
     Activations after a ReLU are exactly 0 in about half of all places, and a component whose descriptors are all 0 in a
-    dimension has no variance there: the likelihood has no maximum, and the floor decides its value. On activations of
+    dimension has no variance there. The likelihood then has no maximum and depends on the floor. On activations of
     CNN-F with random weights on generated chests, k = 16, a floor ten times lower raised the mean log likelihood by 15
     to 20 nats each time (conv1) while the share of variances at the floor stayed between 0.14 and 0.20, so that
     likelihoods at different floors are not comparable. On chests not used for fitting, conv5 (4056 descriptors of 256
@@ -144,7 +146,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     @classmethod
     def from_parameters(cls, weights, means, variances) -> Self:
-        """Mixture of weights (k,), means (k, d) and variances (k, d); `fit` of it or its clone changes nothing."""
+        """Mixture of weights (k,), means (k, d) and variances (k, d); `fit` changes neither it nor its clones."""
         parameters = Parameters.checked(weights, means, variances)
         mixture = cls(
             len(parameters.weights_),
@@ -166,9 +168,10 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         X : array or iterable
             Array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or an iterable of such
             batches that can be iterated repeatedly. Batches may be `ildfv.weighted.Weighted`.
-        y : ignored
+        y : None
+            Ignored.
         sample_weight : array of shape (n,) or (b, n), optional
-            How much each descriptor of an array X counts, at least 0: a weight of 2 equals a duplicate.
+            Weight of each descriptor of an array X, at least 0; a weight of 2 has the effect of a duplicate.
 
         Returns
         -------
@@ -329,38 +332,116 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
 
     @default_errstate
     def score_samples(self, X: AnyArray) -> AnyArray:
-        """Log likelihood of each descriptor of X (n, d), nats, float64 (n,)."""
+        """Log likelihood of each descriptor.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Descriptors.
+
+        Returns
+        -------
+        array of shape (n,), float64
+            In nats, in X's array library.
+        """
         return self._likelihoods_and_posteriors(X)[0]
 
     @default_errstate
     def predict_proba(self, X: AnyArray) -> AnyArray:
-        """Posterior of each component for each descriptor of X (n, d), float64 (n, k)."""
+        """Posterior of each component for each descriptor.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Descriptors.
+
+        Returns
+        -------
+        array of shape (n, k), float64
+            In X's array library.
+        """
         return self._likelihoods_and_posteriors(X)[1]
 
     @default_errstate
     def predict(self, X: AnyArray) -> AnyArray:
-        """The most probable component of each descriptor of X (n, d), int (n,)."""
+        """The most probable component of each descriptor.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Descriptors.
+
+        Returns
+        -------
+        array of shape (n,), int
+            In X's array library.
+        """
         posteriors = self._likelihoods_and_posteriors(X)[1]
         return namespace(posteriors).argmax(posteriors, axis=1)
 
     @default_errstate
     def score(self, X, y=None, sample_weight=None) -> float:
-        """Mean log likelihood, nats per descriptor. X and sample_weight as in fit."""
+        """Mean log likelihood, nats per descriptor.
+
+        Parameters
+        ----------
+        X : array or iterable
+            As in `fit`.
+        y : None
+            Ignored.
+        sample_weight : array of shape (n,) or (b, n), optional
+            As in `fit`.
+
+        Returns
+        -------
+        float
+        """
         return self._sums(X, sample_weight).mean_log_likelihood
 
     @default_errstate
     def bic(self, X) -> float:
-        """Bayesian information criterion; lower is better. X as in fit."""
+        """Bayesian information criterion; lower is better.
+
+        Parameters
+        ----------
+        X : array or iterable
+            As in `fit`.
+
+        Returns
+        -------
+        float
+        """
         sums = self._sums(X)
         return float(self._n_parameters() * np.log(sums.count) - 2 * sums.log_likelihood)
 
     @default_errstate
     def aic(self, X) -> float:
-        """Akaike information criterion; lower is better. X as in fit."""
+        """Akaike information criterion; lower is better.
+
+        Parameters
+        ----------
+        X : array or iterable
+            As in `fit`.
+
+        Returns
+        -------
+        float
+        """
         return float(2 * self._n_parameters() - 2 * self._sums(X).log_likelihood)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Descriptors drawn from the mixture, float64 (n_samples, d), and their components (n_samples,)."""
+        """Descriptors drawn from the mixture, and their components.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of descriptors to draw.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, d), float64
+        labels : ndarray of shape (n_samples,), int
+        """
         self._check_fitted()
         n_samples = check_integer(n_samples, "n_samples", 1)
         random = check_random_state(self.random_state)

@@ -52,6 +52,7 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
     n_passes : int
         Passes over the data with more than 4096 features.
     random_state : int
+        Seed of the random directions with more than 4096 features.
     reduce : callable, optional
         Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
 
@@ -92,7 +93,8 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         ----------
         X : array or iterable
             Array (n, d), in memory or on disk, or an iterable of batches (m, d) that can be iterated repeatedly.
-        y : ignored
+        y : None
+            Ignored.
 
         Returns
         -------
@@ -151,6 +153,11 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         -------
         array of shape (m, c)
             In X's array library; float64 for float64 and integers, otherwise float32.
+
+        Raises
+        ------
+        InputError
+            Non-finite values, wrong shape or number of features.
         """
         if is_stream(X) or on_disk(X):
             self._check_fitted()
@@ -169,7 +176,23 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
 
     @default_errstate
     def inverse_transform(self, X: AnyArray) -> AnyArray:
-        """Rows (m, d) reconstructed from projections X (m, c), in X's array library."""
+        """Rows reconstructed from projections.
+
+        Parameters
+        ----------
+        X : array of shape (m, c)
+            Projections, as returned by `transform`.
+
+        Returns
+        -------
+        array of shape (m, d)
+            In X's array library.
+
+        Raises
+        ------
+        InputError
+            Wrong shape.
+        """
         self._check_fitted()
         projections: Any = X if is_array(X) else np.asarray(X)
         check_real(projections, "X")
@@ -181,7 +204,18 @@ class PCA(Persistent, TransformerMixin, BaseEstimator):
         return projections @ like(self.components_, projections, kind) + like(self.mean_, projections, kind)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Output names: pca0, pca1, …"""
+        """Names of the outputs: "pca0", "pca1", …
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (c,), object
+            One name per component.
+        """
         self._check_fitted()
         return np.array([f"pca{i}" for i in range(len(self.components_))], dtype=object)
 

@@ -18,20 +18,32 @@ METHODS = ("mean", "max", "flat")
 class Pooling(TransformerMixin, BaseEstimator):
     """The mean or maximum of each feature over a map's descriptors, or the flattened map.
 
-    It learns nothing; `transform` needs no fit.
+    Nothing is learned, so `transform` needs no fit.
 
     Parameters
     ----------
     method : {"mean", "max", "flat"}
-        "flat" keeps all values, feature after feature: the order of a flattened (d, h, w). Every map must then have the
-        same number of descriptors.
+        "flat" keeps all values in the order of a flattened (d, h, w). Every map must then have the same number of
+        descriptors.
     """
 
     def __init__(self, method="mean"):
         self.method = method
 
     def fit(self, X, y=None) -> Self:
-        """Checks the settings."""
+        """Check the settings; nothing is learned.
+
+        Parameters
+        ----------
+        X : array or list of arrays
+            Ignored.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+        """
         self._check_settings()
         return self
 
@@ -40,21 +52,21 @@ class Pooling(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : (b, n, d), (b, d, h, w) or a list of (n_i, d); NumPy, torch or CuPy
-            Real numbers, finite.
-        weights : (b, n) or a list of (n_i,), optional
-            How much each descriptor counts in the mean, at least 0; the maximum is over those above 0. A map in which
-            none counts gives zeros. "flat" has no weights.
+        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
+            NumPy, torch or CuPy; finite real numbers.
+        weights : array of shape (b, n), or list of arrays (n_i,), optional
+            Weight of each descriptor in the mean, at least 0; the maximum is over descriptors of weight above 0. A map
+            whose weights are all 0 gives zeros. Not accepted by "flat".
 
         Returns
         -------
-        array (b, d), or (b, d·n) for "flat"; the kind of array that X is
-            float64 for float64 and wide integers, otherwise float32.
+        array of shape (b, d), or (b, d·n) for "flat"
+            In X's array library; float64 for float64 and wide integers, otherwise float32.
 
         Raises
         ------
         InputError
-            Another shape, maps without descriptors, values that are not finite; for "flat", maps of different sizes.
+            Wrong shape, maps without descriptors, non-finite values; for "flat", maps of different sizes or weights.
         """
         self._check_settings()
         check(

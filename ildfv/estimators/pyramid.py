@@ -22,17 +22,19 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     encoder : estimator, optional
-        An encoder of maps (b, d, h, w): `FisherVector`, `VLAD`, `BagOfWords` or `Pooling`. `fit` fits a clone on whole
-        maps; an encoder that can transform already is used as it is. None: `FisherVector()`.
+        An encoder of maps (b, d, h, w): `FisherVector`, `VLAD`, `BagOfWords` or `Pooling`. A fitted encoder is used
+        unchanged; of any other, `fit` fits a clone on whole maps. None: `FisherVector()`.
     grids : tuple of int
-        Cells along a side of each level. (1, 2): the map and its quarters.
+        Number of cells along each side, one entry per level. (1, 2): the map and its quarters.
 
     Attributes
     ----------
     encoder_ : estimator
         The fitted encoder.
 
-    Source: Lazebnik, Schmid & Ponce, "Beyond bags of features: spatial pyramid matching", CVPR 2006.
+    References
+    ----------
+    Lazebnik, Schmid & Ponce, "Beyond bags of features: spatial pyramid matching", CVPR 2006.
     """
 
     def __init__(self, encoder=None, *, grids=(1, 2)):
@@ -40,29 +42,44 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         self.grids = grids
 
     def fit(self, X, y=None) -> Self:
-        """Fits a clone of the encoder on whole maps; X: maps or a stream of maps, as the encoder takes them."""
+        """Fit a clone of the encoder on whole maps, unless a fitted encoder was given.
+
+        Parameters
+        ----------
+        X : array or iterable
+            Maps (b, d, h, w), or a stream of them if the encoder accepts streams.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+        """
         self._check_settings()
         recipe = FisherVector() if self.encoder is None else self.encoder
         self.encoder_ = recipe if _ready(recipe) else clone(recipe).fit(X)
         return self
 
     def transform(self, X, weights=None):
-        """The vectors of all cells, level after level, each in reading order.
+        """The concatenated vectors of all cells.
 
         Parameters
         ----------
-        X : (b, d, h, w); NumPy, torch or CuPy
-        weights : (b, h·w), optional
-            How much each descriptor counts, at least 0.
+        X : array of shape (b, d, h, w)
+            NumPy, torch or CuPy; finite real numbers.
+        weights : array of shape (b, h·w), optional
+            Weight of each descriptor, at least 0.
 
         Returns
         -------
-        array (b, cells · m), where m is the length of the encoder's vectors; the kind of array that X is
+        array of shape (b, cells · m)
+            With vectors of length m from the encoder. Levels are in the order of `grids`, the cells of a level row by
+            row. In X's array library.
 
         Raises
         ------
         InputError
-            Another shape, or a grid with more cells along a side than the map has rows or columns.
+            Wrong shape, or a grid with more cells along a side than the map has rows or columns.
         """
         self._check_settings()
         encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()
@@ -96,7 +113,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
             for top, bottom in pairwise(rows):
                 for left, right in pairwise(columns):
                     cell = maps[:, :, top:bottom, left:right]
-                    # by way of one axis, so that a cell has the same memory layout wherever it was cut from
+                    # via one axis, so that all cells have the same memory layout
                     yield maps if g == 1 else xp.reshape(xp.reshape(cell, (-1,)), cell.shape)
 
     def _given(self):
@@ -116,7 +133,7 @@ def n_cells(grids) -> int:
 
 
 def _ready(encoder) -> bool:
-    """Whether the encoder can transform without fit: it is fitted, or holds what it would learn."""
+    """Whether the encoder can transform without fit: it is fitted, or was given all that `fit` would learn."""
     if hasattr(encoder, "__sklearn_is_fitted__"):
         return encoder.__sklearn_is_fitted__()
     return hasattr(encoder, "mixture_") or hasattr(getattr(encoder, "mixture", None), "weights_")

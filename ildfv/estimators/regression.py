@@ -182,11 +182,17 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         Parameters
         ----------
         X : array of shape (m, p)
+            Finite features.
 
         Returns
         -------
         array of shape (m, c), or (m,) if Y was one-dimensional
             In X's array library.
+
+        Raises
+        ------
+        InputError
+            Non-finite values, wrong shape or number of features.
         """
         self._check_fitted()
         x = as_array(self, X)
@@ -198,7 +204,26 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
 
     @default_errstate
     def score(self, X, y, sample_weight=None) -> float:
-        """R² averaged over outputs; rows with a missing label (NaN) of an output are ignored for it."""
+        """R² averaged over outputs.
+
+        Parameters
+        ----------
+        X : array of shape (m, p)
+            Finite features.
+        y : array of shape (m, c), or (m,) if Y was one-dimensional
+            NaN = missing label; the row is ignored for that output.
+        sample_weight : array of shape (m,), optional
+            Weight of each row.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        InputError
+            Wrong shape of y, or an output without labels.
+        """
         y = np.asarray(to_numpy(y))
         y = (_missing_as_nan(y) if dtype_name(y) == "object" else y).astype(np.float64)
         predicted = np.asarray(to_numpy(self.predict(X)), dtype=np.float64)

@@ -18,18 +18,25 @@ class VLAD(TransformerMixin, Codebook):
     ----------
     n_clusters : int
         Number of centres, k.
-    centres, scale, random_state
-        As in `Codebook`. With `centres`, `transform` needs no fit.
+    centres : array of shape (k, d), optional
+        Centres to use instead of learning them, in the units of the descriptors; `transform` then needs no fit.
+    scale : array of shape (d,), optional
+        With `centres`, the positive numbers by which differences are divided; 1 if None.
+    random_state : int
+        Seed of the sample and of k-means.
 
     Attributes
     ----------
-    centres_ : array (k, d), float64
+    centres_ : ndarray of shape (k, d), float64
         The centres, in the units of the descriptors.
-    scale_ : array (d,), float64
+    scale_ : ndarray of shape (d,), float64
         The numbers by which differences are divided.
+    n_features_in_ : int
 
-    Source: Jégou, Douze, Schmid & Pérez, "Aggregating local descriptors into a compact image representation",
-    CVPR 2010; the signed square root is that of Jégou & Chum, ECCV 2012.
+    References
+    ----------
+    Jégou, Douze, Schmid & Pérez, "Aggregating local descriptors into a compact image representation", CVPR 2010. The
+    signed square root is from Jégou & Chum, ECCV 2012.
     """
 
     def transform(self, X, weights=None):
@@ -37,26 +44,38 @@ class VLAD(TransformerMixin, Codebook):
 
         Parameters
         ----------
-        X : (b, n, d), (b, d, h, w) or a list of (n_i, d); NumPy, torch or CuPy
-            Real numbers, finite.
-        weights : (b, n) or a list of (n_i,), optional
-            How much each descriptor counts, at least 0. A map in which none counts gives zeros.
+        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
+            NumPy, torch or CuPy; finite real numbers.
+        weights : array of shape (b, n), or list of arrays (n_i,), optional
+            Weight of each descriptor, at least 0. A map whose weights are all 0 gives zeros.
 
         Returns
         -------
-        array (b, k·d), the kind of array that X is; float64 for float64 and wide integers, otherwise float32
-            Centre after centre. A map whose descriptors all equal their centres gives zeros.
+        array of shape (b, k·d)
+            The sums of the centres in their order, in X's array library; float64 for float64 and wide integers,
+            otherwise float32. A map whose descriptors all equal their centres gives zeros.
 
         Raises
         ------
         InputError
-            Another shape or number of features, maps without descriptors, values that are not finite.
+            Wrong shape or number of features, maps without descriptors, non-finite values.
         """
         d = self._codebook()[0].shape[1]
         return joined([self._encoded(*pair) for pair in checked_with_weights(X, d, weights)])
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """ "vlad_3_17" is dimension 17 of centre 3's sum."""
+        """Names of the outputs: "vlad_3_17" is dimension 17 of the sum of centre 3.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (k·d,), object
+            One name per output.
+        """
         k, d = self._codebook()[0].shape
         return np.array([f"vlad_{i}_{j}" for i in range(k) for j in range(d)], dtype=object)
 

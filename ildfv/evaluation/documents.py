@@ -6,7 +6,7 @@ Undefined values are None (null in JSON), never NaN. Field order is the order in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,6 +25,8 @@ class Document(BaseModel):
     """A value that is stored as JSON; unknown fields and NaN are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    current_version: ClassVar[int | None] = None  # of documents with a field "version"
+    older: ClassVar[str] = ""  # what a document of an older version lacks, and the remedy
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that were given, as JSON-able values in file order."""
@@ -33,6 +35,9 @@ class Document(BaseModel):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, name: str = "document") -> Self:
         """The validated document. InputError names the first field that breaks the schema; name: used in that error."""
+        found = values.get("version") if isinstance(values, Mapping) else None
+        if cls.current_version is not None and found != cls.current_version and isinstance(found, int):
+            raise InputError(f"{name} must be of version {cls.current_version}, got {found}: {cls.older}")
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -64,10 +69,17 @@ class CalibrationCurve(Document):
 
 
 class PatternResults(Document):
-    """One system on one pattern. Curves are absent from documents that do not store them."""
+    """One system on one pattern. Curves are absent from documents that do not store them.
+
+    positive_patients, negative_patients: patients with at least one slice that shows the pattern, or does not.
+    patients: number of patients that each measure with an interval depends on, which decides whether it has one. ap:
+    mean over folds of the average precision, weighted by their positives.
+    """
 
     prevalence: float | None  # None if the presence is known on no slice
     positives: int
+    positive_patients: int
+    negative_patients: int
     auc: float | None
     auc_interval: Interval | None
     precision: float | None
@@ -82,6 +94,7 @@ class PatternResults(Document):
     fp: int | None
     fn: int | None
     tn: int | None
+    patients: dict[str, int]
     threshold: float | None  # decision threshold; None if several folds are pooled
     ap: float | None
     roc: RocCurve | None = None
@@ -94,16 +107,22 @@ class PatternResults(Document):
 
 
 class SampleMetrics(Document):
-    """Means over slices (paper, Eq. 7–10)."""
+    """Metrics of the slices' label sets (paper, Eq. 7–10); mean_slice_f is the mean of the slices' own F."""
 
     accuracy: float | None
     precision: float | None
     recall: float | None
     f: float | None
+    mean_slice_f: float | None
 
 
 class OverallResults(Document):
-    """One system on all patterns. agreeing: sample metrics if a healthy slice predicted healthy counts as 1."""
+    """One system on all patterns.
+
+    f: harmonic mean of precision and recall, which are means over slices (paper, Eq. 8–10). mean_slice_f: mean of the
+    slices' own F. patients: number of patients that each measure depends on, for a mean the smallest of its patterns'.
+    agreeing: sample metrics if a healthy slice predicted healthy counts as 1.
+    """
 
     accuracy: float | None
     accuracy_interval: Interval | None
@@ -113,12 +132,15 @@ class OverallResults(Document):
     recall_interval: Interval | None
     f: float | None
     f_interval: Interval | None
+    mean_slice_f: float | None
+    mean_slice_f_interval: Interval | None
     micro_f: float | None
     micro_f_interval: Interval | None
     macro_f: float | None
     macro_f_interval: Interval | None
     mean_auc: float | None
     mean_auc_interval: Interval | None
+    patients: dict[str, int]
     agreeing: SampleMetrics
 
     def estimate(self, measure: str) -> tuple[float | None, Interval | None]:
@@ -143,8 +165,14 @@ class Results(Document):
     CSV file of scores, for documents that have one.
     """
 
+    current_version: ClassVar[int | None] = 2
+    older: ClassVar[str] = (
+        "it has another overall F and other intervals; remove it and run the `ildfv train` or `ildfv regress` that "
+        "wrote it again"
+    )
+
     kind: Literal["ildfv results"]
-    version: Literal[1]
+    version: Literal[2]
     system: str
     fold: int | None
     folds: list[int]
@@ -173,21 +201,37 @@ class Results(Document):
 
 
 class PairedTest(Document):
-    """Difference a − b of one measure, its 95 % interval and the p value of a permutation test."""
+    """Difference a − b of one measure, its 95 % interval and p value; patients: number that the measure depends on.
+
+    p: of a permutation test or, for a mean over several seeds, of a t test. seeds: number of seeds, if more than one;
+    seed_sd: standard deviation of the difference over them.
+    """
 
     difference: float | None
     interval: Interval | None
     p: float | None
+    patients: int
+    seeds: int = 1
+    seed_sd: float | None = None
 
 
 class Comparison(Document):
-    """Paired tests by patient between systems a and b. tests: by measure, "f", "mean_auc", "ground glass/auc", …"""
+    """Paired tests by patient between systems a and b. tests: by measure, "f", "mean_auc", "ground glass/auc", …
+
+    seeds: number of seeds that both systems were fitted with. With one, intervals and p values cover the variation
+    between patients only, not that between fits.
+    """
+
+    current_version: ClassVar[int | None] = 2
+    older: ClassVar[str] = "it has another overall F and other intervals; make it again"
 
     kind: Literal["ildfv comparison"]
+    version: Literal[2]
     a: str
     b: str
     n_slices: int
     n_patients: int
+    seeds: int
     resamples: int
     seed: int
     tests: dict[str, PairedTest]

@@ -11,11 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
+from ildfv.evaluation.inner_split import split_off
 from ildfv.evaluation.statistics import NO_LABELS
 from ildfv.evaluation.stratify import partition
+from ildfv.parsing import JSON_MOST, parse_json, read_bytes
 
 # A pattern that is absent from a fold has no F and no AUC there, so the number of patients with a pattern weighs most.
 SLICES_WEIGHT, PATIENTS_WEIGHT = 1, 4
+FRACTION = 0.2  # of the training patients are validation patients
+VERSION = 2  # of folds.json: it decides the inner split too, so another way of splitting needs another version
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class Folds:
     """A partition of the labelled patients into folds of equal size and similar content.
 
     members: the patients of each fold, sorted. labels: names of the patterns. threshold: pixels from which a pattern
-    counts as present. unlabelled: patients without a label map; they are in no fold and are not used. Patients are the
-    salted hashes of `Slices.patients`. sha256: checksum of the file that the folds were read from, which identifies
-    them in everything made with them; "" if they were not read from a file.
+    counts as present. profiles: by patient, in an order that depends on the patients' slices and not on their names, so
+    that splits made from it do not depend on the salt of the names. unlabelled: patients without a label map; they are
+    in no fold and are not used. Patients are the salted hashes of `Slices.patients`. sha256: checksum of the file that
+    the folds were read from, which identifies them in everything made with them; "" if they were not read from a file.
     """
 
     members: tuple[tuple[str, ...], ...]
@@ -70,28 +75,40 @@ class Folds:
         return self._indices(set(self._others(k)), patients)
 
     def inner(
-        self, k: int, patients: Sequence[str] | np.ndarray, fraction: float = 0.2
+        self, k: int, patients: Sequence[str] | np.ndarray, fraction: float = FRACTION
     ) -> tuple[np.ndarray, np.ndarray]:
         """(fit indices, validation indices): the training slices of fold k split again by patient.
 
-        fraction: share of the training patients used for validation; each part has at least one patient. Stratified
-        like the folds, using the training patients only, so that the test fold has no influence.
+        fraction: share of the training patients used for validation, or more if otherwise a pattern of at least two
+        training patients would be absent from the fit or the validation part (`inner_split.split_off`). Stratified like
+        the folds, using the training patients only, so that the test fold has no influence.
         """
+        fit, validation = self._inner(k, fraction)
+        check_no_leak({"fit": fit, "validation": validation, f"test fold {k}": self.members[k]})
+        return self._indices(set(fit), patients), self._indices(set(validation), patients)
+
+    def _inner(self, k: int, fraction: float = FRACTION) -> tuple[list[str], list[str]]:
+        """The fit and the validation patients of fold k."""
         check(0 < fraction < 1, f"fraction must be between 0 and 1, got {fraction}")
         others = self._others(k)
         check(len(others) >= 2, f"an inner split needs at least 2 training patients, got {len(others)}")
-        n_validation = min(max(round(fraction * len(others)), 1), len(others) - 1)
-        sizes = [len(others) - n_validation, n_validation]
-        part = partition(
-            _table([self.profiles[p] for p in others]), sizes, weights=_weights(len(self.labels)), seed=[self.seed, k]
+        profiles = [self.profiles[p] for p in others]
+        chosen = split_off(
+            _table(profiles),
+            np.array([p.patterns for p in profiles]).reshape(len(others), len(self.labels)) > 0,
+            round(fraction * len(others)),
+            weights=_weights(len(self.labels)),
+            seed=[self.seed, k],
         )
-        fit = {patient for patient, side in zip(others, part, strict=True) if side == 0}
-        validation = set(others) - fit
-        check_no_leak({"fit": fit, "validation": validation, f"test fold {k}": self.members[k]})
-        return self._indices(fit, patients), self._indices(validation, patients)
+        sides = list(zip(others, chosen, strict=True))
+        return [p for p, held in sides if not held], [p for p, held in sides if held]
 
     def table(self) -> list[dict]:
-        """One row per fold: fold, patients, slices, and the number of slices and patients with each pattern."""
+        """One row per fold.
+
+        fold, patients, slices; slices_with and patients_with: their numbers with each pattern; validation: number of
+        patients in the validation part if this fold is held out.
+        """
         rows = []
         for k, members in enumerate(self.members):
             counts = np.array([self.profiles[p].patterns for p in members])  # (patients, C)
@@ -102,24 +119,66 @@ class Folds:
                     "slices": sum(self.profiles[p].slices for p in members),
                     "slices_with": dict(zip(self.labels, counts.sum(0).tolist(), strict=True)),
                     "patients_with": dict(zip(self.labels, (counts > 0).sum(0).tolist(), strict=True)),
+                    "validation": len(self._inner(k)[1]),
                 }
             )
         return rows
 
     def warnings(self) -> list[str]:
-        """A line for each pattern that is absent from a fold, where its recall, F and AUC are undefined."""
-        lines = []
+        """A line for each pattern that is absent from a fold, or from the fit or validation part of one.
+
+        In a test fold without a pattern its recall, F and AUC are undefined; without it in the validation part it has
+        no decision threshold, and without it in the fit part nothing to learn it from. Patterns that no slice shows
+        share a line.
+        """
+        inner = [self._inner(k) for k in range(self.n_folds)]
+        return [*self._absent(), *self._absent_inside(inner), *self._large_validation(inner)]
+
+    def _absent(self) -> list[str]:
+        lines, never, rows = [], [], self.table()
         for pattern in self.labels:
-            empty = [str(row["fold"]) for row in self.table() if row["patients_with"][pattern] == 0]
-            if empty:
+            empty = [str(row["fold"]) for row in rows if row["patients_with"][pattern] == 0]
+            if len(empty) == self.n_folds:
+                never.append(pattern)
+            elif empty:
                 lines.append(f"{pattern} is on no slice of fold {', '.join(empty)}: too few patients have it")
+        if never:
+            lines.append(f"no slice shows {', '.join(never)} (T = {self.threshold} pixels): their scores are undefined")
         return lines
+
+    def _absent_inside(self, inner: list[tuple[list[str], list[str]]]) -> list[str]:
+        def has(patients: list[str], number: int) -> bool:
+            return any(self.profiles[p].patterns[number] for p in patients)
+
+        lines = []
+        for number, pattern in enumerate(self.labels):
+            for side, name in enumerate(("fit", "validation")):
+                without = [
+                    str(k)
+                    for k, parts in enumerate(inner)
+                    if not has(parts[side], number) and has(parts[1 - side], number)
+                ]
+                if without:
+                    lines.append(
+                        f"{pattern} is on no {name} slice if fold {', '.join(without)} is held out: too few of the "
+                        "training patients have it"
+                    )
+        return lines
+
+    def _large_validation(self, inner: list[tuple[list[str], list[str]]]) -> list[str]:
+        return [
+            f"if fold {k} is held out, {len(validation)} of its {len(fit) + len(validation)} training patients are "
+            f"used for validation, more than {FRACTION:.0%}, so that as many patterns as possible have a decision "
+            "threshold"
+            for k, (fit, validation) in enumerate(inner)
+            if len(validation) > max(round(FRACTION * (len(fit) + len(validation))), 1)
+        ]
 
     def to_json(self) -> str:
         """The folds as the text of folds.json, which may be edited by hand."""
         document = {
             "kind": "ildfv folds",
-            "version": 1,
+            "version": VERSION,
             "settings": {"n_folds": self.n_folds, "seed": self.seed, "threshold": self.threshold},
             "patterns": list(self.labels),
             "folds": [list(members) for members in self.members],
@@ -132,9 +191,15 @@ class Folds:
     def from_json(cls, text: str | bytes, labels: Sequence[str]) -> Folds:
         """The folds in the text of a folds.json. InputError: invalid, for other labels, or a patient in two folds."""
         try:
-            document = json.loads(text, object_pairs_hook=_without_duplicates)
+            document = parse_json(text, "folds.json", object_pairs_hook=_without_duplicates)
             check(
                 document["kind"] == "ildfv folds", f"folds.json must be of kind 'ildfv folds', got {document['kind']!r}"
+            )
+            version = document.get("version")
+            check(
+                version == VERSION,
+                f"folds.json must be of version {VERSION}, got {version}, whose validation patients were chosen "
+                "otherwise: run `ildfv folds --fresh` and train again",
             )
             found = document["patterns"]
             check(found == list(labels), f"folds.json must be for the patterns {list(labels)}, got {found}")
@@ -160,16 +225,16 @@ class Folds:
     @classmethod
     def load(cls, path: str | Path, labels: Sequence[str]) -> Folds:
         """The folds in a folds.json; raises as `from_json` does."""
-        return cls.from_json(Path(path).read_bytes(), labels)
+        return cls.from_json(read_bytes(Path(path), JSON_MOST), labels)
 
     def _fold(self, k: int) -> int:
         check(0 <= k < self.n_folds, f"fold must be 0 to {self.n_folds - 1}, got {k}")
         return k
 
     def _others(self, k: int) -> list[str]:
-        """Training patients of fold k, sorted, so that the order of slices does not matter."""
-        self._fold(k)
-        return sorted(p for i, members in enumerate(self.members) if i != k for p in members)
+        """Training patients of fold k in the order of the profiles, so that the order of slices does not matter."""
+        held_out, used = set(self.members[self._fold(k)]), self.fold_of
+        return [p for p in self.profiles if p in used and p not in held_out]
 
     def _indices(self, chosen: set[str], patients: Sequence[str] | np.ndarray) -> np.ndarray:
         names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
@@ -190,8 +255,9 @@ def make_folds(
     n_folds: int = 5,
     seed: int = 0,
     series: Sequence[str] | np.ndarray | None = None,
+    content: np.ndarray | None = None,
 ) -> Folds:
-    """Stratified patient-level folds; the order of slices does not matter.
+    """Stratified patient-level folds; neither the order of slices nor, with `content`, the names of patients matter.
 
     Parameters
     ----------
@@ -209,6 +275,10 @@ def make_folds(
         Equal seeds give equal folds.
     series : sequence of str, shape (N,), optional
         Scan of each slice, to check that no scan belongs to two patients.
+    content : array, shape (N, M), optional
+        Numbers that describe each slice, such as its position and pixel counts. They order patients with equal numbers
+        of slices and patterns, so that a seed gives the same folds whatever the salt of the patients' names. Without
+        them the names decide.
 
     Returns
     -------
@@ -223,7 +293,7 @@ def make_folds(
     presence = np.asarray(presence)  # (N, C)
     expected = (len(patients), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
-    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without a label map, −1")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without labels, −1")
     check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
     if series is not None:
         check_one_patient_per_scan(patients, series)
@@ -233,23 +303,36 @@ def make_folds(
     slices = np.bincount(number, weights=labelled, minlength=len(names)).astype(int)  # (P,)
     shown = np.zeros((len(names), len(labels)), dtype=int)  # (P, C)
     np.add.at(shown, number, (presence == 1) & labelled[:, None])
-    profiles = {
-        str(p): Profile(int(n), tuple(s.tolist())) for p, n, s in zip(names, slices, shown, strict=True) if n > 0
-    }
+    found = {str(p): Profile(int(n), tuple(s.tolist())) for p, n, s in zip(names, slices, shown, strict=True) if n > 0}
+    inside = _digests(names, number, content)
+    order = sorted(found, key=lambda p: (-found[p].slices, found[p].patterns, inside[p], p))
+    profiles = {p: found[p] for p in order}
     _check_number(n_folds, len(profiles))
 
     sizes = [len(profiles) // n_folds + (k < len(profiles) % n_folds) for k in range(n_folds)]
-    part = partition(
-        _table(profiles.values()), sizes, weights=_weights(len(labels)), seed=seed
-    )  # profiles are sorted by patient
+    part = partition(_table(profiles.values()), sizes, weights=_weights(len(labels)), seed=seed)
     return Folds(
-        members=tuple(tuple(p for p, f in zip(profiles, part, strict=True) if f == k) for k in range(n_folds)),
+        members=tuple(tuple(sorted(p for p, f in zip(profiles, part, strict=True) if f == k)) for k in range(n_folds)),
         profiles=profiles,
         labels=tuple(labels),
         unlabelled=tuple(str(p) for p, n in zip(names, slices, strict=True) if n == 0),
         seed=seed,
         threshold=threshold,
     )
+
+
+def _digests(names: np.ndarray, number: np.ndarray, content: np.ndarray | None) -> dict[str, str]:
+    """A hash of each patient's content that does not depend on the order of its slices; "" for all without content."""
+    if content is None:
+        return {str(p): "" for p in names}
+    content = np.asarray(content, dtype=np.float64)
+    check(
+        content.ndim == 2 and len(content) == len(number),
+        f"content must have shape ({len(number)}, M), got {content.shape}",
+    )
+    rows = content[np.lexsort((*content.T[::-1], number))]  # by patient, then by content
+    parts = np.split(rows, np.cumsum(np.bincount(number, minlength=len(names)))[:-1])
+    return {str(p): hashlib.sha256(part.tobytes()).hexdigest() for p, part in zip(names, parts, strict=True)}
 
 
 def check_no_leak(parts: Mapping[str, Iterable[str]]) -> None:

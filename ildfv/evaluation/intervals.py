@@ -1,165 +1,27 @@
-"""Bootstrap intervals and permutation tests. Patients are resampled, as slices of one patient are not independent.
+"""Intervals and paired tests. Patients are resampled, as slices of one patient are not independent.
 
-Every measure is a function of the weight of each patient, w (P,): a ratio of sums over patients, a bilinear form
-wᵀ M w over pairs of patients (AUC), or a mean of such measures. Resampling is then a matrix product, and its cost does
-not depend on the number of slices.
+An interval is value ± t(m − 1) · SE · √(m / (m − 1)), on the logit scale for proportions: SE is the standard deviation
+of the measure over bootstrap resamples of patients, m the number of patients that the measure depends on (`patients` of
+a measure; for an AUC or the F of a pattern, the patients who show it). The percentile bootstrap is too narrow for small
+m: `bench/bench_coverage.py` measures the coverage of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Protocol
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from ildfv.errors import check
 from ildfv.evaluation.documents import Interval, PairedTest
-from ildfv.evaluation.metrics import ratio
+from ildfv.evaluation.measures import Measure
 
 RESAMPLES = 2000  # bootstrap resamples and random swaps: 2 of them are a p value of 0.001
+LEVEL = 0.95
+METHOD = "patient bootstrap, logit t"
+MIN_PATIENTS = 5  # below, no method tried covers at its nominal level, and t intervals include almost everything
 MIN_DEFINED = 0.9  # an interval is undefined if fewer of the resamples define the measure
-
-
-class Measure(Protocol):
-    """A number as a function of patient weights: (B, P) in, (B,) out, NaN if undefined."""
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """The measure for each row of weights."""
-
-    def mixed(self, other: Any, own: np.ndarray) -> np.ndarray:
-        """The measure if this system scores the patients with own = 1 and the other system those with 0; own (B, P)."""
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Σ_p w_p·numerator_p / Σ_p w_p·denominator_p: precision, recall, F, means over slices."""
-
-    numerator: np.ndarray  # (P,)
-    denominator: np.ndarray  # (P,)
-    needed: np.ndarray | None = None  # (P,) the measure is undefined if its weighted sum is 0
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        values = ratio(weights @ self.numerator, weights @ self.denominator)
-        return values if self.needed is None else np.where(weights @ self.needed > 0, values, np.nan)
-
-    def mixed(self, other: Ratio, own: np.ndarray) -> np.ndarray:
-        return ratio(
-            own @ self.numerator + (1 - own) @ other.numerator, own @ self.denominator + (1 - own) @ other.denominator
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Auc:
-    """AUC as a count of correctly ordered pairs of slices: wᵀ M w / wᵀ N w.
-
-    M[p, q] counts pairs of a positive slice of p and a negative slice of q with scores in the right order, ties
-    counted as one half; N[p, q] counts all such pairs. Only pairs within a fold count, as models of different folds
-    have no common scale. Scores are stored as percentile ranks within their fold, which does not change the AUC and
-    puts two systems on one scale.
-    """
-
-    ranks: np.ndarray  # (N,)
-    truth: np.ndarray  # (N,) bool
-    patient: np.ndarray  # (N,) patient number of each slice
-    fold: np.ndarray  # (P,) fold of each patient
-    _wins: dict[Auc, np.ndarray] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(
-        cls,
-        scores: np.ndarray,
-        truth: np.ndarray,
-        patient: np.ndarray,
-        n_patients: int,
-        fold: np.ndarray | None = None,
-    ) -> Auc:
-        """fold (P,): fold of each patient; None if all are in one."""
-        fold = np.zeros(n_patients, int) if fold is None else np.asarray(fold)
-        return cls(percentiles(scores, fold[patient]), np.asarray(truth) > 0, patient, fold)
-
-    @property
-    def n_patients(self) -> int:
-        return len(self.fold)
-
-    @cached_property
-    def paired(self) -> np.ndarray:
-        """N (P, P)."""
-        positives = np.bincount(self.patient[self.truth], minlength=self.n_patients)
-        negatives = np.bincount(self.patient[~self.truth], minlength=self.n_patients)
-        return np.outer(positives, negatives) * self._same_fold
-
-    @cached_property
-    def _same_fold(self) -> np.ndarray:
-        """Whether two patients are in the same fold, (P, P)."""
-        return self.fold[:, None] == self.fold
-
-    def wins(self, other: Auc) -> np.ndarray:
-        """M (P, P) with positives scored by this system and negatives by the other; cached for each other system."""
-        if other in self._wins:
-            return self._wins[other]
-        order = np.argsort(self.ranks[self.truth], kind="stable")
-        positive, owner = self.ranks[self.truth][order], self.patient[self.truth][order]
-        negative, rival = other.ranks[~other.truth], other.patient[~other.truth]
-        # A negative ranks below the positives after its right place and ties with those between left and right.
-        places = np.stack([np.searchsorted(positive, negative, side) for side in ("left", "right")])  # (2, negatives)
-        matrix = np.zeros((self.n_patients, self.n_patients))
-        for q in np.unique(rival):
-            beaten = np.cumsum(np.bincount(places[:, rival == q].ravel(), minlength=len(positive) + 1))[:-1] / 2
-            matrix[:, q] = np.bincount(owner, weights=beaten, minlength=self.n_patients)
-        matrix *= self._same_fold
-        self._wins[other] = matrix
-        return matrix
-
-    def pairs(self, weights: np.ndarray) -> np.ndarray:
-        """Number of positive–negative pairs for each row of weights, (B,)."""
-        return _form(weights, self.paired, weights)
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        return ratio(_form(weights, self.wins(self), weights), self.pairs(weights))
-
-    def mixed(self, other: Auc, own: np.ndarray) -> np.ndarray:
-        theirs = 1 - own
-        wins = (
-            _form(own, self.wins(self), own)
-            + _form(own, self.wins(other), theirs)
-            + _form(theirs, other.wins(self), own)
-            + _form(theirs, other.wins(other), theirs)
-        )
-        return ratio(wins, self.pairs(np.ones_like(own)))
-
-
-@dataclass(frozen=True)
-class Mean:
-    """Mean of measures, undefined if any of them is: macro F, mean AUC over a fixed set of patterns."""
-
-    of: tuple[Measure, ...]
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        return self._mean([measure(weights) for measure in self.of], len(weights))
-
-    def mixed(self, other: Mean, own: np.ndarray) -> np.ndarray:
-        return self._mean([a.mixed(b, own) for a, b in zip(self.of, other.of, strict=True)], len(own))
-
-    @staticmethod
-    def _mean(columns: Sequence[np.ndarray], n: int) -> np.ndarray:
-        return np.mean(columns, axis=0) if columns else np.full(n, np.nan)
-
-
-def percentiles(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Percentile rank of each score (N,) within its fold, in (0, 1]; ties have their mean rank."""
-    ranks = np.empty(len(scores))
-    for one in np.unique(fold):
-        mine = fold == one
-        ranks[mine] = rankdata(np.asarray(scores)[mine]) / mine.sum()
-    return ranks
-
-
-def by_patient(values: np.ndarray, patient: np.ndarray, n_patients: int) -> np.ndarray:
-    """Sums of values (N,) over the slices of each patient, shape (P,); NaN counts as 0."""
-    return np.bincount(patient, weights=np.nan_to_num(np.asarray(values, dtype=float)), minlength=n_patients)
 
 
 def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -> np.ndarray:
@@ -168,36 +30,64 @@ def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -
     return np.random.default_rng(seed).multinomial(n_patients, [1 / n_patients] * n_patients, n_resamples).astype(float)
 
 
-def interval(values: np.ndarray, *, level: float = 0.95) -> Interval | None:
-    """(low, high) percentiles of a measure over resamples; None if too many resamples leave it undefined.
+def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
+    """95 % interval of a measure; None if it depends on fewer than `MIN_PATIENTS` patients or is too often undefined.
 
-    Like every bootstrap interval it is too narrow with few patients, say fewer than 30.
+    A proportion of exactly 1 has the interval [0.025^(1/m), 1], one of 0 its mirror image: there is no variation to
+    resample, and m patients without an error exclude, at that level, only a lower chance of a patient without one
+    (Clopper and Pearson's bound).
+
+    Parameters
+    ----------
+    measure : Measure
+        Function of patient weights.
+    weights : array, shape (B, P)
+        `resampled` weights.
+    proportion : bool
+        Whether the measure lies in [0, 1]; otherwise the interval is symmetric about the value.
     """
-    values = np.asarray(values, dtype=float)
-    defined = values[np.isfinite(values)]
-    if len(defined) < MIN_DEFINED * len(values) or len(defined) == 0:
+    m, value = measure.patients, float(measure(np.ones((1, weights.shape[1])))[0])
+    if m < MIN_PATIENTS or not np.isfinite(value):
         return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    if proportion and value in (0.0, 1.0):
+        bound = ((1 - LEVEL) / 2) ** (1 / m)
+        return (bound, 1.0) if value == 1 else (0.0, 1 - bound)
+    variance = _variance(measure(weights), m)
+    if variance is None:
+        return None
+    half = float(_quantile(m - 1) * np.sqrt(variance))
+    if not proportion:
+        return value - half, value + half
+    logit, half = np.log(value / (1 - value)), half / (value * (1 - value))
+    low, high = (1 / (1 + np.exp(-np.array([logit - half, logit + half])))).tolist()
     return low, high
 
 
-def bootstrap(measure: Measure, weights: np.ndarray) -> Interval | None:
-    """95 % interval of a measure under `resampled` weights; None with fewer than two patients."""
-    return None if weights.shape[1] < 2 else interval(measure(weights))
-
-
-def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = RESAMPLES, seed: int = 0) -> PairedTest:
+def paired(
+    a: Measure,
+    b: Measure,
+    n_patients: int,
+    *,
+    n_resamples: int = RESAMPLES,
+    seed: int = 0,
+    proportion: bool = True,
+) -> PairedTest:
     """Difference a − b of one measure between two systems on the same slices.
 
-    interval: 95 %, with the same resampled patients for both systems. p: two-sided permutation test; under the null
-    hypothesis the systems are exchangeable, so the scores of a patient can be swapped between them. All 2^P swaps are
-    used if there are at most n_resamples, otherwise n_resamples random ones and p = (1 + hits)/(1 + n), which is never
-    0. Undefined values are None.
+    interval: 95 %, with the same resampled patients for both systems; None if the measure depends on fewer than
+    `MIN_PATIENTS` patients, or if no resample differs because both systems are perfect (or both fail) on every patient.
+    p: two-sided permutation test. Under the null hypothesis the systems are exchangeable, so the scores of a patient
+    can be swapped between them. All 2^P swaps are used if there are at most n_resamples, otherwise n_resamples random
+    ones and p = (1 + hits)/(1 + n), which is never 0. Undefined values are None.
+
+    The test is exact for measures of decisions. For the AUC it is approximate, since percentile ranks are swapped,
+    which depend on the scores of the other patients. With few patients it is a test of exchangeability and not of equal
+    AUC: it can reject more often than its level says for systems of equal AUC whose scores vary differently.
     """
     one = np.ones((1, n_patients))
-    observed = float(a(one)[0] - b(one)[0])
+    observed, m = float(a(one)[0] - b(one)[0]), min(a.patients, b.patients)
     if not np.isfinite(observed):
-        return PairedTest(difference=None, interval=None, p=None)
+        return PairedTest(difference=None, interval=None, p=None, patients=m)
     weights = resampled(n_patients, n_resamples, seed=seed)
     exact = 2**n_patients <= n_resamples
     if exact:
@@ -209,11 +99,80 @@ def paired(a: Measure, b: Measure, n_patients: int, *, n_resamples: int = RESAMP
     hits = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
     return PairedTest(
         difference=observed,
-        interval=None if n_patients < 2 else interval(a(weights) - b(weights)),
+        interval=difference_interval(a, b, weights, proportion=proportion),
         p=hits / len(swapped) if exact else (1 + hits) / (1 + len(swapped)),
+        patients=m,
     )
 
 
-def _form(left: np.ndarray, matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """leftᵀ M right for each row, (B,)."""
-    return np.einsum("bp,bp->b", left @ matrix, right)
+def difference_interval(a: Measure, b: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
+    """95 % interval of a − b with the same `resampled` patients for both; None as in `paired`.
+
+    proportion: whether the measures lie in [0, 1], so that the interval ends at ±1.
+    """
+    one, m = np.ones((1, weights.shape[1])), min(a.patients, b.patients)
+    first, second = float(a(one)[0]), float(b(one)[0])
+    perfect = proportion and first == second and first in (0.0, 1.0)
+    if m < MIN_PATIENTS or perfect or not np.isfinite(first - second):
+        return None
+    variance = _variance(a(weights) - b(weights), m)
+    return None if variance is None else _around(first - second, np.sqrt(variance), m - 1, proportion)
+
+
+def paired_over_seeds(
+    pairs: Sequence[tuple[Measure, Measure]],
+    n_patients: int,
+    *,
+    n_resamples: int = RESAMPLES,
+    seed: int = 0,
+    proportion: bool = True,
+) -> PairedTest:
+    """Difference a − b of one measure, averaged over systems that were fitted with different seeds.
+
+    The variance of the mean is that between patients, of the mean over seeds, plus s²/S with s² the variance of the
+    difference over the S seeds. interval and p use Student's t with the degrees of freedom of Welch and Satterthwaite.
+    With one pair this is `paired`, and its interval and p do not include the variation over seeds.
+
+    Parameters
+    ----------
+    pairs : sequence of (Measure, Measure)
+        The two systems under each seed, on the same slices.
+    """
+    if len(pairs) == 1:
+        return paired(*pairs[0], n_patients, n_resamples=n_resamples, seed=seed, proportion=proportion)
+    one, weights = np.ones((1, n_patients)), resampled(n_patients, n_resamples, seed=seed)
+    differences = np.array([float(a(one)[0] - b(one)[0]) for a, b in pairs])
+    n, m = len(pairs), min(min(a.patients, b.patients) for a, b in pairs)
+    if not np.isfinite(differences).all():
+        return PairedTest(difference=None, interval=None, p=None, patients=m, seeds=n, seed_sd=None)
+    mean, of_seeds = float(differences.mean()), float(differences.var(ddof=1))
+    of_patients = (
+        None if m < MIN_PATIENTS else _variance(np.mean([a(weights) - b(weights) for a, b in pairs], axis=0), m)
+    )
+    interval, p = None, None
+    if of_patients is not None and of_patients + of_seeds > 0:
+        total = of_patients + of_seeds / n
+        freedom = total**2 / (of_patients**2 / (m - 1) + (of_seeds / n) ** 2 / (n - 1))
+        interval = _around(mean, np.sqrt(total), freedom, proportion)
+        p = float(2 * student.sf(abs(mean) / np.sqrt(total), freedom))
+    return PairedTest(difference=mean, interval=interval, p=p, patients=m, seeds=n, seed_sd=float(np.sqrt(of_seeds)))
+
+
+def _variance(values: np.ndarray, m: int) -> float | None:
+    """Bootstrap variance (B,) corrected for m patients; None if too many resamples are undefined."""
+    defined = values[np.isfinite(values)]
+    if len(defined) < 2 or len(defined) < MIN_DEFINED * len(values):
+        return None
+    return float(defined.var(ddof=1)) * m / (m - 1)
+
+
+def _quantile(freedom: float) -> float:
+    return float(student.ppf((1 + LEVEL) / 2, freedom))
+
+
+def _around(difference: float, error: float, freedom: float, proportion: bool) -> Interval:
+    """The t interval of a difference; that of two proportions is never beyond ±1."""
+    half = _quantile(freedom) * float(error)
+    if not proportion:
+        return difference - half, difference + half
+    return max(difference - half, -1.0), min(difference + half, 1.0)

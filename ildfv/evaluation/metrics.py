@@ -11,13 +11,14 @@ from sklearn import metrics as sk
 
 from ildfv.errors import check
 
-SAMPLE_METRICS = ("accuracy", "precision", "recall", "f")
+SAMPLE_TERMS = ("accuracy", "precision", "recall", "mean_slice_f")
+SAMPLE_METRICS = ("accuracy", "precision", "recall", "f", "mean_slice_f")
 
 
 def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip") -> np.ndarray:
     """Accuracy, precision, recall and F of each slice, shape (N, 4); NaN where undefined.
 
-    With S the true and T the predicted patterns of a slice (paper, Eq. 7–10):
+    With S the true and T the predicted patterns of a slice (paper, Eq. 7–9, and the F of one slice):
         accuracy |S∩T| / |S∪T|,  precision |S∩T| / |T|,  recall |S∩T| / |S|,  F 2·|S∩T| / (|S| + |T|)
     A quotient with denominator 0 is undefined, which is common on healthy slices:
         |S| = 0, |T| = 0   all four undefined (a healthy slice predicted healthy)
@@ -39,10 +40,17 @@ def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip
 
 
 def sample_metrics(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip") -> dict[str, float]:
-    """Mean of each of `sample_terms` over the slices that define it: accuracy, precision, recall, f."""
+    """Metrics of the label sets of slices (paper, Eq. 7–10), by the names in `SAMPLE_METRICS`.
+
+    accuracy, precision and recall are means of `sample_terms` over the slices that define them, f is the harmonic mean
+    of these two (Eq. 10). mean_slice_f is the mean of the slices' own F, which is another number: "samples" of
+    scikit-learn's f1_score.
+    """
     terms = sample_terms(truth, predicted, empty=empty)
     means = ratio(np.nansum(terms, axis=0), np.isfinite(terms).sum(0))
-    return dict(zip(SAMPLE_METRICS, means.tolist(), strict=True))
+    found = dict(zip(SAMPLE_TERMS, means.tolist(), strict=True))
+    found["f"] = float(harmonic_mean(found["precision"], found["recall"]))
+    return {name: found[name] for name in SAMPLE_METRICS}
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
@@ -114,6 +122,13 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """numerator / denominator, NaN if the denominator is 0, float64."""
     numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
+
+
+def harmonic_mean(precision: np.ndarray | float, recall: np.ndarray | float) -> np.ndarray:
+    """2·precision·recall / (precision + recall): 0 if both are 0, NaN if one is undefined, float64."""
+    precision, recall = np.asarray(precision, dtype=float), np.asarray(recall, dtype=float)
+    total = precision + recall
+    return np.where(total == 0, 0.0, ratio(2 * precision * recall, total))
 
 
 def _checked(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

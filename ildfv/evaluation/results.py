@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.evaluation import metrics
+from ildfv.evaluation import curves, metrics
 from ildfv.evaluation.documents import (
     COMPARISON,
     DATA,
@@ -28,26 +28,16 @@ from ildfv.evaluation.documents import (
     SampleMetrics,
     Spread,
 )
-from ildfv.evaluation.intervals import (
-    RESAMPLES,
-    Auc,
-    Mean,
-    Measure,
-    Ratio,
-    bootstrap,
-    by_patient,
-    paired,
-    percentiles,
-    resampled,
-)
+from ildfv.evaluation.intervals import LEVEL, METHOD, RESAMPLES, confidence, paired_over_seeds, resampled
+from ildfv.evaluation.measures import Auc, Harmonic, Mean, Measure, Ratio, by_patient, percentiles
 from ildfv.evaluation.thresholds import Decisions
 
 MEANS = {"macro_f": "f", "mean_auc": "auc"}  # over the patterns that define the metric
+TESTED = ("accuracy", "f", "mean_slice_f", "micro_f", "macro_f", "mean_auc")  # of all patterns, in a comparison
 OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
+RESAMPLED = ("auc", "precision", "recall", "f", "brier")  # of a pattern, with an interval
 PER_PATTERN = ("auc", "ap", "precision", "recall", "f", "brier")
 CURVE_POINTS = 200  # of a stored curve; metrics always use every score
-
-Curve = TypeVar("Curve", RocCurve, PrCurve)
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,8 @@ def evaluate(
     """The results of one system on one fold or, given the predictions of several folds, on all of them pooled.
 
     If folds are pooled, the decisions are those of each fold. As models of different folds have no common scale, the
-    AUC counts only pairs of slices within a fold, and AP and curves use percentile ranks within each fold.
+    AUC counts only pairs of slices within a fold, AP is computed in each fold and averaged over the positives, and
+    curves are the averages of the folds' curves (`evaluation.curves`), so that their areas are the AUC and the AP.
 
     Parameters
     ----------
@@ -115,8 +106,9 @@ def evaluate(
     -------
     Results
         Undefined values are None: an AUC without positives or without negatives; an F without positives, as such
-        slices do not show whether a system finds the pattern; an interval over one patient, or of a measure that fewer
-        than 90 % of the resamples define. macro_f and mean_auc are over the patterns that define them.
+        slices do not show whether a system finds the pattern; an interval of a measure that depends on fewer than five
+        patients, or that fewer than 90 % of the resamples define. macro_f and mean_auc are over the patterns that
+        define them.
 
     Raises
     ------
@@ -126,7 +118,7 @@ def evaluate(
     """
     folds = _folds(predictions)
     check(data in DATA, f'data must be "phantom" or "user", got {data!r}')
-    truth, scores, predicted, probability, _, names, _ = _pooled(folds)
+    truth, _, predicted, probability, patient, names, _ = _pooled(folds)
     one = len(folds) == 1
     known = _known(folds)
     weights = resampled(len(names), n_resamples, seed=seed)
@@ -138,7 +130,7 @@ def evaluate(
         fields: dict[str, Any] = {}
         for name, key in keys.items():
             fields[name] = _number(measures[key](everyone)[0])
-            fields[f"{name}_interval"] = bootstrap(measures[key], weights)
+            fields[f"{name}_interval"] = confidence(measures[key], weights)
         return fields
 
     per_pattern = {}
@@ -153,12 +145,13 @@ def evaluate(
         per_pattern[pattern] = PatternResults(
             prevalence=float(y.mean()) if len(y) else None,
             positives=int(y.sum()),
-            **estimates({name: f"{pattern}/{name}" for name in ("auc", "precision", "recall", "f", "brier")}),
+            positive_patients=len(np.unique(patient[here][y])),
+            negative_patients=len(np.unique(patient[here][~y])),
+            **estimates({name: f"{pattern}/{name}" for name in RESAMPLED}),
             **counts,
+            patients={name: measures[f"{pattern}/{name}"].patients for name in RESAMPLED},
             threshold=folds[0].decisions.thresholds[k] if one else None,
-            ap=_number(metrics.average_precision(y, scores[here, k])),
-            roc=_curve(RocCurve, metrics.roc_curve(y, scores[here, k])),
-            pr=_curve(PrCurve, metrics.pr_curve(y, scores[here, k])),
+            **_ranking(folds, k),
             calibration=CalibrationCurve(**metrics.calibration_curve(y, p)) if calibrated else None,
         )
 
@@ -166,7 +159,7 @@ def evaluate(
     agreeing = metrics.sample_metrics(truth[complete], predicted[complete], empty="agree")
     return Results(
         kind=RESULTS,
-        version=1,
+        version=2,
         system=folds[0].system,
         fold=folds[0].fold if one else None,
         folds=[f.fold for f in folds],
@@ -174,14 +167,13 @@ def evaluate(
         threshold=threshold,
         n_slices=len(truth),
         n_patients=len(names),
-        intervals=IntervalSettings(
-            method="patient bootstrap, percentile", level=0.95, resamples=n_resamples, seed=seed
-        ),
+        intervals=IntervalSettings(method=METHOD, level=LEVEL, resamples=n_resamples, seed=seed),
         empty="skip",
         n_empty=int((complete & (truth.sum(1) == 0) & (predicted.sum(1) == 0)).sum()),
         per_pattern=per_pattern,
         overall=OverallResults(
             **estimates({name: name for name in OVERALL}),
+            patients={name: measures[name].patients for name in OVERALL},
             agreeing=SampleMetrics(**{name: _number(value) for name, value in agreeing.items()}),
         ),
         decisions={str(f.fold): f.decisions for f in folds},
@@ -190,17 +182,18 @@ def evaluate(
 
 
 def undecided(document: Results) -> list[str]:
-    """A line for each pattern that has no decision threshold in some fold."""
-    lines = []
+    """A line for the patterns that have no decision threshold, for each set of folds in which they have none."""
+    patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
-        folds = [fold for fold, found in document.decisions.items() if found.thresholds[k] is None]
+        folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)
         if folds:
-            where = f"fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
-            lines.append(
-                f"no validation slice of {where} shows {pattern} at T = {document.threshold}, so it has no decision "
-                "threshold: it is never predicted there and counts as a false negative in label sets and micro F"
-            )
-    return lines
+            patterns.setdefault(folds, []).append(pattern)
+    return [
+        f"no validation slice of fold{'s' * (len(folds) > 1)} {', '.join(folds)} shows {' or '.join(names)} at "
+        f"T = {document.threshold}, so it has no decision threshold: it is never predicted there and counts as a false "
+        "negative in label sets and micro F"
+        for folds, names in patterns.items()
+    ]
 
 
 def compare(
@@ -210,32 +203,60 @@ def compare(
     n_resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Paired tests by patient between two systems on the same slices.
+    """Paired tests by patient between two systems on the same slices; as `compare_over_seeds` for one seed."""
+    return compare_over_seeds([(a, b)], n_resamples=n_resamples, seed=seed)
 
-    Means are over the patterns that both systems define. p values are not corrected for the number of tests.
-    InputError: the systems were not scored on the same slices in the same order.
+
+def compare_over_seeds(
+    pairs: Sequence[tuple[Predictions | Sequence[Predictions], Predictions | Sequence[Predictions]]],
+    *,
+    n_resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Paired tests by patient between two systems on the same slices, each fitted with one or several seeds.
+
+    Means are over the patterns that both systems define under all seeds. p values are not corrected for the number of
+    tests. Several seeds: differences are averaged, and intervals include their variation (`paired_over_seeds`).
+
+    Parameters
+    ----------
+    pairs : sequence of (predictions, predictions)
+        The two systems, on one or several folds, under each seed.
+    seed : int
+        Seed of the resampling.
+
+    Raises
+    ------
+    InputError
+        No pair, or predictions that were not made for the same slices in the same order.
     """
-    first, second = _folds(a), _folds(b)
-    x, y = _pooled(first), _pooled(second)
-    same = len(x[0]) == len(y[0]) and (x[0] == y[0]).all() and (x[4] == y[4]).all() and (x[5] == y[5]).all()
-    same = same and list(first[0].labels) == list(second[0].labels)
-    check(bool(same), f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order")
-    ours, theirs, n = _measures(first), _measures(second), len(x[5])
+    check(len(pairs) > 0, "pairs must hold the predictions of at least one seed, got none")
+    folds = [(_folds(a), _folds(b)) for a, b in pairs]
+    (first, second), reference = folds[0], _pooled(folds[0][0])
+    for one in (side for pair in folds for side in pair):
+        check(
+            _same_slices(reference, _pooled(one)) and list(one[0].labels) == list(first[0].labels),
+            f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order",
+        )
+    measures, n = [(_measures(a), _measures(b)) for a, b in folds], len(reference[5])
+    systems = [one for pair in measures for one in pair]
     for mean, name in MEANS.items():
-        common = _defined(name, n, first[0].labels, ours, theirs)
-        for measures in (ours, theirs):
-            measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in common))
+        common = _defined(name, n, first[0].labels, *systems)
+        for one in systems:
+            one[mean] = Mean(tuple(one[f"{p}/{name}"] for p in common))
     tests = {
-        name: paired(measure, theirs[name], n, n_resamples=n_resamples, seed=seed)
-        for name, measure in ours.items()
-        if name in ("accuracy", "f", "micro_f", "macro_f", "mean_auc") or name.endswith(("/auc", "/f"))
+        name: paired_over_seeds([(a[name], b[name]) for a, b in measures], n, n_resamples=n_resamples, seed=seed)
+        for name in measures[0][0]
+        if name in TESTED or name.endswith(("/auc", "/f"))
     }
     return Comparison(
         kind=COMPARISON,
+        version=2,
         a=first[0].system,
         b=second[0].system,
-        n_slices=len(x[0]),
+        n_slices=len(reference[0]),
         n_patients=n,
+        seeds=len(pairs),
         resamples=n_resamples,
         seed=seed,
         tests=tests,
@@ -299,8 +320,11 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
         measures[f"{pattern}/auc"] = Auc.of(scores[here, k], y[here], patient[here], n, fold)
     sets = metrics.sample_terms(truth, predicted)
     sets[~known.all(axis=1)] = np.nan
-    for name, terms in zip(metrics.SAMPLE_METRICS, sets.T, strict=True):
-        measures[name] = Ratio(summed(terms), summed(np.isfinite(terms)))
+    means = {
+        name: Ratio(summed(terms), summed(np.isfinite(terms)))
+        for name, terms in zip(metrics.SAMPLE_TERMS, sets.T, strict=True)
+    }
+    measures |= means | {"f": Harmonic(means["precision"], means["recall"])}
     measures["micro_f"] = Ratio(2 * hits, calls + cases)
     for mean, name in MEANS.items():
         measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in _defined(name, n, labels, measures)))
@@ -360,13 +384,29 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _curve(document: type[Curve], curve: tuple[np.ndarray, np.ndarray] | None) -> Curve | None:
-    """A curve as at most CURVE_POINTS points, evenly spaced by arc length, ends kept; None stays None."""
-    if curve is None:
-        return None
-    points = np.stack(curve, axis=1)  # (points, 2)
-    if len(points) > CURVE_POINTS:
-        along = np.concatenate([[0], np.cumsum(np.abs(np.diff(points, axis=0)).sum(1))])
-        chosen = np.searchsorted(along, np.linspace(0, along[-1], CURVE_POINTS))
-        points = points[np.unique(np.clip(chosen, 0, len(points) - 1))]
-    return document(**dict(zip(document.model_fields, np.round(points, 5).T.tolist(), strict=True)))
+def _ranking(folds: list[Predictions], k: int) -> dict[str, Any]:
+    """The fields ap, roc and pr of pattern k: averages over the folds in which they are defined."""
+    columns = []
+    for fold in folds:
+        presence = np.asarray(fold.presence)[:, k]
+        here = presence >= 0
+        columns.append((presence[here] > 0, np.asarray(fold.scores, dtype=float)[here, k]))
+    both = [(y, f) for y, f in columns if y.any() and not y.all()]
+    shown = [(y, f) for y, f in columns if y.any()]
+    found: dict[str, Any] = {"ap": None, "roc": None, "pr": None}
+    if both:
+        each = [curve for y, f in both if (curve := metrics.roc_curve(y, f)) is not None]
+        fpr, tpr = curves.thinned_roc(curves.mean_roc(each, [y.sum() * (~y).sum() for y, _ in both]), CURVE_POINTS)
+        found["roc"] = RocCurve(fpr=fpr.tolist(), tpr=tpr.tolist())
+    if shown:
+        positives = [int(y.sum()) for y, _ in shown]
+        each = [curve for y, f in shown if (curve := metrics.pr_curve(y, f)) is not None]
+        recall, precision = curves.thinned_pr(curves.mean_pr(each, positives), CURVE_POINTS)
+        found["pr"] = PrCurve(recall=recall.tolist(), precision=precision.tolist())
+        found["ap"] = float(np.average([metrics.average_precision(y, f) for y, f in shown], weights=positives))
+    return found
+
+
+def _same_slices(x: tuple[np.ndarray, ...], y: tuple[np.ndarray, ...]) -> bool:
+    """Whether two results of `_pooled` have the same truth, patients and names, in the same order."""
+    return all(len(x[i]) == len(y[i]) and bool((x[i] == y[i]).all()) for i in (0, 4, 5))

@@ -8,13 +8,17 @@ from ildfv.evaluation.documents import Document, Interval
 
 
 class Estimate(Document):
-    """A measure pooled over the held-out folds with its 95 % interval, and its mean and SD over the n folds."""
+    """A measure pooled over the held-out folds with its 95 % interval, and its mean and SD over the n folds.
+
+    patients: number of patients that it depends on; None in documents of earlier versions.
+    """
 
     value: float | None
     interval: Interval | None
     mean: float | None
     sd: float | None
     n: int
+    patients: int | None = None
 
 
 Cell = str | int | float | Estimate | None

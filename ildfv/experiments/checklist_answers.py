@@ -31,7 +31,7 @@ FIXED = {
     "predictors": "the pixels of one whole slice; no regions of interest and no clinical variables",
     "assessors": "none: no predictor requires a human reader",
     "handling": "grey levels standardised per window with mean and SD of the fit slices; encodings reduced by PCA "
-    "fitted on the training slices",
+    "fitted on the fit slices",
     "robustness": "results for two thresholds T and for several losses, targets, layers, encoders and numbers of "
     "patients",
     "explainability": "only the label maps of the patch baseline",
@@ -60,11 +60,11 @@ def answers(context: Context) -> dict[str, str]:
         "source": ("generated phantoms, not patients" if phantom else "the user's own scans")
         + f"; the paper's {context.paper.data} data are not used",
         "flow": f"{_number(slices.patients)} patients, {_number(slices.series)} scans, {len(slices)} slices prepared; "
-        f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with label maps are included; "
+        f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with labels are included; "
         "excluded scans are listed in prepare.json",
-        "missing": f"{int((~labelled).sum())} slices without a label map are neither used for training nor tested"
+        "missing": f"{int((~labelled).sum())} slices without labels are neither used for training nor tested"
         if not labelled.all()
-        else "none: every slice has a label map",
+        else "none: every slice has labels",
         "outcome": "a pattern is present on a slice if its label map has at least T pixels on the original grid; "
         f"T = {context.threshold} unless a table says otherwise"
         + ("; label maps are those of the phantom generator" if phantom else ""),

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Context:
-    """One workspace under one preset: its recipes, its folds and split, and the folders of what is fitted.
+    """One workspace under one preset: its recipes, folds and split, and the folders of fitted models and results.
 
     Everything is stored in experiments/<key of slices and folds>/ of the workspace, so results of other slices or folds
     are never mixed with these: models/, encodings/, label-maps/ and scores/ hold one folder per system and fold.
@@ -62,11 +62,13 @@ class Context:
 
     def _remarks(self) -> list[str]:
         """Remarks that every result document repeats."""
+        gaps = [f"{line}." for line in self.folds.warnings()]
         if self.folds.n_folds == self.preset.folds:
-            return []
+            return gaps
         return [
+            *gaps,
             f"The workspace has {self.folds.n_folds} folds, where preset {self.preset.name} makes {self.preset.folds}: "
-            f"`ildfv folds --folds {self.preset.folds} --fresh` deals patients anew, and all is trained anew then."
+            f"`ildfv folds --folds {self.preset.folds} --fresh` creates a new split; everything is then trained again.",
         ]
 
     def place(self, kind: str, system: System, fold: int) -> Path:
@@ -90,7 +92,7 @@ class Context:
         keep_weights: bool = False,
         **settings,
     ) -> Cnn:
-        """A network trained as the preset says; settings: fields of `TrainSettings` that differ."""
+        """A network trained with the preset's settings; settings: fields of `TrainSettings` that differ."""
         threshold = self.threshold if threshold is None else threshold
         given: dict[str, Any] = {
             "network": self.preset.network,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -35,8 +35,11 @@ class ExperimentDocument(Document):
     seconds: wall time of all runs; missing only while the document is being made.
     """
 
+    current_version: ClassVar[int | None] = 2
+    older: ClassVar[str] = "it has another overall F and other intervals; remove it and run the experiment again"
+
     kind: Literal["ildfv experiment"]
-    version: Literal[1]
+    version: Literal[2]
     name: str
     title: str
     paper: str | None
@@ -58,7 +61,7 @@ class ExperimentDocument(Document):
 
     @property
     def subtitle(self) -> str:
-        """What a report shows next to the title."""
+        """The text next to the title in a report."""
         folds = f"held-out folds {', '.join(map(str, self.folds))} of {self.n_folds}" if self.folds else None
         return " · ".join(filter(None, (self.paper, f"preset {self.preset}", folds)))
 
@@ -76,5 +79,5 @@ class ChecklistDocument(Document):
 
     @property
     def subtitle(self) -> str:
-        """Nothing; see `ExperimentDocument.subtitle`."""
+        """Empty, because a checklist has no folds or preset; see `ExperimentDocument.subtitle`."""
         return ""

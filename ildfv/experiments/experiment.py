@@ -1,4 +1,4 @@
-"""What an experiment is and what it returns."""
+"""The definition of an experiment, and the type of its result."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def patch_network(context: Context, system: Patches, fold: int) -> Path:
 
 
 def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
-    """The system's encoding of all slices; encoder and PCA are fitted on the fold's training slices."""
+    """The system's encoding of all slices; encoder and PCA are fitted on the fold's fit slices."""
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 
@@ -76,7 +76,7 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
             "fold": fold,
             "slices": context.slices.key,
             "folds": split.folds,
-            "train": key_of(split.train.tolist()),
+            "fit": key_of(split.fit.tolist()),
             "model": model.relative_to(context.workspace.root).as_posix(),
             "model_sha256": sha256(model / TENSORS),
         },
@@ -88,7 +88,7 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:
-    """The training history, a dict per epoch; it stays when the weights are removed."""
+    """The training history, a dict per epoch; it is kept when the weights are removed."""
     info = context.place("models", system, fold) / INFO
     if not info.exists():  # training is deterministic: the history is the same
         network(context, system, fold)

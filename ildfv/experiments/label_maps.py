@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.evaluation.intervals import Ratio, bootstrap, by_patient, resampled
+from ildfv.evaluation.intervals import confidence, resampled
+from ildfv.evaluation.measures import Ratio, by_patient
 from ildfv.evaluation.metrics import ratio
 from ildfv.evaluation.tables import Estimate
 from ildfv.experiments.context import Context
@@ -44,7 +45,7 @@ def root(context: Context, system: Patches) -> Path:
 
 
 def where(context: Context, system: Patches) -> str:
-    """The same, for notes: relative to the workspace."""
+    """That folder as text for notes, relative to the workspace."""
     return f"the workspace's {root(context, system).relative_to(context.workspace.root)}/"
 
 
@@ -69,7 +70,7 @@ def held_out(context: Context, system: Patches, fold: int) -> Iterator[tuple[np.
     The maps are read from `folder`; those that are missing or damaged are computed and written there.
     """
     indices, place = context.split(fold).test, folder(context, system, fold)
-    with writing(place), context.progress.task("Sliding the window", total=len(indices)) as advance:
+    with writing(place), context.progress.task("Sliding window", total=len(indices)) as advance:
         sweep(place)
         for rows in _scans(context, indices):
             if not _whole(place, context, indices[rows]):
@@ -112,7 +113,7 @@ def overlap(context: Context, system: Patches) -> list[Estimate]:
         cells.append(
             Estimate(
                 value=value if np.isfinite(value) else None,
-                interval=bootstrap(dice, weights),
+                interval=confidence(dice, weights),
                 mean=float(each.mean()) if len(each) else None,
                 sd=float(each.std(ddof=1)) if len(each) > 1 else None,
                 n=len(each),

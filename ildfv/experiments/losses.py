@@ -13,8 +13,8 @@ from ildfv.experiments.tables import EMPTY, LABEL_SETS, measured
 LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 TARGETS = ("counts", "step", "ramp")
 SCALING = (
-    "Counts are regressed in units of 6000 pixels, so that one learning rate suits all targets; the same network is "
-    "evaluated at both thresholds. Step: 1 from T pixels on. Ramp: 0 up to T/2, 1 from 3T/2 on."
+    "Counts are regressed in units of 6000 pixels, so that all targets share one learning rate; the same network is "
+    "evaluated at both thresholds. Step: 1 for at least T pixels, else 0. Ramp: 0 up to T/2, 1 for at least 3T/2."
 )
 
 

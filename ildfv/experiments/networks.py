@@ -69,7 +69,7 @@ def learned(context: Context, *systems: Cnn) -> Table:
 
 
 def time(context: Context, system: Cnn) -> float:
-    """Milliseconds a slice."""
+    """Milliseconds per slice."""
     from ildfv.train.networks import SIZE, build
 
     network = build(system.settings.network).to(context.device).eval()

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ildfv.errors import InputError, check, check_integer, check_number
+from ildfv.parsing import read_toml
 from ildfv.patterns import PATTERNS
 
 NAME = "the paper"
@@ -47,11 +48,9 @@ class Paper:
         if path is None:
             return cls(tomllib.loads(shipped))
         try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            values = read_toml(Path(path), "must be TOML, a copy of ildfv/experiments/paper.toml")
         except OSError as error:
             raise InputError(f"{path} must be a readable file: {error.strerror}") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{path} must be TOML, a copy of ildfv/experiments/paper.toml: {error}") from error
         known = tomllib.loads(shipped)
         for table, rows in values.items():
             _check(f"{path} table", table, known)
@@ -141,7 +140,7 @@ def _text(path: Path, where: str, name: str, value: object) -> None:
 
 
 def _merged(shipped: Mapping, mine: Mapping) -> dict:
-    """The shipped tables updated with mine; text entries on a shipped value are dropped with that value."""
+    """The shipped tables updated with `mine`; text entries that describe a replaced value are dropped with it."""
     changed = {name for name in mine if not isinstance(mine[name], Mapping) and shipped.get(name) != mine[name]}
     changed -= set(DETAILS)
     stale = {f"{name}_from" for name in changed}.union(DETAILS if changed else ())

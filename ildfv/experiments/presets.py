@@ -1,4 +1,4 @@
-"""The extent of the experiments: preset small shows on a CPU that everything runs, preset paper is for a GPU."""
+"""The extent of the experiments: preset small checks on a CPU that everything runs, preset paper is for a GPU."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Preset:
     lungs: str = "rule"  # lung mask of the patch baseline: "rule" or "lungmask"
     timed_slices: int = 50
     resamples: int = 2000
+    seeds: int = 1  # of the comparisons: every compared system is fitted with so many
     keep_networks: bool = True  # also networks of which only the scores are needed (230 MB each)
 
     @property

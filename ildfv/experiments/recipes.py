@@ -1,14 +1,14 @@
 """The systems that experiments compare, as frozen recipes.
 
-A recipe holds everything that decides a system's scores besides slices and folds, and nothing else: it trains nothing
-and writes nothing. Equal recipes are one system, trained and encoded once, whichever experiments ask for it.
+A recipe holds exactly the values that determine a system's scores, apart from slices and folds; it neither trains nor
+writes anything. Experiments with equal recipes share one system, which is trained and encoded once.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
-from typing import ClassVar, Protocol
+from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar, Protocol, Self
 
 from ildfv.pipeline.encode import EncodeSettings
 from ildfv.store.atomic import key_of
@@ -42,6 +42,9 @@ class System(Protocol):
     def folder(self) -> str:
         """Name of its folders: words, and a hash of the inputs."""
 
+    def reseeded(self, number: int) -> Self:
+        """The same system with all its seeds increased by `number`."""
+
 
 @dataclass(frozen=True)
 class Cnn:
@@ -67,6 +70,9 @@ class Cnn:
     def folder(self) -> str:
         s = self.settings
         return _named(f"{s.network}-{s.loss}-{s.target}-T{s.threshold}", self.inputs)
+
+    def reseeded(self, number: int) -> Self:
+        return replace(self, settings=replace(self.settings, seed=self.settings.seed + number))
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,22 @@ class Encoded:
     @property
     def inputs(self) -> dict:
         given = {"encoder": self.encoder, "words": self.words, "descriptors": self.descriptors, "target": self.target}
-        return {**self.network.inputs, "encode": self.settings.recorded(), **given, "threshold": self.threshold}
+        return {
+            **self.network.inputs,
+            "encode": self.settings.recorded(),
+            **given,
+            "threshold": self.threshold,
+            "fitted_on": "fit patients",  # earlier versions added the validation patients: not to be reused
+        }
 
     @property
     def folder(self) -> str:
         return _named(f"{self.encoder}-{self.settings.layer}", self.inputs)
+
+    def reseeded(self, number: int) -> Self:
+        """Also the network, the encoder and the choice of descriptors, all of which depend on these seeds."""
+        settings = replace(self.settings, seed=(self.settings.seed or 0) + number)
+        return replace(self, network=self.network.reseeded(number), settings=settings)
 
 
 @dataclass(frozen=True)
@@ -120,6 +137,9 @@ class Patches:
     @property
     def folder(self) -> str:
         return _named("patches", self.inputs)
+
+    def reseeded(self, number: int) -> Self:
+        return replace(self, settings=replace(self.settings, seed=self.settings.seed + number))
 
 
 def _named(words: str, inputs: dict) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ildfv.evaluation.documents import Comparison
-from ildfv.evaluation.results import Predictions, evaluate, spread
-from ildfv.evaluation.results import compare as compare_predictions
+from ildfv.evaluation.results import Predictions, compare_over_seeds, evaluate, spread
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments import fitted
 from ildfv.experiments.context import Context
@@ -54,11 +53,14 @@ def documents(context: Context, system: System) -> dict:
 
 
 def compare(context: Context, a: System, b: System) -> Comparison:
-    """Paired tests by patient between two systems over the folds that both were run on."""
-    ours, theirs = predictions(context, a), predictions(context, b)
-    n = min(len(ours), len(theirs))
+    """Paired tests by patient between two systems over the folds that both were run on, and over the preset's seeds."""
+    pairs = []
+    for number in range(context.preset.seeds):
+        ours, theirs = (predictions(context, one.reseeded(number)) for one in (a, b))
+        n = min(len(ours), len(theirs))
+        pairs.append((ours[:n], theirs[:n]))
     options = {"n_resamples": context.preset.resamples, "seed": context.workspace.settings.seed}
-    return compare_predictions(ours[:n], theirs[:n], **options)
+    return compare_over_seeds(pairs, **options)
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:

@@ -13,7 +13,7 @@ from ildfv.experiments.checklist import checklist
 from ildfv.experiments.context import Context
 from ildfv.experiments.documents import EXPERIMENT, ExperimentDocument, SystemResults
 from ildfv.experiments.experiment import Experiment, Findings
-from ildfv.experiments.page import write_page
+from ildfv.experiments.page import FILE, write_page
 from ildfv.experiments.paper import NAME, NOTE
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.presets import Preset
@@ -24,6 +24,7 @@ from ildfv.pipeline.demo import SALT
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
+from ildfv.report.page import check_page
 from ildfv.scans.prepared_lungs import refuse_unknown_lungs
 from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
@@ -51,6 +52,7 @@ def run_experiments(
     wanted = chosen(names)
     refuse_unknown(preset)
     root = home(workspace, preset, progress)
+    check_page(root / FILE)
     context = Context(root, preset, paper=paper, device=device, progress=progress)
     with writing(context.workspace.root / "experiments"):
         done, refused = [], []
@@ -111,7 +113,7 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
     gaps = (f"{line}." for system in systems.values() for line in undecided(system.pooled))
     return ExperimentDocument(
         kind=EXPERIMENT,
-        version=1,
+        version=2,
         name=experiment.name,
         title=experiment.title,
         paper=experiment.paper,
@@ -125,11 +127,32 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
         tables=list(found.tables),
         systems=systems,
         comparisons=[results.compare(context, a, b) for a, b in found.compared],
-        notes=[*found.notes, *context.remarks, *dict.fromkeys(gaps), *([NOTE] if unknown else ())],
+        notes=[
+            *found.notes,
+            *context.remarks,
+            *_seeds_note(context.preset, found),
+            *dict.fromkeys(gaps),
+            *([NOTE] if unknown else ()),
+        ],
         files=list(found.files),
         versions=versions(),
         **({"documents": whole} if experiment.name == "curves" else {}),
     )
+
+
+def _seeds_note(preset: Preset, found: Findings) -> list[str]:
+    """What the intervals of the comparisons cover, if there are any."""
+    if not found.compared:
+        return []
+    if preset.seeds == 1:
+        return [
+            "Every system was fitted with one seed: intervals and p values of differences cover the variation between "
+            "patients, but not that between fits, which can be as large."
+        ]
+    return [
+        f"Differences are means over {preset.seeds} seeds of network, encoder and choice of descriptors; their "
+        "intervals and t tests include the variation over seeds. All other numbers are of the first seed."
+    ]
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> Path:

@@ -2,7 +2,7 @@
 
 results/experiments/<name>.json in the workspace:
 
-    {"kind": "ildfv experiment", "version": 1, "name", "title",
+    {"kind": "ildfv experiment", "version": 2, "name", "title",
      "paper": which table or figure of the paper it answers | null,
      "preset": "small" | "paper", "extent": settings of that preset, with the command's options,
      "data": "phantom" | "user", "slices": key of the slice set,
@@ -20,13 +20,15 @@ results/experiments/<name>.json in the workspace:
 
 A cell is text, a whole number, a number, null (undefined or unknown), or a measure:
     {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,
-     "mean", "sd": over folds (null for one fold), "n": folds on which it is defined}
+     "mean", "sd": over folds (null for one fold), "n": folds on which it is defined,
+     "patients": number of patients that it depends on; no interval below 5}
 
 Every table with results has the columns "source" ("this run" or "the paper") and "data" (the data that the "
 "result was obtained on).
-results/experiments/<name>-<i>.csv is table i; a measure takes six columns: F, F low, F high, F mean, F SD, F folds.
+results/experiments/<name>-<i>.csv is table i; a measure takes seven columns: F, F low, F high, F mean, F SD, F folds,
+F patients.
 results/experiments/<name>-tests.csv holds the comparisons, one line per measure: a, b, measure, difference (a − b),
-low, high, p.
+low, high, p, patients, seeds, seed SD.
 results/experiments/checklist.json is {"kind": "ildfv checklist", "title", "tables", "notes"}, a table as above.
 results/experiments/curves.json also holds "documents": the complete `evaluate` documents, pooled and per fold, with
 the curves of Fig. 5.
@@ -49,6 +51,7 @@ from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
 
 FOLDER = "experiments"
+WIDE = ("low", "high", "mean", "SD", "folds", "patients")  # columns after that of a measure
 PICTURES = {"speed": ("label-map",)}  # prefixes of an experiment's image files
 
 
@@ -85,14 +88,12 @@ def _drop_older(folder: Path, experiment: str, listed: Collection[str]) -> None:
 
 
 def to_csv(table: Table) -> str:
-    """A table as CSV text with six columns per measure."""
+    """A table as CSV text with seven columns per measure."""
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     wide = [any(isinstance(cell, Estimate) for cell in column) for column in columns]
     header: list[str] = []
     for name, is_wide in zip(table.columns, wide, strict=True):
-        header += [name, f"{name} low", f"{name} high", f"{name} mean", f"{name} SD", f"{name} folds"][
-            : 6 * is_wide or 1
-        ]
+        header += [name, *(f"{name} {column}" for column in WIDE if is_wide)]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(header)
@@ -108,15 +109,16 @@ def tests_csv(comparisons: Sequence[Comparison]) -> str:
     """Comparisons as CSV text, one line per measure and pair."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("a", "b", "measure", "difference", "low", "high", "p"))
+    rows.writerow(("a", "b", "measure", "difference", "low", "high", "p", "patients", "seeds", "seed SD"))
     for one in comparisons:
         for measure, test in one.tests.items():
-            rows.writerow((one.a, one.b, measure, test.difference, *(test.interval or ("", "")), test.p))
+            seeds = (test.patients, test.seeds, test.seed_sd)
+            rows.writerow((one.a, one.b, measure, test.difference, *(test.interval or ("", "")), test.p, *seeds))
     return text.getvalue()
 
 
 def _spread_out(cell: Cell) -> list:
     if not isinstance(cell, Estimate):
-        return [cell, *[None] * 5]
+        return [cell, *[None] * len(WIDE)]
     low, high = cell.interval or (None, None)
-    return [cell.value, low, high, cell.mean, cell.sd, cell.n]
+    return [cell.value, low, high, cell.mean, cell.sd, cell.n, cell.patients]

@@ -24,16 +24,16 @@ from ildfv.store.models import TENSORS, has_model, load_model, save_model
 
 
 class Scores(NamedTuple):
-    """(v, 4) and (t, 4), higher = more likely present, in the order of the split's indices."""
+    """Scores of validation (v, 4) and test slices (t, 4), in the order of the split; higher: more likely present."""
 
     validation: np.ndarray
     test: np.ndarray
 
 
 def scores(context: Context, system: System, fold: int) -> Scores:
-    """The system's scores with the fold held out, from scores/ once they are computed.
+    """The system's scores with the fold held out; computed once and stored in scores/.
 
-    Weights that nothing needs any more are removed then, unless the preset keeps all networks.
+    Weights that are no longer needed are then removed, unless the preset keeps all networks.
     """
     folder, info = context.place("scores", system, fold), {"inputs": system.inputs, "fold": fold}
     if has_model(folder):
@@ -58,8 +58,8 @@ def is_scored(context: Context, system: System) -> bool:
 
 @singledispatch
 def _computed(system, context: Context, fold: int) -> Scores:
-    """Fits what is not fitted yet on the fold's training patients, and scores."""
-    raise TypeError(f"no function scores a {type(system).__name__}")
+    """The scores; models that do not exist yet are fitted on the fold's training patients first."""
+    raise TypeError(f"no scoring function is registered for {type(system).__name__}")
 
 
 @_computed.register
@@ -88,7 +88,7 @@ def _(system: Encoded, context: Context, fold: int) -> Scores:
 @_computed.register
 def _(system: Patches, context: Context, fold: int) -> Scores:
     split = context.split(fold)
-    with context.progress.task("Sliding the window", total=len(split.validation)) as advance:
+    with context.progress.task("Sliding window", total=len(split.validation)) as advance:
         validation = []
         for labels in window_maps(context, system, fold, split.validation):
             validation.append(pattern_counts(labels))

@@ -1,4 +1,4 @@
-"""Table 7: few patients and all; 1 %, a third (the most that the paper could afford) and all of the descriptors."""
+"""Table 7: some and all of the patients; 1 %, a third (the paper's share) and all of the descriptors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ def run(context: Context) -> Findings:
     sets: list[System] = [few, few_fisher, whole, whole_fisher]
     title = f"Table 7. Small set and whole set; Fisher vectors of {layer}"
     note = (
-        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn at random, to train networks and fit the "
-        "regression; "
-        "mixture and PCA are fitted on these and, as in all tables, the validation patients. Validation and test "
-        "slices are the same."
+        f"Small set: {100 * SMALL:.0f} % of the fit patients, drawn at random, to train networks and fit "
+        "mixture, PCA and regression. Validation and test slices are the same."
     )
     tables = [
         measured(context, "size", title, sets, MEANS, note=note),

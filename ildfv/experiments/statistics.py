@@ -42,9 +42,7 @@ def run(context: Context) -> Findings:
         title = f"Table 2. Patterns per slice, T = {threshold}"
         note = provenance(context, "statistics", by_number, at)
         tables.append(Table(title, ["patterns", "source", "data", "slices"], by_number, note))
-    notes = [
-        f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no label map and are excluded."
-    ]
+    notes = [f"Patterns: {', '.join(PATTERNS)}. {found['unlabelled_slices']} slices have no labels and are excluded."]
     return Findings(tables, notes=notes, folds=())
 
 

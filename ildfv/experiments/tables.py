@@ -33,9 +33,12 @@ def cell(documents: Mapping, key: str) -> Estimate:
     """A measure pooled over folds with its interval, and its mean and SD over folds."""
     pattern, _, name = key.rpartition("/")
     pooled, spread = documents["pooled"], documents["spread"]
-    value, interval = (pooled.per_pattern[pattern] if pattern else pooled.overall).estimate(name)
+    found = pooled.per_pattern[pattern] if pattern else pooled.overall
+    value, interval = found.estimate(name)
     over = (spread.per_pattern[pattern] if pattern else spread.overall)[name]
-    return Estimate(value=value, interval=interval, mean=over.mean, sd=over.sd, n=over.n)
+    return Estimate(
+        value=value, interval=interval, mean=over.mean, sd=over.sd, n=over.n, patients=found.patients.get(name)
+    )
 
 
 def measured(

@@ -1,1 +1,1 @@
-"""Answers for slices and scans, and where in the image they come from."""
+"""Predictions for slices and scans, and their location in the image."""

@@ -1,8 +1,8 @@
 """Volumes on the grid of a scan's prepared slices, as NIfTI files.
 
 Voxels are in mm: rows and columns from the pixel area, slices from their positions. Prepared slices store neither the
-origin nor the patient axes nor, where a scan is not 512×512, its grid: rows are assumed to run to the back, columns to
-the left, and pixels to be those of 512×512.
+origin nor the patient axes nor the grid of scans that are not 512×512. The file therefore assumes a 512×512 grid whose
+row index increases posteriorly and column index to the patient's left.
 """
 
 from __future__ import annotations

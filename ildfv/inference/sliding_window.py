@@ -1,4 +1,4 @@
-"""Label maps of the patch baseline: its network slid over the lung of a slice.
+"""Label maps of the patch baseline, whose network is applied as a sliding window over the lung of a slice.
 
 Sizes are the paper's, in pixels of the original 512×512 grid; prepared slices have 224×224, see `train.patches`.
 """
@@ -19,10 +19,10 @@ BATCH = 512  # patches at once
 
 @torch.inference_mode()
 def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="cpu") -> tuple[np.ndarray, int]:
-    """Label map of one slice, uint8 (224, 224): 0 healthy or outside, 1 … 4 pattern + 1; and how many patches it took.
+    """Label map of one slice, uint8 (224, 224), 0 healthy or outside, 1 … 4 pattern + 1; and the number of patches.
 
-    The window moves by 10 pixels of the original grid; each lung pixel takes the answer of the nearest window centre
-    that lies in the lung: the pattern of the highest positive score, else healthy. image: uint8 (3, 224, 224).
+    The window moves by 10 pixels of the original grid. Each lung pixel is assigned the class of the nearest window
+    centre in the lung: the pattern of the highest positive score, else healthy. image: uint8 (3, 224, 224).
     """
     positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
     nearest = np.abs(np.arange(SIZE)[:, None] + 0.5 - positions).argmin(axis=1)  # (224,)

@@ -28,7 +28,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
         Sum over all maps instead of one map at a time.
     weights : array of shape (b, n) or list of arrays of shape (n_i,), optional
         Weight of each descriptor in all sums, such as the share of its receptive field that is inside a region; finite
-        and ≥ 0. Descriptors of weight 0 are ignored; a map with no others has sums of 0. Default: 1 each.
+        and ≥ 0. Descriptors of weight 0 are ignored; a map whose weights are all 0 has sums of 0. Default: 1 each.
 
     Returns
     -------

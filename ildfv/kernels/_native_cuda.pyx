@@ -63,7 +63,7 @@ def launch(int device, str kernel, unsigned grid_x, unsigned grid_y, unsigned th
     for i, argument in enumerate(arguments):
         if isinstance(argument, float):
             values[i].number = argument
-        elif isinstance(argument, Integral):
+        elif isinstance(argument, int) or isinstance(argument, Integral):  # the first is far faster, and the usual
             values[i].integer = argument
         else:
             array = place(argument, stream)

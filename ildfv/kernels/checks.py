@@ -53,8 +53,10 @@ def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
     for i, n in enumerate(counts):
         a = np.ascontiguousarray(weights[i], dtype=np.float64)
         check(a.shape == (n,), f"weights must have one value per descriptor, {n} in map {i}, got shape {a.shape}")
-        fits = bool(np.isfinite(a).all()) and (n == 0 or a.min() >= 0)
-        check(fits, f"weights must be finite and at least 0, got {a.min():g} as the least of map {i}")
+        wrong = ~(np.isfinite(a) & (a >= 0))
+        if wrong.any():
+            at = int(wrong.argmax())
+            raise InputError(f"weights must be finite and at least 0, got {a[at]:g} for descriptor {at} of map {i}")
         checked.append(a)
     return checked
 
@@ -66,10 +68,8 @@ def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np
         a = _float64(a, name)
         a = a[None] if a.ndim == 3 else a
         fits = a.ndim == 4 and a.shape[0] in (1, b) and a.shape[1] > 0 and a.shape[2:] == shape
-        check(
-            fits,
-            f"{name} must have shape (C, {shape[0]}, {shape[1]}) or ({b}, C, {shape[0]}, {shape[1]}), got {a.shape}",
-        )
+        rule = f"{name} must have shape (C, {shape[0]}, {shape[1]}) or ({b}, C, {shape[0]}, {shape[1]})"
+        check(fits, f"{rule}, got {a.shape}")
         check(bool(np.isfinite(a).all()), f"{name} must be finite, got NaN or infinity")
         checked.append(a)
     check(checked[0].shape == checked[1].shape, f"second must have shape {checked[0].shape}, got {checked[1].shape}")
@@ -77,7 +77,7 @@ def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np
 
 
 def not_finite(index: int) -> InputError:
-    """The error for a map with a value that is not finite."""
+    """The error for a map that contains a non-finite value."""
     return InputError(f"maps must be finite, got NaN or infinity in map {index}")
 
 

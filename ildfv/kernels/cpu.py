@@ -83,10 +83,10 @@ def moments(
 ) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    As `ildfv.kernels.moments`, for NumPy arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
-    `descriptor_weights` is its `weights`. The results are float64 if pooled or if the maps are float64, else float32.
-    Their bits depend neither on the number of threads nor on the strides of the maps. InputError names the map for
-    empty maps and values that are not finite.
+    Like `ildfv.kernels.moments`, for NumPy arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
+    `descriptor_weights` is that function's argument `weights`. The results are float64 if pooled or if the maps are
+    float64, else float32. They are bit-identical for any number of threads and any strides of the maps. InputError
+    names the map for empty maps and values that are not finite.
     """
     weights, means, variances = check_mixture(weights, means, variances)
     threshold = check_threshold(threshold)
@@ -157,9 +157,10 @@ def contributions(
 
 
 def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, object]:
-    """(maps with a descriptor that counts, their table with the addresses of weights, what holds the memory).
+    """Indices of the maps that have a descriptor of weight above 0, their table, and the arrays that own the memory.
 
-    Descriptors of weight 0 are left out by a copy of the others: they are never read by the kernel.
+    The table includes the addresses of the weights. Descriptors of weight 0 are excluded by copying the others, so the
+    kernel never reads them.
     """
     counted = np.flatnonzero([a.any() for a in omega])
     rows, memory = np.empty((len(counted), 5), dtype=np.int64), [held]
@@ -177,7 +178,7 @@ def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndar
 
 
 def _spread(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
-    """The results of all maps from those of the maps that count; the others are 0."""
+    """The results of all maps, given those of the maps in the table; the others are 0."""
     if len(counted) == number:
         return a
     whole = np.zeros((number, *a.shape[1:]), a.dtype)
@@ -232,7 +233,7 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
 
 
 def _addressable(a: np.ndarray) -> np.ndarray:
-    """`a`, or a copy if it is not in native byte order, or strides or alignment are no multiples of the item size."""
+    """`a`, or a copy if its byte order is not native, or strides or alignment are not multiples of the item size."""
     usable = a.dtype.isnative and a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)
     return a if usable else np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("="))
 

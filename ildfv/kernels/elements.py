@@ -9,7 +9,7 @@ BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint8": 1}
 
 
 def check_element(name: str) -> str:
-    """`name`, if the kernels take maps of this dtype; InputError otherwise."""
+    """`name` if the kernels accept maps of this dtype, otherwise InputError."""
     if name not in CODES:
         raise InputError(f"maps must be {', '.join(CODES)}, got {name}")
     return name

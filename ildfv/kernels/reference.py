@@ -49,8 +49,8 @@ def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, de
 
     maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` count as 0
     (they are not renormalised, as in VLFeat); the log likelihood always counts all components.
-    descriptor_weights: (b, n), or a list of (n_i,): how much each descriptor counts in all sums; those of weight 0 are
-    left out, and a map without any other has sums of 0.
+    descriptor_weights: (b, n), or a list of (n_i,): weight of each descriptor in all sums. Descriptors of weight 0 are
+    ignored; a map with no others has sums of 0.
     """
     weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
     per_map = []
@@ -87,7 +87,7 @@ def contributions(maps, weights, means, variances, first, second, *, threshold=1
         x = np.asarray(x, dtype=np.float64)  # (n, d)
         omega = np.ones(len(x)) if descriptor_weights is None else np.asarray(descriptor_weights[i], np.float64)  # (n,)
         a, b = (np.asarray(f, np.float64)[i] if np.ndim(f) == 4 else np.asarray(f, np.float64) for f in (first, second))
-        x = np.where(omega[:, None] > 0, x, means[0])  # whatever a descriptor of weight 0 holds
+        x = np.where(omega[:, None] > 0, x, means[0])  # a descriptor of weight 0 may hold NaN
         gamma, _ = posteriors(x, weights, means, variances)  # (n, k)
         gamma = np.where(gamma >= threshold, gamma, 0.0) * omega[:, None]
         t = (x[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)

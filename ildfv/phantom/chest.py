@@ -243,7 +243,7 @@ def ellipse(x, y, a: float, b: float) -> np.ndarray:
 
 
 def superellipse(x, y, a: float, b: float, power: float) -> np.ndarray:
-    """As `ellipse`, for the curve |x/a|ᵖ + |y/b|ᵖ = 1."""
+    """Like `ellipse`, for the curve |x/a|ᵖ + |y/b|ᵖ = 1."""
     s, t = np.abs(x / a), np.abs(y / b)
     f = (s**power + t**power) ** (1 / power)
     safe = np.maximum(f, 1e-3)

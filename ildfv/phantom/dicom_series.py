@@ -32,7 +32,7 @@ def heights(patient: Patient, slices: int) -> tuple[np.ndarray, float]:
 
 
 def identity(patient: Patient, slices: int) -> tuple:
-    """What distinguishes this scan from every other phantom's; part of its UIDs."""
+    """The values that distinguish this scan from all other phantoms; part of its UIDs."""
     kind = () if patient.difficulty == EASY else (patient.difficulty,)
     return (*kind, patient.seed, patient.number, slices)
 

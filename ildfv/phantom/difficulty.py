@@ -9,7 +9,7 @@ DIFFICULTIES = tuple(DRAW)
 
 
 def patient_of(seed: int, number: int, difficulty: str = EASY) -> Patient:
-    """Patient `number` of `seed`, the same however many others are drawn.
+    """Patient `number` of `seed`, independent of the number of patients.
 
     Parameters
     ----------

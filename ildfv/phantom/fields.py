@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 # The variance of a cubic B-spline with white knots of variance 1, averaged over position, is 151/315 per axis.
 SPLINE_SD = (151 / 315) ** 1.5
-BLOCK = 32  # rows of 512 pixels worked on at a time: their intermediate results stay in the cache
+BLOCK = 32  # rows of 512 pixels per block: intermediate results stay in the cache
 
 
 def stream(seed: int, patient: int, *purpose) -> np.random.Generator:

@@ -7,7 +7,7 @@ from ildfv.phantom.patient import Patient
 from ildfv.phantom.smoothing import gaussian
 from ildfv.phantom.tree import Trees, Tubes
 
-MEDIUM = slice(5, 8)  # levels of the arterial tree beside which bronchi dilate
+MEDIUM = slice(5, 8)  # levels of the arterial tree whose adjacent bronchi may be dilated
 DEPTH = 13.0  # mm below the pleura over which atelectasis fades
 
 

@@ -60,7 +60,7 @@ class Scanner:
     def slab(self, codes: np.ndarray, pleura: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
         """Lung without vessels averaged over the section, HU, and the share of small vessels that stays visible.
 
-        Both (512, 512). A section is one plane for each 1.5 mm or part of it, which leaves thin sections one.
+        Both (512, 512). A section is averaged over one plane per 1.5 mm, rounded up, so a thin section is one plane.
         """
         thickness = self.patient.thickness
         planes = int(np.ceil(thickness / SUBSECTION))
@@ -85,7 +85,7 @@ class Scanner:
             share = np.zeros_like(lung)
             share[box] = gaussian(here[box].astype(np.float32), self.patient.feather * FEATHER[k] / self.patient.pixel)
             rows, columns = np.nonzero((share > 0.02) & inside)
-            if not len(rows):  # a few pixels, spread so far by the feather that nothing is left of them
+            if not len(rows):  # smoothing the border can remove a region of a few pixels
                 continue
             s, before = share[rows, columns], lung[rows, columns]
             texture = self.textures.mixed(k, rows, columns, z, healthy[rows, columns])

@@ -11,7 +11,7 @@ LINE = 480.0  # HU added at the centre of a reticular line
 WALL, LUMEN = -130.0, -930.0  # honeycomb
 HOLE = -990.0  # emphysema
 
-# The pattern whose texture is mixed into a region of the other: fibrosis is hazy, honeycomb begins within a net.
+# The pattern whose texture is mixed into a region of the other: fibrosis looks hazy, honeycombing starts in a network.
 COMPANION = {GROUND_GLASS: RETICULAR, RETICULAR: GROUND_GLASS, HONEYCOMB: RETICULAR}
 
 
@@ -50,7 +50,7 @@ class Textures:
         return p.lung + p.gradient * p.grid.y / (2 * p.half_depth) + 11 * clouds + 8 * mottle
 
     def mixed(self, pattern: int, rows: np.ndarray, columns: np.ndarray, z: float, healthy: np.ndarray) -> np.ndarray:
-        """As `pattern`, with the patient's contrast for it and the admixture of its companion."""
+        """Like `pattern`, with the patient's contrast for it and with the texture of its companion mixed in."""
         p = self.patient
         texture = self.pattern(pattern, rows, columns, z, healthy)
         if p.admixture and pattern in COMPANION:

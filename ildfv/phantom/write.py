@@ -12,7 +12,7 @@ from ildfv.phantom.difficulty import DIFFICULTIES, patient_of
 from ildfv.phantom.patient import EASY
 from ildfv.phantom.scanner import Scanner
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import write_bytes
+from ildfv.store.outputs import write_output
 from ildfv.streaming.processes import Died, as_completed
 
 # Thin sections about 10 mm apart, as in interspaced high-resolution CT: 24 cover lungs of 205 … 290 mm.
@@ -54,7 +54,8 @@ def write_phantoms(
     Raises
     ------
     InputError
-        If an argument is out of range, or `folder` contains another scan under the name of a phantom.
+        If an argument is out of range, or `folder` contains another scan under the name of a phantom or another
+        codes.toml.
     """
     check(1 <= patients <= 9999, f"patients must be 1 … 9999, got {patients}")
     check(seed >= 0, f"seed must be 0 or more, got {seed}")
@@ -63,7 +64,8 @@ def write_phantoms(
     check(difficulty in DIFFICULTIES, f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "codes.toml", (files("ildfv.scans") / "codes/phantom.toml").read_bytes())
+    table = (files("ildfv.scans") / "codes/phantom.toml").read_bytes()
+    write_output(folder / "codes.toml", table, table, "the code table of phantoms")
     jobs = [(folder, seed, number, slices_per_scan, difficulty) for number in range(1, patients + 1)]
     # A single worker runs in this process.
     done = enumerate(map(write_patient, jobs)) if workers == 1 else as_completed(write_patient, jobs, workers)

@@ -1,1 +1,1 @@
-"""encode, train, regress and report as a user means them: from workspace to workspace."""
+"""The commands on a workspace: prepare, folds, train, encode, regress, report, verify and demo."""

@@ -17,7 +17,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
 TIMES = "demo.json"  # in the workspace
-SALT = "phantoms have no identity to hide"  # fixed, so that demos with equal seeds give equal bytes
+SALT = "phantoms have no identity to protect"  # fixed, so that demos with equal seeds give equal bytes
 
 
 def run_demo(

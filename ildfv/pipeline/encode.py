@@ -1,4 +1,4 @@
-"""From slices to an encoding: encoder fitted on training descriptors, vectors of all slices, PCA, projections.
+"""From slices to an encoding: encoder and PCA fitted on the fit slices, vectors and projections of all slices.
 
 Activations are not stored: every pass runs the network up to the layer and uses its maps at once. Each step is complete
 on disk before the next one begins, so a killed run is resumed at the step, or part of it, that was unfinished.
@@ -20,16 +20,17 @@ from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.descriptors import UNTRAINED, descriptors, fields_of, prepare_descriptors
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
-from ildfv.pipeline.encodings import FINISHED
+from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network
+from ildfv.pipeline.order import record
 from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sha256, sweep
-from ildfv.store.checksummed import read_checksummed, write_checksummed
+from ildfv.store.atomic import key_of, sha256, sweep
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.fingerprint import match_fingerprint
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
@@ -46,7 +47,7 @@ class EncodeSettings:
 
     layer: str = "conv1"
     components: int = 32  # k of the mixture
-    dimensions: int = 512  # at most, after PCA: never more than the training slices span
+    dimensions: int = 512  # at most, after PCA: never more than the fit slices span
     passes: int | None = None  # maximum number of EM passes; None: 3 stepwise or 10 exact
     tolerance: float = 1e-3  # nats per descriptor: EM stops when a pass gains less
     method: str = "stepwise"  # two passes reach a higher likelihood than 100 of "exact" (bench/NOTES.md)
@@ -99,9 +100,10 @@ def encode_slices(
     """The content of encoding.json, once encodings/<layer>/fold-<k>/ is finished.
 
     model: name of a trained network; None: the one finished last. The layers "filters" and "patches" need none. Mixture
-    and PCA are fitted on slices of training patients only; all slices are encoded. fresh: replaces an encoding with
-    other settings. network, weights: a frozen network instead of a trained one, see `pipeline.frozen`; the encoding is
-    then named after both, such as timm-resnet18-layer3.
+    and PCA are fitted on the slices of the fit patients only, so that validation slices are as new to them as test
+    slices; all slices are encoded. fresh: replaces an encoding with other settings. network, weights: a frozen network
+    instead of a trained one, see `pipeline.frozen`; the encoding is then named after both, such as
+    timm-resnet18-layer3.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -119,7 +121,7 @@ def encode_slices(
         if network is None or weights is None:
             raise InputError("network and weights must be given together, got one of them")
         check(model is None, f"model must not be given with a frozen network, got {model}")
-        frozen = frozen_network(network, weights, slices, roles.train, device, progress)
+        frozen = frozen_network(network, weights, slices, roles.fit, device, progress)
         activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)
         settings = replace(settings, layer=frozen_name(network, settings.layer))
     else:
@@ -131,8 +133,9 @@ def encode_slices(
             "model": f"{model_folder.parent.name}/{model_folder.name}",
             "model_sha256": sha256(model_folder / TENSORS),
         }
-    return encode(
-        workspace.encoding_dir(settings.layer, fold, settings.region),
+    folder = workspace.encoding_dir(settings.layer, fold, settings.region)
+    info = encode(
+        folder,
         slices,
         activations,
         roles,
@@ -142,12 +145,17 @@ def encode_slices(
             "fold": fold,
             "slices": slices.key,
             "folds": roles.folds,
+            "fit": key_of(roles.fit.tolist()),
             **made_by,
         },
         root=workspace.root,
         fresh=fresh,
         progress=progress,
     )
+    if distributed.is_main():
+        record(workspace, folder / FINISHED)
+    distributed.barrier()
+    return info
 
 
 def encode(
@@ -167,31 +175,31 @@ def encode(
     """The content of encoding.json in `folder`, once the encoding of all slices is finished.
 
     activations: images → maps of the layer, with `d`, `n` and `device`. The encoder and the PCA are fitted on
-    `roles.train` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
-    slices. A folder begun with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
+    `roles.fit` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
+    slices. A folder created with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
     name in `encoders.ENCODERS`; words: the number of visual words of encoder "words".
     """
     encoder_kind, n = kind(encoder), activations.n
     if encoder_kind.model == "mixture":
-        descriptors = n * len(roles.train)
-        rule = f"components must be at most the number of training descriptors {descriptors}"
+        descriptors = n * len(roles.fit)
+        rule = f"components must be at most the number of descriptors of the fit slices, {descriptors}"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.fitted(activations).batch_size
-    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as begun:
+    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
         # Free GPU memory may have changed since the run began; the batch size must not, because bytes depend on it.
-        settings = replace(settings, batch_size=begun["fitted_batch_size"])
+        settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is finished already")
-            return read_checksummed(folder / FINISHED)
+            return Encoding(folder).info
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)
-        prepare_descriptors(folder, slices, activations, roles.train, settings, weights)
-        training = Training(folder, slices, activations, roles.train, settings, words, progress, weights)
+        prepare_descriptors(folder, slices, activations, roles.fit, settings, weights)
+        training = Training(folder, slices, activations, roles.fit, settings, words, progress, weights)
         fitted = encoder_kind.fit(training)
         encoder_parts = (fitted.estimator, fitted.length, settings, weights)
         fisher = FisherVectors(folder / "fisher", slices, activations, *encoder_parts)
         fisher.write(progress)
-        pca = projection_step.fit(folder / "pca", fisher, roles.train, settings, progress)
+        pca = projection_step.fit(folder / "pca", fisher, roles.fit, settings, progress)
         projection_step.write(folder / "projection", fisher, pca, progress)
         seconds = time.monotonic() - started
         info = {
@@ -200,7 +208,7 @@ def encode(
             "fold": roles.fold,
             "data": slices.data,
             "slices": len(slices),
-            "train_slices": len(roles.train),
+            "fit_slices": len(roles.fit),
             "descriptors": len(slices) * n,
             "descriptors_a_slice": n,
             "d": activations.d,
@@ -238,16 +246,16 @@ def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, 
 
 @contextmanager
 def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
-    """Locks the folder and matches its fingerprint on rank 0; other ranks wait, and raise the same error."""
+    """Locks the folder and checks its fingerprint on rank 0; other ranks wait, and raise the same error."""
     with writing(folder) if distributed.is_main() else nullcontext():
-        begun: dict | InputError = {}
+        stored: dict | InputError = {}
         if distributed.is_main():
             try:
                 sweep(folder)
-                begun = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
+                stored = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
             except InputError as error:
-                begun = error
-        begun = distributed.from_main(begun)
-        if isinstance(begun, InputError):
-            raise begun
-        yield begun
+                stored = error
+        stored = distributed.from_main(stored)
+        if isinstance(stored, InputError):
+            raise stored
+        yield stored

@@ -1,4 +1,4 @@
-"""The encoders of an encoding by name, each fitted on training slices and saved in the encoding's folder.
+"""The encoders of an encoding by name, each fitted on fit slices and saved in the encoding's folder.
 
 An encoder turns maps (b, d, h, w) into vectors (b, length). PCA, projections and regression are the same for all.
 """
@@ -41,7 +41,7 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """What an encoder is fitted on: the descriptors of the slices `indices`, all of training patients.
+    """What an encoder is fitted on: the descriptors of the slices `indices`, all of fit patients.
 
     folder: the encoding's. settings: `EncodeSettings`. words: of the bag of visual words.
     """

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
+from ildfv.pipeline.order import finished_last
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import MEND
 from ildfv.store.checksummed import read_checksummed
 from ildfv.store.parts import MANIFEST, Parts
@@ -36,6 +38,11 @@ class Encoding:
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
         self.region: str = self.info.get("region", "slice")
+        # Encodings of experiments are named by their system, not their layer, and do not record a folder.
+        own = Path(self.info.get("folder", f"fold-{self.fold}")).parts
+        rule = f"{self.folder} must hold the encoding of its name"
+        right = self.folder.absolute().parts[-len(own) :] == own
+        check(right, f"{rule}, got that of {Path(*own)}: remove the folder and run `ildfv encode` again")
 
     def projections(self) -> np.ndarray:
         """The PCA projections of all slices, float32 (N, p), in the order of the slices."""
@@ -59,7 +66,7 @@ class Encoding:
 
     @property
     def inputs(self) -> dict:
-        """What the encoding was made from; InputError if the document does not record it."""
+        """The inputs that the encoding was made from; InputError if the document does not record them."""
         rule = f"{self.folder / FINISHED} must record its inputs (experiments of ildfv 0.1 did not)"
         check("inputs" in self.info, f"{rule}: remove {self.folder} to encode again")
         return self.info["inputs"]
@@ -75,15 +82,25 @@ def _read(parts: Parts, name: str) -> np.ndarray:
     intact = parts.intact(parts.rows[name])
     check(intact, f"{parts.path(name)} must be intact, got a checksum mismatch: {MEND}")
     with parts.open(name) as file:
-        return file[parts.folder.name][()]
+        array = file[parts.folder.name]
+        rule = f"{parts.path(name)} must hold float32 vectors of one length"
+        check(array.ndim == 2 and array.dtype == np.float32, f"{rule}, got {array.dtype} of shape {array.shape}")
+        return array[()]
 
 
-def newest(folder: Path, fold: int | None = None, layer: str | None = None) -> Encoding:
-    """The most recently finished encoding in `folder`, for this fold and layer if given. InputError: none."""
+def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None) -> Encoding:
+    """The encoding of the workspace that was recorded as finished last, for this fold and layer if given.
+
+    Raises
+    ------
+    InputError
+        There is none, or the order of several is not recorded.
+    """
+    folder = workspace.encodings_dir
     pattern = f"{escape(layer) if layer else '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
-    found = sorted(Path(folder).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+    found = sorted(folder.glob(pattern))
     if not found:
         what = f" of layer {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
         raise InputError(f"{folder} has no finished encoding{what}: run `ildfv encode --layer {layer or 'conv1'}`")
-    return Encoding(found[-1].parent)
+    return Encoding(finished_last(workspace, found, "choose one by --layer and --fold").parent)

@@ -8,25 +8,34 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from ildfv.errors import check
+from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import RESULTS, Results
+from ildfv.evaluation.folds import Folds
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.encodings import FINISHED
+from ildfv.pipeline.order import FILE as ORDER
+from ildfv.pipeline.order import recorded
 from ildfv.pipeline.score import read_scores
-from ildfv.pipeline.workspace import Workspace
+from ildfv.pipeline.split import split_slices
+from ildfv.pipeline.workspace import Workspace, check_result_name
+from ildfv.store.atomic import key_of, sha256
+from ildfv.store.checksummed import read_checksummed
 from ildfv.store.kinds import DocumentKind, FileKind, register
+from ildfv.store.models import TENSORS, load_info, verify_model
 
 MODULES = ("ildfv.experiments.kinds",)  # each calls `register`; add a package's module here
 
 
 def load_kinds() -> None:
     """Registers all kinds of files that a workspace can hold."""
-    register(RESULT_DOCUMENTS, REGION_MASKS)
+    register(RESULT_DOCUMENTS, NETWORKS, FINISHED_ORDER, REGION_MASKS)
     for module in MODULES:
         import_module(module)
 
 
-def _check_scores(root: Path, path: Path, results: Results) -> None:
-    """InputError unless the CSV file of scores has the number of slices and patterns that the results state."""
+def _check_results(root: Path, path: Path, results: Results) -> None:
+    """InputError unless the results belong to the file's name, and their CSV file has the stated number of scores."""
+    check_result_name(path, results)
     workspace = Workspace.open(root)
     _, scores = read_scores(workspace, path.stem, results.scores_sha256)
     expected = (results.n_slices, len(PATTERNS))
@@ -43,10 +52,62 @@ REGION_MASKS = FileKind(
         f"remove the folder {path.parent} and run the `ildfv encode --region` that needs it again"
     ),
 )
+
+
+def _check_network(root: Path, path: Path) -> None:
+    """InputError if the network in models/<name>/fold-<k>/ was trained without another fold, as a copied one was."""
+    trained, held_out = load_info(path.parent).get("identity"), path.parent.name
+    if trained is None:  # a network that was trained elsewhere has no record of its training data
+        return
+    workspace = Workspace.open(root)
+    try:
+        slices, folds = workspace.slices(), Folds.load(workspace.folds_file, PATTERNS)
+    except (InputError, OSError, KeyError):  # damaged or missing slices or folds are reported by their own check
+        return
+    for fold in range(folds.n_folds):
+        fit = key_of(split_slices(slices, folds, fold).fit.tolist())
+        other = held_out != f"fold-{fold}" and (trained["slices"], trained["fit"]) == (slices.key, fit)
+        check(not other, f"{path} must be trained without {held_out}, got a network trained without fold-{fold}")
+
+
+def _check_order(root: Path, path: Path) -> None:
+    """InputError unless the recorded order is valid and has the checksums of the existing files."""
+    for folder, (digest, _) in recorded(Workspace.open(root)).items():
+        for name in (TENSORS, FINISHED):
+            file = root / folder / name
+            if file.exists() and sha256(file) != digest and not _is_damaged(file):
+                raise InputError(f"{path} must have the checksums of the existing files, got another {file}")
+
+
+def _is_damaged(file: Path) -> bool:
+    """Whether the last file of a model or an encoding is damaged, which its own check reports."""
+    if file.name == TENSORS:
+        return bool(verify_model(file.parent))
+    try:
+        read_checksummed(file)
+    except (InputError, OSError):
+        return True
+    return False
+
+
+NETWORKS = FileKind(
+    name="networks",
+    pattern=f"models/*/fold-*/{TENSORS}",
+    check=_check_network,
+    remedy=lambda root, path: f"remove the folder {path.parent} and run `ildfv train` again",
+)
+FINISHED_ORDER = FileKind(
+    name="order of finished models and encodings",
+    pattern=ORDER,
+    check=_check_order,
+    remedy=lambda root, path: (
+        "run `ildfv train` and `ildfv encode` again with the same options: finished ones are kept and recorded"
+    ),
+)
 RESULT_DOCUMENTS = DocumentKind(
     name=RESULTS,
     pattern="results/*.json",
     load=Results.from_dict,
-    check=_check_scores,
+    check=_check_results,
     remedy=lambda root, path: f"remove {path} and run the `ildfv regress` or `ildfv train` that wrote it again",
 )

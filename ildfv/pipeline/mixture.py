@@ -1,4 +1,4 @@
-"""The mixture of an encoding: EM over all training descriptors, saved after each pass."""
+"""The mixture of an encoding: EM over all descriptors of the fit slices, saved after each pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from ildfv import distributed
 from ildfv.estimators.mixture import GaussianMixture
@@ -21,6 +20,10 @@ from ildfv.streaming.maps import MapStream, batches
 
 STEPS = 256  # approximate number of steps of a stepwise pass, if there are enough slices
 STEP_BATCHES = 4  # approximate number of batches in a step, if there are many slices; as many ranks can share it
+EXPECTED = (
+    "EM has not converged",  # the number of passes is limited on purpose
+    ".*variance_floor",  # dead ReLU units have no variance
+)
 STEP_ROWS = 32  # approximate minimum number of descriptors per component in a step
 
 
@@ -38,7 +41,8 @@ def fit(
         if not has_model(folder):
             progress.note(f"{settings.layer}: mixture starts from a sample of its descriptors")
             every = batches(slices, indices, settings.batch_size)
-            _save(folder, _start(MapStream(slices, activations, every, weights=weights), settings))
+            stream = MapStream(slices, activations, every, weights=weights)
+            _save(folder, _start(stream, settings, progress))
     distributed.barrier()
     mixture = GaussianMixture.from_tensors(*load_model(folder))
     if mixture.converged_ or mixture.n_iter_ >= settings.passes:
@@ -55,7 +59,7 @@ def fit(
     shares = _shares(slices, activations, indices, settings)
     mine = [batch for share in shares for batch in share.batches]
     stream = MapStream(slices, activations, mine, weights=weights, note=progress.note)
-    _quietly(mixture, Passes(mixture, stream, shares, settings.layer, progress))
+    _fitted(mixture, Passes(mixture, stream, shares, settings.layer, progress), settings.layer, progress)
     passes = f"{mixture.n_iter_} pass{'es' * (mixture.n_iter_ != 1)}"
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {passes}")
     return mixture
@@ -142,7 +146,7 @@ class Passes:
             next(maps, None)  # advances the progress for the last batch
 
 
-def _start(stream: MapStream, settings) -> GaussianMixture:
+def _start(stream: MapStream, settings, progress: Progress) -> GaussianMixture:
     """The mixture before its first pass."""
     recipe = GaussianMixture(
         settings.components,
@@ -151,15 +155,19 @@ def _start(stream: MapStream, settings) -> GaussianMixture:
         method=settings.method,
         random_state=settings.seed,
     )
-    return _quietly(recipe, stream)
+    return _fitted(recipe, stream, settings.layer, progress)
 
 
-def _quietly(mixture: GaussianMixture, stream: MapStream | Passes) -> GaussianMixture:
-    """The mixture after `fit`, without warnings: the number of passes is limited on purpose."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message=".*variance_floor")  # dead ReLU units have no variance
-        return mixture.fit(stream)
+def _fitted(mixture: GaussianMixture, stream: MapStream | Passes, layer: str, progress: Progress) -> GaussianMixture:
+    """The mixture after `fit`. Warnings become notes, except those that are expected here."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for expected in EXPECTED:
+            warnings.filterwarnings("ignore", message=expected)
+        mixture.fit(stream)
+    for message in dict.fromkeys(str(one.message) for one in found):
+        progress.note(f"{layer}: {message}")
+    return mixture
 
 
 def _save(folder: Path, mixture: GaussianMixture) -> None:

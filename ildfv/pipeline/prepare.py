@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ildfv.datasets.discovery import check_scans
-from ildfv.datasets.prepare import prepare
-from ildfv.datasets.report import PrepareReport
+from ildfv.datasets.prepare import find_scans, prepare
+from ildfv.datasets.report import PrepareReport, joined, unused_dict
+from ildfv.datasets.search import check_scans
 from ildfv.datasets.slice_labels import read_slice_labels
+from ildfv.datasets.table import read_table
 from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -28,9 +29,13 @@ def prepare_scans(
     root: Path,
     *,
     codes: str | None = None,
+    table: Path | None = None,
+    packed: bool = False,
+    unlabelled_is_negative: bool = False,
     threshold: int | None = None,
     seed: int | None = None,
     salt: str | None = None,
+    patient_from: str = "id",
     workers: int | None = None,
     labels: Path | None = None,
     progress: Progress = SILENT,
@@ -47,8 +52,16 @@ def prepare_scans(
         TOML file, or name of a shipped table. Default: `codes.toml` in the folder of the scans or up to two folders
         above it, so that `prepare scans/patient-0001` has the same labels as `prepare scans`. If there is none, label
         maps are not read.
+    table : path, optional
+        CSV table of scans, label maps and patients (`datasets.table`): only what it lists is used.
+    packed : bool
+        Read DICOM files that are compressed with gzip or lack the preamble.
+    unlabelled_is_negative : bool
+        Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     threshold, seed, salt : optional
         Settings of a new workspace. An existing one must have the same.
+    patient_from : {"id", "folder", "study"}
+        Identity of the patient of a DICOM series (see `datasets.prepare.prepare`).
     workers : int, optional
         Number of processes; one per core by default.
     labels : path, optional
@@ -63,38 +76,43 @@ def prepare_scans(
         the outcome for each file.
     """
     scans = Path(scans)
-    check_scans(scans)
-    table = codes if codes is not None else _codes_near(scans)
-    if table is not None:
-        Codes.load(table)
+    chosen = _checked_codes(scans, codes, table)
     given = {"threshold": threshold, "seed": seed, "salt": salt}
     workspace = Workspace.open_or_create(root, version=__version__, **given)
     if workspace.settings.slices is not None:
         raise InputError(f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace")
     report = prepare(
-        scans, workspace.slices_dir, codes=table, salt=workspace.settings.salt, workers=workers, progress=progress
+        scans,
+        workspace.slices_dir,
+        codes=chosen,
+        table=table,
+        packed=packed,
+        unlabelled_is_negative=unlabelled_is_negative,
+        salt=workspace.settings.salt,
+        patient_from=patient_from,
+        workers=workers,
+        progress=progress,
     )
     if labels is not None:
         _store_slice_labels(workspace, labels, {scan.series: Path(scan.source) for scan in report.prepared}, progress)
     content = report.to_dict()
-    labelled = sum(scan.slices for scan in report.prepared if scan.labelled)
-    if table is None:
-        progress.note(
-            "Label maps were not read: no --codes, and no codes.toml in the folder of the scans or up to two above it."
-        )
+    progress.note(_which_codes(chosen))
     summary = {
         "scans": len(report.prepared),
         "kept": sum(scan.kept for scan in report.prepared),
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
-        "labelled_slices": labelled,
-        "codes": table,
+        "labelled_slices": sum(scan.labelled_slices for scan in report.prepared),
+        "removed_scans": len(report.removed),
+        "removed_slices": sum(one.slices for one in report.removed),
+        "codes": chosen,
+        "unlabelled_is_negative": unlabelled_is_negative,
         "notes": _patient_provenance(report, scans),
         "workspace": _totals(workspace),
     }
     document = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
     # Not in `results`, because paths may identify patients.
-    write_json(workspace.root / "prepare.json", _without_kept(document))
+    write_json(workspace.root / "prepare.json", _without_kept(document), private=True)
     return {**summary, **content}
 
 
@@ -102,6 +120,68 @@ def _store_slice_labels(workspace: Workspace, labels: Path, sources: dict[str, P
     found = read_slice_labels(labels, workspace.stored_slices(), sources, workspace.settings.salt)
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
     progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels}")
+
+
+def preview_scans(
+    scans: Path,
+    *,
+    codes: str | None = None,
+    table: Path | None = None,
+    packed: bool = False,
+    patient_from: str = "id",
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> dict:
+    """What `prepare_scans` would read, as JSON values: only headers are read and nothing is written.
+
+    Returns
+    -------
+    dict
+        "codes": the table; "scans": "source", "kind", "patient" (as in the files, not hashed), "slices" and "label" of
+        each scan; "quarantined" and "ignored": the other files with the reason. It is private.
+    """
+    scans = Path(scans)
+    chosen = _checked_codes(scans, codes, table)
+    progress.note(_which_codes(chosen))
+    found = find_scans(
+        scans, table, chosen, packed=packed, patient_from=patient_from, workers=workers, progress=progress
+    )
+    pairs = [
+        {
+            "source": str(scan.source),
+            "kind": scan.kind,
+            "patient": scan.patient,
+            "slices": scan.geometry.shape[0],
+            "label": joined([label.path for label in scan.labels]),
+        }
+        for scan in found.scans
+    ]
+    return {
+        "dry_run": True,
+        "codes": chosen,
+        "scans": pairs,
+        "quarantined": [unused_dict(unused) for unused in found.quarantined],
+        "ignored": [unused_dict(unused) for unused in found.ignored],
+    }
+
+
+def _checked_codes(scans: Path, codes: str | None, table: Path | None) -> str | None:
+    """The code table to use, after it and the input were checked."""
+    check_scans(scans)
+    if table is not None:
+        read_table(table, scans if scans.is_dir() else scans.parent)
+    chosen = codes if codes is not None else _codes_near(scans)
+    if chosen is not None:
+        Codes.load(chosen)
+    return chosen
+
+
+def _which_codes(chosen: str | None) -> str:
+    if chosen is None:
+        return (
+            "Label maps were not read: no --codes, and no codes.toml in the folder of the scans or up to two above it."
+        )
+    return f"Label codes: {chosen}"
 
 
 def _without_kept(found: dict) -> dict:

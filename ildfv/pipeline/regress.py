@@ -26,7 +26,7 @@ from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import sweep
+from ildfv.store.atomic import key_of, sweep
 from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 from ildfv.streaming.maps import by_part
@@ -63,8 +63,8 @@ def regress_encoding(
     layers = [None] if layer is None else layer.split(JOINED)
     check(head != LINEAR or len(layers) == 1, f"layer must be a single one with head linear, got {layer}")
     names = [None if one is None else workspace.encoding_dir(one, 0, region).parent.name for one in layers]
-    encoding = newest(workspace.encodings_dir, fold, names[0])
-    encodings = [encoding, *(newest(workspace.encodings_dir, encoding.fold, name) for name in names[1:])]
+    encoding = newest(workspace, fold, names[0])
+    encodings = [encoding, *(newest(workspace, encoding.fold, name) for name in names[1:])]
     split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
     for one in encodings:
         _check_current(one, slices, split)
@@ -161,13 +161,14 @@ def _penalty(ridge: str | float) -> float | None:
 
 
 def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
-    """Raises InputError if the encoding was made from slices or folds other than the current ones."""
+    """Raises InputError if the encoding was made from slices, folds or fit slices other than the current ones."""
     made_of = encoding.info["inputs"]
-    for name, now in (("slices", slices.key), ("folds", split.folds)):
-        if made_of[name] != now:
+    for name, now in (("slices", slices.key), ("folds", split.folds), ("fit", key_of(split.fit.tolist()))):
+        if made_of.get(name) != now:
             where = "" if encoding.region == SLICE else f" --region {encoding.region}"
             how = f"ildfv encode --layer {encoding.layer}{where} --fold {encoding.fold} --fresh"
-            raise InputError(f"{encoding.folder} was made from {name} other than the current ones: run `{how}`")
+            what = "fit slices" if name == "fit" else name
+            raise InputError(f"{encoding.folder} was made from {what} other than the current ones: run `{how}`")
 
 
 def _rows(

@@ -20,7 +20,7 @@ from ildfv.pipeline.tables import slice_statistics
 from ildfv.pipeline.workspace import Workspace
 from ildfv.report.content import Example, Prediction, ReportContent, choose_examples
 from ildfv.report.figures import number
-from ildfv.report.page import write_report
+from ildfv.report.page import check_page, write_report
 from ildfv.scans.windows import NORMAL
 from ildfv.store.atomic import key_of, sha256
 from ildfv.store.checksummed import read_checksummed
@@ -34,14 +34,18 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     to: path of the page; None for report.html in the workspace. seconds: wall time of each step, to be shown.
     """
     workspace = Workspace.open(root)
+    to = workspace.root / "report.html" if to is None else to
+    check_page(to)
     slices = workspace.slices()
-    folds = load_folds(workspace).table() if workspace.folds_file.exists() else []
+    split = load_folds(workspace) if workspace.folds_file.exists() else None
+    folds = [] if split is None else split.table()
     current, stale = current_results(workspace, slices)
     notes = [
-        f"{name} is left out: it was scored on other slices or folds, or with another threshold T, than the workspace "
+        f"{name} is omitted: it was scored on other slices or folds, or with another threshold T, than the workspace "
         "has now"
         for name in stale
     ]
+    notes += [] if split is None else [f"{line}." for line in split.warnings()]
     documents = list(table_documents(workspace, slices).values())
     if not current and not documents:
         notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")
@@ -69,7 +73,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         notes=notes,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
-    path = write_report(to or workspace.root / "report.html", content)
+    path = write_report(to, content)
     return {"report": str(path.resolve()), "results": list(current.values()), "notes": notes}
 
 

@@ -18,6 +18,8 @@ from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
 from ildfv.version import versions
 
+COLUMNS = ("slice", "patient", "series", "position", "fold", *PATTERNS)  # of results/<name>.csv
+OLD_COLUMNS = ("slice", *PATTERNS)  # of tables that earlier versions wrote
 PATIENCE = 60.0  # seconds to wait for the lock: other processes write two small files and release it
 
 
@@ -55,18 +57,23 @@ def score(
     name = f"{system}-fold-{split.fold}"
     with writing(workspace.results_dir, patience=PATIENCE):
         sweep(workspace.results_dir)
-        table = write_scores(workspace, name, split.test, test_scores)
+        table = write_scores(workspace, name, slices, split, test_scores)
         results = results.model_copy(update={"scores_sha256": sha256(table)})
         workspace.write_result(name, results)
     return results
 
 
-def write_scores(workspace: Workspace, name: str, indices: np.ndarray, scores: np.ndarray) -> Path:
-    """The path of results/<name>.csv, which holds slice indices (m,) and scores (m, C) without loss of precision."""
-    rows = [",".join(["slice", *PATTERNS])]
-    rows += [
-        f"{index}," + ",".join(f"{value:.17g}" for value in row) for index, row in zip(indices, scores, strict=True)
-    ]
+def write_scores(workspace: Workspace, name: str, slices: Slices, split: Split, scores: np.ndarray) -> Path:
+    """The path of results/<name>.csv, which has one line per test slice.
+
+    Columns: slice (its index), patient and series (salted hashes), position (mm along the slice normal), fold (the
+    test fold), and scores (m, C) without loss of precision.
+    """
+    patients, series, positions = slices.patients, slices.series, slices.positions
+    rows = [",".join(COLUMNS)]
+    for index, row in zip(split.test, scores, strict=True):
+        known = (index, patients[index], series[index], f"{positions[index]:.9g}", split.fold)
+        rows.append(",".join([*map(str, known), *(f"{value:.17g}" for value in row)]))
     path = workspace.results_dir / f"{name}.csv"
     write_bytes(path, ("\n".join(rows) + "\n").encode())
     return path
@@ -80,5 +87,10 @@ def read_scores(workspace: Workspace, name: str, checksum: str | None) -> tuple[
         f"{path} must hold the scores that {name}.json was computed from, got others or none: "
         "run `ildfv train` or `ildfv regress` again",
     )
-    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    with path.open(encoding="utf-8") as file:
+        header = tuple(file.readline().rstrip("\n").split(","))
+    known = header in (COLUMNS, OLD_COLUMNS)
+    check(known, f"{path} must have the columns {', '.join(COLUMNS)}, got {', '.join(header)}")
+    numbers = [column for column, name in enumerate(header) if name in OLD_COLUMNS]
+    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, usecols=numbers)
     return table[:, 0].astype(np.int64), table[:, 1:]

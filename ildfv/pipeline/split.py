@@ -36,15 +36,16 @@ class Split:
 def split_slices(slices: Slices, folds: Folds, fold: int) -> Split:
     """The split of all labelled slices that holds out `fold`. InputError: no such fold, or a part without slices."""
     check(0 <= fold < folds.n_folds, f"fold must be in [0, {folds.n_folds}), got {fold}")
-    patients, labelled = slices.scans("patient"), slices.scans("labelled")  # per scan: a scan is in one part as a whole
+    patients, labelled = (
+        slices.scans("patient"),
+        slices.labelled,
+    )  # per scan: a scan is in one part as a whole; per slice
     train, test = folds.train(fold, patients), folds.test(fold, patients)
     fit, validation = folds.inner(fold, patients)
     scans = {"fit": fit, "validation": validation, "train": train, "test": test}
-    known = (slices.counts >= 0).any(axis=1)  # labels of single slices leave others of the scan unlabelled
-    every = {name: slices.of_scans(chosen[labelled[chosen]]) for name, chosen in scans.items()}
-    parts = {name: indices[known[indices]] for name, indices in every.items()}
+    parts = {name: (indices := slices.of_scans(chosen))[labelled[indices]] for name, chosen in scans.items()}
     for name, indices in parts.items():
-        check(len(indices) > 0, f"the {name} part of fold {fold} must have slices with label maps, got none")
+        check(len(indices) > 0, f"the {name} part of fold {fold} must have slices with labels, got none")
     return Split(fold, folds.sha256, **parts)
 
 
@@ -74,6 +75,7 @@ def write_folds(
         n_folds=settings.folds if n_folds is None else n_folds,
         seed=settings.seed if seed is None else seed,
         series=slices.series,
+        content=np.column_stack([slices.counts, slices.lung, slices.positions]),
     )
     path, content = workspace.folds_file, folds.to_json().encode()
     with writing(workspace.root):

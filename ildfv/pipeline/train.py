@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import Results
 from ildfv.pipeline.devices import resolve
+from ildfv.pipeline.order import finished_last, record
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
@@ -57,10 +59,11 @@ def train_network(
             f"training on {len(split.fit):,} slices: below about {ENOUGH:,}, descriptors without training are usually "
             "better: compare with `ildfv fit --recipe few` and the baselines"
         )
-    options = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
+    options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     train(chosen, slices, split.fit, split.validation, folder, **options)
     if not distributed.is_main():
         return None
+    record(workspace, folder / TENSORS)
     network = load(folder, device)
     scores = {}
     for part in ("validation", "test"):
@@ -82,17 +85,18 @@ def _check_name(name: str) -> None:
 
 
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
-    """The folder of the most recently finished model for this fold, of this name if given. InputError: none."""
+    """The folder of the model recorded as finished last for this fold, of this name if given. InputError: none, or the
+    order of several is not recorded."""
     if name is not None:
         _check_name(name)
     names = escape(name) if name else "*"
-    found = [path.parent for path in workspace.models_dir.glob(f"{names}/fold-{fold}/{TENSORS}")]
+    found = sorted(workspace.models_dir.glob(f"{names}/fold-{fold}/{TENSORS}"))
     if not found:
         what = f" named {name}" if name else ""
         raise InputError(
             f"{workspace.root} has no trained model{what} for fold {fold}: run `ildfv train --fold {fold}`"
         )
-    return max(found, key=lambda path: (path / TENSORS).stat().st_mtime_ns)
+    return finished_last(workspace, found, "choose one by --model").parent
 
 
 def check_trained_on(folder: Path, slices: Slices, split: Split) -> None:

@@ -55,6 +55,8 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         yield path, 1, faults
         if parts is not None:
             yield path and path.parent, len(parts), parts.verify()
+            if path == workspace.slices_dir / MANIFEST and parts.key != workspace.slices_key:
+                yield workspace.root / SETTINGS, 0, [f"{folder} was prepared with another salt than that in {SETTINGS}"]
     for path in _named(files, TENSORS):
         yield path, 1, verify_model(path.parent) or _own_check(workspace, path)
         if (copy := path.with_name(INFO)).exists():
@@ -67,7 +69,7 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
     if workspace.folds_file.exists():
         yield workspace.folds_file, 1, _faults(lambda path: _check_folds(workspace, path), workspace.folds_file)
     for path in sorted(workspace.root.glob("*.json")):  # the report of `prepare`
-        if path != workspace.folds_file:
+        if path != workspace.folds_file and not isinstance(kind_of(Path(path.name)), FileKind):
             yield path, 1, _faults(read_json, path)
     for path in files:
         kind = kind_of(path.relative_to(workspace.root))
@@ -214,11 +216,13 @@ def _check_document(workspace: Workspace, path: Path) -> None:
 
 
 def _remedy(workspace: Workspace, path: Path | None) -> str:
-    """How to restore a damaged or missing file."""
+    """The remedy for a damaged or missing file."""
     if path is None:
         return f"prepare the slices again in the place that {SETTINGS} names"
     if path.name == INFO:
         return f"remove {path}, it is a copy"
+    if path == workspace.root / SETTINGS:
+        return f"restore {SETTINGS} from a backup, or prepare all scans into another workspace"
     if path == workspace.folds_file:
         return "restore it from a backup, or run `ildfv folds --fresh` and all later commands again"
     place = path.relative_to(workspace.root)
@@ -226,10 +230,10 @@ def _remedy(workspace: Workspace, path: Path | None) -> str:
         return f"remove the folder {path.parent} and run `ildfv prepare` on all scans again"
     if place.parts[0] == "slices":
         return "run `ildfv prepare` on the scans again: damaged parts are replaced, the others kept"
-    if len(place.parts) == 1:
-        return f"remove it and run `ildfv {path.stem}` again"
     if (kind := kind_of(place)) is not None:
         return kind.remedy(workspace.root, path)
+    if len(place.parts) == 1:
+        return f"remove it and run `ildfv {path.stem}` again"
     if place.parts[0] == "results":
         return f"remove {path}"
     folder = workspace.root.joinpath(*place.parts[:3])

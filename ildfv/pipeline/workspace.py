@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tomllib
 from pathlib import Path
 
 import tomli_w
@@ -11,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ildfv.datasets.slice_labels import SliceLabels
 from ildfv.datasets.slice_store import Slices
-from ildfv.errors import InputError
+from ildfv.datasets.slices_key import slices_key
+from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import RESULTS, Results
+from ildfv.parsing import read_toml
 from ildfv.patterns import THRESHOLD
 from ildfv.store.atomic import write_bytes
 from ildfv.store.checksummed import read_checksummed, write_checksummed
@@ -55,9 +56,7 @@ class Workspace:
         if not path.exists():
             raise InputError(f"{root} is not a workspace, {SETTINGS} is missing: run `ildfv prepare SCANS`")
         try:
-            return cls(root, Settings(**tomllib.loads(path.read_text(encoding="utf-8"))))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} must be TOML: {error}") from error
+            return cls(root, Settings(**read_toml(path)))
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
@@ -81,7 +80,7 @@ class Workspace:
             if (root / SETTINGS).exists():  # created by another process in the meantime
                 return cls.open_or_create(root, version=version, **settings)
             made = Settings(version=version, **({"salt": secrets.token_hex(16)} | given))
-            write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode())
+            write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode(), private=True)
         return cls(root, made)
 
     def slices(self) -> Slices:
@@ -97,7 +96,15 @@ class Workspace:
         """The slices in slices/, without the labels of single slices. InputError: there are none."""
         if not (self.slices_dir / MANIFEST).exists():
             raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS`")
-        return Slices(self.slices_dir)
+        slices = Slices(self.slices_dir)
+        rule = f"{self.slices_dir} must be prepared with the salt in {self.root / SETTINGS}, and by this version"
+        check(slices.parts.key == self.slices_key, f"{rule}, got others: restore the salt, or use another workspace")
+        return slices
+
+    @property
+    def slices_key(self) -> str:
+        """The key of the workspace's own slices, whose identities are hashed with its salt."""
+        return slices_key(self.settings.salt)
 
     def model_dir(self, name: str, fold: int) -> Path:
         """The folder of the network `name` that was trained without this fold."""
@@ -114,10 +121,19 @@ class Workspace:
         return path
 
     def results(self) -> dict[str, Results]:
-        """All results by name. InputError: a document that is damaged or not valid."""
+        """All results by name. InputError: a document that is damaged, not valid, or under another name."""
         read = {path: read_checksummed(path) for path in sorted(self.results_dir.glob("*.json"))}
-        return {
-            path.stem: Results.from_dict(values, name=str(path))
+        found = {
+            path: Results.from_dict(values, name=str(path))
             for path, values in read.items()
             if values.get("kind") == RESULTS
         }
+        for path, results in found.items():
+            check_result_name(path, results)
+        return {path.stem: results for path, results in found.items()}
+
+
+def check_result_name(path: Path, results: Results) -> None:
+    """InputError unless the file is named for the system and fold of the results; a copied file is not."""
+    name = f"{results.system}-fold-{results.fold}"
+    check(path.stem == name, f"{path} must hold the results of its name, got those of {name}: remove it")

@@ -78,7 +78,7 @@ class LabelMap:
 
 
 class TableDocument(Protocol):
-    """A document whose tables are shown under a heading of their own. folds: held out in turn."""
+    """A document whose tables are shown under a separate heading. folds: held out in turn."""
 
     @property
     def title(self) -> str: ...

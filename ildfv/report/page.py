@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ildfv.evaluation.documents import Results, Spread
+from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.results import spread, undecided
 from ildfv.evaluation.tables import Cell, Estimate
 from ildfv.patterns import PATTERNS
@@ -18,13 +19,16 @@ from ildfv.report import figures
 from ildfv.report.content import RULE, Example, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Point, Series, number, with_interval
 from ildfv.report.pictures import outlines, png_uri
-from ildfv.store.atomic import write_bytes
+from ildfv.store.outputs import check_output, write_output
 
+MARKER = b'<meta name="generator" content="ildfv report">'
+KIND = "a page that ildfv wrote"
 OVERALL = {
     "accuracy": "Accuracy",
     "precision": "Precision",
     "recall": "Recall",
     "f": "F",
+    "mean_slice_f": "Mean slice F",
     "micro_f": "Micro F",
     "macro_f": "Macro F",
     "mean_auc": "Mean AUC",
@@ -39,11 +43,17 @@ NAMES = OVERALL | {"auc": "AUC"}
 def write_report(path: str | Path, content: ReportContent) -> Path:
     """Writes the page atomically and returns its path.
 
-    Undefined numbers are shown as "–". Equal content gives equal bytes. All names and notes are escaped.
+    Undefined numbers are shown as "–". Equal content gives equal bytes. All names and notes are escaped. InputError:
+    the path is that of a file other than such a page.
     """
     path = Path(path)
-    write_bytes(path, render(content).encode("utf-8"))
+    write_output(path, render(content).encode("utf-8"), MARKER, KIND)
     return path
+
+
+def check_page(path: str | Path) -> None:
+    """InputError if a page may not be written to `path`: something else is there. See `ildfv.store.outputs`."""
+    check_output(Path(path), MARKER, KIND)
 
 
 def render(content: ReportContent) -> str:
@@ -58,7 +68,7 @@ def render(content: ReportContent) -> str:
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
     environment.filters |= {"experiment_cell": experiment_cell, "code": code}
     environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES}
-    environment.globals |= {"verdict_of": verdict_of}
+    environment.globals |= {"verdict_of": verdict_of, "m_of": m_of, "min_patients": MIN_PATIENTS}
     environment.tests |= {"estimate": lambda cell: isinstance(cell, Estimate)}
     shown = shown_results(content.results)
     ranked = sorted(shown, key=_worse)
@@ -139,6 +149,13 @@ def best(shown: Sequence[Results]) -> dict[tuple[str, str], float]:
             columns.setdefault((measure, "overall"), []).append(document.overall.estimate(measure)[0])
     values = {key: [v for v in column if v is not None] for key, column in columns.items()}
     return {key: max(column) for key, column in values.items() if len(column) > 1}
+
+
+def m_of(shown: Sequence[Results], measure: str, pattern: str | None = None) -> str:
+    """Number of patients that a measure of a pattern, or of all, depends on in these documents: 7, or 5–7."""
+    numbers = [(d.per_pattern[pattern] if pattern else d.overall).patients[measure] for d in shown]
+    low, high = min(numbers), max(numbers)
+    return count(low) if low == high else f"{count(low)}–{count(high)}"
 
 
 def groups(settings: Mapping) -> list[tuple[str, dict]]:

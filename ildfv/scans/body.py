@@ -12,7 +12,7 @@ OPENING = 2  # pixels; separates the body from clothes and table
 def body_mask(hu: np.ndarray) -> np.ndarray:
     """The largest connected region above −500 HU with its holes filled, bool (rows, columns).
 
-    Where arms lie beside the chest without touching it, they are excluded. A slice without tissue gives an empty mask.
+    Arms that do not touch the chest are excluded. A slice without tissue gives an empty mask.
     """
     tissue = ndimage.binary_opening(hu > TISSUE, iterations=OPENING)
     regions, n = ndimage.label(tissue)

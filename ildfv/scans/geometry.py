@@ -13,7 +13,7 @@ from ildfv.errors import InputError
 
 MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; beyond are tilted gantries and oblique reformats
 SQUARE_TOLERANCE = 0.01  # relative difference between the two in-plane spacings
-GRID_TOLERANCE = 0.1  # voxels; grids are equal if no corner deviates by more
+ROUNDING = 0.3  # mm at the far corner: 512 spacings or a direction cosine that a header rounds to three decimals
 AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient direction of canonical z, y, x
 
 
@@ -39,6 +39,15 @@ class Geometry:
         """Centres of the eight corner voxels, mm, (8, 3)."""
         indices = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1).reshape(8, 3)
         return self.origin + indices @ self.steps
+
+
+def tolerance(spacing: float, rounding: float = ROUNDING) -> float:
+    """mm by which a voxel may deviate from its place on a grid with that spacing (mm).
+
+    A tenth of a voxel, or more where numbers in headers are rounded (`rounding`, mm), but always less than half a
+    voxel: each voxel keeps its place.
+    """
+    return min(max(spacing / 10, rounding), 0.4 * spacing)
 
 
 def checked(shape, origin, steps) -> Geometry:
@@ -83,11 +92,11 @@ def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...])
 
 
 def difference(a: Geometry, b: Geometry) -> str | None:
-    """None if the grids are equal (same shape, corners within `GRID_TOLERANCE`), else the difference in words."""
+    """None if the grids are equal (same shape, corners within `tolerance`), else the difference in words."""
     if a.shape != b.shape:
         return f"must have shape {a.shape} (slices, rows, columns), got {b.shape}"
     apart = np.abs(a.corners() - b.corners()).max()
-    if apart > GRID_TOLERANCE * min(a.spacing.min(), b.spacing.min()):
+    if apart > tolerance(float(min(a.spacing.min(), b.spacing.min()))):
         return (
             f"must have the scan's grid (origin {_listed(a.origin)}, spacing {_listed(a.spacing)} mm), "
             f"got origin {_listed(b.origin)}, spacing {_listed(b.spacing)} mm, which differs by {apart:.3g} mm"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.errors import InputError
+from ildfv.scans.bits import check_declared
+from ildfv.scans.derived import TEXT_TAGS, contradiction, no_slice
+from ildfv.scans.dicomfile import START, is_dicom, open_dicom, read_dicom, size_of
+from ildfv.scans.identifiers import SOURCE_TAGS, acquisition_of, instance_of, patient_id
 from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import UNCOMPRESSED
 from ildfv.scans.volume import check_size
@@ -20,20 +23,8 @@ SEGMENTATION = {
     "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
 }
-# ImageType, FrameType or VolumeBasedCalculationTechnique of CT images that are not slices or not in Hounsfield units.
-PROJECTIONS = (
-    "MIP",
-    "MINIP",
-    "MAX_IP",
-    "MIN_IP",
-    "MAXIMUM",
-    "MINIMUM",
-    "VOLUME_RENDER",
-    "SURFACE_RENDER",
-    "CURVED_MPR",
-)
+CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"  # RT Structure Set
 DICOM_ROOT = "1.2.840.10008."  # of all UIDs that DICOM defines
-NO_SLICE = (*PROJECTIONS, "LOCALIZER", "SCREEN SAVE", "DOSE_INFO", "SUBTRACTION", "DIVISION", "STD_DEVIATION")
 HU_TYPES = ("", "HU", "US")  # RescaleType: Hounsfield units, or unspecified (common for CT)
 GROUPS = (  # functional groups in the order of the arguments of `_frame`
     "PlanePositionSequence",
@@ -67,10 +58,15 @@ TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "BitsAllocated",
+    "BitsStored",
+    "HighBit",
     "PixelRepresentation",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "ReferencedSeriesSequence",
+    "SegmentSequence",
+    *TEXT_TAGS,
+    *SOURCE_TAGS,
 ]
 
 
@@ -85,6 +81,18 @@ class Frame:
     thickness: float | None
     slope: float
     intercept: float
+    acquisition: tuple[str, ...] = ()  # values of `ACQUISITION_TAGS`
+
+
+@dataclass(frozen=True)
+class SegReference:
+    """What a DICOM SEG says about the scan that it segments, and the labels of its segments."""
+
+    series: tuple[str, ...]  # SeriesInstanceUIDs; empty if the SEG references none
+    frame_of_reference: str
+    positions: tuple[tuple[float, float, float], ...]  # mm, the ImagePositionPatient of each frame that has one
+    shape: tuple[int, int]  # rows, columns
+    segments: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Header:
     """The header of one DICOM file. `ignored` or `problem` is the reason why it cannot be used."""
 
     path: Path
-    kind: str  # "ct", "segmentation" or "other"
+    kind: str  # "ct", "segmentation", "contours" or "other"
     series: str = ""
     instance: str = ""
     patient: str = ""
@@ -100,25 +108,26 @@ class Header:
     rows: int = 0
     columns: int = 0
     frames: tuple[Frame, ...] = ()
-    referenced: tuple[str, ...] = ()  # series that are segmented
+    frame_of_reference: str = ""
+    segmented: SegReference | None = None  # of a segmentation
+    patient_fault: str = ""  # why the PatientID is no identity
+    unnamed: bool = False  # `instance` is a checksum, as the file has no SOPInstanceUID
     ignored: str | None = None
     problem: str | None = None
 
 
 def read_header(path: Path) -> Header:
     """The header of a DICOM file. Raises `InputError` if not even the series of the file can be read."""
-    from pydicom import dcmread
-
-    with path.open("rb") as file:
-        start = file.read(1024)
-        if start[128:132] != b"DICM":
+    with open_dicom(path) as file:
+        start = file.read(START)
+        if not is_dicom(start):
             raise InputError("must be a DICOM file ('DICM' at byte 128), got something else")
         if DEFLATED in start:  # pydicom inflates the whole file without a size limit
             raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
         file.seek(0)
         try:
-            dataset = dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-            left = os.fstat(file.fileno()).st_size - file.tell()  # bytes from the tag of the pixel data to the end
+            dataset = read_dicom(file, stop_before_pixels=True, specific_tags=TAGS)
+            left = size_of(file) - file.tell()  # bytes from the tag of the pixel data to the end
             return _classified(path, dataset, left)
         except InputError:
             raise
@@ -132,12 +141,13 @@ def _classified(path: Path, dataset, left: int) -> Header:
     kind = kind or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))  # a DICOMDIR has its SOP class only there
     if not kind:
         raise InputError("must have a SOPClassUID, got none (truncated file?)")
+    if kind == CONTOURS:
+        return Header(path, "contours", series)
     if kind not in CT and kind not in SEGMENTATION:
         return Header(path, "other", ignored=f"not CT: {_class_name(kind)}")
-    for name in ("ImageType", "VolumeBasedCalculationTechnique"):
-        if shown := _no_slice(dataset, name):
-            return Header(path, "other", series, ignored=f"not a slice of a scan: {name} {shown}")
-    if not series:
+    if kind in CT and (reason := no_slice(dataset)):
+        return Header(path, "other", series, ignored=f"not a slice of a scan: {reason}")
+    if not series and kind in CT:
         raise InputError("must have a SeriesInstanceUID, got none (truncated file?)")
     modality = str(dataset.get("Modality") or "")
     if kind in CT and modality not in ("", "CT"):
@@ -166,43 +176,61 @@ def _class_name(kind: str) -> str:
 def _ct(path: Path, dataset, series: str, left: int) -> Header:
     if not dataset.get("Modality"):
         raise InputError("Modality must be CT, got none")
-    patient = str(dataset.get("PatientID") or "").strip()
-    if not patient:
-        raise InputError("PatientID must not be empty: folds are split by patient")
+    if mark := contradiction(dataset):
+        raise InputError(f"an image with ImageType ORIGINAL must be described as one, got {mark}")
+    try:
+        patient, fault = patient_id(dataset), ""
+    except InputError as error:
+        patient, fault = "", str(error)
     rows, columns = int(_value(dataset, "Rows")), int(_value(dataset, "Columns"))
     n_frames = int(dataset.get("NumberOfFrames") or 1)
     for name, allowed in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2"), ("BitsAllocated", 16)):
         if (found := _value(dataset, name)) != allowed:
             raise InputError(f"{name} must be {allowed}, got {found}")
+    check_declared(dataset)
     _check_pixels(dataset, rows, columns, n_frames, left)
-    instance = str(_value(dataset, "SOPInstanceUID"))
+    instance, unnamed = instance_of(dataset, path)
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
     if per_frame is None:
         if n_frames != 1:
             raise InputError(f"NumberOfFrames must be 1 without per-frame functional groups, got {n_frames}")
-        frames = [_frame(0, *[dataset] * 5)]
+        frames = [_frame(0, acquisition_of(dataset), *[dataset] * 5)]
     else:
         if len(per_frame) != n_frames:
             raise InputError(f"functional groups must be one per frame ({n_frames}), got {len(per_frame)}")
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
-        frames = [_frame_of(i, group, shared) for i, group in enumerate(per_frame)]
+        frames = [_frame_of(i, dataset, group, shared) for i, group in enumerate(per_frame)]
     study = str(dataset.get("StudyInstanceUID") or "")
-    return Header(path, "ct", series, instance, patient, study, rows, columns, tuple(frames))
+    where = str(dataset.get("FrameOfReferenceUID") or "")
+    return Header(
+        path,
+        "ct",
+        series,
+        instance,
+        patient,
+        study,
+        rows,
+        columns,
+        tuple(frames),
+        where,
+        patient_fault=fault,
+        unnamed=unnamed,
+    )
 
 
-def _frame_of(index: int, group, shared) -> Frame:
+def _frame_of(index: int, dataset, group, shared) -> Frame:
     """One frame of a multi-frame file, from its own and the shared functional groups."""
     try:
         kind = (group.get("CTImageFrameTypeSequence") or shared.get("CTImageFrameTypeSequence") or [{}])[0]
-        for name in ("FrameType", "VolumeBasedCalculationTechnique"):
-            if shown := _no_slice(kind, name):
-                raise InputError(f"{name} must be that of a CT slice, got {shown}")
-        return _frame(index, *[_group(group, shared, name) for name in GROUPS])
+        if reason := no_slice(kind):
+            raise InputError(f"a frame must be a slice of a scan, got {reason}")
+        content = (group.get("FrameContentSequence") or [{}])[0]
+        return _frame(index, acquisition_of(dataset, content), *[_group(group, shared, name) for name in GROUPS])
     except InputError as error:
         raise InputError(f"frame {index + 1}: {error}") from error
 
 
-def _frame(index: int, plane, orientation, measures, thickness, rescale) -> Frame:
+def _frame(index: int, acquisition: tuple[str, ...], plane, orientation, measures, thickness, rescale) -> Frame:
     """One slice, from the datasets with each group of values (all the same dataset in a single-frame file)."""
     for name in ("RescaleSlope", "RescaleIntercept"):
         if rescale.get(name) is None:  # pydicom would silently return stored values
@@ -221,6 +249,7 @@ def _frame(index: int, plane, orientation, measures, thickness, rescale) -> Fram
         None if thick is None else float(thick),
         slope,
         intercept,
+        acquisition,
     )
 
 
@@ -248,11 +277,22 @@ def _segmentation(path: Path, dataset, series: str, left: int) -> Header:
     if rows * columns * n_frames > 8 * MAX_COMPRESSION_RATIO * max(left, 0):  # 8 binary pixels per byte
         raise InputError(f"PixelData must contain {n_frames} × {rows} × {columns} pixels, got {left:,} bytes")
     items = dataset.get("ReferencedSeriesSequence") or []
-    referenced = tuple(str(_value(item, "SeriesInstanceUID")) for item in items)
-    if not referenced:
-        raise InputError("ReferencedSeriesSequence must contain the segmented series, got none")
-    instance = str(_value(dataset, "SOPInstanceUID"))
-    return Header(path, "segmentation", series, instance, rows=rows, columns=columns, referenced=referenced)
+    referenced = tuple(str(item.SeriesInstanceUID) for item in items if item.get("SeriesInstanceUID"))
+    frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
+    if not referenced and not frame_of_reference:
+        raise InputError("ReferencedSeriesSequence or FrameOfReferenceUID must name the segmented scan, got neither")
+    names = tuple(str(item.get("SegmentLabel") or "") for item in dataset.get("SegmentSequence") or [])
+    positions = tuple(_positions(dataset))
+    segmented = SegReference(referenced, frame_of_reference, positions, (rows, columns), names)
+    instance = str(dataset.get("SOPInstanceUID") or "")
+    return Header(path, "segmentation", series, instance, rows=rows, columns=columns, segmented=segmented)
+
+
+def _positions(dataset):
+    """The position of each frame of a segmentation that has one, mm."""
+    for group in dataset.get("PerFrameFunctionalGroupsSequence") or []:
+        if plane := group.get("PlanePositionSequence"):
+            yield _numbers(plane[0], "ImagePositionPatient", 3)
 
 
 def _value(dataset, name: str):
@@ -260,16 +300,6 @@ def _value(dataset, name: str):
     if value is None or value == "":
         raise InputError(f"{name} must be present, got none")
     return value
-
-
-def _no_slice(dataset, name: str) -> str:
-    """The first value that excludes a slice of a scan, or ""."""
-    return next((value for value in map(str.upper, map(str, _several(dataset, name))) if value in NO_SLICE), "")
-
-
-def _several(dataset, name: str) -> list:
-    value = dataset.get(name)
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
 def _numbers(dataset, name: str, n: int) -> tuple:

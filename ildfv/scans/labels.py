@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -12,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
+from ildfv.parsing import read_toml
 from ildfv.patterns import PATTERNS
 
 OUTSIDE, HEALTHY, OTHER = "outside", "healthy", "other"
 MEANINGS = (OUTSIDE, HEALTHY, OTHER, *PATTERNS)
 CHUNK = 1 << 20  # voxels per look-up: NumPy converts indices to 64 bits, 8 times the size of uint8 labels
 MAX_LABEL = 65535  # labels are at most 16-bit, so that a table translates all of them
+ROUNDING = 1e-3  # labels this near to an integer are one: a file with a scale factor stores 1 as 1.0000153
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,18 @@ class Codes:
     code = value >> shift. "outside" is unlabelled background; "healthy" and "other" (known, but none of the four) mean
     that no pattern is present. A code that is missing from the table is an error.
 
-    The TOML file has an optional `shift`, a table `[codes]` of code = meaning, and for DICOM SEG, whose segment numbers
-    are arbitrary, an optional table `[segments]` of segment label = meaning. A segment whose label is itself a meaning
-    needs no entry.
+    The TOML file has a table `[codes]` of code = meaning and an optional `shift`. A table `[segments]` of name =
+    meaning is for files whose numbers are arbitrary, so that names decide: the segments of DICOM SEG and 3D Slicer, and
+    masks of one structure (`ground_glass.nii.gz`). A name that is itself a meaning needs no entry. One of the two
+    tables is enough. `priority` lists meanings, highest first: where label maps or segments overlap, the first one
+    listed stays.
     """
 
     meanings: Mapping[int, str]
     shift: int = 0
     segments: Mapping[str, str] = field(default_factory=dict)
     name: str = "codes"
+    priority: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not 0 <= self.shift <= 15:
@@ -43,6 +47,11 @@ class Codes:
         for code, meaning in [*self.meanings.items(), *self.segments.items()]:
             if meaning not in MEANINGS:
                 raise InputError(f"{self.name}: code {code} must mean one of {', '.join(MEANINGS)}, got {meaning!r}")
+        for meaning in self.priority:
+            if meaning not in MEANINGS or meaning == OUTSIDE or self.priority.count(meaning) > 1:
+                raise InputError(
+                    f"{self.name}: priority must list {', '.join(MEANINGS[1:])}, each at most once, got {meaning!r}"
+                )
         for code in self.meanings:
             if not 0 <= code <= MAX_LABEL >> self.shift:
                 raise InputError(f"{self.name}: codes must be in [0, {MAX_LABEL >> self.shift}], got {code}")
@@ -58,31 +67,43 @@ class Codes:
                 shipped = sorted(p.stem for p in path.parent.glob("*.toml"))
                 raise InputError(f"codes must be a .toml file or one of {', '.join(shipped)}, got {str(source)!r}")
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+            content = read_toml(path)
         except OSError as error:
             raise InputError(f"codes must be a readable file: {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} must be TOML: {error}") from error
-        if unknown := set(content) - {"shift", "codes", "segments"}:
-            raise InputError(f"{path} must contain only shift, [codes], [segments], got {', '.join(sorted(unknown))}")
-        shift, codes, segments = content.get("shift", 0), content.get("codes"), content.get("segments", {})
+        if unknown := set(content) - {"shift", "priority", "codes", "segments"}:
+            raise InputError(
+                f"{path} must contain only shift, priority, [codes], [segments], got {', '.join(sorted(unknown))}"
+            )
+        shift, segments, priority = content.get("shift", 0), content.get("segments", {}), content.get("priority", [])
+        codes = content.get("codes", {0: OUTSIDE} if segments else None)
         if not isinstance(shift, int) or isinstance(shift, bool):
             raise InputError(f"{path}: shift must be an integer, got {shift!r}")
         if not isinstance(codes, dict) or not codes or not isinstance(segments, dict):
-            raise InputError(f"{path} must contain a table [codes] of code = meaning, got {codes!r}")
-        for code in codes:
+            raise InputError(f"{path} must contain a table [codes] of code = meaning or [segments], got {codes!r}")
+        if not isinstance(priority, list) or not all(isinstance(meaning, str) for meaning in priority):
+            raise InputError(f"{path}: priority must be a list of meanings, got {priority!r}")
+        for code in map(str, codes):
             if not re.fullmatch(r"-?(0|[1-9][0-9]*)", code):  # 2 and 02 would be the same code
                 raise InputError(f"{path}: codes must be integers such as 2, got {code!r}")
         meanings = {int(code): meaning for code, meaning in codes.items()}
-        return cls(meanings, shift, {label.casefold(): meaning for label, meaning in segments.items()}, name)
+        names: dict[str, str] = {}
+        for label, meaning in segments.items():
+            if names.setdefault(plain_name(label), meaning) != meaning:
+                raise InputError(f"{path}: [segments] must give each name one meaning, got two for {label!r}")
+        return cls(meanings, shift, names, name, tuple(priority))
 
     def settings(self) -> dict:
         """All settings of the translation as JSON values, for fingerprints."""
-        return {"shift": self.shift, "codes": sorted(self.meanings.items()), "segments": sorted(self.segments.items())}
+        tables = {"codes": sorted(self.meanings.items()), "segments": sorted(self.segments.items())}
+        return {"shift": self.shift, **tables, **({"priority": self.priority} if self.priority else {})}
+
+    def knows(self, name: str) -> bool:
+        """Whether a segment or structure of that name has a meaning."""
+        return plain_name(name) in self.segments or plain_name(name) in MEANINGS
 
     def segment_meaning(self, label: str) -> str:
-        """The meaning of a DICOM SEG segment with that label."""
-        meaning = self.segments.get(label.strip().casefold(), label.strip().casefold())
+        """The meaning of a segment or structure with that name."""
+        meaning = self.segments.get(plain_name(label), plain_name(label))
         if meaning not in MEANINGS:
             raise InputError(f"segment label must be a meaning or listed in [segments] of {self.name}, got {label!r}")
         return meaning
@@ -104,17 +125,31 @@ class Codes:
 
 
 def label_integers(values: np.ndarray) -> np.ndarray:
-    """The label values as uint16. Floats are accepted if all of them are integers."""
+    """The label values as uint16. Floats are accepted if all of them are within 1e-3 of an integer, and are rounded."""
     if values.size == 0:
         raise InputError("a label map must not be empty, got no voxels")
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max carry NaN
         raise InputError("label values must be finite, got NaN or infinity")
-    if low < 0 or high > MAX_LABEL:
+    if low < -ROUNDING or high > MAX_LABEL + ROUNDING:
         raise InputError(f"label values must be in [0, {MAX_LABEL}], got {low:g} … {high:g}")
-    if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
-        raise InputError("label values must be integers, got fractions (a resampled label map?)")
-    return values.astype(np.uint16, copy=False)
+    if values.dtype.kind != "f":
+        return values.astype(np.uint16, copy=False)
+    result = np.empty(values.shape, np.uint16)
+    flat = values.reshape(-1)
+    for start in range(0, values.size, CHUNK):
+        part = flat[start : start + CHUNK]
+        nearest = np.round(part)
+        if (np.abs(part - nearest) > ROUNDING).any():
+            raise InputError("label values must be integers, got fractions (a resampled label map?)")
+        result.reshape(-1)[start : start + CHUNK] = nearest
+    return result
+
+
+def plain_name(name: str) -> str:
+    """The name of a segment for comparison: "Ground_Glass", "GroundGlass" and "ground glass" are one name."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s_-]+", " ", name)
+    return " ".join(spaced.casefold().split())
 
 
 def pattern_labels(meanings: np.ndarray) -> np.ndarray:
@@ -126,7 +161,7 @@ def pattern_labels(meanings: np.ndarray) -> np.ndarray:
 def has_lung_labels(meanings: np.ndarray) -> bool:
     """Whether any voxel is labelled healthy or one of the patterns.
 
-    A map of only lobes, airways or vessels is no evidence that patterns are absent.
+    A map, or a slice of one, of only lobes, airways or vessels is no evidence that patterns are absent.
     """
     informative = np.array([m == HEALTHY or m in PATTERNS for m in MEANINGS])
     return bool((informative & _occurring(meanings, len(MEANINGS))).any())

@@ -24,10 +24,49 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     around the body does) and whose mean is above −960 HU (gas in trachea and bowel is below). Holes are filled.
     hu: HU (rows, columns); pixel_area: mm².
     """
+    regions, is_lung = _lung_regions(hu, pixel_area)
+    is_lung[_border(regions)] = False
+    if not is_lung.any():
+        return np.zeros(hu.shape, bool)
+    return _filled(np.take(is_lung, regions))
+
+
+def lung_at_border(hu: np.ndarray, pixel_area: float) -> int:
+    """Pixels of one slice in regions like lung that touch its border: of lung that is cropped, and of thick foam.
+
+    hu: HU (rows, columns); pixel_area: mm².
+    """
+    regions, is_lung = _lung_regions(hu, pixel_area)
+    at_border = np.zeros_like(is_lung)
+    at_border[_border(regions)] = True
+    return int(np.count_nonzero(np.take(is_lung & at_border, regions)))
+
+
+def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | None = None) -> None:
+    """Raises `InputError` if no slice shows 10 cm² of lung, and says whether lung is cropped.
+
+    pixels: lung pixels per slice (m,); pixel_area: mm²; at_border: pixels per slice of `lung_at_border` (m,).
+    """
+    largest = float(pixels.max(initial=0)) * pixel_area
+    if largest >= MIN_LUNG_AREA:
+        return
+    outside = 0.0 if at_border is None else float(at_border.max(initial=0)) * pixel_area
+    cropped = ""
+    if outside >= MIN_LUNG_AREA:
+        cropped = (
+            f" besides {outside / 100:.3g} cm² that touch the border of the slice: in a cropped scan lung cannot be "
+            "told from the air around the body, use the uncropped scan"
+        )
+    raise InputError(
+        f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"
+        f"{cropped}"
+    )
+
+
+def _lung_regions(hu: np.ndarray, pixel_area: float) -> tuple[np.ndarray, np.ndarray]:
+    """Connected regions of aerated pixels (rows, columns), and by number of a region whether it is like lung."""
     aerated = hu < AERATED
     regions, n = ndimage.label(aerated)
-    if n == 0:
-        return aerated
     where = np.flatnonzero(aerated)
     inside = np.take(regions, where)
     area = np.bincount(inside, minlength=n + 1)  # (n + 1,)
@@ -35,19 +74,7 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     mean = total / np.maximum(area, 1)
     is_lung = (area * pixel_area >= MIN_REGION_AREA) & (mean > GAS)
     is_lung[0] = False
-    is_lung[_border(regions)] = False
-    if not is_lung.any():
-        return np.zeros_like(aerated)
-    return _filled(np.take(is_lung, regions))
-
-
-def check_lung(pixels: np.ndarray, pixel_area: float) -> None:
-    """Raises `InputError` if no slice shows 10 cm² of lung. pixels: lung pixels per slice (m,); pixel_area: mm²."""
-    largest = float(pixels.max(initial=0)) * pixel_area
-    if largest < MIN_LUNG_AREA:
-        raise InputError(
-            f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"
-        )
+    return regions, is_lung
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2 volumes, .nii and .nii.gz: the grid from the header alone, and the voxel values."""
+"""NIfTI-1 and NIfTI-2 volumes, .nii, .nii.gz and .hdr with .img: the grid from the header, and the voxel values."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.scans.geometry import Geometry, checked
+from ildfv.scans.geometry import Geometry, checked, tolerance
 from ildfv.scans.libraries import format_error
 from ildfv.scans.volume import MAX_GZIP_RATIO, as_hounsfield, check_size
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-AFFINE_TOLERANCE = 0.1  # mm between the corners given by sform and qform
+
+
+def nifti_data_file(path: Path) -> Path:
+    """The file with the voxels: the file itself, or the .img or .img.gz of a .hdr."""
+    if path.suffix.lower() != ".hdr":
+        return path
+    names = {path.stem.lower() + suffix for suffix in (".img", ".img.gz")}
+    found = sorted(other for other in path.parent.iterdir() if other.name.lower() in names)
+    if len(found) != 1:
+        raise InputError(f"{path.name} must have one data file beside it, {path.stem}.img, got {len(found)}")
+    return found[0]
 
 
 def nifti_geometry(path: Path) -> Geometry:
@@ -42,18 +52,25 @@ def nifti_values(path: Path) -> np.ndarray:
 
 def _open(path: Path):
     """The image by its magic bytes: nibabel.load goes by the suffix and does not find ".Nii" or ".Nii.Gz"."""
-    from nibabel import Nifti1Image, Nifti2Image
+    from nibabel import Nifti1Image, Nifti1Pair, Nifti2Image, Nifti2Pair
     from nibabel.fileholders import FileHolder
     from nibabel.openers import ImageOpener
 
+    single = {b"n+1\0": Nifti1Image, b"n+2\0": Nifti2Image}
+    pairs = {b"ni1\0": Nifti1Pair, b"ni2\0": Nifti2Pair}
+    data_file = nifti_data_file(path)
     try:
         with ImageOpener(str(path)) as file:
             start = file.read(348)
-        kinds = {start[344:348]: Nifti1Image, start[4:8]: Nifti2Image}
-        kind = next((kinds[magic] for magic in (b"n+1\0", b"n+2\0") if magic in kinds), None)
-        if kind is None:
-            raise InputError(f"{path.name} must be NIfTI in one file, got other magic bytes")
-        return kind.from_file_map({"image": FileHolder(str(path))}, mmap=False)
+        magic = start[4:8] if start[4:8] in (b"n+2\0", b"ni2\0") else start[344:348]
+        if data_file != path and magic in pairs:
+            holders = {"header": FileHolder(str(path)), "image": FileHolder(str(data_file))}
+            return pairs[magic].from_file_map(holders, mmap=False)
+        if data_file != path and int.from_bytes(start[:4], "little") == 348:
+            raise InputError(f"{path.name} must be NIfTI, got Analyze, which does not tell left from right: convert it")
+        if magic not in single:
+            raise InputError(f"{path.name} must be NIfTI, got other magic bytes")
+        return single[magic].from_file_map({"image": FileHolder(str(path))}, mmap=False)
     except InputError:
         raise
     except Exception as error:  # a corrupt header can raise anything in the parser
@@ -80,8 +97,9 @@ def _checked_grid(path: Path, image) -> Geometry:
         raise InputError(f"{path.name} must contain integers or floats, got {dtype}")
     check_size(shape, dtype.itemsize)
     declared = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    size = path.stat().st_size
-    limit = size * MAX_GZIP_RATIO if path.suffix.lower() == ".gz" else size
+    data_file = nifti_data_file(path)
+    size = data_file.stat().st_size
+    limit = size * MAX_GZIP_RATIO if data_file.suffix.lower() == ".gz" else size
     if declared > limit:
         raise InputError(
             f"{path.name} must contain {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
@@ -94,9 +112,8 @@ def _checked_grid(path: Path, image) -> Geometry:
     if sform is not None and qform is not None:
         corner = np.array([*(n - 1 for n in shape), 1])
         apart = max(np.abs(sform[:3, 3] - qform[:3, 3]).max(), np.abs((sform - qform) @ corner).max())
-        if not apart <= AFFINE_TOLERANCE:
-            raise InputError(
-                f"{path.name}: sform and qform must agree within {AFFINE_TOLERANCE} mm, got {apart:.3g} mm"
-            )
+        allowed = tolerance(float(np.linalg.norm(sform[:3, :3], axis=0).min()))
+        if not apart <= allowed:
+            raise InputError(f"{path.name}: sform and qform must agree within {allowed:.2g} mm, got {apart:.3g} mm")
     affine = sform if sform is not None else qform
     return checked(shape, RAS_TO_LPS @ affine[:3, 3], (RAS_TO_LPS @ affine[:3, :3]).T)

@@ -1,4 +1,4 @@
-"""NRRD volumes in one file (raw, gzip or bzip2): the grid from the header alone, and the voxel values.
+"""NRRD volumes (raw, gzip or bzip2), in one file or with a detached header: the grid from the header, and the voxels.
 
 pynrrd parses the header. The data are read here with a size limit, because a small compressed file could otherwise
 exhaust the memory.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,72 +48,118 @@ READERS: dict[str, Callable] = {
 READERS |= {"gz": READERS["gzip"], "bz2": READERS["bzip2"]}
 
 
+@dataclass(frozen=True)
+class NrrdHeader:
+    """The parsed header of an NRRD file, checked. `layers`: number of volumes, interleaved along the first axis."""
+
+    grid: Geometry  # axes as stored, fastest first
+    layers: int
+    dtype: np.dtype
+    encoding: str
+    data_file: Path  # the file itself, unless the header is detached
+    data_start: int  # byte of that file
+    fields: Mapping[str, str]  # all fields of the header, also those that NRRD does not define
+
+    @property
+    def size(self) -> int:
+        """Number of bytes of the voxels."""
+        return int(np.prod(self.grid.shape, dtype=np.int64)) * self.layers * self.dtype.itemsize
+
+
+def nrrd_header(path: Path) -> NrrdHeader:
+    """The header. No voxel is read. Raises `InputError` if the file declares more than it can contain."""
+    import nrrd
+
+    try:
+        with path.open("rb") as file:
+            fields = dict(nrrd.read_header(file))
+            end = file.tell()
+    except OSError:
+        raise
+    except Exception as error:  # a corrupt header can raise anything in the parser
+        raise InputError(f"{path.name} must be NRRD, got {format_error(error)}") from error
+    data_file, start = _data_file(path, fields, end)
+    if any(int(fields.get(name, 0)) for name in ("byte skip", "byteskip", "line skip", "lineskip")):
+        raise InputError(f"{path.name} must have its data directly after the header, got a byte or line skip")
+    sizes = tuple(int(n) for n in fields.get("sizes", ()))
+    if len(sizes) not in (3, 4):
+        raise InputError(f"{path.name} must contain volumes with 3 axes, got sizes {sizes}")
+    layers, shape = (sizes[0], sizes[1:]) if len(sizes) == 4 else (1, sizes)
+    encoding = str(fields.get("encoding", "")).lower()
+    if encoding not in READERS:
+        raise InputError(f"{path.name}: encoding must be raw, gzip or bzip2, got {encoding!r}")
+    dtype = _dtype(path, fields)
+    check_size(shape, dtype.itemsize * layers)
+    header = NrrdHeader(_grid(path, fields, shape), layers, dtype, encoding, data_file, start, fields)
+    size = data_file.stat().st_size - start
+    limit = {"raw": size, "gzip": size * MAX_GZIP_RATIO, "gz": size * MAX_GZIP_RATIO}.get(encoding, header.size)
+    if header.size > limit:
+        raise InputError(
+            f"{path.name} must contain {header.size:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
+        )
+    return header
+
+
 def nrrd_geometry(path: Path) -> Geometry:
     """The grid declared by the header, axes as stored (fastest first). No voxel is read."""
-    with path.open("rb") as file:
-        return _grid(path, _header(path, file))
+    header = nrrd_header(path)
+    if header.layers != 1:
+        sizes = (header.layers, *header.grid.shape)
+        raise InputError(f"{path.name} must contain one volume with 3 axes, got sizes {sizes}")
+    return header.grid
 
 
 def nrrd_values(path: Path) -> np.ndarray:
     """The voxel values, axes as stored (fastest first). NRRD defines no rescaling."""
-    with path.open("rb") as file:
-        header = _header(path, file)
-        shape = _grid(path, header).shape
-        dtype = _dtype(path, header)
-        declared = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        try:
-            data = READERS[header["encoding"].lower()](file).read(declared + 1)
-        except (OSError, EOFError, ValueError, zlib.error) as error:  # truncated or corrupt
-            raise InputError(f"{path.name}: voxels must be readable, got {format_error(error)}") from error
-    if len(data) != declared:
-        got = f"only {len(data):,}" if len(data) < declared else "more"
-        raise InputError(f"{path.name} must contain {declared:,} bytes of voxels, got {got}")
-    return np.frombuffer(data, dtype).reshape(shape, order="F")
+    nrrd_geometry(path)
+    return nrrd_layers(path)[0]
 
 
-def _header(path: Path, file) -> dict:
-    """The parsed header. Afterwards the file is positioned at the first byte of the data."""
-    import nrrd
-
+def nrrd_layers(path: Path) -> np.ndarray:
+    """The voxel values of all layers, (layers, …) with the axes of a volume as stored (fastest first)."""
+    header = nrrd_header(path)
     try:
-        return dict(nrrd.read_header(file))
-    except Exception as error:  # a corrupt header can raise anything in the parser
-        raise InputError(f"{path.name} must be NRRD, got {format_error(error)}") from error
+        with header.data_file.open("rb") as file:
+            file.seek(header.data_start)
+            data = READERS[header.encoding](file).read(header.size + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # truncated or corrupt
+        raise InputError(f"{path.name}: voxels must be readable, got {format_error(error)}") from error
+    if len(data) != header.size:
+        got = f"only {len(data):,}" if len(data) < header.size else "more"
+        raise InputError(f"{path.name} must contain {header.size:,} bytes of voxels, got {got}")
+    return np.frombuffer(data, header.dtype).reshape((header.layers, *header.grid.shape), order="F")
 
 
-def _grid(path: Path, header: dict) -> Geometry:
-    if "data file" in header or "datafile" in header:
-        raise InputError(f"{path.name} must contain its data, got a detached header")
-    if any(int(header.get(name, 0)) for name in ("byte skip", "byteskip", "line skip", "lineskip")):
-        raise InputError(f"{path.name} must have its data directly after the header, got a byte or line skip")
-    shape = tuple(int(n) for n in header.get("sizes", ()))
-    if len(shape) != 3:
-        raise InputError(f"{path.name} must contain one volume with 3 axes, got sizes {shape}")
-    dtype = _dtype(path, header)
-    encoding = str(header.get("encoding", "")).lower()
-    if encoding not in READERS:
-        raise InputError(f"{path.name}: encoding must be raw, gzip or bzip2, got {encoding!r}")
-    check_size(shape, dtype.itemsize)
-    declared, size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, path.stat().st_size
-    limit = {"raw": size, "gzip": size * MAX_GZIP_RATIO, "gz": size * MAX_GZIP_RATIO}.get(encoding, declared)
-    if declared > limit:
-        raise InputError(
-            f"{path.name} must contain {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
-        )
-    space = str(header.get("space", "")).lower()
+def _data_file(path: Path, fields: Mapping, end: int) -> tuple[Path, int]:
+    """The file with the voxels, and the byte at which they start."""
+    name = fields.get("data file", fields.get("datafile"))
+    if name is None:
+        return path, end
+    data_file = path.parent / str(name)
+    if not isinstance(name, str) or "%" in name or name.upper().startswith("LIST") or "/" in name or "\\" in name:
+        raise InputError(f"{path.name}: data file must be one file in the folder of the header, got {str(name)!r}")
+    if not data_file.is_file():
+        raise InputError(f"{path.name}: data file must exist beside the header, got none named {name!r}")
+    return data_file, 0
+
+
+def _grid(path: Path, fields: Mapping, shape: tuple[int, ...]) -> Geometry:
+    space = str(fields.get("space", "")).lower()
     if space not in TO_LPS:
         raise InputError(f"{path.name}: space must be one of {', '.join(TO_LPS)}, got {space or 'none'!r}")
-    units = [str(unit).strip('"') for unit in header.get("space units", ("mm",) * 3)]
+    units = [str(unit).strip('"') for unit in fields.get("space units", ("mm",) * 3)]
     if set(units) != {"mm"}:
         raise InputError(f"{path.name} must be in mm, got {units}")
-    steps, origin = header.get("space directions"), header.get("space origin")
+    steps, origin = fields.get("space directions"), fields.get("space origin")
+    if steps is not None and np.shape(steps) == (4, 3) and not np.isfinite(np.asarray(steps, np.float64)[0]).any():
+        steps = steps[1:]  # the layers, listed along the first axis, have no direction
     if steps is None or origin is None or np.shape(steps) != (3, 3) or np.shape(origin) != (3,):
         raise InputError(f"{path.name} must have 3 space directions and a space origin, got {steps} and {origin}")
     sign = np.array(TO_LPS[space], np.float64)
     return checked(shape, origin * sign, steps * sign)
 
 
-def _dtype(path: Path, header: dict) -> np.dtype:
+def _dtype(path: Path, header: Mapping) -> np.dtype:
     kind = str(header.get("type", "")).lower()
     code = next((code for code, names in TYPES.items() if kind in names), None)
     if code is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.bits import meaning
 from ildfv.scans.libraries import format_error
 
 NATIVE = ("pydicom", None)
@@ -31,6 +33,12 @@ DECODERS: dict[str, tuple[str, str, str | None]] = {
     "1.2.840.10008.1.2.4.202": ("High-Throughput JPEG 2000 RPCL Lossless", *OPENJPEG),
     "1.2.840.10008.1.2.4.203": ("High-Throughput JPEG 2000", *OPENJPEG),
 }
+# pydicom corrects bits without a message where they disagree with the header: `meaning` decides instead.
+UNCORRECTED: dict[str, Any] = {
+    "apply_j2k_sign_correction": False,
+    "apply_jls_sign_correction": False,
+    "correct_unused_bits": False,
+}
 FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG markers with the image size; F7: JPEG-LS
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 COMPRESSED = {syntax: decoder for syntax, decoder in DECODERS.items() if syntax not in UNCOMPRESSED}
@@ -47,7 +55,8 @@ def can_decode(syntax: str) -> bool:
 def stored_values(dataset, index: int = 0) -> np.ndarray:
     """The stored values of one frame, int16 or uint16 (rows, columns).
 
-    Raises `InputError` if they cannot be decoded, `MissingPackageError` if the decoder is not installed.
+    Raises `InputError` if they cannot be decoded or their bits have no certain meaning, `MissingPackageError` if the
+    decoder is not installed.
     """
     from pydicom.pixels import get_decoder
 
@@ -61,21 +70,25 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     if not can_decode(syntax):
         raise MissingPackageError(f"{name} needs {package}: pip install {package}")
     try:
-        if package is not None:
-            _check_stream(dataset, index)
+        stream = {} if package is None else _stream_of(dataset, index)
         # The plugin by name: pydicom would otherwise choose among all that are installed.
-        values, _ = decoder.as_array(dataset, index=index, decoding_plugin="" if syntax in UNCOMPRESSED else plugin)
+        values, _ = decoder.as_array(
+            dataset, index=index, decoding_plugin="" if syntax in UNCOMPRESSED else plugin, **UNCORRECTED
+        )
     except InputError:
         raise
     except Exception as error:  # each library raises its own exceptions for a corrupt stream
         raise InputError(f"pixels must be decodable ({name}), got {format_error(error)}") from error
     if values.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"pixels must have shape {(dataset.Rows, dataset.Columns)}, got {values.shape}")
-    return values
+    return meaning(values, dataset, **stream)
 
 
-def _check_stream(dataset, index: int) -> None:
-    """Raises `InputError` if the stream declares another size: decoders allocate what the stream declares."""
+def _stream_of(dataset, index: int) -> dict:
+    """Precision and sign of the values of a compressed frame: arguments of `meaning`.
+
+    Raises `InputError` if the stream declares another size: decoders allocate what the stream declares.
+    """
     from pydicom.encaps import get_frame
 
     stream = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
@@ -85,14 +98,36 @@ def _check_stream(dataset, index: int) -> None:
         raise InputError(
             f"a compressed slice must declare {dataset.Rows} × {dataset.Columns} × 1 pixels, got {declared}"
         )
+    precision, signed = _stream_bits(stream)
+    return {"precision": precision, "signed_stream": signed}
 
 
 def stream_shape(stream: bytes) -> tuple[int, int, int] | None:
     """(rows, columns, components) declared by a JPEG, JPEG-LS or JPEG 2000 stream, or None."""
-    start = stream[:1024].find(b"\xff\x4f\xff\x51")  # JPEG 2000, possibly in a JP2 file
-    if start >= 0 and len(stream) >= start + 42:
+    if (start := _jpeg2000_start(stream)) is not None:
         right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
         return bottom - top, right - left, struct.unpack_from(">H", stream, start + 40)[0]
+    at = _jpeg_frame(stream)
+    return None if at is None else struct.unpack_from(">HHB", stream, at + 5)
+
+
+def _stream_bits(stream: bytes) -> tuple[int, bool | None]:
+    """Bits per pixel, and whether values are signed (None: the format has no sign), of a stream with a shape."""
+    if (start := _jpeg2000_start(stream)) is not None:
+        return (stream[start + 42] & 0x7F) + 1, bool(stream[start + 42] & 0x80)
+    at = _jpeg_frame(stream)
+    assert at is not None
+    return stream[at + 4], None
+
+
+def _jpeg2000_start(stream: bytes) -> int | None:
+    """Offset of the header of a JPEG 2000 stream, possibly in a JP2 file, or None."""
+    start = stream[:1024].find(b"\xff\x4f\xff\x51")
+    return start if start >= 0 and len(stream) > start + 42 else None
+
+
+def _jpeg_frame(stream: bytes) -> int | None:
+    """Offset of the frame header of a JPEG or JPEG-LS stream, or None."""
     if not stream.startswith(b"\xff\xd8"):
         return None
     at = 2
@@ -102,7 +137,7 @@ def stream_shape(stream: bytes) -> tuple[int, int, int] | None:
             at += 1
             continue
         if marker in FRAME_HEADERS:
-            return struct.unpack_from(">HHB", stream, at + 5)
+            return at
         at += 2 + length
     return None
 

@@ -1,4 +1,8 @@
-"""DICOM SEG label maps, placed on the grid of the segmented scan."""
+"""DICOM SEG label maps, placed on the grid of the segmented scan.
+
+Only the attributes that say which voxels have which meaning are read. highdicom reads complete SEG objects only, and
+refuses files that lack attributes without any influence on the voxels.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical
+from ildfv.scans.dicomfile import open_dicom, read_dicom
+from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical, tolerance
+from ildfv.scans.headers import SegReference
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 from ildfv.scans.libraries import format_error
+from ildfv.scans.overlay import Overlay
+
+KINDS = ("BINARY", "LABELMAP")
+FIXED = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}  # in every SEG
 
 
 def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
@@ -17,60 +27,83 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
 
     The SegmentLabel gives the meaning of a segment: it is a meaning itself or listed in [segments] of the codes. Each
     frame must coincide with a slice of the scan; empty frames may be omitted. Raises `InputError` for fractional
-    segments, for other frames, and where segments of different meaning overlap.
+    segments, for other frames, and where segments of different meaning overlap without a priority.
     """
-    from highdicom.seg import segread
+    from pydicom.pixels import iter_pixels
 
     try:
-        seg = segread(path)
-        kind = str(seg.SegmentationType)
-        if kind not in ("BINARY", "LABELMAP"):
-            raise InputError(f"SegmentationType must be BINARY or LABELMAP, got {kind}")
-        labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
-        frames = list(zip(_planes(seg), _segments(seg, kind), strict=True))
-        meanings = np.full(scan.shape, MEANINGS.index(OUTSIDE), np.uint8)
-        labelled = np.zeros(scan.shape, bool)
-        for i, ((position, row, column, spacing), number) in enumerate(frames):
-            pixels = np.asarray(seg.get_stored_frame(i + 1))  # (rows, columns)
-            z, pixels = _placed(scan, pixels, position, row, column, spacing)
-            for value in np.unique(pixels[pixels != 0]):
-                segment = number if kind == "BINARY" else int(value)
-                if segment not in labels:
-                    raise InputError(f"segments must be described in SegmentSequence, got {segment}")
-                meaning = MEANINGS.index(codes.segment_meaning(labels[segment]))
-                inside = pixels == value
-                if (labelled[z] & inside & (meanings[z] != meaning)).any():
-                    raise InputError("segments of different meaning must not overlap, got an overlap")
-                meanings[z][inside] = meaning
-                labelled[z] |= inside
+        with open_dicom(path) as file:
+            seg = read_dicom(file)
+            for name, value in FIXED.items():
+                if name not in seg:
+                    setattr(seg, name, value)
+            kind = _kind(seg)
+            labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
+            planes, numbers = list(_planes(seg)), list(_segments(seg, kind))
+            overlay = Overlay(scan.shape, codes)
+            for pixels, plane, number in zip(iter_pixels(seg), planes, numbers, strict=True):
+                z, placed = _placed(scan, pixels, *plane)
+                for value in np.unique(placed[placed != 0]):
+                    segment = number if kind == "BINARY" else int(value)
+                    if segment not in labels:
+                        raise InputError(f"segments must be described in SegmentSequence, got {segment}")
+                    meaning = MEANINGS.index(codes.segment_meaning(labels[segment]))
+                    new = np.where(placed == value, meaning, MEANINGS.index(OUTSIDE)).astype(np.uint8)
+                    overlay.add(z, new, f"segment {labels[segment]!r}")
     except InputError:
         raise
     except Exception as error:  # a corrupt file can raise anything in the parser
         raise InputError(f"must be a readable DICOM SEG, got {format_error(error)}") from error
-    return meanings
+    return overlay.meanings
+
+
+def on_slices(scan: Geometry, seg: SegReference) -> bool:
+    """Whether all frames of the SEG have the size of the scan's slices and lie on them, according to its header."""
+    if not seg.positions or sorted(seg.shape) != sorted(scan.shape[1:]):
+        return False
+    index = (np.array(seg.positions) - scan.origin) @ np.linalg.inv(scan.steps)  # (frames, 3), voxels along z, y, x
+    off = tolerance(float(scan.spacing.min())) / scan.spacing  # voxels along z, y, x
+    z = index[:, 0]
+    inside = (z > -off[0]) & (z < scan.shape[0] - 1 + off[0]) & (np.abs(z - np.round(z)) < off[0])
+    corners = np.array([0, scan.shape[1] - 1]), np.array([0, scan.shape[2] - 1])  # a frame may be stored flipped
+    at_corner = [np.abs(index[:, i + 1, None] - corners[i]).min(axis=1) < off[i + 1] for i in (0, 1)]
+    return bool((inside & at_corner[0] & at_corner[1]).all())
+
+
+def _kind(seg) -> str:
+    kind = str(seg.get("SegmentationType") or "")
+    if not kind and seg.get("BitsAllocated") == 1:  # one bit per pixel can only be binary
+        return "BINARY"
+    if kind not in KINDS:
+        raise InputError(f"SegmentationType must be {' or '.join(KINDS)}, got {kind or 'none'}")
+    return kind
+
+
+def _group(seg, group, name: str):
+    """The functional group of that name, of the frame or shared."""
+    shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
+    sequence = group.get(name) or shared.get(name)
+    if not sequence:
+        raise InputError(f"{name} must be present per frame or shared, got none")
+    return sequence[0]
 
 
 def _planes(seg):
     """Position (3,), row and column direction (3,), spacing (2,) of each frame."""
-    shared = seg.SharedFunctionalGroupsSequence[0]
     for group in seg.PerFrameFunctionalGroupsSequence:
-        position = (group.get("PlanePositionSequence") or shared.get("PlanePositionSequence"))[0]
-        orientation = (group.get("PlaneOrientationSequence") or shared.get("PlaneOrientationSequence"))[0]
-        measures = (group.get("PixelMeasuresSequence") or shared.get("PixelMeasuresSequence"))[0]
-        cosines = np.array(orientation.ImageOrientationPatient, np.float64)
-        spacing = np.array(measures.PixelSpacing, np.float64)
-        yield np.array(position.ImagePositionPatient, np.float64), cosines[:3], cosines[3:], spacing
+        position = _group(seg, group, "PlanePositionSequence").ImagePositionPatient
+        cosines = np.array(_group(seg, group, "PlaneOrientationSequence").ImageOrientationPatient, np.float64)
+        spacing = np.array(_group(seg, group, "PixelMeasuresSequence").PixelSpacing, np.float64)
+        yield np.array(position, np.float64), cosines[:3], cosines[3:], spacing
 
 
 def _segments(seg, kind: str):
     """The segment number of each frame; 0 in a label map, where pixel values are segment numbers."""
-    shared = seg.SharedFunctionalGroupsSequence[0]
     for group in seg.PerFrameFunctionalGroupsSequence:
         if kind == "LABELMAP":
             yield 0
         else:
-            item = (group.get("SegmentIdentificationSequence") or shared.get("SegmentIdentificationSequence"))[0]
-            yield int(item.ReferencedSegmentNumber)
+            yield int(_group(seg, group, "SegmentIdentificationSequence").ReferencedSegmentNumber)
 
 
 def _placed(scan: Geometry, pixels, position, row, column, spacing) -> tuple[int, np.ndarray]:

@@ -13,8 +13,10 @@ from ildfv.scans.geometry import Geometry, reordered, to_canonical
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
 MAX_GZIP_RATIO = 1032  # limit of deflate: a file cannot contain more
-PADDING = -3024  # HU that replaces lower values in declared padding
-MIN_HU, MAX_HU = -8192.0, 20000.0  # HU; padding of scanners is above, metal on an extended scale below
+PADDING = -3024  # HU that replaces lower values: scanners pad down to it, other writers down to -32768
+MAX_RESCALE = 1 << 32  # stored values have at most 32 bits, which a larger slope or intercept cannot map to HU
+MAX_HU = 20000  # HU that replaces higher values: metal on an extended scale, or wrapped padding
+DENSE = ((700, 0.1), (MAX_HU, 0.01))  # at most that fraction of voxels is above that HU: cortical bone, metal
 AIR, SOFT = (-1100.0, -700.0), (-200.0, 250.0)  # HU ranges that every chest scan has: air or lung, and soft tissue
 MIN_SHARE = 0.005  # fraction of voxels required in each range
 
@@ -23,7 +25,8 @@ MIN_SHARE = 0.005  # fraction of voxels required in each range
 class Volume:
     """A scan: `hu` (z, y, x), int16, or float32 if its values are not integers; z superior, y posterior, x left.
 
-    Padding outside the scanner's field of view keeps its value in the file (usually −1024 … −3024).
+    Padding outside the scanner's field of view keeps its value in the file (usually −1024 … −3024). Values below −3024
+    are raised to it, values above 20 000 HU (metal on an extended scale) are lowered to that.
     """
 
     hu: np.ndarray
@@ -67,7 +70,7 @@ def canonical_volume(stored: np.ndarray, geometry: Geometry, patient_id: str, se
     order, flips, grid = to_canonical(geometry)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
     check_hounsfield(hu)
-    return Volume(hu, grid, patient_id, series_id, source)
+    return Volume(clipped(hu), grid, patient_id, series_id, source)
 
 
 def check_size(shape, itemsize: int = 2) -> None:
@@ -82,20 +85,25 @@ def check_size(shape, itemsize: int = 2) -> None:
 
 
 def check_hounsfield(hu: np.ndarray) -> None:
-    """Raises `InputError` if the values cannot be Hounsfield units of a chest.
+    """Raises `InputError` if the values cannot be Hounsfield units of a chest, as unscaled or shifted values cannot.
 
-    They must be finite and in [−8192, 20 000]. Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have
-    at least 0.5 % of the voxels, which excludes unscaled stored values.
+    They must be finite. Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have at least 0.5 % of the
+    voxels. At most 10 % may be above 700 HU, where soft tissue is without the intercept, and 1 % above 20 000 HU.
     """
     low, high = float(hu.min()), float(hu.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max carry NaN
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
-    if low < MIN_HU or high > MAX_HU:
-        raise InputError(f"HU must be in [{MIN_HU:.0f}, {MAX_HU:.0f}], got {low:.0f} … {high:.0f}")
     step = max(1, hu.shape[-1] // 128)  # a sample is enough to estimate the fractions
     sample = hu[:, ::step, ::step]
-    guess = "a label map? its name must contain label, seg or lm" if low >= 0 and high < 256 else "no HU or no chest"
+    for limit, most in DENSE:
+        if (share := np.count_nonzero(sample > limit) / sample.size) > most:
+            raise InputError(
+                f"HU must be above {limit} in at most {most:.0%} of the voxels, got {share:.1%} "
+                f"(values {low:.0f} … {high:.0f}: not scaled, shifted, or wrong sign?)"
+            )
+    is_label = low >= 0 and high < 256
+    guess = "a label map? its name or folder must contain label, seg or mask" if is_label else "no HU or no chest"
     for name, (a, b) in (("air or lung", AIR), ("soft tissue", SOFT)):
         share = np.count_nonzero((sample >= a) & (sample <= b)) / sample.size
         if share < MIN_SHARE:
@@ -105,14 +113,31 @@ def check_hounsfield(hu: np.ndarray) -> None:
             )
 
 
+def clipped(hu: np.ndarray) -> np.ndarray:
+    """The values with those below −3024 raised and those above 20 000 lowered to the limit, int16 if all are integers.
+
+    Windows end far inside the limits, so that slices of the result are those of the original.
+    """
+    if hu.min() >= PADDING and hu.max() <= MAX_HU:
+        return hu
+    hu = np.clip(hu, PADDING, MAX_HU)
+    if hu.dtype.kind == "f" and (np.rint(hu) == hu).all():
+        return hu.astype(np.int16)
+    return hu
+
+
 def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: np.ndarray | None = None) -> np.ndarray:
     """slope·stored + intercept, int16 if all values are integers in its range, else float32.
 
-    padding: bool, the shape of `stored`, True where the header declares padding; there, lower values become −3024 HU.
-    Raises `InputError` for a slope that is not above 0 and finite.
+    padding: bool, the shape of `stored`, True where the header declares padding; there, values below −3024 HU, and
+    above 20 000 HU (negative padding in unsigned pixels), become −3024 HU.
+    Raises `InputError` for a slope that is not above 0 and finite, and for a slope or intercept above `MAX_RESCALE`.
     """
     if not (np.isfinite(slope) and np.isfinite(intercept)) or slope <= 0:
         raise InputError(f"the slope to HU must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
+    if max(slope, abs(intercept)) > MAX_RESCALE:
+        rule = f"slope and intercept to HU must be at most {MAX_RESCALE:,}"
+        raise InputError(f"{rule}, got slope {slope:g}, intercept {intercept:g}")
     hu: np.ndarray
     if slope == int(slope) and intercept == int(intercept) and slope < 1e6 and stored.dtype.kind in "iu":
         fits = stored.itemsize <= 2 and slope * 65536 + abs(intercept) < 2**31
@@ -120,7 +145,7 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
     else:
         hu = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     if padding is not None:
-        hu[padding & np.less(hu, PADDING)] = PADDING
+        hu[padding & (np.less(hu, PADDING) | np.greater(hu, MAX_HU))] = PADDING
     if hu.dtype.kind == "i":
         limits = np.iinfo(np.int16)
         fits = limits.min <= hu.min() and hu.max() <= limits.max

@@ -1,37 +1,74 @@
-"""Volumes in one file, NIfTI or NRRD: format detection, and reading as scans or as label maps."""
+"""Volume files, NIfTI, NRRD or MetaImage: format detection, and reading as scans or as label maps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, reordered, to_canonical
-from ildfv.scans.nifti import nifti_geometry, nifti_values
-from ildfv.scans.nrrdfile import nrrd_geometry, nrrd_values
+from ildfv.scans.metaimage import metaimage_data_file, metaimage_geometry, metaimage_values
+from ildfv.scans.nifti import nifti_data_file, nifti_geometry, nifti_values
+from ildfv.scans.nrrdfile import nrrd_geometry, nrrd_header, nrrd_values
+from ildfv.scans.slicer import SlicerSegment, slicer_header
 from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume
 
 
+class Format(NamedTuple):
+    """How a format is recognised and read."""
+
+    suffixes: tuple[str, ...]
+    geometry: Callable[[Path], Geometry]  # axes as stored
+    values: Callable[[Path], np.ndarray]  # axes as stored
+    data_file: Callable[[Path], Path]  # the file with the voxels, which may be the file itself
+
+
+FORMATS = {
+    "nifti": Format((".nii", ".nii.gz", ".hdr"), nifti_geometry, nifti_values, nifti_data_file),
+    "nrrd": Format((".nrrd", ".nhdr"), nrrd_geometry, nrrd_values, lambda path: nrrd_header(path).data_file),
+    "metaimage": Format((".mha", ".mhd"), metaimage_geometry, metaimage_values, metaimage_data_file),
+}
+SUFFIXES = tuple(suffix for known in FORMATS.values() for suffix in known.suffixes)
+MAGIC_1, MAGIC_2 = (b"n+1\0", b"ni1\0"), (b"n+2\0", b"ni2\0")  # of NIfTI-1 and NIfTI-2
+
+
 def format_of(path: Path, start: bytes) -> str | None:
-    """ "nifti", "nrrd" or None, from a file's name and its first 512 bytes."""
+    """The format of a file in `FORMATS`, or None, from its name and its first 512 bytes."""
     name = path.name.lower()
     if start.startswith(b"NRRD"):
         return "nrrd"
-    if name.endswith((".nii", ".nii.gz")) or start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0":
+    if start[344:348] in MAGIC_1 or start[4:8] in MAGIC_2:
         return "nifti"
-    return "nrrd" if name.endswith(".nrrd") else None
+    return next((kind for kind, known in FORMATS.items() if name.endswith(known.suffixes)), None)
 
 
 def file_geometry(path: Path, kind: str) -> Geometry:
     """The canonical grid of the file, from the header alone."""
-    return to_canonical(_geometry(path, kind))[2]
+    return to_canonical(FORMATS[kind].geometry(path))[2]
+
+
+def label_header(path: Path, kind: str) -> tuple[Geometry, tuple[SlicerSegment, ...]]:
+    """The canonical grid of a label map, and its segments if it is a segmentation of 3D Slicer."""
+    if kind == "nrrd":
+        grid, segments = slicer_header(path)
+        if segments:
+            return grid, segments
+    return file_geometry(path, kind), ()
+
+
+def files_of(path: Path, kind: str) -> tuple[Path, ...]:
+    """The files of a volume: the file itself, and the file with its voxels if that is another one."""
+    data_file = FORMATS[kind].data_file(path)
+    return (path,) if data_file == path else (path, data_file)
 
 
 def read_file(path: Path, kind: str, *, patient_id: str, series_id: str) -> Volume:
     """The file as a scan in Hounsfield units."""
-    values = _values(path, kind)
-    grid = _geometry(path, kind)
+    values = FORMATS[kind].values(path)
+    grid = FORMATS[kind].geometry(path)
     if values.dtype != np.int16:
         _check_finite(values)
         values = as_hounsfield(values, 1.0, 0.0)
@@ -40,16 +77,8 @@ def read_file(path: Path, kind: str, *, patient_id: str, series_id: str) -> Volu
 
 def read_label_file(path: Path, kind: str) -> np.ndarray:
     """The values of the file as a label map in canonical order (z, y, x), with the dtype of the file."""
-    order, flips, _ = to_canonical(_geometry(path, kind))
-    return np.ascontiguousarray(reordered(_values(path, kind), order, flips))
-
-
-def _geometry(path: Path, kind: str) -> Geometry:
-    return (nifti_geometry if kind == "nifti" else nrrd_geometry)(path)
-
-
-def _values(path: Path, kind: str) -> np.ndarray:
-    return (nifti_values if kind == "nifti" else nrrd_values)(path)
+    order, flips, _ = to_canonical(FORMATS[kind].geometry(path))
+    return np.ascontiguousarray(reordered(FORMATS[kind].values(path), order, flips))
 
 
 def _check_finite(values: np.ndarray) -> None:

@@ -1,1 +1,1 @@
-"""What is on disk: parts, slices, encodings, models, workspace."""
+"""Files on disk: atomic writes, parts, models, checksums, fingerprints, locks and remote folders."""

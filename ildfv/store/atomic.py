@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import shutil
+import stat
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -15,20 +16,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ildfv.errors import InputError
+from ildfv.parsing import JSON_MOST, open_regular, parse_json, read_bytes
 
 TEMPORARY = ".writing-"  # prefix of unfinished files, which the next run removes
 MEND = "run `ildfv verify` to see how to restore it"
+PRIVATE = 0o600  # mode of files with the salt or paths, either of which may identify patients
 SPARE = 16 << 20  # bytes to leave free: HDF5 can crash with SIGSEGV when the disk is full
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; it is renamed to `path` on success and removed on an error."""
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """A temporary path to write to; it is renamed to `path` on success and removed on an error.
+
+    The mode of the file follows the umask, whatever the writer chose, or is 0600 if `private`. A private file must also
+    be created with that mode, as `write_bytes` does.
+    """
     path = Path(path)
     # The suffix is kept: writers such as NumPy's choose a format by it, or append one.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
+        mode = PRIVATE if private else _mode(temporary)
         yield temporary
+        os.chmod(temporary, mode)
         sync(temporary)
         os.replace(temporary, path)
     except BaseException as error:
@@ -39,6 +48,24 @@ def replacing(path: Path) -> Iterator[Path]:
             raise OSError(error.errno, os.strerror(error.errno) if named else error.strerror, str(path)) from error
         raise
     sync(path.parent)
+
+
+def _mode(temporary: Path) -> int:
+    """The mode of a new file under this process's umask, which cannot be read without changing it."""
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror) from error  # `replacing` adds the name of the file
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+        temporary.unlink()  # writers such as h5py's create the file themselves
+
+
+def _private(path: str, flags: int) -> int:
+    """An opener, as for `open`, of files that only their owner may read."""
+    return os.open(path, flags, PRIVATE)
 
 
 def sync(path: Path) -> None:
@@ -59,28 +86,30 @@ def sweep(folder: Path) -> None:
             orphan.unlink()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` to the file `path` atomically."""
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Writes `data` to the file `path` atomically. private: only its owner can read it, from the first byte on."""
     path = Path(path)
     check_space(path.parent, len(data))
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    opener = _private if private else None
+    with replacing(path, private=private) as temporary, open(temporary, "xb", opener=opener) as file:
+        file.write(data)
 
 
-def write_json(path: Path, content) -> None:
-    """Writes `content` to `path` as indented JSON without sorting keys. ValueError: a NaN, use None."""
+def write_json(path: Path, content, *, private: bool = False) -> None:
+    """Writes `content` to `path` as indented JSON without sorting keys. ValueError: a NaN, use None.
+
+    private: as for `write_bytes`.
+    """
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(
-        path, text.encode(errors="backslashreplace")
-    )  # file names may not be UTF-8; JSON escapes such as \udce9 are read back
+    # File names may not be UTF-8; JSON escapes such as \udce9 are read back.
+    write_bytes(path, text.encode(errors="backslashreplace"), private=private)
 
 
 def read_json(path: Path):
-    """The content of a JSON file. InputError: not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be JSON: {error}") from error
+    """The content of a JSON file, local or remote. InputError: not JSON. FileNotFoundError: missing."""
+    # A remote file is not a `Path` and cannot be a pipe or a device.
+    text = read_bytes(path, JSON_MOST) if isinstance(path, Path) else path.read_bytes()
+    return parse_json(text, path)
 
 
 def check_space(folder: Path, size: int) -> None:
@@ -97,14 +126,14 @@ def check_space(folder: Path, size: int) -> None:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
+    with open_regular(path) if isinstance(path, Path) else path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_gzip(path: Path) -> None:
     """Raises InputError unless the gzip file is complete and matches its own checksum."""
     try:
-        with gzip.open(path) as file:
+        with open_regular(path) as whole, gzip.open(whole) as file:
             while file.read(1 << 20):
                 pass
     except (EOFError, OSError, zlib.error) as error:

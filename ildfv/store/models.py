@@ -11,7 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
+from ildfv.parsing import check_regular, parse_json
 from ildfv.store.atomic import MEND, check_space, replacing, write_json
 
 TENSORS, INFO = "model.safetensors", "model.json"
@@ -48,16 +49,19 @@ def load_info(folder: Path) -> dict:
 
 
 def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The tensors and the info of a model. InputError: missing, damaged, or not a model."""
+    """The tensors and the info of a model. InputError: missing, damaged, not a model, or NaN or infinity in it."""
     path, metadata = Path(folder) / TENSORS, _metadata(folder)
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:
         raise InputError(f"{path} must be intact, got a checksum mismatch: {MEND}")
+    for name, tensor in tensors.items():
+        finite = tensor.dtype.kind not in "fc" or bool(np.isfinite(tensor).all())
+        check(finite, f"{path} must hold finite numbers, got NaN or infinity in {name!r}: {MEND}")
     return tensors, json.loads(metadata["info"])
 
 
 def verify_model(folder: Path) -> list[str]:
-    """One line if the model is missing or damaged, otherwise nothing."""
+    """A list with one line if the model is missing or damaged, otherwise an empty list."""
     try:
         load_model(folder)
     except InputError as error:
@@ -69,13 +73,14 @@ def _metadata(folder: Path) -> dict:
     path = Path(folder) / TENSORS
     if not path.exists():
         raise InputError(f"{folder} has no finished model: {TENSORS} is missing")
+    check_regular(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-        content = json.loads(metadata[METADATA])
+        content = parse_json(metadata[METADATA], path)
         if not all(isinstance(content[name], str) for name in ("sha256", "info")):
             raise TypeError("sha256 and info must be strings")
-        json.loads(content["info"])
+        parse_json(content["info"], path)
         return content
     except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         raise InputError(f"{path} must be a model written by ildfv: {error}") from error

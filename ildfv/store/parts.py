@@ -19,6 +19,7 @@ import numpy as np
 
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.store.atomic import MEND, check_space, read_json, replacing, sha256, sweep, sync, write_json
+from ildfv.store.hdf5 import Schema, open_hdf5
 from ildfv.store.lock import writing
 from ildfv.store.remote import place
 
@@ -42,6 +43,8 @@ class Row:
         texts = all(isinstance(text, str) for text in (self.name, self.sha256, self.key))
         if not (texts and isinstance(self.count, int)):
             raise TypeError(f"a part must have strings and an integer count, got {astuple(self)}")
+        if Path(self.name).name != self.name:  # a manifest must not point outside its folder
+            raise TypeError(f"the name of a part must be that of one file, got {self.name!r}")
 
 
 def write_part(
@@ -71,10 +74,16 @@ def write_part(
 
 
 class Parts:
-    """A folder of parts for reading, local or remote; `writing_parts` gives one that can be written to."""
+    """A folder of parts for reading, local or remote; `writing_parts` gives one that can be written to.
 
-    def __init__(self, folder: Path | str):
-        self.folder = place(folder)
+
+    schema: the arrays and attributes that every part must have; None: any plain arrays.
+    """
+
+    schema: Schema | None = None
+
+    def __init__(self, folder: Path | str, *, schema: Schema | None = None):
+        self.folder, self.schema = place(folder), schema
         manifest = self.folder / MANIFEST
         try:
             content = read_json(manifest)
@@ -106,8 +115,9 @@ class Parts:
         """The part's file, open for reading; the caller must close it."""
         path = self.path(name)
         try:
-            # No chunk cache: every chunk is read once, so that a cache only costs memory.
-            return h5py.File(path if isinstance(path, Path) else path.open(), "r", locking=False, rdcc_nbytes=0)
+            file = path if isinstance(path, Path) else path.open()
+            row = self.rows.get(name)
+            return open_hdf5(file, path, schema=self.schema, count=None if row is None else row.count)
         except PermissionError as error:
             raise InputError(f"{path} must be readable: permission denied") from error
         except DAMAGE as error:
@@ -137,17 +147,13 @@ class Parts:
                     faults.append(f"{path}: missing")
                 elif (found := sha256(path)) != row.sha256:
                     faults.append(f"{path}: SHA-256 must be {row.sha256[:12]}…, got {found[:12]}…")
-                elif (length := self._length(name)) != row.count:
-                    faults.append(f"{path} must have {row.count} items as in {MANIFEST}, got {length}")
+                else:
+                    self.file(name).close()  # opening checks what it holds, and how many items
             except OutOfReachError:
                 raise
             except (InputError, OSError) as error:  # damaged archive, or a file without read permission
                 faults.append(str(error))
         return faults
-
-    def _length(self, name: str) -> int:
-        with self.open(name) as file:
-            return len(next(iter(file.values())))
 
 
 class WritableParts(Parts):

@@ -43,14 +43,14 @@ class RemotePath:
         with self._reached():
             return RemoteFile(self.files.open(self.path, mode), self._reached)  # type: ignore[return-value]
 
-    def read_text(self, encoding: str = "utf-8") -> str:
-        """The content of the file as text; raises as `open` does."""
+    def read_bytes(self) -> bytes:
+        """The content of the file; raises as `open` does."""
         with self._reached():
-            return self.files.cat_file(self.path).decode(encoding)
+            return self.files.cat_file(self.path)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Translates errors of the store: FileNotFoundError stays, InputError for damage, otherwise OutOfReachError."""
+        """Translates store errors: FileNotFoundError is unchanged, damage is InputError, all else OutOfReachError."""
         try:
             yield
         except FileNotFoundError as error:
@@ -65,7 +65,7 @@ class RemotePath:
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file for reading whose errors are translated as those of its `RemotePath`."""
+    """A remote file for reading, with errors translated like those of its `RemotePath`."""
 
     def __init__(self, file, reached: Callable[[], AbstractContextManager]):
         self.file, self.reached = file, reached

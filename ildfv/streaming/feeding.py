@@ -1,4 +1,4 @@
-"""Slices to a network on a GPU: reading, copying, computing and what follows overlap. On a CPU, one after the other."""
+"""Overlapped reading, copying and computing of a network's input on a GPU; on a CPU, the steps run in sequence."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def on_gpu(
 ) -> Generator:
     """then(network(images)) of each batch of images, in order.
 
-    One thread reads ahead, the copies have a stream of their own, the network has a thread and a stream, and `then`
-    runs on the caller's. On out-of-memory the batch size of the step that failed is halved, and `note` is called.
+    One thread prefetches, copies run on a separate stream, the network on a stream in its own thread, and `then` on the
+    caller's stream. On out-of-memory the batch size of the step that failed is halved, and `note` is called.
     """
     gpu = transfer.Gpu(device)
     steps = Graphed(network, note=note), then

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from ildfv.kernels.cuda import memory
+
 MAX_GRAPHED_SLICES = 64  # larger batches compute for longer than their launches take
 EAGER_CALLS = 3  # of a shape, before a graph is worth its capture
 MAX_GRAPHS = 2  # each keeps the memory of a forward pass: one for full batches, one for another size
@@ -16,8 +18,8 @@ MAX_GRAPHS = 2  # each keeps the memory of a forward pass: one for full batches,
 class Graphed:
     """compute(images) → tensor, replayed from a CUDA graph for shapes that repeat, with the same results.
 
-    The weights must stay at their addresses. ILDFV_GRAPHS=0 turns graphs off. If capturing one fails, they are off from
-    then on, and `note` is called with the reason.
+    The weights must stay at their addresses. ILDFV_GRAPHS=0 turns graphs off. If a capture fails, graphs are turned off
+    and `note` is called with the reason.
     """
 
     def __init__(
@@ -60,9 +62,10 @@ def captured(compute: Callable, images: torch.Tensor) -> Callable:
         compute(given)  # warm-up: libraries choose algorithms and allocate before the capture
     current.wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # thread_local: other threads may allocate and synchronise while this one captures.
-    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
-        result = compute(given)
+    with memory.emptying, torch.cuda.stream(side):  # torch.cuda.graph would not restore the stream after a failure
+        torch.cuda.synchronize(images.device)
+        torch.cuda.empty_cache()
+        result = _recorded(graph, lambda: compute(given), images.device)
     current.wait_stream(side)
 
     def replay(images: torch.Tensor) -> torch.Tensor:
@@ -71,3 +74,39 @@ def captured(compute: Callable, images: torch.Tensor) -> Callable:
         return result.clone()  # the next replay overwrites it
 
     return replay
+
+
+def _recorded(graph: torch.cuda.CUDAGraph, compute: Callable[[], torch.Tensor], device: torch.device) -> torch.Tensor:
+    """The result of compute(), recorded in the graph on the current stream; a failure restores the allocator."""
+    pool = torch.cuda.graph_pool_handle()
+    # thread_local: other threads may allocate and synchronise while this one captures.
+    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+    try:
+        result = compute()
+    except BaseException:
+        _abandon(graph, device, pool)
+        raise
+    try:
+        graph.capture_end()
+    except RuntimeError:
+        _end_allocation(device, pool)
+        raise
+    return result
+
+
+def _abandon(graph: torch.cuda.CUDAGraph, device: torch.device, pool: tuple[int, int]) -> None:
+    """Ends a capture whose computation has failed."""
+    try:
+        graph.capture_end()
+    except RuntimeError:  # the failed operation has invalidated the capture; its own error is raised by the caller
+        _end_allocation(device, pool)
+
+
+def _end_allocation(device: torch.device, pool: tuple[int, int]) -> None:
+    """Ends allocation from the pool of an invalidated capture, which torch's `capture_end` does not end.
+
+    Until it ends, every `torch.cuda.empty_cache()` of the process fails. torch has no public function for it.
+    """
+    index = torch.cuda.current_device() if device.index is None else device.index
+    torch._C._cuda_endAllocateToPool(index, pool)
+    torch._C._cuda_releasePool(index, pool)

@@ -18,7 +18,7 @@ SAMPLE_SLICES = 256
 
 
 class SliceSource(Protocol):
-    """What a stream requires of a slice set; `datasets.slice_store.Slices` is one."""
+    """Protocol of a slice set that can be streamed, such as `datasets.slice_store.Slices`."""
 
     starts: np.ndarray  # the first slice of each part, and the end
 

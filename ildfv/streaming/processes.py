@@ -103,7 +103,7 @@ def _signals_deferred() -> Iterator[None]:
 
 
 def _exit_with_parent() -> None:
-    """Ends this worker when its parent has been killed; otherwise it would wait for work for ever."""
+    """Ends this worker when its parent has been killed; otherwise it would wait for work indefinitely."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     parent = multiprocessing.parent_process()
     assert parent is not None  # only called in a worker

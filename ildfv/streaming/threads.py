@@ -1,6 +1,6 @@
 """A function applied to many items in threads, with results in order.
 
-Threads are enough, since everything that takes long (HDF5, torch, the kernels, hashing, fsync) releases the GIL.
+Threads suffice because all long operations (HDF5, torch, the kernels, hashing, fsync) release the GIL.
 """
 
 from __future__ import annotations

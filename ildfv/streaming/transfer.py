@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ildfv.kernels.cuda.oom import with_emptied_pools
+
 BUFFERS = 2  # of pinned memory: one is filled while the other is copied
 
 
@@ -60,7 +62,7 @@ class Gpu:
 
 
 def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
-    """Each array as a torch tensor on the device, in order, copied from pinned memory on a stream of its own.
+    """Each array as a torch tensor on the device, in order, copied from pinned memory on a separate stream.
 
     Copies run one array ahead of the consumer. A tensor is ready on the stream that is current when it is yielded.
     """
@@ -111,11 +113,12 @@ class _Pinned:
         if self._done is not None:
             self._gpu.wait(self._done)
         if self._memory is None or self._memory.numel() < source.nbytes:
-            self._memory = self._gpu.pinned(source.nbytes)
+            self._memory = None  # before a larger one is allocated
+            self._memory = with_emptied_pools(lambda: self._gpu.pinned(source.nbytes))
         pinned = self._memory[: source.nbytes].view(source.dtype).view(source.shape)
         pinned.copy_(source)
         with self._gpu.on(stream):
-            target = self._gpu.moved(pinned)
+            target = with_emptied_pools(lambda: self._gpu.moved(pinned))
             self._done = self._gpu.mark()
         return target, self._done
 

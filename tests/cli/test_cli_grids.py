@@ -1,4 +1,4 @@
-"""Tables keep to the terminal's width, and no number and no word is broken."""
+"""Tables fit the width of the terminal, and numbers and words are not broken."""
 
 import io
 
@@ -52,11 +52,11 @@ def test_a_longer_text_gets_more_of_the_width():
     st.lists(st.lists(st.text("ab \n", max_size=40), min_size=3, max_size=3), min_size=1, max_size=4),
     st.integers(WORD + 2 * GAP, 150),
 )
-def test_any_table_of_words_that_fit_keeps_to_the_width(rows, width):
+def test_any_table_whose_words_fit_is_no_wider_than_the_terminal(rows, width):
     rows = [[" ".join(word[:8] for word in cell.split(" ")) for cell in row] for row in rows]
     _, text = printed(("one", "two", "three"), rows, width)
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
 
 
-def test_a_column_of_nothing_has_no_width():
+def test_an_empty_column_has_no_width():
     assert Column("", ["", ""], numbers=True).natural == 0

@@ -1,4 +1,4 @@
-"""ildfv phantom --difficulty: which phantoms are written, and what an unknown value gives."""
+"""ildfv phantom --difficulty: the phantoms that are written, and the error for an unknown value."""
 
 import json
 

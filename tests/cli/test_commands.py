@@ -1,4 +1,4 @@
-"""The command line: help with an example, one clear line for a mistake, JSON for machines."""
+"""The command line: help with an example, one line for an error, JSON output."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_every_command_has_help_with_an_example_and_json(name):
     assert "--verbose" in shown.output
 
 
-def test_all_promised_commands_are_there():
+def test_all_documented_commands_exist():
     promised = {
         "phantom",
         "prepare",
@@ -66,13 +66,13 @@ def test_a_folder_without_workspace_is_one_clear_line(command, tmp_path):
     assert "ildfv prepare" in ended.stderr
 
 
-def test_an_unknown_option_is_no_traceback():
+def test_an_unknown_option_gives_no_traceback():
     ended = run("encode", "--no-such-option")
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
 
 
-def test_an_options_wrong_value_is_named():
+def test_an_invalid_option_value_is_named():
     ended = run("train", "--epochs", "0")
     assert ended.returncode == 2
     assert "--epochs" in ended.stderr
@@ -86,7 +86,7 @@ def test_scans_that_do_not_exist_are_named(tmp_path):
     assert not (tmp_path / "w" / "workspace.toml").exists()
 
 
-def test_doctor_speaks_json():
+def test_doctor_prints_json():
     ended = run("doctor", "--json")
     findings = {f["what"]: f for f in json.loads(ended.stdout)["findings"]}
     assert ended.returncode == 0
@@ -94,17 +94,17 @@ def test_doctor_speaks_json():
     assert all(f["advice"] for f in findings.values() if f["state"] == "broken")
 
 
-def test_the_version_is_told():
+def test_the_version_is_printed():
     assert run("--version").stdout.startswith("ildfv ")
 
 
 @pytest.fixture
 def small_workspace(tmp_path):
-    """A function that makes a workspace of one-slice scans, one for each of the given truths of `labelled`."""
+    """A function that creates a workspace of one-slice scans, one for each argument: whether it has a label map."""
 
     def make(*labelled: bool):
         workspace = Workspace.open_or_create(tmp_path / "w", version="test")
-        with writing_parts(workspace.slices_dir, "test") as parts:
+        with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
             for number, has_labels in enumerate(labelled):
                 scan = ScanSlices(
                     images=np.zeros((1, 3, 224, 224), np.uint8),
@@ -124,7 +124,7 @@ def small_workspace(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["stats", "folds"])
-def test_scans_without_label_maps_are_told_how_to_get_them(command, small_workspace):
+def test_without_label_maps_the_error_names_the_command_that_reads_them(command, small_workspace):
     ended = run(command, "--workspace", small_workspace(False, False, False))
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -141,7 +141,7 @@ def test_folds_of_three_patients_name_the_number_that_works(small_workspace):
     assert run("folds", "--folds", 3, "--workspace", root).returncode == 0
 
 
-def test_stats_say_what_a_patient_without_patterns_is(small_workspace):
+def test_stats_define_a_patient_without_patterns(small_workspace):
     ended = run("stats", "--workspace", small_workspace(True, True, False))
     assert "none (patients: on all slices)" in ended.stdout
     assert "1 slice without" in ended.stdout
@@ -177,7 +177,7 @@ def test_an_interrupted_command_says_how_to_resume(monkeypatch, capsys, tmp_path
     assert capsys.readouterr().err == "error: interrupted; run the same command again to resume\n"
 
 
-def test_a_command_that_fails_leaves_its_line_in_the_event_log(small_workspace, tmp_path):
+def test_a_failed_command_writes_its_error_to_the_event_log(small_workspace, tmp_path):
     root = small_workspace(True)
     ended = run("encode", "--workspace", root)
     assert ended.returncode == 1
@@ -188,7 +188,7 @@ def test_a_command_that_fails_leaves_its_line_in_the_event_log(small_workspace, 
     assert not (tmp_path / "events.jsonl").exists()  # no workspace, no log
 
 
-def test_nothing_prepared_is_one_json_document(tmp_path):
+def test_prepare_without_usable_scans_prints_one_json_document(tmp_path):
     (tmp_path / "scans" / "a[").mkdir(parents=True)
     (tmp_path / "scans" / "a[" / "1].nii.gz").write_bytes(b"no NIfTI")
     ended = run("prepare", tmp_path / "scans", "-w", tmp_path / "w", "--json")
@@ -207,7 +207,7 @@ def test_a_seed_that_numpy_would_refuse_is_refused(command, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_judges_decoders_as_prepare_does(monkeypatch):
+def test_doctor_and_prepare_agree_on_decoders(monkeypatch):
     monkeypatch.setattr(pixels, "can_decode", lambda syntax: "90" not in syntax)
     found = {f["what"]: f for f in doctor.examine()}
     assert found["DICOM JPEG 2000 Lossless"]["state"] == "absent"
@@ -215,7 +215,7 @@ def test_doctor_judges_decoders_as_prepare_does(monkeypatch):
     assert found["DICOM RLE Lossless"]["state"] == "ok"
 
 
-def test_folds_made_by_hand_are_kept_until_told_otherwise(small_workspace):
+def test_hand_edited_folds_are_kept_without_fresh(small_workspace):
     root = small_workspace(True, True, True, True)
     make = ("folds", "--folds", 4, "--workspace", root)
     assert run(*make).returncode == 0
@@ -233,7 +233,7 @@ def test_folds_made_by_hand_are_kept_until_told_otherwise(small_workspace):
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"train", "encode", "regress"}))
-def test_what_takes_one_process_says_so_to_each_of_many(name, tmp_path):
+def test_a_command_that_cannot_be_distributed_is_refused_on_every_rank(name, tmp_path):
     ended = run(name, cwd=tmp_path, env=os.environ | {"WORLD_SIZE": "2", "RANK": "1"})
     assert ended.returncode == 1
     assert ended.stderr == (
@@ -244,7 +244,7 @@ def test_what_takes_one_process_says_so_to_each_of_many(name, tmp_path):
 
 
 @pytest.mark.parametrize(("start", "documents"), [(0, 0), (2, 0), (3, 1)])
-def test_an_error_is_one_document_however_often_torchrun_starts_anew(start, documents, tmp_path):
+def test_an_error_is_one_document_for_any_number_of_torchrun_restarts(start, documents, tmp_path):
     counts = {"TORCHELASTIC_RESTART_COUNT": str(start), "TORCHELASTIC_MAX_RESTARTS": "3"}
     ended = run("encode", "--json", cwd=tmp_path, env=os.environ | counts)
     assert ended.returncode == 1
@@ -252,7 +252,7 @@ def test_an_error_is_one_document_however_often_torchrun_starts_anew(start, docu
 
 
 @pytest.mark.parametrize("arguments", [("stats",), ("stats", "--json"), ("--help",)])
-def test_an_output_that_is_full_or_closed_is_no_traceback(arguments, small_workspace):
+def test_a_full_or_closed_output_gives_no_traceback(arguments, small_workspace):
     root = small_workspace(True)
     line = [sys.executable, "-m", "ildfv", *arguments]
     with open("/dev/full", "w") as full:
@@ -265,7 +265,7 @@ def test_an_output_that_is_full_or_closed_is_no_traceback(arguments, small_works
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
-def test_an_error_of_the_system_that_names_no_file_is_one_document():
+def test_a_system_error_without_a_file_name_is_one_document():
     code = "import errno, ildfv.cli, ildfv.cli.app as module\n"
     code += "def app(standalone_mode): raise OSError(errno.EFBIG, 'File too large')\n"
     code += "module.app = app\nildfv.cli.main()"
@@ -274,7 +274,7 @@ def test_an_error_of_the_system_that_names_no_file_is_one_document():
     assert json.loads(ended.stdout) == {"error": "the file system: File too large"}
 
 
-def test_closed_streams_are_no_traceback(small_workspace):
+def test_closed_streams_give_no_traceback(small_workspace):
     root = small_workspace(True, True)
     ended = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m ildfv stats --json <&- >&-"], stderr=subprocess.PIPE, text=True, cwd=root
@@ -282,16 +282,16 @@ def test_closed_streams_are_no_traceback(small_workspace):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_folders_that_are_links_are_told(tmp_path):
+def test_folders_that_are_links_are_searched(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "farm").mkdir()
     (tmp_path / "farm/p1").symlink_to(tmp_path / "real")
     ended = run("prepare", tmp_path / "farm", "--workspace", tmp_path / "w")
     assert ended.returncode == 1
-    assert "got only links to folders, which are not followed (1)" in ended.stderr
+    assert "must contain at least one file, got an empty folder" in ended.stderr
 
 
-def test_verify_says_where_folds_do_not_fit_the_slices(small_workspace):
+def test_verify_reports_folds_that_do_not_match_the_slices(small_workspace):
     root = small_workspace(True, True, True, True)
     assert run("folds", "--folds", "3", "--workspace", root).returncode == 0
     assert run("verify", "--workspace", root).returncode == 0
@@ -317,7 +317,7 @@ def test_file_names_need_not_be_utf_8(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
-    """As Ctrl-C in a terminal, while workers begin: they say nothing, nor outlive their parent."""
+    """Like Ctrl-C in a terminal while workers start: they print nothing and end with their parent."""
     line = [sys.executable, "-m", "ildfv", "phantom", str(tmp_path / "scans"), "--patients", "200", "--json"]
     running = subprocess.Popen(
         line,
@@ -325,14 +325,14 @@ def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
     )
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
     while len(children.read_text().split()) < 2:  # multiprocessing's tracker, and a worker
         time.sleep(0.01)
     os.killpg(running.pid, number)
     out, err = running.communicate(timeout=60)
-    assert running.returncode in (code, -signal.SIGINT)  # Python ends so where it was met within an import
+    assert running.returncode in (code, -signal.SIGINT)  # Python's own exit code if the signal arrives during an import
     assert err == "error: interrupted; run the same command again to resume\n"
     assert json.loads(out) == {"error": "interrupted; run the same command again to resume"}
     deadline = time.monotonic() + 30

@@ -8,8 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from rich.text import Text
 from scan_files import ScanFiles
 
+from ildfv.cli import main
+from ildfv.cli.output import PrintableConsole
 from ildfv.errors import InputError, MissingPackageError, printable
 from ildfv.progress import Lines
 
@@ -34,6 +37,28 @@ def test_notes_in_logs_are_escaped(caplog):
     caplog.set_level(logging.INFO, logger="ildfv")
     Lines().note(HOSTILE)
     assert [record.getMessage() for record in caplog.records] == [ESCAPED]
+
+
+def test_the_console_breaks_no_line_of_text(capsys):
+    path = "/data/" + "long name  " * 30 + "ct.nii"
+    console = PrintableConsole(highlight=False, markup=False, width=40)
+    hostile = HOSTILE.replace("\n", "")  # line breaks are layout for a console
+    console.print(f"{path}{hostile}", style="bold")
+    console.print(Text.assemble(("fault: ", "red"), path))
+    printed = capsys.readouterr().out
+    assert printed.count(path) == 2
+    check_harmless(printed.encode())
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_spaces_in_a_path_stay_in_an_error(options, tmp_path, capfd, monkeypatch):
+    missing = tmp_path / "two  spaces and\nlines"
+    monkeypatch.setattr(sys, "argv", ["ildfv", "verify", "--workspace", str(missing), *options])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capfd.readouterr()
+    assert f"{tmp_path}/two  spaces and\\nlines is not a workspace" in printed.err
+    assert ("two  spaces and" in printed.out) == bool(options)
 
 
 def ildfv(*arguments):

@@ -89,7 +89,7 @@ def test_the_line_is_json_for_machines(tmp_path):
 
 @pytest.mark.parametrize("package", ["pydicom", "torch", "nibabel"])
 def test_phantom_names_each_package_that_it_lacks(package, tmp_path):
-    """`phantom` uses no torch: only what it needs is asked for."""
+    """`phantom` does not use torch: only packages that it needs are named."""
     ended = command_without({package}, "phantom", tmp_path / "scans", "--patients", 1, "--slices", 3, "--workers", 1)
     if package == "torch":
         assert ended.returncode == 0, ended.stderr

@@ -1,6 +1,7 @@
 // The kernels of csrc/cuda as a CPU library: `launch` runs a kernel by name.
 #include "emulation.h"
 
+#include "cuda/contributions.cu"
 #include "cuda/em.cu"
 #include "cuda/fisher.cu"
 #include "cuda/moments.cu"
@@ -16,5 +17,6 @@ extern "C" int launch(const char* name, unsigned grid_x, unsigned grid_y, unsign
     ILDFV_WINDOW_KERNELS(ILDFV_TRY)
     ILDFV_FISHER_KERNELS(ILDFV_TRY)
     ILDFV_EM_KERNELS(ILDFV_TRY)
+    ILDFV_CONTRIBUTION_KERNELS(ILDFV_TRY)
     return 1;
 }

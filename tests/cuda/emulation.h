@@ -163,7 +163,7 @@ inline void run_body() {
     (*fibres)[threadIdx.x].done = true;
 }
 
-// Runs `work` as every thread of the block. False if some threads wait for ever.
+// Runs `work` as every thread of the block. False if some threads wait forever.
 template <class Work>
 bool run_block(unsigned threads, const Work& work) {
     static thread_local const Work* current;

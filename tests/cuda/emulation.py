@@ -84,6 +84,9 @@ class EmulatedDevice:
         name = "bfloat16" if a.dtype == BFLOAT16 else a.dtype.name
         return a.ctypes.data, name, a.shape, tuple(stride // a.itemsize for stride in a.strides)
 
+    def address(self, a):
+        return a.ctypes.data
+
     def empty(self, shape, dtype):
         memory = np.full(shape, np.nan if "float" in dtype else 0xA5, dtype=dtype)
         if self.room is not None:
@@ -140,7 +143,7 @@ class EmulatedTorchDevice(TorchDevice):
         self.shared_limit, self.tensor_cores = 227 << 10, True
         self._torch, self._device = torch, torch.device("cpu")
         self._emulated = EmulatedDevice(library)
-        self.launched = self._emulated.launched
+        self.launched, self.pinned = self._emulated.launched, 0
 
     def limit(self, room: int):
         """Limits the memory of `empty` to `room` bytes and resets the counters."""
@@ -156,6 +159,10 @@ class EmulatedTorchDevice(TorchDevice):
 
     def empty(self, shape, dtype):
         return self._torch.from_numpy(self._emulated.empty(shape, dtype).view(np.ndarray))
+
+    def _pinned(self, tensor):
+        self.pinned += 1
+        return tensor
 
     def settle(self):
         pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ildfv.kernels.cuda import launches
+
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "float16": 1e-5, "bfloat16": 1e-5, "uint8": 1e-5}
 
 
@@ -46,3 +48,23 @@ def distances(result, expected) -> list[float]:
         float(np.linalg.norm(np.asarray(a, dtype=np.float64) - e) / max(float(np.linalg.norm(e)), 1e-300))
         for a, e in zip(result, expected, strict=True)
     ]
+
+
+# A batch whose results take 12.5 MiB each, and the sums of its pieces 37.5 MiB: torch serves smaller requests from
+# segments of 20 MiB, which would hide a limit of a few MiB.
+SCARCE = {"b": 200, "n": 1458, "d": 256, "k": 64}
+
+
+def room_for_half(*, pooled: bool) -> int:
+    """Bytes in which the moments of a batch of SCARCE fit only if the rounds are halved."""
+    b, n, d, k = SCARCE.values()
+    pieces = launches.cut(b * n, k)[0] if pooled else b * launches.cut(n, k)[0]
+    results = 0 if pooled else b
+    return (results + pieces // 2) * launches.piece_bytes(k, d, "float32") + (24 << 20)
+
+
+def scarce_batch(rng) -> tuple[np.ndarray, tuple]:
+    """Descriptors of SCARCE, a few maps repeated, and their mixture."""
+    b, n, d, k = SCARCE.values()
+    parameters = mixture(rng, k, d)
+    return np.tile(descriptors(rng, parameters, 8, n), (b // 8, 1, 1)), parameters

@@ -262,6 +262,34 @@ def test_squares_beyond_float32_are_computed_in_double(device, rng):
     assert max(distances(result, reference.moments(x, *parameters, pooled=True))) < 1e-5
 
 
+def test_distances_that_overflow_do_not_affect_other_descriptors(device, rng):
+    # A narrow component: the squares of all other descriptors' distances from it are infinite, and its posterior 0.
+    weights, means, variances = np.array([0.5, 0.5]), np.zeros((2, 3)), np.array([[1.0] * 3, [1e-38] * 3])
+    x = rng.normal(size=(1, 70, 3)).astype(np.float32) + np.float32(5)
+    x[0, [40, 41, 66]] = rng.normal(size=(3, 3)) * 1e-19
+    agree(device, x, (weights, means, variances))
+
+
+@pytest.mark.parametrize("to", ["float32", "float64"])
+def test_pieces_are_added_more_precisely_than_float(device, rng, to):
+    pieces, k, d = 64, 3, 5
+    values = [rng.normal(size=shape).astype(np.float32) for shape in ((pieces, k), (pieces, k, d), (pieces, k, d))]
+    values[1][::2] += np.float32(1e6)
+    values[1][1::2] -= np.float32(1e6)  # almost cancels
+    values[2][5, 1, 2] = np.inf
+    sums = [device.upload(a) for a in (*values, rng.normal(size=pieces))]
+    out = [device.empty(shape, to) for shape in ((k,), (k, d), (k, d))] + [device.empty((1,), "float64")]
+    device.launch(
+        f"finish_float32_{to}", (1, 1), 256, 0, (*map(device.address, (*sums, *out)), d, k, pieces, pieces, 0)
+    )
+    for found, terms in zip(out, sums, strict=True):
+        expected = np.asarray(terms, np.float64).sum(axis=0)
+        finite = np.isfinite(expected)
+        assert np.array_equal(np.asarray(found)[~finite.reshape(found.shape)], expected[~finite])  # infinite, not NaN
+        error = np.abs(np.asarray(found, np.float64)[finite.reshape(found.shape)] - expected[finite])
+        assert error.max() <= (1e-6 if to == "float32" else 1e-7) * np.abs(expected[finite]).max()
+
+
 def test_a_component_of_weight_zero_has_no_mass(device, rng):
     weights, means, variances = mixture(rng, 4, 5)
     weights = np.array([0.5, 0.0, 0.25, 0.25])
@@ -345,7 +373,7 @@ def test_the_self_test_names_device_and_build_and_detects_wrong_results(device, 
 
     def invalid(*given, **options):
         found = right(*given, **options)
-        return found._replace(s2=device.upload(np.full(found.s2.shape, np.nan)))
+        return found._replace(s2=device.upload(np.full(found.s2.shape, np.nan, found.s2.dtype)))
 
     for faulty in (wrong, invalid):
         monkeypatch.setattr(moments, "compute", faulty)

@@ -1,6 +1,6 @@
 """The Fisher vector and M step kernels, run on the CPU, agree with the array API code and the specification.
 
-`everywhere` lets tensors of the CPU count as a GPU's, so that the estimators take the ways that a GPU's arrays take.
+`everywhere` makes CPU tensors count as GPU arrays, so that the estimators use their GPU code.
 """
 
 import inspect
@@ -59,9 +59,9 @@ def test_vectors_agree(device, rng, b, k, d, dtype, options):
     assert found.dtype == dtype
     expected = reference.vectors(m, n, weights, **options)
     assert distances([found], [expected])[0] < (1e-6 if dtype == "float32" else 1e-14)
-    twin = fisher.vectors(m, n, weights, **options)
-    assert twin.dtype == dtype
-    assert distances([found], [twin])[0] < (1e-6 if dtype == "float32" else 1e-14)
+    expected = fisher.vectors(m, n, weights, **options)
+    assert expected.dtype == dtype
+    assert distances([found], [expected])[0] < (1e-6 if dtype == "float32" else 1e-14)
 
 
 def test_zero_moments_give_a_zero_vector(device):

@@ -6,12 +6,21 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from problems import bfloat16_bits, channel_first, descriptors, distances, from_bits, mixture
+from problems import (
+    bfloat16_bits,
+    channel_first,
+    descriptors,
+    distances,
+    from_bits,
+    mixture,
+    room_for_half,
+    scarce_batch,
+)
 
 from ildfv import kernels
 from ildfv.errors import InputError
 from ildfv.kernels import Moments, cpu, reference
-from ildfv.kernels.cuda import build, em, fisher, launches, memory, moments, oom
+from ildfv.kernels.cuda import build, contributions, em, fisher, launches, memory, moments, oom, run
 from ildfv.kernels.cuda import device as devices
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.streaming import transfer
@@ -83,6 +92,15 @@ def host(result):
     return [a.cpu().numpy() if hasattr(a, "cpu") else a.get() for a in result]
 
 
+def force(variant, real, k, d):
+    """Sets the variant; skips the test where its shared memory exceeds the device's."""
+    limit = devices.first_device().shared_limit
+    kind = variant if real == "float32" else variant.removeprefix(launches.TENSOR)
+    if kind not in launches.fitting_variants(real, k, d, limit):
+        pytest.skip(f"{kind} needs {launches.shared_bytes(kind, real, k, d)} bytes of shared memory, of {limit}")
+    moments.set_variant(variant)
+
+
 def agree(maps, like, parameters, *, tolerance=1e-5, with_cpu=True, **options):
     result = moments.moments(maps, *parameters, **options)
     first = maps[0] if isinstance(maps, list) else maps
@@ -141,8 +159,8 @@ def test_every_element_agrees_at_every_shape(put, rng, element, b, n, d, k):
 @pytest.mark.parametrize("variant", launches.VARIANTS)
 @pytest.mark.parametrize("element", ["float16", "bfloat16", "uint8"])
 def test_every_variant_reads_every_element(put, rng, variant, element):
+    force(variant, "float32", 37, 70)
     maps, like, parameters = of_element(put, rng, element, 3, 700, 70, 37)
-    moments.set_variant(variant)
     agree(maps, like, parameters, with_cpu=element != "bfloat16")
 
 
@@ -176,9 +194,9 @@ def test_the_m_step_has_the_bits_of_numpy(put, rng, k, d, inertia):
 @pytest.mark.parametrize("variant", launches.VARIANTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_variant_agrees(put, rng, variant, dtype):
+    force(variant, np.dtype(dtype).name, 37, 70)
     parameters = mixture(rng, 37, 70, spread=0.7)
     x = descriptors(rng, parameters, 4, 1500, dtype)
-    moments.set_variant(variant)
     agree(put(x), x, parameters, tolerance=1e-12 if dtype == np.float64 else 1e-5)
 
 
@@ -194,6 +212,35 @@ def test_ragged_maps_agree(put, rng):
     parameters = mixture(rng, 32, 64)
     maps = [descriptors(rng, parameters, 1, n)[0] for n in (1, 2916, 64, 700)]
     agree([put(a) for a in maps], maps, parameters)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("n", [1, 700])
+def test_weighted_descriptors_agree(put, rng, n, pooled):
+    parameters = mixture(rng, 37, 70, spread=0.7)
+    x = descriptors(rng, parameters, 5, n)
+    weights = np.where(rng.random((5, n)) < 0.4, 0.0, 3 * rng.random((5, n)))
+    weights[0] = 0.5
+    x[weights == 0] = np.nan
+    for variant in (None, *launches.fitting_variants("float32", 37, 70, devices.first_device().shared_limit)):
+        moments.set_variant(variant)
+        agree(put(x), x, parameters, pooled=pooled, descriptor_weights=weights)
+    agree([put(a) for a in x], x, parameters, pooled=pooled, descriptor_weights=list(weights))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "d", "k"), [(2916, 64, 32), (70, 5, 1024), (1, 300, 9)])
+def test_contributions_agree(put, rng, n, d, k, dtype):
+    parameters = mixture(rng, k, d)
+    x = descriptors(rng, parameters, 3, n, dtype)
+    weights = np.where(rng.random((3, n)) < 0.4, 0.0, 3 * rng.random((3, n)))
+    first, second = rng.normal(size=(2, 3, 5, k, d))
+    for given in (None, weights):
+        expected = reference.contributions(x, *parameters, first, second, descriptor_weights=given)
+        found = contributions.contributions(put(x), *parameters, first, second, descriptor_weights=given)
+        assert type(found[0]) is type(put(x))
+        for a, e in zip(host(found), expected, strict=True):
+            assert np.linalg.norm(a - e) <= (1e-4 if dtype == np.float32 else 1e-11) * np.linalg.norm(e)
 
 
 def test_equal_runs_give_equal_bits(put, rng):
@@ -318,15 +365,13 @@ class Cramped:
 
 @pytest.mark.parametrize("pooled", [False, True])
 def test_moments_halve_the_rounds_on_out_of_memory(put, rng, monkeypatch, pooled):
-    parameters = mixture(rng, 64, 256)
-    x = descriptors(rng, parameters, 24, 1458)
+    x, parameters = scarce_batch(rng)
     maps = put(x)
     library = type(maps).__module__.partition(".")[0]
     monkeypatch.setattr(memory, "join", lambda: False)  # so that the limit on CuPy's own pool applies
     expected = host(moments.moments(maps, *parameters, pooled=pooled))
-    monkeypatch.setattr(moments, "_round_sizes", {})
-    results = 0 if pooled else sum(a.nbytes for a in expected)
-    with Cramped(library, results + (8 << 20)), pytest.warns(RuntimeWarning, match="out of device memory"):
+    monkeypatch.setattr(run, "_round_sizes", {})
+    with Cramped(library, room_for_half(pooled=pooled)), pytest.warns(RuntimeWarning, match="out of device memory"):
         found = host(moments.moments(maps, *parameters, pooled=pooled))
     assert all(map(np.array_equal, found, expected))
 
@@ -336,21 +381,21 @@ def test_estimators_halve_the_batch_on_out_of_memory(put, rng, monkeypatch):
     pytest.importorskip("sklearn")
     from ildfv import FisherVector, GaussianMixture
 
-    parameters = mixture(rng, 64, 256)
-    maps = put(descriptors(rng, parameters, 24, 1458))
+    x, parameters = scarce_batch(rng)
+    maps = put(x)
     library = type(maps).__module__.partition(".")[0]
     monkeypatch.setattr(memory, "join", lambda: False)
     given = GaussianMixture.from_parameters(*parameters)
     names = dict(zip(("weights_init", "means_init", "variances_init"), parameters, strict=True))
 
-    def run():
+    def computed():
         fitted = GaussianMixture(64, max_iter=2, tol=np.inf, **names).fit(maps)
         return [fitted.means_, np.array(given.score(maps)), *host([FisherVector(given).transform(maps)])]
 
-    expected = run()
-    monkeypatch.setattr(moments, "_round_sizes", {})
-    with Cramped(library, 2 * expected[2].nbytes + (6 << 20)), pytest.warns(RuntimeWarning, match="out of device"):
-        found = run()
+    expected = computed()
+    monkeypatch.setattr(run, "_round_sizes", {})
+    with Cramped(library, room_for_half(pooled=False)), pytest.warns(RuntimeWarning, match="out of device"):
+        found = computed()
     assert all(map(np.array_equal, found, expected))
 
 

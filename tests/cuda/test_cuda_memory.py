@@ -76,6 +76,15 @@ def test_a_custom_allocator_is_kept(both):
     assert both.cupy.get_allocator() == chosen
 
 
+def test_an_allocator_that_is_a_plain_function_is_not_torchs_pool(both):
+    def chosen(size):
+        return 8192
+
+    both.cupy.set_allocator(chosen)  # no __self__, and torch's pool has not been joined
+    assert memory.join() is False
+    assert both.cupy.get_allocator() is chosen
+
+
 @pytest.mark.parametrize("absent", ["torch", "cupy", "initialized"])
 def test_without_both_libraries_nothing_changes(both, monkeypatch, absent):
     before = both.cupy.get_allocator()

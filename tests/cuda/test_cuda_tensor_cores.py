@@ -1,4 +1,4 @@
-"""Products on tensor cores: chosen where they can pay, and no result shows that they were less than exact."""
+"""Products on tensor cores: used where they are faster, with the same accuracy of results."""
 
 import subprocess
 

@@ -25,8 +25,35 @@ def test_sums_of_cnnf_layers_are_in_shared_memory_where_they_fit():
     assert launches.choose("float32", 32, 64, SHARED_LIMIT[75]) == "resident"  # conv1
     assert launches.choose("float32", 32, 256, SHARED_LIMIT[90]) == "resident"  # conv2 … conv5
     assert launches.choose("float32", 32, 256, SHARED_LIMIT[75]) == "wide"
+    assert launches.choose("float32", 32, 64, SHARED_LIMIT[80]) == "resident"
     assert launches.choose("float32", 256, 64, SHARED_LIMIT[90]) == "wide"
     assert launches.choose("float32", 1024, 64, SHARED_LIMIT[90]) == "huge"
+
+
+@pytest.mark.parametrize("architecture", [80, 86, 90])
+@pytest.mark.parametrize(("k", "d"), [(32, 64), (32, 256), (8, 64), (64, 128)])
+def test_sums_in_shared_memory_leave_room_for_a_second_block(architecture, k, d):
+    limit = SHARED_LIMIT[architecture]
+    variant = launches.choose("float32", k, d, limit)
+    used = launches.shared_bytes(variant, "float32", k, d) + launches.RESERVED_BYTES
+    if variant == "resident":
+        assert 2 * used <= limit + launches.RESERVED_BYTES
+    if (architecture, k, d) == (86, 32, 64):  # one block of "resident" or two of "wide"
+        assert variant == "wide"
+        assert 2 * used <= limit + launches.RESERVED_BYTES
+
+
+@pytest.mark.parametrize("architecture", SHARED_LIMIT)
+def test_variants_that_fit_are_listed(architecture):
+    limit = SHARED_LIMIT[architecture]
+    for real in ("float32", "float64"):
+        fitting = launches.fitting_variants(real, 37, 70, limit)
+        assert "huge" in fitting
+        assert ("resident" in fitting) == (launches.shared_bytes("resident", real, 37, 70) <= limit)
+        assert any("tensor" in variant for variant in fitting) == (real == "float32")
+    # The last shape of bench/sanitize.py, where every kernel has to be launched.
+    assert launches.fitting_variants("float32", 4, 5, limit) == launches.VARIANTS
+    assert launches.fitting_variants("float64", 4, 5, limit) == launches.PLACES
 
 
 @pytest.mark.parametrize("n", [1, 64, 511, 512, 513, 2916, 100_000])

@@ -81,7 +81,7 @@ def test_a_labelled_scan_replaces_its_duplicate_and_all_scans_of_the_other_patie
     assert len(list((tmp_path / "out").glob("*.h5"))) == 1
 
 
-def test_a_damaged_part_from_elsewhere_stops_no_other_scan(tmp_path, files, inline, caplog):
+def test_a_damaged_part_of_an_earlier_run_does_not_stop_other_scans(tmp_path, files, inline, caplog):
     files.series(tmp_path / "scans", files.chest())
     run(tmp_path)
     (part,) = (tmp_path / "out").glob("*.h5")

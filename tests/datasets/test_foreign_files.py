@@ -19,7 +19,7 @@ def labelled_scans(folder, files):
 
 def check_unaffected(folder, n_ignored):
     found = discover(folder)
-    assert [scan.label is not None for scan in found.scans] == [True, True]
+    assert [bool(scan.labels) for scan in found.scans] == [True, True]
     assert [scan.unreadable for scan in found.scans] == [0, 0]
     assert not found.quarantined
     assert sum(unused.files for unused in found.ignored) == n_ignored

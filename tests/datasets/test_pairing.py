@@ -1,17 +1,18 @@
 """Assignment of label maps to scans, refusal of ambiguous cases, and the patients of scans."""
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePath
 
 import pytest
 
 from ildfv.datasets.discovery import discover
-from ildfv.datasets.pairing import is_label_name, words
+from ildfv.datasets.naming import is_label_map, words
 from ildfv.errors import InputError
 
 
 def paired(folder):
     found = discover(folder)
-    scans = {scan.source.name: scan.label and scan.label.path.name for scan in found.scans}
+    scans = {scan.source.name: "; ".join(label.path.name for label in scan.labels) or None for scan in found.scans}
     return scans, {left.source.name: left.reason for left in found.quarantined}
 
 
@@ -28,14 +29,20 @@ def paired(folder):
         ("film.nrrd", False),
         ("labelled.nii", False),
         ("relm.nrrd", False),
+        ("LM01.nii.gz", False),
+        ("labelsTr/case_01.nii.gz", True),
+        ("p1/masks/train/p1.nii.gz", True),
+        ("imagesTr/case_01_0000.nii.gz", False),
+        ("sub-01_ct_dseg.nii.gz", True),
+        ("p1/scan 2.seg.nrrd", True),
     ],
 )
-def test_a_label_map_is_recognised_by_the_words_of_its_name(name, label):
-    assert is_label_name(name) == label
+def test_a_label_map_is_recognised_by_the_words_of_its_name_or_folder(name, label):
+    assert is_label_map(PurePath(name)) == label
 
 
 def test_words_of_names():
-    assert words("chestLabelMap-02.nii.gz") == ["chest", "label", "map", "02"]
+    assert words("chestLabelMap-02") == ("chest", "label", "map", "02")
 
 
 @pytest.mark.parametrize("where", ["labels.nii.gz", "ct/labels.nrrd"])
@@ -93,7 +100,7 @@ def test_a_label_map_elsewhere_is_quarantined_and_the_scan_is_unlabelled(tmp_pat
     files.nifti(tmp_path / "p1" / "results" / "labels.nii.gz", files.codes(hu))
     scans, quarantined = paired(tmp_path)
     assert scans == {"ct": None}
-    assert "in the folder of its scan or one folder above" in quarantined["labels.nii.gz"]
+    assert "must lie beside its scan or one folder above, got no usable scan there" in quarantined["labels.nii.gz"]
 
 
 def test_a_label_map_of_another_shape_quarantines_the_scan(tmp_path, files):
@@ -149,17 +156,88 @@ def test_one_label_map_for_two_similar_scans_is_refused(tmp_path, files):
     files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest(5)))
     scans, quarantined = paired(tmp_path)
     assert scans == {"sharp.nrrd": None, "soft.nrrd": None}
-    assert "the grid of one scan, got 2 of 2 scans near it: rename" in quarantined["labels.nrrd"]
+    assert "the grid of one scan, got 2 scans nearby and the grid of 2; `prepare --table`" in quarantined["labels.nrrd"]
 
 
-def test_two_label_maps_for_one_scan_are_refused(tmp_path, files):
+def test_a_scan_may_have_several_label_maps(tmp_path, files):
     hu = files.chest()
     files.series(tmp_path / "p1" / "ct", hu)
     files.nifti(tmp_path / "p1" / "labels.nii.gz", files.codes(hu))
-    files.nifti(tmp_path / "p1" / "labels-old.nii.gz", files.codes(hu))
+    files.nifti(tmp_path / "p1" / "labels-reviewed.nii.gz", files.codes(hu))
+    assert paired(tmp_path) == ({"ct": "labels-reviewed.nii.gz; labels.nii.gz"}, {})
+
+
+def test_a_label_map_of_a_damaged_scan_names_it(tmp_path, files):
+    hu = files.chest()
+    files.nifti(tmp_path / "p1/t0.nii.gz", hu)
+    damaged = files.nifti(tmp_path / "p1/t1.nii.gz", hu)
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    files.nifti(tmp_path / "p1/t1_label.nii.gz", files.codes(hu))
     scans, quarantined = paired(tmp_path)
-    assert not scans
-    assert quarantined["ct"] == "a scan must have one label map, got labels-old.nii.gz, labels.nii.gz"
+    assert scans == {"t0.nii.gz": None}
+    assert quarantined["t1_label.nii.gz"].startswith("its scan may be t1.nii.gz, which cannot be used: ")
+
+
+def test_a_label_map_of_a_missing_scan_names_it(tmp_path, files):
+    hu = files.chest()
+    files.nifti(tmp_path / "alice.nii.gz", hu)
+    files.nifti(tmp_path / "bob_label.nii.gz", files.codes(hu))
+    files.series(tmp_path / "carl" / "series", hu)
+    files.nifti(tmp_path / "carl" / "ct_label.nii.gz", files.codes(hu))
+    files.nifti(tmp_path / "dora" / "baseline.nii.gz", hu)
+    files.nifti(tmp_path / "dora" / "ct_label.nii.gz", files.codes(hu))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"alice.nii.gz": None, "series": "ct_label.nii.gz", "baseline.nii.gz": None}
+    assert quarantined["bob_label.nii.gz"].startswith(
+        'a label map must have the name of its scan, here "bob", got alice.nii.gz'
+    )
+    assert quarantined["ct_label.nii.gz"].startswith("a label map must lie beside its scan")
+
+
+def test_damaged_slices_beside_a_usable_series_do_not_cost_its_label_map(tmp_path, files):
+    hu = files.chest(7)
+    paths = files.series(tmp_path / "p1/ct", hu)
+    paths[0].write_bytes(b"")
+    files.nifti(tmp_path / "p1/labels.nii.gz", files.codes(hu)[1:], affine=above_one_slice(files))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"ct": "labels.nii.gz"}
+    assert list(quarantined) == [paths[0].name]
+
+
+def above_one_slice(files):
+    affine = files.affine()
+    affine[2, 3] += files.spacing[0]
+    return affine
+
+
+def test_the_grid_of_a_damaged_series_is_no_reason_to_take_another_one(tmp_path, files):
+    files.series(tmp_path / "p1/t0", files.chest())
+    damaged = files.series(tmp_path / "p1/t1", files.chest(seed=1))
+    damaged[0].write_bytes(b"")
+    files.nifti(tmp_path / "p1/labels.nii.gz", files.codes(files.chest(seed=1)))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"t0": None, "t1": None}
+    assert "as files of t1 are unreadable" in quarantined["labels.nii.gz"]
+
+
+def test_a_label_map_above_the_folders_of_several_patients_is_refused(tmp_path, files):
+    files.series(tmp_path / "p1", files.chest(5), patient="P-1")
+    files.series(tmp_path / "p2", files.chest(7), patient="P-2")
+    files.nrrd(tmp_path / "labels.nrrd", files.codes(files.chest(7)))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"p1": None, "p2": None}
+    assert "must have the name of one, got no name above p1, p2" in quarantined["labels.nrrd"]
+
+
+def test_a_label_map_may_contain_the_series_uid_in_its_name(tmp_path, files):
+    hu = files.chest()
+    for number in (1, 2):
+        files.series(tmp_path / f"dicom/{number}", hu, series=f"1.2.840.5.{number}", patient=f"P-{number}")
+        files.nifti(tmp_path / f"annotations/1.2.840.5.{number}.nii.gz", files.codes(hu))
+    files.nifti(tmp_path / "annotations/1.2.840.5.3.nii.gz", files.codes(hu))
+    scans, quarantined = paired(tmp_path)
+    assert scans == {"1": "1.2.840.5.1.nii.gz", "2": "1.2.840.5.2.nii.gz"}
+    assert 'here "1.2.840.5.3"' in quarantined["1.2.840.5.3.nii.gz"]
 
 
 def test_patients_of_files_are_folders_under_the_root(tmp_path, files):
@@ -178,7 +256,7 @@ def test_without_a_code_table_label_maps_are_ignored_visibly(tmp_path, files):
     files.nrrd(tmp_path / "p" / "ct.nrrd", files.chest())
     files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest()))
     found = discover(tmp_path, labels=False)
-    assert [scan.label for scan in found.scans] == [None]
+    assert [scan.labels for scan in found.scans] == [()]
     assert [left.reason for left in found.ignored] == ["label maps are not read without a code table"]
 
 
@@ -189,18 +267,15 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path):
         discover(tmp_path / "none")
 
 
-def test_links_to_folders_and_odd_files_are_ignored_visibly(tmp_path, files):
-    import os
-
+def test_odd_files_are_ignored_visibly(tmp_path, files):
     files.nrrd(tmp_path / "p" / "ct.nrrd", files.chest())
-    (tmp_path / "p" / "circle").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "p" / "pipe")
     reasons = {left.source.name: left.reason for left in discover(tmp_path).ignored}
-    assert reasons == {"circle": "links to folders are not followed", "pipe": "not a regular file"}
+    assert reasons == {"pipe": "not a regular file"}
 
 
 def test_many_files_are_classified_in_parallel_in_their_order(tmp_path, files, monkeypatch):
-    monkeypatch.setattr("ildfv.datasets.discovery.CHUNK", 8)
+    monkeypatch.setattr("ildfv.datasets.classify.CHUNK", 8)
     for i in range(4):
         files.series(tmp_path / f"p{i}", files.chest(7, seed=i), patient=f"P-{i}")
     found = discover(tmp_path, workers=2)

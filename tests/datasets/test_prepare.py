@@ -33,11 +33,11 @@ def content(folder):
 
 
 def n_files(report):
-    labels = sum(scan.label is not None for scan in report.prepared)
+    labels = sum(len(scan.labels) for scan in report.prepared)
     return labels + sum(left.files for left in report.quarantined + report.ignored)
 
 
-def test_slices_counts_and_identities_are_what_the_files_say(tmp_path, files):
+def test_slices_counts_and_identities_are_those_of_the_files(tmp_path, files):
     hu = files.chest()
     codes = files.codes(hu)
     files.series(tmp_path / "scans" / "a" / "ct", hu, series="1.2.3", patient="P-1")
@@ -75,7 +75,7 @@ def test_nothing_on_disk_identifies_patients(tmp_path, files, inline):
         assert b"1.2.3.4.5.6" not in data, name
 
 
-def test_a_second_run_keeps_what_is_done_and_a_lost_part_is_made_again_byte_for_byte(tmp_path, files, inline):
+def test_a_second_run_keeps_finished_parts_and_restores_a_lost_one_byte_for_byte(tmp_path, files, inline):
     for i in range(3):
         files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
     run(tmp_path)
@@ -110,7 +110,7 @@ def test_a_modified_scan_or_code_table_is_prepared_again(tmp_path, files, inline
     assert {path.suffix for path in (tmp_path / "out").iterdir() if path.name != ".lock"} == {".h5", ".json"}
 
 
-def test_a_run_killed_as_it_replaces_a_part_leaves_no_row_of_other_content(tmp_path, files, inline, monkeypatch):
+def test_a_run_killed_while_replacing_a_part_leaves_no_row_for_other_content(tmp_path, files, inline, monkeypatch):
     hu = files.chest()
     files.nrrd(tmp_path / "scans" / "a" / "ct.nrrd", hu)
     files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
@@ -183,15 +183,81 @@ def test_a_bad_scan_is_quarantined_and_the_others_are_prepared(tmp_path, files, 
     assert report.slices == len(Slices(tmp_path / "out")) == 6
 
 
-def test_a_scan_that_is_now_refused_leaves_the_store(tmp_path, files, inline):
+def test_a_refused_scan_replaces_nothing_and_the_report_says_so(tmp_path, files, inline):
     scans = tmp_path / "scans"
     files.series(scans / "a", files.chest())
     paths = files.series(scans / "b", files.chest(seed=1), patient="P-2")
     run(tmp_path)
+    before = content(tmp_path / "out")
     paths[3].unlink()
     report = run(tmp_path)
     assert [scan.source.name for scan in report.prepared] == ["a"]
+    (left,) = report.quarantined
+    assert left.reason.endswith("; slices of an earlier run were kept (6 slices)")
+    assert (report.removed, content(tmp_path / "out")) == ([], before)
+
+
+def test_an_incomplete_code_table_costs_no_labelled_slice(tmp_path, files, inline):
+    hu = files.chest()
+    files.series(tmp_path / "scans" / "a" / "ct", hu)
+    files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
+    run(tmp_path)
+    before = content(tmp_path / "out")
+    table = tmp_path / "incomplete.toml"
+    table.write_text("[codes]\n0='outside'\n1='healthy'\n")
+    report = run(tmp_path, codes=table)
+    (left,) = report.quarantined
+    assert "got unknown 2, 5" in left.reason
+    assert "slices of an earlier run were kept (6 slices)" in left.reason
+    assert content(tmp_path / "out") == before
+    assert Slices(tmp_path / "out").labelled.all()
+
+
+@pytest.mark.parametrize("change", ["no label map", "a map without lung"])
+def test_a_scan_without_labels_does_not_replace_a_labelled_one(tmp_path, files, inline, change):
+    hu = files.chest()
+    files.series(tmp_path / "scans" / "a" / "ct", hu)
+    label = files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
+    run(tmp_path)
+    before = content(tmp_path / "out")
+    if change == "no label map":
+        label.unlink()
+    else:
+        files.nifti(label, np.zeros(hu.shape, np.uint8))
+    (scan,) = run(tmp_path).prepared
+    assert scan.kept
+    assert scan.labelled
+    assert any("labelled slices of an earlier run were kept" in note for note in scan.notes)
+    assert content(tmp_path / "out") == before
+
+
+def test_a_damaged_part_of_a_refused_scan_is_removed_and_counted(tmp_path, files, inline):
+    paths = files.series(tmp_path / "scans" / "b", files.chest())
+    files.series(tmp_path / "scans" / "a", files.chest(seed=1), patient="P-2")
+    run(tmp_path)
+    (name,) = {row.name for row in Parts(tmp_path / "out").rows.values()} - {
+        scan.series for scan in run(tmp_path).prepared if scan.source.name == "a"
+    }
+    part = tmp_path / "out" / f"{name}.h5"
+    part.write_bytes(part.read_bytes()[:1000])
+    paths[3].unlink()
+    (removed,) = run(tmp_path).removed
+    assert (removed.series, removed.slices) == (name, 6)
+    assert "its part was corrupt" in removed.reason
     assert len(Slices(tmp_path / "out")) == 6
+
+
+def test_a_duplicate_that_leaves_the_store_is_reported_and_counted(tmp_path, files, inline):
+    hu = files.chest()
+    files.series(tmp_path / "scans" / "a", hu, patient="P-1")
+    run(tmp_path)
+    (before,) = Parts(tmp_path / "out").rows
+    labelled = tmp_path / "more" / "b"
+    files.series(labelled / "ct", hu, patient="P-1")
+    files.nifti(labelled / "labels.nii.gz", files.codes(hu))
+    report = prepare(tmp_path / "more", tmp_path / "out", codes="phantom", salt=SALT)
+    assert [(one.series, one.slices, one.labelled) for one in report.removed] == [(before, 6, False)]
+    assert report.to_dict()["removed"][0]["slices"] == 6
 
 
 def test_a_scan_deleted_after_discovery_does_not_stop_the_others(tmp_path, files, inline, monkeypatch):
@@ -221,9 +287,9 @@ def test_unreadable_slices_are_noted_at_the_series_in_their_folder(tmp_path, fil
 
 
 def test_a_label_map_named_like_a_scan_is_refused_with_the_remedy(tmp_path, files, inline):
-    files.nifti(tmp_path / "scans/p/mask.nii.gz", files.codes(files.chest()))
+    files.nifti(tmp_path / "scans/p/roi.nii.gz", files.codes(files.chest()))
     (left,) = run(tmp_path).quarantined
-    assert "a label map? its name must contain label, seg or lm" in left.reason
+    assert "a label map? its name or folder must contain label, seg or mask" in left.reason
 
 
 def test_scans_of_another_folder_are_added(tmp_path, files, inline):
@@ -234,7 +300,7 @@ def test_scans_of_another_folder_are_added(tmp_path, files, inline):
     assert len(Slices(tmp_path / "out")) == 12
 
 
-def test_a_label_map_without_lung_labels_leaves_the_scan_unlabelled_and_says_so(tmp_path, files, inline):
+def test_a_label_map_without_lung_labels_leaves_the_scan_unlabelled_with_a_note(tmp_path, files, inline):
     hu = files.chest()
     files.nrrd(tmp_path / "scans" / "p" / "ct.nrrd", hu)
     files.nrrd(tmp_path / "scans" / "p" / "lm.nrrd", (files.codes(hu) > 0).astype(np.uint16) * (2 << 8 | 1))
@@ -291,7 +357,7 @@ def test_one_file_can_be_the_input(tmp_path, files, inline):
     assert [scan.patient for scan in report.prepared] == [hashed("ct", SALT)]
 
 
-def test_a_run_killed_anywhere_is_finished_by_the_next_with_the_same_bytes(tmp_path, files):
+def test_a_killed_run_is_resumed_with_the_same_bytes(tmp_path, files):
     for i in range(5):
         files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
     job = tmp_path / "job.py"
@@ -312,3 +378,9 @@ def test_a_run_killed_anywhere_is_finished_by_the_next_with_the_same_bytes(tmp_p
     assert len(run(tmp_path, workers=1).prepared) == 5
     prepare(tmp_path / "scans", tmp_path / "undisturbed", codes="phantom", salt=SALT, workers=2)
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+
+def test_control_characters_of_a_header_are_shown_as_escapes(tmp_path, files, inline):
+    files.nrrd(tmp_path / "scans" / "a.nrrd", files.chest(), **{"space units": ["m\x1b[2J"] * 3})
+    (left,) = run(tmp_path).quarantined
+    assert "m\\x1b[2J" in left.reason

@@ -37,7 +37,7 @@ whole, draw, done, finished = time.monotonic() - started, random.Random(0), 0, 0
 while done < kills:
     process = child("killed")
     time.sleep(draw.uniform(0, whole * 0.5))
-    if os.waitpid(process, os.WNOHANG)[0]:  # it ended first: once more from the start
+    if os.waitpid(process, os.WNOHANG)[0]:  # it finished before the kill: start over
         assert made("killed") == made("whole")
         shutil.rmtree(root / "killed")
         finished += 1

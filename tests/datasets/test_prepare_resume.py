@@ -39,7 +39,7 @@ def labelled_scan(files, folder, seed=0):
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_another_persons_file_on_the_same_path_does_not_take_the_place_of_the_first(tmp_path, files, broken):
+def test_another_persons_file_on_the_same_path_does_not_replace_the_first(tmp_path, files, broken):
     files.nifti(tmp_path / "a" / "p1" / "ct.nii.gz", files.chest(seed=1))
     other = files.chest(seed=2)
     files.nifti(tmp_path / "b" / "p1" / "ct.nii.gz", np.full_like(other, 40) if broken else other)
@@ -63,7 +63,7 @@ def test_files_of_one_size_and_time_elsewhere_are_distinguished_by_their_slices(
     assert len(prepare(tmp_path / "b", tmp_path / "out", salt=SALT).quarantined) == 1
 
 
-def test_a_moved_file_and_a_changed_file_keep_their_place(tmp_path, files):
+def test_a_moved_or_modified_file_replaces_its_own_part(tmp_path, files):
     files.nifti(tmp_path / "a" / "p1" / "ct.nii.gz", files.chest(seed=1))
     prepare(tmp_path / "a", tmp_path / "out", salt=SALT)
     shutil.move(tmp_path / "a", tmp_path / "moved")
@@ -92,7 +92,7 @@ def test_labels_are_not_lost_to_a_run_without_codes(tmp_path, files, volume):
         assert Slices(tmp_path / "out").key == before
 
 
-def test_the_codes_of_the_folder_above_hold_for_one_patient_too(tmp_path, files):
+def test_the_code_table_of_the_folder_above_is_used_for_a_single_patient(tmp_path, files):
     labelled_scan(files, tmp_path / "scans" / "p1")
     labelled_scan(files, tmp_path / "scans" / "p2", seed=1)
     (tmp_path / "scans" / "codes.toml").write_text(CODES)
@@ -103,7 +103,7 @@ def test_the_codes_of_the_folder_above_hold_for_one_patient_too(tmp_path, files)
     assert all_["workspace"] == {"scans": 2, "patients": 2, "slices": 12, "labelled_slices": 12}
 
 
-def test_nothing_is_made_where_the_scans_or_codes_are_wrong(tmp_path, files):
+def test_invalid_scans_or_codes_create_nothing(tmp_path, files):
     (tmp_path / "empty" / "inside").mkdir(parents=True)
     files.series(tmp_path / "scans", files.chest())
     for scans, codes, fault in (
@@ -116,20 +116,20 @@ def test_nothing_is_made_where_the_scans_or_codes_are_wrong(tmp_path, files):
         assert not (tmp_path / "w").exists()
 
 
-def test_nothing_usable_is_an_error_after_its_table(tmp_path, files):
+def test_no_usable_scan_is_an_error_after_the_table(tmp_path, files):
     files.nifti(tmp_path / "scans" / "ct.nii.gz", np.full((4, 64, 64), 40, np.int16))
     ended = command(tmp_path / "scans", "--workspace", tmp_path / "w")
     assert isinstance(ended.exception, InputError)
-    assert str(ended.exception) == "no scan could be prepared: see the table above"
+    assert str(ended.exception) == "no scan could be prepared: prepare.json in the workspace lists the reasons"
     assert "HU must include" in ended.output
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "notes.txt").write_text("hello")
     ended = command(tmp_path / "texts", "--workspace", tmp_path / "w")
     assert isinstance(ended.exception, InputError)
-    assert "not DICOM, NIfTI or NRRD" in ended.output
+    assert "not DICOM, NIfTI, NRRD or MetaImage" in ended.output
 
 
-def test_the_label_map_of_a_quarantined_scan_is_ignored(tmp_path, files):
+def test_the_label_map_of_a_quarantined_scan_is_quarantined_with_its_name(tmp_path, files):
     labelled_scan(files, tmp_path / "scans" / "p1")
     next((tmp_path / "scans" / "p1" / "ct").glob("slice002.dcm")).unlink()
     (tmp_path / "scans" / "p2").mkdir()
@@ -137,19 +137,21 @@ def test_the_label_map_of_a_quarantined_scan_is_ignored(tmp_path, files):
     files.nifti(tmp_path / "scans" / "p2" / "labels.nii.gz", files.codes(files.chest()))
     files.nifti(tmp_path / "scans" / "alone" / "labels.nii.gz", files.codes(files.chest()))
     report = prepare(tmp_path / "scans", tmp_path / "out", codes="phantom", salt=SALT)
-    assert [left.source.parent.name for left in report.quarantined] == ["alone", "p1", "p2"]
-    assert [left.source.parent.name for left in report.ignored] == ["p1", "p2"]
-    assert {left.reason for left in report.ignored} == {"label map of a quarantined scan"}
+    reasons = {left.source.relative_to(tmp_path / "scans").as_posix(): left.reason for left in report.quarantined}
+    assert sorted(reasons) == ["alone/labels.nii.gz", "p1/ct", "p1/labels.nii.gz", "p2/ct.nii.gz", "p2/labels.nii.gz"]
+    assert reasons["p1/labels.nii.gz"].startswith("its scan may be ct, which cannot be used: slices must be evenly")
+    assert reasons["p2/labels.nii.gz"].startswith("its scan may be ct.nii.gz, which cannot be used: ")
+    assert not report.ignored
 
 
 def test_the_summary_counts_the_run_and_the_workspace(tmp_path, files):
     files.nifti(tmp_path / "scans" / "p1" / "ct.nii.gz", files.chest())
     first = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
-    assert "This run: 1 scan of 1 patient, 6 slices (0 with label maps).\n" in first
+    assert "This run: 1 scan of 1 patient, 6 slices (0 with labels).\n" in first
     assert "note: volume files have no patient identity: for 1 it is the first folder of its path below" in first
     files.nifti(tmp_path / "scans" / "loose.nii.gz", files.chest(seed=1))
     third = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
-    assert "This run: 2 scans of 2 patients, 12 slices (0 with label maps); 1 scan unchanged.\n" in third
+    assert "This run: 2 scans of 2 patients, 12 slices (0 with labels); 1 scan unchanged.\n" in third
     assert "now contains 2 scans of 2 patients, 12 slices" in third
     assert "for 1 it is its file name" in third
 

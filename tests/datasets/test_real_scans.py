@@ -74,7 +74,7 @@ def test_prepare_reports_every_file(real_data, tmp_path):
         "pyradiomics/lung2_image.nrrd": 61,
     }
     assert {name(left): left.reason.split(",")[0].split("(")[0].strip() for left in report.quarantined} == {
-        "cip/crop_ct_partialLungLabelMap.nrrd": "a label map must have the grid of one scan",
+        "cip/crop_ct_partialLungLabelMap.nrrd": "a label map must have the name of its scan",
         "cip/ct-64.nrrd": "must not duplicate another scan",
         "cip/crop_ct_2slices.nrrd": "its patient must have one identity",  # the same folder as ct-64.nrrd
         "cip/simple_dicom": "a scan must show lung",  # two slices of an abdomen
@@ -85,7 +85,7 @@ def test_prepare_reports_every_file(real_data, tmp_path):
     assert len(slices) == 188
     assert (slices.counts == UNLABELLED).all()
     n_files = sum(path.is_file() for path in real_data.rglob("*"))
-    labels = sum(scan.label is not None for scan in report.prepared)
+    labels = sum(len(scan.labels) for scan in report.prepared)
     left = sum(entry.files for entry in report.quarantined + report.ignored)
     scans = sum(scan.slices if scan.source.is_dir() else 1 for scan in report.prepared)  # DICOM: one file per slice
     assert scans + labels + left == n_files

@@ -15,7 +15,7 @@ def scan(number: int, m: int) -> ScanSlices:
     return ScanSlices(
         images=random.integers(0, 256, (m, 3, 224, 224), dtype=np.uint8),
         labels=random.integers(0, 5, (m, 224, 224), dtype=np.uint8),
-        counts=random.integers(0, 9000, (m, 4)),
+        counts=random.integers(0, 9000, (m, 4)) if number != 1 else np.full((m, 4), -1),
         lung=np.full(m, 60000),
         positions=np.arange(m, dtype=np.float32),
         patient=f"patient{number // 2}",
@@ -86,9 +86,9 @@ def test_a_wrong_count_in_the_manifest_is_refused_and_reported_by_verify(tmp_pat
         parts.add(write_scan(tmp_path, scan(0, 3)))
     manifest = tmp_path / MANIFEST
     manifest.write_text(manifest.read_text().replace('"count": 3', '"count": 4'))
-    with pytest.raises(InputError, match="must contain 4 slices, got 3"):
+    with pytest.raises(InputError, match="must hold 4 items, got 3"):
         Slices(tmp_path)
-    assert "must have 4 items" in Parts(tmp_path).verify()[0]
+    assert "must hold 4 items, got 3" in Parts(tmp_path).verify()[0]
 
 
 def test_a_path_that_looks_like_a_url_is_a_path(tmp_path):

@@ -71,7 +71,7 @@ def as_images(x, h, w):
 @pytest.mark.parametrize("name", GIVEN)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(100, 10**6), b=st.integers(1, 4), h=st.integers(1, 5), w=st.integers(1, 5))
-def test_every_layout_gives_what_a_float64_loop_gives(name, dtype, library, seed, b, h, w):
+def test_every_layout_equals_a_float64_loop(name, dtype, library, seed, b, h, w):
     x = maps(seed, b, h * w).astype(dtype)
     expected = np.stack([NAIVE[name](one.astype(np.float64)) for one in x])
     layouts = [library(x), library(as_images(x, h, w)), [library(one) for one in x]]
@@ -109,7 +109,7 @@ def test_other_real_numbers_are_converted(name, dtype):
     np.testing.assert_allclose(found, GIVEN[name].transform(x.astype(np.float64)), atol=1e-5)
 
 
-def test_features_of_another_unit_change_no_assignment():
+def test_units_of_features_do_not_change_assignments():
     units = np.array([1e-3, 1, 1e3, 7, 0.1])
     x = maps(b=10)
     one, other = BagOfWords(4).fit(x), BagOfWords(4).fit(x * units)
@@ -125,12 +125,12 @@ def test_k_means_finds_separate_clusters():
     np.testing.assert_allclose(found.centres_[order], centres[[0, 2, 1]], atol=0.1)
 
 
-def test_a_stream_is_learned_from_like_the_array():
+def test_a_stream_gives_the_centres_of_the_array():
     x = maps(b=8).reshape(-1, D)
     stream = [x[:50], x[50:]]
     found = BagOfWords(4).fit(lambda: iter(stream))
     assert found.centres_.shape == (4, D)
-    # all descriptors are within the sample: the same set in another order
+    # the sample contains all descriptors, in another order
     np.testing.assert_allclose(found.scale_, x.std(axis=0), rtol=1e-9)
 
 
@@ -164,7 +164,7 @@ def test_scikit_learn_accepts_the_encoders(estimator):
 
 
 @pytest.mark.parametrize("estimator", [BagOfWords(4, random_state=1), VLAD(4), Pooling("max"), SpatialPyramid(VLAD(2))])
-def test_the_encoders_keep_scikit_learns_promises(estimator):
+def test_encoders_follow_scikit_learn_conventions(estimator):
     x = as_images(maps(b=8), 6, 4)
     before = x.copy()
     vectors = clone(estimator).fit(x).transform(x)
@@ -201,7 +201,7 @@ REFUSED = {
     "centres must be finite, got NaN in row 0": lambda: VLAD(centres=np.full((2, 5), np.nan)).transform(X),
     "scale must have shape (5,), got (4,)": lambda: VLAD(centres=CENTRES, scale=np.ones(4)).transform(X),
     "scale must be positive and finite": lambda: VLAD(centres=CENTRES, scale=np.zeros(5)).transform(X),
-    "maps must have 5 features a descriptor, got 4": lambda: GIVEN["vlad"].transform(X[..., :4]),
+    "maps must have 5 features per descriptor, got 4": lambda: GIVEN["vlad"].transform(X[..., :4]),
     "maps must be finite, got NaN in map 1": lambda: GIVEN["mean"].transform(np.where(X[1, 3, 2] == X, np.nan, X)),
     "maps must be (b, n, d), (b, d, h, w) or a list of (n_i, d)": lambda: GIVEN["mean"].transform(X[0]),
     "maps must hold at least one map, got none": lambda: GIVEN["max"].transform([]),
@@ -221,7 +221,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_would_be_misread_is_refused_in_one_line(message):
+def test_invalid_input_is_refused_in_one_line(message):
     with pytest.raises(InputError) as error:
         REFUSED[message]()
     assert message in str(error.value)
@@ -229,6 +229,6 @@ def test_what_would_be_misread_is_refused_in_one_line(message):
 
 
 @pytest.mark.parametrize("estimator", [VLAD(), BagOfWords(), SpatialPyramid(), SpatialPyramid(VLAD())], ids=repr)
-def test_what_has_learned_nothing_cannot_transform(estimator):
+def test_unfitted_encoders_cannot_transform(estimator):
     with pytest.raises(NotFittedError):
         estimator.transform(as_images(X, 6, 4))

@@ -197,7 +197,7 @@ def test_whitened_projections_of_constant_rows_are_zero(dtype):
 
 @pytest.mark.parametrize("d", [40, 150])
 @pytest.mark.parametrize("form", ["array", "stream"])
-def test_more_components_than_rows_warn_and_give_what_there_is(form, d, monkeypatch):
+def test_more_components_than_rows_give_a_warning_and_as_many_as_possible(form, d, monkeypatch):
     monkeypatch.setattr(home, "EXACT", 100)
     x = rows(30, d)
     with pytest.warns(UserWarning, match=f"n_components is 35, but 30 rows of {d} features have 30: 30 are used"):

@@ -93,7 +93,7 @@ def test_missing_labels_reach_the_maximum_found_by_brute_force():
 
 
 def missing_at_random(x, y):
-    """y without the second output wherever the first is large: missingness depends on observed labels only."""
+    """y with missing second outputs where the first is large: missingness depends on observed labels only."""
     y = y.copy()
     y[y[:, 0] > np.quantile(y[:, 0], 0.5), 1] = np.nan
     return y
@@ -246,7 +246,7 @@ def test_a_rank_without_rows_gets_the_result_of_the_others(flat):
     y = y[:, 0] if flat else y
     said = []
 
-    def heard(arrays):  # what the rank with all rows says
+    def heard(arrays):  # the result of the rank with all rows
         said.append(arrays)
         return arrays
 

@@ -166,12 +166,12 @@ def test_em_on_the_sample_ends_when_it_gains_less_than_tol(monkeypatch):
 
 
 def test_moves_are_recomputed_after_an_accepted_one(monkeypatch):
-    begun, found = [], split_merge._moves
-    monkeypatch.setattr(split_merge, "_moves", lambda at: begun.append(at) or found(at))
+    starts, found = [], split_merge._moves
+    monkeypatch.setattr(split_merge, "_moves", lambda at: starts.append(at) or found(at))
     at = Parameters(np.full(4, 0.25), np.array([[0, 0], [0.1, 0], [40, 0], [40.1, 0]], float), np.ones((4, 2)))
     best = em_on_sample(at, four_blobs(), floors=np.full(2, 1e-6), tol=1e-3)
-    assert len(begun) > 1
-    assert likelihood(best, four_blobs()) > likelihood(begun[0], four_blobs())
+    assert len(starts) > 1
+    assert likelihood(best, four_blobs()) > likelihood(starts[0], four_blobs())
 
 
 def test_the_stepwise_start_uses_a_subsample_and_the_exact_start_the_sample(monkeypatch):

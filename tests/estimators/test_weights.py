@@ -61,7 +61,7 @@ def test_lists_channel_first_maps_and_weighted_maps_give_the_same(encoder):
     np.testing.assert_allclose(encoder.transform(Weighted(x, w)), expected, atol=1e-12)
 
 
-def test_a_map_in_which_nothing_counts_has_the_zero_vector(encoder):
+def test_a_map_whose_weights_are_all_0_has_the_zero_vector(encoder):
     x, w = weighted_maps()
     w[1] = 0
     found = encoder.transform(x, weights=w)

@@ -1,5 +1,6 @@
-"""Folds: by patient, stratified, reproducible, and impossible to leak through."""
+"""Folds: by patient, stratified, reproducible, and without leakage."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ T = 6000
 
 
 def cohort(n_patients=60, seed=0):
-    """patients (N,), counts (N, 4) of a cohort with a common, two middling and a rare pattern."""
+    """patients (N,), counts (N, 4) of a cohort with one common, two less common and one rare pattern."""
     rng = np.random.default_rng(seed)
     ill = rng.random((n_patients, 4)) < [0.6, 0.4, 0.15, 0.3]
     sizes = rng.integers(5, 40, n_patients)
@@ -24,7 +25,7 @@ def cohort(n_patients=60, seed=0):
     return np.array([f"p{i:03d}" for i in number]), counts
 
 
-def test_every_patient_is_tested_once_and_never_trained_on_then():
+def test_every_patient_is_tested_once_and_is_not_in_that_folds_training_set():
     patients, counts = cohort()
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     tested = np.concatenate([folds.test(k, patients) for k in range(5)])
@@ -38,7 +39,7 @@ def test_every_patient_is_tested_once_and_never_trained_on_then():
         assert len(set(patients[validation])) == round(0.2 * len(set(patients[train])))
 
 
-def test_each_pattern_is_shared_out_evenly():
+def test_each_pattern_is_distributed_evenly():
     patients, counts = cohort(100)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     rows = folds.table()
@@ -50,7 +51,7 @@ def test_each_pattern_is_shared_out_evenly():
         assert max(there) - min(there) <= 2
 
 
-def test_stratified_folds_are_evener_than_random_ones():
+def test_stratified_folds_are_more_balanced_than_random_ones():
     patients, counts = cohort(40, seed=3)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     names, number = np.unique(patients, return_inverse=True)
@@ -73,7 +74,7 @@ def test_a_pattern_of_as_many_patients_as_folds_is_in_each_fold():
     assert [row["patients_with"]["honeycomb"] for row in folds.table()] == [1] * 5
 
 
-def test_small_cohorts_seldom_leave_a_fold_without_a_pattern_it_could_have():
+def test_in_small_cohorts_a_fold_rarely_lacks_a_pattern_it_could_have():
     empty = possible = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -101,7 +102,7 @@ def test_folds_depend_on_the_seed_and_not_on_the_order_of_slices():
     assert set(order[validation_again]) == set(validation)
 
 
-def test_the_inner_split_does_not_see_the_test_fold():
+def test_the_inner_split_does_not_depend_on_the_test_fold():
     patients, counts = cohort()
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     other = {
@@ -124,7 +125,7 @@ def test_patients_without_a_label_map_are_in_no_fold():
         assert not {"p003", "p007"} & set(patients[used])
 
 
-def test_folds_come_back_from_json():
+def test_folds_are_restored_from_json():
     patients, counts = cohort(11)
     counts[patients == "p002"] = -1
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=4000, n_folds=4, seed=9)
@@ -199,7 +200,7 @@ def test_a_key_given_twice_is_refused_and_broken_json_too():
     text = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T).to_json()
     with pytest.raises(InputError, match="have each key once, got duplicates of kind"):
         Folds.from_json(text.replace('"kind"', '"kind": "ildfv folds", "kind"', 1), PATTERNS)
-    with pytest.raises(InputError, match="JSONDecodeError"):
+    with pytest.raises(InputError, match=r"folds\.json must be JSON: "):
         Folds.from_json(text[:-20], PATTERNS)
 
 
@@ -217,7 +218,7 @@ def test_scans_prepared_after_the_folds_are_named():
         folds.train(0, [*patients, "newcomer"])
 
 
-def test_a_fold_that_is_not_there_is_refused():
+def test_a_missing_fold_is_refused():
     patients, counts = cohort(10)
     with pytest.raises(InputError, match="fold must be 0 to 4, got 5"):
         make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T).test(5, patients)
@@ -231,21 +232,101 @@ def test_leaks_are_named():
         check_one_patient_per_scan(["a", "b"], ["s1", "s1"])
 
 
-def test_an_absent_pattern_is_warned_of():
+def test_an_absent_pattern_gives_a_warning():
     patients = np.array(list("abcdef"))
     counts = np.zeros((6, 4), int)
     counts[:, 0] = T
     warnings = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings()
-    assert len(warnings) == 3
-    assert warnings[0].startswith("reticular is on no slice of fold 0, 1, 2")
+    assert warnings == [f"no slice shows reticular, honeycomb, emphysema (T = {T} pixels): their scores are undefined"]
+    counts[0, 1] = T
+    first, second, *inner = make_folds(
+        patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3
+    ).warnings()
+    assert first.startswith("reticular is on no slice of fold ")
+    assert second.startswith("no slice shows honeycomb, emphysema ")
+    assert all(line.startswith("reticular is on no ") and "is held out" in line for line in inner)
 
 
-def test_deal_keeps_the_sizes_and_handles_nothing_to_share():
+def small_cohort(seed):
+    """12 patients of 20 slices, patients and presence; each pattern is in about five patients."""
+    rng = np.random.default_rng(seed)
+    patients = np.repeat([f"p{i:02d}" for i in range(12)], 20)
+    return patients, (np.repeat(rng.random((12, 4)) < 0.4, 20, axis=0) & (rng.random((240, 4)) < 0.5)).astype(int)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_pattern_of_two_training_patients_is_in_fit_and_validation(seed):
+    patients, shown = small_cohort(seed)
+    folds = make_folds(patients, shown, labels=PATTERNS, threshold=T, seed=seed)
+    for k in range(5):
+        having = [{*patients[part][shown[part].any(1)]} for part in folds.inner(k, patients)]
+        assert all(having)
+        for c in range(4):
+            fit, validation = ({*patients[part][shown[part, c] == 1]} for part in folds.inner(k, patients))
+            assert len(fit | validation) < 2 or (fit and validation)
+
+
+def test_a_larger_validation_part_is_used_where_patterns_need_it_and_disclosed():
+    patients = np.array([f"p{i:02d}" for i in range(12)])
+    shown = np.zeros((12, 4), int)
+    for pattern in range(4):
+        shown[3 * pattern : 3 * pattern + 3, pattern] = 1  # no patient has two patterns: 20 % are too few for all
+    folds = make_folds(patients, shown, labels=PATTERNS, threshold=T)
+    for k in range(5):
+        fit, validation = folds.inner(k, patients)
+        assert len(validation) == 4
+        assert shown[validation].any(0).all()
+        assert shown[fit].any(0).all()
+    assert [row["validation"] for row in folds.table()] == [4] * 5
+    assert any("4 of its 9 training patients are used for validation, more than 20%" in w for w in folds.warnings())
+
+
+def test_a_pattern_that_cannot_be_on_both_sides_is_disclosed():
+    patients = np.array([f"p{i:02d}" for i in range(10)])
+    shown = np.zeros((10, 4), int)
+    shown[:, 0], shown[3, 1] = 1, 1  # one patient cannot be split
+    lines = make_folds(patients, shown, labels=PATTERNS, threshold=T, n_folds=5).warnings()
+    assert any(
+        line.startswith(("reticular is on no validation slice", "reticular is on no fit slice")) for line in lines
+    )
+    assert not any("ground glass" in line for line in lines)
+
+
+def renamed(patients, salt):
+    return np.array([hashlib.sha256(f"{salt}{p}".encode()).hexdigest()[:16] for p in patients])
+
+
+def test_a_seed_gives_the_same_folds_whatever_the_salt_of_the_names():
+    patients, counts = cohort(20, seed=8)
+    keep = np.unique(patients, return_index=True)[1]
+    rows = np.sort(np.concatenate([keep, keep + 1, keep + 2]))  # equal numbers of slices: many equal profiles
+    patients, counts = patients[rows], counts[rows]
+    content = np.random.default_rng(0).normal(size=(len(rows), 2))
+    found = []
+    for salt in ("a", "b"):
+        names = renamed(patients, salt)
+        order = np.argsort(names, kind="stable")  # the order of slices follows the salt too
+        options = {"labels": PATTERNS, "threshold": T, "seed": 3, "content": content[order]}
+        folds = make_folds(names[order], presence(counts, T)[order], **options)
+        back = dict(zip(names.tolist(), patients.tolist(), strict=True))
+        parts = [tuple({back[n] for n in names[i]} for i in folds.inner(k, names)) for k in range(5)]
+        found.append(([{back[n] for n in members} for members in folds.members], parts))
+    assert found[0] == found[1]
+
+
+def test_folds_of_version_1_are_refused_with_a_remedy():
+    patients, counts = cohort(20)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
+    with pytest.raises(InputError, match=r"must be of version 2, got 1, .*: run `ildfv folds --fresh` and train again"):
+        Folds.from_json(edited(folds, lambda d: d.update(version=1)), PATTERNS)
+
+
+def test_partition_keeps_the_sizes_also_without_quantities():
     part = partition(np.zeros((7, 3)), [3, 2, 2], seed=0)
     assert np.bincount(part).tolist() == [3, 2, 2]
 
 
-def test_deal_of_a_big_cohort_is_quick_and_even():
+def test_partitioning_a_large_cohort_is_fast_and_balanced():
     rng = np.random.default_rng(0)
     amounts = rng.gamma(0.5, size=(700, 9)) * (rng.random((700, 9)) < 0.3)
     part = partition(amounts, [140] * 5)
@@ -256,5 +337,5 @@ def test_deal_of_a_big_cohort_is_quick_and_even():
 @pytest.mark.parametrize("content", [b"\xff\xfe{", b'{"kind": "\xff"}'])
 def test_a_file_of_other_bytes_is_one_clear_line(tmp_path, content):
     (tmp_path / "folds.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"folds\.json must have the structure that `ildfv folds` writes"):
+    with pytest.raises(InputError, match=r"folds\.json must be JSON: "):
         Folds.load(tmp_path / "folds.json", PATTERNS)

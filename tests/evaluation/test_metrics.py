@@ -1,4 +1,4 @@
-"""Metrics: Eq. 7–10 by hand, and scikit-learn's and torchmetrics' numbers wherever those define them."""
+"""Metrics: Eq. 7–10 by hand, and equal to scikit-learn and torchmetrics where these define them."""
 
 import math
 
@@ -46,11 +46,28 @@ def test_sample_terms_by_hand(s, t, skip, agree):
     np.testing.assert_allclose(metrics.sample_terms(truth, predicted, empty="agree")[0], agree)
 
 
-def test_undefined_terms_are_left_out_of_the_mean():
+def test_undefined_terms_are_excluded_from_the_mean():
     truth = [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0]]
     predicted = [[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
     m = metrics.sample_metrics(truth, predicted)
-    assert m == {"accuracy": 1 / 3, "precision": 1 / 2, "recall": 1 / 2, "f": 1 / 3}
+    assert m == {"accuracy": 1 / 3, "precision": 1 / 2, "recall": 1 / 2, "f": 1 / 2, "mean_slice_f": 1 / 3}
+
+
+def test_the_overall_f_is_the_harmonic_mean_of_averaged_precision_and_recall():
+    """Eq. 8–10 by hand: precisions 1, 1/2 and 1/4, recalls 1/2, 1 and 1, so 7/12 and 10/12."""
+    truth = [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    predicted = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
+    m = metrics.sample_metrics(truth, predicted)
+    assert m["precision"] == pytest.approx(7 / 12)
+    assert m["recall"] == pytest.approx(10 / 12)
+    assert m["f"] == pytest.approx(2 * 70 / 12 / 17)
+    assert m["mean_slice_f"] == pytest.approx((2 / 3 + 2 / 3 + 2 / 5) / 3)
+
+
+def test_the_overall_f_of_nothing_right_is_0_and_of_no_prediction_undefined():
+    wrong = metrics.sample_metrics([[1, 0]], [[0, 1]])
+    assert wrong["f"] == 0
+    assert math.isnan(metrics.sample_metrics([[1, 0]], [[0, 0]])["f"])
     healthy = metrics.sample_metrics(np.zeros((3, 4)), np.zeros((3, 4)))
     assert all(math.isnan(value) for value in healthy.values())
 
@@ -64,7 +81,8 @@ def test_sample_metrics_equal_scikit_learn(seed):
     )
     assert ours["precision"] == pytest.approx(precision)
     assert ours["recall"] == pytest.approx(recall)
-    assert ours["f"] == pytest.approx(f)
+    assert ours["mean_slice_f"] == pytest.approx(f)
+    assert ours["f"] == pytest.approx(2 * precision * recall / (precision + recall))
     jaccard = [sk.jaccard_score(y, t) for y, t in zip(truth, predicted, strict=True) if y.any() or t.any()]
     assert ours["accuracy"] == pytest.approx(np.mean(jaccard))
 
@@ -129,7 +147,7 @@ def test_one_class_leaves_areas_undefined():
     assert metrics.pr_curve([0, 0, 0], scores) is None
 
 
-def test_nothing_to_divide_by_is_undefined_and_not_zero():
+def test_a_zero_denominator_is_undefined_and_not_zero():
     empty = metrics.pattern_metrics(np.zeros((3, 4)), np.zeros((3, 4)))
     assert all(np.isnan(value).all() for value in empty.values())
     wrong = metrics.pattern_metrics(np.zeros((3, 1)), np.ones((3, 1)))
@@ -138,7 +156,7 @@ def test_nothing_to_divide_by_is_undefined_and_not_zero():
     assert np.isnan(wrong["recall"])
 
 
-def test_scores_that_are_no_numbers_are_refused():
+def test_non_finite_scores_are_refused():
     with pytest.raises(InputError, match="scores must be finite"):
         metrics.roc_auc([0, 1], [0.0, N])
     with pytest.raises(InputError, match=r"scores must have shape \(2,\), got \(3,\)"):

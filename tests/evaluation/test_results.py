@@ -1,4 +1,4 @@
-"""The results document: true numbers, null where undefined, the same from the same seed."""
+"""The results document: correct numbers, null where undefined, reproducible by seed."""
 
 import json
 from dataclasses import fields
@@ -9,7 +9,7 @@ import sklearn.metrics as sk
 
 from ildfv.errors import InputError
 from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import Predictions, compare, evaluate, spread
+from ildfv.evaluation.results import OVERALL, Predictions, compare, compare_over_seeds, evaluate, spread
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.patterns import PATTERNS
 
@@ -46,12 +46,19 @@ def test_the_document_holds_scikit_learns_numbers():
         for name in ("auc", "f", "precision", "recall", "brier"):
             value, (low, high) = row.estimate(name)
             assert low <= value <= high
-        area = np.trapezoid(row.roc.tpr, row.roc.fpr)
-        assert area == pytest.approx(row.auc, abs=0.01)
+        assert np.trapezoid(row.roc.tpr, row.roc.fpr) == pytest.approx(row.auc, abs=1e-12)
+        assert step_area(row.pr) == pytest.approx(row.ap, abs=1e-12)
     overall = document.overall
     assert overall.micro_f == pytest.approx(sk.f1_score(p.presence, called, average="micro"))
     assert overall.macro_f == pytest.approx(sk.f1_score(p.presence, called, average="macro"))
-    assert overall.f == pytest.approx(sk.f1_score(p.presence, called, average="samples", zero_division=np.nan))
+    precision, recall, f, _ = sk.precision_recall_fscore_support(
+        p.presence, called, average="samples", zero_division=np.nan
+    )
+    assert overall.f == pytest.approx(2 * precision * recall / (precision + recall))
+    assert overall.mean_slice_f == pytest.approx(f)
+    for name in OVERALL:
+        value, (low, high) = overall.estimate(name)
+        assert low <= value <= high
     assert overall.mean_auc == pytest.approx(sk.roc_auc_score(p.presence, p.scores))
 
 
@@ -60,6 +67,8 @@ def test_undefined_is_null_in_json_and_never_zero():
     row = json.loads(json.dumps(document.to_dict(), allow_nan=False))["per_pattern"]["honeycomb"]
     assert row.pop("prevalence") == 0
     assert row.pop("positives") == 0
+    assert (row.pop("positive_patients"), row.pop("negative_patients")) == (0, 10)
+    assert set(row.pop("patients").values()) <= {0, 10}
     assert set(row.values()) == {None}
     others = [document.per_pattern[p] for p in PATTERNS if p != "honeycomb"]
     assert document.overall.macro_f == pytest.approx(np.mean([r.f for r in others]))
@@ -98,8 +107,41 @@ def test_pooled_auc_counts_the_pairs_within_folds():
         pairs += len(positive) * len(negative)
     row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50).per_pattern["reticular"]
     assert row.auc == pytest.approx(wins / pairs)
-    area = np.trapezoid(row.roc.tpr, row.roc.fpr)
-    assert area == pytest.approx(row.auc, abs=0.03)
+    assert np.trapezoid(row.roc.tpr, row.roc.fpr) == pytest.approx(row.auc, abs=1e-12)
+
+
+def step_area(pr):
+    """The area under steps at which each precision applies from the previous recall to its own."""
+    return np.diff(pr.recall) @ np.array(pr.precision[1:])
+
+
+def test_pooled_ap_is_the_mean_over_positives_of_the_folds_and_the_area_of_its_curve():
+    folds = [predictions(fold=k, effect=0.3 + k, n_patients=5 + 20 * k) for k in range(3)]
+    row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50).per_pattern["honeycomb"]
+    each = [sk.average_precision_score(f.presence[:, 2], f.scores[:, 2]) for f in folds]
+    assert row.ap == pytest.approx(np.average(each, weights=[f.presence[:, 2].sum() for f in folds]))
+    assert step_area(row.pr) == pytest.approx(row.ap, abs=1e-12)
+
+
+def test_a_fold_without_the_pattern_or_without_its_absence_has_no_part_in_curves():
+    folds = [predictions(fold=0), predictions(fold=1, without=[2])]
+    row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50).per_pattern["honeycomb"]
+    alone = evaluate(folds[:1], data="phantom", threshold=6000, n_resamples=50).per_pattern["honeycomb"]
+    assert (row.roc, row.pr, row.auc) == (alone.roc, alone.pr, pytest.approx(alone.auc))
+    assert row.ap == pytest.approx(alone.ap)
+
+
+def test_the_numbers_of_patients_with_and_without_a_pattern_are_reported():
+    p = predictions(n_patients=10)
+    p.presence[:, 1] = np.array(p.patients) == "f0-p3"
+    p.presence[:, 3] = np.array(p.patients) != "f0-p3"
+    document = evaluate(p, data="phantom", threshold=6000, n_resamples=50)
+    rows = [document.per_pattern[pattern] for pattern in ("reticular", "emphysema")]
+    assert [(row.positive_patients, row.negative_patients) for row in rows] == [(1, 9), (9, 1)]
+    assert [row.auc_interval for row in rows] == [None, None]
+    assert document.overall.patients["mean_auc"] == 1
+    assert document.overall.mean_auc_interval is None
+    assert document.overall.patients["accuracy"] == 10
 
 
 def test_the_scale_of_a_fold_and_its_calibration_do_not_change_a_pooled_auc():
@@ -140,7 +182,7 @@ def test_spread_is_mean_and_sd_over_folds_where_defined():
     assert spread(documents[:1]).overall["f"].sd is None
 
 
-def test_false_calls_of_a_pattern_that_no_slice_shows_are_no_f_of_0():
+def test_false_positives_of_an_absent_pattern_give_no_f_of_0():
     p = predictions(without=[2])
     called = Predictions(p.system, p.fold, p.scores, p.presence, p.patients, Decisions.at([-100.0] * 4), PATTERNS)
     document = evaluate(called, data="phantom", threshold=6000, n_resamples=20)
@@ -161,6 +203,33 @@ def test_compare_tests_two_systems_on_the_same_slices():
     assert Comparison.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == result
     with pytest.raises(InputError, match="fv-conv1 and cnn must be scored on the same slices"):
         compare(good, predictions(fold=1, system="cnn"))
+
+
+def test_several_seeds_are_compared_by_their_mean():
+    rng, good = np.random.default_rng(0), predictions()
+    others = [
+        Predictions("cnn", 0, good.scores + rng.normal(size=good.scores.shape), good.presence, good.patients, *rest)
+        for rest in [(good.decisions, PATTERNS)] * 3
+    ]
+    singles = [compare(good, other, n_resamples=100) for other in others]
+    several = compare_over_seeds([(good, other) for other in others], n_resamples=100)
+    assert (singles[0].seeds, several.seeds) == (1, 3)
+    for name, test in several.tests.items():
+        each = [one.tests[name].difference for one in singles]
+        assert test.difference == pytest.approx(np.mean(each)), name
+        assert test.seed_sd == pytest.approx(np.std(each, ddof=1)), name
+        assert test.seeds == 3
+    assert Comparison.from_dict(json.loads(json.dumps(several.to_dict(), allow_nan=False))) == several
+    with pytest.raises(InputError, match="must be scored on the same slices"):
+        compare_over_seeds([(good, others[0]), (good, predictions(fold=1))])
+
+
+def test_a_document_of_an_older_version_is_refused_with_a_remedy():
+    values = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20).to_dict()
+    rule = "doc.json must be of version 2, got 1: .*run the `ildfv train` or `ildfv regress` that wrote it again"
+    with pytest.raises(InputError, match=rule) as error:
+        Results.from_dict(values | {"version": 1}, name="doc.json")
+    assert "\n" not in str(error.value)
 
 
 def test_means_are_compared_over_the_patterns_both_systems_define():

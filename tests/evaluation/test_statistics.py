@@ -1,4 +1,4 @@
-"""Tables 1 and 2, by hand."""
+"""Tables 1 and 2, compared with counts by hand."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_slices_and_patients_are_counted_per_pattern():
     assert s["healthy"] == {"slices": 2, "patients": 1}
 
 
-def test_meetings_of_patterns_are_counted():
+def test_co_occurring_patterns_are_counted():
     s = statistics(presence(np.array(COUNTS), 6000), PATIENTS, labels=PATTERNS, threshold=6000)
     assert s["by_number"] == [2, 1, 2, 0, 0]
     assert s["co_occurrence"][0] == [3, 2, 0, 0]

@@ -1,4 +1,4 @@
-"""Thresholds and probabilities: the best F there is, and Platt's sigmoid."""
+"""Thresholds with the largest possible F, and probabilities by Platt's sigmoid."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_no_threshold_gives_a_larger_f():
         assert ours == pytest.approx(max(sk.f1_score(truth, scores >= t) for t in candidates))
 
 
-def test_the_threshold_lies_midway_and_at_the_lowest_score_if_all_are_called():
+def test_the_threshold_is_midway_or_the_lowest_score_if_all_are_predicted():
     assert best_threshold([0, 0, 1, 1], [0.0, 1.0, 2.0, 5.0]) == 1.5
     assert best_threshold([1, 1], [3.0, 4.0]) == 3.0
     assert best_threshold([1, 0], [np.nextafter(1, 2), 1.0]) == np.nextafter(1, 2)

@@ -1,4 +1,4 @@
-"""A workspace of eight patients whose slices show lung, and a preset that is through it in seconds."""
+"""A workspace of eight patients whose slices show lung, and a preset that takes seconds."""
 
 import shutil
 import sys
@@ -21,7 +21,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def used(made, tmp_path_factory):
-    """A workspace that the tests of this folder share: what one has trained, the next finds."""
+    """A workspace shared by the tests of this folder, including the networks that earlier tests trained."""
     return Path(shutil.copytree(made, tmp_path_factory.mktemp("used") / "workspace"))
 
 

@@ -1,22 +1,24 @@
-"""Nothing that is fitted knows the test fold: other images and labels there change no fitted number, in any system."""
+"""Nothing that is fitted knows the test fold, and only choices know the validation slices: other images and labels
+there change no fitted number, in any system."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny import TINY, change_test_fold, make_tiny
+from tiny import TINY, change_part, make_tiny
 
 from ildfv.experiments.context import Context
+from ildfv.experiments.fitted import encoding
 from ildfv.experiments.recipes import Patches
 from ildfv.experiments.results import predictions
 from ildfv.experiments.scoring import scores
 from ildfv.pipeline.encoders import ENCODERS
-from ildfv.pipeline.workspace import Workspace
+from ildfv.pipeline.regress import fit_regression
 from ildfv.store.models import load_model
 
 
 def patches(context: Context) -> Patches:
-    """Trained for so long that its window calls something somewhere."""
+    """Trained long enough that the sliding window predicts a pattern somewhere."""
     one = context.patches("patches")
     return replace(one, settings=replace(one.settings, epochs=8, batch_size=8, dropout=0.0), per_slice=8)
 
@@ -32,7 +34,7 @@ SYSTEMS = {
 
 NETWORK = ("models/", "/mean", "/std", "history")
 VECTORS = ("pca/components", "pca/mean", "regression/coef", "regression: ridge", "/validation")
-# What must be among the fitted values: a system that stopped leaving it on disk would be compared in vain.
+# Required among the fitted values: if a system no longer stored one of them, the comparison would not detect it.
 FITTED = {
     "cnn": NETWORK,
     "balanced": (*NETWORK, "pattern_weights"),
@@ -46,19 +48,33 @@ FITTED = {
 
 
 @pytest.fixture(scope="module")
-def contexts(tmp_path_factory):
-    """Two contexts whose workspaces differ in the images and labels of fold 0 only."""
-    roots = [make_tiny(tmp_path_factory.mktemp(name) / "workspace").root for name in ("one", "other")]
-    change_test_fold(Workspace.open(roots[1]), 0)
-    return [Context(root, replace(TINY, run=1), device="cpu") for root in roots]
+def original(tmp_path_factory):
+    return Context(make_tiny(tmp_path_factory.mktemp("one") / "workspace").root, replace(TINY, run=1), device="cpu")
 
 
-INPUTS = ("identity", "inputs", "slices")  # of a model's information: what it was made of, hashes of files
+def changed(folder, part):
+    """A context whose slices differ from the original's in one part of fold 0 only."""
+    workspace = make_tiny(folder / "workspace")
+    change_part(workspace, 0, part)
+    return Context(workspace.root, replace(TINY, run=1), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def contexts(original, tmp_path_factory):
+    return [original, changed(tmp_path_factory.mktemp("test"), "test")]
+
+
+@pytest.fixture(scope="module")
+def other_validation(original, tmp_path_factory):
+    return [original, changed(tmp_path_factory.mktemp("validation"), "validation")]
+
+
+INPUTS = ("identity", "inputs", "slices")  # metadata that identifies the inputs of a model: hashes of files
 
 
 def fitted(context: Context, system) -> dict:
-    """All that the system left on disk but its scores of test slices: tensors, and what models tell of themselves (β,
-    ridge penalty, history of validation); its thresholds and sigmoids."""
+    """Everything fitted that the system stored, without its scores of test slices: tensors, metadata of models (β,
+    ridge penalty, validation history), thresholds and sigmoids."""
     scores(context, system, 0)
     found = {}
     for folder in sorted(context.folder.glob(f"*/{system.folder}/fold-0")):
@@ -83,4 +99,32 @@ def test_test_slices_change_nothing_that_is_fitted(contexts, name):
         else:
             assert value == other[place], place
     a, b = (scores(context, system(context), 0).test for context in contexts)
+    assert not np.array_equal(a, b)  # the change was one that the system sees
+
+
+CHOSEN = ("decisions", "history", "/validation", "/regression")  # what validation slices may decide
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "patches" else n for n in SYSTEMS])
+def test_validation_slices_change_choices_and_nothing_that_is_fitted(other_validation, name):
+    system = SYSTEMS[name]
+    one, other = (fitted(context, system(context)) for context in other_validation)
+    compared = [place for place in one if not any(what in place for what in CHOSEN)]
+    for what in FITTED[name]:
+        if not any(chosen in f"/{what}" for chosen in CHOSEN):
+            assert any(what in place for place in compared), what
+    for place in compared:
+        if isinstance(one[place], np.ndarray):
+            np.testing.assert_array_equal(one[place], other[place], err_msg=place)
+        else:
+            assert one[place] == other[place], place
+    if name in ENCODERS:  # the penalty is a choice; with a given one the regression does not depend on it
+        options = {"threshold": 6000, "ridge": 1.0}
+        models = [
+            fit_regression(encoding(context, system(context), 0), context.slices, context.split(0), **options).model
+            for context in other_validation
+        ]
+        np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+        np.testing.assert_array_equal(models[0].intercept_, models[1].intercept_)
+    a, b = (scores(context, system(context), 0).validation for context in other_validation)
     assert not np.array_equal(a, b)  # the change was one that the system sees

@@ -1,4 +1,4 @@
-"""The same commands on a user's own scans: no phantom word, and gaps in the labels are nulls or one clear line."""
+"""The experiments on a user's own scans: nothing is called phantom; missing labels give nulls or one line of error."""
 
 import shutil
 from dataclasses import replace
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow  # runs every experiment a second time
 
 
 def make(root: Path, change) -> Path:
-    """A workspace of scans that are no phantoms; change: (number, scan) → scan."""
+    """A workspace of scans that are not phantoms; change: (number, scan) → scan."""
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             parts.add(write_scan(workspace.slices_dir, change(number, replace(scan(number), phantom=False))))
     write_folds(workspace)
@@ -31,7 +31,7 @@ def make(root: Path, change) -> Path:
 
 
 def without(one, pattern: int):
-    """The scan without a pattern; what was there is healthy."""
+    """The scan with the pixels of a pattern relabelled as healthy."""
     counts = one.counts.copy()
     counts[:, pattern] = 0
     return replace(one, counts=counts, labels=np.where(one.labels == pattern + 1, 0, one.labels).astype(np.uint8))
@@ -55,7 +55,7 @@ def test_every_experiment_runs_on_ones_own_scans_with_gaps(ran):
     assert [d["name"] for d in ran["experiments"]] == list(experiments())
 
 
-def test_rows_say_whose_data_they_are_from_and_nothing_is_called_phantom(ran):
+def test_rows_name_their_data_and_nothing_is_called_phantom(ran):
     for document in ran["experiments"]:
         assert document["data"] == "user"
         for table in document["tables"]:
@@ -77,11 +77,11 @@ def test_a_pattern_that_no_slice_shows_has_no_measures(ran):
         assert system["pooled"]["overall"]["mean_auc"] is not None
 
 
-def test_slices_without_label_maps_are_counted_and_used_by_nobody(ran):
+def test_slices_without_label_maps_are_counted_and_not_used(ran):
     statistics = next(d for d in ran["experiments"] if d["name"] == "statistics")
-    assert "12 slices have no label map" in statistics["notes"][0]
+    assert "12 slices have no labels" in statistics["notes"][0]
     page = Path(ran["page"]).read_text(encoding="utf-8")
-    assert "12 slices without a label map are neither used for training nor tested" in page
+    assert "12 slices without labels are neither used for training nor tested" in page
 
 
 def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(tmp_path):
@@ -95,7 +95,7 @@ def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(
     assert "Slices and patients per pattern" in (root / "experiments.html").read_text(encoding="utf-8")
 
 
-def test_results_of_other_folds_leave_the_page(tmp_path, made):
+def test_results_of_other_folds_are_not_on_the_page(tmp_path, made):
     root = Path(shutil.copytree(made, tmp_path / "w"))
     run_experiments(["curves"], preset=TINY, workspace=root, device="cpu")
     write_folds(Workspace.open(root), seed=1, fresh=True)

@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm go the whole way: trained, encoded, regressed, and compared with others."""
+"""Networks of torchvision and timm are trained, encoded, regressed, and compared with others."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def test_a_network_of_a_package_is_trained_encoded_and_regressed(made, tmp_path,
     assert document["overall"]["mean_auc"] is not None
 
 
-def test_a_network_of_a_package_stands_beside_cnnf(made, tmp_path, name):
+def test_a_network_of_a_package_is_compared_with_cnnf(made, tmp_path, name):
     root = Path(shutil.copytree(made, tmp_path / "w"))
     preset = replace(TINY, networks={name: {}})
     (document,) = run_experiments(["networks"], preset=preset, workspace=root, device="cpu")["experiments"]

@@ -1,4 +1,4 @@
-"""The parts that systems are made of: thinned maps, tables as CSV, the checklist."""
+"""Components of the experiments: thinned maps, tables as CSV, the checklist."""
 
 import re
 from types import SimpleNamespace
@@ -37,8 +37,8 @@ def test_thinned_maps_hold_a_share_of_the_descriptors_the_same_on_every_pass():
     found = thinned(images)
     assert found.shape == (4, 3, 4, 1)
     assert thinned.n == 4
-    torch.testing.assert_close(thinned(images[2:]), found[2:])  # whatever the batch
-    torch.testing.assert_close(thinned(torch.from_numpy(images)), found)  # as they come on a GPU
+    torch.testing.assert_close(thinned(images[2:]), found[2:])  # in any batch
+    torch.testing.assert_close(thinned(torch.from_numpy(images)), found)  # as on a GPU
     for image, kept in zip(images, found, strict=True):
         all_ = {tuple(c) for c in image.reshape(3, -1).T.tolist()}
         assert {tuple(c) for c in kept[..., 0].T.tolist()} <= all_
@@ -55,7 +55,7 @@ def test_a_measure_takes_six_columns_of_csv():
 
 
 def test_the_checklist_has_every_item_of_both_guidelines_once():
-    """TRIPOD+AI 2024: 27 items, of which these have parts. CLAIM 2024: 44."""
+    """TRIPOD+AI 2024: 27 items, some with subitems. CLAIM 2024: 44 items."""
     parts = {
         3: "abc",
         5: "ab",
@@ -81,7 +81,7 @@ def test_the_checklist_has_every_item_of_both_guidelines_once():
 def experiment(**changes) -> ExperimentDocument:
     values = {
         "kind": EXPERIMENT,
-        "version": 1,
+        "version": 2,
         "name": "speed",
         "title": "t",
         "paper": None,
@@ -101,7 +101,7 @@ def experiment(**changes) -> ExperimentDocument:
     return ExperimentDocument(**(values | changes))
 
 
-def test_tables_and_pictures_of_an_earlier_run_go(made, tmp_path):
+def test_tables_and_pictures_of_an_earlier_run_are_removed(made, tmp_path):
     workspace = SimpleNamespace(results_dir=tmp_path)
     folder = tmp_path / "experiments"
     table = Table("t", ["a"], [[1]])
@@ -120,7 +120,7 @@ def test_tables_and_pictures_of_an_earlier_run_go(made, tmp_path):
 
 
 @pytest.mark.parametrize(("threads", "told"), [(1, "CPU, 1 thread"), (2, "CPU, 2 threads")])
-def test_one_thread_is_no_plural(context, monkeypatch, threads, told):
+def test_one_thread_is_singular(context, monkeypatch, threads, told):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert device_name(context) == told
 

@@ -1,4 +1,4 @@
-"""Every experiment runs, its document follows the schema, and nothing is made twice."""
+"""Every experiment runs, its document follows the schema, and nothing is computed twice."""
 
 import csv
 import shutil
@@ -11,6 +11,7 @@ import pytest
 from tiny import TINY, stored
 
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.evaluation.results import compare as compare_predictions
 from ildfv.experiments import fitted
 from ildfv.experiments import results as results_module
 from ildfv.experiments import run as run_module
@@ -48,12 +49,12 @@ def test_every_table_names_sources_and_data(ran):
                 assert row[data] in (("LTRC", "533 patients") if theirs else ("phantom",))
 
 
-def test_the_paper_is_answered_table_by_table(ran):
+def test_every_table_of_the_paper_has_an_experiment(ran):
     answered = " ".join(d["paper"] for d in ran["experiments"] if d["paper"])
     assert answered == "Tables 1 and 2 Tables 3 and 4 Tables 5 and 6 Table 7 Table 8 Table 9 Figure 5 Figure 6"
 
 
-def test_documents_lie_in_the_workspace_as_json_and_csv(ran, used):
+def test_documents_are_in_the_workspace_as_json_and_csv(ran, used):
     folder = used / "results" / "experiments"
     for document in ran["experiments"]:
         assert read_checksummed(folder / f"{document['name']}.json") == document
@@ -93,7 +94,7 @@ def test_equal_settings_are_one_system_under_many_names(context):
     assert context.cnn("few", patients=0.5).folder not in names
 
 
-def test_fewer_patients_are_some_of_all_and_validation_and_test_stay(context):
+def test_a_share_of_the_patients_reduces_the_fit_slices_only(context):
     all_, few = context.split(0), context.split(0, 0.5)
     patients = context.slices.patients
     assert set(patients[few.fit]) < set(patients[all_.fit])
@@ -109,7 +110,7 @@ def test_pooled_predictions_cover_the_held_out_folds_once(context):
     assert len(np.unique(tested)) == len(tested) == sum(len(p.scores) for p in found)
 
 
-def test_weights_that_only_scores_are_asked_of_can_be_dropped(made, tmp_path):
+def test_weights_needed_for_scores_only_can_be_removed(made, tmp_path):
     import shutil
     from dataclasses import replace
 
@@ -119,7 +120,7 @@ def test_weights_that_only_scores_are_asked_of_can_be_dropped(made, tmp_path):
     predictions(context, dropped)
     kept = [path.parts[-3] for path in context.folder.glob("models/*/*/model.safetensors")]
     assert kept == [context.base.folder]
-    assert verify_workspace(context.workspace.root)["faults"] == []  # they were let go, not lost
+    assert verify_workspace(context.workspace.root)["faults"] == []  # removed on purpose, not lost
     told = history(context, dropped, 0)
     shutil.rmtree(context.folder / "models" / dropped.folder)
     assert history(context, dropped, 0) == told
@@ -141,7 +142,7 @@ def test_unknown_names_are_refused_with_the_known_ones():
         ({"networks": {"patch": {}}}, 'network must take whole slices, got "patch"'),
     ],
 )
-def test_what_cannot_be_made_is_refused_before_anything_is_trained(tmp_path, monkeypatch, given, message):
+def test_impossible_requests_are_refused_before_training(tmp_path, monkeypatch, given, message):
     monkeypatch.setattr(run_module, "home", lambda *_: pytest.fail("must be refused before there is a workspace"))
     with pytest.raises(InputError, match=message):
         run_experiments(["networks"], preset=replace(TINY, **given), workspace=tmp_path)
@@ -152,12 +153,12 @@ def test_paper_preset_is_the_papers_protocol():
     assert (preset.folds, preset.run, preset.components, preset.dimensions) == (5, None, 32, 512)
 
 
-def test_without_a_workspace_phantoms_are_made(tmp_path, monkeypatch):
+def test_without_a_workspace_phantoms_are_created(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = run_module.home(None, TINY, run_module.SILENT)
     assert len(Context(root, TINY, device="cpu").slices) == TINY.patients * TINY.slices_per_scan
     assert run_module.home(None, TINY, run_module.SILENT) == root
-    with pytest.raises(InputError, match="is not a workspace"):
+    with pytest.raises(InputError, match="must be in a folder that exists"):
         run_experiments(["statistics"], preset=TINY, workspace=tmp_path / "nowhere")
 
 
@@ -168,13 +169,13 @@ def test_the_workspaces_own_report_shows_experiments_too(ran, used):
     assert all(table["title"] in page for d in ran["experiments"] for table in d["tables"])
 
 
-def test_a_missing_package_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+def test_a_missing_package_is_reported_before_training(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lungmask", None)
     with pytest.raises(MissingPackageError, match="lungmask"):
         run_experiments(["speed"], preset=replace(TINY, lungs="lungmask"), workspace=tmp_path)
 
 
-def test_an_experiment_that_cannot_be_answered_says_why_even_alone(used, monkeypatch, tmp_path):
+def test_an_impossible_experiment_states_the_reason_also_if_run_alone(used, monkeypatch, tmp_path):
     root = Path(shutil.copytree(used, tmp_path / "w"))
     shutil.rmtree(root / "results")
 
@@ -186,7 +187,7 @@ def test_an_experiment_that_cannot_be_answered_says_why_even_alone(used, monkeyp
         run_experiments(["balance"], preset=TINY, workspace=root, device="cpu")
 
 
-def test_folds_that_are_not_the_presets_are_remarked_on(used):
+def test_folds_that_differ_from_the_preset_are_noted(used):
     notes: list[str] = []
 
     class Noting(type(SILENT)):
@@ -199,7 +200,7 @@ def test_folds_that_are_not_the_presets_are_remarked_on(used):
     assert Context(used, replace(TINY, folds=context.folds.n_folds), device="cpu").remarks == []
 
 
-def test_networks_that_the_preset_has_keep_its_settings(used, monkeypatch):
+def test_networks_of_the_preset_keep_its_settings(used, monkeypatch):
     from typer.testing import CliRunner
 
     from ildfv.cli.app import app
@@ -212,7 +213,7 @@ def test_networks_that_the_preset_has_keep_its_settings(used, monkeypatch):
     assert given[0].networks == {**SMALL.networks, "timm:x": {}}
 
 
-def test_comparisons_are_a_table_for_machines_too(ran, used):
+def test_comparisons_are_also_a_csv_table(ran, used):
     for document in ran["experiments"]:
         path = used / "results" / "experiments" / f"{document['name']}-tests.csv"
         assert path.exists() == bool(document["comparisons"])
@@ -224,7 +225,7 @@ def test_comparisons_are_a_table_for_machines_too(ran, used):
             assert rows[0]["difference"] == ("" if test["difference"] is None else repr(test["difference"]))
 
 
-def test_times_add_up_over_runs_that_were_stopped(made, tmp_path, monkeypatch):
+def test_times_of_interrupted_runs_are_summed(made, tmp_path, monkeypatch):
     import time
 
     root = Path(shutil.copytree(made, tmp_path / "w"))
@@ -247,11 +248,11 @@ def test_times_add_up_over_runs_that_were_stopped(made, tmp_path, monkeypatch):
         run_module.run_one(context, slow(context, experiment, stop=True))
     again = Context(root, TINY, device="cpu")
     assert run_module.run_one(again, slow(again, experiment, stop=False)).seconds == 222
-    other = Context(root, replace(TINY, name="other"), device="cpu")  # another preset's time is its own
+    other = Context(root, replace(TINY, name="other"), device="cpu")  # times are counted by preset
     assert run_module.run_one(other, slow(other, experiment, stop=False)).seconds == 111
 
 
-def test_of_a_run_that_was_killed_the_time_up_to_what_it_finished_counts(made, tmp_path):
+def test_a_killed_run_counts_with_the_time_of_its_finished_work(made, tmp_path):
     context, told = Context(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu"), []
 
     def run(context):
@@ -273,7 +274,7 @@ def test_of_a_run_that_was_killed_the_time_up_to_what_it_finished_counts(made, t
     assert 0 < told[0] < told[1] < told[2] < told[3]
 
 
-def test_scores_of_another_fold_are_found_out(made, tmp_path):
+def test_scores_of_another_fold_are_detected(made, tmp_path):
     context = Context(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu")
     predictions(context, context.base)
     ours, theirs = (context.folder / "scores" / context.base.folder / f"fold-{fold}" for fold in (0, 1))
@@ -290,7 +291,7 @@ def test_a_report_of_experiments_alone_does_not_say_that_nothing_was_scored(ran,
 
     assert make_report(used)["notes"] == []
     notes = [table["note"] for d in ran["experiments"] if d["name"] in ("curves", "examples") for table in d["tables"]]
-    assert sum("experiments.html" in note for note in notes) == 2  # where pictures are, and where they are not
+    assert sum("experiments.html" in note for note in notes) == 2  # with and without pictures
     assert not any("report" in note for note in notes)
 
 
@@ -307,3 +308,23 @@ def test_a_pattern_that_no_validation_slice_shows_is_noted_in_the_document(made,
     document = run_module.describe(context, experiments()["losses"], Findings([], [context.base]))
     (note,) = document.notes
     assert note.startswith(f"no validation slice of folds 0, 1 shows ground glass at T = {context.threshold}, so it")
+
+
+def test_comparisons_are_means_over_the_seeds_of_the_preset(used):
+    context = Context(used, replace(TINY, seeds=2, run=1), device="cpu")
+    a, b = (context.encoded(name, "conv1", encoder=name) for name in ("max", "mean"))
+    found = results_module.compare(context, a, b)
+    singles = [compare_predictions(*(predictions(context, one.reseeded(n)) for one in (a, b))) for n in (0, 1)]
+    assert found.seeds == 2
+    each = [one.tests["mean_auc"].difference for one in singles]
+    assert each[0] != each[1]
+    assert found.tests["mean_auc"].difference == pytest.approx(np.mean(each))
+    assert a.reseeded(0) == a
+    assert a.reseeded(1).network.settings.seed == a.network.settings.seed + 1
+    assert a.reseeded(1).settings.seed == a.settings.seed + 1
+
+
+def test_a_comparison_of_one_seed_says_so(ran):
+    compared = [d for d in ran["experiments"] if d["comparisons"]]
+    assert compared
+    assert all(any("was fitted with one seed" in note for note in d["notes"]) for d in compared)

@@ -19,7 +19,7 @@ from ildfv.store.parts import MANIFEST
 
 @pytest.fixture(scope="module")
 def encoded(made, tmp_path_factory):
-    """The root of a workspace and the place in it of one encoding."""
+    """The root of a workspace, and the path of one encoding in it."""
     root = Path(shutil.copytree(made, tmp_path_factory.mktemp("encoded") / "workspace"))
     context = Context(root, TINY, device="cpu")
     folder = fitted.encoding(context, context.encoded("VLAD", "conv1", encoder="vlad"), 0).folder
@@ -28,7 +28,7 @@ def encoded(made, tmp_path_factory):
 
 @pytest.fixture
 def workspace(encoded, tmp_path):
-    """(root, folder of the encoding), for one test to damage."""
+    """(root, folder of the encoding), a copy that a test may damage."""
     root = Path(shutil.copytree(encoded[0], tmp_path / "workspace"))
     return root, root / encoded[1]
 
@@ -39,7 +39,7 @@ def other_slices(folder: Path) -> None:
 
 
 def without_inputs(folder: Path) -> None:
-    """As `ildfv experiment` wrote them before encodings recorded their inputs."""
+    """Files as `ildfv experiment` wrote them before encodings recorded their inputs."""
     info = read_checksummed(folder / FINISHED)
     write_checksummed(folder / FINISHED, {name: info[name] for name in info if name not in ("inputs", "sha256")})
     write_json(folder / FINGERPRINT, {"system": folder.parent.name, "fitted_batch_size": 16})

@@ -1,4 +1,4 @@
-"""Label maps of the patch baseline: files that a viewer can lie over each other, overlap, pictures."""
+"""Label maps of the patch baseline: files on one grid that viewers can overlay, overlap, pictures."""
 
 import shutil
 from dataclasses import replace
@@ -32,7 +32,7 @@ def context(root):
 
 @pytest.fixture(scope="module")
 def system(context):
-    """Trained for so long that its window calls something somewhere."""
+    """Trained long enough that the sliding window predicts a pattern somewhere."""
     one = context.patches("patch baseline")
     return replace(one, settings=replace(one.settings, epochs=8, batch_size=8, dropout=0.0), per_slice=8)
 
@@ -73,7 +73,7 @@ def test_every_held_out_scan_has_three_volumes_on_one_grid(context, system):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["lost", "cut"])
-def test_a_window_stopped_half_way_goes_on_with_the_scans_that_lack(context, system, monkeypatch, damage):
+def test_an_interrupted_run_resumes_with_the_missing_scans(context, system, monkeypatch, damage):
     scores(context, system, 1)
     before = {path: path.read_bytes() for path in volumes(context, system, 1, "called")}
     lost = next(iter(before))
@@ -115,7 +115,7 @@ def test_overlap_is_dice_over_all_pixels(context, system):
     assert any(cell.value > 0 for cell in cells)
 
 
-def test_pictures_show_what_they_say(context, system):
+def test_pictures_show_the_pattern_in_their_caption(context, system):
     found = label_maps.pictures(context, system)
     titles = [one.caption.split(":")[0] for one in found]
     assert titles == [title for title in (*PATTERNS, "none of them") if title in titles] != []
@@ -135,7 +135,7 @@ def test_the_page_and_the_folder_of_results_show_them(root):
     for name in document["files"]:
         with Image.open(root / "results" / "experiments" / name) as picture:
             assert picture.size[0] > 3 * 224
-    assert str(root) not in page  # where it lies is told from the workspace on
+    assert str(root) not in page  # paths are relative to the workspace
     where = next(note for note in document["notes"] if "NIfTI" in note).partition("the workspace's ")[2]
     assert list((root / where).glob("fold-*/*-called.nii.gz"))
     assert document["tables"][2]["columns"][3:] == [f"Dice {p}" for p in PATTERNS]
@@ -143,7 +143,7 @@ def test_the_page_and_the_folder_of_results_show_them(root):
 
 
 @pytest.mark.parametrize("kind", label_maps.KINDS)
-def test_a_volume_removed_alone_is_made_again(context, system, kind):
+def test_a_removed_volume_is_written_again(context, system, kind):
     scores(context, system, 0)
     lost = volumes(context, system, 0, kind)[0]
     before = np.asarray(nibabel.load(lost).dataobj)
@@ -153,7 +153,7 @@ def test_a_volume_removed_alone_is_made_again(context, system, kind):
 
 
 @pytest.mark.parametrize("damage", ["removed", "cut"])
-def test_label_maps_that_are_not_whole_are_not_shown(root, damage):
+def test_incomplete_label_maps_are_not_shown(root, damage):
     run_experiments(["speed"], preset=TINY, workspace=root, device="cpu")
     paths = list(root.glob("experiments/*/label-maps/**/*-called.nii.gz"))
     if damage == "removed":

@@ -1,4 +1,4 @@
-"""The page and the checklist tell of the results shown, whatever the last command was."""
+"""The page and the checklist describe the preset of the results shown, not that of the last command."""
 
 import re
 import shutil
@@ -38,16 +38,16 @@ def test_the_preset_shown_is_that_of_the_results(root):
     assert "epochs 1," in page
     assert "epochs 2" not in page
     assert "held out in turn: 0. One fifth" in page
-    assert 'class="example"' in page  # another preset's command takes no pictures away
+    assert 'class="example"' in page  # a command with another preset removes no pictures
 
 
-def test_settings_tell_neither_phantoms_nor_folds_that_were_never_made(root):
+def test_settings_mention_neither_phantoms_nor_folds_that_were_not_created(root):
     page = Path(run_experiments(["statistics"], preset=TINY, workspace=root, device="cpu")["page"]).read_text()
     told = " ".join(settings(page).values())
     assert not {"folds", "patients", "slices_per_scan"} & set(told.split())
 
 
-def test_results_of_several_presets_are_told_apart(root):
+def test_results_of_several_presets_are_distinguished(root):
     page = Path(run_experiments(["curves"], preset=LARGE, workspace=root, device="cpu")["page"]).read_text()
     assert list(settings(page))[1:] == ["Settings: preset large (curves)", "Settings: preset tiny (examples)"]
     assert "The results come from several presets: preset large (curves); preset tiny (examples)." in page
@@ -63,7 +63,7 @@ def without_extent(document: ExperimentDocument) -> ExperimentDocument:
     return ExperimentDocument(**{name: value for name, value in document.to_dict().items() if name != "extent"})
 
 
-def test_a_document_without_its_extent_is_of_the_preset_of_that_name(root):
+def test_a_document_without_an_extent_belongs_to_the_preset_of_its_name(root):
     context = Context(root, replace(TINY, run=1), device="cpu")
     found = {name: without_extent(d) for name, d in documents(context).items()}
     (shown,) = by_preset(context, found)

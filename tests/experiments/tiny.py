@@ -13,7 +13,7 @@ from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
 
-WALL = 80  # pixels of chest around the lung: the rule for lungs finds it, and the sliding window is quick
+WALL = 80  # pixels of chest around the lung: enough for the lung mask, and few positions for the sliding window
 
 TINY = Preset(
     name="tiny",
@@ -40,7 +40,7 @@ TINY = Preset(
 
 
 def scan(number: int) -> ScanSlices:
-    """As the pipeline tests' scan, within a wall of soft tissue."""
+    """The scan of the pipeline tests inside a wall of soft tissue."""
     one = small.scan(number)
     images = one.images.copy()
     wall = np.ones((224, 224), bool)
@@ -51,20 +51,20 @@ def scan(number: int) -> ScanSlices:
 
 def make_tiny(root: Path) -> Workspace:
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             parts.add(write_scan(workspace.slices_dir, scan(number)))
     write_folds(workspace)
     return workspace
 
 
-def change_test_fold(workspace: Workspace, fold: int) -> None:
-    """Other images and other labels for every patient of one fold; folds.json stays as it is."""
-    from ildfv.pipeline.split import load_folds
+def change_part(workspace: Workspace, fold: int, part: str) -> None:
+    """Replaces the images and labels of each patient of the fold's "test" or "validation" part; not folds.json."""
+    from ildfv.pipeline.split import load_folds, split_slices
 
     slices, folds = workspace.slices(), load_folds(workspace)
-    held_out = set(folds.members[fold])
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    held_out = set(slices.patients[getattr(split_slices(slices, folds, fold), part)])
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             one = scan(number)
             if one.patient in held_out:
@@ -76,5 +76,5 @@ def change_test_fold(workspace: Workspace, fold: int) -> None:
 
 
 def stored(ran: dict) -> dict:
-    """What `run_experiments` returned, with its documents as their JSON files hold them."""
+    """The result of `run_experiments`, with its documents as read from their JSON files."""
     return ran | {"experiments": [json.loads(json.dumps(one.to_dict())) for one in ran["experiments"]]}

@@ -1,4 +1,4 @@
-"""The slice sets of the trainer's tests serve here too."""
+"""Makes the slice sets of the trainer's tests importable."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Volumes of prepared slices as NIfTI: what is written is what viewers read."""
+"""Volumes of prepared slices as NIfTI files, read back with nibabel."""
 
 import nibabel
 import numpy as np

@@ -1,4 +1,4 @@
-"""The sliding window: a label map that finds what was drawn, and nothing outside the lung."""
+"""The sliding window predicts the drawn patterns, and nothing outside the lung."""
 
 import numpy as np
 import pytest

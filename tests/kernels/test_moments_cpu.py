@@ -227,7 +227,7 @@ def test_an_unknown_instruction_set_in_the_environment_is_an_error():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_can_compute_after_its_parent_used_threads():
-    """As in the workers of a torch DataLoader: OpenMP's threads do not exist in a forked child."""
+    """As happens in the workers of a torch DataLoader: OpenMP's threads do not exist in a forked child."""
     code = """
 import multiprocessing, numpy as np
 from ildfv.kernels import cpu

@@ -1,9 +1,10 @@
 """Hard data on the CPU: offsets, variances 12 orders apart, far-away descriptors, duplicates, tiny or huge d.
 
-The stated bound: s0, s1 and s2 of a component are within 1e-5 of Σ γ (1 + |t|^p) as float64 gives it; four times that
-where a mean is 500 sd from the centre, the furthest that is computed in float; and of a map of one descriptor, between
-whose components it is undecided, within 2e-5 at d = 64, 5e-5 at d = 256 and 2e-4 at d = 4096. Of maps of few, equal or
-far descriptors, whose errors do not cancel either, within 2.5e-4.
+Bounds on the errors of s0, s1 and s2 of a component, relative to Σ γ (1 + |t|^p) in float64:
+- 1e-5 in general;
+- 4e-5 if a mean is 500 sd from the centre, the largest distance that is computed in float;
+- for a map with a single descriptor between two components: 2e-5 at d = 64, 5e-5 at d = 256, 2e-4 at d = 4096;
+- 2.5e-4 for maps with few, equal or far descriptors, whose errors do not cancel either.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def test_weights_of_one_change_no_bit_of_the_sums(isa, spread):
 
 
 @pytest.mark.parametrize("spread", [0.7, 0.05], ids=["peaky", "soft"])
-def test_an_integer_weight_counts_a_descriptor_that_often(spread):
+def test_an_integer_weight_equals_that_many_duplicates(spread):
     mixture = mixture_of(9, 20, spread=spread)
     x = draw(1, 80, mixture, dtype=np.float64)[0]
     times = np.random.default_rng(0).integers(0, 4, len(x))

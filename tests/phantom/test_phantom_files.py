@@ -67,7 +67,7 @@ def test_an_interrupted_patient_is_drawn_again_and_a_finished_one_kept(folder, t
 @pytest.mark.parametrize(("seed", "slices"), [(8, SLICES), (7, SLICES + 1)])
 def test_phantoms_of_other_settings_are_not_mixed_into_a_folder(folder, seed, slices):
     before = contents(folder)
-    with pytest.raises(InputError, match="phantoms of this seed"):
+    with pytest.raises(InputError, match="phantoms of the same seed"):
         write_phantoms(folder, patients=2, seed=seed, slices_per_scan=slices, workers=1)
     assert contents(folder) == before
 
@@ -106,7 +106,7 @@ def test_slices_are_evenly_spaced_and_not_ordered_by_name(series, folder):
     assert any(order not in (sorted(order), sorted(order, reverse=True)) for order in orders)
 
 
-def test_hu_come_back_through_rescale_slope_and_intercept(series):
+def test_hu_are_restored_by_rescale_slope_and_intercept(series):
     for ds in series:
         hu = apply_rescale(ds.pixel_array, ds)
         assert ds.pixel_array.shape == (512, 512)

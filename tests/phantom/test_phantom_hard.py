@@ -127,11 +127,11 @@ def test_motion_doubles_contours_on_some_slices_of_a_patient_only():
     assert 3 <= len(changed) <= 14
     for section in changed:
         steps = np.diff(section[:300, 0])
-        assert steps[255] > 200  # the contour itself, and a second one where the chest was before or after
+        assert steps[255] > 200  # the contour itself, and a second one at the chest's other position
         assert steps[256 + round(1.5 / patient.pixel) - 1 :].max() > 50
 
 
-def test_emphysema_lies_between_healthy_lung_and_the_threshold_of_950_hu():
+def test_emphysema_is_between_healthy_lung_and_the_threshold_of_950_hu():
     # Partial volume: most of an early region stays above −950 HU.
     patient = first(lambda p: p.patterns == (EMPHYSEMA,) and p.extents[EMPHYSEMA] > 0.1)
     z = patient.centres[EMPHYSEMA] * patient.height

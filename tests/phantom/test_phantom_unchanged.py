@@ -1,4 +1,4 @@
-"""Easy phantoms stay what they are: a change of their pixels would silently change every result measured on them."""
+"""The pixels of easy phantoms do not change: a change would silently alter every result measured on them."""
 
 import hashlib
 

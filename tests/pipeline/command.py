@@ -1,4 +1,4 @@
-"""Run as `python command.py encode …`: the command line, which here also knows the small network."""
+"""Run as `python command.py encode …`: the command line with the small network registered."""
 
 import small  # noqa: F401
 

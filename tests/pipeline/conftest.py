@@ -1,4 +1,4 @@
-"""The small workspace, made once."""
+"""The small workspace, created once."""
 
 import shutil
 import sys
@@ -18,5 +18,5 @@ def original(tmp_path_factory):
 
 @pytest.fixture
 def root(original, tmp_path):
-    """A copy to write in."""
+    """A copy that a test may change."""
     return Path(shutil.copytree(original, tmp_path / "workspace"))

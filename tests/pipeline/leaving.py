@@ -1,4 +1,4 @@
-"""Run by torchrun: a rank trains a step, leaves the others, and says which threads of torch.distributed are left."""
+"""Run by torchrun: a rank trains a step, stops the process group, and prints its remaining threads."""
 
 import threading
 from pathlib import Path
@@ -9,7 +9,7 @@ from ildfv import distributed
 
 
 def threads() -> list[str]:
-    """The names of this process's threads, those that Python knows nothing of included."""
+    """The names of all threads of this process, including those not created by Python."""
     return sorted((task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir())
 
 
@@ -17,7 +17,7 @@ distributed.start()
 weight = torch.nn.Parameter(torch.ones(3))
 weight.sum().backward()
 distributed.sum_tensors([weight.grad])
-torch.optim.AdamW([weight]).step()  # imports much of torch only now
+torch.optim.AdamW([weight]).step()  # imports further parts of torch
 assert any("gloo" in name for name in threads()), threads()
 distributed.stop()
 left = [name for name in threads() if "gloo" in name or "tcpstore" in name]

@@ -1,6 +1,6 @@
-"""Run by torchrun: encode and regress, by stepwise EM if a second argument says so.
+"""Run by torchrun: encode and regress; stepwise EM if the second argument asks for it.
 
-Rank 1 is killed once if the second argument names a file to remember it by.
+If the second argument is the path of a file, rank 1 is killed once and creates that file to record it.
 """
 
 import os
@@ -22,7 +22,7 @@ distributed.start()
 
 
 def die_once(memory: Path) -> None:
-    """Ends this process in the middle of the work, the first time round."""
+    """Kills this process in the middle of the work, in the first run only."""
 
     def kill():
         while not list(root.glob("encodings/conv1/fold-0/fisher/*.h5")):
@@ -35,7 +35,7 @@ def die_once(memory: Path) -> None:
 
 if len(sys.argv) > 2 and sys.argv[2] != "stepwise" and distributed.rank() == 1 and not Path(sys.argv[2]).exists():
     die_once(Path(sys.argv[2]))
-mixture.STEPS = 4  # of nine of the 36 training slices, in two batches or more: a third rank has none or one
+mixture.STEPS = 4  # steps of nine of the 36 training slices, in at least two batches: a third rank has at most one
 method = "stepwise" if "stepwise" in sys.argv else "exact"
 for layer in ("conv1", "fc6"):
     settings = EncodeSettings(layer=layer, components=4, dimensions=10, passes=4, batch_size=4, method=method)

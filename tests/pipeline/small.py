@@ -1,4 +1,4 @@
-"""A small workspace and a network small enough for it; imported by the tests of this folder and their children."""
+"""A small workspace and a small network, imported by the tests of this folder and their child processes."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ PATIENTS, SLICES = 8, 6
 
 @networks.register("small")
 def small(n_outputs):
-    """One coarse convolution and an answer: 28×28 descriptors of 8, and one of 12."""
+    """A coarse convolution and two fully connected layers: 28×28 descriptors of 8 dimensions, and one of 12."""
     body = nn.Sequential()
     body.add_module("conv1", nn.Conv2d(3, 8, 8, stride=8))
     body.add_module("relu1", nn.ReLU())
@@ -30,14 +30,14 @@ def small(n_outputs):
 
 @networks.register("small-normed")
 def small_normed(n_outputs):
-    """The same with statistics of the batch."""
+    """The same with batch normalisation."""
     body = small(n_outputs)[0]
     body.conv1 = nn.Sequential(body.conv1, nn.BatchNorm2d(8))
     return body, {"conv1": "relu1", "fc6": "fc6"}
 
 
 def scan(number: int) -> ScanSlices:
-    """Noise, rougher in the quarter of each pattern that is present."""
+    """Noise, with a rougher texture in one quarter of the slice for each pattern that is present."""
     random = np.random.default_rng(number)
     present = random.random((SLICES, 4)) < 0.5
     images = random.normal(100, 5, (SLICES, 3, 224, 224))
@@ -61,9 +61,9 @@ def scan(number: int) -> ScanSlices:
 
 
 def make_workspace(root: Path, *, model: bool = True) -> Workspace:
-    """Eight patients of six slices in four folds, and a network with random weights as the trained one of fold 0."""
+    """Eight patients of six slices in four folds; the network of fold 0 has random weights."""
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(PATIENTS):
             parts.add(write_scan(workspace.slices_dir, scan(number)))
     write_folds(workspace)

@@ -1,4 +1,4 @@
-"""The demo: what it cannot do it says first, and what it took before is not forgotten."""
+"""The demo refuses impossible requests before it starts, and sums its times over runs."""
 
 import pytest
 
@@ -8,13 +8,13 @@ from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.workspace import Workspace
 
 
-def test_a_layer_that_the_network_lacks_is_refused_before_anything_is_drawn(tmp_path):
+def test_an_unknown_layer_is_refused_before_phantoms_are_drawn(tmp_path):
     with pytest.raises(InputError, match=r'layer of cnnf must be one of conv1, .* got "foo"'):
         demo.run_demo(tmp_path / "demo", layers=("conv1", "foo"))
     assert not (tmp_path / "demo").exists()
 
 
-def test_fewer_patients_than_are_there_are_refused(tmp_path):
+def test_fewer_patients_than_exist_are_refused(tmp_path):
     for number in range(12):
         (tmp_path / "scans" / f"patient-{number:04d}").mkdir(parents=True)
     with pytest.raises(InputError, match="scans must have at most 10 patients as requested, got 12"):
@@ -44,7 +44,7 @@ def test_a_second_demo_keeps_the_times_of_the_first(tmp_path, monkeypatch):
     assert [one["train"] for one in shown] == [500.0, 514.0]
 
 
-def test_a_step_that_fails_took_its_time_too(tmp_path):
+def test_the_time_of_a_failed_step_is_counted(tmp_path):
     with pytest.raises(KeyboardInterrupt), Clock(tmp_path / "times.json").running("train"):
         raise KeyboardInterrupt
     assert Clock(tmp_path / "times.json").seconds["train"] >= 0

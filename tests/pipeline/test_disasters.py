@@ -1,4 +1,4 @@
-"""Disks that fill up, folders that cannot be written, damaged parts: one clear line, exit code 1, and nothing lost."""
+"""Full disks, read-only folders and damaged parts give one line of error, exit code 1, and no loss of data."""
 
 import hashlib
 import json
@@ -24,14 +24,14 @@ ENCODE = ("encode", "--layer", "conv1", "-k", 4, "--dimensions", 10, "--passes",
 
 
 def command(root, *arguments, before=(), **options) -> subprocess.CompletedProcess:
-    """`ildfv …` on the workspace in a process of its own."""
+    """`ildfv …` on the workspace in a separate process."""
     line = [*before, sys.executable, HERE / "command.py", *arguments, "--workspace", root]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([*map(str, line)], capture_output=True, text=True, env=environment, **options)
 
 
 def assert_refused(ended: subprocess.CompletedProcess, *words: str) -> None:
-    """Exit code 1, nothing on stdout, and one line of error that says all these words, after lines of progress."""
+    """Exit code 1, nothing on stdout, and after the progress one line of error that contains all these words."""
     assert ended.returncode == 1, ended.stderr[-2000:]
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr, ended.stderr[-2000:]
@@ -67,9 +67,9 @@ def models_and_slices(root: Path) -> dict[Path, str]:
 
 
 @pytest.mark.slow
-def test_a_limit_on_file_size_is_told_and_the_next_run_goes_on(root, done):
+def test_a_file_size_limit_is_reported_and_the_next_run_resumes(root, done):
     before = models_and_slices(root)
-    size = 30_000  # bytes: room for the mixture and its folder's files, not for a part
+    size = 30_000  # bytes: enough for the mixture and the small files of its folder, not for a part
     limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
     shutil.rmtree(root / "encodings", ignore_errors=True)
     ended = command(root, *ENCODE[:3], "-k", 64, "--passes", 1, preexec_fn=limited)
@@ -81,8 +81,8 @@ def test_a_limit_on_file_size_is_told_and_the_next_run_goes_on(root, done):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [300, 3000])  # bytes: the log ends, or the model does
-def test_training_without_room_is_told_and_the_next_run_goes_on(root, original, tmp_path, size):
+@pytest.mark.parametrize("size", [300, 3000])  # bytes: too few for the log, or for the model
+def test_training_without_disk_space_is_reported_and_the_next_run_resumes(root, original, tmp_path, size):
     train = ("train", "--network", "small", "--epochs", 3, "--batch-size", 5)
     other = Path(shutil.copytree(original, tmp_path / "other"))
     for place in (root, other):
@@ -95,7 +95,7 @@ def test_training_without_room_is_told_and_the_next_run_goes_on(root, original, 
     assert [name for name in models if (root / name).read_bytes() != (other / name).read_bytes()] == []
 
 
-def test_a_full_disk_is_told_and_the_next_run_goes_on(root, done, tmp_path):
+def test_a_full_disk_is_reported_and_the_next_run_resumes(root, done, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, text=True)
@@ -116,7 +116,7 @@ def test_a_full_disk_is_told_and_the_next_run_goes_on(root, done, tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(encoded):
     before = hashes(encoded)
     read_only = ()
-    if os.geteuid() == 0:  # permissions do not hold root back, a read-only mount does
+    if os.geteuid() == 0:  # root ignores permissions, but not a read-only mount
         script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
         read_only = ("unshare", "--mount", "sh", "-c", script, encoded)
         tried = subprocess.run([*read_only, "true"], capture_output=True, text=True)
@@ -130,14 +130,14 @@ def test_a_folder_that_cannot_be_written_is_named(encoded):
     assert hashes(encoded) == before
 
 
-def test_a_second_writer_is_told_who_the_first_is(encoded):
+def test_the_error_of_a_second_writer_names_the_first(encoded):
     before = hashes(encoded)
     with writing(encoded / "encodings/conv1/fold-0"):
         assert_refused(command(encoded, *ENCODE), "is locked by", f"process {os.getpid()}")
     assert hashes(encoded) == before
 
 
-def test_other_settings_are_refused_and_the_encoding_stays(encoded):
+def test_other_settings_are_refused_and_the_encoding_is_unchanged(encoded):
     before = hashes(encoded)
     assert_refused(command(encoded, *ENCODE[:3], "-k", 5), "components = 4, now 5", "--fresh")
     assert hashes(encoded) == before
@@ -147,7 +147,7 @@ def test_other_settings_are_refused_and_the_encoding_stays(encoded):
     ("folder", "arguments"),
     [("slices", ("encode", "--layer", "fc6", "-k", 2)), ("encodings/conv1/fold-0/projection", ("regress",))],
 )
-def test_a_truncated_part_is_named_and_found_by_verify(encoded, folder, arguments):
+def test_a_truncated_part_is_named_and_detected_by_verify(encoded, folder, arguments):
     part = sorted((encoded / folder).glob("*.h5"))[3]
     part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     assert_refused(command(encoded, *arguments), part.name, "must be")
@@ -157,7 +157,7 @@ def test_a_truncated_part_is_named_and_found_by_verify(encoded, folder, argument
     assert part.name in ended.stdout
 
 
-def test_a_flipped_bit_is_named_and_found_by_verify(encoded):
+def test_a_flipped_bit_is_named_and_detected_by_verify(encoded):
     part = sorted((encoded / "encodings/conv1/fold-0/projection").glob("*.h5"))[3]
     data = bytearray(part.read_bytes())
     data[-3] ^= 1
@@ -166,7 +166,7 @@ def test_a_flipped_bit_is_named_and_found_by_verify(encoded):
     assert (ended.returncode, part.name in ended.stdout) == (1, True)
 
 
-def test_parts_in_each_others_place_are_found(encoded):
+def test_exchanged_parts_are_detected(encoded):
     projections = sorted((encoded / "encodings/conv1/fold-0/projection").glob("*.h5"))
     swap(projections)
     assert_refused(command(encoded, "regress"), "checksum mismatch", "ildfv verify")
@@ -177,14 +177,14 @@ def test_parts_in_each_others_place_are_found(encoded):
 
 
 def swap(paths: list[Path]) -> None:
-    """Puts the first two files in each other's place."""
+    """Exchanges the first two files."""
     first, second, *_ = paths
     content = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(content)
 
 
-def test_a_changed_number_in_results_is_named(encoded):
+def test_a_modified_number_in_results_is_detected(encoded):
     path = encoded / "results/fv-conv1-fold-0.json"
     document = json.loads(path.read_text())
     document["per_pattern"]["reticular"]["auc"] = 0.99
@@ -194,7 +194,7 @@ def test_a_changed_number_in_results_is_named(encoded):
     assert f"remove {path} and run the `ildfv regress`" in fault
 
 
-def test_verify_names_parts_of_other_slices_in_what_is_unfinished(encoded):
+def test_verify_names_parts_of_other_slices_in_an_unfinished_encoding(encoded):
     folder = encoded / "encodings/conv1/fold-0"
     (folder / "encoding.json").unlink()
     assert verify_workspace(encoded)["faults"] == []
@@ -205,7 +205,7 @@ def test_verify_names_parts_of_other_slices_in_what_is_unfinished(encoded):
     assert f"remove the folder {folder} and run `ildfv encode` again" in fault
 
 
-def test_regressions_at_once_wait_for_each_other(encoded):
+def test_concurrent_regressions_wait_for_each_other(encoded):
     held, enough = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -223,7 +223,7 @@ def test_regressions_at_once_wait_for_each_other(encoded):
     other.join()
 
 
-def test_verify_finds_no_fault_in_what_was_made(done):
+def test_verify_finds_no_fault_in_an_intact_workspace(done):
     assert command(done, "verify").returncode == 0
 
 
@@ -242,7 +242,7 @@ DAMAGED = [
 
 @pytest.mark.parametrize(("name", "advice"), DAMAGED)
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"{}\n"], ids=["cut", "emptied"])
-def test_verify_names_every_damaged_file_and_says_what_to_do(encoded, name, advice, damage):
+def test_verify_names_every_damaged_file_with_a_remedy(encoded, name, advice, damage):
     assert verify_workspace(encoded)["faults"] == []
     path = encoded / name
     path.write_bytes(damage(path.read_bytes()))
@@ -256,7 +256,7 @@ def test_verify_names_every_damaged_file_and_says_what_to_do(encoded, name, advi
     "name",
     ["pca/model.safetensors", "mixture/model.safetensors", "projection/manifest.json", "fisher/manifest.json"],
 )
-def test_verify_misses_what_a_finished_encoding_needs(encoded, name):
+def test_verify_reports_missing_files_of_a_finished_encoding(encoded, name):
     (encoded / "encodings/conv1/fold-0" / name).unlink()
     faults = verify_workspace(encoded)["faults"]
     assert len(faults) == 1
@@ -278,7 +278,7 @@ def test_verify_names_a_manifest_of_other_slices(encoded):
     assert "of another; remove the folder" in fault
 
 
-def test_verify_says_that_slices_without_a_manifest_are_to_be_made_anew(encoded):
+def test_verify_advises_to_prepare_slices_without_a_manifest_again(encoded):
     (encoded / "slices/manifest.json").write_text('{"format": 1')
     (fault,) = verify_workspace(encoded)["faults"]
     assert f"remove the folder {encoded / 'slices'} and run `ildfv prepare` on all scans again" in fault
@@ -295,14 +295,14 @@ def test_verify_says_that_slices_without_a_manifest_are_to_be_made_anew(encoded)
         "results/fv-conv1-fold-0.json",
     ],
 )
-def test_verify_misses_what_the_rest_stands_on(encoded, name):
+def test_verify_reports_missing_files_that_others_depend_on(encoded, name):
     (encoded / name).unlink()
     ended = command(encoded, "verify", "--json")
     assert ended.returncode == 1
     assert any(name.split("/")[-1] in fault for fault in json.loads(ended.stdout)["faults"])
 
 
-def test_a_lost_manifest_costs_no_part(encoded):
+def test_a_lost_manifest_does_not_delete_parts(encoded):
     (encoded / "slices" / "manifest.json").unlink()
     parts = sorted((encoded / "slices").glob("*.h5"))
     with pytest.raises(InputError, match=r"parts but no manifest.json"), writing_parts(encoded / "slices", "k"):
@@ -310,7 +310,7 @@ def test_a_lost_manifest_costs_no_part(encoded):
     assert sorted((encoded / "slices").glob("*.h5")) == parts
 
 
-def test_verify_looks_through_links_to_folders(encoded, tmp_path):
+def test_verify_follows_links_to_folders(encoded, tmp_path):
     (encoded / "slices").rename(tmp_path / "elsewhere")
     (encoded / "slices").symlink_to(tmp_path / "elsewhere")
     assert command(encoded, "verify").returncode == 0
@@ -328,7 +328,7 @@ def test_a_folder_without_a_fingerprint_is_not_resumed(encoded):
     assert_refused(command(encoded, *ENCODE[:3], "-k", 5), "no claim.json", "--fresh")
 
 
-def test_a_flipped_bit_in_a_models_header_is_a_fault_and_no_traceback(encoded):
+def test_a_flipped_bit_in_a_models_header_is_a_fault_without_a_traceback(encoded):
     model = encoded / "encodings" / "conv1" / "fold-0" / "mixture" / "model.safetensors"
     content = model.read_bytes()
     model.write_bytes(content.replace(b"sha256", b"rha256", 1))

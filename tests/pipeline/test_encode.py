@@ -1,4 +1,4 @@
-"""An encoding is what its parts say: mixture and PCA of training slices, Fisher vectors and projections of all."""
+"""An encoding: mixture and PCA fitted on training slices, Fisher vectors and projections of all slices."""
 
 import contextlib
 import shutil
@@ -11,10 +11,14 @@ from small import PATIENTS, SLICES
 
 from ildfv import PCA, FisherVector, GaussianMixture
 from ildfv.errors import InputError
+from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import Silent
+from ildfv.store.checksummed import read_checksummed, write_checksummed
 from ildfv.store.models import TENSORS, load_model, save_model
 from ildfv.train.activations import Activations
 from ildfv.train.networks import load
@@ -22,7 +26,7 @@ from ildfv.train.networks import load
 SETTINGS = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=3, batch_size=4)
 
 
-def test_projections_are_those_of_a_computation_in_memory(root):
+def test_projections_equal_a_computation_in_memory(root):
     info = encode_slices(root, SETTINGS)
     workspace = Workspace.open(root)
     slices = workspace.slices()
@@ -30,8 +34,8 @@ def test_projections_are_those_of_a_computation_in_memory(root):
     folder = workspace.encoding_dir("conv1", 0)
     mixture = GaussianMixture.from_tensors(*load_model(folder / "mixture"))
     fisher = np.asarray(FisherVector(mixture).transform(maps))
-    train = split_slices(slices, load_folds(workspace), 0).train
-    expected = PCA(10).fit(fisher[train].astype(np.float64)).transform(fisher.astype(np.float64))
+    fit = split_slices(slices, load_folds(workspace), 0).fit
+    expected = PCA(10).fit(fisher[fit].astype(np.float64)).transform(fisher.astype(np.float64))
     found = Encoding(folder).projections()
     assert found.shape == (PATIENTS * SLICES, 10)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -61,7 +65,7 @@ def test_test_slices_change_nothing_that_is_fitted(root, tmp_path):
 
     other = make_workspace(tmp_path / "other")
     slices, folds = other.slices(), load_folds(other)
-    with writing_parts(other.slices_dir, "test") as parts:
+    with writing_parts(other.slices_dir, other.slices_key) as parts:
         for name in np.unique(slices.series[folds.test(0, slices.patients)]):
             changed = _inverted(int(name, 16) - 100)
             parts.drop(name)
@@ -77,6 +81,64 @@ def test_test_slices_change_nothing_that_is_fitted(root, tmp_path):
     )
 
 
+def test_validation_slices_change_nothing_that_is_fitted(root, tmp_path):
+    from small import make_workspace
+
+    from ildfv.datasets.slice_store import write_scan
+    from ildfv.store.parts import writing_parts
+
+    other = make_workspace(tmp_path / "other")
+    slices, folds = other.slices(), load_folds(other)
+    with writing_parts(other.slices_dir, other.slices_key) as parts:
+        for name in np.unique(slices.series[folds.inner(0, slices.patients)[1]]):
+            parts.drop(name)
+            parts.add(write_scan(other.slices_dir, _inverted(int(name, 16) - 100)))
+    for place in (root, other.root):
+        encode_slices(place, SETTINGS)
+    fitted = {p: Workspace.open(p).encoding_dir("conv1", 0) for p in (root, other.root)}
+    for place in fitted:  # a given penalty: only "auto" may look at validation slices
+        regress_encoding(place, ridge=1.0)
+    for model in ("mixture", "pca", "regression"):
+        one, two = (load_model(folder / model)[0] for folder in fitted.values())
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, two[name], err_msg=f"{model}: {name}")
+    one, two = (Encoding(folder).projections() for folder in fitted.values())
+    assert not np.array_equal(one, two)
+
+
+def test_an_encoding_that_was_also_fitted_on_validation_slices_is_refused(root):
+    encode_slices(root, SETTINGS)
+    path = Workspace.open(root).encoding_dir("conv1", 0) / "encoding.json"
+    info = read_checksummed(path)
+    del info["inputs"]["fit"]  # as earlier versions wrote it
+    write_checksummed(path, info)
+    with pytest.raises(InputError, match="was made from fit slices other than the current ones: run `ildfv encode"):
+        regress_encoding(root)
+
+
+class Notes(Silent):
+    """Keeps the notes."""
+
+    def __init__(self):
+        self.texts = []
+
+    def note(self, text):
+        self.texts.append(text)
+
+
+def test_a_likelihood_that_falls_is_a_note_and_a_limited_number_of_passes_is_not():
+    def blobs(number):
+        return np.random.default_rng(number).normal(3.0 * number, 1.0, (400, 2)).astype(np.float32)
+
+    sorted_by_kind = [blobs(number) for number in range(6)]
+    mixture, notes = GaussianMixture(4, max_iter=3, tol=0, method="stepwise", random_state=0), Notes()
+    mixture_step._fitted(mixture, lambda: iter(sorted_by_kind), "conv1", notes)
+    assert [text for text in notes.texts if "fell during stepwise EM" in text and text.startswith("conv1: ")]
+    limited, quiet = GaussianMixture(4, max_iter=1, tol=0, method="exact", random_state=0), Notes()
+    mixture_step._fitted(limited, lambda: iter(sorted_by_kind), "conv1", quiet)
+    assert quiet.texts == []
+
+
 def _inverted(number):
     from small import scan
 
@@ -84,14 +146,14 @@ def _inverted(number):
     return replace(made, images=255 - made.images)
 
 
-def test_stepwise_em_moves_within_its_passes_and_goes_on_exactly_where_it_was_stopped(root, tmp_path, monkeypatch):
+def test_interrupted_stepwise_em_resumes_to_the_same_bytes(root, tmp_path, monkeypatch):
     settings = replace(SETTINGS, method="stepwise", passes=3)
     other = Path(shutil.copytree(root, tmp_path / "other"))
     encode_slices(root, settings)
     _, info = load_model(root / "encodings/conv1/fold-0/mixture")
     assert info["learned"]["n_steps_"] > 3
 
-    for _ in range(4):  # stopped as soon as the start and each pass are saved
+    for _ in range(4):  # interrupted after the start and after each pass is saved
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             patch.setattr("ildfv.pipeline.mixture.save_model", stopping_after(save_model))
             encode_slices(other, settings)
@@ -120,9 +182,9 @@ def test_other_settings_are_refused_unless_fresh(root):
 
 def test_the_newest_encoding_is_found(root):
     with pytest.raises(InputError, match="ildfv encode --layer conv1"):
-        newest(root / "encodings")
+        newest(Workspace.open(root))
     encode_slices(root, SETTINGS)
-    assert newest(root / "encodings").layer == "conv1"
+    assert newest(Workspace.open(root)).layer == "conv1"
 
 
 def test_an_unknown_layer_names_the_known_ones(root):
@@ -130,9 +192,9 @@ def test_an_unknown_layer_names_the_known_ones(root):
         encode_slices(root, EncodeSettings(layer="conv9"))
 
 
-def test_more_components_than_descriptors_are_refused_before_the_folder_is_claimed(root):
+def test_more_components_than_descriptors_are_refused_before_the_folder_is_created(root):
     with pytest.raises(
-        InputError, match=r"components must be at most the number of training descriptors \d+, got 1000"
+        InputError, match=r"components must be at most the number of descriptors of the fit slices, \d+, got 1000"
     ):
         encode_slices(root, replace(SETTINGS, layer="fc6", components=1000))
     assert not Workspace.open(root).encoding_dir("fc6", 0).exists()
@@ -150,7 +212,7 @@ def test_settings_out_of_range_are_named(name, value):
 
 
 class Tasks:
-    """A progress that keeps (label, total, done at its end) of each task."""
+    """A progress that records (label, total, items done at the end) of each task."""
 
     def __init__(self):
         self.ended = []

@@ -1,4 +1,4 @@
-"""Killed anywhere, the next run goes on, and the finished bytes are those of an undisturbed run."""
+"""A run killed at any moment is resumed, and its bytes equal those of an uninterrupted run."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def child(workspace):
     return process
 
 def made(workspace):
-    # Bytes of all that was made. The JSON that tells times and the lock files are not part of the answer.
+    # Bytes of all results. JSON files with times and lock files are excluded.
     kept = (".h5", ".safetensors", ".csv", "manifest.json", "encoding.json")
     files = [p for p in (workspace / "encodings").rglob("*") if p.name.endswith(kept)]
     files += (workspace / "results").glob("*")
@@ -61,7 +61,7 @@ draw, kills, finished = random.Random(int(sys.argv[2])), 0, 0
 while kills < int(sys.argv[3]):
     process = child(root / "killed")
     time.sleep(draw.uniform(0, whole * 0.5))
-    if os.waitpid(process, os.WNOHANG)[0]:  # it ended first: once more from the start
+    if os.waitpid(process, os.WNOHANG)[0]:  # it finished before the kill: start over
         finished += 1
         compare()
         shutil.rmtree(root / "killed" / "encodings")

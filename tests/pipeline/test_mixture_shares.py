@@ -13,7 +13,7 @@ from ildfv.streaming.maps import batches
 PARTS = {
     "parts of one slice": np.ones(400, dtype=int),
     "small parts": np.full(300, 5),
-    "parts of a batch and a rest": np.full(100, 17),
+    "parts of a batch and a remainder": np.full(100, 17),
     "uneven parts": np.random.default_rng(0).integers(1, 60, size=200),
     "few uneven parts": np.random.default_rng(1).integers(1, 40, size=50),
     "few slices": np.array([3, 2]),
@@ -22,7 +22,7 @@ PARTS = {
 
 
 def steps_of(slices, n: int, batch_size: int, ranks: int, monkeypatch) -> list[list[np.ndarray]]:
-    """The slices of each step, by rank, when the maps of a slice are its number."""
+    """The slices of each step, by rank; the maps of a slice are its number."""
     settings = SimpleNamespace(method="stepwise", components=32, batch_size=batch_size)
     indices = np.arange(slices.starts[-1])
     monkeypatch.setenv("WORLD_SIZE", str(ranks))
@@ -53,7 +53,7 @@ def test_steps_hold_every_slice_once_and_are_those_of_any_number_of_ranks(monkey
         assert [[part.tolist() for part in step] for step in several] == [[p.tolist() for p in step] for step in alone]
 
 
-def test_few_slices_make_a_step_each_of_a_part_of_a_batch_and_every_rank_computes_some(monkeypatch):
+def test_with_few_slices_a_batch_has_several_steps_and_every_rank_computes_some(monkeypatch):
     slices = SimpleNamespace(starts=np.arange(0, 1601, 32))
     steps = steps_of(slices, 2916, 16, 1, monkeypatch)
     assert STEPS / 1.5 <= len(steps) <= STEPS * 1.5

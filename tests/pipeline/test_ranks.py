@@ -1,4 +1,4 @@
-"""However many ranks share the work, and whichever of them dies, the result is the same."""
+"""The result does not depend on the number of ranks, nor on a rank that is killed and restarted."""
 
 import json
 import os
@@ -55,12 +55,12 @@ def models(root: Path) -> dict[str, np.ndarray]:
 
 
 def assert_same(one: Path, two: Path) -> None:
-    """Models to 1e-9 of their size; scores and projections as close as float32 allows."""
+    """Models agree to 1e-9 of their size, scores and projections to the precision of float32."""
     a, b = models(one), models(two)
     assert a.keys() == b.keys()
     for name in a:
         scale = np.abs(a[name]).max(initial=1e-300)
-        # Standard errors stand for inverses: a hundred times less sure, still far beyond any use of them.
+        # Standard errors come from inverse matrices and are a hundred times less precise, which suffices.
         tolerance = 1e-7 if "standard_errors" in name else 1e-9
         np.testing.assert_allclose(b[name], a[name], rtol=0, atol=tolerance * scale, err_msg=name)
     for layer in ("conv1", "fc6"):
@@ -93,7 +93,7 @@ def test_stepwise_steps_do_not_depend_on_the_number_of_ranks(root, original, tmp
     assert_same(one, root)
 
 
-def test_given_the_models_parts_are_equal_to_the_last_byte(root, alone):
+def test_given_the_models_parts_are_byte_identical(root, alone):
     for layer in ("conv1", "fc6"):
         folder = Path("encodings") / layer / "fold-0"
         for model in ("mixture", "pca"):
@@ -105,13 +105,13 @@ def test_given_the_models_parts_are_equal_to_the_last_byte(root, alone):
     assert [str(p) for p in parts if (root / p).read_bytes() != (alone / p).read_bytes()] == []
 
 
-def test_a_rank_that_dies_is_started_again_and_the_result_is_the_same(root, alone, tmp_path):
+def test_a_killed_rank_is_restarted_with_the_same_result(root, alone, tmp_path):
     torchrun(2, root, tmp_path / "died", restarts=2)
     assert (tmp_path / "died").exists()
     assert_same(alone, root)
 
 
-def test_where_rank_0_may_not_write_every_rank_says_one_line(root):
+def test_if_rank_0_cannot_write_every_rank_prints_one_line(root):
     with writing(root / "encodings/conv1/fold-0"):
         ended = launched(2, "encode", "--layer", "conv1", "-k", 4, "--workspace", root, script="command.py")
     assert ended.returncode == 1
@@ -123,7 +123,7 @@ def test_where_rank_0_may_not_write_every_rank_says_one_line(root):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
 def test_no_thread_of_a_process_group_outlives_it():
-    """Such a thread aborts now and then, as it lets go of a tensor while Python ends beneath it."""
+    """Such a thread sometimes aborts because it frees a tensor while Python exits."""
     assert torchrun(2, script="leaving.py").stdout.count("alone") == 2
 
 
@@ -131,7 +131,7 @@ def test_no_thread_of_a_process_group_outlives_it():
 def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, network, shards):
     options = ("train", "--network", network, "--epochs", 2, "--batch-size", 5, "--name", "n", "--json")
     found = []
-    for ranks in (1, 2, 3):  # the last of three has nothing to do
+    for ranks in (1, 2, 3):  # with three ranks, the last one is idle
         copy = Path(shutil.copytree(original, tmp_path / str(ranks)))
         said = torchrun(ranks, *options, "--shards", shards, "--workspace", copy, script="command.py").stderr
         assert ("leave ranks idle" in said) == (ranks > shards)
@@ -141,7 +141,7 @@ def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, 
     assert found[2] == found[0]
 
 
-def test_the_command_line_trains_encodes_and_regresses_under_torchrun_and_speaks_once(root):
+def test_the_commands_run_under_torchrun_and_print_once(root):
     shutil.rmtree(root / "models")
     ended = {}
     for name, options in {
@@ -151,7 +151,7 @@ def test_the_command_line_trains_encodes_and_regresses_under_torchrun_and_speaks
     }.items():
         ended[name] = torchrun(2, name, *options, "--json", "--workspace", root, script="command.py")
     for name, one in ended.items():
-        assert json.loads(one.stdout), name  # one document: the other rank is silent
+        assert json.loads(one.stdout), name  # one document: the other rank prints nothing
     assert ended["regress"].stderr.count("conv1: regression, 1 of 2 shares: done") == 1
     events = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines()]
     started = [event["task"] for event in events if event["event"] == "start"]

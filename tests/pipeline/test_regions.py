@@ -29,7 +29,7 @@ TOP, BOTTOM, LEFT, RIGHT = 64, 160, 48, 176  # of the lung, at multiples of the 
 
 
 def chest(number: int, *, outside: int = 0):
-    """The small scan's textures as a lung in soft tissue, which `outside` changes; the last slice has no lung."""
+    """The textures of the small scan as lung inside soft tissue changed by `outside`; the last slice has no lung."""
     one = scan(number)
     images = np.full_like(one.images, 230)  # 43 HU in the normal window
     noise = np.random.default_rng([number, outside]).integers(-8, 9, images.shape)
@@ -42,7 +42,7 @@ def chest(number: int, *, outside: int = 0):
 
 def make(root: Path, outside: int = 0) -> Workspace:
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(PATIENTS):
             parts.add(write_scan(workspace.slices_dir, chest(number, outside=outside)))
     write_folds(workspace)
@@ -83,7 +83,7 @@ def test_vectors_are_those_of_the_weighted_descriptors(encoded):
     assert info["inputs"]["region"] == "lung"
 
 
-def test_what_lies_outside_the_lung_changes_nothing(encoded, tmp_path):
+def test_pixels_outside_the_lung_change_nothing(encoded, tmp_path):
     workspace, _ = encoded
     other = make(tmp_path / "other", outside=1)
     encode_slices(other.root, LUNG)

@@ -1,4 +1,4 @@
-"""What was made under other folds is never scored as held out, nor shown beside what was made under these."""
+"""Models and scores of other folds are not used: neither scored on held-out slices nor shown in the report."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from ildfv.pipeline.encodings import newest
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.score import read_scores, write_scores
-from ildfv.pipeline.split import write_folds
+from ildfv.pipeline.split import load_folds, split_slices, write_folds
 from ildfv.pipeline.train import newest_model, train_network
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.pipeline.workspace import Workspace
@@ -25,7 +25,7 @@ TRAIN = {"network": "small", "name": "own", "epochs": 1, "batch_size": 8}
 
 @pytest.fixture
 def moved(root):
-    """A workspace whose network was trained, and encoded, before its patients were dealt anew."""
+    """A workspace whose folds were replaced after its network was trained and encoded."""
     train_network(root, **TRAIN)
     encode_slices(root, ENCODE, model="own")
     regress_encoding(root)
@@ -39,7 +39,7 @@ def moved(root):
     return root
 
 
-def test_a_network_trained_under_other_folds_is_not_encoded_with(moved):
+def test_a_network_trained_with_other_folds_is_not_used_to_encode(moved):
     with pytest.raises(
         InputError, match=r"trained on slices or folds other than the current.*ildfv train --fold 0 --name own --fresh"
     ):
@@ -48,21 +48,21 @@ def test_a_network_trained_under_other_folds_is_not_encoded_with(moved):
         encode_slices(moved, ENCODE, model="own", fresh=True)
 
 
-def test_an_encoding_made_under_other_folds_is_not_regressed(moved):
+def test_an_encoding_made_with_other_folds_is_not_regressed(moved):
     with pytest.raises(InputError, match="made from folds other than the current"):
         regress_encoding(moved)
 
 
-def test_the_report_leaves_scores_of_other_folds_out_and_says_so(moved):
-    assert len(make_report(moved)["notes"]) == 3  # two systems, and that none is left
+def test_the_report_omits_scores_of_other_folds_with_a_note(moved):
+    assert len(make_report(moved)["notes"]) == 3  # one for each of two systems, and that no system remains
     train_network(moved, fresh=True, **TRAIN)
     report = make_report(moved)
     assert [d.system for d in report["results"]] == ["cnn-own"]
     assert "fv-conv1-fold-0" in report["notes"][0]
 
 
-def test_training_anew_makes_all_of_it_current_again(moved):
-    with pytest.raises(InputError, match="--fresh trains anew"):
+def test_training_again_makes_everything_current(moved):
+    with pytest.raises(InputError, match="use --fresh to replace it"):
         train_network(moved, **TRAIN)
     train_network(moved, fresh=True, **TRAIN)
     with pytest.raises(InputError, match=r"was made with .* or use --fresh"):
@@ -72,8 +72,8 @@ def test_training_anew_makes_all_of_it_current_again(moved):
     assert len(make_report(moved)["results"]) == 2
 
 
-def test_scores_name_the_folds_they_were_made_under(root, monkeypatch):
-    """Folds dealt anew while a network is trained make its scores stale, as they would have before or after."""
+def test_scores_record_the_folds_they_were_made_with(root, monkeypatch):
+    """Folds that are replaced during training make its scores stale, as at any other time."""
 
     def trained(*arguments, **options):
         train(*arguments, **options)
@@ -92,7 +92,7 @@ def test_scores_name_the_folds_they_were_made_under(root, monkeypatch):
 def test_parts_of_other_slices_are_refused(root, name, change):
     train_network(root, **TRAIN)
     encode_slices(root, ENCODE, model="own")
-    encoding = newest(root / "encodings")
+    encoding = newest(Workspace.open(root))
     manifest = encoding.folder / name / "manifest.json"
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(content | change))
@@ -102,7 +102,7 @@ def test_parts_of_other_slices_are_refused(root, name, change):
 
 
 def test_fresh_keeps_a_training_of_the_same_settings(root):
-    """Else a launch that is started again, by torchrun or by hand, would throw its own work away."""
+    """Otherwise a restarted run, by torchrun or by hand, would delete its own results."""
     train_network(root, **TRAIN)
     model = root / "models/own/fold-0/model.safetensors"
     made = model.stat().st_mtime_ns
@@ -112,7 +112,7 @@ def test_fresh_keeps_a_training_of_the_same_settings(root):
     assert model.stat().st_mtime_ns > made
 
 
-def test_scores_of_another_run_are_never_shown_with_a_document(root):
+def test_scores_of_another_run_are_not_shown_with_a_document(root):
     train_network(root, **TRAIN)
     table = root / "results/cnn-own-fold-0.csv"
     lines = table.read_text().splitlines()
@@ -122,16 +122,18 @@ def test_scores_of_another_run_are_never_shown_with_a_document(root):
     assert "must hold the scores that" in verify_workspace(root)["faults"][0]
 
 
-def test_scores_on_disk_are_those_that_were_judged(root):
-    scores = np.random.default_rng(0).normal(size=(3, 4))
+def test_scores_on_disk_equal_those_that_were_evaluated(root):
     workspace = Workspace.open(root)
+    slices = workspace.slices()
+    split = split_slices(slices, load_folds(workspace), 0)
+    scores = np.random.default_rng(0).normal(size=(len(split.test), 4))
     workspace.results_dir.mkdir()
-    path = write_scores(workspace, "any", np.arange(3), scores)
+    path = write_scores(workspace, "any", slices, split, scores)
     _, found = read_scores(workspace, "any", sha256(path))
     np.testing.assert_array_equal(found, scores)
 
 
-def test_the_report_leaves_scores_with_another_threshold_out(root):
+def test_the_report_omits_scores_with_another_threshold(root):
     train_network(root, **TRAIN)
     path = root / "workspace.toml"
     threshold = Workspace.open(root).settings.threshold
@@ -142,13 +144,13 @@ def test_the_report_leaves_scores_with_another_threshold_out(root):
 
 
 @pytest.mark.parametrize("name", ["a/b", "../out", "/abs", "..", "."])
-def test_a_model_has_the_name_of_one_folder(root, name):
+def test_a_model_name_must_be_a_single_folder_name(root, name):
     with pytest.raises(InputError, match="name must be a folder name"):
         train_network(root, **TRAIN | {"name": name})
     with pytest.raises(InputError, match="name must be a folder name"):
         encode_slices(root, ENCODE, model=name)
 
 
-def test_a_name_of_brackets_is_found_again(root):
+def test_a_name_with_brackets_is_found_again(root):
     train_network(root, **TRAIN | {"name": "m[1]"})
     assert newest_model(Workspace.open(root), 0, "m[1]").parent.name == "m[1]"

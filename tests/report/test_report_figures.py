@@ -1,4 +1,4 @@
-"""Figures and pictures: marks where the numbers are, outlines where the labels are."""
+"""Figures and pictures: marks at the values, outlines around the labels."""
 
 import base64
 import io
@@ -20,6 +20,9 @@ def row(**changes):
     values = {
         "prevalence": 0.25,
         "positives": 5,
+        "positive_patients": 5,
+        "negative_patients": 6,
+        "patients": {"auc": 5, "precision": 4, "recall": 5, "f": 5, "brier": 6},
         "auc": 0.75,
         "auc_interval": (0.5, 1.0),
         "ap": 0.6,
@@ -59,7 +62,7 @@ def test_a_pr_curve_is_a_staircase():
     assert path(figures.pr("reticular", [Series(0, "cnn", row())]), "line") == "M50 20L150 20L150 120L250 120"
 
 
-def test_undefined_curves_are_not_drawn_and_told_as_a_dash():
+def test_undefined_curves_are_omitted_and_listed_as_a_dash():
     empty = row(auc=None, ap=None, brier=None, roc=None, pr=None, calibration=None, precision=None, recall=None)
     for draw in (figures.roc, figures.pr, figures.calibration):
         svg = draw("reticular", [Series(0, "cnn", empty)])
@@ -68,7 +71,7 @@ def test_undefined_curves_are_not_drawn_and_told_as_a_dash():
         assert "cnn: AUC –" in svg or "cnn: AP –" in svg or "cnn: Brier –" in svg
 
 
-def test_a_forest_has_points_and_whiskers_in_their_places():
+def test_a_forest_plot_has_points_and_whiskers_at_their_values():
     groups = [("reticular", [Point(0, "cnn", 0.75, (0.5, 1.0)), Point(1, "fv", None, None)])]
     svg = forest("AUC", groups)
     # Axis from 0.2 to 1 over x 92 to 372.
@@ -107,7 +110,7 @@ def test_areas_at_the_border_and_holes_are_closed():
     assert path.count("M") == path.count("Z") == 2
 
 
-def test_pictures_are_kept_pixel_by_pixel():
+def test_pictures_are_lossless():
     image = np.random.default_rng(0).integers(0, 256, (16, 24), dtype=np.uint8)
     raw = base64.b64decode(png_uri(image).removeprefix("data:image/png;base64,"))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(raw))), image)
@@ -136,7 +139,7 @@ def test_a_perfect_system_has_no_wrong_examples():
     assert choose_examples(truth, truth) == {"right": [0, 1, 2, 3], "wrong": []}
 
 
-def test_examples_of_a_wrong_kind_are_refused():
+def test_invalid_examples_are_refused():
     image = np.zeros((8, 8), np.uint8)
     with pytest.raises(InputError, match="image must be uint8 with two dimensions"):
         Example(image.astype(float), [False] * 4, [])

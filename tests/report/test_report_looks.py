@@ -1,4 +1,4 @@
-"""What a browser makes of the page: on a desk, on a phone, on paper. Skipped where there is no browser."""
+"""The page as rendered by a browser on a desktop, on a phone and on paper. Skipped without a browser."""
 
 import shutil
 from dataclasses import replace
@@ -55,7 +55,7 @@ def page(request, browser, path):
     one.close()
 
 
-# Texts that lie over each other, in cells of one row; each cell's text is measured, not its box.
+# Overlapping texts in cells of one row; the text of each cell is measured, not its box.
 OVERLAPS = """() => [...document.querySelectorAll(".results tr")].flatMap(row => {
   const boxes = [...row.cells].map(cell => {
     const range = document.createRange(); range.selectNodeContents(cell);
@@ -72,7 +72,7 @@ def test_no_page_is_wider_than_its_screen(page):
     assert page.evaluate("document.documentElement.scrollWidth") == page.viewport_size["width"]
 
 
-def test_no_text_of_a_table_lies_over_another(page):
+def test_texts_of_a_table_do_not_overlap(page):
     assert page.evaluate(OVERLAPS) == []
 
 
@@ -81,7 +81,7 @@ def test_no_score_of_a_card_is_hidden(page):
     assert page.evaluate(hidden) == 0
 
 
-def test_paper_shows_what_is_folded_away(page):
+def test_collapsed_sections_are_printed(page):
     visible = "[...document.querySelectorAll('details table')].map(t => t.checkVisibility())"
     page.emulate_media(media="screen")
     assert not any(page.evaluate(visible))

@@ -1,4 +1,4 @@
-"""The page: one file, nothing fetched, nothing unescaped, nothing invented."""
+"""The page: one self-contained file, everything escaped, numbers as in the documents."""
 
 import json
 import re
@@ -122,7 +122,7 @@ def test_a_full_page_has_every_section():
     assert links == [f"#{section}" for section in sections]
 
 
-def test_the_page_fetches_nothing_and_runs_nothing():
+def test_the_page_loads_no_files_and_runs_no_scripts():
     html = render(full())
     page = Page(html)
     assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
@@ -150,13 +150,13 @@ def test_phantom_data_is_named_wherever_numbers_are():
     assert all("phantom" in c for c in numbers)
 
 
-def test_the_banner_is_true_of_phantoms_among_real_scans_too():
+def test_the_banner_is_also_correct_for_phantoms_among_real_scans():
     text = " ".join(Page(render(full())).text.split())
     assert "At least some of the scans are generated phantoms" in text
     assert "Every scan" not in text
 
 
-def test_a_healthy_patient_is_told_from_a_healthy_slice_and_one_is_no_plural():
+def test_healthy_patients_are_distinguished_from_healthy_slices_and_one_is_singular():
     presence = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [-1] * 4])
     counted = statistics(presence, ["p", "p", "q", "r"], labels=PATTERNS, threshold=6000)
     content = ReportContent(data="user", statistics=counted)
@@ -205,12 +205,13 @@ def test_undefined_is_a_dash_and_never_a_zero():
     cells = re.findall(r"<td>(.*?)</td>", table, flags=re.S)
     assert cells[2] == "–"
     assert "–" not in cells[0].split("<small>")[0]
-    details = re.search(r"<th scope=\"row\">honeycomb</th>(<td>0\.000</td>.*?)</tr>", html, flags=re.S).group(1)
+    row = r"<th scope=\"row\">honeycomb</th><td>0</td><td>8</td>(<td>0\.000</td>.*?)</tr>"
+    details = re.search(row, html, flags=re.S).group(1)
     values = re.findall(r"<td>(.*?)</td>", details, flags=re.S)
     assert values == ["0.000"] + ["–"] * 9
 
 
-def test_a_pattern_without_a_threshold_is_said_to_count_as_missed():
+def test_a_note_states_that_a_pattern_without_a_threshold_counts_as_missed():
     p = predictions()
     decisions = replace(p.decisions, thresholds=(None, *p.decisions.thresholds[1:]))
     one = evaluate(replace(p, decisions=decisions), data="phantom", threshold=6000, n_resamples=50)
@@ -219,6 +220,14 @@ def test_a_pattern_without_a_threshold_is_said_to_count_as_missed():
     html = render(ReportContent(data="phantom", results=[one, one.model_copy(update={"system": "other"})]))
     assert html.count(line) == 1
     assert undecided(document()) == []
+
+
+def test_patterns_without_a_threshold_in_the_same_folds_share_a_note():
+    p = predictions()
+    decisions = replace(p.decisions, thresholds=(None, None, *p.decisions.thresholds[2:]))
+    one = evaluate(replace(p, decisions=decisions), data="phantom", threshold=6000, n_resamples=50)
+    (line,) = undecided(one)
+    assert line.startswith("no validation slice of fold 0 shows ground glass or reticular at T = 6000")
 
 
 def test_numbers_on_the_page_are_those_of_the_documents():
@@ -250,7 +259,7 @@ def test_tables_have_captions_and_headers():
     assert len(ids) == len(set(ids))
 
 
-def test_right_and_wrong_examples_are_told_apart():
+def test_correct_and_incorrect_examples_are_distinguished():
     html = render(full())
     right, wrong = html.split("<h3>Wrong")[0].split("<h3>Right")[1], html.split("<h3>Wrong")[1]
     assert right.count('<figure class="example">') == wrong.count('<figure class="example">') == 1
@@ -268,7 +277,7 @@ def test_equal_content_gives_equal_bytes_in_a_small_file(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.html", "b.html"]
 
 
-def test_one_document_is_shown_per_system_and_folds_are_summed_up():
+def test_one_document_is_shown_per_system_and_folds_are_summarised():
     results = [document(fold=2), document(fold=1), document(system="cnn", fold=0)]
     assert [(d.system, d.fold) for d in shown_results(results)] == [("fv-conv1", 1), ("cnn", 0)]
     assert [(s.system, s.folds) for s in spreads(results)] == [("fv-conv1", [2, 1])]
@@ -309,7 +318,7 @@ def test_the_best_systems_are_in_the_headline_and_drawn():
     toggles = re.search(r"<fieldset.*?</fieldset>", html, flags=re.S).group()
     assert re.findall(r"fv-\d", toggles) == [f"fv-{i}" for i in range(9, 1, -1)]
     rows = re.search(r"<caption><b>AUC</b>.*?</table>", html, flags=re.S).group()
-    assert re.findall(r"fv-\d", rows) == [f"fv-{i}" for i in range(10)]  # tables keep the order given
+    assert re.findall(r"fv-\d", rows) == [f"fv-{i}" for i in range(10)]  # tables keep the given order
 
 
 def test_a_pattern_without_a_threshold_is_not_shown_as_missed():
@@ -339,7 +348,7 @@ def test_a_pattern_without_a_threshold_is_not_shown_as_missed():
         (plain("ab12" * 16), "ab12ab12ab12ab12…"),
     ],
 )
-def test_numbers_are_written_for_people(value, text):
+def test_numbers_are_formatted_for_readers(value, text):
     assert value == text
 
 
@@ -363,7 +372,7 @@ def test_an_empty_setting_is_shown_as_none():
     assert plain({}) == "none"
 
 
-def test_the_page_says_which_slices_each_system_was_scored_on():
+def test_the_page_states_the_slices_each_system_was_scored_on():
     one = document(system="cnn").model_copy(update={"n_slices": 1200, "n_patients": 30})
     assert _folds_text([one, one.model_copy(update={"system": "fv"})]) == f"fold 0: {count(1200)} slices of 30 patients"
     pooled = {"system": "fv", "fold": None, "folds": [0, 1], "n_slices": 2400, "n_patients": 60}
@@ -374,6 +383,35 @@ def test_the_page_says_which_slices_each_system_was_scored_on():
     )
 
 
-def test_what_stands_between_backticks_is_code_and_the_rest_is_escaped():
+def test_text_in_backticks_is_code_and_the_rest_is_escaped():
     assert code("run `ildfv <x>` & wait") == "run <code>ildfv &lt;x&gt;</code> &amp; wait"
     assert code("one ` alone") == "one ` alone"
+
+
+def test_the_number_of_patients_behind_each_value_is_shown():
+    html = render(full())
+    table = re.search(r"<caption><b>AUC</b>.*?</table>", html, flags=re.S).group()
+    for pattern in PATTERNS:
+        m = document().per_pattern[pattern].patients["auc"]
+        assert f'<th scope="col">{pattern}<small>m = {m}</small></th>' in table
+    text = Page(html).text
+    assert "They are given for m ≥ 5" in text
+    assert "fewer than 30 patients" not in text
+
+
+def test_the_page_tells_the_overall_f_from_the_mean_of_the_slices_f():
+    found, html = document(), render(full())
+    text = Page(html).text
+    assert "F is the harmonic mean of this precision and recall (Eq. 10)" in text
+    assert abs(found.overall.f - found.overall.mean_slice_f) > 0.0005
+    table = re.search(r"<caption><b>Label sets.*?</table>", html, flags=re.S).group()
+    assert f"{found.overall.f:.3f}" in table
+    assert f"{found.overall.mean_slice_f:.3f}" in table
+
+
+def test_the_page_says_what_the_tests_assume():
+    text = Page(render(full())).text
+    assert "exact for measures of decisions and approximate for AUC" in text
+    assert "not exchangeable, which can be true of systems with equal AUC" in text
+    assert "do not include the variation between fits" in text
+    assert "percentile rank of scores within each fold" not in text

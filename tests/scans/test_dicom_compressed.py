@@ -40,7 +40,7 @@ def compressor(syntax, **options):
     [(RLELossless, "pydicom"), (JPEG2000Lossless, "pylibjpeg"), (JPEGLSLossless, "pyjpegls")],
     ids=["RLE", "JPEG 2000", "JPEG-LS"],
 )
-def test_lossless_syntaxes_give_the_voxels_back(tmp_path, files, syntax, plugin, signed):
+def test_lossless_syntaxes_preserve_the_voxels(tmp_path, files, syntax, plugin, signed):
     compress = compressor(syntax, encoding_plugin=plugin)
 
     def change(z, dataset):
@@ -54,7 +54,7 @@ def test_lossless_syntaxes_give_the_voxels_back(tmp_path, files, syntax, plugin,
     np.testing.assert_array_equal(read(paths), hu)
 
 
-def test_jpeg_lossless_written_by_gdcm_gives_the_voxels_back(tmp_path, files):
+def test_jpeg_lossless_written_by_gdcm_preserves_the_voxels(tmp_path, files):
     hu = files.chest(3)
     paths = files.series(tmp_path, hu)
     for path in paths:

@@ -107,7 +107,10 @@ def test_overlapping_segments_of_different_meaning_are_refused(tmp_path, scan):
     masks = stacked(codes)
     masks[2, 20:25, 10:20] = 1
     seg = write_seg(tmp_path / "seg.dcm", paths, masks)
-    with pytest.raises(InputError, match="must not overlap"):
+    with pytest.raises(
+        InputError,
+        match="segment 'Healthy' and segment 'Ground Glass' must not contradict each other, got healthy and ground",
+    ):
         read(seg, geometry)
 
 
@@ -137,15 +140,105 @@ def test_a_segmentation_is_assigned_to_its_series_from_any_folder(tmp_path, scan
     files.series(tmp_path / "other", files.chest(seed=3), patient="P-2")
     seg = write_seg(tmp_path / "far" / "away" / "seg.dcm", paths, stacked(codes))
     found = discover(tmp_path)
-    assert {scan.source.name: scan.label and scan.label.path for scan in found.scans} == {"ct": seg, "other": None}
+    paired = {scan.source.name: [label.path for label in scan.labels] for scan in found.scans}
+    assert paired == {"ct": [seg], "other": []}
 
 
 def test_a_segmentation_of_a_missing_series_is_quarantined(tmp_path, scan, files):
     paths, _, codes = scan
     write_seg(tmp_path / "seg" / "seg.dcm", paths, stacked(codes))
+    series = dcmread(paths[0]).SeriesInstanceUID
     for path in paths:
         path.unlink()
     found = discover(tmp_path)
     assert [left.reason for left in found.quarantined] == [
-        "a DICOM SEG must reference one usable series of the input, got 0"
+        f"a DICOM SEG must reference one usable series of the input, got 0: series {series} is missing"
     ]
+
+
+UNNEEDED = (
+    "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality", "SeriesNumber", "InstanceNumber",
+    "Manufacturer",
+    "ContentLabel", "ContentDescription", "ContentCreatorName", "ImageType", "SamplesPerPixel", "PixelRepresentation",
+    "PhotometricInterpretation", "SegmentationType",
+    "SegmentsOverlap", "DimensionIndexSequence", "DimensionOrganizationSequence", "LossyImageCompression", "PatientID",
+    "PatientName", "FrameOfReferenceUID", "ReferencedSeriesSequence", "SoftwareVersions", "DeviceSerialNumber",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNNEEDED)
+def test_a_missing_attribute_that_does_not_matter_costs_nothing(tmp_path, scan, name):
+    paths, geometry, codes = scan
+    path = write_seg(tmp_path / "seg.dcm", paths, stacked(codes))
+    seg = dcmread(path)
+    if name in seg:
+        del seg[name]
+    seg.save_as(path)
+    (found,) = discover(tmp_path).scans
+    assert [label.path for label in found.labels] == [path]
+    assert found.unreadable == 0
+    np.testing.assert_array_equal(read(path, geometry), expected(codes))
+
+
+@pytest.mark.parametrize(
+    "name", ["SegmentAlgorithmType", "SegmentedPropertyCategoryCodeSequence", "SegmentAlgorithmName"]
+)
+def test_missing_attributes_of_segments_that_do_not_matter_cost_nothing(tmp_path, scan, name):
+    paths, geometry, codes = scan
+    path = write_seg(tmp_path / "seg.dcm", paths, stacked(codes))
+    seg = dcmread(path)
+    for item in seg.SegmentSequence:
+        if name in item:
+            del item[name]
+    seg.save_as(path)
+    np.testing.assert_array_equal(read(path, geometry), expected(codes))
+
+
+def without_reference(path):
+    seg = dcmread(path)
+    del seg.ReferencedSeriesSequence
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        if "DerivationImageSequence" in group:
+            del group.DerivationImageSequence
+    seg.save_as(path)
+    return path
+
+
+def test_a_segmentation_without_reference_belongs_to_the_series_on_whose_slices_it_lies(tmp_path, files, scan):
+    paths, _, codes = scan
+    where = dcmread(paths[0]).FrameOfReferenceUID
+    # The same frame of reference, but other slices.
+    files.series(
+        tmp_path / "thin",
+        files.chest(seed=2),
+        FrameOfReferenceUID=where,
+        change=lambda z, dataset: shifted(dataset, 1.3),
+    )
+    seg = without_reference(write_seg(tmp_path / "seg.dcm", paths, stacked(codes)))
+    found = discover(tmp_path)
+    paired = {one.source.name: [label.path for label in one.labels] for one in found.scans}
+    assert paired == {"ct": [seg], "thin": []}
+
+
+def shifted(dataset, mm):
+    dataset.ImagePositionPatient[2] += mm
+    return dataset
+
+
+def test_a_segmentation_without_reference_on_the_slices_of_two_series_is_refused(tmp_path, files, scan):
+    paths, _, codes = scan
+    where = dcmread(paths[0]).FrameOfReferenceUID
+    files.series(tmp_path / "sharp", files.chest(seed=2), FrameOfReferenceUID=where)
+    without_reference(write_seg(tmp_path / "seg.dcm", paths, stacked(codes)))
+    (refused,) = discover(tmp_path).quarantined
+    assert "must lie on the slices of one series with its FrameOfReferenceUID, got 2 of 2" in refused.reason
+
+
+def test_a_priority_decides_between_overlapping_segments(tmp_path, scan):
+    paths, geometry, codes = scan
+    masks = stacked(codes)
+    masks[..., 0] = codes > 0  # the healthy segment is the whole lung
+    seg = write_seg(tmp_path / "seg.dcm", paths, masks)
+    table = Codes({0: "outside"}, priority=("emphysema", "ground glass", "healthy"))
+    with quiet():
+        np.testing.assert_array_equal(read_segmentation(seg, geometry, table), expected(codes))

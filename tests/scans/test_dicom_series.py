@@ -152,7 +152,7 @@ def test_projections_and_localizers_among_frames_are_no_scan(tmp_path, files):
     kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
     dataset.PerFrameFunctionalGroupsSequence[2].CTImageFrameTypeSequence = [kind]
     dataset.save_as(path, enforce_file_format=True)
-    assert read_header(path).problem == "frame 3: FrameType must be that of a CT slice, got LOCALIZER"
+    assert read_header(path).problem == "frame 3: a frame must be a slice of a scan, got FrameType LOCALIZER"
     kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     dataset.save_as(path, enforce_file_format=True)
     assert read_header(path).problem is None
@@ -165,7 +165,7 @@ def test_label_maps_of_multi_frame_files_are_assigned_by_name(tmp_path, files):
         files.nifti(tmp_path / f"{name}-labels.nii.gz", files.codes(hu))
     found = discover(tmp_path)
     assert [scan.source.name for scan in found.scans] == ["a.dcm", "b.dcm"]
-    assert [scan.label.path.name for scan in found.scans] == ["a-labels.nii.gz", "b-labels.nii.gz"]
+    assert [label.path.name for scan in found.scans for label in scan.labels] == ["a-labels.nii.gz", "b-labels.nii.gz"]
 
 
 def test_enhanced_ct_without_a_group_per_frame_is_refused(tmp_path, files):

@@ -13,7 +13,7 @@ def meanings(codes, values, dtype=np.uint16):
     return [MEANINGS[i] for i in codes.translate(np.array(values, dtype))]
 
 
-def test_the_chest_imaging_platforms_types_are_the_high_byte():
+def test_chest_imaging_platform_types_are_the_high_byte():
     cip = Codes.load("cip")
     types = [0, 1, 4, 5, 6, 37, 67, 2, 84]
     for region in (0, 1, 13, 255):
@@ -106,6 +106,6 @@ def test_identities_are_salted_hashes():
 
     assert hashed("P-1", "salt") == hmac.new(b"salt", b"P-1", hashlib.sha256).hexdigest()[:16]
     assert len({hashed("P-1", "a"), hashed("P-1", "b"), hashed("P-2", "a")}) == 3
-    assert hashed(" P-1 ", "a") == hashed("P-1", "a")  # DICOM pads ids with spaces
+    assert hashed(" P-1 ", "a") == hashed("P-1", "a")  # DICOM pads identifiers with spaces
     with pytest.raises(InputError, match="must not be empty"):
         hashed("  ", "a")

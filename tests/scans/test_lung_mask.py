@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from ildfv.datasets.convert import scan_slices
+from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
-from ildfv.scans.lungs import check_lung, lung_mask
+from ildfv.scans.lungs import check_lung, lung_at_border, lung_mask
 
 
 def test_both_lungs_are_found_and_nothing_else(files):
@@ -42,3 +44,20 @@ def test_a_scan_must_show_ten_square_centimetres_somewhere():
     check_lung(np.array([0, 63, 0]), 16.0)
     with pytest.raises(InputError, match=r"at least 10 cm² in one slice, got 9\.92 cm²"):
         check_lung(np.array([0, 62, 0]), 16.0)
+
+
+def test_lung_at_the_border_is_described_where_no_other_lung_is_found(tmp_path, files):
+    hu = files.chest()[:, 18:46, 10:55]  # the box around the lungs
+    files.nifti(tmp_path / "ct.nii.gz", hu)
+    (scan,) = discover(tmp_path, labels=False).scans
+    with pytest.raises(InputError, match=r"got 0 cm² besides \d+ cm² that touch the border.*use the uncropped scan"):
+        scan_slices(scan, None, "0123456789abcdef")
+
+
+def test_air_around_the_body_is_not_lung_at_the_border(files):
+    assert lung_at_border(files.chest()[0], 16.0) == 0
+    assert lung_at_border(files.chest()[0][18:46, 10:55], 16.0) > 300
+    body = np.full((64, 64), 40, np.int16)
+    assert lung_at_border(body, 16.0) == 0
+    with pytest.raises(InputError, match=r"got 0 cm²$"):
+        check_lung(np.zeros(3), 16.0, np.zeros(3))

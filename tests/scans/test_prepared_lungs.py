@@ -22,14 +22,14 @@ def slices():
     return SimpleNamespace(images=lambda indices: pixels[indices], pixel_area=np.full(6, 0.5))
 
 
-def test_lungs_lie_inside_the_chest(slices):
+def test_lungs_are_inside_the_chest(slices):
     found = lungs(slices, [0, 5])
     assert found.shape == (2, 224, 224)
     assert found[:, 100:124, 100:124].mean() > 0.9
     assert not found[:, :70].any()
 
 
-def test_lungmask_is_asked_for_hu_and_its_labels_become_a_mask(slices, monkeypatch):
+def test_lungmask_receives_hu_and_its_labels_become_a_mask(slices, monkeypatch):
     seen = []
 
     def apply(hu):
@@ -52,7 +52,7 @@ def test_lungmask_is_asked_for_hu_and_its_labels_become_a_mask(slices, monkeypat
     assert found.any()
 
 
-def test_lungmask_that_is_not_installed_says_how_to_install_it(slices, monkeypatch):
+def test_without_lungmask_the_error_states_how_to_install_it(slices, monkeypatch):
     monkeypatch.setitem(sys.modules, "lungmask", None)
     with pytest.raises(MissingPackageError, match="pip install"):
         lungs(slices, [0], "lungmask")
@@ -60,7 +60,7 @@ def test_lungmask_that_is_not_installed_says_how_to_install_it(slices, monkeypat
         lungs(slices, [0], "by hand")
 
 
-def test_lungmask_without_its_weights_is_one_line(slices, monkeypatch):
+def test_unavailable_lungmask_weights_are_one_line(slices, monkeypatch):
     def inferer(**_):
         raise URLError("Name or service not known")
 
@@ -70,10 +70,10 @@ def test_lungmask_without_its_weights_is_one_line(slices, monkeypatch):
         lungs(slices, [0], "lungmask")
 
 
-def test_a_windpipe_whose_wall_blurs_into_it_is_no_lung():
+def test_a_trachea_with_a_blurred_wall_is_not_lung():
     hu = np.full((224, 224), 30.0)
     hu[60:160, 30:90] = hu[60:160, 130:190] = -860  # lungs
-    hu[90:110, 105:117] = -1000  # windpipe, in a ring half of wall
+    hu[90:110, 105:117] = -1000  # trachea, in a ring that is half wall
     hu[[90, 109], 105:117] = hu[90:110, 105] = hu[90:110, 116] = -500
     grey = np.round((hu + 1400) * (255 / 1600)).astype(np.uint8)
     images = np.repeat(grey[None, None], 3, axis=1)

@@ -1,4 +1,4 @@
-"""A document is read as it was written, or refused."""
+"""A checksummed document is read back unchanged, or refused."""
 
 import json
 

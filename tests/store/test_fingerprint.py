@@ -13,7 +13,7 @@ class Killed(BaseException):
     pass
 
 
-def test_fresh_killed_anywhere_leaves_nothing_that_looks_finished(tmp_path, monkeypatch):
+def test_a_killed_fresh_run_leaves_nothing_that_looks_finished(tmp_path, monkeypatch):
     match_fingerprint(tmp_path, {"k": 4})
     write_json(tmp_path / "encoding.json", {})
     for name in ("mixture", "pca"):
@@ -41,7 +41,7 @@ def test_fresh_killed_anywhere_leaves_nothing_that_looks_finished(tmp_path, monk
     assert read_json(tmp_path / FINGERPRINT) == {"k": 5}
 
 
-def test_what_the_machine_decided_is_what_the_first_run_found(tmp_path):
+def test_measured_values_are_those_of_the_first_run(tmp_path):
     assert match_fingerprint(tmp_path, {"k": 4}, measured={"batch": 64}) == {"batch": 64}
     assert match_fingerprint(tmp_path, {"k": 4}, measured={"batch": 48}) == {"batch": 64}
     with pytest.raises(InputError, match="k = 4, now 5"):

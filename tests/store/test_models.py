@@ -1,4 +1,4 @@
-"""A model is one file that is whole, hashed, and never unpickled."""
+"""A model is one complete, checksummed file that is never unpickled."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from ildfv.store.models import INFO, TENSORS, load_info, load_model, save_model,
 TENSORS_IN = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.float64(3.5).reshape(())}
 
 
-def test_what_was_saved_is_loaded(tmp_path):
+def test_saved_models_are_loaded_unchanged(tmp_path):
     save_model(tmp_path, TENSORS_IN, {"layer": "conv1", "k": 32})
     tensors, info = load_model(tmp_path)
     assert info == {"layer": "conv1", "k": 32} == load_info(tmp_path)
@@ -41,7 +41,7 @@ def test_a_missing_model_is_named(tmp_path):
         load_model(tmp_path)
 
 
-def test_a_file_of_somebody_else_is_refused(tmp_path):
+def test_a_file_not_written_by_ildfv_is_refused(tmp_path):
     (tmp_path / TENSORS).write_bytes(b"\x80\x04not safetensors")
     with pytest.raises(InputError, match="written by ildfv"):
         load_model(tmp_path)

@@ -1,4 +1,4 @@
-"""A part is there whole, hashed and listed, or not at all."""
+"""A part is complete, hashed and listed, or does not exist."""
 
 import errno
 import json
@@ -37,7 +37,7 @@ def test_what_was_written_is_read(tmp_path):
     assert parts.verify() == []
 
 
-def test_equal_content_gives_equal_bytes_in_whatever_order(tmp_path):
+def test_equal_content_gives_equal_bytes_in_any_order(tmp_path):
     fill(tmp_path / "one", ("x", "y"))
     fill(tmp_path / "two", ("y", "x"))
     for name in ("x.h5", "y.h5", MANIFEST):
@@ -50,19 +50,19 @@ def test_arrays_of_different_length_are_refused(tmp_path):
     assert list(tmp_path.glob("*.h5")) == []
 
 
-def test_other_settings_are_refused_and_nothing_is_lost(tmp_path):
+def test_other_settings_are_refused_without_loss(tmp_path):
     fill(tmp_path)
     with pytest.raises(InputError, match="other settings"), writing_parts(tmp_path, "another key"):
         pass
     assert Parts(tmp_path).verify() == []
 
 
-def test_a_second_writer_is_told_who_holds_the_folder(tmp_path):
+def test_the_error_of_a_second_writer_names_the_process_with_the_lock(tmp_path):
     with writing_parts(tmp_path, "key"), pytest.raises(InputError, match=f"process {os.getpid()}"):
         fill(tmp_path)
 
 
-def test_orphans_of_a_killed_run_are_swept(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     fill(tmp_path, ("x",))
     write_part(tmp_path, "renamed-but-not-listed", ARRAYS)
     (tmp_path / ".writing-123-half.h5").write_bytes(b"half")
@@ -71,12 +71,12 @@ def test_orphans_of_a_killed_run_are_swept(tmp_path):
     assert not list(tmp_path.glob(".writing-*"))
 
 
-def test_a_part_takes_the_place_of_another(tmp_path):
+def test_a_part_replaces_another(tmp_path):
     fill(tmp_path)
     apart = tmp_path / ".writing-apart"
     apart.mkdir()
     with writing_parts(tmp_path, "key") as parts:
-        apart.mkdir()  # what lay there was nobody's, and was swept
+        apart.mkdir()  # unlisted files were removed
         row = write_part(apart, "y", {"a": ARRAYS["a"][:7]}, key="new")
         parts.replace(row, apart)
         assert parts.rows["y"] == row
@@ -85,7 +85,7 @@ def test_a_part_takes_the_place_of_another(tmp_path):
     assert (found.rows["y"].count, found.rows["y"].key, found.rows["x"].count) == (7, "new", 100)
 
 
-def test_a_flipped_bit_is_found_when_verified_and_when_read(tmp_path):
+def test_a_flipped_bit_is_detected_by_verification_and_by_reading(tmp_path):
     fill(tmp_path)
     path = tmp_path / "x.h5"
     data = bytearray(path.read_bytes())
@@ -122,7 +122,7 @@ def _write_beyond(folder: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [20_000, 1_000_000, 8_000_000, 8_003_000])  # bytes; the array alone has 8,000,000
-def test_a_disk_that_fills_up_leaves_the_finished_parts(tmp_path, limit):
+def test_a_full_disk_leaves_the_finished_parts(tmp_path, limit):
     fill(tmp_path)
     child = multiprocessing.get_context("spawn").Process(target=_write_beyond, args=(str(tmp_path), limit))
     child.start()
@@ -133,14 +133,14 @@ def test_a_disk_that_fills_up_leaves_the_finished_parts(tmp_path, limit):
     assert sorted(Parts(tmp_path).rows) == ["x", "y"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root ignores permissions")
 def test_a_read_only_folder_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="must be writable"):
         fill(tmp_path)
 
 
-def test_a_full_disk_names_the_folder_even_where_not_a_byte_fits(tmp_path, monkeypatch):
+def test_the_error_of_a_full_disk_names_the_folder_even_without_a_free_byte(tmp_path, monkeypatch):
     def full(self, *more, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -148,11 +148,11 @@ def test_a_full_disk_names_the_folder_even_where_not_a_byte_fits(tmp_path, monke
     with pytest.raises(InputError, match=f"{tmp_path} must be writable: No space left"), writing_parts(tmp_path, "key"):
         pass
     monkeypatch.undo()
-    with writing_parts(tmp_path, "key"):  # the lock is free again
+    with writing_parts(tmp_path, "key"):  # the lock was released
         pass
 
 
-def test_an_error_names_the_file_that_was_to_be(tmp_path):
+def test_an_error_names_the_final_file(tmp_path):
     path = tmp_path / "nowhere" / "x.h5"
     with (
         pytest.raises(OSError, match=r"No such file or directory: '[^']*/nowhere/x\.h5'$"),
@@ -161,7 +161,7 @@ def test_an_error_names_the_file_that_was_to_be(tmp_path):
         h5py.File(temporary, "x")  # its message has the temporary name
 
 
-def test_a_part_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+def test_a_part_without_read_permission_is_not_called_damaged(tmp_path, monkeypatch):
     def refused(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -183,7 +183,7 @@ def test_a_manifest_of_another_shape_is_named(tmp_path, content):
         Parts(tmp_path)
 
 
-def test_whatever_bit_flips_it_is_an_error_or_changes_nothing(tmp_path):
+def test_any_flipped_bit_is_an_error_or_changes_nothing(tmp_path):
     arrays = {"numbers": np.arange(300.0).reshape(30, 10), "labels": np.arange(30)}
     with writing_parts(tmp_path, "key") as parts:
         parts.write("a", arrays, {"patient": "p"})

@@ -1,4 +1,4 @@
-"""Slices are read from wherever fsspec can read."""
+"""Slices are read from any URL that fsspec supports."""
 
 import zipfile
 
@@ -50,7 +50,7 @@ def assert_same(one: Slices, two: Slices) -> None:
         np.testing.assert_array_equal(one.label_maps(indices), two.label_maps(indices))
 
 
-def test_a_url_gives_what_the_folder_gives(folder, url):
+def test_a_url_gives_the_slices_of_the_folder(folder, url):
     assert_same(Slices(url), Slices(folder))
     assert_same(Slices(f"file://{folder}"), Slices(folder))
 
@@ -61,7 +61,7 @@ def test_chains_of_fsspec_work(folder, url, tmp_path, monkeypatch):
     assert len(list((tmp_path / "cache").iterdir())) >= 3
 
 
-def test_a_place_is_named_so_that_it_is_found_from_anywhere(tmp_path, monkeypatch):
+def test_local_paths_are_stored_as_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert absolute("slices") == f"{tmp_path}/slices"
     assert absolute("/a/../b") == "/b"
@@ -87,8 +87,8 @@ def test_a_missing_folder_and_an_unknown_protocol_are_named():
         Slices("nosuch://x")
 
 
-def test_a_store_that_does_not_answer_is_no_missing_file(url, monkeypatch):
-    """As fsspec's HTTP tells it: of a server that is down, too, it says that there is no such file."""
+def test_a_store_that_does_not_respond_is_not_a_missing_file(url, monkeypatch):
+    """Like fsspec's HTTP file system, which raises FileNotFoundError also if the server is down."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     def down(self, path, *more, **options):
@@ -112,7 +112,7 @@ def test_a_broken_archive_is_named(tmp_path):
         Slices(f"zip://::{tmp_path / 'bad.zip'}")
 
 
-def test_a_store_that_stops_in_the_middle_is_out_of_reach(url, monkeypatch):
+def test_a_store_that_fails_while_reading_is_reported_as_unreachable(url, monkeypatch):
     def gone(*_):
         raise RuntimeError("gone")
 

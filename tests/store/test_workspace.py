@@ -1,4 +1,4 @@
-"""A workspace is made once and opened ever after; a broken one is named."""
+"""A workspace is created once and opened later; a damaged one is reported."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_two_workspaces_have_two_salts(tmp_path):
     assert len(salts) == 2
 
 
-def test_settings_cannot_be_changed_in_passing(tmp_path):
+def test_other_settings_for_an_existing_workspace_are_refused(tmp_path):
     Workspace.open_or_create(tmp_path, version="1", seed=3)
     with pytest.raises(InputError, match="seed = 3, got 4"):
         Workspace.open_or_create(tmp_path, version="1", seed=4)
@@ -39,11 +39,11 @@ def test_a_broken_workspace_is_named(tmp_path, text, message):
         Workspace.open(tmp_path)
 
 
-def test_a_folder_without_workspace_says_what_makes_one(tmp_path):
+def test_without_a_workspace_the_error_names_the_command_that_creates_one(tmp_path):
     with pytest.raises(InputError, match="ildfv prepare"):
         Workspace.open(tmp_path)
 
 
-def test_missing_slices_say_what_makes_them(tmp_path):
+def test_without_slices_the_error_names_the_command_that_prepares_them(tmp_path):
     with pytest.raises(InputError, match="ildfv prepare"):
         Workspace.open_or_create(tmp_path, version="1").slices()

@@ -1,8 +1,13 @@
 """Small batches of repeated shape use graphs with the same results; if capturing fails, graphs are turned off."""
 
+import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from ildfv.kernels.cuda import memory
 from ildfv.streaming import graphs
 from ildfv.streaming.graphs import Graphed
 
@@ -66,6 +71,131 @@ def test_graphs_can_be_turned_off(monkeypatch):
     for _ in range(3 * graphs.EAGER_CALLS):
         network(images(2))
     assert capture.shapes == []
+
+
+class FakeCuda:
+    """torch.cuda as far as a capture needs it. Like torch, a capture that was invalidated leaves allocation from its
+    pool on when `capture_end` raises, and the cache cannot be emptied while it is on."""
+
+    def __init__(self, monkeypatch):
+        self.current = "main"  # stream
+        self.pools, self.released, self.emptied = [], [], 0
+        self.valid = True
+        cuda = torch.cuda
+        for name in ("current_stream", "Stream", "stream", "CUDAGraph", "synchronize", "empty_cache", "is_initialized"):
+            monkeypatch.setattr(cuda, name, getattr(self, name))
+        monkeypatch.setattr(cuda, "graph_pool_handle", lambda: (0, 7))
+        monkeypatch.setattr(cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", self.end_allocation, raising=False)
+        monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda *place: self.released.append(place), raising=False)
+
+    def current_stream(self, device=None):
+        return SimpleNamespace(wait_stream=lambda other: None, name=self.current)
+
+    def Stream(self, device=None):
+        return SimpleNamespace(wait_stream=lambda other: None, name="side")
+
+    @contextmanager
+    def stream(self, stream):
+        before, self.current = self.current, stream.name
+        try:
+            yield
+        finally:
+            self.current = before
+
+    def CUDAGraph(self):
+        return self
+
+    def capture_begin(self, pool, capture_error_mode):
+        assert (self.current, capture_error_mode) == ("side", "thread_local")
+        self.pools.append((0, pool))
+
+    def capture_end(self):
+        assert self.current == "side"
+        if not self.valid:
+            raise RuntimeError("operation failed due to a previous error during capture")
+        self.pools.clear()
+
+    def replay(self):
+        pass
+
+    def end_allocation(self, device, pool):
+        self.pools.remove((device, pool))
+
+    def synchronize(self, device=None):
+        pass
+
+    def is_initialized(self):
+        return True
+
+    def empty_cache(self):
+        assert not self.pools, "captures_underway.empty() INTERNAL ASSERT FAILED"
+        self.emptied += 1
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    return FakeCuda(monkeypatch)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("operation not permitted when stream is capturing"), ValueError("x")])
+def test_a_failed_capture_leaves_stream_and_allocator_as_before(cuda, error):
+    def compute(given):
+        if cuda.pools:  # during the capture
+            cuda.valid = isinstance(error, ValueError)  # an error that is not CUDA's leaves the capture valid
+            raise error
+        return given + 1
+
+    with pytest.raises(type(error), match=str(error)):
+        graphs.captured(compute, images(2))
+    assert cuda.current == "main"
+    assert cuda.pools == []
+    assert cuda.released == ([] if cuda.valid else [(0, (0, 7))])
+    before = cuda.emptied
+    memory.empty()
+    assert cuda.emptied == before + 1
+
+
+def test_a_capture_that_fails_at_its_end_leaves_the_allocator_as_before(cuda):
+    def compute(given):
+        cuda.valid = not cuda.pools  # invalidated without an error of its own
+        return given + 1
+
+    with pytest.raises(RuntimeError, match="previous error during capture"):
+        graphs.captured(compute, images(2))
+    assert (cuda.current, cuda.pools, cuda.released) == ("main", [], [(0, (0, 7))])
+
+
+def test_pools_are_not_emptied_by_another_thread_during_a_capture(cuda):
+    threads = []
+
+    def compute(given):
+        if cuda.pools:
+            threads.append(threading.Thread(target=memory.empty))
+            threads[0].start()
+            threads[0].join(0.1)
+            assert threads[0].is_alive()  # it waits for the end of the capture
+        return given + 1
+
+    replay = graphs.captured(compute, images(2))
+    threads[0].join()
+    assert torch.equal(replay(images(2)), images(2) + 1)
+    assert cuda.emptied == 2  # before the capture, and by the thread
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_after_a_real_failed_capture_pools_can_be_emptied_and_another_graph_captured():
+    def compute(given):
+        torch.cuda.current_stream().synchronize()  # not permitted during a capture
+        return given + 1
+
+    given = torch.rand(2, 3, device="cuda:0")
+    with pytest.raises(RuntimeError):
+        graphs.captured(compute, given)
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    memory.empty()
+    assert torch.equal(graphs.captured(lambda x: x * 2, given)(given), 2 * given)
 
 
 @pytest.mark.gpu

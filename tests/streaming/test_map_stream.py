@@ -68,7 +68,7 @@ class Numbered:
 @pytest.mark.parametrize(
     ("slices", "n", "read"),
     [(4000, 100, SAMPLE_SLICES), (4000, 1, 400), (2800, 1, 350), (100, 1, 100)],
-    ids=["many descriptors a slice", "one a slice", "no more than an eighth", "few slices"],
+    ids=["many descriptors per slice", "one per slice", "no more than an eighth", "few slices"],
 )
 def test_a_sample_comes_from_enough_slices(slices, n, read):
     numbered = Numbered(slices, n)

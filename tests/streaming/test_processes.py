@@ -1,4 +1,4 @@
-"""Work in processes: every item has a result; a worker that dies loses its own item only."""
+"""Work in processes: every item has a result; a killed worker loses only its own item."""
 
 import os
 import signal

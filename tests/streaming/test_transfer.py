@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from ildfv.kernels.cuda import oom
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.streaming import maps as stream
 from ildfv.streaming import transfer
@@ -40,6 +41,23 @@ def test_all_items_are_computed_once_in_order(limit, error):
     assert [result for part in given for result in part] == [2 * i for i in range(23)]
     assert max(map(len, given)) <= min(limit, 16)
     assert len(notes) == {1: 4, 3: 3, 4: 2, 100: 0}[limit]  # the reduced size is kept
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("Unable to find an engine to execute this computation", True),
+        ("GET was unable to find an engine to execute this computation", True),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED", False),
+        ("cuDNN error: CUDNN_STATUS_BAD_PARAM", False),
+    ],
+)
+def test_errors_of_torchs_libraries_that_mean_out_of_memory_are_recognised(text, expected):
+    assert oom.is_out_of_memory(RuntimeError(text)) is expected
+    assert not oom.is_out_of_memory(ValueError(text))
 
 
 def test_results_are_joined():
@@ -183,6 +201,33 @@ def test_copies_are_asynchronous_and_complete(gpu):
     assert any((tensor == 0xAA).all() for tensor, _ in tensors)  # some copies are still pending
     gpu.finish()
     assert all(np.array_equal(tensor.numpy(), array) for (tensor, _), array in zip(tensors, arrays, strict=True))
+
+
+@pytest.mark.parametrize("step", ["moved", "pinned"])
+def test_a_copy_for_which_memory_ran_out_is_repeated_with_emptied_pools(gpu, monkeypatch, step):
+    emptied, work = [], getattr(gpu, step)
+
+    def scarce(given):
+        if not emptied:
+            raise RuntimeError("CUDA error: out of memory")
+        return work(given)
+
+    monkeypatch.setattr(oom.memory, "empty", lambda: emptied.append(True))
+    monkeypatch.setattr(gpu, step, scarce)
+    arrays = [np.full((2, 5), i, dtype=np.uint8) for i in range(4)]
+    tensors = list(transfer.to_device(iter(arrays), gpu))
+    gpu.finish()
+    assert emptied == [True]
+    assert all(np.array_equal(tensor.numpy(), array) for tensor, array in zip(tensors, arrays, strict=True))
+
+
+def test_a_copy_that_fits_nowhere_is_an_error(gpu, monkeypatch):
+    def full(given):
+        raise OutOfMemoryError
+
+    monkeypatch.setattr(gpu, "moved", full)
+    with pytest.raises(OutOfMemoryError):
+        list(transfer.to_device([np.zeros((2, 5), np.uint8)], gpu))
 
 
 @pytest.mark.parametrize("room", [100, 5, 1])

@@ -14,7 +14,7 @@ def slices():
     return MemorySlices(23)
 
 
-def test_an_epoch_sees_every_slice_once(slices):
+def test_an_epoch_contains_every_slice_once(slices):
     batches = list(Epoch(slices, np.arange(23), 5, seed=0, epoch=0))
     assert [len(batch.indices) for batch in batches] == [5, 5, 5, 4, 4]
     assert sorted(np.concatenate([batch.indices for batch in batches])) == list(range(23))
@@ -69,7 +69,7 @@ def test_unlabelled_slices_are_excluded(slices):
         labelled_only(few, [6])
 
 
-def test_mean_and_deviation_are_those_of_the_slices_given(slices):
+def test_mean_and_deviation_are_those_of_the_given_slices(slices):
     indices = [3, 9, 17]
     mean, std = train_mean_std(slices, indices)
     chosen = slices.data[indices].astype(np.float64)

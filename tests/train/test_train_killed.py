@@ -59,7 +59,7 @@ class Stopping(MemorySlices):
     left = 17  # reads: grey levels, ten steps, validation, and then into the second epoch
 
     def images(self, indices):
-        self.left -= not (len(indices) and min(indices) >= 40)  # validation batches are one rank's each
+        self.left -= not (len(indices) and min(indices) >= 40)  # each validation batch is read by one rank
         if self.left < 0:
             raise KeyboardInterrupt
         return super().images(indices)
@@ -106,7 +106,7 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path):
 
 @pytest.mark.slow
 def test_ranks_stopped_and_resumed_train_the_network_that_one_process_trains(tmp_path):
-    """Two slices a step on three ranks: one has an empty share of every step. Only rank 0 sees the checkpoint."""
+    """Two slices per step on three ranks: one rank has no slice in each step. Only rank 0 has the checkpoint."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Learning rates rise to their peak and fall to 0, whatever the number of steps."""
+"""Learning rates rise to their peak and fall to 0 for any number of steps."""
 
 import pytest
 

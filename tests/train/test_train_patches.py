@@ -1,4 +1,4 @@
-"""The patches of the patch baseline: cut where they should be, drawn in equal shares."""
+"""The patches of the patch baseline: cut at the right positions, drawn in equal shares."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Receptive fields: a change of one pixel reaches the locations that they name, and no others."""
+"""Receptive fields: a change of one pixel affects exactly the locations whose field contains it."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ def network():
 @pytest.mark.parametrize(
     ("layer", "shape", "size"), [("conv1", (54, 54), 11), ("conv2", (27, 27), 51), ("conv3", (13, 13), 99)]
 )
-def test_sizes_are_those_of_the_kernels(network, layer, shape, size):
+def test_receptive_fields_have_the_size_of_the_kernels(network, layer, shape, size):
     found = receptive_fields(network, layer)
     assert (len(found.rows), len(found.columns)) == shape
     assert found.rows[shape[0] // 2].sum() == found.columns[shape[1] // 2].sum() == size
 
 
-def test_conv1_sees_pixels_from_four_times_its_location_on(network):
+def test_receptive_fields_of_conv1_start_at_four_times_the_location(network):
     found = receptive_fields(network, "conv1")
     for i in (0, 1, 53):
         assert np.flatnonzero(found.rows[i]).tolist() == list(range(4 * i, 4 * i + 11))
@@ -31,11 +31,11 @@ def test_conv1_sees_pixels_from_four_times_its_location_on(network):
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 @pytest.mark.parametrize("pixel", [(0, 0), (3, 200), (111, 57), (223, 223)])
-def test_a_changed_pixel_reaches_only_the_locations_that_see_it(network, layer, pixel):
+def test_a_changed_pixel_affects_only_locations_with_it_in_their_field(network, layer, pixel):
     found, maps = receptive_fields(network, layer), Activations(network, layer)
     sees = np.outer(found.rows[:, pixel[0]], found.columns[:, pixel[1]])  # (h, w)
     reached = np.zeros_like(sees)
-    for seed in range(4):  # a location may miss a change: its units are off, or another pixel is the largest of a pool
+    for seed in range(4):  # a change may have no effect: the units are 0, or another pixel is the maximum of a pool
         image = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (1, 3, SIZE, SIZE), dtype=np.uint8))
         changed = image.clone()
         changed[0, :, pixel[0], pixel[1]] = 255 - changed[0, :, pixel[0], pixel[1]]
@@ -44,7 +44,7 @@ def test_a_changed_pixel_reaches_only_the_locations_that_see_it(network, layer, 
     assert (reached == sees).mean() > 0.98 if layer != "conv1" else (reached == sees).all()
 
 
-def test_fc6_sees_the_whole_slice_but_what_pooling_leaves_out(network):
+def test_fc6_depends_on_the_whole_slice_except_what_pooling_omits(network):
     found = receptive_fields(network, "fc6")
     assert found.rows.shape == found.columns.shape == (1, SIZE)
     assert found.rows.sum() > 200
@@ -57,7 +57,7 @@ def test_shares_count_the_pixels_of_a_receptive_field_inside():
     assert fields.shares(region).reshape(4, 2).tolist() == [[0.5, 0], [1, 0], [0.5, 0], [0, 0]]
 
 
-def test_spreading_keeps_the_sum_and_the_place(network):
+def test_spreading_keeps_the_sum_and_the_position(network):
     fields = receptive_fields(network, "conv1")
     values = np.zeros((1, 54 * 54))
     values[0, 10 * 54 + 20] = 3.0

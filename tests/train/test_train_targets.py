@@ -1,4 +1,4 @@
-"""The targets of Fig. 3, at their corners."""
+"""The targets of Fig. 3, at their corner points."""
 
 import numpy as np
 import pytest

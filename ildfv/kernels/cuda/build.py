@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -20,7 +21,6 @@ from ildfv.errors import InputError, require
 NVRTC_OPTIONS = ("-std=c++17",)  # CuPy adds the architecture and -ftz=true
 INSTALL_NVCC = "ILDFV_CUDA=1 pip install ."
 INSTALL_CUPY = f"pip install 'ildfv[cuda12]' or 'ildfv[cuda13]', or with nvcc: {INSTALL_NVCC}"
-DEFAULT_SHARED_BYTES = 48 << 10  # a kernel has to opt in to more
 
 
 def build_kind() -> str:
@@ -67,7 +67,12 @@ def source(name: str = "cuda/moments.cu") -> str:
     return text(name)
 
 
-FILES = {"window": "cuda/windows.cu", "fisher": "cuda/fisher.cu", "m_step": "cuda/em.cu"}  # by part of the kernel name
+FILES = {  # by part of the kernel name
+    "window": "cuda/windows.cu",
+    "fisher": "cuda/fisher.cu",
+    "m_step": "cuda/em.cu",
+    "contributions": "cuda/contributions.cu",
+}
 
 
 def source_of(kernel: str) -> tuple[str, int | None]:
@@ -94,6 +99,7 @@ class NvrtcKernels:
         self._index = index
         self._modules: dict[tuple, Any] = {}  # RawModule by file and part
         self._kernels: dict[str, Any] = {}  # RawKernel by name
+        self._lock = threading.Lock()  # two threads would compile a file twice
 
     def shared_limit(self) -> int:
         import cupy
@@ -106,12 +112,16 @@ class NvrtcKernels:
         return int(cupy.cuda.Device(self._index).compute_capability)
 
     def _kernel(self, cupy, name: str):
-        if name not in self._kernels:
-            key = file, part = source_of(name)
-            if key not in self._modules:
-                options = (*NVRTC_OPTIONS, f"-DILDFV_PART={part}") if part else NVRTC_OPTIONS
-                self._modules[key] = cupy.RawModule(code=source(file), options=options)
-            self._kernels[name] = self._modules[key].get_function(name)
+        with self._lock:
+            if name not in self._kernels:
+                key = file, part = source_of(name)
+                if key not in self._modules:
+                    options = (*NVRTC_OPTIONS, f"-DILDFV_PART={part}") if part else NVRTC_OPTIONS
+                    self._modules[key] = cupy.RawModule(code=source(file), options=options)
+                kernel = self._modules[key].get_function(name)
+                # Once, to the limit: one set for each launch could be lowered by another thread before the launch.
+                kernel.max_dynamic_shared_size_bytes = self.shared_limit()
+                self._kernels[name] = kernel
         return self._kernels[name]
 
     def launch(self, kernel, grid, threads, shared_bytes, arguments, stream: int) -> None:
@@ -120,8 +130,6 @@ class NvrtcKernels:
         packed = tuple(np.float64(a) if isinstance(a, float) else np.int64(a) for a in arguments)
         with cupy.cuda.Device(self._index):
             function = self._kernel(cupy, kernel)
-            if shared_bytes > max(DEFAULT_SHARED_BYTES, function.max_dynamic_shared_size_bytes):
-                function.max_dynamic_shared_size_bytes = shared_bytes
             function(grid, (threads,), packed, shared_mem=shared_bytes, stream=_Stream(stream))
 
 

@@ -13,15 +13,16 @@ from typing import Protocol
 
 import numpy as np
 
-from ildfv.errors import require
+from ildfv.errors import InputError, require
 from ildfv.kernels.cuda import interop, memory
 from ildfv.kernels.cuda.build import INSTALL_CUPY, kernels_on
 
+PINNED_BYTES = 1 << 20  # larger arrays are uploaded once per mixture; torch would keep pinned memory of their size
 TENSOR_CAPABILITY = 80  # compute capability of the first devices whose tensor cores support bfloat16 and TF32
 
 
 class Device(Protocol):
-    """What the kernels require of a device. All work is ordered on one stream, the caller's current one."""
+    """Protocol of a device that can run the kernels. All work is ordered on one stream, the caller's current one."""
 
     name: str
     key: tuple
@@ -29,7 +30,10 @@ class Device(Protocol):
     tensor_cores: bool  # whether they support bfloat16 and TF32
 
     def describe(self, a) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
-        """Address, dtype name, shape, and strides in elements."""
+        """Address, dtype name, shape, and strides in elements. InputError unless `a` is an array on this device."""
+
+    def address(self, a) -> int:
+        """The address of an array that this device made."""
 
     def empty(self, shape: tuple[int, ...], dtype: str): ...
     def upload(self, host: np.ndarray): ...
@@ -86,13 +90,25 @@ class TorchDevice:
         self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
     def describe(self, a):
-        return a.data_ptr(), str(a.dtype).removeprefix("torch."), tuple(a.shape), tuple(a.stride())
+        if not (isinstance(a, self._torch.Tensor) and a.device == self._device):
+            raise InputError(f"arrays must all be torch tensors on {self._device}, got {_described(a)}")
+        return a.data_ptr(), _name(a.dtype), tuple(a.shape), tuple(a.stride())
+
+    def address(self, a):
+        return a.data_ptr()
 
     def empty(self, shape, dtype):
         return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=self._device)
 
     def upload(self, host):
-        return self._torch.from_numpy(host).to(self._device)
+        source = self._torch.from_numpy(host)
+        if source.nbytes > PINNED_BYTES:
+            return source.to(self._device)
+        return self._pinned(source).to(self._device, non_blocking=True)
+
+    def _pinned(self, tensor):
+        """A copy in pinned memory, from torch's cache of it, which keeps the copy until the device has read it."""
+        return tensor.pin_memory()
 
     def download(self, a):
         return a.cpu().numpy()
@@ -124,8 +140,13 @@ class CupyDevice:
         self.tensor_cores = self._kernels.capability() >= TENSOR_CAPABILITY
 
     def describe(self, a):
+        if not (isinstance(a, self._cupy.ndarray) and a.device.id == self._index):
+            raise InputError(f"arrays must all be CuPy arrays on cuda:{self._index}, got {_described(a)}")
         strides = tuple(stride // a.dtype.itemsize for stride in a.strides)
         return a.data.ptr, a.dtype.name, a.shape, strides
+
+    def address(self, a):
+        return a.data.ptr
 
     def empty(self, shape, dtype):
         with self._cupy.cuda.Device(self._index):
@@ -154,6 +175,18 @@ class CupyDevice:
         with self._cupy.cuda.Device(self._index):
             stream = self._cupy.cuda.get_current_stream().ptr
         self._kernels.launch(kernel, grid, threads, shared_bytes, arguments, stream)
+
+
+@cache
+def _name(dtype) -> str:
+    """The name of torch's dtype without "torch."."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _described(a) -> str:
+    """The type of an array and its device, for messages."""
+    kind = f"{type(a).__module__.partition('.')[0]}.{type(a).__name__}"
+    return f"{kind} on {a.device}" if hasattr(a, "device") else kind
 
 
 _torch_device = cache(TorchDevice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ildfv.errors import check
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
 from ildfv.kernels.reference import MIN_WEIGHT, Moments
 
@@ -25,17 +26,28 @@ def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = 
 def compute(device: Device, sums: list, counts, weights, *, improved: bool, order: str, weight_part: bool):
     """`vectors` on a given device."""
     counts, weights = (np.asarray(a, dtype=np.float64) for a in (counts, weights))
-    s0, s1, s2 = (device.describe(device.contiguous(a)) for a in sums)
-    _, real, (b, k, d), _ = s1
+    k = len(weights)
+    _, real, shape, _ = device.describe(sums[1])
+    check(real in ("float32", "float64"), f"moments must be float32 or float64, got {real}")
+    check(
+        len(shape) == 3 and shape[1] == k, f"s1 must have shape (b, {k}, d) as weights has {k} components, got {shape}"
+    )
+    b, _, d = shape
+    check(counts.shape == (b,), f"counts must have shape ({b},), one per map, got {counts.shape}")
+    sums = [device.contiguous(a) for a in sums]
+    for name, a, expected in zip(("s0", "s1", "s2"), sums, ((b, k), shape, shape), strict=True):
+        _, dtype, found, _ = device.describe(a)
+        check(dtype == real, f"{name} must be {real} like s1, got {dtype}")
+        check(found == expected, f"{name} must have shape {expected}, got {found}")
     heavy = weights >= MIN_WEIGHT
     roots = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0)
     counts = np.where(counts > 0, counts, 1.0)  # a map without descriptors that count has sums of 0
     numbers = device.upload(np.concatenate([counts, roots, weights]))
     out = device.empty((b, 2 * k * d + (k if weight_part else 0)), real)
-    address = device.describe(numbers)[0]
+    address = device.address(numbers)
     device.launch(
         f"fisher_{real}", (b, 1), THREADS, SHARED_BYTES,
-        (s0[0], s1[0], s2[0], address, address + 8 * b, address + 8 * (b + k), k, d, int(improved),
-         int(order == "component"), int(weight_part), device.describe(out)[0]),
+        (*(device.address(a) for a in sums), address, address + 8 * b, address + 8 * (b + k), k, d, int(improved),
+         int(order == "component"), int(weight_part), device.address(out)),
     )  # fmt: skip
     return out

@@ -11,12 +11,13 @@ FINISH_THREADS = 256
 PLACES = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
 TENSOR = "tensor_"  # prefix of variants that use tensor cores
 VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
-TENSOR_K = 128  # components from which on scores dominate; estimated in bench/NOTES-cuda.md, not measured
+TENSOR_K = 128  # minimum components for which scores dominate; estimated in bench/NOTES-cuda.md, not measured
 SLACK = 2.0**-12  # as in mma.h: bound on the error of a score by split products, per unit of Σt² + Σb²
 CLOSE = 4.0  # standard deviations from the centre: for means farther away, moments as products lose digits
 MAX_D, MAX_K = 4096, 1024
 PIECE = 512  # descriptors per block: few enough to fill 132 multiprocessors with 64 slices, enough to amortise sums
 ROUND_BYTES = 256 << 20  # limit on the pieces' sums of one round
+RESERVED_BYTES = 1 << 10  # of shared memory, by the driver for each block, from sm_80 on; the first is not in the limit
 GROUP, GROUP_BYTES = 64, 32 << 20  # limits on the pieces added at once when pooling, and on their sums
 
 
@@ -50,6 +51,12 @@ def shared_bytes(variant: str, real: str, k: int, d: int) -> int:
     return total
 
 
+def fitting_variants(real: str, k: int, d: int, limit: int) -> tuple[str, ...]:
+    """The variants whose blocks fit in `limit` bytes of shared memory. Double precision does not use tensor cores."""
+    kinds = VARIANTS if real == "float32" else PLACES
+    return tuple(variant for variant in kinds if shared_bytes(variant, real, k, d) <= limit)
+
+
 def singles_shared_bytes(real: str, k: int) -> tuple[int, int]:
     """Dynamic shared memory of `score_singles_<real>` and `spread_singles_<real>`."""
     tile = TILES[real]
@@ -64,10 +71,11 @@ def padded(k: int) -> int:
 def choose(real: str, k: int, d: int, limit: int, *, tensor: bool = False) -> str:
     """The variant for a device with `limit` bytes of shared memory per block; tensor: whether to use tensor cores.
 
-    Sums are kept in shared memory if two blocks still fit on a multiprocessor, or one on devices with 64 KB.
+    Sums are kept in shared memory if two blocks still fit on a multiprocessor, or one on devices with 64 KB, where no
+    variant has room for two.
     """
     kind = TENSOR if tensor else ""
-    if shared_bytes(kind + "resident", real, k, d) <= max(limit // 2, min(limit, 64 << 10)):
+    if shared_bytes(kind + "resident", real, k, d) <= (limit if limit <= 64 << 10 else (limit - RESERVED_BYTES) // 2):
         return kind + "resident"
     return kind + ("wide" if shared_bytes(kind + "wide", real, k, d) <= limit else "huge")
 

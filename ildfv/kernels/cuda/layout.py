@@ -13,6 +13,11 @@ from ildfv.kernels.cuda.launches import cut
 from ildfv.kernels.elements import check_element, element_bytes
 
 
+def bytes_of_a_weight(element: str) -> int:
+    """Weights have the precision of the computation."""
+    return 8 if element == "float64" else 4
+
+
 class Batch(NamedTuple):
     """Layout of b maps: uniform ones by strides, ragged ones by a table."""
 
@@ -22,8 +27,23 @@ class Batch(NamedTuple):
     address: int = 0
     n: int = 0
     strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
-    table: np.ndarray | None = None  # (b, 4): address, n, stride of descriptors, stride of dimensions
+    table: np.ndarray | None = None  # (b, 5): address, n, stride of descriptors, stride of dimensions, of weights
     held: object = None  # keeps the memory alive
+    weights: int = 0  # address of the weights of all descriptors, map after map; 0: none
+
+    @property
+    def counts(self) -> list[int]:
+        """Descriptors of each map."""
+        return [self.n] * self.b if self.table is None else self.table[:, 1].tolist()
+
+    def weighted(self, device: Device, weights: np.ndarray) -> Batch:
+        """The batch with weights of all its descriptors, map after map."""
+        memory = device.upload(weights)
+        batch = self._replace(weights=device.address(memory), held=(self.held, memory))
+        if batch.table is not None:
+            before = np.cumsum(batch.table[:, 1]) - batch.table[:, 1]
+            batch.table[:, 4] = batch.weights + weights.itemsize * before
+        return batch
 
 
 def uniform(device: Device, maps) -> Batch:
@@ -48,7 +68,7 @@ def uniform(device: Device, maps) -> Batch:
 def ragged(device: Device, maps) -> Batch:
     """Maps (n_i, d) of any strides."""
     check(len(maps) > 0, "maps must contain at least one map, got an empty batch")
-    table = np.empty((len(maps), 4), dtype=np.int64)
+    table = np.empty((len(maps), 5), dtype=np.int64)
     elements, dimensions = set(), set()
     for i, a in enumerate(maps):
         address, element, shape, strides = device.describe(a)
@@ -56,7 +76,7 @@ def ragged(device: Device, maps) -> Batch:
         check(shape[0] > 0, f"each map must contain at least one descriptor, got none in map {i}")
         elements.add(element)
         dimensions.add(shape[1])
-        table[i] = address, shape[0], *strides
+        table[i] = address, shape[0], *strides, 0
     check(len(elements) == 1, f"maps must have one dtype, got {', '.join(sorted(elements))}")
     check(len(dimensions) == 1, f"maps must have the same number of dimensions, got {sorted(dimensions)}")
     element = elements.pop()
@@ -71,9 +91,19 @@ def merged(batch: Batch) -> Batch:
         return batch
     if batch.n == 1 or batch.b == 1 or by_map == batch.n * by_row:
         return batch._replace(b=1, n=batch.b * batch.n, strides=(0, by_map if batch.n == 1 else by_row, by_dim))
-    table = np.empty((batch.b, 4), dtype=np.int64)
+    return listed(batch)
+
+
+def listed(batch: Batch) -> Batch:
+    """The batch with a table, whatever its maps."""
+    if batch.table is not None:
+        return batch
+    by_map, by_row, by_dim = batch.strides
+    table = np.zeros((batch.b, 5), dtype=np.int64)
     table[:, 0] = batch.address + np.arange(batch.b) * (by_map * element_bytes(batch.element))
-    table[:, 1:] = batch.n, by_row, by_dim
+    table[:, 1:4] = batch.n, by_row, by_dim
+    if batch.weights:
+        table[:, 4] = batch.weights + np.arange(batch.b) * (batch.n * bytes_of_a_weight(batch.element))
     return batch._replace(table=table)
 
 
@@ -81,29 +111,31 @@ class Pieces(NamedTuple):
     """The pieces of some maps in order: of uniform maps by strides, of ragged ones by a table."""
 
     element: str
-    of_each: np.ndarray  # number of pieces of each map
+    total: int
+    each: int = 0  # pieces of a map; 0: they differ
     address: int = 0
     n: int = 0  # descriptors of a map
     rows: int = 0  # of a piece, except a map's last
     strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
-    table: np.ndarray | None = None  # (pieces, 4): address, descriptors, descriptor stride, dimension stride
+    table: np.ndarray | None = None  # (pieces, 5): as of a Batch
+    weights: int = 0  # address of the first descriptor's weight; 0: none
+    edges: np.ndarray | None = None  # first piece of each map, and the end
 
-    @property
-    def total(self) -> int:
-        return int(self.of_each.sum())
-
-    def edges(self) -> np.ndarray:
-        """First piece of each map, and the end."""
-        return np.concatenate([[0], np.cumsum(self.of_each)]).astype(np.int64)
+    def map_of(self, piece: int) -> int:
+        """The map that the piece belongs to, counted from the first of these maps."""
+        if self.edges is None:
+            return piece // self.each
+        return int(np.searchsorted(self.edges, piece, side="right")) - 1
 
     def part(self, first: int, last: int) -> Pieces:
         """Pieces first … last of a single map or of a table, as the pieces of one map."""
+        part = self._replace(total=last - first, each=last - first, edges=None)
         if self.table is not None:
-            return self._replace(of_each=np.array([last - first]), table=self.table[first:last])
+            return part._replace(table=self.table[first:last])
         start = first * self.rows
         address = self.address + start * self.strides[1] * element_bytes(self.element)
-        n = min(self.n, last * self.rows) - start
-        return self._replace(of_each=np.array([last - first]), address=address, n=n)
+        weights = self.weights and self.weights + start * bytes_of_a_weight(self.element)
+        return part._replace(address=address, n=min(self.n, last * self.rows) - start, weights=weights)
 
 
 def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
@@ -112,16 +144,26 @@ def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
     if batch.table is None:
         each, rows = cut(batch.n, k)
         address = batch.address + maps.start * batch.strides[0] * bytes_of_a_value
-        return Pieces(batch.element, np.full(len(maps), each), address, batch.n, rows, batch.strides)
+        weights = batch.weights and batch.weights + maps.start * batch.n * bytes_of_a_weight(batch.element)
+        return Pieces(batch.element, len(maps) * each, each, address, batch.n, rows, batch.strides, weights=weights)
     table, of_each = [], []
-    for address, n, by_row, by_dim in batch.table[maps.start : maps.stop].tolist():
+    bytes_of_one = bytes_of_a_weight(batch.element)
+    for address, n, by_row, by_dim, weights in batch.table[maps.start : maps.stop].tolist():
         each, rows = cut(n, k)
         of_each.append(each)
         table += [
-            (address + start * by_row * bytes_of_a_value, min(rows, n - start), by_row, by_dim)
+            (
+                address + start * by_row * bytes_of_a_value,
+                min(rows, n - start),
+                by_row,
+                by_dim,
+                weights and weights + start * bytes_of_one,
+            )
             for start in range(0, n, rows)
         ]
-    return Pieces(batch.element, np.array(of_each), table=np.array(table, dtype=np.int64))
+    edges = np.concatenate([[0], np.cumsum(of_each)]).astype(np.int64)
+    each = of_each[0] if len(set(of_each)) == 1 else 0
+    return Pieces(batch.element, len(table), each, table=np.array(table, dtype=np.int64), edges=edges)
 
 
 def rounds(batch: Batch, k: int, room: int) -> Iterator[range]:

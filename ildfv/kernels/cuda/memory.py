@@ -1,4 +1,4 @@
-"""A single memory pool per GPU: where torch uses the GPU, CuPy allocates from torch's pool. Also, the free memory.
+"""A single memory pool per GPU, and the free memory. If torch uses the GPU, CuPy allocates from torch's pool.
 
 With two pools, each would hold memory that the other one needs. Without torch, CuPy keeps its own pool.
 """
@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from typing import Any
+
+# Held while pools are emptied, and during the capture of a CUDA graph: torch cannot empty its pool during a capture.
+emptying = threading.RLock()
 
 
 def join() -> bool:
@@ -25,7 +29,8 @@ def join() -> bool:
         cupy.cuda.set_allocator(_allocator(torch, cupy).malloc)
         own.free_all_blocks()
         return True
-    return getattr(present, "__self__", None) is _joined.get("allocator")
+    joined = _joined.get("allocator")
+    return joined is not None and getattr(present, "__self__", None) is joined
 
 
 def free(device) -> int:
@@ -44,9 +49,10 @@ def empty() -> None:
     """Returns memory that no array uses to the device."""
     gc.collect()
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-    release_cupy()
+    with emptying:
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        release_cupy()
 
 
 def release_cupy() -> None:

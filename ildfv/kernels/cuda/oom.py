@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from ildfv.arrays import namespace
 from ildfv.kernels.cuda import memory
 
 MEMORY_SHARE = 0.6  # of the free memory, for a batch; the rest is left to fragmentation and other processes
@@ -18,10 +20,36 @@ def batch_size(bytes_of_an_item: int, device, *, maximum: int = 256) -> int:
     return max(1, min(maximum, int(memory.free(device) * MEMORY_SHARE) // max(1, bytes_of_an_item)))
 
 
+# RuntimeErrors of torch that mean out of memory. cuDNN reports no engine where none has room for its workspace.
+SIGNS = (
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` is an out-of-memory error of torch, CuPy or CUDA."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and "out of memory" in str(error))
+    text = str(error).lower()
+    return "OutOfMemoryError" in names or (
+        isinstance(error, RuntimeError) and any(sign.lower() in text for sign in SIGNS)
+    )
+
+
+def with_emptied_pools(compute: Callable) -> Any:
+    """compute(), called again with emptied pools if memory runs out: another library's pool may hold free memory.
+
+    For work that cannot be divided.
+    """
+    try:
+        return compute()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    memory.empty()  # outside the except clause: the exception's traceback keeps memory alive
+    return compute()
 
 
 class OomRetry:
@@ -66,6 +94,4 @@ class OomRetry:
             import torch
 
             return torch.cat(results)
-        from ildfv.arrays import namespace  # here, because the kernels do not require array-api-compat
-
         return namespace(*results).concat(results)

@@ -1,32 +1,143 @@
-"""Mixture parameters for the CUDA kernels: a, b, c of mixture.h, and their products for tensor cores."""
+"""Mixtures prepared for the CUDA kernels: checked once, and uploaded once to each device.
+
+The parameters are a, b, c of mixture.h, and their products for tensor cores (mma.h).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from functools import cached_property
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
+from ildfv.kernels.checks import check_mixture
 from ildfv.kernels.cuda.device import Device
 from ildfv.kernels.cuda.launches import CLOSE, SLACK
 
-_prepared: dict[tuple, tuple] = {}  # device and precision → the last mixture, on the host and on the device
+KEPT = 4  # mixtures: those of a few threads, each of which uses the same one for every batch
 
 
-def on_device(device: Device, real: str, mixture: tuple, make: Callable) -> tuple:
-    """make(mixture, real) with its arrays on the device.
+class Parameters(NamedTuple):
+    """Addresses of a mixture's parameters on a device."""
 
-    The arrays of the last mixture are cached, because encoding uses the same mixture for every batch.
+    centre: int
+    scale: int
+    shift: int
+    constant: int
+
+
+class Products(NamedTuple):
+    """Addresses of a mixture's parameters for tensor cores on a device; close: as in `tensor_cores`."""
+
+    squares: int
+    products: int
+    base: int
+    slack: int
+    close: int
+
+
+NO_PRODUCTS = Products(0, 0, 0, 0, 0)
+
+
+class PreparedMixture:
+    """A diagonal Gaussian mixture in read-only float64 arrays, with its parameters on the devices that have used it.
+
+    Accepted as the mixture of `ildfv.kernels.moments`, which recognises its arrays without comparing their values.
+
+    Parameters
+    ----------
+    weights : array of shape (k,)
+    means : array of shape (k, d)
+    variances : array of shape (k, d)
+
+    Raises
+    ------
+    InputError
+        For invalid shapes and values.
     """
-    key = (*device.key, real, make)
-    if key in _prepared:
-        before, ready = _prepared[key]
-        if all(np.array_equal(x, y) for x, y in zip(before, mixture, strict=True)):
-            return ready
-    made = make(mixture, real)
-    ready = tuple(device.upload(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a for a in made)
+
+    def __init__(self, weights, means, variances):
+        weights, means, variances = check_mixture(weights, means, variances)
+        self.weights_, self.means_, self.variances_ = _frozen(weights), _frozen(means), _frozen(variances)
+        self.arrays = (self.weights_, self.means_, self.variances_)
+        self.k, self.d = self.means_.shape
+        self._uploaded: dict[tuple, tuple] = {}
+        self._lock = threading.Lock()
+        _alive[id(self.means_)] = self
+
+    def equals(self, given: tuple) -> bool:
+        """Whether the given arrays have the values of this mixture. (Arrays may have been changed in place.)"""
+        return all(a.shape == own.shape and bool((a == own).all()) for a, own in zip(given, self.arrays, strict=True))
+
+    def on(self, device: Device, real: str) -> Parameters:
+        """`fma` on the device."""
+        return Parameters(*self._on(device, real, fma))
+
+    def products_on(self, device: Device) -> Products:
+        """`tensor_cores` on the device."""
+        return Products(*self._on(device, "float32", tensor_cores))
+
+    @cached_property
+    def within_bfloat16(self) -> bool:
+        """Whether squares of 1/sd and of distances in sd are far from the limits of float32."""
+        _, scale, shift, _ = _exact(self.arrays, "float32")
+        return bool(scale.min() >= 2.0**-40 and max(scale.max(), np.abs(shift).max()) <= 2.0**40)
+
+    def _on(self, device: Device, real: str, make) -> tuple:
+        """Addresses of the arrays of make(mixture, real) on the device, which are uploaded as one, and its numbers."""
+        key = (*device.key, real, make)
+        found = self._uploaded.get(key)
+        if found is None:
+            with self._lock:
+                found = self._uploaded.get(key)
+                if found is None:
+                    found = self._uploaded[key] = _upload(device, make(self.arrays, real))
+        return found[0]
+
+
+_alive: WeakValueDictionary[int, PreparedMixture] = WeakValueDictionary()  # by the identity of its means
+_recent: tuple[PreparedMixture, ...] = ()  # the last used first; replaced as a whole, as other threads read it
+_lock = threading.Lock()
+
+
+def prepared(weights, means, variances) -> PreparedMixture:
+    """The prepared mixture that has these arrays, or one with their values, of the last KEPT if it is among them."""
+    global _recent
+    ready = _alive.get(id(means))
+    if ready is not None and all(a is own for a, own in zip((weights, means, variances), ready.arrays, strict=True)):
+        return ready
+    given = tuple(a if type(a) is np.ndarray else np.asarray(a) for a in (weights, means, variances))
+    recent = _recent
+    for mixture in recent:
+        if mixture.equals(given):
+            break
+    else:
+        mixture = PreparedMixture(*given)
+    if not recent or recent[0] is not mixture:
+        with _lock:
+            _recent = (mixture, *(other for other in _recent if other is not mixture))[:KEPT]
+    return mixture
+
+
+def _frozen(a: np.ndarray) -> np.ndarray:
+    """A read-only copy."""
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+def _upload(device: Device, made: tuple) -> tuple[tuple, Any]:
+    """(the address of each array of `made` and its numbers, the memory)."""
+    arrays = [a for a in made if isinstance(a, np.ndarray)]
+    memory = device.upload(np.concatenate([a.ravel() for a in arrays]))
     device.settle()  # another stream may use them next
-    _prepared[key] = tuple(a.copy() for a in mixture), ready
-    return ready
+    address, places = device.address(memory), []
+    for a in arrays:
+        places.append(address)
+        address += a.nbytes
+    return (*places, *(a for a in made if not isinstance(a, np.ndarray))), memory
 
 
 def _exact(mixture: tuple, real: str) -> tuple:
@@ -55,7 +166,7 @@ def tensor_cores(mixture: tuple, real: str) -> tuple:
     known = np.where(np.isfinite(constant), constant, 0.0)  # the score of a component of weight 0 is exactly −∞
     slack = SLACK * (2 * known + spread) + 1e-6 * (1 + np.abs(known))
     parts = _bfloat16_parts(scale**2), _bfloat16_parts(2 * scale * shift)
-    return *parts, base.astype(real), slack.astype(real), bool(np.abs(shift).max() <= CLOSE)
+    return *parts, base.astype(real), slack.astype(real), int(np.abs(shift).max() <= CLOSE)
 
 
 def _bfloat16_parts(a: np.ndarray) -> np.ndarray:
@@ -71,9 +182,3 @@ def _bfloat16(a: np.ndarray) -> np.ndarray:
     """The bits of a, rounded to bfloat16, uint16."""
     bits = a.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-
-
-def within_bfloat16(mixture: tuple) -> bool:
-    """Whether squares of 1/sd and of distances in sd are far from the limits of float32."""
-    _, scale, shift, _ = _exact(mixture, "float32")
-    return bool(scale.min() >= 2.0**-40 and max(scale.max(), np.abs(shift).max()) <= 2.0**40)

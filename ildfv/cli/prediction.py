@@ -1,0 +1,110 @@
+"""Commands: export, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+
+PANEL = "Prediction"
+UNANSWERED = 1  # exit code if a scan was not answered
+
+
+def export(
+    workspace: o.Workspace = o.HERE,
+    out: Annotated[Path, typer.Option(help="Folder for the predictor.")] = Path("predictor"),
+    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    fold: Annotated[
+        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
+    ] = None,
+    cnn: Annotated[bool, typer.Option(help="Include the network's own outputs.")] = True,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Export a trained and scored system as a predictor: a folder without data of patients.
+
+    Example: `ildfv export -w study --out my-predictor`
+    """
+    from ildfv.pipeline.export import export_predictor
+
+    info = export_predictor(
+        workspace,
+        out,
+        fold=fold,
+        layer=layer,
+        region=region,
+        cnn=cnn,
+        progress=output.progress(verbose, workspace=workspace),
+    )
+    if not output.emit(info.model_dump(mode="json"), as_json=as_json):
+        names = " and ".join(head.name for head in info.heads)
+        output.out.print(f"{out}: {names}. {info.use}\nNext: ildfv predict SCAN --predictor {out}")
+
+
+def predict(
+    scans: Annotated[list[Path], typer.Argument(help="Scans: DICOM folders, DICOM, NIfTI or NRRD files.")],
+    predictor: Annotated[Path, typer.Option("--predictor", "-p", help="Folder written by `ildfv export`.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for JSON, CSV, page and maps of each scan.", show_default="none written")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="SeriesInstanceUID, if a folder has several.", show_default="most slices")
+    ] = None,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Predict the patterns on scans: presence, probability, area, and the evidence for each. Research use only.
+
+    A folder of scans, such as one of folders of patients, is predicted scan by scan. A scan that cannot be read is
+    reported and the others continue; the exit code is then 1. Finished scans in --out are not predicted again.
+
+    Example: `ildfv predict /data/scan --predictor my-predictor --out answers`
+    """
+    from ildfv.inference.inbox import predict_all
+    from ildfv.pipeline.devices import resolve
+
+    answered, failed = predict_all(
+        scans, predictor, out=out, series=series, device=resolve(device), progress=output.progress(verbose)
+    )
+    document = {"answers": answered, "failed": failed}
+    if not output.emit(document, as_json=as_json):
+        for answer in answered:
+            _show(answer)
+        for one in failed:
+            output.notes.print(f"{one['source']}: {one['reason']}", style="red")
+        if out is not None and answered:
+            output.out.print(f"Written to {out}. Research use only.")
+    if failed:
+        raise typer.Exit(UNANSWERED)
+
+
+def _show(answer: dict) -> None:
+    head_name, head = next(iter(answer["heads"].items()))
+    rows = [
+        (
+            pattern,
+            "yes" if row["present"] else "no",
+            row["slices"],
+            output.cell(row["highest_probability"]),
+            None if row["area_cm2_present_slices"] is None else round(row["area_cm2_present_slices"], 1),
+            row["look_first_at_slice"] + 1,
+        )
+        for pattern, row in head["scan"].items()
+    ]
+    phantom = answer["predictor"]["data"] == "phantom"
+    data = "predictor trained on PHANTOMS, not clinical" if phantom else "research use only"
+    output.table(
+        f"{answer['scan']}, {answer['slices']} slices, {head_name}: {data}",
+        ["pattern", "present", "slices", "highest probability", "area on them, cm²", "look first at slice"],
+        rows,
+        caption=" ".join([*answer["notes"], *answer["reliability"]]),
+    )
+
+
+COMMANDS = [(export, PANEL), (predict, PANEL)]

@@ -1,0 +1,111 @@
+"""The kind of each file, from its name and header: DICOM, a volume file, a label map, or none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ildfv.datasets.naming import is_label_map
+from ildfv.datasets.records import Label, Unused, VolumeFile
+from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
+from ildfv.scans.headers import Header, read_header
+from ildfv.scans.libraries import quiet
+from ildfv.scans.slicer import has_segments
+from ildfv.scans.volumefiles import SUFFIXES, file_geometry, format_of, label_header
+from ildfv.streaming.processes import Died, as_completed
+
+SYSTEM_FILE = "a file of the operating system"
+PACKED = "an archive is not searched: unpack it into a folder"
+GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
+CHUNK = 256  # files per task: less is not worth the start of a worker process
+DICOM_NAMES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+DATA_FILES = (".img", ".img.gz")  # of a volume with a detached header
+SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
+APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of the file named after it
+NAMES = (*DICOM_NAMES, *SUFFIXES, *DATA_FILES)
+
+
+def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int | None, advance):
+    """The classification of each file, in the order of `files`; in parallel for many files.
+
+    packed: read DICOM files that are compressed with gzip or lack the preamble; otherwise they are quarantined.
+    """
+    chunks = [(base, packed, files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
+    if len(chunks) <= 2:
+        for chunk in chunks:
+            yield from _classify(chunk)
+            advance(len(chunk[2]))
+        return
+    results: dict[int, list] = {}
+    for index, result in as_completed(_classify, chunks, workers):
+        paths = chunks[index][2]
+        if result is Died:  # one by one, to find the file that kills the reader
+            result = [
+                Unused(paths[i], "its reader process was killed (out of memory?)") if one is Died else one[0]
+                for i, one in sorted(as_completed(_classify, [(base, packed, [path]) for path in paths], workers))
+            ]
+        results[index] = result
+        advance(len(paths))
+    for index in range(len(chunks)):
+        yield from results[index]
+
+
+def _classify(chunk: tuple[Path, bool, Sequence[Path]]) -> list[Header | VolumeFile | Label | Unused]:
+    base, packed, paths = chunk
+    with quiet():
+        return [_classify_one(path, path.relative_to(base), packed) for path in paths]
+
+
+def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile | Label | Unused:
+    """What a file is. inside: its path below the folder that is searched."""
+    name = path.name.lower()
+    try:
+        if not path.is_file():
+            broken_link = path.is_symlink() and not path.exists() and name.endswith(NAMES)
+            broken_link = broken_link and not is_system_file(path.name, b"")
+            return Unused(
+                path, "must exist, got a broken link" if broken_link else "not a regular file", quarantined=broken_link
+            )
+        start = start_of(path)
+        if is_system_file(path.name, start):
+            return Unused(path, SYSTEM_FILE, quarantined=False)
+        if is_dicom(start) and not packed and (how := packing_of(path, start)):
+            return Unused(path, f"DICOM {how} is read only with --packed")
+        if is_dicom(start) or name.endswith(DICOM_NAMES):
+            return read_header(path)
+        if kind := format_of(path, start):
+            return _volume_file(path, inside, kind)
+    except (InputError, MissingPackageError) as error:
+        return _unreadable(path, inside, str(error))
+    except OSError as error:
+        return _unreadable(path, inside, f"must be readable, got {error.strerror or error}")
+    if name.endswith(ARCHIVES) or start.startswith(ZIP):
+        return Unused(path, PACKED)
+    if name.endswith(DATA_FILES):
+        return Unused(path, "must have its header beside it, a .hdr file, got none that is readable")
+    return Unused(path, "not DICOM, NIfTI, NRRD or MetaImage", quarantined=False)
+
+
+def _volume_file(path: Path, inside: Path, kind: str) -> VolumeFile | Label:
+    if not is_label_map(inside) and not (kind == "nrrd" and has_segments(path)):
+        return VolumeFile(path, kind, file_geometry(path, kind))
+    geometry, segments = label_header(path, kind)
+    return Label(path, kind, geometry, tuple(segment.name for segment in segments))
+
+
+def is_system_file(name: str, start: bytes) -> bool:
+    """Whether the operating system wrote the file: by its name, unless its first 512 bytes are those of a scan."""
+    if name.startswith(APPLE_DOUBLE):
+        return start[128:132] != b"DICM" and not start.startswith(GZIP) and format_of(Path(), start) is None
+    return name.lower() in SYSTEM_FILES
+
+
+def _unreadable(path: Path, inside: Path, reason: str) -> Label | Unused:
+    """An unreadable file. A label map remains one, so that its scan is not used without it."""
+    if is_system_file(path.name, b""):
+        return Unused(path, SYSTEM_FILE, quarantined=False)
+    kind = format_of(path, b"") if is_label_map(inside) else None
+    return Unused(path, reason) if kind is None else Label(path, kind, fault=reason)

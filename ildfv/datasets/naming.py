@@ -1,0 +1,192 @@
+"""What a path says about a volume: whether it is a label map, and which case it belongs to.
+
+A case has a place (the folders above the file) and a name (the file's own name). Words that only say what kind of data
+a file holds, such as "ct", "images" or "labels", belong to neither:
+
+    imagesTr/case_01_0000.nii.gz   place ("tr",)   name "case_01"
+    labelsTr/case_01.nii.gz        place ("tr",)   name "case_01"   label map
+    p7/dicom/IM0001.dcm            place ("p7",)   name ""          (a series is a folder)
+    p7/p7_label.nrrd               place ("p7",)   name "p7"        label map
+
+In a BIDS data set the entities of the file name (sub, ses, acq, run, …) are the name, and its folders do not count.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import NamedTuple
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LABEL_WORDS = _listed(
+    "label labels labelmap labelmaps lm seg segs segmentation segmentations dseg mask masks annotation annotations"
+)
+SCAN_WORDS = _listed("ct hrct image images img imgs scan scans volume volumes vol")
+FORMAT_WORDS = _listed("dicom dicoms dcm nifti nii nrrd mha")
+SPLIT_WORDS = _listed("tr ts va val train training test testing validation")
+KIND_WORDS = LABEL_WORDS | SCAN_WORDS | FORMAT_WORDS
+# Words for how a label map was made, and for what it shows. They do not name a case.
+NUMBERED_WORDS = _listed("reader rater version")
+QUALIFIERS = NUMBERED_WORDS | _listed(
+    "ild pattern patterns manual auto automatic final corrected edited reviewed consensus"
+)
+STRUCTURE_WORDS = _listed(
+    "healthy ground glass ggo reticular reticulation honeycomb honeycombing emphysema consolidation fibrosis lesion "
+    "lesions nodule nodules cyst cysts effusion lung lungs lobe lobes fissure fissures airway airways bronchi vessel "
+    "vessels trachea heart body"
+)
+CONTENT_WORDS = QUALIFIERS | STRUCTURE_WORDS
+VOLUME_SUFFIX = re.compile(r"(\.seg)?\.(nii|nrrd|nhdr|mha|mhd|hdr|img|dcm|dicom|ima)(\.gz)?$", re.IGNORECASE)
+SLICER_SUFFIX = re.compile(r"\.seg\.\w+(\.gz)?$", re.IGNORECASE)
+UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
+WORD = re.compile(rf"{UID.pattern}|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
+BIDS_NAME = re.compile(r"(?:^|_)sub-[^_]+")
+DERIVATIVE_ENTITIES = _listed("desc label seg space res den hemi")  # a source image lacks them
+FIRST_CHANNEL = re.compile(r"_0000$")  # nnU-Net numbers the channels of an image
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where a file lies and what it is called, without the words that only name a kind of data."""
+
+    place: tuple[str, ...]
+    name: str
+
+
+class Word(NamedTuple):
+    """A word, a number or a UID within a text, case-folded."""
+
+    text: str
+    start: int
+    end: int
+
+
+def stem(name: str) -> str:
+    """The file name without the suffixes of its format: "1.2.840.5.nii.gz" → "1.2.840.5"."""
+    return VOLUME_SUFFIX.sub("", name)
+
+
+def is_label_map(path: PurePath) -> bool:
+    """Whether the path says that the file is a label map: by a word of its name, or by a folder such as labelsTr."""
+    if SLICER_SUFFIX.search(path.name):
+        return True
+    words = _words(stem(path.name))
+    if any(_is_one_of(words, i, LABEL_WORDS) for i in range(len(words))):
+        return True
+    return in_label_folder(path)
+
+
+def in_label_folder(path: PurePath) -> bool:
+    """Whether the file lies in a folder of label maps, such as labelsTr, lung_masks or masks/train."""
+    return label_folder(path) is not None
+
+
+def label_folder(path: PurePath) -> str | None:
+    """The name of the folder of label maps that the file lies in; None if it lies in another folder."""
+    for folder in reversed(path.parent.parts):
+        if _is_label_folder(folder):
+            return folder
+        if not set(words(folder)) or not set(words(folder)) <= SPLIT_WORDS:
+            return None
+    return None
+
+
+def _is_label_folder(folder: str) -> bool:
+    found = set(words(folder))
+    return bool(found & LABEL_WORDS) and found <= LABEL_WORDS | SPLIT_WORDS | CONTENT_WORDS | {"map", "maps"}
+
+
+def case_of(path: PurePath) -> Case:
+    """The case of a volume file. path: relative to the folder that was searched."""
+    name = stem(path.name)
+    if BIDS_NAME.search(name):
+        return Case(_place(_above_bids(path.parent.parts)), _bids_name(name))
+    return Case(_place(path.parent.parts), FIRST_CHANNEL.sub("", _without(name, KIND_WORDS)))
+
+
+def case_of_series(folder: PurePath) -> Case:
+    """The case of a DICOM series: its folder, and no name of its own."""
+    return Case(_place(folder.parts), "")
+
+
+def reduced(name: str) -> str:
+    """A case's name without words that describe content: "p1_lobes_reader2" → "p1"."""
+    return _without(name, CONTENT_WORDS)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text, case-folded: "GroundGlass-2" → ("ground", "glass", "2")."""
+    return tuple(word.text for word in _words(text))
+
+
+def unqualified(name: str) -> str:
+    """A case's name without words for how a label map was made: "p1_lobes_reader2" → "p1_lobes"."""
+    return _without(name, QUALIFIERS)
+
+
+def uids(name: str) -> list[str]:
+    """DICOM unique identifiers inside a file name."""
+    return UID.findall(stem(name))
+
+
+def _place(folders) -> tuple[str, ...]:
+    names = (
+        _without(folder, KIND_WORDS | CONTENT_WORDS if _is_label_folder(folder) else KIND_WORDS) for folder in folders
+    )
+    return tuple(name for name in names if name)
+
+
+def _above_bids(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders above a BIDS data set: those before `derivatives` or the subject."""
+    for i, folder in enumerate(folders):
+        if folder == "derivatives" or folder.startswith("sub-"):
+            return folders[:i]
+    return folders
+
+
+def _bids_name(name: str) -> str:
+    entities = [part for part in _folded(name).split("_") if "-" in part]
+    return "_".join(part for part in entities if part.partition("-")[0] not in DERIVATIVE_ENTITIES)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _words(text: str) -> list[Word]:
+    """The words of a text; camelCase is several words."""
+    text = unicodedata.normalize("NFC", text)
+    return [Word(_folded(match[0]), *match.span()) for match in WORD.finditer(text)]
+
+
+def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
+    """Whether word i is one of the chosen. "LM01" may be a person's initials: `lm` directly before a number is not."""
+    word, after = words[i], words[i + 1] if i + 1 < len(words) else None
+    if word.text == "lm" and after is not None and after.start == word.end:
+        return False
+    if word.text in ("map", "maps") and i > 0 and words[i - 1].text in ("label", "labels"):
+        return chosen >= LABEL_WORDS
+    return word.text in chosen
+
+
+def _without(text: str, removed: Set[str]) -> str:
+    """The text without these words, with "_" for separators; adjacent words stay so: "case1" differs from "case_1"."""
+    words, kept = _words(text), ""
+    last: Word | None = None  # the last word kept
+    number_of: Word | None = None  # a removed word whose number goes with it, as in reader2
+    for i, word in enumerate(words):
+        if _is_one_of(words, i, removed):
+            number_of = word if word.text in NUMBERED_WORDS else None
+            continue
+        if number_of is not None and word.start == number_of.end and word.text.isdigit():
+            continue
+        kept += ("_" if last is not None and word.start != last.end else "") + word.text
+        last = word
+    return kept

@@ -1,0 +1,54 @@
+"""The label maps of a scan, read, translated to meanings and combined."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.datasets.records import Label, Scan
+from ildfv.errors import InputError
+from ildfv.scans.geometry import Geometry
+from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes, label_integers
+from ildfv.scans.overlay import Overlay
+from ildfv.scans.segmentation import read_segmentation
+from ildfv.scans.slicer import read_slicer
+from ildfv.scans.volumefiles import read_label_file
+
+
+def read_labels(scan: Scan, grid: Geometry, codes: Codes) -> np.ndarray:
+    """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x), from all its label maps.
+
+    Raises `InputError` if a label map cannot be read or translated, or if two contradict each other (`Overlay`).
+    """
+    read = [_read(label, grid, codes) for label in scan.labels]
+    if len(read) == 1:
+        return read[0]
+    overlay = Overlay(grid.shape, codes)
+    for label, meanings in zip(scan.labels, read, strict=True):
+        for z, slice_ in enumerate(meanings):
+            overlay.add(z, slice_, f"label map {label.path.name}")
+    return overlay.meanings
+
+
+def _read(label: Label, grid: Geometry, codes: Codes) -> np.ndarray:
+    try:
+        if label.kind == "dicom":
+            return read_segmentation(label.path, grid, codes)
+        if label.segments:
+            return read_slicer(label.path, grid, codes)
+        values = read_label_file(label.path, label.kind)
+        if values.shape != grid.shape:  # pairing compared the headers; the files may have changed since
+            raise InputError(f"must have shape {grid.shape}, got {values.shape}")
+        return _structure(values, label.structure, codes) if label.structure else codes.translate(values)
+    except InputError as error:
+        raise InputError(f"label map {label.path.name}: {error}") from error
+
+
+def _structure(values: np.ndarray, name: str, codes: Codes) -> np.ndarray:
+    """The meaning of a structure where its mask is not 0."""
+    inside = label_integers(values)
+    found = np.unique(inside[inside != 0])
+    if len(found) > 1:
+        shown = ", ".join(map(str, found[:5]))
+        raise InputError(f"a mask named {name!r} must have one value besides 0, got {shown}: rename a map of codes")
+    meaning = MEANINGS.index(codes.segment_meaning(name))
+    return np.where(inside != 0, meaning, MEANINGS.index(OUTSIDE)).astype(np.uint8)

@@ -1,0 +1,65 @@
+"""The files of a folder and its subfolders, including linked ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ildfv.datasets.records import Discovery, Unused
+from ildfv.errors import InputError
+
+
+def check_scans(root: Path) -> None:
+    """Raises `InputError`, as `discover` would, if `root` does not exist or contains no file."""
+    files_below(Path(root), Discovery())
+
+
+def files_below(root: Path, found: Discovery) -> list[Path]:
+    """All files below `root`, or `root` if it is a file, sorted; folders that are not searched are added to `found`.
+
+    Links to folders are followed. A folder that is reached twice is searched once, at its own place if it is below
+    `root`, so that links may form cycles.
+    """
+    if not root.exists():
+        raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")
+    if root.is_file():
+        return [root]
+    files = sorted(_walk(root, found))
+    if not files and not found.quarantined:
+        raise InputError(f"scans must contain at least one file, got an empty folder: {root}")
+    return files
+
+
+def _walk(root: Path, found: Discovery) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        found.quarantined.append(Unused(Path(error.filename), f"must be readable, got {error.strerror}", 0))
+
+    above = {_identity(folder) for folder in root.resolve().parents}
+    seen: set[tuple[int, int]] = set()
+    tops = [root]
+    while tops:
+        top, links = tops.pop(0), []
+        for folder, folders, names in os.walk(top, onerror=refuse):
+            here = _identity(Path(folder))
+            if here in seen:
+                folders.clear()
+                if Path(folder) != root and Path(folder) == top:
+                    reason = "a link to a folder that is searched at another place"
+                    found.ignored.append(Unused(top, reason, 0, quarantined=False))
+                continue
+            seen.add(here)
+            yield from (Path(folder, name) for name in names)
+            links += sorted(path for name in folders if (path := Path(folder, name)).is_symlink())
+        for link in links:
+            if _identity(link) in above:
+                reason = "a link to a folder above, which is not followed"
+                found.ignored.append(Unused(link, reason, 0, quarantined=False))
+            else:
+                tops.append(link)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Device and inode, which all paths of one folder share."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino

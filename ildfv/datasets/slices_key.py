@@ -1,0 +1,14 @@
+"""The key of a slice store: the settings that all its parts were made with."""
+
+from __future__ import annotations
+
+from ildfv.datasets.identity import hashed
+from ildfv.scans.windows import SIZE, WINDOWS
+from ildfv.store.atomic import key_of
+
+FORMAT = 1  # raise it when the same scan gives other bytes
+
+
+def slices_key(salt: str) -> str:
+    """The key of slices that this version of ildfv makes, with identities hashed with this salt."""
+    return key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))

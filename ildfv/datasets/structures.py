@@ -1,0 +1,75 @@
+"""Masks of one structure, by their name: `ground_glass.nii.gz` shows ground glass, whatever value its voxels have.
+
+A mask of lungs, lobes or vessels has small integers like any label map. Read by [codes], its 1 would mean a pattern, so
+a label map that is named after a structure is used only if the code table gives that name a meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from ildfv.datasets.naming import KIND_WORDS, STRUCTURE_WORDS, in_label_folder, label_folder, stem, unqualified, words
+from ildfv.datasets.records import Label, Scan
+from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
+
+UNNAMED = "a mask of a structure that [segments] of the code table does not name"
+
+
+class Structures:
+    """The structures that a code table names, and what a label map of a scan shows."""
+
+    def __init__(self, codes: Codes | None):
+        self._codes = codes
+        listed = [] if codes is None else codes.segments
+        self._listed = {words(name): name for name in listed}
+        self._known = self._listed | {words(name): name for name in MEANINGS if name != OUTSIDE and codes is not None}
+
+    def is_mask(self, path: PurePath) -> bool:
+        """Whether the last words of a file name are a structure of [segments]. path: relative to the search."""
+        return bool(_at_end(_content(path), self._listed))
+
+    def is_known(self, path: PurePath) -> bool:
+        """Whether a file in a folder of label maps is named by nothing but a structure with a meaning."""
+        return in_label_folder(path) and _content(path) in self._known
+
+    def is_unnamed(self, path: PurePath) -> bool:
+        """Whether a file in a folder of label maps is named after a structure without a meaning."""
+        return self._codes is not None and in_label_folder(path) and not STRUCTURE_WORDS.isdisjoint(_content(path))
+
+    def resolved(self, label: Label, scan: Scan, root: Path) -> Label | str:
+        """The label map with its structure, if it shows only one; or why it is not used.
+
+        Words of the scan's own name are not those of a structure: `lung1_label.nrrd` belongs to `lung1.nrrd`.
+        """
+        if self._codes is None or label.fault:
+            return label
+        if label.segments:
+            return label if any(map(self._codes.knows, label.segments)) else f"{UNNAMED}, as all of its segments"
+        own = (
+            _content(PurePath(scan.source.name))
+            if len(scan.files) == 1 or scan.dicom is None
+            else words(scan.source.name)
+        )
+        content = _content(label.path.relative_to(root))
+        rest = list(content)
+        for word in own:
+            if word in rest:
+                rest.remove(word)
+        if STRUCTURE_WORDS.isdisjoint(rest) and not _at_end(tuple(rest), self._known):  # lung_masks/p1.nii.gz
+            rest = [word for word in words(label_folder(label.path.relative_to(root)) or "") if word not in KIND_WORDS]
+        if structure := _at_end(tuple(rest), self._known):
+            return replace(label, structure=structure)
+        if STRUCTURE_WORDS.isdisjoint(rest) or self._codes.shift:  # with a shift, the value itself names the tissue
+            return label
+        return UNNAMED
+
+
+def _content(path: PurePath) -> tuple[str, ...]:
+    """The words of a file name without those for a kind of data and for how a label map was made."""
+    return tuple(word for word in words(unqualified(stem(path.name))) if word not in KIND_WORDS and word != "map")
+
+
+def _at_end(content: tuple[str, ...], names: dict[tuple[str, ...], str]) -> str:
+    """The longest of the names that the content ends with, or ""."""
+    return next((names[content[i:]] for i in range(len(content)) if content[i:] in names), "")

@@ -1,0 +1,182 @@
+"""A CSV table of scans, their label maps and patients: what `prepare` uses instead of searching a folder."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ildfv.datasets.discovery import assign, volume_scan
+from ildfv.datasets.identity import LISTED, check_source
+from ildfv.datasets.pairing import mismatch
+from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
+from ildfv.datasets.search import files_below
+from ildfv.datasets.structures import Structures
+from ildfv.errors import InputError, MissingPackageError
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.dicomfile import is_dicom, start_of
+from ildfv.scans.headers import read_header
+from ildfv.scans.labels import Codes
+from ildfv.scans.libraries import quiet
+from ildfv.scans.volumefiles import file_geometry, format_of, label_header
+
+COLUMNS = ("scan", "label", "patient")
+SEPARATOR = ";"  # between the label maps of one scan
+
+
+@dataclass(frozen=True)
+class ListedScan:
+    """A row of the table: paths below the folder of the scans."""
+
+    row: int  # as a spreadsheet counts; the header is row 1
+    scan: Path
+    labels: tuple[Path, ...]
+    patient: str  # "": as for a scan that a search finds
+
+
+def listed_scans(
+    table: Path,
+    base: Path,
+    *,
+    codes: Codes | None = None,
+    patient_from: str = "id",
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Discovery:
+    """The scans of the table, with their label maps if there are `codes`; only headers are read.
+
+    Parameters
+    ----------
+    table : path
+        A CSV file with the columns scan, label and patient. scan: a volume file, or a folder with one DICOM series.
+        label: empty, or label maps separated by ";". patient: empty for PatientID, or for the rule of `discover`.
+    base : path
+        The folder that relative paths start from; all files must be below it.
+
+    Raises
+    ------
+    InputError
+        If the file is no such table. The fault of a row quarantines its scan, with the number of the row.
+    """
+    check_source(patient_from)
+    found = Discovery()
+    rows = read_table(table, base)
+    uses = Counter(path for row in rows for path in (row.scan, *row.labels))
+    with progress.task("Reading headers", total=len(rows)) as advance, quiet():
+        for row in rows:
+            try:
+                for path in (row.scan, *row.labels):
+                    if uses[path] > 1:
+                        raise InputError(f"a path must be listed once, got {path.name} {uses[path]} times")
+                found.scans.append(_scan(row, base, codes, patient_from, workers))
+            except (InputError, MissingPackageError, OSError) as error:
+                reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
+                found.quarantined.append(
+                    Unused(row.scan, f"row {row.row} of {table.name}: {reason}", 1 + len(row.labels))
+                )
+            advance(1)
+    return found
+
+
+def read_table(table: Path, base: Path) -> list[ListedScan]:
+    """The rows of the table. Raises `InputError` for a file that is no such table."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file, strict=True))
+    except OSError as error:
+        raise InputError(f"--table must be a readable file: {table}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"--table must be CSV in UTF-8, got {table}: {error}") from error
+    columns = [name.strip().casefold() for name in lines[0]] if lines else []
+    if "scan" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
+        got = ", ".join(columns) or "none"
+        raise InputError(f"{table} must have the columns {', '.join(COLUMNS)}, separated by commas, got {got}")
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        if not any(cell.strip() for cell in line):
+            continue
+        if len(line) != len(columns):
+            raise InputError(f"row {number} of {table} must have {len(columns)} columns, got {len(line)}")
+        cells = {name: cell.strip() for name, cell in zip(columns, line, strict=True)}
+        labels = [part.strip() for part in cells.get("label", "").split(SEPARATOR)]
+        rows.append(
+            ListedScan(
+                number,
+                base / cells["scan"],
+                tuple(base / label for label in labels if label),
+                cells.get("patient", ""),
+            )
+        )
+    if not rows:
+        raise InputError(f"{table} must list at least one scan, got none")
+    return rows
+
+
+def _scan(row: ListedScan, base: Path, codes: Codes | None, patient_from: str, workers: int | None) -> Scan:
+    """The scan of a row with its label maps. Raises `InputError` with the fault of the row."""
+    for path in (row.scan, *row.labels):
+        if path == base or not path.resolve().is_relative_to(base.resolve()) or ".." in path.relative_to(base).parts:
+            raise InputError(f"a path must be below {base}, got {path}")
+        if not path.exists():
+            raise InputError(f"a path must exist, got {path}")
+    scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers)
+    if row.patient:
+        series = None if scan.dicom is None else replace(scan.dicom, patient=row.patient)
+        scan = replace(scan, patient=row.patient, dicom=series)
+    if codes is None:
+        return scan
+    return replace(scan, labels=tuple(_label(path, scan, base, codes) for path in row.labels))
+
+
+def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None) -> Scan:
+    found = Discovery()
+    if path.is_file() and not is_dicom(start := start_of(path)):
+        kind = format_of(path, start)
+        if kind is None:
+            raise InputError("a scan must be DICOM, NIfTI, NRRD or MetaImage, got another file")
+        volume = VolumeFile(path, kind, file_geometry(path, kind))
+        return volume_scan(base, volume)
+    files = files_below(path, found)
+    assign(
+        found,
+        files,
+        base,
+        labels=False,
+        codes=None,
+        packed=True,
+        patient_from=patient_from,
+        workers=workers,
+        progress=SILENT,
+    )
+    series = [scan for scan in found.scans if scan.dicom is not None]
+    if len(series) == 1:
+        return series[0]
+    faults = "; ".join(unused.reason for unused in found.quarantined[:3])
+    raise InputError(
+        f"a folder must contain one usable DICOM series, got {len(series)}" + (f" ({faults})" * bool(faults))
+    )
+
+
+def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
+    try:
+        if is_dicom(start := start_of(path)):
+            seg = read_header(path)
+            if seg.segmented is None:
+                raise InputError(seg.problem or seg.ignored or "must be a DICOM SEG, got another DICOM file")
+            if seg.segmented.series and scan.series not in seg.segmented.series:
+                raise InputError(f"must reference the series of its scan, got {seg.segmented.series[0]}")
+            return Label(path, "dicom", segments=seg.segmented.segments, reference=seg.segmented)
+        kind = format_of(path, start)
+        if kind is None:
+            raise InputError("must be DICOM SEG, NIfTI, NRRD or MetaImage, got another file")
+        geometry, segments = label_header(path, kind)
+        label = Label(path, kind, geometry, tuple(segment.name for segment in segments))
+        if wrong := mismatch(scan, label):
+            raise InputError(wrong)
+        resolved = Structures(codes).resolved(label, scan, base)
+        if isinstance(resolved, str) and not label.segments:
+            raise InputError(f"is {resolved}")
+        return label if isinstance(resolved, str) else resolved
+    except InputError as error:
+        raise InputError(f"label map {path.name} {error}") from error

@@ -1,0 +1,73 @@
+"""Predictions for many scans: each scan gives a prediction or a reason, and finished scans are skipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ildfv.datasets.convert import read_volume
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.records import Discovery, Scan
+from ildfv.errors import InputError, check
+from ildfv.inference.outputs import ANSWER, write_prediction
+from ildfv.inference.predict import choose, predict_volume, pseudonym
+from ildfv.inference.predictor import Predictor
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.libraries import quiet
+
+
+def predict_all(
+    sources: Sequence[Path],
+    predictor: Path,
+    *,
+    out: Path | None = None,
+    series: str | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> tuple[list[dict], list[dict]]:
+    """Predictions as in prediction.json, and failures as {"source", "reason"}, for all scans in `sources`.
+
+    A source with one patient is one scan: `series`, or the series with the most slices. In a source with several
+    patients every series is a scan. out: the folder in which a folder per scan is written.
+    """
+    loaded = Predictor.load(predictor, device=device)
+    answered, failed = [], []
+    for source in sources:
+        try:
+            jobs = _jobs(source, series)
+        except InputError as error:
+            failed.append({"source": str(source), "reason": str(error)})
+            continue
+        for scan, notes in jobs:
+            try:
+                answered.append(_answer(loaded, scan, notes, out, progress))
+            except InputError as error:
+                failed.append({"source": str(scan.source), "reason": str(error)})
+    return answered, failed
+
+
+def _jobs(source: Path, series: str | None) -> list[tuple[Scan, list[str]]]:
+    """The scans of a source with notes on their choice."""
+    found: Discovery = discover(source, labels=False, workers=1)
+    if len({scan.patient for scan in found.scans}) > 1 and series is None:
+        return [(scan, []) for scan in found.scans]
+    return [choose(found, series, source)]
+
+
+def _answer(predictor: Predictor, scan: Scan, notes: list[str], out: Path | None, progress: Progress) -> dict:
+    name = pseudonym(scan)
+    finished = None if out is None else out / name / ANSWER
+    if finished is not None and finished.exists():
+        answer = json.loads(finished.read_text(encoding="utf-8"))
+        same = answer.get("predictor", {}).get("checksum") == predictor.checksum
+        check(same, f"{finished} was written with another predictor: use another --out")
+        progress.note(f"{name}: finished already")
+        return answer
+    progress.note(f"{name}: {scan.geometry.shape[0]} slices")
+    with quiet():
+        volume = read_volume(scan)
+    prediction = predict_volume(predictor, volume, scan=name, notes=notes, contributions=out is not None)
+    if out is not None:
+        write_prediction(out / name, prediction)
+    return prediction.to_dict()

@@ -1,0 +1,121 @@
+"""A prediction as one self-contained HTML page: results, score profile along z, and slices with contribution maps."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from PIL import Image
+from scipy import ndimage
+
+from ildfv.inference.prediction import HeadAnswer, Prediction
+from ildfv.scans.windows import NORMAL
+
+FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable with colour vision deficiency
+OPACITY = 0.75
+CLIP = 99.5  # percentile of absolute contributions that has full colour
+SMOOTHING = 2.0  # pixels, standard deviation
+WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
+
+
+def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
+    """HTML of the prediction; standalone: a whole document, otherwise a fragment for a notebook."""
+    environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
+    rows = [
+        {
+            "pattern": pattern,
+            "head": answer.name,
+            "present": bool(answer.presence[:, c].any()),
+            "slices": int(answer.presence[:, c].sum()),
+            "probability": _percent(answer.probability[:, c].max()),
+            "area": _area(answer, c),
+            "first": int(answer.best[c]) + 1,
+        }
+        for answer in prediction.heads.values()
+        for c, pattern in enumerate(prediction.patterns)
+    ]
+    return environment.get_template("prediction.html").render(
+        standalone=standalone,
+        p=prediction,
+        rows=rows,
+        profiles=[
+            {"pattern": pattern, "svg": Markup(_profile(prediction.head, c))}
+            for c, pattern in enumerate(prediction.patterns)
+        ],
+        examples=[_example(prediction, c) for c in range(len(prediction.patterns))],
+        phantom=prediction.predictor.get("data") == "phantom",
+    )
+
+
+def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.ndarray:
+    """The slice with its contributions in colour, uint8 (h, w, 3): orange for the pattern, blue against it.
+
+    image: uint8 (h, w); contribution: (h, w); scale: the absolute contribution with full colour. Contributions are
+    smoothed for the picture, as the overlap of receptive fields alternates from pixel to pixel.
+    """
+    contribution = ndimage.gaussian_filter(contribution, SMOOTHING)
+    grey = np.repeat(image[..., None].astype(np.float64), 3, axis=2)
+    strength = np.clip(np.abs(contribution) / scale, 0, 1)[..., None] if scale > 0 else np.zeros((*image.shape, 1))
+    colour = np.where((contribution > 0)[..., None], np.array(FOR), np.array(AGAINST))
+    return np.round(grey * (1 - OPACITY * strength) + colour * OPACITY * strength).astype(np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    """A grey or RGB image as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def evidence_scale(contributions: np.ndarray) -> float:
+    """The absolute contribution that has full colour on all maps (m, h, w) of a pattern."""
+    return float(np.percentile(np.abs(contributions), CLIP))
+
+
+def _example(prediction: Prediction, c: int) -> dict:
+    z = int(prediction.head.best[c])
+    image = prediction.images[z, NORMAL]
+    found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
+    found["image"] = _uri(image)
+    if prediction.contributions is not None:
+        maps = prediction.contributions[:, c]
+        found["evidence"] = _uri(overlay(image, maps[z], evidence_scale(maps)))
+    return found
+
+
+def _uri(image: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+
+
+def _profile(answer: HeadAnswer, c: int) -> str:
+    """An SVG line of a pattern's scores from the first to the last slice, with the threshold as a dashed line."""
+    scores, threshold = answer.scores[:, c], answer.thresholds[c]
+    values = [*scores, *([] if threshold is None else [threshold])]
+    low, high = min(values), max(values)
+    span = high - low or 1.0
+
+    def y(value: float) -> float:
+        return round(HEIGHT - 4 - (HEIGHT - 8) * (value - low) / span, 2)
+
+    step = WIDTH / max(1, len(scores) - 1)
+    points = " ".join(f"{i * step:.1f},{y(value)}" for i, value in enumerate(scores))
+    line = "" if threshold is None else f'<line class="t" x1="0" x2="{WIDTH}" y1="{y(threshold)}" y2="{y(threshold)}"/>'
+    label = f"scores of {len(scores)} slices from {low:.3g} to {high:.3g}" + (
+        "" if threshold is None else f", threshold {threshold:.3g}"
+    )
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" preserveAspectRatio="none">'
+        f'<title>{label}</title>{line}<polyline points="{points}"/></svg>'
+    )
+
+
+def _percent(value: float) -> str:
+    return "–" if not np.isfinite(value) else f"{100 * value:.0f} %"
+
+
+def _area(answer: HeadAnswer, c: int) -> str:
+    area = answer.area[answer.presence[:, c], c]
+    return "–" if not len(area) or not np.isfinite(area).all() else f"{area.sum():.0f} cm²"

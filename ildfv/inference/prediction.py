@@ -1,0 +1,143 @@
+"""The prediction for one scan, per slice and for the whole scan, as a typed value, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ildfv.scans.geometry import Geometry
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class HeadAnswer:
+    """The results of one head for m slices and C patterns.
+
+    scores, probability (NaN without calibration), presence, pixels (NaN unless the head estimates counts): (m, C).
+    pixels are of the scan's own grid. area: cm² (m, C).
+    """
+
+    name: str
+    scores: np.ndarray
+    probability: np.ndarray
+    presence: np.ndarray
+    pixels: np.ndarray
+    area: np.ndarray
+    thresholds: list[float | None]
+    best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # per pattern, the slice with the highest score
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one scan.
+
+    scan: pseudonym of the scan. positions: mm along the slice normal, (m,). lung: cm² of lung per slice, (m,).
+    statements: sentences that compare the scan with the training data. predictor: name, version and checksum.
+    images: prepared slices uint8 (m, 3, 224, 224). contributions: float (m, C, 224, 224), or None.
+    """
+
+    scan: str
+    patterns: list[str]
+    positions: np.ndarray
+    lung: np.ndarray
+    heads: dict[str, HeadAnswer]
+    statements: list[str]
+    predictor: dict[str, Any]
+    notes: list[str]
+    images: np.ndarray
+    geometry: Geometry  # canonical grid of the scan
+    contributions: np.ndarray | None = None
+    contributions_head: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the scan."""
+        return self.geometry.shape[1], self.geometry.shape[2]
+
+    @property
+    def head(self) -> HeadAnswer:
+        """The answer of the default head."""
+        return next(iter(self.heads.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON values; undefined numbers are None."""
+        return {
+            "kind": "ildfv prediction",
+            "version": VERSION,
+            "use": "research use only",
+            "scan": self.scan,
+            "predictor": self.predictor,
+            "patterns": self.patterns,
+            "notes": self.notes,
+            "reliability": self.statements,
+            "slices": len(self.positions),
+            "positions_mm": _numbers(self.positions),
+            "lung_cm2": _numbers(self.lung),
+            "heads": {name: self._head_dict(answer) for name, answer in self.heads.items()},
+        }
+
+    def _head_dict(self, answer: HeadAnswer) -> dict[str, Any]:
+        present = answer.presence.any(axis=0)
+        scan = {
+            pattern: {
+                "present": bool(present[c]),
+                "slices": int(answer.presence[:, c].sum()),
+                "highest_probability": _number(np.max(answer.probability[:, c])),
+                "area_cm2_present_slices": _number(answer.area[answer.presence[:, c], c].sum()),
+                "look_first_at_slice": int(answer.best[c]),
+                "threshold": answer.thresholds[c],
+            }
+            for c, pattern in enumerate(self.patterns)
+        }
+        per_slice = {name: _numbers(getattr(answer, name)) for name in ("scores", "probability", "pixels", "area")} | {
+            "presence": answer.presence.tolist()
+        }
+        return {"scan": scan, "per_slice": per_slice}
+
+    def to_json(self) -> str:
+        """`to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """One row per slice and head: score, probability, presence, pixels and area of each pattern."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        measures = ("score", "probability", "present", "pixels", "area_cm2")
+        header = ["head", "slice", "position_mm", "lung_cm2"]
+        rows.writerow([*header, *(f"{pattern} {measure}" for pattern in self.patterns for measure in measures)])
+        for name, answer in self.heads.items():
+            for z, (position, lung) in enumerate(zip(self.positions, self.lung, strict=True)):
+                row: list = [name, z, f"{position:.3f}", f"{lung:.2f}"]
+                for c in range(len(self.patterns)):
+                    values = (answer.scores, answer.probability, answer.presence, answer.pixels, answer.area)
+                    row += [_cell(a[z, c]) for a in values]
+                rows.writerow(row)
+        return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        from ildfv.inference.page import prediction_page
+
+        return prediction_page(self, standalone=False)
+
+
+def _cell(value) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    return "" if not np.isfinite(value) else f"{float(value):.9g}"
+
+
+def _number(value) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _numbers(values: np.ndarray) -> list:
+    """Nested lists with None for values that are not finite."""
+    if values.ndim > 1:
+        return [_numbers(row) for row in values]
+    return [_number(value) for value in values]

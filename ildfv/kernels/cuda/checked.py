@@ -1,0 +1,35 @@
+"""Checks of a batch on a GPU: weights of its descriptors, and the map that is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ildfv.arrays import to_numpy
+from ildfv.errors import check
+from ildfv.kernels.checks import check_descriptor_weights, not_finite
+from ildfv.kernels.cuda.device import Device
+from ildfv.kernels.cuda.layout import Batch
+
+
+def checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
+    """The weights of each map's descriptors in `real`, (n_i,). InputError where they do not fit the maps."""
+    weights = [to_numpy(a) for a in weights] if isinstance(weights, (list, tuple)) else to_numpy(weights)
+    with np.errstate(over="ignore"):  # checked below
+        checked = [a.astype(real) for a in check_descriptor_weights(weights, batch.counts)]
+    for i, a in enumerate(checked):
+        limit = f"{np.finfo(real).max:.0e}"
+        check(bool(np.isfinite(a).all()), f"weights must be below {limit} for {real} maps, got more in map {i}")
+    return checked
+
+
+def first_bad_map(device: Device, maps, suspects: Iterable[int], weights: list[np.ndarray] | None) -> None:
+    """InputError for the first of these maps with a value that is not finite in a descriptor of weight > 0."""
+    for index in suspects:
+        values = device.download(device.cast(maps[index], "float64"))  # (n, d) or (d, h, w)
+        if weights is not None:  # others may have any values
+            rows = values if values.ndim == 2 else values.reshape(len(values), -1).T
+            values = rows[weights[index] > 0]
+        if not np.isfinite(values).all():
+            raise not_finite(index)

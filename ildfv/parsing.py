@@ -1,0 +1,94 @@
+"""Input files parsed within limits: regular files only, bounded size, bounded nesting, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Callable
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from ildfv.errors import InputError, check
+
+TOML_MOST = 4 << 20  # bytes of settings or a code table; files written by hand have a few kilobytes
+JSON_MOST = 1 << 30  # bytes; a manifest of 10,000 parts has 2 MB, an experiment with its curves 20 MB
+FILE_TYPES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """The file, open for reading bytes; opening never blocks.
+
+    Raises
+    ------
+    InputError
+        `path` is a named pipe, a socket, a device or a folder: reading one could block forever or never end.
+    OSError
+        As `open`.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        check_kind(path, os.fstat(handle).st_mode)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def check_regular(path: Path) -> None:
+    """InputError unless `path` is a regular file, or a link to one; OSError if it does not exist."""
+    check_kind(path, os.stat(path).st_mode)
+
+
+def check_kind(path: Path, mode: int) -> None:
+    """InputError unless the `st_mode` of `path` is that of a regular file."""
+    kind = FILE_TYPES.get(stat.S_IFMT(mode), "a special file")
+    check(stat.S_ISREG(mode), f"{path} must be a regular file, got {kind}")
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes; InputError for any other."""
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    check(len(data) <= most, f"{path} must have at most {most:,} bytes, got more")
+    return data
+
+
+def read_toml(path: Path, rule: str = "must be TOML") -> dict[str, Any]:
+    """The content of a TOML file, with or without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        Not a regular file, larger than `TOML_MOST`, not UTF-8, not TOML, or nested too deeply.
+    OSError
+        The file cannot be read.
+    """
+    try:
+        return tomllib.loads(read_bytes(path, TOML_MOST).decode("utf-8-sig"))
+    except RecursionError:
+        raise InputError(f"{path} {rule}: tables and lists are nested too deeply") from None
+    except InputError:
+        raise
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, or an integer of thousands of digits
+        raise InputError(f"{path} {rule}: {error}") from error
+
+
+def parse_json(text: str | bytes, name: object, object_pairs_hook: Callable | None = None) -> Any:
+    """The content of a JSON text; InputError, naming the file `name`, if it is not JSON or is nested too deeply."""
+    try:
+        return json.loads(text, object_pairs_hook=object_pairs_hook)
+    except RecursionError:
+        raise InputError(f"{name} must be JSON: lists and objects are nested too deeply") from None
+    except InputError:
+        raise
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, or an integer of thousands of digits
+        raise InputError(f"{name} must be JSON: {error}") from error

@@ -1,0 +1,98 @@
+"""Several acquisitions in one series: two breaths, two phases, two kernels.
+
+Contiguous acquisitions of different parts of the chest belong to one scan. Acquisitions that interleave or repeat
+positions do not: joined, every second slice would be that of another breath.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ildfv.scans.evengrid import MIN_GAP, normal_of
+from ildfv.scans.headers import Frame, Header
+from ildfv.scans.identifiers import ACQUISITION_TAGS
+
+ORDERED = ("AcquisitionTime", "AcquisitionNumber", "InstanceNumber")  # increase during an acquisition
+MIN_SWEEP = 3  # slices or groups of slices of one time; with fewer, an order is chance
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """Files of one acquisition of a series; of a multi-frame file, only the frames that belong to it."""
+
+    name: str  # the values that distinguish it from the others of its series; "" if it is the only one
+    headers: tuple[Header, ...]
+
+
+def acquisitions(headers: Sequence[Header]) -> list[Acquisition]:
+    """The acquisitions of a series: one, unless some interleave or repeat positions."""
+    frames = [(number, frame) for number, header in enumerate(headers) for frame in header.frames]
+    normal = normal_of(frames[0][1])
+    along = np.array([np.dot(frame.position, normal) for _, frame in frames])
+    labels = []
+    for name, values in _values(frames).items():
+        found = (_sweeps(values, along) if name in ORDERED else None) or values
+        if found is values and (name == "InstanceNumber" or (name in ORDERED and 2 * len(set(values)) > len(values))):
+            continue  # it only numbers the slices
+        if _overlap(found, along):
+            labels.append([f"{name} {value}" for value in found])
+    if not labels:
+        return [Acquisition("", tuple(headers))]
+    names = [", ".join(values) for values in zip(*labels, strict=True)]
+    kept: dict[str, dict[int, list[Frame]]] = defaultdict(lambda: defaultdict(list))
+    for name, (number, frame) in zip(names, frames, strict=True):
+        kept[name][number].append(frame)
+    return [
+        Acquisition(name, tuple(replace(headers[number], frames=tuple(own)) for number, own in kept[name].items()))
+        for name in sorted(kept)
+    ]
+
+
+def _values(frames: list[tuple[int, Frame]]) -> dict[str, list[str]]:
+    """By name of a tag, its value in each frame."""
+    return {name: [frame.acquisition[i] for _, frame in frames] for i, name in enumerate(ACQUISITION_TAGS)}
+
+
+def _overlap(values: list[str], along: np.ndarray) -> bool:
+    """Whether slices of one value lie between slices of another, or at the same position."""
+    of = np.array(values)
+    ranges = np.array(sorted((along[of == value].min(), along[of == value].max()) for value in set(values)))
+    ends = np.maximum.accumulate(ranges[:, 1])
+    return bool((ranges[1:, 0] <= ends[:-1] + MIN_GAP).any())
+
+
+def _sweeps(values: list[str], along: np.ndarray) -> list[str] | None:
+    """The first value of the sweep along the patient that each frame belongs to, or None if there is only one.
+
+    A sweep ends where the order of the values turns back. None also if a value is missing or no number, or if sweeps
+    are short or of very different lengths: then the values are not in the order of the acquisition.
+    """
+    try:
+        order = np.array([float(value) for value in values])
+    except ValueError:
+        return None
+    shots = np.unique(order)
+    if len(shots) < 2 * MIN_SWEEP:
+        return None
+    centres = np.array([along[order == shot].mean() for shot in shots])
+    if np.median(np.abs(np.diff(centres))) <= MIN_GAP:
+        return None
+    waits, moves = np.diff(shots), np.diff(centres)
+    # Between two sweeps is a pause or a move of another length than within them.
+    jumps = waits / np.median(waits) + np.abs(np.abs(moves) / np.median(np.abs(moves)) - 1)
+    starts, direction = [0], 0.0
+    for i, move in enumerate(np.sign(moves)):
+        if direction and move != direction:
+            starts.append(i if jumps[i - 1] > jumps[i] else i + 1)  # the first slice of a sweep back may be further on
+            direction = move if starts[-1] == i else 0.0
+        else:
+            direction = move
+    lengths = np.diff([*starts, len(shots)])
+    if len(starts) == 1 or lengths.min() < max(MIN_SWEEP, len(shots) / len(starts) / 2):
+        return None
+    sweep = np.searchsorted(shots[starts], order, side="right") - 1
+    return [f"from {shots[starts[number]]:.15g}" for number in sweep]

@@ -1,0 +1,104 @@
+"""The even grid that best explains the positions, orientations and spacings in the headers of slices.
+
+Headers contain rounded numbers: positions with one decimal, cosines and spacings with three. Each slice is therefore
+compared with the grid fitted to all of them, not with its neighbour, and deviations are measured in mm.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ildfv.errors import InputError
+from ildfv.scans.geometry import Geometry, checked, tolerance
+from ildfv.scans.headers import Frame
+
+POSITION_ROUNDING = 0.1  # mm; one decimal is 0.05 mm, and the fitted line deviates from the true one as well
+WHOLE_ROUNDING = 0.6  # mm; the same if all positions are whole numbers
+MIN_GAP = 0.01  # mm; slices closer than this have the same position
+
+
+def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int) -> Geometry:
+    """The grid of slices with their file names, in ascending order along the normal; axes: slices, rows, columns.
+
+    Raises `InputError` if a corner of a slice deviates by more than `tolerance` from the grid, if a slice does, or if
+    two slices have the same position.
+    """
+    row, column, between_rows, between_columns = _plane([frame for _, frame in frames], rows, columns)
+    normal = np.cross(row, column)
+    origin, step = _line(frames, normal, min(between_rows, between_columns))
+    # ImageOrientationPatient: direction of the row (columns increase) first, then of the column (rows increase).
+    return checked((len(frames), rows, columns), origin, [step, column * between_rows, row * between_columns])
+
+
+def normal_of(frame: Frame) -> np.ndarray:
+    """The direction across the slice, (3,), not normalised."""
+    return np.cross(frame.orientation[:3], frame.orientation[3:])
+
+
+def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Unit vectors along a row and along a column, and mm between rows and between columns, common to all slices."""
+    cosines = np.array([frame.orientation for frame in frames])  # (n, 6)
+    spacings = np.array([frame.spacing for frame in frames])  # (n, 2)
+    allowed = tolerance(float(spacings.mean()))
+    far = np.array([columns - 1] * 3 + [rows - 1] * 3) * np.repeat(spacings.mean(axis=0)[::-1], 3)  # mm, (6,)
+    mean = cosines.mean(axis=0)
+    if (np.abs(cosines - mean) * far).max() > allowed:
+        kinds = Counter(tuple(value) for value in np.round(cosines, 3).tolist())
+        shown = "; ".join(f"{n} slices {list(kind)}" for kind, n in kinds.most_common(3))
+        raise InputError(f"ImageOrientationPatient must be the same in all slices of a series, got {shown}")
+    between = spacings.mean(axis=0)
+    if (np.abs(spacings - between) * [rows - 1, columns - 1]).max() > allowed:
+        found = sorted({frame.spacing for frame in frames})[:3]
+        raise InputError(f"PixelSpacing must be the same in all slices of a series, got {found}")
+    row, column = mean[:3], mean[3:]
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if max(abs(length - 1) for length in lengths) > 0.01 or abs(row @ column) > 0.01:
+        raise InputError(f"ImageOrientationPatient must be two orthogonal unit vectors, got {mean.tolist()}")
+    return row / lengths[0], column / lengths[1], float(between[0]), float(between[1])
+
+
+def _line(frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
+    """Position of the first slice and the vector from one slice to the next, mm (3,): a least-squares line."""
+    positions = np.array([frame.position for _, frame in frames])  # (m, 3)
+    if len(frames) == 1:
+        thickness = frames[0][1].thickness
+        if not thickness or not thickness > 0:
+            raise InputError(f"SliceThickness must be above 0 in a series of one slice, got {thickness}")
+        return positions[0], normal * thickness
+    along = positions @ normal
+    gaps = np.diff(along)
+    if (gaps <= MIN_GAP).any():
+        at = int(np.argmin(gaps))
+        raise InputError(
+            f"slices must have distinct positions, got {frames[at][0]} and {frames[at + 1][0]} "
+            f"both at {along[at]:.2f} mm (pairs: {np.count_nonzero(gaps <= MIN_GAP)})"
+        )
+    index = np.arange(len(frames)) - (len(frames) - 1) / 2
+    step = index @ positions / (index @ index)
+    off = positions - positions.mean(axis=0) - index[:, None] * step  # (m, 3)
+    rounding = WHOLE_ROUNDING if (positions[:, 2] == np.rint(positions[:, 2])).all() else POSITION_ROUNDING
+    allowed = tolerance(float(step @ normal), rounding)
+    if np.abs(off @ normal).max() > allowed:
+        raise InputError(_uneven(along, gaps))
+    sideways = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max()
+    if sideways > tolerance(pixel, POSITION_ROUNDING):
+        raise InputError(f"slice positions must be on one line, got an in-plane deviation of {sideways:.2f} mm")
+    return positions.mean(axis=0) + index[0] * step, step
+
+
+def _uneven(along: np.ndarray, gaps: np.ndarray) -> str:
+    """The broken rule, with the gap that deviates most from the usual one. along: mm of each slice; gaps: mm."""
+    usual = float(np.median(gaps))
+    allowed = 1.5 * tolerance(usual, POSITION_ROUNDING)  # a gap has the rounding of two positions
+    usual = float(gaps[np.abs(gaps - usual) <= allowed].mean())  # of rounded positions, the median gap is rounded
+    odd = np.flatnonzero(np.abs(gaps - usual) > allowed)
+    at = int(np.abs(gaps - usual).argmax())
+    times = round(gaps[at] / usual)
+    missing = times > 1 and abs(gaps[at] - times * usual) <= allowed
+    return (
+        f"slices must be evenly spaced ({usual:.3g} mm), got a gap of {gaps[at]:.3g} mm after {along[at]:.2f} mm "
+        f"({f'slices missing: {times - 1}' if missing else 'uneven spacing'}; deviating gaps: {odd.size})"
+    )

@@ -1,0 +1,39 @@
+"""Pixels of single slices of DICOM files in Hounsfield units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.dicomfile import open_dicom, read_dicom
+from ildfv.scans.headers import Frame
+from ildfv.scans.libraries import format_error
+from ildfv.scans.pixels import padding_mask, stored_values
+from ildfv.scans.volume import as_hounsfield
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+
+class FrameReader:
+    """Reads frames of files; consecutive frames of one multi-frame file open it once."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._dataset: Dataset | None = None
+
+    def hounsfield(self, path: Path, frame: Frame) -> np.ndarray:
+        """One frame in HU, int16 or float32 (rows, columns). Raises `InputError` with the name of the file."""
+        try:
+            if path != self._path:
+                with open_dicom(path) as file:
+                    self._dataset, self._path = read_dicom(file), path
+            stored = stored_values(self._dataset, frame.index)
+            return as_hounsfield(stored, frame.slope, frame.intercept, padding_mask(self._dataset, stored))
+        except (InputError, MissingPackageError) as error:
+            raise type(error)(f"{path.name}: {error}") from error
+        except Exception as error:  # a corrupt file can raise anything in the parser
+            raise InputError(f"{path.name} must be readable DICOM, got {format_error(error)}") from error

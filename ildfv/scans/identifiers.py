@@ -1,0 +1,125 @@
+"""Values of a DICOM header that identify the patient, the file and the acquisition of a slice."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+from ildfv.errors import InputError
+from ildfv.store.atomic import sha256
+
+ACQUISITION_TAGS = (  # a slice of one acquisition has the same value, or a later one, as the slices before
+    "FrameOfReferenceUID",
+    "AcquisitionNumber",
+    "TemporalPositionIndex",
+    "TemporalPositionIdentifier",
+    "NominalPercentageOfCardiacPhase",
+    "ContrastBolusAgent",
+    "ConvolutionKernel",
+    "KVP",
+    "SliceThickness",
+    "ImageType",
+    "AcquisitionTime",
+    "InstanceNumber",
+)
+SOURCE_TAGS = (*ACQUISITION_TAGS, "AcquisitionDate", "AcquisitionDateTime", "SpecificCharacterSet")
+IN_FRAMES = {  # the attribute of a frame of a multi-frame file that has another name
+    "AcquisitionNumber": "FrameAcquisitionNumber",
+    "AcquisitionTime": "FrameAcquisitionDateTime",
+}
+ASCII = ("", "ISO_IR 6", "ISO 2022 IR 6")
+OTHER_SOURCE = "pass --patient-from folder or --patient-from study to use another identity"
+
+
+def patient_id(dataset) -> str:
+    """The PatientID as text, the same for equal ids in different character sets.
+
+    Raises `InputError` if it is absent, or if its bytes are not text in the declared character set. Decoded with
+    replacement characters, as libraries do, such ids merge two people or split one.
+    """
+    raw = _raw(dataset, "PatientID")
+    if not raw:
+        raise InputError(f"PatientID must not be empty, as folds are split by patient: {OTHER_SOURCE}")
+    if raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii")
+    declared = _terms(dataset)
+    text = _decoded(raw, declared)
+    if text is None:
+        shown = "\\".join(declared) or "no SpecificCharacterSet"
+        raise InputError(f"PatientID must be text in the declared character set ({shown}), got others: {OTHER_SOURCE}")
+    return unicodedata.normalize("NFC", text)
+
+
+def instance_of(dataset, path: Path) -> tuple[str, bool]:
+    """The SOPInstanceUID, or a checksum of the content of a file that has none; whether it is the checksum."""
+    found = str(dataset.get("SOPInstanceUID") or "").strip()
+    return (found, False) if found else (f"sha256:{sha256(path)}", True)
+
+
+def acquisition_of(dataset, content=None) -> tuple[str, ...]:
+    """Values of `ACQUISITION_TAGS` for one slice. content: the FrameContentSequence item of a frame, if it is one."""
+    values = []
+    for name in ACQUISITION_TAGS:
+        value = None if content is None else content.get(IN_FRAMES.get(name, name))
+        values.append(_text(dataset.get(name) if value is None else value))
+    found = dict(zip(ACQUISITION_TAGS, values, strict=True))
+    if content is None or not content.get("FrameAcquisitionDateTime"):
+        date = "" if dataset.get("AcquisitionDateTime") else str(dataset.get("AcquisitionDate") or "")
+        found["AcquisitionTime"] = date + str(dataset.get("AcquisitionDateTime") or found["AcquisitionTime"])
+    if content is not None:
+        found["InstanceNumber"] = ""  # that of the file
+    return tuple(found.values())
+
+
+def _text(value) -> str:
+    """A value to compare: numbers without trailing zeros, several values joined, "" for none."""
+    if value is None:
+        return ""
+    if isinstance(value, (float, int)):  # also decimal and integer strings, which keep their spelling
+        return f"{float(value):.15g}"
+    return str(value).strip()
+
+
+def _raw(dataset, name: str) -> bytes:
+    """The bytes of a text value as they are in the file, without padding."""
+    if name not in dataset:
+        return b""
+    value = dataset.get_item(name).value
+    if not isinstance(value, bytes):  # set by a program, not read from a file
+        value = str(value or "").encode()
+    return value.strip(b" \0")
+
+
+def _terms(dataset) -> list[str]:
+    value = dataset.get("SpecificCharacterSet")
+    values = [] if value is None else [value] if isinstance(value, str) else list(value)
+    return [str(one).strip() for one in values]
+
+
+def _decoded(raw: bytes, declared: list[str]) -> str | None:
+    """The text, or None if the bytes do not determine it."""
+    from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+
+    if not set(declared) <= set(python_encoding):
+        return None
+    if b"\x1b" not in raw:  # all in the first set
+        if not declared or declared[0] in ASCII:
+            return None
+        encoding = python_encoding[declared[0]]
+        try:
+            text = raw.decode(encoding)
+        except UnicodeError:
+            return None
+        if encoding != "UTF8" and len(text) == len(raw) and _is_utf8(raw):
+            return None  # one byte per character is declared, but the bytes are UTF-8: two readings
+        return text if text.isprintable() else None
+    text = decode_bytes(raw, convert_encodings(declared), set())
+    return text if text.isprintable() and "\ufffd" not in text else None
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeError:
+        return False
+    return True

@@ -1,0 +1,145 @@
+"""HDF5 files of parts, opened such that no other file is read and only arrays of the expected kind are returned.
+
+HDF5 can read the content of a dataset from any other file of the machine (external storage, virtual datasets), follow
+links to other files, and load filters as plugins. A part has none of these: it is a flat list of plain arrays with
+a few plain attributes. Everything else is refused when the file is opened, before any value is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import h5py
+
+from ildfv.errors import InputError, check
+from ildfv.parsing import check_regular
+
+OBJECTS = 64  # arrays and attributes of a part; slice parts have five of each
+ATTRIBUTE_SIZE = 4096  # values of one attribute; an affine has 16
+FILTERS = frozenset({h5py.h5z.FILTER_FLETCHER32})  # what `write_part` uses; no other filter is needed, so none is run
+NUMBERS, TEXTS = "biuf", "S"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The required content of a part.
+
+    arrays: by name, the kinds of dtype ("u", "iu", …) and the shape of one item. attributes: by name, the kinds of
+    dtype; all are single values.
+    """
+
+    arrays: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = None, count: int | None = None):
+    """The part, an `h5py.File` open for reading.
+
+    Parameters
+    ----------
+    file
+        Path of a local file, or a binary file object of a remote one.
+    name
+        Name of the part in error messages.
+    schema
+        Required arrays and attributes.
+    count
+        Number of items: the length of every array.
+
+    Raises
+    ------
+    InputError
+        The file holds anything but plain arrays and attributes, or does not match `schema` and `count`.
+    OSError, KeyError, RuntimeError
+        Errors of h5py for a truncated or damaged file.
+    """
+    if isinstance(file, Path):
+        check_regular(file)
+    # No chunk cache: every chunk is read once, so that a cache would only cost memory.
+    opened = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
+    try:
+        _check_content(opened, f"{name}")
+        _check_schema(opened, f"{name}", schema or Schema(), count)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _check_content(file: h5py.File, name: str) -> None:
+    """InputError unless the file is a flat list of plain arrays. No link is followed before its kind is known."""
+    check(len(file) <= OBJECTS, f"{name} must hold at most {OBJECTS} arrays, got {len(file)}")
+    _check_attributes(file, name)
+    for key in file:
+        link = file.get(key, getlink=True)
+        what = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}.get(type(link), "a link")
+        check(isinstance(link, h5py.HardLink), f"{name} must hold its arrays itself, got {what} {key!r}")
+        dataset = file.get(key)
+        check(isinstance(dataset, h5py.Dataset), f"{name} must hold arrays only, got {_kind(dataset)} {key!r}")
+        _check_storage(dataset, f"{name}: array {key!r}")
+        _check_attributes(dataset, f"{name}: array {key!r}")
+
+
+def _check_storage(dataset: h5py.Dataset, name: str) -> None:
+    """InputError unless the values are plain numbers stored in this very file, with filters built into HDF5."""
+    created = dataset.id.get_create_plist()
+    layout = created.get_layout()
+    check(layout != h5py.h5d.VIRTUAL, f"{name} must be stored in the file itself, got a virtual dataset")
+    check(created.get_external_count() == 0, f"{name} must be stored in the file itself, got external storage")
+    filters = {created.get_filter(number)[0] for number in range(created.get_nfilters())}
+    unknown = sorted(filters - FILTERS)
+    check(not unknown, f"{name} must be stored without filters but Fletcher32, got filter {unknown[:1]}")
+    _check_type(dataset, name, NUMBERS)
+
+
+def _check_attributes(owner: h5py.HLObject, name: str) -> None:
+    """InputError unless all attributes are numbers or texts of fixed length, and few."""
+    check(len(owner.attrs) <= OBJECTS, f"{name} must have at most {OBJECTS} attributes, got {len(owner.attrs)}")
+    for key in owner.attrs:
+        attribute = owner.attrs.get_id(key)
+        _check_type(attribute, f"{name}: attribute {key!r}", NUMBERS + TEXTS)
+        size = attribute.get_space().get_simple_extent_npoints()
+        check(
+            size <= ATTRIBUTE_SIZE, f"{name}: attribute {key!r} must have at most {ATTRIBUTE_SIZE} values, got {size}"
+        )
+
+
+def _check_type(item, name: str, kinds: str) -> None:
+    try:
+        dtype = item.dtype
+    except (TypeError, ValueError) as error:  # a type that NumPy does not have
+        raise InputError(f"{name} must hold plain numbers or texts, got a type that NumPy lacks: {error}") from error
+    plain = dtype.kind in kinds and dtype.subdtype is None
+    check(plain, f"{name} must hold plain numbers or texts, got {_type_name(dtype)}")
+
+
+def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
+    for key, dataset in file.items():
+        check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis of items, got a single value")
+        length = dataset.shape[0]
+        check(count is None or length == count, f"{name}: array {key!r} must hold {count} items, got {length}")
+    for key, (kinds, shape) in schema.arrays.items():
+        check(key in file, f"{name} must hold an array {key!r}, got none")
+        dtype, found = file[key].dtype, file[key].shape[1:]
+        check(found == shape, f"{name}: items of {key!r} must have shape {shape}, got {found}")
+        check(dtype.kind in kinds, f"{name}: array {key!r} must be of kind {kinds}, got {dtype}")
+    for key, kinds in schema.attributes.items():
+        check(key in file.attrs, f"{name} must have an attribute {key!r}, got none")
+        attribute = file.attrs.get_id(key)
+        check(attribute.shape == (), f"{name}: attribute {key!r} must be one value, got shape {attribute.shape}")
+        check(
+            attribute.dtype.kind in kinds, f"{name}: attribute {key!r} must be of kind {kinds}, got {attribute.dtype}"
+        )
+
+
+def _kind(found: object) -> str:
+    return "a group" if isinstance(found, h5py.Group) else "a named type" if isinstance(found, h5py.Datatype) else "no"
+
+
+def _type_name(dtype) -> str:
+    if dtype.kind == "O":
+        return "references or texts of any length"
+    return "a compound type" if dtype.kind == "V" else str(dtype)

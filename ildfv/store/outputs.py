@@ -1,0 +1,51 @@
+"""Files that a user names as output: an existing file is replaced only if it is an earlier output of the same kind."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from ildfv.errors import check
+from ildfv.parsing import FILE_TYPES, open_regular
+from ildfv.store.atomic import write_bytes
+
+HEAD = 4096  # bytes of a file in which its marker must be
+
+
+def check_output(path: Path, marker: bytes, kind: str) -> None:
+    """Raises InputError unless `path` does not exist or is a file of this kind that ildfv wrote.
+
+    Call it before the computation, so that a wrong path is reported early; `write_output` calls it again.
+
+    Parameters
+    ----------
+    path
+        The file that will be written.
+    marker
+        Bytes that occur in the first `HEAD` bytes of all files of this kind and of no other file.
+    kind
+        Description of such a file in error messages, such as "a report of ildfv".
+
+    Raises
+    ------
+    InputError
+        The path is any other file, or its folder does not exist.
+    """
+    path = Path(path)
+    check(path.parent.is_dir(), f"{path} must be in a folder that exists, got {path.parent}")
+    if not path.exists():  # a broken link is replaced
+        return
+    mode = path.stat().st_mode
+    what = FILE_TYPES.get(stat.S_IFMT(mode), "another file")
+    rule = f"{path} must be a new file or {kind}"
+    check(stat.S_ISREG(mode), f"{rule}, got {what}: name another file")
+    with open_regular(path) as file:
+        ours = marker in file.read(HEAD)
+    check(ours, f"{rule}, got another file: name a new one, or remove this one first")
+
+
+def write_output(path: Path, data: bytes, marker: bytes, kind: str) -> None:
+    """Writes `data`, which contains the marker, to `path`; raises as `check_output` does."""
+    check(marker in data[:HEAD], f"{kind} must have its marker {marker!r}")
+    check_output(path, marker, kind)
+    write_bytes(path, data)

@@ -1,0 +1,119 @@
+"""A predictor gives the scores of the study it was exported from, and refuses what is damaged or unknown."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
+
+from small import make_workspace
+from test_regions import LUNG, make
+
+from ildfv.errors import InputError
+from ildfv.inference import predictor as module
+from ildfv.inference.predictor import CARD, INFO, TENSORS, Predictor
+from ildfv.pipeline.encode import encode_slices
+from ildfv.pipeline.export import export_predictor
+from ildfv.pipeline.regress import regress_encoding
+from ildfv.pipeline.score import read_scores
+from ildfv.pipeline.workspace import Workspace
+
+
+@pytest.fixture(scope="module", params=["slice", "lung"])
+def study(request, tmp_path_factory):
+    """(workspace, folder of its predictor, region)."""
+    from dataclasses import replace
+
+    root = tmp_path_factory.mktemp("study")
+    workspace = make_workspace(root / "study") if request.param == "slice" else make(root / "study")
+    encode_slices(workspace.root, replace(LUNG, region=request.param))
+    regress_encoding(workspace.root, layer="conv1", region=request.param)
+    export_predictor(workspace.root, root / "predictor", layer="conv1", region=request.param)
+    return workspace, root / "predictor", request.param
+
+
+def stored_scores(workspace: Workspace):
+    (path,) = workspace.results_dir.glob("fv-conv1*-fold-0.json")
+    document = json.loads(path.read_text())
+    return read_scores(workspace, path.stem, document["scores_sha256"])
+
+
+@pytest.mark.parametrize("batch", [1, 5, 16])
+def test_scores_are_those_of_regress_for_any_batch_size(study, monkeypatch, batch):
+    workspace, folder, _ = study
+    monkeypatch.setattr(module, "BATCH", batch)
+    indices, expected = stored_scores(workspace)
+    found = Predictor.load(folder).scores(workspace.slices().images(indices), pixel_area=0.5)
+    np.testing.assert_allclose(next(iter(found.values())), expected, atol=1e-6)
+
+
+def test_contribution_maps_add_up_to_the_score(study):
+    workspace, folder, _ = study
+    predictor = Predictor.load(folder)
+    images = workspace.slices().images(np.arange(6))
+    (head,) = predictor.info.heads
+    maps = predictor.contributions(images, 0.5)
+    offset = predictor._fisher[head.name].offset
+    np.testing.assert_allclose(maps.sum(axis=(2, 3)), predictor.scores(images, 0.5)[head.name] - offset, atol=1e-4)
+
+
+def test_it_needs_no_workspace_and_contains_nothing_of_it(study, tmp_path):
+    workspace, folder, _ = study
+    moved = shutil.copytree(folder, tmp_path / "elsewhere")
+    Predictor.load(moved).scores(workspace.slices().images(np.arange(2)), 0.5)
+    text = (moved / INFO).read_text() + (moved / CARD).read_text()
+    for secret in {*workspace.slices().patients.tolist(), *workspace.slices().names, str(workspace.root)}:
+        assert secret not in text
+    assert "Research use only" in (moved / CARD).read_text()
+    assert "generated phantoms" in (moved / CARD).read_text()
+
+
+def test_only_the_needed_part_of_the_network_is_stored(study):
+    from safetensors.numpy import load_file
+
+    names = [name for name in load_file(study[1] / TENSORS) if name.startswith("network.")]
+    assert sorted(names) == ["network.body.conv1.bias", "network.body.conv1.weight", "network.mean", "network.std"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / INFO).unlink(), "predictor.json is missing"),
+        (lambda folder: (folder / TENSORS).write_bytes(b"x"), "is damaged, its checksum differs"),
+        (lambda folder: edit(folder, version=2), "must have version 1, got 2"),
+        (lambda folder: edit(folder, kind="ildfv results"), "must be of kind 'ildfv predictor'"),
+        (lambda folder: edit(folder, colour="blue"), "colour: Extra inputs are not permitted"),
+        (lambda folder: (folder / INFO).write_text("[1]"), "must be of kind 'ildfv predictor', got None"),
+        (lambda folder: (folder / INFO).write_text("{"), "must be JSON"),
+    ],
+)
+def test_damaged_and_unknown_predictors_are_refused(study, tmp_path, change, message):
+    folder = shutil.copytree(study[1], tmp_path / "predictor")
+    change(folder)
+    with pytest.raises(InputError, match=message):
+        Predictor.load(folder)
+
+
+def edit(folder: Path, **changes) -> None:
+    content = json.loads((folder / INFO).read_text())
+    (folder / INFO).write_text(json.dumps(content | changes))
+
+
+def test_export_does_not_write_into_a_folder_of_something_else(study, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="must be a new or empty folder, or a predictor to replace"):
+        export_predictor(study[0].root, tmp_path, layer="conv1", region=study[2])
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_an_encoding_that_is_not_scored_is_refused(tmp_path):
+    workspace = make_workspace(tmp_path / "study")
+    from dataclasses import replace
+
+    encode_slices(workspace.root, replace(LUNG, region="slice"))
+    with pytest.raises(InputError, match="is not scored: run `ildfv regress --layer conv1`"):
+        export_predictor(workspace.root, tmp_path / "predictor")
