@@ -30,7 +30,7 @@ def dense(number: int):
 
 def make(root, make_scan=dense):
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
-    with writing_parts(workspace.slices_dir, "test") as parts:
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(PATIENTS):
             parts.add(write_scan(workspace.slices_dir, make_scan(number)))
     write_folds(workspace)
