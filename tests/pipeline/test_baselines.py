@@ -65,11 +65,8 @@ def test_prevalence_is_the_auc_of_chance(scored):
 def test_labels_of_test_patients_change_no_score(scored, tmp_path):
     workspace, _ = scored
     names = workspace.slices().patients
-    tested = set(
-        names[
-            np.loadtxt(workspace.results_dir / "baseline-p15-fold-0.csv", delimiter=",", skiprows=1)[:, 0].astype(int)
-        ]
-    )
+    indices = np.loadtxt(workspace.results_dir / "baseline-p15-fold-0.csv", delimiter=",", skiprows=1, usecols=0)
+    tested = set(names[indices.astype(int)])
 
     def relabelled(number):
         one = dense(number)
