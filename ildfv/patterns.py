@@ -7,18 +7,19 @@ import numpy as np
 PATTERNS = ("ground glass", "reticular", "honeycomb", "emphysema")
 
 THRESHOLD = 6000  # pixels on the original grid: the larger T of the paper; the other is 4000
-UNLABELLED = -1  # pixel count of a slice without labels
+UNLABELLED = -1  # pixel count of a slice without labels, or of a pattern whose presence is unknown
+ABSENT, PRESENT = 0, 2**30  # "pixel counts" of a pattern labelled by presence only: they hold for every threshold
 
 
 def presence(counts, threshold: int = THRESHOLD) -> np.ndarray:
-    """1 if a pattern covers at least `threshold` pixels of a slice, 0 if not, −1 without labels; int8 (N, 4).
+    """1 if a pattern covers at least `threshold` pixels of a slice, 0 if not, −1 where it is unknown; int8 (N, 4).
 
-    counts: (N, 4) pixels on the original grid.
+    counts: (N, 4) pixels on the original grid, or `PRESENT` and `ABSENT` for labels of presence.
     """
     counts = np.asarray(counts)
     return np.where(counts == UNLABELLED, -1, counts >= threshold).astype(np.int8)
 
 
 def labelled_slices(counts) -> int:
-    """The number of slices with labels. counts: (N, 4) pixels."""
-    return int((np.asarray(counts) != UNLABELLED).all(axis=1).sum())
+    """The number of slices with a label of any pattern. counts: (N, 4) pixels."""
+    return int((np.asarray(counts) != UNLABELLED).any(axis=1).sum())

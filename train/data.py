@@ -20,7 +20,7 @@ SHIFT = 8  # pixels: maximum shift in augmentation
 class SliceSet(Protocol):
     """Protocol of a slice set for training, such as `ildfv.datasets.slice_store.Slices`."""
 
-    counts: np.ndarray  # (N, c), −1 where unlabelled
+    counts: np.ndarray  # (N, c), −1 where unknown
     key: str
 
     @property
@@ -99,14 +99,14 @@ def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.nda
 
 
 def labelled_only(slices: SliceSet, indices) -> np.ndarray:
-    """The unique indices in ascending order, without unlabelled slices."""
+    """The unique indices in ascending order, without slices on which no pattern is known."""
     indices = np.unique(np.asarray(indices, dtype=np.int64))
     if indices.size:
         check(
             indices[0] >= 0 and indices[-1] < len(slices),
             f"slice indices must be in [0, {len(slices)}), got {indices[0]} … {indices[-1]}",
         )
-    return indices[(np.asarray(slices.counts)[indices] >= 0).all(axis=1)]
+    return indices[(np.asarray(slices.counts)[indices] >= 0).any(axis=1)]
 
 
 def train_mean_std(slices: SliceSet, indices, *, progress: Progress = SILENT) -> tuple[np.ndarray, np.ndarray]:

@@ -40,9 +40,9 @@ NAMES = (*LOSSES, *(BALANCED + name for name in LOSSES))
 def pattern_weights(present: np.ndarray) -> np.ndarray:
     """β_k = (1 − |Y_k|/|Y|)/C, shape (c,), |Y_k| = number of slices with pattern k, |Y| = Σ |Y_k|: eqs. (5), (6).
 
-    present (m, c): whether a pattern is present, for training slices only.
+    present (m, c): 1 where a pattern is present, for training slices only; 0 absent, −1 unknown.
     """
-    positives = np.count_nonzero(np.asarray(present), axis=0)  # (c,)
+    positives = np.count_nonzero(np.asarray(present) > 0, axis=0)  # (c,)
     seen = int(np.count_nonzero(positives))
     # With a single pattern |Y_k| = |Y|, so its weight would be 0 and nothing would be learned.
     check(seen > 1, f"a balanced loss needs at least two patterns in the training slices, got {seen}")

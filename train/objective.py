@@ -18,14 +18,16 @@ from ildfv.train import losses
 from ildfv.train.settings import TrainSettings
 from ildfv.train.targets import targets
 
+CERTAIN = 1e4  # output at which the logistic loss of the right answer is exactly 0 in float32
+
 
 class Objective:
     """Outputs (b, c) and the indices of their slices (b,) → the loss of each slice, (b,), on the device of the outputs.
 
     Regression of counts: the loss in units of T (L2: of T²), with the knee of smooth L1 at `unit` pixels.
 
-    counts (N, c): pixels of each pattern in each slice. beta (c,): weights of the patterns computed from the `fit`
-    slices, None if the loss is not balanced.
+    counts (N, c): pixels of each pattern in each slice, −1 = unknown, which adds nothing to the loss. beta (c,):
+    weights of the patterns computed from the `fit` slices, None if the loss is not balanced.
     """
 
     def __init__(self, settings: TrainSettings, counts: np.ndarray, fit: np.ndarray, device: torch.device):
@@ -39,9 +41,13 @@ class Objective:
 
     def __call__(self, f: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
         s = self.settings
-        y = targets(s.target, self.counts[indices], threshold=s.threshold, ramp=s.ramp)
+        known = self.counts[indices] >= 0
+        y = targets(s.target, np.where(known, self.counts[indices], 0), threshold=s.threshold, ramp=s.ramp)
         # unpinned memory, so the copy is complete when the call returns
-        y = torch.from_numpy(y).to(self.device, non_blocking=True)
+        y_on = torch.from_numpy(y).to(self.device, non_blocking=True)
+        if not known.all():  # outputs of no loss in place of those whose label is unknown: their gradient is 0 too
+            right = y_on * CERTAIN if self.loss is losses.logistic else y_on
+            f = torch.where(torch.from_numpy(known).to(self.device), f, right)
         if s.unit is None:
-            return self.loss(f, y, self.beta)
-        return self.loss(f * self.units, y * self.units, self.beta) / self.divisor
+            return self.loss(f, y_on, self.beta)
+        return self.loss(f * self.units, y_on * self.units, self.beta) / self.divisor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ildfv.errors import InputError, check
-from ildfv.patterns import THRESHOLD, presence
+from ildfv.patterns import PRESENT, THRESHOLD, presence
 
 TARGETS = ("presence", "counts", "step", "ramp")
 
@@ -24,6 +24,8 @@ def targets(
     counts = np.asarray(counts)
     check(threshold > 0, f"threshold must be positive, got {threshold}")
     check(counts.size == 0 or counts.min() >= 0, "counts must not be negative: exclude unlabelled slices (−1)")
+    by_presence = kind == "counts" and bool((counts >= PRESENT).any())
+    check(not by_presence, 'target "counts" needs pixel counts, but some slices are labelled by presence: use step')
     if kind == "presence":
         return (2 * presence(counts, threshold) - 1).astype(np.float32)
     if kind == "counts":

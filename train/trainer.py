@@ -248,7 +248,8 @@ class _Run:
         f[mine] = predict(self.network, self.slices, self.validation[mine], device=self.device)
         f = distributed.sum_arrays({"f": f})["f"]  # only one rank sets each row, so the sum is exact
         loss = self.objective(torch.from_numpy(f).float().to(self.device), self.validation).mean()
-        aucs = {name: roc_auc(truth[:, k], f[:, k]) for k, name in enumerate(PATTERNS)}
+        known = truth >= 0
+        aucs = {name: roc_auc(truth[known[:, k], k], f[known[:, k], k]) for k, name in enumerate(PATTERNS)}
         defined = [auc for auc in aucs.values() if not math.isnan(auc)]
         return row | {
             "validation_loss": float(loss),

@@ -68,6 +68,9 @@ def prepare(
     ] = None,
     workspace: o.Workspace = o.HERE,
     codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of labels of single slices: 0, 1 or empty for each pattern.")
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -130,6 +133,7 @@ def prepare(
         scans,
         workspace,
         codes=codes,
+        labels=labels,
         table=table,
         packed=packed,
         unlabelled_is_negative=unlabelled_is_negative,

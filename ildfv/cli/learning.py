@@ -131,11 +131,17 @@ def _thresholds(text: str) -> tuple[float, float]:
 
 def encode(
     workspace: o.Workspace = o.HERE,
-    layer: Annotated[str, typer.Option(help="conv1 … conv5, fc6, or any module of the network.")] = "conv1",
+    layer: Annotated[
+        str, typer.Option(help="conv1 … conv5, fc6, any module; or filters or patches, without a network.")
+    ] = "conv1",
     region: Annotated[str, typer.Option(help="Pool descriptors of the slice, the body or the lung.")] = "slice",
     lungs: Annotated[str, typer.Option(help="How --region lung finds lungs: rule or lungmask.")] = "rule",
     fold: o.Fold = 0,
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Frozen network instead of a trained one: cnnf, torchvision:NAME, timm:NAME.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Safetensors file with the weights of --network.")] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
     dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[
@@ -180,6 +186,8 @@ def encode(
         settings,
         fold=fold,
         model=model,
+        network=network,
+        weights=weights,
         device=device,
         fresh=fresh,
         progress=output.progress(verbose, workspace=workspace),
@@ -198,12 +206,19 @@ def encode(
 
 def regress(
     workspace: o.Workspace = o.HERE,
-    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer, or several as filters+patches.", show_default="the newest encoding's")
+    ] = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
-    target: Annotated[str, typer.Option(help="Regression target: counts, step or ramp.")] = "counts",
+    target: Annotated[
+        str, typer.Option(help="Regression target: counts, step, ramp or fraction (of lung).")
+    ] = "counts",
+    head: Annotated[
+        str, typer.Option(help="linear; or ridge or logistic, for few slices: penalties chosen by patient.")
+    ] = "linear",
     ridge: Annotated[
         str, typer.Option(help="Ridge penalty: a number, or auto to choose it on validation patients.")
     ] = "auto",
@@ -223,6 +238,7 @@ def regress(
         fold=fold,
         target=target,
         ridge=ridge,
+        head=head,
         progress=output.progress(verbose, workspace=workspace),
     )
     show_scores(result, as_json)

@@ -14,6 +14,7 @@ from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import ScanSlices, write_scan
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
+from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
 from ildfv.scans.labels import HEALTHY, MEANINGS, Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
@@ -76,7 +77,10 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
     """
     volume = read_volume(scan)
     m = len(volume.hu)
-    lung = np.array([np.count_nonzero(lung_mask(slice_, volume.pixel_area)) for slice_ in volume.hu], np.int32)
+    lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
+    for z, slice_ in enumerate(volume.hu):
+        mask = lung_mask(slice_, volume.pixel_area)
+        lung[z], densities[z] = np.count_nonzero(mask), density(slice_, mask)
     if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
         check_lung(lung, volume.pixel_area, at_border)
@@ -108,6 +112,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
         counts=counts,
         lung=lung,
         healthy=healthy,
+        density=densities,
         positions=volume.positions,
         patient=hashed(volume.patient_id, salt),
         series=hashed(volume.series_id, salt),

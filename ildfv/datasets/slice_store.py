@@ -14,6 +14,7 @@ import numpy as np
 
 from ildfv.errors import InputError, check
 from ildfv.patterns import PATTERNS, UNLABELLED
+from ildfv.scans.density import COLUMNS
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts, Row, write_part
@@ -49,6 +50,7 @@ class ScanSlices:
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
     healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
+    density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
 
     def __post_init__(self):
         m = len(self.images)
@@ -61,6 +63,8 @@ class ScanSlices:
         }
         if self.healthy is not None:
             shapes["healthy"] = (m,)
+        if self.density is not None:
+            shapes["density"] = (m, len(COLUMNS))
         for name, shape in shapes.items():
             if (found := getattr(self, name).shape) != shape:
                 raise InputError(f"{name} must have shape {shape}, got {found}")
@@ -79,6 +83,8 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "healthy": np.full(len(scan.lung), UNLABELLED) if scan.healthy is None else scan.healthy,
     }
     arrays["healthy"] = np.asarray(arrays["healthy"], np.int32)
+    if scan.density is not None:
+        arrays["density"] = np.asarray(scan.density, np.float32)
     attributes = {
         "patient": scan.patient,
         "series": scan.series,
@@ -159,8 +165,8 @@ class Slices:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Whether the slice has labels, (N,) bool; a labelled scan may have slices without."""
-        return (self.counts != UNLABELLED).all(axis=1)
+        """Whether any pattern's presence is known, (N,) bool; a labelled scan may have slices without labels."""
+        return (self.counts != UNLABELLED).any(axis=1)
 
     @property
     def pixel_area(self) -> np.ndarray:
@@ -179,6 +185,22 @@ class Slices:
     def label_maps(self, indices) -> np.ndarray:
         """Label maps, uint8 (m, 224, 224), in the order of `indices`: 0 none, 1 … 4 pattern + 1."""
         return self._read("labels", indices, (SIZE, SIZE))
+
+    def densities(self) -> np.ndarray:
+        """Densitometry of the lung of every slice, float32 (N, 36), see `scans.density`.
+
+        InputError: a part of format 1, which has none.
+        """
+        found = []
+        for name in self.names:
+            with self.parts.open(name) as file:
+                check(
+                    "density" in file,
+                    f"{self.parts.path(name)} must hold lung densities for baselines, got a part of format 1: "
+                    "prepare the scans into a new workspace",
+                )
+                found.append(file["density"][()])
+        return np.concatenate(found)
 
     def _reset(self) -> None:
         """Resets the open files and the lock, also in a forked child, which must not share HDF5 handles."""

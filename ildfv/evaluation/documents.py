@@ -76,7 +76,7 @@ class PatternResults(Document):
     mean over folds of the average precision, weighted by their positives.
     """
 
-    prevalence: float
+    prevalence: float | None  # None if the presence is known on no slice
     positives: int
     positive_patients: int
     negative_patients: int

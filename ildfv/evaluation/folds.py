@@ -264,7 +264,7 @@ def make_folds(
     patients : sequence of str, shape (N,)
         Patient of each slice.
     presence : array of int, shape (N, C)
-        1 if the slice shows the pattern, 0 if not, −1 if it has no labels.
+        1 if the slice shows the pattern, 0 if not, −1 if that is unknown.
     labels : sequence of str, length C
         Names of the patterns.
     threshold : int
@@ -299,7 +299,7 @@ def make_folds(
         check_one_patient_per_scan(patients, series)
 
     names, number = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    labelled = np.all(presence >= 0, axis=1)  # (N,)
+    labelled = np.any(presence >= 0, axis=1)  # (N,)
     slices = np.bincount(number, weights=labelled, minlength=len(names)).astype(int)  # (P,)
     shown = np.zeros((len(names), len(labels)), dtype=int)  # (P, C)
     np.add.at(shown, number, (presence == 1) & labelled[:, None])

@@ -44,7 +44,8 @@ CURVE_POINTS = 200  # of a stored curve; metrics always use every score
 class Predictions:
     """The predictions of one system on the test slices of one fold, with their reference.
 
-    system: "cnn", "fv-conv1", … scores (N, C): real, larger = more likely present. presence (N, C): reference, 0 or 1.
+    system: "cnn", "fv-conv1", … scores (N, C): real, larger = more likely present. presence (N, C): reference, 0, 1
+    or −1 (unknown): such entries count for no measure of that pattern, and such slices for no label set.
     patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
     C patterns.
     """
@@ -65,7 +66,9 @@ class Predictions:
                 f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}",
             )
         check(shape[0] > 0, "predictions must hold at least one slice, got none")
-        check(bool(np.isin(self.presence, (0, 1)).all()), "presence must be 0 or 1: pass slices with a label map only")
+        check(bool(np.isin(self.presence, (-1, 0, 1)).all()), "presence must be 0, 1 or −1 (unknown)")
+        known = (np.asarray(self.presence) >= 0).any(axis=1)
+        check(bool(known.all()), f"every slice must have a label, got {int((~known).sum())} without: leave them out")
         check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 
 
@@ -117,6 +120,7 @@ def evaluate(
     check(data in DATA, f'data must be "phantom" or "user", got {data!r}')
     truth, _, predicted, probability, patient, names, _ = _pooled(folds)
     one = len(folds) == 1
+    known = _known(folds)
     weights = resampled(len(names), n_resamples, seed=seed)
     measures = _measures(folds)
     everyone = np.ones((1, len(names)))
@@ -131,17 +135,18 @@ def evaluate(
 
     per_pattern = {}
     for k, pattern in enumerate(folds[0].labels):
-        y, p = truth[:, k], probability[:, k]
+        here = known[:, k]
+        y, p = truth[here, k], probability[here, k]
         decided = all(f.decisions.thresholds[k] is not None for f in folds)
         counts: dict[str, Any] = {
-            name: int(n) if decided else None for name, n in metrics.confusion(y, predicted[:, k]).items()
+            name: int(n) if decided else None for name, n in metrics.confusion(y, predicted[here, k]).items()
         }
-        calibrated = bool(np.isfinite(p).all())
+        calibrated = len(p) > 0 and bool(np.isfinite(p).all())
         per_pattern[pattern] = PatternResults(
-            prevalence=float(y.mean()),
+            prevalence=float(y.mean()) if len(y) else None,
             positives=int(y.sum()),
-            positive_patients=len(np.unique(patient[y])),
-            negative_patients=len(np.unique(patient[~y])),
+            positive_patients=len(np.unique(patient[here][y])),
+            negative_patients=len(np.unique(patient[here][~y])),
             **estimates({name: f"{pattern}/{name}" for name in RESAMPLED}),
             **counts,
             patients={name: measures[f"{pattern}/{name}"].patients for name in RESAMPLED},
@@ -150,7 +155,8 @@ def evaluate(
             calibration=CalibrationCurve(**metrics.calibration_curve(y, p)) if calibrated else None,
         )
 
-    agreeing = metrics.sample_metrics(truth, predicted, empty="agree")
+    complete = known.all(axis=1)
+    agreeing = metrics.sample_metrics(truth[complete], predicted[complete], empty="agree")
     return Results(
         kind=RESULTS,
         version=2,
@@ -163,7 +169,7 @@ def evaluate(
         n_patients=len(names),
         intervals=IntervalSettings(method=METHOD, level=LEVEL, resamples=n_resamples, seed=seed),
         empty="skip",
-        n_empty=int(((truth.sum(1) == 0) & (predicted.sum(1) == 0)).sum()),
+        n_empty=int((complete & (truth.sum(1) == 0) & (predicted.sum(1) == 0)).sum()),
         per_pattern=per_pattern,
         overall=OverallResults(
             **estimates({name: name for name in OVERALL}),
@@ -289,7 +295,7 @@ def spread(documents: Sequence[Results]) -> Spread:
 def _measures(folds: list[Predictions]) -> dict[str, Measure]:
     """Every measure of the results as a function of patient weights, by name."""
     truth, scores, predicted, probability, patient, names, fold = _pooled(folds)
-    n = len(names)
+    n, known = len(names), _known(folds)
 
     def summed(values: np.ndarray) -> np.ndarray:
         return by_patient(values, patient, n)
@@ -299,7 +305,8 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
     hits, calls, cases = np.zeros(n), np.zeros(n), np.zeros(n)
     labels = folds[0].labels
     for k, pattern in enumerate(labels):
-        y, t = truth[:, k], predicted[:, k]
+        here = known[:, k]
+        y, t = truth[:, k], predicted[:, k] & here
         tp, n_t, n_s = summed(y & t), summed(t), summed(y)
         hits, calls, cases = hits + tp, calls + n_t, cases + n_s
         decided = all(f.decisions.thresholds[k] is not None for f in folds)
@@ -308,12 +315,14 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
         measures[f"{pattern}/f"] = Ratio(2 * tp, n_t + n_s, needed=n_s) if decided else nowhere
         error = (probability[:, k] - y) ** 2
         measures[f"{pattern}/brier"] = (
-            Ratio(summed(error), summed(np.ones(len(y)))) if np.isfinite(error).all() else nowhere
+            Ratio(summed(error * here), summed(here)) if np.isfinite(error).all() else nowhere
         )
-        measures[f"{pattern}/auc"] = Auc.of(scores[:, k], y, patient, n, fold)
+        measures[f"{pattern}/auc"] = Auc.of(scores[here, k], y[here], patient[here], n, fold)
+    sets = metrics.sample_terms(truth, predicted)
+    sets[~known.all(axis=1)] = np.nan
     means = {
         name: Ratio(summed(terms), summed(np.isfinite(terms)))
-        for name, terms in zip(metrics.SAMPLE_TERMS, metrics.sample_terms(truth, predicted).T, strict=True)
+        for name, terms in zip(metrics.SAMPLE_TERMS, sets.T, strict=True)
     }
     measures |= means | {"f": Harmonic(means["precision"], means["recall"])}
     measures["micro_f"] = Ratio(2 * hits, calls + cases)
@@ -365,6 +374,11 @@ def _pooled(folds: list[Predictions]) -> tuple[np.ndarray, ...]:
     return truth, scores, predicted, probability, patient, names, of_slice[first]
 
 
+def _known(folds: list[Predictions]) -> np.ndarray:
+    """Whether the presence of each pattern is known, (N, C)."""
+    return np.concatenate([np.asarray(f.presence) >= 0 for f in folds])
+
+
 def _number(value: float) -> float | None:
     """A float for JSON; None for NaN."""
     return float(value) if math.isfinite(value) else None
@@ -372,7 +386,11 @@ def _number(value: float) -> float | None:
 
 def _ranking(folds: list[Predictions], k: int) -> dict[str, Any]:
     """The fields ap, roc and pr of pattern k: averages over the folds in which they are defined."""
-    columns = [(np.asarray(f.presence)[:, k] > 0, np.asarray(f.scores, dtype=float)[:, k]) for f in folds]
+    columns = []
+    for fold in folds:
+        presence = np.asarray(fold.presence)[:, k]
+        here = presence >= 0
+        columns.append((presence[here] > 0, np.asarray(fold.scores, dtype=float)[here, k]))
     both = [(y, f) for y, f in columns if y.any() and not y.all()]
     shown = [(y, f) for y, f in columns if y.any()]
     found: dict[str, Any] = {"ap": None, "roc": None, "pr": None}

@@ -16,9 +16,10 @@ def statistics(
 ) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.
 
-    presence (N, C): 1 present, 0 absent, −1 no labels; slices without labels are excluded from all counts but
-    their own. patients (N,): patient of each slice. labels: names of the C patterns. threshold: pixels from which a
-    pattern counts as present, copied to the result.
+    presence (N, C): 1 present, 0 absent, −1 unknown; slices without any label are excluded from all counts but their
+    own, and those with an unknown pattern from healthy slices, numbers and combinations of patterns. patients (N,):
+    patient of each slice. labels: names of the C patterns. threshold: pixels from which a pattern counts as present,
+    copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
@@ -30,8 +31,9 @@ def statistics(
     expected = (len(names), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
     check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without labels, −1")
-    labelled = (presence >= 0).all(axis=1)
-    shown, owner = presence[labelled] > 0, names[labelled]  # (n, C), (n,)
+    labelled, complete = (presence >= 0).any(axis=1), (presence >= 0).all(axis=1)
+    owners, found_on = names[labelled], presence[labelled] > 0
+    shown, owner = presence[complete] > 0, names[complete]  # (n, C), (n,)
 
     def count(where: np.ndarray) -> dict[str, int]:
         return {"slices": int(where.sum()), "patients": len(np.unique(owner[where]))}
@@ -46,11 +48,14 @@ def statistics(
     together = shown.astype(int)
     return {
         "threshold": threshold,
-        "slices": len(shown),
-        "patients": len(np.unique(owner)),
+        "slices": int(labelled.sum()),
+        "patients": len(np.unique(owners)),
         "unlabelled_slices": int((~labelled).sum()),
-        "unlabelled_patients": len(np.setdiff1d(names[~labelled], owner)),
-        "per_pattern": {p: count(shown[:, k]) for k, p in enumerate(labels)},
+        "unlabelled_patients": len(np.setdiff1d(names[~labelled], owners)),
+        "per_pattern": {
+            p: {"slices": int(on.sum()), "patients": len(np.unique(owners[on]))}
+            for p, on in zip(labels, found_on.T, strict=True)
+        },
         "healthy": {"slices": int((number == 0).sum()), "patients": len(np.setdiff1d(owner, ill))},
         "by_number": np.bincount(number, minlength=len(labels) + 1).tolist(),
         "combinations": sorted(combinations, key=lambda c: (-c["slices"], c["patterns"])),

@@ -35,12 +35,12 @@ class Decisions:
 
     @classmethod
     def fit(cls, truth: np.ndarray, scores: np.ndarray) -> Decisions:
-        """From validation slices: truth (N, C) of 0 and 1, scores (N, C)."""
+        """From validation slices: truth (N, C) of 0, 1 and −1 = unknown, scores (N, C)."""
         truth, scores = np.asarray(truth), np.asarray(scores, dtype=float)
         check(
             truth.ndim == 2 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}"
         )
-        columns = list(zip(truth.T, scores.T, strict=True))
+        columns = [(y[y >= 0], f[y >= 0]) for y, f in zip(truth.astype(int).T, scores.T, strict=True)]
         return cls(tuple(best_threshold(y, f) for y, f in columns), tuple(fit_sigmoid(y, f) for y, f in columns))
 
     @classmethod

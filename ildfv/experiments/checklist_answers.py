@@ -109,7 +109,7 @@ def _counts(context: Context) -> str:
         parts = []
         for name in ("fit", "validation", "test"):
             indices = getattr(split, name)
-            shown = labelled_presence(context.slices, indices, context.base.threshold).sum(axis=0)
+            shown = (labelled_presence(context.slices, indices, context.base.threshold) > 0).sum(axis=0)
             events = ", ".join(f"{pattern} {n}" for pattern, n in zip(PATTERNS, shown, strict=True))
             parts.append(
                 f"{name} {_number(context.slices.patients[indices])} patients, {len(indices)} slices ({events})"

@@ -17,10 +17,12 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import projection as projection_step
+from ildfv.pipeline.descriptors import UNTRAINED, descriptors, fields_of, prepare_descriptors
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
+from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network
 from ildfv.pipeline.order import record
 from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
@@ -89,15 +91,19 @@ def encode_slices(
     *,
     fold: int = 0,
     model: str | None = None,
+    network: str | None = None,
+    weights: Path | None = None,
     device: str = "auto",
     fresh: bool = False,
     progress: Progress = SILENT,
 ) -> dict:
     """The content of encoding.json, once encodings/<layer>/fold-<k>/ is finished.
 
-    model: name of a trained network; None: the one finished last. Mixture and PCA are fitted on the slices of the fit
-    patients only, so that validation slices are as new to them as test slices; all slices are encoded. fresh: replaces
-    an encoding with other settings.
+    model: name of a trained network; None: the one finished last. The layers "filters" and "patches" need none. Mixture
+    and PCA are fitted on the slices of the fit patients only, so that validation slices are as new to them as test
+    slices; all slices are encoded. fresh: replaces an encoding with other settings. network, weights: a frozen network
+    instead of a trained one, see `pipeline.frozen`; the encoding is then named after both, such as
+    timm-resnet18-layer3.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -106,15 +112,32 @@ def encode_slices(
     workspace, device = Workspace.open(root), resolve(device)
     slices = workspace.slices()
     roles = split_slices(slices, load_folds(workspace), fold)
-    model_folder = newest_model(workspace, fold, model)
-    check_trained_on(model_folder, slices, roles)
-    progress.note(f"network: {model_folder}")
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
+    if settings.layer in UNTRAINED:
+        check(model is None, f'layer "{settings.layer}" must be without a model, got {model}: it needs no network')
+        check(network is None, f'layer "{settings.layer}" must be without a network, got {network}')
+        activations, made_by = descriptors(settings.layer, device), {"model": "no network"}
+    elif network is not None or weights is not None:
+        if network is None or weights is None:
+            raise InputError("network and weights must be given together, got one of them")
+        check(model is None, f"model must not be given with a frozen network, got {model}")
+        frozen = frozen_network(network, weights, slices, roles.fit, device, progress)
+        activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)
+        settings = replace(settings, layer=frozen_name(network, settings.layer))
+    else:
+        model_folder = newest_model(workspace, fold, model)
+        check_trained_on(model_folder, slices, roles)
+        progress.note(f"network: {model_folder}")
+        activations = Activations(load(model_folder, device), settings.layer).alone()
+        made_by = {
+            "model": f"{model_folder.parent.name}/{model_folder.name}",
+            "model_sha256": sha256(model_folder / TENSORS),
+        }
     folder = workspace.encoding_dir(settings.layer, fold, settings.region)
     info = encode(
         folder,
         slices,
-        Activations(load(model_folder, device), settings.layer).alone(),
+        activations,
         roles,
         settings,
         inputs={
@@ -123,8 +146,7 @@ def encode_slices(
             "slices": slices.key,
             "folds": roles.folds,
             "fit": key_of(roles.fit.tolist()),
-            "model": f"{model_folder.parent.name}/{model_folder.name}",
-            "model_sha256": sha256(model_folder / TENSORS),
+            **made_by,
         },
         root=workspace.root,
         fresh=fresh,
@@ -171,6 +193,7 @@ def encode(
             return Encoding(folder).info
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)
+        prepare_descriptors(folder, slices, activations, roles.fit, settings, weights)
         training = Training(folder, slices, activations, roles.fit, settings, words, progress, weights)
         fitted = encoder_kind.fit(training)
         encoder_parts = (fitted.estimator, fitted.length, settings, weights)
@@ -216,11 +239,9 @@ def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, 
     """The weights of descriptors by slice index; None if the whole slice is pooled."""
     if settings.region == SLICE:
         return None
-    from ildfv.train.receptive import receptive_fields
-
     region = Region(root, slices, settings.region, settings.lungs)
     region.write(progress)
-    return region.weights(receptive_fields(activations.network, activations.layer))
+    return region.weights(fields_of(activations))
 
 
 @contextmanager

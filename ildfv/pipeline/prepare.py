@@ -8,16 +8,19 @@ from pathlib import Path
 from ildfv.datasets.prepare import find_scans, prepare
 from ildfv.datasets.report import PrepareReport, joined, unused_dict
 from ildfv.datasets.search import check_scans
+from ildfv.datasets.slice_labels import read_slice_labels
 from ildfv.datasets.table import read_table
 from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.labels import Codes
 from ildfv.store.atomic import write_json
+from ildfv.store.checksummed import write_checksummed
 from ildfv.store.parts import Parts
 from ildfv.version import __version__
 
 CODES_FILE = "codes.toml"  # table of label codes that belongs to the scans; the default
+SLICE_LABELS = "ildfv slice labels"  # kind of slice-labels.json
 FOLDERS_ABOVE = 2  # number of parent folders that are searched for it
 
 
@@ -34,6 +37,7 @@ def prepare_scans(
     salt: str | None = None,
     patient_from: str = "id",
     workers: int | None = None,
+    labels: Path | None = None,
     progress: Progress = SILENT,
 ) -> dict:
     """The result of this run as JSON values, after the slices of all usable scans are stored in the workspace.
@@ -60,6 +64,9 @@ def prepare_scans(
         Identity of the patient of a DICOM series (see `datasets.prepare.prepare`).
     workers : int, optional
         Number of processes; one per core by default.
+    labels : path, optional
+        CSV file of labels of single slices (`datasets.slice_labels`). The workspace keeps them; a later file replaces
+        them.
 
     Returns
     -------
@@ -86,6 +93,8 @@ def prepare_scans(
         workers=workers,
         progress=progress,
     )
+    if labels is not None:
+        _store_slice_labels(workspace, labels, {scan.series: Path(scan.source) for scan in report.prepared}, progress)
     content = report.to_dict()
     progress.note(_which_codes(chosen))
     summary = {
@@ -105,6 +114,12 @@ def prepare_scans(
     # Not in `results`, because paths may identify patients.
     write_json(workspace.root / "prepare.json", _without_kept(document), private=True)
     return {**summary, **content}
+
+
+def _store_slice_labels(workspace: Workspace, labels: Path, sources: dict[str, Path], progress: Progress) -> None:
+    found = read_slice_labels(labels, workspace.stored_slices(), sources, workspace.settings.salt)
+    write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
+    progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels}")
 
 
 def preview_scans(
@@ -209,5 +224,5 @@ def _totals(workspace: Workspace) -> dict[str, int]:
         "scans": len(slices.names),
         "patients": len(set(slices.patients.tolist())),
         "slices": len(slices),
-        "labelled_slices": int(slices.labelled.sum()),
+        "labelled_slices": int((slices.counts >= 0).any(axis=1).sum()),
     }

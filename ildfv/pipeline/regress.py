@@ -19,6 +19,8 @@ from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.heads import JOINED, LINEAR, check_head, regress_head
+from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
@@ -29,7 +31,6 @@ from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 from ildfv.streaming.maps import by_part
 
-TARGETS = ("counts", "step", "ramp")
 # Candidates of ridge="auto": penalties per slice, relative to the mean variance of the projections.
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
@@ -42,23 +43,34 @@ def regress_encoding(
     fold: int | None = None,
     target: str = "counts",
     ridge: str | float = "auto",
+    head: str = LINEAR,
     progress: Progress = SILENT,
 ) -> Results | None:
     """The results of the newest encoding (of that layer in that region, and fold, if given), also written to results/.
 
-    The targets are the pixel counts in units of the threshold T, or their step or ramp (the paper's Fig. 3). The model
-    is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding. ridge ("auto" or
-    a penalty as in `MultivariateRegression`) and decision thresholds are chosen on its validation patients. None on
-    ranks other than 0.
+    The targets are the pixel counts in units of the threshold T, their step or ramp (the paper's Fig. 3), or the share
+    of the lung ("fraction"). The model is fitted on the fit patients of the fold and written to regression/ in the
+    folder of the encoding. ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds are
+    chosen on its validation patients. head: "linear"; or, for few slices, "ridge" or "logistic" (`pipeline.heads`),
+    which are fitted on all training patients and also take several layers, such as filters+patches. None on ranks other
+    than 0.
     """
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
     check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
-    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
-    encoding = newest(workspace, fold, name)
+    check_head(head, target, ridge)
+    layers = [None] if layer is None else layer.split(JOINED)
+    check(head != LINEAR or len(layers) == 1, f"layer must be a single one with head linear, got {layer}")
+    names = [None if one is None else workspace.encoding_dir(one, 0, region).parent.name for one in layers]
+    encoding = newest(workspace, fold, names[0])
+    encodings = [encoding, *(newest(workspace, encoding.fold, name) for name in names[1:])]
     split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
-    _check_current(encoding, slices, split)
+    for one in encodings:
+        _check_current(one, slices, split)
+    if head != LINEAR:
+        check(distributed.size() == 1, f'head "{head}" must run in one process, got {distributed.size()} ranks')
+        return regress_head(workspace, slices, split, encodings, kind=head, target=target)
     found = fit_regression(
         encoding,
         slices,
@@ -118,11 +130,14 @@ def fit_regression(
 
     ridge "auto": the penalty with the highest mean AUC on the validation slices.
     """
-    from ildfv.train.targets import targets
-
-    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
     penalty = ridge_penalty(ridge)
-    y = targets(target, slices.counts[split.fit], threshold=threshold)
+    y = regression_targets(target, slices, split.fit, threshold)
+    unknown = [p for p, column in zip(PATTERNS, y.T, strict=True) if not np.isfinite(column).any()]
+    check(
+        not unknown,
+        f"head linear needs labels of every pattern, but {', '.join(unknown)} is unknown on all fit slices: "
+        "use head ridge or logistic",
+    )
     sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
     candidates = [factor * variance * len(split.fit) for factor in RIDGES] if penalty is None else [penalty]
@@ -171,7 +186,7 @@ def _rows(
 
 def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
     """The sufficient statistics over the fit slices, summed over ranks."""
-    complete = [(True,) * len(PATTERNS)]
+    complete = [(True,) * len(PATTERNS)] if np.isfinite(y).all() else None  # None: all patterns of unknown labels
     sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
     with closing(_rows(encoding, slices, fit, "regression", progress)) as pieces:
         for places, rows in pieces:
@@ -199,7 +214,10 @@ def _predict(
 
 def _best(answers: np.ndarray, truth: np.ndarray) -> int:
     """Index of the model with the highest mean AUC, the first if several are equal; undefined AUCs are ignored."""
-    aucs = np.array([[roc_auc(truth[:, k], one[:, k]) for k in range(truth.shape[1])] for one in answers])
+    known = truth >= 0
+    aucs = np.array(
+        [[roc_auc(y[on], f[on]) for y, f, on in zip(truth.T, one.T, known.T, strict=True)] for one in answers]
+    )
     if np.isnan(aucs).all():
         return 0
     return int(np.nanmean(aucs, axis=1).argmax())

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import Predictions, compare
-from ildfv.patterns import PATTERNS
+from ildfv.evaluation.baselines import labels, verdicts
+from ildfv.evaluation.documents import Results
+from ildfv.evaluation.results import Predictions
 from ildfv.pipeline.kinds import load_kinds
-from ildfv.pipeline.score import read_scores
-from ildfv.pipeline.split import labelled_presence, load_folds
+from ildfv.pipeline.pooled import pool, pooled_comparisons, pooled_results
+from ildfv.pipeline.scored import Scored, baseline_notes, comparisons_by_fold, current_results, predictions_of
+from ildfv.pipeline.split import load_folds
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.pipeline.workspace import Workspace
 from ildfv.report.content import Example, Prediction, ReportContent, choose_examples
@@ -27,8 +27,6 @@ from ildfv.store.atomic import key_of, sha256
 from ildfv.store.checksummed import read_checksummed
 from ildfv.store.kinds import document_kinds
 from ildfv.version import versions
-
-Scored = tuple[np.ndarray, Predictions]  # slice indices (m,), and the predictions on them
 
 
 def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float] | None = None) -> dict:
@@ -42,30 +40,29 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     slices = workspace.slices()
     split = load_folds(workspace) if workspace.folds_file.exists() else None
     folds = [] if split is None else split.table()
-    found = workspace.results()
-    inputs = {"slices": slices.key, "folds": sha256(workspace.folds_file) if folds else None}
-    current = {
-        name: results
-        for name, results in found.items()
-        if all(results.settings.get(k) == v for k, v in inputs.items())
-        and results.threshold == workspace.settings.threshold
-    }
+    current, stale = current_results(workspace, slices)
     notes = [
         f"{name} is omitted: it was scored on other slices or folds, or with another threshold T, than the workspace "
         "has now"
-        for name in sorted(found.keys() - current.keys())
+        for name in stale
     ]
     notes += [] if split is None else [f"{line}." for line in split.warnings()]
     documents = list(table_documents(workspace, slices).values())
     if not current and not documents:
         notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")
-    scored = {name: _predictions(workspace, slices, name, results) for name, results in current.items()}
+    scored = {name: predictions_of(workspace, slices, name, results) for name, results in current.items()}
+    systems, seed = pool(list(scored.values())), workspace.settings.seed
+    pooled, comparisons = pooled_results(workspace, slices, systems), pooled_comparisons(systems, seed)
+    notes += labels(verdicts(pooled, comparisons)).values()
+    rest = [name for name, (_, predictions) in scored.items() if predictions.system not in systems]
+    single = comparisons_by_fold([scored[name] for name in rest], seed)
+    notes += baseline_notes([current[name] for name in rest], single)
     content = ReportContent(
         data=slices.data,
         statistics=slice_statistics(root),
         folds=folds,
-        results=list(current.values()),
-        comparisons=_comparisons(list(scored.values()), workspace.settings.seed),
+        results=[*pooled, *current.values()],
+        comparisons=[*comparisons, *(c for tests in single.values() for c in tests)],
         examples=_examples(workspace, slices, current, scored),
         experiments=documents,
         settings={
@@ -104,31 +101,6 @@ def public_settings(workspace: Workspace) -> dict:
 def _settings(results: Results) -> dict:
     """The settings of a system without those that the page shows elsewhere."""
     return {name: value for name, value in results.settings.items() if name not in ("versions", "slices")}
-
-
-def _predictions(workspace: Workspace, slices: Slices, name: str, results: Results) -> Scored:
-    """The predictions that the results of one fold were computed from."""
-    indices, scores = read_scores(workspace, name, results.scores_sha256)
-    assert results.fold is not None
-    predictions = Predictions(
-        system=results.system,
-        fold=results.fold,
-        scores=scores,
-        presence=labelled_presence(slices, indices, results.threshold),
-        patients=slices.patients[indices],
-        decisions=results.decisions[str(results.fold)],
-        labels=PATTERNS,
-    )
-    return indices, predictions
-
-
-def _comparisons(scored: list[Scored], seed: int) -> list[Comparison]:
-    """Paired tests between every two systems that were scored on the same slices of one fold."""
-    return [
-        compare(a, b, seed=seed)
-        for (rows_a, a), (rows_b, b) in combinations(scored, 2)
-        if a.fold == b.fold and np.array_equal(rows_a, rows_b)
-    ]
 
 
 def _examples(

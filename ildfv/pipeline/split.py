@@ -102,7 +102,8 @@ def check_folds(workspace: Workspace) -> Folds:
 
 
 def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
-    """Presence of each pattern on these slices, (m, C) of 0 and 1. InputError: a slice without labels."""
+    """Presence of each pattern on these slices, (m, C) of 0, 1 and −1 = unknown. InputError: a slice without labels."""
     found = presence(slices.counts[indices], threshold)
-    check(bool((found >= 0).all()), f"slices must have labels, got {int((found < 0).any(axis=1).sum())} without")
+    unlabelled = int((found < 0).all(axis=1).sum())
+    check(unlabelled == 0, f"slices must have label maps or labels, got {unlabelled} without")
     return found.reshape(-1, len(PATTERNS))

@@ -19,6 +19,8 @@ from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of
 from ildfv.store.models import TENSORS, load_info
 
+ENOUGH = 2000  # labelled slices; with fewer, a trained network is worse than descriptors without training
+
 
 def train_network(
     root: Path,
@@ -52,6 +54,11 @@ def train_network(
     name = name or chosen.network
     _check_name(name)
     folder = workspace.model_dir(name, fold)
+    if len(split.fit) < ENOUGH:
+        progress.note(
+            f"training on {len(split.fit):,} slices: below about {ENOUGH:,}, descriptors without training are usually "
+            "better: compare with `ildfv fit --recipe few` and the baselines"
+        )
     options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     train(chosen, slices, split.fit, split.validation, folder, **options)
     if not distributed.is_main():

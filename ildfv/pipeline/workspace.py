@@ -8,6 +8,7 @@ from pathlib import Path
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ildfv.datasets.slice_labels import SliceLabels
 from ildfv.datasets.slice_store import Slices
 from ildfv.datasets.slices_key import slices_key
 from ildfv.errors import InputError, check
@@ -46,6 +47,7 @@ class Workspace:
         self.models_dir = self.root / "models"
         self.encodings_dir = self.root / "encodings"
         self.results_dir = self.root / "results"
+        self.slice_labels_file = self.root / "slice-labels.json"
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
@@ -85,6 +87,13 @@ class Workspace:
         """The prepared slices. InputError: there are none."""
         if self.settings.slices is not None:
             return Slices(self.settings.slices)
+        slices = self.stored_slices()
+        if not self.slice_labels_file.exists():
+            return slices
+        return SliceLabels.from_dict(read_checksummed(self.slice_labels_file)["labels"]).apply(slices)
+
+    def stored_slices(self) -> Slices:
+        """The slices in slices/, without the labels of single slices. InputError: there are none."""
         if not (self.slices_dir / MANIFEST).exists():
             raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS`")
         slices = Slices(self.slices_dir)

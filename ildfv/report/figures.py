@@ -47,9 +47,9 @@ def roc(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
 def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
     """Precision–recall curve of each system in steps; dashed: precision of predicting all slices positive.
 
-    The dashed line is omitted if the prevalence differs between the series.
+    The dashed line is omitted if the prevalence is unknown or differs between the series.
     """
-    chance = {s.row.prevalence for s in series}
+    chance = {s.row.prevalence for s in series if s.row.prevalence is not None}
     base = f"M0 {1 - min(chance):.4f}L1 {1 - min(chance):.4f}" if len(chance) == 1 else "M0 0"
     return _curves(pattern, series, "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision"), base, mark)
 

@@ -200,7 +200,7 @@ def test_a_key_given_twice_is_refused_and_broken_json_too():
     text = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T).to_json()
     with pytest.raises(InputError, match="have each key once, got duplicates of kind"):
         Folds.from_json(text.replace('"kind"', '"kind": "ildfv folds", "kind"', 1), PATTERNS)
-    with pytest.raises(InputError, match="folds.json must be JSON: "):
+    with pytest.raises(InputError, match=r"folds\.json must be JSON: "):
         Folds.from_json(text[:-20], PATTERNS)
 
 

@@ -252,7 +252,8 @@ def test_long_curves_are_thinned_with_their_ends_kept():
     ("change", "message"),
     [
         ({"scores": np.zeros((3, 4))}, r"scores must have shape \(150, 4\), got \(3, 4\)"),
-        ({"presence": np.full((150, 4), -1)}, "presence must be 0 or 1"),
+        ({"presence": np.full((150, 4), 2)}, "presence must be 0, 1 or −1"),
+        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 without"),
         ({"scores": np.full((150, 4), np.nan)}, "scores of fv-conv1 must be finite"),
     ],
 )
@@ -301,3 +302,30 @@ def test_predictions_of_other_labels_are_not_pooled():
     other = Predictions(b.system, 1, b.scores, b.presence, b.patients, b.decisions, ("a", "b", "c", "d"))
     with pytest.raises(InputError, match="predictions must be of the same labels"):
         evaluate([a, other], data="phantom", threshold=6000)
+
+
+def test_unknown_entries_count_for_no_measure():
+    """The results are those of each pattern on the slices where it is known, and of label sets that are complete."""
+    p = predictions()
+    presence = np.array(p.presence)
+    hidden = np.random.default_rng(9).random(presence.shape) < 0.3
+    hidden[hidden.all(axis=1)] = False
+    presence[hidden] = -1
+    other = presence.copy()
+    values = {field.name: getattr(p, field.name) for field in fields(p)}
+    partial = evaluate(Predictions(**values | {"presence": presence}), data="phantom", threshold=6000, n_resamples=50)
+    for k, pattern in enumerate(p.labels):
+        known = ~hidden[:, k]
+        row = partial.per_pattern[pattern]
+        predicted = p.decisions.predict(p.scores)[known, k]
+        assert row.positives == (other[known, k] == 1).sum()
+        assert row.auc == pytest.approx(sk.roc_auc_score(other[known, k], np.asarray(p.scores)[known, k]))
+        assert row.tp + row.fp + row.fn + row.tn == known.sum()
+        assert row.precision == pytest.approx(((other[known, k] == 1) & predicted).sum() / predicted.sum())
+    complete = ~hidden.any(axis=1)
+    whole = Predictions(
+        **values | {name: np.asarray(getattr(p, name))[complete] for name in ("presence", "scores", "patients")}
+    )
+    alone = evaluate(whole, data="phantom", threshold=6000, n_resamples=50)
+    assert partial.overall.accuracy == pytest.approx(alone.overall.accuracy)
+    assert partial.overall.f == pytest.approx(alone.overall.f)

@@ -1,0 +1,100 @@
+"""fit and baselines: all folds in one command, and the systems that every other is compared with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+
+
+def baselines(
+    workspace: o.Workspace = o.HERE,
+    fold: Annotated[int | None, typer.Option(help="Held-out fold.", min=0, show_default="every fold")] = None,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Score the baselines on held-out folds: LAA-950, P15, mean density, high-attenuation area, histogram, lung area.
+
+    Each is computed from the HU inside the lung; its direction is fitted on training patients.
+
+    Example: `ildfv baselines --fold 0`
+    """
+    from ildfv.patterns import PATTERNS
+    from ildfv.pipeline.baselines import score_baselines
+
+    results = score_baselines(workspace, fold=fold, progress=output.progress(verbose, workspace=workspace))
+    if output.emit(results, as_json=as_json):
+        return
+    rows = [
+        (r.system, r.fold, *(output.with_interval(*r.per_pattern[p].estimate("auc")) for p in PATTERNS))
+        for r in results
+    ]
+    data = "PHANTOM data, not clinical" if results[0].data == "phantom" else "user data"
+    output.table(f"Baselines, AUC (95 %): {data}", ["system", "fold", *PATTERNS], rows)
+
+
+def fit(
+    workspace: o.Workspace = o.HERE,
+    recipe: Annotated[
+        str,
+        typer.Option(help="few: no network is trained; paper: CNN and conv1; auto: few below 2,000 labelled slices."),
+    ] = "auto",
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the network, with recipe paper.", min=1)] = None,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Fit and evaluate all systems of a recipe on all folds, with the baselines, and print pooled results.
+
+    Creates the folds if there are none, and resumes an interrupted run.
+
+    Example: `ildfv fit -w study --recipe few`
+    """
+    from ildfv.pipeline.recipes import fit as fit_recipe
+
+    result = fit_recipe(
+        workspace,
+        recipe=recipe,
+        epochs=epochs,
+        device=device,
+        progress=output.progress(verbose, workspace=workspace),
+    )
+    if output.emit(result, as_json=as_json):
+        return
+    rows = [
+        (
+            name,
+            *(output.with_interval(one["auc"][p], one["auc_interval"][p]) for p in one["auc"]),
+            output.with_interval(one["mean_auc"], one["mean_auc_interval"]),
+        )
+        for name, one in result["systems"].items()
+    ]
+    data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
+    output.table(
+        f"Recipe {result['recipe']}, AUC (95 %): {data}",
+        ["system", *next(iter(result["systems"].values()))["auc"], "mean"],
+        rows,
+        caption=f"{len(result['folds'])} folds pooled: {result['slices']} slices of {result['patients']} patients, "
+        f"T = {result['threshold']}; intervals by patient",
+    )
+    against = [
+        (v["system"], v["baseline"], v["measure"], v["difference"], _span(v["interval"]), v["beats"])
+        for v in result["against_baseline"]
+    ]
+    output.table(
+        "Against the best baseline: difference of AUC, paired by patient",
+        ["system", "baseline", "measure", "difference", "95 %", "beats it"],
+        against,
+    )
+    for note in result["notes"]:
+        output.out.print(f"note: {note}", soft_wrap=True)
+
+
+def _span(interval) -> str:
+    return "–" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+COMMANDS = [(command, "Learning") for command in (fit, baselines)]

@@ -1,0 +1,64 @@
+"""Positions of single DICOM slices, by file or InstanceNumber, as the slice store has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from ildfv.datasets.identity import hashed
+from ildfv.errors import InputError, check
+
+TAGS = ["SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A slice: its SeriesInstanceUID, position in mm along the slice normal, and InstanceNumber if it has one."""
+
+    series: str
+    position: float
+    instance: int | None = None
+
+
+def position_of_file(path: Path) -> Place:
+    """The place of the slice in a DICOM file. InputError: not a DICOM slice with a position."""
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
+    except (OSError, InvalidDicomError) as error:
+        raise InputError(f"file must be a DICOM slice, got {path}: {error}") from error
+    rule = f"{path} must have a SeriesInstanceUID, a position and an orientation"
+    check(all(name in header for name in ("SeriesInstanceUID", *TAGS[2:])), rule)
+    row, column = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
+    normal = np.cross(row, column)
+    normal *= 1 if normal[2] >= 0 else -1  # as in canonical order: towards the head
+    number = header.get("InstanceNumber")
+    position = float(np.array(header.ImagePositionPatient, float) @ normal)
+    return Place(str(header.SeriesInstanceUID), position, None if number is None else int(number))
+
+
+def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Place]:
+    """The places of a series' slices by InstanceNumber. series: the salted hash. source: folder or file of the scan.
+
+    InputError: not a DICOM series, or two slices with one InstanceNumber.
+    """
+    files = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+    found: dict[int, Place] = {}
+    for path in files:
+        try:
+            place = position_of_file(path)
+        except InputError:
+            continue  # the folder of a series may hold other files; slices that prepare read have a position
+        if hashed(place.series, salt) != series or place.instance is None:
+            continue
+        other = found.get(place.instance)
+        check(
+            other is None or other == place,
+            f"InstanceNumber must be unique in its series, got two slices with {place.instance}: use file or position",
+        )
+        found[place.instance] = place
+    check(bool(found), f"a scan must be a DICOM series for instance, got {source}: use position")
+    return found

@@ -1,0 +1,151 @@
+"""Ridge and logistic regression for few rows: the penalty of each output is chosen by cross-validation over groups.
+
+Rows of one group (slices of one patient) are never in both parts of a split. The scores of the chosen model on held-out
+groups are kept, so that decision thresholds need no rows of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GroupKFold
+from threadpoolctl import threadpool_limits
+
+from ildfv.errors import check
+
+KINDS = ("ridge", "logistic")
+PENALTIES = tuple(10.0**e for e in range(-4, 3))  # per row, for features scaled to a mean squared norm of 1
+SPLITS = 5  # at most; fewer with fewer groups
+MAX_ITER = 2000
+CLIP = 1e-6  # of predicted probabilities, so that one confident error does not decide the choice
+
+
+@dataclass(frozen=True)
+class Head:
+    """Linear scores of c outputs: X·coefᵀ + intercept.
+
+    coef: (c, p). intercept: (c,). penalties: (c,), as in `PENALTIES`; NaN for an output with one class or no label,
+    whose score is constant. held_out: (n, c), scores of the training rows by models fitted on other groups.
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    penalties: np.ndarray
+    held_out: np.ndarray
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Scores (m, c) of features (m, p)."""
+        return np.asarray(x, np.float64) @ self.coef.T + self.intercept
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """The learned arrays by name, as those of `MultivariateRegression`."""
+        return {"coef": self.coef, "intercept": self.intercept}
+
+
+def fit_head(
+    kind: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    *,
+    penalties: Sequence[float] = PENALTIES,
+    seed: int = 0,
+) -> Head:
+    """The head fitted on all rows with the penalty of lowest error on held-out groups, for each output by itself.
+
+    Parameters
+    ----------
+    kind : {"ridge", "logistic"}
+        Squared error, or the logistic loss.
+    x : ndarray of shape (n, p)
+        Features, finite. They are centred and scaled by one number, which preserves their relative variances.
+    y : ndarray of shape (n, c)
+        Targets, NaN = unknown; 0 or 1 for "logistic". Unknown entries are left out of the loss.
+    groups : ndarray of shape (n,)
+        The group (patient) of each row.
+    penalties : sequence of float
+        Candidates, ascending.
+    seed : int
+        Of the splits into groups.
+
+    Raises
+    ------
+    InputError
+        An unknown kind, shapes that differ, features that are not finite, or fewer than two groups.
+    """
+    check(kind in KINDS, f'head must be {" or ".join(KINDS)}, got "{kind}"')
+    x, y, groups = np.asarray(x, np.float64), np.asarray(y, np.float64), np.asarray(groups)
+    check(x.ndim == y.ndim == 2, f"x and y must have two dimensions, got {x.ndim} and {y.ndim}")
+    check(len(x) == len(y) == len(groups), f"x, y, groups must be of one length, got {len(x)}, {len(y)}, {len(groups)}")
+    check(bool(np.isfinite(x).all()), "x must be finite, got NaN or infinity")
+    known = y[np.isfinite(y)]
+    check(kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for head logistic")
+    n_groups = len(np.unique(groups))
+    check(n_groups >= 2, f"groups must be at least 2, for fitting and validation, got {n_groups}")
+    centre = x.mean(axis=0)
+    scale = np.sqrt(((x - centre) ** 2).sum(axis=1).mean()) or 1.0
+    splits = list(GroupKFold(min(SPLITS, n_groups), shuffle=True, random_state=seed).split(x, groups=groups))
+    with threadpool_limits(1):  # small problems: threads made them 10 times slower on a busy machine
+        columns = [_fit_output(kind, (x - centre) / scale, column, splits, penalties) for column in y.T]
+    coef = np.stack([w for w, _, _, _ in columns]) / scale
+    return Head(
+        coef=coef,
+        intercept=np.array([b for _, b, _, _ in columns]) - coef @ centre,
+        penalties=np.array([penalty for _, _, penalty, _ in columns]),
+        held_out=np.stack([scores for _, _, _, scores in columns], axis=1),
+    )
+
+
+def _fit_output(
+    kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalties: Sequence[float]
+) -> tuple[np.ndarray, float, float, np.ndarray]:
+    """(weights (p,), intercept, penalty, held-out scores (n,)) of one output."""
+    known = np.isfinite(y)
+    if len(np.unique(y[known])) < 2:
+        constant = _constant(kind, y[known])
+        return np.zeros(x.shape[1]), constant, np.nan, np.full(len(x), constant)
+    candidates = [_held_out(kind, x, y, splits, penalty) for penalty in penalties]
+    errors = [_error(kind, y[known], scores[known]) for scores in candidates]
+    best = len(errors) - 1 - int(np.argmin(errors[::-1]))  # of equal errors the largest penalty
+    weights, intercept = _solve(kind, x[known], y[known], penalties[best])
+    return weights, intercept, penalties[best], candidates[best]
+
+
+def _held_out(kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalty: float) -> np.ndarray:
+    """The score of each row by a model fitted on the other groups, (n,)."""
+    scores = np.empty(len(x))
+    for fit, rest in splits:
+        rows = fit[np.isfinite(y[fit])]
+        weights, intercept = _solve(kind, x[rows], y[rows], penalty)
+        scores[rest] = x[rest] @ weights + intercept
+    return scores
+
+
+def _solve(kind: str, x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
+    """(weights (p,), intercept); constant if the rows have one class only."""
+    if len(np.unique(y)) < 2:
+        return np.zeros(x.shape[1]), _constant(kind, y)
+    if kind == "ridge":
+        ridge = Ridge(alpha=penalty * len(x)).fit(x, y)
+        return ridge.coef_, float(ridge.intercept_)
+    logistic = LogisticRegression(C=1 / (penalty * len(x)), max_iter=MAX_ITER).fit(x, y)
+    return logistic.coef_[0], float(logistic.intercept_[0])
+
+
+def _constant(kind: str, y: np.ndarray) -> float:
+    """The score without features: the mean, or the logit of the smoothed share of ones; 0 without any label."""
+    if kind == "ridge":
+        return float(y.mean()) if len(y) else 0.0
+    return float(logit((y.sum() + 1) / (len(y) + 2)))
+
+
+def _error(kind: str, y: np.ndarray, scores: np.ndarray) -> float:
+    """Mean squared error or mean logistic loss."""
+    if kind == "ridge":
+        return float(np.mean((y - scores) ** 2))
+    p = np.clip(expit(scores), CLIP, 1 - CLIP)
+    return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))

@@ -1,0 +1,95 @@
+"""Whether a system beats the best baseline: by the interval of the paired difference of AUC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ildfv.evaluation.documents import Comparison, Interval, Results
+
+PREFIX = "baseline-"  # of the names of systems that are baselines
+MEAN = "mean_auc"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One system against the baseline with the highest AUC on the same slices.
+
+    measure: a pattern, or "mean_auc" over the patterns that both define. difference: AUC of the system minus that of
+    the baseline. beats: whether the 95 % interval of the difference is above 0.
+    """
+
+    system: str
+    baseline: str
+    measure: str
+    difference: float | None
+    interval: Interval | None
+
+    @property
+    def beats(self) -> bool:
+        return self.interval is not None and self.interval[0] > 0
+
+    def __str__(self) -> str:
+        """`+0.031 [−0.010, 0.080] against baseline-p15`"""
+        if self.difference is None:
+            return f"undefined against {self.baseline}"
+        span = "no interval" if self.interval is None else f"[{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
+        return f"{self.difference:+.3f} {span} against {self.baseline}"
+
+
+def is_baseline(system: str) -> bool:
+    """Whether a system of this name is a baseline."""
+    return system.startswith(PREFIX)
+
+
+def worth_comparing(a: str, b: str) -> bool:
+    """Whether a paired test between two systems says anything: two baselines are not compared."""
+    return not (is_baseline(a) and is_baseline(b))
+
+
+def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> list[Verdict]:
+    """Every system that is no baseline against the best baseline, for the mean AUC and each pattern it defines.
+
+    results: on the same slices. The best baseline is chosen on these test slices, which favours the baselines.
+    """
+    tests = {(c.a, c.b): c.tests for c in comparisons}
+    baselines = [r for r in results if is_baseline(r.system)]
+    found = []
+    for r in results:
+        if is_baseline(r.system):
+            continue
+        for measure in (MEAN, *r.labels):
+            rivals = [(value, b.system) for b in baselines if (value := _auc(b, measure)) is not None]
+            if not rivals or _auc(r, measure) is None:
+                continue
+            baseline = max(rivals)[1]
+            key = MEAN if measure == MEAN else f"{measure}/auc"
+            if test := tests.get((r.system, baseline)):
+                found.append(_verdict(r.system, baseline, measure, 1, test[key]))
+            elif test := tests.get((baseline, r.system)):  # neither: they were scored on different slices
+                found.append(_verdict(r.system, baseline, measure, -1, test[key]))
+    return found
+
+
+def labels(found: Sequence[Verdict]) -> dict[str, str]:
+    """A sentence for each system that does not beat the best baseline in mean AUC or on some pattern, by name."""
+    lines = {}
+    for system in dict.fromkeys(one.system for one in found):
+        lost = [one for one in found if one.system == system and not one.beats]
+        if not lost:
+            continue
+        which = "; ".join(f"{'mean AUC' if one.measure == MEAN else one.measure} {one}" for one in lost)
+        lines[system] = f"{system} does not beat the best baseline (95 % interval of the AUC difference): {which}"
+    return lines
+
+
+def _verdict(system: str, baseline: str, measure: str, sign: int, test) -> Verdict:
+    difference, interval = test.difference, test.interval
+    if sign < 0:
+        difference = None if difference is None else -difference
+        interval = None if interval is None else (-interval[1], -interval[0])
+    return Verdict(system, baseline, measure, difference, interval)
+
+
+def _auc(results: Results, measure: str) -> float | None:
+    return results.overall.mean_auc if measure == MEAN else results.per_pattern[measure].auc

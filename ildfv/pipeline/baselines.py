@@ -1,0 +1,88 @@
+"""Baselines scored as systems: densitometry of the lung, lung area and prevalence, fitted on training patients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import InputError
+from ildfv.estimators.heads import Head, fit_head
+from ildfv.evaluation.baselines import PREFIX
+from ildfv.evaluation.documents import Results
+from ildfv.pipeline.labels import presence_labels
+from ildfv.pipeline.score import score
+from ildfv.pipeline.split import Split, load_folds, split_slices
+from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.density import SCALARS
+
+HISTOGRAM, AREA, PREVALENCE = "histogram", "lung-area", "prevalence"
+WEAK = (1e-3,)  # of one number: a penalty changes its scale, not the order of slices
+NAMES = (*SCALARS, HISTOGRAM, AREA, PREVALENCE)
+
+
+def score_baselines(root: Path, *, fold: int | None = None, progress: Progress = SILENT) -> list[Results]:
+    """The results of all baselines on one held-out fold, or on each fold, also written to results/.
+
+    A single number gets a direction and a scale by logistic regression, the histogram by ridge regression, both fitted
+    on the training patients of the fold; slices without lung get the training mean. Decision thresholds come from
+    scores on held-out training patients. Slices of format 1 have no densities: then only the lung area and the
+    prevalence are scored, and a note states the remedy.
+    """
+    workspace = Workspace.open(root)
+    slices, folds = workspace.slices(), load_folds(workspace)
+    found = features(slices, progress)
+    wanted = range(folds.n_folds) if fold is None else [fold]
+    results = []
+    with progress.task("Baselines", total=len(found) * len(wanted)) as advance:
+        for one in wanted:
+            split = split_slices(slices, folds, one)
+            for name, values in found.items():
+                results.append(_score(workspace, slices, split, name, values))
+                advance(1)
+    return results
+
+
+def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarray]:
+    """The features (N, p) of each baseline by name."""
+    found = {AREA: (slices.lung * slices.pixel_area)[:, None], PREVALENCE: np.zeros((len(slices), 1))}
+    try:
+        densities = slices.densities().astype(np.float64)  # (N, 36)
+    except InputError as error:
+        progress.note(f"no densitometry baselines: {error}")
+        return found
+    scalars = {name: densities[:, [i]] for i, name in enumerate(SCALARS)}
+    return {**scalars, HISTOGRAM: densities[:, len(SCALARS) :], **found}
+
+
+def fit_baseline(name: str, values: np.ndarray, truth: np.ndarray, patients: np.ndarray, seed: int) -> Head:
+    """The head of one baseline; values (n, p) are finite, truth (n, C) is 0, 1 or NaN."""
+    if name == HISTOGRAM:
+        return fit_head("ridge", values, truth, patients, seed=seed)
+    return fit_head("logistic", values, truth, patients, penalties=WEAK, seed=seed)
+
+
+def _score(workspace: Workspace, slices: Slices, split: Split, name: str, values: np.ndarray) -> Results:
+    train = values[split.train]
+    present = np.isfinite(train).all(axis=1)
+    filled = np.where(np.isfinite(values), values, train[present].mean(axis=0) if present.any() else 0.0)
+    truth = presence_labels(slices, split.train, workspace.settings.threshold)
+    patients = slices.patients[split.train]
+    head = fit_baseline(name, filled[split.train], truth, patients, workspace.settings.seed)
+    return score(
+        workspace,
+        slices,
+        replace(split, validation=split.train),  # thresholds from scores on held-out training patients
+        system=PREFIX + name,
+        validation_scores=head.held_out,
+        test_scores=head.predict(filled[split.test]),
+        settings={"baseline": {"name": name, "penalties": [_number(p) for p in head.penalties]}},
+    )
+
+
+def _number(value: float) -> float | None:
+    """A float for JSON; None for NaN."""
+    return None if np.isnan(value) else float(value)

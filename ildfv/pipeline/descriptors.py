@@ -1,0 +1,49 @@
+"""The layers of an encoding that need no trained network, and what both kinds of layers have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ildfv import distributed
+from ildfv.datasets.slice_store import Slices
+from ildfv.pipeline.regions import Weights
+from ildfv.streaming.maps import MapStream, batches
+
+UNTRAINED = ("filters", "patches")  # of `train.descriptors`
+FOLDER = "descriptors"  # in the folder of the encoding
+
+
+def descriptors(layer: str, device: str):
+    """The descriptors of a layer in `UNTRAINED`, callable like the activations of a network."""
+    from ildfv.train.descriptors import KINDS
+
+    return KINDS[layer](device)
+
+
+def fields_of(activations):
+    """The receptive fields of a layer's locations."""
+    from ildfv.train.descriptors import Descriptors
+    from ildfv.train.receptive import receptive_fields
+
+    if isinstance(activations, Descriptors):
+        return activations.fields
+    return receptive_fields(activations.network, activations.layer)
+
+
+def prepare_descriptors(
+    folder: Path, slices: Slices, activations, indices: np.ndarray, settings, weights: Weights | None
+) -> None:
+    """Fits descriptors without a network on the slices `indices`, if they have anything to fit that is not there."""
+    from ildfv.train.descriptors import Descriptors
+
+    if not isinstance(activations, Descriptors):
+        return
+    stream = MapStream(slices, activations, batches(slices, indices), weights=weights)
+    seed = settings.seed or 0
+    if distributed.is_main():
+        activations.prepare(folder / FOLDER, lambda size: stream.sample(size, seed), seed)
+    distributed.barrier()
+    if not distributed.is_main():
+        activations.prepare(folder / FOLDER, lambda size: stream.sample(size, seed), seed)

@@ -1,0 +1,41 @@
+"""The labels of slices as regressions use them; NaN where a label is unknown."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import check
+from ildfv.patterns import PRESENT, presence
+
+FRACTION = "fraction"
+TARGETS = ("counts", "step", "ramp", FRACTION)
+
+
+def presence_labels(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
+    """1 where a slice shows a pattern, 0 where it does not, NaN where it is unknown; float64 (m, C)."""
+    found = presence(slices.counts[indices], threshold)
+    return np.where(found < 0, np.nan, found.astype(np.float64))
+
+
+def regression_targets(target: str, slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
+    """Targets of a regression, float32 (m, C), NaN where a label is unknown.
+
+    target: one of `train.targets`, or "fraction", the share of the lung's pixels that the pattern covers. On a slice
+    without lung the fraction of a pattern without pixels is 0, otherwise it is unknown.
+    """
+    from ildfv.train.targets import targets
+
+    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
+    counts = slices.counts[indices]
+    known = counts >= 0
+    if target == FRACTION:
+        check(
+            not (counts >= PRESENT).any(),
+            f'target "{FRACTION}" needs pixel counts, but some slices are labelled by presence: use step',
+        )
+        lung = slices.lung[indices][:, None].astype(np.float64)
+        values = np.where((lung == 0) & (counts > 0), np.nan, counts / np.maximum(lung, 1))
+    else:
+        values = targets(target, np.where(known, counts, 0), threshold=threshold)
+    return np.where(known, values, np.nan).astype(np.float32)

@@ -1,0 +1,55 @@
+"""Systems over all folds: their predictions pooled, and paired tests between them."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.evaluation.baselines import worth_comparing
+from ildfv.evaluation.documents import Comparison, Results
+from ildfv.evaluation.results import compare, evaluate
+from ildfv.pipeline.scored import Scored
+from ildfv.pipeline.workspace import Workspace
+
+Pool = dict[str, list[Scored]]  # by system, in the order of the folds
+
+
+def pool(scored: list[Scored]) -> Pool:
+    """The predictions of each system that was scored on the same two or more folds as all pooled systems.
+
+    These folds are those of most systems; a system that lacks one of them is left out.
+    """
+    by_system: Pool = {}
+    for rows, predictions in sorted(scored, key=lambda one: one[1].fold):
+        by_system.setdefault(predictions.system, []).append((rows, predictions))
+    folds = {name: tuple(p.fold for _, p in parts) for name, parts in by_system.items()}
+    several = [one for one in folds.values() if len(one) > 1]
+    if not several:
+        return {}
+    common = max(sorted(set(several)), key=lambda one: (several.count(one), len(one)))
+    first = next(parts for name, parts in by_system.items() if folds[name] == common)
+    return {
+        name: parts
+        for name, parts in by_system.items()
+        if folds[name] == common and all(np.array_equal(a, b) for (a, _), (b, _) in zip(parts, first, strict=True))
+    }
+
+
+def pooled_results(workspace: Workspace, slices: Slices, systems: Pool) -> list[Results]:
+    """The results of each system over all its folds."""
+    settings = workspace.settings
+    return [
+        evaluate([p for _, p in parts], data=slices.data, threshold=settings.threshold, seed=settings.seed, settings={})
+        for parts in systems.values()
+    ]
+
+
+def pooled_comparisons(systems: Pool, seed: int) -> list[Comparison]:
+    """Paired tests over all folds between every two systems, except between two baselines."""
+    return [
+        compare([p for _, p in systems[a]], [p for _, p in systems[b]], seed=seed)
+        for a, b in combinations(systems, 2)
+        if worth_comparing(a, b)
+    ]

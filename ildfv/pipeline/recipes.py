@@ -1,0 +1,118 @@
+"""`ildfv fit`: from labelled slices to evaluated systems on all folds, by one of two recipes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import check
+from ildfv.evaluation.baselines import labels, verdicts
+from ildfv.evaluation.documents import Results
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.baselines import score_baselines
+from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.heads import JOINED
+from ildfv.pipeline.pooled import Pool, pool, pooled_comparisons, pooled_results
+from ildfv.pipeline.regress import regress_encoding
+from ildfv.pipeline.scored import current_results, predictions_of
+from ildfv.pipeline.split import load_folds, write_folds
+from ildfv.pipeline.train import ENOUGH, train_network
+from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import SILENT, Progress
+
+AUTO, FEW, PAPER = "auto", "few", "paper"
+RECIPES = (AUTO, FEW, PAPER)
+FEW_LAYERS = ("filters", "patches")  # together better than either on hard phantoms (bench/NOTES.md)
+FEW_HEADS = ("ridge", "logistic")
+PAPER_LAYER = "conv1"
+
+
+def fit(
+    root: Path, *, recipe: str = AUTO, device: str = "auto", epochs: int | None = None, progress: Progress = SILENT
+) -> dict:
+    """The pooled results of all systems of a recipe on all folds, which are created if there are none.
+
+    Parameters
+    ----------
+    root : path
+        The workspace.
+    recipe : {"auto", "few", "paper"}
+        few: no network is trained; Fisher vectors of filters and patches inside the lung, concatenated, with ridge and
+        logistic regression. paper: a trained CNN and the linear regression of conv1 Fisher vectors of the whole slice.
+        auto: few below 2,000 labelled slices, else paper. Both score the baselines.
+    device : str
+        auto, cpu, cuda or cuda:i.
+    epochs : int, optional
+        Of the network's training, with recipe "paper".
+
+    Returns
+    -------
+    dict
+        "recipe", "data", "slices" and "patients" (tested), "folds", "systems": name → {"auc": {pattern:
+        value}, "auc_interval": {pattern: [low, high]}, "mean_auc", "mean_auc_interval"}, "against_baseline": one
+        document per system and measure, "comparisons": documents, "notes". AUCs are over all folds; undefined values
+        are None.
+    """
+    check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
+    workspace = Workspace.open(root)
+    slices = workspace.slices()
+    folds = load_folds(workspace) if workspace.folds_file.exists() else write_folds(workspace)
+    n_labelled = int((slices.counts >= 0).any(axis=1).sum())
+    chosen = recipe if recipe != AUTO else FEW if n_labelled < ENOUGH else PAPER
+    progress.note(f"recipe {chosen}: {n_labelled:,} labelled slices")
+    score_baselines(root, progress=progress)
+    for fold in range(folds.n_folds):
+        if chosen == FEW:
+            _few(root, fold, device, progress)
+        else:
+            _paper(root, fold, device, epochs, progress)
+    return {"recipe": chosen, **summary(workspace, slices)}
+
+
+def summary(workspace: Workspace, slices: Slices) -> dict:
+    """The pooled results of all systems that were scored on all folds, see `fit`."""
+    current, _ = current_results(workspace, slices)
+    systems: Pool = pool([predictions_of(workspace, slices, name, results) for name, results in current.items()])
+    results = pooled_results(workspace, slices, systems)
+    comparisons = pooled_comparisons(systems, workspace.settings.seed)
+    found = verdicts(results, comparisons)
+    return {
+        "data": slices.data,
+        "threshold": workspace.settings.threshold,
+        "slices": results[0].n_slices if results else 0,
+        "patients": results[0].n_patients if results else 0,
+        "folds": results[0].folds if results else [],
+        "systems": {one.system: _system(one) for one in results},
+        "against_baseline": [asdict(one) | {"beats": one.beats} for one in found],
+        "comparisons": comparisons,
+        "notes": list(labels(found).values()),
+    }
+
+
+def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
+    for layer in FEW_LAYERS:
+        settings = EncodeSettings(layer=layer, region="lung")
+        encode_slices(root, settings, fold=fold, device=device, progress=progress)
+    for head in FEW_HEADS:
+        target = "counts" if head == "logistic" else "step"  # logistic is always fitted to presence
+        layers = JOINED.join(FEW_LAYERS)
+        regress_encoding(root, layer=layers, region="lung", fold=fold, head=head, target=target, progress=progress)
+
+
+def _paper(root: Path, fold: int, device: str, epochs: int | None, progress: Progress) -> None:
+    given: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    train_network(root, fold=fold, device=device, progress=progress, **given)
+    encode_slices(root, EncodeSettings(layer=PAPER_LAYER), fold=fold, device=device, progress=progress)
+    regress_encoding(root, layer=PAPER_LAYER, fold=fold, progress=progress)
+
+
+def _system(one: Results) -> dict:
+    rows = one.per_pattern
+    return {
+        "auc": {pattern: rows[pattern].auc for pattern in PATTERNS},
+        "auc_interval": {pattern: rows[pattern].auc_interval for pattern in PATTERNS},
+        "mean_auc": one.overall.mean_auc,
+        "mean_auc_interval": one.overall.mean_auc_interval,
+    }

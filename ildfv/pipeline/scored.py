@@ -1,0 +1,67 @@
+"""The systems scored in a workspace: current results, their predictions, and paired tests within a fold."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.evaluation.baselines import labels, verdicts, worth_comparing
+from ildfv.evaluation.documents import Comparison, Results
+from ildfv.evaluation.results import Predictions, compare
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.score import read_scores
+from ildfv.pipeline.split import labelled_presence
+from ildfv.pipeline.workspace import Workspace
+from ildfv.store.atomic import sha256
+
+Scored = tuple[np.ndarray, Predictions]  # slice indices (m,), and the predictions on them
+
+
+def current_results(workspace: Workspace, slices: Slices) -> tuple[dict[str, Results], list[str]]:
+    """The results by name that were made from the present slices, folds and threshold, and the names of the others."""
+    found = workspace.results()
+    folds = sha256(workspace.folds_file) if workspace.folds_file.exists() else None
+    inputs = {"slices": slices.key, "folds": folds}
+    current = {
+        name: results
+        for name, results in found.items()
+        if all(results.settings.get(k) == v for k, v in inputs.items())
+        and results.threshold == workspace.settings.threshold
+    }
+    return current, sorted(found.keys() - current.keys())
+
+
+def predictions_of(workspace: Workspace, slices: Slices, name: str, results: Results) -> Scored:
+    """The predictions that the results of one fold were computed from."""
+    indices, scores = read_scores(workspace, name, results.scores_sha256)
+    assert results.fold is not None
+    predictions = Predictions(
+        system=results.system,
+        fold=results.fold,
+        scores=scores,
+        presence=labelled_presence(slices, indices, results.threshold),
+        patients=slices.patients[indices],
+        decisions=results.decisions[str(results.fold)],
+        labels=PATTERNS,
+    )
+    return indices, predictions
+
+
+def comparisons_by_fold(scored: list[Scored], seed: int) -> dict[int, list[Comparison]]:
+    """Paired tests between every two systems that were scored on the same slices of a fold, except two baselines."""
+    found: dict[int, list[Comparison]] = {predictions.fold: [] for _, predictions in scored}
+    for (rows_a, a), (rows_b, b) in combinations(scored, 2):
+        if a.fold == b.fold and np.array_equal(rows_a, rows_b) and worth_comparing(a.system, b.system):
+            found[a.fold].append(compare(a, b, seed=seed))
+    return found
+
+
+def baseline_notes(results: list[Results], comparisons: dict[int, list[Comparison]]) -> list[str]:
+    """A line for each system and fold that does not beat the best baseline of that fold."""
+    lines = []
+    for fold, tests in sorted(comparisons.items()):
+        here = [one for one in results if one.fold == fold]
+        lines += [f"fold {fold}: {line}" for line in labels(verdicts(here, tests)).values()]
+    return lines

@@ -1,0 +1,38 @@
+"""Densitometry of the lung: the measures of attenuation that radiology uses as baselines, from the HU of one slice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+EMPHYSEMA = -950.0  # HU; LAA-950 is the share of lung below (Gevenois et al. 1995)
+PERCENTILE = 15  # P15, the usual percentile density (Shaker et al. 2011)
+HIGH = (-600.0, -250.0)  # HU; high-attenuation area (Lederer et al. 2009)
+BINS, RANGE = 32, (-1000.0, 200.0)  # of the histogram; values outside count in the first and last bin
+SCALARS = ("laa-950", "p15", "mean-density", "haa")
+COLUMNS = (*SCALARS, *(f"bin-{i}" for i in range(BINS)))
+
+
+def density(hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """The densitometry of one slice, float32 (36,), in the order of `COLUMNS`; all NaN if there is no lung.
+
+    LAA-950, the high-attenuation area and the bins are shares of the lung in [0, 1]; P15 and the mean are in HU.
+
+    Parameters
+    ----------
+    hu : ndarray of shape (rows, columns)
+        Hounsfield units.
+    lung : ndarray of shape (rows, columns), bool
+        The lung, vessels included.
+    """
+    inside = np.asarray(hu)[lung].astype(np.float64)  # (n,)
+    if inside.size == 0:
+        return np.full(len(COLUMNS), np.nan, np.float32)
+    low, high = HIGH
+    scalars = [
+        np.mean(inside < EMPHYSEMA),
+        np.percentile(inside, PERCENTILE),
+        inside.mean(),
+        np.mean((inside >= low) & (inside <= high)),
+    ]
+    counts, _ = np.histogram(np.clip(inside, *RANGE), bins=BINS, range=RANGE)
+    return np.array([*scalars, *(counts / inside.size)], np.float32)

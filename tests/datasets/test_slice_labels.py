@@ -1,0 +1,103 @@
+"""Labels of single slices: by position, instance or file; everything with two readings is refused."""
+
+import numpy as np
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.patterns import PATTERNS, PRESENT, UNLABELLED, presence
+from ildfv.phantom import write_phantoms
+from ildfv.pipeline.prepare import prepare_scans
+from ildfv.pipeline.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Two DICOM phantoms without label maps, prepared."""
+    folder = tmp_path_factory.mktemp("labels")
+    write_phantoms(folder / "scans", patients=2, seed=1, slices_per_scan=4, workers=1)
+    for path in (folder / "scans").rglob("*"):
+        if path.is_file() and path.suffix != ".dcm":
+            path.unlink()
+    prepare_scans(folder / "scans", folder / "study", workers=1)
+    return folder
+
+
+def labelled(folder, text):
+    """The slices of the study after `prepare --labels` with this CSV text."""
+    (folder / "slices.csv").write_text(text)
+    prepare_scans(folder / "scans", folder / "study", labels=folder / "slices.csv", workers=1)
+    return Workspace.open(folder / "study").slices()
+
+
+def files(folder):
+    """The DICOM files of the first scan's series, by their position along z."""
+    import pydicom
+
+    found = {}
+    for path in (folder / "scans").rglob("*.dcm"):
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        if header.Modality == "CT":
+            found.setdefault(header.SeriesInstanceUID, []).append((float(header.ImagePositionPatient[2]), path, header))
+    series = sorted(found)[0]
+    return series, sorted(found[series], key=lambda one: one[0])
+
+
+def test_file_instance_and_position_name_the_same_slice(prepared):
+    series, slices = files(prepared)
+    z, path, header = slices[2]
+    name = path.relative_to(prepared)
+    texts = (
+        f"file,emphysema,ground glass\n{name},1,0\n",
+        f"series,instance,emphysema,ground_glass\n{series},{header.InstanceNumber},1,0\n",
+        f"series,position,emphysema,ground-glass\n{series},{z},1,0\n",
+        f"scan,position,emphysema,ground glass\n{path.parent.relative_to(prepared)},{z},1,0\n",
+    )
+    every = [labelled(prepared, text) for text in texts]
+    for found in every:
+        (row,) = np.flatnonzero((found.counts >= 0).any(axis=1))
+        assert found.positions[row] == pytest.approx(z, abs=0.01)
+        assert dict(zip(PATTERNS, presence(found.counts, 1)[row].tolist(), strict=True)) == {
+            "ground glass": 0, "reticular": -1, "honeycomb": -1, "emphysema": 1
+        }  # fmt: skip
+        assert found.key == every[0].key
+    assert every[0].key != Workspace.open(prepared / "study").stored_slices().key
+
+
+def test_presence_holds_for_every_threshold_and_counts_only_from_theirs(prepared):
+    series, slices = files(prepared)
+    found = labelled(prepared, f"series,position,emphysema,honeycomb pixels\n{series},{slices[0][0]},1,500\n")
+    (row,) = np.flatnonzero((found.counts >= 0).any(axis=1))
+    assert found.counts[row].tolist() == [UNLABELLED, UNLABELLED, 500, PRESENT]
+    for threshold, expected in ((400, 1), (600, 0)):
+        assert presence(found.counts, threshold)[row].tolist() == [-1, -1, expected, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("series,position,emphysema\n{s},{z},2\n", "line 2: emphysema must be 0, 1 or empty, got '2'"),
+        ("series,position,emphysema\n{s},{z},1\n{s},{z},1\n", "line 3: a slice must have one row, got a second"),
+        ("series,position,emphysema\n{s},99999,1\n", "line 2: position must be that of a slice"),
+        ("series,position,emphysema\n1.2.3,{z},1\n", "line 2: series must be one of a prepared scan"),
+        ("series,instance,emphysema\n{s},4711,1\n", "line 2: instance must be one of the series, got 4711"),
+        ("series,position,fibrosis\n{s},{z},1\n", 'columns from .*, got "fibrosis"'),
+        ("series,position,instance,emphysema\n{s},{z},1,1\n", "must have one of the columns position, instance, file"),
+        ("position,emphysema\n{z},1\n", "must have one of the columns series, scan, got none"),
+        ("series,position\n{s},{z}\n", "must have a column for a pattern"),
+        ("series,position,emphysema\n", "must label at least one slice"),
+        ("file,emphysema\nmissing.dcm,1\n", "line 2: file must be a DICOM slice"),
+        ("series,position,emphysema,Emphysema pixels\n{s},{z},1,9\n", "must have one column for emphysema, got two"),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_with_its_line(prepared, text, message):
+    series, slices = files(prepared)
+    with pytest.raises(InputError, match=message):
+        labelled(prepared, text.format(s=series, z=slices[0][0]))
+
+
+def test_a_scan_with_a_label_map_is_not_labelled_again(tmp_path):
+    write_phantoms(tmp_path / "scans", patients=1, seed=1, slices_per_scan=4, workers=1)
+    prepare_scans(tmp_path / "scans", tmp_path / "study", workers=1)
+    series, slices = files(tmp_path)
+    with pytest.raises(InputError, match="the scan must have no label map"):
+        labelled(tmp_path, f"series,position,emphysema\n{series},{slices[0][0]},1\n")

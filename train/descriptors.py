@@ -1,0 +1,156 @@
+"""Descriptors that need no trained network: Gaussian derivatives and whitened patches of the normal window.
+
+They take the place of a layer's activations. Both are convolutions of the normal window, whose grey level is linear in
+HU (6.3 HU per level), with a stride of 2.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ildfv.errors import check
+from ildfv.scans.windows import NORMAL
+from ildfv.store.models import has_model, load_model, save_model
+from ildfv.train.networks import SIZE
+from ildfv.train.receptive import ReceptiveFields
+
+FILTERS, PATCHES = "filters", "patches"
+STRIDE = 2
+SIGMAS = (0.7, 1.4, 2.8)  # prepared pixels: 1 to 4 mm in a field of view of 350 mm
+INVARIANTS = 4  # per scale: smoothed value, gradient magnitude, two Hessian eigenvalues
+SIDE = 5  # pixels of a patch on each of its two scales
+WHITENED = 24  # dimensions of a patch after whitening, of 50
+SAMPLE = 50_000  # training patches that the whitening is fitted on
+FLOOR = 1e-3  # of the largest variance: smaller ones are noise of quantisation and are not amplified beyond it
+
+
+class Descriptors:
+    """Callable like `Activations`: slices (b, 3, 224, 224), uint8 or float → maps (b, d, 112, 112), float32.
+
+    fields: the receptive fields of its locations. `prepare` must be called once before the maps are used.
+    """
+
+    layer: str
+    d: int
+    side = SIZE // STRIDE
+    n = side * side
+
+    def __init__(self, kernel: int, device: str = "cpu"):
+        self.device = torch.device(device)
+        self._kernel = kernel  # pixels along a side
+        self._before = (kernel - STRIDE) // 2  # pixels before the first location's own ones
+        starts = np.arange(self.side)[:, None] * STRIDE - self._before
+        columns = np.arange(SIZE)
+        seen = (columns >= starts) & (columns < starts + kernel)  # (112, 224)
+        self.fields = ReceptiveFields(seen, seen)
+
+    def prepare(self, folder: Path, sample, seed: int) -> None:
+        """Fits what depends on training data, or reads it from `folder`; sample: size → descriptors (m, d)."""
+
+    def bytes_of_a_slice(self) -> int:
+        """GPU memory per slice while its maps are computed, an upper estimate."""
+        return 4 * (4 * SIZE * SIZE + 6 * self.d * self.n)
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
+        if isinstance(images, np.ndarray):
+            images = torch.from_numpy(images)
+        x = images[:, NORMAL : NORMAL + 1].to(self.device, non_blocking=True).float() / 255
+        after = self._kernel - STRIDE - self._before
+        padded = F.pad(x, (self._before, after, self._before, after), mode="replicate")
+        return self._maps(padded).contiguous(memory_format=torch.channels_last)
+
+    def _maps(self, x: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class Filters(Descriptors):
+    """At each of three scales: the Gaussian-smoothed value, gradient magnitude and the eigenvalues of the Hessian.
+
+    Derivatives are multiplied by σ and σ², so that scales are comparable; all are invariant to rotation, and all but
+    the value to a shift of HU. Source: Lindeberg, Int. J. Computer Vision 30 (1998); for lungs, Sluimer et al., Medical
+    Physics 30 (2003).
+    """
+
+    layer = FILTERS
+    d = INVARIANTS * len(SIGMAS)
+
+    def __init__(self, device: str = "cpu"):
+        radius = math.ceil(3 * max(SIGMAS))
+        super().__init__(2 * radius + 2, device)
+        kernels = np.concatenate([_derivatives(sigma, radius) for sigma in SIGMAS])  # (6·scales, 1, k, k)
+        self._kernels = torch.from_numpy(kernels).float().to(self.device)
+
+    def _maps(self, x: torch.Tensor) -> torch.Tensor:
+        found = F.conv2d(x, self._kernels, stride=STRIDE)
+        value, dx, dy, dxx, dxy, dyy = found.unflatten(1, (len(SIGMAS), 6)).unbind(2)  # (b, scales, h, w) each
+        middle, spread = (dxx + dyy) / 2, torch.hypot((dxx - dyy) / 2, dxy)
+        return torch.cat([value, torch.hypot(dx, dy), middle - spread, middle + spread], dim=1)
+
+
+class Patches(Descriptors):
+    """Patches of 5×5 pixels, and of 5×5 means of 2×2 pixels around them, whitened by PCA on training patches."""
+
+    layer = PATCHES
+    d = WHITENED
+
+    def __init__(self, device: str = "cpu"):
+        super().__init__(2 * SIDE, device)
+        self._raw = torch.from_numpy(_pixels()).float().to(self.device)  # (50, 1, 10, 10)
+        self._kernels, self._bias = self._raw, torch.zeros(len(self._raw), device=self.device)
+        self.d = len(self._raw)
+
+    def prepare(self, folder: Path, sample, seed: int) -> None:
+        if not has_model(folder):
+            x = np.asarray(sample(SAMPLE), np.float64)  # (m, 50)
+            check(len(x) > 1, f"training patches must be at least 2, got {len(x)}")
+            values, vectors = np.linalg.eigh(np.cov(x.T))
+            values, vectors = values[::-1][:WHITENED], vectors[:, ::-1][:, :WHITENED]
+            signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(WHITENED)])
+            scale = np.sqrt(np.maximum(values, FLOOR * values[0]) + np.finfo(np.float32).tiny)
+            save_model(folder, {"mean": x.mean(axis=0), "whitening": (vectors * signs / scale).T}, {"patches": len(x)})
+        tensors, _ = load_model(folder)
+        whitening = torch.from_numpy(np.array(tensors["whitening"])).to(self.device)  # (24, 50), float64
+        self._bias = -(whitening @ torch.from_numpy(np.array(tensors["mean"])).to(self.device)).float()
+        self._kernels = torch.einsum("do,oikl->dikl", whitening, self._raw.double()).float()
+        self.d = WHITENED
+
+    def _maps(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, self._kernels, self._bias, stride=STRIDE)
+
+
+KINDS = {FILTERS: Filters, PATCHES: Patches}
+
+
+def _derivatives(sigma: float, radius: int) -> np.ndarray:
+    """Kernels of the Gaussian and its derivatives L, Lx, Ly, Lxx, Lxy, Lyy, scale-normalised, (6, 1, k, k).
+
+    k = 2·radius + 2 is even: the centre is between the four pixels of a location.
+    """
+    t = np.arange(2 * radius + 2) - radius - 0.5
+    g = np.exp(-(t**2) / (2 * sigma**2))
+    g /= g.sum()
+    first = t * g  # conv2d correlates: the kernel is mirrored
+    first *= sigma / (t * first).sum()  # a ramp x/σ has slope 1
+    second = (t**2 / sigma**2 - 1) * g  # σ²·g″
+    second -= g * second.sum()  # no response to a constant
+    second /= (t**2 * second).sum() / (2 * sigma**2)  # x²/(2σ²) has curvature 1
+    pairs = ((g, g), (g, first), (first, g), (g, second), (first, first), (second, g))  # rows, columns
+    return np.stack([np.outer(rows, columns) for rows, columns in pairs])[:, None]
+
+
+def _pixels() -> np.ndarray:
+    """Kernels of 10×10 that read the 25 pixels at the centre and the 25 means of 2×2 pixels, (50, 1, 10, 10)."""
+    width = 2 * SIDE
+    kernels = np.zeros((2 * SIDE * SIDE, width, width))
+    first = (width - SIDE) // 2
+    for i in range(SIDE * SIDE):
+        row, column = divmod(i, SIDE)
+        kernels[i, first + row, first + column] = 1
+        kernels[SIDE * SIDE + i, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = 0.25
+    return kernels[:, None]
