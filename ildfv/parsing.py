@@ -34,13 +34,18 @@ def open_regular(path: Path) -> BufferedReader:
     OSError
         As `open`.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        check_kind(path, os.fstat(handle).st_mode)
-        return os.fdopen(handle, "rb")
-    except BaseException:
-        os.close(handle)
-        raise
+
+    def opened(name: str, flags: int) -> int:
+        handle = os.open(name, flags | os.O_NONBLOCK)
+        try:
+            check_kind(path, os.fstat(handle).st_mode)
+        except BaseException:
+            os.close(handle)
+            raise
+        return handle
+
+    # `open` and not `os.fdopen`, so that the file has its path as name, which pydicom needs for its messages.
+    return open(os.fspath(path), "rb", opener=opened)
 
 
 def check_regular(path: Path) -> None:

@@ -12,7 +12,12 @@ from ildfv.extras import EXTRAS
 
 CORE_COMMANDS = {"doctor"}
 CT_COMMANDS = sorted({c.name or c.callback.__name__ for c in app.registered_commands} - CORE_COMMANDS)
-ARGUMENTS = {"phantom": ["scans"], "prepare": ["."], "experiment": ["losses"]}
+ARGUMENTS = {
+    "phantom": ["scans"],
+    "prepare": ["."],
+    "experiment": ["losses"],
+    "predict": ["scans", "--predictor", "p"],
+}
 TYPERS = {"pydantic"}  # typer ≥ 0.29 depends on it: a plain installation has it
 PACKAGES = {module for modules in EXTRAS.values() for module in modules} - TYPERS | {"cupy", "psutil", "matplotlib"}
 

@@ -44,13 +44,13 @@ def test_thinned_maps_hold_a_share_of_the_descriptors_the_same_on_every_pass():
         assert {tuple(c) for c in kept[..., 0].T.tolist()} <= all_
 
 
-def test_a_measure_takes_six_columns_of_csv():
-    cell = Estimate(value=0.5, interval=(0.4, 0.6), mean=0.51, sd=None, n=1)
+def test_a_measure_takes_seven_columns_of_csv():
+    cell = Estimate(value=0.5, interval=(0.4, 0.6), mean=0.51, sd=None, n=1, patients=9)
     table = Table("t", ["system", "F"], [["a, b", cell], ["c", None]])
     assert to_csv(table).splitlines() == [
-        "system,F,F low,F high,F mean,F SD,F folds",
-        '"a, b",0.5,0.4,0.6,0.51,,1',
-        "c,,,,,,",
+        "system,F,F low,F high,F mean,F SD,F folds,F patients",
+        '"a, b",0.5,0.4,0.6,0.51,,1,9',
+        "c,,,,,,,",
     ]
 
 
@@ -105,8 +105,19 @@ def test_tables_and_pictures_of_an_earlier_run_are_removed(made, tmp_path):
     workspace = SimpleNamespace(results_dir=tmp_path)
     folder = tmp_path / "experiments"
     table = Table("t", ["a"], [[1]])
-    test = PairedTest(difference=0.1, interval=(0.0, 0.2), p=0.3)
-    tested = Comparison(kind=COMPARISON, a="x", b="y", n_slices=1, n_patients=1, resamples=9, seed=0, tests={"f": test})
+    test = PairedTest(difference=0.1, interval=(0.0, 0.2), p=0.3, patients=9)
+    tested = Comparison(
+        kind=COMPARISON,
+        version=2,
+        seeds=1,
+        a="x",
+        b="y",
+        n_slices=1,
+        n_patients=1,
+        resamples=9,
+        seed=0,
+        tests={"f": test},
+    )
     long, short = experiment(tables=[table] * 3, comparisons=[tested]), experiment(tables=[table])
     write_experiment(workspace, long, {"label-map-1.png": b"1", "label-map-2.png": b"2"})
     others = {"size-2.csv", "speed-notes.csv", "mine.png", "examples-1.png"}

@@ -49,7 +49,7 @@ def test_an_encoding_records_slices_folds_network_and_settings(workspace):
     root, folder = workspace
     inputs = Encoding(folder).inputs
     assert inputs["slices"] == Context(root, TINY, device="cpu").slices.key
-    assert {"folds", "train", "model_sha256", "encode", "encoder", "words", "descriptors"} <= inputs.keys()
+    assert {"folds", "fit", "model_sha256", "encode", "encoder", "words", "descriptors"} <= inputs.keys()
     assert read_json(folder / FINGERPRINT).items() >= inputs.items()
     assert verify_workspace(root)["faults"] == []
 
