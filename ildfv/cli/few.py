@@ -53,6 +53,7 @@ def fit(
 
     Example: `ildfv fit -w study --recipe few`
     """
+    from ildfv.evaluation.baselines import PREFIX
     from ildfv.pipeline.recipes import fit as fit_recipe
 
     result = fit_recipe(
@@ -81,20 +82,29 @@ def fit(
         f"T = {result['threshold']}; intervals by patient",
     )
     against = [
-        (v["system"], v["baseline"], v["measure"], v["difference"], _span(v["interval"]), v["beats"])
+        (
+            v["system"],
+            v["measure"].replace("_auc", " AUC"),
+            v["baseline"].removeprefix(PREFIX),
+            _difference(v["difference"], v["interval"]),
+            v["beats"],
+        )
         for v in result["against_baseline"]
     ]
     output.table(
         "Against the best baseline: difference of AUC, paired by patient",
-        ["system", "baseline", "measure", "difference", "95 %", "beats it"],
+        ["system", "AUC of", "best baseline", "difference (95 %)", "beats it"],
         against,
     )
     for note in result["notes"]:
         output.out.print(f"note: {note}", soft_wrap=True)
 
 
-def _span(interval) -> str:
-    return "–" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+def _difference(value: float | None, interval) -> str:
+    """`+0.199 (+0.111 to +0.305)`"""
+    if value is None:
+        return "–"
+    return f"{value:+.3f}" + (f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "")
 
 
 COMMANDS = [(command, "Learning") for command in (fit, baselines)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
@@ -11,8 +12,10 @@ from markupsafe import Markup
 from PIL import Image
 from scipy import ndimage
 
-from ildfv.inference.prediction import HeadAnswer, Prediction
 from ildfv.scans.windows import NORMAL
+
+if TYPE_CHECKING:
+    from ildfv.inference.prediction import HeadAnswer, Prediction
 
 FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable with colour vision deficiency
 OPACITY = 0.75

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,13 +13,15 @@ from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.inference.prediction import HeadAnswer, Prediction
-from ildfv.inference.predictor import Predictor
 from ildfv.inference.reliability import statements
 from ildfv.inference.schema import Head
 from ildfv.scans.libraries import quiet
 from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import GRID, SIZE, WINDOWS, windowed
+
+if TYPE_CHECKING:
+    from ildfv.inference.predictor import Predictor
 
 PSEUDONYM_DIGITS = 10
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ildfv.inference.predictor import Predictor
 from ildfv.scans.volume import Volume
+
+if TYPE_CHECKING:
+    from ildfv.inference.predictor import Predictor
 
 MARGIN = 1.05  # factor by which a pixel side or spacing may exceed the training range
 LOW = 1  # percentile of the training slices below which a likelihood is reported

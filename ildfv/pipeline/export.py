@@ -51,6 +51,11 @@ def export_predictor(
     slices = workspace.slices()
     name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
     encoding = newest(workspace, fold, name)
+    check(
+        "model_sha256" in encoding.inputs,
+        f"layer {encoding.layer} must be of a network trained in this workspace, as no other can be exported yet, got "
+        f"{encoding.inputs['model']}: use --layer, such as conv1",
+    )
     split = split_slices(slices, load_folds(workspace), encoding.fold)
     model_name = encoding.inputs["model"].partition("/")[0]
     model = newest_model(workspace, encoding.fold, model_name)
