@@ -10,7 +10,7 @@ import pytest
 from ildfv.cli.learning import train
 from ildfv.train.settings import TrainSettings
 
-SHOWN = ("network", "loss", "target", "epochs", "batch_size", "shards", "learning_rate", "augment")
+SHOWN = ("network", "loss", "optimizer", "epochs", "batch_size", "shards", "learning_rate", "augment")
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -147,7 +147,14 @@ def script(tmp_path):
         environment = {**os.environ, "PYTHON": str(python), "LOG": str(tmp_path / "log"), "PATH": folder}
         environment |= {"FAILS": fails, "HANGS": hangs, "BUDGET": str(budget)}
         command = ["bash", str(tmp_path / "bench" / "gpu.sh"), str(tmp_path / "results")]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
+        )
 
     return start
 

@@ -216,7 +216,7 @@ def test_layers_of_a_real_network_can_be_encoded(images):
         Activations(network, "conv5")
     message = str(caught.value)
     assert message.startswith("layer of torchvision:resnet18 must be one of conv1, bn1, relu, maxpool, layer1.0, ")
-    assert message.endswith('41 within them such as layer1.0.conv1, got "conv5"')
+    assert message.endswith('41 nested ones such as layer1.0.conv1, got "conv5"')
 
 
 def test_every_layer_of_a_real_network_gives_maps(images):
