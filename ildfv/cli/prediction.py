@@ -77,7 +77,7 @@ def predict(
         for answer in answered:
             _show(answer)
         for one in failed:
-            output.notes.print(f"{one['source']}: {one['reason']}", style="red")
+            output.errors.print(f"{one['source']}: {one['reason']}", style="red")
         if out is not None and answered:
             output.out.print(f"Written to {out}. Research use only.")
     if failed:

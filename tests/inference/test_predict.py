@@ -129,6 +129,10 @@ def test_a_bad_scan_is_reported_and_the_others_are_answered(folder, tmp_path):
     assert len(document["answers"]) == 1
     assert [Path(one["source"]).name for one in document["failed"]] == ["bad.nii.gz", "water.nii.gz", "missing"]
     assert all(one["reason"] and "\n" not in one["reason"] for one in document["failed"])
+    shown = CliRunner().invoke(app, ["predict", *arguments, "--predictor", str(folder)])
+    assert shown.exit_code == 1, shown.output
+    assert "predictor trained on PHANTOMS" in shown.output
+    assert all(f"{one['source']}: {one['reason']}" in shown.output for one in document["failed"])
 
 
 def test_a_finished_scan_is_not_predicted_again(folder, tmp_path, monkeypatch):
