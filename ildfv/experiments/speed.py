@@ -125,8 +125,7 @@ def overlapping(context: Context, patches: Patches) -> Table:
     """Overlap of the window's label maps with the reference label maps."""
     note = (
         "Dice: twice the number of pixels in both the predicted and the reference label map, divided by the sum "
-        "of their "
-        "numbers of pixels, over all held-out slices."
+        "of their numbers of pixels, over all held-out slices."
     )
     row: list = [patches.label, OURS, context.slices.data, *label_maps.overlap(context, patches)]
     columns = [*SOURCE, *(f"Dice {pattern}" for pattern in PATTERNS)]

@@ -60,7 +60,7 @@ def run(context: Context) -> Findings:
         title = f"Slices and patients per pattern, T = {threshold}"
         tables.append(Table(title, ["pattern", "source", "data", "slices", "patients"], rows, note))
     notes = [
-        f"{found[T6000]['unlabelled_slices']} slices have no label map and are excluded. The paper: "
+        f"{found[T6000]['unlabelled_slices']} slices have no labels and are excluded. The paper: "
         f"{paper.text('patients')} patients, {paper.text('slices'):,} slices."
     ]
     return Findings(tables, notes=notes, folds=())
