@@ -70,8 +70,10 @@ def assert_same(one: Path, two: Path) -> None:
         )
         scores = Path("results") / f"fv-{layer}-fold-0.csv"
         np.testing.assert_allclose(
-            np.loadtxt(two / scores, delimiter=",", skiprows=1),
-            np.loadtxt(one / scores, delimiter=",", skiprows=1),
+            *(
+                np.genfromtxt(root / scores, delimiter=",", skip_header=1, usecols=(0, 5, 6, 7, 8))
+                for root in (two, one)
+            ),
             atol=1e-4,
         )
 
@@ -134,7 +136,7 @@ def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, 
     for ranks in (1, 2, 3):  # with three ranks, the last one is idle
         copy = Path(shutil.copytree(original, tmp_path / str(ranks)))
         said = torchrun(ranks, *options, "--shards", shards, "--workspace", copy, script="command.py").stderr
-        assert ("leave ranks idle" in said) == (ranks > shards)
+        assert ("some ranks are idle" in said) == (ranks > shards)
         files = ("models/n/fold-0/model.safetensors", "results/cnn-n-fold-0.csv")
         found.append([(copy / file).read_bytes() for file in files])
     assert found[1] == found[0]
