@@ -67,7 +67,7 @@ def receptive_fields(network: Network, layer: str) -> ReceptiveFields:
         if isinstance(module, nn.Conv2d):
             module.forward = partial(_convolved, module)  # type: ignore[method-assign]
         elif isinstance(module, nn.Linear):
-            module.forward = _any_feature  # type: ignore[method-assign]
+            module.forward = _any_feature  # type: ignore[method-assign, assignment]
         elif isinstance(module, ELEMENTWISE) or type(module).__name__ in OWN_ELEMENTWISE:
             module.forward = _unchanged  # type: ignore[method-assign]
     maps = Activations(tracer, layer)

@@ -271,10 +271,9 @@ def show_scores(result: Results | None, as_json: bool) -> None:
         caption=f"{result.n_slices} test slices of {result.n_patients} patients, T = {result.threshold}; "
         "thresholds from validation patients, intervals by patient if at least 5 have the pattern",
     )
-    accuracy, f = overall.accuracy, overall.f
     output.out.print(
-        f"Label sets: accuracy {output.cell(accuracy)}, precision {output.cell(overall.precision)}, "
-        f"recall {output.cell(overall.recall)}, F {output.cell(f)}"
+        f"Label sets: accuracy {output.cell(overall.accuracy)}, precision {output.cell(overall.precision)}, "
+        f"recall {output.cell(overall.recall)}, F {output.cell(overall.f)}"
     )
     for line in undecided(result):
         output.out.print(f"note: {line}", soft_wrap=True)

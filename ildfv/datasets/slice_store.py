@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -174,7 +175,7 @@ class Slices:
         return self._each("pixel_area")
 
     @property
-    def data(self) -> str:
+    def data(self) -> Literal["phantom", "user"]:
         """ "phantom" if any scan is a phantom, otherwise "user"."""
         return "phantom" if self._scans["phantom"].any() else "user"
 

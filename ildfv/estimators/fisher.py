@@ -235,8 +235,8 @@ def _moments(maps, mixture, threshold: float) -> Moments:
     if not isinstance(maps, list):
         maps, weights = split(maps)
         return moments(maps, mixture, threshold=threshold, weights=weights)
-    arrays, weights = zip(*map(split, maps), strict=True)
-    return moments(list(arrays), mixture, threshold=threshold, weights=None if weights[0] is None else weights)
+    arrays, each = zip(*map(split, maps), strict=True)
+    return moments(list(arrays), mixture, threshold=threshold, weights=None if each[0] is None else each)
 
 
 def _as_descriptors(maps):

@@ -242,8 +242,8 @@ def compare_over_seeds(
     systems = [one for pair in measures for one in pair]
     for mean, name in MEANS.items():
         common = _defined(name, n, first[0].labels, *systems)
-        for one in systems:
-            one[mean] = Mean(tuple(one[f"{p}/{name}"] for p in common))
+        for found in systems:
+            found[mean] = Mean(tuple(found[f"{p}/{name}"] for p in common))
     tests = {
         name: paired_over_seeds([(a[name], b[name]) for a, b in measures], n, n_resamples=n_resamples, seed=seed)
         for name in measures[0][0]

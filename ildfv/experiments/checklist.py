@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ildfv.evaluation.tables import Table
+from ildfv.evaluation.tables import Cell, Table
 from ildfv.experiments.checklist_answers import answers
 from ildfv.experiments.documents import CHECKLIST, ChecklistDocument
 from ildfv.experiments.preset_views import PresetView
@@ -87,7 +87,7 @@ def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
     If the results come from several presets, an answer that differs between them is given once per preset.
     """
     found = _merged({one.title: answers(one.context) for one in shown})
-    rows = []
+    rows: list[list[Cell]] = []
     for name, tripod, claim, key, author in ITEMS:
         state = AUTHOR if key is None else PART if author else FILLED
         rows.append([name, tripod or None, claim or None, state, None if key is None else found[key]])

@@ -116,7 +116,7 @@ class Context:
         options: components, dimensions and passes that differ from the preset's, and further fields of `Encoded`.
         """
         p = self.preset
-        given = {"components": p.components, "dimensions": p.dimensions, "passes": p.passes}
+        given: dict[str, Any] = {"components": p.components, "dimensions": p.dimensions, "passes": p.passes}
         given |= {name: options.pop(name) for name in given.keys() & options.keys()}
         settings = EncodeSettings(layer, **given, seed=self.workspace.settings.seed)
         return Encoded(label, network or self.base, settings, words=p.words, ridge=p.ridge, **options)
@@ -176,11 +176,8 @@ class Context:
         train = random.permutation(np.sort(train))
         n = max(1, round(len(train) / 5))
         parts = {"validation": train[:n], "fit": train[n:], "train": train}
-        return replace(
-            split,
-            test=self._of(chosen[split.fold], split.test),
-            **{name: self._of(names, split.train) for name, names in parts.items()},
-        )
+        indices: dict[str, Any] = {name: self._of(names, split.train) for name, names in parts.items()}
+        return replace(split, test=self._of(chosen[split.fold], split.test), **indices)
 
     def _chosen(self, fold: int, share: float) -> np.ndarray:
         """A share of the fold's patients with labels, at least two of them, drawn by the workspace's seed."""

@@ -69,7 +69,7 @@ def run(context: Context) -> Findings:
                 f"{label}, {name} of all descriptors against the CNN: {crossing(x, series[name], series[CNN])}."
             )
         title = f"{label} by number of fit patients ({context.slices.data} data)"
-        charts.append(Chart(title=title, x_label="fit patients", y_label=label, x=x, series=series))
+        charts.append(Chart(title=title, x_label="fit patients", y_label=label, x=list(map(float, x)), series=series))
     note = (
         "Fit patients are drawn at random, fewer are a subset of more. Validation patients, on which thresholds and "
         "the ridge penalty are chosen, and test slices are the same at all sizes. Nothing is discarded: mixtures are "

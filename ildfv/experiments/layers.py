@@ -44,7 +44,7 @@ def run(context: Context) -> Findings:
         measured(context, "AUC by layer with intervals, and of flat activations", systems, AUC, note=FLAT),
         measured(context, "F by layer with intervals, and of flat activations", systems, F, note=FLAT),
     ]
-    pairs = [*zip(vectors, flat, strict=True), *((one, context.base) for one in vectors)]
+    pairs: list[tuple[System, System]] = [*zip(vectors, flat, strict=True), *((one, context.base) for one in vectors)]
     return Findings(tables, systems, pairs)
 
 

@@ -6,6 +6,7 @@ A second table compares the other targets of Fig. 3 and one output layer per pat
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ildfv.experiments import paper
 from ildfv.experiments.context import Context
@@ -50,7 +51,7 @@ def other_systems(context: Context, threshold: int) -> list[Cnn]:
     at = f", T = {threshold}"
     found = [context.cnn(f"logistic, not balanced{at}", threshold=threshold)]
     if context.preset.network == "cnnf":
-        given = {"network": "cnnf-multihead", "loss": "balanced-logistic"}
+        given: dict[str, Any] = {"network": "cnnf-multihead", "loss": "balanced-logistic"}
         found.append(context.cnn(f"classification, one output layer per pattern{at}", threshold=threshold, **given))
     for loss, name in LOSSES.items():
         for target in ("step", "ramp"):
@@ -59,7 +60,8 @@ def other_systems(context: Context, threshold: int) -> list[Cnn]:
 
 
 def run(context: Context) -> Findings:
-    tables, shown, compared = [], [], []
+    tables, compared = [], []
+    shown: list[Cnn] = []
     for number, threshold in zip((3, 4), THRESHOLDS, strict=True):
         here = printed_systems(context, threshold)
         tables.append(by_system(context, paper.table(number), here, F_ROW, NOTE))

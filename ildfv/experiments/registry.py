@@ -26,9 +26,9 @@ def experiments() -> dict[str, Experiment]:
         unordered,
     )
 
-    modules = (statistics, losses, layers, size, balance, speed, curves, examples)
-    modules += (growth, sweep, transfer, networks, unordered)
-    return {module.EXPERIMENT.name: module.EXPERIMENT for module in modules}
+    printed = (statistics, losses, layers, size, balance, speed, curves, examples)
+    others = (growth, sweep, transfer, networks, unordered)
+    return {module.EXPERIMENT.name: module.EXPERIMENT for module in (*printed, *others)}
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:

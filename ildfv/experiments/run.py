@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.evaluation.documents import Results
@@ -115,6 +116,7 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
         )
         whole += [d["pooled"], *d["folds"]]
     gaps = (f"{line}." for system in systems.values() for line in undecided(system.pooled))
+    curves: dict[str, Any] = {"documents": whole} if experiment.name == "curves" else {}
     return ExperimentDocument(
         kind=EXPERIMENT,
         version=2,
@@ -135,7 +137,7 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
         charts=list(found.charts),
         files=list(found.files),
         versions=versions(),
-        **({"documents": whole} if experiment.name == "curves" else {}),
+        **curves,
     )
 
 

@@ -8,6 +8,7 @@ from ildfv.experiments import paper
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.layers import FC6, columns
+from ildfv.experiments.recipes import System
 from ildfv.experiments.tables import AUC, AUC_ROW, MEANS, by_pattern, measured
 
 SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
@@ -37,7 +38,7 @@ def run(context: Context) -> Findings:
         measured(context, "Small set, AUC with intervals", systems, AUC),
         measured(context, f"Share of the descriptors of {dense}, whole set", shares, MEANS, note=THIRD),
     ]
-    compared = [(one, network) for one in systems if one is not network]
+    compared: list[tuple[System, System]] = [(one, network) for one in systems if one is not network]
     compared += [(shares[-1], one) for one in shares[:-1]]
     return Findings(tables, [*systems, *shares], compared)
 

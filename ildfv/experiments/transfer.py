@@ -33,15 +33,15 @@ def run(context: Context) -> Findings:
     other = Workspace.open(context.other).slices()
     shared = set(context.slices.scans("patient")) & set(other.scans("patient"))
     check(not shared, f"other must be a workspace of other patients, got {len(shared)} that are in both")
-    fold, options = context.held_out()[0], {"n_resamples": context.preset.resamples}
+    fold = context.held_out()[0]
     rows: list[list[Cell]] = []
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
-    systems = [context.base, *(fisher(context, layer) for layer in layers)]
+    systems: list[Cnn | Encoded] = [context.base, *(fisher(context, layer) for layer in layers)]
     for system in systems:
         home = predictions(context, system)[0]
         away = transferred(context, system, fold, other)
         for where, found, data in (("held-out fold", home, context.slices.data), ("other workspace", away, other.data)):
-            results = evaluate(found, data=data, threshold=system.threshold, **options)
+            results = evaluate(found, data=data, threshold=system.threshold, n_resamples=context.preset.resamples)
             rows.append([f"{system.label}, {where}", OURS, data, *(_cell(results, key) for key in MEASURES.values())])
     n = len(np.unique(other.patients[other.labelled]))
     note = (
@@ -69,7 +69,7 @@ def transferred(context: Context, system: Cnn | Encoded, fold: int, other: Slice
         scores = np.concatenate([answer(other.images(part)) for part in parts])
     given: dict[str, Any] = {"system": system.label, "fold": fold, "decisions": here.decisions, "labels": PATTERNS}
     presence = labelled_presence(other, indices, system.threshold)
-    return Predictions(scores=scores, presence=presence, patients=other.patients[indices], **given)
+    return Predictions(scores=scores, presence=presence, patients=other.patients[indices].tolist(), **given)
 
 
 def _cell(results: Results, key: str) -> Estimate:

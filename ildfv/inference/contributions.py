@@ -38,6 +38,7 @@ def contributions(fisher: FisherVector, coefficients: np.ndarray, maps, weights=
         fisher.order == "component" and not fisher.weight_part, 'fisher must have order="component" and no weight part'
     )
     mixture = fisher.mixture_ if hasattr(fisher, "mixture_") else fisher.mixture
+    assert mixture is not None  # as `fisher` is fitted
     k, d = mixture.means_.shape
     expected = (len(coefficients), 2 * k * d)
     check(coefficients.shape == expected, f"coefficients must have shape {expected}, got {coefficients.shape}")

@@ -83,10 +83,10 @@ class Prediction:
         }
 
     def _head_dict(self, answer: HeadAnswer) -> dict[str, Any]:
-        present = answer.presence.any(axis=0)
+        present = np.any(answer.presence, axis=0).tolist()
         scan = {
             pattern: {
-                "present": bool(present[c]),
+                "present": present[c],
                 "slices": int(answer.presence[:, c].sum()),
                 "highest_probability": _number(np.max(answer.probability[:, c])),
                 "area_cm2_present_slices": _number(answer.area[answer.presence[:, c], c].sum()),

@@ -170,11 +170,11 @@ class Predictor:
         """
         info = self.head(head)
         check(info.kind == "fisher", f'head must be a Fisher vector head for contributions, got "{info.name}"')
-        fields, found = self._fields(info.layer), []
+        fields, found = self._fields(layer_of(info)), []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             weights = self._weights(info, batch, pixel_area)
-            values = self._fisher[info.name].contributions(self._maps(info.layer)(batch), weights)  # (b, n, C)
+            values = self._fisher[info.name].contributions(self._maps(layer_of(info))(batch), weights)  # (b, n, C)
             planes = fields.spread(values.transpose(0, 2, 1).reshape(-1, values.shape[1]))
             found.append(planes.reshape(len(batch), values.shape[2], *planes.shape[1:]))
         return np.concatenate(found)
@@ -187,7 +187,7 @@ class Predictor:
         mixture = self._fisher[head].fisher.mixture
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            maps, weights = self._maps(info.layer)(batch), self._weights(info, batch, pixel_area)
+            maps, weights = self._maps(layer_of(info))(batch), self._weights(info, batch, pixel_area)
             total = maps.shape[2] * maps.shape[3] if weights is None else weights.sum(axis=1)
             sums = np.asarray(moments(maps, mixture, weights=weights).log_likelihood, dtype=np.float64)
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -224,7 +224,7 @@ class Predictor:
             if head.kind == "cnn":
                 yield head, self._outputs(images)
             else:
-                maps = self._maps(head.layer)(images)
+                maps = self._maps(layer_of(head))(images)
                 yield head, self._fisher[head.name].scores(maps, self._weights(head, images, pixel_area))
 
     def _outputs(self, images: np.ndarray) -> np.ndarray:
@@ -244,7 +244,7 @@ class Predictor:
             masks = np.stack(
                 [body_mask(low + one.astype(np.float32) * ((high - low) / 255)) for one in images[:, NORMAL]]
             )
-        return self._fields(head.layer).shares(masks)
+        return self._fields(layer_of(head)).shares(masks)
 
     @cached_property
     def _network(self):
@@ -302,3 +302,10 @@ def prefixed(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarra
 
 
 __all__: Sequence[str] = ("Predictor", "prefixed")
+
+
+def layer_of(head: Head) -> str:
+    """The layer that a Fisher head describes."""
+    if head.layer is None:
+        raise InputError(f'head "{head.name}" of a predictor must have a layer, got none: export it again')
+    return head.layer

@@ -132,7 +132,7 @@ def contributions(
     check_dimensions(dimensions, means.shape[1])
     first, second = check_functionals(first, second, len(table), means.shape)
     results = [np.zeros((int(n), first.shape[1])) for n in table[:, 1]]
-    rows = [slice(None)] * len(results)
+    rows: list[slice | np.ndarray] = [slice(None)] * len(results)
     counted = np.arange(len(table))
     if descriptor_weights is None:
         table = np.pad(table, ((0, 0), (0, 1)))

@@ -1,5 +1,7 @@
 """Simulated CT slices of a chest: composition, blur, edge enhancement, noise."""
 
+from typing import cast
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,6 +14,7 @@ from ildfv.phantom.smoothing import gaussian, gaussian_lines
 from ildfv.phantom.textures import EMPHYSEMA, GROUND_GLASS, HONEYCOMB, RETICULAR, Textures
 from ildfv.phantom.tree import Trees
 
+Box = tuple[slice, slice]  # of rows and columns; here, as `Scanner` has a method `slice`
 FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm of transition to healthy lung
 SUBSECTION = 1.5  # mm, about the distance over which the finest textures change
 SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # visible fraction
@@ -44,7 +47,7 @@ class Scanner:
             hu = moved(p, hu, z)
         return self.reconstructed(hu, z), codes
 
-    def lung(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: tuple[slice, slice]) -> np.ndarray:
+    def lung(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: Box) -> np.ndarray:
         """The inside of the lungs, HU, in a part of the plane."""
         p, grid, trees = self.patient, self.patient.grid, self.trees
         lung, visible = (part[box] for part in self.slab(codes, pleura, z))
@@ -68,7 +71,7 @@ class Scanner:
         parts = [self.parenchyma(codes, pleura, float(height)) for height in heights]
         if planes == 1:
             return parts[0]
-        return sum(lung for lung, _ in parts) / np.float32(planes), parts[0][1]
+        return cast(np.ndarray, sum(lung for lung, _ in parts)) / np.float32(planes), parts[0][1]
 
     def parenchyma(self, codes: np.ndarray, pleura: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
         """Lung without vessels on a plane, HU, and the share of small vessels that stays visible; both (512, 512)."""

@@ -24,12 +24,9 @@ def gaussian(image: np.ndarray, sigma: float, *, truncate: float = 3.0) -> np.nd
 def gaussian_lines(image: np.ndarray, sigma: float, *, axis: int, truncate: float = 4.0) -> np.ndarray:
     """`image` smoothed along one axis; arguments as for `gaussian`. The edge is continued by reflection."""
     half = kernel(sigma, truncate)
-    if axis == 0:
-        blocks = [np.s_[:, start : start + BLOCK] for start in range(0, image.shape[1], BLOCK)]
-    else:
-        blocks = [np.s_[start : start + BLOCK] for start in range(0, image.shape[0], BLOCK)]
     smooth = np.empty_like(image)
-    for block in blocks:
+    for start in range(0, image.shape[1 - axis], BLOCK):
+        block = np.s_[:, start : start + BLOCK] if axis == 0 else np.s_[start : start + BLOCK, :]
         smooth[block] = symmetric_sum(image[block], half, axis)
     return smooth
 

@@ -147,6 +147,7 @@ def _results(path: Path) -> Results:
 
 def _decided(results: Results) -> dict[str, Any]:
     """Threshold, calibration and performance of a head, from its results."""
+    assert results.fold is not None  # results of one fold
     decisions: Decisions = results.decisions[str(results.fold)]
     sigmoids = [None if s is None else Sigmoid(slope=s.slope, intercept=s.intercept) for s in decisions.sigmoids]
     patterns = {

@@ -6,7 +6,7 @@ chart, so that a chart copied from the page still states what data it shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -79,7 +79,7 @@ def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Ma
 
 
 def function(
-    x: Sequence[float], y: Sequence[float], title: str, axes: tuple[str, str], x_end: float, y_end: float
+    x: Iterable[float], y: Iterable[float], title: str, axes: tuple[str, str], x_end: float, y_end: float
 ) -> Markup:
     """A function of one variable. x, y in [0, 1], in units of the ends of the axes."""
     frame = _Frame()

@@ -88,7 +88,8 @@ def _signals_deferred() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
-    numbers, received = (signal.SIGINT, signal.SIGTERM), []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    received: list[int] = []
     # Blocking a signal here is not enough: another thread may receive it, and Python runs the handler in this one.
     handlers = [signal.signal(number, lambda number, _: received.append(number)) for number in numbers]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
@@ -98,8 +99,8 @@ def _signals_deferred() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in zip(numbers, handlers, strict=True):
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        for number in received:
-            signal.raise_signal(number)
+        for arrived in received:
+            signal.raise_signal(arrived)
 
 
 def _exit_with_parent() -> None:

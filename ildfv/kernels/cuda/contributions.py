@@ -63,7 +63,15 @@ def compute(
         check(real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
         double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
         return compute(
-            device, double, *mixture.arrays, first, second, threshold=threshold, descriptor_weights=descriptor_weights
+            device,
+            double,
+            weights,
+            means,
+            variances,
+            first,
+            second,
+            threshold=threshold,
+            descriptor_weights=descriptor_weights,
         )
     return [out[start:stop] for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
 

@@ -48,6 +48,6 @@ def _largest_error(device: Device, k: int) -> float:
     pairs = [(device.download(a), b) for a, b in pairs]
     pooled = moments.compute(device, device.upload(x), *mixture, threshold=1e-6, pooled=True)
     step = em.compute(device, list(pooled[:3]), *mixture, inertia=1.0)
-    sums = (a[0] for a in expected[:3])  # of a single map, so these are also the pooled ones
-    pairs += zip(step, reference.m_step(*sums, *mixture, inertia=1.0), strict=True)
+    s0, s1, s2 = (a[0] for a in expected[:3])  # of a single map, so these are also the pooled ones
+    pairs += zip(step, reference.m_step(s0, s1, s2, *mixture, inertia=1.0), strict=True)
     return float(np.max([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in pairs]))
