@@ -194,7 +194,7 @@ def mean_aucs(context, system) -> list[float]:
     from ildfv.evaluation.results import evaluate
     from ildfv.experiments.results import predictions
 
-    options = {"data": context.slices.data, "threshold": context.threshold, "n_resamples": 2}
+    options = {"data": context.slices.data, "threshold": context.base.threshold, "n_resamples": 2}
     return [
         evaluate(predictions(context, system.reseeded(number)), **options).overall.mean_auc
         for number in range(context.preset.seeds)
