@@ -7,6 +7,7 @@ HU (6.3 HU per level), with a stride of 2.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ SAMPLE = 50_000  # training patches that the whitening is fitted on
 FLOOR = 1e-3  # of the largest variance: smaller ones are noise of quantisation and are not amplified beyond it
 
 
-class Descriptors:
+class Descriptors(ABC):
     """Callable like `Activations`: slices (b, 3, 224, 224), uint8 or float → maps (b, d, 112, 112), float32.
 
     fields: the receptive fields of its locations. `prepare` must be called once before the maps are used.
@@ -65,8 +66,9 @@ class Descriptors:
         padded = F.pad(x, (self._before, after, self._before, after), mode="replicate")
         return self._maps(padded).contiguous(memory_format=torch.channels_last)
 
+    @abstractmethod
     def _maps(self, x: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """The maps of padded normal windows (b, 1, h, w) in [0, 1]."""
 
 
 class Filters(Descriptors):
