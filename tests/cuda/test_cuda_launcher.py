@@ -26,25 +26,25 @@ class Launcher:
     """The functions of launch.cu, and those of the stub."""
 
     def __init__(self, shared_object):
-        self.library = ctypes.CDLL(str(shared_object))
-        self.library.stub_calls.restype = ctypes.c_char_p
-        self.library.ildfv_cuda_launch.argtypes = [
+        self.loaded = ctypes.CDLL(str(shared_object))
+        self.loaded.stub_calls.restype = ctypes.c_char_p
+        self.loaded.ildfv_cuda_launch.argtypes = [
             ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint, ctypes.c_size_t,
             ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
         self.fail("", 0)
-        self.library.stub_leave_error(0)
-        self.library.stub_forget_calls()
+        self.loaded.stub_leave_error(0)
+        self.loaded.stub_forget_calls()
 
     def launch(self, shared_bytes=SMALL, device=0, kernel="moments_wide_float32"):
-        return self.library.ildfv_cuda_launch(device, kernel.encode(), 1, 1, 128, shared_bytes, None, None)
+        return self.loaded.ildfv_cuda_launch(device, kernel.encode(), 1, 1, 128, shared_bytes, None, None)
 
     def fail(self, call, error=OUT_OF_MEMORY):
-        self.library.stub_fail(call.encode(), error)
+        self.loaded.stub_fail(call.encode(), error)
 
     @property
     def calls(self):
-        return self.library.stub_calls().decode().splitlines()
+        return self.loaded.stub_calls().decode().splitlines()
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def launcher(shared_object):
 def test_a_failed_launch_does_not_fail_the_next_one(launcher, call):
     launcher.fail(call)
     assert launcher.launch() == OUT_OF_MEMORY
-    assert launcher.library.stub_last_error() == 0
+    assert launcher.loaded.stub_last_error() == 0
     launcher.fail("")
     assert launcher.launch() == 0
 
@@ -65,24 +65,24 @@ def test_a_failed_launch_does_not_fail_the_next_one(launcher, call):
 def test_a_limit_that_could_not_be_raised_is_raised_by_the_next_launch(launcher, call, device):
     launcher.fail(call)
     assert launcher.launch(LARGE, device) == OUT_OF_MEMORY
-    assert launcher.library.stub_last_error() == 0
+    assert launcher.loaded.stub_last_error() == 0
     launcher.fail("")
-    launcher.library.stub_forget_calls()
+    launcher.loaded.stub_forget_calls()
     assert launcher.launch(LARGE, device) == 0
     assert f"cudaFuncSetAttribute {SHARED_LIMIT}" in launcher.calls
 
 
 def test_an_error_of_other_code_is_neither_reported_nor_cleared(launcher):
-    launcher.library.stub_leave_error(77)
+    launcher.loaded.stub_leave_error(77)
     assert launcher.launch() == 0
-    assert launcher.library.stub_last_error() == 77
+    assert launcher.loaded.stub_last_error() == 77
 
 
 @pytest.mark.parametrize("name", ["ildfv_cuda_shared_limit", "ildfv_cuda_capability"])
 def test_failed_queries_leave_no_error(launcher, name):
     launcher.fail("cudaDeviceGetAttribute")
-    assert getattr(launcher.library, name)(0) == -OUT_OF_MEMORY
-    assert launcher.library.stub_last_error() == 0
+    assert getattr(launcher.loaded, name)(0) == -OUT_OF_MEMORY
+    assert launcher.loaded.stub_last_error() == 0
 
 
 def test_threads_raise_the_limit_of_a_kernel_once_to_the_devices_limit(launcher):
