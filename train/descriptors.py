@@ -50,6 +50,7 @@ class Descriptors(ABC):
         seen = (columns >= starts) & (columns < starts + kernel)  # (112, 224)
         self.fields = ReceptiveFields(seen, seen)
 
+    @abstractmethod
     def prepare(self, folder: Path, sample, seed: int) -> None:
         """Fits what depends on training data, or reads it from `folder`; sample: size → descriptors (m, d)."""
 
@@ -87,6 +88,9 @@ class Filters(Descriptors):
         super().__init__(2 * radius + 2, device)
         kernels = np.concatenate([_derivatives(sigma, radius) for sigma in SIGMAS])  # (6·scales, 1, k, k)
         self._kernels = torch.from_numpy(kernels).float().to(self.device)
+
+    def prepare(self, folder: Path, sample, seed: int) -> None:
+        """Does nothing: the filters are fixed."""
 
     def _maps(self, x: torch.Tensor) -> torch.Tensor:
         found = F.conv2d(x, self._kernels, stride=STRIDE)
