@@ -1,10 +1,15 @@
-"""Records shared by discovery, pairing and preparation: scans, label maps, and files that are not used."""
+"""Records shared by discovery, pairing and preparation: scans, label maps, and files that are not used.
+
+Reasons may quote file names and tags, which may contain line breaks and escape sequences; the records store them
+escaped, so that every reason is one printable line wherever it is shown.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ildfv.errors import printable
 from ildfv.scans.dicom import Series
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.headers import SegReference
@@ -30,6 +35,9 @@ class Label:
     reference: SegReference | None = None  # of a DICOM SEG
     structure: str = ""  # the only structure that it shows, according to its name: all its voxels have that meaning
     fault: str = ""  # why it cannot be read
+
+    def __post_init__(self):
+        object.__setattr__(self, "fault", printable(self.fault))
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,9 @@ class Lost:
     is_folder: bool  # of a DICOM series
     series: str = ""  # SeriesInstanceUID, where known
 
+    def __post_init__(self):
+        object.__setattr__(self, "reason", printable(self.reason))
+
 
 @dataclass(frozen=True)
 class Unused:
@@ -67,6 +78,9 @@ class Unused:
     files: int = 1
     series: str = ""  # raw identifier, where known
     quarantined: bool = True  # False: ignored, as it is neither a scan nor a label map
+
+    def __post_init__(self):
+        object.__setattr__(self, "reason", printable(self.reason))
 
 
 @dataclass

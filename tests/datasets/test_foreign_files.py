@@ -89,3 +89,9 @@ def test_dose_reports_and_localizers_are_ignored(tmp_path, files, tags):
         (path,) = files.series(tmp_path / "extra", files.chest(1), **extra)
         path.rename(tmp_path / "p1" / "ct" / f"extra{number}.dcm")
     check_unaffected(tmp_path, 2)
+
+
+def test_a_tag_with_a_line_break_is_quoted_in_one_line(tmp_path, files):
+    files.series(tmp_path, files.chest(1), Modality="a\nb")
+    (unused,) = discover(tmp_path).ignored
+    assert unused.reason == r"not CT: Modality a\nb"
