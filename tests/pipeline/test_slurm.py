@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 SLURM = HERE.parent / "slurm"
 sys.path.insert(0, str(SLURM))
 
-import cluster
+import cluster  # noqa: E402  needs the path above
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,4 +1,4 @@
-"""A Slurm cluster of two nodes on this machine: `python cluster.py COMMAND …` runs COMMAND in it and stops it afterwards.
+"""A Slurm cluster of two nodes on this machine: `python cluster.py COMMAND …` runs COMMAND in it, then stops it.
 
 Needs root and Debian's packages slurm-wlm and munge. Daemons, keys and logs are in a temporary folder. The names of the
 nodes are added to a copy of /etc/hosts that only this process and its children see.
