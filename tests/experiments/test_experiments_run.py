@@ -162,6 +162,7 @@ def test_paper_preset_is_the_papers_protocol():
     assert preset.sweep_dimensions == (64, 128, 256, 512, 1024)
 
 
+@pytest.mark.slow
 def test_without_a_workspace_phantoms_are_created(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = run_module.phantoms(TINY, "easy", run_module.SILENT)

@@ -99,6 +99,7 @@ def test_training_without_disk_space_is_reported_and_the_next_run_resumes(root, 
     assert [name for name in models if (root / name).read_bytes() != (other / name).read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_the_next_run_resumes(root, done, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -117,6 +118,7 @@ def test_a_full_disk_is_reported_and_the_next_run_resumes(root, done, tmp_path):
     assert (root / name).read_bytes() == (done / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_named(encoded):
     before = hashes(encoded)
     read_only = ()
