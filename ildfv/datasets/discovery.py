@@ -18,9 +18,11 @@ from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicom import assemble_acquisition, separate
+from ildfv.scans.geometry import tilted
 from ildfv.scans.headers import Header
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
+from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import files_of
 
 NO_TABLE = "label maps are not read without a code table"
@@ -36,6 +38,7 @@ def discover(
     labels: bool = True,
     codes: Codes | None = None,
     packed: bool = False,
+    resample: bool = False,
     patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -48,8 +51,9 @@ def discover(
     the first folder below `root` on its path, or the file name if the file is directly in `root`.
 
     codes: which structures have a meaning; masks of other structures are then ignored. packed: read DICOM files that
-    are compressed with gzip or lack the preamble; otherwise they are quarantined. patient_from: the identity of the
-    patient of a DICOM series (see `identity.patient_of`).
+    are compressed with gzip or lack the preamble; otherwise they are quarantined. resample: accept tilted and unevenly
+    spaced scans (`scans.resample`). patient_from: the identity of the patient of a DICOM series (see
+    `identity.patient_of`).
     """
     check_source(patient_from)
     found = Discovery()
@@ -63,6 +67,7 @@ def discover(
         labels=labels,
         codes=codes,
         packed=packed,
+        resample=resample,
         patient_from=patient_from,
         workers=workers,
         progress=progress,
@@ -81,6 +86,7 @@ def assign(
     labels: bool,
     codes: Codes | None,
     packed: bool,
+    resample: bool,
     patient_from: str,
     workers: int | None,
     progress: Progress,
@@ -98,6 +104,8 @@ def assign(
                     (found.quarantined if quarantined else found.ignored).append(item)
                 case VolumeFile() if structures.is_mask(item.path.relative_to(base)):
                     label_maps.append(Label(item.path, item.kind, item.geometry))
+                case VolumeFile() if must_resample(item.geometry) and not resample:
+                    found.quarantined.append(Unused(item.path, tilted(item.geometry)))
                 case VolumeFile():
                     volumes.append(item)
                 case Label():
@@ -118,7 +126,7 @@ def assign(
     unreadable = Counter(unused.source.parent for unused in found.quarantined)
     with quiet():
         for uid, members in series.items():
-            _add_series(found, uid, members, unreadable, base, patient_from)
+            _add_series(found, uid, members, unreadable, base, patient_from, resample)
     found.scans = _with_study_patients(found.scans) + [volume_scan(base, volume) for volume in volumes]
     claimed = {path for scan in found.scans for path in scan.files}
     claimed |= {path for label in label_maps if label.geometry for path in label_files(label)}
@@ -150,7 +158,13 @@ def label_files(label: Label) -> tuple[Path, ...]:
 
 
 def _add_series(
-    found: Discovery, series: str, members: list[Header], unreadable: Counter[Path], base: Path, patient_from: str
+    found: Discovery,
+    series: str,
+    members: list[Header],
+    unreadable: Counter[Path],
+    base: Path,
+    patient_from: str,
+    resample: bool,
 ) -> None:
     """Adds a scan for each acquisition of the series."""
     try:
@@ -165,7 +179,7 @@ def _add_series(
         name = f"{series} {acquisition.name}" if acquisition.name else series
         folders = Counter(header.path.parent for header in acquisition.headers)
         try:
-            assembled = assemble_acquisition(acquisition)
+            assembled = assemble_acquisition(acquisition, resample=resample)
             patient = patient_of(assembled, base, patient_from)
         except (InputError, OSError) as error:
             found.quarantined.append(_refused_series(name, list(acquisition.headers), error))

@@ -16,9 +16,11 @@ from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicomfile import is_dicom, start_of
+from ildfv.scans.geometry import tilted
 from ildfv.scans.headers import read_header
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
+from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import file_geometry, format_of, label_header
 
 COLUMNS = ("scan", "label", "patient")
@@ -40,6 +42,7 @@ def listed_scans(
     base: Path,
     *,
     codes: Codes | None = None,
+    resample: bool = False,
     patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -69,7 +72,7 @@ def listed_scans(
                 for path in (row.scan, *row.labels):
                     if uses[path] > 1:
                         raise InputError(f"a path must be listed once, got {path.name} {uses[path]} times")
-                found.scans.append(_scan(row, base, codes, patient_from, workers))
+                found.scans.append(_scan(row, base, codes, patient_from, workers, resample))
             except (InputError, MissingPackageError, OSError) as error:
                 reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
                 found.quarantined.append(
@@ -113,14 +116,16 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
     return rows
 
 
-def _scan(row: ListedScan, base: Path, codes: Codes | None, patient_from: str, workers: int | None) -> Scan:
+def _scan(
+    row: ListedScan, base: Path, codes: Codes | None, patient_from: str, workers: int | None, resample: bool
+) -> Scan:
     """The scan of a row with its label maps. Raises `InputError` with the fault of the row."""
     for path in (row.scan, *row.labels):
         if path == base or not path.resolve().is_relative_to(base.resolve()) or ".." in path.relative_to(base).parts:
             raise InputError(f"a path must be below {base}, got {path}")
         if not path.exists():
             raise InputError(f"a path must exist, got {path}")
-    scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers)
+    scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers, resample)
     if row.patient:
         series = None if scan.dicom is None else replace(scan.dicom, patient=row.patient)
         scan = replace(scan, patient=row.patient, dicom=series)
@@ -129,13 +134,15 @@ def _scan(row: ListedScan, base: Path, codes: Codes | None, patient_from: str, w
     return replace(scan, labels=tuple(_label(path, scan, base, codes) for path in row.labels))
 
 
-def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None) -> Scan:
+def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None, resample: bool) -> Scan:
     found = Discovery()
     if path.is_file() and not is_dicom(start := start_of(path)):
         kind = format_of(path, start)
         if kind is None:
             raise InputError("a scan must be DICOM, NIfTI, NRRD or MetaImage, got another file")
         volume = VolumeFile(path, kind, file_geometry(path, kind))
+        if must_resample(volume.geometry) and not resample:
+            raise InputError(tilted(volume.geometry))
         return volume_scan(base, volume)
     files = files_below(path, found)
     assign(
@@ -145,6 +152,7 @@ def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None)
         labels=False,
         codes=None,
         packed=True,
+        resample=resample,
         patient_from=patient_from,
         workers=workers,
         progress=SILENT,

@@ -32,6 +32,7 @@ def prepare_scans(
     table: Path | None = None,
     packed: bool = False,
     unlabelled_is_negative: bool = False,
+    resample: bool = False,
     threshold: int | None = None,
     seed: int | None = None,
     salt: str | None = None,
@@ -58,6 +59,8 @@ def prepare_scans(
         Read DICOM files that are compressed with gzip or lack the preamble.
     unlabelled_is_negative : bool
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+    resample : bool
+        Resample scans that are tilted up to 30° or unevenly spaced, which are refused otherwise (`scans.resample`).
     threshold, seed, salt : optional
         Settings of a new workspace. An existing one must have the same.
     patient_from : {"id", "folder", "study"}
@@ -88,6 +91,7 @@ def prepare_scans(
         table=table,
         packed=packed,
         unlabelled_is_negative=unlabelled_is_negative,
+        resample=resample,
         salt=workspace.settings.salt,
         patient_from=patient_from,
         workers=workers,
@@ -128,6 +132,7 @@ def preview_scans(
     codes: str | None = None,
     table: Path | None = None,
     packed: bool = False,
+    resample: bool = False,
     patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -144,7 +149,14 @@ def preview_scans(
     chosen = _checked_codes(scans, codes, table)
     progress.note(_which_codes(chosen))
     found = find_scans(
-        scans, table, chosen, packed=packed, patient_from=patient_from, workers=workers, progress=progress
+        scans,
+        table,
+        chosen,
+        packed=packed,
+        resample=resample,
+        patient_from=patient_from,
+        workers=workers,
+        progress=progress,
     )
     pairs = [
         {

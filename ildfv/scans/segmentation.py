@@ -12,7 +12,7 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.dicomfile import open_dicom, read_dicom
-from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical, tolerance
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, Geometry, checked, difference, reordered, to_canonical, tolerance
 from ildfv.scans.headers import SegReference
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 from ildfv.scans.libraries import format_error
@@ -64,7 +64,8 @@ def on_slices(scan: Geometry, seg: SegReference) -> bool:
     index = (np.array(seg.positions) - scan.origin) @ np.linalg.inv(scan.steps)  # (frames, 3), voxels along z, y, x
     off = tolerance(float(scan.spacing.min())) / scan.spacing  # voxels along z, y, x
     z = index[:, 0]
-    inside = (z > -off[0]) & (z < scan.shape[0] - 1 + off[0]) & (np.abs(z - np.round(z)) < off[0])
+    places = np.arange(scan.shape[0]) if scan.slices is None else scan.slices
+    inside = np.abs(z[:, None] - places).min(axis=1) < off[0]
     corners = np.array([0, scan.shape[1] - 1]), np.array([0, scan.shape[2] - 1])  # a frame may be stored flipped
     at_corner = [np.abs(index[:, i + 1, None] - corners[i]).min(axis=1) < off[i + 1] for i in (0, 1)]
     return bool((inside & at_corner[0] & at_corner[1]).all())
@@ -110,13 +111,13 @@ def _placed(scan: Geometry, pixels, position, row, column, spacing) -> tuple[int
     """Index of the scan's slice at the frame's position, and the frame's pixels in the order of that slice."""
     step = np.cross(row, column) * scan.spacing[0]
     grid = checked((1, *pixels.shape), position, [step, column * spacing[0], row * spacing[1]])
-    order, flips, grid = to_canonical(grid)
+    order, flips, grid = to_canonical(grid, MAX_RESAMPLED_TILT)
     pixels = reordered(pixels[None], order, flips)[0]
     along = scan.steps[0] / scan.spacing[0] ** 2
-    z = round(float((grid.origin - scan.origin) @ along))
+    z = scan.nearest_slice(float((grid.origin - scan.origin) @ along))
     if not 0 <= z < scan.shape[0]:
         raise InputError(f"frames must coincide with slices of the scan (0 … {scan.shape[0] - 1}), got slice {z}")
-    slice_ = Geometry((1, *scan.shape[1:]), scan.origin + z * scan.steps[0], scan.steps)
+    slice_ = Geometry((1, *scan.shape[1:]), scan.origin + scan.place(z) * scan.steps[0], scan.steps)
     if fault := difference(slice_, Geometry(grid.shape, grid.origin, np.vstack([scan.steps[:1], grid.steps[1:]]))):
         raise InputError(f"a frame {fault}")
     return z, pixels
