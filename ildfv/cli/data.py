@@ -81,7 +81,7 @@ def prepare(
         bool, typer.Option("--dry-run", help="Print scans, label maps and patients from the headers; write nothing.")
     ] = False,
     packed: Annotated[
-        bool, typer.Option("--packed", help="Also read DICOM files compressed with gzip or without preamble.")
+        bool, typer.Option("--packed", help="Also read zip archives, and DICOM files in gzip or without preamble.")
     ] = False,
     resample: Annotated[
         bool,

@@ -8,6 +8,7 @@ from pathlib import Path
 from ildfv.datasets.naming import is_label_map
 from ildfv.datasets.records import Label, Unused, VolumeFile
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.archives import SUFFIX
 from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
 from ildfv.scans.headers import Header, read_header
 from ildfv.scans.libraries import quiet
@@ -16,12 +17,14 @@ from ildfv.scans.volumefiles import SUFFIXES, file_geometry, format_of, label_he
 from ildfv.streaming.processes import Died, as_completed
 
 SYSTEM_FILE = "a file of the operating system"
-PACKED = "an archive is not searched: unpack it into a folder"
+ARCHIVE = "an archive of this kind is not searched: unpack it into a folder"
+ZIPPED = "a zip archive is read only with --packed, and not inside another archive: unpack it into a folder"
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 CHUNK = 256  # files per task: less is not worth the start of a worker process
 DICOM_NAMES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+ZIP_DOCUMENTS = (".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".npz", ".jar", ".epub", ".whl")
 DATA_FILES = (".img", ".img.gz")  # of a volume with a detached header
 SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
 APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of the file named after it
@@ -82,8 +85,10 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
         return _unreadable(path, inside, str(error))
     except OSError as error:
         return _unreadable(path, inside, f"must be readable, got {error.strerror or error}")
-    if name.endswith(ARCHIVES) or start.startswith(ZIP):
-        return Unused(path, PACKED)
+    if name.endswith(ARCHIVES):
+        return Unused(path, ARCHIVE)
+    if name.endswith(SUFFIX) or (start.startswith(ZIP) and not name.endswith(ZIP_DOCUMENTS)):
+        return Unused(path, ZIPPED)
     if name.endswith(DATA_FILES):
         return Unused(path, "must have its header beside it, a .hdr file, got none that is readable")
     return Unused(path, "not DICOM, NIfTI, NRRD or MetaImage", quarantined=False)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ildfv.datasets.classify import classified
-from ildfv.datasets.identity import check_source, patient_of
+from ildfv.datasets.identity import check_source, first_folder, patient_of
 from ildfv.datasets.labelling import give_labels, lost_scans
 from ildfv.datasets.naming import stem
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
@@ -40,6 +40,7 @@ def discover(
     packed: bool = False,
     resample: bool = False,
     patient_from: str = "id",
+    known: Discovery | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
@@ -53,10 +54,10 @@ def discover(
     codes: which structures have a meaning; masks of other structures are then ignored. packed: read DICOM files that
     are compressed with gzip or lack the preamble; otherwise they are quarantined. resample: accept tilted and unevenly
     spaced scans (`scans.resample`). patient_from: the identity of the patient of a DICOM series (see
-    `identity.patient_of`).
+    `identity.patient_of`). known: input below `root` that is known not to be usable.
     """
     check_source(patient_from)
-    found = Discovery()
+    found = Discovery() if known is None else Discovery([], list(known.quarantined), list(known.ignored))
     root = Path(root)
     files = files_below(root, found)
     base = root if root.is_dir() else root.parent
@@ -216,7 +217,7 @@ def _with_study_patients(scans: list[Scan]) -> list[Scan]:
 def volume_scan(base: Path, volume: VolumeFile) -> Scan:
     """The scan of a volume file below `base`, with the patient that its path says."""
     inside = volume.path.relative_to(base)
-    patient = inside.parts[0] if len(inside.parts) > 1 else stem(volume.path.name) or volume.path.name
+    patient = first_folder(inside) if len(inside.parts) > 1 else stem(volume.path.name) or volume.path.name
     return Scan(
         volume.path, volume.kind, patient, inside.as_posix(), volume.geometry, files_of(volume.path, volume.kind)
     )

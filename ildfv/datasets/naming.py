@@ -29,7 +29,7 @@ LABEL_WORDS = _listed(
     "label labels labelmap labelmaps lm seg segs segmentation segmentations dseg mask masks annotation annotations"
 )
 SCAN_WORDS = _listed("ct hrct image images img imgs scan scans volume volumes vol")
-FORMAT_WORDS = _listed("dicom dicoms dcm nifti nii nrrd mha")
+FORMAT_WORDS = _listed("dicom dicoms dcm nifti nii nrrd mha zip")
 SPLIT_WORDS = _listed("tr ts va val train training test testing validation")
 KIND_WORDS = LABEL_WORDS | SCAN_WORDS | FORMAT_WORDS
 # Words for how a label map was made, and for what it shows. They do not name a case.

@@ -15,6 +15,7 @@ from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.report import Prepared, PrepareReport, Removed
 from ildfv.datasets.slices_key import slices_key
 from ildfv.datasets.table import listed_scans
+from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import InputError
 from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
@@ -43,6 +44,7 @@ def prepare(
     resample: bool = False,
     salt: str,
     patient_from: str = "id",
+    view: Unpacked | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -79,6 +81,8 @@ def prepare(
     patient_from : {"id", "folder", "study"}
         Identity of the patient of a DICOM series: PatientID, first folder on its path below `scans`, or
         StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
+    view : Unpacked, optional
+        The input of which `scans` is a copy with unpacked archives.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -98,6 +102,7 @@ def prepare(
         packed=packed,
         resample=resample,
         patient_from=patient_from,
+        known=None if view is None else view.found,
         workers=workers,
         progress=progress,
     )
@@ -106,6 +111,7 @@ def prepare(
     with writing_parts(out, slices_key(salt)) as parts:
         studies = _studies_of_patients(found.scans)
         run = _Run(parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative)
+        run.view = view
         report.quarantined = [run.refused(unused) for unused in report.quarantined]
         for scan in found.scans:
             run.plan(scan)
@@ -125,6 +131,7 @@ def find_scans(
     packed: bool,
     resample: bool = False,
     patient_from: str = "id",
+    known: Discovery | None = None,
     workers: int | None,
     progress: Progress,
 ) -> Discovery:
@@ -148,6 +155,7 @@ def find_scans(
         packed=packed,
         resample=resample,
         patient_from=patient_from,
+        known=known,
         workers=workers,
         progress=progress,
     )
@@ -174,6 +182,7 @@ class _Run:
     progress: Progress
     unlabelled_is_negative: bool
     tasks: list[Task] = field(default_factory=list)
+    view: Unpacked | None = None
 
     def plan(self, scan: Scan) -> None:
         """Decides whether the scan's stored part is kept, replaced, or made for the first time."""
@@ -340,7 +349,10 @@ class _Run:
         if must_resample(scan.geometry):
             settings = [METHOD, settings]
         key = key_of(files, settings, hashed(scan.patient, self.salt))
-        return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
+        if scan.dicom is not None:
+            return key
+        source = scan.source if self.view is None else self.view.original(scan.source)
+        return f"{hashed(str(source.resolve()), self.salt)}-{key}"
 
 
 def _unused(scan: Scan, reason: str) -> Unused:

@@ -15,6 +15,7 @@ from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.archives import is_archive
 from ildfv.scans.dicomfile import is_dicom, start_of
 from ildfv.scans.geometry import tilted
 from ildfv.scans.headers import read_header
@@ -121,7 +122,7 @@ def _scan(
 ) -> Scan:
     """The scan of a row with its label maps. Raises `InputError` with the fault of the row."""
     for path in (row.scan, *row.labels):
-        if path == base or not path.resolve().is_relative_to(base.resolve()) or ".." in path.relative_to(base).parts:
+        if path == base or not path.is_relative_to(base) or ".." in path.relative_to(base).parts:
             raise InputError(f"a path must be below {base}, got {path}")
         if not path.exists():
             raise InputError(f"a path must exist, got {path}")
@@ -139,7 +140,8 @@ def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None,
     if path.is_file() and not is_dicom(start := start_of(path)):
         kind = format_of(path, start)
         if kind is None:
-            raise InputError("a scan must be DICOM, NIfTI, NRRD or MetaImage, got another file")
+            zipped = ", a zip archive, which is read only with --packed" if is_archive(path) else ""
+            raise InputError(f"a scan must be DICOM, NIfTI, NRRD or MetaImage, got another file{zipped}")
         volume = VolumeFile(path, kind, file_geometry(path, kind))
         if must_resample(volume.geometry) and not resample:
             raise InputError(tilted(volume.geometry))
