@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ildfv.datasets.classify import classified
+from ildfv.datasets.descriptions import described
 from ildfv.datasets.identity import check_source, first_folder, patient_of
 from ildfv.datasets.labelling import give_labels, lost_scans
 from ildfv.datasets.naming import stem
-from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
+from ildfv.datasets.records import Discovery, Label, LabelNames, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError
@@ -26,10 +27,6 @@ from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import files_of
 
 NO_TABLE = "label maps are not read without a code table"
-CONTOURS = (
-    "RT Structure Set Storage: contours are not read, so its scan has no labels from it; "
-    "convert it to DICOM SEG, NIfTI or NRRD on the grid of the scan"
-)
 
 
 def discover(
@@ -96,6 +93,7 @@ def assign(
     series: dict[str, list[Header]] = defaultdict(list)
     label_maps: list[Label] = []
     volumes: list[VolumeFile] = []
+    descriptions: list[LabelNames] = []
     no_scans: list[Unused] = []
     structures = Structures(codes if labels else None)
     with progress.task("Reading headers", total=len(files)) as advance:
@@ -111,19 +109,25 @@ def assign(
                     volumes.append(item)
                 case Label():
                     label_maps.append(item)
+                case LabelNames():
+                    descriptions.append(item)
+                case Header(kind="contours") if not labels:
+                    no_scans.append(Unused(item.path, NO_TABLE, quarantined=False))
+                case Header(kind="contours") if fault := structures.faulty_contours(item):
+                    no_scans.append(Unused(item.path, fault))
                 case Header(kind="contours"):
-                    no_scans.append(Unused(item.path, CONTOURS if labels else NO_TABLE, quarantined=labels))
+                    found.ignored += structures.unnamed_contours(item)
+                    label_maps.append(dicom_label(item))
                 case Header(ignored=str(reason)):
                     found.ignored.append(Unused(item.path, reason, quarantined=False))
                 case Header(kind="segmentation", problem=str(reason)):
                     no_scans.append(Unused(item.path, reason))
                 case Header(kind="segmentation"):
-                    assert item.segmented is not None
-                    label_maps.append(
-                        Label(item.path, "dicom", segments=item.segmented.segments, reference=item.segmented)
-                    )
+                    label_maps.append(dicom_label(item))
                 case Header():
                     series[item.series].append(item)
+    label_maps, without_map = described(label_maps, descriptions)
+    found.ignored += without_map
     unreadable = Counter(unused.source.parent for unused in found.quarantined)
     with quiet():
         for uid, members in series.items():
@@ -153,9 +157,19 @@ def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
     return merged
 
 
+def dicom_label(header: Header) -> Label:
+    """The label map of a DICOM SEG or RT Structure Set."""
+    assert header.segmented is not None
+    kind = "contours" if header.kind == "contours" else "dicom"
+    return Label(header.path, kind, segments=header.segmented.segments, reference=header.segmented)
+
+
 def label_files(label: Label) -> tuple[Path, ...]:
     """The files of a label map."""
-    return (label.path,) if label.kind == "dicom" else files_of(label.path, label.kind)
+    if label.reference is not None:
+        return (label.path,)
+    files = files_of(label.path, label.kind)
+    return files if label.description is None else (*files, label.description)
 
 
 def _add_series(

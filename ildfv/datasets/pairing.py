@@ -19,17 +19,15 @@ label map is refused: a grid is shared by follow-up scans and reconstructions, a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from ildfv.datasets.naming import SCAN_WORDS, Case, case_of, case_of_series, reduced, stem, uids, unqualified, words
 from ildfv.datasets.records import Label, Lost, Scan
+from ildfv.datasets.references import TABLE, by_reference
 from ildfv.scans.geometry import difference
-from ildfv.scans.segmentation import on_slices
 from ildfv.scans.slicer import placed
-
-TABLE = "`prepare --table` names the scan of each label map"
 
 
 @dataclass
@@ -73,19 +71,23 @@ def pair(
     """
     result = Pairs()
     candidates = [_candidate(i, scan, root) for i, scan in enumerate(scans)] + [_lost(one, root) for one in lost]
-    by_series = {scan.series: i for i, scan in enumerate(scans) if scan.dicom is not None}
-    lost_series = {one.series: one for one in lost if one.series}
+    by_series: dict[str, list[int]] = defaultdict(list)  # acquisitions of a series are several scans
+    for i, scan in enumerate(scans):
+        if scan.dicom is not None:
+            by_series[scan.dicom.series].append(i)
+    lost_series = {one.series.partition(" ")[0]: one for one in lost if one.series}  # without the acquisition
     for label in labels:
-        if label.kind == "dicom":
-            index, reason = _by_reference(scans, by_series, lost_series, label)
+        if label.reference is not None:
+            found, reason = by_reference(scans, by_series, lost_series, label)
         else:
             index, reason = _partner(label, scans, candidates, by_series, root, is_structure)
-        if index is None:
+            found = [] if index is None else [(index, label)]
+        if not found:
             result.refused_labels.append((label, reason))
-            continue
-        result.labels[index].append(label)
-        if reason:
-            result.refused_scans[index].append((label, reason))
+        for index, own in found:
+            result.labels[index].append(own)
+            if reason:
+                result.refused_scans[index].append((own, reason))
     return result
 
 
@@ -106,7 +108,7 @@ def _partner(label, scans, candidates, by_series, root, is_structure) -> tuple[i
     """(index of the scan or None, why the scan or the label map is refused)."""
     named = [uid for uid in uids(label.path.name) if uid in by_series]
     if len(named) == 1:
-        return _checked(label, scans, by_series[named[0]])
+        return _of_series(label, scans, by_series[named[0]])
     case = case_of(label.path.relative_to(root))
     for rule in (_same_case, _named_like_folder, _nearby):
         found = rule(label, case, candidates)
@@ -202,28 +204,15 @@ def mismatch(scan: Scan, label: Label) -> str | None:
     return start if isinstance(start, str) else None
 
 
-def _by_reference(
-    scans: Sequence[Scan], by_series: Mapping[str, int], lost: Mapping[str, Lost], label: Label
-) -> tuple[int | None, str]:
-    """The series that a DICOM SEG references; without a reference the one with its frame of reference and slices."""
-    seg = label.reference
-    assert seg is not None
-    found = [by_series[series] for series in seg.series if series in by_series]
-    if len(found) == 1:
-        return found[0], ""
-    if unusable := [lost[series] for series in seg.series if series in lost]:
-        return None, f"its scan is {unusable[0].source.name}, which cannot be used: {unusable[0].reason}"
-    if seg.series:
-        missing = "" if found else f": series {seg.series[0]} is missing"
-        return None, f"a DICOM SEG must reference one usable series of the input, got {len(found)}{missing}"
-    same = [i for i, scan in enumerate(scans) if scan.dicom and scan.dicom.frame_of_reference == seg.frame_of_reference]
-    fits = [i for i in same if on_slices(scans[i].geometry, seg)]
+def _of_series(label: Label, scans: Sequence[Scan], indices: Sequence[int]) -> tuple[int | None, str]:
+    """The scan of a named series, or the only acquisition of it with the grid of the label map."""
+    if len(indices) == 1:
+        return _checked(label, scans, indices[0])
+    fits = [i for i in indices if mismatch(scans[i], label) is None]
     if len(fits) == 1:
         return fits[0], ""
-    return None, (
-        "a DICOM SEG without ReferencedSeriesSequence must lie on the slices of one series with its "
-        f"FrameOfReferenceUID, got {len(fits)} of {len(same)} series; {TABLE}"
-    )
+    rule = f"a label map must have the grid of one of the {len(indices)} acquisitions of its series"
+    return None, f"{rule}, got that of {len(fits)}"
 
 
 def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:

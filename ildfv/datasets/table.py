@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ildfv.datasets.discovery import assign, volume_scan
+from ildfv.datasets.discovery import assign, dicom_label, volume_scan
 from ildfv.datasets.identity import LISTED, check_source
 from ildfv.datasets.pairing import mismatch
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
@@ -173,10 +173,13 @@ def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
         if is_dicom(start := start_of(path)):
             seg = read_header(path)
             if seg.segmented is None:
-                raise InputError(seg.problem or seg.ignored or "must be a DICOM SEG, got another DICOM file")
-            if seg.segmented.series and scan.series not in seg.segmented.series:
+                reason = "must be a DICOM SEG or RT Structure Set, got another DICOM file"
+                raise InputError(seg.problem or seg.ignored or reason)
+            if seg.segmented.series and (scan.dicom is None or scan.dicom.series not in seg.segmented.series):
                 raise InputError(f"must reference the series of its scan, got {seg.segmented.series[0]}")
-            return Label(path, "dicom", segments=seg.segmented.segments, reference=seg.segmented)
+            if seg.kind == "contours" and (fault := Structures(codes).faulty_contours(seg)):
+                raise InputError(fault)
+            return dicom_label(seg)
         kind = format_of(path, start)
         if kind is None:
             raise InputError("must be DICOM SEG, NIfTI, NRRD or MetaImage, got another file")

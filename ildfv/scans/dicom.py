@@ -31,6 +31,7 @@ class Series:
     acquisition: str = ""  # the values that distinguish it from other acquisitions of the series
     patient_fault: str = ""  # why there is no PatientID
     unnamed: int = 0  # files without a SOPInstanceUID
+    instances: frozenset[str] = frozenset()  # SOPInstanceUIDs
 
     @property
     def geometry(self) -> Geometry:
@@ -102,6 +103,7 @@ def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) ->
         acquisition.name,
         next((header.patient_fault for header in headers if header.patient_fault), ""),
         sum(header.unnamed for header in headers),
+        frozenset(header.instance for header in headers),
     )
 
 
