@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ildfv.datasets.classify import classified
 from ildfv.datasets.descriptions import described
-from ildfv.datasets.identity import check_source, first_folder, patient_of
+from ildfv.datasets.identity import check_source, patient_of
 from ildfv.datasets.labelling import give_labels, lost_scans
-from ildfv.datasets.naming import stem
+from ildfv.datasets.naming import person_of
 from ildfv.datasets.records import Discovery, Label, LabelNames, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
@@ -45,8 +45,8 @@ def discover(
 
     All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are, unless they are several
     acquisitions that interleave or repeat positions: then each acquisition is a scan. A volume file is a label map if
-    its name or folder says so (see `naming`), otherwise a scan. A volume file has no patient identity: its patient is
-    the first folder below `root` on its path, or the file name if the file is directly in `root`.
+    its name or folder says so (see `naming`), otherwise a scan. A volume file has no patient identity: its path names
+    the patient (`naming.person_of`).
 
     codes: which structures have a meaning; masks of other structures are then ignored. packed: read DICOM files that
     are compressed with gzip or lack the preamble; otherwise they are quarantined. resample: accept tilted and unevenly
@@ -231,7 +231,7 @@ def _with_study_patients(scans: list[Scan]) -> list[Scan]:
 def volume_scan(base: Path, volume: VolumeFile) -> Scan:
     """The scan of a volume file below `base`, with the patient that its path says."""
     inside = volume.path.relative_to(base)
-    patient = first_folder(inside) if len(inside.parts) > 1 else stem(volume.path.name) or volume.path.name
+    patient, _ = person_of(inside)
     return Scan(
         volume.path, volume.kind, patient, inside.as_posix(), volume.geometry, files_of(volume.path, volume.kind)
     )

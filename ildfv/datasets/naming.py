@@ -49,7 +49,11 @@ UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
 WORD = re.compile(rf"{UID.pattern}|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
 BIDS_NAME = re.compile(r"(?:^|_)sub-[^_]+")
 DERIVATIVE_ENTITIES = _listed("desc label seg space res den hemi")  # a source image lacks them
+BIDS_FOLDERS = _listed("rawdata sourcedata derivatives")
 FIRST_CHANNEL = re.compile(r"_0000$")  # nnU-Net numbers the channels of an image
+CHANNEL = re.compile(r"_\d{4}$")
+UNNAMED_FOLDER = SCAN_WORDS | FORMAT_WORDS | SPLIT_WORDS
+ARCHIVE = re.compile(r"\.zip$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,33 @@ def unqualified(name: str) -> str:
     return _without(name, QUALIFIERS)
 
 
+def content_words(name: str) -> tuple[str, ...]:
+    """The words of a name without those for a kind of data and for how it was made: "GroundGlass_mask2" → as below.
+
+    ("ground", "glass"): words of camelCase are separate, unlike in the name of a case.
+    """
+    kept = _kept(name, QUALIFIERS)
+    return tuple(word.text for word in kept if word.text not in KIND_WORDS and word.text != "map")
+
+
+def person_of(path: PurePath) -> tuple[str, bool]:
+    """The patient that the path of a volume file says, and whether it is a folder; otherwise it is the file name.
+
+    The patient is the subject of a BIDS name; else the first folder that is named after more than a kind or a split of
+    data; else the name of the file. In nnU-Net's imagesTr and imagesTs, only folders inside them count.
+    """
+    name, folders = stem(path.name), path.parent.parts
+    if subject := BIDS_NAME.search(name):
+        above = [folder for folder in _above_bids(folders) if folder not in BIDS_FOLDERS]
+        return "/".join((*above, subject[0].lstrip("_"))), bool(folders)
+    for i, folder in enumerate(folders):
+        if set(words(folder)) & SCAN_WORDS and set(words(folder)) & SPLIT_WORDS:
+            name, folders = CHANNEL.sub("", name), folders[i + 1 :]
+            break
+    named = [folder for folder in folders if not words(folder) or not set(words(folder)) <= UNNAMED_FOLDER]
+    return (ARCHIVE.sub("", named[0]), True) if named else (name or path.name, False)
+
+
 def uids(name: str) -> list[str]:
     """DICOM unique identifiers inside a file name."""
     return UID.findall(stem(name))
@@ -178,15 +209,20 @@ def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
 
 def _without(text: str, removed: Set[str]) -> str:
     """The text without these words, with "_" for separators; adjacent words stay so: "case1" differs from "case_1"."""
-    words, kept = _words(text), ""
-    last: Word | None = None  # the last word kept
-    number_of: Word | None = None  # a removed word whose number goes with it, as in reader2
+    result, last = "", None
+    for word in _kept(text, removed):
+        result += ("_" if last is not None and word.start != last.end else "") + word.text
+        last = word
+    return result
+
+
+def _kept(text: str, removed: Set[str]) -> list[Word]:
+    """The words of the text without these, and without the number that belongs to one, as in reader2."""
+    words, kept = _words(text), []
+    number_of: Word | None = None  # a removed word whose number is removed with it
     for i, word in enumerate(words):
         if _is_one_of(words, i, removed):
             number_of = word if word.text in NUMBERED_WORDS else None
-            continue
-        if number_of is not None and word.start == number_of.end and word.text.isdigit():
-            continue
-        kept += ("_" if last is not None and word.start != last.end else "") + word.text
-        last = word
+        elif not (number_of is not None and word.start == number_of.end and word.text.isdigit()):
+            kept.append(word)
     return kept

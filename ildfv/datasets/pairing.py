@@ -6,9 +6,10 @@ A label map belongs to a scan only if something besides its grid says so:
     SeriesInstanceUID; then nothing else counts;
 2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
 3.  it is named like the folder that holds the scan: p1_label.nii.gz beside p1/;
-4.  it has no name of its own (labels.nii.gz; lobes.nii.gz beside a scan without a name) and the scan lies in its folder
-    or in a folder directly inside; or its name is that of a structure in the code table, it lies in a folder of label
-    maps (segmentations/emphysema.nii.gz), and the scan in the folder above has no name of its own.
+4.  it has no name of its own (labels.nii.gz; lobes.nii.gz next to a scan without a name) and the scan is in its folder,
+    in a folder directly inside, or anywhere below if there is no other scan; or its name is that of a structure in the
+    code table, it is in a folder of label maps (segmentations/emphysema.nii.gz), and the scan in the folder above has
+    no name of its own.
 
 The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
 Slicer may cover a part of that grid. Of several scans that one of the rules allows, the only one with that grid is
@@ -110,7 +111,7 @@ def _partner(label, scans, candidates, by_series, root, is_structure) -> tuple[i
     if len(named) == 1:
         return _of_series(label, scans, by_series[named[0]])
     case = case_of(label.path.relative_to(root))
-    for rule in (_same_case, _named_like_folder, _nearby):
+    for rule in (_same_case, _named_like_folder, _nearby, _deeper):
         found = rule(label, case, candidates)
         if found:
             by_grid = rule is not _nearby or bool(case.place) or len({c.folder for c in found}) == 1
@@ -142,10 +143,21 @@ def _named_like_folder(label: Label, case: Case, candidates: Sequence[Candidate]
 
 def _nearby(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Rule 4. A label map named like its own folder has no other name either."""
+    near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
+    return _of_unnamed(label, case, near)
+
+
+def _deeper(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 4 for the only scan anywhere below the folder of the label map, which is the folder of a case."""
+    below = [c for c in candidates if case.place and c.case.place[: len(case.place)] == case.place]
+    return _of_unnamed(label, case, below) if len(below) == 1 else []
+
+
+def _of_unnamed(label: Label, case: Case, near: list[Candidate]) -> list[Candidate]:
+    """The scans of those near that a label map without a name of its own may belong to."""
     own = {"", *case.place[-1:]}
     if reduced(case.name) not in own:
         return []
-    near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
     if unqualified(case.name) not in own:  # lung_label may be of the missing scan lung, and not of soft
         near = [c for c in near if unqualified(c.case.name) in own]
     if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # the scan of ct_label is ct, and not baseline

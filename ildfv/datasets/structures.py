@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from ildfv.datasets.naming import KIND_WORDS, STRUCTURE_WORDS, in_label_folder, label_folder, stem, unqualified, words
+from ildfv.datasets.naming import KIND_WORDS, STRUCTURE_WORDS, content_words, in_label_folder, label_folder, stem, words
 from ildfv.datasets.records import Label, Scan, Unused
 from ildfv.scans.headers import Header
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
@@ -86,7 +86,7 @@ class Structures:
 
 def _content(path: PurePath) -> tuple[str, ...]:
     """The words of a file name without those for a kind of data and for how a label map was made."""
-    return tuple(word for word in words(unqualified(stem(path.name))) if word not in KIND_WORDS and word != "map")
+    return content_words(stem(path.name))
 
 
 def _at_end(content: tuple[str, ...], names: dict[tuple[str, ...], str]) -> str:

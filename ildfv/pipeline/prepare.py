@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import find_scans, prepare
 from ildfv.datasets.report import PrepareReport, joined, unused_dict
 from ildfv.datasets.search import check_scans
@@ -237,8 +238,8 @@ def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
     """One line for each rule that assigned patients to volume files, which have no patient identity."""
     files = [scan.source for scan in report.prepared if scan.kind != "dicom"]
     base = scans if scans.is_dir() else scans.parent
-    loose = sum(file.parent == base for file in files)
-    rules = ((len(files) - loose, f"the first folder of its path below {base}"), (loose, "its file name"))
+    of_folder = sum(person_of(file.relative_to(base))[1] for file in files)
+    rules = ((of_folder, f"the first folder of its path below {base}"), (len(files) - of_folder, "its file name"))
     return [f"volume files have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
 
 
