@@ -93,7 +93,7 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
     if name.endswith(SUFFIX) or (start.startswith(ZIP) and not name.endswith(ZIP_DOCUMENTS)):
         return Unused(path, ZIPPED)
     if name.endswith(DATA_FILES):
-        return Unused(path, "must have its header beside it, a .hdr file, got none that is readable")
+        return Unused(path, "must have its header in the same folder, a .hdr file, got none that is readable")
     return Unused(path, "not DICOM, NIfTI, NRRD or MetaImage", quarantined=False)
 
 

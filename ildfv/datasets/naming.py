@@ -1,14 +1,14 @@
-"""What a path says about a volume: whether it is a label map, and which case it belongs to.
+"""What follows from the path of a volume: whether it is a label map, its case, and its patient.
 
-A case has a place (the folders above the file) and a name (the file's own name). Words that only say what kind of data
-a file holds, such as "ct", "images" or "labels", belong to neither:
+A case consists of a place (the folders of the path) and a name (the file name). Words for a kind of data, such as "ct",
+"images" or "labels", are removed from both:
 
     imagesTr/case_01_0000.nii.gz   place ("tr",)   name "case_01"
     labelsTr/case_01.nii.gz        place ("tr",)   name "case_01"   label map
     p7/dicom/IM0001.dcm            place ("p7",)   name ""          (a series is a folder)
     p7/p7_label.nrrd               place ("p7",)   name "p7"        label map
 
-In a BIDS data set the entities of the file name (sub, ses, acq, run, …) are the name, and its folders do not count.
+In a BIDS data set the name consists of the entities of the file name (sub, ses, acq, run, …), and folders are ignored.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ ARCHIVE = re.compile(r"\.zip$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Case:
-    """Where a file lies and what it is called, without the words that only name a kind of data."""
+    """Folder and name of a file, without the words that only name a kind of data."""
 
     place: tuple[str, ...]
     name: str
@@ -78,7 +78,7 @@ def stem(name: str) -> str:
 
 
 def is_label_map(path: PurePath) -> bool:
-    """Whether the path says that the file is a label map: by a word of its name, or by a folder such as labelsTr."""
+    """Whether the file is a label map according to a word of its name, or to a folder such as labelsTr."""
     if SLICER_SUFFIX.search(path.name):
         return True
     words = _words(stem(path.name))
@@ -88,12 +88,12 @@ def is_label_map(path: PurePath) -> bool:
 
 
 def in_label_folder(path: PurePath) -> bool:
-    """Whether the file lies in a folder of label maps, such as labelsTr, lung_masks or masks/train."""
+    """Whether the file is in a folder of label maps, such as labelsTr, lung_masks or masks/train."""
     return label_folder(path) is not None
 
 
 def label_folder(path: PurePath) -> str | None:
-    """The name of the folder of label maps that the file lies in; None if it lies in another folder."""
+    """The name of the folder of label maps that contains the file; None if there is none."""
     for folder in reversed(path.parent.parts):
         if _is_label_folder(folder):
             return folder
@@ -145,7 +145,7 @@ def content_words(name: str) -> tuple[str, ...]:
 
 
 def person_of(path: PurePath) -> tuple[str, bool]:
-    """The patient that the path of a volume file says, and whether it is a folder; otherwise it is the file name.
+    """The patient of a volume file according to its path, and whether it is a folder; else it is the file name.
 
     The patient is the subject of a BIDS name; else the first folder that is named after more than a kind or a split of
     data; else the name of the file. In nnU-Net's imagesTr and imagesTs, only folders inside them count.
@@ -208,7 +208,7 @@ def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
 
 
 def _without(text: str, removed: Set[str]) -> str:
-    """The text without these words, with "_" for separators; adjacent words stay so: "case1" differs from "case_1"."""
+    """The text without these words, with "_" for separators; adjacent words stay adjacent: "case1" differs from "case_1"."""
     result, last = "", None
     for word in _kept(text, removed):
         result += ("_" if last is not None and word.start != last.end else "") + word.text

@@ -1,11 +1,11 @@
 """Which label maps belong to which scan. The rule is explained with pictures in docs/layouts.md.
 
-A label map belongs to a scan only if something besides its grid says so:
+A label map belongs to a scan only if there is further evidence than its grid:
 
 1.  a DICOM SEG references the series, or has its frame of reference and slices; or the file name contains the
     SeriesInstanceUID; then nothing else counts;
 2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
-3.  it is named like the folder that holds the scan: p1_label.nii.gz beside p1/;
+3.  it is named like the folder of the scan: p1_label.nii.gz next to p1/;
 4.  it has no name of its own (labels.nii.gz; lobes.nii.gz next to a scan without a name) and the scan is in its folder,
     in a folder directly inside, or anywhere below if there is no other scan; or its name is that of a structure in the
     code table, it is in a folder of label maps (segmentations/emphysema.nii.gz), and the scan in the folder above has
@@ -13,8 +13,8 @@ A label map belongs to a scan only if something besides its grid says so:
 
 The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
 Slicer may cover a part of that grid. Of several scans that one of the rules allows, the only one with that grid is
-taken. Where two have it, or where one of them could not be read, the
-label map is refused: a grid is shared by follow-up scans and reconstructions, and is never evidence by itself.
+used. If two have it, or if one of them could not be read, the label map is refused: follow-up scans and reconstructions
+share their grid, so that a grid alone is no evidence.
 """
 
 from __future__ import annotations
@@ -189,8 +189,8 @@ def _the_one(
             f"a label map near several scans must have the name of one, as files of {name} are unreadable; {TABLE}",
         )
     fits = [i for i in usable if mismatch(scans[i], label) is None]
-    beside = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
-    for chosen in (fits, beside):  # a conversion beside it is what the label map was drawn on
+    same_folder = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
+    for chosen in (fits, same_folder):  # the label map was drawn on a conversion in its folder
         if len(chosen) == 1:
             return chosen[0], ""
     what = f"of {len(fits)}" if fits else "of none"
@@ -201,7 +201,7 @@ def _the_one(
 
 
 def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
-    """The scan, which is refused if its label map cannot be read or lies on another grid."""
+    """The scan, which is refused if its label map cannot be read or has another grid."""
     wrong = mismatch(scans[index], label)
     return index, f"label map {label.path.name} {wrong}" if wrong else ""
 
@@ -236,4 +236,4 @@ def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:
     own = reduced(case.name) or case.name
     if own and own not in case.place[-1:]:
         return f'a label map must have the name of its scan, here "{own}", {there}'
-    return f"a label map must lie beside its scan or one folder above, {there}"
+    return f"a label map must be in the folder of its scan or one above it, {there}"

@@ -55,6 +55,6 @@ def _structure(values: np.ndarray, name: str, codes: Codes) -> np.ndarray:
     found = np.unique(inside[inside != 0])
     if len(found) > 1:
         shown = ", ".join(map(str, found[:5]))
-        raise InputError(f"a mask named {name!r} must have one value besides 0, got {shown}: rename a map of codes")
+        raise InputError(f"a mask named {name!r} must have one value other than 0, got {shown}: rename a map of codes")
     meaning = MEANINGS.index(codes.segment_meaning(name))
     return np.where(inside != 0, meaning, MEANINGS.index(OUTSIDE)).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 An archive that contains only a folder of its own name was made from that folder, and is that folder.
 
-All other files are links, so that `p1.zip` and `p1_label.nii.gz` beside it are searched, paired and read like folders
+All other files are links, so that `p1.zip` and `p1_label.nii.gz` next to it are searched, paired and read like folders
 and files. Paths in reports are those of the input: `scans/p1.zip/IM0001.dcm`.
 """
 

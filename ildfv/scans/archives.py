@@ -43,7 +43,7 @@ def is_archive(path: Path) -> bool:
 def extracted(archive: Path) -> Iterator[Path]:
     """A temporary folder with the files of a zip archive, which is removed at the end.
 
-    The folder is private to the user, and lies where TMPDIR says. Files have the modification time of the archive, so
+    The folder is private to the user, and is created in TMPDIR. Files have the modification time of the archive, so
     that unpacking it again changes nothing. Raises as `extract`.
     """
     with tempfile.TemporaryDirectory(prefix="ildfv-", ignore_cleanup_errors=True) as folder:

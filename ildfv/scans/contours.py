@@ -87,7 +87,7 @@ def _by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int
         inside = 0 <= z < scan.shape[0]
         if not inside or np.abs(index[:, 0] - scan.place(z)).max() * scan.spacing[0] > allowed:
             raise InputError(
-                f"contours of {name!r} must lie on slices of the scan, got one at {points[:, 2].mean():.2f} mm along z"
+                f"contours of {name!r} must be on slices of the scan, got one at {points[:, 2].mean():.2f} mm along z"
             )
         polygon = np.round(index[:, 1:], DECIMALS)
         if not any(np.array_equal(polygon, other) for other in found[z]):
