@@ -81,7 +81,13 @@ def prepare(
         bool, typer.Option("--dry-run", help="Print scans, label maps and patients from the headers; write nothing.")
     ] = False,
     packed: Annotated[
-        bool, typer.Option("--packed", help="Also read DICOM files compressed with gzip or without preamble.")
+        bool, typer.Option("--packed", help="Also read zip archives, and DICOM files in gzip or without preamble.")
+    ] = False,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample", help="Resample scans with gantry tilt (up to 30°) or uneven gaps to even axial slices."
+        ),
     ] = False,
     unlabelled_is_negative: Annotated[
         bool,
@@ -122,6 +128,7 @@ def prepare(
             codes=codes,
             table=table,
             packed=packed,
+            resample=resample,
             patient_from=patient_from,
             workers=workers,
             progress=output.progress(verbose),
@@ -136,6 +143,7 @@ def prepare(
         labels=labels,
         table=table,
         packed=packed,
+        resample=resample,
         unlabelled_is_negative=unlabelled_is_negative,
         threshold=threshold,
         seed=seed,

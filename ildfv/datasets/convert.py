@@ -16,9 +16,11 @@ from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
-from ildfv.scans.labels import HEALTHY, MEANINGS, Codes, has_lung_labels, pattern_labels
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT
+from ildfv.scans.labels import HEALTHY, MEANINGS, OUTSIDE, Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
+from ildfv.scans.resample import must_resample, resampled
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
@@ -75,7 +77,8 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
     lung nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative` such a slice of a
     scan with a label map shows no pattern.
     """
-    volume = read_volume(scan)
+    source = read_volume(scan)
+    volume, onto_grid, how = resampled(source)
     m = len(volume.hu)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
     for z, slice_ in enumerate(volume.hu):
@@ -86,7 +89,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
         check_lung(lung, volume.pixel_area, at_border)
     labels, healthy, labelled = None, None, np.zeros(m, bool)
     if scan.labels and codes is not None:
-        meanings = read_labels(scan, volume.geometry, codes)
+        meanings = onto_grid(read_labels(scan, source.geometry, codes), MEANINGS.index(OUTSIDE))
         labelled = np.array([has_lung_labels(slice_) for slice_ in meanings])
         if unlabelled_is_negative:
             labelled[:] = True
@@ -119,6 +122,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
         labelled=bool(labelled.any()),
         pixel_area=volume.pixel_area,
         phantom=_is_phantom(scan),
+        resampled=how,
     )
 
 
@@ -140,7 +144,8 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
 
 
 def read_volume(scan: Scan) -> Volume:
-    """The scan in Hounsfield units. InputError: it breaks a rule of its format."""
+    """The scan in Hounsfield units, on its own grid. InputError: it breaks a rule of its format."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
-    return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series)
+    tilt = MAX_RESAMPLED_TILT if must_resample(scan.geometry) else MAX_TILT
+    return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series, max_tilt=tilt)

@@ -15,10 +15,12 @@ from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.report import Prepared, PrepareReport, Removed
 from ildfv.datasets.slices_key import slices_key
 from ildfv.datasets.table import listed_scans
+from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import InputError
 from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.labels import Codes
+from ildfv.scans.resample import METHOD, must_resample
 from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Row, WritableParts, writing_parts
 from ildfv.streaming.processes import Died, as_completed
@@ -39,8 +41,10 @@ def prepare(
     table: Path | None = None,
     packed: bool = False,
     unlabelled_is_negative: bool = False,
+    resample: bool = False,
     salt: str,
     patient_from: str = "id",
+    view: Unpacked | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -69,11 +73,16 @@ def prepare(
         Read DICOM files that are compressed with gzip or lack the preamble; those in a table are always read.
     unlabelled_is_negative : bool
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+    resample : bool
+        Accept scans that are tilted up to 30°, or whose gaps differ, and resample them and their label maps
+        (`scans.resample`). Other scans are not changed by it.
     salt : str
         The workspace's salt for the hashes of patients and series.
     patient_from : {"id", "folder", "study"}
         Identity of the patient of a DICOM series: PatientID, first folder on its path below `scans`, or
         StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
+    view : Unpacked, optional
+        The input of which `scans` is a copy with unpacked archives.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -87,13 +96,22 @@ def prepare(
         raise InputError("salt must not be empty: identities are hashed with it")
     scans, out = Path(scans), Path(out)
     found = find_scans(
-        scans, table, codes, packed=packed, patient_from=patient_from, workers=workers, progress=progress
+        scans,
+        table,
+        codes,
+        packed=packed,
+        resample=resample,
+        patient_from=patient_from,
+        known=None if view is None else view.found,
+        workers=workers,
+        progress=progress,
     )
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, slices_key(salt)) as parts:
         studies = _studies_of_patients(found.scans)
         run = _Run(parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative)
+        run.view = view
         report.quarantined = [run.refused(unused) for unused in report.quarantined]
         for scan in found.scans:
             run.plan(scan)
@@ -111,7 +129,9 @@ def find_scans(
     codes: Path | str | None,
     *,
     packed: bool,
+    resample: bool = False,
     patient_from: str = "id",
+    known: Discovery | None = None,
     workers: int | None,
     progress: Progress,
 ) -> Discovery:
@@ -119,13 +139,23 @@ def find_scans(
     meanings = None if codes is None else Codes.load(codes)
     if table is not None:
         base = scans if scans.is_dir() else scans.parent
-        return listed_scans(table, base, codes=meanings, patient_from=patient_from, workers=workers, progress=progress)
+        return listed_scans(
+            table,
+            base,
+            codes=meanings,
+            resample=resample,
+            patient_from=patient_from,
+            workers=workers,
+            progress=progress,
+        )
     found = discover(
         scans,
         labels=codes is not None,
         codes=meanings,
         packed=packed,
+        resample=resample,
         patient_from=patient_from,
+        known=known,
         workers=workers,
         progress=progress,
     )
@@ -152,6 +182,7 @@ class _Run:
     progress: Progress
     unlabelled_is_negative: bool
     tasks: list[Task] = field(default_factory=list)
+    view: Unpacked | None = None
 
     def plan(self, scan: Scan) -> None:
         """Decides whether the scan's stored part is kept, replaced, or made for the first time."""
@@ -252,6 +283,9 @@ class _Run:
         self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
 
     def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:
+        how = self._resampled(row)
+        if how:
+            notes = (how, *notes)
         self.report.prepared.append(
             Prepared(
                 source=scan.source,
@@ -262,6 +296,7 @@ class _Run:
                 labelled_slices=labelled_slices,
                 labels=tuple(label.path for label in scan.labels),
                 kept=kept,
+                resampled=how,
                 notes=(*_notes(scan, row.count, labelled_slices, self._studies(scan)), *notes),
             )
         )
@@ -286,6 +321,12 @@ class _Run:
         with self.parts.open(row.name) as file:
             return labelled_slices(file["counts"][()])
 
+    def _resampled(self, row: Row) -> str:
+        """How the slices of a part were resampled, or ""."""
+        with self.parts.open(row.name) as file:
+            how = file.attrs.get("resampled", "")
+        return how.decode() if isinstance(how, bytes) else str(how)
+
     def _name(self, scan: Scan) -> str:
         """Name of the scan's part."""
         return hashed(scan.series, self.salt)
@@ -305,8 +346,13 @@ class _Run:
         if scan.labels and self.codes is not None:
             structures = [label.structure for label in scan.labels]
             settings = [LABELS_PER_SLICE, self.codes.settings(), structures, self.unlabelled_is_negative]
+        if must_resample(scan.geometry):
+            settings = [METHOD, settings]
         key = key_of(files, settings, hashed(scan.patient, self.salt))
-        return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
+        if scan.dicom is not None:
+            return key
+        source = scan.source if self.view is None else self.view.original(scan.source)
+        return f"{hashed(str(source.resolve()), self.salt)}-{key}"
 
 
 def _unused(scan: Scan, reason: str) -> Unused:

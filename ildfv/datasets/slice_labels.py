@@ -9,7 +9,7 @@ DICOM file of one slice. Then one column per pattern with 1 (shown), 0 (not show
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +64,13 @@ class SliceLabels:
         return slices
 
 
-def read_slice_labels(path: Path, slices: Slices, sources: Mapping[str, Path], salt: str) -> SliceLabels:
+def read_slice_labels(
+    path: Path,
+    slices: Slices,
+    sources: Mapping[str, Path],
+    salt: str,
+    original: Callable[[Path], Path] = lambda source: source,
+) -> SliceLabels:
     """The labels in a CSV file, assigned to prepared slices.
 
     Parameters
@@ -77,6 +83,8 @@ def read_slice_labels(path: Path, slices: Slices, sources: Mapping[str, Path], s
         Source (file or folder) of each prepared scan by its series, a salted hash.
     salt : str
         The workspace's salt.
+    original : callable
+        The path of a source as users write it.
 
     Raises
     ------
@@ -93,7 +101,7 @@ def read_slice_labels(path: Path, slices: Slices, sources: Mapping[str, Path], s
     reader.fieldnames = columns
     patterns = _pattern_columns(path, columns)
     where, scan = _key_columns(path, columns)
-    series_of = {source.resolve(): series for series, source in sources.items()}
+    series_of = {original(source).resolve(): series for series, source in sources.items()}
     instances: dict[str, dict[int, Place]] = {}
     found = SliceLabels()
     for row in reader:

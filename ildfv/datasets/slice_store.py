@@ -51,6 +51,7 @@ class ScanSlices:
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
     healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
+    resampled: str = ""  # how, if the scan was tilted or unevenly spaced: `scans.resample`
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
 
     def __post_init__(self):
@@ -94,6 +95,8 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "phantom": bool(scan.phantom),
         "format": FORMAT,
     }
+    if scan.resampled:
+        attributes["resampled"] = scan.resampled
     return write_part(folder, scan.series, arrays, attributes, key=key)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import find_scans, prepare
 from ildfv.datasets.report import PrepareReport, joined, unused_dict
 from ildfv.datasets.search import check_scans
 from ildfv.datasets.slice_labels import read_slice_labels
 from ildfv.datasets.table import read_table
+from ildfv.datasets.unpacked import Unpacked, unpacked
 from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -32,6 +34,7 @@ def prepare_scans(
     table: Path | None = None,
     packed: bool = False,
     unlabelled_is_negative: bool = False,
+    resample: bool = False,
     threshold: int | None = None,
     seed: int | None = None,
     salt: str | None = None,
@@ -58,6 +61,8 @@ def prepare_scans(
         Read DICOM files that are compressed with gzip or lack the preamble.
     unlabelled_is_negative : bool
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+    resample : bool
+        Resample scans that are tilted up to 30° or unevenly spaced, which are refused otherwise (`scans.resample`).
     threshold, seed, salt : optional
         Settings of a new workspace. An existing one must have the same.
     patient_from : {"id", "folder", "study"}
@@ -76,26 +81,34 @@ def prepare_scans(
         the outcome for each file.
     """
     scans = Path(scans)
-    chosen = _checked_codes(scans, codes, table)
-    given = {"threshold": threshold, "seed": seed, "salt": salt}
-    workspace = Workspace.open_or_create(root, version=__version__, **given)
-    if workspace.settings.slices is not None:
-        raise InputError(f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace")
-    report = prepare(
-        scans,
-        workspace.slices_dir,
-        codes=chosen,
-        table=table,
-        packed=packed,
-        unlabelled_is_negative=unlabelled_is_negative,
-        salt=workspace.settings.salt,
-        patient_from=patient_from,
-        workers=workers,
-        progress=progress,
-    )
-    if labels is not None:
-        _store_slice_labels(workspace, labels, {scan.series: Path(scan.source) for scan in report.prepared}, progress)
-    content = report.to_dict()
+    check_scans(scans)
+    with unpacked(scans, packed=packed, progress=progress) as view:
+        chosen = _checked_codes(view, codes, table)
+        given = {"threshold": threshold, "seed": seed, "salt": salt}
+        workspace = Workspace.open_or_create(root, version=__version__, **given)
+        if workspace.settings.slices is not None:
+            raise InputError(
+                f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace"
+            )
+        report = prepare(
+            view.folder,
+            workspace.slices_dir,
+            codes=chosen,
+            table=table,
+            packed=packed,
+            unlabelled_is_negative=unlabelled_is_negative,
+            resample=resample,
+            salt=workspace.settings.salt,
+            patient_from=patient_from,
+            view=view,
+            workers=workers,
+            progress=progress,
+        )
+        if labels is not None:
+            sources = {scan.series: Path(scan.source) for scan in report.prepared}
+            _store_slice_labels(workspace, labels, sources, view, progress)
+        chosen, content = view.shown(chosen), view.shown(report.to_dict())
+        notes = view.shown(_patient_provenance(report, view.folder))
     progress.note(_which_codes(chosen))
     summary = {
         "scans": len(report.prepared),
@@ -107,7 +120,7 @@ def prepare_scans(
         "removed_slices": sum(one.slices for one in report.removed),
         "codes": chosen,
         "unlabelled_is_negative": unlabelled_is_negative,
-        "notes": _patient_provenance(report, scans),
+        "notes": notes,
         "workspace": _totals(workspace),
     }
     document = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
@@ -116,8 +129,10 @@ def prepare_scans(
     return {**summary, **content}
 
 
-def _store_slice_labels(workspace: Workspace, labels: Path, sources: dict[str, Path], progress: Progress) -> None:
-    found = read_slice_labels(labels, workspace.stored_slices(), sources, workspace.settings.salt)
+def _store_slice_labels(
+    workspace: Workspace, labels: Path, sources: dict[str, Path], view: Unpacked, progress: Progress
+) -> None:
+    found = read_slice_labels(labels, workspace.stored_slices(), sources, workspace.settings.salt, view.original)
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
     progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels}")
 
@@ -128,6 +143,7 @@ def preview_scans(
     codes: str | None = None,
     table: Path | None = None,
     packed: bool = False,
+    resample: bool = False,
     patient_from: str = "id",
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -141,36 +157,47 @@ def preview_scans(
         each scan; "quarantined" and "ignored": the other files with the reason. It is private.
     """
     scans = Path(scans)
-    chosen = _checked_codes(scans, codes, table)
-    progress.note(_which_codes(chosen))
-    found = find_scans(
-        scans, table, chosen, packed=packed, patient_from=patient_from, workers=workers, progress=progress
-    )
-    pairs = [
-        {
-            "source": str(scan.source),
-            "kind": scan.kind,
-            "patient": scan.patient,
-            "slices": scan.geometry.shape[0],
-            "label": joined([label.path for label in scan.labels]),
-        }
-        for scan in found.scans
-    ]
-    return {
-        "dry_run": True,
-        "codes": chosen,
-        "scans": pairs,
-        "quarantined": [unused_dict(unused) for unused in found.quarantined],
-        "ignored": [unused_dict(unused) for unused in found.ignored],
-    }
-
-
-def _checked_codes(scans: Path, codes: str | None, table: Path | None) -> str | None:
-    """The code table to use, after it and the input were checked."""
     check_scans(scans)
+    with unpacked(scans, packed=packed, progress=progress) as view:
+        chosen = _checked_codes(view, codes, table)
+        progress.note(_which_codes(view.shown(chosen)))
+        found = find_scans(
+            view.folder,
+            table,
+            chosen,
+            packed=packed,
+            resample=resample,
+            patient_from=patient_from,
+            known=view.found,
+            workers=workers,
+            progress=progress,
+        )
+        pairs = [
+            {
+                "source": str(scan.source),
+                "kind": scan.kind,
+                "patient": scan.patient,
+                "slices": scan.geometry.shape[0],
+                "label": joined([label.path for label in scan.labels]),
+            }
+            for scan in found.scans
+        ]
+        return view.shown(
+            {
+                "dry_run": True,
+                "codes": chosen,
+                "scans": pairs,
+                "quarantined": [unused_dict(unused) for unused in found.quarantined],
+                "ignored": [unused_dict(unused) for unused in found.ignored],
+            }
+        )
+
+
+def _checked_codes(view: Unpacked, codes: str | None, table: Path | None) -> str | None:
+    """The code table to use, after it and the table of scans were checked."""
     if table is not None:
-        read_table(table, scans if scans.is_dir() else scans.parent)
-    chosen = codes if codes is not None else _codes_near(scans)
+        read_table(table, view.folder if view.folder.is_dir() else view.folder.parent)
+    chosen = codes if codes is not None else _codes_near(view)
     if chosen is not None:
         Codes.load(chosen)
     return chosen
@@ -189,9 +216,9 @@ def _without_kept(found: dict) -> dict:
     return {name: value for name, value in found.items() if name != "kept"}
 
 
-def _codes_near(scans: Path) -> str | None:
-    above = scans.resolve().parents[:FOLDERS_ABOVE]
-    for folder in (scans, *above):
+def _codes_near(view: Unpacked) -> str | None:
+    above = view.scans.resolve().parents[:FOLDERS_ABOVE]
+    for folder in (view.folder, *above):
         if tables := _files_named(CODES_FILE, folder):
             names = ", ".join(table.name for table in tables)
             check(len(tables) == 1, f"{folder} must contain one table of codes, got {names}: name it with --codes")
@@ -211,8 +238,8 @@ def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
     """One line for each rule that assigned patients to volume files, which have no patient identity."""
     files = [scan.source for scan in report.prepared if scan.kind != "dicom"]
     base = scans if scans.is_dir() else scans.parent
-    loose = sum(file.parent == base for file in files)
-    rules = ((len(files) - loose, f"the first folder of its path below {base}"), (loose, "its file name"))
+    of_folder = sum(person_of(file.relative_to(base))[1] for file in files)
+    rules = ((of_folder, f"the first folder of its path below {base}"), (len(files) - of_folder, "its file name"))
     return [f"volume files have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
 
 
