@@ -218,7 +218,7 @@ def evaluate_maps(
     Parameters
     ----------
     systems : mapping of str to function
-        `LabelledSlices` → maps, float (m, C, 224, 224), larger where the pattern is; called with at most `BATCH` slices.
+        `LabelledSlices` → maps, float (m, C, 224, 224); called with at most `BATCH` slices.
     training, held_out : LabelledSlices
         Of different patients. training: a few dozen slices per pattern suffice for a threshold.
     within : {"slice", "lung"}
