@@ -61,21 +61,30 @@ def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> l
     results: on the same slices. The best baseline is chosen on these test slices, which favours the baselines.
     """
     tests = {(c.a, c.b): c.tests for c in comparisons}
-    baselines = [r for r in results if is_baseline(r.system)]
+    best = best_baselines(results)
     found = []
     for r in results:
         if is_baseline(r.system):
             continue
         for measure in (MEAN, *r.labels):
-            rivals = [(value, b.system) for b in baselines if (value := _auc(b, measure)) is not None]
-            if not rivals or _auc(r, measure) is None:
+            if measure not in best or _auc(r, measure) is None:
                 continue
-            baseline = max(rivals)[1]
+            baseline = best[measure]
             key = MEAN if measure == MEAN else f"{measure}/auc"
             if test := tests.get((r.system, baseline)):
                 found.append(_verdict(r.system, baseline, measure, 1, test[key]))
             elif test := tests.get((baseline, r.system)):  # neither: they were scored on different slices
                 found.append(_verdict(r.system, baseline, measure, -1, test[key]))
+    return found
+
+
+def best_baselines(results: Sequence[Results]) -> dict[str, str]:
+    """The name of the baseline with the highest AUC of each pattern, and of the mean, as far as any defines it."""
+    found = {}
+    for measure in dict.fromkeys([MEAN, *(label for r in results for label in r.labels)]):
+        known = [(auc, r.system) for r in results if is_baseline(r.system) and (auc := _auc(r, measure)) is not None]
+        if known:
+            found[measure] = max(known)[1]
     return found
 
 
