@@ -58,7 +58,7 @@ class Preset:
 SMALL = Preset(
     name="small",
     patients=24,
-    slices_per_scan=10,
+    slices_per_scan=8,
     folds=3,
     run=2,
     train={"epochs": 2},
@@ -70,7 +70,7 @@ SMALL = Preset(
     words=128,
     passes=2,  # stepwise EM gains little after the second, see bench/NOTES.md
     dimensions=64,
-    sweep_dimensions=(16, 64, 128),
+    sweep_dimensions=(16, 32, 64),
     small_share=0.5,
     growth=(4, 8),  # and all 13
     patches_per_slice=24,
