@@ -2,7 +2,7 @@
 # make test        the tests that take less than five seconds each     make test-slow   the others
 # make docs        the documentation, as HTML in docs/_build
 # make check       style, types, import order                          make bench       ours compared with the alternatives
-# make example     all experiments on phantoms, preset small, into bench/results/experiments-small (12 to 32 minutes on 2 cores)
+# make example     all experiments on phantoms, preset small, into bench/results/experiments-small; the page states the time of each
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
