@@ -32,12 +32,19 @@ class Network:
         self.layers = tuple(self._shapes)
 
     def auto(self) -> tuple[str, ...]:
-        """The last layer of each of the four lowest resolutions above 1×1."""
-        last: dict[int, str] = {}
-        for layer, (_, side, _) in self._shapes.items():
-            last[side] = layer
-        chosen = [last[side] for side in sorted(last, reverse=True) if side > 1]
-        return tuple(chosen[-STAGES:])
+        """The last layer of each of the four lowest resolutions above 1×1.
+
+        Of the least nested modules that have several resolutions, such as the blocks of a network and not their parts.
+        """
+        depths = sorted({layer.count(".") for layer in self.layers})
+        for depth in depths:
+            last: dict[int, str] = {}
+            for layer, (_, side, _) in self._shapes.items():
+                if layer.count(".") == depth and side > 1:
+                    last[side] = layer
+            if len(last) >= STAGES - 1:
+                return tuple(last[side] for side in sorted(last, reverse=True))[-STAGES:]
+        return self.layers[-1:]
 
     def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
         """The maps (d, h', w') of each layer, float32, of an image (h, w) or (h, w, 3) with values in about [0, 1]."""
