@@ -106,6 +106,7 @@ setup(
         "ildfv.kernels": ["*.pyx", "*.pyi"],
         "ildfv.inference": ["templates/*"],
         "ildfv.report": ["templates/*"],
+        "ildfv.texture": ["templates/*"],
         "ildfv.scans": ["codes/*.toml"],
         "ildfv.experiments": ["*.json", "*.toml"],
         "ildfv._csrc.common": ["*.h"],

@@ -37,6 +37,8 @@ def contributions(fisher: FisherVector, coefficients: np.ndarray, maps, weights=
     check(
         fisher.order == "component" and not fisher.weight_part, 'fisher must have order="component" and no weight part'
     )
+    usual = fisher.power == 0.5 and not fisher.intra
+    check(usual, "fisher must have power 0.5 and no intra-normalisation for contributions that add up to the score")
     mixture = fisher.mixture_ if hasattr(fisher, "mixture_") else fisher.mixture
     assert mixture is not None  # as `fisher` is fitted
     k, d = mixture.means_.shape
