@@ -34,6 +34,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     },
     "networks": {"timm": "timm", "torchvision": "torchvision"},
     "metaimage": {"SimpleITK": "simpleitk"},
+    "evidence": {"captum": "captum"},
     "lungs": {"lungmask": "lungmask"},
     "cpu": {"faiss": "faiss-cpu"},
 }
