@@ -1,4 +1,4 @@
-"""Command: similar."""
+"""Commands: similar, components."""
 
 from __future__ import annotations
 
@@ -73,4 +73,49 @@ def similar(
         output.out.print(f"Page: {out}. Research use only.")
 
 
-COMMANDS = [(similar, PANEL)]
+def components(
+    workspace: o.Workspace = o.HERE,
+    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    fold: Annotated[
+        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="Patches of each component.", min=1)] = 8,
+    slices: Annotated[int, typer.Option(help="Training slices to read.", min=1)] = 200,
+    out: Annotated[Path | None, typer.Option(help="HTML page with the patches.", show_default="not written")] = None,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Show what the components of a mixture stand for: nearest training patches, and parts of the scores.
+
+    Example: `ildfv components -w study --layer conv1 --out components.html`
+    """
+    from ildfv.pipeline.components import describe_components
+    from ildfv.pipeline.devices import resolve
+
+    found = describe_components(
+        workspace,
+        layer=layer,
+        region=region,
+        fold=fold,
+        count=count,
+        slices_read=slices,
+        out=out,
+        device=resolve(device),
+        progress=output.progress(verbose),
+    )
+    if output.emit(found, as_json=as_json):
+        return
+    names = list(found["components"][0]["mean_part_of_score"])
+    rows = [
+        [str(one["component"]), f"{one['weight']:.3f}", *(f"{one['mean_part_of_score'][name]:+.3f}" for name in names)]
+        for one in found["components"]
+    ]
+    title = f"Components of {found['layer']}: mean parts of the scores of {found['slices']} training slices"
+    output.table(title, ["", "weight", *names], rows)
+    if out is not None:
+        output.out.print(f"Page: {out}. It contains images of the study's patients.")
+
+
+COMMANDS = [(similar, PANEL), (components, PANEL)]
