@@ -35,6 +35,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "networks": {"timm": "timm", "torchvision": "torchvision"},
     "metaimage": {"SimpleITK": "simpleitk"},
     "contours": {"skimage": "scikit-image"},
+    "evidence": {"captum": "captum"},
     "lungs": {"lungmask": "lungmask"},
     "cpu": {"faiss": "faiss-cpu"},
 }

@@ -17,6 +17,7 @@ ARGUMENTS = {
     "prepare": ["."],
     "experiment": ["losses"],
     "predict": ["scans", "--predictor", "p"],
+    "similar": ["scan"],
 }
 TYPERS = {"pydantic"}  # typer ≥ 0.29 depends on it: a plain installation has it
 PACKAGES = {module for modules in EXTRAS.values() for module in modules} - TYPERS | {"cupy", "psutil", "matplotlib"}
