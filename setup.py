@@ -107,6 +107,7 @@ setup(
         "ildfv.inference": ["templates/*"],
         "ildfv.report": ["templates/*"],
         "ildfv.scans": ["codes/*.toml"],
+        "ildfv.viewer": ["static/*"],
         "ildfv.experiments": ["*.json", "*.toml"],
         "ildfv._csrc.common": ["*.h"],
         "ildfv._csrc.cpu": ["*.h", "*.cpp"],
