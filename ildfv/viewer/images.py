@@ -41,6 +41,8 @@ class DicomImages:
         """Slice z in HU, int16. InputError: its file is missing or damaged."""
         frames = self.series.frames
         path, frame = frames[len(frames) - 1 - z if 0 in self._flips else z]
+        if not path.is_file():
+            raise InputError(f"{path.name} must be a file, got none: it was removed or renamed")
         with quiet():
             hu = self._reader.hounsfield(path, frame)
         shape = self.series.grid.shape[1:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,19 @@ from ildfv.scans.windows import SIZE
 SIDE = 256  # pixels of a map at most, about: the network sees 224
 SAMPLE = 8  # every 8th row and column of a slice determines the scale
 LEVELS = 127
-KINDS = {"contributions": "Contributions to the score", "cam": "Class activation map of the CNN"}
-UNITS = {"contributions": "score per cm²", "cam": "score per cm²"}
+KINDS = {"contributions": "Contributions to the score", "cam": "Class activation map (Grad-CAM)"}
+UNITS = {"contributions": "score per cm²", "cam": "activation × gradient per cm²"}
 
 
 class MapFile:
     """The maps of one pattern, written by `ildfv predict`; read when the first slice is wanted.
 
-    path: <pattern>-<kind>.nii.gz. shape: slices, rows, columns of the scan. pixel: mm.
+    path: <pattern>-<kind>.nii.gz. shape: slices, rows, columns of the scan. pixel: mm. head: whose score it explains.
     """
 
-    def __init__(self, path: Path, kind: str, pattern: int, shape: tuple[int, int, int], pixel: float):
+    def __init__(self, path: Path, kind: str, pattern: int, shape: tuple[int, int, int], pixel: float, head: str = ""):
         self.path, self.kind, self.pattern, self.shape, self.pixel = path, kind, pattern, shape, pixel
-        self.unit, self.title = UNITS[kind], KINDS[kind]
+        self.unit, self.title = UNITS[kind], KINDS[kind] + (f" of {head}" if head else "")
         self.step = max(1, round(max(shape[1:]) / SIDE))
         self._scale, self._slices = 0.0, []  # type: tuple[float, list[bytes]]
         self._lock = threading.Lock()
@@ -122,10 +122,16 @@ def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
         raise InputError(f"{path.name} must be a readable map, got {format_error(error)}") from error
 
 
-def maps_in(folder: Path, patterns: list[str], shape: tuple[int, int, int], pixel: float) -> list[MapFile]:
-    """The maps in the folder of a prediction, in the order of kinds and patterns."""
+def maps_in(
+    folder: Path, patterns: Sequence[str], shape: tuple[int, int, int], pixel: float, explained: str = ""
+) -> list[MapFile]:
+    """The maps in the folder of a prediction, in the order of kinds and patterns.
+
+    explained: the head whose scores the contributions add up to, "" if unknown.
+    """
+    heads = {"contributions": explained}
     return [
-        MapFile(path, kind, c, shape, pixel)
+        MapFile(path, kind, c, shape, pixel, heads.get(kind, ""))
         for kind in KINDS
         for c, pattern in enumerate(patterns)
         if (path := folder / f"{pattern.replace(' ', '-')}-{kind}.nii.gz").is_file()

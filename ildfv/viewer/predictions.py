@@ -19,7 +19,10 @@ KIND = "ildfv prediction"
 
 @dataclass(frozen=True)
 class Answer:
-    """The content of a prediction.json, checked. positions: mm, (m,)."""
+    """The content of a prediction.json, checked.
+
+    positions: mm, (m,). explained: the head whose scores the contribution maps add up to, "" if unknown.
+    """
 
     folder: Path
     scan: str
@@ -29,6 +32,7 @@ class Answer:
     statements: list[str]
     notes: list[str]
     phantom: bool
+    explained: str = ""
 
 
 def answer_folders(path: Path) -> list[Path]:
@@ -56,8 +60,9 @@ def read_answer(folder: Path) -> Answer:
             positions=positions,
             systems=[_system(path, name, head, patterns, shape) for name, head in content["heads"].items()],
             statements=[str(line) for line in content["reliability"]],
-            notes=[str(line) for line in content["notes"]],
+            notes=[str(line) for line in [*content["notes"], *_performance(content["heads"])]],
             phantom=content["predictor"].get("data") == "phantom",
+            explained=str(content.get("contributions_head") or ""),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
@@ -72,3 +77,8 @@ def _system(path: Path, name: str, head: dict[str, Any], patterns: list[str], sh
     for values in (scores, probability):
         check(values.shape == shape, f"{path}: {name} must have {shape} values (slices, patterns), got {values.shape}")
     return System(name, scores, probability, [head["scan"][pattern]["threshold"] for pattern in patterns])
+
+
+def _performance(heads: dict[str, Any]) -> list[str]:
+    """The sentence on its expected performance of each head that has one."""
+    return [f"{name}: {head['performance']}" for name, head in heads.items() if head.get("performance")]

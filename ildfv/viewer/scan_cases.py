@@ -74,11 +74,13 @@ def scan_cases(
     check(len(by_name) == len(answers), "predictions must be of different scans, got two of one scan: give one of them")
     pairs: list[tuple[Scan, Answer | None, bool]] = [(scan, by_name.get(name), True) for name, scan in given.items()]
     used = {answer.scan for _, answer, _ in pairs if answer is not None}
-    if not used and len(answers) == len(scans) == 1:  # the path differs, which is part of the name of a volume file
+    # A volume file is named for its path, which may differ; a DICOM series has its own name wherever it is.
+    if not used and len(answers) == len(scans) == 1 and scans[0].dicom is None:
         _check_same_slices(scans[0], answers[0])
         pairs, used = [(scans[0], answers[0], False)], {answers[0].scan}
     if answers and scans:
-        check(bool(used), "a scan must be that of a prediction, got others: compare `scan` in prediction.json")
+        rule = f"a scan must be that of a prediction ({', '.join(by_name)})"
+        check(bool(used), f"{rule}, got {', '.join(given)}: give the scan that was predicted")
     cases = [_scan_case(scan, answer, table, same) for scan, answer, same in pairs]
     return cases + [_answer_case(answer) for answer in answers if answer.scan not in used]
 
@@ -105,7 +107,9 @@ def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: boo
     maps: list[Maps] = []
     if answer is not None:
         _check_same_slices(scan, answer)
-        maps += maps_in(answer.folder, answer.patterns, (grid.shape[0], grid.shape[1], grid.shape[2]), pixel)
+        maps += maps_in(
+            answer.folder, answer.patterns, (grid.shape[0], grid.shape[1], grid.shape[2]), pixel, answer.explained
+        )
     notes = list(answer.notes) if answer is not None else []
     notes += [] if same else [MATCHED]
     notes += [NO_CODES] if codes is None and answer is None else []

@@ -330,7 +330,7 @@ async function chooseMap() {
 }
 
 function legendText(pattern, { unit, title }) {
-  return `${title} of ${pattern}: blue against, orange for; ${unit}. Full colour at the 99.5th percentile of the scan.`;
+  return `${title}, ${pattern}: blue against, orange for the pattern; ${unit}. Full colour at the 99.5th percentile of the scan.`;
 }
 
 function legend(map, pattern, one) {

@@ -298,9 +298,10 @@ export class Viewport {
   }
 }
 
+// A number with a true minus sign; digits: significant ones, all of them shown, or 0 for an integer.
 export function number(value, digits = 0) {
   const text = digits ? value.toPrecision(digits) : String(Math.round(value));
-  return Number(text).toLocaleString("en", { maximumSignificantDigits: digits || 21, useGrouping: false }).replace("-", "−");
+  return text.replace("e+", "e").replaceAll("-", "−");
 }
 
 export function make(tag, name, parent, text = "") {
