@@ -108,6 +108,7 @@ setup(
         "ildfv.report": ["templates/*"],
         "ildfv.texture": ["templates/*"],
         "ildfv.scans": ["codes/*.toml"],
+        "ildfv.viewer": ["static/*"],
         "ildfv.experiments": ["*.json", "*.toml"],
         "ildfv._csrc.common": ["*.h"],
         "ildfv._csrc.cpu": ["*.h", "*.cpp"],

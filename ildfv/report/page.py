@@ -320,6 +320,7 @@ def _picture(example: Example) -> dict:
         "width": w,
         "paths": paths,
         "caption": example.caption,
+        "place": example.place,
         "truth": [bool(t) for t in example.truth],
         "alt": f"CT slice, {example.caption or 'no caption'}; patterns present: {', '.join(present) or 'none'}",
         "right": bool(example.predictions) and example.is_right(example.predictions[0]),
