@@ -34,7 +34,7 @@ class Delivery(Protocol):
 
 def predict_all(
     sources: Sequence[Path],
-    predictor: Path,
+    predictor: Predictor | Path,
     *,
     out: Path | None = None,
     series: str | None = None,
@@ -48,7 +48,7 @@ def predict_all(
     patients every series is a scan. out: the folder in which a folder per scan is written. delivery: what else happens
     with each prediction.
     """
-    loaded = Predictor.load(predictor, device=device)
+    loaded = predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device)
     answered, failed = [], []
     for source in sources:
         try:

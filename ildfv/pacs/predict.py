@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ildfv.errors import InputError, check
 from ildfv.inference.inbox import predict_all
+from ildfv.inference.predictor import Predictor
 from ildfv.pacs.address import EntityAddress, WebAddress, is_address, parsed
 from ildfv.pacs.credentials import credentials
 from ildfv.pacs.web import WebServer
@@ -48,10 +49,11 @@ def predict_and_deliver(
         As of `ObjectDelivery`.
     """
     paths, studies, destination = _sorted(sources, store)
+    loaded = Predictor.load(predictor, device=device)  # before anything is read or received
     with tempfile.TemporaryDirectory(prefix="ildfv-") as temporary:  # mode 0700
         delivery = _delivery(dicom, Path(temporary) / "objects", destination)
-        options: dict = {"out": out, "device": device, "progress": progress}
-        answered, failed = predict_all(paths, predictor, series=series, delivery=delivery, **options)
+        options: dict = {"out": out, "progress": progress}
+        answered, failed = predict_all(paths, loaded, series=series, delivery=delivery, **options)
         delivered = [] if delivery is None else delivery.delivered
     for study in studies:
         with tempfile.TemporaryDirectory(prefix="ildfv-") as temporary:
@@ -62,7 +64,7 @@ def predict_and_deliver(
             except InputError as error:
                 failed.append({"source": _shown(study), "reason": str(error)})
                 continue
-            good, bad = predict_all([folder], predictor, delivery=delivery, **options)
+            good, bad = predict_all([folder], loaded, delivery=delivery, **options)
             answered += good
             failed += [{"source": _shown(study), "reason": one["reason"]} for one in bad]  # not the temporary folder
             delivered += [] if delivery is None else delivery.delivered

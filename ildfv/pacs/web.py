@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ildfv.errors import InputError, OutOfReachError, check
@@ -13,12 +15,14 @@ from ildfv.pacs.address import WebAddress
 from ildfv.pacs.association import progress_text
 from ildfv.pacs.credentials import PASSWORD, TOKEN, USER, Credentials
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.libraries import quiet
 from ildfv.store.atomic import check_space
 
 ANY_SYNTAX = (("application/dicom", "*"),)  # as stored: nothing is decompressed for us
 ONE_PIECE = 1 << 62  # bytes of a chunk. Orthanc has answered 200 to chunked requests without storing anything.
 TIMEOUT = (10, 300)  # seconds to connect, and between two packets of an answer
 ATTEMPTS, PAUSE = 10, 0.5  # of reading back what was stored; seconds between two: some servers index later
+SERIES, INSTANCE = "0020000E", "00080018"  # SeriesInstanceUID, SOPInstanceUID
 NOT_ALLOWED, MISSING = (401, 403), 404
 
 
@@ -116,7 +120,8 @@ class WebServer:
 
         fields = ["Modality", "NumberOfSeriesRelatedInstances"]
         found = {}
-        for item in self._client.search_for_series(study_instance_uid=study, fields=fields, get_remaining=True):
+        search = partial(self._client.search_for_series, study_instance_uid=study, fields=fields)
+        for item in _all_pages(search, SERIES).values():
             one = Dataset.from_json(item)
             count = int(one.get("NumberOfSeriesRelatedInstances") or 0)
             found[str(one.SeriesInstanceUID)] = (str(one.get("Modality") or ""), count)
@@ -131,11 +136,22 @@ class WebServer:
             missing = set()
             with _one_line(self.address, "the list of stored objects"):
                 for (study, series), instances in stored.items():
-                    listed = self._client.search_for_instances(study, series, get_remaining=True)
-                    missing |= instances - {item["00080018"]["Value"][0] for item in listed}
+                    search = partial(self._client.search_for_instances, study, series)
+                    missing |= instances - set(_all_pages(search, INSTANCE))
             if not missing:
                 break
         return missing
+
+
+def _all_pages(search: Callable[..., list[dict]], key: str) -> dict[str, dict]:
+    """All results of a search by their UID. It also ends with a server that ignores the offset of a page."""
+    found: dict[str, dict] = {}
+    while True:
+        page = search(offset=len(found)) if found else search()
+        new = {item[key]["Value"][0]: item for item in page if item[key]["Value"][0] not in found}
+        if not new:
+            return found
+        found |= new
 
 
 def _chosen(found: dict[str, tuple[str, int]], series: str | None, where: str) -> tuple[str, list[str]]:
@@ -156,9 +172,11 @@ def _chosen(found: dict[str, tuple[str, int]], series: str | None, where: str) -
 def _one_line(address: WebAddress, what: str, *, stored: int = 0, of: int = 0) -> Iterator[None]:
     """Turns errors of a request into InputErrors. No message contains credentials."""
     import requests
+    from pydicom.errors import InvalidDicomError
 
     try:
-        yield
+        with quiet():
+            yield
     except requests.HTTPError as error:
         code = 0 if error.response is None else error.response.status_code
         if code in NOT_ALLOWED:
@@ -175,7 +193,7 @@ def _one_line(address: WebAddress, what: str, *, stored: int = 0, of: int = 0) -
         if isinstance(error, requests.RequestException):
             raise InputError(f"{address} must be a DICOMweb server, got {type(error).__name__}") from None
         raise InputError(f"{error.filename or what}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, EOFError, struct.error, InvalidDicomError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{address} must be a DICOMweb server, got an answer that is none for {what}") from error
@@ -187,11 +205,7 @@ def _refused(address: WebAddress, what: str, reason: str, stored: int, of: int) 
 
 def _progressed(text: str, stored: int, of: int) -> str:
     """The text with the number of stored objects, if objects were being stored."""
-    if not of:
-        return text
-    return (
-        f"{text} ({stored} of {of} objects are stored{'' if stored == 0 else '; run the command again for the rest'})"
-    )
+    return f"{text} ({progress_text(stored, of)})" if of else text
 
 
 def _failure(response) -> str:
