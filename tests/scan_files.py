@@ -8,7 +8,13 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import pack_bits
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    RTStructureSetStorage,
+    SegmentationStorage,
+    generate_uid,
+)
 
 SPACING = (5.0, 4.0, 4.0)  # mm, z, y, x
 ORIGIN = (-128.0, -120.0, -300.0)  # mm, x, y, z
@@ -165,3 +171,42 @@ class ScanFiles:
         path.parent.mkdir(parents=True, exist_ok=True)
         seg.save_as(path, enforce_file_format=True)
         return path
+
+    @classmethod
+    def contours(
+        cls, path: Path, folder: Path, structures: dict, *, reference: bool = True, kind: str = "CLOSED_PLANAR"
+    ) -> Path:
+        """An RT Structure Set of the series in `folder`. structures: contours (n, 3) in mm by name."""
+        slice_ = dcmread(sorted(folder.iterdir())[0])
+        dataset = cls.slice_dataset(np.zeros((1, 1), np.int16), series=generate_uid(), patient=slice_.PatientID)
+        for name in ("PixelData", "Rows", "Columns", "ImagePositionPatient"):
+            delattr(dataset, name)
+        dataset.SOPClassUID, dataset.Modality = RTStructureSetStorage, "RTSTRUCT"
+        dataset.FrameOfReferenceUID = slice_.FrameOfReferenceUID
+        if reference:
+            frame, study, series = Dataset(), Dataset(), Dataset()
+            series.SeriesInstanceUID = slice_.SeriesInstanceUID
+            study.RTReferencedSeriesSequence, frame.FrameOfReferenceUID = [series], slice_.FrameOfReferenceUID
+            frame.RTReferencedStudySequence, dataset.ReferencedFrameOfReferenceSequence = [study], [frame]
+        dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
+        for number, (name, contours) in enumerate(structures.items(), 1):
+            described, drawn = Dataset(), Dataset()
+            described.ROINumber, described.ROIName, drawn.ReferencedROINumber = number, name, number
+            drawn.ContourSequence = []
+            for points in contours:
+                contour = Dataset()
+                contour.ContourGeometricType, contour.NumberOfContourPoints = kind, len(points)
+                contour.ContourData = [f"{value:.3f}" for value in np.ravel(points)]
+                drawn.ContourSequence.append(contour)
+            dataset.StructureSetROISequence.append(described)
+            dataset.ROIContourSequence.append(drawn)
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+
+    @classmethod
+    def box(cls, z: float, rows: tuple[int, int], columns: tuple[int, int], shift: float = 0.0) -> np.ndarray:
+        """Corners in mm (4, 3) of a rectangle around the centres of these rows and columns of slice z."""
+        (dz, dy, dx), (x0, y0, z0) = cls.spacing, cls.origin
+        (top, bottom), (left, right) = ((a - 0.5 + shift, b - 0.5 - shift) for a, b in (rows, columns))
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        return np.array([(x0 + dx * x, y0 + dy * y, z0 + dz * z) for x, y in corners])

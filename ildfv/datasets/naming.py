@@ -208,7 +208,7 @@ def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
 
 
 def _without(text: str, removed: Set[str]) -> str:
-    """The text without these words, with "_" for separators; adjacent words stay adjacent: "case1" differs from "case_1"."""
+    """The text without these words, with "_" for separators; adjacent words stay joined: "case1", not "case_1"."""
     result, last = "", None
     for word in _kept(text, removed):
         result += ("_" if last is not None and word.start != last.end else "") + word.text

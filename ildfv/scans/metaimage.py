@@ -33,7 +33,7 @@ def metaimage_data_file(path: Path) -> Path:
         raise InputError(f"{path.name}: ElementDataFile must be one file in the folder of the header, got {name!r}")
     if not (path.parent / name).is_file():
         raise InputError(
-            f"{path.name}: ElementDataFile must exist in the folder of the header, got none named {name!r}"
+            f"{path.name}: ElementDataFile must be in the folder of the header, got none named {name!r}"
         )
     return path.parent / name
 

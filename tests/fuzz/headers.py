@@ -38,7 +38,10 @@ SPOILT = {  # file to corrupt → function that corrupts it
     "gzip/scan.nii.gz": mutations.compressed(mutations.nifti),
     "nrrd/scan.nrrd": mutations.nrrd,
     "nrrd-gzip/scan.nrrd": mutations.nrrd,
+    "seg/seg.dcm": mutations.dicom,
+    "contours/contours.dcm": mutations.dicom,
 }
+NAMES = {1: "healthy", 2: "ground glass", 5: "emphysema"}
 
 
 def write_originals(folder: Path) -> None:
@@ -50,6 +53,13 @@ def write_originals(folder: Path) -> None:
     ScanFiles.nifti(folder / "gzip/scan.nii.gz", hu)
     ScanFiles.nrrd(folder / "nrrd/scan.nrrd", hu, encoding="raw")
     ScanFiles.nrrd(folder / "nrrd-gzip/scan.nrrd", hu)
+    codes = ScanFiles.codes(hu)
+    for name in ("seg", "contours"):
+        for number, path in enumerate(sorted(ScanFiles.series(folder / name, hu, series="1.2.3", patient="P-1"))):
+            path.rename(path.with_name(f"other{number}.dcm"))
+    ScanFiles.seg(folder / "seg/seg.dcm", folder / "seg", codes, NAMES)
+    box = ScanFiles.box(1, (20, 40), (12, 25))
+    ScanFiles.contours(folder / "contours/contours.dcm", folder / "contours", {"emphysema": [box], "healthy": []})
 
 
 def write_case(originals: Path, folder: Path, seed: int, number: int) -> None:
@@ -61,21 +71,23 @@ def write_case(originals: Path, folder: Path, seed: int, number: int) -> None:
         (folder / path.name).write_bytes(mutate(data, random) if path.name == Path(name).name else data)
 
 
-def fault_of(folder: Path) -> dict | None:
+def fault_of(folder: Path, *, resample: bool = False) -> dict | None:
     """The fault in reading the files; None if each is part of a scan or excluded with a reason of one line."""
     from ildfv.datasets.convert import scan_slices
     from ildfv.datasets.discovery import discover
     from ildfv.errors import InputError
+    from ildfv.scans.labels import Codes
     from ildfv.scans.libraries import quiet
 
+    codes = Codes.load("phantom")
     reasons = []
     try:
         with quiet():
-            found = discover(folder, workers=1)
+            found = discover(folder, codes=codes, resample=resample, workers=1)
             reasons += [left.reason for left in (*found.quarantined, *found.ignored)]
             for scan in found.scans:
                 try:
-                    scan_slices(scan, None, SALT)
+                    scan_slices(scan, codes, SALT)
                 except InputError as error:
                     reasons.append(str(error))
     except Exception as error:
@@ -108,7 +120,7 @@ def run_cases(originals: Path, seed: int, first: int, seconds: float) -> None:
             case.mkdir()
             write_case(originals, case, seed, number)
             faulthandler.dump_traceback_later(HANG, exit=True)
-            fault = fault_of(case)
+            fault = fault_of(case, resample=bool(number // len(SPOILT) % 2))
             faulthandler.cancel_dump_traceback_later()
             if fault is not None:
                 print(json.dumps({"case": number, **fault}), flush=True)
