@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePath
 
-KEPT = ("kind", "patient", "series", "slices", "labelled", "kept", "files")  # of a scan or file; hashes and counts
+KEPT = ("kind", "patient", "series", "slices", "labelled", "kept", "files", "resampled")  # of a scan or file; hashes and counts
 
 
 def without_paths(report: Mapping) -> dict:

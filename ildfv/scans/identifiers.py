@@ -89,7 +89,7 @@ def _text(value) -> str:
     if value is None:
         return ""
     if isinstance(value, (float, int)):  # also decimal and integer strings, which keep their spelling
-        return f"{float(value):.15g}"
+        return f"{float(value) + 0.0:.15g}"  # -0 is 0
     return str(value).strip()
 
 

@@ -111,6 +111,7 @@ def test_the_name_of_an_acquisition_contains_no_free_text(tmp_path, files):
 def test_two_spellings_of_a_number_are_one_value(tmp_path, files):
     def change(z, dataset):
         dataset.KVP, dataset.SliceThickness = (("120", "5"), ("120.0", "5.000"))[z % 2]
+        dataset.GantryDetectorTilt = ("0", "-0.0")[z % 2]
         return dataset
 
     files.series(tmp_path, files.chest(), change=change)
