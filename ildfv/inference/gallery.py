@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jinja2 import Environment, PackageLoader
 
+from ildfv.errors import printable_page
 from ildfv.inference.page import png
 
 
@@ -38,4 +39,4 @@ def gallery(title: str, lines: list[str], groups: list[Group], *, phantom: bool)
     """HTML of the page; lines: paragraphs above the groups. phantom: whether the page must be labelled as such."""
     environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
     template = environment.get_template("gallery.html")
-    return template.render(title=title, lines=lines, groups=groups, phantom=phantom)
+    return printable_page(template.render(title=title, lines=lines, groups=groups, phantom=phantom))

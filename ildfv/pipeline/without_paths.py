@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePath
 
-KEPT = ("kind", "patient", "series", "slices", "labelled", "kept", "files", "resampled")  # of a scan or file; hashes and counts
+# Of a scan or file: hashes, counts, and how it was resampled.
+KEPT = ("kind", "patient", "series", "slices", "labelled", "kept", "files", "resampled")
 
 
 def without_paths(report: Mapping) -> dict:

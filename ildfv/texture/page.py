@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ildfv.errors import printable_page
 from ildfv.store.outputs import check_output, write_output
 from ildfv.texture.contributions import contribution_maps
 from ildfv.texture.evaluate import Evaluation
@@ -46,7 +47,7 @@ def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path],
         n_wrong=len(wrong),
         maps=_maps(evaluation, paths),
     )
-    write_output(Path(path), text.encode(), MARKER, KIND)
+    write_output(Path(path), printable_page(text).encode(), MARKER, KIND)
 
 
 def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
