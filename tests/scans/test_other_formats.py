@@ -91,7 +91,7 @@ def test_a_missing_or_short_data_file_is_refused(tmp_path, files, name):
         read_file(path, kind, patient_id="p", series_id="s")
     data.unlink()
     (unused,) = discover(tmp_path).quarantined
-    assert "beside" in unused.reason
+    assert "folder" in unused.reason
 
 
 @pytest.mark.parametrize("name", ["/etc/hostname", "../ct.raw", "LIST", "slice%03d.raw"])
