@@ -20,7 +20,9 @@ def give_labels(found: Discovery, labels: Sequence[Label], lost: Sequence[Lost],
         label.path.parent for maps in pairs.labels.values() for label in maps if _is_named(label, structures, root)
     }
     for label, reason in pairs.refused_labels:
-        if label.path.parent in folders_of_masks or structures.is_unnamed(label.path.relative_to(root)):
+        inside = label.path.relative_to(root)
+        of_masks = label.path.parent in folders_of_masks and not structures.names_known(inside)
+        if of_masks or structures.is_unnamed(inside):
             found.ignored.append(Unused(label.path, UNNAMED, quarantined=False))
         else:
             found.quarantined.append(Unused(label.path, reason))

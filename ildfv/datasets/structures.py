@@ -14,6 +14,7 @@ from ildfv.datasets.records import Label, Scan, Unused
 from ildfv.scans.headers import Header
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 
+REGION_WORDS = frozenset(["left", "right", "upper", "middle", "lower", "l", "r", "lung", "lungs", "lobe", "lobes"])
 UNNAMED = "a mask of a structure that [segments] of the code table does not name"
 
 
@@ -31,12 +32,24 @@ class Structures:
         return bool(_at_end(_content(path), self._listed))
 
     def is_known(self, path: PurePath) -> bool:
-        """Whether a file in a folder of label maps is named by nothing but a structure with a meaning."""
-        return in_label_folder(path) and _content(path) in self._known
+        """Whether a file in a folder of label maps is named by nothing but a structure with a meaning.
+
+        Where the structure is may be named too: left_lung_GGO shows GGO.
+        """
+        content = _content(path)
+        found = _at_end(content, self._known)
+        return in_label_folder(path) and bool(found) and set(content[: -len(words(found))]) <= REGION_WORDS
 
     def is_unnamed(self, path: PurePath) -> bool:
         """Whether a file in a folder of label maps is named after a structure without a meaning."""
-        return self._codes is not None and in_label_folder(path) and not STRUCTURE_WORDS.isdisjoint(_content(path))
+        content = _content(path)
+        if self._codes is None or not in_label_folder(path) or self.names_known(path):
+            return False
+        return not STRUCTURE_WORDS.isdisjoint(content)
+
+    def names_known(self, path: PurePath) -> bool:
+        """Whether a file name ends with a structure that has a meaning."""
+        return bool(_at_end(_content(path), self._known))
 
     def faulty_contours(self, header: Header) -> str:
         """Why no contour of an RT Structure Set can be used, or ""."""

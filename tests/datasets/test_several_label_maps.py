@@ -84,6 +84,23 @@ def test_a_mask_named_after_a_structure_has_its_meaning_whatever_its_value(tmp_p
     assert not counts(tmp_path)[:, 1:].any()
 
 
+def test_words_of_camel_case_and_of_places_do_not_hide_a_structure(tmp_path, files, chest):
+    parts = {"GroundGlass": chest == 2, "left_lung_emphysema": chest == 5, "LowerLobeRight-Healthy": chest == 1}
+    for name, mask in parts.items():
+        files.nifti(tmp_path / f"scans/p1/segmentations/{name}.nii.gz", mask.astype(np.uint8))
+    report = run(tmp_path, TABLE)
+    assert not report.quarantined + report.ignored
+    np.testing.assert_array_equal(counts(tmp_path)[:, 0], [(s == 2).sum() for s in chest])
+    np.testing.assert_array_equal(counts(tmp_path)[:, 3], [(s == 5).sum() for s in chest])
+
+
+def test_a_mask_that_is_not_just_of_a_structure_is_named_as_refused(tmp_path, files, chest):
+    files.nifti(tmp_path / "scans/p1/segmentations/emphysema.nii.gz", (chest == 5).astype(np.uint8))
+    files.nifti(tmp_path / "scans/p1/segmentations/no_ground_glass.nii.gz", (chest == 2).astype(np.uint8))
+    (unused,) = run(tmp_path, TABLE).quarantined
+    assert unused.source.name == "no_ground_glass.nii.gz"
+
+
 def test_masks_beside_their_scan_are_recognised_by_the_code_table(tmp_path, files, inline):
     for number in (1, 2):
         hu = files.chest(seed=number)
