@@ -24,7 +24,8 @@ def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[lis
         by_folder[one.path.parent].append(one)
     numbered = [label for label in labels if label.geometry is not None and not label.segments]
     names = {(label.path.parent, _name(label.path.name)) for label in numbered}
-    result, used = [], set()
+    result: list[Label] = []
+    used: set[Path] = set()
     for label in labels:
         here = by_folder.get(label.path.parent, []) if label in numbered else []
         own = [one for one in here if _name(one.path.stem) == _name(label.path.name)]

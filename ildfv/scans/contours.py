@@ -107,7 +107,7 @@ def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np
                 raise InputError(
                     f"contours of {name!r} on one slice must be apart or nested, got two that overlap in part"
                 )
-            around += share >= NESTED
+            around += int(share >= NESTED)
         result = result & ~mask if around % 2 else result | mask
     return result
 

@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from ildfv.datasets.classify import ZIPPED
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery
 from ildfv.datasets.search import files_below
@@ -95,7 +96,7 @@ def test_packed_dicom_is_named(packed):
     assert reasons == {
         "gz": (6, "DICOM compressed with gzip is read only with --packed"),
         "bare": (6, "DICOM without preamble is read only with --packed"),
-        "series.zip": (1, "an archive is not searched: unpack it into a folder"),
+        "series.zip": (1, ZIPPED),
     }
 
 
