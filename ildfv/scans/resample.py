@@ -42,7 +42,8 @@ class Resampling:
     def of(cls, scan: Geometry) -> Resampling:
         """The even grid that contains the whole scan. Raises `InputError` if it is too large."""
         gaps = np.ones(1) if scan.slices is None else np.diff(scan.slices)
-        spacing = scan.spacing * [np.median(gaps), 1, 1]
+        usual = np.quantile(gaps, 0.5, method="lower")  # the median, as a gap that occurs
+        spacing = scan.spacing * [usual, 1, 1]
         middle = np.array([scan.place(scan.shape[0] // 2), scan.shape[1] // 2, scan.shape[2] // 2])
         centre = (scan.origin + middle @ scan.steps)[::-1]  # mm, z, y, x
         corners = scan.corners()[:, ::-1]

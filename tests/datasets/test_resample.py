@@ -133,7 +133,7 @@ def test_an_unevenly_spaced_scan_becomes_an_even_one(gaps):
     points = grid(origin, steps, (1, SIZE, SIZE)) + (places - places[0])[:, None, None, None] * [0, 0, 1]
     volume, _, how = resampled(Volume(np.round(tissue(points)).astype(np.int16), scan, "", "", Path()))
     check_hu(volume, grid(volume.geometry.origin, volume.geometry.steps, volume.hu.shape))
-    assert np.diff(volume.positions) == pytest.approx(np.median(gaps), abs=1e-3)
+    assert np.diff(volume.positions) == pytest.approx(sorted(gaps)[5], abs=1e-3)
     assert f"gaps of {min(gaps):.3g}" in how
 
 
