@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ildfv.errors import check
 from ildfv.evaluation.tables import Cell, Estimate, Table
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
-from ildfv.experiments.fitted import fisher_model
+from ildfv.experiments.fitted import fisher_model, network
 from ildfv.experiments.layers import fisher
 from ildfv.experiments.results import predictions
 from ildfv.experiments.tables import OURS
@@ -31,6 +32,8 @@ TITLES = {
 WITHIN = {"lung": "inside the lung", "slice": "whole slice"}
 TRAINING = 48  # slices that thresholds are chosen on, drawn from those of the fit patients that show a pattern
 
+NO_CAPTUM = "Grad-CAM maps of the CNN are left out, because captum is not installed: `pip install 'ildfv[evidence]'`."
+
 Maps = Callable[[LabelledSlices], np.ndarray]
 
 
@@ -44,6 +47,8 @@ def run(context: Context) -> Findings:
         for one in vectors:
             predictions(context, one)  # fits and scores it first
             systems[f"{one.label}, contributions"] = partial(_maps, fisher_model(context, one, fold).maps)
+        if find_spec("captum"):
+            systems[f"{context.base.label}, Grad-CAM of {context.preset.layer}"] = _grad_cam(context, fold)
         systems |= {f"control: {name}": control for name, control in CONTROLS.items()}
         lungs = context.preset.lungs
         training, tested = some(context, split.fit, fold), shown(context, split.test)
@@ -59,7 +64,7 @@ def run(context: Context) -> Findings:
         "chance (pixel AUC 0.5)."
     )
     tables = [_table(context, title, measure, joined, note) for measure, title in TITLES.items()]
-    return Findings(tables, vectors)
+    return Findings(tables, [context.base, *vectors], notes=[] if find_spec("captum") else [NO_CAPTUM])
 
 
 def shown(context: Context, indices: np.ndarray) -> np.ndarray:
@@ -72,6 +77,16 @@ def some(context: Context, indices: np.ndarray, fold: int) -> np.ndarray:
     found = shown(context, indices)
     drawn = np.random.default_rng([context.workspace.settings.seed, fold]).permutation(found)
     return np.sort(drawn[:TRAINING])
+
+
+def _grad_cam(context: Context, fold: int) -> Maps:
+    """Grad-CAM of the CNN trained without the fold."""
+    from ildfv.inference.cnn_maps import grad_cam
+    from ildfv.train.networks import load
+
+    predictions(context, context.base)
+    trained = load(network(context, context.base, fold), context.device)
+    return partial(_maps, partial(grad_cam, trained, layer=context.preset.layer))
 
 
 def _maps(maps: Callable[[np.ndarray], np.ndarray], slices: LabelledSlices) -> np.ndarray:
