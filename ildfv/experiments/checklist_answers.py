@@ -34,8 +34,8 @@ FIXED = {
     "fitted on the fit slices",
     "robustness": "results for two thresholds T and for several losses, targets, layers, encoders and numbers of "
     "patients",
-    "explainability": "label maps of the patch baseline; exact contribution maps of Fisher vectors, compared with label "
-    "maps in the experiment localisation",
+    "explainability": "label maps of the patch baseline; exact contribution maps of Fisher vectors, compared with "
+    "label maps in the experiment localisation",
     "clusters": "patients are the clusters: intervals and tests resample or swap whole patients; centres are not "
     "distinguished",
     "updating": "none: models are not changed after testing",

@@ -107,11 +107,14 @@ def architecture(context: Context) -> Figure:
 
 
 def curves(results: Sequence[Results], mark: str) -> Figure:
-    """Fig. 5: four panels per system, ROC above, precision and recall below, at T = 6000 and 4000."""
-    pooled = [one for one in results if one.fold is None]
+    """Fig. 5: four panels per system, ROC above, precision and recall below, at T = 6000 and 4000.
+
+    Of each system and T the pooled document, or that of the only fold that was held out.
+    """
     by_system: dict[str, dict[int, Results]] = {}
-    for one in pooled:
-        by_system.setdefault(one.system.rpartition(", T = ")[0] or one.system, {})[one.threshold] = one
+    for one in sorted(results, key=lambda result: result.fold is not None):
+        at = by_system.setdefault(one.system.rpartition(", T = ")[0] or one.system, {})
+        at.setdefault(one.threshold, one)
     variants = {}
     for system, at in by_system.items():
         rows = {

@@ -6,8 +6,9 @@ held-out slices, which no system has seen. Controls tell how far a map of the lu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from ildfv.errors import check
 from ildfv.evaluation.tables import Cell, Estimate, Table
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
-from ildfv.experiments.fitted import fisher_model
+from ildfv.experiments.fitted import fisher_model, network
 from ildfv.experiments.layers import fisher
+from ildfv.experiments.recipes import Encoded
 from ildfv.experiments.results import predictions
 from ildfv.experiments.tables import OURS
 from ildfv.inference.localisation import CONTROLS, MIN_PIXELS, Estimated, LabelledSlices, MapScores, evaluate_maps
@@ -31,6 +33,8 @@ TITLES = {
 WITHIN = {"lung": "inside the lung", "slice": "whole slice"}
 TRAINING = 48  # slices that thresholds are chosen on, drawn from those of the fit patients that show a pattern
 
+NO_CAPTUM = "Grad-CAM maps of the CNN are left out, because captum is not installed: `pip install 'ildfv[evidence]'`."
+
 Maps = Callable[[LabelledSlices], np.ndarray]
 
 
@@ -38,20 +42,20 @@ def run(context: Context) -> Findings:
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
     vectors = [fisher(context, layer) for layer in layers]
     folds: dict[tuple[str, str], list[MapScores]] = {}
+    notes = [] if find_spec("captum") else [NO_CAPTUM]
     for fold in context.held_out():
         split = context.split(fold)
-        systems: dict[str, Maps] = {}
-        for one in vectors:
-            predictions(context, one)  # fits and scores it first
-            systems[f"{one.label}, contributions"] = partial(_maps, fisher_model(context, one, fold).maps)
-        systems |= {f"control: {name}": control for name, control in CONTROLS.items()}
-        lungs = context.preset.lungs
         training, tested = some(context, split.fit, fold), shown(context, split.test)
-        check(len(training) > 0 and len(tested) > 0, f"fold {fold} must have fit and test slices with a pattern")
-        parts = [LabelledSlices.read(context.slices, indices, lungs=lungs) for indices in (training, tested)]
+        if not (len(training) and len(tested)):
+            notes.append(f"Fold {fold} is left out: no fit slice or no test slice shows a pattern.")
+            continue
+        read = partial(LabelledSlices.read, context.slices, lungs=context.preset.lungs)
+        parts = read(training), read(tested)
+        systems = maps_of(context, vectors, fold)
         for within in WITHIN:
             for name, found in evaluate_maps(systems, *parts, within=within).items():
                 folds.setdefault((name, within), []).append(found)
+    check(bool(folds), "localisation needs label maps with a pattern on fit and on test slices, got none")
     joined = {key: MapScores.joined(parts) for key, parts in folds.items()}
     note = (
         f"Held-out slices with at least {MIN_PIXELS} prepared pixels of a pattern. A map spreads the contribution of "
@@ -59,7 +63,18 @@ def run(context: Context) -> Findings:
         "chance (pixel AUC 0.5)."
     )
     tables = [_table(context, title, measure, joined, note) for measure, title in TITLES.items()]
-    return Findings(tables, vectors)
+    return Findings(tables, [context.base, *vectors], notes)
+
+
+def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str, Maps]:
+    """The maps that are compared, by name: of Fisher vectors and the CNN fitted without the fold, and controls."""
+    systems: dict[str, Maps] = {}
+    for one in vectors:
+        predictions(context, one)  # fits and scores it first
+        systems[f"{one.label}, contributions"] = partial(_maps, fisher_model(context, one, fold).maps)
+    if find_spec("captum"):
+        systems[f"{context.base.label}, Grad-CAM of {context.preset.layer}"] = _grad_cam(context, fold)
+    return systems | {f"control: {name}": control for name, control in CONTROLS.items()}
 
 
 def shown(context: Context, indices: np.ndarray) -> np.ndarray:
@@ -72,6 +87,16 @@ def some(context: Context, indices: np.ndarray, fold: int) -> np.ndarray:
     found = shown(context, indices)
     drawn = np.random.default_rng([context.workspace.settings.seed, fold]).permutation(found)
     return np.sort(drawn[:TRAINING])
+
+
+def _grad_cam(context: Context, fold: int) -> Maps:
+    """Grad-CAM of the CNN trained without the fold."""
+    from ildfv.inference.cnn_maps import grad_cam
+    from ildfv.train.networks import load
+
+    predictions(context, context.base)
+    trained = load(network(context, context.base, fold), context.device)
+    return partial(_maps, partial(grad_cam, trained, layer=context.preset.layer))
 
 
 def _maps(maps: Callable[[np.ndarray], np.ndarray], slices: LabelledSlices) -> np.ndarray:

@@ -12,9 +12,11 @@ from ildfv.evaluation.documents import COMPARISON, Comparison, PairedTest
 from ildfv.evaluation.results import Predictions
 from ildfv.evaluation.tables import Estimate, Table
 from ildfv.evaluation.thresholds import Decisions
+from ildfv.experiments import figures
 from ildfv.experiments.checklist import ITEMS
 from ildfv.experiments.context import Context
 from ildfv.experiments.documents import EXPERIMENT, ExperimentDocument
+from ildfv.experiments.results import documents
 from ildfv.experiments.schema import to_csv, write_experiment
 from ildfv.experiments.speed import device_name
 from ildfv.experiments.thinned import Thinned
@@ -143,3 +145,15 @@ def test_positions_below_zero_have_a_minus_sign(made, monkeypatch):
     captions = [one.caption for one in example_slices(context.slices, np.array([0, 1]), [found], seed=0)]
     assert captions
     assert all(re.search(r", −\d+ mm$", caption) for caption in captions)
+
+
+def test_figure_5_shows_the_pooled_curves_or_those_of_the_only_fold(context):
+    found = documents(context, context.base)
+    pooled, first = figures.curves([*found["folds"], found["pooled"]], ""), figures.curves(found["folds"][:1], "")
+    assert list(pooled.variants) == list(first.variants) == ["CNN"]
+    assert [panel.title for panel in first.variants["CNN"]] == [
+        "(a) ROC, T = 4000",
+        "(c) precision and recall, T = 4000",
+    ]
+    assert pooled == figures.curves([found["pooled"]], "")
+    assert pooled != first
