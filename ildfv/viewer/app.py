@@ -21,7 +21,7 @@ from ildfv.viewer.study import Study
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BODY = 4096  # bytes of a correction at most
 REPORT_MOST = 256 << 20  # bytes of a report page
-REPORT_SCRIPT = b'<script type="module" src="static/report.js"></script>'
+REPORT_SCRIPT = b'<link rel="icon" href="static/icon.svg"><script type="module" src="static/report.js"></script>'
 # The page of a report has its style inline, and no script of its own.
 REPORT_POLICY = POLICY.replace("style-src 'self'", "style-src 'unsafe-inline'")
 
@@ -40,6 +40,7 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
         Route("/api/case/{case:int}/labels/{z:int}", served.labels),
         Route("/api/case/{case:int}/map/{number:int}", served.map_document),
         Route("/api/case/{case:int}/map/{number:int}/{z:int}", served.map),
+        Route("/api/case/{case:int}/similar/{z:int}", served.similar),
         Route("/api/case/{case:int}/corrections", served.corrections, methods=["GET"]),
         Route("/api/case/{case:int}/corrections/{z:int}", served.correct, methods=["POST"]),
     ]
@@ -103,6 +104,12 @@ class _Served:
         _, z = self._place(request)
         one = self._map(request)
         return self._plane(request, f"map{request.path_params['number']}", lambda: one.read(z))
+
+    def similar(self, request: Request) -> Response:
+        if self.study.similar is None:
+            raise HTTPException(404, "the workspace has no encoding to search: run `ildfv encode`")
+        self._place(request)
+        return JSONResponse(self.study.similar.of(self._number(request), request.path_params["z"]))
 
     def corrections(self, request: Request) -> Response:
         saved = self.study.corrections

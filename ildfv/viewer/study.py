@@ -16,6 +16,7 @@ from ildfv.viewer.case import Case
 from ildfv.viewer.corrections import Corrections, Values
 from ildfv.viewer.predictions import answer_folders, read_answer
 from ildfv.viewer.scan_cases import scan_cases
+from ildfv.viewer.similar_cases import Similar
 from ildfv.viewer.workspace_cases import slice_labels, workspace_cases
 
 CORRECTIONS = "corrections.csv"  # in the workspace, by default
@@ -32,6 +33,7 @@ class Study:
     cases: list[Case]
     notes: list[str] = field(default_factory=list)
     corrections: Corrections | None = None
+    similar: Similar | None = None
     report: Path | None = None
 
     def document(self) -> dict[str, Any]:
@@ -46,6 +48,7 @@ class Study:
             "phantom": any(case.phantom for case in self.cases),
             "notes": self.notes,
             "corrections": self.corrections is not None,
+            "similar": self.similar is not None,
             "report": self.report is not None,
             "cases": [case.summary() for case in self.cases],
         }
@@ -93,7 +96,7 @@ def open_study(
 
 def _workspace_study(root: Path, corrections: Path | None) -> Study:
     workspace = Workspace.open(root)
-    cases, notes = workspace_cases(workspace)
+    cases, similar, notes = workspace_cases(workspace)
     report = workspace.root / REPORT
     saved = Corrections(corrections or workspace.root / CORRECTIONS, cases, _stored(workspace, cases))
     return Study(
@@ -102,6 +105,7 @@ def _workspace_study(root: Path, corrections: Path | None) -> Study:
         cases=cases,
         notes=notes,
         corrections=saved,
+        similar=similar,
         report=report if report.is_file() else None,
     )
 

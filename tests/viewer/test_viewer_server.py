@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 import stat
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import Workspace
 from ildfv.viewer.app import application
+from ildfv.viewer.case import Case
 from ildfv.viewer.images import Cached, recovered
+from ildfv.viewer.similar_cases import Similar
 from ildfv.viewer.study import open_study
 
 
@@ -329,6 +332,52 @@ def test_paths_without_a_scan_are_refused(paths, reason, tmp_path, monkeypatch):
 def test_a_workspace_is_viewed_alone(workspace, scan):
     with pytest.raises(InputError, match="a workspace must be viewed alone, got 2 paths"):
         open_study([workspace, scan])
+
+
+# -- similar slices
+
+
+class Encoded:
+    """An encoding of three scans of two slices, in two dimensions."""
+
+    layer, fold = "conv1", 0
+    rows: ClassVar = {
+        "a": np.array([[0, 0], [9, 9]], np.float32),
+        "b": np.array([[8, 9], [1, 0]], np.float32),
+        "c": np.array([[0, 0], [9, 9]], np.float32),
+    }
+
+    def parts(self, names=None):
+        yield from ((name, self.rows[name]) for name in names or self.rows)
+
+
+def test_similar_slices_are_the_nearest_of_other_patients():
+    places = {"positions": np.arange(2.0), "shape": (4, 4), "pixel": 1.0, "patterns": ["p"]}
+    cases = [Case(name, patient=patient, **places) for name, patient in (("a", "1"), ("b", "2"), ("c", "1"))]
+    search = Similar(Encoded(), cases)
+    assert search.of(0, 0)["results"] == [{"distance": 1.0, "case": 1, "slice": 1}]
+    assert search.of(0, 1)["results"] == [{"distance": 1.0, "case": 1, "slice": 0}]
+    found = [(one["case"], one["slice"]) for one in search.of(1, 0)["results"]]
+    assert found == [(0, 1)]  # one slice per patient
+    with pytest.raises(InputError, match="slice must be in"):
+        search.of(0, 2)
+
+
+def test_a_workspace_without_encoding_has_no_similar_slices(workspace):
+    with client(workspace) as one:
+        assert one.get("api/study").json()["similar"] is False
+        assert one.get("api/case/0/similar/0").status_code == 404
+
+
+def test_a_damaged_encoding_is_a_note_and_the_rest_is_shown(workspace):
+    folder = workspace / "encodings" / "conv1" / "fold-0"
+    folder.mkdir(parents=True)
+    (folder / "encoding.json").write_text("{}")
+    with client(workspace) as one:
+        study = one.get("api/study").json()
+        assert study["similar"] is False
+        assert "Similar slices are not available" in study["notes"][0]
+        assert one.get("api/case/0/slice/0").status_code == 200
 
 
 # -- corrections

@@ -46,6 +46,7 @@ async function start() {
   const many = study.cases.length > 1;
   $("cases-toggle").hidden = !many;
   $("compare-section").hidden = !many;
+  $("similar").hidden = !study.similar;
   study.cases.forEach((one, i) => (make("option", "", $("compare"), caseName(one)).value = String(i)));
   toggleCases(many && matchMedia("(min-width: 75rem)").matches);
   await openFromAddress();
@@ -90,6 +91,8 @@ async function openCase(i, z) {
   buildOverlays();
   buildTexts();
   $("correction").hidden = !study.corrections;
+  $("similar-list").replaceChildren();
+  $("similar-note").textContent = "";
   const first = z ?? look();
   pane.settings = { outlines: state.outlines && state.overlay, opacity: state.opacity };
   await pane.open(i, scan, Math.min(scan.slices - 1, Math.max(0, first)));
@@ -131,7 +134,8 @@ function followSecond(always = false) {
   second.go(Math.min(second.scan.slices - 1, Math.max(0, z)));
 }
 
-async function compare(i) {
+// z: the slice of the compared scan that belongs to the present one; by default the same share of its length.
+async function compare(i, z) {
   drift = 0;
   const on = i !== "";
   $("second").hidden = !on;
@@ -143,11 +147,54 @@ async function compare(i) {
   }
   const scan = await json(`api/case/${i}`);
   second.settings = { outlines: state.outlines && state.overlay, opacity: state.opacity };
-  $("second").setAttribute("aria-label", `Slice of ${caseName(study.cases[i])}`);
+  second.label = caseName(study.cases[i]);
+  $("second").setAttribute("aria-label", `Slice of ${second.label}`);
   await second.open(Number(i), scan, 0);
   setWindow(state.window);
   followSecond(true);
+  if (z !== undefined) {
+    drift = z - second.z;
+    followSecond(true);
+  }
   chooseMap();
+}
+
+// The nearest slices of other patients; one that is chosen is shown beside the present slice, and scrolls with it.
+async function findSimilar() {
+  const [i, z] = [state.number, pane.at];
+  const list = $("similar-list");
+  list.replaceChildren();
+  $("similar-note").textContent = "Searching …";
+  try {
+    const { layer, results } = await json(`api/case/${i}/similar/${z}`);
+    if (i !== state.number) return;
+    for (const { case: other, slice, distance } of results) {
+      const one = study.cases[other];
+      const button = make("button", "", make("li", "", list));
+      button.type = "button";
+      make("span", "", button, `${caseName(one)}, slice ${slice + 1}`);
+      make("span", "", button, number(distance, 3));
+      make("small", "", button, labelled(one, slice));
+      button.addEventListener("click", () => {
+        $("compare").value = String(other);
+        $("synchronous").checked = true;
+        go(z);
+        compare(String(other), slice);
+      });
+    }
+    $("similar-note").textContent = results.length
+      ? `Distances to slice ${z + 1} between projected Fisher vectors of ${layer}; one slice per patient.`
+      : "There are no slices of other patients.";
+  } catch (error) {
+    $("similar-note").textContent = error.message;
+  }
+}
+
+function labelled(one, z) {
+  if (!one.truth) return "not labelled";
+  const values = study.patterns.map((_, c) => one.truth[z * study.patterns.length + c]);
+  if (values.every((value) => value === "-")) return "not labelled";
+  return study.patterns.filter((_, c) => values[c] === "1").join(", ") || "no pattern";
 }
 
 // What follows the slice on the screen.
@@ -500,6 +547,7 @@ function listen() {
   $("opacity").addEventListener("input", () => setOverlay({ opacity: Number($("opacity").value) / 100 }));
   $("system").addEventListener("change", () => selectSystem($("system").value));
   $("compare").addEventListener("change", () => compare($("compare").value));
+  $("similar").addEventListener("click", findSimilar);
   $("synchronous").addEventListener("change", () => followSecond());
   $("help-open").addEventListener("click", toggleHelp);
   $("cases-toggle").addEventListener("click", () => toggleCases());
