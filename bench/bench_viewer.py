@@ -83,9 +83,9 @@ def measured(arguments: list) -> dict:
             warm = browser.new_page(viewport=SIZE)  # the start of the browser's first tab is not the viewer's
             warm.goto("about:blank")
             page = browser.new_page(viewport=SIZE)
-            found |= scrolled(page, address)
-            found["server_mb"], found["server_peak_mb"] = memory(server.pid)
-            found["page_mb"] = max(memory(pid)[0] for pid in renderers(server.pid))
+            found |= scrolled(page, address, server.pid)
+            found["server_mb"], found["server_peak_mb"] = status(server.pid, "VmRSS"), status(server.pid, "VmHWM")
+            found["page_mb"] = max(private(pid) for pid, line in browser_processes() if b"--type=renderer" in line)
             browser.close()
     finally:
         server.terminate()
@@ -97,7 +97,7 @@ def fail(server: subprocess.Popen) -> str:
     raise SystemExit(f"the viewer ended with code {server.wait()}")
 
 
-def scrolled(page: Page, address: str) -> dict:
+def scrolled(page: Page, address: str, server: int) -> dict:
     page.goto(address, wait_until="commit")
     first = page.evaluate(UNTIL.format("globalThis.viewer?.pane?.view.frames > 0")) / 1000
     last = page.evaluate("viewer.state.scan.slices - 1")
@@ -105,29 +105,51 @@ def scrolled(page: Page, address: str) -> dict:
         page.evaluate(UNTIL.format("viewer.pane.map"))
     page.evaluate("viewer.go(0)")
     page.evaluate(UNTIL.format("viewer.pane.at === 0"))
+    before = cpu([server]), cpu([pid for pid, _ in browser_processes()])
     once = page.evaluate(SCROLL, [last])
+    after = cpu([server]), cpu([pid for pid, _ in browser_processes()])
+    # On a busy machine the wall time says little: the CPU time says what one idle core would do.
+    for name, a, b in zip(("server", "browser"), before, after, strict=True):
+        once[f"{name}_cpu_ms_per_slice"] = 1000 * (b - a) / once["slices"]
     heap = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
     return {"first_image_s": first, "scroll": once, "javascript_heap_mb": heap}
 
 
-def memory(pid: int) -> tuple[float, float]:
-    """MB that a process has now, and had at most."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    now, most = (int(fields[name].split()[0]) / 1e3 for name in ("VmRSS", "VmHWM"))
-    return now, most
+def status(pid: int, field: str) -> float:
+    """A size in /proc/<pid>/status, in MB."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines[field].split()[0]) / 1e3
 
 
-def renderers(server: int) -> list[int]:
-    """Processes of this user that render pages of the browser."""
-    found = []
+def private(pid: int) -> float:
+    """MB of a process, with its share of what it shares with others: the browser's code is in every process."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1e3
+
+
+def cpu(pids: list[int]) -> float:
+    """Seconds of CPU that the processes have used."""
+    total = 0.0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def browser_processes() -> list[tuple[int, bytes]]:
+    """Process and command line of the browser that this process started."""
+    parents, lines = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            line = (folder / "cmdline").read_bytes()
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            lines[int(folder.name)] = (folder / "cmdline").read_bytes()
         except OSError:  # ended in the meantime
             continue
-        if b"--type=renderer" in line and int(folder.name) != server:
-            found.append(int(folder.name))
-    return found
+
+    def is_ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
+
+    return [(pid, line) for pid, line in lines.items() if b"chrom" in line.split(b"\0")[0] and is_ours(pid)]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ildfv.errors import check
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT
@@ -16,8 +16,9 @@ from ildfv.viewer.case import Case
 from ildfv.viewer.corrections import Corrections, Values
 from ildfv.viewer.predictions import answer_folders, read_answer
 from ildfv.viewer.scan_cases import scan_cases
-from ildfv.viewer.similar_cases import Similar
-from ildfv.viewer.workspace_cases import slice_labels, workspace_cases
+
+if TYPE_CHECKING:
+    from ildfv.viewer.similar_cases import Similar
 
 CORRECTIONS = "corrections.csv"  # in the workspace, by default
 REPORT = "report.html"
@@ -95,6 +96,8 @@ def open_study(
 
 
 def _workspace_study(root: Path, corrections: Path | None) -> Study:
+    from ildfv.viewer.workspace_cases import workspace_cases  # imports scikit-learn: 100 MB that scans do not need
+
     workspace = Workspace.open(root)
     cases, similar, notes = workspace_cases(workspace)
     report = workspace.root / REPORT
@@ -112,6 +115,8 @@ def _workspace_study(root: Path, corrections: Path | None) -> Study:
 
 def _stored(workspace: Workspace, cases: Sequence[Case]) -> dict[tuple[int, int], Values]:
     """The labels of single slices that the workspace has, by case and slice, of cases that can be corrected."""
+    from ildfv.viewer.workspace_cases import slice_labels
+
     counts = slice_labels(workspace).counts
     return {
         (number, z): [VALUES.get(value) for value in row]

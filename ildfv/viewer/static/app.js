@@ -9,6 +9,8 @@ import { Strips } from "./strips.js";
 import { make, number, rich } from "./viewport.js";
 
 const PING = 3000; // ms between questions whether the server still runs
+const NARROW = "(max-width: 74.99rem)"; // as in style.css: the list of scans covers the slice
+const AHEAD = 3; // slices by which single steps may be ahead of the screen
 const TOP = 5; // slices with the highest scores
 const $ = (id) => document.getElementById(id);
 const state = { scan: null, pattern: 0, system: null, window: WINDOWS[0], kind: "", overlay: true, outlines: true, opacity: 0.7 };
@@ -48,7 +50,7 @@ async function start() {
   $("compare-section").hidden = !many;
   $("similar").hidden = !study.similar;
   study.cases.forEach((one, i) => (make("option", "", $("compare"), caseName(one)).value = String(i)));
-  toggleCases(many && matchMedia("(min-width: 75rem)").matches);
+  toggleCases(many && !matchMedia(NARROW).matches);
   await openFromAddress();
   setInterval(ping, PING);
 }
@@ -67,7 +69,7 @@ async function openFromAddress() {
 }
 
 async function openCase(i, z) {
-  if (matchMedia("(max-width: 74.99rem)").matches) toggleCases(false);
+  if (matchMedia(NARROW).matches) toggleCases(false);
   cases.select(i);
   if (state.number === i && state.scan) {
     if (z !== undefined) go(z);
@@ -118,7 +120,11 @@ function go(z) {
   followSecond();
 }
 
-const move = (steps) => go(pane.z + steps);
+// On a slow machine a wheel turns faster than slices arrive. Single steps then wait, so that no slice is skipped.
+function move(steps) {
+  const ahead = pane.at == null ? 0 : (pane.z - pane.at) * Math.sign(steps);
+  if (Math.abs(steps) > 1 || ahead < AHEAD) go(pane.z + steps);
+}
 
 function moveSecond(steps) {
   if ($("synchronous").checked) return move(Math.sign(steps) * Math.max(1, Math.round((Math.abs(steps) * state.scan.slices) / second.scan.slices)));
@@ -551,6 +557,7 @@ function listen() {
   $("synchronous").addEventListener("change", () => followSecond());
   $("help-open").addEventListener("click", toggleHelp);
   $("cases-toggle").addEventListener("click", () => toggleCases());
+  matchMedia(NARROW).addEventListener("change", (event) => event.matches && toggleCases(false));
   window.addEventListener("hashchange", openFromAddress);
   drawRamp();
   $("opacity-value").textContent = `${Math.round(state.opacity * 100)} %`;
