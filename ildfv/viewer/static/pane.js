@@ -5,7 +5,7 @@ import { outlines } from "./outline.js";
 import { Planes } from "./planes.js";
 import { Viewport, number } from "./viewport.js";
 
-const SLICES = 48 << 20; // bytes of slices that the browser keeps, 96 of 512×512
+const SLICES = 32 << 20; // bytes of slices that the browser keeps, 64 of 512×512
 const MAPS = 16 << 20;
 const PATHS = 64; // label maps as outlines
 
