@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.parsing import parse_json, read_bytes
 from ildfv.viewer.case import Case
 from ildfv.viewer.guard import POLICY, Guard
@@ -44,7 +44,7 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
         Route("/api/case/{case:int}/corrections", served.corrections, methods=["GET"]),
         Route("/api/case/{case:int}/corrections/{z:int}", served.correct, methods=["POST"]),
     ]
-    handlers: Any = {InputError: _unreadable, HTTPException: _refused}
+    handlers: Any = {InputError: _unreadable, MissingPackageError: _unreadable, HTTPException: _refused}
     return Guard(Starlette(routes=routes, exception_handlers=handlers), token, hosts)
 
 

@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from scan_files import ScanFiles
-from starlette.testclient import TestClient
 from viewer_support import HOST, SLICES, TOKEN, client, make_prediction
 
 from ildfv.datasets.convert import read_volume
@@ -17,11 +16,13 @@ from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import Workspace
-from ildfv.viewer.app import application
 from ildfv.viewer.case import Case
 from ildfv.viewer.images import Cached, recovered
 from ildfv.viewer.similar_cases import Similar
 from ildfv.viewer.study import open_study
+
+pytest.importorskip("httpx")  # which Starlette's test client needs
+TestClient = pytest.importorskip("starlette.testclient").TestClient
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +250,14 @@ def test_a_damaged_slice_is_one_line(scan, tmp_path):
         answer = one.get("api/case/0/slice/0")
         assert answer.status_code == 422
         assert "pixels must be decodable" in answer.json()["error"]
+
+
+def test_a_missing_decoder_is_named(scan, monkeypatch):
+    monkeypatch.setattr("ildfv.scans.pixels.can_decode", lambda syntax: False)
+    with client(scan) as one:
+        answer = one.get("api/case/0/slice/0")
+    assert answer.status_code == 422
+    assert "Explicit VR Little Endian needs" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("kind", ["truncated", "other grid", "NaN", "no gzip"])
@@ -534,5 +543,7 @@ def test_cards_of_the_report_name_their_slices(scans, tmp_path):
 
 def test_the_application_needs_no_file_after_its_start(scan):
     """Static files are read once: an update of the package does not change a running page."""
+    from ildfv.viewer.app import application
+
     app = application(open_study([scan]), TOKEN, {HOST})
     assert set(app.app.routes[0].endpoint.__self__.files) >= {"index.html", "app.js", "style.css", "icon.svg"}
