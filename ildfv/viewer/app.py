@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -44,7 +45,8 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
         Route("/api/case/{case:int}/corrections", served.corrections, methods=["GET"]),
         Route("/api/case/{case:int}/corrections/{z:int}", served.correct, methods=["POST"]),
     ]
-    handlers: Any = {InputError: _unreadable, MissingPackageError: _unreadable, HTTPException: _refused}
+    handlers: Any = {InputError: _unreadable, MissingPackageError: _unreadable, OSError: _unreadable}
+    handlers[HTTPException] = _refused
     return Guard(Starlette(routes=routes, exception_handlers=handlers), token, hosts)
 
 
@@ -159,7 +161,9 @@ class _Served:
 
 
 def _unreadable(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=422)
+    path = getattr(error, "filename", None)  # without its folder, which may identify a patient
+    text = f"{Path(path).name}: {error.strerror}" if isinstance(error, OSError) and path else str(error)
+    return JSONResponse({"error": text}, status_code=422)
 
 
 def _refused(request: Request, error: Exception) -> Response:

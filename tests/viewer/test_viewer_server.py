@@ -489,6 +489,24 @@ def test_a_correction_of_another_page_or_form_is_refused(workspace):
     assert not (workspace / "corrections.csv").exists()
 
 
+def test_a_correction_that_cannot_be_written_is_one_line(workspace, monkeypatch):
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("ildfv.viewer.corrections.write_bytes", refused)
+    with client(workspace) as one:
+        answer = correct(one, 0, 0, [1, 0, 0, 0])
+        assert (answer.status_code, answer.json()) == (422, {"error": "corrections.csv: Permission denied"})
+        assert one.get("api/case/0/corrections").json() == {}
+
+
+def test_a_report_that_was_removed_is_one_line(workspace):
+    (workspace / "report.html").write_text("<body></body>")
+    with client(workspace) as one:
+        (workspace / "report.html").unlink()
+        assert one.get("report").json() == {"error": "report.html: No such file or directory"}
+
+
 def test_a_scan_with_a_label_map_is_not_corrected(scans, tmp_path):
     prepare_scans(scans, tmp_path / "w", workers=1)
     with client(tmp_path / "w") as one:
