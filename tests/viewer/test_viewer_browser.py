@@ -509,10 +509,13 @@ def test_a_card_of_the_report_opens_its_slice(workspace, opened):
     card = f'<figure data-slice="{series}/2"><figcaption><p class="caption">a card</p></figcaption></figure>'
     (workspace / "report.html").write_text(f"<!doctype html><title>report</title><body>{card}</body>")
     server, address = serve(workspace)
-    page = opened(address, expected=["favicon.ico"])
+    page = opened(address, expected=["403"])  # the browser asks for /favicon.ico, which has no token
+    refused = []
+    page.on("response", lambda answer: answer.status == 403 and refused.append(answer.url))
     page.locator("#report-link").click()
     page.get_by_role("link", name="Open in the viewer").click()
     until(page, "viewer.pane.at", 1)
     assert page.evaluate("viewer.state.scan.name") == series
+    assert all(url.endswith("/favicon.ico") for url in refused)
     server.terminate()
     server.wait(30)
