@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, MissingPackageError
 from ildfv.parsing import parse_json, read_bytes
 from ildfv.viewer.case import Case
 from ildfv.viewer.guard import POLICY, Guard
@@ -21,7 +22,7 @@ from ildfv.viewer.study import Study
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BODY = 4096  # bytes of a correction at most
 REPORT_MOST = 256 << 20  # bytes of a report page
-REPORT_SCRIPT = b'<script type="module" src="static/report.js"></script>'
+REPORT_SCRIPT = b'<link rel="icon" href="static/icon.svg"><script type="module" src="static/report.js"></script>'
 # The page of a report has its style inline, and no script of its own.
 REPORT_POLICY = POLICY.replace("style-src 'self'", "style-src 'unsafe-inline'")
 
@@ -40,10 +41,12 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
         Route("/api/case/{case:int}/labels/{z:int}", served.labels),
         Route("/api/case/{case:int}/map/{number:int}", served.map_document),
         Route("/api/case/{case:int}/map/{number:int}/{z:int}", served.map),
+        Route("/api/case/{case:int}/similar/{z:int}", served.similar),
         Route("/api/case/{case:int}/corrections", served.corrections, methods=["GET"]),
         Route("/api/case/{case:int}/corrections/{z:int}", served.correct, methods=["POST"]),
     ]
-    handlers: Any = {InputError: _unreadable, HTTPException: _refused}
+    handlers: Any = {InputError: _unreadable, MissingPackageError: _unreadable, OSError: _unreadable}
+    handlers[HTTPException] = _refused
     return Guard(Starlette(routes=routes, exception_handlers=handlers), token, hosts)
 
 
@@ -104,6 +107,12 @@ class _Served:
         one = self._map(request)
         return self._plane(request, f"map{request.path_params['number']}", lambda: one.read(z))
 
+    def similar(self, request: Request) -> Response:
+        if self.study.similar is None:
+            raise HTTPException(404, "the workspace has no encoding to search: run `ildfv encode`")
+        self._place(request)
+        return JSONResponse(self.study.similar.of(self._number(request), request.path_params["z"]))
+
     def corrections(self, request: Request) -> Response:
         saved = self.study.corrections
         rows = {} if saved is None else saved.of_case(self._number(request))
@@ -152,7 +161,9 @@ class _Served:
 
 
 def _unreadable(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=422)
+    path = getattr(error, "filename", None)  # without its folder, which may identify a patient
+    text = f"{Path(path).name}: {error.strerror}" if isinstance(error, OSError) and path else str(error)
+    return JSONResponse({"error": text}, status_code=422)
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -57,7 +57,8 @@ class VolumeImages:
     note = ""
 
     def __init__(self, scan: Scan):
-        self._scan, self._hu = scan, None
+        self._scan = scan
+        self._hu: np.ndarray | None = None
 
     def read(self, z: int) -> np.ndarray:
         """Slice z in HU, int16. InputError: the file is missing, damaged, or no chest CT."""

@@ -43,8 +43,8 @@ def serve(study: Study, *, port: int = 0, ready: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=PATIENCE,
         )
         listener.listen()  # a browser that is faster than uvicorn's start waits instead of failing
-        ready(f"http://{HOST}:{port}/{token}/")
         try:
+            ready(f"http://{HOST}:{port}/{token}/")
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:  # how a viewer ends
             return

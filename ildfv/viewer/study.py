@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ildfv.errors import check
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT
@@ -16,7 +16,9 @@ from ildfv.viewer.case import Case
 from ildfv.viewer.corrections import Corrections, Values
 from ildfv.viewer.predictions import answer_folders, read_answer
 from ildfv.viewer.scan_cases import scan_cases
-from ildfv.viewer.workspace_cases import slice_labels, workspace_cases
+
+if TYPE_CHECKING:
+    from ildfv.viewer.similar_cases import Similar
 
 CORRECTIONS = "corrections.csv"  # in the workspace, by default
 REPORT = "report.html"
@@ -32,6 +34,7 @@ class Study:
     cases: list[Case]
     notes: list[str] = field(default_factory=list)
     corrections: Corrections | None = None
+    similar: Similar | None = None
     report: Path | None = None
 
     def document(self) -> dict[str, Any]:
@@ -46,6 +49,7 @@ class Study:
             "phantom": any(case.phantom for case in self.cases),
             "notes": self.notes,
             "corrections": self.corrections is not None,
+            "similar": self.similar is not None,
             "report": self.report is not None,
             "cases": [case.summary() for case in self.cases],
         }
@@ -92,8 +96,10 @@ def open_study(
 
 
 def _workspace_study(root: Path, corrections: Path | None) -> Study:
+    from ildfv.viewer.workspace_cases import workspace_cases  # imports scikit-learn: 100 MB that scans do not need
+
     workspace = Workspace.open(root)
-    cases, notes = workspace_cases(workspace)
+    cases, similar, notes = workspace_cases(workspace)
     report = workspace.root / REPORT
     saved = Corrections(corrections or workspace.root / CORRECTIONS, cases, _stored(workspace, cases))
     return Study(
@@ -102,12 +108,15 @@ def _workspace_study(root: Path, corrections: Path | None) -> Study:
         cases=cases,
         notes=notes,
         corrections=saved,
+        similar=similar,
         report=report if report.is_file() else None,
     )
 
 
 def _stored(workspace: Workspace, cases: Sequence[Case]) -> dict[tuple[int, int], Values]:
     """The labels of single slices that the workspace has, by case and slice, of cases that can be corrected."""
+    from ildfv.viewer.workspace_cases import slice_labels
+
     counts = slice_labels(workspace).counts
     return {
         (number, z): [VALUES.get(value) for value in row]

@@ -19,6 +19,7 @@ from ildfv.store.atomic import read_json
 from ildfv.store.checksummed import read_checksummed
 from ildfv.viewer.case import Case, System
 from ildfv.viewer.images import PreparedImages, PreparedLabels
+from ildfv.viewer.similar_cases import Similar, similar_of
 
 HAS_LABEL_MAP = (
     "it has a label map, which `prepare --labels` does not overrule: correct the label map and prepare again"
@@ -29,8 +30,8 @@ ELSEWHERE = "the workspace reads slices that were prepared elsewhere"
 COUNTED = "its labels are pixel counts, which presence or absence cannot replace"
 
 
-def workspace_cases(workspace: Workspace) -> tuple[list[Case], list[str]]:
-    """The cases of all prepared scans, and notes for the reader.
+def workspace_cases(workspace: Workspace) -> tuple[list[Case], Similar | None, list[str]]:
+    """The cases of all prepared scans, the search for similar slices if there is an encoding, and notes for the reader.
 
     Raises
     ------
@@ -83,7 +84,8 @@ def workspace_cases(workspace: Workspace) -> tuple[list[Case], list[str]]:
                 not_correctable=reason,
             )
         )
-    return cases, notes
+    similar, more = similar_of(workspace, cases, slices.key)
+    return cases, similar, notes + more
 
 
 def slice_labels(workspace: Workspace) -> SliceLabels:

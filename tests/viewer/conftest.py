@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.importorskip("starlette")
-
 from viewer_support import make_prediction, make_scans, make_workspace
 
 

@@ -4,11 +4,11 @@ import gzip
 import json
 import shutil
 import stat
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from scan_files import ScanFiles
-from starlette.testclient import TestClient
 from viewer_support import HOST, SLICES, TOKEN, client, make_prediction
 
 from ildfv.datasets.convert import read_volume
@@ -16,9 +16,13 @@ from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import Workspace
-from ildfv.viewer.app import application
+from ildfv.viewer.case import Case
 from ildfv.viewer.images import Cached, recovered
+from ildfv.viewer.similar_cases import Similar
 from ildfv.viewer.study import open_study
+
+pytest.importorskip("httpx")  # which Starlette's test client needs
+TestClient = pytest.importorskip("starlette.testclient").TestClient
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +252,14 @@ def test_a_damaged_slice_is_one_line(scan, tmp_path):
         assert "pixels must be decodable" in answer.json()["error"]
 
 
+def test_a_missing_decoder_is_named(scan, monkeypatch):
+    monkeypatch.setattr("ildfv.scans.pixels.can_decode", lambda syntax: False)
+    with client(scan) as one:
+        answer = one.get("api/case/0/slice/0")
+    assert answer.status_code == 422
+    assert "Explicit VR Little Endian needs" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("kind", ["truncated", "other grid", "NaN", "no gzip"])
 def test_a_damaged_map_is_one_line_and_slices_stay(kind, scan, tmp_path):
     from ildfv.inference.outputs import write_map
@@ -329,6 +341,52 @@ def test_paths_without_a_scan_are_refused(paths, reason, tmp_path, monkeypatch):
 def test_a_workspace_is_viewed_alone(workspace, scan):
     with pytest.raises(InputError, match="a workspace must be viewed alone, got 2 paths"):
         open_study([workspace, scan])
+
+
+# -- similar slices
+
+
+class Encoded:
+    """An encoding of three scans of two slices, in two dimensions."""
+
+    layer, fold = "conv1", 0
+    rows: ClassVar = {
+        "a": np.array([[0, 0], [9, 9]], np.float32),
+        "b": np.array([[8, 9], [1, 0]], np.float32),
+        "c": np.array([[0, 0], [9, 9]], np.float32),
+    }
+
+    def parts(self, names=None):
+        yield from ((name, self.rows[name]) for name in names or self.rows)
+
+
+def test_similar_slices_are_the_nearest_of_other_patients():
+    places = {"positions": np.arange(2.0), "shape": (4, 4), "pixel": 1.0, "patterns": ["p"]}
+    cases = [Case(name, patient=patient, **places) for name, patient in (("a", "1"), ("b", "2"), ("c", "1"))]
+    search = Similar(Encoded(), cases)
+    assert search.of(0, 0)["results"] == [{"distance": 1.0, "case": 1, "slice": 1}]
+    assert search.of(0, 1)["results"] == [{"distance": 1.0, "case": 1, "slice": 0}]
+    found = [(one["case"], one["slice"]) for one in search.of(1, 0)["results"]]
+    assert found == [(0, 1)]  # one slice per patient
+    with pytest.raises(InputError, match="slice must be in"):
+        search.of(0, 2)
+
+
+def test_a_workspace_without_encoding_has_no_similar_slices(workspace):
+    with client(workspace) as one:
+        assert one.get("api/study").json()["similar"] is False
+        assert one.get("api/case/0/similar/0").status_code == 404
+
+
+def test_a_damaged_encoding_is_a_note_and_the_rest_is_shown(workspace):
+    folder = workspace / "encodings" / "conv1" / "fold-0"
+    folder.mkdir(parents=True)
+    (folder / "encoding.json").write_text("{}")
+    with client(workspace) as one:
+        study = one.get("api/study").json()
+        assert study["similar"] is False
+        assert "Similar slices are not available" in study["notes"][0]
+        assert one.get("api/case/0/slice/0").status_code == 200
 
 
 # -- corrections
@@ -431,6 +489,24 @@ def test_a_correction_of_another_page_or_form_is_refused(workspace):
     assert not (workspace / "corrections.csv").exists()
 
 
+def test_a_correction_that_cannot_be_written_is_one_line(workspace, monkeypatch):
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("ildfv.viewer.corrections.write_bytes", refused)
+    with client(workspace) as one:
+        answer = correct(one, 0, 0, [1, 0, 0, 0])
+        assert (answer.status_code, answer.json()) == (422, {"error": "corrections.csv: Permission denied"})
+        assert one.get("api/case/0/corrections").json() == {}
+
+
+def test_a_report_that_was_removed_is_one_line(workspace):
+    (workspace / "report.html").write_text("<body></body>")
+    with client(workspace) as one:
+        (workspace / "report.html").unlink()
+        assert one.get("report").json() == {"error": "report.html: No such file or directory"}
+
+
 def test_a_scan_with_a_label_map_is_not_corrected(scans, tmp_path):
     prepare_scans(scans, tmp_path / "w", workers=1)
     with client(tmp_path / "w") as one:
@@ -485,5 +561,7 @@ def test_cards_of_the_report_name_their_slices(scans, tmp_path):
 
 def test_the_application_needs_no_file_after_its_start(scan):
     """Static files are read once: an update of the package does not change a running page."""
+    from ildfv.viewer.app import application
+
     app = application(open_study([scan]), TOKEN, {HOST})
     assert set(app.app.routes[0].endpoint.__self__.files) >= {"index.html", "app.js", "style.css", "icon.svg"}

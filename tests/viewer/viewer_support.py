@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from scan_files import ScanFiles
-from starlette.testclient import TestClient
 
 from ildfv.datasets.discovery import discover
 from ildfv.inference.predict import pseudonym
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.prepare import prepare_scans
-from ildfv.viewer.app import application
 from ildfv.viewer.study import open_study
 
 TOKEN, HOST = "secret-token", "127.0.0.1:8000"
@@ -84,8 +82,12 @@ def make_workspace(root: Path, scans: Path, *, labels: bool = False) -> Path:
     return root
 
 
-def client(*paths: Path, **options) -> TestClient:
+def client(*paths: Path, **options):
     """A client that has the token and the right host."""
+    from starlette.testclient import TestClient
+
+    from ildfv.viewer.app import application
+
     study = open_study(list(paths), **options)
     app = application(study, TOKEN, {HOST})
     return TestClient(app, base_url=f"http://{HOST}/{TOKEN}/", raise_server_exceptions=False)

@@ -9,6 +9,8 @@ import { Strips } from "./strips.js";
 import { make, number, rich } from "./viewport.js";
 
 const PING = 3000; // ms between questions whether the server still runs
+const NARROW = "(max-width: 74.99rem)"; // as in style.css: the list of scans covers the slice
+const AHEAD = 3; // slices by which single steps may be ahead of the screen
 const TOP = 5; // slices with the highest scores
 const $ = (id) => document.getElementById(id);
 const state = { scan: null, pattern: 0, system: null, window: WINDOWS[0], kind: "", overlay: true, outlines: true, opacity: 0.7 };
@@ -46,8 +48,9 @@ async function start() {
   const many = study.cases.length > 1;
   $("cases-toggle").hidden = !many;
   $("compare-section").hidden = !many;
+  $("similar").hidden = !study.similar;
   study.cases.forEach((one, i) => (make("option", "", $("compare"), caseName(one)).value = String(i)));
-  toggleCases(many && matchMedia("(min-width: 75rem)").matches);
+  toggleCases(many && !matchMedia(NARROW).matches);
   await openFromAddress();
   setInterval(ping, PING);
 }
@@ -66,7 +69,7 @@ async function openFromAddress() {
 }
 
 async function openCase(i, z) {
-  if (matchMedia("(max-width: 74.99rem)").matches) toggleCases(false);
+  if (matchMedia(NARROW).matches) toggleCases(false);
   cases.select(i);
   if (state.number === i && state.scan) {
     if (z !== undefined) go(z);
@@ -90,6 +93,8 @@ async function openCase(i, z) {
   buildOverlays();
   buildTexts();
   $("correction").hidden = !study.corrections;
+  $("similar-list").replaceChildren();
+  $("similar-note").textContent = "";
   const first = z ?? look();
   pane.settings = { outlines: state.outlines && state.overlay, opacity: state.opacity };
   await pane.open(i, scan, Math.min(scan.slices - 1, Math.max(0, first)));
@@ -115,7 +120,11 @@ function go(z) {
   followSecond();
 }
 
-const move = (steps) => go(pane.z + steps);
+// On a slow machine a wheel turns faster than slices arrive. Single steps then wait, so that no slice is skipped.
+function move(steps) {
+  const ahead = pane.at == null ? 0 : (pane.z - pane.at) * Math.sign(steps);
+  if (Math.abs(steps) > 1 || ahead < AHEAD) go(pane.z + steps);
+}
 
 function moveSecond(steps) {
   if ($("synchronous").checked) return move(Math.sign(steps) * Math.max(1, Math.round((Math.abs(steps) * state.scan.slices) / second.scan.slices)));
@@ -131,7 +140,8 @@ function followSecond(always = false) {
   second.go(Math.min(second.scan.slices - 1, Math.max(0, z)));
 }
 
-async function compare(i) {
+// z: the slice of the compared scan that belongs to the present one; by default the same share of its length.
+async function compare(i, z) {
   drift = 0;
   const on = i !== "";
   $("second").hidden = !on;
@@ -143,11 +153,54 @@ async function compare(i) {
   }
   const scan = await json(`api/case/${i}`);
   second.settings = { outlines: state.outlines && state.overlay, opacity: state.opacity };
-  $("second").setAttribute("aria-label", `Slice of ${caseName(study.cases[i])}`);
+  second.label = caseName(study.cases[i]);
+  $("second").setAttribute("aria-label", `Slice of ${second.label}`);
   await second.open(Number(i), scan, 0);
   setWindow(state.window);
   followSecond(true);
+  if (z !== undefined) {
+    drift = z - second.z;
+    followSecond(true);
+  }
   chooseMap();
+}
+
+// The nearest slices of other patients; one that is chosen is shown beside the present slice, and scrolls with it.
+async function findSimilar() {
+  const [i, z] = [state.number, pane.at];
+  const list = $("similar-list");
+  list.replaceChildren();
+  $("similar-note").textContent = "Searching …";
+  try {
+    const { layer, results } = await json(`api/case/${i}/similar/${z}`);
+    if (i !== state.number) return;
+    for (const { case: other, slice, distance } of results) {
+      const one = study.cases[other];
+      const button = make("button", "", make("li", "", list));
+      button.type = "button";
+      make("span", "", button, `${caseName(one)}, slice ${slice + 1}`);
+      make("span", "", button, number(distance, 3));
+      make("small", "", button, labelled(one, slice));
+      button.addEventListener("click", () => {
+        $("compare").value = String(other);
+        $("synchronous").checked = true;
+        go(z);
+        compare(String(other), slice);
+      });
+    }
+    $("similar-note").textContent = results.length
+      ? `Distances to slice ${z + 1} between projected Fisher vectors of ${layer}; one slice per patient.`
+      : "There are no slices of other patients.";
+  } catch (error) {
+    $("similar-note").textContent = error.message;
+  }
+}
+
+function labelled(one, z) {
+  if (!one.truth) return "not labelled";
+  const values = study.patterns.map((_, c) => one.truth[z * study.patterns.length + c]);
+  if (values.every((value) => value === "-")) return "not labelled";
+  return study.patterns.filter((_, c) => values[c] === "1").join(", ") || "no pattern";
 }
 
 // What follows the slice on the screen.
@@ -500,9 +553,11 @@ function listen() {
   $("opacity").addEventListener("input", () => setOverlay({ opacity: Number($("opacity").value) / 100 }));
   $("system").addEventListener("change", () => selectSystem($("system").value));
   $("compare").addEventListener("change", () => compare($("compare").value));
+  $("similar").addEventListener("click", findSimilar);
   $("synchronous").addEventListener("change", () => followSecond());
   $("help-open").addEventListener("click", toggleHelp);
   $("cases-toggle").addEventListener("click", () => toggleCases());
+  matchMedia(NARROW).addEventListener("change", (event) => event.matches && toggleCases(false));
   window.addEventListener("hashchange", openFromAddress);
   drawRamp();
   $("opacity-value").textContent = `${Math.round(state.opacity * 100)} %`;

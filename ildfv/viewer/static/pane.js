@@ -5,7 +5,7 @@ import { outlines } from "./outline.js";
 import { Planes } from "./planes.js";
 import { Viewport, number } from "./viewport.js";
 
-const SLICES = 96 << 20; // bytes of slices that the browser keeps, 192 of 512×512
+const SLICES = 32 << 20; // bytes of slices that the browser keeps, 64 of 512×512
 const MAPS = 16 << 20;
 const PATHS = 64; // label maps as outlines
 
@@ -108,7 +108,8 @@ export class Pane {
     } else if (paths) this.outlined = scan;
     view.element.classList.remove("waiting");
     const mm = scan.positions[z];
-    view.show(slice || null, `${z + 1} / ${scan.slices}${mm == null ? "" : `   ${number(mm)} mm`}`);
+    const name = this.label ? `\n${this.label}` : "";
+    view.show(slice || null, `${z + 1} / ${scan.slices}${mm == null ? "" : `   ${number(mm)} mm`}${name}`);
     view.layers(plane ? { ...this.map, values: plane, opacity: this.settings.opacity } : null, paths || null);
     const faults = [failure, this.map?.planes.error(z), wanted && this.labels.error(z)].filter(Boolean);
     view.say(!this.slices ? "No images: the scan of this prediction was not given." : faults[0] || "");

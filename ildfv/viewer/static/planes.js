@@ -3,7 +3,7 @@
 import { bytes } from "./api.js";
 
 const AT_ONCE = 4; // requests: browsers allow six per server, the others are for the rest of the page
-const AHEAD = 24; // slices in the direction of scrolling
+const AHEAD = 16; // slices in the direction of scrolling
 const BEHIND = 4;
 
 export class Planes {

@@ -68,7 +68,7 @@ export class Strips {
   move(z) {
     this.z = z;
     for (const { track, cursor } of this.rows) {
-      cursor.style.left = `${((z + 0.5) / this.scan.slices) * 100}%`;
+      cursor.style.translate = `${((z + 0.5) / this.scan.slices) * 100}%`; // moves without a new layout
       track.setAttribute("aria-valuenow", String(z + 1));
       const c = this.rows.findIndex((row) => row.track === track);
       const score = this.scores?.scores[z][c];

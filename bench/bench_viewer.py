@@ -1,0 +1,156 @@
+"""How fast the viewer scrolls through a scan of 600 slices in headless Chromium, and its memory.
+
+    python bench/bench_viewer.py [SCAN] [--prediction FOLDER] [--codes NAME] [--slices 600]
+
+Without SCAN a phantom is drawn into a temporary folder, which takes a few minutes. The browser runs without a GPU.
+Frames are slices that were drawn: the page counts them where it converts HU to grey values. Prints one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+BROWSER = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+SIZE = {"width": 1400, "height": 900}
+
+# Milliseconds from the start of the navigation until the expression holds, checked at every animation frame.
+UNTIL = "async () => {{ while (!({})) await new Promise(requestAnimationFrame); return performance.now(); }}"
+
+# One notch of a wheel per animation frame from the lowest to the uppermost slice, as fast as a hand can turn it.
+SCROLL = """async ([last]) => {
+  const view = viewer.pane.view, element = document.getElementById("image");
+  const frame = () => new Promise(requestAnimationFrame);
+  const before = view.frames, started = performance.now();
+  let longest = 0, drawn = started, seen = view.frames;
+  while (viewer.pane.at !== last) {
+    const notch = new WheelEvent("wheel", {deltaY: -100, bubbles: true, cancelable: true});
+    if (viewer.pane.z !== last) element.dispatchEvent(notch);
+    await frame();
+    if (view.frames !== seen) {
+      longest = Math.max(longest, performance.now() - drawn);
+      [drawn, seen] = [performance.now(), view.frames];
+    }
+  }
+  const seconds = (performance.now() - started) / 1000;
+  return {slices: view.frames - before, seconds, per_second: (view.frames - before) / seconds, longest_gap_ms: longest};
+}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scan", type=Path, nargs="?")
+    parser.add_argument("--prediction", type=Path)
+    parser.add_argument("--codes")
+    parser.add_argument("--slices", type=int, default=600)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scan = options.scan or phantom(Path(folder), options.slices)
+        paths = [scan] if options.prediction is None else [options.prediction, scan]
+        codes = [] if options.codes is None else ["--codes", options.codes]
+        print(json.dumps(measured([*paths, *codes]), indent=1))
+
+
+def phantom(folder: Path, slices: int) -> Path:
+    from ildfv.phantom import write_phantoms
+
+    return write_phantoms(folder, patients=1, seed=3, slices_per_scan=slices, workers=1)[0] / "ct"
+
+
+def measured(arguments: list) -> dict:
+    """Seconds, frames per second and MB of one run."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "ildfv", "view", *map(str, arguments), "--json"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout is not None
+        document = ""
+        while not document.rstrip().endswith("}"):
+            document += server.stdout.readline() or fail(server)
+        address = json.loads(document)["address"]
+        found = {"load_average": os.getloadavg()[0], "server_start_s": time.perf_counter() - started}
+        with sync_playwright() as play:
+            browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=[*BROWSER])
+            warm = browser.new_page(viewport=SIZE)  # the start of the browser's first tab is not the viewer's
+            warm.goto("about:blank")
+            page = browser.new_page(viewport=SIZE)
+            found |= scrolled(page, address, server.pid)
+            found["server_mb"], found["server_peak_mb"] = status(server.pid, "VmRSS"), status(server.pid, "VmHWM")
+            found["page_mb"] = max(private(pid) for pid, line in browser_processes() if b"--type=renderer" in line)
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait()
+    return found
+
+
+def fail(server: subprocess.Popen) -> str:
+    raise SystemExit(f"the viewer ended with code {server.wait()}")
+
+
+def scrolled(page: Page, address: str, server: int) -> dict:
+    page.goto(address, wait_until="commit")
+    first = page.evaluate(UNTIL.format("globalThis.viewer?.pane?.view.frames > 0")) / 1000
+    last = page.evaluate("viewer.state.scan.slices - 1")
+    if page.evaluate("viewer.state.scan.maps.length"):
+        page.evaluate(UNTIL.format("viewer.pane.map"))
+    page.evaluate("viewer.go(0)")
+    page.evaluate(UNTIL.format("viewer.pane.at === 0"))
+    before = cpu([server]), cpu([pid for pid, _ in browser_processes()])
+    once = page.evaluate(SCROLL, [last])
+    after = cpu([server]), cpu([pid for pid, _ in browser_processes()])
+    # On a busy machine the wall time says little: the CPU time says what one idle core would do.
+    for name, a, b in zip(("server", "browser"), before, after, strict=True):
+        once[f"{name}_cpu_ms_per_slice"] = 1000 * (b - a) / once["slices"]
+    heap = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
+    return {"first_image_s": first, "scroll": once, "javascript_heap_mb": heap}
+
+
+def status(pid: int, field: str) -> float:
+    """A size in /proc/<pid>/status, in MB."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines[field].split()[0]) / 1e3
+
+
+def private(pid: int) -> float:
+    """MB of a process, with its share of what it shares with others: the browser's code is in every process."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1e3
+
+
+def cpu(pids: list[int]) -> float:
+    """Seconds of CPU that the processes have used."""
+    total = 0.0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def browser_processes() -> list[tuple[int, bytes]]:
+    """Process and command line of the browser that this process started."""
+    parents, lines = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            lines[int(folder.name)] = (folder / "cmdline").read_bytes()
+        except OSError:  # ended in the meantime
+            continue
+
+    def is_ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
+
+    return [(pid, line) for pid, line in lines.items() if b"chrom" in line.split(b"\0")[0] and is_ours(pid)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Similar slices of other patients in a workspace: the nearest projections of Fisher vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+from ildfv.pipeline.encodings import FINISHED, Encoding, newest
+from ildfv.pipeline.workspace import Workspace
+from ildfv.viewer.case import Case
+
+COUNT = 6  # results at most, one per patient
+
+
+class Similar:
+    """Search among the slices of all cases; projections are read scan by scan, so memory does not grow with them."""
+
+    def __init__(self, encoding: Encoding, cases: Sequence[Case]):
+        self.encoding, self.cases = encoding, cases
+
+    def of(self, number: int, z: int) -> dict[str, Any]:
+        """The slices nearest to slice z of a case, nearest first: at most one per patient, none of its own patient.
+
+        InputError: no such slice, or the encoding is damaged.
+        """
+        case = self.cases[number]
+        check(0 <= z < len(case), f"slice must be in [0, {len(case)}), got {z}")
+        ((_, own),) = self.encoding.parts([case.name])
+        numbers = {one.name: i for i, one in enumerate(self.cases)}
+        best: dict[str, tuple[float, int, int]] = {}  # patient → distance, case, slice
+        for name, rows in self.encoding.parts():
+            other = numbers[name]
+            patient = self.cases[other].patient
+            if patient == case.patient:
+                continue
+            distances = np.linalg.norm(rows - own[z], axis=1)
+            nearest = int(distances.argmin())
+            best[patient] = min(best.get(patient, (np.inf, 0, 0)), (float(distances[nearest]), other, nearest))
+        found = [{"distance": d, "case": i, "slice": slice_} for d, i, slice_ in sorted(best.values())[:COUNT]]
+        return {"layer": self.encoding.layer, "fold": self.encoding.fold, "results": found}
+
+
+def similar_of(workspace: Workspace, cases: Sequence[Case], slices_key: str) -> tuple[Similar | None, list[str]]:
+    """The search in the newest encoding, or None if there is none that can be used; and notes for the reader."""
+    if not any(workspace.encodings_dir.glob(f"*/fold-*/{FINISHED}")):
+        return None, []
+    try:
+        encoding = newest(workspace)
+        check(
+            encoding.inputs["slices"] == slices_key,
+            f"{encoding.folder.parent.name} was encoded from other slices: run `ildfv encode --fresh`",
+        )
+    except InputError as error:  # the rest of the workspace can still be viewed
+        return None, [f"Similar slices are not available: {error}"]
+    return Similar(encoding, cases), []
