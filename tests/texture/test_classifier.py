@@ -165,3 +165,26 @@ def test_networks_are_backbones(patches):
     assert all(one.ndim == 3 and one.dtype == np.float32 for one in maps.values())
     with pytest.raises(InputError, match=r"needs at least 32×32 pixels, got 8×70"):
         backbone.maps(np.zeros((8, 70), np.float32), layers)
+
+
+class TwoLayers:
+    """An encoder of vectors of two values, the second of which is intensity."""
+
+    layers_ = ("derivatives", "intensity")
+
+    def columns(self, layer):
+        return slice(1, 2) if layer == "intensity" else slice(0, 1)
+
+
+@pytest.mark.parametrize("misleads", [True, False])
+def test_intensity_is_left_out_where_it_misleads(misleads):
+    rng = np.random.default_rng(0)
+    labels, groups = np.tile([0, 1], 30), np.repeat(np.arange(10), 6)
+    sign = rng.choice([-1, 1], 10)[groups] if misleads else 1
+    x = np.stack([labels - 0.5 + 0.5 * rng.normal(size=60), 20 * sign * (labels - 0.5)], axis=1)
+    model = TextureClassifier()
+    model.encoder_ = TwoLayers()
+    head = model._best_head(x, labels, groups)
+    assert (np.abs(head.functional()[:, 1]).max() > 0) != misleads
+    moved = head.scores(x + [0, 5]) - head.scores(x)
+    assert np.allclose(moved, 0) == misleads
