@@ -186,5 +186,5 @@ def test_intensity_is_left_out_where_it_misleads(misleads):
     model.encoder_ = TwoLayers()
     head = model._best_head(x, labels, groups)
     assert (np.abs(head.functional()[:, 1]).max() > 0) != misleads
-    moved = head.scores(x + [0, 5]) - head.scores(x)
+    moved = head.scores(x + np.array([0, 5])) - head.scores(x)
     assert np.allclose(moved, 0) == misleads
