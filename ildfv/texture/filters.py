@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import correlate1d
+from scipy.ndimage import correlate1d, gaussian_filter
 
 from ildfv.errors import check
 from ildfv.estimators.derivatives import profiles
 
 SIGMAS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # pixels: half-octaves
+SMOOTH = (0.7, 2.0, 4.0)  # pixels: of "intensity"
 SIDE = 7  # pixels of a patch
+FLAT = 0.02  # of the range: patches of less contrast are not amplified to that of others
 DENSE = 128 * 128  # pixels up to which every pixel is described; every second row and column of larger images
 
 
 class Filters:
-    """Layers of descriptors of grey images: "derivatives" (d = 24) and "patches" (d = 49).
+    """Layers of descriptors of grey images: "derivatives" (d = 18), "patches" (d = 49) and "intensity" (d = 3).
 
-    Derivatives: at each of six scales the Gaussian-smoothed value, the gradient's magnitude and the two eigenvalues of
-    the Hessian. They do not depend on the orientation of the texture, and all but the value not on a shift of
-    intensity; the value keeps it. Patches: the 7×7 values around a pixel.
+    Derivatives: at each of six scales the gradient's magnitude and the two eigenvalues of the Hessian, which depend
+    neither on the orientation of the texture nor on a shift of intensity. Patches: the 7×7 values around a pixel, less
+    their mean and divided by their standard deviation. Intensity: the value, smoothed at three scales. Layers of their
+    own keep a shift of intensity between subjects or scanners from dividing the mixtures of the others.
     """
 
     name = "filters"
-    layers = ("derivatives", "patches")
+    layers = ("derivatives", "patches", "intensity")
     least = SIDE  # pixels along a side
 
     def auto(self) -> tuple[str, ...]:
@@ -37,7 +40,7 @@ class Filters:
         h, w = grey.shape
         check(min(h, w) >= SIDE, f"at least {SIDE}×{SIDE} pixels are needed, got {h}×{w}")
         step = 1 if h * w <= DENSE else 2
-        compute = {"derivatives": _derivatives, "patches": _patches}
+        compute = {"derivatives": _derivatives, "patches": _patches, "intensity": _intensity}
         return {layer: compute[layer](grey, step) for layer in layers}
 
 
@@ -46,15 +49,23 @@ def _derivatives(grey: np.ndarray, step: int) -> np.ndarray:
     for sigma in SIGMAS:
         g, first, second = profiles(sigma, 2 * int(np.ceil(3 * sigma)) + 1)
         along = [correlate1d(grey, kernel, axis=0, mode="nearest") for kernel in (g, first, second)]
-        pairs = ((0, g), (0, first), (1, g), (0, second), (1, first), (2, g))
-        value, dx, dy, dxx, dxy, dyy = (
+        pairs = ((0, first), (1, g), (0, second), (1, first), (2, g))
+        dx, dy, dxx, dxy, dyy = (
             correlate1d(along[i], kernel, axis=1, mode="nearest")[::step, ::step] for i, kernel in pairs
         )
         middle, spread = (dxx + dyy) / 2, np.hypot((dxx - dyy) / 2, dxy)
-        found += [value, np.hypot(dx, dy), middle - spread, middle + spread]
+        found += [np.hypot(dx, dy), middle - spread, middle + spread]
     return np.stack(found).astype(np.float32)
 
 
 def _patches(grey: np.ndarray, step: int) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(grey, (SIDE, SIDE))[::step, ::step]  # (h', w', 7, 7)
-    return np.ascontiguousarray(windows.reshape(*windows.shape[:2], -1).transpose(2, 0, 1), dtype=np.float32)
+    rows = windows.reshape(*windows.shape[:2], -1)
+    rows = rows - rows.mean(axis=2, keepdims=True)
+    rows = rows / (rows.std(axis=2, keepdims=True) + FLAT)
+    return np.ascontiguousarray(rows.transpose(2, 0, 1), dtype=np.float32)
+
+
+def _intensity(grey: np.ndarray, step: int) -> np.ndarray:
+    found = [gaussian_filter(grey, sigma, mode="nearest")[::step, ::step] for sigma in SMOOTH]
+    return np.stack(found).astype(np.float32)

@@ -79,8 +79,9 @@ def test_blocks_of_descriptors_do_not_change_gradients(monkeypatch):
     layer = FisherVector2d.from_mixture(a_mixture(), dtype=torch.float64)
     whole = maps_of(3, D, 5, 5).requires_grad_()
     expected = torch.autograd.grad(layer(whole).square().sum() + layer(whole)[0, :5].sum(), whole)[0]
+    monkeypatch.setattr(gradients, "BLOCK_BYTES", 0)
     for size in (7, 60):  # descriptors
-        monkeypatch.setattr(gradients, "BLOCK_BYTES", size * 8 * 4 * (K + D))
+        monkeypatch.setattr(gradients, "FEWEST", size)
         found = torch.autograd.grad(layer(whole).square().sum() + layer(whole)[0, :5].sum(), whole)[0]
         torch.testing.assert_close(found, expected)
 

@@ -97,7 +97,7 @@ def test_fitting_twice_gives_equal_bits(fitted, patches):
 def test_intensity_is_kept():
     rng = np.random.default_rng(0)
     images = [rng.normal(800 * (i % 2), 100, (24, 24)).astype(np.float32) for i in range(12)]
-    model = TextureClassifier(**SMALL).fit(images, ["low", "high"] * 6)
+    model = TextureClassifier(n_components=2, scales=(1.0,)).fit(images, ["low", "high"] * 6)
     assert model.predict([images[0] * 0 + 10 + rng.normal(0, 100, (24, 24))]) == ["low"]
     assert model.decision_function(images[:2]).shape == (2,)
 
@@ -107,7 +107,7 @@ def test_images_of_any_size_and_kind_are_encoded_together():
     images = [rng.integers(0, 255, (n, 40, 3) if n % 2 else (n, 33)).astype(np.uint8) for n in range(20, 30)]
     encoder = TextureEncoder(n_components=2).fit(images)
     vectors = encoder.transform(images)
-    assert vectors.shape == (10, 2 * 2 * (24 + 49))
+    assert vectors.shape == (10, 2 * 2 * (18 + 49 + 3))
     assert encoder.range_.high == 255
 
 
@@ -116,7 +116,7 @@ def test_texture_features_feed_any_encoder():
     features = texture_features([rng.random((20, 20)), rng.random((30, 24))], scales=(1, 0.5))
     assert [len(x) for x in features["derivatives"]] == [20 * 20 + 10 * 10, 30 * 24 + 15 * 12]
     vectors = LayerUnion(FisherVector(n_components=2)).fit_transform(features)
-    assert vectors.shape == (2, 2 * 2 * (24 + 49))
+    assert vectors.shape == (2, 2 * 2 * (18 + 49 + 3))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_texture_features_feed_any_encoder():
             r"images\[0\] must have at least 7×7 pixels for filters at scale 1, got 6×30",
         ),
         ({"backbone": "nothing"}, 'backbone must be filters, efficientnet-lite0, timm:NAME or .*, got "nothing"'),
-        ({"layers": "conv"}, 'layers of filters must be among derivatives, patches, got "conv"'),
+        ({"layers": "conv"}, 'layers of filters must be among derivatives, patches, intensity, got "conv"'),
         ({"scales": (0,)}, r"scales must be in \(0, 4\], got 0"),
         ({"head": "forest"}, "head must be auto or one of regression, logistic, svm, got 'forest'"),
     ],
@@ -165,3 +165,26 @@ def test_networks_are_backbones(patches):
     assert all(one.ndim == 3 and one.dtype == np.float32 for one in maps.values())
     with pytest.raises(InputError, match=r"needs at least 32×32 pixels, got 8×70"):
         backbone.maps(np.zeros((8, 70), np.float32), layers)
+
+
+class TwoLayers:
+    """An encoder of vectors of two values, the second of which is intensity."""
+
+    layers_ = ("derivatives", "intensity")
+
+    def columns(self, layer):
+        return slice(1, 2) if layer == "intensity" else slice(0, 1)
+
+
+@pytest.mark.parametrize("misleads", [True, False])
+def test_intensity_is_left_out_where_it_misleads(misleads):
+    rng = np.random.default_rng(0)
+    labels, groups = np.tile([0, 1], 30), np.repeat(np.arange(10), 6)
+    sign = rng.choice([-1, 1], 10)[groups] if misleads else 1
+    x = np.stack([labels - 0.5 + 0.5 * rng.normal(size=60), 20 * sign * (labels - 0.5)], axis=1)
+    model = TextureClassifier()
+    model.encoder_ = TwoLayers()
+    head = model._best_head(x, labels, groups)
+    assert (np.abs(head.functional()[:, 1]).max() > 0) != misleads
+    moved = head.scores(x + np.array([0, 5])) - head.scores(x)
+    assert np.allclose(moved, 0) == misleads

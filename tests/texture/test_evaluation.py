@@ -138,7 +138,7 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
     ended = run(*command)
     assert ended.exit_code == 0, ended.output
     vectors, names = load_features(folder / "out")
-    assert vectors.shape == (8, 2 * 2 * 24)
+    assert vectors.shape == (8, 2 * 2 * 18)
     assert names[0].startswith("coarse/")
     parts = sorted((folder / "out").glob("features-*.npy"))
     before = {part.name: part.read_bytes() for part in parts}
