@@ -57,7 +57,8 @@ struct Kernel {
     int64_t (*scratch_bytes)(int64_t k, int64_t d);    // scratch memory of one thread; 64-byte aligned
     void (*prepare)(const Mixture&, const View&, void* constants);
     int64_t (*lines_bytes)(int64_t k, int64_t d, int64_t count);  // the functionals of a map laid out
-    void (*lay_out)(const double* first, const double* second, int64_t k, int64_t d, int64_t count, void* lines);
+    void (*lay_out)(const double* first, const double* second, int64_t k, int64_t d, int64_t count, void* lines,
+                    double* sums);
     int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&,
                    void* scratch);  // first map not finite, or −1, or:
 };

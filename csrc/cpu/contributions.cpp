@@ -15,20 +15,25 @@
 namespace ildfv {
 namespace {
 
-// The functionals of all maps, laid out for a kernel.
+// The functionals of all maps, laid out for a kernel, and their sums over dimensions.
 struct Lines {
     std::vector<Memory> memory;
     std::vector<const void*> lines;
+    std::vector<double> all_sums;
+    std::vector<const double*> sums;
 
     Lines(const Kernel& kernel, const double* first, const double* second, int64_t b, bool per_map, int64_t k,
           int64_t d, int64_t count) {
         const int64_t size = count * k * d;
+        all_sums.resize((per_map ? b : 1) * k * count);
         for (int64_t m = 0; m < b; ++m) {
+            double* own = all_sums.data() + (per_map ? m * k * count : 0);
             if (m == 0 || per_map) {
                 memory.emplace_back(kernel.lines_bytes(k, d, count));
-                kernel.lay_out(first + m * size, second + m * size, k, d, count, memory.back().start);
+                kernel.lay_out(first + m * size, second + m * size, k, d, count, memory.back().start, own);
             }
             lines.push_back(memory.back().start);
+            sums.push_back(own);
         }
     }
 };
@@ -37,20 +42,10 @@ struct Lines {
 
 int64_t contributions(const Map* maps, int64_t b, Element element, const Mixture& mixture,
                       const LinearFunctionals& given, double* const* out, const Options& options) {
-    const int64_t k = mixture.k, d = mixture.d, count = given.count, size = k * count;
+    const int64_t k = mixture.k, d = mixture.d, count = given.count;
     const std::shared_ptr<const Prepared> kept = prepared_for(mixture, options.isa, element == FLOAT64);
     const Lines lines(kept->kernel, given.first, given.second, b, given.per_map, k, d, count);
-    std::vector<double> second_sums((given.per_map ? b : 1) * size);
-    for (int64_t m = 0; m < (given.per_map ? b : 1); ++m)
-        for (int64_t c = 0; c < count; ++c)
-            for (int64_t q = 0; q < k; ++q) {
-                double sum = 0;
-                for (int64_t j = 0; j < d; ++j) sum += given.second[((m * count + c) * k + q) * d + j];
-                second_sums[m * size + q * count + c] = sum;
-            }
-    std::vector<const double*> sums(b);
-    for (int64_t m = 0; m < b; ++m) sums[m] = second_sums.data() + (given.per_map ? m * size : 0);
-    const Functionals functionals{count, lines.lines.data(), sums.data(), out};
+    const Functionals functionals{count, lines.lines.data(), lines.sums.data(), out};
 
     std::vector<Segment> segments;
     std::vector<Job> jobs;
@@ -74,7 +69,7 @@ int64_t contributions(const Map* maps, int64_t b, Element element, const Mixture
             precise.reset(new Prepared(mixture, options.isa, true));
             precise_lines.reset(new Lines(precise->kernel, given.first, given.second, b, given.per_map, k, d, count));
         });
-        const Functionals in_double{count, precise_lines->lines.data(), sums.data(), out};
+        const Functionals in_double{count, precise_lines->lines.data(), precise_lines->sums.data(), out};
         task.constants = precise->constants.start;
         task.functionals = &in_double;
         const Memory own(precise->kernel.scratch_bytes(k, d));

@@ -195,7 +195,13 @@ struct Job {
         bool listed = false;
         for (int64_t i = 0; i < number; ++i) {
             if (!shares[i].crowded) continue;
-            const bool product = *constants.close && shares[i].n >= 16 && !task.functionals;
+            if (task.functionals) {
+                const Share& share = shares[i];
+                explain_rows(constants, x, s, share.row, share.row + share.n, *task.functionals,
+                             segments[share.segment].map, share.from);
+                continue;
+            }
+            const bool product = *constants.close && shares[i].n >= 16;
             if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
             add(shares[i], x, rows, product);
         }
