@@ -1,8 +1,8 @@
 """C-STORE: every file in its own transfer syntax; a refusal is one line with the number of stored objects."""
 
 import pytest
-from conftest import free_port
 from made import prediction_of, scan_of, series
+from orthanc_server import free_port
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, JPEGLSLossless
 from pynetdicom import AE, evt

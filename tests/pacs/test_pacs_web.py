@@ -6,9 +6,9 @@ import logging
 import re
 
 import pytest
-from conftest import PASSWORD, USER, free_port
 from fake_server import FakeServer, dicom_json, multipart
 from made import prediction_of, scan_of, series
+from orthanc_server import PASSWORD, USER, free_port
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
