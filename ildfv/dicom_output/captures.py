@@ -25,7 +25,7 @@ WRAP = 105  # characters of a line
 
 def captures(origin: Origin) -> list[SCImage]:
     """A page of results, then for each pattern the slice with the highest score and its contribution map."""
-    pictures = [(_page(origin), "results", None)]
+    pictures: list[tuple[np.ndarray, str, int | None]] = [(_page(origin), "results", None)]
     for c, pattern in enumerate(origin.prediction.patterns):
         z = int(origin.prediction.head.best[c])
         pictures.append((_example(origin, c, z), pattern, z))

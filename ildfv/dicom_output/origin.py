@@ -16,7 +16,8 @@ from ildfv.version import __version__
 MANUFACTURER, MODEL = "ildfv", "ildfv predict"
 USE = "Research use only"
 PHANTOM = "PHANTOM-trained predictor"
-NUMBERS = {"report": 9001, "segmentation": 9002, "map": 9003, "capture": 9004}  # SeriesNumber
+NUMBERS = {"report": 9001, "segmentation": 9002, "capture": 9003, "map": 9011}  # SeriesNumber
+OWN_SERIES = "map"  # kind whose objects have a series each: OHIF shows one parametric map of a series
 SERIAL = 16  # digits of the predictor's checksum that serve as serial number of the device
 
 
@@ -48,9 +49,10 @@ class Origin:
 
     def common(self, kind: str, number: int, description: str) -> dict:
         """Arguments of every highdicom object: series, instance and equipment."""
+        of_series = number if kind == OWN_SERIES else 1
         return {
-            "series_instance_uid": self.identifiers.uid(kind, "series"),
-            "series_number": NUMBERS[kind],
+            "series_instance_uid": self.identifiers.uid(kind, "series", of_series),
+            "series_number": NUMBERS[kind] + of_series - 1,
             "sop_instance_uid": self.identifiers.uid(kind, number),
             "instance_number": number,
             "manufacturer": MANUFACTURER,

@@ -1,7 +1,8 @@
-"""Regions of a pattern: the pixels that contribute most to its score, on the slices that show it.
+"""Regions of a pattern: the pixels of the lung that contribute most to its score, on the slices that show it.
 
 Threshold: the contribution that every pixel of the slice would need for the slice to just reach the decision threshold,
 and at least 0. A region therefore depends on the predictor and on the slice alone, not on the rest of the scan.
+Contributions from outside the lung are in the maps only: a pattern cannot be there.
 """
 
 from __future__ import annotations
@@ -11,30 +12,43 @@ from scipy import ndimage
 
 from ildfv.inference.page import SMOOTHING
 from ildfv.inference.prediction import Prediction
-from ildfv.scans.windows import SIZE
+from ildfv.scans.prepared_lungs import lungs_of
+from ildfv.scans.windows import GRID, SIZE
 
+MARGIN = 3  # pixels of 224 around the lung mask, which misses dense disease at the border of the lung
 RULE = (
     f"Contribution, smoothed by {SMOOTHING:g} pixels of 224, above the mean that the slice needs for the decision "
-    "threshold"
+    f"threshold; in the lung and {MARGIN} pixels around it"
 )
 
 
-def regions(prediction: Prediction, c: int) -> np.ndarray:
-    """Region of a pattern on the scan's own grid, bool (slices, rows, columns), canonical order.
+def regions(prediction: Prediction) -> np.ndarray:
+    """Region of each pattern on the scan's own grid, bool (C, slices, rows, columns), canonical order.
 
     Empty on slices without the pattern.
     """
     assert prediction.contributions is not None
     assert prediction.contributions_head is not None
     answer = prediction.heads[prediction.contributions_head]
-    found = np.zeros((len(prediction.positions), *prediction.shape), bool)
+    m, patterns = answer.presence.shape
+    found = np.zeros((patterns, m, *prediction.shape), bool)
     rows, columns = (covering(n, max(prediction.shape)) for n in prediction.shape)
-    for z in np.flatnonzero(answer.presence[:, c]):
-        planes = prediction.contributions[z, c]
-        limit = pixel_threshold(planes, answer.scores[z, c], answer.thresholds[c])
-        region = ndimage.gaussian_filter(planes, SMOOTHING) > limit
-        found[z] = region[np.ix_(rows, columns)]
+    for z in np.flatnonzero(answer.presence.any(axis=1)):
+        lung = near_lung(prediction, int(z))
+        for c in np.flatnonzero(answer.presence[z]):
+            planes = prediction.contributions[z, c]
+            limit = pixel_threshold(planes, answer.scores[z, c], answer.thresholds[c])
+            region = (ndimage.gaussian_filter(planes, SMOOTHING) > limit) & lung
+            found[c, z] = region[np.ix_(rows, columns)]
     return found
+
+
+def near_lung(prediction: Prediction, z: int) -> np.ndarray:
+    """The lung of a slice and `MARGIN` pixels around it, bool (224, 224)."""
+    _, dy, dx = prediction.geometry.spacing
+    area = dy * dx * (max(prediction.shape) / GRID) ** 2  # mm² as if the slice had 512×512 pixels
+    (lung,) = lungs_of(prediction.images[[z]], np.array([area]))
+    return ndimage.binary_dilation(lung, iterations=MARGIN)
 
 
 def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -> float:

@@ -18,9 +18,9 @@ def segmentation(origin: Origin) -> Segmentation | None:
 
     Frames without a pixel are omitted. Each frame has the position, orientation and pixel order of its source image.
     """
-    masks, segments = [], []
-    for c, pattern in enumerate(origin.prediction.patterns):
-        mask = regions(origin.prediction, c)
+    masks: list[np.ndarray] = []
+    segments: list[SegmentDescription] = []
+    for pattern, mask in zip(origin.prediction.patterns, regions(origin.prediction), strict=True):
         if mask.any():
             masks.append(origin.source.stored(mask))
             segments.append(_description(origin, len(segments) + 1, pattern))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydicom import DataElement, Dataset
@@ -69,7 +70,8 @@ class Source:
             for name in NEEDED:
                 if not header.get(name):
                     raise InputError(f"{path.name} must have a {name} for --dicom, got none: use --out alone")
-        images, instances = [], []
+        images: list[Dataset] = []
+        instances: list[Instance] = []
         first = series.frames[0][1]
         for path, frame in series.frames:
             header = headers[path]
@@ -128,7 +130,9 @@ def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: flo
     image = Dataset()
     image.update({tag: element for tag, element in header.items() if tag not in (*PIXELS, PER_FRAME, SHARED, NUMBER)})
     image.file_meta = header.file_meta
-    replaced = {name: "" for name in IDENTITY if header.get(name) is None or not _accepted(name, header[name].value)}
+    replaced: dict[str, Any] = {
+        name: "" for name in IDENTITY if header.get(name) is None or not _accepted(name, header[name].value)
+    }
     # Orientations may differ by rounding, which highdicom refuses.
     replaced |= {"ImageOrientationPatient": _decimal(first.orientation), "PixelSpacing": _decimal(first.spacing)}
     replaced["SliceThickness"] = _decimal([frame.thickness or spacing])[0]

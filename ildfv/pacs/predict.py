@@ -103,7 +103,7 @@ def _delivery(dicom: Path | None, temporary: Path, target: WebAddress | EntityAd
     from ildfv.pacs.association import Entity
     from ildfv.pacs.delivery import ObjectDelivery
 
-    server = None
+    server: WebServer | Entity | None = None
     if isinstance(target, WebAddress):
         server = WebServer(WebAddress(target.url), credentials())
     elif target is not None:

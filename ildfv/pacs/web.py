@@ -38,10 +38,11 @@ class WebServer:
     def __init__(self, address: WebAddress, credentials: Credentials):
         from dicomweb_client.api import DICOMwebClient
         from requests import Session
+        from requests.auth import HTTPBasicAuth
 
         session = Session()
         if credentials.user:
-            session.auth = (credentials.user.encode(), credentials.password.encode())
+            session.auth = HTTPBasicAuth(credentials.user.encode(), credentials.password.encode())
         elif credentials.token:
             session.headers["Authorization"] = f"Bearer {credentials.token}"
         self.address = address
@@ -85,7 +86,8 @@ class WebServer:
     def store(self, files: Sequence[Path]) -> int:
         """Stores files, the last one last, reads back which instances the server has, and returns their number.
 
-        Storing an instance that the server has changes nothing.
+        Storing an instance that the server has changes nothing. Every instance is looked up before the next one is
+        sent: with a full disk, Orthanc has accepted instances without storing them.
 
         Raises
         ------
@@ -105,14 +107,18 @@ class WebServer:
             for item in answer.get("FailedSOPSequence") or []:
                 reason = int(item.get("FailureReason", 0))
                 raise InputError(_refused(self.address, path.name, f"failure 0x{reason:04X}", i, len(files)))
-            stored[dataset.StudyInstanceUID, dataset.SeriesInstanceUID].add(str(dataset.SOPInstanceUID))
-        missing = self._missing(stored)
+            series, instance = (dataset.StudyInstanceUID, dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID)
+            if self._missing({series: {instance}}):
+                text = f"{self.address} accepted {path.name} and did not store it: look at its log and its free space"
+                raise InputError(_progressed(text, i, len(files)))
+            stored[series].add(instance)
+        count = len(files) - len(self._missing(stored))
         check(
-            not missing,
-            f"{self.address} must have the {len(files)} objects that it accepted, got {len(files) - len(missing)}: "
-            "run the command again, and look at the server's log and free space",
+            count == len(files),
+            f"{self.address} must list the {len(files)} objects that it stored, got {count}: look at its log and its "
+            "free space, and run the command again",
         )
-        return len(files)
+        return count
 
     def _series_of(self, study: str) -> dict[str, tuple[str, int]]:
         """Modality and number of instances of each series of a study; empty if there is no such study."""

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 from scan_files import ScanFiles
 
+from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
 from ildfv.inference.prediction import HeadAnswer, Prediction
 from ildfv.patterns import PATTERNS
+from ildfv.scans.windows import windowed
 
 PREDICTOR = {"checksum": "5e" * 32, "data": "phantom", "ildfv": "0", "heads": ["fv-conv1"]}
 
@@ -92,7 +94,7 @@ def prediction_of(scan: Scan, *, maps: bool = True, seed: int = 0, overlap: bool
         statements=["Pixel size is within the range of the training slices."],
         predictor=PREDICTOR,
         notes=[],
-        images=random.integers(0, 256, (m, 3, 224, 224), dtype=np.uint8),
+        images=windowed(read_volume(scan).hu),
         geometry=scan.geometry,
         contributions=planes if maps else None,
         contributions_head="fv-conv1" if maps else None,

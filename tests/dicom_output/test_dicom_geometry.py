@@ -9,7 +9,9 @@ import pytest
 import SimpleITK as sitk
 from made import GEOMETRIES, SHEARED, prediction_of, scan_of, series
 from pydicom import dcmread
+from scipy import ndimage
 
+from ildfv.datasets.convert import read_volume
 from ildfv.datasets.records import Scan
 from ildfv.dicom_output.origin import Origin
 from ildfv.dicom_output.parametric_map import parametric_map
@@ -90,7 +92,7 @@ def map_values(origin: Origin) -> np.ndarray:
 def test_each_voxel_of_a_segment_lies_in_its_region(written):
     seg, grid = dcmread(written.segmentation), written.scan.geometry
     frames = seg.pixel_array
-    expected = {pattern: regions(written.origin.prediction, c) for c, pattern in enumerate(PATTERNS)}
+    expected = dict(zip(PATTERNS, regions(written.origin.prediction), strict=True))
     names = [item.SegmentLabel for item in seg.SegmentSequence]
     found = dict.fromkeys(names, 0)
     for k, group in enumerate(seg.PerFrameFunctionalGroupsSequence):
@@ -118,8 +120,8 @@ def test_ildfv_reads_its_own_segmentation_as_labels_of_the_scan(written, tmp_pat
     with quiet():
         path = saved(segmentation(origin), tmp_path / "seg.dcm")
         meanings = read_segmentation(path, written.scan.geometry, Codes({0: "outside"}))
-    for c, pattern in enumerate(PATTERNS):
-        np.testing.assert_array_equal(meanings == MEANINGS.index(pattern), regions(origin.prediction, c))
+    for pattern, region in zip(PATTERNS, regions(origin.prediction), strict=True):
+        np.testing.assert_array_equal(meanings == MEANINGS.index(pattern), region)
 
 
 def test_each_value_of_a_map_is_the_contribution_at_its_place(written):
@@ -175,7 +177,7 @@ def test_scans_that_are_not_square_keep_their_pixels(size, tmp_path):
     with quiet():
         seg = dcmread(saved(segmentation(origin), tmp_path / "seg.dcm"))
     assert (seg.Rows, seg.Columns) == scan.geometry.shape[1:]
-    expected = regions(origin.prediction, 0)
+    expected = regions(origin.prediction)[0]
     groups = [group.SegmentIdentificationSequence[0] for group in seg.PerFrameFunctionalGroupsSequence]
     frames = [k for k, group in enumerate(groups) if group.ReferencedSegmentNumber == 1]
     assert seg.pixel_array[frames].sum() == expected.sum()
@@ -184,15 +186,30 @@ def test_scans_that_are_not_square_keep_their_pixels(size, tmp_path):
         np.testing.assert_array_equal(seg.pixel_array[k], found)
 
 
-def test_a_region_covers_the_pixels_whose_contributions_are_above_the_mean_that_is_needed(tmp_path):
+def test_a_region_covers_the_pixels_whose_contributions_are_above_the_mean_that_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr("ildfv.dicom_output.regions.near_lung", lambda prediction, z: np.ones((224, 224), bool))
     series(tmp_path / "ct", m=3, rows=48)
     prediction = prediction_of(scan_of(tmp_path / "ct"))
     prediction.contributions[:] = -1.0
     prediction.contributions[0, 0, 28:196, 60:120] = 1.0
     prediction.heads["fv-conv1"].scores[0, 0] = prediction.contributions[0, 0].sum() + 0.5
-    found = regions(prediction, 0)
+    found = regions(prediction)[0]
     rows, columns = np.nonzero(found[0])
     # Row 0 of the scan is network row 28, as 64 − 48 rows of padding are shared by both sides; 3.5 pixels for one.
     assert (rows.min(), rows.max()) == (0, 47)
     assert (columns.min(), columns.max()) == (60 * 64 // 224, 120 * 64 // 224 - 1)
     assert not found[1].any()  # not present there
+
+
+def test_a_region_is_in_the_lung_and_its_margin(tmp_path):
+    series(tmp_path / "ct", "mirrored", m=3)
+    prediction = prediction_of(scan_of(tmp_path / "ct"))
+    prediction.contributions[:] = 1.0
+    prediction.heads["fv-conv1"].scores[0, 0] = prediction.contributions[0, 0].sum() + 0.5
+    found = regions(prediction)[0, 0]
+    with quiet():
+        hu = read_volume(scan_of(tmp_path / "ct")).hu[0]
+    inside = ndimage.binary_erosion(ndimage.binary_fill_holes(hu > -500), iterations=3)
+    lung = ndimage.binary_opening((hu < -600) & inside)
+    assert found[lung].all()
+    assert not found[~ndimage.binary_dilation(lung, iterations=3)].any()

@@ -1,8 +1,8 @@
 """C-STORE: every file in its own transfer syntax; a refusal is one line with the number of stored objects."""
 
 import pytest
-from conftest import free_port
 from made import prediction_of, scan_of, series
+from orthanc_server import free_port
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, JPEGLSLossless
 from pynetdicom import AE, evt
@@ -41,9 +41,9 @@ def listening():
         entity = AE(ae_title="PACS")
         for kind, syntaxes in classes.items():
             entity.add_supported_context(kind, *([syntaxes] if syntaxes else []))
-        port = free_port()
-        servers.append(entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]))
-        return EntityAddress("PACS", "127.0.0.1", port), received
+        handlers = [(evt.EVT_C_STORE, store)]
+        servers.append(entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers))
+        return EntityAddress("PACS", "127.0.0.1", servers[-1].socket.getsockname()[1]), received
 
     yield start
     for server in servers:

@@ -5,8 +5,8 @@ import logging
 
 import numpy as np
 import pytest
-from conftest import PASSWORD, USER
 from made import series
+from orthanc_server import PASSWORD, USER
 from pydicom import dcmread
 from typer.testing import CliRunner
 

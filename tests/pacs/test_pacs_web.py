@@ -6,9 +6,9 @@ import logging
 import re
 
 import pytest
-from conftest import PASSWORD, USER, free_port
 from fake_server import FakeServer, dicom_json, multipart
 from made import prediction_of, scan_of, series
+from orthanc_server import PASSWORD, USER, free_port
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -217,11 +217,27 @@ def test_a_server_whose_disk_is_full_is_one_line_with_the_number_of_stored_objec
         assert WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects) == 6
 
 
-def test_a_server_that_accepts_and_stores_nothing_is_noticed(objects, monkeypatch):
+def test_a_server_that_accepts_and_stores_nothing_is_noticed_at_the_first_object(objects, monkeypatch):
     monkeypatch.setattr(web, "PAUSE", 0.01)
+    expected = r"accepted \S+ and did not store it: look at its log and its free space \(0 of 6 objects are stored\)"
+    with FakeServer(Store(keep=False)) as server:
+        with pytest.raises(InputError, match=expected):
+            WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
+        assert [method for method, *_ in server.requests].count("POST") == 1
+
+
+def test_a_server_that_discards_what_it_stored_is_noticed(objects, monkeypatch):
+    monkeypatch.setattr(web, "PAUSE", 0.01)
+    store = Store()
+
+    def forgetful(method, path, body):
+        if method == "GET" and store.received == 6 and len(store.instances) == 6:
+            store.instances = store.instances[-1:]  # a server that recycles the oldest when its disk is full
+        return store(method, path, body)
+
     with (
-        FakeServer(Store(keep=False)) as server,
-        pytest.raises(InputError, match=r"must have the 6 objects that it accepted, got 0: run the command again"),
+        FakeServer(forgetful) as server,
+        pytest.raises(InputError, match="must list the 6 objects that it stored, got 1: look at its log"),
     ):
         WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
 
