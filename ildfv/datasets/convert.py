@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.datasets.identity import hashed
+from ildfv.datasets.image_files import IMAGE
+from ildfv.datasets.lung_masks import read_lung_mask
 from ildfv.datasets.read_labels import read_labels
 from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import ScanSlices, write_scan
@@ -16,6 +18,8 @@ from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
+from ildfv.scans.image_lungs import image_lungs
+from ildfv.scans.images import read_image
 from ildfv.scans.labels import HEALTHY, MEANINGS, Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
@@ -78,10 +82,17 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
     volume = read_volume(scan)
     m = len(volume.hu)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
+    masks = None if scan.mask is None else read_lung_mask(scan.mask, scan.kind, volume.geometry)
+    small_masks = np.zeros((m, SIZE, SIZE), bool)
     for z, slice_ in enumerate(volume.hu):
-        mask = lung_mask(slice_, volume.pixel_area)
+        if masks is not None:
+            mask = masks[z]
+        else:
+            mask = (image_lungs if scan.kind == IMAGE else lung_mask)(slice_, volume.pixel_area)
         lung[z], densities[z] = np.count_nonzero(mask), density(slice_, mask)
-    if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
+        small_masks[z] = nearest(mask)
+    keeps_masks = masks is not None or scan.kind == IMAGE
+    if not keeps_masks and lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
         check_lung(lung, volume.pixel_area, at_border)
     labels, healthy, labelled = None, None, np.zeros(m, bool)
@@ -113,6 +124,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
         lung=lung,
         healthy=healthy,
         density=densities,
+        lung_masks=small_masks if keeps_masks else None,
         positions=volume.positions,
         patient=hashed(volume.patient_id, salt),
         series=hashed(volume.series_id, salt),
@@ -143,4 +155,6 @@ def read_volume(scan: Scan) -> Volume:
     """The scan in Hounsfield units. InputError: it breaks a rule of its format."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
+    if scan.grey is not None:
+        return read_image(scan.source, scan.grey, patient_id=scan.patient, series_id=scan.series)
     return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series)

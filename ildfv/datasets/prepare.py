@@ -10,14 +10,18 @@ from pathlib import Path
 from ildfv.datasets.convert import Outcome, Task, convert_scan
 from ildfv.datasets.discovery import discover, label_files
 from ildfv.datasets.duplicates import find_duplicates
-from ildfv.datasets.identity import hashed
+from ildfv.datasets.identity import LISTED, hashed
+from ildfv.datasets.image_files import image_note, image_scans
+from ildfv.datasets.lung_masks import with_masks
+from ildfv.datasets.patients import with_patients
 from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.report import Prepared, PrepareReport, Removed
 from ildfv.datasets.slices_key import slices_key
 from ildfv.datasets.table import listed_scans
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
 from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Row, WritableParts, writing_parts
@@ -41,6 +45,9 @@ def prepare(
     unlabelled_is_negative: bool = False,
     salt: str,
     patient_from: str = "id",
+    grey: Grey | None = None,
+    patients: Mapping[Path | str, str] | None = None,
+    lung_masks: Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -74,6 +81,12 @@ def prepare(
     patient_from : {"id", "folder", "study"}
         Identity of the patient of a DICOM series: PatientID, first folder on its path below `scans`, or
         StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
+    grey : Grey, optional
+        Read only images (PNG, JPEG, TIFF), with these HU of their grey levels.
+    patients : mapping, optional
+        The patient by path of a file or scan, or by series, instead of `patient_from`; other scans are quarantined.
+    lung_masks : path, optional
+        Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -87,8 +100,18 @@ def prepare(
         raise InputError("salt must not be empty: identities are hashed with it")
     scans, out = Path(scans), Path(out)
     found = find_scans(
-        scans, table, codes, packed=packed, patient_from=patient_from, workers=workers, progress=progress
+        scans,
+        table,
+        codes,
+        packed=packed,
+        patient_from=patient_from,
+        grey=grey,
+        patients=patients,
+        lung_masks=lung_masks,
+        workers=workers,
+        progress=progress,
     )
+    patient_from = patient_from if patients is None else LISTED
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, slices_key(salt)) as parts:
@@ -112,14 +135,44 @@ def find_scans(
     *,
     packed: bool,
     patient_from: str = "id",
+    grey: Grey | None = None,
+    patients: Mapping[Path | str, str] | None = None,
+    lung_masks: Path | None = None,
     workers: int | None,
     progress: Progress,
 ) -> Discovery:
     """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
+    base = scans if scans.is_dir() else scans.parent
+    check(table is None or patients is None, "patients must be in --table or in the labels, got a column in both")
+    given = {"packed": packed, "workers": workers, "progress": progress, "grey": grey}
+    found = _searched(scans, base, table, codes, LISTED if patients is not None else patient_from, **given)
+    if patients is not None:
+        with_patients(found, patients)
+    if lung_masks is not None:
+        check(table is None, "lung masks must be in the column lung of --table, got --lung-masks too")
+        with_masks(found, lung_masks, base)
+    return found
+
+
+def _searched(
+    scans: Path,
+    base: Path,
+    table: Path | None,
+    codes: Path | str | None,
+    patient_from: str,
+    *,
+    packed,
+    workers,
+    progress,
+    grey,
+) -> Discovery:
     meanings = None if codes is None else Codes.load(codes)
     if table is not None:
-        base = scans if scans.is_dir() else scans.parent
-        return listed_scans(table, base, codes=meanings, patient_from=patient_from, workers=workers, progress=progress)
+        return listed_scans(
+            table, base, codes=meanings, patient_from=patient_from, grey=grey, workers=workers, progress=progress
+        )
+    if grey is not None:
+        return image_scans(scans, grey, progress=progress)
     found = discover(
         scans,
         labels=codes is not None,
@@ -305,7 +358,12 @@ class _Run:
         if scan.labels and self.codes is not None:
             structures = [label.structure for label in scan.labels]
             settings = [LABELS_PER_SLICE, self.codes.settings(), structures, self.unlabelled_is_negative]
-        key = key_of(files, settings, hashed(scan.patient, self.salt))
+        more = []  # only where there is any, so that the keys of other scans are those of earlier versions
+        if scan.grey is not None:
+            more.append(["grey", scan.grey.low, scan.grey.high])
+        if scan.mask is not None:
+            more.append(["lung mask", (stat := scan.mask.stat()).st_size, stat.st_mtime_ns])
+        key = key_of(files, settings, hashed(scan.patient, self.salt), *more)
         return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
 
 
@@ -338,6 +396,10 @@ def _notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str]:
         notes.append("one of several acquisitions of its series that interleave or repeat positions: each is a scan")
     if scan.dicom is not None and scan.dicom.unnamed:
         notes.append(f"files without a SOPInstanceUID: {scan.dicom.unnamed}, identified by a checksum of their content")
+    if scan.grey is not None:
+        notes.append(image_note(scan))
+    if scan.mask is not None:
+        notes.append("lung from the mask that was given for it")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is another area")
     if scan.patients_in_study > 1:

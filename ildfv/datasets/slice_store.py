@@ -22,7 +22,7 @@ from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # open files per reader: HDF5 uses 0.7 MB for each
-FORMAT = 2  # of a part: 1, without this attribute, has no healthy pixels
+FORMAT = 3  # of a part: 1, without this attribute, has no healthy pixels; 3 has lung masks, 2 has none
 SCHEMA = Schema(  # of a part, as `write_scan` writes it
     arrays={
         "images": ("u", (3, SIZE, SIZE)),
@@ -51,6 +51,7 @@ class ScanSlices:
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
     healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
+    lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, where it is not that of the built-in rule
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
 
     def __post_init__(self):
@@ -66,6 +67,8 @@ class ScanSlices:
             shapes["healthy"] = (m,)
         if self.density is not None:
             shapes["density"] = (m, len(COLUMNS))
+        if self.lung_masks is not None:
+            shapes["lung_masks"] = (m, SIZE, SIZE)
         for name, shape in shapes.items():
             if (found := getattr(self, name).shape) != shape:
                 raise InputError(f"{name} must have shape {shape}, got {found}")
@@ -86,13 +89,15 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
     arrays["healthy"] = np.asarray(arrays["healthy"], np.int32)
     if scan.density is not None:
         arrays["density"] = np.asarray(scan.density, np.float32)
+    if scan.lung_masks is not None:
+        arrays["lung_masks"] = np.packbits(np.asarray(scan.lung_masks, bool).reshape(len(scan.lung), -1), axis=1)
     attributes = {
         "patient": scan.patient,
         "series": scan.series,
         "labelled": bool(scan.labelled),
         "pixel_area": float(scan.pixel_area),
         "phantom": bool(scan.phantom),
-        "format": FORMAT,
+        "format": FORMAT if scan.lung_masks is not None else 2,  # bytes of other parts are as in earlier versions
     }
     return write_part(folder, scan.series, arrays, attributes, key=key)
 
@@ -122,6 +127,7 @@ class Slices:
         self.lung = np.empty(len(self), np.int32)
         self.healthy = np.full(len(self), UNLABELLED, np.int32)
         self.positions = np.empty(len(self), np.float32)
+        self._masked: list[bool] = []
         scans: dict[str, list] = {name: [] for name in SCAN}
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
@@ -130,6 +136,7 @@ class Slices:
                     series == name, f"{self.parts.path(name)} must be of the series of its name, got {series}: {MEND}"
                 )
                 part_format = int(file.attrs.get("format", 1))
+                self._masked.append("lung_masks" in file)
                 known = f"format {FORMAT} or older"
                 check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
                 check(part_format < 2 or "healthy" in file, f"part {name} must hold healthy pixels, got none: {MEND}")
@@ -202,6 +209,20 @@ class Slices:
                 )
                 found.append(file["density"][()])
         return np.concatenate(found)
+
+    def lung_masks(self, part: int) -> np.ndarray | None:
+        """Lung of the slices of a part, one bit per prepared pixel, uint8 (m, 6272); None where the rule is to be used.
+
+        They are the user's masks, or those of images.
+        """
+        if not self._masked[part]:
+            return None
+        with self.parts.open(self.names[part]) as file:
+            packed = file["lung_masks"][()]
+        shape = (int(self.sizes[part]), SIZE * SIZE // 8)
+        found = (packed.dtype, packed.shape)
+        check(found == (np.uint8, shape), f"lung_masks of {self.names[part]} must be bits {shape}, got others: {MEND}")
+        return packed
 
     def _reset(self) -> None:
         """Resets the open files and the lock, also in a forked child, which must not share HDF5 handles."""

@@ -8,11 +8,17 @@ from pathlib import Path
 from ildfv.datasets.prepare import find_scans, prepare
 from ildfv.datasets.report import PrepareReport, joined, unused_dict
 from ildfv.datasets.search import check_scans
-from ildfv.datasets.slice_labels import read_slice_labels
+import numpy as np
+
+from ildfv.datasets.identity import hashed
+from ildfv.datasets.image_files import IMAGE
+from ildfv.datasets.label_file import LabelFile, read_label_file
+from ildfv.datasets.slice_labels import assign_labels
 from ildfv.datasets.table import read_table
 from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
 from ildfv.store.atomic import write_json
 from ildfv.store.checksummed import write_checksummed
@@ -38,6 +44,8 @@ def prepare_scans(
     patient_from: str = "id",
     workers: int | None = None,
     labels: Path | None = None,
+    grey: Grey | None = None,
+    lung_masks: Path | None = None,
     progress: Progress = SILENT,
 ) -> dict:
     """The result of this run as JSON values, after the slices of all usable scans are stored in the workspace.
@@ -65,8 +73,12 @@ def prepare_scans(
     workers : int, optional
         Number of processes; one per core by default.
     labels : path, optional
-        CSV file of labels of single slices (`datasets.slice_labels`). The workspace keeps them; a later file replaces
-        them.
+        CSV file of labels of single slices (`datasets.label_file`). The workspace keeps them; a later file replaces
+        them. Its column `patient`, if any, replaces `patient_from`.
+    grey : Grey, optional
+        Read only images (PNG, JPEG, TIFF), with these HU of their smallest and largest grey level.
+    lung_masks : path, optional
+        Folder of the user's lung masks (`datasets.lung_masks`).
 
     Returns
     -------
@@ -77,6 +89,8 @@ def prepare_scans(
     """
     scans = Path(scans)
     chosen = _checked_codes(scans, codes, table)
+    labelled = None if labels is None else read_label_file(labels)  # before anything is written
+    patients = labelled.patients() if labelled is not None and labelled.has_patients else None
     given = {"threshold": threshold, "seed": seed, "salt": salt}
     workspace = Workspace.open_or_create(root, version=__version__, **given)
     if workspace.settings.slices is not None:
@@ -90,11 +104,16 @@ def prepare_scans(
         unlabelled_is_negative=unlabelled_is_negative,
         salt=workspace.settings.salt,
         patient_from=patient_from,
+        grey=grey,
+        patients=patients,
+        lung_masks=lung_masks,
         workers=workers,
         progress=progress,
     )
-    if labels is not None:
-        _store_slice_labels(workspace, labels, {scan.series: Path(scan.source) for scan in report.prepared}, progress)
+    notes = [] if patients is not None else _patient_provenance(report, scans)
+    if labelled is not None:
+        notes += _store_slice_labels(workspace, labelled, report, progress)
+    run = {scan.series for scan in report.prepared}
     content = report.to_dict()
     progress.note(_which_codes(chosen))
     summary = {
@@ -102,12 +121,12 @@ def prepare_scans(
         "kept": sum(scan.kept for scan in report.prepared),
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
-        "labelled_slices": sum(scan.labelled_slices for scan in report.prepared),
+        "labelled_slices": _labelled_slices(workspace, run),
         "removed_scans": len(report.removed),
         "removed_slices": sum(one.slices for one in report.removed),
         "codes": chosen,
         "unlabelled_is_negative": unlabelled_is_negative,
-        "notes": _patient_provenance(report, scans),
+        "notes": notes,
         "workspace": _totals(workspace),
     }
     document = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
@@ -116,10 +135,26 @@ def prepare_scans(
     return {**summary, **content}
 
 
-def _store_slice_labels(workspace: Workspace, labels: Path, sources: dict[str, Path], progress: Progress) -> None:
-    found = read_slice_labels(labels, workspace.stored_slices(), sources, workspace.settings.salt)
+def _store_slice_labels(
+    workspace: Workspace, labels: LabelFile, report: PrepareReport, progress: Progress
+) -> list[str]:
+    """Assigns the labels and stores them in the workspace; the notes for the report."""
+    if not report.prepared:
+        return []  # the report lists why; there is nothing to label
+    salt = workspace.settings.salt
+    sources = {scan.series: Path(scan.source) for scan in report.prepared}
+    paths = {unused.source.resolve() for unused in report.quarantined}
+    series = {hashed(unused.series, salt) for unused in report.quarantined if unused.series}
+
+    def is_refused(name: Path | str) -> bool:
+        if isinstance(name, str):
+            return hashed(name, salt) in series
+        return name.exists() and bool(paths & {name, *name.parents})  # entries may stand for all files of a folder
+
+    found, refused = assign_labels(labels, workspace.stored_slices(), sources, salt, is_refused=is_refused)
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
-    progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels}")
+    progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels.path}")
+    return [f"{refused} rows of the labels are of quarantined files and were left out"] if refused else []
 
 
 def preview_scans(
@@ -129,6 +164,9 @@ def preview_scans(
     table: Path | None = None,
     packed: bool = False,
     patient_from: str = "id",
+    labels: Path | None = None,
+    grey: Grey | None = None,
+    lung_masks: Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
@@ -143,8 +181,18 @@ def preview_scans(
     scans = Path(scans)
     chosen = _checked_codes(scans, codes, table)
     progress.note(_which_codes(chosen))
+    labelled = None if labels is None else read_label_file(labels)
     found = find_scans(
-        scans, table, chosen, packed=packed, patient_from=patient_from, workers=workers, progress=progress
+        scans,
+        table,
+        chosen,
+        packed=packed,
+        patient_from=patient_from,
+        grey=grey,
+        patients=labelled.patients() if labelled is not None and labelled.has_patients else None,
+        lung_masks=lung_masks,
+        workers=workers,
+        progress=progress,
     )
     pairs = [
         {
@@ -209,11 +257,24 @@ def _files_named(name: str, folder: Path) -> list[Path]:
 
 def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
     """One line for each rule that assigned patients to volume files, which have no patient identity."""
-    files = [scan.source for scan in report.prepared if scan.kind != "dicom"]
     base = scans if scans.is_dir() else scans.parent
-    loose = sum(file.parent == base for file in files)
-    rules = ((len(files) - loose, f"the first folder of its path below {base}"), (loose, "its file name"))
-    return [f"volume files have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
+    notes = []
+    for what, of_kind in (("volume files", False), ("images", True)):
+        files = [s.source for s in report.prepared if s.kind != "dicom" and (s.kind == IMAGE) == of_kind]
+        loose = sum(file.parent == base for file in files)
+        rules = ((len(files) - loose, f"the first folder of its path below {base}"), (loose, "its file name"))
+        notes += [f"{what} have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
+    if any(note.endswith("file name") and note.startswith("images") for note in notes):
+        notes.append("several images of one person must have one patient: list it in a column patient of --labels")
+    return notes
+
+
+def _labelled_slices(workspace: Workspace, series: set[str]) -> int:
+    """The number of slices of these scans with a label, from a label map or from --labels."""
+    if not series:
+        return 0
+    slices = workspace.slices()
+    return int(slices.labelled[np.isin(slices.series, sorted(series))].sum())
 
 
 def _totals(workspace: Workspace) -> dict[str, int]:
