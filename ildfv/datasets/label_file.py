@@ -29,7 +29,7 @@ VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT}
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row: its line, the name of its scan (column `scan`, `series` or `file`), place in it, patient and counts (4,)."""
+    """A row: its line, the name of its scan or file, the place in it, the patient and the counts (4,)."""
 
     line: int
     name: str

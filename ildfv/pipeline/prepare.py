@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ildfv.datasets.prepare import find_scans, prepare
-from ildfv.datasets.report import PrepareReport, joined, unused_dict
-from ildfv.datasets.search import check_scans
 import numpy as np
 
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.image_files import IMAGE
 from ildfv.datasets.label_file import LabelFile, read_label_file
+from ildfv.datasets.prepare import find_scans, prepare
+from ildfv.datasets.report import PrepareReport, joined, unused_dict
+from ildfv.datasets.search import check_scans
 from ildfv.datasets.slice_labels import assign_labels
 from ildfv.datasets.table import read_table
 from ildfv.errors import InputError, check
