@@ -22,7 +22,19 @@ from ildfv.train.pretrained import PRETRAINED
 
 PATCH = "patch"  # the network of `patches`, which does not take whole slices
 
-__all__ = ["NETWORKS", "PRETRAINED", "SIZE", "Network", "build", "load", "load_weights", "register", "save", "set_tensors", "tensors"]
+__all__ = [
+    "NETWORKS",
+    "PRETRAINED",
+    "SIZE",
+    "Network",
+    "build",
+    "load",
+    "load_weights",
+    "register",
+    "save",
+    "set_tensors",
+    "tensors",
+]
 
 
 class Network(nn.Module):

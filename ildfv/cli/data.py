@@ -79,6 +79,9 @@ def prepare(
     lung_masks: Annotated[
         Path | None, typer.Option(help="Folder of your lung masks, named like the scans, for densities and --region.")
     ] = None,
+    hu: Annotated[
+        bool, typer.Option("--hu", help="Also keep slices in HU for layers filters and patches; 100 KB per slice.")
+    ] = False,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -150,6 +153,7 @@ def prepare(
         labels=labels,
         grey=window,
         lung_masks=lung_masks,
+        hu=hu,
         table=table,
         packed=packed,
         unlabelled_is_negative=unlabelled_is_negative,

@@ -139,9 +139,17 @@ def encode(
     fold: o.Fold = 0,
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
     network: Annotated[
-        str | None, typer.Option(help="Frozen network instead of a trained one: efficientnet-lite0, cnnf, torchvision:NAME, timm:NAME.")
+        str | None,
+        typer.Option(
+            help="Frozen network instead of a trained one: efficientnet-lite0, cnnf, torchvision:NAME, timm:NAME."
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Safetensors file with the weights of --network; those of efficientnet-lite0 come with [pretrained].")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Safetensors file with the weights of --network; those of efficientnet-lite0 come with [pretrained]."
+        ),
+    ] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
     dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[

@@ -18,6 +18,7 @@ from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
+from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.image_lungs import image_lungs
 from ildfv.scans.images import read_image
 from ildfv.scans.labels import HEALTHY, MEANINGS, Codes, has_lung_labels, pattern_labels
@@ -43,6 +44,7 @@ class Task:
     key: str
     same_slices: bool = False  # the stored part is from another file: only equal slices may replace it
     unlabelled_is_negative: bool = False
+    hu: bool = False  # store HU beside the windows
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def convert_scan(task: Task) -> Outcome:
     """The outcome of reading one scan and writing its part. Never raises because of the input."""
     try:
         with quiet():
-            scan = scan_slices(task.scan, task.codes, task.salt, unlabelled_is_negative=task.unlabelled_is_negative)
+            options = {"unlabelled_is_negative": task.unlabelled_is_negative, "hu": task.hu}
+            scan = scan_slices(task.scan, task.codes, task.salt, **options)
         if task.same_slices and _keeps_labels(task, scan):
             return Outcome(kept=True)
     except (InputError, MissingPackageError) as error:
@@ -72,12 +75,14 @@ def convert_scan(task: Task) -> Outcome:
     return Outcome(write_scan(task.out, scan, key=task.key), labelled_slices(scan.counts))
 
 
-def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_negative: bool = False) -> ScanSlices:
+def scan_slices(
+    scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_negative: bool = False, hu: bool = False
+) -> ScanSlices:
     """The slices of one scan, read and checked.
 
     A slice with lung is unlabelled without codes, without a label map, and where its label maps mark neither healthy
     lung nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative` such a slice of a
-    scan with a label map shows no pattern.
+    scan with a label map shows no pattern. hu: keep HU beside the windows.
     """
     volume = read_volume(scan)
     m = len(volume.hu)
@@ -125,6 +130,7 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
         healthy=healthy,
         density=densities,
         lung_masks=small_masks if keeps_masks else None,
+        hu=np.stack([mean_hounsfield(slice_) for slice_ in volume.hu]) if hu else None,
         positions=volume.positions,
         patient=hashed(volume.patient_id, salt),
         series=hashed(volume.series_id, salt),

@@ -48,6 +48,7 @@ def prepare(
     grey: Grey | None = None,
     patients: Mapping[Path | str, str] | None = None,
     lung_masks: Path | None = None,
+    hu: bool = False,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -87,6 +88,8 @@ def prepare(
         The patient by path of a file or scan, or by series, instead of `patient_from`; other scans are quarantined.
     lung_masks : path, optional
         Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
+    hu : bool
+        Also store the slices in HU, 100 KB each, which layers without a network then use instead of 8-bit windows.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -116,7 +119,9 @@ def prepare(
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, slices_key(salt)) as parts:
         studies = _studies_of_patients(found.scans)
-        run = _Run(parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative)
+        run = _Run(
+            parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative, hu
+        )
         report.quarantined = [run.refused(unused) for unused in report.quarantined]
         for scan in found.scans:
             run.plan(scan)
@@ -204,6 +209,7 @@ class _Run:
     studies: Mapping[str, int]  # number of studies by patient
     progress: Progress
     unlabelled_is_negative: bool
+    hu: bool
     tasks: list[Task] = field(default_factory=list)
 
     def plan(self, scan: Scan) -> None:
@@ -282,7 +288,7 @@ class _Run:
 
     def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
         negative = self.unlabelled_is_negative
-        self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices, negative))
+        self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices, negative, self.hu))
 
     def _record(self, task: Task, outcome: Outcome) -> None:
         scan = task.scan
@@ -358,11 +364,13 @@ class _Run:
         if scan.labels and self.codes is not None:
             structures = [label.structure for label in scan.labels]
             settings = [LABELS_PER_SLICE, self.codes.settings(), structures, self.unlabelled_is_negative]
-        more = []  # only where there is any, so that the keys of other scans are those of earlier versions
+        more: list = []  # only where there is any, so that the keys of other scans are those of earlier versions
         if scan.grey is not None:
             more.append(["grey", scan.grey.low, scan.grey.high])
         if scan.mask is not None:
             more.append(["lung mask", (stat := scan.mask.stat()).st_size, stat.st_mtime_ns])
+        if self.hu:
+            more.append("hu")
         key = key_of(files, settings, hashed(scan.patient, self.salt), *more)
         return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
 

@@ -53,8 +53,11 @@ def fit_chosen_head(
     chosen = []
     for c, column in enumerate(y.T):
         known = np.isfinite(column)
+        if len(np.unique(column[known])) < 2:  # constant, with any features
+            chosen.append(names[0])
+            continue
         errors = [held_out_error(kind, column[known], heads[name].held_out[known, c]) for name in names]
-        chosen.append(names[int(np.argmin(errors))] if known.any() else names[0])
+        chosen.append(names[int(np.argmin(errors))])
     picked = [(heads[name], candidates[name], c) for c, name in enumerate(chosen)]
     head = Head(
         coef=np.stack([head.coef[c] * scale for head, scale, c in picked]),

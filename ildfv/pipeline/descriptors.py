@@ -22,6 +22,23 @@ def descriptors(layer: str, device: str):
     return KINDS[layer](device)
 
 
+class InHounsfield:
+    """Slices whose images are HU, int16 (m, 1, 224, 224), for descriptors; everything else is that of the slices."""
+
+    def __init__(self, slices: Slices):
+        self.windowed = slices
+
+    def __len__(self) -> int:
+        return len(self.windowed)
+
+    def __getattr__(self, name: str):
+        return getattr(self.windowed, name)
+
+    def images(self, indices) -> np.ndarray:
+        """Slices in HU, int16 (m, 1, 224, 224)."""
+        return self.windowed.hounsfield(indices)
+
+
 def fields_of(activations):
     """The receptive fields of a layer's locations."""
     from ildfv.train.descriptors import Descriptors

@@ -46,6 +46,7 @@ def prepare_scans(
     labels: Path | None = None,
     grey: Grey | None = None,
     lung_masks: Path | None = None,
+    hu: bool = False,
     progress: Progress = SILENT,
 ) -> dict:
     """The result of this run as JSON values, after the slices of all usable scans are stored in the workspace.
@@ -79,6 +80,8 @@ def prepare_scans(
         Read only images (PNG, JPEG, TIFF), with these HU of their smallest and largest grey level.
     lung_masks : path, optional
         Folder of the user's lung masks (`datasets.lung_masks`).
+    hu : bool
+        Also store the slices in HU (`scans.hounsfield`), for layers filters and patches.
 
     Returns
     -------
@@ -107,6 +110,7 @@ def prepare_scans(
         grey=grey,
         patients=patients,
         lung_masks=lung_masks,
+        hu=hu,
         workers=workers,
         progress=progress,
     )
