@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ildfv.streaming.maps import MapStream, batches
 
 UNTRAINED = ("filters", "patches")  # of `train.descriptors`
 FOLDER = "descriptors"  # in the folder of the encoding
+_FIELDS: dict[tuple[str, str], Any] = {}  # of networks; tracing a deep one for every fold takes longer than encoding
 
 
 def descriptors(layer: str, device: str):
@@ -46,7 +48,10 @@ def fields_of(activations):
 
     if isinstance(activations, Descriptors):
         return activations.fields
-    return receptive_fields(activations.network, activations.layer)
+    key = (activations.network.name, activations.layer)  # they depend on the architecture only
+    if key not in _FIELDS:
+        _FIELDS[key] = receptive_fields(activations.network, activations.layer)
+    return _FIELDS[key]
 
 
 def prepare_descriptors(
