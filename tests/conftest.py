@@ -1,5 +1,6 @@
 """Options and fixtures of all tests: real CT (--real-data), GPU tests, and a check for leftover threads."""
 
+import gc
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--real-data", type=Path, default=None, help="folder with real CT; tests that need it are skipped otherwise"
     )
+
+
+def pytest_collection_finish(session):
+    # Out-of-memory handlers collect garbage. With the objects of torch and of all tests, a collection would take longer
+    # than most tests; frozen, they are not examined.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

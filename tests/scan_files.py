@@ -5,8 +5,10 @@ from pathlib import Path
 import nibabel
 import nrrd
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.pixels import pack_bits
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage, generate_uid
 
 SPACING = (5.0, 4.0, 4.0)  # mm, z, y, x
 ORIGIN = (-128.0, -120.0, -300.0)  # mm, x, y, z
@@ -119,4 +121,47 @@ class ScanFiles:
             "encoding": "gzip",
         }
         nrrd.write(str(path), np.ascontiguousarray(volume.transpose(2, 1, 0)), header | fields)
+        return path
+
+    @classmethod
+    def seg(cls, path: Path, folder: Path, codes: np.ndarray, names: dict[int, str], **tags) -> Path:
+        """A binary DICOM SEG of the series in `folder`: one segment for each code in `names`, on all slices.
+
+        codes: (z, y, x), slices in the order of their position along z; `tags` replaces some, None removes one.
+        """
+        slices = sorted(
+            (dcmread(file) for file in folder.iterdir()), key=lambda one: float(one.ImagePositionPatient[2])
+        )
+        seg = cls.slice_dataset(np.zeros((1, 1), np.uint16), series=generate_uid(), patient=slices[0].PatientID)
+        seg.SOPClassUID, seg.Modality, seg.SegmentationType = SegmentationStorage, "SEG", "BINARY"
+        for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope"):
+            delattr(seg, name)
+        seg.StudyInstanceUID, seg.FrameOfReferenceUID = slices[0].StudyInstanceUID, slices[0].FrameOfReferenceUID
+        seg.Rows, seg.Columns, seg.NumberOfFrames = *codes.shape[1:], len(codes) * len(names)
+        seg.BitsAllocated, seg.BitsStored, seg.HighBit, seg.PixelRepresentation = 1, 1, 0, 0
+        referenced, shared, orientation, measures = Dataset(), Dataset(), Dataset(), Dataset()
+        referenced.SeriesInstanceUID = slices[0].SeriesInstanceUID
+        orientation.ImageOrientationPatient = slices[0].ImageOrientationPatient
+        measures.PixelSpacing, measures.SliceThickness = slices[0].PixelSpacing, slices[0].SliceThickness
+        shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+        seg.ReferencedSeriesSequence, seg.SharedFunctionalGroupsSequence = [referenced], [shared]
+        segments, frames = [], []
+        for number, name in enumerate(names.values(), 1):
+            segment = Dataset()
+            segment.SegmentNumber, segment.SegmentLabel = number, name
+            segments.append(segment)
+            for slice_ in slices:
+                frame, place, which = Dataset(), Dataset(), Dataset()
+                place.ImagePositionPatient, which.ReferencedSegmentNumber = slice_.ImagePositionPatient, number
+                frame.PlanePositionSequence, frame.SegmentIdentificationSequence = [place], [which]
+                frames.append(frame)
+        seg.SegmentSequence, seg.PerFrameFunctionalGroupsSequence = segments, frames
+        seg.PixelData = pack_bits(np.concatenate([codes == code for code in names]).astype(np.uint8).ravel())
+        for name, value in tags.items():
+            if value is None:
+                delattr(seg, name)
+            else:
+                setattr(seg, name, value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seg.save_as(path, enforce_file_format=True)
         return path

@@ -70,10 +70,11 @@ def test_every_imported_package_is_a_dependency_or_in_an_extra():
     assert unknown == set()
 
 
-def test_a_missing_extra_is_named_with_its_command():
+def test_a_missing_extra_is_named_with_its_command(monkeypatch):
     with pytest.raises(MissingPackageError) as raised:
         require("timm_no", purpose="this")
     assert str(raised.value) == "this needs timm_no: pip install timm_no"
+    monkeypatch.setattr("ildfv.errors.is_installed", lambda module: False)
     with (
         pytest.raises(MissingPackageError, match=r"^x needs the extra \[pacs\]: pip install 'ildfv\[pacs\]' \(pynet"),
         naming_missing_extra("x"),

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from ildfv.errors import check
+from ildfv.estimators.derivatives import derivatives
 from ildfv.scans.windows import NORMAL, WINDOWS
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.train.networks import SIZE
@@ -87,8 +88,8 @@ class Filters(Descriptors):
     def __init__(self, device: str = "cpu"):
         radius = math.ceil(3 * max(SIGMAS))
         super().__init__(2 * radius + 2, device)
-        kernels = np.concatenate([_derivatives(sigma, radius) for sigma in SIGMAS])  # (6·scales, 1, k, k)
-        self._kernels = torch.from_numpy(kernels).float().to(self.device)
+        kernels = [derivatives(sigma, 2 * radius + 2) for sigma in SIGMAS]  # (6, k, k) each
+        self._kernels = torch.from_numpy(np.concatenate(kernels)[:, None]).float().to(self.device)
 
     def prepare(self, folder: Path, sample, seed: int) -> None:
         """Does nothing: the filters are fixed."""
@@ -140,23 +141,6 @@ def _normal(images: torch.Tensor, device: torch.device) -> torch.Tensor:
         low, high = WINDOWS[NORMAL]
         return ((images.to(device, non_blocking=True).float() - low) / (high - low)).clamp(0, 1)
     return images[:, NORMAL : NORMAL + 1].to(device, non_blocking=True).float() / 255
-
-
-def _derivatives(sigma: float, radius: int) -> np.ndarray:
-    """Kernels of the Gaussian and its derivatives L, Lx, Ly, Lxx, Lxy, Lyy, scale-normalised, (6, 1, k, k).
-
-    k = 2·radius + 2 is even: the centre is between the four pixels of a location.
-    """
-    t = np.arange(2 * radius + 2) - radius - 0.5
-    g = np.exp(-(t**2) / (2 * sigma**2))
-    g /= g.sum()
-    first = t * g  # conv2d correlates: the kernel is mirrored
-    first *= sigma / (t * first).sum()  # a ramp x/σ has slope 1
-    second = (t**2 / sigma**2 - 1) * g  # σ²·g″
-    second -= g * second.sum()  # no response to a constant
-    second /= (t**2 * second).sum() / (2 * sigma**2)  # x²/(2σ²) has curvature 1
-    pairs = ((g, g), (g, first), (first, g), (g, second), (first, first), (second, g))  # rows, columns
-    return np.stack([np.outer(rows, columns) for rows, columns in pairs])[:, None]
 
 
 def _pixels() -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ildfv import distributed
-from ildfv.cli import data, evaluation, experiments, few, learning, machine, prediction
+from ildfv.cli import data, evaluation, experiments, few, learning, machine, prediction, similar, texture, view
 from ildfv.errors import check, naming_missing_extra
 
 RANKS = ("train", "encode", "regress")  # commands that torchrun may start on several ranks
@@ -61,6 +61,10 @@ def _naming_missing_extra(command: Callable) -> Callable:
     return run
 
 
-for module in (data, learning, few, evaluation, prediction, experiments, machine):
+for module in (data, learning, few, evaluation, prediction, similar, view, experiments, machine):
     for command, panel in module.COMMANDS:
         app.command(rich_help_panel=panel)(_naming_missing_extra(command))
+
+for command in texture.COMMANDS:
+    texture.app.command()(_naming_missing_extra(command))
+app.add_typer(texture.app, name="texture", rich_help_panel="Textures")

@@ -92,7 +92,13 @@ def prepare(
         bool, typer.Option("--dry-run", help="Print scans, label maps and patients from the headers; write nothing.")
     ] = False,
     packed: Annotated[
-        bool, typer.Option("--packed", help="Also read DICOM files compressed with gzip or without preamble.")
+        bool, typer.Option("--packed", help="Also read zip archives, and DICOM files in gzip or without preamble.")
+    ] = False,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample", help="Resample scans with gantry tilt (up to 30°) or uneven gaps to even axial slices."
+        ),
     ] = False,
     unlabelled_is_negative: Annotated[
         bool,
@@ -136,6 +142,7 @@ def prepare(
             codes=codes,
             table=table,
             packed=packed,
+            resample=resample,
             patient_from=patient_from,
             labels=labels,
             grey=window,
@@ -156,6 +163,7 @@ def prepare(
         hu=hu,
         table=table,
         packed=packed,
+        resample=resample,
         unlabelled_is_negative=unlabelled_is_negative,
         threshold=threshold,
         seed=seed,

@@ -87,7 +87,7 @@ def fit(
             v["measure"].replace("_auc", " AUC"),
             v["baseline"].removeprefix(PREFIX),
             _difference(v["difference"], v["interval"]),
-            v["beats"],
+            v["outcome"],
         )
         for v in result["against_baseline"]
     ]

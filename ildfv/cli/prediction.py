@@ -47,7 +47,13 @@ def export(
 
 
 def predict(
-    scans: Annotated[list[Path], typer.Argument(help="Scans: DICOM folders, DICOM, NIfTI or NRRD files.")],
+    scans: Annotated[
+        list[str],
+        typer.Argument(
+            help="Scans: DICOM folders, DICOM, NIfTI or NRRD files, or dicomweb://host/path/studies/UID[/series/UID].",
+            show_default=False,
+        ),
+    ],
     predictor: Annotated[Path, typer.Option("--predictor", "-p", help="Folder written by `ildfv export`.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder for JSON, CSV, page and maps of each scan.", show_default="none written")
@@ -55,6 +61,22 @@ def predict(
     series: Annotated[
         str | None, typer.Option(help="SeriesInstanceUID, if a folder has several.", show_default="most slices")
     ] = None,
+    dicom: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for DICOM objects of each DICOM scan. They carry the patient and study of the scan; all other "
+            "output is free of identity.",
+            show_default="none written",
+        ),
+    ] = None,
+    store: Annotated[
+        bool,
+        typer.Option(
+            "--store",
+            help="Store the DICOM objects on the server that the scan came from, or at the address that follows: "
+            "dicomweb://host/path or dicom://AET@host:port.",
+        ),
+    ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -63,19 +85,30 @@ def predict(
 
     A folder of scans, such as one of folders of patients, is predicted scan by scan. A scan that cannot be read is
     reported and the others continue; the exit code is then 1. Finished scans in --out are not predicted again.
+    Credentials for a PACS come from ILDFV_PACS_USER and ILDFV_PACS_PASSWORD, ILDFV_PACS_TOKEN, or the file that
+    ILDFV_PACS_CREDENTIALS names.
 
     Example: `ildfv predict /data/scan --predictor my-predictor --out answers`
     """
-    from ildfv.inference.inbox import predict_all
+    from ildfv.pacs.predict import predict_and_deliver
     from ildfv.pipeline.devices import resolve
 
-    answered, failed = predict_all(
-        scans, predictor, out=out, series=series, device=resolve(device), progress=output.progress(verbose)
+    answered, failed, delivered = predict_and_deliver(
+        scans,
+        predictor,
+        out=out,
+        dicom=dicom,
+        store=store,
+        series=series,
+        device=resolve(device),
+        progress=output.progress(verbose),
     )
-    document = {"answers": answered, "failed": failed}
+    document = {"answers": answered, "failed": failed} | ({"dicom": delivered} if dicom or store else {})
     if not output.emit(document, as_json=as_json):
         for answer in answered:
             _show(answer)
+        for one in delivered:
+            output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
         for one in failed:
             output.errors.print(f"{one['source']}: {one['reason']}", style="red")
         if out is not None and answered:

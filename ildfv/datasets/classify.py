@@ -6,22 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ildfv.datasets.naming import is_label_map
-from ildfv.datasets.records import Label, Unused, VolumeFile
+from ildfv.datasets.records import Label, LabelNames, Unused, VolumeFile
 from ildfv.errors import InputError, MissingPackageError
+from ildfv.scans.archives import SUFFIX
 from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
 from ildfv.scans.headers import Header, read_header
+from ildfv.scans.itksnap import is_description, label_names
 from ildfv.scans.libraries import quiet
 from ildfv.scans.slicer import has_segments
 from ildfv.scans.volumefiles import SUFFIXES, file_geometry, format_of, label_header
 from ildfv.streaming.processes import Died, as_completed
 
 SYSTEM_FILE = "a file of the operating system"
-PACKED = "an archive is not searched: unpack it into a folder"
+ARCHIVE = "an archive of this kind is not searched: unpack it into a folder"
+ZIPPED = "a zip archive is read only with --packed, and not inside another archive: unpack it into a folder"
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 CHUNK = 256  # files per task: less is not worth the start of a worker process
 DICOM_NAMES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+ZIP_DOCUMENTS = (".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".npz", ".jar", ".epub", ".whl")
 DATA_FILES = (".img", ".img.gz")  # of a volume with a detached header
 SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
 APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of the file named after it
@@ -53,13 +57,13 @@ def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int 
         yield from results[index]
 
 
-def _classify(chunk: tuple[Path, bool, Sequence[Path]]) -> list[Header | VolumeFile | Label | Unused]:
+def _classify(chunk: tuple[Path, bool, Sequence[Path]]) -> list[Header | VolumeFile | Label | LabelNames | Unused]:
     base, packed, paths = chunk
     with quiet():
         return [_classify_one(path, path.relative_to(base), packed) for path in paths]
 
 
-def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile | Label | Unused:
+def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile | Label | LabelNames | Unused:
     """What a file is. inside: its path below the folder that is searched."""
     name = path.name.lower()
     try:
@@ -78,14 +82,18 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
             return read_header(path)
         if kind := format_of(path, start):
             return _volume_file(path, inside, kind)
+        if is_description(start):
+            return _label_names(path)
     except (InputError, MissingPackageError) as error:
         return _unreadable(path, inside, str(error))
     except OSError as error:
         return _unreadable(path, inside, f"must be readable, got {error.strerror or error}")
-    if name.endswith(ARCHIVES) or start.startswith(ZIP):
-        return Unused(path, PACKED)
+    if name.endswith(ARCHIVES):
+        return Unused(path, ARCHIVE)
+    if name.endswith(SUFFIX) or (start.startswith(ZIP) and not name.endswith(ZIP_DOCUMENTS)):
+        return Unused(path, ZIPPED)
     if name.endswith(DATA_FILES):
-        return Unused(path, "must have its header beside it, a .hdr file, got none that is readable")
+        return Unused(path, "must have its header in the same folder, a .hdr file, got none that is readable")
     return Unused(path, "not DICOM, NIfTI, NRRD or MetaImage", quarantined=False)
 
 
@@ -94,6 +102,13 @@ def _volume_file(path: Path, inside: Path, kind: str) -> VolumeFile | Label:
         return VolumeFile(path, kind, file_geometry(path, kind))
     geometry, segments = label_header(path, kind)
     return Label(path, kind, geometry, tuple(segment.name for segment in segments))
+
+
+def _label_names(path: Path) -> LabelNames:
+    try:
+        return LabelNames(path, tuple(label_names(path).items()))
+    except InputError as error:
+        return LabelNames(path, fault=str(error))
 
 
 def is_system_file(name: str, start: bytes) -> bool:

@@ -18,12 +18,14 @@ from ildfv.errors import InputError, MissingPackageError
 from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT
 from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.image_lungs import image_lungs
 from ildfv.scans.images import read_image
-from ildfv.scans.labels import HEALTHY, MEANINGS, Codes, has_lung_labels, pattern_labels
+from ildfv.scans.labels import HEALTHY, MEANINGS, OUTSIDE, Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
+from ildfv.scans.resample import must_resample, resampled
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
@@ -84,10 +86,13 @@ def scan_slices(
     lung nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative` such a slice of a
     scan with a label map shows no pattern. hu: keep HU beside the windows.
     """
-    volume = read_volume(scan)
+    source = read_volume(scan)
+    volume, onto_grid, how = resampled(source)
     m = len(volume.hu)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
-    masks = None if scan.mask is None else read_lung_mask(scan.mask, scan.kind, volume.geometry)
+    masks = None
+    if scan.mask is not None:
+        masks = onto_grid(read_lung_mask(scan.mask, scan.kind, source.geometry), 0)
     small_masks = np.zeros((m, SIZE, SIZE), bool)
     for z, slice_ in enumerate(volume.hu):
         if masks is not None:
@@ -102,7 +107,7 @@ def scan_slices(
         check_lung(lung, volume.pixel_area, at_border)
     labels, healthy, labelled = None, None, np.zeros(m, bool)
     if scan.labels and codes is not None:
-        meanings = read_labels(scan, volume.geometry, codes)
+        meanings = onto_grid(read_labels(scan, source.geometry, codes), MEANINGS.index(OUTSIDE))
         labelled = np.array([has_lung_labels(slice_) for slice_ in meanings])
         if unlabelled_is_negative:
             labelled[:] = True
@@ -137,6 +142,7 @@ def scan_slices(
         labelled=bool(labelled.any()),
         pixel_area=volume.pixel_area,
         phantom=_is_phantom(scan),
+        resampled=how,
     )
 
 
@@ -158,9 +164,10 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
 
 
 def read_volume(scan: Scan) -> Volume:
-    """The scan in Hounsfield units. InputError: it breaks a rule of its format."""
+    """The scan in Hounsfield units, on its own grid. InputError: it breaks a rule of its format."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     if scan.grey is not None:
         return read_image(scan.source, scan.grey, patient_id=scan.patient, series_id=scan.series)
-    return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series)
+    tilt = MAX_RESAMPLED_TILT if must_resample(scan.geometry) else MAX_TILT
+    return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series, max_tilt=tilt)

@@ -9,25 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from ildfv.datasets.classify import classified
+from ildfv.datasets.descriptions import described
 from ildfv.datasets.identity import check_source, patient_of
 from ildfv.datasets.labelling import give_labels, lost_scans
-from ildfv.datasets.naming import stem
-from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
+from ildfv.datasets.naming import person_of
+from ildfv.datasets.records import Discovery, Label, LabelNames, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicom import assemble_acquisition, separate
+from ildfv.scans.geometry import tilted
 from ildfv.scans.headers import Header
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
+from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import files_of
 
 NO_TABLE = "label maps are not read without a code table"
-CONTOURS = (
-    "RT Structure Set Storage: contours are not read, so its scan has no labels from it; "
-    "convert it to DICOM SEG, NIfTI or NRRD on the grid of the scan"
-)
 
 
 def discover(
@@ -36,7 +35,9 @@ def discover(
     labels: bool = True,
     codes: Codes | None = None,
     packed: bool = False,
+    resample: bool = False,
     patient_from: str = "id",
+    known: Discovery | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
@@ -44,15 +45,16 @@ def discover(
 
     All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are, unless they are several
     acquisitions that interleave or repeat positions: then each acquisition is a scan. A volume file is a label map if
-    its name or folder says so (see `naming`), otherwise a scan. A volume file has no patient identity: its patient is
-    the first folder below `root` on its path, or the file name if the file is directly in `root`.
+    its name or folder says so (see `naming`), otherwise a scan. A volume file has no patient identity: its path names
+    the patient (`naming.person_of`).
 
     codes: which structures have a meaning; masks of other structures are then ignored. packed: read DICOM files that
-    are compressed with gzip or lack the preamble; otherwise they are quarantined. patient_from: the identity of the
-    patient of a DICOM series (see `identity.patient_of`).
+    are compressed with gzip or lack the preamble; otherwise they are quarantined. resample: accept tilted and unevenly
+    spaced scans (`scans.resample`). patient_from: the identity of the patient of a DICOM series (see
+    `identity.patient_of`). known: input below `root` that is known not to be usable.
     """
     check_source(patient_from)
-    found = Discovery()
+    found = Discovery() if known is None else Discovery([], list(known.quarantined), list(known.ignored))
     root = Path(root)
     files = files_below(root, found)
     base = root if root.is_dir() else root.parent
@@ -63,6 +65,7 @@ def discover(
         labels=labels,
         codes=codes,
         packed=packed,
+        resample=resample,
         patient_from=patient_from,
         workers=workers,
         progress=progress,
@@ -81,6 +84,7 @@ def assign(
     labels: bool,
     codes: Codes | None,
     packed: bool,
+    resample: bool,
     patient_from: str,
     workers: int | None,
     progress: Progress,
@@ -89,6 +93,7 @@ def assign(
     series: dict[str, list[Header]] = defaultdict(list)
     label_maps: list[Label] = []
     volumes: list[VolumeFile] = []
+    descriptions: list[LabelNames] = []
     no_scans: list[Unused] = []
     structures = Structures(codes if labels else None)
     with progress.task("Reading headers", total=len(files)) as advance:
@@ -98,27 +103,35 @@ def assign(
                     (found.quarantined if quarantined else found.ignored).append(item)
                 case VolumeFile() if structures.is_mask(item.path.relative_to(base)):
                     label_maps.append(Label(item.path, item.kind, item.geometry))
+                case VolumeFile() if must_resample(item.geometry) and not resample:
+                    found.quarantined.append(Unused(item.path, tilted(item.geometry)))
                 case VolumeFile():
                     volumes.append(item)
                 case Label():
                     label_maps.append(item)
+                case LabelNames():
+                    descriptions.append(item)
+                case Header(kind="contours") if not labels:
+                    no_scans.append(Unused(item.path, NO_TABLE, quarantined=False))
+                case Header(kind="contours") if fault := structures.faulty_contours(item):
+                    no_scans.append(Unused(item.path, fault))
                 case Header(kind="contours"):
-                    no_scans.append(Unused(item.path, CONTOURS if labels else NO_TABLE, quarantined=labels))
+                    found.ignored += structures.unnamed_contours(item)
+                    label_maps.append(dicom_label(item))
                 case Header(ignored=str(reason)):
                     found.ignored.append(Unused(item.path, reason, quarantined=False))
                 case Header(kind="segmentation", problem=str(reason)):
                     no_scans.append(Unused(item.path, reason))
                 case Header(kind="segmentation"):
-                    assert item.segmented is not None
-                    label_maps.append(
-                        Label(item.path, "dicom", segments=item.segmented.segments, reference=item.segmented)
-                    )
+                    label_maps.append(dicom_label(item))
                 case Header():
                     series[item.series].append(item)
+    label_maps, without_map = described(label_maps, descriptions)
+    found.ignored += without_map
     unreadable = Counter(unused.source.parent for unused in found.quarantined)
     with quiet():
         for uid, members in series.items():
-            _add_series(found, uid, members, unreadable, base, patient_from)
+            _add_series(found, uid, members, unreadable, base, patient_from, resample)
     found.scans = _with_study_patients(found.scans) + [volume_scan(base, volume) for volume in volumes]
     claimed = {path for scan in found.scans for path in scan.files}
     claimed |= {path for label in label_maps if label.geometry for path in label_files(label)}
@@ -144,13 +157,29 @@ def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
     return merged
 
 
+def dicom_label(header: Header) -> Label:
+    """The label map of a DICOM SEG or RT Structure Set."""
+    assert header.segmented is not None
+    kind = "contours" if header.kind == "contours" else "dicom"
+    return Label(header.path, kind, segments=header.segmented.segments, reference=header.segmented)
+
+
 def label_files(label: Label) -> tuple[Path, ...]:
     """The files of a label map."""
-    return (label.path,) if label.kind == "dicom" else files_of(label.path, label.kind)
+    if label.reference is not None:
+        return (label.path,)
+    files = files_of(label.path, label.kind)
+    return files if label.description is None else (*files, label.description)
 
 
 def _add_series(
-    found: Discovery, series: str, members: list[Header], unreadable: Counter[Path], base: Path, patient_from: str
+    found: Discovery,
+    series: str,
+    members: list[Header],
+    unreadable: Counter[Path],
+    base: Path,
+    patient_from: str,
+    resample: bool,
 ) -> None:
     """Adds a scan for each acquisition of the series."""
     try:
@@ -165,7 +194,7 @@ def _add_series(
         name = f"{series} {acquisition.name}" if acquisition.name else series
         folders = Counter(header.path.parent for header in acquisition.headers)
         try:
-            assembled = assemble_acquisition(acquisition)
+            assembled = assemble_acquisition(acquisition, resample=resample)
             patient = patient_of(assembled, base, patient_from)
         except (InputError, OSError) as error:
             found.quarantined.append(_refused_series(name, list(acquisition.headers), error))
@@ -202,7 +231,7 @@ def _with_study_patients(scans: list[Scan]) -> list[Scan]:
 def volume_scan(base: Path, volume: VolumeFile) -> Scan:
     """The scan of a volume file below `base`, with the patient that its path says."""
     inside = volume.path.relative_to(base)
-    patient = inside.parts[0] if len(inside.parts) > 1 else stem(volume.path.name) or volume.path.name
+    patient, _ = person_of(inside)
     return Scan(
         volume.path, volume.kind, patient, inside.as_posix(), volume.geometry, files_of(volume.path, volume.kind)
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ildfv.errors import InputError
+from ildfv.scans.archives import SUFFIX
 from ildfv.scans.dicom import Series
 
 SOURCES = ("id", "folder", "study")  # of the patient identity of DICOM series
@@ -35,11 +36,17 @@ def patient_of(series: Series, base: Path, source: str) -> str:
         if not series.study:
             raise InputError("StudyInstanceUID must be present with --patient-from study, got none")
         return series.study
-    folders = {path.relative_to(base).parts[:-1][:1] for path in series.files}
-    if folders == {()} or len(folders) > 1:
-        where = "directly in the input folder" if folders == {()} else f"in {len(folders)} folders"
+    folders = {first_folder(path.relative_to(base)) for path in series.files}
+    if folders == {""} or len(folders) > 1:
+        where = "directly in the input folder" if folders == {""} else f"in {len(folders)} folders"
         raise InputError(f"with --patient-from folder a series must be in one folder of the input, got files {where}")
-    return folders.pop()[0]
+    return folders.pop()
+
+
+def first_folder(inside: PurePath) -> str:
+    """The first folder on a path below the input, "" for a file directly in it. An archive p1.zip is the folder p1."""
+    folder = inside.parts[0] if len(inside.parts) > 1 else ""
+    return folder[: -len(SUFFIX)] if folder.lower().endswith(SUFFIX) else folder
 
 
 def hashed(raw: str, salt: str) -> str:

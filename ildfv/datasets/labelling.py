@@ -9,6 +9,7 @@ from pathlib import Path
 from ildfv.datasets.pairing import Pairs, pair
 from ildfv.datasets.records import Discovery, Label, Lost, Scan, Unused
 from ildfv.datasets.structures import UNNAMED, Structures
+from ildfv.scans.archives import SUFFIX as ARCHIVE
 from ildfv.scans.volumefiles import SUFFIXES
 
 
@@ -61,6 +62,8 @@ def lost_scans(found: Discovery, root: Path) -> list[Lost]:
         if unused.series:
             folder = path if path.is_dir() else path.parent
             lost.setdefault(folder, Lost(folder, unused.reason, True, unused.series))
+        elif path.name.lower().endswith(ARCHIVE):  # pairing sees it as a folder
+            lost.setdefault(path, Lost(path, unused.reason, True))
         elif path.name.lower().endswith(SUFFIXES):
             lost.setdefault(path, Lost(path, unused.reason, False))
         elif not unused.files:  # a folder that cannot be listed

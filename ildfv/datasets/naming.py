@@ -1,14 +1,14 @@
-"""What a path says about a volume: whether it is a label map, and which case it belongs to.
+"""What follows from the path of a volume: whether it is a label map, its case, and its patient.
 
-A case has a place (the folders above the file) and a name (the file's own name). Words that only say what kind of data
-a file holds, such as "ct", "images" or "labels", belong to neither:
+A case consists of a place (the folders of the path) and a name (the file name). Words for a kind of data, such as "ct",
+"images" or "labels", are removed from both:
 
     imagesTr/case_01_0000.nii.gz   place ("tr",)   name "case_01"
     labelsTr/case_01.nii.gz        place ("tr",)   name "case_01"   label map
     p7/dicom/IM0001.dcm            place ("p7",)   name ""          (a series is a folder)
     p7/p7_label.nrrd               place ("p7",)   name "p7"        label map
 
-In a BIDS data set the entities of the file name (sub, ses, acq, run, …) are the name, and its folders do not count.
+In a BIDS data set the name consists of the entities of the file name (sub, ses, acq, run, …), and folders are ignored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LABEL_WORDS = _listed(
     "label labels labelmap labelmaps lm seg segs segmentation segmentations dseg mask masks annotation annotations"
 )
 SCAN_WORDS = _listed("ct hrct image images img imgs scan scans volume volumes vol")
-FORMAT_WORDS = _listed("dicom dicoms dcm nifti nii nrrd mha")
+FORMAT_WORDS = _listed("dicom dicoms dcm nifti nii nrrd mha zip")
 SPLIT_WORDS = _listed("tr ts va val train training test testing validation")
 KIND_WORDS = LABEL_WORDS | SCAN_WORDS | FORMAT_WORDS
 # Words for how a label map was made, and for what it shows. They do not name a case.
@@ -49,12 +49,16 @@ UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
 WORD = re.compile(rf"{UID.pattern}|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
 BIDS_NAME = re.compile(r"(?:^|_)sub-[^_]+")
 DERIVATIVE_ENTITIES = _listed("desc label seg space res den hemi")  # a source image lacks them
+BIDS_FOLDERS = _listed("rawdata sourcedata derivatives")
 FIRST_CHANNEL = re.compile(r"_0000$")  # nnU-Net numbers the channels of an image
+CHANNEL = re.compile(r"_\d{4}$")
+UNNAMED_FOLDER = SCAN_WORDS | FORMAT_WORDS | SPLIT_WORDS
+ARCHIVE = re.compile(r"\.zip$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Case:
-    """Where a file lies and what it is called, without the words that only name a kind of data."""
+    """Folder and name of a file, without the words that only name a kind of data."""
 
     place: tuple[str, ...]
     name: str
@@ -74,7 +78,7 @@ def stem(name: str) -> str:
 
 
 def is_label_map(path: PurePath) -> bool:
-    """Whether the path says that the file is a label map: by a word of its name, or by a folder such as labelsTr."""
+    """Whether the file is a label map according to a word of its name, or to a folder such as labelsTr."""
     if SLICER_SUFFIX.search(path.name):
         return True
     words = _words(stem(path.name))
@@ -84,12 +88,12 @@ def is_label_map(path: PurePath) -> bool:
 
 
 def in_label_folder(path: PurePath) -> bool:
-    """Whether the file lies in a folder of label maps, such as labelsTr, lung_masks or masks/train."""
+    """Whether the file is in a folder of label maps, such as labelsTr, lung_masks or masks/train."""
     return label_folder(path) is not None
 
 
 def label_folder(path: PurePath) -> str | None:
-    """The name of the folder of label maps that the file lies in; None if it lies in another folder."""
+    """The name of the folder of label maps that contains the file; None if there is none."""
     for folder in reversed(path.parent.parts):
         if _is_label_folder(folder):
             return folder
@@ -129,6 +133,33 @@ def words(text: str) -> tuple[str, ...]:
 def unqualified(name: str) -> str:
     """A case's name without words for how a label map was made: "p1_lobes_reader2" → "p1_lobes"."""
     return _without(name, QUALIFIERS)
+
+
+def content_words(name: str) -> tuple[str, ...]:
+    """The words of a name without those for a kind of data and for how it was made: "GroundGlass_mask2" → as below.
+
+    ("ground", "glass"): words of camelCase are separate, unlike in the name of a case.
+    """
+    kept = _kept(name, QUALIFIERS)
+    return tuple(word.text for word in kept if word.text not in KIND_WORDS and word.text != "map")
+
+
+def person_of(path: PurePath) -> tuple[str, bool]:
+    """The patient of a volume file according to its path, and whether it is a folder; else it is the file name.
+
+    The patient is the subject of a BIDS name; else the first folder that is named after more than a kind or a split of
+    data; else the name of the file. In nnU-Net's imagesTr and imagesTs, only folders inside them count.
+    """
+    name, folders = stem(path.name), path.parent.parts
+    if subject := BIDS_NAME.search(name):
+        above = [folder for folder in _above_bids(folders) if folder not in BIDS_FOLDERS]
+        return "/".join((*above, subject[0].lstrip("_"))), bool(folders)
+    for i, folder in enumerate(folders):
+        if set(words(folder)) & SCAN_WORDS and set(words(folder)) & SPLIT_WORDS:
+            name, folders = CHANNEL.sub("", name), folders[i + 1 :]
+            break
+    named = [folder for folder in folders if not words(folder) or not set(words(folder)) <= UNNAMED_FOLDER]
+    return (ARCHIVE.sub("", named[0]), True) if named else (name or path.name, False)
 
 
 def uids(name: str) -> list[str]:
@@ -177,16 +208,21 @@ def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
 
 
 def _without(text: str, removed: Set[str]) -> str:
-    """The text without these words, with "_" for separators; adjacent words stay so: "case1" differs from "case_1"."""
-    words, kept = _words(text), ""
-    last: Word | None = None  # the last word kept
-    number_of: Word | None = None  # a removed word whose number goes with it, as in reader2
+    """The text without these words, with "_" for separators; adjacent words stay adjacent: "case1" differs from "case_1"."""
+    result, last = "", None
+    for word in _kept(text, removed):
+        result += ("_" if last is not None and word.start != last.end else "") + word.text
+        last = word
+    return result
+
+
+def _kept(text: str, removed: Set[str]) -> list[Word]:
+    """The words of the text without these, and without the number that belongs to one, as in reader2."""
+    words, kept = _words(text), []
+    number_of: Word | None = None  # a removed word whose number is removed with it
     for i, word in enumerate(words):
         if _is_one_of(words, i, removed):
             number_of = word if word.text in NUMBERED_WORDS else None
-            continue
-        if number_of is not None and word.start == number_of.end and word.text.isdigit():
-            continue
-        kept += ("_" if last is not None and word.start != last.end else "") + word.text
-        last = word
+        elif not (number_of is not None and word.start == number_of.end and word.text.isdigit()):
+            kept.append(word)
     return kept

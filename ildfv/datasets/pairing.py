@@ -1,35 +1,34 @@
 """Which label maps belong to which scan. The rule is explained with pictures in docs/layouts.md.
 
-A label map belongs to a scan only if something besides its grid says so:
+A label map belongs to a scan only if there is further evidence than its grid:
 
 1.  a DICOM SEG references the series, or has its frame of reference and slices; or the file name contains the
     SeriesInstanceUID; then nothing else counts;
 2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
-3.  it is named like the folder that holds the scan: p1_label.nii.gz beside p1/;
-4.  it has no name of its own (labels.nii.gz; lobes.nii.gz beside a scan without a name) and the scan lies in its folder
-    or in a folder directly inside; or its name is that of a structure in the code table, it lies in a folder of label
-    maps (segmentations/emphysema.nii.gz), and the scan in the folder above has no name of its own.
+3.  it is named like the folder of the scan: p1_label.nii.gz next to p1/;
+4.  it has no name of its own (labels.nii.gz; lobes.nii.gz next to a scan without a name) and the scan is in its folder,
+    in a folder directly inside, or anywhere below if there is no other scan; or its name is that of a structure in the
+    code table, it is in a folder of label maps (segmentations/emphysema.nii.gz), and the scan in the folder above has
+    no name of its own.
 
 The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
 Slicer may cover a part of that grid. Of several scans that one of the rules allows, the only one with that grid is
-taken. Where two have it, or where one of them could not be read, the
-label map is refused: a grid is shared by follow-up scans and reconstructions, and is never evidence by itself.
+used. If two have it, or if one of them could not be read, the label map is refused: follow-up scans and reconstructions
+share their grid, so that a grid alone is no evidence.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from ildfv.datasets.naming import SCAN_WORDS, Case, case_of, case_of_series, reduced, stem, uids, unqualified, words
 from ildfv.datasets.records import Label, Lost, Scan
+from ildfv.datasets.references import TABLE, by_reference
 from ildfv.scans.geometry import difference
-from ildfv.scans.segmentation import on_slices
 from ildfv.scans.slicer import placed
-
-TABLE = "`prepare --table` names the scan of each label map"
 
 
 @dataclass
@@ -73,19 +72,23 @@ def pair(
     """
     result = Pairs()
     candidates = [_candidate(i, scan, root) for i, scan in enumerate(scans)] + [_lost(one, root) for one in lost]
-    by_series = {scan.series: i for i, scan in enumerate(scans) if scan.dicom is not None}
-    lost_series = {one.series: one for one in lost if one.series}
+    by_series: dict[str, list[int]] = defaultdict(list)  # acquisitions of a series are several scans
+    for i, scan in enumerate(scans):
+        if scan.dicom is not None:
+            by_series[scan.dicom.series].append(i)
+    lost_series = {one.series.partition(" ")[0]: one for one in lost if one.series}  # without the acquisition
     for label in labels:
-        if label.kind == "dicom":
-            index, reason = _by_reference(scans, by_series, lost_series, label)
+        if label.reference is not None:
+            found, reason = by_reference(scans, by_series, lost_series, label)
         else:
             index, reason = _partner(label, scans, candidates, by_series, root, is_structure)
-        if index is None:
+            found = [] if index is None else [(index, label)]
+        if not found:
             result.refused_labels.append((label, reason))
-            continue
-        result.labels[index].append(label)
-        if reason:
-            result.refused_scans[index].append((label, reason))
+        for index, own in found:
+            result.labels[index].append(own)
+            if reason:
+                result.refused_scans[index].append((own, reason))
     return result
 
 
@@ -106,9 +109,9 @@ def _partner(label, scans, candidates, by_series, root, is_structure) -> tuple[i
     """(index of the scan or None, why the scan or the label map is refused)."""
     named = [uid for uid in uids(label.path.name) if uid in by_series]
     if len(named) == 1:
-        return _checked(label, scans, by_series[named[0]])
+        return _of_series(label, scans, by_series[named[0]])
     case = case_of(label.path.relative_to(root))
-    for rule in (_same_case, _named_like_folder, _nearby):
+    for rule in (_same_case, _named_like_folder, _nearby, _deeper):
         found = rule(label, case, candidates)
         if found:
             by_grid = rule is not _nearby or bool(case.place) or len({c.folder for c in found}) == 1
@@ -140,10 +143,21 @@ def _named_like_folder(label: Label, case: Case, candidates: Sequence[Candidate]
 
 def _nearby(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Rule 4. A label map named like its own folder has no other name either."""
+    near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
+    return _of_unnamed(label, case, near)
+
+
+def _deeper(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 4 for the only scan anywhere below the folder of the label map, which is the folder of a case."""
+    below = [c for c in candidates if case.place and c.case.place[: len(case.place)] == case.place]
+    return _of_unnamed(label, case, below) if len(below) == 1 else []
+
+
+def _of_unnamed(label: Label, case: Case, near: list[Candidate]) -> list[Candidate]:
+    """The scans of those near that a label map without a name of its own may belong to."""
     own = {"", *case.place[-1:]}
     if reduced(case.name) not in own:
         return []
-    near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
     if unqualified(case.name) not in own:  # lung_label may be of the missing scan lung, and not of soft
         near = [c for c in near if unqualified(c.case.name) in own]
     if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # the scan of ct_label is ct, and not baseline
@@ -175,8 +189,8 @@ def _the_one(
             f"a label map near several scans must have the name of one, as files of {name} are unreadable; {TABLE}",
         )
     fits = [i for i in usable if mismatch(scans[i], label) is None]
-    beside = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
-    for chosen in (fits, beside):  # a conversion beside it is what the label map was drawn on
+    same_folder = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
+    for chosen in (fits, same_folder):  # the label map was drawn on a conversion in its folder
         if len(chosen) == 1:
             return chosen[0], ""
     what = f"of {len(fits)}" if fits else "of none"
@@ -187,7 +201,7 @@ def _the_one(
 
 
 def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
-    """The scan, which is refused if its label map cannot be read or lies on another grid."""
+    """The scan, which is refused if its label map cannot be read or has another grid."""
     wrong = mismatch(scans[index], label)
     return index, f"label map {label.path.name} {wrong}" if wrong else ""
 
@@ -202,28 +216,15 @@ def mismatch(scan: Scan, label: Label) -> str | None:
     return start if isinstance(start, str) else None
 
 
-def _by_reference(
-    scans: Sequence[Scan], by_series: Mapping[str, int], lost: Mapping[str, Lost], label: Label
-) -> tuple[int | None, str]:
-    """The series that a DICOM SEG references; without a reference the one with its frame of reference and slices."""
-    seg = label.reference
-    assert seg is not None
-    found = [by_series[series] for series in seg.series if series in by_series]
-    if len(found) == 1:
-        return found[0], ""
-    if unusable := [lost[series] for series in seg.series if series in lost]:
-        return None, f"its scan is {unusable[0].source.name}, which cannot be used: {unusable[0].reason}"
-    if seg.series:
-        missing = "" if found else f": series {seg.series[0]} is missing"
-        return None, f"a DICOM SEG must reference one usable series of the input, got {len(found)}{missing}"
-    same = [i for i, scan in enumerate(scans) if scan.dicom and scan.dicom.frame_of_reference == seg.frame_of_reference]
-    fits = [i for i in same if on_slices(scans[i].geometry, seg)]
+def _of_series(label: Label, scans: Sequence[Scan], indices: Sequence[int]) -> tuple[int | None, str]:
+    """The scan of a named series, or the only acquisition of it with the grid of the label map."""
+    if len(indices) == 1:
+        return _checked(label, scans, indices[0])
+    fits = [i for i in indices if mismatch(scans[i], label) is None]
     if len(fits) == 1:
         return fits[0], ""
-    return None, (
-        "a DICOM SEG without ReferencedSeriesSequence must lie on the slices of one series with its "
-        f"FrameOfReferenceUID, got {len(fits)} of {len(same)} series; {TABLE}"
-    )
+    rule = f"a label map must have the grid of one of the {len(indices)} acquisitions of its series"
+    return None, f"{rule}, got that of {len(fits)}"
 
 
 def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:
@@ -235,4 +236,4 @@ def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:
     own = reduced(case.name) or case.name
     if own and own not in case.place[-1:]:
         return f'a label map must have the name of its scan, here "{own}", {there}'
-    return f"a label map must lie beside its scan or one folder above, {there}"
+    return f"a label map must be in the folder of its scan or one above it, {there}"

@@ -18,11 +18,13 @@ from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.report import Prepared, PrepareReport, Removed
 from ildfv.datasets.slices_key import slices_key
 from ildfv.datasets.table import listed_scans
+from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import InputError, check
 from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
+from ildfv.scans.resample import METHOD, must_resample
 from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Row, WritableParts, writing_parts
 from ildfv.streaming.processes import Died, as_completed
@@ -43,12 +45,14 @@ def prepare(
     table: Path | None = None,
     packed: bool = False,
     unlabelled_is_negative: bool = False,
+    resample: bool = False,
     salt: str,
     patient_from: str = "id",
     grey: Grey | None = None,
     patients: Mapping[Path | str, str] | None = None,
     lung_masks: Path | None = None,
     hu: bool = False,
+    view: Unpacked | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -77,6 +81,9 @@ def prepare(
         Read DICOM files that are compressed with gzip or lack the preamble; those in a table are always read.
     unlabelled_is_negative : bool
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+    resample : bool
+        Accept scans that are tilted up to 30°, or whose gaps differ, and resample them and their label maps
+        (`scans.resample`). Other scans are not changed by it.
     salt : str
         The workspace's salt for the hashes of patients and series.
     patient_from : {"id", "folder", "study"}
@@ -90,6 +97,8 @@ def prepare(
         Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
     hu : bool
         Also store the slices in HU, 100 KB each, which layers without a network then use instead of 8-bit windows.
+    view : Unpacked, optional
+        The input of which `scans` is a copy with unpacked archives.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -107,10 +116,12 @@ def prepare(
         table,
         codes,
         packed=packed,
+        resample=resample,
         patient_from=patient_from,
         grey=grey,
         patients=patients,
         lung_masks=lung_masks,
+        view=view,
         workers=workers,
         progress=progress,
     )
@@ -122,6 +133,7 @@ def prepare(
         run = _Run(
             parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative, hu
         )
+        run.view = view
         report.quarantined = [run.refused(unused) for unused in report.quarantined]
         for scan in found.scans:
             run.plan(scan)
@@ -139,20 +151,24 @@ def find_scans(
     codes: Path | str | None,
     *,
     packed: bool,
+    resample: bool = False,
     patient_from: str = "id",
     grey: Grey | None = None,
     patients: Mapping[Path | str, str] | None = None,
     lung_masks: Path | None = None,
+    view: Unpacked | None = None,
     workers: int | None,
     progress: Progress,
 ) -> Discovery:
     """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
     base = scans if scans.is_dir() else scans.parent
     check(table is None or patients is None, "patients must be in --table or in the labels, got a column in both")
-    given = {"packed": packed, "workers": workers, "progress": progress, "grey": grey}
-    found = _searched(scans, base, table, codes, LISTED if patients is not None else patient_from, **given)
+    patient_from = patient_from if patients is None else LISTED
+    known = None if view is None else view.found
+    searched = {"packed": packed, "resample": resample, "patient_from": patient_from, "known": known, "grey": grey}
+    found = _searched(scans, base, table, codes, workers=workers, progress=progress, **searched)
     if patients is not None:
-        with_patients(found, patients)
+        with_patients(found, patients, (lambda path: path) if view is None else view.original)
     if lung_masks is not None:
         check(table is None, "lung masks must be in the column lung of --table, got --lung-masks too")
         with_masks(found, lung_masks, base)
@@ -164,17 +180,26 @@ def _searched(
     base: Path,
     table: Path | None,
     codes: Path | str | None,
-    patient_from: str,
     *,
-    packed,
-    workers,
-    progress,
-    grey,
+    packed: bool,
+    resample: bool,
+    patient_from: str,
+    known: Discovery | None,
+    grey: Grey | None,
+    workers: int | None,
+    progress: Progress,
 ) -> Discovery:
     meanings = None if codes is None else Codes.load(codes)
     if table is not None:
         return listed_scans(
-            table, base, codes=meanings, patient_from=patient_from, grey=grey, workers=workers, progress=progress
+            table,
+            base,
+            codes=meanings,
+            resample=resample,
+            patient_from=patient_from,
+            grey=grey,
+            workers=workers,
+            progress=progress,
         )
     if grey is not None:
         return image_scans(scans, grey, progress=progress)
@@ -183,7 +208,9 @@ def _searched(
         labels=codes is not None,
         codes=meanings,
         packed=packed,
+        resample=resample,
         patient_from=patient_from,
+        known=known,
         workers=workers,
         progress=progress,
     )
@@ -211,6 +238,7 @@ class _Run:
     unlabelled_is_negative: bool
     hu: bool
     tasks: list[Task] = field(default_factory=list)
+    view: Unpacked | None = None
 
     def plan(self, scan: Scan) -> None:
         """Decides whether the scan's stored part is kept, replaced, or made for the first time."""
@@ -311,6 +339,9 @@ class _Run:
         self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
 
     def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:
+        how = self._resampled(row)
+        if how:
+            notes = (how, *notes)
         self.report.prepared.append(
             Prepared(
                 source=scan.source,
@@ -321,6 +352,7 @@ class _Run:
                 labelled_slices=labelled_slices,
                 labels=tuple(label.path for label in scan.labels),
                 kept=kept,
+                resampled=how,
                 notes=(*_notes(scan, row.count, labelled_slices, self._studies(scan)), *notes),
             )
         )
@@ -345,6 +377,12 @@ class _Run:
         with self.parts.open(row.name) as file:
             return labelled_slices(file["counts"][()])
 
+    def _resampled(self, row: Row) -> str:
+        """How the slices of a part were resampled, or ""."""
+        with self.parts.open(row.name) as file:
+            how = file.attrs.get("resampled", "")
+        return how.decode() if isinstance(how, bytes) else str(how)
+
     def _name(self, scan: Scan) -> str:
         """Name of the scan's part."""
         return hashed(scan.series, self.salt)
@@ -364,6 +402,8 @@ class _Run:
         if scan.labels and self.codes is not None:
             structures = [label.structure for label in scan.labels]
             settings = [LABELS_PER_SLICE, self.codes.settings(), structures, self.unlabelled_is_negative]
+        if must_resample(scan.geometry):
+            settings = [METHOD, settings]
         more: list = []  # only where there is any, so that the keys of other scans are those of earlier versions
         if scan.grey is not None:
             more.append(["grey", scan.grey.low, scan.grey.high])
@@ -372,7 +412,10 @@ class _Run:
         if self.hu:
             more.append("hu")
         key = key_of(files, settings, hashed(scan.patient, self.salt), *more)
-        return key if scan.dicom is not None else f"{hashed(str(scan.source.resolve()), self.salt)}-{key}"
+        if scan.dicom is not None:
+            return key
+        source = scan.source if self.view is None else self.view.original(scan.source)
+        return f"{hashed(str(source.resolve()), self.salt)}-{key}"
 
 
 def _unused(scan: Scan, reason: str) -> Unused:

@@ -6,7 +6,9 @@ import numpy as np
 
 from ildfv.datasets.records import Label, Scan
 from ildfv.errors import InputError
+from ildfv.scans.contours import read_contours
 from ildfv.scans.geometry import Geometry
+from ildfv.scans.itksnap import translate
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes, label_integers
 from ildfv.scans.overlay import Overlay
 from ildfv.scans.segmentation import read_segmentation
@@ -32,13 +34,17 @@ def read_labels(scan: Scan, grid: Geometry, codes: Codes) -> np.ndarray:
 def _read(label: Label, grid: Geometry, codes: Codes) -> np.ndarray:
     try:
         if label.kind == "dicom":
-            return read_segmentation(label.path, grid, codes)
+            return read_segmentation(label.path, grid, codes, label.frames)
+        if label.kind == "contours":
+            return read_contours(label.path, grid, codes)
         if label.segments:
             return read_slicer(label.path, grid, codes)
         values = read_label_file(label.path, label.kind)
         if values.shape != grid.shape:  # pairing compared the headers; the files may have changed since
             raise InputError(f"must have shape {grid.shape}, got {values.shape}")
-        return _structure(values, label.structure, codes) if label.structure else codes.translate(values)
+        if label.structure:
+            return _structure(values, label.structure, codes)
+        return translate(values, dict(label.names), codes) if label.names else codes.translate(values)
     except InputError as error:
         raise InputError(f"label map {label.path.name}: {error}") from error
 
@@ -49,6 +55,6 @@ def _structure(values: np.ndarray, name: str, codes: Codes) -> np.ndarray:
     found = np.unique(inside[inside != 0])
     if len(found) > 1:
         shown = ", ".join(map(str, found[:5]))
-        raise InputError(f"a mask named {name!r} must have one value besides 0, got {shown}: rename a map of codes")
+        raise InputError(f"a mask named {name!r} must have one value other than 0, got {shown}: rename a map of codes")
     meaning = MEANINGS.index(codes.segment_meaning(name))
     return np.where(inside != 0, meaning, MEANINGS.index(OUTSIDE)).astype(np.uint8)

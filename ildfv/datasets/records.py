@@ -27,18 +27,30 @@ class VolumeFile:
 
 @dataclass(frozen=True)
 class Label:
-    """A label map: a volume file with its canonical grid or its fault, or a DICOM SEG with what it segments."""
+    """A label map: a volume file with its canonical grid or its fault, or a DICOM object with what it segments."""
 
     path: Path
-    kind: str  # a format of `scans.volumefiles`, or "dicom"
+    kind: str  # a format of `scans.volumefiles`, "dicom" (SEG) or "contours" (RT Structure Set)
     geometry: Geometry | None = None
-    segments: tuple[str, ...] = ()  # names in the header of a DICOM SEG or a 3D Slicer segmentation
-    reference: SegReference | None = None  # of a DICOM SEG
+    segments: tuple[str, ...] = ()  # names in the header of a DICOM object or a 3D Slicer segmentation
+    reference: SegReference | None = None  # of a DICOM object
+    frames: tuple[int, ...] | None = None  # of a DICOM SEG, the frames on this scan; None: all
+    names: tuple[tuple[int, str], ...] = ()  # of its values, from the label description of ITK-SNAP
+    description: Path | None = None  # that file
     structure: str = ""  # the only structure that it shows, according to its name: all its voxels have that meaning
     fault: str = ""  # why it cannot be read
 
     def __post_init__(self):
         object.__setattr__(self, "fault", printable(self.fault))
+
+
+@dataclass(frozen=True)
+class LabelNames:
+    """A label description of ITK-SNAP: the names of the values of a label map."""
+
+    path: Path
+    names: tuple[tuple[int, str], ...] = ()
+    fault: str = ""  # why it cannot be read
 
 
 @dataclass(frozen=True)

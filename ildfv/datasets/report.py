@@ -22,6 +22,7 @@ class Prepared:
     labels: tuple[Path, ...]  # its label maps
     kept: bool  # prepared by an earlier run
     notes: tuple[str, ...] = ()
+    resampled: str = ""  # how, if its slices are not those of the scan
 
     @property
     def labelled(self) -> bool:
@@ -68,6 +69,7 @@ class PrepareReport:
                     "labelled_slices": scan.labelled_slices,
                     "label": joined(scan.labels),
                     "kept": scan.kept,
+                    "resampled": scan.resampled or None,
                     "notes": list(scan.notes),
                 }
                 for scan in self.prepared

@@ -58,6 +58,7 @@ def assign_labels(
     sources: Mapping[str, Path],
     salt: str,
     *,
+    original: Callable[[Path], Path] = lambda source: source,
     is_refused: Callable[[Path | str], bool] = lambda name: False,
 ) -> tuple[SliceLabels, int]:
     """The labels of a file, assigned to prepared slices, and the number of rows of scans that were refused.
@@ -71,6 +72,8 @@ def assign_labels(
         Source (file or folder) of each prepared scan by its series, a salted hash.
     salt : str
         The workspace's salt.
+    original : callable
+        The path of a source as users write it.
     is_refused : callable
         Whether a path or series is of a scan that was quarantined, and cannot be labelled.
 
@@ -80,7 +83,7 @@ def assign_labels(
         A row of an unknown scan or slice, of a scan with a label map, or of a slice that another row labels too. The
         line is named.
     """
-    finder = _Finder(labels, slices, sources, salt)
+    finder = _Finder(labels, slices, sources, salt, original)
     found, refused = SliceLabels(), 0
     for row in labels.rows:
         name = row.name if labels.scan == SERIES else labels.named(row)
@@ -101,9 +104,9 @@ def assign_labels(
 class _Finder:
     """The slices that rows name."""
 
-    def __init__(self, labels: LabelFile, slices: Slices, sources: Mapping[str, Path], salt: str):
+    def __init__(self, labels: LabelFile, slices: Slices, sources: Mapping[str, Path], salt: str, original: Callable):
         self.labels, self.slices, self.sources, self.salt = labels, slices, sources, salt
-        self.by_path = {source.resolve(): series for series, source in sources.items()}
+        self.by_path = {original(source).resolve(): series for series, source in sources.items()}
         self.instances: dict[str, dict[int, Place]] = {}
 
     def series_of(self, row: LabelRow) -> str | None:

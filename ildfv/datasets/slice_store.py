@@ -51,6 +51,7 @@ class ScanSlices:
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
     healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
+    resampled: str = ""  # how, if the scan was tilted or unevenly spaced: `scans.resample`
     lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, where it is not that of the built-in rule
     hu: np.ndarray | None = None  # int16 (m, 224, 224): `scans.hounsfield`, 100 KB per slice; only with prepare --hu
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
@@ -105,6 +106,8 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "phantom": bool(scan.phantom),
         "format": 2 if plain else FORMAT,  # bytes of other parts are as in earlier versions
     }
+    if scan.resampled:
+        attributes["resampled"] = scan.resampled
     return write_part(folder, scan.series, arrays, attributes, key=key)
 
 

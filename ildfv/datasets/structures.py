@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from ildfv.datasets.naming import KIND_WORDS, STRUCTURE_WORDS, in_label_folder, label_folder, stem, unqualified, words
-from ildfv.datasets.records import Label, Scan
+from ildfv.datasets.naming import KIND_WORDS, STRUCTURE_WORDS, content_words, in_label_folder, label_folder, stem, words
+from ildfv.datasets.records import Label, Scan, Unused
+from ildfv.scans.headers import Header
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 
 UNNAMED = "a mask of a structure that [segments] of the code table does not name"
@@ -36,6 +37,24 @@ class Structures:
     def is_unnamed(self, path: PurePath) -> bool:
         """Whether a file in a folder of label maps is named after a structure without a meaning."""
         return self._codes is not None and in_label_folder(path) and not STRUCTURE_WORDS.isdisjoint(_content(path))
+
+    def faulty_contours(self, header: Header) -> str:
+        """Why no contour of an RT Structure Set can be used, or ""."""
+        if header.problem or header.segmented is None:
+            return header.problem or ""
+        names = header.segmented.segments
+        if self._codes is None or not any(map(self._codes.knows, names)):
+            shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+            return f"RT Structure Set: [segments] of the code table must name a structure, got {shown or 'none in it'}"
+        return ""
+
+    def unnamed_contours(self, header: Header) -> list[Unused]:
+        """An entry for the structures of an RT Structure Set that are not used."""
+        assert self._codes is not None
+        assert header.segmented is not None
+        names = [name for name in header.segmented.segments if not self._codes.knows(name)]
+        reason = f"contours of structures that [segments] of the code table does not name: {', '.join(names)}"
+        return [Unused(header.path, reason, 0, quarantined=False)] if names else []
 
     def resolved(self, label: Label, scan: Scan, root: Path) -> Label | str:
         """The label map with its structure, if it shows only one; or why it is not used.
@@ -67,7 +86,7 @@ class Structures:
 
 def _content(path: PurePath) -> tuple[str, ...]:
     """The words of a file name without those for a kind of data and for how a label map was made."""
-    return tuple(word for word in words(unqualified(stem(path.name))) if word not in KIND_WORDS and word != "map")
+    return content_words(stem(path.name))
 
 
 def _at_end(content: tuple[str, ...], names: dict[tuple[str, ...], str]) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ildfv.datasets.discovery import assign, volume_scan
+from ildfv.datasets.discovery import assign, dicom_label, volume_scan
 from ildfv.datasets.identity import LISTED, check_source
 from ildfv.datasets.image_files import image_scan
 from ildfv.datasets.pairing import mismatch
@@ -16,11 +16,14 @@ from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.archives import is_archive
 from ildfv.scans.dicomfile import is_dicom, start_of
+from ildfv.scans.geometry import tilted
 from ildfv.scans.headers import read_header
 from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
+from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import file_geometry, format_of, label_header
 
 COLUMNS = ("scan", "label", "patient", "lung")
@@ -43,6 +46,7 @@ def listed_scans(
     base: Path,
     *,
     codes: Codes | None = None,
+    resample: bool = False,
     patient_from: str = "id",
     grey: Grey | None = None,
     workers: int | None = None,
@@ -74,7 +78,7 @@ def listed_scans(
                 for path in (row.scan, *row.labels):
                     if uses[path] > 1:
                         raise InputError(f"a path must be listed once, got {path.name} {uses[path]} times")
-                found.scans.append(_scan(row, base, codes, patient_from, grey, workers))
+                found.scans.append(_scan(row, base, codes, patient_from, grey, workers, resample))
             except (InputError, MissingPackageError, OSError) as error:
                 reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
                 found.quarantined.append(
@@ -120,11 +124,17 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
 
 
 def _scan(
-    row: ListedScan, base: Path, codes: Codes | None, patient_from: str, grey: Grey | None, workers: int | None
+    row: ListedScan,
+    base: Path,
+    codes: Codes | None,
+    patient_from: str,
+    grey: Grey | None,
+    workers: int | None,
+    resample: bool,
 ) -> Scan:
     """The scan of a row with its label maps. Raises `InputError` with the fault of the row."""
     for path in (row.scan, *row.labels, *([row.lung] if row.lung else [])):
-        if path == base or not path.resolve().is_relative_to(base.resolve()) or ".." in path.relative_to(base).parts:
+        if path == base or not path.is_relative_to(base) or ".." in path.relative_to(base).parts:
             raise InputError(f"a path must be below {base}, got {path}")
         if not path.exists():
             raise InputError(f"a path must exist, got {path}")
@@ -132,7 +142,7 @@ def _scan(
         check(not row.labels, "an image must have no label map, got one: give labels of slices with --labels")
         scan = image_scan(row.scan, base, grey)
     else:
-        scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers)
+        scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers, resample)
     if row.lung is not None:
         scan = replace(scan, mask=row.lung)
     if row.patient:
@@ -143,13 +153,16 @@ def _scan(
     return replace(scan, labels=tuple(_label(path, scan, base, codes) for path in row.labels))
 
 
-def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None) -> Scan:
+def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None, resample: bool) -> Scan:
     found = Discovery()
     if path.is_file() and not is_dicom(start := start_of(path)):
         kind = format_of(path, start)
         if kind is None:
-            raise InputError("a scan must be DICOM, NIfTI, NRRD or MetaImage, got another file")
+            zipped = ", a zip archive, which is read only with --packed" if is_archive(path) else ""
+            raise InputError(f"a scan must be DICOM, NIfTI, NRRD or MetaImage, got another file{zipped}")
         volume = VolumeFile(path, kind, file_geometry(path, kind))
+        if must_resample(volume.geometry) and not resample:
+            raise InputError(tilted(volume.geometry))
         return volume_scan(base, volume)
     files = files_below(path, found)
     assign(
@@ -159,6 +172,7 @@ def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None)
         labels=False,
         codes=None,
         packed=True,
+        resample=resample,
         patient_from=patient_from,
         workers=workers,
         progress=SILENT,
@@ -177,10 +191,13 @@ def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
         if is_dicom(start := start_of(path)):
             seg = read_header(path)
             if seg.segmented is None:
-                raise InputError(seg.problem or seg.ignored or "must be a DICOM SEG, got another DICOM file")
-            if seg.segmented.series and scan.series not in seg.segmented.series:
+                reason = "must be a DICOM SEG or RT Structure Set, got another DICOM file"
+                raise InputError(seg.problem or seg.ignored or reason)
+            if seg.segmented.series and (scan.dicom is None or scan.dicom.series not in seg.segmented.series):
                 raise InputError(f"must reference the series of its scan, got {seg.segmented.series[0]}")
-            return Label(path, "dicom", segments=seg.segmented.segments, reference=seg.segmented)
+            if seg.kind == "contours" and (fault := Structures(codes).faulty_contours(seg)):
+                raise InputError(fault)
+            return dicom_label(seg)
         kind = format_of(path, start)
         if kind is None:
             raise InputError("must be DICOM SEG, NIfTI, NRRD or MetaImage, got another file")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.base import TransformerMixin
 
 from ildfv.arrays import namespace
-from ildfv.estimators.codebook import Codebook
-from ildfv.estimators.maps import checked_with_weights, joined
+from ildfv.estimators.codebook import CodebookEncoder
+from ildfv.estimators.normalise import check_power, rooted, unit
 
 
-class BagOfWords(TransformerMixin, Codebook):
-    """Square roots of the frequencies of visual words; every vector has unit L2 norm.
+class BagOfWords(CodebookEncoder):
+    """Square roots of the frequencies of visual words (b, k); every vector has unit L2 norm.
 
     Each descriptor is assigned to its nearest centre. After the square root, Euclidean distances between vectors are
     Hellinger distances between histograms.
@@ -24,6 +23,8 @@ class BagOfWords(TransformerMixin, Codebook):
         Words to use instead of learning them, in the units of the descriptors; `transform` then needs no fit.
     scale : array of shape (d,), optional
         With `centres`, the positive numbers by which features are divided to measure distances; 1 if None.
+    power : float
+        Exponent of the frequencies, in (0, 1]. With another than 0.5, vectors are scaled to unit L2 norm afterwards.
     random_state : int, default=0
         Seed of the sample and of k-means.
 
@@ -40,31 +41,9 @@ class BagOfWords(TransformerMixin, Codebook):
     Csurka, Dance, Fan, Willamowski & Bray, "Visual categorization with bags of keypoints", ECCV workshop 2004.
     """
 
-    def __init__(self, n_clusters=512, *, centres=None, scale=None, random_state=0):
+    def __init__(self, n_clusters=512, *, centres=None, scale=None, power=0.5, random_state=0):
         super().__init__(n_clusters, centres=centres, scale=scale, random_state=random_state)
-
-    def transform(self, X, weights=None):
-        """The bag of visual words of each map.
-
-        Parameters
-        ----------
-        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
-            NumPy, torch or CuPy; finite real numbers.
-        weights : array of shape (b, n), or list of arrays (n_i,), optional
-            Weight of each descriptor, at least 0. A map whose weights are all 0 gives zeros.
-
-        Returns
-        -------
-        array of shape (b, k)
-            In X's array library; float64 for float64 and wide integers, otherwise float32.
-
-        Raises
-        ------
-        InputError
-            Wrong shape or number of features, maps without descriptors, non-finite values.
-        """
-        d = self._codebook()[0].shape[1]
-        return joined([self._encoded(*pair) for pair in checked_with_weights(X, d, weights)])
+        self.power = power
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the outputs: "word_3" is the frequency of word 3.
@@ -85,7 +64,9 @@ class BagOfWords(TransformerMixin, Codebook):
         xp = namespace(x)
         member = self._assigned(x)[1]  # (b, n, k)
         if weights is None:
-            return xp.sqrt(xp.mean(member, axis=1))
-        total = xp.sum(weights, axis=1)  # (b, 1)
-        counted = xp.where(total > 0, total, xp.ones_like(total))
-        return xp.sqrt(xp.sum(member * weights, axis=1) / counted)
+            shares = xp.mean(member, axis=1)
+        else:
+            total = xp.sum(weights, axis=1)  # (b, 1)
+            shares = xp.sum(member * weights, axis=1) / xp.where(total > 0, total, xp.ones_like(total))
+        found = rooted(shares, check_power(self.power))
+        return found if self.power == 0.5 else unit(found)  # square roots of shares have unit norm

@@ -1,17 +1,19 @@
-"""Centres of descriptors by k-means, and hard assignment to the nearest."""
+"""Centres of descriptors by k-means, hard assignment to the nearest, and the encoders that are made of it."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
 from ildfv.arrays import check_finite, check_shape, dtype_name, like, namespace
 from ildfv.errors import check, check_integer
 from ildfv.estimators.base import Persistent, as_batches
-from ildfv.estimators.maps import descriptors
+from ildfv.estimators.kernel_maps import as_descriptors, check_not_images
+from ildfv.estimators.maps import checked_with_weights, descriptors, joined
 from ildfv.estimators.start import sample_size, start
 
 
@@ -47,16 +49,18 @@ class Codebook(Persistent, BaseEstimator):
         self.scale = scale
         self.random_state = random_state
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Learn the centres, unless they were given.
 
         Parameters
         ----------
-        X : array of shape (m, d), (b, n, d) or (b, d, h, w), or restartable iterable of such arrays
+        X : array of shape (m, d), (b, n, d) or (b, d, h, w), list of maps, or restartable iterable of such arrays
             Descriptors or maps, real numbers. k-means runs on an evenly spaced sample of at most 32,768 descriptors, or
-            10 per centre if that is more.
+            10 per centre if that is more. Three-dimensional arrays in a list are maps (d, h, w), as in `transform`.
         y : None
             Ignored.
+        sample_weight : array of shape (m,) or (b, n), optional
+            Weight of each descriptor of an array X: descriptors are sampled in proportion to it.
 
         Returns
         -------
@@ -71,7 +75,10 @@ class Codebook(Persistent, BaseEstimator):
             self.centres_, self.scale_ = self._given()
         else:
             check_integer(self.n_clusters, "n_clusters", 1)
-            batches = as_batches(self, X, layouts=(2, 3, 4))
+            if isinstance(X, (list, tuple)):
+                check_not_images(X)
+                X = as_descriptors(X)
+            batches = as_batches(self, X, layouts=(2, 3, 4), sample_weight=sample_weight)
             sample = batches.sample(sample_size(self.n_clusters, batches.width()), self.random_state)
             rule = f"n_clusters must be at most the number of descriptors {len(sample)}"
             check(self.n_clusters <= len(sample), f"{rule}, got {self.n_clusters}")
@@ -120,3 +127,34 @@ class Codebook(Persistent, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a single row is not a map
         return tags
+
+
+class CodebookEncoder(TransformerMixin, Codebook):
+    """Base class of the encoders of maps by their nearest centres."""
+
+    def transform(self, X, weights=None):
+        """The vector of each map.
+
+        Parameters
+        ----------
+        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
+            NumPy, torch or CuPy; finite real numbers.
+        weights : array of shape (b, n), or list of arrays (n_i,), optional
+            Weight of each descriptor, at least 0. A map whose weights are all 0 gives zeros.
+
+        Returns
+        -------
+        array of shape (b, m)
+            In X's array library; float64 for float64 and wide integers, otherwise float32.
+
+        Raises
+        ------
+        InputError
+            Wrong shape or number of features, maps without descriptors, non-finite values.
+        """
+        d = self._codebook()[0].shape[1]
+        return joined([self._encoded(*pair) for pair in checked_with_weights(X, d, weights)])
+
+    @abstractmethod
+    def _encoded(self, x, weights=None):
+        """Vectors (b, m) of checked maps; weights: (b, n, 1) or None."""

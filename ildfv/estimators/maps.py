@@ -7,14 +7,16 @@ import numpy as np
 from ildfv.arrays import check_finite, check_real, dtype_name, is_array, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.batches import count, features
+from ildfv.estimators.kernel_maps import as_rows
 from ildfv.weighted import Weighted, split
 
 FLOAT32 = ("float32", "float16", "bfloat16", "uint8")  # encoded in float32, all others in float64
-LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d)"
+LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d) or (d, h_i, w_i)"
 
 
 def checked(X, n_features: int | None = None) -> list:
-    """X as a list of arrays (b, n, d) or (b, d, h, w), float32 or float64: one array, or one per map of a list.
+    """X as a list of arrays (b, n, d) or (b, d, h, w), float32 or float64: one array, or one per map of a list, in
+    which (d, h, w) becomes (1, d, h, w).
 
     n_features: the d that the encoder expects, None for any. InputError: wrong shape or d, maps without descriptors,
     complex or masked arrays, non-finite values.
@@ -27,9 +29,9 @@ def checked(X, n_features: int | None = None) -> list:
     for i, x in enumerate(arrays):
         name = "maps" if x is X else f"maps[{i}]"
         shape = tuple(np.shape(x))
-        if not is_array(x) or len(shape) not in ((3, 4) if x is X else (2,)):
+        if not is_array(x) or len(shape) not in ((3, 4) if x is X else (2, 3)):
             raise InputError(f"maps must be {LAYOUTS}, got {name} of type {type(x).__name__}, shape {shape}")
-        x = x if len(shape) > 2 else x[None, ...]
+        x = x if x is X else x[None, ...]
         empty = x.shape[0] == 0 or count(x) == 0 or features(x) == 0
         check(not empty, f"{name} must hold at least one map, descriptor and feature, got shape {shape}")
         check_real(x, name)
@@ -53,7 +55,10 @@ def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
     given = list(X) if listed else [X]
     weights = list(weights) if listed else [weights]
     check(len(weights) == len(given), f"weights must be given for {len(given)} maps, got {len(weights)}")
-    pairs = [Weighted(x, to_numpy(w)) for x, w in zip(given, weights, strict=True)]
+    # A map (d, h, w) of a list is a batch of one, as `Weighted` takes three axes for (b, n, d).
+    pairs = [
+        Weighted(as_rows(x) if listed and is_array(x) else x, to_numpy(w)) for x, w in zip(given, weights, strict=True)
+    ]
     maps = checked([_without_ignored(one) for one in pairs] if listed else _without_ignored(pairs[0]), n_features)
     found = []
     for x, one in zip(maps, pairs, strict=True):

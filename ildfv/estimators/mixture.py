@@ -12,22 +12,14 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from ildfv.arrays import namespace
-from ildfv.errors import check, check_integer, check_number
-from ildfv.estimators.base import (
-    AnyArray,
-    Persistent,
-    RandomState,
-    Reduce,
-    as_array,
-    as_batches,
-    default_errstate,
-)
+from ildfv.errors import check
+from ildfv.estimators.base import RandomState, Reduce, as_batches, default_errstate
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
-from ildfv.estimators.likelihood import likelihoods_and_posteriors
+from ildfv.estimators.mixture_scores import MixtureScores
+from ildfv.estimators.mixture_settings import check_settings
 from ildfv.estimators.split_merge import em_on_sample, subsample
-from ildfv.estimators.start import INITS, sample_size, start, without_rounding
+from ildfv.estimators.start import sample_size, start, without_rounding
 from ildfv.estimators.stepwise import Gather, stepwise_pass
 
 # Decreases of the likelihood, nats per descriptor, that do not occur if descriptors are in random order: between two
@@ -37,7 +29,7 @@ FALL_BETWEEN_PASSES = 0.01
 FALL_FROM_START = 0.05
 
 
-class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
+class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     """Diagonal mixture of Gaussians fitted by EM in memory independent of the number of descriptors.
 
     Parameters
@@ -189,7 +181,7 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         UserWarning
             Dimensions without variance.
         """
-        self._check_settings()
+        check_settings(self, resumes=self._resumes())
         self._start_log_likelihood = -np.inf  # known if the start is computed here
         resumes = self._resumes()
         batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight)
@@ -230,6 +222,49 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self._warn_about_constants()
         return self
 
+    @default_errstate
+    def partial_fit(self, X, y=None, sample_weight=None) -> Self:
+        """Update the mixture by descriptors of a stream that is seen once: one pass of stepwise EM over them.
+
+        The first call computes the start and the floors of the variances from its descriptors, so these should be a
+        few hundred per component, of all kinds. Each later call continues where the last one ended, and step t counts
+        as (t + 2)^-0.6 of all: later descriptors refine the mixture, and their order has little effect if they are
+        shuffled. It also continues a `fit`.
+
+        Parameters
+        ----------
+        X : array or iterable
+            As in `fit`.
+        y : None
+            Ignored.
+        sample_weight : array of shape (n,) or (b, n), optional
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            As `fit`; also another number of dimensions than before, or a mixture with `reduce`.
+        """
+        check_settings(self, resumes=hasattr(self, "weights_"))
+        check(self.reduce is None, "partial_fit must have reduce=None: its steps are not distributed")
+        first = not hasattr(self, "weights_")
+        batches = as_batches(self, X, layouts=(2, 3, 4), reset=first, finite=False, sample_weight=sample_weight)
+        if first:
+            self._initialise(self._start(batches))
+        d, width = self.means_.shape[1], batches.width()
+        check(d == width, f"X must have {d} dimensions like the mixture, got {width}")
+        parameters, self.n_steps_, mean = stepwise_pass(
+            self._parameters(), batches, floors=self.floors_, n_steps=self.n_steps_
+        )
+        self._set(parameters)
+        self.n_iter_ += 1
+        self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
+        return self
+
     def _stepwise_is_over(self) -> bool:
         """Whether the next pass is the last one, or stepwise passes no longer raise the likelihood."""
         rises = np.diff(self.log_likelihoods_)
@@ -245,24 +280,6 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
     def lower_bound_(self) -> float:
         """Mean log likelihood of the last pass at the parameters before its M step, as in scikit-learn."""
         return float(self.log_likelihoods_[-1]) if len(self.log_likelihoods_) else -np.inf
-
-    def _check_settings(self) -> None:
-        check_integer(self.n_components, "n_components", 1)
-        check_integer(self.n_init, "n_init", 1)
-        check_integer(self.max_iter, "max_iter", 0)
-        check_number(self.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
-        check_number(self.variance_floor, "variance_floor", "above 0", lambda floor: floor > 0)
-        check(self.method in ("exact", "stepwise"), f'method must be "exact" or "stepwise", got {self.method!r}')
-        check(self.init in INITS, f'init must be "k-means", "k-means++" or "faiss", got {self.init!r}')
-        given = [value is not None for value in (self.weights_init, self.means_init, self.variances_init)]
-        check(all(given) or not any(given), "weights_init, means_init and variances_init must be given together")
-        if self.reduce is not None:
-            check(
-                all(given) or self._resumes(),
-                "reduce needs weights_init, means_init and variances_init that are equal on all ranks",
-            )
-            stepwise = self.method == "stepwise"
-            check(not stepwise or self.gather is not None, 'method="stepwise" with reduce also needs gather')
 
     def _resumes(self) -> bool:
         return self.warm_start and hasattr(self, "weights_")
@@ -311,9 +328,6 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
         self._set(sums.finish(floor=self.floors_))
         return sums.mean_log_likelihood
 
-    def _parameters(self) -> Parameters:
-        return Parameters(self.weights_, self.means_, self.variances_)
-
     def _set(self, parameters: Parameters) -> None:
         self.weights_, self.means_, self.variances_ = parameters.weights_, parameters.means_, parameters.variances_
 
@@ -327,147 +341,3 @@ class GaussianMixture(Persistent, DensityMixin, BaseEstimator):
                 f"which is used instead (first dimension: {constant[0]})",
                 stacklevel=4,
             )
-
-    # -- evaluation ----------------------------------------------------------------------------------------------
-
-    @default_errstate
-    def score_samples(self, X: AnyArray) -> AnyArray:
-        """Log likelihood of each descriptor.
-
-        Parameters
-        ----------
-        X : array of shape (n, d)
-            Descriptors.
-
-        Returns
-        -------
-        array of shape (n,), float64
-            In nats, in X's array library.
-        """
-        return self._likelihoods_and_posteriors(X)[0]
-
-    @default_errstate
-    def predict_proba(self, X: AnyArray) -> AnyArray:
-        """Posterior of each component for each descriptor.
-
-        Parameters
-        ----------
-        X : array of shape (n, d)
-            Descriptors.
-
-        Returns
-        -------
-        array of shape (n, k), float64
-            In X's array library.
-        """
-        return self._likelihoods_and_posteriors(X)[1]
-
-    @default_errstate
-    def predict(self, X: AnyArray) -> AnyArray:
-        """The most probable component of each descriptor.
-
-        Parameters
-        ----------
-        X : array of shape (n, d)
-            Descriptors.
-
-        Returns
-        -------
-        array of shape (n,), int
-            In X's array library.
-        """
-        posteriors = self._likelihoods_and_posteriors(X)[1]
-        return namespace(posteriors).argmax(posteriors, axis=1)
-
-    @default_errstate
-    def score(self, X, y=None, sample_weight=None) -> float:
-        """Mean log likelihood, nats per descriptor.
-
-        Parameters
-        ----------
-        X : array or iterable
-            As in `fit`.
-        y : None
-            Ignored.
-        sample_weight : array of shape (n,) or (b, n), optional
-            As in `fit`.
-
-        Returns
-        -------
-        float
-        """
-        return self._sums(X, sample_weight).mean_log_likelihood
-
-    @default_errstate
-    def bic(self, X) -> float:
-        """Bayesian information criterion; lower is better.
-
-        Parameters
-        ----------
-        X : array or iterable
-            As in `fit`.
-
-        Returns
-        -------
-        float
-        """
-        sums = self._sums(X)
-        return float(self._n_parameters() * np.log(sums.count) - 2 * sums.log_likelihood)
-
-    @default_errstate
-    def aic(self, X) -> float:
-        """Akaike information criterion; lower is better.
-
-        Parameters
-        ----------
-        X : array or iterable
-            As in `fit`.
-
-        Returns
-        -------
-        float
-        """
-        return float(2 * self._n_parameters() - 2 * self._sums(X).log_likelihood)
-
-    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Descriptors drawn from the mixture, and their components.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of descriptors to draw.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, d), float64
-        labels : ndarray of shape (n_samples,), int
-        """
-        self._check_fitted()
-        n_samples = check_integer(n_samples, "n_samples", 1)
-        random = check_random_state(self.random_state)
-        shares = self.weights_ / self.weights_.sum()  # the stored weights may sum to 1 only within rounding
-        labels = np.repeat(np.arange(len(shares)), random.multinomial(n_samples, shares))
-        noise = random.standard_normal((n_samples, self.means_.shape[1]))
-        return self.means_[labels] + np.sqrt(self.variances_[labels]) * noise, labels
-
-    def _n_parameters(self) -> int:
-        k, d = self.means_.shape
-        return 2 * k * d + k - 1
-
-    def _sums(self, X, sample_weight=None) -> MixtureSums:
-        """The sums of all descriptors of X at the learned parameters."""
-        self._check_fitted()
-        options = {"layouts": (2, 3, 4), "reset": False, "finite": False, "sample_weight": sample_weight}
-        return self._summed(as_batches(self, X, **options))
-
-    def _summed(self, batches: Batches) -> MixtureSums:
-        sums = MixtureSums(self)
-        for name, batch in batches.named():
-            sums.update(batch, name=name)
-        sums.reduced(self.reduce)
-        check(float(sums.count) > 0, f"{batches.name} must hold at least one batch, got none")
-        return sums
-
-    def _likelihoods_and_posteriors(self, X) -> tuple:
-        self._check_fitted()
-        return likelihoods_and_posteriors(Batches(as_array(self, X), layouts=(2,), name="X"), self)

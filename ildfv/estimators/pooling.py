@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ildfv.arrays import namespace
 from ildfv.errors import check
+from ildfv.estimators.batches import count, features
 from ildfv.estimators.maps import checked_with_weights, descriptors, joined
 from ildfv.weighted import Weighted
 
@@ -52,7 +53,7 @@ class Pooling(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
+        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
             NumPy, torch or CuPy; finite real numbers.
         weights : array of shape (b, n), or list of arrays (n_i,), optional
             Weight of each descriptor in the mean, at least 0; the maximum is over descriptors of weight above 0. A map
@@ -74,10 +75,10 @@ class Pooling(TransformerMixin, BaseEstimator):
         )
         pairs = checked_with_weights(X, None, weights)
         maps = [x for x, _ in pairs]
-        sizes = sorted({tuple(x.shape[1:]) for x in maps})
-        same = len({size[-1] for size in sizes}) == 1 if isinstance(X, (list, tuple)) else True
+        same = len({features(x) for x in maps}) == 1
         check(same, "maps must all have the same number of features")
         if self.method == "flat":
+            sizes = sorted({count(x) // x.shape[0] for x in maps})
             check(len(sizes) == 1, f"maps must all have the same number of descriptors to be flattened, got {sizes}")
         return joined([self._pooled(x) if w is None else self._weighted(x, w) for x, w in pairs])
 

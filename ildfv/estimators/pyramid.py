@@ -46,8 +46,8 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array or iterable
-            Maps (b, d, h, w), or a stream of them if the encoder accepts streams.
+        X : array, list or iterable
+            Maps (b, d, h, w), a list of maps (d, h, w), or a stream of batches if the encoder accepts streams.
         y : None
             Ignored.
 
@@ -65,9 +65,9 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (b, d, h, w)
+        X : array of shape (b, d, h, w), or list of arrays (d, h_i, w_i)
             NumPy, torch or CuPy; finite real numbers.
-        weights : array of shape (b, h·w), optional
+        weights : array of shape (b, h·w), or list of arrays (h_i·w_i,), optional
             Weight of each descriptor, at least 0.
 
         Returns
@@ -83,6 +83,8 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         """
         self._check_settings()
         encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()
+        if isinstance(X, (list, tuple)):
+            return self._listed(X, weights)
         X, own = split(X)
         weights = own if weights is None else weights
         shape = tuple(np.shape(X))
@@ -98,6 +100,18 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+    def _listed(self, maps, weights):
+        check(len(maps) > 0, "maps must hold at least one map, got none")
+        for i, one in enumerate(maps):
+            check(np.ndim(one) == 3, f"maps[{i}] must be (d, h, w), as cells need rows and columns: {np.shape(one)}")
+        if weights is None:
+            vectors = [self.transform(one[None, ...]) for one in maps]
+        else:
+            check(len(weights) == len(maps), f"weights must be given for {len(maps)} maps, got {len(weights)}")
+            pairs = zip(maps, weights, strict=True)
+            vectors = [self.transform(one[None, ...], to_numpy(omega)[None, :]) for one, omega in pairs]
+        return namespace(*vectors).concat(vectors, axis=0)
 
     def _weighted(self, maps, weights) -> list:
         encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.base import TransformerMixin
 
 from ildfv.arrays import namespace
-from ildfv.estimators.codebook import Codebook
-from ildfv.estimators.maps import checked_with_weights, joined
-from ildfv.kernels.reference import MIN_NORM
+from ildfv.estimators.codebook import CodebookEncoder
+from ildfv.estimators.normalise import blocks_to_unit, check_power, rooted, unit
 
 
-class VLAD(TransformerMixin, Codebook):
-    """Vectors of locally aggregated descriptors, with signed square root and unit L2 norm.
+class VLAD(CodebookEncoder):
+    """Vectors of locally aggregated descriptors (b, k·d), with signed power and unit L2 norm.
+
+    For centre k, Σ (x − c_k) / scale over the descriptors nearest to it, in the order of the centres. A map whose
+    descriptors all equal their centres gives zeros.
 
     Parameters
     ----------
@@ -22,6 +23,10 @@ class VLAD(TransformerMixin, Codebook):
         Centres to use instead of learning them, in the units of the descriptors; `transform` then needs no fit.
     scale : array of shape (d,), optional
         With `centres`, the positive numbers by which differences are divided; 1 if None.
+    power : float
+        Exponent of the signed power, in (0, 1]; 0.5 is the signed square root.
+    intra : bool
+        Whether the sum of each centre is scaled to unit norm after the signed power.
     random_state : int
         Seed of the sample and of k-means.
 
@@ -39,29 +44,10 @@ class VLAD(TransformerMixin, Codebook):
     signed square root is from Jégou & Chum, ECCV 2012.
     """
 
-    def transform(self, X, weights=None):
-        """The VLAD vector of each map: for centre k, Σ (x − c_k) / scale over the descriptors nearest to it.
-
-        Parameters
-        ----------
-        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d)
-            NumPy, torch or CuPy; finite real numbers.
-        weights : array of shape (b, n), or list of arrays (n_i,), optional
-            Weight of each descriptor, at least 0. A map whose weights are all 0 gives zeros.
-
-        Returns
-        -------
-        array of shape (b, k·d)
-            The sums of the centres in their order, in X's array library; float64 for float64 and wide integers,
-            otherwise float32. A map whose descriptors all equal their centres gives zeros.
-
-        Raises
-        ------
-        InputError
-            Wrong shape or number of features, maps without descriptors, non-finite values.
-        """
-        d = self._codebook()[0].shape[1]
-        return joined([self._encoded(*pair) for pair in checked_with_weights(X, d, weights)])
+    def __init__(self, n_clusters=32, *, centres=None, scale=None, power=0.5, intra=False, random_state=0):
+        super().__init__(n_clusters, centres=centres, scale=scale, random_state=random_state)
+        self.power = power
+        self.intra = intra
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the outputs: "vlad_3_17" is dimension 17 of the sum of centre 3.
@@ -85,6 +71,5 @@ class VLAD(TransformerMixin, Codebook):
         member = member if weights is None else member * weights
         shares = xp.sum(member, axis=1)[..., None]  # (b, k, 1) descriptors of each centre
         sums = xp.permute_dims(member, (0, 2, 1)) @ scaled - shares * points  # (b, k, d)
-        rooted = xp.reshape(xp.sign(sums) * xp.sqrt(xp.abs(sums)), (sums.shape[0], -1))
-        norms = xp.linalg.vector_norm(rooted, axis=1, keepdims=True)  # (b, 1)
-        return rooted / xp.maximum(norms, xp.full_like(norms, MIN_NORM))
+        parts = [rooted(sums, check_power(self.power))]
+        return unit(xp.reshape((blocks_to_unit(parts) if self.intra else parts)[0], (sums.shape[0], -1)))

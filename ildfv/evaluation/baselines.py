@@ -9,6 +9,7 @@ from ildfv.evaluation.documents import Comparison, Interval, Results
 
 PREFIX = "baseline-"  # of the names of systems that are baselines
 MEAN = "mean_auc"
+BEATS, NOT_BETTER, UNKNOWN = "yes", "does not beat it", "cannot be told: no interval"  # outcomes
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Verdict:
     """One system against the baseline with the highest AUC on the same slices.
 
     measure: a pattern, or "mean_auc" over the patterns that both define. difference: AUC of the system minus that of
-    the baseline. beats: whether the 95 % interval of the difference is above 0.
+    the baseline. beats: whether the 95 % interval of the difference is above 0; `outcome` tells "no" from "unknown".
     """
 
     system: str
@@ -29,12 +30,19 @@ class Verdict:
     def beats(self) -> bool:
         return self.interval is not None and self.interval[0] > 0
 
+    @property
+    def outcome(self) -> str:
+        """BEATS, NOT_BETTER, or UNKNOWN: a difference without an interval, as with few positive patients."""
+        if self.interval is None:
+            return UNKNOWN
+        return BEATS if self.beats else NOT_BETTER
+
     def __str__(self) -> str:
         """`+0.031 [−0.010, 0.080] against baseline-p15`"""
         if self.difference is None:
             return f"undefined against {self.baseline}"
-        span = "no interval" if self.interval is None else f"[{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
-        return f"{self.difference:+.3f} {span} against {self.baseline}"
+        span = "" if self.interval is None else f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
+        return f"{self.difference:+.3f}{span} against {self.baseline}"
 
 
 def is_baseline(system: str) -> bool:
@@ -53,16 +61,15 @@ def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> l
     results: on the same slices. The best baseline is chosen on these test slices, which favours the baselines.
     """
     tests = {(c.a, c.b): c.tests for c in comparisons}
-    baselines = [r for r in results if is_baseline(r.system)]
+    best = best_baselines(results)
     found = []
     for r in results:
         if is_baseline(r.system):
             continue
         for measure in (MEAN, *r.labels):
-            rivals = [(value, b.system) for b in baselines if (value := _auc(b, measure)) is not None]
-            if not rivals or _auc(r, measure) is None:
+            if measure not in best or _auc(r, measure) is None:
                 continue
-            baseline = max(rivals)[1]
+            baseline = best[measure]
             key = MEAN if measure == MEAN else f"{measure}/auc"
             if test := tests.get((r.system, baseline)):
                 found.append(_verdict(r.system, baseline, measure, 1, test[key]))
@@ -71,16 +78,37 @@ def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> l
     return found
 
 
+def best_baselines(results: Sequence[Results]) -> dict[str, str]:
+    """The name of the baseline with the highest AUC of each pattern, and of the mean, as far as any defines it."""
+    found = {}
+    for measure in dict.fromkeys([MEAN, *(label for r in results for label in r.labels)]):
+        known = [(auc, r.system) for r in results if is_baseline(r.system) and (auc := _auc(r, measure)) is not None]
+        if known:
+            found[measure] = max(known)[1]
+    return found
+
+
 def labels(found: Sequence[Verdict]) -> dict[str, str]:
-    """A sentence for each system that does not beat the best baseline in mean AUC or on some pattern, by name."""
+    """A sentence for each system that does not beat the best baseline in mean AUC or on some pattern, by name.
+
+    Differences without an interval decide nothing and are listed as such.
+    """
     lines = {}
     for system in dict.fromkeys(one.system for one in found):
-        lost = [one for one in found if one.system == system and not one.beats]
-        if not lost:
-            continue
-        which = "; ".join(f"{'mean AUC' if one.measure == MEAN else one.measure} {one}" for one in lost)
-        lines[system] = f"{system} does not beat the best baseline (95 % interval of the AUC difference): {which}"
+        own = [one for one in found if one.system == system]
+        lost, unknown = ([one for one in own if one.outcome == outcome] for outcome in (NOT_BETTER, UNKNOWN))
+        parts = []
+        if lost:
+            parts.append(f"does not beat the best baseline (95 % interval of the AUC difference): {_listed(lost)}")
+        if unknown:
+            parts.append(f"against the best baseline it cannot be told, no interval: {_listed(unknown)}")
+        if parts:
+            lines[system] = f"{system} {'; '.join(parts)}" if lost else f"{system}: {parts[0]}"
     return lines
+
+
+def _listed(found: Sequence[Verdict]) -> str:
+    return "; ".join(f"{'mean AUC' if one.measure == MEAN else one.measure} {one}" for one in found)
 
 
 def _verdict(system: str, baseline: str, measure: str, sign: int, test) -> Verdict:

@@ -7,7 +7,7 @@ from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.losses import classification
 from ildfv.experiments.paper import T4000
-from ildfv.experiments.tables import F_ROW, OVERALL, F, by_system, measured
+from ildfv.experiments.tables import F_ROW, OVERALL, F, measured, of_systems
 
 
 def run(context: Context) -> Findings:
@@ -18,7 +18,7 @@ def run(context: Context) -> Findings:
     pairs = [(balanced, plain), (regressed, context.base)]
     systems = [plain, balanced, context.base, regressed]
     tables = [
-        by_system(context, paper.table(8), rows, F_ROW, OVERALL),
+        of_systems(context, paper.table(8), rows, F_ROW, OVERALL),
         measured(context, "F with intervals, and balanced regression (Eq. 6)", systems, F),
     ]
     return Findings(tables, systems, pairs)

@@ -34,7 +34,8 @@ FIXED = {
     "fitted on the fit slices",
     "robustness": "results for two thresholds T and for several losses, targets, layers, encoders and numbers of "
     "patients",
-    "explainability": "only the label maps of the patch baseline",
+    "explainability": "label maps of the patch baseline; exact contribution maps of Fisher vectors, compared with label "
+    "maps in the experiment localisation",
     "clusters": "patients are the clusters: intervals and tests resample or swap whole patients; centres are not "
     "distinguished",
     "updating": "none: models are not changed after testing",
@@ -43,7 +44,7 @@ FIXED = {
     "fit slices; probabilities are calibrated on validation slices in both cases",
     "performance": "the tables of these experiments: pooled over held-out folds, 95 % intervals, mean ± SD over folds",
     "differences": "none intended: both are folds of one workspace, split by patient and stratified by pattern",
-    "external": "none: all patients are from one workspace",
+    "external": "the experiment transfer, if a second workspace was given; all other results are of one workspace",
     "failures": "examples of correct and incorrect slices, drawn at random by a fixed rule and seed (experiment "
     "examples)",
     "code": "this package, MIT licence; encodings, scores and retained networks are stored in experiments/ of the "

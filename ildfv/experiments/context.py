@@ -17,6 +17,7 @@ from ildfv.experiments.presets import Preset
 from ildfv.experiments.recipes import Cnn, Encoded, Patches, System, patients_of
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings
+from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.split import Split, load_folds, split_slices, write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -113,12 +114,14 @@ class Context:
     def encoded(self, label: str, layer: str, *, network: Cnn | None = None, **options) -> Encoded:
         """A layer of a network (the base) under an encoder.
 
-        options: components, dimensions and passes that differ from the preset's, and further fields of `Encoded`.
+        options: components, dimensions, passes and region that differ from the preset's, and further fields of
+        `Encoded`.
         """
         p = self.preset
         given: dict[str, Any] = {"components": p.components, "dimensions": p.dimensions, "passes": p.passes}
+        given["region"] = SLICE
         given |= {name: options.pop(name) for name in given.keys() & options.keys()}
-        settings = EncodeSettings(layer, **given, seed=self.workspace.settings.seed)
+        settings = EncodeSettings(layer, **given, lungs=p.lungs, seed=self.workspace.settings.seed)
         return Encoded(label, network or self.base, settings, words=p.words, ridge=p.ridge, **options)
 
     def patches(self, label: str) -> Patches:

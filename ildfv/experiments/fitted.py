@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +17,16 @@ from ildfv.estimators.regression import MultivariateRegression
 from ildfv.experiments.context import Context
 from ildfv.experiments.recipes import Cnn, Encoded, Patches
 from ildfv.experiments.thinned import Thinned
+from ildfv.inference.contributions import contributions
 from ildfv.pipeline.encode import encode
 from ildfv.pipeline.encodings import FINISHED, Encoding
+from ildfv.pipeline.regions import SLICE
 from ildfv.scans.prepared_lungs import lungs
 from ildfv.store.atomic import key_of, read_json, sha256
 from ildfv.store.models import INFO, TENSORS, has_model, load_model
+
+if TYPE_CHECKING:
+    from ildfv.train.receptive import ReceptiveFields
 
 
 def network(context: Context, system: Cnn, fold: int) -> Path:
@@ -95,24 +101,58 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
     return Encoding(folder)
 
 
+@dataclass(frozen=True)
+class FisherModel:
+    """The Fisher vectors of one layer and their regression, as fitted without one fold.
+
+    fields: which pixels each location of the layer depends on.
+    """
+
+    activations: Callable
+    vector: FisherVector
+    pca: PCA
+    regression: MultivariateRegression
+    fields: ReceptiveFields
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Scores (b, 4) of images (b, 3, 224, 224)."""
+        vectors = to_numpy(self.vector.transform(self.activations(images)))
+        return self.regression.predict(self.pca.transform(vectors)).astype(np.float64)
+
+    def maps(self, images: np.ndarray) -> np.ndarray:
+        """The exact contribution of every pixel to every score, float64 (b, 4, 224, 224); the sum is score − offset."""
+        linear = np.asarray(self.regression.coef_, np.float64) @ np.asarray(self.pca.components_, np.float64)
+        found = contributions(self.vector, linear, self.activations(images))  # (b, n, 4)
+        return np.stack([self.fields.spread(found[..., c]) for c in range(found.shape[2])], axis=1)
+
+
+def fisher_model(context: Context, system: Encoded, fold: int) -> FisherModel:
+    """The fitted parts of a system of Fisher vectors. The system must be scored; see `scoring.scores`."""
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import load
+    from ildfv.train.receptive import receptive_fields
+
+    assert (system.encoder, system.descriptors, system.settings.region) == ("fisher", 1, SLICE), (
+        "only for Fisher vectors of all descriptors of the whole slice"
+    )
+    folder = encoding(context, system, fold).folder
+    trained, layer = load(network(context, system.network, fold), context.device), system.settings.layer
+    mixture = GaussianMixture.from_tensors(*load_model(folder / "mixture"))
+    return FisherModel(
+        Activations(trained, layer),
+        FisherVector(mixture, improved=system.settings.improved),
+        PCA.from_tensors(*load_model(folder / "pca")),
+        MultivariateRegression.from_tensors(*load_model(folder / "regression")),
+        receptive_fields(trained, layer),
+    )
+
+
 def regression(context: Context, system: Encoded, fold: int) -> Callable[[np.ndarray], np.ndarray]:
     """Images (b, 3, 224, 224) → scores (b, 4) by the Fisher vectors and regression fitted without the fold.
 
     The system must be scored; see `scoring.scores`.
     """
-    from ildfv.train.activations import Activations
-    from ildfv.train.networks import load
-
-    assert (system.encoder, system.descriptors) == ("fisher", 1), "only for Fisher vectors of all descriptors"
-    folder = encoding(context, system, fold).folder
-    activations = Activations(load(network(context, system.network, fold), context.device), system.settings.layer)
-    mixture = GaussianMixture.from_tensors(*load_model(folder / "mixture"))
-    vector = FisherVector(mixture, improved=system.settings.improved)
-    pca = PCA.from_tensors(*load_model(folder / "pca"))
-    model = MultivariateRegression.from_tensors(*load_model(folder / "regression"))
-    return lambda images: model.predict(
-        pca.transform(to_numpy(vector.transform(activations(images)))).astype(np.float64)
-    )
+    return fisher_model(context, system, fold).scores
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:

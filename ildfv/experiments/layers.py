@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from ildfv.experiments import paper
+from ildfv.experiments.against import against, baselines, pairs
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.recipes import Cnn, Encoded, System
-from ildfv.experiments.tables import AUC, AUC_ROW, F_ROW, OVERALL, F, by_pattern, measured
+from ildfv.experiments.tables import AUC, AUC_ROW, F_ROW, OVERALL, F, measured, of_systems
+from ildfv.pipeline.regions import LUNG
 
 NETWORK = (
     "The network under every Fisher vector, and the column CNN, is the smooth L1 regression of pixel counts (Table 4); "
     "the linear regression is of pixel counts too. T = 4000; the paper does not state the T of its Tables 5 and 7."
 )
 FC6 = "fc6 has one descriptor per slice, the 4096 outputs of the layer; the paper does not state how it encodes fc6."
-FLAT = "The flattened activation map instead of a Fisher vector, with the same PCA and regression."
+FLAT = "Activations: the flattened activation map instead of a Fisher vector, with the same PCA and regression."
+LUNG_ONLY = (
+    "Lung only: descriptors count by the share of their receptive field inside the lung mask; the paper pools whole "
+    "slices."
+)
 
 
 def fisher(context: Context, layer: str, network: Cnn | None = None, suffix: str = "") -> Encoded:
@@ -31,21 +37,38 @@ def columns(context: Context, network: Cnn, suffix: str = "") -> dict[str, Syste
     return found | {"CNN": network}
 
 
+def in_lung(context: Context, layer: str) -> Encoded:
+    """Fisher vectors of the layer whose descriptors are weighted by the share of the lung in their receptive field."""
+    return context.encoded(f"{layer}, Fisher vector, lung only", layer, region=LUNG)
+
+
 def run(context: Context) -> Findings:
     shown = columns(context, context.base)
     vectors = [system for system in shown.values() if isinstance(system, Encoded)]
     flat = [
         context.encoded(f"{one.settings.layer}, activations", one.settings.layer, encoder="flat") for one in vectors
     ]
-    systems: list[System] = [context.base, *vectors, *flat]
+    dense = context.preset.dense_layer
+    lung = [in_lung(context, layer) for layer in dict.fromkeys((dense, context.preset.layer))]
+    simple = baselines(context)
+    systems: list[System] = [context.base, *vectors, *lung, *flat]
+    compared: list[System] = [context.base, *vectors, *lung]
+    differences, lost = against(context, compared, simple)
     tables = [
-        by_pattern(context, paper.table(5), shown, AUC_ROW, f"{NETWORK} {FC6}"),
-        by_pattern(context, paper.table(6), shown, F_ROW, f"{NETWORK} {OVERALL}"),
-        measured(context, "AUC by layer with intervals, and of flat activations", systems, AUC, note=FLAT),
-        measured(context, "F by layer with intervals, and of flat activations", systems, F, note=FLAT),
+        of_systems(context, paper.table(5), shown, AUC_ROW, f"{NETWORK} {FC6}"),
+        of_systems(context, paper.table(6), shown, F_ROW, f"{NETWORK} {OVERALL}"),
+        differences,
+        measured(context, "AUC with intervals, of baselines too", [*systems, *simple], AUC, note=f"{LUNG_ONLY} {FLAT}"),
+        measured(context, "F with intervals, of baselines too", [*systems, *simple], F, note=f"{LUNG_ONLY} {FLAT}"),
     ]
-    pairs: list[tuple[System, System]] = [*zip(vectors, flat, strict=True), *((one, context.base) for one in vectors)]
-    return Findings(tables, systems, pairs)
+    whole = [fisher(context, one.settings.layer) for one in lung]
+    together: list[tuple[System, System]] = [
+        *zip(vectors, flat, strict=True),
+        *((one, context.base) for one in vectors),
+        *zip(lung, whole, strict=True),
+        *pairs(context, compared, simple),
+    ]
+    return Findings(tables, [*systems, *simple], together, lost)
 
 
 EXPERIMENT = Experiment("layers", "Layers under Fisher vectors", "Tables 5 and 6", run)

@@ -13,7 +13,7 @@ from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.paper import THRESHOLDS
 from ildfv.experiments.recipes import Cnn
-from ildfv.experiments.tables import F_ROW, LABEL_SETS, OVERALL, F, by_system, measured
+from ildfv.experiments.tables import F_ROW, LABEL_SETS, OVERALL, F, measured, of_systems
 
 LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 NOTE = (
@@ -64,7 +64,7 @@ def run(context: Context) -> Findings:
     shown: list[Cnn] = []
     for number, threshold in zip((3, 4), THRESHOLDS, strict=True):
         here = printed_systems(context, threshold)
-        tables.append(by_system(context, paper.table(number), here, F_ROW, NOTE))
+        tables.append(of_systems(context, paper.table(number), here, F_ROW, NOTE))
         first, *others = here.values()
         shown += here.values()
         compared += [(other, first) for other in others]

@@ -10,6 +10,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar, Protocol, Self
 
+from ildfv.evaluation.baselines import PREFIX
 from ildfv.pipeline.encode import EncodeSettings
 from ildfv.store.atomic import key_of
 from ildfv.train.settings import TrainSettings
@@ -148,6 +149,33 @@ class Patches:
 
     def reseeded(self, number: int) -> Self:
         return replace(self, settings=replace(self.settings, seed=self.settings.seed + number))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One of the densitometry baselines in `pipeline.baselines`, fitted on the fit patients. threshold: T."""
+
+    name: str
+    threshold: int
+    seed: int
+    folds: int | None = None
+    keep_weights: ClassVar[bool] = True  # it has none
+
+    @property
+    def label(self) -> str:
+        return PREFIX + self.name
+
+    @property
+    def inputs(self) -> dict:
+        return {"baseline": self.name, "threshold": self.threshold, "seed": self.seed}
+
+    @property
+    def folder(self) -> str:
+        return _named(self.label, self.inputs)
+
+    def reseeded(self, number: int) -> Self:
+        """The same: the seed only deals training patients to the parts in which a penalty is chosen."""
+        return self
 
 
 def patients_of(system: System) -> tuple[int | None, float]:

@@ -16,6 +16,7 @@ def experiments() -> dict[str, Experiment]:
         examples,
         growth,
         layers,
+        localisation,
         losses,
         networks,
         size,
@@ -27,7 +28,7 @@ def experiments() -> dict[str, Experiment]:
     )
 
     printed = (statistics, losses, layers, size, balance, speed, curves, examples)
-    others = (growth, sweep, transfer, networks, unordered)
+    others = (growth, sweep, transfer, localisation, networks, unordered)
     return {module.EXPERIMENT.name: module.EXPERIMENT for module in (*printed, *others)}
 
 

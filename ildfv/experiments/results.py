@@ -54,13 +54,17 @@ def documents(context: Context, system: System) -> dict:
 
 def compare(context: Context, a: System, b: System) -> Comparison:
     """Paired tests by patient between two systems over the folds that both were run on, and over the preset's seeds."""
-    pairs = []
-    for number in range(context.preset.seeds):
-        ours, theirs = (predictions(context, one.reseeded(number)) for one in (a, b))
-        n = min(len(ours), len(theirs))
-        pairs.append((ours[:n], theirs[:n]))
-    options = {"n_resamples": context.preset.resamples, "seed": context.workspace.settings.seed}
-    return compare_over_seeds(pairs, **options)
+
+    def compared() -> Comparison:
+        pairs = []
+        for number in range(context.preset.seeds):
+            ours, theirs = (predictions(context, one.reseeded(number)) for one in (a, b))
+            n = min(len(ours), len(theirs))
+            pairs.append((ours[:n], theirs[:n]))
+        options = {"n_resamples": context.preset.resamples, "seed": context.workspace.settings.seed}
+        return compare_over_seeds(pairs, **options)
+
+    return context.remember(("compare", a, b), compared)
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:

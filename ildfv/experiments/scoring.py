@@ -14,9 +14,11 @@ from ildfv.errors import check
 from ildfv.experiments import fitted
 from ildfv.experiments.context import Context
 from ildfv.experiments.label_maps import held_out, window_maps
-from ildfv.experiments.recipes import Cnn, Encoded, Patches, System
+from ildfv.experiments.recipes import Baseline, Cnn, Encoded, Patches, System
 from ildfv.inference.sliding_window import pattern_counts
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline import baselines
+from ildfv.pipeline.labels import presence_labels
 from ildfv.pipeline.regress import fit_regression
 from ildfv.store.atomic import key_of, sweep
 from ildfv.store.lock import writing
@@ -98,3 +100,21 @@ def _(system: Patches, context: Context, fold: int) -> Scores:
     for rows, maps in held_out(context, system, fold):
         test[rows] = [pattern_counts(labels) for labels in maps]
     return Scores(np.array(validation), test)
+
+
+@_computed.register
+def _(system: Baseline, context: Context, fold: int) -> Scores:
+    split = context.split(fold)
+    values = features(context)[system.name]
+    fit = values[split.fit]
+    present = np.isfinite(fit).all(axis=1)
+    filled = np.where(np.isfinite(values), values, fit[present].mean(axis=0) if present.any() else 0.0)
+    truth = presence_labels(context.slices, split.fit, system.threshold)
+    patients = context.slices.patients[split.fit]
+    head = baselines.fit_baseline(system.name, filled[split.fit], truth, patients, system.seed)
+    return Scores(*(head.predict(filled[indices]) for indices in (split.validation, split.test)))
+
+
+def features(context: Context) -> dict[str, np.ndarray]:
+    """The features (N, p) of the baselines by name; without densitometry if the slices were prepared without it."""
+    return context.remember(("features",), lambda: baselines.features(context.slices, context.progress))

@@ -9,7 +9,7 @@ from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.layers import FC6, columns
 from ildfv.experiments.recipes import System
-from ildfv.experiments.tables import AUC, AUC_ROW, MEANS, by_pattern, measured
+from ildfv.experiments.tables import AUC, AUC_ROW, MEANS, measured, of_systems
 
 SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
 THIRD = (
@@ -34,7 +34,7 @@ def run(context: Context) -> Findings:
     )
     systems = [*small.values()]
     tables = [
-        by_pattern(context, paper.table(7), small, AUC_ROW, note),
+        of_systems(context, paper.table(7), small, AUC_ROW, note),
         measured(context, "Small set, AUC with intervals", systems, AUC),
         measured(context, f"Share of the descriptors of {dense}, whole set", shares, MEANS, note=THIRD),
     ]

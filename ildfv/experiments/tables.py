@@ -84,25 +84,17 @@ def printed(
     return Table(theirs.heading, [head, "source", "data", *theirs.columns], rows, note)
 
 
-def by_system(
+def of_systems(
     context: Context, theirs: PaperTable, systems: Mapping[str, System], measures: Mapping[str, str], note: str = ""
 ) -> Table:
-    """A table of the paper whose rows are systems. systems: row → system. measures: column → key."""
+    """A table of the paper of systems: its rows or its columns, whichever have their names.
+
+    systems: row or column → system. measures: the other of the two → key.
+    """
+    in_rows = systems.keys() <= theirs.rows.keys()
     ours = {
-        (label, column): value(context, system, key)
+        (label, name) if in_rows else (name, label): value(context, system, key)
         for label, system in systems.items()
-        for column, key in measures.items()
+        for name, key in measures.items()
     }
-    return printed(context, theirs, ours, head="system", note=note)
-
-
-def by_pattern(
-    context: Context, theirs: PaperTable, systems: Mapping[str, System], measures: Mapping[str, str], note: str = ""
-) -> Table:
-    """A table of the paper whose columns are systems. systems: column → system. measures: row → key."""
-    ours = {
-        (label, column): value(context, system, key)
-        for column, system in systems.items()
-        for label, key in measures.items()
-    }
-    return printed(context, theirs, ours, head="pattern", note=note)
+    return printed(context, theirs, ours, head="system" if in_rows else "pattern", note=note)

@@ -3,9 +3,17 @@
 With raw r = (1/n) Σ_i φ(x_i), the improved vector is f_j = α_j r_j, α_j = 1/(√|r_j| ‖√|r|‖). A score a + g·f is then
 a + (1/n) Σ_i q_i with q_i = Σ_k γ_ik Σ_d (A_kd t_ikd + B_kd (t_ikd² − 1)), A = g α/√w, B = g α/√(2w): the sum over
 locations is exact although the normalisation is not linear, because α is that of the slice itself.
+
+Where descriptors cancel, r_j is near 0 and α_j is large: such a j adds large values of both signs to the map and little
+to the score. With a floor ε, α_j = 1/(√max(|r_j|, ε) ‖√|r|‖), and what this takes from the score is added to all
+descriptors equally. The sum is still exact; the share that is not located is `unlocated`. An infinite floor would give
+the map of the Fisher vector without power normalisation.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +24,15 @@ from ildfv.kernels import cpu
 from ildfv.kernels.reference import MIN_NORM, MIN_WEIGHT
 
 
-def contributions(fisher: FisherVector, coefficients: np.ndarray, maps, weights=None) -> np.ndarray:
+def contributions(
+    fisher: FisherVector,
+    coefficients: np.ndarray,
+    maps,
+    weights=None,
+    *,
+    floor: float = 0.0,
+    components: Sequence[int] | None = None,
+) -> np.ndarray:
     """Contributions of descriptors to C scores.
 
     Parameters
@@ -28,39 +44,109 @@ def contributions(fisher: FisherVector, coefficients: np.ndarray, maps, weights=
     maps : array of shape (b, n, d) or (b, d, h, w)
     weights : array of shape (b, n), optional
         How much each descriptor counts, as in `FisherVector.transform`.
+    floor : float
+        ε of the module's text, see `floor_at`; 0 for the share of each descriptor without any change.
+    components : sequence of int, optional
+        Components whose contributions are summed; by default all.
 
     Returns
     -------
     ndarray of shape (b, n, C), float64
-        Summed over n, the score minus its offset.
+        Summed over n, the score minus its offset (with `components`, their part of it: `component_scores`).
     """
+    maps = to_numpy(maps).astype(np.float64)  # float32 sums of small moments would lose the digits that α multiplies
+    slices = _moments(fisher, maps, weights)
+    g = _by_component(fisher, coefficients, slices.raw.shape[1:])  # (1, C, k, 2, d)
+    if components is not None:
+        chosen = np.zeros(g.shape[2], bool)
+        chosen[np.asarray(components, dtype=np.int64)] = True
+        g = g * chosen[:, None, None]
+    alpha, located = slices.alpha(fisher, 0.0), slices.alpha(fisher, floor)
+    functional = g * (located * slices.scale / slices.total)[:, None]  # (b, C, k, 2, d)
+    first, second = (np.ascontiguousarray(functional[:, :, :, i]) for i in (0, 1))
+    found = np.stack(
+        cpu.contributions(
+            maps, *_parameters(fisher), first, second, threshold=fisher.threshold, descriptor_weights=weights
+        )
+    )
+    if floor > 0:
+        rest = (g * ((alpha - located) * slices.raw)[:, None]).sum(axis=(2, 3, 4))  # (b, C)
+        share = np.full(found.shape[:2], 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
+        found += share[:, :, None] * (rest / slices.total[:, 0, 0, 0, None])[:, None]
+    return found
+
+
+def component_scores(fisher: FisherVector, coefficients: np.ndarray, maps, weights=None) -> np.ndarray:
+    """The part of each score that each component contributes, float64 (b, C, k); summed over k, score minus offset.
+
+    Parameters
+    ----------
+    fisher, coefficients, maps, weights
+        As for `contributions`.
+    """
+    slices = _moments(fisher, to_numpy(maps).astype(np.float64), weights)
+    g = _by_component(fisher, coefficients, slices.raw.shape[1:])
+    return (g * (slices.alpha(fisher, 0.0) * slices.raw)[:, None]).sum(axis=(3, 4))
+
+
+def unlocated(fisher: FisherVector, coefficients: np.ndarray, maps, weights=None, *, floor: float) -> np.ndarray:
+    """The part of each score that a floor spreads over all descriptors, float64 (b, C)."""
+    slices = _moments(fisher, to_numpy(maps).astype(np.float64), weights)
+    g = _by_component(fisher, coefficients, slices.raw.shape[1:])
+    change = (slices.alpha(fisher, 0.0) - slices.alpha(fisher, floor)) * slices.raw
+    return (g * change[:, None]).sum(axis=(2, 3, 4))
+
+
+def floor_at(fisher: FisherVector, maps, weights=None, *, quantile: float) -> float:
+    """The quantile of |r_j| over training slices and j: a floor for `contributions`."""
+    check(0 <= quantile < 1, f"quantile must be in [0, 1), got {quantile}")
+    return float(np.quantile(np.abs(_moments(fisher, to_numpy(maps).astype(np.float64), weights).raw), quantile))
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """raw: r of each slice (b, k, 2, d). scale: 1/√w and 1/√(2w), (k, 2, 1). total: Σ weights (b, 1, 1, 1)."""
+
+    raw: np.ndarray
+    scale: np.ndarray
+    total: np.ndarray
+
+    def alpha(self, fisher: FisherVector, floor: float) -> np.ndarray:
+        """The factor by which power and L2 normalisation multiply each raw value, 0 where that is 0, (b, k, 2, d)."""
+        if not fisher.improved:
+            return np.ones_like(self.raw)
+        size = np.abs(self.raw)
+        norms = np.sqrt(size.sum(axis=(1, 2, 3), keepdims=True))  # of √|r|
+        root = np.sqrt(np.maximum(size, floor))
+        return np.divide(1.0, root, out=np.zeros_like(root), where=root > 0) / np.maximum(norms, MIN_NORM)
+
+
+def _moments(fisher: FisherVector, maps: np.ndarray, weights) -> _Slices:
+    weighting, means, variances = _parameters(fisher)
+    m = cpu.moments(maps, weighting, means, variances, threshold=fisher.threshold, descriptor_weights=weights)
+    d = means.shape[1]
+    totals = np.full(len(maps), float(maps.size // len(maps) // d)) if weights is None else np.asarray(weights).sum(1)
+    total = np.where(totals > 0, totals, 1.0)[:, None, None, None]
+    used = weighting >= MIN_WEIGHT
+    root = np.where(used, 1 / np.sqrt(np.where(used, weighting, 1.0)), 0.0)[:, None, None]  # (k, 1, 1)
+    scale = np.concatenate([root, root / np.sqrt(2)], axis=1)
+    raw = np.stack([m.s1, m.s2 - m.s0[..., None]], axis=2) * scale / total
+    return _Slices(raw, scale, total)
+
+
+def _by_component(fisher: FisherVector, coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """g as (1, C, k, 2, d)."""
     check(
         fisher.order == "component" and not fisher.weight_part, 'fisher must have order="component" and no weight part'
     )
+    usual = fisher.power == 0.5 and not fisher.intra
+    check(usual, "fisher must have power 0.5 and no intra-normalisation for contributions that add up to the score")
+    expected = (len(coefficients), int(np.prod(shape)))
+    check(coefficients.shape == expected, f"coefficients must have shape {expected}, got {coefficients.shape}")
+    return coefficients.reshape(1, -1, *shape)
+
+
+def _parameters(fisher: FisherVector) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mixture = fisher.mixture_ if hasattr(fisher, "mixture_") else fisher.mixture
     assert mixture is not None  # as `fisher` is fitted
-    k, d = mixture.means_.shape
-    expected = (len(coefficients), 2 * k * d)
-    check(coefficients.shape == expected, f"coefficients must have shape {expected}, got {coefficients.shape}")
-    maps = to_numpy(maps).astype(np.float64)  # float32 sums of small moments would lose the digits that α multiplies
-    parameters = (mixture.weights_, mixture.means_, mixture.variances_)
-    m = cpu.moments(maps, *parameters, threshold=fisher.threshold, descriptor_weights=weights)
-    totals = np.full(len(maps), float(maps.size // len(maps) // d)) if weights is None else np.asarray(weights).sum(1)
-    n = np.where(totals > 0, totals, 1.0)[:, None, None, None]
-    used = mixture.weights_ >= MIN_WEIGHT
-    root = np.where(used, 1 / np.sqrt(np.where(used, mixture.weights_, 1.0)), 0.0)[:, None, None]  # (k, 1, 1)
-    scale = np.concatenate([root, root / np.sqrt(2)], axis=1)  # (k, 2, 1): of u and of v
-    raw = np.stack([m.s1, m.s2 - m.s0[..., None]], axis=2) * scale / n  # (b, k, 2, d)
-    alpha = _alpha(raw) if fisher.improved else np.ones_like(raw)
-    g = coefficients.reshape(1, -1, k, 2, d)
-    functional = g * (alpha * scale / n)[:, None]  # (b, C, k, 2, d)
-    first, second = (np.ascontiguousarray(functional[:, :, :, i]) for i in (0, 1))
-    found = cpu.contributions(maps, *parameters, first, second, threshold=fisher.threshold, descriptor_weights=weights)
-    return np.stack(found)
-
-
-def _alpha(raw: np.ndarray) -> np.ndarray:
-    """The factor by which power and L2 normalisation multiply each raw value, 0 where that is 0, (b, k, 2, d)."""
-    root = np.sqrt(np.abs(raw))
-    norms = np.sqrt(np.abs(raw).sum(axis=(1, 2, 3), keepdims=True))  # of √|r|
-    return np.divide(1.0, root, out=np.zeros_like(root), where=root > 0) / np.maximum(norms, MIN_NORM)
+    return mixture.weights_, mixture.means_, mixture.variances_

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 from scipy import ndimage
 
+from ildfv.errors import printable_page
 from ildfv.scans.windows import NORMAL
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
         for answer in prediction.heads.values()
         for c, pattern in enumerate(prediction.patterns)
     ]
-    return environment.get_template("prediction.html").render(
+    page = environment.get_template("prediction.html").render(
         standalone=standalone,
         p=prediction,
         rows=rows,
@@ -51,6 +52,7 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
         examples=[_example(prediction, c) for c in range(len(prediction.patterns))],
         phantom=prediction.predictor.get("data") == "phantom",
     )
+    return printable_page(page)
 
 
 def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.ndarray:

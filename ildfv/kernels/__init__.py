@@ -21,7 +21,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
         NumPy or torch or CuPy arrays, or GPU arrays that support DLPack or `__cuda_array_interface__`; float32,
         float64, float16, bfloat16 or uint8. Computed in double precision if the dtype is float64.
     mixture : object
-        Has weights_ (k,), means_ (k, d) and variances_ (k, d).
+        Has `weights_` (k,), `means_` (k, d) and `variances_` (k, d).
     threshold : float, default=1e-6
         Posteriors below it count as 0; with 0 all of them count.
     pooled : bool, default=False

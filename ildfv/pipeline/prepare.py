@@ -10,11 +10,13 @@ import numpy as np
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.image_files import IMAGE
 from ildfv.datasets.label_file import LabelFile, read_label_file
+from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import find_scans, prepare
 from ildfv.datasets.report import PrepareReport, joined, unused_dict
 from ildfv.datasets.search import check_scans
 from ildfv.datasets.slice_labels import assign_labels
 from ildfv.datasets.table import read_table
+from ildfv.datasets.unpacked import Unpacked, unpacked
 from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -38,6 +40,7 @@ def prepare_scans(
     table: Path | None = None,
     packed: bool = False,
     unlabelled_is_negative: bool = False,
+    resample: bool = False,
     threshold: int | None = None,
     seed: int | None = None,
     salt: str | None = None,
@@ -67,6 +70,8 @@ def prepare_scans(
         Read DICOM files that are compressed with gzip or lack the preamble.
     unlabelled_is_negative : bool
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+    resample : bool
+        Resample scans that are tilted up to 30° or unevenly spaced, which are refused otherwise (`scans.resample`).
     threshold, seed, salt : optional
         Settings of a new workspace. An existing one must have the same.
     patient_from : {"id", "folder", "study"}
@@ -91,34 +96,41 @@ def prepare_scans(
         the outcome for each file.
     """
     scans = Path(scans)
-    chosen = _checked_codes(scans, codes, table)
+    check_scans(scans)
     labelled = None if labels is None else read_label_file(labels)  # before anything is written
-    patients = labelled.patients() if labelled is not None and labelled.has_patients else None
-    given = {"threshold": threshold, "seed": seed, "salt": salt}
-    workspace = Workspace.open_or_create(root, version=__version__, **given)
-    if workspace.settings.slices is not None:
-        raise InputError(f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace")
-    report = prepare(
-        scans,
-        workspace.slices_dir,
-        codes=chosen,
-        table=table,
-        packed=packed,
-        unlabelled_is_negative=unlabelled_is_negative,
-        salt=workspace.settings.salt,
-        patient_from=patient_from,
-        grey=grey,
-        patients=patients,
-        lung_masks=lung_masks,
-        hu=hu,
-        workers=workers,
-        progress=progress,
-    )
-    notes = [] if patients is not None else _patient_provenance(report, scans)
-    if labelled is not None:
-        notes += _store_slice_labels(workspace, labelled, report, progress)
-    run = {scan.series for scan in report.prepared}
-    content = report.to_dict()
+    patients = _listed_patients(labelled)
+    with unpacked(scans, packed=packed, progress=progress) as view:
+        chosen = _checked_codes(view, codes, table)
+        given = {"threshold": threshold, "seed": seed, "salt": salt}
+        workspace = Workspace.open_or_create(root, version=__version__, **given)
+        if workspace.settings.slices is not None:
+            raise InputError(
+                f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace"
+            )
+        report = prepare(
+            view.folder,
+            workspace.slices_dir,
+            codes=chosen,
+            table=table,
+            packed=packed,
+            unlabelled_is_negative=unlabelled_is_negative,
+            resample=resample,
+            salt=workspace.settings.salt,
+            patient_from=patient_from,
+            grey=grey,
+            patients=patients,
+            lung_masks=lung_masks,
+            hu=hu,
+            view=view,
+            workers=workers,
+            progress=progress,
+        )
+        notes = [] if patients is not None else _patient_provenance(report, view.folder)
+        if labelled is not None:
+            notes += _store_slice_labels(workspace, labelled, report, view, progress)
+        run = {scan.series for scan in report.prepared}
+        chosen, content = view.shown(chosen), view.shown(report.to_dict())
+        notes = view.shown(notes)
     progress.note(_which_codes(chosen))
     summary = {
         "scans": len(report.prepared),
@@ -140,14 +152,14 @@ def prepare_scans(
 
 
 def _store_slice_labels(
-    workspace: Workspace, labels: LabelFile, report: PrepareReport, progress: Progress
+    workspace: Workspace, labels: LabelFile, report: PrepareReport, view: Unpacked, progress: Progress
 ) -> list[str]:
     """Assigns the labels and stores them in the workspace; the notes for the report."""
     if not report.prepared:
         return []  # the report lists why; there is nothing to label
     salt = workspace.settings.salt
     sources = {scan.series: Path(scan.source) for scan in report.prepared}
-    paths = {unused.source.resolve() for unused in report.quarantined}
+    paths = {view.original(unused.source).resolve() for unused in report.quarantined}
     series = {hashed(unused.series, salt) for unused in report.quarantined if unused.series}
 
     def is_refused(name: Path | str) -> bool:
@@ -155,10 +167,17 @@ def _store_slice_labels(
             return hashed(name, salt) in series
         return name.exists() and bool(paths & {name, *name.parents})  # entries may stand for all files of a folder
 
-    found, refused = assign_labels(labels, workspace.stored_slices(), sources, salt, is_refused=is_refused)
+    found, refused = assign_labels(
+        labels, workspace.stored_slices(), sources, salt, original=view.original, is_refused=is_refused
+    )
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
     progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels.path}")
     return [f"{refused} rows of the labels are of quarantined files and were left out"] if refused else []
+
+
+def _listed_patients(labels: LabelFile | None) -> dict[Path | str, str] | None:
+    """The patients in the column of the label file, if it has one."""
+    return labels.patients() if labels is not None and labels.has_patients else None
 
 
 def preview_scans(
@@ -167,6 +186,7 @@ def preview_scans(
     codes: str | None = None,
     table: Path | None = None,
     packed: bool = False,
+    resample: bool = False,
     patient_from: str = "id",
     labels: Path | None = None,
     grey: Grey | None = None,
@@ -183,46 +203,51 @@ def preview_scans(
         each scan; "quarantined" and "ignored": the other files with the reason. It is private.
     """
     scans = Path(scans)
-    chosen = _checked_codes(scans, codes, table)
-    progress.note(_which_codes(chosen))
-    labelled = None if labels is None else read_label_file(labels)
-    found = find_scans(
-        scans,
-        table,
-        chosen,
-        packed=packed,
-        patient_from=patient_from,
-        grey=grey,
-        patients=labelled.patients() if labelled is not None and labelled.has_patients else None,
-        lung_masks=lung_masks,
-        workers=workers,
-        progress=progress,
-    )
-    pairs = [
-        {
-            "source": str(scan.source),
-            "kind": scan.kind,
-            "patient": scan.patient,
-            "slices": scan.geometry.shape[0],
-            "label": joined([label.path for label in scan.labels]),
-        }
-        for scan in found.scans
-    ]
-    return {
-        "dry_run": True,
-        "codes": chosen,
-        "scans": pairs,
-        "quarantined": [unused_dict(unused) for unused in found.quarantined],
-        "ignored": [unused_dict(unused) for unused in found.ignored],
-    }
-
-
-def _checked_codes(scans: Path, codes: str | None, table: Path | None) -> str | None:
-    """The code table to use, after it and the input were checked."""
     check_scans(scans)
+    labelled = None if labels is None else read_label_file(labels)
+    with unpacked(scans, packed=packed, progress=progress) as view:
+        chosen = _checked_codes(view, codes, table)
+        progress.note(_which_codes(view.shown(chosen)))
+        found = find_scans(
+            view.folder,
+            table,
+            chosen,
+            packed=packed,
+            resample=resample,
+            patient_from=patient_from,
+            grey=grey,
+            patients=_listed_patients(labelled),
+            lung_masks=lung_masks,
+            view=view,
+            workers=workers,
+            progress=progress,
+        )
+        pairs = [
+            {
+                "source": str(scan.source),
+                "kind": scan.kind,
+                "patient": scan.patient,
+                "slices": scan.geometry.shape[0],
+                "label": joined([label.path for label in scan.labels]),
+            }
+            for scan in found.scans
+        ]
+        return view.shown(
+            {
+                "dry_run": True,
+                "codes": chosen,
+                "scans": pairs,
+                "quarantined": [unused_dict(unused) for unused in found.quarantined],
+                "ignored": [unused_dict(unused) for unused in found.ignored],
+            }
+        )
+
+
+def _checked_codes(view: Unpacked, codes: str | None, table: Path | None) -> str | None:
+    """The code table to use, after it and the table of scans were checked."""
     if table is not None:
-        read_table(table, scans if scans.is_dir() else scans.parent)
-    chosen = codes if codes is not None else _codes_near(scans)
+        read_table(table, view.folder if view.folder.is_dir() else view.folder.parent)
+    chosen = codes if codes is not None else _codes_near(view)
     if chosen is not None:
         Codes.load(chosen)
     return chosen
@@ -241,9 +266,9 @@ def _without_kept(found: dict) -> dict:
     return {name: value for name, value in found.items() if name != "kept"}
 
 
-def _codes_near(scans: Path) -> str | None:
-    above = scans.resolve().parents[:FOLDERS_ABOVE]
-    for folder in (scans, *above):
+def _codes_near(view: Unpacked) -> str | None:
+    above = view.scans.resolve().parents[:FOLDERS_ABOVE]
+    for folder in (view.folder, *above):
         if tables := _files_named(CODES_FILE, folder):
             names = ", ".join(table.name for table in tables)
             check(len(tables) == 1, f"{folder} must contain one table of codes, got {names}: name it with --codes")
@@ -265,8 +290,11 @@ def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
     notes = []
     for what, of_kind in (("volume files", False), ("images", True)):
         files = [s.source for s in report.prepared if s.kind != "dicom" and (s.kind == IMAGE) == of_kind]
-        loose = sum(file.parent == base for file in files)
-        rules = ((len(files) - loose, f"the first folder of its path below {base}"), (loose, "its file name"))
+        if of_kind:
+            of_folder = sum(file.parent != base for file in files)
+        else:
+            of_folder = sum(person_of(file.relative_to(base))[1] for file in files)
+        rules = ((of_folder, f"the first folder of its path below {base}"), (len(files) - of_folder, "its file name"))
         notes += [f"{what} have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
     if any(note.endswith("file name") and note.startswith("images") for note in notes):
         notes.append("several images of one person must have one patient: list it in a column patient of --labels")

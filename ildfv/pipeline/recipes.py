@@ -91,7 +91,7 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
         "patients": results[0].n_patients if results else 0,
         "folds": results[0].folds if results else [],
         "systems": {one.system: _system(one) for one in results},
-        "against_baseline": [asdict(one) | {"beats": one.beats} for one in found],
+        "against_baseline": [asdict(one) | {"beats": one.beats, "outcome": one.outcome} for one in found],
         "comparisons": comparisons,
         "notes": list(labels(found).values()),
     }

@@ -136,9 +136,16 @@ def slice_examples(
                 predictions=[Prediction(s.system, _predicted(s, row), s.scores[row].tolist()) for s in systems],
                 labels=slices.label_maps([index])[0],
                 caption=f"patient {slices.patients[index][:6]}, {number(slices.positions[index], 0)} mm",
+                place=_place(slices, int(index)),
             )
         )
     return examples
+
+
+def _place(slices: Slices, index: int) -> str:
+    """ "<series>/<slice number>": the slice in the viewer, counted from 1 at the feet."""
+    part = int(np.searchsorted(slices.starts, index, side="right")) - 1
+    return f"{slices.names[part]}/{index - int(slices.starts[part]) + 1}"
 
 
 def _predicted(predictions: Predictions, row: int) -> list[bool | None]:

@@ -38,7 +38,8 @@ class Example:
     """One example slice.
 
     image: uint8 (h, w), the slice in the normal window. truth (C,) of bool. labels: uint8 (h, w), 0 none, 1 … C =
-    pattern index + 1, or None. caption: plain text.
+    pattern index + 1, or None. caption: plain text. place: "<series>/<slice number>" by which the viewer finds the
+    slice, or "".
     """
 
     image: np.ndarray
@@ -46,6 +47,7 @@ class Example:
     predictions: Sequence[Prediction]
     labels: np.ndarray | None = None
     caption: str = ""
+    place: str = ""
 
     def __post_init__(self) -> None:
         check(self.image.dtype == np.uint8 and self.image.ndim == 2, "image must be uint8 with two dimensions")

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ildfv.errors import printable_page
 from ildfv.evaluation.documents import Results, Spread
 from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.results import spread, undecided
@@ -78,7 +79,7 @@ def render(content: ReportContent) -> str:
     shown = shown_results(content.results)
     ranked = sorted(shown, key=_worse)
     drawn = {d.system: slot for slot, d in enumerate(ranked[:SLOTS])}
-    return environment.get_template("report.html").render(
+    page = environment.get_template("report.html").render(
         content=content,
         phantom=content.data == "phantom",
         patterns=PATTERNS,
@@ -100,6 +101,7 @@ def render(content: ReportContent) -> str:
         tables=[*groups(content.settings), ("Versions", content.versions)],
         measure=measure_name,
     )
+    return printable_page(page)
 
 
 def shown_results(results: Sequence[Results]) -> list[Results]:
@@ -318,6 +320,7 @@ def _picture(example: Example) -> dict:
         "width": w,
         "paths": paths,
         "caption": example.caption,
+        "place": example.place,
         "truth": [bool(t) for t in example.truth],
         "alt": f"CT slice, {example.caption or 'no caption'}; patterns present: {', '.join(present) or 'none'}",
         "right": bool(example.predictions) and example.is_right(example.predictions[0]),

@@ -6,6 +6,7 @@ positions do not: joined, every second slice would be that of another breath.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,9 @@ import numpy as np
 
 from ildfv.scans.evengrid import MIN_GAP, normal_of
 from ildfv.scans.headers import Frame, Header
-from ildfv.scans.identifiers import ACQUISITION_TAGS
+from ildfv.scans.identifiers import ACQUISITION_TAGS, PRIVATE_TAGS
 
-ORDERED = ("AcquisitionTime", "AcquisitionNumber", "InstanceNumber")  # increase during an acquisition
+ORDERED = ("AcquisitionTime", "TriggerTime", "AcquisitionNumber", "InstanceNumber")  # increase during an acquisition
 MIN_SWEEP = 3  # slices or groups of slices of one time; with fewer, an order is chance
 
 
@@ -39,7 +40,7 @@ def acquisitions(headers: Sequence[Header]) -> list[Acquisition]:
         if found is values and (name == "InstanceNumber" or (name in ORDERED and 2 * len(set(values)) > len(values))):
             continue  # it only numbers the slices
         if _overlap(found, along):
-            labels.append([f"{name} {value}" for value in found])
+            labels.append([f"{name} {_shown(name, value)}" for value in found])
     if not labels:
         return [Acquisition("", tuple(headers))]
     names = [", ".join(values) for values in zip(*labels, strict=True)]
@@ -55,6 +56,11 @@ def acquisitions(headers: Sequence[Header]) -> list[Acquisition]:
 def _values(frames: list[tuple[int, Frame]]) -> dict[str, list[str]]:
     """By name of a tag, its value in each frame."""
     return {name: [frame.acquisition[i] for _, frame in frames] for i, name in enumerate(ACQUISITION_TAGS)}
+
+
+def _shown(name: str, value: str) -> str:
+    """The value for messages; a checksum of one that may identify a patient."""
+    return hashlib.sha256(value.encode()).hexdigest()[:8] if name in PRIVATE_TAGS and value else value
 
 
 def _overlap(values: list[str], along: np.ndarray) -> bool:

@@ -18,14 +18,15 @@ PROJECTION = (
     r"\bINTENSITY PROJ[A-Z]*\b",
     r"\bRAY ?SUM\b",
 )
-RENDERING = (r"\b(?:VOLUME|SURFACE) RENDER[A-Z]*\b", r"\bVRT\b")
+RENDERING = (r"\b(?:VOLUME|SURFACE) RENDER[A-Z]*\b", r"\bVOL ?REN[A-Z]*\b", r"\bVRT\b", r"\b3D VR\b")
+MAP = (r"\b(?:IODINE|PERFUSION|PERFUSED BLOOD VOLUME|PBV|ZEFF) (?:MAP|OVERLAY|IMAGE)S?\b",)
 LOCALIZER = (r"\bLOCALI[SZ]ER\b", r"\bSCOUT\b", r"\bTOPOGRAM\b", r"\bSURVIEW\b", r"\bSCANOGRAM\b")
 PAGE = (r"\bSCREEN ?(?:SAVE|SHOT|CAPTURE)\b", r"\bDOSE (?:INFO|REPORT|RECORD|SUMMARY|PAGE)\b", r"\bPATIENT PROTOCOL\b")
 CURVED = (r"\bCURVED (?:MPR|PLANAR|REFORMAT[A-Z]*)\b",)
-TEXT_MARKS = re.compile("|".join((*PROJECTION, *RENDERING, *LOCALIZER, *PAGE, *CURVED, r"\bSUBTRACTION\b")))
+TEXT_MARKS = re.compile("|".join((*PROJECTION, *RENDERING, *LOCALIZER, *PAGE, *CURVED, *MAP, r"\bSUBTRACTION\b")))
 # Only in ImageType: in a description these words have other meanings ("low dose", "filtered back projection").
 TYPE_WORDS = (
-    r"\bMIP[A-Z]*\b",
+    r"\b(?:MIP|MINIP|MNIP|MAXIP|MXIP)[A-Z0-9]*\b",
     r"\bPJN\b",
     r"\bPROJECTION\b",
     r"\b(?:MAXIMUM|MINIMUM)\b",

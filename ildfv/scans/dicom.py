@@ -13,7 +13,7 @@ from ildfv.scans.acquisitions import Acquisition, acquisitions
 from ildfv.scans.copies import without_copies
 from ildfv.scans.evengrid import even_grid, normal_of
 from ildfv.scans.frames import FrameReader
-from ildfv.scans.geometry import Geometry, to_canonical
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT, Geometry, to_canonical
 from ildfv.scans.headers import Frame, Header
 from ildfv.scans.volume import Volume, canonical_volume, check_size
 
@@ -31,11 +31,12 @@ class Series:
     acquisition: str = ""  # the values that distinguish it from other acquisitions of the series
     patient_fault: str = ""  # why there is no PatientID
     unnamed: int = 0  # files without a SOPInstanceUID
+    instances: frozenset[str] = frozenset()  # SOPInstanceUIDs
 
     @property
     def geometry(self) -> Geometry:
         """The grid in canonical order."""
-        return to_canonical(self.grid)[2]
+        return to_canonical(self.grid, MAX_RESAMPLED_TILT)[2]
 
     @property
     def files(self) -> list[Path]:
@@ -70,8 +71,11 @@ def assemble(headers: Sequence[Header]) -> Series:
     return assemble_acquisition(found[0])
 
 
-def assemble_acquisition(acquisition: Acquisition) -> Series:
-    """One acquisition as a series. Raises `InputError` with the rule that is broken."""
+def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) -> Series:
+    """One acquisition as a series. Raises `InputError` with the rule that is broken.
+
+    resample: accept tilted and unevenly spaced slices, which `scans.resample` can resample.
+    """
     headers = acquisition.headers
     for what in ("patient", "rows", "columns"):
         # File names instead of values: a PatientID identifies a person.
@@ -85,8 +89,9 @@ def assemble_acquisition(acquisition: Acquisition) -> Series:
     frames.sort(key=lambda item: float(np.dot(item[1].position, normal)))
     first = headers[0]
     check_size((len(frames), first.rows, first.columns))
-    grid = even_grid([(path.name, frame) for path, frame in frames], first.rows, first.columns)
-    if to_canonical(grid)[0][0] != 0:
+    named = [(path.name, frame) for path, frame in frames]
+    grid = even_grid(named, first.rows, first.columns, accept_uneven=resample)
+    if to_canonical(grid, MAX_RESAMPLED_TILT if resample else MAX_TILT)[0][0] != 0:
         raise InputError("a DICOM series must be axial, got a coronal or sagittal reformat: use the axial series")
     return Series(
         tuple(frames),
@@ -98,6 +103,7 @@ def assemble_acquisition(acquisition: Acquisition) -> Series:
         acquisition.name,
         next((header.patient_fault for header in headers if header.patient_fault), ""),
         sum(header.unnamed for header in headers),
+        frozenset(header.instance for header in headers),
     )
 
 
@@ -112,4 +118,5 @@ def read_series(series: Series) -> Volume:
         if hu.dtype.kind == "f" and volume.dtype.kind == "i":
             volume = volume.astype(np.float32)
         volume[z] = hu
-    return canonical_volume(volume, series.grid, series.patient, series.series, series.frames[0][0].parent)
+    source = series.frames[0][0].parent
+    return canonical_volume(volume, series.grid, series.patient, series.series, source, max_tilt=MAX_RESAMPLED_TILT)

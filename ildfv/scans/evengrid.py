@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.scans.geometry import Geometry, checked, tolerance
+from ildfv.scans.geometry import MAX_GAP, Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
 
 POSITION_ROUNDING = 0.1  # mm; one decimal is 0.05 mm, and the fitted line deviates from the true one as well
@@ -20,17 +21,19 @@ WHOLE_ROUNDING = 0.6  # mm; the same if all positions are whole numbers
 MIN_GAP = 0.01  # mm; slices closer than this have the same position
 
 
-def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int) -> Geometry:
+def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, accept_uneven: bool = False) -> Geometry:
     """The grid of slices with their file names, in ascending order along the normal; axes: slices, rows, columns.
 
     Raises `InputError` if a corner of a slice deviates by more than `tolerance` from the grid, if a slice does, or if
-    two slices have the same position.
+    two slices have the same position. With `accept_uneven`, slices may be unevenly spaced on a straight line, up to
+    `MAX_GAP` apart; only then has the result `slices`.
     """
     row, column, between_rows, between_columns = _plane([frame for _, frame in frames], rows, columns)
     normal = np.cross(row, column)
-    origin, step = _line(frames, normal, min(between_rows, between_columns))
+    origin, step, places = _line(frames, normal, min(between_rows, between_columns), accept_uneven)
     # ImageOrientationPatient: direction of the row (columns increase) first, then of the column (rows increase).
-    return checked((len(frames), rows, columns), origin, [step, column * between_rows, row * between_columns])
+    grid = checked((len(frames), rows, columns), origin, [step, column * between_rows, row * between_columns])
+    return grid if places is None else replace(grid, slices=places)
 
 
 def normal_of(frame: Frame) -> np.ndarray:
@@ -60,14 +63,19 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
     return row / lengths[0], column / lengths[1], float(between[0]), float(between[1])
 
 
-def _line(frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
-    """Position of the first slice and the vector from one slice to the next, mm (3,): a least-squares line."""
+def _line(
+    frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float, accept_uneven: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Position of the first slice and the vector from one slice to the next, mm (3,): a least-squares line.
+
+    Of uneven slices, the line through the first and the last one, and the place of each on it in steps, (m,).
+    """
     positions = np.array([frame.position for _, frame in frames])  # (m, 3)
     if len(frames) == 1:
         thickness = frames[0][1].thickness
         if not thickness or not thickness > 0:
             raise InputError(f"SliceThickness must be above 0 in a series of one slice, got {thickness}")
-        return positions[0], normal * thickness
+        return positions[0], normal * thickness, None
     along = positions @ normal
     gaps = np.diff(along)
     if (gaps <= MIN_GAP).any():
@@ -81,12 +89,24 @@ def _line(frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float)
     off = positions - positions.mean(axis=0) - index[:, None] * step  # (m, 3)
     rounding = WHOLE_ROUNDING if (positions[:, 2] == np.rint(positions[:, 2])).all() else POSITION_ROUNDING
     allowed = tolerance(float(step @ normal), rounding)
+    places = None
     if np.abs(off @ normal).max() > allowed:
-        raise InputError(_uneven(along, gaps))
+        if not accept_uneven:
+            remedy = f"; `prepare --resample` accepts gaps up to {MAX_GAP:g} mm" if gaps.max() <= MAX_GAP else ""
+            raise InputError(f"{_uneven(along, gaps)}{remedy}")
+        if gaps.max() > MAX_GAP + POSITION_ROUNDING:
+            at = int(gaps.argmax())
+            raise InputError(
+                f"gaps between slices must be at most {MAX_GAP:g} mm with --resample, got {gaps[at]:.3g} mm after "
+                f"{along[at]:.2f} mm"
+            )
+        step = (positions[-1] - positions[0]) / (len(frames) - 1)
+        places = (along - along[0]) / (step @ normal)
+        off = positions - positions[0] - places[:, None] * step
     sideways = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max()
     if sideways > tolerance(pixel, POSITION_ROUNDING):
         raise InputError(f"slice positions must be on one line, got an in-plane deviation of {sideways:.2f} mm")
-    return positions.mean(axis=0) + index[0] * step, step
+    return (positions.mean(axis=0) + index[0] * step if places is None else positions[0]), step, places
 
 
 def _uneven(along: np.ndarray, gaps: np.ndarray) -> str:

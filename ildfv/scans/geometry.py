@@ -12,6 +12,8 @@ import numpy as np
 from ildfv.errors import InputError
 
 MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; beyond are tilted gantries and oblique reformats
+MAX_GAP = 10.0  # mm between uneven slices up to which `prepare --resample` interpolates
+MAX_RESAMPLED_TILT = 30.05  # degrees up to which `prepare --resample` accepts them: 30°, and rounded cosines
 SQUARE_TOLERANCE = 0.01  # relative difference between the two in-plane spacings
 ROUNDING = 0.3  # mm at the far corner: 512 spacings or a direction cosine that a header rounds to three decimals
 AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient direction of canonical z, y, x
@@ -19,11 +21,15 @@ AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A grid: `shape` (3 axes), `origin` (3,) mm of voxel 0, `steps` (3, 3) mm with the step along axis i in row i."""
+    """A grid: `shape` (3 axes), `origin` (3,) mm of voxel 0, `steps` (3, 3) mm with the step along axis i in row i.
+
+    slices: places along axis 0 (shape[0],), in steps from 0 to shape[0] − 1, if the slices are unevenly spaced.
+    """
 
     shape: tuple[int, ...]
     origin: np.ndarray
     steps: np.ndarray
+    slices: np.ndarray | None = None
 
     @property
     def spacing(self) -> np.ndarray:
@@ -39,6 +45,22 @@ class Geometry:
         """Centres of the eight corner voxels, mm, (8, 3)."""
         indices = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1).reshape(8, 3)
         return self.origin + indices @ self.steps
+
+    @property
+    def tilt(self) -> float:
+        """Largest angle between an array axis and the patient axis nearest to it, degrees."""
+        cosines = np.abs(self.direction @ AXES.T).max(axis=1)
+        return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())
+
+    def place(self, z: int) -> float:
+        """Place of slice z along axis 0, in steps."""
+        return float(z if self.slices is None else self.slices[z])
+
+    def nearest_slice(self, place: float) -> int:
+        """Index of the slice nearest to a place along axis 0; it may be outside the grid."""
+        if self.slices is None or not 0 <= round(place) < self.shape[0]:
+            return round(place)
+        return int(np.abs(self.slices - place).argmin())
 
 
 def tolerance(spacing: float, rounding: float = ROUNDING) -> float:
@@ -60,30 +82,42 @@ def checked(shape, origin, steps) -> Geometry:
     return geometry
 
 
-def to_canonical(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
+def to_canonical(geometry: Geometry, max_tilt: float = MAX_TILT) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
     """`order` and `flips` for `reordered`, and the grid after them: (z, y, x) towards head, back and left.
 
-    Nothing is resampled. Raises `InputError` if an axis deviates by more than `MAX_TILT` degrees from its patient axis,
+    Nothing is resampled. Raises `InputError` if an axis deviates by more than `max_tilt` degrees from its patient axis,
     or if pixels are not square.
     """
     cosines = geometry.direction @ AXES.T  # (array axis, patient axis)
     order = tuple(int(i) for i in np.abs(cosines).argmax(axis=0))  # array axis for z, y, x
     chosen = np.array([cosines[axis, patient] for patient, axis in enumerate(order)])
     tilt = np.degrees(np.arccos(np.clip(np.abs(chosen), 0, 1)))
-    if len(set(order)) < 3 or tilt.max() > MAX_TILT:
-        raise InputError(
-            f"slices must be axial within {MAX_TILT:g}° (gantry tilt, oblique planes), got {tilt.max():.1f}°"
-        )
+    if len(set(order)) < 3 or tilt.max() > max_tilt:
+        raise InputError(_tilted(float(tilt.max()), max_tilt))
     flips = tuple(i for i in range(3) if chosen[i] < 0)
     steps, shape, origin = geometry.steps[list(order)], [geometry.shape[i] for i in order], geometry.origin
     for i in flips:
         origin = origin + (shape[i] - 1) * steps[i]
         steps[i] = -steps[i]
-    result = Geometry(tuple(shape), origin, steps)
+    places = geometry.slices
+    if places is not None and 0 in flips:
+        places = (geometry.shape[0] - 1 - places)[::-1]
+    result = Geometry(tuple(shape), origin, steps, places)
     _, dy, dx = result.spacing
     if abs(dy - dx) > SQUARE_TOLERANCE * max(dy, dx):
         raise InputError(f"pixels of a slice must be square within {SQUARE_TOLERANCE:.0%}, got {dy:.4g} × {dx:.4g} mm")
     return order, flips, result
+
+
+def tilted(geometry: Geometry) -> str:
+    """The reason why a tilted grid is refused without `--resample`."""
+    return _tilted(geometry.tilt, MAX_TILT)
+
+
+def _tilted(tilt: float, allowed: float) -> str:
+    resample = allowed == MAX_TILT and tilt <= MAX_RESAMPLED_TILT
+    remedy = f"; `prepare --resample` accepts up to {MAX_RESAMPLED_TILT:.0f}°" if resample else ""
+    return f"slices must be axial within {allowed:.0f}° (gantry tilt, oblique planes), got {tilt:.1f}°{remedy}"
 
 
 def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...]) -> np.ndarray:
@@ -93,6 +127,8 @@ def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...])
 
 def difference(a: Geometry, b: Geometry) -> str | None:
     """None if the grids are equal (same shape, corners within `tolerance`), else the difference in words."""
+    if a.slices is not None:
+        return "must be a DICOM SEG, as the slices of its scan are unevenly spaced"
     if a.shape != b.shape:
         return f"must have shape {a.shape} (slices, rows, columns), got {b.shape}"
     apart = np.abs(a.corners() - b.corners()).max()

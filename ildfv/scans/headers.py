@@ -65,6 +65,8 @@ TAGS = [
     "PerFrameFunctionalGroupsSequence",
     "ReferencedSeriesSequence",
     "SegmentSequence",
+    "StructureSetROISequence",
+    "ReferencedFrameOfReferenceSequence",
     *TEXT_TAGS,
     *SOURCE_TAGS,
 ]
@@ -86,13 +88,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class SegReference:
-    """What a DICOM SEG says about the scan that it segments, and the labels of its segments."""
+    """What a DICOM SEG or RT Structure Set says about the scan that it segments, and the names of its segments."""
 
-    series: tuple[str, ...]  # SeriesInstanceUIDs; empty if the SEG references none
+    series: tuple[str, ...]  # SeriesInstanceUIDs; empty if none is referenced
     frame_of_reference: str
-    positions: tuple[tuple[float, float, float], ...]  # mm, the ImagePositionPatient of each frame that has one
+    positions: tuple[tuple[float, float, float] | None, ...]  # mm, the ImagePositionPatient of each frame
     shape: tuple[int, int]  # rows, columns
     segments: tuple[str, ...]
+    sources: tuple[frozenset[str], ...] = ()  # SOPInstanceUIDs of the slices that each frame was derived from
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,10 @@ def _classified(path: Path, dataset, left: int) -> Header:
     if not kind:
         raise InputError("must have a SOPClassUID, got none (truncated file?)")
     if kind == CONTOURS:
-        return Header(path, "contours", series)
+        try:
+            return Header(path, "contours", series, segmented=_structure_set(dataset))
+        except Exception as error:  # a value that its VR does not allow
+            return Header(path, "contours", series, problem=f"RT Structure Set {format_error(error)}")
     if kind not in CT and kind not in SEGMENTATION:
         return Header(path, "other", ignored=f"not CT: {_class_name(kind)}")
     if kind in CT and (reason := no_slice(dataset)):
@@ -282,17 +288,37 @@ def _segmentation(path: Path, dataset, series: str, left: int) -> Header:
     if not referenced and not frame_of_reference:
         raise InputError("ReferencedSeriesSequence or FrameOfReferenceUID must name the segmented scan, got neither")
     names = tuple(str(item.get("SegmentLabel") or "") for item in dataset.get("SegmentSequence") or [])
-    positions = tuple(_positions(dataset))
-    segmented = SegReference(referenced, frame_of_reference, positions, (rows, columns), names)
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    positions, sources = tuple(map(_position, groups)), tuple(map(_sources, groups))
+    segmented = SegReference(referenced, frame_of_reference, positions, (rows, columns), names, sources)
     instance = str(dataset.get("SOPInstanceUID") or "")
     return Header(path, "segmentation", series, instance, rows=rows, columns=columns, segmented=segmented)
 
 
-def _positions(dataset):
-    """The position of each frame of a segmentation that has one, mm."""
-    for group in dataset.get("PerFrameFunctionalGroupsSequence") or []:
-        if plane := group.get("PlanePositionSequence"):
-            yield _numbers(plane[0], "ImagePositionPatient", 3)
+def _position(group) -> tuple | None:
+    """The position of a frame of a segmentation, mm."""
+    plane = group.get("PlanePositionSequence")
+    return _numbers(plane[0], "ImagePositionPatient", 3) if plane else None
+
+
+def _sources(group) -> frozenset[str]:
+    """SOPInstanceUIDs of the slices that a frame of a segmentation was derived from."""
+    images = [
+        image for item in group.get("DerivationImageSequence") or [] for image in item.get("SourceImageSequence") or []
+    ]
+    return frozenset(str(image.get("ReferencedSOPInstanceUID") or "") for image in images)
+
+
+def _structure_set(dataset) -> SegReference:
+    """What an RT Structure Set says about its scan, and the names of its structures."""
+    frames = dataset.get("ReferencedFrameOfReferenceSequence") or []
+    studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or []]
+    items = [item for study in studies for item in study.get("RTReferencedSeriesSequence") or []]
+    series = dict.fromkeys(str(item.SeriesInstanceUID) for item in items if item.get("SeriesInstanceUID"))
+    places = [str(frame.FrameOfReferenceUID) for frame in frames if frame.get("FrameOfReferenceUID")]
+    where = str(dataset.get("FrameOfReferenceUID") or "") or (places[0] if len(set(places)) == 1 else "")
+    names = tuple(str(item.get("ROIName") or "") for item in dataset.get("StructureSetROISequence") or [])
+    return SegReference(tuple(series), where, (), (0, 0), names)
 
 
 def _value(dataset, name: str):

@@ -9,19 +9,32 @@ from ildfv.errors import InputError
 from ildfv.store.atomic import sha256
 
 ACQUISITION_TAGS = (  # a slice of one acquisition has the same value, or a later one, as the slices before
+    "StudyInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "ProtocolName",
+    "PatientPosition",
     "FrameOfReferenceUID",
     "AcquisitionNumber",
     "TemporalPositionIndex",
     "TemporalPositionIdentifier",
     "NominalPercentageOfCardiacPhase",
+    "NominalCardiacTriggerDelayTime",
+    "NominalPercentageOfRespiratoryPhase",
+    "TriggerTime",
     "ContrastBolusAgent",
+    "ScanOptions",
+    "GantryDetectorTilt",
     "ConvolutionKernel",
+    "FilterType",
+    "ReconstructionDiameter",
     "KVP",
     "SliceThickness",
     "ImageType",
     "AcquisitionTime",
     "InstanceNumber",
 )
+PRIVATE_TAGS = ("StudyInstanceUID", "SeriesDescription", "ProtocolName")  # identify a study, or are free text
 SOURCE_TAGS = (*ACQUISITION_TAGS, "AcquisitionDate", "AcquisitionDateTime", "SpecificCharacterSet")
 IN_FRAMES = {  # the attribute of a frame of a multi-frame file that has another name
     "AcquisitionNumber": "FrameAcquisitionNumber",

@@ -21,7 +21,7 @@ def nifti_data_file(path: Path) -> Path:
     names = {path.stem.lower() + suffix for suffix in (".img", ".img.gz")}
     found = sorted(other for other in path.parent.iterdir() if other.name.lower() in names)
     if len(found) != 1:
-        raise InputError(f"{path.name} must have one data file beside it, {path.stem}.img, got {len(found)}")
+        raise InputError(f"{path.name} must have one data file in its folder, {path.stem}.img, got {len(found)}")
     return found[0]
 
 

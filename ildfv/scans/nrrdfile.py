@@ -139,7 +139,7 @@ def _data_file(path: Path, fields: Mapping, end: int) -> tuple[Path, int]:
     if not isinstance(name, str) or "%" in name or name.upper().startswith("LIST") or "/" in name or "\\" in name:
         raise InputError(f"{path.name}: data file must be one file in the folder of the header, got {str(name)!r}")
     if not data_file.is_file():
-        raise InputError(f"{path.name}: data file must exist beside the header, got none named {name!r}")
+        raise InputError(f"{path.name}: data file must exist in the folder of the header, got none named {name!r}")
     return data_file, 0
 
 

@@ -11,7 +11,7 @@ from ildfv.scans.labels import MEANINGS, OTHER, OUTSIDE, Codes
 class Overlay:
     """`meanings`: the index into `MEANINGS` of each voxel, uint8 (z, y, x), combined from what was added.
 
-    "outside" gives way to everything and "other" to everything but "outside". Two further meanings in one voxel
+    "outside" is replaced by any other meaning, and "other" by any but "outside". Two further meanings in one voxel
     contradict each other, unless the code table gives them a priority.
     """
 

@@ -6,13 +6,14 @@ refuses files that lack attributes without any influence on the voxels.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.dicomfile import open_dicom, read_dicom
-from ildfv.scans.geometry import Geometry, checked, difference, reordered, to_canonical, tolerance
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, Geometry, checked, difference, reordered, to_canonical, tolerance
 from ildfv.scans.headers import SegReference
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 from ildfv.scans.libraries import format_error
@@ -22,11 +23,12 @@ KINDS = ("BINARY", "LABELMAP")
 FIXED = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}  # in every SEG
 
 
-def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
+def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collection[int] | None = None) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no segment.
 
     The SegmentLabel gives the meaning of a segment: it is a meaning itself or listed in [segments] of the codes. Each
-    frame must coincide with a slice of the scan; empty frames may be omitted. Raises `InputError` for fractional
+    frame must coincide with a slice of the scan; empty frames may be omitted. frames: indices of those that belong to
+    the scan, None for all. Raises `InputError` for fractional
     segments, for other frames, and where segments of different meaning overlap without a priority.
     """
     from pydicom.pixels import iter_pixels
@@ -41,7 +43,9 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
             labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
             planes, numbers = list(_planes(seg)), list(_segments(seg, kind))
             overlay = Overlay(scan.shape, codes)
-            for pixels, plane, number in zip(iter_pixels(seg), planes, numbers, strict=True):
+            for index, (pixels, plane, number) in enumerate(zip(iter_pixels(seg), planes, numbers, strict=True)):
+                if frames is not None and index not in frames:
+                    continue
                 z, placed = _placed(scan, pixels, *plane)
                 for value in np.unique(placed[placed != 0]):
                     segment = number if kind == "BINARY" else int(value)
@@ -57,17 +61,19 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     return overlay.meanings
 
 
-def on_slices(scan: Geometry, seg: SegReference) -> bool:
-    """Whether all frames of the SEG have the size of the scan's slices and lie on them, according to its header."""
-    if not seg.positions or sorted(seg.shape) != sorted(scan.shape[1:]):
-        return False
-    index = (np.array(seg.positions) - scan.origin) @ np.linalg.inv(scan.steps)  # (frames, 3), voxels along z, y, x
+def on_slices(scan: Geometry, seg: SegReference) -> np.ndarray:
+    """Whether each frame of the SEG has the size of the scan's slices and lies on one of them, bool (frames,)."""
+    placed = np.array([position is not None for position in seg.positions], bool)
+    if not placed.any() or sorted(seg.shape) != sorted(scan.shape[1:]):
+        return np.zeros(len(placed), bool)
+    positions = np.array([position or (0.0, 0.0, 0.0) for position in seg.positions])
+    index = (positions - scan.origin) @ np.linalg.inv(scan.steps)  # (frames, 3), voxels along z, y, x
     off = tolerance(float(scan.spacing.min())) / scan.spacing  # voxels along z, y, x
-    z = index[:, 0]
-    inside = (z > -off[0]) & (z < scan.shape[0] - 1 + off[0]) & (np.abs(z - np.round(z)) < off[0])
+    places = np.arange(scan.shape[0]) if scan.slices is None else scan.slices
+    on_slice = np.abs(index[:, :1] - places).min(axis=1) < off[0]
     corners = np.array([0, scan.shape[1] - 1]), np.array([0, scan.shape[2] - 1])  # a frame may be stored flipped
     at_corner = [np.abs(index[:, i + 1, None] - corners[i]).min(axis=1) < off[i + 1] for i in (0, 1)]
-    return bool((inside & at_corner[0] & at_corner[1]).all())
+    return placed & on_slice & at_corner[0] & at_corner[1]
 
 
 def _kind(seg) -> str:
@@ -110,13 +116,13 @@ def _placed(scan: Geometry, pixels, position, row, column, spacing) -> tuple[int
     """Index of the scan's slice at the frame's position, and the frame's pixels in the order of that slice."""
     step = np.cross(row, column) * scan.spacing[0]
     grid = checked((1, *pixels.shape), position, [step, column * spacing[0], row * spacing[1]])
-    order, flips, grid = to_canonical(grid)
+    order, flips, grid = to_canonical(grid, MAX_RESAMPLED_TILT)
     pixels = reordered(pixels[None], order, flips)[0]
     along = scan.steps[0] / scan.spacing[0] ** 2
-    z = round(float((grid.origin - scan.origin) @ along))
+    z = scan.nearest_slice(float((grid.origin - scan.origin) @ along))
     if not 0 <= z < scan.shape[0]:
         raise InputError(f"frames must coincide with slices of the scan (0 … {scan.shape[0] - 1}), got slice {z}")
-    slice_ = Geometry((1, *scan.shape[1:]), scan.origin + z * scan.steps[0], scan.steps)
+    slice_ = Geometry((1, *scan.shape[1:]), scan.origin + scan.place(z) * scan.steps[0], scan.steps)
     if fault := difference(slice_, Geometry(grid.shape, grid.origin, np.vstack([scan.steps[:1], grid.steps[1:]]))):
         raise InputError(f"a frame {fault}")
     return z, pixels

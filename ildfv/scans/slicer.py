@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.scans.geometry import Geometry, difference, reordered, to_canonical
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, Geometry, difference, reordered, to_canonical
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes, label_integers
 from ildfv.scans.nrrdfile import nrrd_header, nrrd_layers
 from ildfv.scans.overlay import Overlay
@@ -61,7 +61,7 @@ def has_segments(path: Path) -> bool:
 def slicer_header(path: Path) -> tuple[Geometry, tuple[SlicerSegment, ...]]:
     """The canonical grid of the stored, possibly cropped, volume and the segments. No voxel is read."""
     header = nrrd_header(path)
-    return to_canonical(header.grid)[2], slicer_segments(header.fields, header.layers)
+    return to_canonical(header.grid, MAX_RESAMPLED_TILT)[2], slicer_segments(header.fields, header.layers)
 
 
 def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
@@ -72,7 +72,7 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     """
     header = nrrd_header(path)
     segments = slicer_segments(header.fields, header.layers)
-    order, flips, grid = to_canonical(header.grid)
+    order, flips, grid = to_canonical(header.grid, MAX_RESAMPLED_TILT)
     start = placed(scan, grid)
     if isinstance(start, str):
         raise InputError(start)
@@ -97,6 +97,8 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
 
 def placed(scan: Geometry, part: Geometry) -> tuple[int, int, int] | str:
     """The voxel of the scan at which voxel 0 of a part of its grid is, (z, y, x); or why it is no part of that grid."""
+    if scan.slices is not None:
+        return difference(scan, part) or ""
     start = np.round((part.origin - scan.origin) @ np.linalg.inv(scan.steps)).astype(int)
     fits = (start >= 0).all() and (start + part.shape <= scan.shape).all()
     if not fits:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.scans.geometry import Geometry, reordered, to_canonical
+from ildfv.scans.geometry import MAX_TILT, Geometry, reordered, to_canonical
 
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
@@ -65,9 +65,17 @@ class Volume:
         return float(self.spacing[1] * self.spacing[2])
 
 
-def canonical_volume(stored: np.ndarray, geometry: Geometry, patient_id: str, series_id: str, source: Path) -> Volume:
+def canonical_volume(
+    stored: np.ndarray,
+    geometry: Geometry,
+    patient_id: str,
+    series_id: str,
+    source: Path,
+    *,
+    max_tilt: float = MAX_TILT,
+) -> Volume:
     """The volume of HU values on any axis-aligned grid, in canonical order and checked."""
-    order, flips, grid = to_canonical(geometry)
+    order, flips, grid = to_canonical(geometry, max_tilt)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
     check_hounsfield(hu)
     return Volume(clipped(hu), grid, patient_id, series_id, source)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ildfv.errors import InputError
-from ildfv.scans.geometry import Geometry, reordered, to_canonical
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT, Geometry, reordered, to_canonical
 from ildfv.scans.metaimage import metaimage_data_file, metaimage_geometry, metaimage_values
 from ildfv.scans.nifti import nifti_data_file, nifti_geometry, nifti_values
 from ildfv.scans.nrrdfile import nrrd_geometry, nrrd_header, nrrd_values
@@ -46,8 +46,8 @@ def format_of(path: Path, start: bytes) -> str | None:
 
 
 def file_geometry(path: Path, kind: str) -> Geometry:
-    """The canonical grid of the file, from the header alone."""
-    return to_canonical(FORMATS[kind].geometry(path))[2]
+    """The canonical grid of the file, from the header alone. It may be tilted up to `MAX_RESAMPLED_TILT`."""
+    return to_canonical(FORMATS[kind].geometry(path), MAX_RESAMPLED_TILT)[2]
 
 
 def label_header(path: Path, kind: str) -> tuple[Geometry, tuple[SlicerSegment, ...]]:
@@ -65,19 +65,19 @@ def files_of(path: Path, kind: str) -> tuple[Path, ...]:
     return (path,) if data_file == path else (path, data_file)
 
 
-def read_file(path: Path, kind: str, *, patient_id: str, series_id: str) -> Volume:
+def read_file(path: Path, kind: str, *, patient_id: str, series_id: str, max_tilt: float = MAX_TILT) -> Volume:
     """The file as a scan in Hounsfield units."""
     values = FORMATS[kind].values(path)
     grid = FORMATS[kind].geometry(path)
     if values.dtype != np.int16:
         _check_finite(values)
         values = as_hounsfield(values, 1.0, 0.0)
-    return canonical_volume(values, grid, patient_id, series_id, path)
+    return canonical_volume(values, grid, patient_id, series_id, path, max_tilt=max_tilt)
 
 
 def read_label_file(path: Path, kind: str) -> np.ndarray:
     """The values of the file as a label map in canonical order (z, y, x), with the dtype of the file."""
-    order, flips, _ = to_canonical(FORMATS[kind].geometry(path))
+    order, flips, _ = to_canonical(FORMATS[kind].geometry(path), MAX_RESAMPLED_TILT)
     return np.ascontiguousarray(reordered(FORMATS[kind].values(path), order, flips))
 
 

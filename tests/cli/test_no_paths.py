@@ -2,11 +2,10 @@
 
 import json
 import stat
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import ildfv
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -26,8 +25,7 @@ def scans(tmp_path):
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["-v"]])
 def test_no_path_or_name_is_printed(scans, tmp_path, options):
-    command = [sys.executable, "-m", "ildfv", "prepare", scans, "-w", tmp_path / "w", "--no-paths", *options]
-    ended = subprocess.run(command, capture_output=True, text=True)
+    ended = ildfv("prepare", scans, "-w", tmp_path / "w", "--no-paths", *options)
     printed = ended.stdout + ended.stderr
     for name in ("MILLER", "ANNA", str(tmp_path), "codes.toml"):
         assert name not in printed

@@ -36,6 +36,7 @@ def agree(device, maps, parameters, first, second, weights=None, *, like=None, t
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d", "k"), [(1, 3, 5), (63, 64, 32), (65, 70, 33), (600, 6, 4), (130, 130, 70)])
 @pytest.mark.parametrize("spread", [0.2, 3.0], ids=["soft", "peaky"])

@@ -156,6 +156,7 @@ class ThroughExtension(EmulatedDevice):
         self._native.launch(0, kernel, *grid, threads, shared_bytes, 0, arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("b", "n", "d", "k"), [(2, 70, 9, 5), (3, 600, 4, 3), (5, 1, 70, 33), (1, 65, 6, 128)])
 @pytest.mark.parametrize("pooled", [False, True])
 def test_both_launchers_give_the_same_bits(native, library, rng, b, n, d, k, pooled):

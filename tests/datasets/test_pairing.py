@@ -100,7 +100,7 @@ def test_a_label_map_elsewhere_is_quarantined_and_the_scan_is_unlabelled(tmp_pat
     files.nifti(tmp_path / "p1" / "results" / "labels.nii.gz", files.codes(hu))
     scans, quarantined = paired(tmp_path)
     assert scans == {"ct": None}
-    assert "must lie beside its scan or one folder above, got no usable scan there" in quarantined["labels.nii.gz"]
+    assert "must be in the folder of its scan or one above it, got no usable scan there" in quarantined["labels.nii.gz"]
 
 
 def test_a_label_map_of_another_shape_quarantines_the_scan(tmp_path, files):
@@ -191,7 +191,7 @@ def test_a_label_map_of_a_missing_scan_names_it(tmp_path, files):
     assert quarantined["bob_label.nii.gz"].startswith(
         'a label map must have the name of its scan, here "bob", got alice.nii.gz'
     )
-    assert quarantined["ct_label.nii.gz"].startswith("a label map must lie beside its scan")
+    assert quarantined["ct_label.nii.gz"].startswith("a label map must be in the folder of its scan")
 
 
 def test_damaged_slices_beside_a_usable_series_do_not_cost_its_label_map(tmp_path, files):

@@ -120,6 +120,10 @@ def series_of_a_patient(rng):
     ]
 
 
+def series_below_a_study(rng):
+    return [Study(f"{name}/study/CT/series1", f"{name}/labels.nii.gz", series=True) for name in chosen(rng, NAMES)]
+
+
 def labels_in_a_tree_of_their_own(rng):
     return [
         Study(f"images/{name}/{time}.nii.gz", f"labels/{name}/{time}.nii.gz")
@@ -129,7 +133,7 @@ def labels_in_a_tree_of_their_own(rng):
 
 
 LAYOUTS = (
-    reconstructions, parts, labels_in_a_tree_of_their_own, series_of_a_patient,
+    series_below_a_study, reconstructions, parts, labels_in_a_tree_of_their_own, series_of_a_patient,
     flat, patient_folders, time_points, visits, series_folders, labels_above_series, labels_inside_series, nnunet,
     parallel_folders, bids, slicer, named_by_uid,
 )  # fmt: skip

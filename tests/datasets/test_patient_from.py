@@ -1,11 +1,13 @@
 """The patient of a DICOM series: its PatientID, or its folder or study where PatientIDs were removed or replaced."""
 
+from pathlib import PurePath
+
 import numpy as np
 import pytest
 from test_prepare import SALT, run
 
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.naming import stem
+from ildfv.datasets.naming import person_of, stem
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 
@@ -121,3 +123,28 @@ def test_a_patient_listed_in_a_table_needs_no_patient_id(tmp_path, files, inline
     else:
         (left,) = report.quarantined
         assert "PatientID must not be empty" in left.reason
+
+
+@pytest.mark.parametrize(
+    ("path", "patient", "of_folder"),
+    [
+        ("anna/2019/ct.nii.gz", "anna", True),
+        ("anna.nii.gz", "anna", False),
+        ("1.2.840.113.7.nii.gz", "1.2.840.113.7", False),
+        ("scans/anna/2019.nrrd", "anna", True),
+        ("ct/anna.nrrd", "anna", False),
+        ("train/p1/ct.nii", "p1", True),
+        ("test/p2.nii", "p2", False),
+        ("imagesTr/case_01_0000.nii.gz", "case_01", False),
+        ("Task06_Lung/imagesTs/lung_002.nii.gz", "lung_002", False),
+        ("imagesTr/anna/t0_0000.nii.gz", "anna", True),
+        ("sub-01/ses-2/ct/sub-01_ses-2_ct.nii.gz", "sub-01", True),
+        ("rawdata/sub-01/ct/sub-01_ct.nii.gz", "sub-01", True),
+        ("derivatives/denoised/sub-01/sub-01_ct.nii.gz", "sub-01", True),
+        ("siteA/sub-01/sub-01_ct.nii.gz", "siteA/sub-01", True),
+        ("anna.zip/ct.nii.gz", "anna", True),
+        ("images.zip/anna.nii.gz", "anna", False),
+    ],
+)
+def test_the_patient_of_a_volume_file_is_what_its_path_names(path, patient, of_folder):
+    assert person_of(PurePath(path)) == (patient, of_folder)

@@ -359,6 +359,7 @@ def test_one_file_can_be_the_input(tmp_path, files, inline):
     assert [scan.patient for scan in report.prepared] == [hashed("ct", SALT)]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_with_the_same_bytes(tmp_path, files):
     for i in range(5):
         files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")

@@ -142,7 +142,7 @@ def test_how_a_mask_was_made_does_not_change_its_structure(tmp_path, files, ches
 def test_a_mask_with_several_values_is_refused(tmp_path, files, chest):
     files.nifti(tmp_path / "scans/p1/masks/emphysema.nii.gz", chest)
     (refused,) = run(tmp_path).quarantined
-    assert "a mask named 'emphysema' must have one value besides 0, got 1, 2, 5" in refused.reason
+    assert "a mask named 'emphysema' must have one value other than 0, got 1, 2, 5" in refused.reason
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -178,6 +178,7 @@ def test_float32_rows_far_from_zero_are_projected_without_shift(offset):
     np.testing.assert_allclose(pca.transform(x), pca.transform(x.astype(np.float64)), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [300, 5000])
 def test_whitening_does_not_amplify_rounding_errors_in_float32(d):
     random = np.random.default_rng(0)

@@ -99,6 +99,7 @@ def missing_at_random(x, y):
     return y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gaps", "c"), [(lambda x, y: missing(y), 2), (missing_at_random, 2), (missing_at_random, 3)])
 def test_standard_errors_with_missing_labels_are_the_curvature_of_the_likelihood(gaps, c):
     """The inverse of the numeric Hessian over coefficients and residual covariance."""

@@ -47,6 +47,7 @@ def sorted_clusters(n=12_000, d=6):
     return (means[np.sort(random.integers(12, size=n))] + random.normal(size=(n, d))).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_three_stepwise_passes_over_sorted_descriptors_are_no_worse_than_one():
     x = sorted_clusters()
     one, three = (GaussianMixture(8, method="stepwise", max_iter=passes).fit(x).score(x) for passes in (1, 3))

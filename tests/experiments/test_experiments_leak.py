@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny import TINY, change_part, make_tiny
+from tiny import TINY, change_part, change_patients, make_tiny
 
+from ildfv.experiments import scoring
 from ildfv.experiments.context import Context
 from ildfv.experiments.fitted import encoding
-from ildfv.experiments.recipes import Patches
+from ildfv.experiments.recipes import Baseline, Patches
 from ildfv.experiments.results import predictions
 from ildfv.experiments.scoring import scores
 from ildfv.pipeline.encoders import ENCODERS
@@ -30,6 +31,7 @@ SYSTEMS = {
     "smooth L1 in pixels": lambda context: context.regression("pixels"),
     "small set": lambda context: context.cnn("small", share=0.5),
     "patches": patches,
+    "in the lung": lambda context: context.encoded("in the lung", "conv1", region="lung"),
     "thinned": lambda context: context.encoded("thinned", "conv1", descriptors=0.1),
     **{name: lambda context, name=name: context.encoded(name, "conv1", encoder=name) for name in ENCODERS},
 }
@@ -44,6 +46,7 @@ FITTED = {
     "smooth L1 in pixels": NETWORK,
     "small set": NETWORK,
     "patches": NETWORK,
+    "in the lung": ("mixture/means", "mixture/variances", "mixture/weights", *VECTORS),
     "thinned": ("mixture/means", "mixture/variances", "mixture/weights", *VECTORS),
     **{name: VECTORS for name in ENCODERS},
     **{name: ("mixture/means", "mixture/variances", "mixture/weights", *VECTORS) for name in ("fisher", "pyramid")},
@@ -71,6 +74,14 @@ def contexts(original, tmp_path_factory):
 @pytest.fixture(scope="module")
 def other_validation(original, tmp_path_factory):
     return [original, changed(tmp_path_factory.mktemp("validation"), "validation")]
+
+
+@pytest.fixture(scope="module")
+def other_small_validation(original, tmp_path_factory):
+    """The small set has validation patients of its own: those of the fold may be among its fit patients."""
+    workspace = make_tiny(tmp_path_factory.mktemp("small") / "workspace")
+    change_patients(workspace, set(original.slices.patients[original.split(0, share=0.5).validation]))
+    return [original, Context(workspace.root, replace(TINY, run=1), device="cpu")]
 
 
 INPUTS = ("identity", "inputs", "slices")  # metadata that identifies the inputs of a model: hashes of files
@@ -109,12 +120,9 @@ def test_test_slices_change_nothing_that_is_fitted(contexts, name):
 CHOSEN = ("decisions", "history", "/validation", "/regression")  # what validation slices may decide
 
 
-# The small set has validation patients of its own: those of the fold may be among its fit patients.
-WHOLE = [name for name in SYSTEMS if name != "small set"]
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "patches" else n for n in WHOLE])
-def test_validation_slices_change_choices_and_nothing_that_is_fitted(other_validation, name):
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "patches" else n for n in SYSTEMS])
+def test_validation_slices_change_choices_and_nothing_that_is_fitted(request, name):
+    other_validation = request.getfixturevalue("other_small_validation" if name == "small set" else "other_validation")
     system = SYSTEMS[name]
     one, other = (fitted(context, system(context)) for context in other_validation)
     compared = [place for place in one if not any(what in place for what in CHOSEN)]
@@ -136,3 +144,18 @@ def test_validation_slices_change_choices_and_nothing_that_is_fitted(other_valid
         np.testing.assert_array_equal(models[0].intercept_, models[1].intercept_)
     a, b = (scores(context, system(context), 0).validation for context in other_validation)
     assert not np.array_equal(a, b)  # the change was one that the system sees
+
+
+@pytest.mark.parametrize("part", ["contexts", "other_validation"])
+def test_baselines_are_fitted_on_the_fit_patients(request, part, monkeypatch):
+    one, other = request.getfixturevalue(part)
+    assert one.slices.series.tolist() == other.slices.series.tolist()
+    values = np.random.default_rng(0).normal(size=(len(one.slices), 1))
+    values[::7] = np.nan  # slices without lung
+    monkeypatch.setattr(scoring, "features", lambda context: {"p15": values})
+    system = Baseline("p15", 6000, seed=0)
+    found, same = scores(one, system, 0), scores(other, system, 0)
+    assert np.isfinite(found.test).all()
+    assert len(np.unique(found.test[:, 0])) > 1
+    np.testing.assert_array_equal(found.test, same.test)
+    np.testing.assert_array_equal(found.validation, same.validation)

@@ -32,6 +32,7 @@ def ildfv(*words, fails=False):
     return str(found.exception) if fails else found.output
 
 
+@pytest.mark.slow
 def test_a_network_of_a_package_is_trained_encoded_and_regressed(made, tmp_path, name):
     root = Path(shutil.copytree(made, tmp_path / "w"))
     ildfv("train", "-w", root, "--network", name, "--epochs", 1, "--batch-size", 12, "--device", "cpu")
@@ -43,6 +44,7 @@ def test_a_network_of_a_package_is_trained_encoded_and_regressed(made, tmp_path,
     assert document["overall"]["mean_auc"] is not None
 
 
+@pytest.mark.slow
 def test_a_network_of_a_package_is_compared_with_cnnf(made, tmp_path, name):
     root = Path(shutil.copytree(made, tmp_path / "w"))
     preset = replace(TINY, networks={name: {}})

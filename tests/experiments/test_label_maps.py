@@ -96,6 +96,7 @@ def test_an_interrupted_run_resumes_with_the_missing_scans(context, system, monk
     np.testing.assert_array_equal([pattern_counts(one) for one in found], scores(context, system, 1).test)
 
 
+@pytest.mark.slow
 def test_overlap_is_dice_over_all_pixels(context, system):
     cells = label_maps.overlap(context, system)
     shared, either = np.zeros((2, 4)), np.zeros((2, 4))
@@ -153,6 +154,7 @@ def test_a_removed_volume_is_written_again(context, system, kind):
     np.testing.assert_array_equal(np.asarray(nibabel.load(lost).dataobj), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["removed", "cut"])
 def test_incomplete_label_maps_are_not_shown(root, damage):
     run_experiments(["speed"], preset=TINY, workspace=root, device="cpu")

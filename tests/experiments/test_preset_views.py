@@ -47,6 +47,7 @@ def test_settings_mention_neither_phantoms_nor_folds_that_were_not_created(root)
     assert not {"folds", "patients", "slices_per_scan"} & set(told.split())
 
 
+@pytest.mark.slow
 def test_results_of_several_presets_are_distinguished(root):
     page = Path(run_experiments(["curves"], preset=LARGE, workspace=root, device="cpu")["page"]).read_text()
     assert list(settings(page))[1:] == ["Settings: preset large (curves)", "Settings: preset tiny (examples)"]

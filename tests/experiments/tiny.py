@@ -69,11 +69,16 @@ def change_part(workspace: Workspace, fold: int, part: str) -> None:
     from ildfv.pipeline.split import load_folds, split_slices
 
     slices, folds = workspace.slices(), load_folds(workspace)
-    held_out = set(slices.patients[getattr(split_slices(slices, folds, fold), part)])
+    change_patients(workspace, set(slices.patients[getattr(split_slices(slices, folds, fold), part)]))
+
+
+def change_patients(workspace: Workspace, patients: set[str]) -> None:
+    """Replaces the images and labels of these patients."""
+    slices = workspace.slices()
     with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
             one = scan(number)
-            if one.patient in held_out:
+            if one.patient in patients:
                 other = scan(number + 50)
                 changed = replace(one, images=255 - other.images // 2, labels=other.labels, counts=other.counts)
                 parts.drop(one.series)

@@ -21,6 +21,7 @@ from ildfv.cli.app import app
 from ildfv.errors import InputError
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.outputs import to_scan_grid
+from ildfv.inference.page import prediction_page
 from ildfv.inference.predictor import Predictor
 from ildfv.pipeline.encode import encode_slices
 from ildfv.pipeline.export import export_predictor
@@ -168,3 +169,12 @@ def test_a_scan_unlike_the_training_slices_is_called_that(folder, tmp_path):
     statements = Predictor.load(folder).predict(tmp_path / "dicom").statements
     assert statements[0].startswith("The scan differs from the training data in")
     assert any("Pixels are 4.00 mm wide; the training scans had 0.71 to 0.71 mm." in one for one in statements)
+
+
+def test_marks_that_change_how_text_appears_are_shown_escaped_on_the_page(folder, tmp_path):
+    ScanFiles.series(tmp_path / "dicom", ScanFiles.chest(2))
+    answer = Predictor.load(folder).predict(tmp_path / "dicom")
+    hidden = "\u202egnp.x\u202c \x1b[2J"
+    page = prediction_page(replace(answer, scan=hidden, notes=[hidden], statements=[hidden]))
+    assert not {"\u202e", "\u202c", "\x1b"} & set(page)
+    assert page.count(r"\u202egnp.x\u202c \x1b[2J") == 4

@@ -10,6 +10,7 @@ from ildfv.train.patches import MAJORITY, PatchSet
 from ildfv.train.trainer import TrainSettings, train
 
 
+@pytest.mark.slow
 def test_a_trained_baseline_draws_the_label_map(tmp_path):
     slices = Drawn()
     patches = PatchSet(slices, range(8), slices.lungs, per_slice=16)

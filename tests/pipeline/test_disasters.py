@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import small  # noqa: F401  registers the small network
+from command_line import ildfv
 
 from ildfv.errors import InputError
 from ildfv.pipeline.regress import regress_encoding
@@ -24,7 +26,9 @@ ENCODE = ("encode", "--layer", "conv1", "-k", 4, "--dimensions", 10, "--passes",
 
 
 def command(root, *arguments, before=(), **options) -> subprocess.CompletedProcess:
-    """`ildfv …` on the workspace in a separate process."""
+    """`ildfv …` on the workspace; in a process of its own if it is limited or mounts something."""
+    if not before and not options:
+        return ildfv(*arguments, "--workspace", root)
     line = [*before, sys.executable, HERE / "command.py", *arguments, "--workspace", root]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([*map(str, line)], capture_output=True, text=True, env=environment, **options)
@@ -95,6 +99,7 @@ def test_training_without_disk_space_is_reported_and_the_next_run_resumes(root, 
     assert [name for name in models if (root / name).read_bytes() != (other / name).read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_the_next_run_resumes(root, done, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -113,6 +118,7 @@ def test_a_full_disk_is_reported_and_the_next_run_resumes(root, done, tmp_path):
     assert (root / name).read_bytes() == (done / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_named(encoded):
     before = hashes(encoded)
     read_only = ()

@@ -43,6 +43,7 @@ def test_projections_equal_a_computation_in_memory(root):
     assert info["descriptors"] == PATIENTS * SLICES * 28 * 28
 
 
+@pytest.mark.slow
 def test_a_long_fisher_vector_is_projected_and_not_stored(root, monkeypatch):
     monkeypatch.setattr("ildfv.pipeline.fisher.FISHER_LIMIT", 10)
     encode_slices(root, SETTINGS)
@@ -57,6 +58,7 @@ def test_a_long_fisher_vector_is_projected_and_not_stored(root, monkeypatch):
     np.testing.assert_allclose(Encoding(folder).projections(), unstored, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_test_slices_change_nothing_that_is_fitted(root, tmp_path):
     from small import make_workspace
 
@@ -81,6 +83,7 @@ def test_test_slices_change_nothing_that_is_fitted(root, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_validation_slices_change_nothing_that_is_fitted(root, tmp_path):
     from small import make_workspace
 
@@ -146,6 +149,7 @@ def _inverted(number):
     return replace(made, images=255 - made.images)
 
 
+@pytest.mark.slow
 def test_interrupted_stepwise_em_resumes_to_the_same_bytes(root, tmp_path, monkeypatch):
     settings = replace(SETTINGS, method="stepwise", passes=3)
     other = Path(shutil.copytree(root, tmp_path / "other"))
@@ -231,6 +235,7 @@ class Tasks:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["stepwise", "exact"])
 def test_every_pass_counts_its_own_slices(root, method):
     tasks = Tasks()

@@ -30,6 +30,7 @@ def weights(tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_a_frozen_network_is_encoded_and_scored_beside_the_trained_one(root, weights):
     path = weights()
     info = encode_slices(root, SETTINGS, network="small", weights=path)

@@ -83,6 +83,7 @@ def test_vectors_are_those_of_the_weighted_descriptors(encoded):
     assert info["inputs"]["region"] == "lung"
 
 
+@pytest.mark.slow
 def test_pixels_outside_the_lung_change_nothing(encoded, tmp_path):
     workspace, _ = encoded
     other = make(tmp_path / "other", outside=1)
@@ -94,6 +95,7 @@ def test_pixels_outside_the_lung_change_nothing(encoded, tmp_path):
     assert np.abs(a.projections() - b.projections()).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_regions_are_encoded_and_scored_side_by_side(encoded):
     workspace, _ = encoded
     encode_slices(workspace.root, replace(LUNG, region="body"))

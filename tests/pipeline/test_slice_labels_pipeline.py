@@ -62,6 +62,7 @@ def test_unlabelled_slices_are_in_no_part_of_the_split(sparse):
     assert len(split.train) + len(split.test) == len(slices) * (SLICES - 1) // SLICES
 
 
+@pytest.mark.slow
 def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
     results = {r.system: r for r in score_baselines(sparse.root, fold=0)}
     row = results["baseline-p15"].per_pattern

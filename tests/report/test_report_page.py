@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, printable_page
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.folds import make_folds
 from ildfv.evaluation.results import Predictions, compare, evaluate, undecided
@@ -33,6 +34,9 @@ from ildfv.report.page import (
 )
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
+
+
+HIDDEN = "\u202egnp.x\u202c \x1b[2J \u2066 \u200b \x85 \x07"  # bidirectional marks, escape sequences, invisible
 
 
 def predictions(system="fv-conv1", fold=0, seed=0, without=(), effect=2.0):
@@ -173,30 +177,45 @@ def test_a_users_own_data_is_not_called_phantom():
         ReportContent(data="user", results=[document()])
 
 
-def test_hostile_names_are_escaped_everywhere():
-    results = [document(system=HOSTILE), document(system="b")]
-    comparisons = [compare(predictions(system=HOSTILE), predictions(system="b"), n_resamples=20)]
-    content = full(
-        title=HOSTILE,
+def everywhere(text):
+    """Content that contains the text in every place that may come from a file or a name."""
+    results = [document(system=text), document(system="b")]
+    comparisons = [compare(predictions(system=text), predictions(system="b"), n_resamples=20)]
+    return full(
+        title=text,
         results=results,
         comparisons=comparisons,
         examples=[
-            Example(e.image, e.truth, [Prediction(HOSTILE, [True] * 4, [0.0] * 4)], e.labels, HOSTILE)
-            for e in [example()]
+            Example(e.image, e.truth, [Prediction(text, [True] * 4, [0.0] * 4)], e.labels, text) for e in [example()]
         ],
-        settings={HOSTILE: {HOSTILE: HOSTILE}},
-        versions={HOSTILE: HOSTILE},
-        seconds={HOSTILE: 1.0},
-        notes=[HOSTILE],
-        made=HOSTILE,
+        settings={text: {text: text}},
+        versions={text: text},
+        seconds={text: 1.0},
+        notes=[text],
+        made=text,
     )
-    html = render(content)
+
+
+def test_hostile_names_are_escaped_everywhere():
+    html = render(everywhere(HOSTILE))
     page = Page(html)
     assert page.open == []
     assert "<script" not in html
     assert "script" not in {tag for tag, _ in page.tags}
     assert page.text.count("<script>alert('x')</script>") > 10
     assert "49" not in {value for _, a in page.tags for value in a.values() if value and "alert" in value}
+
+
+def test_marks_that_change_how_text_appears_are_shown_escaped_everywhere():
+    html = render(everywhere(HIDDEN))
+    found = {c for c in html if not c.isprintable() and unicodedata.category(c) != "Zs"}
+    assert found <= {"\n", "\t"}
+    assert html.count(r"\u202egnp.x\u202c \x1b[2J \u2066 \u200b \x85 \x07") > 10
+
+
+def test_layout_and_letters_of_any_script_stay():
+    text = "µm² \u2009 é 肺\t\n"
+    assert printable_page(text) == text
 
 
 def test_undefined_is_a_dash_and_never_a_zero():

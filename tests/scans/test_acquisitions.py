@@ -18,6 +18,16 @@ CONSTANT = {
     "ConvolutionKernel": ("B30f", "B70f"),
     "TemporalPositionIndex": (1, 2),
     "NominalPercentageOfCardiacPhase": (30, 70),
+    "NominalPercentageOfRespiratoryPhase": (0.0, 50.0),
+    "TriggerTime": ("120", "480"),
+    "StudyInstanceUID": ("1.2.4.1", "1.2.4.2"),
+    "SeriesNumber": ("3", "4"),
+    "SeriesDescription": ("inspiration", "expiration"),
+    "ProtocolName": ("inspiration", "expiration"),
+    "PatientPosition": ("HFS", "HFP"),
+    "FilterType": ("HEAD FILTER", "BODY FILTER"),
+    "ReconstructionDiameter": ("350", "400"),
+    "ScanOptions": ("HELICAL MODE", "AXIAL MODE"),
     "KVP": ("80", "140"),
     "SliceThickness": ("1", "5"),
     "ImageType": (["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "PRIMARY", "AXIAL", "VMI"]),
@@ -89,6 +99,13 @@ def test_step_and_shoot_and_shuffled_times_are_one_scan(tmp_path, files, order):
     files.series(tmp_path, hu, change=change)
     (got,) = read(tmp_path)
     np.testing.assert_array_equal(got, hu)
+
+
+def test_the_name_of_an_acquisition_contains_no_free_text(tmp_path, files):
+    passes(tmp_path, files, lambda number, z: {"SeriesDescription": ("Doe John in", "Doe John out")[number]})
+    names = [scan.dicom.acquisition for scan in discover(tmp_path).scans]
+    assert len(set(names)) == 2
+    assert all(name.startswith("SeriesDescription ") and "Doe" not in name for name in names)
 
 
 def test_two_spellings_of_a_number_are_one_value(tmp_path, files):

@@ -183,6 +183,7 @@ def test_a_manifest_of_another_shape_is_named(tmp_path, content):
         Parts(tmp_path)
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_is_an_error_or_changes_nothing(tmp_path):
     arrays = {"numbers": np.arange(300.0).reshape(30, 10), "labels": np.arange(30)}
     with writing_parts(tmp_path, "key") as parts:

@@ -33,6 +33,7 @@ def test_every_item_has_one_result():
     assert dict(as_completed(square, [], workers=2)) == {}
 
 
+@pytest.mark.slow
 def test_a_dying_worker_loses_its_own_item_only():
     results = list(as_completed(square_or_die, range(9), workers=2))
     assert len(results) == 9

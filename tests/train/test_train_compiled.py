@@ -32,6 +32,7 @@ def learned(compiler=None, steps=6, sizes=(16,), name="tiny"):
     return networks.tensors(network)
 
 
+@pytest.mark.slow
 def test_compiled_steps_learn_the_same_and_are_compiled_once():
     calls = []
 

@@ -194,6 +194,7 @@ def real(name):
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet18", "timm:convnext_atto"])
 def test_real_networks_of_other_packages_learn(name, images):
     network = real(name)

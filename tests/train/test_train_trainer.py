@@ -48,6 +48,7 @@ def finished(folder):
     return {name: (folder / name).read_bytes() for name in OUTPUTS}
 
 
+@pytest.mark.slow
 def test_training_learns_the_patterns(tmp_path, slices):
     settings = TrainSettings(network="tiny", epochs=12, batch_size=4, learning_rate=3e-3, dropout=0.2)
     result = run(tmp_path, slices, settings, fit=np.arange(50), validation=np.arange(50, 60))

@@ -1,0 +1,28 @@
+"""Sphinx: pages in Markdown, API reference from the docstrings. Builds without network access."""
+
+from importlib.metadata import version as installed
+
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
+project = "ildfv"
+copyright = "the ildfv developers"
+version = release = installed("ildfv")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}  # autosummary writes .rst
+exclude_patterns = ["_build"]
+suppress_warnings = ["myst.xref_missing"]  # links to files of the repository, which are not pages
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings state shape and dtype, which annotations cannot
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+html_theme = "furo"
+html_title = "ildfv"
+html_show_sourcelink = False
+
+lexers["mermaid"] = TextLexer()  # the diagram's source is readable; drawing it would need a script from another host

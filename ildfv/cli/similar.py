@@ -1,0 +1,121 @@
+"""Commands: similar, components."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+
+PANEL = "Prediction"
+
+
+def similar(
+    scan: Annotated[str, typer.Argument(help="Scan, or SCAN:N for its slice N, counted from 1 at the lowest.")],
+    workspace: o.Workspace = o.HERE,
+    count: Annotated[int, typer.Option("--count", "-n", help="Number of slices to find.", min=1)] = 10,
+    per_patient: Annotated[
+        int | None, typer.Option(help="Largest number of slices of one patient.", min=1, show_default="no limit")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    fold: Annotated[
+        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="SeriesInstanceUID, if a folder has several.", show_default="most slices")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML page with thumbnails.", show_default="not written")] = None,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Find the slices of a study that resemble a slice, by projected Fisher vectors; never of the same patient.
+
+    Example: `ildfv similar /data/scan:120 -w study --out similar.html`
+    """
+    from ildfv.pipeline.devices import resolve
+    from ildfv.pipeline.similar import similar_page, similar_slices, text_of_labels
+    from ildfv.store.atomic import write_bytes
+
+    found = similar_slices(
+        workspace,
+        scan,
+        count=count,
+        per_patient=per_patient,
+        layer=layer,
+        region=region,
+        fold=fold,
+        series=series,
+        device=resolve(device),
+        progress=output.progress(verbose),
+    )
+    if out is not None:
+        write_bytes(out, similar_page(found).encode())
+    if output.emit(found.document, as_json=as_json):
+        return
+    for note in found.document["notes"]:
+        output.out.print(f"Note: {note}")
+    query, searched = found.document["query"], found.document["searched"]
+    rows = [
+        [str(one["rank"]), f"{one['distance']:.4f}", text_of_labels(one), one["patient"][:8], f"{one['slice']}"]
+        for one in found.document["results"]
+    ]
+    title = (
+        f"Slices like slice {query['slice']} of {query['scan']}, among {searched['slices']} of "
+        f"{searched['patients']} other patients"
+    )
+    output.table(title, ["", "distance", "labels", "patient", "slice"], rows)
+    if out is not None:
+        output.out.print(f"Page: {out}. Research use only.")
+
+
+def components(
+    workspace: o.Workspace = o.HERE,
+    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    fold: Annotated[
+        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="Patches of each component.", min=1)] = 8,
+    slices: Annotated[int, typer.Option(help="Training slices to read.", min=1)] = 200,
+    out: Annotated[Path | None, typer.Option(help="HTML page with the patches.", show_default="not written")] = None,
+    device: o.Device = "auto",
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Show what the components of a mixture stand for: nearest training patches, and parts of the scores.
+
+    Example: `ildfv components -w study --layer conv1 --out components.html`
+    """
+    from ildfv.pipeline.components import describe_components
+    from ildfv.pipeline.devices import resolve
+
+    found = describe_components(
+        workspace,
+        layer=layer,
+        region=region,
+        fold=fold,
+        count=count,
+        slices_read=slices,
+        out=out,
+        device=resolve(device),
+        progress=output.progress(verbose),
+    )
+    if output.emit(found, as_json=as_json):
+        return
+    names = list(found["components"][0]["mean_part_of_score"])
+    rows = [
+        [str(one["component"]), f"{one['weight']:.3f}", *(f"{one['mean_part_of_score'][name]:+.3f}" for name in names)]
+        for one in found["components"]
+    ]
+    title = f"Components of {found['layer']}: mean parts of the scores of {found['slices']} training slices"
+    output.table(title, ["", "weight", *names], rows)
+    if out is not None:
+        output.out.print(f"Page: {out}. It contains images of the study's patients.")
+
+
+COMMANDS = [(similar, PANEL), (components, PANEL)]

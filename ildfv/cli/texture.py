@@ -1,0 +1,184 @@
+"""texture encode, classify, predict: images of any kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+
+app = typer.Typer(
+    help="Classify textures: images of any kind in folders or a table, by Fisher vectors.", no_args_is_help=True
+)
+
+Backbone = Annotated[
+    str, typer.Option(help="filters, efficientnet-lite0, timm:NAME or torchvision:NAME (@FILE: own weights).")
+]
+Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]
+Scales = Annotated[str, typer.Option(help="Factors by which images are resized, separated by commas.")]
+Components = Annotated[int, typer.Option(help="Components of each layer's mixture.", min=1)]
+CHOICES = "regression, logistic, svm, or auto: chosen by cross-validation on the training images."
+
+
+def encode(
+    images: Annotated[Path, typer.Argument(help="Folder of images, at any depth, or one image.")],
+    out: Annotated[Path, typer.Option(help="Folder for the features; run again to resume.")],
+    backbone: Backbone = "filters",
+    layers: Layers = "auto",
+    scales: Scales = "1,0.5",
+    components: Components = 32,
+    seed: o.Seed = 0,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Write one Fisher vector per image, of an encoder that is fitted to all of them without labels.
+
+    Example: `ildfv texture encode photos --out features`
+    """
+    from ildfv.texture.collection import images_in
+    from ildfv.texture.encode import encode as encode_images
+    from ildfv.texture.encoder import TextureEncoder
+
+    encoder = TextureEncoder(
+        backbone, layers=layers, scales=_numbers(scales), n_components=components, random_state=seed
+    )
+    base = images if images.is_dir() else images.parent
+    index = encode_images(
+        images_in(images), out, encoder, named=lambda path: _below(path, base), progress=output.progress(verbose)
+    )
+    if not output.emit(index, as_json=as_json):
+        output.out.print(f"{out}: {len(index['images'])} vectors of {index['length']} values")
+
+
+def classify(
+    images: Annotated[Path, typer.Argument(help="One folder per class; with --table, the folder its paths are in.")],
+    table: Annotated[
+        Path | None, typer.Option(help="CSV table: path, label, group.", show_default="classes from folders")
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="kth-tips, kth-tips2, dtd, fmd, outex or emphysema: a public set as it was unpacked.",
+            show_default="one folder per class",
+        ),
+    ] = None,
+    train_per_class: Annotated[
+        int | None, typer.Option(help="Training images per class, drawn at random in each repeat.", min=1)
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Repeats of --train-per-class.", min=1)] = 10,
+    leave_one_group_out: Annotated[bool, typer.Option("--leave-one-group-out", help="One split per group.")] = False,
+    folds: Annotated[int | None, typer.Option(help="Folds; images of one group stay together.", min=2)] = None,
+    backbone: Backbone = "filters",
+    layers: Layers = "auto",
+    scales: Scales = "1,0.5",
+    components: Components = 32,
+    head: Annotated[str, typer.Option(help=CHOICES)] = "auto",
+    page: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="none written")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder for a model fitted on all images.", show_default="none written")
+    ] = None,
+    seed: o.Seed = 0,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Measure the accuracy of a texture classifier; without a protocol, 5 folds.
+
+    Everything, including the choice of the classifier, is fitted on the training images of each split.
+
+    Example: `ildfv texture classify textures --train-per-class 40 --repeats 10 --page textures.html`
+    """
+    from ildfv.errors import check
+    from ildfv.texture.classifier import TextureClassifier
+    from ildfv.texture.collection import by_folder, by_table
+    from ildfv.texture.evaluate import evaluate
+    from ildfv.texture.layouts import read_layout
+    from ildfv.texture.page import check_page, write_page
+    from ildfv.texture.splits import Protocol
+
+    check(table is None or layout is None, "only one of --table and --layout can name the classes, got both")
+    if page is not None:
+        check_page(page)
+    given = train_per_class is not None or leave_one_group_out or folds is not None
+    protocol = Protocol(train_per_class, repeats, leave_one_group_out, folds if given else 5, seed)
+    if layout is not None:
+        collection = read_layout(layout, images)
+    else:
+        collection = by_folder(images) if table is None else by_table(table, images)
+    classifier = TextureClassifier(
+        backbone, layers=layers, scales=_numbers(scales), n_components=components, head=head, random_state=seed
+    )
+    progress = output.progress(verbose)
+    found = evaluate(collection, classifier, protocol, named=lambda path: _below(path, images), progress=progress)
+    if page is not None:
+        write_page(page, found, {_below(p, images): p for p in collection.paths}, f"Textures of {images.name}")
+    if model is not None:
+        progress.note("fitting to all images")
+        classifier.fit(collection.paths, collection.labels, collection.groups).save(model)
+    result = found.to_dict() | {"page": page and str(page), "model": model and str(model)}
+    if output.emit(result, as_json=as_json):
+        return
+    accuracy = result["accuracy"]
+    sd = "" if accuracy["sd"] is None else f" ± {100 * accuracy['sd']:.2f}"
+    output.out.print(f"Accuracy {100 * accuracy['mean']:.2f}{sd} % ({found.protocol})")
+    columns = ["true class", *found.classes]
+    rows = [(name, *map(int, row)) for name, row in zip(found.classes, found.confusion, strict=True)]
+    output.table("Confusion: images by predicted class", columns, rows)
+    for one in found.duplicates:
+        names, both = ", ".join(one["paths"]), one["splits_with_both_sides"]
+        output.out.print(f"duplicates: {names} (on both sides of {both} splits)")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder that `ildfv texture classify --model` wrote.")],
+    images: Annotated[Path, typer.Argument(help="Folder of images, or one image.")],
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Print the class of each image. An image that cannot be used has an error instead, and the exit code is 1.
+
+    Example: `ildfv texture predict model photos`
+    """
+    from ildfv.errors import InputError
+    from ildfv.texture.classifier import TextureClassifier
+    from ildfv.texture.collection import images_in
+
+    classifier = TextureClassifier.load(model)
+    base = images if images.is_dir() else images.parent
+    rows: list[dict] = []
+    files = images_in(images)
+    with output.progress(verbose).task("images", len(files)) as advance:
+        for path in files:
+            try:
+                scores = classifier.scores([path])[0]
+                label = classifier.classes_[scores.argmax()]
+                values = {str(name): float(s) for name, s in zip(classifier.classes_, scores, strict=True)}
+                rows.append({"path": _below(path, base), "label": str(label), "scores": values})
+            except InputError as error:
+                rows.append({"path": _below(path, base), "error": str(error)})
+            advance()
+    failed = sum("error" in row for row in rows)
+    if not output.emit({"images": rows}, as_json=as_json):
+        output.lines("Classes", [(row["path"], row.get("label") or f"error: {row['error']}") for row in rows])
+    if failed:
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """The numbers of a list that is separated by commas."""
+    from ildfv.errors import InputError
+
+    try:
+        return tuple(float(one) for one in text.split(","))
+    except ValueError:
+        raise InputError(f'--scales must be numbers separated by commas, such as 1,0.5, got "{text}"') from None
+
+
+def _below(path: Path, folder: Path) -> str:
+    """The path relative to the folder that was given, so that outputs do not name the folders above it."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+COMMANDS = (encode, classify, predict)

@@ -1,0 +1,55 @@
+"""The command view."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+
+
+def view(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="A workspace; or scans and folders of `ildfv predict --out`.", show_default="current folder"
+        ),
+    ] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(help="TOML table of label codes, or phantom, cip: show label maps of scans.", show_default="none"),
+    ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(help="CSV file for corrected labels.", show_default="corrections.csv of a workspace"),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=0, max=65535, show_default="any free one")] = 0,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """View scans, predictions or a workspace in a browser on this machine. Research use only.
+
+    Prints an address with a token, and serves it on 127.0.0.1 until Ctrl-C. Without a GPU and offline; only the paths
+    given are read, and nothing is written but corrections.
+
+    Example: `ildfv view answers/scan-0cab05cf47 /data/scan`
+    """
+    from ildfv.viewer.serve import serve
+    from ildfv.viewer.study import open_study
+
+    study = open_study(paths or [o.HERE], codes=codes, corrections=corrections, progress=output.progress(verbose))
+
+    def ready(address: str) -> None:
+        result = {"address": address, "mode": study.mode, "cases": len(study.cases)}
+        if not output.emit(result, as_json=as_json):
+            output.out.print(f"{study.title}. Research use only.\nOpen {address}\nStop with Ctrl-C.")
+        sys.stdout.flush()
+
+    serve(study, port=port, ready=ready)
+
+
+COMMANDS = [(view, "Prediction")]

@@ -1,0 +1,49 @@
+"""Which label description of ITK-SNAP names the values of which label map.
+
+A description belongs to the label map in its folder that has its name. One that has the name of no label map there
+belongs to all of them. Two of that kind have two readings.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ildfv.datasets.naming import case_of, reduced, stem
+from ildfv.datasets.records import Label, LabelNames, Unused
+
+UNUSED = "label descriptions of ITK-SNAP that are in the folder of no label map"
+
+
+def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[list[Label], list[Unused]]:
+    """The label maps with the names of their values, and the descriptions that belong to none."""
+    by_folder: dict[Path, list[LabelNames]] = defaultdict(list)
+    for one in found:
+        by_folder[one.path.parent].append(one)
+    numbered = [label for label in labels if label.geometry is not None and not label.segments]
+    names = {(label.path.parent, _name(label.path.name)) for label in numbered}
+    result, used = [], set()
+    for label in labels:
+        here = by_folder.get(label.path.parent, []) if label in numbered else []
+        own = [one for one in here if _name(one.path.stem) == _name(label.path.name)]
+        own = own or [one for one in here if (one.path.parent, _name(one.path.stem)) not in names]
+        used.update(one.path for one in own)
+        if len(own) > 1:
+            files = " and ".join(sorted(one.path.name for one in own)[:2])
+            fault = f"its values must be named by one label description, got {files}: name one like the label map"
+            result.append(replace(label, geometry=None, fault=fault))
+        elif own and own[0].fault:
+            result.append(replace(label, geometry=None, fault=own[0].fault))
+        elif own:
+            result.append(replace(label, names=own[0].names, description=own[0].path))
+        else:
+            result.append(label)
+    return result, [Unused(one.path, UNUSED, quarantined=False) for one in found if one.path not in used]
+
+
+def _name(file: str) -> str:
+    """What a file is called without the words for a kind of data."""
+    name = case_of(Path(stem(file))).name
+    return reduced(name) or name

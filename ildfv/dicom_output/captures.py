@@ -1,0 +1,118 @@
+"""Pictures of the prediction as RGB Secondary Captures, for a PACS whose viewers show no other derived object.
+
+They show no identity: the header has it. Slices are in radiological orientation, whatever that of the source is.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+from highdicom.sc import SCImage
+from PIL import Image, ImageDraw, ImageFont
+from pydicom import Dataset
+
+from ildfv.dicom_output.origin import Origin
+from ildfv.inference.page import evidence_scale, overlay
+from ildfv.scans.windows import NORMAL, SIZE
+
+ZOOM = 2
+LINE, TEXT, MARGIN = 22, 16, 8  # pixels
+INK, PAPER = (235, 235, 235), (0, 0, 0)
+WIDTH = 2 * SIZE * ZOOM
+WRAP = 105  # characters of a line
+
+
+def captures(origin: Origin) -> list[SCImage]:
+    """A page of results, then for each pattern the slice with the highest score and its contribution map."""
+    pictures = [(_page(origin), "results", None)]
+    for c, pattern in enumerate(origin.prediction.patterns):
+        z = int(origin.prediction.head.best[c])
+        pictures.append((_example(origin, c, z), pattern, z))
+    return [_capture(origin, i + 1, *one) for i, one in enumerate(pictures)]
+
+
+def _capture(origin: Origin, number: int, picture: np.ndarray, what: str, z: int | None) -> SCImage:
+    common = origin.common("capture", number, "pictures")
+    image = SCImage.from_ref_dataset(
+        origin.source.images[0],
+        picture,
+        "RGB",
+        8,
+        "PATIENT",
+        patient_orientation=("L", "P"),
+        **common,
+    )
+    image.DerivationDescription = f"ildfv {what}. {origin.use}"
+    image.BurnedInAnnotation = "NO"  # the picture does not identify the patient
+    shown = range(len(origin.prediction.positions)) if z is None else [z]
+    image.SourceImageSequence = [_reference(origin, one) for one in shown]
+    return image
+
+
+def _reference(origin: Origin, z: int) -> Dataset:
+    one, item = origin.source.instances[origin.source.stored_index(z)], Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.sop_class, one.uid
+    if one.frame is not None:
+        item.ReferencedFrameNumber = one.frame
+    return item
+
+
+def _page(origin: Origin) -> np.ndarray:
+    prediction, answer = origin.prediction, origin.prediction.head
+    lines = [f"ildfv, {answer.name}: {origin.use}.", f"{len(prediction.positions)} slices.", ""]
+    for c, pattern in enumerate(prediction.patterns):
+        shown = answer.presence[:, c]
+        found = f"on {shown.sum()} slices" if shown.any() else "not found"
+        lines.append(
+            f"{pattern}: {found}; highest probability {_percent(answer.probability[:, c].max())}; "
+            f"look first at slice {_number(origin, int(answer.best[c]))}"
+        )
+    return _drawn([*lines, "", *_wrapped([*prediction.notes, *prediction.statements])])
+
+
+def _example(origin: Origin, c: int, z: int) -> np.ndarray:
+    """The slice, and the slice with its contributions, side by side below a caption."""
+    prediction, answer = origin.prediction, origin.prediction.head
+    plain = np.repeat(prediction.images[z, NORMAL][..., None], 3, axis=2)
+    shown = [plain]
+    if prediction.contributions is not None:
+        maps = prediction.contributions[:, c]
+        shown.append(overlay(prediction.images[z, NORMAL], maps[z], evidence_scale(maps)))
+    pair = np.concatenate(shown, axis=1).repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+    caption = _drawn(
+        [
+            f"{prediction.patterns[c]}: {'present' if answer.presence[z, c] else 'not present'} on slice "
+            f"{_number(origin, z)}, probability {_percent(answer.probability[z, c])}. {origin.use}.",
+            "Right: orange counts for the pattern, blue against it."
+            if len(shown) > 1
+            else "This predictor has no maps.",
+        ]
+    )
+    page = np.zeros((len(caption) + len(pair), WIDTH, 3), np.uint8)
+    page[: len(caption)], page[len(caption) :, : pair.shape[1]] = caption, pair
+    return page
+
+
+def _number(origin: Origin, z: int) -> str:
+    """How viewers number a slice: by InstanceNumber, or by its frame."""
+    at = origin.source.stored_index(z)
+    frame, number = origin.source.instances[at].frame, origin.source.images[at].get("InstanceNumber")
+    return f"frame {frame}" if frame is not None else f"{z + 1}" if number is None else f"{z + 1} (image {number})"
+
+
+def _drawn(lines: list[str]) -> np.ndarray:
+    """Lines of text, uint8 (rows, WIDTH, 3)."""
+    image = Image.new("RGB", (WIDTH, 2 * MARGIN + LINE * len(lines)), PAPER)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(TEXT)
+    for i, line in enumerate(lines):
+        draw.text((MARGIN, MARGIN + LINE * i), line, fill=INK, font=font)
+    return np.asarray(image)
+
+
+def _wrapped(sentences: list[str]) -> list[str]:
+    return [line for sentence in sentences for line in textwrap.wrap(sentence, WRAP)]
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %" if np.isfinite(value) else "unknown"

@@ -1,0 +1,156 @@
+"""The instances that a scan was read from, and the way from canonical volumes back to their pixels."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_VR
+from pydicom.uid import CTImageStorage
+from pydicom.valuerep import DA, DS, TM
+
+from ildfv.errors import InputError
+from ildfv.scans.dicom import Series
+from ildfv.scans.dicomfile import open_dicom, read_dicom
+from ildfv.scans.geometry import to_canonical
+from ildfv.scans.headers import Frame
+
+NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+IDENTITY = (  # present in every object, empty if unknown (type 2)
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+SEXES = ("", "M", "F", "O")
+DATES = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
+PER_FRAME, SHARED, NUMBER = 0x52009230, 0x52009229, 0x00280008
+PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A slice of the source: its SOP class, its instance, and its frame (from 1) in a multi-frame file or None."""
+
+    sop_class: str
+    uid: str
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source of a scan; slices are in ascending order along the normal of the source.
+
+    images: for each slice, the header of a single-frame image as highdicom needs it. A frame of a multi-frame file is
+    described as an image with a UID of its own, which `refer` replaces. instances: what the slices are. original: the
+    header of the first file. order, flips: of `to_canonical`.
+    """
+
+    images: list[Dataset]
+    instances: list[Instance]
+    original: Dataset
+    order: tuple[int, ...]
+    flips: tuple[int, ...]
+
+    @classmethod
+    def of(cls, series: Series) -> Source:
+        """The source of a DICOM series. InputError: a UID that the objects must reference is missing."""
+        headers = {}
+        for path in dict.fromkeys(path for path, _ in series.frames):
+            with open_dicom(path) as file:
+                header = headers[path] = read_dicom(file, stop_before_pixels=True)
+            for name in NEEDED:
+                if not header.get(name):
+                    raise InputError(f"{path.name} must have a {name} for --dicom, got none: use --out alone")
+        images, instances = [], []
+        first = series.frames[0][1]
+        for path, frame in series.frames:
+            header = headers[path]
+            several = PER_FRAME in header
+            images.append(_image(header, frame, first, len(images), float(series.grid.spacing[0])))
+            number = frame.index + 1 if several else None
+            instances.append(Instance(str(header.SOPClassUID), str(header.SOPInstanceUID), number))
+        order, flips, _ = to_canonical(series.grid)
+        return cls(images, instances, headers[series.frames[0][0]], order, flips)
+
+    def stored(self, canonical: np.ndarray) -> np.ndarray:
+        """A volume (slices, rows, columns) in the order of the source's slices and pixels; a view."""
+        return np.transpose(np.flip(canonical, self.flips), np.argsort(self.order))
+
+    def stored_index(self, z: int) -> int:
+        """The position in `images` of slice z of a canonical volume."""
+        return len(self.images) - 1 - z if 0 in self.flips else z
+
+
+def refer(dataset: Dataset, source: Source) -> None:
+    """Replaces references to the images of single frames by references to frames of their file, each file once."""
+    known = {str(image.SOPInstanceUID): one for image, one in zip(source.images, source.instances, strict=True)}
+    if all(one.frame is None for one in source.instances):
+        return
+    for element in dataset:
+        if element.VR != "SQ":
+            continue
+        kept, seen = [], set()
+        for item in element.value:
+            one = known.get(str(item.get("ReferencedSOPInstanceUID", "")))
+            if one is not None:
+                item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.sop_class, one.uid
+                if element.keyword == "SourceImageSequence" and "PurposeOfReferenceCodeSequence" in item:
+                    item.ReferencedFrameNumber = one.frame  # of the image that this frame was derived from
+                elif one.uid in seen:
+                    continue
+                seen.add(one.uid)
+            refer(item, source)
+            kept.append(item)
+        if len(kept) < len(element.value):
+            element.value = kept
+
+
+def restore_identity(dataset: Dataset, original: Dataset) -> None:
+    """Gives an object the patient and study of the source exactly as they are there, also where they are not valid.
+
+    A PACS compares them with those of the source; a corrected value would be another patient.
+    """
+    for name in (*IDENTITY, "SpecificCharacterSet"):
+        if name in original:
+            dataset[name] = deepcopy(original[name])
+
+
+def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: float) -> Dataset:
+    """The header of one slice without what highdicom refuses, and without what a frame does not share with its file."""
+    image = Dataset()
+    image.update({tag: element for tag, element in header.items() if tag not in (*PIXELS, PER_FRAME, SHARED, NUMBER)})
+    image.file_meta = header.file_meta
+    replaced = {name: "" for name in IDENTITY if header.get(name) is None or not _accepted(name, header[name].value)}
+    # Orientations may differ by rounding, which highdicom refuses.
+    replaced |= {"ImageOrientationPatient": _decimal(first.orientation), "PixelSpacing": _decimal(first.spacing)}
+    replaced["SliceThickness"] = _decimal([frame.thickness or spacing])[0]
+    if PER_FRAME in header:
+        replaced["SOPClassUID"] = CTImageStorage
+        replaced["SOPInstanceUID"] = f"2.25.{index + 1}"
+        replaced["ImagePositionPatient"] = _decimal(frame.position)
+    for name, value in replaced.items():
+        # New elements: the copy shares the others with the original.
+        image.add(DataElement(name, dictionary_VR(name), value))
+    return image
+
+
+def _decimal(values) -> list:
+    return [DS(float(value), auto_format=True) for value in values]
+
+
+def _accepted(name: str, value) -> bool:
+    if name == "PatientSex":
+        return value in SEXES
+    try:
+        DATES.get(name, str)(value)
+    except (ValueError, TypeError):
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""Writes the objects of a prediction into a folder: all of them or none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+
+from ildfv.dicom_output.captures import captures
+from ildfv.dicom_output.identifiers import Identifiers
+from ildfv.dicom_output.origin import Origin, identifiers_of
+from ildfv.dicom_output.parametric_map import parametric_map
+from ildfv.dicom_output.report import report
+from ildfv.dicom_output.segmentation import segmentation
+from ildfv.dicom_output.sources import Source, refer, restore_identity
+from ildfv.errors import check
+from ildfv.inference.prediction import Prediction
+from ildfv.scans.dicom import Series
+from ildfv.scans.libraries import quiet
+from ildfv.store.atomic import TEMPORARY, check_space, sync
+
+REPORT = "report.dcm"
+HEADER = 1 << 20  # bytes; an allowance for the header of an object
+
+
+def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[Path]:
+    """Writes all objects of a prediction and returns their paths, the report last.
+
+    The objects carry the patient and study of the source. A folder that has the objects of the same scan and predictor
+    is kept as it is.
+
+    Parameters
+    ----------
+    folder : path
+        Created by this function; a run that fails or is killed leaves none.
+    prediction : Prediction
+        Of the scan that was read from `series`.
+    series : Series
+        The source.
+
+    Raises
+    ------
+    InputError
+        The source lacks a UID that the objects must reference, the folder has other objects, or the disk is full.
+    """
+    folder = Path(folder)
+    with quiet():
+        origin = Origin(prediction, Source.of(series))
+        if folder.exists():
+            same = _holds(folder, origin.identifiers)
+            check(same, f"{folder} has objects of another predictor or of other slices: use another --dicom")
+            return paths(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{folder.name}")
+        try:
+            temporary.mkdir()
+            for name, dataset in _objects(origin):
+                _finish(dataset, origin)
+                check_space(temporary, len(dataset.get("PixelData", b"")) + HEADER)
+                dataset.save_as(temporary / name, enforce_file_format=True)
+                sync(temporary / name)
+            sync(temporary)
+            os.replace(temporary, folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync(folder.parent)
+    return paths(folder)
+
+
+def holds(folder: Path, checksum: str, series: Series) -> bool:
+    """Whether the folder has the objects of this predictor's prediction for this series."""
+    with quiet():
+        return _holds(Path(folder), identifiers_of(checksum, Source.of(series)))
+
+
+def _holds(folder: Path, identifiers: Identifiers) -> bool:
+    path = folder / REPORT
+    return path.is_file() and dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID == identifiers.uid(
+        "report", 1
+    )
+
+
+def paths(folder: Path) -> list[Path]:
+    """The objects in a folder, the report last: whoever sees it in a PACS finds the others there."""
+    return sorted(Path(folder).glob("*.dcm"), key=lambda path: (path.name == REPORT, path.name))
+
+
+def _objects(origin: Origin) -> Iterator[tuple[str, Dataset]]:
+    """The objects with their file names, one in memory at a time."""
+    if origin.prediction.contributions is not None:
+        found = segmentation(origin)
+        if found is not None:
+            yield "segmentation.dcm", found
+        for c, pattern in enumerate(origin.prediction.patterns):
+            yield f"map-{pattern.replace(' ', '-')}.dcm", parametric_map(origin, c)
+    for i, picture in enumerate(captures(origin)):
+        yield f"picture-{i + 1}.dcm", picture
+    yield REPORT, report(origin)
+
+
+def _finish(dataset: Dataset, origin: Origin) -> None:
+    """Gives an object the identity of the source, its references, and UIDs that do not depend on chance."""
+    restore_identity(dataset, origin.source.original)
+    refer(dataset, origin.source)
+    if "Rows" in dataset:
+        dataset.BodyPartExamined = "CHEST"  # without it, images need a Laterality
+    if "DimensionOrganizationSequence" in dataset:
+        organization = origin.identifiers.uid(dataset.SOPInstanceUID, "dimensions")
+        for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+            item.DimensionOrganizationUID = organization

@@ -1,0 +1,82 @@
+"""Maps of any layout and dtype as the kernels read them, with the weights of their descriptors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.arrays import check_real, dtype_name, is_array, namespace, to_float64, to_numpy
+from ildfv.errors import InputError, check
+from ildfv.estimators.batches import NATIVE, count
+from ildfv.kernels import Moments, moments
+from ildfv.weighted import Weighted, split
+
+
+def with_weights(maps, weights):
+    """Weighted maps: an array of maps, or a list of single ones; unchanged if there are no weights."""
+    if weights is None:
+        return maps
+    if not isinstance(maps, list):
+        return Weighted(maps, to_numpy(weights))
+    check(len(weights) == len(maps), f"weights must be given for {len(maps)} maps, got {len(weights)}")
+    return [Weighted(one, to_numpy(w)) for one, w in zip(maps, weights, strict=True)]
+
+
+def moments_of(maps, mixture, threshold: float) -> Moments:
+    if not isinstance(maps, list):
+        maps, weights = split(maps)
+        return moments(maps, mixture, threshold=threshold, weights=weights)
+    arrays, each = zip(*map(split, maps), strict=True)
+    return moments(list(arrays), mixture, threshold=threshold, weights=None if each[0] is None else each)
+
+
+def as_descriptors(maps):
+    """Maps in the layouts and dtypes that the kernels read: (d, h, w) in a list as (h·w, d), integers as float64."""
+    if isinstance(maps, Weighted):
+        return Weighted(as_descriptors(maps.maps), maps.weights)
+    if isinstance(maps, (list, tuple)):
+        return [as_descriptors(as_rows(one)) if is_array(one) else one for one in maps]
+    if not is_array(maps) or dtype_name(maps) in NATIVE:
+        return maps
+    check_real(maps, "maps")
+    return to_float64(maps)
+
+
+def as_rows(one):
+    """A map (d, h, w) as descriptors (h·w, d); other arrays unchanged."""
+    if one.ndim != 3:
+        return one
+    xp, (d, h, w) = namespace(one), one.shape
+    return xp.permute_dims(xp.reshape(one, (d, h * w)), (1, 0))
+
+
+def check_not_images(maps) -> None:
+    """InputError for 8-bit arrays without a channel axis: rows of grey images are not descriptors."""
+    listed = isinstance(maps, (list, tuple))
+    for one in maps if listed else (maps,):
+        image = is_array(one) and dtype_name(one) == "uint8" and one.ndim == (2 if listed else 3)
+        check(
+            not image,
+            "maps without a channel axis must not be uint8, which may be grey images: pass images as (b, d, h, w) with "
+            "d features per pixel, or convert descriptors (b, n, d) to float32",
+        )
+
+
+def descriptor_counts(maps) -> np.ndarray:
+    """Number of descriptors of each map, or the sum of their weights, (b,); InputError if a map has none."""
+    if isinstance(maps, Weighted):
+        return maps.totals
+    if isinstance(maps, (list, tuple)) and len(maps) > 0 and isinstance(maps[0], Weighted):
+        return np.array([one.weights.sum() for one in maps])
+    if isinstance(maps, (list, tuple)):
+        check(len(maps) > 0, "maps must hold at least one map, got none")
+        for i, x in enumerate(maps):
+            check(is_array(x) and x.ndim == 2, f"maps[{i}] must be an array of shape (n, d), got {np.shape(x)}")
+        n = [x.shape[0] for x in maps]
+    else:
+        shape = tuple(getattr(maps, "shape", ()))
+        if len(shape) not in (3, 4):
+            raise InputError(f"maps must be (b, n, d), (b, d, h, w) or a list of (n_i, d), got shape {shape}")
+        check(shape[0] > 0, "maps must hold at least one map, got none")
+        n = [count(maps[:1])] * shape[0]
+    check(min(n) > 0, f"maps[{n.index(min(n))}] must hold at least one descriptor, got none")
+    return np.array(n, dtype=np.float64)

@@ -1,0 +1,127 @@
+"""Projection of rows on fitted principal components, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from ildfv.arrays import check_finite, check_real, check_shape, dtype_name, floating, is_array, like, namespace
+from ildfv.errors import check
+from ildfv.estimators.base import AnyArray, Persistent, as_array, as_batches, default_errstate
+from ildfv.estimators.batches import is_stream, on_disk
+
+ROUNDING_SHARE = {"float32": 1e-12, "float64": 1e-16}  # share of the first variance that may be rounding error
+
+
+class Projection(Persistent):
+    """Mixin of `PCA`: the methods that need only its components."""
+
+    whiten: bool
+    components_: np.ndarray
+    mean_: np.ndarray
+    explained_variance_: np.ndarray
+
+    @overload
+    def transform(self, X: AnyArray) -> AnyArray: ...
+
+    @overload
+    def transform(self, X: Iterable[AnyArray] | Callable[[], Iterable[AnyArray]]) -> AnyArray: ...
+
+    @overload
+    def transform(self, X: Sequence[Sequence[float]]) -> np.ndarray: ...
+
+    @default_errstate
+    def transform(self, X):
+        """Project rows on the components.
+
+        Parameters
+        ----------
+        X : array of shape (m, d), or iterable of batches (m, d)
+            Also an array on disk, as in `fit`.
+
+        Returns
+        -------
+        array of shape (m, c)
+            In X's array library; float64 for float64 and integers, otherwise float32.
+
+        Raises
+        ------
+        InputError
+            Non-finite values, wrong shape or number of features.
+        """
+        if is_stream(X) or on_disk(X):
+            self._check_fitted()
+            parts = [self._project(batch) for batch in as_batches(self, X, reset=False)]
+            check(len(parts) > 0, "X must hold at least one batch, got none")
+            return namespace(*parts).concat(parts, axis=0)
+        return self._project(X)
+
+    def _project(self, X):
+        x, mean, components = self._ready(X)
+        # The mean is rounded to the dtype of the rows; `left` corrects the shift this causes far from zero.
+        kind = dtype_name(x)
+        left = (self.mean_.astype(kind) - self.mean_) @ self.components_.T  # (c,)
+        projections = (x - mean) @ components.T + like(left, x, kind)
+        return projections / like(self._scale(kind), projections, kind) if self.whiten else projections
+
+    @default_errstate
+    def inverse_transform(self, X: AnyArray) -> AnyArray:
+        """Rows reconstructed from projections.
+
+        Parameters
+        ----------
+        X : array of shape (m, c)
+            Projections, as returned by `transform`.
+
+        Returns
+        -------
+        array of shape (m, d)
+            In X's array library.
+
+        Raises
+        ------
+        InputError
+            Wrong shape.
+        """
+        self._check_fitted()
+        projections: Any = X if is_array(X) else np.asarray(X)
+        check_real(projections, "X")
+        check_shape(projections, "X", (None, len(self.components_)))
+        kind = floating(projections)
+        projections = namespace(projections).astype(projections, getattr(namespace(projections), kind), copy=False)
+        if self.whiten:
+            projections = projections * like(self._scale(kind), projections, kind)
+        return projections @ like(self.components_, projections, kind) + like(self.mean_, projections, kind)
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Names of the outputs: "pca0", "pca1", …
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (c,), object
+            One name per component.
+        """
+        self._check_fitted()
+        return np.array([f"pca{i}" for i in range(len(self.components_))], dtype=object)
+
+    def _ready(self, X):
+        """The rows, mean and components in one dtype, on one device."""
+        self._check_fitted()
+        x = as_array(self, X)
+        check_finite(x, "X")
+        kind = floating(x)
+        x = namespace(x).astype(x, getattr(namespace(x), kind), copy=False)
+        return x, like(self.mean_, x, kind), like(self.components_, x, kind)
+
+    def _scale(self, kind: str) -> np.ndarray:
+        """Divisors of whitened projections; a lower bound keeps rounding errors from being amplified."""
+        least = ROUNDING_SHARE["float32" if self.components_.dtype == np.float32 else kind]
+        first = self.explained_variance_[0]
+        return np.sqrt(np.maximum(self.explained_variance_, least * first if first > 0 else 1.0))

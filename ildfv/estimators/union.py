@@ -1,0 +1,100 @@
+"""One encoder per layer of a network, and their vectors one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import NotFittedError
+
+from ildfv.arrays import namespace
+from ildfv.errors import check
+from ildfv.estimators.fisher import FisherVector
+
+
+class LayerUnion(TransformerMixin, BaseEstimator):
+    """The vectors of the maps of several layers, each by an encoder of its own, concatenated.
+
+    Every layer's vector is divided by the square root of the number of layers: vectors of unit norm stay so. Maps of
+    several scales are one set of descriptors: concatenate them along n before, as a list of (n_i, d).
+
+    Parameters
+    ----------
+    encoder : estimator, optional
+        `FisherVector`, `VLAD`, `BagOfWords`, `SpatialPyramid` or `Pooling`, not fitted: `fit` fits a clone for each
+        layer. None: `FisherVector()`.
+
+    Attributes
+    ----------
+    encoders_ : dict of str to estimator
+        In the order of the layers.
+    """
+
+    def __init__(self, encoder=None):
+        self.encoder = encoder
+
+    def fit(self, X: Mapping[str, Any], y=None) -> Self:
+        """Fit an encoder for each layer.
+
+        Parameters
+        ----------
+        X : dict of str to maps
+            The maps of each layer, in any form that the encoder accepts, with the same number of images.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            No layers, or what the encoder raises.
+        """
+        _check_layers(X)
+        recipe = FisherVector() if self.encoder is None else self.encoder
+        self.encoders_ = {layer: clone(recipe).fit(maps) for layer, maps in X.items()}
+        return self
+
+    def transform(self, X: Mapping[str, Any]):
+        """The vector of each image.
+
+        Parameters
+        ----------
+        X : dict of str to maps
+            The maps of the layers that the encoders were fitted on.
+
+        Returns
+        -------
+        array of shape (b, m)
+            m is the sum over layers; in the maps' array library.
+
+        Raises
+        ------
+        InputError
+            Other layers, unequal numbers of images, or what the encoder raises.
+        """
+        if not hasattr(self, "encoders_"):
+            raise NotFittedError("This LayerUnion is not fitted yet: call fit first")
+        _check_layers(X)
+        same = set(X) == set(self.encoders_)
+        check(same, f"layers must be {', '.join(self.encoders_)} as in fit, got {', '.join(X)}")
+        vectors = [encoder.transform(X[layer]) for layer, encoder in self.encoders_.items()]
+        counts = sorted({v.shape[0] for v in vectors})
+        check(len(counts) == 1, f"layers must have the same number of images, got {counts}")
+        return namespace(*vectors).concat(vectors, axis=1) / len(vectors) ** 0.5
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "encoders_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.dict = False, True
+        return tags
+
+
+def _check_layers(X) -> None:
+    check(isinstance(X, Mapping), f"X must be a dict of layers to maps, got {type(X).__name__}")
+    check(len(X) > 0, "X must hold at least one layer, got none")

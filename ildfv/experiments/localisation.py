@@ -1,0 +1,97 @@
+"""Localisation, future work in the paper: do the maps of a slice's score show where the pattern is?
+
+The score of Fisher vectors is an exact sum over locations; these contributions are compared with the label maps of
+held-out slices, which no system has seen. Controls tell how far a map of the lung, or of its density alone, gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.evaluation.tables import Cell, Estimate, Table
+from ildfv.experiments.context import Context
+from ildfv.experiments.experiment import Experiment, Findings
+from ildfv.experiments.fitted import fisher_model
+from ildfv.experiments.layers import fisher
+from ildfv.experiments.results import predictions
+from ildfv.experiments.tables import OURS
+from ildfv.inference.localisation import CONTROLS, MIN_PIXELS, Estimated, LabelledSlices, MapScores, evaluate_maps
+from ildfv.patterns import PATTERNS
+
+TITLES = {
+    "pixel_auc": "Pixel AUC: probability that a pixel of the pattern has a higher value than another",
+    "pointing_game": "Pointing game: share of slices whose highest pixel shows the pattern",
+    "dice": "Dice at the threshold that is best on training slices",
+}
+WITHIN = {"lung": "inside the lung", "slice": "whole slice"}
+TRAINING = 48  # slices that thresholds are chosen on, drawn from those of the fit patients that show a pattern
+
+Maps = Callable[[LabelledSlices], np.ndarray]
+
+
+def run(context: Context) -> Findings:
+    layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
+    vectors = [fisher(context, layer) for layer in layers]
+    folds: dict[tuple[str, str], list[MapScores]] = {}
+    for fold in context.held_out():
+        split = context.split(fold)
+        systems: dict[str, Maps] = {}
+        for one in vectors:
+            predictions(context, one)  # fits and scores it first
+            systems[f"{one.label}, contributions"] = partial(_maps, fisher_model(context, one, fold).maps)
+        systems |= {f"control: {name}": control for name, control in CONTROLS.items()}
+        lungs = context.preset.lungs
+        training, tested = some(context, split.fit, fold), shown(context, split.test)
+        check(len(training) > 0 and len(tested) > 0, f"fold {fold} must have fit and test slices with a pattern")
+        parts = [LabelledSlices.read(context.slices, indices, lungs=lungs) for indices in (training, tested)]
+        for within in WITHIN:
+            for name, found in evaluate_maps(systems, *parts, within=within).items():
+                folds.setdefault((name, within), []).append(found)
+    joined = {key: MapScores.joined(parts) for key, parts in folds.items()}
+    note = (
+        f"Held-out slices with at least {MIN_PIXELS} prepared pixels of a pattern. A map spreads the contribution of "
+        "each location over its receptive field and keeps its sign. Inside the lung, the lung mask is no better than "
+        "chance (pixel AUC 0.5)."
+    )
+    tables = [_table(context, title, measure, joined, note) for measure, title in TITLES.items()]
+    return Findings(tables, vectors)
+
+
+def shown(context: Context, indices: np.ndarray) -> np.ndarray:
+    """Those of the slices whose label map shows any pattern."""
+    return indices[(context.slices.counts[indices] > 0).any(axis=1)]
+
+
+def some(context: Context, indices: np.ndarray, fold: int) -> np.ndarray:
+    """At most `TRAINING` of the slices that show a pattern, drawn by the workspace's seed."""
+    found = shown(context, indices)
+    drawn = np.random.default_rng([context.workspace.settings.seed, fold]).permutation(found)
+    return np.sort(drawn[:TRAINING])
+
+
+def _maps(maps: Callable[[np.ndarray], np.ndarray], slices: LabelledSlices) -> np.ndarray:
+    return maps(slices.images)
+
+
+def _table(context: Context, title: str, measure: str, joined: dict[tuple[str, str], MapScores], note: str) -> Table:
+    options: dict[str, Any] = {"resamples": context.preset.resamples, "seed": context.workspace.settings.seed}
+    rows: list[list[Cell]] = []
+    for within, where in WITHIN.items():
+        for (name, region), scores in joined.items():
+            if region == within:
+                cells = [_cell(scores.estimate(measure, c, **options)) for c in range(len(PATTERNS))]
+                rows.append([f"{name}, {where}", OURS, context.slices.data, *cells])
+    return Table(title, ["map, pixels", "source", "data", *PATTERNS], rows, note)
+
+
+def _cell(found: Estimated) -> Estimate:
+    """Pooled over the folds: means and SD over folds are not computed."""
+    return Estimate(value=found.value, interval=found.interval, mean=None, sd=None, n=0, patients=found.patients)
+
+
+EXPERIMENT = Experiment("localisation", "Where the patterns are", "Section 4.7, future work", run)

@@ -1,0 +1,142 @@
+"""What the components of a mixture stand for: their parts of the scores, and the training patches that are nearest.
+
+Parts of scores are statistics over many slices, and contain no image. Patches are images of patients: they exist only
+where the slices are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ildfv.arrays import to_numpy
+from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.mixture import GaussianMixture
+from ildfv.inference.contributions import component_scores
+from ildfv.scans.windows import NORMAL, SIZE
+
+BATCH = 16
+CONTEXT = 48  # pixels, the smallest side of a picture: a patch of conv1 alone has 11
+FRAME = (230, 97, 1)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A location of a slice near the mean of a component.
+
+    index: of the slice. rows, columns: its receptive field, first pixel and one behind the last. distance: Mahalanobis
+    distance of the descriptor from the mean, divided by √d.
+    """
+
+    index: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    distance: float
+
+
+def nearest_patches(
+    mixture: GaussianMixture,
+    maps: Callable,
+    fields,
+    read: Callable[[np.ndarray], np.ndarray],
+    indices: np.ndarray,
+    owners: Sequence[str],
+    *,
+    count: int = 8,
+) -> list[list[Patch]]:
+    """For each component the nearest patches, at most one of each patient, nearest first.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+    maps : function
+        Images uint8 (b, 3, 224, 224) → (b, d, h, w).
+    fields : ReceptiveFields
+        Of the locations of the maps.
+    read : function
+        Slice indices (b,) → images.
+    indices : ndarray of shape (m,)
+        The slices to search.
+    owners : sequence of m str
+        Patient of each slice.
+    count : int
+        Patches of a component.
+    """
+    best: list[dict[str, Patch]] = [{} for _ in mixture.weights_]
+    for start in range(0, len(indices), BATCH):
+        some = indices[start : start + BATCH]
+        found = np.asarray(to_numpy(maps(read(some))), dtype=np.float64)  # (b, d, h, w)
+        descriptors = np.moveaxis(found.reshape(*found.shape[:2], -1), 1, 2)  # (b, n, d)
+        for index, x, owner in zip(some.tolist(), descriptors, owners[start : start + BATCH], strict=True):
+            distances = _distances(x, mixture)  # (n, k)
+            for k, place in enumerate(distances.argmin(axis=0).tolist()):
+                distance, known = float(distances[place, k]), best[k].get(owner)
+                if known is None or distance < known.distance:
+                    row, column = divmod(place, len(fields.columns))
+                    best[k][owner] = Patch(index, _range(fields.rows[row]), _range(fields.columns[column]), distance)
+    return [sorted(found.values(), key=lambda patch: (patch.distance, patch.index))[:count] for found in best]
+
+
+def mean_component_scores(
+    fisher: FisherVector,
+    coefficients: np.ndarray,
+    maps: Callable,
+    read: Callable[[np.ndarray], np.ndarray],
+    indices: np.ndarray,
+    weights: Callable[[np.ndarray], np.ndarray | None] = lambda indices: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over slices of each component's part of each score, float64 (C, k) each.
+
+    Parameters
+    ----------
+    fisher, coefficients
+        As for `contributions`.
+    maps, read, indices
+        As for `nearest_patches`.
+    weights : function, optional
+        Slice indices (b,) → weights of their descriptors (b, n), or None.
+    """
+    found = [
+        component_scores(fisher, coefficients, maps(read(some)), weights(some))
+        for some in np.array_split(indices, max(1, -(-len(indices) // BATCH)))
+    ]
+    every = np.concatenate(found)  # (m, C, k)
+    return every.mean(axis=0), every.std(axis=0)
+
+
+def picture(image: np.ndarray, patch: Patch) -> np.ndarray:
+    """The patch in the lung window with its surroundings, its receptive field framed; uint8 (h, w, 3).
+
+    image: uint8 (3, 224, 224).
+    """
+    grey = np.repeat(image[NORMAL][..., None], 3, axis=2)
+    (top, bottom), (left, right) = patch.rows, patch.columns
+    for r, columns in ((max(top - 1, 0), slice(left, right)), (min(bottom, SIZE - 1), slice(left, right))):
+        grey[r, columns] = FRAME
+    for rows, c in ((slice(top, bottom), max(left - 1, 0)), (slice(top, bottom), min(right, SIZE - 1))):
+        grey[rows, c] = FRAME
+    return grey[_around(top, bottom), _around(left, right)]
+
+
+def _distances(x: np.ndarray, mixture: GaussianMixture) -> np.ndarray:
+    """‖(x − mean_k)/sd_k‖/√d, (n, k)."""
+    inverse = 1 / np.asarray(mixture.variances_, np.float64)  # (k, d)
+    means = np.asarray(mixture.means_, np.float64)
+    centre = means.mean(axis=0)  # squares of differences from it are small, so that little is lost in their difference
+    x, means = x - centre, means - centre
+    squares = x**2 @ inverse.T - 2 * x @ (means * inverse).T + (means**2 * inverse).sum(axis=1)
+    return np.sqrt(np.maximum(squares, 0) / x.shape[1])
+
+
+def _range(seen: np.ndarray) -> tuple[int, int]:
+    pixels = np.flatnonzero(seen)
+    return int(pixels[0]), int(pixels[-1]) + 1
+
+
+def _around(first: int, last: int) -> slice:
+    """At least CONTEXT pixels around a range, inside the slice."""
+    side = max(CONTEXT, last - first + 8)
+    start = min(max(0, (first + last - side) // 2), max(0, SIZE - side))
+    return slice(start, start + side)

@@ -1,0 +1,41 @@
+"""Pictures in titled groups as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+
+from ildfv.inference.page import png
+
+
+@dataclass(frozen=True)
+class Picture:
+    """image: uint8 (h, w) or (h, w, 3)."""
+
+    image: np.ndarray
+    caption: str
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The image as a data URI."""
+        return "data:image/png;base64," + base64.b64encode(png(self.image)).decode()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures under a title and a sentence."""
+
+    title: str
+    pictures: list[Picture] = field(default_factory=list)
+    text: str = ""
+
+
+def gallery(title: str, lines: list[str], groups: list[Group], *, phantom: bool) -> str:
+    """HTML of the page; lines: paragraphs above the groups. phantom: whether the page must be labelled as such."""
+    environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
+    template = environment.get_template("gallery.html")
+    return template.render(title=title, lines=lines, groups=groups, phantom=phantom)

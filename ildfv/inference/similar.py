@@ -1,0 +1,128 @@
+"""The rows of a large matrix that are nearest to a query, exactly, with FAISS where it is installed.
+
+A search reads all rows, so memory bandwidth is its limit. FAISS therefore scans a copy in float16, half as many bytes,
+and the best candidates are measured again. The largest rounding error of a row bounds how much nearer than in the copy
+a row can be; candidates are added until no other row can belong to the result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.extras import is_installed
+
+CANDIDATES = 64  # rows measured again at first: enough for 10 results, unless many distances are almost equal
+LARGEST = 60_000.0  # of a float16
+CHUNK = 8192  # rows reconstructed at once
+ROUNDING = 1e-4  # relative error of a distance that is computed in float32
+
+
+class NearestRows:
+    """Search for the nearest rows by Euclidean distance.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (N, p), float32
+    use_faiss : bool, optional
+        By default if FAISS is installed; otherwise NumPy reads all values for each query.
+    """
+
+    def __init__(self, rows: np.ndarray, *, use_faiss: bool | None = None):
+        self.rows = np.ascontiguousarray(rows, dtype=np.float32)
+        check(self.rows.ndim == 2 and len(self.rows) > 0, f"rows must have shape (N, p), got {self.rows.shape}")
+        check(bool(np.isfinite(self.rows).all()), "rows must be finite, got NaN or infinity")
+        small = float(np.abs(self.rows).max()) < LARGEST
+        self.uses_faiss = small and (is_installed("faiss") if use_faiss is None else use_faiss)
+        if self.uses_faiss:
+            self._index, self._error = _halved(self.rows)
+        else:
+            self._squares = np.einsum("ij,ij->i", self.rows, self.rows)
+            self._error = 0.0
+
+    def search(
+        self,
+        query: np.ndarray,
+        count: int,
+        *,
+        excluded: np.ndarray | None = None,
+        owners: np.ndarray | None = None,
+        per_owner: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers and distances of the nearest rows, nearest first; of equally near ones the first.
+
+        Parameters
+        ----------
+        query : ndarray of shape (p,)
+        count : int
+            Number of results; fewer if there are not as many.
+        excluded : ndarray of shape (N,), bool, optional
+            Rows that are no result.
+        owners : ndarray of shape (N,), optional
+            With `per_owner`: whom a row belongs to.
+        per_owner : int, optional
+            Largest number of results of one owner.
+
+        Returns
+        -------
+        indices : ndarray of shape (m,), int64
+        distances : ndarray of shape (m,), float64
+        """
+        query = np.ascontiguousarray(query, dtype=np.float32)
+        check(query.shape == self.rows.shape[1:], f"query must have shape {self.rows.shape[1:]}, got {query.shape}")
+        check(count >= 1, f"count must be at least 1, got {count}")
+        excluded = np.zeros(len(self.rows), bool) if excluded is None else np.asarray(excluded, dtype=bool)
+        wanted = CANDIDATES + int(excluded.sum())
+        while True:
+            candidates, beyond = self._candidates(query, wanted)
+            candidates = candidates[~excluded[candidates]]
+            distances = np.linalg.norm(self.rows[candidates].astype(np.float64) - query, axis=1)
+            order = np.lexsort((candidates, distances))
+            if per_owner is not None and owners is not None:
+                order = order[_among_first(np.asarray(owners)[candidates[order]], per_owner)]
+            order = order[:count]
+            complete = len(order) == count and distances[order[-1]] < beyond
+            if complete or wanted >= len(self.rows):
+                return candidates[order], distances[order]
+            wanted *= 4
+
+    def _candidates(self, query: np.ndarray, wanted: int) -> tuple[np.ndarray, float]:
+        """At least `wanted` rows, or all, and a distance that no other row is below."""
+        wanted = min(wanted, len(self.rows))
+        if self.uses_faiss:
+            squares, indices = self._index.search(query[None], wanted)
+            rough, indices = np.sqrt(np.maximum(squares[0], 0)), indices[0]
+            last = float(rough[-1])
+        else:
+            squares = self._squares - 2 * (self.rows @ query)
+            indices = np.argpartition(squares, wanted - 1)[:wanted] if wanted < len(squares) else np.arange(wanted)
+            size = float(query @ query)
+            # A difference of squares: rounding is relative to the squares and not to the distance.
+            loss = ROUNDING * (size + float(self._squares[indices].max()))
+            last = float(np.sqrt(max(0.0, float(squares[indices].max()) + size - loss)))
+        return indices.astype(np.int64), last * (1 - ROUNDING) - self._error
+
+
+def _halved(rows: np.ndarray):
+    """The float16 index of the rows, and the largest distance of a row from its copy."""
+    import faiss
+
+    index = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_L2)
+    index.add(rows)
+    error = 0.0
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        copy = index.reconstruct_n(start, len(part))
+        error = max(error, float(np.linalg.norm(part - copy, axis=1).max()))
+    return index, error * (1 + ROUNDING)
+
+
+def _among_first(owners: np.ndarray, number: int) -> np.ndarray:
+    """Positions of the elements that are among the first `number` of their owner."""
+    seen: dict = {}
+    kept = []
+    for position, owner in enumerate(owners.tolist()):
+        seen[owner] = seen.get(owner, 0) + 1
+        if seen[owner] <= number:
+            kept.append(position)
+    return np.array(kept, dtype=np.int64)

@@ -1,0 +1,84 @@
+"""Exact gradients of a loss through the moments of a mixture, from its gradients by those moments.
+
+With G0, G1, G2 the gradients by s0, s1, s2, descriptor i adds Σ_k γ_ik q_ik to the loss to first order, where
+
+    q_ik = G0_k + Σ_d G1_kd t_ikd + G2_kd t_ikd²,    R_ik = γ_ik (q_ik − Σ_j γ_ij q_ij)
+    ∂/∂x_i     = Σ_k [γ_ik (G1_k + 2 G2_k t_ik) − R_ik t_ik] / sd_k
+    ∂/∂log w_k = Σ_i R_ik
+    ∂/∂mean_k  = [Σ_i R_ik t_ik − G1_k s0_k − 2 G2_k s1_k] / sd_k
+    ∂/∂var_k   = [Σ_i R_ik (t_ik² − 1) − G1_k s1_k − 2 G2_k s2_k] / (2 var_k)
+
+All sums over dimensions and descriptors are matrix products with x and x², so that nothing of size n·k·d exists.
+They are computed in float64: expanding t² loses (mean/sd)² of the precision, which float32 does not have to spare.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BLOCK_BYTES = 1 << 25  # temporary arrays of a block of descriptors: fits in the cache of a server CPU
+
+
+def gradients(
+    x: Tensor,
+    log_weights: Tensor,
+    means: Tensor,
+    variances: Tensor,
+    moments: tuple[Tensor, Tensor, Tensor],
+    by_moments: tuple[Tensor, Tensor, Tensor],
+    threshold: float,
+    counts: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by descriptors, log weights, means and variances, each in the dtype of its argument.
+
+    x: (b, n, d); moments and by_moments: s0 (b, k), s1 (b, k, d), s2 (b, k, d) and the gradients by them; counts:
+    weight of each descriptor (b, n). Posteriors below `threshold` are constant 0, as in the forward kernel.
+    """
+    b, n, d = x.shape
+    k = len(means)
+    centre = means.double().mean(dim=0)  # (d,): the means are small after this, which saves digits
+    m, variance = means.double() - centre, variances.double()
+    inverse, sd = 1 / variance, variance.sqrt()
+    pull = m * inverse
+    constant = log_weights.double() - 0.5 * (variance.log() + m * pull).sum(dim=1)  # (k,)
+    g0, g1, g2 = (g.double() for g in by_moments)
+    linear, square = g1 / sd - 2 * g2 * pull, g2 * inverse  # (b, k, d): q as a polynomial of x
+    offset = g0 + (g2 * m * pull - g1 * m / sd).sum(dim=2)  # (b, k)
+
+    by_x = torch.empty_like(x)
+    mass, first, second = m.new_zeros(k), torch.zeros_like(m), torch.zeros_like(m)  # Σ R, Σ R x, Σ R x²
+    rows = max(1, BLOCK_BYTES // (8 * 4 * (k + d)))
+    maps, rows = max(1, rows // n), min(rows, n)
+    for i in range(0, b, maps):
+        some = slice(i, i + maps)
+        for j in range(0, n, rows):
+            part = (some, slice(j, j + rows))
+            y = x[part].double() - centre  # (maps, rows, d)
+            y2 = y * y
+            score = y @ pull.T - 0.5 * (y2 @ inverse.T) + constant
+            gamma = score.softmax(dim=2)  # (maps, rows, k)
+            kept = gamma.where(gamma >= threshold, 0.0)
+            if counts is not None:
+                kept = kept * counts[part].double()[..., None]
+            q = y @ linear[some].mT + y2 @ square[some].mT + offset[some, None, :]
+            q *= kept
+            r = q - gamma * q.sum(dim=2, keepdim=True)
+            slope = kept @ (2 * square[some]) - r @ inverse
+            by_x[part] = (kept @ linear[some] + r @ pull + y * slope).to(x.dtype)
+            flat = r.reshape(-1, k).T
+            mass += flat.sum(dim=1)
+            first += flat @ y.reshape(-1, d)
+            second += flat @ y2.reshape(-1, d)
+
+    shift = first - mass[:, None] * m  # Σ R (x − mean)
+    spread = second - m * (first + shift)  # Σ R (x − mean)²
+    s0, s1, s2 = (s.double() for s in moments)
+    by_means = shift * inverse - (g1 * s0[..., None] + 2 * g2 * s1).sum(dim=0) / sd
+    by_variances = 0.5 * inverse * (spread * inverse - mass[:, None] - (g1 * s1 + 2 * g2 * s2).sum(dim=0))
+    return (
+        by_x,
+        mass.to(log_weights.dtype),
+        by_means.to(means.dtype),
+        by_variances.to(variances.dtype),
+    )

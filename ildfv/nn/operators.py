@@ -1,0 +1,96 @@
+"""`moments` as a torch operator: known to torch.compile by a fake kernel, and to autograd by its exact gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ildfv.kernels import moments as kernel
+from ildfv.nn.gradients import gradients
+
+
+class _Mixture:
+    """The parameters as the kernel reads them."""
+
+    def __init__(self, log_weights: Tensor, means: Tensor, variances: Tensor):
+        self.weights_ = log_weights.detach().double().exp()
+        self.means_, self.variances_ = means.detach(), variances.detach()
+
+
+@torch.library.custom_op("ildfv::moments", mutates_args=())
+def moments(
+    maps: Tensor,
+    log_weights: Tensor,
+    means: Tensor,
+    variances: Tensor,
+    counts: Tensor | None,
+    threshold: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """s0 (b, k), s1 (b, k, d), s2 (b, k, d) of maps (b, d, h, w) or (b, n, d); counts: (b, n), weight of descriptors.
+
+    float64 for float64 maps, otherwise float32. Differentiable once, by all but `counts`.
+    """
+    found = kernel(maps, _Mixture(log_weights, means, variances), threshold=threshold, weights=counts)
+    return found.s0, found.s1, found.s2
+
+
+@moments.register_fake
+def _(maps, log_weights, means, variances, counts, threshold):
+    (k, d), b = means.shape, maps.shape[0]
+    kind = torch.float64 if maps.dtype == torch.float64 else torch.float32
+    return tuple(maps.new_empty(shape, dtype=kind) for shape in ((b, k), (b, k, d), (b, k, d)))
+
+
+@torch.library.custom_op("ildfv::moments_backward", mutates_args=())
+def moments_backward(
+    maps: Tensor,
+    log_weights: Tensor,
+    means: Tensor,
+    variances: Tensor,
+    counts: Tensor | None,
+    found: list[Tensor],
+    by_moments: list[Tensor],
+    threshold: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by maps, log weights, means and variances, from those by the moments."""
+    by_rows, *by_parameters = gradients(
+        _rows(maps), log_weights, means, variances, tuple(found), tuple(by_moments), threshold, counts
+    )
+    by_maps = torch.empty_like(maps, memory_format=torch.contiguous_format)
+    by_maps.copy_(by_rows.mT.unflatten(2, maps.shape[2:]) if maps.ndim == 4 else by_rows)
+    return by_maps, *by_parameters
+
+
+@moments_backward.register_fake
+def _(maps, log_weights, means, variances, counts, found, by_moments, threshold):
+    by_maps = torch.empty_like(maps, memory_format=torch.contiguous_format)
+    return by_maps, *(torch.empty_like(p) for p in (log_weights, means, variances))
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Descriptors (b, n, d), contiguous along d."""
+    return maps.flatten(2).mT.contiguous() if maps.ndim == 4 else maps
+
+
+def _keep(ctx, inputs, output) -> None:
+    maps, log_weights, means, variances, counts, ctx.threshold = inputs
+    ctx.weighted = counts is not None
+    ctx.save_for_backward(maps, log_weights, means, variances, *output, *([counts] if ctx.weighted else []))
+
+
+def _backward(ctx, *by_moments):
+    maps, log_weights, means, variances, s0, s1, s2, *counts = ctx.saved_tensors
+    by_inputs = moments_backward(
+        maps,
+        log_weights,
+        means,
+        variances,
+        counts[0] if ctx.weighted else None,
+        [s0, s1, s2],
+        list(by_moments),
+        ctx.threshold,
+    )
+    return *by_inputs, None, None
+
+
+moments.register_autograd(_backward, setup_context=_keep)

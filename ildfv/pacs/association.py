@@ -1,0 +1,92 @@
+"""C-STORE to an application entity, for a PACS without DICOMweb."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ildfv.errors import InputError, OutOfReachError, check
+from ildfv.pacs.address import MAX_AET, EntityAddress
+
+TITLE = "ILDFV_AET"  # environment variable with our own title, which many servers check
+OURS = "ILDFV"
+SECONDS = 30  # for every answer of the other side
+SUCCESS, WARNINGS, RESOURCES = 0x0000, (0xB000, 0xB006, 0xB007), 0xA700
+
+
+class Entity:
+    """An application entity that takes C-STORE."""
+
+    def __init__(self, address: EntityAddress):
+        self.address = address
+
+    def store(self, files: Sequence[Path]) -> int:
+        """Stores files, the last one last, and returns their number.
+
+        The transfer syntax of every file is proposed as it is, and nothing is sent unless all are accepted.
+
+        Raises
+        ------
+        InputError
+            The association or an object is refused; the message says how many objects are stored.
+        OutOfReachError
+            The other side does not respond.
+        """
+        from pynetdicom import AE
+
+        title = os.environ.get(TITLE, OURS)
+        check(0 < len(title) <= MAX_AET, f"{TITLE} must have 1 to {MAX_AET} characters, got {len(title)}")
+        entity = AE(ae_title=title)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = SECONDS
+        kinds = {path: _kind(path) for path in files}
+        for kind, syntax in sorted(set(kinds.values())):
+            entity.add_requested_context(kind, syntax)
+        association = entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
+        if association.is_rejected:
+            raise InputError(
+                f"{self.address} rejected the association: check its title, and that it knows {title} ({TITLE})"
+            )
+        if not association.is_established:
+            raise OutOfReachError(f"{self.address} must be reachable, got no association")
+        try:
+            accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in association.accepted_contexts}
+            for kind, syntax in kinds.values():
+                if (kind, syntax) not in accepted:
+                    raise InputError(
+                        f"{self.address} does not accept {_name(kind)} in {_name(syntax)}: nothing is sent"
+                    )
+            for i, path in enumerate(files):
+                self._send(association, path, i, len(files))
+        finally:
+            if association.is_established:
+                association.release()
+        return len(files)
+
+    def _send(self, association, path: Path, stored: int, of: int) -> None:
+        sent = f"({progress_text(stored, of)})"
+        status = association.send_c_store(path).get("Status")
+        if status is None:
+            raise OutOfReachError(f"{self.address} must be reachable, got a closed connection {sent}")
+        if status != SUCCESS and status not in WARNINGS:
+            why = "out of resources" if status & 0xFF00 == RESOURCES else "refused"
+            raise InputError(f"{self.address} refused {path.name}, status 0x{status:04X}: {why} {sent}")
+
+
+def progress_text(stored: int, of: int) -> str:
+    """How many objects are stored, and what to do if those are not all."""
+    return f"{stored} of {of} objects are stored" + ("; run the command again for the rest" if stored else "")
+
+
+def _kind(path: Path) -> tuple[str, str]:
+    """SOP class and transfer syntax of a file."""
+    from pydicom.filereader import read_file_meta_info
+
+    meta = read_file_meta_info(path)
+    return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
+
+
+def _name(uid: str) -> str:
+    from pydicom.uid import UID
+
+    return UID(uid).name

@@ -1,0 +1,121 @@
+"""Predictions for scans on disk and on a PACS, with DICOM objects in a folder and on the PACS."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ildfv.errors import InputError, check
+from ildfv.inference.inbox import predict_all
+from ildfv.inference.predictor import Predictor
+from ildfv.pacs.address import EntityAddress, WebAddress, is_address, parsed
+from ildfv.pacs.credentials import credentials
+from ildfv.pacs.web import WebServer
+from ildfv.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from ildfv.pacs.delivery import ObjectDelivery
+
+
+def predict_and_deliver(
+    sources: Sequence[str],
+    predictor: Path,
+    *,
+    out: Path | None = None,
+    dicom: Path | None = None,
+    store: bool = False,
+    series: str | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> tuple[list[dict], list[dict], list[dict]]:
+    """Predictions, failures and deliveries for all scans in `sources`.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Paths of scans, and addresses of a PACS: of studies, or one of a destination (see `address`).
+    out, dicom : path, optional
+        Folders for the files of each scan and for its DICOM objects.
+    store : bool
+        Store the objects at the destination, or where the scan came from.
+
+    Returns
+    -------
+    answered, failed : list of dict
+        As of `inbox.predict_all`.
+    delivered : list of dict
+        As of `ObjectDelivery`.
+    """
+    paths, studies, destination = _sorted(sources, store)
+    loaded = Predictor.load(predictor, device=device)  # before anything is read or received
+    with tempfile.TemporaryDirectory(prefix="ildfv-") as temporary:  # mode 0700
+        delivery = _delivery(dicom, Path(temporary) / "objects", destination)
+        options: dict = {"out": out, "progress": progress}
+        answered, failed = predict_all(paths, loaded, series=series, delivery=delivery, **options)
+        delivered = [] if delivery is None else delivery.delivered
+    for study in studies:
+        with tempfile.TemporaryDirectory(prefix="ildfv-") as temporary:
+            folder = Path(temporary) / "scan"
+            delivery = _delivery(dicom, Path(temporary) / "objects", destination or (study if store else None))
+            try:
+                _fetch(study, folder, series, progress)
+            except InputError as error:
+                failed.append({"source": _shown(study), "reason": str(error)})
+                continue
+            good, bad = predict_all([folder], loaded, delivery=delivery, **options)
+            answered += good
+            failed += [{"source": _shown(study), "reason": one["reason"]} for one in bad]  # not the temporary folder
+            delivered += [] if delivery is None else delivery.delivered
+    return answered, failed, delivered
+
+
+def _sorted(
+    sources: Sequence[str], store: bool
+) -> tuple[list[Path], list[WebAddress], WebAddress | EntityAddress | None]:
+    """Paths, studies on a PACS, and the destination, if one is named."""
+    paths: list[Path] = []
+    studies: list[WebAddress] = []
+    destinations: list[WebAddress | EntityAddress] = []
+    for source in sources:
+        address = parsed(source) if is_address(source) else None
+        if address is None:
+            paths.append(Path(source))
+        elif isinstance(address, WebAddress) and address.study is not None:
+            studies.append(address)
+        else:
+            destinations.append(address)
+    for address in destinations:
+        check(store, f"{address} has no study: add /studies/UID to read one, or --store to store there")
+    check(len(destinations) <= 1, f"--store takes one destination, got {len(destinations)}")
+    check(bool(paths or studies), "predict needs a scan: a path, or dicomweb://host/path/studies/UID")
+    check(
+        not (store and paths and not destinations),
+        "--store needs a destination for scans on disk: --store dicomweb://host/path or --store dicom://AET@host:port",
+    )
+    return paths, studies, destinations[0] if destinations else None
+
+
+def _delivery(dicom: Path | None, temporary: Path, target: WebAddress | EntityAddress | None) -> ObjectDelivery | None:
+    if dicom is None and target is None:
+        return None
+    from ildfv.pacs.association import Entity
+    from ildfv.pacs.delivery import ObjectDelivery
+
+    server = None
+    if isinstance(target, WebAddress):
+        server = WebServer(WebAddress(target.url), credentials())
+    elif target is not None:
+        server = Entity(target)
+    return ObjectDelivery(dicom or temporary, server)
+
+
+def _fetch(study: WebAddress, folder: Path, series: str | None, progress: Progress) -> None:
+    folder.mkdir()
+    for note in WebServer(study, credentials()).fetch(study, folder, series=series, progress=progress):
+        progress.note(note)
+
+
+def _shown(study: WebAddress) -> str:
+    return f"{study.url}/studies/{study.study}" + (f"/series/{study.series}" if study.series else "")

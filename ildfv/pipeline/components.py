@@ -1,0 +1,136 @@
+"""The components of an encoding of a study: weights, parts of the scores, and the nearest training patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.estimators.regression import MultivariateRegression
+from ildfv.inference.components import Patch, mean_component_scores, nearest_patches, picture
+from ildfv.inference.gallery import Group, Picture, gallery
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.encodings import newest
+from ildfv.pipeline.projector import projector
+from ildfv.pipeline.regions import SLICE, check_region
+from ildfv.pipeline.split import load_folds, split_slices
+from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import SILENT, Progress
+from ildfv.store.atomic import write_bytes
+from ildfv.store.models import has_model, load_model
+
+SLICES = 200  # training slices that are read, evenly spaced
+COUNT = 8
+VERSION = 1
+
+
+def describe_components(
+    root: Path,
+    *,
+    layer: str | None = None,
+    region: str = SLICE,
+    fold: int | None = None,
+    count: int = COUNT,
+    slices_read: int = SLICES,
+    out: Path | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> dict:
+    """The components as JSON values, heaviest first; with `out` also a page with the nearest training patches.
+
+    Parameters
+    ----------
+    root : path
+        The workspace.
+    layer, region, fold : optional
+        Which encoding; by default the newest. It must be scored by a linear regression.
+    count : int
+        Patches of each component, at most one of a patient.
+    slices_read : int
+        Training slices that patches and parts of scores are taken from.
+    out : path, optional
+        HTML page. It contains images of patients.
+    """
+    check(count >= 1, f"count must be at least 1, got {count}")
+    check(slices_read >= 1, f"slices_read must be at least 1, got {slices_read}")
+    check_region(region, "rule")
+    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
+    workspace = Workspace.open(root)
+    slices = workspace.slices()
+    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
+    encoding = newest(workspace, fold, name)
+    check(
+        has_model(encoding.folder / "regression"),
+        f"{encoding.folder} must be scored by head linear: run `ildfv regress --layer {encoding.layer}`",
+    )
+    project = projector(workspace, encoding, device)
+    regression = MultivariateRegression.from_tensors(*load_model(encoding.folder / "regression"))
+    g = np.asarray(regression.coef_, np.float64) @ np.asarray(project.pca.components_, np.float64)
+    fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
+    chosen = fit[np.unique(np.linspace(0, len(fit) - 1, slices_read).astype(int))]
+    areas, owners = np.asarray(slices.pixel_area), slices.patients[chosen].tolist()
+    mixture = project.fisher.mixture
+    assert mixture is not None
+
+    def weights(indices: np.ndarray) -> np.ndarray | None:
+        if encoding.region == SLICE:
+            return None
+        found = [project.weights(slices.images([index]), float(areas[index])) for index in indices.tolist()]
+        return np.concatenate([one for one in found if one is not None])
+
+    progress.note(f"reading {len(chosen)} training slices")
+    patches = nearest_patches(mixture, project.maps, project.fields, slices.images, chosen, owners, count=count)
+    means, deviations = mean_component_scores(project.fisher, g, project.maps, slices.images, chosen, weights)
+    order = np.argsort(-mixture.weights_, kind="stable").tolist()
+    if out is not None:
+        groups = [_group(slices, k, float(mixture.weights_[k]), means[:, k], patches[k]) for k in order]
+        lines = [
+            f"Components of the mixture of {encoding.layer}, fold {encoding.fold}, heaviest first. Patches are the "
+            f"training descriptors nearest to a component's mean among {len(chosen)} slices, at most one of a patient; "
+            "the frame is the receptive field.",
+            "This page contains images of patients of the study.",
+        ]
+        page = gallery("Components", lines, groups, phantom=slices.data == "phantom")
+        write_bytes(out, page.encode())
+    return {
+        "kind": "ildfv components",
+        "version": VERSION,
+        "data": slices.data,
+        "layer": encoding.layer,
+        "region": encoding.region,
+        "fold": encoding.fold,
+        "slices": len(chosen),
+        "components": [
+            {
+                "component": k,
+                "weight": float(mixture.weights_[k]),
+                "mean_part_of_score": dict(zip(PATTERNS, means[:, k].tolist(), strict=True)),
+                "sd_of_part": dict(zip(PATTERNS, deviations[:, k].tolist(), strict=True)),
+                "patches": [
+                    {
+                        "index": p.index,
+                        "patient": str(slices.patients[p.index]),
+                        "rows": p.rows,
+                        "columns": p.columns,
+                        "distance": p.distance,
+                    }
+                    for p in patches[k]
+                ],
+            }
+            for k in order
+        ],
+    }
+
+
+def _group(slices, k: int, weight: float, means: np.ndarray, patches: list[Patch]) -> Group:
+    parts = ", ".join(f"{name} {value:+.3f}" for name, value in zip(PATTERNS, means.tolist(), strict=True))
+    pictures = [
+        Picture(
+            picture(slices.images([patch.index])[0], patch),
+            f"patient {slices.patients[patch.index][:8]}, distance {patch.distance:.2f}",
+            f"Training patch near component {k}, lung window",
+        )
+        for patch in patches
+    ]
+    return Group(f"Component {k}, weight {weight:.3f}", pictures, f"Mean part of the score: {parts}")

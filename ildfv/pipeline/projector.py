@@ -1,0 +1,106 @@
+"""Projections of new slices in the space of a finished encoding, computed as `ildfv encode` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ildfv.arrays import to_numpy
+from ildfv.errors import check
+from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.pca import PCA
+from ildfv.pipeline.descriptors import FOLDER, UNTRAINED, descriptors, fields_of
+from ildfv.pipeline.encodings import Encoding
+from ildfv.pipeline.regions import BODY, SLICE
+from ildfv.pipeline.workspace import Workspace
+from ildfv.scans.body import body_mask
+from ildfv.scans.prepared_lungs import lungs_of
+from ildfv.scans.windows import NORMAL, WINDOWS
+from ildfv.store.atomic import sha256
+from ildfv.store.models import TENSORS, has_model, load_model
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Projector:
+    """Slices → maps → Fisher vectors → PCA projections.
+
+    maps: images → (b, d, h, w), with the receptive fields `fields`.
+    """
+
+    encoding: Encoding
+    maps: object
+    fields: object
+    fisher: FisherVector
+    pca: PCA
+
+    def weights(self, images: np.ndarray, pixel_area: float) -> np.ndarray | None:
+        """Weights of descriptors (m, n) in the encoding's region; None for the whole slice."""
+        region = self.encoding.region
+        if region == SLICE:
+            return None
+        if region == BODY:
+            low, high = WINDOWS[NORMAL]
+            hu = low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)
+            masks = np.stack([body_mask(one) for one in hu])
+        else:
+            area = np.full(len(images), pixel_area)
+            masks = lungs_of(images, area, self.encoding.inputs.get("lungs", "rule"))
+        return self.fields.shares(masks)  # type: ignore[attr-defined]
+
+    def __call__(self, images: np.ndarray, pixel_area: float) -> np.ndarray:
+        """Projections float32 (m, p) of prepared slices uint8 (m, 3, 224, 224); pixel_area: mm² of the scan."""
+        found = []
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            maps = self.maps(batch)  # type: ignore[operator]
+            vectors = to_numpy(self.fisher.transform(maps, weights=self.weights(batch, pixel_area)))
+            found.append(self.pca.transform(vectors.astype(np.float32)).astype(np.float32))
+        return np.concatenate(found)
+
+
+def projector(workspace: Workspace, encoding: Encoding, device: str = "cpu") -> Projector:
+    """The projector of an encoding by Fisher vectors of a trained network's layer, of filters or of patches.
+
+    InputError: an encoding by something else, of a frozen network, or of a network that has been trained again.
+    """
+    name = encoding.info.get("encoder", "fisher")
+    check(
+        name == "fisher" and has_model(encoding.folder / "mixture"),
+        f"{encoding.folder} must be an encoding by Fisher vectors, got {name}: choose another by --layer",
+    )
+    maps = _maps(workspace, encoding, device)
+    mixture = GaussianMixture.from_tensors(*load_model(encoding.folder / "mixture"))
+    return Projector(
+        encoding,
+        maps,
+        fields_of(maps),
+        FisherVector(mixture, improved=encoding.inputs.get("improved", True)),
+        PCA.from_tensors(*load_model(encoding.folder / "pca")),
+    )
+
+
+def _maps(workspace: Workspace, encoding: Encoding, device: str):
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import load
+
+    if encoding.layer in UNTRAINED:
+        maps = descriptors(encoding.layer, device)
+        maps.prepare(encoding.folder / FOLDER, _nothing_to_sample, 0)
+        return maps
+    made_by = encoding.inputs["model"]
+    folder = workspace.models_dir / made_by
+    check(
+        (folder / TENSORS).exists(),
+        f"{encoding.folder} must be of a network trained in this workspace, got {made_by}: choose another by --layer",
+    )
+    same = sha256(folder / TENSORS) == encoding.inputs["model_sha256"]
+    check(same, f"{encoding.folder} was made with another network than {folder}: run `ildfv encode --fresh`")
+    return Activations(load(folder, device), encoding.layer)
+
+
+def _nothing_to_sample(size: int) -> np.ndarray:
+    raise AssertionError("the descriptors of a finished encoding are fitted")

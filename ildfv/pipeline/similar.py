@@ -1,0 +1,251 @@
+"""Slices of a study that resemble a slice of a scan: the nearest projections of Fisher vectors, of other patients."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.datasets.convert import read_volume
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.identity import hashed
+from ildfv.datasets.records import Scan
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import check
+from ildfv.inference.gallery import Group, Picture, gallery
+from ildfv.inference.predict import choose, pseudonym
+from ildfv.inference.similar import NearestRows
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.projector import Projector, projector
+from ildfv.pipeline.regions import SLICE, check_region
+from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.libraries import quiet
+from ildfv.scans.lungs import check_lung, lung_mask
+from ildfv.scans.volume import Volume
+from ildfv.scans.windows import NORMAL, windowed
+
+COUNT = 10
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer as JSON values, and the pictures: uint8 (224, 224) of the query and of each result."""
+
+    document: dict
+    query: np.ndarray
+    results: list[np.ndarray]
+
+
+def similar_slices(
+    root: Path,
+    scan: str | Path,
+    *,
+    count: int = COUNT,
+    per_patient: int | None = None,
+    layer: str | None = None,
+    region: str = SLICE,
+    fold: int | None = None,
+    series: str | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> Found:
+    """The slices nearest to one slice of a scan, by Euclidean distance of projected Fisher vectors.
+
+    Parameters
+    ----------
+    root : path
+        The workspace.
+    scan : path
+        A scan, or SCAN:N for its slice N, counted from 1 at the lowest. Without N, the slice with the most lung.
+    count : int
+        Number of results.
+    per_patient : int, optional
+        Largest number of results of one patient.
+    layer, region, fold : optional
+        Which encoding; by default the newest.
+    series : str, optional
+        SeriesInstanceUID to use if there are several; by default the one with the most slices.
+
+    Raises
+    ------
+    InputError
+        No readable scan, no such slice, no lung, or no encoding that new slices can be compared with.
+    """
+    check(count >= 1, f"count must be at least 1, got {count}")
+    check(per_patient is None or per_patient >= 1, f"per_patient must be at least 1, got {per_patient}")
+    check_region(region, "rule")
+    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
+    workspace = Workspace.open(root)
+    slices = workspace.slices()
+    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
+    encoding = newest(workspace, fold, name)
+    check(
+        encoding.inputs["slices"] == slices.key,
+        f"{encoding.folder} was made from slices other than the current ones: run `ildfv encode --fresh`",
+    )
+    path, number = split_slice(scan)
+    chosen, notes = choose(discover(path, labels=False, workers=1), series, path)
+    with quiet():
+        volume = read_volume(chosen)
+    z = _slice(volume, number, path)
+    if number is None:
+        notes = [*notes, f"slice {z + 1} of {len(volume.hu)} is used, which shows the most lung"]
+    image = windowed(volume.hu[z])
+    progress.note(f"encoding: {encoding.folder}")
+    project = projector(workspace, encoding, device)
+    query = project(image[None], volume.pixel_area)[0]
+    index = NearestRows(encoding.projections())
+    own = _own(slices, chosen, workspace.settings.salt)
+    indices, distances, same = _search(index, query, image, slices, own, count, per_patient)
+    notes = [*notes, *_notes(own, same, workspace)]
+    results = [_result(slices, workspace, *pair) for pair in zip(indices.tolist(), distances.tolist(), strict=True)]
+    document = {
+        "kind": "ildfv similar slices",
+        "version": VERSION,
+        "use": "research use only",
+        "data": slices.data,
+        "query": {
+            "scan": pseudonym(chosen),
+            "slice": z + 1,
+            "slices": len(volume.hu),
+            "position_mm": float(volume.positions[z]),
+        },
+        "encoding": _described(project, encoding),
+        "searched": {
+            "slices": int((~same).sum()),
+            "patients": len(set(slices.patients[~same].tolist())),
+            "excluded_slices_of_the_same_patient": int(same.sum()),
+            "search": "FAISS" if index.uses_faiss else "NumPy",
+        },
+        "notes": notes,
+        "results": [{"rank": rank, **one} for rank, one in enumerate(results, start=1)],
+    }
+    return Found(document, image[NORMAL], list(slices.images(indices)[:, NORMAL]))
+
+
+def split_slice(scan: str | Path) -> tuple[Path, int | None]:
+    """The path and the slice number of SCAN:N; a path that exists has none."""
+    text = str(scan)
+    match = re.fullmatch(r"(.+):(\d+)", text)
+    if match is None or Path(text).exists():
+        return Path(text), None
+    return Path(match[1]), int(match[2])
+
+
+def _slice(volume: Volume, number: int | None, path: Path) -> int:
+    """The index of the slice, from 0. InputError: no such slice, or a slice or scan without lung."""
+    if number is not None:
+        m = len(volume.hu)
+        check(1 <= number <= m, f"the slice of {path} must be 1 … {m}, got {number}")
+        lung = np.array([np.count_nonzero(lung_mask(volume.hu[number - 1], volume.pixel_area))])
+        check(bool(lung[0]), f"slice {number} of {path} must show lung, got none")
+        return number - 1
+    lung = np.array([np.count_nonzero(lung_mask(one, volume.pixel_area)) for one in volume.hu])
+    check_lung(lung, volume.pixel_area)
+    return int(lung.argmax())
+
+
+def _own(slices: Slices, scan: Scan, salt: str) -> np.ndarray:
+    """The stored slices of the scan's patient, by the hash of the patient or of the series, bool (N,)."""
+    patients = slices.patients
+    of_series = set(patients[slices.series == hashed(scan.series, salt)].tolist())
+    return np.isin(patients, [hashed(scan.patient, salt), *of_series])
+
+
+def _search(
+    index: NearestRows,
+    query: np.ndarray,
+    image: np.ndarray,
+    slices: Slices,
+    own: np.ndarray,
+    count: int,
+    per_patient: int | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Results, and the slices that are excluded: also those of a patient of whom a stored slice equals the query.
+
+    A scan that was converted or renamed has another identity, but the same slices.
+    """
+    patients, excluded = slices.patients, own.copy()
+    while True:
+        indices, distances = index.search(query, count, excluded=excluded, owners=patients, per_owner=per_patient)
+        copies = [i for i, stored in zip(indices, slices.images(indices), strict=True) if np.array_equal(stored, image)]
+        if not copies:
+            return indices, distances, excluded
+        excluded |= np.isin(patients, patients[copies])
+
+
+def _notes(own: np.ndarray, same: np.ndarray, workspace: Workspace) -> list[str]:
+    found = []
+    if own.any():
+        found.append(f"the patient is in the study: {int(own.sum())} slices are not searched")
+    if (same & ~own).any():
+        found.append(f"a slice of the study equals the query: {int((same & ~own).sum())} slices of its patient are not "
+                     "searched")  # fmt: skip
+    if workspace.settings.slices is not None:
+        found.append("the study reads slices prepared elsewhere: its patients are recognised by equal slices only")
+    return found
+
+
+def _result(slices: Slices, workspace: Workspace, index: int, distance: float) -> dict:
+    counts = slices.counts[index]
+    first = int(slices.starts[np.searchsorted(slices.starts, index, side="right") - 1])
+    known = {pattern: None if n < 0 else int(n) for pattern, n in zip(PATTERNS, counts.tolist(), strict=True)}
+    return {
+        "distance": distance,
+        "patient": str(slices.patients[index]),
+        "series": str(slices.series[index]),
+        "slice": index - first + 1,
+        "index": index,
+        "position_mm": float(slices.positions[index]),
+        "pixels": known,
+        "present": [pattern for pattern, n in known.items() if n is not None and n >= workspace.settings.threshold],
+    }
+
+
+def _described(project: Projector, encoding: Encoding) -> dict:
+    return {
+        "layer": encoding.layer,
+        "region": encoding.region,
+        "fold": encoding.fold,
+        "dimensions": len(project.pca.components_),
+        "network": encoding.inputs["model"],
+    }
+
+
+def text_of_labels(result: dict) -> str:
+    """The labels of a result in words."""
+    if any(n is None for n in result["pixels"].values()):
+        known = ", ".join(result["present"])
+        return f"{known}, others unlabelled" if known else "unlabelled"
+    return ", ".join(f"{p} ({result['pixels'][p]} pixels)" for p in result["present"]) or "none of the patterns"
+
+
+def similar_page(found: Found) -> str:
+    """The answer as one self-contained HTML page with thumbnails."""
+    document = found.document
+    query, searched, encoding = (document[name] for name in ("query", "searched", "encoding"))
+    at = f"slice {query['slice']} of {query['slices']}, {round(query['position_mm'])} mm"
+    pictures = [
+        Picture(
+            image,
+            f"{one['rank']}: distance {one['distance']:.4f}; {text_of_labels(one)}; patient {one['patient'][:8]}, "
+            f"slice {one['slice']}",
+            f"Similar slice {one['rank']}, lung window",
+        )
+        for one, image in zip(document["results"], found.results, strict=True)
+    ]
+    lines = [
+        f"{searched['slices']} slices of {searched['patients']} other patients were compared, by "
+        f"{encoding['dimensions']} projections of Fisher vectors of {encoding['layer']}.",
+        *document["notes"],
+    ]
+    groups = [
+        Group(f"Query: {query['scan']}", [Picture(found.query, at, "The query, lung window")]),
+        Group("Nearest slices", pictures),
+    ]
+    return gallery("Similar slices", lines, groups, phantom=document["data"] == "phantom")

@@ -1,0 +1,133 @@
+"""Zip archives, unpacked into a temporary folder within limits, because an archive may be written to do harm.
+
+An archive is refused as a whole, before anything is unpacked: a part of it may be a part of a scan. Archives inside an
+archive are unpacked as files and not opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from ildfv.errors import InputError
+from ildfv.scans.libraries import format_error
+
+SUFFIX = ".zip"
+MAX_FILES = 200_000  # a year of scans of one slice per file
+MAX_BYTES = 64 << 30  # unpacked
+MAX_RATIO = 100  # unpacked to packed size; CT packs to a third, a label map without compression to a hundredth
+SMALL = 1 << 30  # bytes that any archive may unpack to: one label map packs better than `MAX_RATIO`
+CHUNK = 1 << 20  # bytes
+METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+ENCRYPTED = 0x1  # flag of an entry
+DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file is a zip archive by its name and its first bytes."""
+    if path.suffix.lower() != SUFFIX or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")  # the latter: an empty archive
+
+
+@contextmanager
+def extracted(archive: Path) -> Iterator[Path]:
+    """A temporary folder with the files of a zip archive, which is removed at the end.
+
+    The folder is private to the user, and is created in TMPDIR. Files have the modification time of the archive, so
+    that unpacking it again changes nothing. Raises as `extract`.
+    """
+    with tempfile.TemporaryDirectory(prefix="ildfv-", ignore_cleanup_errors=True) as folder:
+        extract(archive, Path(folder))
+        yield Path(folder)
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Writes the files of a zip archive into an existing folder.
+
+    Raises `InputError` for a corrupt or encrypted archive, one with links or with paths that leave the folder, and one
+    that is larger than the limits of this module or than the free space; and `OSError` if the archive cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = _checked(archive, opened, folder)
+            time = archive.stat().st_mtime_ns
+            for inside, entry in entries.items():
+                target = folder / inside
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with opened.open(entry) as source, target.open("xb") as file:
+                    shutil.copyfileobj(source, file, CHUNK)  # at most the size that the entry declares
+                os.utime(target, ns=(time, time))
+    except InputError:
+        raise
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # "a" and "a/b", or letter case
+        raise InputError(f"{archive.name} must contain each path once, got {_inside(error, folder)} twice") from error
+    except Exception as error:  # a corrupt archive can raise anything in the parser
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the disk, not the content
+            raise
+        raise InputError(f"{archive.name} must be an intact zip archive, got {format_error(error)}") from error
+
+
+def _checked(archive: Path, opened: zipfile.ZipFile, folder: Path) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """The files of the archive by path. Raises `InputError` unless all of them may be unpacked."""
+    entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for entry in opened.infolist():
+        inside = _path(archive, entry)
+        mode = entry.external_attr >> 16
+        if entry.is_dir() or stat.S_ISDIR(mode):
+            continue
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            raise InputError(f"{archive.name} must contain only files and folders, got a link or device: {inside}")
+        if entry.flag_bits & ENCRYPTED:
+            raise InputError(f"{archive.name} must not be encrypted, got an encrypted file: unpack it into a folder")
+        if entry.compress_type not in METHODS:
+            raise InputError(
+                f"{archive.name} must be packed with deflate, bzip2 or LZMA, got method {entry.compress_type}: "
+                "unpack it into a folder"
+            )
+        if inside in entries:
+            raise InputError(f"{archive.name} must contain each path once, got {inside} twice")
+        entries[inside] = entry
+    _check_size(archive, list(entries.values()), folder)
+    return entries
+
+
+def _path(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
+    """The path of an entry, which is below the folder that it is unpacked to."""
+    name = entry.orig_filename.replace("\\", "/")  # some writers on Windows use backslashes
+    inside = PurePosixPath(name)
+    if not name.strip("/") or "\0" in name or inside.is_absolute() or ".." in inside.parts or DRIVE.match(name):
+        raise InputError(f"{archive.name}: paths must stay inside the archive's folder, got {name!r}")
+    return inside
+
+
+def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> None:
+    packed = archive.stat().st_size
+    if len(entries) > MAX_FILES:
+        raise InputError(f"{archive.name} must contain at most {MAX_FILES:,} files, got {len(entries):,}")
+    if sum(entry.compress_size for entry in entries) > packed:
+        raise InputError(f"{archive.name} must contain each file's data once, got files that overlap")
+    size = sum(entry.file_size for entry in entries)
+    if size > min(MAX_BYTES, max(SMALL, MAX_RATIO * packed)):
+        raise InputError(
+            f"{archive.name} must unpack to at most {MAX_BYTES:,} bytes and {MAX_RATIO} times its size, got {size:,} "
+            f"bytes ({size // max(1, packed):,} times): if it is trustworthy, unpack it into a folder"
+        )
+    if size > (free := shutil.disk_usage(folder).free):
+        raise InputError(
+            f"{archive.name} needs {size:,} bytes in {folder.parent}, got {free:,} free: set TMPDIR to a larger disk"
+        )
+
+
+def _inside(error: OSError, folder: Path) -> str:
+    path = Path(str(error.filename))
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

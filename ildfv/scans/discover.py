@@ -1,0 +1,19 @@
+"""Deprecated alias of `ildfv.datasets.discovery`, to which the search of folders has moved."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    # Not an import statement: `scans` is below `datasets` and loads nothing of it until the alias is used.
+    found = getattr(import_module("ildfv.datasets.discovery"), name)
+    if not name.startswith("__"):
+        warnings.warn(
+            f"ildfv.scans.discover has moved: import {name} from ildfv.datasets.discovery",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    return found

@@ -1,0 +1,59 @@
+"""Backbones by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.texture.filters import Filters
+
+KNOWN = "filters, efficientnet-lite0, timm:NAME or torchvision:NAME (with @FILE for weights of your own)"
+
+
+class Backbone(Protocol):
+    """Images → maps of named layers."""
+
+    name: str
+    layers: tuple[str, ...]
+    least: int  # pixels along a side of the smallest image
+
+    def auto(self) -> tuple[str, ...]:
+        """The layers that "auto" stands for."""
+
+    def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """The maps (d, h', w') of each layer of an image (h, w) or (h, w, 3)."""
+
+
+@lru_cache(maxsize=4)
+def backbone_of(name: str) -> Backbone:
+    """The backbone of that name; InputError lists the kinds.
+
+    "timm:resnet18" has the weights that timm publishes, "timm:resnet18@weights.safetensors" those of a file, and
+    "timm:resnet18@random" random ones.
+    """
+    if name == "filters":
+        return Filters()
+    source, _, rest = name.partition(":")
+    model, _, weights = rest.partition("@")
+    lite = name == "efficientnet-lite0"
+    check(lite or (source in ("timm", "torchvision") and bool(model)), f'backbone must be {KNOWN}, got "{name}"')
+    from ildfv.texture.networks import Network
+
+    return Network(source, model, weights or None)
+
+
+def layers_of(backbone: Backbone, layers: str | Sequence[str]) -> tuple[str, ...]:
+    """The layers by name; "auto" for the backbone's choice. InputError names an unknown one."""
+    if isinstance(layers, str):
+        if layers == "auto":
+            return backbone.auto()
+        layers = layers.split(",")
+    check(len(layers) > 0, "layers must hold at least one layer, got none")
+    for layer in layers:
+        shown = ", ".join(backbone.layers[:20])
+        check(layer in backbone.layers, f'layers of {backbone.name} must be among {shown}, got "{layer}"')
+    return tuple(layers)

@@ -1,0 +1,202 @@
+"""The texture classifier: an encoder and a linear head, as one scikit-learn estimator that is saved as one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
+
+from ildfv.errors import InputError, check
+from ildfv.store.models import load_model, save_model
+from ildfv.texture.encoder import TextureEncoder
+from ildfv.texture.heads import Head, fit_head
+from ildfv.texture.images import as_pictures
+from ildfv.version import __version__
+
+KIND = "texture classifier"
+
+
+class TextureClassifier(ClassifierMixin, BaseEstimator):
+    """Classes of images of any size, from Fisher vectors of their descriptors.
+
+    Parameters
+    ----------
+    backbone, layers, scales, n_components
+        As for `TextureEncoder`.
+    head : {"auto", "regression", "logistic", "svm"}
+        Linear classifier on at most 512 principal components. Its penalty, and for "auto" its kind, are chosen by
+        cross-validation on the training images.
+    random_state : int
+        Seed of the encoder and of the inner cross-validation.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+    encoder_ : TextureEncoder
+    head_ : Head
+
+    Examples
+    --------
+    >>> model = TextureClassifier().fit(paths, labels, groups=patients)
+    >>> model.predict(["new.png"])
+    array(['gravel'], dtype='<U6')
+    """
+
+    def __init__(
+        self,
+        backbone: str = "filters",
+        *,
+        layers: Any = "auto",
+        scales: tuple[float, ...] = (1.0, 0.5),
+        n_components: int = 32,
+        head: str = "auto",
+        random_state: int = 0,
+    ):
+        self.backbone = backbone
+        self.layers = layers
+        self.scales = scales
+        self.n_components = n_components
+        self.head = head
+        self.random_state = random_state
+
+    def fit(self, X, y, groups=None) -> Self:
+        """Fit the encoder and the head.
+
+        Parameters
+        ----------
+        X : list of paths or arrays (h, w) or (h, w, 3), or array (b, h, w) or (b, h, w, 3)
+            Images of any size.
+        y : array-like of shape (b,)
+            The class of each image.
+        groups : array-like of shape (b,), optional
+            Images of one group, such as one patient, are never divided by the inner cross-validation.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            A single class, unequal lengths, images that cannot be used, by name.
+        """
+        images, y = as_pictures(X), np.asarray(y)
+        check(y.ndim == 1, f"y must have one class per image, got shape {y.shape}")
+        check(len(images) == len(y), f"y must have {len(images)} classes, one per image, got {len(y)}")
+        groups = None if groups is None else np.asarray(groups)
+        if groups is not None:
+            check(groups.shape == y.shape, f"groups must have shape {y.shape}, got {groups.shape}")
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        check(len(self.classes_) > 1, f"y must have at least 2 classes, got only {self.classes_[0]}")
+        self.encoder_ = TextureEncoder(
+            self.backbone,
+            layers=self.layers,
+            scales=self.scales,
+            n_components=self.n_components,
+            random_state=self.random_state,
+        )
+        vectors = self.encoder_.fit(images).transform(images)
+        self.head_: Head = fit_head(vectors, labels, groups, kind=self.head, seed=self.random_state)
+        return self
+
+    def decision_function(self, X) -> np.ndarray:
+        """Scores of each class.
+
+        Parameters
+        ----------
+        X : list of paths or arrays, as in `fit`
+
+        Returns
+        -------
+        ndarray of shape (b, C), or (b,) for two classes
+            The class of the highest score is predicted; for two classes the second one's margin over the first.
+        """
+        scores = self.scores(X)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def scores(self, X) -> np.ndarray:
+        """Scores of each class, (b, C), also for two classes."""
+        self._check_fitted()
+        return self.head_.scores(self.encoder_.transform(X))
+
+    def predict(self, X) -> np.ndarray:
+        """The class of each image.
+
+        Parameters
+        ----------
+        X : list of paths or arrays, as in `fit`
+
+        Returns
+        -------
+        ndarray of shape (b,)
+        """
+        return self.classes_[self.scores(X).argmax(axis=1)]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model to a folder as model.safetensors and model.json.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Created if it does not exist; an earlier model in it is replaced.
+        """
+        self._check_fitted()
+        classes = self.classes_.tolist()
+        plain = all(isinstance(one, str | int | float) for one in classes)
+        check(plain, f"classes must be strings or numbers to be saved, got {type(classes[0]).__name__}")
+        head = self.head_
+        tensors = {f"encoder.{name}": value for name, value in self.encoder_.to_tensors().items()}
+        tensors |= {f"head.{name}": getattr(head, name) for name in ("mean", "components", "coef", "intercept")}
+        info = {
+            "kind": KIND,
+            "version": __version__,
+            "classes": classes,
+            "head": self.head,
+            "random_state": self.random_state,
+            "chosen": {"kind": head.kind, "penalty": head.penalty, "inner_accuracy": head.inner_accuracy},
+            "encoder": self.encoder_.info(),
+        }
+        save_model(Path(folder), tensors, info)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The model that `save` wrote.
+
+        Parameters
+        ----------
+        folder : str or Path
+
+        Raises
+        ------
+        InputError
+            Missing, damaged, or not a texture classifier.
+        """
+        tensors, info = load_model(Path(folder))
+        check(info.get("kind") == KIND, f"{folder} must be a {KIND}, got {info.get('kind') or info.get('estimator')}")
+        try:
+            own = {n.removeprefix("encoder."): v for n, v in tensors.items() if n.startswith("encoder.")}
+            encoder = TextureEncoder.from_tensors(own, info["encoder"])
+            settings = {name: getattr(encoder, name) for name in ("layers", "scales", "n_components")}
+            model = cls(encoder.backbone, head=info["head"], random_state=info["random_state"], **settings)
+            model.classes_, model.encoder_ = np.asarray(info["classes"]), encoder
+            arrays = [tensors[f"head.{name}"] for name in ("mean", "components", "coef", "intercept")]
+            chosen = info["chosen"]
+            model.head_ = Head(*arrays, chosen["kind"], chosen["penalty"], chosen["inner_accuracy"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{folder} must be a complete {KIND}, got {type(error).__name__}: {error}") from error
+        return model
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "head_"):
+            raise NotFittedError("This TextureClassifier is not fitted yet: call fit first")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "head_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags

@@ -1,0 +1,109 @@
+"""A set of labelled images: from a folder with one folder per class, or from a table."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+from ildfv.texture.images import SUFFIXES, read_image
+
+COLUMNS = ("path", "label", "group")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Paths of images with their classes and, where known, their groups (subjects, samples of one surface).
+
+    split: per image the predefined parts it belongs to, such as the folds of DTD; empty if there are none.
+    """
+
+    paths: tuple[Path, ...]
+    labels: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        check(len(self.paths) > 0, "a texture set must have at least one image, got none")
+        repeated = len(self.paths) - len(set(self.paths))
+        check(repeated == 0, f"each image must be listed once, got {repeated} repeated paths")
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in alphabetical order."""
+        return sorted(set(self.labels))
+
+    def counts(self) -> dict[str, int]:
+        """Number of images of each class."""
+        return {name: self.labels.count(name) for name in self.classes}
+
+    def check_classes(self, least: int) -> None:
+        """InputError unless there are two classes and each has `least` images."""
+        check(len(self.classes) > 1, f"a texture set must have at least 2 classes, got only {self.classes[0]}")
+        for name, number in self.counts().items():
+            check(number >= least, f"class {name} must have at least {least} images, got {number}")
+
+    def duplicates(self) -> list[list[int]]:
+        """Indices of images with equal pixels, whatever their files' format, by the SHA-256 of size and values."""
+        found = defaultdict(list)
+        for i, path in enumerate(self.paths):
+            found[read_image(path).digest()].append(i)
+        return [indices for indices in found.values() if len(indices) > 1]
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files below a folder, or the file itself, in the order of their names; InputError if there are none."""
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    check(folder.is_dir(), f"{folder} must be an image or a folder of images, got nothing there")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    found = [path for path in found if path.is_file()]
+    check(len(found) > 0, f"{folder} must hold images ({', '.join(SUFFIXES)}), got none")
+    return found
+
+
+def by_folder(folder: Path) -> Collection:
+    """Images in one folder per class, at any depth below it."""
+    folder = Path(folder)
+    check(folder.is_dir(), f"{folder} must be a folder with one folder per class, got no folder")
+    paths = images_in(folder)
+    loose = [path for path in paths if path.parent == folder]
+    check(
+        not loose, f"{folder} must have one folder per class, got the image {loose[:1] and loose[0].name} beside them"
+    )
+    return Collection(tuple(paths), tuple(path.relative_to(folder).parts[0] for path in paths))
+
+
+def by_table(table: Path, folder: Path) -> Collection:
+    """Images of a CSV table with the columns path (relative to `folder`), label and, optionally, group."""
+    table = Path(table)
+    check(table.is_file(), f"{table} must be a CSV table, got no file")
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names, rows = reader.fieldnames or [], list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table} must be a CSV table in UTF-8: {error}") from error
+    for name in COLUMNS[:2]:
+        check(name in names, f"{table} must have the columns path and label, got {', '.join(names) or 'none'}")
+    check(len(rows) > 0, f"{table} must have at least one row, got none")
+    paths = []
+    for number, row in enumerate(rows, start=2):
+        for name in [c for c in COLUMNS if c in names]:
+            check(bool((row[name] or "").strip()), f"{table} must have a {name} in line {number}, got none")
+        path = Path(folder) / row["path"].strip()
+        check(path.is_file(), f"{table} must list images that exist, got {path} in line {number}")
+        paths.append(path)
+    groups = tuple(row["group"].strip() for row in rows) if "group" in names else None
+    return Collection(tuple(paths), tuple(row["label"].strip() for row in rows), groups)
+
+
+def grouped(collection: Collection) -> np.ndarray:
+    """The groups as an array; InputError if there are none."""
+    if collection.groups is None:
+        raise InputError("groups are needed to leave one out: give --table with a column group")
+    return np.asarray(collection.groups)

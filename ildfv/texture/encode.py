@@ -1,0 +1,93 @@
+"""Vectors of many images on disk: out of core, resumable, part by part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.progress import SILENT, Progress
+from ildfv.store.atomic import key_of, read_json, replacing, sha256, write_json
+from ildfv.store.lock import writing
+from ildfv.store.models import has_model, load_info, load_model, save_model
+from ildfv.texture.encoder import TextureEncoder
+from ildfv.texture.images import read_image
+
+INDEX = "features.json"
+PART = 256  # images in a part: what an interruption loses at most
+VERSION = 1
+
+
+def encode(
+    paths: list[Path],
+    out: Path,
+    encoder: TextureEncoder,
+    *,
+    named: Callable[[Path], str] = str,
+    progress: Progress = SILENT,
+) -> dict:
+    """Fit the encoder to all images and write their vectors to `out`; a finished part is not computed again.
+
+    The folder has the fitted encoder (model.safetensors), parts features-00000.npy … of at most PART rows, and
+    features.json with the images in order, each with size and SHA-256. Returns the content of features.json.
+    InputError: `out` has features of other images or settings, or an image cannot be used.
+    """
+    with writing(out):
+        with progress.task("checksums", len(paths)) as advance:
+            images = []
+            for path in paths:
+                images.append({"path": named(path), "bytes": os.path.getsize(path), "sha256": sha256(path)})
+                advance()
+        settings = {n: list(v) if isinstance(v, tuple) else v for n, v in encoder.get_params().items()}
+        key = key_of(VERSION, settings, images)
+        _check_same(out, key)
+        if not has_model(out):
+            progress.note(f"fitting to {len(paths)} images")
+            encoder.fit(paths)
+            save_model(out, encoder.to_tensors(), {"kind": "texture encoder", "key": key, "encoder": encoder.info()})
+        else:
+            tensors, info = load_model(out)
+            encoder = TextureEncoder.from_tensors(tensors, info["encoder"])
+        parts = []
+        starts = range(0, len(paths), PART)
+        ready = [out / f"features-{i:05}.npy" for i in range(len(starts))]
+        done = sum(len(paths[s : s + PART]) for s, file in zip(starts, ready, strict=True) if file.exists())
+        with progress.task("images", len(paths), done) as advance:
+            for start, file in zip(starts, ready, strict=True):
+                some = paths[start : start + PART]
+                if not file.exists():
+                    vectors = []
+                    for path in some:
+                        vectors.append(encoder.vector(read_image(path)))
+                        advance()
+                    with replacing(file) as temporary:
+                        np.save(temporary, np.stack(vectors))
+                parts.append({"file": file.name, "rows": len(some), "sha256": sha256(file)})
+        length = int(np.load(out / parts[0]["file"], mmap_mode="r").shape[1])
+        index: dict[str, Any] = {"kind": "texture features", "key": key, "length": length}
+        index |= {"settings": settings, "images": images, "parts": parts}
+        write_json(out / INDEX, index)
+    return index
+
+
+def load_features(folder: Path) -> tuple[np.ndarray, list[str]]:
+    """The vectors (n, m) and the names of the images of a folder that `encode` wrote."""
+    folder = Path(folder)
+    check((folder / INDEX).is_file(), f"{folder} must have {INDEX}: run `ildfv texture encode` to the end")
+    index = read_json(folder / INDEX)
+    parts = []
+    for part in index["parts"]:
+        file = folder / part["file"]
+        check(sha256(file) == part["sha256"], f"{file} must be intact, got a checksum mismatch: remove it and resume")
+        parts.append(np.load(file, allow_pickle=False))
+    return np.concatenate(parts), [one["path"] for one in index["images"]]
+
+
+def _check_same(out: Path, key: str) -> None:
+    if has_model(out):
+        found = load_info(out).get("key")
+        check(found == key, f"{out} must be new or have features of the same images and settings: choose another --out")

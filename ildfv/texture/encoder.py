@@ -1,0 +1,220 @@
+"""Fisher vectors of images, fitted to images: descriptors → decorrelation → mixture → one vector per image."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from ildfv.errors import InputError, check, check_integer
+from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.pca import PCA
+from ildfv.texture.backbones import backbone_of, layers_of
+from ildfv.texture.features import Range, check_scales, common_range, maps_of, rows_of
+from ildfv.texture.images import Picture, as_picture, as_pictures
+
+SAMPLE = 100_000  # descriptors per layer that the decorrelation and the mixture are fitted on
+FEWEST = 200  # of them per component at least
+WIDEST = 64  # dimensions that are kept: a diagonal mixture needs decorrelated ones, and few per descriptor
+PASSES = 20
+
+
+class TextureEncoder(TransformerMixin, BaseEstimator):
+    """Images of any size → Fisher vectors, one part per layer; unsupervised.
+
+    Parameters
+    ----------
+    backbone : str
+        "filters", "efficientnet-lite0", "timm:NAME" or "torchvision:NAME".
+    layers : str or list of str
+        Layers of the backbone, or "auto".
+    scales : tuple of float
+        Factors by which images are resized; the descriptors of all scales form one set per layer.
+    n_components : int
+        Components of each layer's mixture.
+    random_state : int
+        Seed of the sample of descriptors and of the mixtures.
+
+    Attributes
+    ----------
+    layers_ : tuple of str
+    range_ : Range
+        Intensities that become 0 and 1, from the images of `fit`.
+    decorrelations_ : dict of str to PCA
+    fisher_ : dict of str to FisherVector
+    """
+
+    def __init__(
+        self,
+        backbone: str = "filters",
+        *,
+        layers: Any = "auto",
+        scales: tuple[float, ...] = (1.0, 0.5),
+        n_components: int = 32,
+        random_state: int = 0,
+    ):
+        self.backbone = backbone
+        self.layers = layers
+        self.scales = scales
+        self.n_components = n_components
+        self.random_state = random_state
+
+    def fit(self, X, y=None) -> Self:
+        """Fit a decorrelation and a mixture for each layer to a sample of descriptors of all images.
+
+        Parameters
+        ----------
+        X : list of paths or arrays (h, w) or (h, w, 3), or array (b, h, w) or (b, h, w, 3)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            Images that cannot be used, by name; unknown backbone or layer.
+        """
+        check_integer(self.n_components, "n_components", 1)
+        check_scales(self.scales)
+        items = as_pictures(X)
+        backbone = backbone_of(self.backbone)
+        self.layers_ = layers_of(backbone, self.layers)
+        self.range_ = common_range(_pictures(items))
+        each = max(20, -(-max(SAMPLE, FEWEST * self.n_components) // len(items)))
+        rng = np.random.default_rng(self.random_state)
+        samples: dict[str, list[np.ndarray]] = {layer: [] for layer in self.layers_}
+        for picture in _pictures(items):
+            for layer, maps in self._maps(picture).items():
+                rows = rows_of(maps)
+                chosen = np.sort(rng.choice(len(rows), min(each, len(rows)), replace=False))
+                samples[layer].append(rows[chosen])
+        self.decorrelations_, self.fisher_ = {}, {}
+        for layer in self.layers_:
+            self._fit_layer(layer, np.concatenate(samples.pop(layer)))
+        return self
+
+    def _fit_layer(self, layer: str, rows: np.ndarray) -> None:
+        k = self.n_components
+        check(len(rows) >= k, f"n_components must be at most the number of descriptors {len(rows)} of {layer}, got {k}")
+        decorrelation = PCA(min(WIDEST, *rows.shape)).fit(rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # more passes do not change the vectors noticeably
+            warnings.filterwarnings("ignore", message=".*have no variance above variance_floor")
+            mixture = GaussianMixture(k, max_iter=PASSES, tol=1e-3, n_init=1, random_state=self.random_state)
+            mixture.fit(decorrelation.transform(rows))
+        self.decorrelations_[layer], self.fisher_[layer] = decorrelation, FisherVector(mixture)
+
+    def transform(self, X) -> np.ndarray:
+        """The vector of each image.
+
+        Parameters
+        ----------
+        X : list of paths or arrays (h, w) or (h, w, 3), or array (b, h, w) or (b, h, w, 3)
+
+        Returns
+        -------
+        ndarray of shape (b, m), float32
+            Of unit norm.
+
+        Raises
+        ------
+        InputError
+            Images that cannot be used, by name.
+        """
+        return np.stack([self.vector(picture) for picture in _pictures(as_pictures(X))])
+
+    def vector(self, picture: Picture) -> np.ndarray:
+        """The vector (m,) of one image."""
+        parts = [
+            self.fisher_[layer].transform([self.decorrelations_[layer].transform(rows_of(maps))])[0]
+            for layer, maps in self._maps(picture).items()
+        ]
+        return np.concatenate(parts) / np.float32(len(parts) ** 0.5)
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Names of the outputs, such as "derivatives_u_3_17".
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (m,), object
+        """
+        self._check_fitted()
+        names = [[f"{layer}_{name}" for name in self.fisher_[layer].get_feature_names_out()] for layer in self.layers_]
+        return np.concatenate(names).astype(object)
+
+    def _maps(self, picture: Picture) -> dict[str, list[np.ndarray]]:
+        """Maps at each scale by layer, as `maps_of`."""
+        self._check_fitted(partly=True)
+        return maps_of(picture, self.range_.of(picture), backbone_of(self.backbone), self.layers_, self.scales)
+
+    def _check_fitted(self, *, partly: bool = False) -> None:
+        if not hasattr(self, "range_" if partly else "fisher_"):
+            raise NotFittedError("This TextureEncoder is not fitted yet: call fit first")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "fisher_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags
+
+    # -- persistence -----------------------------------------------------------------------------------------------
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """The learned arrays by name."""
+        self._check_fitted()
+        return {
+            f"{i}.{part}.{name}": value
+            for i, layer in enumerate(self.layers_)
+            for part, estimator in (("pca", self.decorrelations_[layer]), ("fisher", self.fisher_[layer]))
+            for name, value in estimator.to_tensors().items()
+        }
+
+    def info(self) -> dict:
+        """Settings and learned numbers as JSON values."""
+        self._check_fitted()
+        settings = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in self.get_params().items()
+        }
+        parts = [{"pca": self.decorrelations_[one].info(), "fisher": self.fisher_[one].info()} for one in self.layers_]
+        span = [self.range_.low, self.range_.high]
+        return {"settings": settings, "layers": list(self.layers_), "range": span, "parts": parts}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
+        """The encoder from which `tensors` and `info` were taken."""
+        try:
+            settings = {name: tuple(v) if isinstance(v, list) else v for name, v in info["settings"].items()}
+            encoder = cls(**settings)
+            encoder.layers_, encoder.range_ = tuple(info["layers"]), Range(*info["range"])
+            encoder.decorrelations_, encoder.fisher_ = {}, {}
+            for i, (layer, part) in enumerate(zip(info["layers"], info["parts"], strict=True)):
+                pca, fisher = (_part(tensors, f"{i}.{name}.") for name in ("pca", "fisher"))
+                encoder.decorrelations_[layer] = PCA.from_tensors(pca, part["pca"])
+                encoder.fisher_[layer] = FisherVector.from_tensors(fisher, part["fisher"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"model must be a TextureEncoder's, got {type(error).__name__}: {error}") from error
+        return encoder
+
+
+def _part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _pictures(items: list) -> Iterator[Picture]:
+    """One image at a time: files need not be in memory together."""
+    return (as_picture(one, f"images[{i}]") for i, one in enumerate(items))

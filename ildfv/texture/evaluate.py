@@ -1,0 +1,97 @@
+"""Accuracy of the classifier under a protocol; everything is fitted on the training images of each split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from ildfv.progress import SILENT, Progress
+from ildfv.texture.classifier import TextureClassifier
+from ildfv.texture.collection import Collection
+from ildfv.texture.splits import Protocol
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of all splits.
+
+    confusion[i][j]: images of class i that were classified as class j, over all splits. misclassified: one entry per
+    image and split. duplicates: groups of paths with equal pixels, and whether they were ever on both sides of a split.
+    """
+
+    accuracies: list[float]
+    classes: list[str]
+    confusion: np.ndarray
+    misclassified: list[dict]
+    duplicates: list[dict]
+    heads: list[str]
+    protocol: str
+    settings: dict
+    last: Any = field(repr=False)  # the model of the last split, and the indices of its test images
+    test: np.ndarray = field(repr=False)
+
+    def to_dict(self) -> dict:
+        """The results as JSON values; `accuracy.pooled` is the share of correct images over all splits."""
+        values, total = np.asarray(self.accuracies), int(self.confusion.sum())
+        sd = float(values.std(ddof=1)) if len(values) > 1 else None
+        return {
+            "accuracy": {
+                "mean": float(values.mean()),
+                "sd": sd,
+                "pooled": float(np.trace(self.confusion) / total),
+                "splits": [float(v) for v in values],
+            },
+            "protocol": self.protocol,
+            "classes": self.classes,
+            "confusion": self.confusion.tolist(),
+            "misclassified": self.misclassified,
+            "duplicates": self.duplicates,
+            "heads": self.heads,
+            "settings": self.settings,
+        }
+
+
+def evaluate(
+    collection: Collection,
+    model: TextureClassifier,
+    protocol: Protocol,
+    *,
+    named: Callable[[Any], str] = str,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Fit a clone of `model` on the training images of each split and classify the others. named: path → text."""
+    splits = protocol.splits(collection)
+    labels, paths = np.asarray(collection.labels), collection.paths
+    groups = None if collection.groups is None else np.asarray(collection.groups)
+    duplicates = [_duplicate(indices, splits, paths, named) for indices in collection.duplicates()]
+    classes = collection.classes
+    confusion = np.zeros((len(classes), len(classes)), dtype=int)
+    accuracies, misclassified, heads, fitted, test = [], [], [], None, np.empty(0, int)
+    with progress.task("splits", len(splits)) as advance:
+        for number, (train, test) in enumerate(splits):
+            own = None if groups is None else groups[train]
+            fitted = clone(model).fit([paths[i] for i in train], labels[train], own)
+            predicted = fitted.predict([paths[i] for i in test])
+            accuracies.append(float((predicted == labels[test]).mean()))
+            heads.append(fitted.head_.kind)
+            np.add.at(confusion, (np.searchsorted(classes, labels[test]), np.searchsorted(classes, predicted)), 1)
+            misclassified += [
+                {"path": named(paths[i]), "truth": str(labels[i]), "predicted": str(found), "split": number}
+                for i, found in zip(test, predicted, strict=True)
+                if found != labels[i]
+            ]
+            advance()
+    return Evaluation(
+        accuracies, classes, confusion, misclassified, duplicates, heads, protocol.describe(),
+        {k: list(v) if isinstance(v, tuple) else v for k, v in model.get_params().items()}, fitted, test,
+    )  # fmt: skip
+
+
+def _duplicate(indices: list[int], splits: list, paths, named) -> dict:
+    """Equal images, and the number of splits in which training and test images are among them."""
+    across = sum(bool(set(indices) & set(train)) and bool(set(indices) & set(test)) for train, test in splits)
+    return {"paths": [named(paths[i]) for i in indices], "splits_with_both_sides": across}

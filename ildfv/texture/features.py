@@ -1,0 +1,125 @@
+"""Descriptors of images: maps of layers at several scales, in one range of intensity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, zoom
+
+from ildfv.errors import InputError, check, check_number
+from ildfv.texture.backbones import Backbone, backbone_of, layers_of
+from ildfv.texture.images import Picture, as_picture, as_pictures
+
+TAILS = (0.1, 99.9)  # percentiles that a range is taken from: single outliers, such as metal, do not set it
+
+
+@dataclass(frozen=True)
+class Range:
+    """Intensities that become 0 and 1. Values outside are kept: their distance still carries information."""
+
+    low: float
+    high: float
+
+    def of(self, picture: Picture) -> np.ndarray:
+        """The values of an image in this range, float32."""
+        return (picture.values - np.float32(self.low)) / np.float32(self.high - self.low)
+
+
+def common_range(pictures: Iterable[Picture]) -> Range:
+    """0 … 255 if all images are 8-bit, otherwise from the percentiles of all images."""
+    low, high, eight_bit = np.inf, -np.inf, True
+    for picture in pictures:
+        a, b = np.percentile(picture.values, TAILS)
+        low, high, eight_bit = min(low, float(a)), max(high, float(b)), eight_bit and picture.eight_bit
+    if eight_bit:
+        return Range(0.0, 255.0)
+    return Range(low, high if high > low else low + 1.0)
+
+
+def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
+    """The scales as floats; InputError unless there is at least one and all are in (0, 4]."""
+    check(len(scales) > 0, "scales must hold at least one scale, got none")
+    return tuple(check_number(s, "scales", "in (0, 4]", lambda s: 0 < s <= 4) for s in scales)
+
+
+def maps_of(
+    picture: Picture, values: np.ndarray, backbone: Backbone, layers: tuple[str, ...], scales: Sequence[float]
+) -> dict[str, list[np.ndarray]]:
+    """For each layer the maps (d, h, w) at each scale. Scales at which the image is too small are omitted.
+
+    InputError if it is too small at all scales, naming the image.
+    """
+    found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
+    for scale in scales:
+        scaled = _scaled(values, scale)
+        if min(scaled.shape[:2]) < backbone.least:
+            continue
+        for layer, maps in backbone.maps(scaled, layers).items():
+            found[layer].append(maps)
+    if not any(found.values()):
+        h, w = picture.shape
+        raise InputError(
+            f"{picture.name} must have at least {backbone.least}×{backbone.least} pixels for {backbone.name} at "
+            f"scale {max(scales):g}, got {h}×{w}"
+        )
+    return found
+
+
+def rows_of(maps: list[np.ndarray]) -> np.ndarray:
+    """The descriptors (n, d) of a layer at all scales."""
+    return np.concatenate([one.reshape(len(one), -1).T for one in maps])
+
+
+def texture_features(
+    images: Any,
+    *,
+    backbone: str = "filters",
+    layers: str | Sequence[str] = "auto",
+    scales: Sequence[float] = (1.0, 0.5),
+) -> dict[str, list[np.ndarray]]:
+    """Descriptors of images, for `LayerUnion` or any encoder.
+
+    Parameters
+    ----------
+    images : list of paths or arrays (h, w) or (h, w, 3), or array (b, h, w) or (b, h, w, 3)
+        Images of any size.
+    backbone : str
+        "filters", "efficientnet-lite0", "timm:NAME" or "torchvision:NAME".
+    layers : str or list of str
+        Names of layers, or "auto".
+    scales : sequence of float
+        Factors by which images are resized; the descriptors of all scales form one set.
+
+    Returns
+    -------
+    dict of str to list of ndarray of shape (n_i, d), float32
+        For each layer, the descriptors of each image.
+
+    Raises
+    ------
+    InputError
+        Unknown backbone or layer, or an image that cannot be used, by name.
+    """
+    network = backbone_of(backbone)
+    names, scales = layers_of(network, layers), check_scales(scales)
+    pictures = [as_picture(one, f"images[{i}]") for i, one in enumerate(as_pictures(images))]
+    span = common_range(pictures)
+    found: dict[str, list[np.ndarray]] = {layer: [] for layer in names}
+    for picture in pictures:
+        for layer, maps in maps_of(picture, span.of(picture), network, names, scales).items():
+            found[layer].append(rows_of(maps))
+    return found
+
+
+def _scaled(values: np.ndarray, scale: float) -> np.ndarray:
+    """The image resized by linear interpolation, smoothed first if it shrinks."""
+    if scale == 1:
+        return values
+    if scale < 1:
+        sigma = 0.5 * np.sqrt(scale**-2 - 1)  # the blur by which a sampled image of half the resolution differs
+        values = gaussian_filter(values, (sigma, sigma, 0) if values.ndim == 3 else sigma, mode="nearest")
+    factors = (scale, scale, 1) if values.ndim == 3 else scale
+    return zoom(values, factors, order=1, mode="nearest", grid_mode=True)

@@ -1,0 +1,60 @@
+"""The backbone that needs no network: Gaussian derivatives and dense patches at every pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import correlate1d
+
+from ildfv.errors import check
+from ildfv.estimators.derivatives import profiles
+
+SIGMAS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # pixels: half-octaves
+SIDE = 7  # pixels of a patch
+DENSE = 128 * 128  # pixels up to which every pixel is described; every second row and column of larger images
+
+
+class Filters:
+    """Layers of descriptors of grey images: "derivatives" (d = 24) and "patches" (d = 49).
+
+    Derivatives: at each of six scales the Gaussian-smoothed value, the gradient's magnitude and the two eigenvalues of
+    the Hessian. They do not depend on the orientation of the texture, and all but the value not on a shift of
+    intensity; the value keeps it. Patches: the 7×7 values around a pixel.
+    """
+
+    name = "filters"
+    layers = ("derivatives", "patches")
+    least = SIDE  # pixels along a side
+
+    def auto(self) -> tuple[str, ...]:
+        """The layers that "auto" stands for."""
+        return self.layers
+
+    def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """The maps (d, h', w') of each layer, float32, of an image (h, w) or (h, w, 3) with values in about [0, 1]."""
+        from ildfv.texture.images import GREY
+
+        grey = image if image.ndim == 2 else image @ GREY
+        h, w = grey.shape
+        check(min(h, w) >= SIDE, f"at least {SIDE}×{SIDE} pixels are needed, got {h}×{w}")
+        step = 1 if h * w <= DENSE else 2
+        compute = {"derivatives": _derivatives, "patches": _patches}
+        return {layer: compute[layer](grey, step) for layer in layers}
+
+
+def _derivatives(grey: np.ndarray, step: int) -> np.ndarray:
+    found = []
+    for sigma in SIGMAS:
+        g, first, second = profiles(sigma, 2 * int(np.ceil(3 * sigma)) + 1)
+        along = [correlate1d(grey, kernel, axis=0, mode="nearest") for kernel in (g, first, second)]
+        pairs = ((0, g), (0, first), (1, g), (0, second), (1, first), (2, g))
+        value, dx, dy, dxx, dxy, dyy = (
+            correlate1d(along[i], kernel, axis=1, mode="nearest")[::step, ::step] for i, kernel in pairs
+        )
+        middle, spread = (dxx + dyy) / 2, np.hypot((dxx - dyy) / 2, dxy)
+        found += [value, np.hypot(dx, dy), middle - spread, middle + spread]
+    return np.stack(found).astype(np.float32)
+
+
+def _patches(grey: np.ndarray, step: int) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (SIDE, SIDE))[::step, ::step]  # (h', w', 7, 7)
+    return np.ascontiguousarray(windows.reshape(*windows.shape[:2], -1).transpose(2, 0, 1), dtype=np.float32)

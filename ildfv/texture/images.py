@@ -1,0 +1,137 @@
+"""Images from files and arrays, as float32 in their own units: an intensity may carry meaning, as HU do."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".npy")
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luminance, ITU-R BT.601, as Pillow converts RGB to grey
+ALPHA = {"LA", "PA", "RGBA", "La", "RGBa"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image.
+
+    values: float32, (h, w) or (h, w, 3), finite, in the file's units. eight_bit: whether these are 0 … 255 by
+    definition. name: the path, or the position in a list, for messages.
+    """
+
+    values: np.ndarray
+    eight_bit: bool
+    name: str
+
+    @property
+    def grey(self) -> np.ndarray:
+        """(h, w): the luminance of an RGB image."""
+        return self.values if self.values.ndim == 2 else self.values @ GREY
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w)"""
+        return self.values.shape[0], self.values.shape[1]
+
+    def digest(self) -> str:
+        """SHA-256 of size and values: equal for equal images in files of different formats."""
+        content = np.ascontiguousarray(self.values)
+        return hashlib.sha256(repr(content.shape).encode() + content.tobytes()).hexdigest()
+
+
+def read_image(path: str | Path) -> Picture:
+    """The image of a file.
+
+    EXIF rotation is applied, palettes and CMYK become RGB, and a fully opaque alpha channel is discarded.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG, JPEG, TIFF (8 or 16 bit, float), BMP, GIF, WebP, PGM, PPM, or .npy of shape (h, w) or (h, w, 3).
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    InputError
+        Corrupt, animated or partly transparent images, several pages, NaN, shapes that are not an image.
+    """
+    path = Path(path)
+    check(path.is_file(), f"{path} must be an image file, got {'a folder' if path.is_dir() else 'nothing there'}")
+    if path.suffix.lower() == ".npy":
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise InputError(f"{path} must be an array in NumPy's format: {error}") from error
+        return as_picture(values, str(path))
+    return as_picture(_decoded(path), str(path))
+
+
+def as_picture(image: Any, name: str) -> Picture:
+    """A `Picture` of an array (h, w), (h, w, 1) or (h, w, 3), of a path, or of a `Picture`."""
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, str | Path):
+        return read_image(image)
+    values = np.asarray(image)
+    check(values.dtype.kind in "uif", f"{name} must hold real numbers, got dtype {values.dtype.name}")
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    rgb = values.ndim == 3 and values.shape[2] == 3
+    check((values.ndim == 2 or rgb) and values.size > 0, f"{name} must be (h, w) or (h, w, 3), got {values.shape}")
+    kept = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(kept).all():
+        raise InputError(f"{name} must hold finite values, got NaN, infinity or a value beyond float32")
+    return Picture(kept, values.dtype == np.uint8, name)
+
+
+def as_pictures(images: Any) -> list[Any]:
+    """The images as a list whose items `as_picture` accepts; InputError for a single image or none."""
+    check(not isinstance(images, str | Path), f"images must be a list, got the single path {images}: pass [path]")
+    single = isinstance(images, np.ndarray) and images.ndim == 2
+    check(not single, "images must be (b, h, w) or (b, h, w, 3), got two axes: pass a single image as [image]")
+    listed = list(images)
+    check(len(listed) > 0, "images must hold at least one image, got none")
+    return listed
+
+
+def _decoded(path: Path) -> np.ndarray:
+    """The pixels by Pillow, (h, w) or (h, w, 3)."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                frames = getattr(image, "n_frames", 1)
+                check(frames == 1, f"{path} must be a single image, got {frames} frames or pages: save one per file")
+                image.load()
+                return _pixels(ImageOps.exif_transpose(image), path)
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} must be an image that Pillow can read: it is corrupt or of another format") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} must have fewer pixels: {error}") from error
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, TypeError) as error:  # what Pillow's plugins raise
+        raise InputError(f"{path} must be an intact image, got {type(error).__name__}: {error}") from error
+
+
+def _pixels(image, path: Path) -> np.ndarray:
+    transparent = image.mode in ALPHA or "transparency" in image.info
+    if transparent:
+        least = int(np.asarray(image.convert("RGBA"))[..., 3].min())
+        check(least == 255, f"{path} must be opaque, got transparent pixels: flatten it on a background of your choice")
+    if image.mode in ("L", "1", "LA", "La"):
+        return np.asarray(image.convert("L"))
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        return np.asarray(image)
+    return np.asarray(image.convert("RGB"))

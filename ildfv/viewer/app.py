@@ -1,0 +1,160 @@
+"""The pages and data of the viewer as a Starlette application. It serves its own static files and one study."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from ildfv.errors import InputError
+from ildfv.parsing import parse_json, read_bytes
+from ildfv.viewer.case import Case
+from ildfv.viewer.guard import POLICY, Guard
+from ildfv.viewer.images import Cached
+from ildfv.viewer.study import Study
+
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+BODY = 4096  # bytes of a correction at most
+REPORT_MOST = 256 << 20  # bytes of a report page
+REPORT_SCRIPT = b'<script type="module" src="static/report.js"></script>'
+# The page of a report has its style inline, and no script of its own.
+REPORT_POLICY = POLICY.replace("style-src 'self'", "style-src 'unsafe-inline'")
+
+
+def application(study: Study, token: str, hosts: set[str]) -> Guard:
+    """The ASGI application. token: the first part of every path. hosts: accepted Host headers, with the port."""
+    served = _Served(study)
+    routes = [
+        Route("/", served.page),
+        Route("/static/{name}", served.static),
+        Route("/report", served.report),
+        Route("/api/alive", served.alive),
+        Route("/api/study", served.study_document),
+        Route("/api/case/{case:int}", served.case_document),
+        Route("/api/case/{case:int}/slice/{z:int}", served.slice),
+        Route("/api/case/{case:int}/labels/{z:int}", served.labels),
+        Route("/api/case/{case:int}/map/{number:int}", served.map_document),
+        Route("/api/case/{case:int}/map/{number:int}/{z:int}", served.map),
+        Route("/api/case/{case:int}/corrections", served.corrections, methods=["GET"]),
+        Route("/api/case/{case:int}/corrections/{z:int}", served.correct, methods=["POST"]),
+    ]
+    handlers: Any = {InputError: _unreadable, HTTPException: _refused}
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), token, hosts)
+
+
+class _Served:
+    """The responses. Those without await run in threads, so that a slow file does not block the page."""
+
+    def __init__(self, study: Study):
+        self.study, self.cached = study, Cached()
+        folder = resources.files("ildfv.viewer") / "static"
+        # All names are known at the start: no path of a request ever reaches the file system.
+        self.files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+    def page(self, request: Request) -> Response:
+        return HTMLResponse(self.files["index.html"])
+
+    def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self.files:
+            raise HTTPException(404, "no such file")
+        return Response(self.files[name], media_type=TYPES["." + name.rpartition(".")[2]])
+
+    def report(self, request: Request) -> Response:
+        if self.study.report is None:
+            raise HTTPException(404, "the workspace has no report: run `ildfv report`")
+        page = read_bytes(self.study.report, REPORT_MOST)
+        page = page.replace(b"</body>", REPORT_SCRIPT + b"</body>", 1) if b"</body>" in page else page + REPORT_SCRIPT
+        return Response(page, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
+
+    async def alive(self, request: Request) -> Response:
+        saved = self.study.corrections
+        return JSONResponse({"corrections": 0 if saved is None else saved.version})
+
+    def study_document(self, request: Request) -> Response:
+        return JSONResponse(self.study.document())
+
+    def case_document(self, request: Request) -> Response:
+        return JSONResponse(self._case(request).document())
+
+    def slice(self, request: Request) -> Response:
+        case, z = self._place(request)
+        images = case.images
+        if images is None:
+            raise HTTPException(404, "the scan of this prediction was not given")
+        return self._plane(request, "slice", lambda: images.read(z))
+
+    def labels(self, request: Request) -> Response:
+        case, z = self._place(request)
+        labels = case.labels
+        if labels is None:
+            raise HTTPException(404, "this scan has no label map")
+        return self._plane(request, "labels", lambda: labels.read(z))
+
+    def map_document(self, request: Request) -> Response:
+        return JSONResponse(self._map(request).describe())
+
+    def map(self, request: Request) -> Response:
+        _, z = self._place(request)
+        one = self._map(request)
+        return self._plane(request, f"map{request.path_params['number']}", lambda: one.read(z))
+
+    def corrections(self, request: Request) -> Response:
+        saved = self.study.corrections
+        rows = {} if saved is None else saved.of_case(self._number(request))
+        return JSONResponse({str(z): values for z, values in rows.items()})
+
+    async def correct(self, request: Request) -> Response:
+        if self.study.corrections is None:
+            raise HTTPException(404, "corrections are not saved: start the viewer with --corrections FILE")
+        if request.headers.get("content-type") != "application/json":
+            raise HTTPException(415, "a correction must be application/json")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY:
+                raise HTTPException(413, f"a correction must have at most {BODY} bytes")
+        values = parse_json(body, "a correction")
+        if not isinstance(values, list | None):
+            raise InputError(f"a correction must be a list of values or null, got {values!r:.80}")
+        self.study.corrections.set(self._number(request), request.path_params["z"], values)
+        return JSONResponse({"file": self.study.corrections.path.name})
+
+    def _number(self, request: Request) -> int:
+        number = request.path_params["case"]
+        if number >= len(self.study.cases):
+            raise HTTPException(404, f"case must be below {len(self.study.cases)}, got {number}")
+        return number
+
+    def _case(self, request: Request) -> Case:
+        return self.study.cases[self._number(request)]
+
+    def _place(self, request: Request) -> tuple[Case, int]:
+        case, z = self._case(request), request.path_params["z"]
+        if z >= len(case):
+            raise HTTPException(404, f"slice must be below {len(case)}, got {z}")
+        return case, z
+
+    def _map(self, request: Request):
+        maps, number = self._case(request).maps, request.path_params["number"]
+        if number >= len(maps):
+            raise HTTPException(404, f"map must be below {len(maps)}, got {number}")
+        return maps[number]
+
+    def _plane(self, request: Request, layer: str, read) -> Response:
+        key = (request.path_params["case"], layer, request.path_params["z"])
+        return Response(self.cached.get(key, read), media_type="application/octet-stream")
+
+
+def _unreadable(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, status_code=422)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)

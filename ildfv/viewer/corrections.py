@@ -1,0 +1,105 @@
+"""Corrections of slice labels, in the CSV format that `ildfv prepare --labels` reads.
+
+`prepare --labels` replaces all earlier labels of single slices. The file therefore holds those that the workspace has
+and the corrections.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ildfv.errors import InputError, check
+from ildfv.patterns import PATTERNS
+from ildfv.store.atomic import write_bytes
+from ildfv.viewer.case import Case
+
+COLUMNS = ("scan", "position", *PATTERNS)
+CELLS = {1: "1", 0: "0", None: ""}
+Values = list[int | None]  # per pattern: 1 present, 0 absent, None unknown
+
+
+class Corrections:
+    """The labels of single slices, kept in memory and written to `path` after each change.
+
+    stored: labels that the workspace has, by case and slice. A correction replaces the labels of its slice.
+    """
+
+    def __init__(self, path: Path, cases: Sequence[Case], stored: Mapping[tuple[int, int], Values] | None = None):
+        self.path, self.cases, self.version = Path(path), cases, 0
+        self._stored = {self._key(*place): list(values) for place, values in (stored or {}).items()}
+        self._lock = threading.Lock()
+        self._read()  # reports a file of another kind before the page is served
+
+    def of_case(self, case: int) -> dict[int, Values]:
+        """The corrected slices of a case, without those whose labels are as the workspace has them."""
+        with self._lock:
+            rows = self._read()
+        own = {key: values for key, values in rows.items() if values != self._stored.get(key)}
+        keys = {self._key(case, z): z for z in range(len(self.cases[case]))} if self.cases[case].source else {}
+        return {keys[key]: values for key, values in own.items() if key in keys}
+
+    def set(self, case: int, z: int, values: Values | None) -> None:
+        """Labels slice z of a case, or restores the labels that the workspace has (None), and writes the file.
+
+        InputError: the case cannot be corrected, or the values are no labels.
+        """
+        one = self.cases[case]
+        check(one.source is not None, f"the scan cannot be corrected: {one.not_correctable}")
+        check(0 <= z < len(one), f"slice must be in [0, {len(one)}), got {z}")
+        if values is not None:
+            check(
+                len(values) == len(PATTERNS) and all(type(v) in (int, type(None)) and v in CELLS for v in values),
+                f"values must be {len(PATTERNS)} of 1, 0 or null, got {values}",
+            )
+        key = self._key(case, z)
+        with self._lock:
+            rows = self._read()
+            rows.pop(key, None)
+            if values is not None and any(value is not None for value in values):
+                rows[key] = values
+            elif key in self._stored:
+                rows[key] = self._stored[key]
+            self._write(rows)
+            self.version += 1
+
+    def _key(self, case: int, z: int) -> tuple[str, str]:
+        return str(self.cases[case].source), f"{self.cases[case].positions[z]:.4f}"
+
+    def _read(self) -> dict[tuple[str, str], Values]:
+        """The rows of the file, after the labels that the workspace has. InputError: another file."""
+        rows = dict(self._stored)
+        if not self.path.exists():
+            return rows
+        try:
+            lines = list(csv.reader(io.StringIO(self.path.read_text(encoding="utf-8")), strict=True))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{self.path} must be CSV in UTF-8: {error}") from error
+        rule = f"{self.path} must be a file of corrections, with the columns {', '.join(COLUMNS)}"
+        check(bool(lines) and tuple(lines[0]) == COLUMNS, f"{rule}, got another file: name one with --corrections")
+        values_of = {cell: value for value, cell in CELLS.items()}
+        for number, line in enumerate(lines[1:], 2):
+            good = len(line) == len(COLUMNS) and all(cell in values_of for cell in line[2:]) and _is_number(line[1])
+            check(good, f"{self.path}, row {number} must have a scan, a position and labels 1, 0 or empty, got {line}")
+            rows[line[0], line[1]] = [values_of[cell] for cell in line[2:]]
+        return rows
+
+    def _write(self, rows: Mapping[tuple[str, str], Values]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for (scan, position), values in sorted(rows.items(), key=lambda row: (row[0][0], float(row[0][1]))):
+            writer.writerow([scan, position, *(CELLS[value] for value in values)])
+        # Private: the paths may identify patients.
+        write_bytes(self.path, text.getvalue().encode("utf-8"), private=True)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,138 @@
+"""Contribution and activation maps of a prediction: NIfTI files read slice by slice into small quantised maps.
+
+The maps of a scan of 600 slices take 630 MB per pattern as float32. They are read as a stream, averaged to about
+256×256, smoothed like the pictures of the prediction's page, and quantised to 8 bits.
+"""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ildfv.errors import InputError, check
+from ildfv.inference.page import CLIP, SMOOTHING
+from ildfv.scans.libraries import format_error, quiet
+from ildfv.scans.windows import SIZE
+
+SIDE = 256  # pixels of a map at most, about: the network sees 224
+SAMPLE = 8  # every 8th row and column of a slice determines the scale
+LEVELS = 127
+KINDS = {"contributions": "Contributions to the score", "cam": "Class activation map (Grad-CAM)"}
+UNITS = {"contributions": "score per cm²", "cam": "activation × gradient per cm²"}
+
+
+class MapFile:
+    """The maps of one pattern, written by `ildfv predict`; read when the first slice is wanted.
+
+    path: <pattern>-<kind>.nii.gz. shape: slices, rows, columns of the scan. pixel: mm. head: whose score it explains.
+    """
+
+    def __init__(self, path: Path, kind: str, pattern: int, shape: tuple[int, int, int], pixel: float, head: str = ""):
+        self.path, self.kind, self.pattern, self.shape, self.pixel = path, kind, pattern, shape, pixel
+        self.unit, self.title = UNITS[kind], KINDS[kind] + (f" of {head}" if head else "")
+        self.step = max(1, round(max(shape[1:]) / SIDE))
+        self._scale, self._slices = 0.0, []  # type: tuple[float, list[bytes]]
+        self._lock = threading.Lock()
+
+    def describe(self) -> dict[str, Any]:
+        """The grid of the maps and the value of full colour. InputError: the file is missing or damaged."""
+        self._load()
+        rows, columns = self._grid
+        return {"rows": rows, "columns": columns, "step": self.step, "scale": self._scale}
+
+    def read(self, z: int) -> np.ndarray:
+        """The map of slice z, int8. InputError: the file is missing or damaged."""
+        self._load()
+        return np.frombuffer(zlib.decompress(self._slices[z]), np.int8).reshape(self._grid)
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        rows, columns = (-(-n // self.step) for n in self.shape[1:])
+        return rows, columns
+
+    def _load(self) -> None:
+        with self._lock:
+            if self._slices:
+                return
+            found, peaks, sample = [], [], []
+            for plane in self._planes():
+                peak = float(np.abs(plane).max()) or 1.0
+                # 16 bits per slice until the scale of the whole scan is known
+                found.append(zlib.compress(np.round(plane * (32767 / peak)).astype(np.int16).tobytes(), 1))
+                peaks.append(peak)
+                sample.append(np.abs(plane[::SAMPLE, ::SAMPLE]).ravel())
+            scale = float(np.percentile(np.concatenate(sample), CLIP))
+            for z, (stored, peak) in enumerate(zip(found, peaks, strict=True)):
+                values = np.frombuffer(zlib.decompress(stored), np.int16) * np.float32(peak / 32767)
+                levels = np.clip(np.round(values * (LEVELS / scale)), -LEVELS, LEVELS) if scale > 0 else values * 0
+                found[z] = zlib.compress(levels.astype(np.int8).tobytes(), 1)
+            self._scale, self._slices = scale, found
+
+    def _planes(self) -> Iterator[np.ndarray]:
+        """Each slice averaged over blocks and smoothed, in the unit of the map, float32."""
+        _, rows, columns = self.shape
+        k, (h, w) = self.step, self._grid
+        sigma = SMOOTHING * max(rows, columns) / SIZE / k
+        per_cm2 = 100 / self.pixel**2
+        for values in slices_of(self.path, self.shape):
+            padded = np.zeros((h * k, w * k), np.float32)
+            padded[:rows, :columns] = values
+            means = padded.reshape(h, k, w, k).mean(axis=(1, 3))
+            yield ndimage.gaussian_filter(means, sigma) * np.float32(per_cm2)
+
+
+def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+    """The slices (rows, columns) of a float32 volume as `inference.outputs.write_map` writes it, from feet to head.
+
+    InputError: another grid or orientation, or a damaged file.
+    """
+    import nibabel
+
+    m, rows, columns = shape
+    try:
+        with quiet():
+            image: Any = nibabel.load(path)
+            axes, found = "".join(nibabel.orientations.aff2axcodes(image.affine)), image.shape
+            kind, offset = image.header.get_data_dtype(), int(image.dataobj.offset)
+        scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
+        right = found == (columns, rows, m) and axes == "LPS" and kind == np.float32 and not scaled
+        check(
+            right,
+            f"{path.name} must be float32 on the scan's grid {(columns, rows, m)}, axes LPS, as `ildfv predict` writes "
+            f"it; got {kind}, {tuple(found)}, {axes}",
+        )
+        with gzip.open(path) as file:
+            file.read(offset)
+            for _ in range(m):
+                data = file.read(4 * rows * columns)
+                check(len(data) == 4 * rows * columns, f"{path.name} must be complete, got a truncated file")
+                values = np.frombuffer(data, kind).reshape(rows, columns)
+                check(bool(np.isfinite(values).all()), f"{path.name} must be finite, got NaN or infinity")
+                yield values
+    except InputError:
+        raise
+    except Exception as error:  # nibabel, gzip and zlib raise different exceptions for damaged files
+        raise InputError(f"{path.name} must be a readable map, got {format_error(error)}") from error
+
+
+def maps_in(
+    folder: Path, patterns: Sequence[str], shape: tuple[int, int, int], pixel: float, explained: str = ""
+) -> list[MapFile]:
+    """The maps in the folder of a prediction, in the order of kinds and patterns.
+
+    explained: the head whose scores the contributions add up to, "" if unknown.
+    """
+    heads = {"contributions": explained}
+    return [
+        MapFile(path, kind, c, shape, pixel, heads.get(kind, ""))
+        for kind in KINDS
+        for c, pattern in enumerate(patterns)
+        if (path := folder / f"{pattern.replace(' ', '-')}-{kind}.nii.gz").is_file()
+    ]

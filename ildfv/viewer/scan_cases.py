@@ -1,0 +1,146 @@
+"""Cases from files: scans with their predictions and label maps."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.read_labels import read_labels
+from ildfv.datasets.records import Scan
+from ildfv.errors import check
+from ildfv.inference.predict import pseudonym
+from ildfv.patterns import PATTERNS
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.geometry import Geometry
+from ildfv.scans.labels import Codes, pattern_labels
+from ildfv.scans.libraries import quiet
+from ildfv.scans.windows import GRID
+from ildfv.viewer.case import Case, Maps
+from ildfv.viewer.images import images_of
+from ildfv.viewer.maps import maps_in
+from ildfv.viewer.predictions import Answer
+
+APART = 0.01  # mm by which positions of equal slices may differ
+NO_IMAGES = "The folder of a prediction holds no images of the scan: give the scan too, `ildfv view PREDICTION SCAN`."
+NO_CODES = "Label maps are not shown: give the table of their codes with --codes."
+MATCHED = "The prediction was assigned by the positions of the slices, as it was made from another path."
+
+
+class FileLabels:
+    """The label maps of a scan, read as a whole at the first slice and kept compressed."""
+
+    def __init__(self, scan: Scan, codes: Codes):
+        self._scan, self._codes, self._lock = scan, codes, threading.Lock()
+        self._slices: list[bytes] = []
+
+    def read(self, z: int) -> np.ndarray:
+        """The label map of slice z, uint8. InputError: a label map is damaged or has an unknown code."""
+        shape = self._scan.geometry.shape
+        with self._lock:
+            if not self._slices:
+                with quiet():
+                    labels = pattern_labels(read_labels(self._scan, self._scan.geometry, self._codes))
+                self._slices = [zlib.compress(slice_.tobytes(), 1) for slice_ in labels]
+        return np.frombuffer(zlib.decompress(self._slices[z]), np.uint8).reshape(shape[1:])
+
+
+def scan_cases(
+    paths: Sequence[Path], answers: Sequence[Answer], *, codes: str | None = None, progress: Progress = SILENT
+) -> list[Case]:
+    """The cases of all scans in `paths`, and of the predictions whose scan was not given.
+
+    codes: TOML file or shipped table of label codes; None: label maps are not read.
+
+    Raises
+    ------
+    InputError
+        A path without a usable scan; predictions of which none belongs to a scan.
+    """
+    table = None if codes is None else Codes.load(codes)
+    scans = []
+    for path in paths:
+        found = discover(path, labels=table is not None, codes=table, workers=1, progress=progress)
+        reasons = [unused.reason for unused in [*found.quarantined, *found.ignored]]
+        why = reasons[0] if reasons else "no file that can be read"
+        check(bool(found.scans), f"{path} must contain a CT scan, a prediction or a workspace, got none: {why}")
+        scans += found.scans
+    given = {pseudonym(scan): scan for scan in scans}
+    by_name = {answer.scan: answer for answer in answers}
+    check(len(by_name) == len(answers), "predictions must be of different scans, got two of one scan: give one of them")
+    pairs: list[tuple[Scan, Answer | None, bool]] = [(scan, by_name.get(name), True) for name, scan in given.items()]
+    used = {answer.scan for _, answer, _ in pairs if answer is not None}
+    # A volume file is named for its path, which may differ; a DICOM series has its own name wherever it is.
+    if not used and len(answers) == len(scans) == 1 and scans[0].dicom is None:
+        _check_same_slices(scans[0], answers[0])
+        pairs, used = [(scans[0], answers[0], False)], {answers[0].scan}
+    if answers and scans:
+        rule = f"a scan must be that of a prediction ({', '.join(by_name)})"
+        check(bool(used), f"{rule}, got {', '.join(given)}: give the scan that was predicted")
+    cases = [_scan_case(scan, answer, table, same) for scan, answer, same in pairs]
+    return cases + [_answer_case(answer) for answer in answers if answer.scan not in used]
+
+
+def positions_of(grid: Geometry) -> np.ndarray:
+    """mm of each slice along the slice normal, ascending, (m,)."""
+    z, y, x = grid.steps
+    normal = np.cross(x, y)
+    normal /= np.linalg.norm(normal)
+    return grid.origin @ normal + z @ normal * np.arange(grid.shape[0])
+
+
+def _check_same_slices(scan: Scan, answer: Answer) -> None:
+    positions = positions_of(scan.geometry)
+    same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= APART
+    got = f"{len(positions)} slices from {positions[0]:.2f} mm"
+    rule = f"the scan of {answer.scan} must have {len(answer.positions)} slices from {answer.positions[0]:.2f} mm"
+    check(bool(same), f"{rule}, got {got}")
+
+
+def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool) -> Case:
+    grid = scan.geometry
+    positions, pixel = positions_of(grid), float(grid.spacing[1])
+    maps: list[Maps] = []
+    if answer is not None:
+        _check_same_slices(scan, answer)
+        maps += maps_in(
+            answer.folder, answer.patterns, (grid.shape[0], grid.shape[1], grid.shape[2]), pixel, answer.explained
+        )
+    notes = list(answer.notes) if answer is not None else []
+    notes += [] if same else [MATCHED]
+    notes += [NO_CODES] if codes is None and answer is None else []
+    names = (scan.patient, "" if scan.dicom is None else scan.dicom.patient)
+    return Case(
+        name=pseudonym(scan),
+        patterns=PATTERNS if answer is None else answer.patterns,
+        positions=positions,
+        shape=(grid.shape[1], grid.shape[2]),
+        pixel=pixel,
+        images=images_of(scan),
+        systems=[] if answer is None else answer.systems,
+        maps=maps,
+        labels=FileLabels(scan, codes) if codes is not None and scan.labels else None,
+        statements=() if answer is None else answer.statements,
+        notes=notes,
+        phantom=any(name.upper().startswith("PHANTOM") for name in names) or (answer is not None and answer.phantom),
+        source=Path(scan.source).resolve(),
+    )
+
+
+def _answer_case(answer: Answer) -> Case:
+    return Case(
+        name=answer.scan,
+        patterns=answer.patterns,
+        positions=answer.positions,
+        shape=(GRID, GRID),
+        pixel=1.0,
+        systems=answer.systems,
+        statements=answer.statements,
+        notes=[NO_IMAGES, *answer.notes],
+        phantom=answer.phantom,
+        not_correctable="its scan was not given",
+    )

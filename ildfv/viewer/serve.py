@@ -1,0 +1,50 @@
+"""The server: uvicorn on 127.0.0.1, until it is interrupted."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+
+from ildfv.errors import InputError
+from ildfv.viewer.study import Study
+
+HOST = "127.0.0.1"  # no other interface: slices of patients must not be readable from the network
+TOKEN_BYTES = 24
+PATIENCE = 1  # seconds for open requests when the server ends
+
+
+def serve(study: Study, *, port: int = 0, ready: Callable[[str], None]) -> None:
+    """Serves the study until SIGINT or SIGTERM. ready: called with the address, which contains a new token.
+
+    port: 0 for any free one. InputError: the port is in use or reserved.
+    """
+    import uvicorn
+
+    from ildfv.viewer.app import application
+
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"--port must be free on {HOST}, got {port}: {error}; leave it out for any free one"
+            ) from error
+        port = listener.getsockname()[1]
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        app = application(study, token, {f"{HOST}:{port}", f"localhost:{port}"})
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_level="warning",
+            access_log=False,  # would contain the token
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=PATIENCE,
+        )
+        listener.listen()  # a browser that is faster than uvicorn's start waits instead of failing
+        ready(f"http://{HOST}:{port}/{token}/")
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:  # how a viewer ends
+            return

@@ -1,0 +1,40 @@
+// Requests to the server of this page. All addresses are relative, so that they keep the token.
+
+export class Refused extends Error {} // the server answered with a reason
+
+let lost = () => {};
+
+export function onLost(callback) {
+  lost = callback;
+}
+
+export async function request(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { cache: "no-store", ...options });
+  } catch (error) {
+    if (error.name !== "AbortError") lost("ended");
+    throw error;
+  }
+  if (response.status === 403) {
+    lost("token");
+    throw new Refused("The address is not valid any more.");
+  }
+  if (!response.ok) {
+    const body = await response.json().catch(() => ({}));
+    throw new Refused(body.error || `The server answered ${response.status}.`);
+  }
+  return response;
+}
+
+export async function json(path, options) {
+  return (await request(path, options)).json();
+}
+
+export async function bytes(path, signal) {
+  return (await request(path, { signal })).arrayBuffer();
+}
+
+export function post(path, value) {
+  return json(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
+}

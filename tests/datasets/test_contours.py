@@ -1,0 +1,174 @@
+"""Contours of an RT Structure Set become label maps: a voxel belongs to a contour if its centre is inside."""
+
+import sys
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.prepare import prepare
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import InputError
+from ildfv.scans.contours import read_contours
+from ildfv.scans.dicom import assemble
+from ildfv.scans.headers import CONTOURS, read_header
+from ildfv.scans.labels import MEANINGS, Codes
+
+pytest.importorskip("skimage")
+CODES = Codes({0: "outside"}, segments={"ggo": "ground glass", "normal lung": "healthy"}, name="t")
+SALT = "0123456789abcdef"
+
+
+def write(files, path, folder, structures, *, reference=True, kind="CLOSED_PLANAR"):
+    """An RT Structure Set of the series in `folder`. structures: contours (n, 3) in mm by name."""
+    slice_ = dcmread(next(folder.iterdir()))
+    dataset = files.slice_dataset(np.zeros((1, 1), np.int16), series=generate_uid(), patient=slice_.PatientID)
+    for name in ("PixelData", "Rows", "Columns", "ImagePositionPatient"):
+        delattr(dataset, name)
+    dataset.SOPClassUID, dataset.Modality = CONTOURS, "RTSTRUCT"
+    dataset.FrameOfReferenceUID = slice_.FrameOfReferenceUID
+    if reference:
+        frame, study, series = Dataset(), Dataset(), Dataset()
+        series.SeriesInstanceUID = slice_.SeriesInstanceUID
+        study.RTReferencedSeriesSequence, frame.FrameOfReferenceUID = [series], slice_.FrameOfReferenceUID
+        frame.RTReferencedStudySequence, dataset.ReferencedFrameOfReferenceSequence = [study], [frame]
+    dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
+    for number, (name, contours) in enumerate(structures.items(), 1):
+        described, drawn = Dataset(), Dataset()
+        described.ROINumber, described.ROIName, drawn.ReferencedROINumber = number, name, number
+        drawn.ContourSequence = []
+        for points in contours:
+            contour = Dataset()
+            contour.ContourGeometricType, contour.NumberOfContourPoints = kind, len(points)
+            contour.ContourData = [f"{value:.3f}" for value in np.ravel(points)]
+            drawn.ContourSequence.append(contour)
+        dataset.StructureSetROISequence.append(described)
+        dataset.ROIContourSequence.append(drawn)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def box(files, z, rows, columns, shift=0.0):
+    """Corners in mm of a rectangle around the centres of these rows and columns of slice z."""
+    dz, dy, dx = files.spacing
+    x0, y0, z0 = files.origin
+    (top, bottom), (left, right) = ((a - 0.5 + shift, b - 0.5 - shift) for a, b in (rows, columns))
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return np.array([(x0 + dx * x, y0 + dy * y, z0 + dz * z) for x, y in corners])
+
+
+@pytest.fixture
+def scan(tmp_path, files):
+    """A series in tmp_path/ct, and its grid."""
+    paths = files.series(tmp_path / "ct", files.chest(3))
+    return assemble([read_header(path) for path in paths]).geometry
+
+
+def read(tmp_path, files, scan, structures, **options):
+    return read_contours(write(files, tmp_path / "rs.dcm", tmp_path / "ct", structures, **options), scan, CODES)
+
+
+def where(meanings, name):
+    return meanings == MEANINGS.index(name)
+
+
+def test_voxels_with_their_centre_inside_are_labelled(tmp_path, files, scan):
+    found = read(tmp_path, files, scan, {"GGO": [box(files, 1, (10, 20), (5, 9))]})
+    expected = np.zeros(scan.shape, bool)
+    expected[1, 10:20, 5:9] = True
+    np.testing.assert_array_equal(where(found, "ground glass"), expected)
+
+
+@pytest.mark.parametrize("shift", [-0.45, 0.0, 0.45])
+def test_coordinates_are_not_rounded_to_voxels(tmp_path, files, scan, shift):
+    found = read(tmp_path, files, scan, {"GGO": [box(files, 1, (10, 20), (5, 9), shift)]})
+    assert where(found, "ground glass").sum() == 40
+
+
+def test_a_contour_traced_through_centres_of_voxels_contains_them(tmp_path, files, scan):
+    found = read(tmp_path, files, scan, {"GGO": [box(files, 1, (10, 20), (5, 9), 0.5)]})
+    assert where(found, "ground glass").sum() == 40
+
+
+def test_a_circle_has_its_area(tmp_path, files, scan):
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    centre = files.origin + np.array([30 * 4, 30 * 4, 5])
+    circle = centre + 60 * np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
+    found = read(tmp_path, files, scan, {"GGO": [circle]})
+    assert where(found, "ground glass").sum() * 16 == pytest.approx(np.pi * 60**2, rel=0.01)
+
+
+def test_a_contour_inside_another_one_is_a_hole_in_any_order(tmp_path, files, scan):
+    rings = [box(files, 1, (10, 30), (10, 30)), box(files, 1, (15, 25), (15, 25)), box(files, 1, (18, 20), (18, 20))]
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        found = read(tmp_path, files, scan, {"GGO": [rings[i] for i in order]})
+        assert where(found, "ground glass").sum() == 400 - 100 + 4
+
+
+def test_contours_of_several_slices_and_places_are_all_read(tmp_path, files, scan):
+    boxes = [box(files, z, (10, 20), (c, c + 5)) for z in (0, 2) for c in (5, 40)]
+    found = read(tmp_path, files, scan, {"GGO": boxes, "normal lung": [box(files, 1, (0, 64), (0, 64))]})
+    assert where(found, "ground glass").sum(axis=(1, 2)).tolist() == [100, 0, 100]
+    assert where(found, "healthy").sum() == 64 * 64
+
+
+def test_equal_contours_count_once(tmp_path, files, scan):
+    found = read(tmp_path, files, scan, {"GGO": [box(files, 1, (10, 20), (5, 9))] * 2})
+    assert where(found, "ground glass").sum() == 40
+
+
+def test_a_contour_beyond_the_slice_is_cut_at_its_border(tmp_path, files, scan):
+    found = read(tmp_path, files, scan, {"GGO": [box(files, 1, (-9, 3), (60, 99))]})
+    assert where(found, "ground glass").sum() == 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("contours", "options", "message"),
+    [
+        ([(1.5, (10, 20), (5, 9))], {}, "must be on slices of the scan"),
+        ([(7, (10, 20), (5, 9))], {}, "must be on slices of the scan"),
+        ([(1, (10, 20), (5, 9)), (1, (10, 20), (7, 11))], {}, "overlap in part"),
+        ([(1, (10, 20), (5, 9))], {"kind": "OPEN_PLANAR"}, "must be CLOSED_PLANAR"),
+    ],
+)
+def test_contours_with_two_readings_are_refused(tmp_path, files, scan, contours, options, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, files, scan, {"GGO": [box(files, *one) for one in contours]}, **options)
+
+
+def test_structures_of_different_meaning_need_a_priority(tmp_path, files, scan):
+    both = {"GGO": [box(files, 1, (10, 20), (5, 9))], "normal lung": [box(files, 1, (10, 20), (5, 20))]}
+    with pytest.raises(InputError, match="set their priority"):
+        read(tmp_path, files, scan, both)
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_prepare_reads_the_named_structures_and_names_the_others(tmp_path, files, inline, reference):
+    files.series(tmp_path / "s/ct", files.chest(2), patient="A")
+    structures = {"GGO": [box(files, 0, (20, 30), (12, 20))], "Heart": [box(files, 0, (30, 40), (20, 40))]}
+    write(files, tmp_path / "s/rs.dcm", tmp_path / "s/ct", structures, reference=reference)
+    (tmp_path / "t.toml").write_text('[segments]\nGGO = "ground glass"\n')
+    report = prepare(tmp_path / "s", tmp_path / "out", codes=tmp_path / "t.toml", salt=SALT)
+    assert [scan.labelled_slices for scan in report.prepared] == [1]
+    assert Slices(tmp_path / "out").counts[0].tolist() == [80, 0, 0, 0]
+    assert [one.reason.rpartition(": ")[2] for one in report.ignored] == ["Heart"]
+
+
+def test_a_structure_set_without_a_named_structure_costs_the_scan_nothing(tmp_path, files):
+    files.series(tmp_path / "ct", files.chest(2))
+    write(files, tmp_path / "rs.dcm", tmp_path / "ct", {"PTV": [box(files, 0, (20, 30), (12, 20))]})
+    found = discover(tmp_path, codes=CODES)
+    assert len(found.scans) == 1
+    assert "must name a structure, got PTV" in found.quarantined[0].reason
+
+
+def test_without_the_package_the_scan_is_refused_with_the_extra(tmp_path, files, inline, monkeypatch):
+    files.series(tmp_path / "s/ct", files.chest(2))
+    write(files, tmp_path / "s/rs.dcm", tmp_path / "s/ct", {"emphysema": [box(files, 0, (20, 30), (12, 20))]})
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    report = prepare(tmp_path / "s", tmp_path / "out", codes="phantom", salt=SALT)
+    assert "ildfv[contours]" in report.quarantined[0].reason
+    assert not report.prepared

@@ -1,0 +1,41 @@
+"""A system is judged against the best baseline by the interval of the difference; without an interval it is not."""
+
+import pytest
+
+from ildfv.evaluation.baselines import BEATS, NOT_BETTER, UNKNOWN, Verdict, labels
+
+
+def verdict(measure="emphysema", interval=None, difference=0.03) -> Verdict:
+    return Verdict("cnn", "baseline-p15", measure, difference, interval)
+
+
+@pytest.mark.parametrize(
+    ("interval", "outcome"),
+    [((0.01, 0.05), BEATS), ((0.0, 0.05), NOT_BETTER), ((-0.01, 0.05), NOT_BETTER), (None, UNKNOWN)],
+)
+def test_only_an_interval_decides(interval, outcome):
+    one = verdict(interval=interval)
+    assert one.outcome == outcome
+    assert one.beats == (outcome == BEATS)
+
+
+def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():
+    line = labels([verdict(), verdict("honeycomb")])["cnn"]
+    assert line == (
+        "cnn: against the best baseline it cannot be told, no interval: emphysema +0.030 against baseline-p15; "
+        "honeycomb +0.030 against baseline-p15"
+    )
+    assert "does not beat" not in line
+
+
+def test_lost_and_undecided_patterns_are_told_apart():
+    line = labels([verdict(interval=(-0.1, 0.1)), verdict("honeycomb"), verdict("mean_auc", (0.1, 0.2))])["cnn"]
+    assert line == (
+        "cnn does not beat the best baseline (95 % interval of the AUC difference): emphysema +0.030 [-0.100, 0.100] "
+        "against baseline-p15; against the best baseline it cannot be told, no interval: honeycomb +0.030 against "
+        "baseline-p15"
+    )
+
+
+def test_a_system_that_beats_the_best_baseline_everywhere_has_no_label():
+    assert labels([verdict(interval=(0.01, 0.05)), verdict("mean_auc", (0.1, 0.2))]) == {}

@@ -1,0 +1,47 @@
+"""`ildfv components`: the mixture of an encoding with training patches only."""
+
+import json
+
+import pytest
+from small import make_workspace
+from test_regions import LUNG
+from typer.testing import CliRunner
+
+from ildfv.cli.app import app
+from ildfv.errors import InputError
+from ildfv.pipeline.components import describe_components
+from ildfv.pipeline.encode import encode_slices
+from ildfv.pipeline.regress import regress_encoding
+from ildfv.pipeline.split import load_folds, split_slices
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    from dataclasses import replace
+
+    made = make_workspace(tmp_path_factory.mktemp("components") / "study")
+    encode_slices(made.root, replace(LUNG, region="slice"))
+    return made
+
+
+def test_patches_are_of_training_patients_and_the_page_shows_them(workspace, tmp_path):
+    with pytest.raises(InputError, match="must be scored by head linear: run `ildfv regress --layer conv1`"):
+        describe_components(workspace.root)
+    regress_encoding(workspace.root, layer="conv1")
+    command = ["components", "-w", str(workspace.root), "--out", str(tmp_path / "page.html"), "-n", "2"]
+    result = CliRunner().invoke(app, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    fit = split_slices(workspace.slices(), load_folds(workspace), 0).fit
+    patients = set(workspace.slices().patients[fit].tolist())
+    weights = [one["weight"] for one in found["components"]]
+    assert weights == sorted(weights, reverse=True)
+    assert len(weights) == LUNG.components
+    for one in found["components"]:
+        assert {patch["patient"] for patch in one["patches"]} <= patients
+        assert len(one["patches"]) == 2
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/png;base64") == 2 * len(weights)
+    assert "images of patients" in page
+    shown = CliRunner().invoke(app, command)
+    assert shown.exit_code == 0, shown.output

@@ -1,0 +1,248 @@
+"""Protocols, leakage, duplicates, layouts of public sets, and the commands."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ildfv.cli.app import app
+from ildfv.errors import InputError
+from ildfv.texture import TextureClassifier
+from ildfv.texture import encoder as encoder_module
+from ildfv.texture.collection import Collection, by_folder, by_table
+from ildfv.texture.encode import load_features
+from ildfv.texture.evaluate import evaluate
+from ildfv.texture.generated import generate
+from ildfv.texture.layouts import read_layout
+from ildfv.texture.splits import Protocol
+
+SMALL = {"n_components": 2, "layers": "derivatives", "scales": (1.0,), "head": "regression"}
+OPTIONS = ["--layers", "derivatives", "--components", "2", "--scales", "1", "--head", "regression"]
+
+
+@pytest.fixture(autouse=True)
+def small_sample(monkeypatch):
+    monkeypatch.setattr(encoder_module, "SAMPLE", 1000)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of four subjects, as .npy, and a table with the subjects as groups."""
+    images, labels, groups = generate(4, 1, size=20, contrast=0.9)
+    rows = []
+    for i, (image, label, group) in enumerate(zip(images, labels, groups, strict=True)):
+        if label in ("coarse", "fine"):
+            path = tmp_path / "set" / label / f"{i:02}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, image)
+            rows.append((path.relative_to(tmp_path / "set").as_posix(), label, group))
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "group"), *rows])
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["texture", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "number"),
+    [
+        (Protocol(train_per_class=3, repeats=4), 4),
+        (Protocol(leave_one_group_out=True), 4),
+        (Protocol(folds=2), 2),
+    ],
+)
+def test_no_image_and_no_group_is_on_both_sides_of_a_split(folder, protocol, number):
+    collection = by_table(folder / "labels.csv", folder / "set")
+    splits = protocol.splits(collection)
+    groups = np.asarray(collection.groups)
+    assert len(splits) == number
+    for train, test in splits:
+        assert not set(train) & set(test)
+        if protocol.train_per_class is None:
+            assert not set(groups[train]) & set(groups[test])
+        else:
+            assert np.unique(np.asarray(collection.labels)[train], return_counts=True)[1].tolist() == [3, 3]
+
+
+def test_test_images_change_nothing_that_is_fitted(folder):
+    collection = by_folder(folder / "set")
+    protocol = Protocol(train_per_class=3, repeats=1)
+    before = evaluate(collection, TextureClassifier(**SMALL), protocol)
+    for i in before.test:
+        np.save(collection.paths[i], np.random.default_rng(int(i)).normal(size=(25, 25)) * 1e4)
+    after = evaluate(collection, TextureClassifier(**SMALL), protocol)
+    np.testing.assert_array_equal(before.last.head_.coef, after.last.head_.coef)
+    assert before.last.encoder_.range_ == after.last.encoder_.range_
+
+
+def test_duplicates_across_splits_are_reported(folder):
+    first = by_folder(folder / "set").paths[0]
+    np.save(first.with_name("copy.npy"), np.load(first))
+    found = evaluate(by_folder(folder / "set"), TextureClassifier(**SMALL), Protocol(folds=4), named=lambda p: p.name)
+    assert [sorted(one["paths"]) for one in found.duplicates] == [sorted([first.name, "copy.npy"])]
+    assert found.duplicates[0]["splits_with_both_sides"] in (0, 2)
+
+
+def test_accuracy_confusion_and_misclassified_agree(folder):
+    result = evaluate(by_folder(folder / "set"), TextureClassifier(**SMALL), Protocol(folds=4)).to_dict()
+    confusion = np.array(result["confusion"])
+    assert confusion.sum() == 8
+    assert len(result["misclassified"]) == confusion.sum() - np.trace(confusion)
+    assert result["accuracy"]["pooled"] == np.trace(confusion) / 8
+    assert result["accuracy"]["mean"] == pytest.approx(np.mean(result["accuracy"]["splits"]))
+
+
+def test_classify_prints_json_and_writes_page_and_model(folder):
+    page, model = folder / "page.html", folder / "model"
+    ended = run(
+        "classify", folder / "set", "--table", folder / "labels.csv", "--leave-one-group-out",
+        "--page", page, "--model", model, "--json", *OPTIONS,
+    )  # fmt: skip
+    assert ended.exit_code == 0, ended.output
+    result = json.loads(ended.stdout)
+    assert set(result["accuracy"]) == {"mean", "sd", "pooled", "splits"}
+    text = page.read_text()
+    assert text.count("<figure>") == 2 + len(result["misclassified"])
+    assert "Confusion matrix" in text
+    assert str(folder) not in text
+    answered = run("predict", model, folder / "set" / "fine", "--json")
+    assert answered.exit_code == 0, answered.output
+    rows = json.loads(answered.stdout)["images"]
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
+    assert all(row["label"] in ("coarse", "fine") for row in rows)
+
+
+def test_an_image_that_cannot_be_predicted_does_not_stop_the_others(folder):
+    TextureClassifier(**SMALL).fit(*_all(folder)).save(folder / "model")
+    np.save(folder / "set" / "fine" / "bad.npy", np.full((20, 20), np.nan))
+    ended = run("predict", folder / "model", folder / "set" / "fine", "--json")
+    assert ended.exit_code == 1
+    rows = json.loads(ended.stdout)["images"]
+    assert [("error" in row) for row in rows] == [row["path"] == "bad.npy" for row in rows]
+
+
+def _all(folder):
+    collection = by_folder(folder / "set")
+    return collection.paths, collection.labels
+
+
+def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
+    from ildfv.texture import encode as module
+
+    monkeypatch.setattr(module, "PART", 3)
+    command = ("encode", folder / "set", "--out", folder / "out", "--json", *OPTIONS[:-2])
+    ended = run(*command)
+    assert ended.exit_code == 0, ended.output
+    vectors, names = load_features(folder / "out")
+    assert vectors.shape == (8, 2 * 2 * 24)
+    assert names[0].startswith("coarse/")
+    parts = sorted((folder / "out").glob("features-*.npy"))
+    before = {part.name: part.read_bytes() for part in parts}
+    parts[1].unlink()
+    monkeypatch.setattr(module.TextureEncoder, "fit", None)  # the encoder is not fitted again
+    assert run(*command).exit_code == 0
+    assert {part.name: part.read_bytes() for part in parts} == before
+    np.save(folder / "set" / "fine" / "new.npy", np.ones((20, 20)))
+    assert "must be new or have features of the same images" in str(run(*command).exception)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "message"),
+    [
+        (lambda f: [p.unlink() for p in (f / "set/fine").iterdir()], [], "at least 2 classes, got only coarse"),
+        (lambda f: [p.unlink() for p in list((f / "set/fine").iterdir())[1:]], [], "fine must have at least 2 images"),
+        (lambda f: np.save(f / "set/a.npy", np.ones((9, 9))), [], "got the image a.npy beside them"),
+        (lambda f: np.save(f / "set/fine/a.npy", np.ones((5, 5))), [], "a.npy must have at least 7×7 pixels"),
+        (lambda f: None, ["--leave-one-group-out"], "groups are needed to leave one out: give --table"),
+        (lambda f: None, ["--folds", "3", "--train-per-class", "2"], "one protocol is needed"),
+        (
+            lambda f: None,
+            ["--folds", "2", "--scales", "x"],
+            '--scales must be numbers separated by commas, such as 1,0.5, got "x"',
+        ),
+        (lambda f: None, ["--table", "nowhere.csv"], "nowhere.csv must be a CSV table, got no file"),
+    ],
+)
+def test_faults_of_a_set_are_one_line(folder, spoil, options, message):
+    spoil(folder)
+    ended = run("classify", folder / "set", *OPTIONS, *(options or ["--folds", "2"]))
+    assert isinstance(ended.exception, InputError)
+    assert message in str(ended.exception)
+    assert "\n" not in str(ended.exception)
+
+
+@pytest.mark.parametrize("name", ["encode", "classify", "predict"])
+def test_commands_have_help_with_an_example(name):
+    shown = CliRunner().invoke(app, ["texture", name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert f"Example: ildfv texture {name}" in " ".join(shown.output.split())
+    assert "--json" in shown.output
+
+
+# -- miniatures of public sets ----------------------------------------------------------------------------------------
+
+
+def put(folder, *names):
+    Image = pytest.importorskip("PIL.Image")
+    for i, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((9, 9), i, np.uint8)).save(path)
+
+
+def read(name, folder) -> Collection:
+    found = read_layout(name, folder)
+    assert all(path.is_file() for path in found.paths)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("kth-tips", ["KTH_TIPS/sponge/02-scale_1_im_1_col.png", "KTH_TIPS/cork/48-scale_1_im_1_col.png"]),
+        ("dtd", ["dtd/images/banded/banded_0002.jpg", "dtd/images/woven/woven_0001.jpg"]),
+        ("fmd", ["FMD/image/fabric/fabric_moderate_001_new.jpg", "FMD/image/water/water_object_050_new.jpg"]),
+    ],
+)
+def test_sets_with_a_folder_per_class_are_read(tmp_path, name, files):
+    put(tmp_path, *files)
+    found = read(name, tmp_path)
+    assert found.classes == sorted(file.split("/")[-2] for file in files)
+    inside = read(name, (tmp_path / files[0]).parents[1])
+    assert inside.classes == found.classes
+
+
+def test_samples_are_the_groups_of_kth_tips2(tmp_path):
+    files = [f"KTH-TIPS2-b/{c}/sample_{s}/22a-scale_2_im_1_col.png" for c in ("cork", "wool") for s in "abcd"]
+    put(tmp_path, *files)
+    found = read("kth-tips2", tmp_path)
+    assert sorted(set(found.groups)) == ["sample_a", "sample_b", "sample_c", "sample_d"]
+    assert len(Protocol(leave_one_group_out=True).splits(found)) == 4
+
+
+def test_outex_is_read_from_its_lists(tmp_path):
+    put(tmp_path, "images/000000.bmp", "images/000001.bmp", "images/000002.bmp")
+    (tmp_path / "000").mkdir()
+    (tmp_path / "000" / "train.txt").write_text("2\n000000.ras 0\n000001.ras 1\n")
+    (tmp_path / "000" / "test.txt").write_text("1\n000002.ras 1\n")
+    assert read("outex", tmp_path).labels == ("class 000", "class 001", "class 001")
+    (tmp_path / "000" / "test.txt").write_text("1\n000009.ras 1\n")
+    with pytest.raises(InputError, match=r"test.txt must list images and classes, got '000009.ras 1' in line 2"):
+        read_layout("outex", tmp_path)
+
+
+def test_emphysema_patches_have_subjects_as_groups(tmp_path):
+    put(tmp_path, *[f"patches/patch{i}.tiff" for i in (1, 2, 3)])
+    (tmp_path / "patch_labels.csv").write_text("1, 4\n2, 7\n3, 7\n")
+    found = read("emphysema", tmp_path)
+    assert found.labels == ("normal", "centrilobular", "paraseptal")
+    assert found.groups == ("4", "7", "7")
+    (tmp_path / "patch_labels.csv").write_text("1, 4\n5, 7\n")
+    with pytest.raises(InputError, match="class 1, 2 or 3 and the subject in each line"):
+        read_layout("emphysema", tmp_path)
+    (tmp_path / "patch_labels.csv").write_text("1, 4\n" * 4)
+    with pytest.raises(InputError, match=r"must have patches/patch4.tiff, as patch_labels.csv has 4 lines"):
+        read_layout("emphysema", tmp_path)

@@ -1,0 +1,109 @@
+"""Images of all kinds: their values, and one line for each that cannot be used."""
+
+import numpy as np
+import pytest
+
+from ildfv.errors import InputError
+from ildfv.texture.images import as_pictures, read_image
+
+Image = pytest.importorskip("PIL.Image")
+
+GREY = np.arange(64 * 48, dtype=np.uint32).reshape(48, 64)
+
+
+def saved(path, values, mode=None, **options):
+    Image.fromarray(values, mode).save(path, **options) if mode else Image.fromarray(values).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("a.png", (GREY % 256).astype(np.uint8)),
+        ("a.tiff", (GREY * 20).astype(np.uint16)),
+        ("a.png", (GREY * 20).astype(np.uint16)),
+        ("a.tif", (GREY - 900.5).astype(np.float32)),
+        ("a.bmp", np.stack([GREY % 256] * 3, axis=2).astype(np.uint8)),
+    ],
+)
+def test_values_are_those_of_the_file(tmp_path, name, values):
+    found = read_image(saved(tmp_path / name, values))
+    np.testing.assert_array_equal(found.values, values)
+    assert found.eight_bit == (values.dtype == np.uint8)
+    assert found.values.dtype == np.float32
+
+
+@pytest.mark.parametrize("values", [GREY - 1000.0, GREY.astype(np.int16)[..., None], np.zeros((9, 8, 3), np.uint8)])
+def test_npy_keeps_units(tmp_path, values):
+    np.save(tmp_path / "a.npy", values)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.npy").values, values.squeeze())
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    values = (GREY % 200).astype(np.uint8)
+    image = Image.fromarray(values)
+    exif = image.getexif()
+    exif[0x0112] = 6  # rotated by 90° clockwise to be upright
+    image.save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").values, np.rot90(values, -1))
+
+
+def test_an_opaque_alpha_channel_is_discarded_and_cmyk_becomes_rgb(tmp_path):
+    rgba = np.full((8, 9, 4), 255, np.uint8)
+    rgba[..., 0] = 10
+    assert read_image(saved(tmp_path / "a.png", rgba)).values.shape == (8, 9, 3)
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "b.jpg", quality=100)
+    np.testing.assert_allclose(read_image(tmp_path / "b.jpg").values[0, 0], [254, 0, 0], atol=2)
+
+
+def test_equal_pixels_have_equal_digests_in_other_formats(tmp_path):
+    values = (GREY % 256).astype(np.uint8)
+    digests = {read_image(saved(tmp_path / name, values)).digest() for name in ("a.png", "a.bmp", "a.tif")}
+    assert len(digests) == 1
+    assert read_image(saved(tmp_path / "b.png", values.T.copy())).digest() not in digests
+
+
+def transparent(path):
+    saved(path, np.zeros((8, 8, 4), np.uint8))
+
+
+def animated(path):
+    first, second = (Image.fromarray(np.full((8, 8), v, np.uint8)) for v in (0, 255))
+    first.save(path, save_all=True, append_images=[second])
+
+
+def cut(path):
+    saved(path, np.random.default_rng(0).integers(0, 255, (60, 60)).astype(np.uint8))
+    path.write_bytes(path.read_bytes()[:-1500])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.png", transparent, "a.png must be opaque, got transparent pixels: flatten it"),
+        ("a.gif", animated, "a.gif must be a single image, got 2 frames or pages"),
+        ("a.tif", animated, "a.tif must be a single image, got 2 frames or pages"),
+        ("a.png", cut, "a.png must be an intact image, got "),
+        ("a.png", lambda p: p.write_bytes(b"nothing"), "a.png must be an image that Pillow can read"),
+        ("a.npy", lambda p: p.write_bytes(b"nothing"), "a.npy must be an array in NumPy's format"),
+        ("a.npy", lambda p: np.save(p, np.array([{}])), "a.npy must be an array in NumPy's format"),
+        ("a.npy", lambda p: np.save(p, np.full((8, 8), np.nan)), "a.npy must hold finite values, got NaN"),
+        ("a.npy", lambda p: np.save(p, np.zeros((2, 8, 8, 3))), r"a.npy must be \(h, w\) or \(h, w, 3\), got"),
+        ("a.npy", lambda p: np.save(p, np.zeros((8, 8), complex)), "must hold real numbers, got dtype complex128"),
+        ("a.png", lambda p: None, "must be an image file, got nothing there"),
+    ],
+)
+def test_images_that_cannot_be_used_are_one_line(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(InputError, match=message) as raised:
+        read_image(tmp_path / name)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_single_image_is_refused_with_a_remedy():
+    with pytest.raises(InputError, match=r"pass \[path\]"):
+        as_pictures("a.png")
+    with pytest.raises(InputError, match=r"pass a single image as \[image\]"):
+        as_pictures(np.zeros((8, 8)))
+    with pytest.raises(InputError, match="at least one image, got none"):
+        as_pictures([])
