@@ -234,6 +234,11 @@ class Slices:
                 found.append(file["density"][()])
         return np.concatenate(found)
 
+    @property
+    def stored_lung_masks(self) -> int:
+        """The number of slices whose lung is a stored mask and not that of the rule."""
+        return int(self.sizes[np.array(self._masked)].sum())
+
     def lung_masks(self, part: int) -> np.ndarray | None:
         """Lung of the slices of a part, one bit per prepared pixel, uint8 (m, 6272); None where the rule is to be used.
 

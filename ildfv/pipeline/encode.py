@@ -25,7 +25,7 @@ from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network, weights_of
 from ildfv.pipeline.order import record
-from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
+from ildfv.pipeline.regions import LUNG, SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
@@ -210,6 +210,7 @@ def encode(
         info = {
             "layer": settings.layer,
             "region": settings.region,
+            "stored_lung_masks": slices.stored_lung_masks if settings.region == LUNG else 0,
             "fold": roles.fold,
             "data": slices.data,
             "slices": len(slices),

@@ -121,3 +121,11 @@ def test_density_off_leaves_the_projections_alone(study):
     assert tensors["coef"].shape == (4, info["inputs"]["encodings"][0]["dimensions"])
     assert set(info["regress"]["used"].values()) == {NONE}
     assert next(iter(CANDIDATES)) == NONE
+
+
+def test_inputs_that_gain_too_little_are_not_used():
+    x, y, groups = problem()
+    candidates = {"all": np.ones(12), "without one": np.r_[np.ones(9), 0, 1, 1]}
+    assert fit_chosen_head("ridge", x, y, groups, candidates=candidates).names == ("all", "all")
+    wanted = {"last": np.repeat([0.0, 1.0], [10, 2]), "first": np.repeat([1.0, 0.0], [10, 2])}
+    assert fit_chosen_head("ridge", x, y, groups, candidates=wanted, gain=0.99).names == ("last", "last")
