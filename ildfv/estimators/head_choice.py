@@ -14,7 +14,6 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.estimators.heads import Head, fit_head, held_out_error
 
-
 GAIN = 0.06  # of the error: on phantoms the lowest error alone preferred inputs that were worse on test patients
 
 
