@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 def examine() -> list[dict]:
     """One finding per part: {"what", "state": ok | absent | broken, "detail", "advice"}. Each part is actually run."""
-    checks = (_machine, _native, _extras, _torch, _cuda_kernel, _decoders, _faiss)
+    checks = (_machine, _native, _extras, _torch, _torchvision, _cuda_kernel, _decoders, _faiss)
     return [finding._asdict() for check in checks for finding in check()]
 
 
@@ -77,6 +77,18 @@ def _torch() -> list[Finding]:
         return [Finding("torch", "broken", " ".join(str(error).split())[:250], "reinstall torch")]
     threads = _several(torch.get_num_threads(), "thread")
     return [Finding("torch", "ok", f"torch {torch.__version__}, {threads}"), *_gpu()]
+
+
+def _torchvision() -> list[Finding]:
+    if not (is_installed("torch") and is_installed("torchvision")):
+        return []  # optional, and listed under its extra
+    from ildfv.train.external import BUILDS, torchvision_problem
+
+    problem = torchvision_problem()
+    if problem is None:
+        return [Finding("torchvision", "ok", "can be imported")]
+    works, reason = problem
+    return [Finding("torchvision", "ok" if works else "broken", reason, BUILDS)]
 
 
 def _gpu() -> list[Finding]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ildfv.errors import check
 from ildfv.estimators.derivatives import derivatives
-from ildfv.scans.windows import NORMAL
+from ildfv.scans.windows import NORMAL, WINDOWS
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.train.networks import SIZE
 from ildfv.train.receptive import ReceptiveFields
@@ -32,7 +32,8 @@ FLOOR = 1e-3  # of the largest variance: smaller ones are noise of quantisation 
 
 
 class Descriptors(ABC):
-    """Callable like `Activations`: slices (b, 3, 224, 224), uint8 or float → maps (b, d, 112, 112), float32.
+    """Callable like `Activations`: slices (b, 3, 224, 224), uint8 or float, or in HU (b, 1, 224, 224), int16 → maps
+    (b, d, 112, 112), float32.
 
     fields: the receptive fields of its locations. `prepare` must be called once before the maps are used.
     """
@@ -63,7 +64,7 @@ class Descriptors(ABC):
     def __call__(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
         if isinstance(images, np.ndarray):
             images = torch.from_numpy(images)
-        x = images[:, NORMAL : NORMAL + 1].to(self.device, non_blocking=True).float() / 255
+        x = _normal(images, self.device)
         after = self._kernel - STRIDE - self._before
         padded = F.pad(x, (self._before, after, self._before, after), mode="replicate")
         return self._maps(padded).contiguous(memory_format=torch.channels_last)
@@ -132,6 +133,14 @@ class Patches(Descriptors):
 
 
 KINDS = {FILTERS: Filters, PATCHES: Patches}
+
+
+def _normal(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The normal window in [0, 1], (b, 1, 224, 224), from windows (b, 3, 224, 224) or HU (b, 1, 224, 224), int16."""
+    if images.dtype == torch.int16:
+        low, high = WINDOWS[NORMAL]
+        return ((images.to(device, non_blocking=True).float() - low) / (high - low)).clamp(0, 1)
+    return images[:, NORMAL : NORMAL + 1].to(device, non_blocking=True).float() / 255
 
 
 def _pixels() -> np.ndarray:

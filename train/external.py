@@ -14,9 +14,15 @@ from ildfv.train.architectures import SIZE, Body
 
 SOURCES = {"timm": "timm", "torchvision": "torchvision.models"}  # package → module of its networks
 INSTALL = "pip install -c constraints.txt 'ildfv[networks]'"
+# Both packages from one index have one build; PyPI's torchvision is built for torch with CUDA.
+BUILDS = (
+    "install torch and torchvision of one build together, for a CPU: "
+    "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+)
 # Operators that torchvision registers meta functions for on import, even if it could not load them.
 OPERATORS = dict.fromkeys(("nms", "qnms"), "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 _DECLARED = library.Library("torchvision", "FRAGMENT")  # its declarations last as long as this object
+_declared: list[str] = []  # names of the operators that had to be declared
 
 
 def external(source: str, model: str, n_outputs: int) -> Body:
@@ -87,6 +93,21 @@ def _package(source: str, model: str):
     return require(SOURCES[source], purpose=f'network "{source}:{model}"', install=INSTALL)
 
 
+def torchvision_problem() -> tuple[bool, str] | None:
+    """Whether networks work nevertheless, and what is wrong, if torchvision is built for another torch; else None."""
+    try:
+        declare_operators()
+    except InputError as error:
+        return False, str(error)
+    if not _declared:
+        return None
+    names = ", ".join(f"torchvision::{name}" for name in _declared)
+    return (
+        True,
+        f"built for another torch than {torch.__version__} (operator {names} does not exist); its networks work",
+    )
+
+
 def declare_operators() -> None:
     """Makes torchvision importable, if it is installed; timm imports it as well.
 
@@ -103,8 +124,9 @@ def declare_operators() -> None:
             missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
             if missing is None or missing[1] not in OPERATORS:
                 raise InputError(
-                    f"torchvision must be built for torch {torch.__version__}, got {error}: {INSTALL}"
+                    f"torchvision must be built for torch {torch.__version__}, got {error}: {BUILDS}"
                 ) from error
             _DECLARED.define(missing[1] + OPERATORS[missing[1]])
+            _declared.append(missing[1])
         else:
             return

@@ -69,12 +69,23 @@ def prepare(
     workspace: o.Workspace = o.HERE,
     codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="CSV of labels of single slices: 0, 1 or empty for each pattern.")
+        Path | None,
+        typer.Option(help="CSV of labels of slices: 0, 1 or empty for each pattern; perhaps their patients."),
     ] = None,
+    grey: Annotated[
+        str | None,
+        typer.Option(help="LOW,HIGH: read PNG, JPEG and TIFF images, whose darkest and brightest grey are these HU."),
+    ] = None,
+    lung_masks: Annotated[
+        Path | None, typer.Option(help="Folder of your lung masks, named like the scans, for densities and --region.")
+    ] = None,
+    hu: Annotated[
+        bool, typer.Option("--hu", help="Also keep slices in HU for layers filters and patches; 100 KB per slice.")
+    ] = False,
     table: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with the columns scan, label, patient: use only these files.", exists=True, dir_okay=False
+            help="CSV with the columns scan, label, patient, lung: use only these files.", exists=True, dir_okay=False
         ),
     ] = None,
     dry_run: Annotated[
@@ -117,6 +128,9 @@ def prepare(
     Example: `ildfv prepare scans --workspace study`
     """
     from ildfv.pipeline.prepare import prepare_scans, preview_scans
+    from ildfv.scans.images import Grey
+
+    window = None if grey is None else Grey.parse(grey)
 
     if scans is None:
         check(table is not None, "prepare must have a folder of scans or --table, got neither")
@@ -130,6 +144,9 @@ def prepare(
             packed=packed,
             resample=resample,
             patient_from=patient_from,
+            labels=labels,
+            grey=window,
+            lung_masks=lung_masks,
             workers=workers,
             progress=output.progress(verbose),
         )
@@ -141,6 +158,9 @@ def prepare(
         workspace,
         codes=codes,
         labels=labels,
+        grey=window,
+        lung_masks=lung_masks,
+        hu=hu,
         table=table,
         packed=packed,
         resample=resample,

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.datasets.identity import hashed
+from ildfv.datasets.image_files import IMAGE
+from ildfv.datasets.lung_masks import read_lung_mask
 from ildfv.datasets.read_labels import read_labels
 from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import ScanSlices, write_scan
@@ -17,6 +19,9 @@ from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
 from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT
+from ildfv.scans.hounsfield import mean_hounsfield
+from ildfv.scans.image_lungs import image_lungs
+from ildfv.scans.images import read_image
 from ildfv.scans.labels import HEALTHY, MEANINGS, OUTSIDE, Codes, has_lung_labels, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
@@ -41,6 +46,7 @@ class Task:
     key: str
     same_slices: bool = False  # the stored part is from another file: only equal slices may replace it
     unlabelled_is_negative: bool = False
+    hu: bool = False  # store HU beside the windows
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ def convert_scan(task: Task) -> Outcome:
     """The outcome of reading one scan and writing its part. Never raises because of the input."""
     try:
         with quiet():
-            scan = scan_slices(task.scan, task.codes, task.salt, unlabelled_is_negative=task.unlabelled_is_negative)
+            options = {"unlabelled_is_negative": task.unlabelled_is_negative, "hu": task.hu}
+            scan = scan_slices(task.scan, task.codes, task.salt, **options)
         if task.same_slices and _keeps_labels(task, scan):
             return Outcome(kept=True)
     except (InputError, MissingPackageError) as error:
@@ -70,21 +77,32 @@ def convert_scan(task: Task) -> Outcome:
     return Outcome(write_scan(task.out, scan, key=task.key), labelled_slices(scan.counts))
 
 
-def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_negative: bool = False) -> ScanSlices:
+def scan_slices(
+    scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_negative: bool = False, hu: bool = False
+) -> ScanSlices:
     """The slices of one scan, read and checked.
 
     A slice with lung is unlabelled without codes, without a label map, and where its label maps mark neither healthy
     lung nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative` such a slice of a
-    scan with a label map shows no pattern.
+    scan with a label map shows no pattern. hu: keep HU beside the windows.
     """
     source = read_volume(scan)
     volume, onto_grid, how = resampled(source)
     m = len(volume.hu)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
+    masks = None
+    if scan.mask is not None:
+        masks = onto_grid(read_lung_mask(scan.mask, scan.kind, source.geometry), 0)
+    small_masks = np.zeros((m, SIZE, SIZE), bool)
     for z, slice_ in enumerate(volume.hu):
-        mask = lung_mask(slice_, volume.pixel_area)
+        if masks is not None:
+            mask = masks[z]
+        else:
+            mask = (image_lungs if scan.kind == IMAGE else lung_mask)(slice_, volume.pixel_area)
         lung[z], densities[z] = np.count_nonzero(mask), density(slice_, mask)
-    if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
+        small_masks[z] = nearest(mask)
+    keeps_masks = masks is not None or scan.kind == IMAGE
+    if not keeps_masks and lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
         check_lung(lung, volume.pixel_area, at_border)
     labels, healthy, labelled = None, None, np.zeros(m, bool)
@@ -116,6 +134,8 @@ def scan_slices(scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_neg
         lung=lung,
         healthy=healthy,
         density=densities,
+        lung_masks=small_masks if keeps_masks else None,
+        hu=np.stack([mean_hounsfield(slice_) for slice_ in volume.hu]) if hu else None,
         positions=volume.positions,
         patient=hashed(volume.patient_id, salt),
         series=hashed(volume.series_id, salt),
@@ -147,5 +167,7 @@ def read_volume(scan: Scan) -> Volume:
     """The scan in Hounsfield units, on its own grid. InputError: it breaks a rule of its format."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
+    if scan.grey is not None:
+        return read_image(scan.source, scan.grey, patient_id=scan.patient, series_id=scan.series)
     tilt = MAX_RESAMPLED_TILT if must_resample(scan.geometry) else MAX_TILT
     return read_file(scan.source, scan.kind, patient_id=scan.patient, series_id=scan.series, max_tilt=tilt)

@@ -16,7 +16,7 @@ LISTED = "table"  # the patient is listed in a table of scans
 
 def check_source(source: str) -> None:
     """Raises `InputError` unless `source` is one of `SOURCES`."""
-    if source not in SOURCES:
+    if source not in (*SOURCES, LISTED):
         raise InputError(f"patient_from must be one of {', '.join(SOURCES)}, got {source!r}")
 
 

@@ -10,15 +10,19 @@ from pathlib import Path
 from ildfv.datasets.convert import Outcome, Task, convert_scan
 from ildfv.datasets.discovery import discover, label_files
 from ildfv.datasets.duplicates import find_duplicates
-from ildfv.datasets.identity import hashed
+from ildfv.datasets.identity import LISTED, hashed
+from ildfv.datasets.image_files import image_note, image_scans
+from ildfv.datasets.lung_masks import with_masks
+from ildfv.datasets.patients import with_patients
 from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.report import Prepared, PrepareReport, Removed
 from ildfv.datasets.slices_key import slices_key
 from ildfv.datasets.table import listed_scans
 from ildfv.datasets.unpacked import Unpacked
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
 from ildfv.scans.resample import METHOD, must_resample
 from ildfv.store.atomic import TEMPORARY, key_of, sweep
@@ -44,6 +48,10 @@ def prepare(
     resample: bool = False,
     salt: str,
     patient_from: str = "id",
+    grey: Grey | None = None,
+    patients: Mapping[Path | str, str] | None = None,
+    lung_masks: Path | None = None,
+    hu: bool = False,
     view: Unpacked | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -81,6 +89,14 @@ def prepare(
     patient_from : {"id", "folder", "study"}
         Identity of the patient of a DICOM series: PatientID, first folder on its path below `scans`, or
         StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
+    grey : Grey, optional
+        Read only images (PNG, JPEG, TIFF), with these HU of their grey levels.
+    patients : mapping, optional
+        The patient by path of a file or scan, or by series, instead of `patient_from`; other scans are quarantined.
+    lung_masks : path, optional
+        Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
+    hu : bool
+        Also store the slices in HU, 100 KB each, which layers without a network then use instead of 8-bit windows.
     view : Unpacked, optional
         The input of which `scans` is a copy with unpacked archives.
     workers : int, optional
@@ -102,15 +118,21 @@ def prepare(
         packed=packed,
         resample=resample,
         patient_from=patient_from,
-        known=None if view is None else view.found,
+        grey=grey,
+        patients=patients,
+        lung_masks=lung_masks,
+        view=view,
         workers=workers,
         progress=progress,
     )
+    patient_from = patient_from if patients is None else LISTED
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     base = scans if scans.is_dir() else scans.parent
     with writing_parts(out, slices_key(salt)) as parts:
         studies = _studies_of_patients(found.scans)
-        run = _Run(parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative)
+        run = _Run(
+            parts, report, out, base, meanings, salt, patient_from, studies, progress, unlabelled_is_negative, hu
+        )
         run.view = view
         report.quarantined = [run.refused(unused) for unused in report.quarantined]
         for scan in found.scans:
@@ -131,23 +153,56 @@ def find_scans(
     packed: bool,
     resample: bool = False,
     patient_from: str = "id",
-    known: Discovery | None = None,
+    grey: Grey | None = None,
+    patients: Mapping[Path | str, str] | None = None,
+    lung_masks: Path | None = None,
+    view: Unpacked | None = None,
     workers: int | None,
     progress: Progress,
 ) -> Discovery:
     """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
+    base = scans if scans.is_dir() else scans.parent
+    check(table is None or patients is None, "patients must be in --table or in the labels, got a column in both")
+    patient_from = patient_from if patients is None else LISTED
+    known = None if view is None else view.found
+    searched = {"packed": packed, "resample": resample, "patient_from": patient_from, "known": known, "grey": grey}
+    found = _searched(scans, base, table, codes, workers=workers, progress=progress, **searched)
+    if patients is not None:
+        with_patients(found, patients, (lambda path: path) if view is None else view.original)
+    if lung_masks is not None:
+        check(table is None, "lung masks must be in the column lung of --table, got --lung-masks too")
+        with_masks(found, lung_masks, base)
+    return found
+
+
+def _searched(
+    scans: Path,
+    base: Path,
+    table: Path | None,
+    codes: Path | str | None,
+    *,
+    packed: bool,
+    resample: bool,
+    patient_from: str,
+    known: Discovery | None,
+    grey: Grey | None,
+    workers: int | None,
+    progress: Progress,
+) -> Discovery:
     meanings = None if codes is None else Codes.load(codes)
     if table is not None:
-        base = scans if scans.is_dir() else scans.parent
         return listed_scans(
             table,
             base,
             codes=meanings,
             resample=resample,
             patient_from=patient_from,
+            grey=grey,
             workers=workers,
             progress=progress,
         )
+    if grey is not None:
+        return image_scans(scans, grey, progress=progress)
     found = discover(
         scans,
         labels=codes is not None,
@@ -181,6 +236,7 @@ class _Run:
     studies: Mapping[str, int]  # number of studies by patient
     progress: Progress
     unlabelled_is_negative: bool
+    hu: bool
     tasks: list[Task] = field(default_factory=list)
     view: Unpacked | None = None
 
@@ -260,7 +316,7 @@ class _Run:
 
     def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
         negative = self.unlabelled_is_negative
-        self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices, negative))
+        self.tasks.append(Task(scan, self.codes, self.salt, self.out, out, key, same_slices, negative, self.hu))
 
     def _record(self, task: Task, outcome: Outcome) -> None:
         scan = task.scan
@@ -348,7 +404,14 @@ class _Run:
             settings = [LABELS_PER_SLICE, self.codes.settings(), structures, self.unlabelled_is_negative]
         if must_resample(scan.geometry):
             settings = [METHOD, settings]
-        key = key_of(files, settings, hashed(scan.patient, self.salt))
+        more: list = []  # only where there is any, so that the keys of other scans are those of earlier versions
+        if scan.grey is not None:
+            more.append(["grey", scan.grey.low, scan.grey.high])
+        if scan.mask is not None:
+            more.append(["lung mask", (stat := scan.mask.stat()).st_size, stat.st_mtime_ns])
+        if self.hu:
+            more.append("hu")
+        key = key_of(files, settings, hashed(scan.patient, self.salt), *more)
         if scan.dicom is not None:
             return key
         source = scan.source if self.view is None else self.view.original(scan.source)
@@ -384,6 +447,10 @@ def _notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str]:
         notes.append("one of several acquisitions of its series that interleave or repeat positions: each is a scan")
     if scan.dicom is not None and scan.dicom.unnamed:
         notes.append(f"files without a SOPInstanceUID: {scan.dicom.unnamed}, identified by a checksum of their content")
+    if scan.grey is not None:
+        notes.append(image_note(scan))
+    if scan.mask is not None:
+        notes.append("lung from the mask that was given for it")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is another area")
     if scan.patients_in_study > 1:

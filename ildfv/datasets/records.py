@@ -13,6 +13,7 @@ from ildfv.errors import printable
 from ildfv.scans.dicom import Series
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.headers import SegReference
+from ildfv.scans.images import Grey
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Scan:
     labels: tuple[Label, ...] = ()
     patients_in_study: int = 1
     unreadable: int = 0  # quarantined files in the series' folders, which may be slices at its ends
+    grey: Grey | None = None  # of an image: the HU of its grey levels
+    mask: Path | None = None  # lung mask that the user gave
 
 
 @dataclass(frozen=True)

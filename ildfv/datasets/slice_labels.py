@@ -1,31 +1,19 @@
-"""Labels of single slices from a CSV file: which patterns a slice shows, without a label map.
-
-Columns: `series` (SeriesInstanceUID) or `scan` (path of the scan's file or folder, relative to the CSV file) with
-`position` (mm along the slice normal towards the head) or `instance` (DICOM InstanceNumber); or `file`, the path of a
-DICOM file of one slice. Then one column per pattern with 1 (shown), 0 (not shown) or nothing (unknown), or a column
-"<pattern> pixels" with pixel counts on the scan's grid. A pattern without a column is unknown.
-"""
+"""Labels of single slices from a CSV file (`label_file`): which patterns a slice shows, without a label map."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ildfv.datasets.identity import hashed
+from ildfv.datasets.label_file import FILE, INSTANCE, SERIES, LabelFile, LabelRow, number
 from ildfv.datasets.slice_positions import Place, position_of_file, positions_by_instance
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
-from ildfv.patterns import ABSENT, PATTERNS, PRESENT, UNLABELLED
 from ildfv.store.atomic import key_of
-
-PIXELS = " pixels"  # suffix of a column of counts
-WHERE = ("position", "instance", "file")
-SCANS = ("series", "scan")
-VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT}
 
 
 @dataclass
@@ -64,19 +52,20 @@ class SliceLabels:
         return slices
 
 
-def read_slice_labels(
-    path: Path,
+def assign_labels(
+    labels: LabelFile,
     slices: Slices,
     sources: Mapping[str, Path],
     salt: str,
+    *,
     original: Callable[[Path], Path] = lambda source: source,
-) -> SliceLabels:
-    """The labels in a CSV file, assigned to prepared slices.
+    is_refused: Callable[[Path | str], bool] = lambda name: False,
+) -> tuple[SliceLabels, int]:
+    """The labels of a file, assigned to prepared slices, and the number of rows of scans that were refused.
 
     Parameters
     ----------
-    path : path
-        The CSV file, UTF-8, comma-separated, with a header.
+    labels : LabelFile
     slices : Slices
         The prepared slices.
     sources : mapping
@@ -85,122 +74,95 @@ def read_slice_labels(
         The workspace's salt.
     original : callable
         The path of a source as users write it.
+    is_refused : callable
+        Whether a path or series is of a scan that was quarantined, and cannot be labelled.
 
     Raises
     ------
     InputError
-        A file or column that breaks a rule above; a row of an unknown scan or slice, of a scan with a label map, or of
-        a slice that another row labels too. The line is named.
+        A row of an unknown scan or slice, of a scan with a label map, or of a slice that another row labels too. The
+        line is named.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"labels must be a readable CSV file in UTF-8, got {path}: {error}") from error
-    reader = csv.DictReader(text.splitlines())
-    columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
-    reader.fieldnames = columns
-    patterns = _pattern_columns(path, columns)
-    where, scan = _key_columns(path, columns)
-    series_of = {original(source).resolve(): series for series, source in sources.items()}
-    instances: dict[str, dict[int, Place]] = {}
-    found = SliceLabels()
-    for row in reader:
-        line = f"{path}, line {reader.line_num}"
-        value = (row[where] or "").strip()
+    finder = _Finder(labels, slices, sources, salt, original)
+    found, refused = SliceLabels(), 0
+    for row in labels.rows:
+        name = row.name if labels.scan == SERIES else labels.named(row)
         try:
-            if where == "file":
-                place = position_of_file(Path(path).parent / value)
-                series = hashed(place.series, salt)
-            else:
-                series = _series(scan, (row[scan or ""] or "").strip(), Path(path).parent, series_of, salt)
-                check(series in sources, f"{scan} must be one of a prepared scan, got {row[scan or '']!r}")
-                if where == "instance":
-                    if series not in instances:
-                        instances[series] = positions_by_instance(sources[series], series, salt)
-                    number = _number(value, "instance", integer=True)
-                    check(number in instances[series], f"instance must be one of the series, got {value}")
-                    place = instances[series][int(number)]
-                else:
-                    place = Place("", _number(value, "position"))
-            index = _index(slices, series, place.position)
-            counts = _counts(row, patterns)
+            if finder.series_of(row) is None and is_refused(name):
+                refused += 1
+                continue
+            series, index = finder.slice_of(row)
             rows = found.counts.setdefault(series, {})
             check(index not in rows, "a slice must have one row, got a second one")
-            rows[index] = counts
+            rows[index] = row.counts
         except InputError as error:
-            raise InputError(f"{line}: {error}") from error
-    check(len(found) > 0, f"{path} must label at least one slice, got none")
-    return found
+            raise InputError(f"{labels.path}, line {row.line}: {error}") from error
+    check(len(found) > 0, f"{labels.path} must label at least one prepared slice, got none")
+    return found, refused
 
 
-def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str, bool]]:
-    """(column, whether it holds counts) by index of the pattern."""
-    patterns: dict[int, tuple[str, bool]] = {}
-    for column in columns:
-        name = column.replace("_", " ").replace("-", " ")
-        pattern = name.removesuffix(PIXELS)
-        if pattern in PATTERNS:
-            k = PATTERNS.index(pattern)
-            check(k not in patterns, f"{path} must have one column for {pattern}, got two")
-            patterns[k] = (column, name.endswith(PIXELS))
+class _Finder:
+    """The slices that rows name."""
+
+    def __init__(self, labels: LabelFile, slices: Slices, sources: Mapping[str, Path], salt: str, original: Callable):
+        self.labels, self.slices, self.sources, self.salt = labels, slices, sources, salt
+        self.by_path = {original(source).resolve(): series for series, source in sources.items()}
+        self.instances: dict[str, dict[int, Place]] = {}
+
+    def series_of(self, row: LabelRow) -> str | None:
+        """The salted hash of the series that a row names; None if it is of no prepared scan."""
+        if self.labels.scan == SERIES:
+            series = hashed(row.name, self.salt)
         else:
-            known = ", ".join([*SCANS, *WHERE, *PATTERNS])
-            check(column in (*SCANS, *WHERE), f'{path} must have columns from {known}, got "{column}"')
-    check(bool(patterns), f"{path} must have a column for a pattern ({', '.join(PATTERNS)}), got none")
-    return patterns
+            series = self.by_path.get(self.labels.named(row), "")
+            if not series and self.labels.scan == FILE:
+                try:
+                    series = hashed(position_of_file(self.labels.named(row)).series, self.salt)
+                except InputError:
+                    return None
+        return series if series in self.sources else None
 
+    def slice_of(self, row: LabelRow) -> tuple[str, int]:
+        """Series and index of the slice that a row names."""
+        series = self.series_of(row)
+        if series is None and self.labels.scan == FILE:
+            position_of_file(self.labels.named(row))  # a file that is no slice has a fault of its own
+            raise InputError("the slice must be of a prepared scan, got one of another series")
+        if series is None:
+            raise InputError(f"{self.labels.scan} must be one of a prepared scan, got {row.name!r}")
+        check(series in self.slices.parts, "the slice must be of a prepared scan, got one of another series")
+        part = self.slices.names.index(series)
+        check(
+            not self.slices.scans("labelled")[part],
+            "the scan must have no label map, got one: labels would contradict it",
+        )
+        if not self.labels.where and self.slices.sizes[part] == 1:
+            return series, 0
+        return series, self._index(part, self._position(row, series))
 
-def _key_columns(path: Path, columns: Sequence[str]) -> tuple[str, str | None]:
-    """The column that names the slice, and the one that names its scan (None with "file")."""
-    where, scan = ([c for c in names if c in columns] for names in (WHERE, SCANS))
-    check(len(where) == 1, f"{path} must have one of the columns {', '.join(WHERE)}, got {', '.join(where) or 'none'}")
-    if where[0] == "file":
-        check(not scan, f"{path} must have no column {scan and scan[0]} with file, which identifies the scan")
-        return "file", None
-    check(len(scan) == 1, f"{path} must have one of the columns {', '.join(SCANS)}, got {', '.join(scan) or 'none'}")
-    return where[0], scan[0]
+    def _position(self, row: LabelRow, series: str) -> float:
+        if self.labels.scan == FILE:
+            return position_of_file(self.labels.named(row)).position
+        check(
+            self.labels.where != "",
+            f"a row must name a slice by position, instance or file, got {row.name!r}, a scan of several slices",
+        )
+        if self.labels.where == INSTANCE:
+            if series not in self.instances:
+                self.instances[series] = positions_by_instance(self.sources[series], series, self.salt)
+            instance = number(row.place, INSTANCE, integer=True)
+            check(instance in self.instances[series], f"instance must be one of the series, got {row.place}")
+            return self.instances[series][int(instance)].position
+        return number(row.place, "position")
 
-
-def _series(kind: str | None, value: str, folder: Path, series_of: Mapping[Path, str], salt: str) -> str:
-    """The salted hash of the series that a row names; "" if no prepared scan has that path."""
-    return hashed(value, salt) if kind == "series" else series_of.get((folder / value).resolve(), "")
-
-
-def _index(slices: Slices, series: str, position: float) -> int:
-    """The index in its scan of the slice at this position, in mm."""
-    check(series in slices.parts, "the slice must be of a prepared scan, got one of another series")
-    part = slices.names.index(series)
-    check(not slices.scans("labelled")[part], "the scan must have no label map, got one: labels would contradict it")
-    positions = slices.positions[slices.starts[part] : slices.starts[part + 1]]
-    gaps = np.abs(positions - position)
-    nearest = int(gaps.argmin())
-    limit = float(np.diff(positions).min()) / 4 if len(positions) > 1 else 0.5  # a quarter of the slice spacing
-    check(
-        gaps[nearest] <= limit,
-        f"position must be that of a slice ({positions[0]:g} … {positions[-1]:g} mm), got {position:g}",
-    )
-    return nearest
-
-
-def _counts(row: Mapping[str, str | None], patterns: Mapping[int, tuple[str, bool]]) -> list[int]:
-    """The counts (4,) of a row; `PRESENT`, `ABSENT` and `UNLABELLED` for presence."""
-    counts = [UNLABELLED] * len(PATTERNS)
-    for k, (column, is_count) in patterns.items():
-        value = (row[column] or "").strip()
-        if is_count and value:
-            counts[k] = int(_number(value, column, integer=True))
-            check(0 <= counts[k] < PRESENT, f"{column} must be at least 0 and below {PRESENT}, got {value}")
-        else:
-            check(value in VALUES, f"{column} must be 0, 1 or empty, got {value!r}")
-            counts[k] = VALUES[value]
-    return counts
-
-
-def _number(value: str, name: str, *, integer: bool = False) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = np.nan
-    kind = "an integer" if integer else "a finite number"
-    check(bool(np.isfinite(number)) and not (integer and number % 1), f"{name} must be {kind}, got {value!r}")
-    return number
+    def _index(self, part: int, position: float) -> int:
+        """The index in its scan of the slice at this position, in mm."""
+        positions = self.slices.positions[self.slices.starts[part] : self.slices.starts[part + 1]]
+        gaps = np.abs(positions - position)
+        nearest = int(gaps.argmin())
+        limit = float(np.diff(positions).min()) / 4 if len(positions) > 1 else 0.5  # a quarter of the slice spacing
+        check(
+            gaps[nearest] <= limit,
+            f"position must be that of a slice ({positions[0]:g} … {positions[-1]:g} mm), got {position:g}",
+        )
+        return nearest

@@ -22,7 +22,7 @@ from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # open files per reader: HDF5 uses 0.7 MB for each
-FORMAT = 2  # of a part: 1, without this attribute, has no healthy pixels
+FORMAT = 3  # of a part: 1, without this attribute, has no healthy pixels; 3 has lung masks or HU, 2 has neither
 SCHEMA = Schema(  # of a part, as `write_scan` writes it
     arrays={
         "images": ("u", (3, SIZE, SIZE)),
@@ -52,6 +52,8 @@ class ScanSlices:
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
     healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
     resampled: str = ""  # how, if the scan was tilted or unevenly spaced: `scans.resample`
+    lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, where it is not that of the built-in rule
+    hu: np.ndarray | None = None  # int16 (m, 224, 224): `scans.hounsfield`, 100 KB per slice; only with prepare --hu
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
 
     def __post_init__(self):
@@ -67,6 +69,10 @@ class ScanSlices:
             shapes["healthy"] = (m,)
         if self.density is not None:
             shapes["density"] = (m, len(COLUMNS))
+        if self.lung_masks is not None:
+            shapes["lung_masks"] = (m, SIZE, SIZE)
+        if self.hu is not None:
+            shapes["hu"] = (m, SIZE, SIZE)
         for name, shape in shapes.items():
             if (found := getattr(self, name).shape) != shape:
                 raise InputError(f"{name} must have shape {shape}, got {found}")
@@ -87,13 +93,18 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
     arrays["healthy"] = np.asarray(arrays["healthy"], np.int32)
     if scan.density is not None:
         arrays["density"] = np.asarray(scan.density, np.float32)
+    if scan.lung_masks is not None:
+        arrays["lung_masks"] = np.packbits(np.asarray(scan.lung_masks, bool).reshape(len(scan.lung), -1), axis=1)
+    if scan.hu is not None:
+        arrays["hu"] = np.asarray(scan.hu, np.int16)
+    plain = scan.lung_masks is None and scan.hu is None
     attributes = {
         "patient": scan.patient,
         "series": scan.series,
         "labelled": bool(scan.labelled),
         "pixel_area": float(scan.pixel_area),
         "phantom": bool(scan.phantom),
-        "format": FORMAT,
+        "format": 2 if plain else FORMAT,  # bytes of other parts are as in earlier versions
     }
     if scan.resampled:
         attributes["resampled"] = scan.resampled
@@ -125,6 +136,8 @@ class Slices:
         self.lung = np.empty(len(self), np.int32)
         self.healthy = np.full(len(self), UNLABELLED, np.int32)
         self.positions = np.empty(len(self), np.float32)
+        self._masked: list[bool] = []
+        self._with_hu: list[bool] = []
         scans: dict[str, list] = {name: [] for name in SCAN}
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
@@ -133,6 +146,8 @@ class Slices:
                     series == name, f"{self.parts.path(name)} must be of the series of its name, got {series}: {MEND}"
                 )
                 part_format = int(file.attrs.get("format", 1))
+                self._masked.append("lung_masks" in file)
+                self._with_hu.append("hu" in file)
                 known = f"format {FORMAT} or older"
                 check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
                 check(part_format < 2 or "healthy" in file, f"part {name} must hold healthy pixels, got none: {MEND}")
@@ -190,6 +205,19 @@ class Slices:
         """Label maps, uint8 (m, 224, 224), in the order of `indices`: 0 none, 1 … 4 pattern + 1."""
         return self._read("labels", indices, (SIZE, SIZE))
 
+    @property
+    def has_hounsfield(self) -> bool:
+        """Whether every part holds HU beside the windows."""
+        return all(self._with_hu)
+
+    def hounsfield(self, indices) -> np.ndarray:
+        """Slices in HU, int16 (m, 1, 224, 224), in the order of `indices` (`scans.hounsfield`).
+
+        InputError: a part without HU.
+        """
+        check(self.has_hounsfield, "all slices must be prepared with --hu to be read in HU, got others")
+        return self._read("hu", indices, (SIZE, SIZE), np.int16)[:, None]
+
     def densities(self) -> np.ndarray:
         """Densitometry of the lung of every slice, float32 (N, 36), see `scans.density`.
 
@@ -206,6 +234,25 @@ class Slices:
                 found.append(file["density"][()])
         return np.concatenate(found)
 
+    @property
+    def stored_lung_masks(self) -> int:
+        """The number of slices whose lung is a stored mask and not that of the rule."""
+        return int(self.sizes[np.array(self._masked)].sum())
+
+    def lung_masks(self, part: int) -> np.ndarray | None:
+        """Lung of the slices of a part, one bit per prepared pixel, uint8 (m, 6272); None where the rule is to be used.
+
+        They are the user's masks, or those of images.
+        """
+        if not self._masked[part]:
+            return None
+        with self.parts.open(self.names[part]) as file:
+            packed = file["lung_masks"][()]
+        shape = (int(self.sizes[part]), SIZE * SIZE // 8)
+        found = (packed.dtype, packed.shape)
+        check(found == (np.uint8, shape), f"lung_masks of {self.names[part]} must be bits {shape}, got others: {MEND}")
+        return packed
+
     def _reset(self) -> None:
         """Resets the open files and the lock, also in a forked child, which must not share HDF5 handles."""
         self._open: OrderedDict[str, h5py.File] = OrderedDict()
@@ -216,7 +263,7 @@ class Slices:
         # Not cached: the hashes of 240,000 slices take 30 MB.
         return np.repeat(self._scans[attribute], self.sizes)
 
-    def _read(self, dataset: str, indices, shape: tuple[int, ...]) -> np.ndarray:
+    def _read(self, dataset: str, indices, shape: tuple[int, ...], dtype: type = np.uint8) -> np.ndarray:
         indices = np.asarray(indices)
         integers = indices.ndim == 1 and (indices.size == 0 or indices.dtype.kind in "iu")
         check(integers, f"slice indices must be a list of integers, got {indices.dtype} of shape {indices.shape}")
@@ -229,7 +276,7 @@ class Slices:
         part_of = np.searchsorted(self.starts, unique, side="right") - 1
         # Consecutive slices in one read: an h5py index list takes 60 times as long as a slice.
         edges = np.flatnonzero((np.diff(unique) > 1) | (np.diff(part_of) > 0)) + 1
-        out = np.empty((len(unique), *shape), np.uint8)
+        out = np.empty((len(unique), *shape), dtype)
         for start, stop in pairwise([0, *edges, len(unique)] if len(unique) else []):
             part, first = part_of[start], unique[start] - self.starts[part_of[start]]
             try:

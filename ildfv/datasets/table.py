@@ -9,22 +9,24 @@ from pathlib import Path
 
 from ildfv.datasets.discovery import assign, dicom_label, volume_scan
 from ildfv.datasets.identity import LISTED, check_source
+from ildfv.datasets.image_files import image_scan
 from ildfv.datasets.pairing import mismatch
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
-from ildfv.errors import InputError, MissingPackageError
+from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive
 from ildfv.scans.dicomfile import is_dicom, start_of
 from ildfv.scans.geometry import tilted
 from ildfv.scans.headers import read_header
+from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
 from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import file_geometry, format_of, label_header
 
-COLUMNS = ("scan", "label", "patient")
+COLUMNS = ("scan", "label", "patient", "lung")
 SEPARATOR = ";"  # between the label maps of one scan
 
 
@@ -36,6 +38,7 @@ class ListedScan:
     scan: Path
     labels: tuple[Path, ...]
     patient: str  # "": as for a scan that a search finds
+    lung: Path | None = None  # lung mask
 
 
 def listed_scans(
@@ -45,6 +48,7 @@ def listed_scans(
     codes: Codes | None = None,
     resample: bool = False,
     patient_from: str = "id",
+    grey: Grey | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
@@ -53,8 +57,9 @@ def listed_scans(
     Parameters
     ----------
     table : path
-        A CSV file with the columns scan, label and patient. scan: a volume file, or a folder with one DICOM series.
-        label: empty, or label maps separated by ";". patient: empty for PatientID, or for the rule of `discover`.
+        A CSV file with the columns scan, label, patient and lung. scan: a volume file, or a folder with one DICOM
+        series; an image with `grey`. label: empty, or label maps separated by ";". patient: empty for PatientID, or for
+        the rule of `discover`. lung: empty, or a lung mask.
     base : path
         The folder that relative paths start from; all files must be below it.
 
@@ -73,7 +78,7 @@ def listed_scans(
                 for path in (row.scan, *row.labels):
                     if uses[path] > 1:
                         raise InputError(f"a path must be listed once, got {path.name} {uses[path]} times")
-                found.scans.append(_scan(row, base, codes, patient_from, workers, resample))
+                found.scans.append(_scan(row, base, codes, patient_from, grey, workers, resample))
             except (InputError, MissingPackageError, OSError) as error:
                 reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
                 found.quarantined.append(
@@ -110,6 +115,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
                 base / cells["scan"],
                 tuple(base / label for label in labels if label),
                 cells.get("patient", ""),
+                base / cells["lung"] if cells.get("lung") else None,
             )
         )
     if not rows:
@@ -118,15 +124,27 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
 
 
 def _scan(
-    row: ListedScan, base: Path, codes: Codes | None, patient_from: str, workers: int | None, resample: bool
+    row: ListedScan,
+    base: Path,
+    codes: Codes | None,
+    patient_from: str,
+    grey: Grey | None,
+    workers: int | None,
+    resample: bool,
 ) -> Scan:
     """The scan of a row with its label maps. Raises `InputError` with the fault of the row."""
-    for path in (row.scan, *row.labels):
+    for path in (row.scan, *row.labels, *([row.lung] if row.lung else [])):
         if path == base or not path.is_relative_to(base) or ".." in path.relative_to(base).parts:
             raise InputError(f"a path must be below {base}, got {path}")
         if not path.exists():
             raise InputError(f"a path must exist, got {path}")
-    scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers, resample)
+    if grey is not None:
+        check(not row.labels, "an image must have no label map, got one: give labels of slices with --labels")
+        scan = image_scan(row.scan, base, grey)
+    else:
+        scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers, resample)
+    if row.lung is not None:
+        scan = replace(scan, mask=row.lung)
     if row.patient:
         series = None if scan.dicom is None else replace(scan.dicom, patient=row.patient)
         scan = replace(scan, patient=row.patient, dicom=series)

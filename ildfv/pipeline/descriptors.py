@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ildfv.streaming.maps import MapStream, batches
 
 UNTRAINED = ("filters", "patches")  # of `train.descriptors`
 FOLDER = "descriptors"  # in the folder of the encoding
+_FIELDS: dict[tuple[str, str], Any] = {}  # of networks; tracing a deep one for every fold takes longer than encoding
 
 
 def descriptors(layer: str, device: str):
@@ -22,6 +24,23 @@ def descriptors(layer: str, device: str):
     return KINDS[layer](device)
 
 
+class InHounsfield:
+    """Slices whose images are HU, int16 (m, 1, 224, 224), for descriptors; everything else is that of the slices."""
+
+    def __init__(self, slices: Slices):
+        self.windowed = slices
+
+    def __len__(self) -> int:
+        return len(self.windowed)
+
+    def __getattr__(self, name: str):
+        return getattr(self.windowed, name)
+
+    def images(self, indices) -> np.ndarray:
+        """Slices in HU, int16 (m, 1, 224, 224)."""
+        return self.windowed.hounsfield(indices)
+
+
 def fields_of(activations):
     """The receptive fields of a layer's locations."""
     from ildfv.train.descriptors import Descriptors
@@ -29,7 +48,10 @@ def fields_of(activations):
 
     if isinstance(activations, Descriptors):
         return activations.fields
-    return receptive_fields(activations.network, activations.layer)
+    key = (activations.network.name, activations.layer)  # they depend on the architecture only
+    if key not in _FIELDS:
+        _FIELDS[key] = receptive_fields(activations.network, activations.layer)
+    return _FIELDS[key]
 
 
 def prepare_descriptors(

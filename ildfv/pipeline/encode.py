@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import projection as projection_step
-from ildfv.pipeline.descriptors import UNTRAINED, descriptors, fields_of, prepare_descriptors
+from ildfv.pipeline.descriptors import UNTRAINED, InHounsfield, descriptors, fields_of, prepare_descriptors
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network
+from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network, weights_of
 from ildfv.pipeline.order import record
-from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
+from ildfv.pipeline.regions import LUNG, SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
@@ -102,8 +103,8 @@ def encode_slices(
     model: name of a trained network; None: the one finished last. The layers "filters" and "patches" need none. Mixture
     and PCA are fitted on the slices of the fit patients only, so that validation slices are as new to them as test
     slices; all slices are encoded. fresh: replaces an encoding with other settings. network, weights: a frozen network
-    instead of a trained one, see `pipeline.frozen`; the encoding is then named after both, such as
-    timm-resnet18-layer3.
+    instead of a trained one, see `pipeline.frozen`; without weights, those that come with a package
+    (efficientnet-lite0). The encoding is then named after both, such as timm-resnet18-layer3.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -113,13 +114,17 @@ def encode_slices(
     slices = workspace.slices()
     roles = split_slices(slices, load_folds(workspace), fold)
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
+    source: Any = slices  # what activations are computed from
     if settings.layer in UNTRAINED:
         check(model is None, f'layer "{settings.layer}" must be without a model, got {model}: it needs no network')
         check(network is None, f'layer "{settings.layer}" must be without a network, got {network}')
         activations, made_by = descriptors(settings.layer, device), {"model": "no network"}
+        if slices.has_hounsfield:
+            source, made_by = InHounsfield(slices), made_by | {"hounsfield": True}
     elif network is not None or weights is not None:
-        if network is None or weights is None:
-            raise InputError("network and weights must be given together, got one of them")
+        if network is None:
+            raise InputError("weights must be given together with their network, got no network")
+        weights = weights_of(network, weights)
         check(model is None, f"model must not be given with a frozen network, got {model}")
         frozen = frozen_network(network, weights, slices, roles.fit, device, progress)
         activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)
@@ -136,7 +141,7 @@ def encode_slices(
     folder = workspace.encoding_dir(settings.layer, fold, settings.region)
     info = encode(
         folder,
-        slices,
+        source,
         activations,
         roles,
         settings,
@@ -205,6 +210,7 @@ def encode(
         info = {
             "layer": settings.layer,
             "region": settings.region,
+            "stored_lung_masks": slices.stored_lung_masks if settings.region == LUNG else 0,
             "fold": roles.fold,
             "data": slices.data,
             "slices": len(slices),
@@ -239,7 +245,8 @@ def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, 
     """The weights of descriptors by slice index; None if the whole slice is pooled."""
     if settings.region == SLICE:
         return None
-    region = Region(root, slices, settings.region, settings.lungs)
+    windowed = slices.windowed if isinstance(slices, InHounsfield) else slices  # masks are those of other layers
+    region = Region(root, windowed, settings.region, settings.lungs)
     region.write(progress)
     return region.weights(fields_of(activations))
 

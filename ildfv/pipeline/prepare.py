@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
+from ildfv.datasets.identity import hashed
+from ildfv.datasets.image_files import IMAGE
+from ildfv.datasets.label_file import LabelFile, read_label_file
 from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import find_scans, prepare
 from ildfv.datasets.report import PrepareReport, joined, unused_dict
 from ildfv.datasets.search import check_scans
-from ildfv.datasets.slice_labels import read_slice_labels
+from ildfv.datasets.slice_labels import assign_labels
 from ildfv.datasets.table import read_table
 from ildfv.datasets.unpacked import Unpacked, unpacked
 from ildfv.errors import InputError, check
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
 from ildfv.store.atomic import write_json
 from ildfv.store.checksummed import write_checksummed
@@ -41,6 +47,9 @@ def prepare_scans(
     patient_from: str = "id",
     workers: int | None = None,
     labels: Path | None = None,
+    grey: Grey | None = None,
+    lung_masks: Path | None = None,
+    hu: bool = False,
     progress: Progress = SILENT,
 ) -> dict:
     """The result of this run as JSON values, after the slices of all usable scans are stored in the workspace.
@@ -70,8 +79,14 @@ def prepare_scans(
     workers : int, optional
         Number of processes; one per core by default.
     labels : path, optional
-        CSV file of labels of single slices (`datasets.slice_labels`). The workspace keeps them; a later file replaces
-        them.
+        CSV file of labels of single slices (`datasets.label_file`). The workspace keeps them; a later file replaces
+        them. Its column `patient`, if any, replaces `patient_from`.
+    grey : Grey, optional
+        Read only images (PNG, JPEG, TIFF), with these HU of their smallest and largest grey level.
+    lung_masks : path, optional
+        Folder of the user's lung masks (`datasets.lung_masks`).
+    hu : bool
+        Also store the slices in HU (`scans.hounsfield`), for layers filters and patches.
 
     Returns
     -------
@@ -82,6 +97,8 @@ def prepare_scans(
     """
     scans = Path(scans)
     check_scans(scans)
+    labelled = None if labels is None else read_label_file(labels)  # before anything is written
+    patients = _listed_patients(labelled)
     with unpacked(scans, packed=packed, progress=progress) as view:
         chosen = _checked_codes(view, codes, table)
         given = {"threshold": threshold, "seed": seed, "salt": salt}
@@ -100,22 +117,27 @@ def prepare_scans(
             resample=resample,
             salt=workspace.settings.salt,
             patient_from=patient_from,
+            grey=grey,
+            patients=patients,
+            lung_masks=lung_masks,
+            hu=hu,
             view=view,
             workers=workers,
             progress=progress,
         )
-        if labels is not None:
-            sources = {scan.series: Path(scan.source) for scan in report.prepared}
-            _store_slice_labels(workspace, labels, sources, view, progress)
+        notes = [] if patients is not None else _patient_provenance(report, view.folder)
+        if labelled is not None:
+            notes += _store_slice_labels(workspace, labelled, report, view, progress)
+        run = {scan.series for scan in report.prepared}
         chosen, content = view.shown(chosen), view.shown(report.to_dict())
-        notes = view.shown(_patient_provenance(report, view.folder))
+        notes = view.shown(notes)
     progress.note(_which_codes(chosen))
     summary = {
         "scans": len(report.prepared),
         "kept": sum(scan.kept for scan in report.prepared),
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
-        "labelled_slices": sum(scan.labelled_slices for scan in report.prepared),
+        "labelled_slices": _labelled_slices(workspace, run),
         "removed_scans": len(report.removed),
         "removed_slices": sum(one.slices for one in report.removed),
         "codes": chosen,
@@ -130,11 +152,32 @@ def prepare_scans(
 
 
 def _store_slice_labels(
-    workspace: Workspace, labels: Path, sources: dict[str, Path], view: Unpacked, progress: Progress
-) -> None:
-    found = read_slice_labels(labels, workspace.stored_slices(), sources, workspace.settings.salt, view.original)
+    workspace: Workspace, labels: LabelFile, report: PrepareReport, view: Unpacked, progress: Progress
+) -> list[str]:
+    """Assigns the labels and stores them in the workspace; the notes for the report."""
+    if not report.prepared:
+        return []  # the report lists why; there is nothing to label
+    salt = workspace.settings.salt
+    sources = {scan.series: Path(scan.source) for scan in report.prepared}
+    paths = {view.original(unused.source).resolve() for unused in report.quarantined}
+    series = {hashed(unused.series, salt) for unused in report.quarantined if unused.series}
+
+    def is_refused(name: Path | str) -> bool:
+        if isinstance(name, str):
+            return hashed(name, salt) in series
+        return name.exists() and bool(paths & {name, *name.parents})  # entries may stand for all files of a folder
+
+    found, refused = assign_labels(
+        labels, workspace.stored_slices(), sources, salt, original=view.original, is_refused=is_refused
+    )
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
-    progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels}")
+    progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels.path}")
+    return [f"{refused} rows of the labels are of quarantined files and were left out"] if refused else []
+
+
+def _listed_patients(labels: LabelFile | None) -> dict[Path | str, str] | None:
+    """The patients in the column of the label file, if it has one."""
+    return labels.patients() if labels is not None and labels.has_patients else None
 
 
 def preview_scans(
@@ -145,6 +188,9 @@ def preview_scans(
     packed: bool = False,
     resample: bool = False,
     patient_from: str = "id",
+    labels: Path | None = None,
+    grey: Grey | None = None,
+    lung_masks: Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
@@ -158,6 +204,7 @@ def preview_scans(
     """
     scans = Path(scans)
     check_scans(scans)
+    labelled = None if labels is None else read_label_file(labels)
     with unpacked(scans, packed=packed, progress=progress) as view:
         chosen = _checked_codes(view, codes, table)
         progress.note(_which_codes(view.shown(chosen)))
@@ -168,7 +215,10 @@ def preview_scans(
             packed=packed,
             resample=resample,
             patient_from=patient_from,
-            known=view.found,
+            grey=grey,
+            patients=_listed_patients(labelled),
+            lung_masks=lung_masks,
+            view=view,
             workers=workers,
             progress=progress,
         )
@@ -236,11 +286,27 @@ def _files_named(name: str, folder: Path) -> list[Path]:
 
 def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
     """One line for each rule that assigned patients to volume files, which have no patient identity."""
-    files = [scan.source for scan in report.prepared if scan.kind != "dicom"]
     base = scans if scans.is_dir() else scans.parent
-    of_folder = sum(person_of(file.relative_to(base))[1] for file in files)
-    rules = ((of_folder, f"the first folder of its path below {base}"), (len(files) - of_folder, "its file name"))
-    return [f"volume files have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
+    notes = []
+    for what, of_kind in (("volume files", False), ("images", True)):
+        files = [s.source for s in report.prepared if s.kind != "dicom" and (s.kind == IMAGE) == of_kind]
+        if of_kind:
+            of_folder = sum(file.parent != base for file in files)
+        else:
+            of_folder = sum(person_of(file.relative_to(base))[1] for file in files)
+        rules = ((of_folder, f"the first folder of its path below {base}"), (len(files) - of_folder, "its file name"))
+        notes += [f"{what} have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
+    if any(note.endswith("file name") and note.startswith("images") for note in notes):
+        notes.append("several images of one person must have one patient: list it in a column patient of --labels")
+    return notes
+
+
+def _labelled_slices(workspace: Workspace, series: set[str]) -> int:
+    """The number of slices of these scans with a label, from a label map or from --labels."""
+    if not series:
+        return 0
+    slices = workspace.slices()
+    return int(slices.labelled[np.isin(slices.series, sorted(series))].sum())
 
 
 def _totals(workspace: Workspace) -> dict[str, int]:

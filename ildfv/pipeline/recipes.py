@@ -13,8 +13,10 @@ from ildfv.evaluation.documents import Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.baselines import score_baselines
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.frozen import frozen_name
 from ildfv.pipeline.heads import JOINED
 from ildfv.pipeline.pooled import Pool, pool, pooled_comparisons, pooled_results
+from ildfv.pipeline.regions import LUNG
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds, write_folds
@@ -26,6 +28,8 @@ AUTO, FEW, PAPER = "auto", "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
 FEW_LAYERS = ("filters", "patches")  # together better than either on hard phantoms (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
+FEW_SETTINGS: dict[str, Any] = {}  # of `EncodeSettings` besides layer and region: its defaults
+FEW_NETWORK, FEW_NETWORK_LAYER = "efficientnet-lite0", "block5"  # 28×28 locations; used where it is installed
 PAPER_LAYER = "conv1"
 
 
@@ -40,7 +44,9 @@ def fit(
         The workspace.
     recipe : {"auto", "few", "paper"}
         few: no network is trained; Fisher vectors of filters and patches inside the lung, concatenated, with ridge and
-        logistic regression. paper: a trained CNN and the linear regression of conv1 Fisher vectors of the whole slice.
+        logistic regression on them and on lung densities, where held-out patients favour these; with the extra
+        [pretrained], also with the Fisher vectors of a frozen ImageNet network. paper: a trained CNN and the linear
+        regression of conv1 Fisher vectors of the whole slice.
         auto: few below 2,000 labelled slices, else paper. Both score the baselines.
     device : str
         auto, cpu, cuda or cuda:i.
@@ -93,12 +99,25 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
 
 def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
     for layer in FEW_LAYERS:
-        settings = EncodeSettings(layer=layer, region="lung")
+        settings = EncodeSettings(layer=layer, region=LUNG, **FEW_SETTINGS)
         encode_slices(root, settings, fold=fold, device=device, progress=progress)
-    for head in FEW_HEADS:
-        target = "counts" if head == "logistic" else "step"  # logistic is always fitted to presence
-        layers = JOINED.join(FEW_LAYERS)
-        regress_encoding(root, layer=layers, region="lung", fold=fold, head=head, target=target, progress=progress)
+    systems = [FEW_LAYERS]
+    if network_available():
+        settings = EncodeSettings(layer=FEW_NETWORK_LAYER, region=LUNG, **FEW_SETTINGS)
+        encode_slices(root, settings, fold=fold, network=FEW_NETWORK, device=device, progress=progress)
+        systems.append((*FEW_LAYERS, frozen_name(FEW_NETWORK, FEW_NETWORK_LAYER)))
+    for layers in systems:
+        for head in FEW_HEADS:
+            target = "counts" if head == "logistic" else "step"  # logistic is always fitted to presence
+            name = JOINED.join(layers)
+            regress_encoding(root, layer=name, region=LUNG, fold=fold, head=head, target=target, progress=progress)
+
+
+def network_available() -> bool:
+    """Whether the frozen network of the recipe "few" and its weights are installed."""
+    from ildfv.train.pretrained import is_available
+
+    return is_available(FEW_NETWORK)
 
 
 def _paper(root: Path, fold: int, device: str, epochs: int | None, progress: Progress) -> None:

@@ -46,7 +46,8 @@ class Region:
     slices : Slices
     region : {"body", "lung"}
     method : {"rule", "lungmask"}
-        How lungs are found, see `scans.prepared_lungs`.
+        How lungs are found, see `scans.prepared_lungs`. With "rule", masks that `prepare` stored (the user's, or those
+        of images) take its place.
     """
 
     def __init__(self, root: Path, slices, region: str, method: str = "rule"):
@@ -78,6 +79,10 @@ class Region:
     def _made(self, parts: Sequence[int]) -> Made:
         starts = self.slices.starts
         for part in parts:
+            stored = self.slices.lung_masks(part) if self.region == LUNG and self.method == "rule" else None
+            if stored is not None:
+                yield {"mask": stored}
+                continue
             every = np.arange(starts[part], starts[part + 1])
             masks = [self._computed(every[i : i + READ]) for i in range(0, len(every), READ)]
             yield {"mask": np.packbits(np.concatenate(masks).reshape(len(every), -1), axis=1)}

@@ -40,6 +40,14 @@ def windowed(hu, size: int = SIZE):
     return xp.astype(xp.floor(xp.stack(channels, axis=-3) + 0.5), xp.uint8)
 
 
+def resized(values: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """Values (h, w) averaged over the area of each output pixel, float32 (size, size); 0 outside a slice not square."""
+    h, w = values.shape
+    side = max(h, w)
+    rows = _averaged(np, values, _taps(h, side, size), axis=-2)
+    return _averaged(np, rows, _taps(w, side, size), axis=-1)
+
+
 def nearest(labels, size: int = SIZE):
     """Label maps by nearest neighbour, (…, size, size), aligned with `windowed`; 0 outside the slice."""
     xp = array_namespace(labels)

@@ -81,11 +81,17 @@ def test_presence_holds_for_every_threshold_and_counts_only_from_theirs(prepared
         ("series,position,emphysema\n1.2.3,{z},1\n", "line 2: series must be one of a prepared scan"),
         ("series,instance,emphysema\n{s},4711,1\n", "line 2: instance must be one of the series, got 4711"),
         ("series,position,fibrosis\n{s},{z},1\n", 'columns from .*, got "fibrosis"'),
-        ("series,position,instance,emphysema\n{s},{z},1,1\n", "must have one of the columns position, instance, file"),
-        ("position,emphysema\n{z},1\n", "must have one of the columns series, scan, got none"),
+        (
+            "series,position,instance,emphysema\n{s},{z},1,1\n",
+            "must have at most one of the columns position, instance, file",
+        ),
+        ("position,emphysema\n{z},1\n", "must have one of the columns series, scan, file, got none"),
         ("series,position\n{s},{z}\n", "must have a column for a pattern"),
         ("series,position,emphysema\n", "must label at least one slice"),
         ("file,emphysema\nmissing.dcm,1\n", "line 2: file must be a DICOM slice"),
+        ("series,emphysema\n{s},1\n", "line 2: a row must name a slice by position, instance or file"),
+        ("series,position,patient,emphysema\n{s},{z},,1\n", "line 2: patient must be given in every row"),
+        ("series,position,emphysema\n{s},1\n", "line 2: a row must have one cell per column"),
         ("series,position,emphysema,Emphysema pixels\n{s},{z},1,9\n", "must have one column for emphysema, got two"),
     ],
 )
@@ -101,3 +107,25 @@ def test_a_scan_with_a_label_map_is_not_labelled_again(tmp_path):
     series, slices = files(tmp_path)
     with pytest.raises(InputError, match="the scan must have no label map"):
         labelled(tmp_path, f"series,position,emphysema\n{series},{slices[0][0]},1\n")
+
+
+def test_single_slices_of_nameless_patients_are_scans_of_the_listed_patients(tmp_path):
+    import pydicom
+    from pydicom.uid import generate_uid
+
+    write_phantoms(tmp_path / "phantom", patients=1, seed=1, slices_per_scan=4, workers=1)
+    (tmp_path / "scans").mkdir()
+    rows = ["file,patient,emphysema"]
+    for number, path in enumerate(sorted((tmp_path / "phantom").rglob("IM*.dcm"))):
+        header = pydicom.dcmread(path)
+        header.PatientID, header.SeriesInstanceUID, header.StudyInstanceUID = "", generate_uid(), generate_uid()
+        header.save_as(tmp_path / "scans" / f"{number}.dcm")
+        rows.append(f"scans/{number}.dcm,person {number // 2},{number % 2}")
+    (tmp_path / "slices.csv").write_text("\n".join(rows))
+    report = prepare_scans(tmp_path / "scans", tmp_path / "study", labels=tmp_path / "slices.csv", workers=1)
+    assert (report["scans"], report["patients"], report["labelled_slices"]) == (4, 2, 4)
+    assert sorted(presence(Workspace.open(tmp_path / "study").slices().counts)[:, 3].tolist()) == [0, 0, 1, 1]
+    (tmp_path / "slices.csv").write_text("\n".join(rows[:-1]))
+    report = prepare_scans(tmp_path / "scans", tmp_path / "fewer", labels=tmp_path / "slices.csv", workers=1)
+    assert report["scans"] == 3
+    assert "must have a patient in the column patient of the labels" in report["quarantined"][0]["reason"]

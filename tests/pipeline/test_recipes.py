@@ -74,7 +74,10 @@ def test_few_runs_all_folds_and_pools_them(tmp_path):
     found = CliRunner().invoke(app, ["fit", "-w", str(workspace.root), "--json"], catch_exceptions=False)
     result = json.loads(found.stdout)
     assert result["recipe"] == "few"
-    heads = {f"fv-filters+patches-lung-{head}" for head in recipes.FEW_HEADS}
+    layers = ["filters+patches"]
+    if recipes.network_available():
+        layers.append(f"filters+patches+{recipes.FEW_NETWORK}-{recipes.FEW_NETWORK_LAYER}")
+    heads = {f"fv-{name}-lung-{head}" for name in layers for head in recipes.FEW_HEADS}
     assert set(result["systems"]) == {f"baseline-{name}" for name in NAMES} | heads
     for one in result["systems"].values():
         assert set(one["auc"]) == set(PATTERNS)

@@ -1,0 +1,53 @@
+"""Folders of grey images: each is a scan of one slice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ildfv.datasets.records import Discovery, Scan, Unused
+from ildfv.datasets.search import files_below
+from ildfv.errors import InputError
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.images import FIELD, Grey, bits_of, image_geometry, is_image
+
+IMAGE = "image"  # the kind of a scan that is an image
+NO_IMAGE = "not PNG, JPEG or TIFF: with --grey only images are read"
+
+
+def image_scans(root: Path, grey: Grey, *, exclude: Path | None = None, progress: Progress = SILENT) -> Discovery:
+    """The images in a folder and its subfolders as scans. The patient of an image is the first folder of its path
+    below `root`, or its name if it lies directly in `root`. exclude: a folder that is not searched, such as of masks.
+    """
+    found = Discovery()
+    base = root if root.is_dir() else root.parent
+    files = files_below(root, found)
+    if exclude is not None:
+        files = [path for path in files if not path.resolve().is_relative_to(exclude.resolve())]
+    with progress.task("Reading headers", total=len(files)) as advance:
+        for path in files:
+            if not is_image(path) or path.name.startswith("._"):
+                found.ignored.append(Unused(path, NO_IMAGE, quarantined=False))
+            else:
+                try:
+                    found.scans.append(image_scan(path, base, grey))
+                except InputError as error:
+                    found.quarantined.append(Unused(path, str(error)))
+            advance(1)
+    return found
+
+
+def image_scan(path: Path, base: Path, grey: Grey) -> Scan:
+    """The image as a scan. InputError: not a readable image."""
+    inside = path.relative_to(base)
+    patient = inside.parts[0] if len(inside.parts) > 1 else path.stem
+    return Scan(path, IMAGE, patient, inside.as_posix(), image_geometry(path), (path,), grey=grey)
+
+
+def image_note(scan: Scan) -> str:
+    """What an image lacks beside a scan in HU, for the report."""
+    assert scan.grey is not None
+    bits = bits_of(scan.source)
+    return (
+        f"{bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU: steps of {scan.grey.step(bits):.3g} HU, "
+        f"and values outside are lost; pixel size unknown, taken as {FIELD:g} mm along the longer side"
+    )

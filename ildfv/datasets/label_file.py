@@ -1,0 +1,172 @@
+"""A CSV file of labels, read and checked before any scan is: its columns, and rows that name a slice or a scan.
+
+Columns: `file`, the path of a file of one slice (DICOM or image); or `scan` (path of the scan's file or folder) or
+`series` (SeriesInstanceUID), with `position` (mm along the slice normal towards the head) or `instance` (DICOM
+InstanceNumber). A scan of one slice needs neither. Paths are relative to the CSV file. Then one column per pattern with
+1 (shown), 0 (not shown) or nothing (unknown), or a column "<pattern> pixels" with pixel counts on the scan's grid. A
+pattern without a column is unknown. A column `patient` names the person of each row, instead of PatientID or folder.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+from ildfv.patterns import ABSENT, PATTERNS, PRESENT, UNLABELLED
+
+PIXELS = " pixels"  # suffix of a column of counts
+POSITION, INSTANCE, FILE = "position", "instance", "file"
+SERIES, SCAN = "series", "scan"
+PATIENT = "patient"
+WHERE, SCANS = (POSITION, INSTANCE, FILE), (SERIES, SCAN)
+VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT}
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """A row: its line, the name of its scan or file, the place in it, the patient and the counts (4,)."""
+
+    line: int
+    name: str
+    place: str  # position or instance; "" if the row names only a file or a scan
+    patient: str
+    counts: list[int]
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """The rows of a label file, and what its columns say.
+
+    scan: the column that names the scan: "series", "scan" or "file". where: "position", "instance", or "" if rows name
+    only a file or a scan. has_patients: whether it has a column of patients.
+    """
+
+    path: Path
+    scan: str
+    where: str
+    has_patients: bool
+    rows: tuple[LabelRow, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The folder that its paths are relative to."""
+        return self.path.parent
+
+    def named(self, row: LabelRow) -> Path:
+        """The resolved path that a row of a `file` or `scan` column names."""
+        return (self.folder / row.name).resolve()
+
+    def patients(self) -> dict[Path | str, str]:
+        """The patient by path of a file or scan, or by series. InputError: none, or two for one name."""
+        found: dict[Path | str, str] = {}
+        for row in self.rows:
+            where = f"{self.path}, line {row.line}"
+            check(row.patient != "", f"{where}: patient must be given in every row, got none")
+            name: Path | str = row.name if self.scan == SERIES else self.named(row)
+            other = found.setdefault(name, row.patient)
+            check(other == row.patient, f"{where}: {row.name} must have one patient, got {other!r} and {row.patient!r}")
+        return found
+
+
+def read_label_file(path: Path) -> LabelFile:
+    """The label file; values are checked, the scans that it names are not.
+
+    Raises
+    ------
+    InputError
+        A file, column or value that breaks a rule above, with its line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"labels must be a readable CSV file in UTF-8, got {path}: {error}") from error
+    reader = csv.DictReader(text.splitlines())
+    columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
+    reader.fieldnames = columns
+    double = sorted({name for name in columns if columns.count(name) > 1})
+    check(not double, f"{path} must have each column once, got {', '.join(double)} twice")
+    patterns = _pattern_columns(path, columns)
+    scan, where = _key_columns(path, columns)
+    rows = tuple(_rows(path, reader, scan, where, patterns))
+    check(len(rows) > 0, f"{path} must label at least one slice, got none")
+    return LabelFile(path, scan, where, PATIENT in columns, rows)
+
+
+def number(value: str, name: str, *, integer: bool = False) -> float:
+    """A finite number, or an integer, in a cell of column `name`."""
+    try:
+        found = float(value)
+    except ValueError:
+        found = np.nan
+    kind = "an integer" if integer else "a finite number"
+    check(bool(np.isfinite(found)) and not (integer and found % 1), f"{name} must be {kind}, got {value!r}")
+    return found
+
+
+def _rows(
+    path: Path, reader: csv.DictReader, scan: str, where: str, patterns: Mapping[int, tuple[str, bool]]
+) -> Iterator[LabelRow]:
+    for row in reader:
+        try:
+            check(None not in row and None not in row.values(), "a row must have one cell per column, got others")
+            cells = {column: value.strip() for column, value in row.items()}
+            if not any(cells.values()):
+                continue
+            check(cells[scan] != "", f"{scan} must be given in every row, got none")
+            place = cells.get(where, "")
+            check(not where or place != "", f"{where} must be given in every row, got none")
+            yield LabelRow(reader.line_num, cells[scan], place, cells.get(PATIENT, ""), _counts(cells, patterns))
+        except InputError as error:
+            raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str, bool]]:
+    """(column, whether it holds counts) by index of the pattern."""
+    patterns: dict[int, tuple[str, bool]] = {}
+    for column in columns:
+        name = column.replace("_", " ").replace("-", " ")
+        pattern = name.removesuffix(PIXELS)
+        if pattern in PATTERNS:
+            k = PATTERNS.index(pattern)
+            check(k not in patterns, f"{path} must have one column for {pattern}, got two")
+            patterns[k] = (column, name.endswith(PIXELS))
+        else:
+            keys = (*SCANS, *WHERE, PATIENT)
+            known = ", ".join([*keys, *PATTERNS])
+            check(column in keys, f'{path} must have columns from {known}, got "{column}"')
+    check(bool(patterns), f"{path} must have a column for a pattern ({', '.join(PATTERNS)}), got none")
+    return patterns
+
+
+def _key_columns(path: Path, columns: Sequence[str]) -> tuple[str, str]:
+    """The column that names the scan, and the one that names the slice in it ("": none)."""
+    where, scan = ([c for c in names if c in columns] for names in (WHERE, SCANS))
+    check(len(where) <= 1, f"{path} must have at most one of the columns {', '.join(WHERE)}, got {', '.join(where)}")
+    if where == [FILE]:
+        check(not scan, f"{path} must have no column {scan and scan[0]} with file, which identifies the scan")
+        return FILE, ""
+    check(
+        len(scan) == 1,
+        f"{path} must have one of the columns {', '.join((*SCANS, FILE))}, got {', '.join(scan) or 'none'}",
+    )
+    return scan[0], where[0] if where else ""
+
+
+def _counts(cells: Mapping[str, str], patterns: Mapping[int, tuple[str, bool]]) -> list[int]:
+    """The counts (4,) of a row; `PRESENT`, `ABSENT` and `UNLABELLED` for presence."""
+    counts = [UNLABELLED] * len(PATTERNS)
+    for k, (column, is_count) in patterns.items():
+        value = cells[column]
+        if is_count and value:
+            counts[k] = int(number(value, column, integer=True))
+            check(0 <= counts[k] < PRESENT, f"{column} must be at least 0 and below {PRESENT}, got {value}")
+        else:
+            check(value in VALUES, f"{column} must be 0, 1 or empty, got {value!r}")
+            counts[k] = VALUES[value]
+    return counts

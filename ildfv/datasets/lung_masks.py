@@ -1,0 +1,77 @@
+"""The user's lung masks: one file per scan, on its grid, in which every voxel that is not 0 is lung."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.datasets.naming import stem
+from ildfv.datasets.records import Discovery, Scan, Unused
+from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.scans.dicomfile import start_of
+from ildfv.scans.geometry import Geometry, difference
+from ildfv.scans.images import SUFFIXES as IMAGES
+from ildfv.scans.images import is_image, mask_values
+from ildfv.scans.labels import label_integers
+from ildfv.scans.volumefiles import SUFFIXES as VOLUMES
+from ildfv.scans.volumefiles import file_geometry, format_of, read_label_file
+
+
+def with_masks(found: Discovery, folder: Path, base: Path) -> None:
+    """Gives each scan of `found` its mask in `folder`; a scan without one is quarantined.
+
+    The mask of `base`/a/ct.nii.gz is `folder`/a/ct with any suffix, that of a DICOM series `folder`/<its folder> or
+    `folder`/<SeriesInstanceUID> with the suffix of a volume file.
+    """
+    check(folder.is_dir(), f"lung masks must be a folder, got {folder}")
+    check(
+        not folder.resolve().is_relative_to(base.resolve()),
+        f"the folder of lung masks must be outside that of the scans, where masks would be read as scans, got {folder}",
+    )
+    kept = []
+    for scan in found.scans:
+        try:
+            kept.append(replace(scan, mask=_mask_of(scan, folder, base)))
+        except InputError as error:
+            found.quarantined.append(Unused(scan.source, str(error), len(scan.files), scan.series))
+    found.scans = kept
+
+
+def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
+    """Lung of a scan, bool (z, y, x). kind: of the scan, "image" for an image. InputError: another grid, or empty."""
+    try:
+        if kind == "image":
+            mask = mask_values(path)[None]
+            check(mask.shape == grid.shape, f"must have {grid.shape[1:]} pixels, got {mask.shape[1:]}")
+        else:
+            own = format_of(path, start_of(path))
+            if own is None:
+                raise InputError("must be NIfTI, NRRD or MetaImage, got another file")
+            if wrong := difference(grid, file_geometry(path, own)):
+                raise InputError(wrong)
+            mask = label_integers(read_label_file(path, own)) != 0
+        check(bool(mask.any()), "must mark lung, got no voxel that is not 0")
+    except (InputError, MissingPackageError) as error:
+        raise InputError(f"lung mask {path.name} {error}") from error
+    return mask
+
+
+def _mask_of(scan: Scan, folder: Path, base: Path) -> Path:
+    """The file of the scan's mask. InputError: none, or several."""
+    if scan.dicom is not None:
+        home = scan.source if scan.source.is_dir() else scan.source.parent / stem(scan.source.name)
+        names = [home.relative_to(base).as_posix(), scan.series]
+    else:
+        inside = scan.source.relative_to(base)
+        names = [(inside.parent / (inside.stem if is_image(inside) else stem(inside.name))).as_posix()]
+    suffixes = IMAGES if scan.kind == "image" else VOLUMES
+    here = [
+        path for name in names if name != "." for suffix in suffixes if (path := folder / f"{name}{suffix}").is_file()
+    ]
+    found = sorted(set(here))
+    expected = " or ".join(name for name in names if name != ".")
+    check(len(found) > 0, f"a scan must have a lung mask, got none named {expected} in {folder}")
+    check(len(found) == 1, f"a scan must have one lung mask, got {', '.join(path.name for path in found)}")
+    return found[0]

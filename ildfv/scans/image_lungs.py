@@ -1,0 +1,41 @@
+"""Lung of a slice that may be cropped: images are often cut to the chest, so that lung touches their border.
+
+The rule of `scans.lungs` excludes every region at the border, because it cannot tell lung from the air around the body.
+Here such a region is lung unless it is as dark as air or holds a corner of the image.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ildfv.scans.lungs import AERATED, GAS, MIN_LUNG_AREA, MIN_REGION_AREA, lung_mask
+
+ABOVE_DARKEST = 40.0  # HU; air has the smallest values of the image even if its window ends above −1000 HU
+
+
+def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
+    """Lung of one image, bool (rows, columns): that of `lung_mask`, or, where that finds less than 10 cm², with regions
+    at the border, or else the whole image.
+
+    hu: HU (rows, columns); pixel_area: mm².
+    """
+    mask = lung_mask(hu, pixel_area)
+    if np.count_nonzero(mask) * pixel_area >= MIN_LUNG_AREA:
+        return mask
+    mask = mask | _at_border(hu, pixel_area)
+    if np.count_nonzero(mask) * pixel_area >= MIN_LUNG_AREA:
+        return mask
+    return np.ones(hu.shape, bool)
+
+
+def _at_border(hu: np.ndarray, pixel_area: float) -> np.ndarray:
+    """Aerated regions that are not air: their mean is above that of gas, and they hold no corner of the image."""
+    regions, n = ndimage.label(hu < AERATED)
+    area = np.bincount(regions.ravel(), minlength=n + 1)
+    mean = np.bincount(regions.ravel(), weights=hu.ravel(), minlength=n + 1) / np.maximum(area, 1)
+    limit = max(GAS, float(hu.min()) + ABOVE_DARKEST)
+    is_lung = (area * pixel_area >= MIN_REGION_AREA) & (mean > limit)
+    is_lung[regions[[0, 0, -1, -1], [0, -1, 0, -1]]] = False
+    is_lung[0] = False
+    return ndimage.binary_fill_holes(is_lung[regions])

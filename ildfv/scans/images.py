@@ -1,0 +1,152 @@
+"""Slices as grey images (PNG, JPEG, TIFF), whose grey levels a linear window maps to Hounsfield units.
+
+An image has neither HU nor a pixel size. The user states the HU of the smallest and of the largest grey level, as in
+the display window that it was exported with; the pixel size is assumed. A 16-bit image whose values are HU + 1024 has
+the window −1024, 64511.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ildfv.errors import InputError, check
+from ildfv.scans.geometry import AXES, Geometry
+from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_size
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "TIFF")
+FIELD = 350.0  # mm along the longer side of an image: a usual field of view of chest CT, as images state none
+JPEG_COLOUR = 3  # grey levels: a grey JPEG that was saved as colour may have rounded channels
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, ORIENTATION = 258, 262, 339, 274  # TIFF tags
+LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
+
+
+@dataclass(frozen=True)
+class Grey:
+    """The HU of the smallest and of the largest grey level that the type of a pixel can hold."""
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        finite = bool(np.isfinite([self.low, self.high]).all())
+        check(
+            finite and self.low < self.high,
+            f"grey must be two HU, LOW below HIGH, such as -1350,150, got {self.low:g},{self.high:g}",
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Grey:
+        """The window of a text "LOW,HIGH"."""
+        try:
+            low, high = (float(part) for part in text.split(","))
+        except ValueError:
+            raise InputError(f"grey must be two numbers LOW,HIGH, such as -1350,150, got {text!r}") from None
+        return cls(low, high)
+
+    def step(self, bits: int) -> float:
+        """HU between neighbouring grey levels."""
+        return (self.high - self.low) / (2**bits - 1)
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file is named as one of the image formats."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def image_geometry(path: Path) -> Geometry:
+    """The assumed grid of an image: one slice, `FIELD` mm along its longer side. Only the header is read."""
+    with _opened(path) as image:
+        width, height = image.size
+    check_size((1, height, width))
+    pixel = FIELD / max(width, height)
+    return Geometry((1, height, width), np.zeros(3), AXES * np.array([1.0, pixel, pixel])[:, None])
+
+
+def read_image(path: Path, grey: Grey, *, patient_id: str, series_id: str) -> Volume:
+    """The image as a scan of one slice in Hounsfield units.
+
+    Raises
+    ------
+    InputError
+        Not a grey image of 8 or 16 bits, or values that cannot be HU of a chest with this window.
+    """
+    values = grey_values(path)
+    least, most = LIMITS[str(values.dtype)]
+    slope = (grey.high - grey.low) / (most - least)
+    hu = as_hounsfield(values, slope, grey.low - least * slope)
+    try:
+        return canonical_volume(hu[None], image_geometry(path), patient_id, series_id, path)
+    except InputError as error:
+        raise InputError(f"{error}; is the window {grey.low:g},{grey.high:g} that of the image?") from error
+
+
+def mask_values(path: Path) -> np.ndarray:
+    """Where an image of a mask is not 0, bool (rows, columns)."""
+    return grey_values(path) != 0
+
+
+def bits_of(path: Path) -> int:
+    """Bits of a grey level, 8 or 16."""
+    with _opened(path) as image:
+        return 8 if image.mode in ("L", "P", "RGB", "1") else 16
+
+
+def grey_values(path: Path) -> np.ndarray:
+    """The grey levels (rows, columns), uint8, uint16 or int16. Colour channels must be equal."""
+    with _opened(path) as image:
+        check_size((1, image.height, image.width))
+        try:
+            return _levels(image)
+        except InputError:
+            raise
+        except (OSError, SyntaxError, ValueError) as error:  # Exif data are only found while pixels are read
+            raise InputError(f"an image must be intact, got {error}") from error
+
+
+def _levels(image: Image.Image) -> np.ndarray:
+    rule = "an image must be grey, 8 or 16 bits, without alpha"
+    frames = getattr(image, "n_frames", 1)
+    check(frames == 1, f"{rule}, one frame, got {frames} frames")
+    transparent = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
+    check(not transparent, f"{rule}, got an alpha channel: export it without")
+    turned = image.getexif().get(ORIENTATION, 1)
+    check(turned == 1, f"an image must be stored upright, got Exif orientation {turned}: rotate its pixels")
+    kind = _kind(image)
+    if kind is None:
+        raise InputError(f"{rule}, got mode {image.mode}")
+    return _equal_channels(image, rule) if image.mode in ("RGB", "P") else np.asarray(image).astype(kind)
+
+
+def _kind(image: Image.Image) -> str | None:
+    """The dtype of the grey levels by mode and, for 16 bits, by the header; None for other images."""
+    if image.mode in ("L", "P", "RGB"):
+        return "uint8"
+    if image.format == "PNG":
+        return "uint16" if image.mode in ("I;16", "I;16B", "I") else None
+    tags = getattr(image, "tag_v2", {})
+    bits, inverted = tags.get(BITS_PER_SAMPLE, (0,)), tags.get(PHOTOMETRIC) == 0
+    if tuple(np.atleast_1d(bits)) != (16,) or inverted or image.mode not in ("I;16", "I;16B", "I;16S", "I"):
+        return None
+    signed = int(np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))[0])
+    return {1: "uint16", 2: "int16"}.get(signed)
+
+
+def _equal_channels(image: Image.Image, rule: str) -> np.ndarray:
+    """One channel of a colour image whose channels are equal."""
+    channels = np.asarray(image.convert("RGB")).astype(np.int16)
+    apart = int(np.ptp(channels, axis=2).max())
+    allowed = JPEG_COLOUR if image.format in ("JPEG", "MPO") else 0
+    check(apart <= allowed, f"{rule}, got colours whose channels differ by up to {apart}")
+    return channels[:, :, 1].astype(np.uint8)  # green has the largest weight in luminance
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=FORMATS)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"an image must be a readable PNG, JPEG or TIFF, got {error}") from error
