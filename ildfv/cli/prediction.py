@@ -17,18 +17,38 @@ UNANSWERED = 1  # exit code if a scan was not answered
 def export(
     workspace: o.Workspace = o.HERE,
     out: Annotated[Path, typer.Option(help="Folder for the predictor.")] = Path("predictor"),
-    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
-    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Layer; several give several heads.", show_default="the newest encoding's"),
+    ] = None,
+    region: Annotated[str, typer.Option(help="Region of the layers: slice, body or lung.")] = "slice",
+    head: Annotated[
+        list[str] | None,
+        typer.Option(help="Regression of the layers: linear, ridge, logistic.", show_default="all that are fitted"),
+    ] = None,
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
-    cnn: Annotated[bool, typer.Option(help="Include the network's own outputs.")] = True,
+    cnn: Annotated[
+        bool | None, typer.Option(help="Include the network's own outputs.", show_default="if it is scored")
+    ] = None,
+    all_patients: Annotated[
+        bool,
+        typer.Option("--all-patients", help="Fit on all patients; thresholds and performance from cross-validation."),
+    ] = False,
+    primary: Annotated[
+        str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")
+    ] = None,
+    weights: Annotated[list[Path] | None, typer.Option(help="Weights of a frozen network, safetensors.")] = None,
+    include_weights: Annotated[
+        bool, typer.Option(help="Include frozen weights, or only name them by checksum.")
+    ] = True,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Export a trained and scored system as a predictor: a folder without data of patients.
+    """Export trained and scored systems as a predictor: a folder without data of patients.
 
-    Example: `ildfv export -w study --out my-predictor`
+    Example: `ildfv export -w study --layer conv1 --layer fc6 --cnn --out my-predictor`
     """
     from ildfv.pipeline.export import export_predictor
 
@@ -38,12 +58,22 @@ def export(
         fold=fold,
         layer=layer,
         region=region,
+        head=head or (),
         cnn=cnn,
+        all_patients=all_patients,
+        primary=primary,
+        weights=weights or (),
+        include_weights=include_weights,
         progress=output.progress(verbose, workspace=workspace),
     )
     if not output.emit(info.model_dump(mode="json"), as_json=as_json):
-        names = " and ".join(head.name for head in info.heads)
-        output.out.print(f"{out}: {names}. {info.use}\nNext: ildfv predict SCAN --predictor {out}")
+        from ildfv.inference.model_card import verdict
+
+        names = ", ".join(one.name for one in info.heads)
+        output.out.print(f"{out}: {names}; primary {info.primary}. {info.use}", soft_wrap=True)
+        for one in info.heads:
+            output.out.print(verdict(one).replace("**", ""), soft_wrap=True)
+        output.out.print(f"Next: ildfv predict SCAN --predictor {out}", soft_wrap=True)
 
 
 def predict(

@@ -65,7 +65,7 @@ def predict_volume(
     check_lung(lung, volume.pixel_area)
     scores = predictor.scores(images, volume.pixel_area)
     heads = {head.name: _answer(predictor, head, scores[head.name], volume) for head in predictor.info.heads}
-    fisher = next((head.name for head in predictor.info.heads if head.kind == "fisher"), None)
+    fisher = predictor.explained
     maps = predictor.contributions(images, volume.pixel_area, fisher) if contributions and fisher else None
     return Prediction(
         scan=scan,
