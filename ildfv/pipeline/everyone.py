@@ -12,7 +12,7 @@ from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.pipeline.encode import EncodeSettings, encode
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.heads import LINEAR, PRESENCE, fit_on_encodings, spread
+from ildfv.pipeline.heads import LINEAR, PRESENCE, fit_on_encodings
 from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.split import Split
 from ildfv.pipeline.systems import System

@@ -35,7 +35,7 @@ class HeadScores:
     test: np.ndarray
 
 
-def spread(encoding: Encoding) -> float:
+def _spread(encoding: Encoding) -> float:
     """The standard deviation of an encoding's projections over the slices that its PCA was fitted on, in total."""
     tensors, _ = load_model(encoding.folder / "pca")
     return float(np.sqrt(tensors["explained_variance"].sum())) or 1.0
@@ -61,7 +61,7 @@ def fit_on_encodings(
 
     Of several encodings, each is scaled to unit variance in total, and their projections are concatenated.
     """
-    projections = np.concatenate([one.projections() / spread(one) for one in encodings], axis=1).astype(np.float64)
+    projections = np.concatenate([one.projections() / _spread(one) for one in encodings], axis=1).astype(np.float64)
     if kind == LOGISTIC:
         y = presence_labels(slices, split.train, threshold)
     else:
@@ -86,7 +86,7 @@ def regress_head(
         "regress": {
             "layer": layer,
             "region": region,
-            "scales": [spread(one) for one in encodings],
+            "scales": [_spread(one) for one in encodings],
             "head": kind,
             "target": PRESENCE if kind == LOGISTIC else target,
             "penalties": [None if np.isnan(p) else float(p) for p in found.head.penalties],
