@@ -18,10 +18,11 @@ from ildfv.errors import InputError, check
 from ildfv.train.architectures import NETWORKS, OWN, SIZE, register
 from ildfv.train.blocks import Dropout
 from ildfv.train.external import SOURCES, external, main_output
+from ildfv.train.pretrained import PRETRAINED
 
 PATCH = "patch"  # the network of `patches`, which does not take whole slices
 
-__all__ = ["NETWORKS", "SIZE", "Network", "build", "load", "load_weights", "register", "save", "set_tensors", "tensors"]
+__all__ = ["NETWORKS", "PRETRAINED", "SIZE", "Network", "build", "load", "load_weights", "register", "save", "set_tensors", "tensors"]
 
 
 class Network(nn.Module):

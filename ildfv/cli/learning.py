@@ -139,9 +139,9 @@ def encode(
     fold: o.Fold = 0,
     model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
     network: Annotated[
-        str | None, typer.Option(help="Frozen network instead of a trained one: cnnf, torchvision:NAME, timm:NAME.")
+        str | None, typer.Option(help="Frozen network instead of a trained one: efficientnet-lite0, cnnf, torchvision:NAME, timm:NAME.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Safetensors file with the weights of --network.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Safetensors file with the weights of --network; those of efficientnet-lite0 come with [pretrained].")] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
     dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[
@@ -222,6 +222,9 @@ def regress(
     ridge: Annotated[
         str, typer.Option(help="Ridge penalty: a number, or auto to choose it on validation patients.")
     ] = "auto",
+    density: Annotated[
+        str, typer.Option(help="Lung densities as further inputs of ridge and logistic: auto (where they help) or off.")
+    ] = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -239,6 +242,7 @@ def regress(
         target=target,
         ridge=ridge,
         head=head,
+        density=density,
         progress=output.progress(verbose, workspace=workspace),
     )
     show_scores(result, as_json)

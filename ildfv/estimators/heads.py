@@ -109,7 +109,7 @@ def _fit_output(
         constant = _constant(kind, y[known])
         return np.zeros(x.shape[1]), constant, np.nan, np.full(len(x), constant)
     candidates = [_held_out(kind, x, y, splits, penalty) for penalty in penalties]
-    errors = [_error(kind, y[known], scores[known]) for scores in candidates]
+    errors = [held_out_error(kind, y[known], scores[known]) for scores in candidates]
     best = len(errors) - 1 - int(np.argmin(errors[::-1]))  # of equal errors the largest penalty
     weights, intercept = _solve(kind, x[known], y[known], penalties[best])
     return weights, intercept, penalties[best], candidates[best]
@@ -143,7 +143,7 @@ def _constant(kind: str, y: np.ndarray) -> float:
     return float(logit((y.sum() + 1) / (len(y) + 2)))
 
 
-def _error(kind: str, y: np.ndarray, scores: np.ndarray) -> float:
+def held_out_error(kind: str, y: np.ndarray, scores: np.ndarray) -> float:
     """Mean squared error or mean logistic loss."""
     if kind == "ridge":
         return float(np.mean((y - scores) ** 2))

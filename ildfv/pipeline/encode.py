@@ -22,7 +22,7 @@ from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
-from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network
+from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network, weights_of
 from ildfv.pipeline.order import record
 from ildfv.pipeline.regions import SLICE, Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
@@ -102,7 +102,7 @@ def encode_slices(
     model: name of a trained network; None: the one finished last. The layers "filters" and "patches" need none. Mixture
     and PCA are fitted on the slices of the fit patients only, so that validation slices are as new to them as test
     slices; all slices are encoded. fresh: replaces an encoding with other settings. network, weights: a frozen network
-    instead of a trained one, see `pipeline.frozen`; the encoding is then named after both, such as
+    instead of a trained one, see `pipeline.frozen`; without weights, those that come with a package (efficientnet-lite0); the encoding is then named after both, such as
     timm-resnet18-layer3.
     """
     distributed.start()
@@ -118,8 +118,9 @@ def encode_slices(
         check(network is None, f'layer "{settings.layer}" must be without a network, got {network}')
         activations, made_by = descriptors(settings.layer, device), {"model": "no network"}
     elif network is not None or weights is not None:
-        if network is None or weights is None:
-            raise InputError("network and weights must be given together, got one of them")
+        if network is None:
+            raise InputError("weights must be given together with their network, got no network")
+        weights = weights_of(network, weights)
         check(model is None, f"model must not be given with a frozen network, got {model}")
         frozen = frozen_network(network, weights, slices, roles.fit, device, progress)
         activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)

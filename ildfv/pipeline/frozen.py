@@ -17,6 +17,13 @@ OWN = ("mean", "std")  # buffers of `Network` that no file of weights has
 COUNTERS = "num_batches_tracked"  # of batch normalisation; unused when the network is frozen
 
 
+def weights_of(name: str, weights: Path | None) -> Path:
+    """The file of weights of a frozen network: the given one, or the one that comes with a package for `name`."""
+    from ildfv.train.pretrained import packaged_weights
+
+    return packaged_weights(name) if weights is None else Path(weights)
+
+
 def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, device: str, progress: Progress):
     """The network `name` with the weights of a file, in evaluation mode on `device`.
 
@@ -29,32 +36,42 @@ def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, 
         A file that is not safetensors, or that lacks a tensor of the network. A tensor of another shape is accepted for
         the last layer only, which the network has for other classes.
     """
-    from safetensors import SafetensorError, safe_open
-
     from ildfv.train.data import train_mean_std
-    from ildfv.train.networks import build, check_whole_slices, load_weights
+    from ildfv.train.networks import build, check_whole_slices, set_tensors, tensors
 
     check_whole_slices(name)
-    check(Path(weights).is_file(), f"weights must be a safetensors file, got {weights}, which is no file")
+    check(weights.is_file(), f"weights must be a safetensors file, got {weights}, which is no file")
     network = build(name)
-    own = {key: tuple(value.shape) for key, value in network.state_dict().items() if key not in OWN}
-    try:
-        with safe_open(weights, framework="numpy") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in list(file.keys())}
-        found = {key if key in own else f"body.{key}": shape for key, shape in shapes.items()}
-        missing = [key for key in own if key not in found and not key.endswith(COUNTERS)]
-        check(not missing, f"{weights} must hold all weights of {name}, got none for {', '.join(missing[:3])}")
-        last = list(own)[-1].rpartition(".")[0]
-        other = [key for key in own if key in found and own[key] != found[key] and key.rpartition(".")[0] != last]
-        check(
-            not other,
-            f"{weights} must hold weights of {name}, got {other and other[0]} of shape {other and found[other[0]]}",
-        )
-        load_weights(network, weights)
-    except SafetensorError as error:
-        raise InputError(f"weights must be a safetensors file, got {weights}: {error}") from error
+    own = tensors(network)
+    found = {key if key in own else f"body.{key}": value for key, value in _read(name, weights).items()}
+    wanted = [key for key in own if key not in OWN]
+    missing = [key for key in wanted if key not in found and not key.endswith(COUNTERS)]
+    check(not missing, f"{weights} must hold all weights of {name}, got none for {', '.join(missing[:3])}")
+    last = wanted[-1].rpartition(".")[0]
+    other = [k for k in wanted if k in found and own[k].shape != found[k].shape]
+    wrong = [key for key in other if key.rpartition(".")[0] != last]
+    check(
+        not wrong,
+        f"{weights} must hold weights of {name}, got {wrong and wrong[0]} of shape {wrong and found[wrong[0]].shape}",
+    )
+    set_tensors(network, own | {k: found[k] for k in wanted if k in found and k not in other})
     network.normalise(*train_mean_std(slices, train, progress=progress))
     return network.to(device).eval()
+
+
+def _read(name: str, weights: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file by name: safetensors, or the checkpoint that comes with a package."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from ildfv.train.pretrained import PRETRAINED, packaged_weights, read_checkpoint
+
+    if name in PRETRAINED and weights.suffix == ".pth" and weights == packaged_weights(name):
+        return read_checkpoint(weights)
+    try:
+        return load_file(weights)
+    except SafetensorError as error:
+        raise InputError(f"weights must be a safetensors file, got {weights}: {error}") from error
 
 
 def frozen_name(network: str, layer: str) -> str:

@@ -1,4 +1,15 @@
-"""Ridge or logistic regression of the patterns on an encoding's projections, for few slices."""
+"""Ridge or logistic regression of the patterns on the projections of encodings and on lung densities, for few slices.
+
+The inputs of a head are, in this order, the projections of each encoding divided by its scale, and then the densities
+of `scans.density` on the original grid as standardised by `density_inputs`. `regression-<head>/` holds all that is
+needed to apply it to other slices:
+
+- tensors `coef` (4, p) and `intercept` (4,): scores = inputs·coefᵀ + intercept; and, if densities are inputs,
+  `density_mean` and `density_scale` (36,): input = (density − mean) / scale, or 0 on a slice without lung;
+- in the description, under "inputs": for each encoding "layer", "dimensions" and "scale", and "density", the names of
+  the 36 densities (`scans.density.COLUMNS`), or an empty list; under "regress" "used": the blocks of inputs that each
+  pattern uses. Coefficients of the others are 0.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +20,18 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
-from ildfv.estimators.heads import KINDS, Head, fit_head
+from ildfv.estimators.head_choice import fit_chosen_head
+from ildfv.estimators.heads import KINDS, Head
 from ildfv.evaluation.documents import Results
+from ildfv.patterns import PATTERNS
+from ildfv.pipeline.density_inputs import NONE, Standard, candidates, densities_of
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.labels import presence_labels, regression_targets
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split
 from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.density import COLUMNS
 from ildfv.store.atomic import sweep
 from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
@@ -24,13 +40,20 @@ LINEAR, LOGISTIC = "linear", "logistic"
 HEADS = (LINEAR, *KINDS)
 JOINED = "+"  # between the layers of a head on several encodings
 PRESENCE = "presence"
+AUTO, OFF = "auto", "off"  # densities as inputs: where held-out patients favour them, or not at all
 
 
 @dataclass(frozen=True)
 class HeadScores:
-    """A head fitted on the training slices, and its scores on held-out training patients and on the test slices."""
+    """A head fitted on the training slices, and its scores on held-out training patients and on the test slices.
+
+    scales: of the encodings. standard: of the densities, if they are inputs. used: the blocks that each output uses.
+    """
 
     head: Head
+    scales: tuple[float, ...]
+    standard: Standard | None
+    used: tuple[str, ...]
     held_out: np.ndarray
     test: np.ndarray
 
@@ -41,7 +64,7 @@ def _spread(encoding: Encoding) -> float:
     return float(np.sqrt(tensors["explained_variance"].sum())) or 1.0
 
 
-def check_head(head: str, target: str, ridge: str | float) -> None:
+def check_head(head: str, target: str, ridge: str | float, density: str = AUTO) -> None:
     """InputError if the head is unknown or an option does not apply to it."""
     check(head in HEADS, f'head must be one of {", ".join(HEADS)}, got "{head}"')
     check(
@@ -52,26 +75,55 @@ def check_head(head: str, target: str, ridge: str | float) -> None:
         head != LOGISTIC or target == "counts",
         f'target must not be given with head "logistic", which is fitted to presence, got "{target}"',
     )
+    check(density in (AUTO, OFF), f'density must be {AUTO} or {OFF}, got "{density}"')
 
 
 def fit_on_encodings(
-    kind: str, encodings: Sequence[Encoding], slices: Slices, split: Split, *, target: str, threshold: int, seed: int
+    kind: str,
+    encodings: Sequence[Encoding],
+    slices: Slices,
+    split: Split,
+    *,
+    target: str,
+    threshold: int,
+    seed: int,
+    density: str = AUTO,
+    progress: Progress = SILENT,
 ) -> HeadScores:
-    """The head fitted on all training slices; penalties are chosen on held-out training patients.
+    """The head fitted on all training slices; penalties and inputs are chosen on held-out training patients.
 
-    Of several encodings, each is scaled to unit variance in total, and their projections are concatenated.
+    Of several encodings, each is scaled to unit variance in total, and their projections are concatenated. density:
+    "auto" offers the densities of the lung as further inputs (`density_inputs`), "off" does not.
     """
-    projections = np.concatenate([one.projections() / _spread(one) for one in encodings], axis=1).astype(np.float64)
+    scales = tuple(_spread(one) for one in encodings)
+    blocks = [one.projections() / scale for one, scale in zip(encodings, scales, strict=True)]
+    inputs = np.concatenate(blocks, axis=1).astype(np.float64)
+    n_projections = inputs.shape[1]
+    densities = densities_of(slices, progress) if density == AUTO else None
+    standard = None if densities is None else Standard.fit(densities[split.train])
+    offered = {NONE: np.ones(n_projections)}
+    if densities is not None and standard is not None:
+        inputs = np.concatenate([inputs, standard.transform(densities)], axis=1)
+        offered = candidates(n_projections)
     if kind == LOGISTIC:
         y = presence_labels(slices, split.train, threshold)
     else:
         y = regression_targets(target, slices, split.train, threshold)
-    head = fit_head(kind, projections[split.train], y, slices.patients[split.train], seed=seed)
-    return HeadScores(head, head.held_out, head.predict(projections[split.test]))
+    found = fit_chosen_head(kind, inputs[split.train], y, slices.patients[split.train], candidates=offered, seed=seed)
+    test = found.head.predict(inputs[split.test])
+    return HeadScores(found.head, scales, standard, found.names, found.head.held_out, test)
 
 
 def regress_head(
-    workspace: Workspace, slices: Slices, split: Split, encodings: Sequence[Encoding], *, kind: str, target: str
+    workspace: Workspace,
+    slices: Slices,
+    split: Split,
+    encodings: Sequence[Encoding],
+    *,
+    kind: str,
+    target: str,
+    density: str = AUTO,
+    progress: Progress = SILENT,
 ) -> Results:
     """The results of a head on the held-out fold, for one encoding or several of one fold and region.
 
@@ -80,24 +132,34 @@ def regress_head(
     Decision thresholds come from scores on held-out training patients, so that no patient is reserved for them.
     """
     given = {"threshold": workspace.settings.threshold, "seed": workspace.settings.seed}
-    found = fit_on_encodings(kind, encodings, slices, split, target=target, **given)
+    found = fit_on_encodings(kind, encodings, slices, split, target=target, density=density, progress=progress, **given)
     layer, region = JOINED.join(one.layer for one in encodings), encodings[0].region
     settings = {
         "regress": {
             "layer": layer,
             "region": region,
-            "scales": [_spread(one) for one in encodings],
+            "scales": list(found.scales),
             "head": kind,
             "target": PRESENCE if kind == LOGISTIC else target,
             "penalties": [None if np.isnan(p) else float(p) for p in found.head.penalties],
+            "density": density,
+            "used": dict(zip(PATTERNS, found.used, strict=True)),
         },
         "encode": encodings[0].inputs if len(encodings) == 1 else {one.layer: one.inputs for one in encodings},
     }
+    inputs = {
+        "encodings": [
+            {"layer": one.layer, "dimensions": one.info["dimensions"], "scale": scale}
+            for one, scale in zip(encodings, found.scales, strict=True)
+        ],
+        "density": [] if found.standard is None else list(COLUMNS),
+    }
+    tensors = found.head.to_tensors() | ({} if found.standard is None else found.standard.to_tensors())
     home = workspace.encoding_dir(layer, split.fold, region)
     folder = home / f"regression-{kind}"
     with writing(folder):
         sweep(folder)
-        save_model(folder, found.head.to_tensors(), {"estimator": "Head", **settings})
+        save_model(folder, tensors, {"estimator": "Head", "inputs": inputs, **settings})
     return score(
         workspace,
         slices,

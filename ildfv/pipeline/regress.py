@@ -19,7 +19,7 @@ from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, newest
-from ildfv.pipeline.heads import JOINED, LINEAR, check_head, regress_head
+from ildfv.pipeline.heads import AUTO, JOINED, LINEAR, check_head, regress_head
 from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
@@ -44,6 +44,7 @@ def regress_encoding(
     target: str = "counts",
     ridge: str | float = "auto",
     head: str = LINEAR,
+    density: str = AUTO,
     progress: Progress = SILENT,
 ) -> Results | None:
     """The results of the newest encoding (of that layer in that region, and fold, if given), also written to results/.
@@ -52,14 +53,14 @@ def regress_encoding(
     of the lung ("fraction"). The model is fitted on the fit patients of the fold and written to regression/ in the
     folder of the encoding. ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds are
     chosen on its validation patients. head: "linear"; or, for few slices, "ridge" or "logistic" (`pipeline.heads`),
-    which are fitted on all training patients and also take several layers, such as filters+patches. None on ranks other
-    than 0.
+    which are fitted on all training patients and also take several layers, such as filters+patches. density: whether
+    these heads may use the densities of the lung as further inputs, "auto" or "off". None on ranks other than 0.
     """
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
     check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
-    check_head(head, target, ridge)
+    check_head(head, target, ridge, density)
     layers = [None] if layer is None else layer.split(JOINED)
     check(head != LINEAR or len(layers) == 1, f"layer must be a single one with head linear, got {layer}")
     names = [None if one is None else workspace.encoding_dir(one, 0, region).parent.name for one in layers]
@@ -70,7 +71,9 @@ def regress_encoding(
         _check_current(one, slices, split)
     if head != LINEAR:
         check(distributed.size() == 1, f'head "{head}" must run in one process, got {distributed.size()} ranks')
-        return regress_head(workspace, slices, split, encodings, kind=head, target=target)
+        return regress_head(
+            workspace, slices, split, encodings, kind=head, target=target, density=density, progress=progress
+        )
     found = fit_regression(
         encoding,
         slices,

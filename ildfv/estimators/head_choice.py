@@ -1,0 +1,65 @@
+"""A head on several blocks of features: cross-validation over groups decides, per output, which blocks are used.
+
+A candidate is a scale for each feature. Features of scale 0 are left out; with a penalty on the squared coefficients, a
+larger scale penalises a feature less. The result is one linear head on the features themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ildfv.errors import check
+from ildfv.estimators.heads import Head, fit_head, held_out_error
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A head, and the name of the candidate that was chosen for each output, (c,)."""
+
+    head: Head
+    names: tuple[str, ...]
+
+
+def fit_chosen_head(
+    kind: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    *,
+    candidates: Mapping[str, np.ndarray],
+    seed: int = 0,
+) -> Choice:
+    """For each output the head of the candidate, and its penalty, with the lowest error on held-out groups.
+
+    Parameters
+    ----------
+    kind, x, y, groups, seed
+        As for `fit_head`.
+    candidates : mapping of str to ndarray of shape (p,)
+        Scales of the features, not negative. Of equal errors the first one is chosen.
+
+    Raises
+    ------
+    InputError
+        As `fit_head`, or there is no candidate.
+    """
+    check(len(candidates) > 0, "candidates must be at least one, got none")
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    heads = {name: fit_head(kind, x * scale, y, groups, seed=seed) for name, scale in candidates.items()}
+    names = list(heads)
+    chosen = []
+    for c, column in enumerate(y.T):
+        known = np.isfinite(column)
+        errors = [held_out_error(kind, column[known], heads[name].held_out[known, c]) for name in names]
+        chosen.append(names[int(np.argmin(errors))] if known.any() else names[0])
+    picked = [(heads[name], candidates[name], c) for c, name in enumerate(chosen)]
+    head = Head(
+        coef=np.stack([head.coef[c] * scale for head, scale, c in picked]),
+        intercept=np.array([head.intercept[c] for head, _, c in picked]),
+        penalties=np.array([head.penalties[c] for head, _, c in picked]),
+        held_out=np.stack([head.held_out[:, c] for head, _, c in picked], axis=1),
+    )
+    return Choice(head, tuple(chosen))
