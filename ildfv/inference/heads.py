@@ -27,6 +27,20 @@ def sigmoids_of(sigmoids: Sequence[schema.Sigmoid | None]) -> tuple[Sigmoid | No
     return tuple(None if s is None else Sigmoid(s.slope, s.intercept) for s in sigmoids)
 
 
+def estimated_pixels(scores: np.ndarray, threshold: int, curves: Sequence[schema.Curve | None]) -> np.ndarray:
+    """Pixels on a 512×512 grid, (m, C): scores in units of the threshold, or by curves; NaN where there is no curve.
+
+    curves: empty for scores that estimate counts.
+    """
+    if not curves:
+        return np.maximum(scores, 0) * threshold
+    pixels = np.full(scores.shape, np.nan)
+    for c, curve in enumerate(curves):
+        if curve is not None:
+            pixels[:, c] = np.interp(scores[:, c], curve.scores, curve.pixels)
+    return pixels
+
+
 @dataclass(frozen=True)
 class FisherEncoding:
     """Maps of a layer → Fisher vectors → PCA projections."""
@@ -124,7 +138,7 @@ class FisherHead:
         if not self.info.inputs:
             return np.zeros((m, len(self.intercept)))
         missing = [name for name in self.info.inputs if name not in (inputs or {})]
-        check(not missing, f"inputs of head {self.info.name} must be given, got none for {', '.join(missing)}")
+        check(not missing, f"inputs of head {self.info.name} must be given, got none for {', '.join(missing[:3])}")
         assert inputs is not None
         values = np.stack([np.asarray(inputs[name], np.float64) for name in self.info.inputs], axis=1)  # (m, q)
         return np.where(np.isfinite(values), values, np.asarray(self.info.fill)) @ self.input_coef.T

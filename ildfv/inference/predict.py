@@ -15,7 +15,7 @@ from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.extent import first_slices, sides, zones
-from ildfv.inference.heads import sigmoids_of
+from ildfv.inference.heads import estimated_pixels, sigmoids_of
 from ildfv.inference.masks import Masks
 from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.model_card import verdict
@@ -182,20 +182,26 @@ def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume
         first=[first_slices(scores[:, c], volume.positions) for c in patterns],
         zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
         performance=verdict(head).replace("**", ""),
+        mean_error=_mean_errors(head, volume),
     )
 
 
 def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
     """Estimated pixels of the scan's own grid, (m, C); NaN for patterns whose pixels cannot be estimated."""
-    pixels = np.full(scores.shape, np.nan)
-    if head.target == "counts":
-        pixels = np.maximum(scores, 0) * head.threshold
-    else:
-        for c, curve in enumerate(head.counts):
-            if curve is not None:
-                pixels[:, c] = np.interp(scores[:, c], curve.scores, curve.pixels)
-    # Counts refer to the paper's 512×512 grid, which covers the same square as the 224×224 network input.
-    return pixels * (max(volume.hu.shape[1:]) / GRID) ** 2
+    known = head.target == "counts" or head.counts
+    pixels = estimated_pixels(scores, head.threshold, head.counts) if known else np.full(scores.shape, np.nan)
+    return pixels * grid_scale(volume.hu.shape[1:])
+
+
+def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
+    """Error of the mean area of a slice, cm², and the number of held-out scans that it is known from, by pattern."""
+    scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
+    return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
+
+
+def grid_scale(shape: tuple[int, ...]) -> float:
+    """Pixels of a scan (rows, columns) per pixel of the paper's 512×512 grid, which covers the same square."""
+    return (max(shape) / GRID) ** 2
 
 
 def _shares(answer: HeadAnswer, maps: np.ndarray, images: np.ndarray, area: float) -> list[dict[str, float] | None]:

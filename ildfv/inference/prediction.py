@@ -24,7 +24,8 @@ class HeadAnswer:
     are of the scan's own grid. area: cm² (m, C). scan_probability: that the pattern is on any slice, (C,), calibrated
     on the highest score of held-out scans. first: per pattern, the slices to look at first. zones: per pattern, the
     shares of the lower, middle and upper third of the lung; shares: of the sides (`inference.extent`). performance: a
-    sentence on the head's expected performance.
+    sentence on the head's expected performance. mean_error: per pattern, the root mean square error of the mean area of
+    a slice, cm², on held-out scans, and their number; None if unknown.
     """
 
     name: str
@@ -40,6 +41,7 @@ class HeadAnswer:
     zones: list[dict[str, float] | None] = field(default_factory=list)
     shares: list[dict[str, float] | None] = field(default_factory=list)
     performance: str = ""
+    mean_error: list[tuple[float, int] | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

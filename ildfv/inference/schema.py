@@ -112,6 +112,13 @@ class Curve(Part):
     pixels: list[float]
 
 
+class ScanError(Part):
+    """Root mean square, over held-out scans, of the error of the mean estimated pixels of a slice (512×512 grid)."""
+
+    pixels: float
+    scans: int
+
+
 class Head(Part):
     """One system: a network's own outputs (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
@@ -138,6 +145,7 @@ class Head(Part):
     fill: list[float] = []
     scan_sigmoids: list[Sigmoid | None] = []
     counts: list[Curve | None] = []
+    scan_errors: list[ScanError | None] = []
 
 
 class Reference(Part):

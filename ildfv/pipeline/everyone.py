@@ -12,7 +12,7 @@ from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.pipeline.encode import EncodeSettings, encode
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.heads import LINEAR, PRESENCE, fit_on_encodings
+from ildfv.pipeline.heads import AUTO, LINEAR, PRESENCE, fit_on_encodings
 from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.split import Split
 from ildfv.pipeline.systems import System
@@ -57,9 +57,9 @@ class Everyone:
         return Encoding(folder)
 
     def regression(
-        self, system: System, encodings: list[Encoding], folds: list[int]
+        self, system: System, encodings: list[Encoding], folds: list[int], progress: Progress
     ) -> tuple[dict[str, np.ndarray], list[float] | None]:
-        """coef and intercept fitted on all labelled slices, and the scales of the encodings if there are any.
+        """The tensors of the regression fitted on all labelled slices, and the scales of the encodings, if any.
 
         The penalty of a linear regression is the median over the folds, relative to the number of fit slices; those of
         other heads are chosen on held-out patients of all.
@@ -75,8 +75,11 @@ class Everyone:
                 target=given,
                 threshold=settings.threshold,
                 seed=settings.seed,
+                density=system.info["regress"].get("density", AUTO),
+                progress=progress,
             )
-            return found.head.to_tensors(), [spread(one) for one in encodings]
+            standard = {} if found.standard is None else found.standard.to_tensors()
+            return found.head.to_tensors() | standard, list(found.scales)
         (encoding,), indices = encodings, self.split.fit
         y = regression_targets(target, self.slices, indices, settings.threshold)
         sums = RegressionSums(encoding.info["dimensions"], y.shape[1])

@@ -16,11 +16,13 @@ from ildfv.evaluation.documents import Results
 from ildfv.evaluation.results import compare, evaluate
 from ildfv.evaluation.thresholds import Decisions, Sigmoid, fit_sigmoid
 from ildfv.inference import schema
+from ildfv.inference.heads import estimated_pixels
 from ildfv.patterns import PRESENT
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
 
 KNOTS = 33  # at most, of a curve from scores to pixels
+FEWEST_SCANS = 5  # whose errors give an interval
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class HeldOut:
         check(bool(found), f"{system} is not scored, or no longer current, for fold {fold}: run `{how}`")
         return found[0]
 
-    def of_fold(self, results: Results) -> dict[str, Any]:
+    def of_fold(self, results: Results, target: str) -> dict[str, Any]:
         """Fields of a head that was fitted without a fold: decisions and performance are those of its results."""
         assert results.fold is not None
-        return self._fields(results, results.decisions[str(results.fold)], self.folds(results.system), [results.fold])
+        return self._fields(
+            results, results.decisions[str(results.fold)], target, self.folds(results.system), [results.fold]
+        )
 
-    def pooled(self, system: str, folds: Sequence[int], how: str) -> dict[str, Any]:
+    def pooled(self, system: str, folds: Sequence[int], target: str, how: str) -> dict[str, Any]:
         """Fields of a head that is fitted on everyone: from the scores of all folds, each by a model without it."""
         missing = sorted(set(folds) - set(self.folds(system)))
         check(
@@ -71,10 +75,15 @@ class HeldOut:
         results = evaluate(
             predictions, data=self.slices.data, threshold=settings.threshold, seed=settings.seed, settings={}
         )
-        return self._fields(results, decisions, folds, folds)
+        return self._fields(results, decisions, target, folds, folds)
 
     def _fields(
-        self, results: Results, decisions: Decisions, calibrated: Sequence[int], tested: Sequence[int]
+        self,
+        results: Results,
+        decisions: Decisions,
+        target: str,
+        calibrated: Sequence[int],
+        tested: Sequence[int],
     ) -> dict[str, Any]:
         patterns = {
             name: schema.PatternPerformance(
@@ -85,12 +94,15 @@ class HeldOut:
         indices = np.concatenate([self.scored[results.system, fold][0] for fold in calibrated])
         scores = np.concatenate([self.scored[results.system, fold][1].scores for fold in calibrated])
         presence = np.concatenate([np.asarray(self.scored[results.system, f][1].presence) for f in calibrated])
+        counts, series = self.slices.counts[indices], self.slices.series[indices]
+        curves = [] if target == "counts" else count_curves(counts, scores)
         return {
             "threshold": results.threshold,
             "thresholds": list(decisions.thresholds),
             "sigmoids": _sigmoids(decisions.sigmoids),
-            "scan_sigmoids": _sigmoids(scan_sigmoids(self.slices.series[indices], presence, scores)),
-            "counts": count_curves(self.slices.counts[indices], scores),
+            "scan_sigmoids": _sigmoids(scan_sigmoids(series, presence, scores)),
+            "counts": curves,
+            "scan_errors": scan_errors(series, counts, estimated_pixels(scores, results.threshold, curves)),
             "performance": schema.Performance(
                 data=results.data,
                 fold=results.fold,
@@ -158,6 +170,23 @@ def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | 
         fitted = IsotonicRegression(out_of_bounds="clip").fit(f[known], pixels[known])
         x = fitted.X_thresholds_[np.unique(np.linspace(0, len(fitted.X_thresholds_) - 1, KNOTS).astype(int))]
         found.append(schema.Curve(scores=x.tolist(), pixels=fitted.predict(x).tolist()))
+    return found
+
+
+def scan_errors(series: np.ndarray, counts: np.ndarray, pixels: np.ndarray) -> list[schema.ScanError | None]:
+    """The error of the mean estimated pixels of a slice, over scans; None below five scans with known pixels.
+
+    series (N,), counts and pixels (N, C): known and estimated.
+    """
+    scans, of = np.unique(series, return_inverse=True)
+    found: list[schema.ScanError | None] = []
+    for known, estimated in zip(counts.T.astype(np.float64), pixels.T, strict=True):
+        complete = (known >= 0) & (known < PRESENT) & np.isfinite(estimated)
+        sizes = np.bincount(of, minlength=len(scans))
+        whole = np.bincount(of, complete, minlength=len(scans)) == sizes
+        errors = (np.bincount(of, np.where(complete, estimated - known, 0), minlength=len(scans)) / sizes)[whole]
+        enough = len(errors) >= FEWEST_SCANS
+        found.append(schema.ScanError(pixels=float(np.sqrt(np.mean(errors**2))), scans=len(errors)) if enough else None)
     return found
 
 

@@ -28,6 +28,7 @@ from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.systems import System, chosen
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.density import COLUMNS
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.models import has_model, load_info, load_model
 from ildfv.version import versions
@@ -137,9 +138,9 @@ class Export:
         same = results.settings.get("regress") == recorded
         check(same, f"{system.model} must be what {system.name} was scored with, got another: run `{system.how}`")
         found = (
-            self.held_out.of_fold(results)
+            self.held_out.of_fold(results, recorded["target"])
             if self.everyone is None
-            else self.held_out.pooled(system.name, every, system.how)
+            else self.held_out.pooled(system.name, every, recorded["target"], system.how)
         )
         for encoding in system.encodings:
             self._add_encoding(encoding)
@@ -147,8 +148,11 @@ class Export:
         if self.everyone is None:
             values, scales = load_model(system.model)[0], recorded.get("scales")
         else:
-            values, scales = self.everyone.regression(system, [self.fitted[name] for name in names], every)
-        self.tensors |= prefixed(f"head.{system.name}", {name: values[name] for name in ("coef", "intercept")})
+            values, scales = self.everyone.regression(
+                system, [self.fitted[name] for name in names], every, self.progress
+            )
+        coef, inputs = affine(values)
+        self.tensors |= prefixed(f"head.{system.name}", coef)
         self.heads.append(
             Head(
                 name=system.name,
@@ -161,6 +165,7 @@ class Export:
                     HeadPart(encoding=name, scale=None if system.kind == LINEAR or scales is None else scales[i])
                     for i, name in enumerate(names)
                 ],
+                **inputs,
                 **found,
             )
         )
@@ -204,7 +209,7 @@ class Export:
             results = self.held_out.of(system, self.split.fold, f"ildfv train --fold {self.split.fold} --name {name}")
             self.networks.keep_whole(name)
             target = results.settings["train"]["target"]
-            found = self.held_out.of_fold(results)
+            found = self.held_out.of_fold(results, target)
             self.heads.append(Head(name=system, kind=CNN, target=target, network=name, **found))
 
     def finished(self, primary: str | None) -> tuple[PredictorInfo, dict[str, np.ndarray]]:
@@ -272,6 +277,22 @@ class Export:
         every = every[np.isfinite(every)]
         check(len(every) > 0, f"training slices must have descriptors in the region of {encoding}, got none")
         return np.quantile(every, np.linspace(0, 1, QUANTILES)).tolist()
+
+
+def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, list]]:
+    """coef and intercept that apply to densities as they are, and the fields `inputs` and `fill` of the head.
+
+    values: tensors of a regression, whose last 36 inputs are standardised densities if it has density_mean.
+    """
+    coef, intercept = (np.asarray(values[name], np.float64) for name in ("coef", "intercept"))
+    if "density_mean" not in values:
+        return {"coef": coef, "intercept": intercept}, {}
+    mean, scale = values["density_mean"], values["density_scale"]
+    raw = coef[:, -len(mean) :] / scale
+    used = np.flatnonzero((raw != 0).any(axis=0))
+    coef = np.concatenate([coef[:, : -len(mean)], raw[:, used]], axis=1)
+    names = [COLUMNS[i] for i in used]
+    return {"coef": coef, "intercept": intercept - raw @ mean}, {"inputs": names, "fill": mean[used].tolist()}
 
 
 def _name(encoding: Encoding) -> str:

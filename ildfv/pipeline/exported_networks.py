@@ -60,12 +60,22 @@ class Networks:
         self.found[name] = schema.Network(architecture=info["network"], n_outputs=info["n_outputs"], layer=None)
 
     def _add_frozen(self, encoding: Encoding, architecture: str, digest: str, fit: np.ndarray) -> tuple[str, str]:
+        from ildfv.train.pretrained import PRETRAINED, packaged_weights
+
         name = frozen_name(architecture, digest[:8])
         if name not in self.found:
-            files = {sha256(path): path for path in self.weights}
+            files = {sha256(path): Path(path) for path in self.weights}
+            if architecture in PRETRAINED:  # those that come with a package
+                packaged = packaged_weights(architecture)
+                files.setdefault(sha256(packaged), packaged)
             check(
                 digest in files,
                 f"encoding {encoding.layer} is of frozen weights with SHA-256 {digest}: name their file by --weights",
+            )
+            check(
+                self.included or files[digest].suffix == ".safetensors",
+                f"weights of {architecture} must be a safetensors file to be named by checksum, got "
+                f"{files[digest].name}: include them",
             )
             network = frozen_network(architecture, files[digest], self.slices, fit, "cpu", self.progress)
             self._networks[name] = network

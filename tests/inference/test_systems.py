@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 
 from small import scan
+from test_baselines import dense
 from test_regions import chest
 
 from ildfv.cli.app import app
@@ -30,6 +31,7 @@ from ildfv.pipeline.split import labelled_presence, write_folds
 from ildfv.pipeline.train import train_network
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.pipeline.workspace import Workspace
+from ildfv.scans.density import COLUMNS
 from ildfv.store.parts import writing_parts
 from ildfv.train.networks import build, save, tensors
 
@@ -47,7 +49,7 @@ def workspace_of(root: Path, make) -> Workspace:
             rows = slice(0, 3)
             one = replace(
                 one, images=one.images[rows], labels=one.labels[rows], counts=one.counts[rows], lung=one.lung[rows],
-                positions=one.positions[rows],
+                positions=one.positions[rows], density=dense(number).density[rows],
             )  # fmt: skip
             parts.add(write_scan(workspace.slices_dir, one))
     write_folds(workspace)
@@ -77,6 +79,11 @@ def predictor(few, tmp_path_factory):
     return out
 
 
+def densities(workspace: Workspace, indices) -> dict[str, np.ndarray]:
+    """The further inputs of heads."""
+    return dict(zip(COLUMNS, workspace.slices().densities()[indices].T, strict=True))
+
+
 def stored(workspace: Workspace, system: str, fold: int):
     path = workspace.results_dir / f"{system}-fold-{fold}.json"
     return read_scores(workspace, path.stem, json.loads(path.read_text())["scores_sha256"])
@@ -97,7 +104,7 @@ def test_scores_of_joined_layers_are_those_of_regress_for_any_batch_size(few, pr
     monkeypatch.setattr(module, "BATCH", batch)
     loaded = Predictor.load(predictor)
     indices, _ = stored(few, f"fv-{FEW}-lung-ridge", 1)
-    found = loaded.scores(few.slices().images(indices), pixel_area=0.5)
+    found = loaded.scores(few.slices().images(indices), 0.5, densities(few, indices))
     for name, scores in found.items():
         np.testing.assert_allclose(scores, stored(few, name, 1)[1], atol=1e-6)
 
@@ -105,9 +112,9 @@ def test_scores_of_joined_layers_are_those_of_regress_for_any_batch_size(few, pr
 @pytest.mark.parametrize("head", ["ridge", "logistic"])
 def test_contributions_of_joined_layers_add_up_to_the_linear_score(few, predictor, head):
     loaded, name = Predictor.load(predictor), f"fv-{FEW}-lung-{head}"
-    images = few.slices().images(np.arange(2))
-    maps = loaded.contributions(images, 0.5, name)
-    expected = loaded.scores(images, 0.5)[name] - loaded.fisher_head(name).offset
+    images, inputs = few.slices().images(np.arange(2)), densities(few, np.arange(2))
+    maps, fitted = loaded.contributions(images, 0.5, name), loaded.fisher_head(name)
+    expected = loaded.scores(images, 0.5, inputs)[name] - fitted.offset - fitted.input_part(inputs, 2)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(maps.sum(axis=(2, 3)), expected, atol=1e-5)
 
@@ -119,9 +126,14 @@ def test_inputs_beside_the_projections_are_an_affine_part_of_the_score(predictor
     info = loaded.info.model_copy(update={"heads": [changed]})
     values = dict(loaded._tensors)
     extra = np.arange(8.0).reshape(4, 2)
-    values[f"head.{one.name}.coef"] = np.concatenate([values[f"head.{one.name}.coef"], extra], axis=1)
+    width = values[f"head.{one.name}.coef"].shape[1] - len(one.inputs)
+    projections = values[f"head.{one.name}.coef"][:, :width]
+    values[f"head.{one.name}.coef"] = np.concatenate([projections, extra], axis=1)
     images = np.random.default_rng(0).integers(0, 255, (3, 3, 224, 224), dtype=np.uint8)
-    plain = loaded.scores(images, 0.5)[one.name]
+    nothing = {"inputs": ["p15", "haa"], "fill": [0.0, 0.0]}
+    without = info.model_copy(update={"heads": [one.model_copy(update=nothing)]})
+    none = {"p15": np.full(3, np.nan), "haa": np.full(3, np.nan)}
+    plain = Predictor(without, values, checksum="").scores(images, 0.5, none)[one.name]
     inputs = {"p15": np.array([-950.0, np.nan, -800.0]), "haa": np.array([0.2, np.nan, 0.3])}
     found = Predictor(info, values, checksum="").scores(images, 0.5, inputs)[one.name]
     filled = np.array([[-950.0, 0.2], [-900.0, 0.1], [-800.0, 0.3]])
@@ -147,7 +159,8 @@ def test_all_patients_are_fitted_and_decisions_come_from_cross_validation(few, t
     card = (tmp_path / "predictor" / CARD).read_text()
     assert "fitted on all 18 slices of 6 patients" in card
     assert "2-fold cross-validation by patient" in card
-    found = Predictor.load(tmp_path / "predictor").scores(slices.images(indices[0]), 0.5)
+    given = slices.images(indices[0]), 0.5, densities(workspace, indices[0])
+    found = Predictor.load(tmp_path / "predictor").scores(*given)
     assert not np.allclose(found[head.name], scores[0])  # the held-out scores are by models that lack these patients
     assert verify_workspace(workspace.root)["faults"] == []
 
@@ -208,7 +221,7 @@ def test_a_frozen_network_is_included_or_named_by_checksum(networked, tmp_path):
     with pytest.raises(InputError, match="is without weights: give the file with SHA-256"):
         Predictor.load(tmp_path / "without")
     for found in (Predictor.load(tmp_path / "with"), Predictor.load(tmp_path / "without", weights=[weights])):
-        (scores,) = found.scores(images, 0.5).values()
+        (scores,) = found.scores(images, 0.5, densities(workspace, indices)).values()
         np.testing.assert_allclose(scores, expected, atol=1e-6)
     assert "are not included: SHA-256" in (tmp_path / "without" / CARD).read_text()
 
