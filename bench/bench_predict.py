@@ -5,8 +5,9 @@
 A phantom patient is written as a DICOM series; the predictor has CNN-F with random weights up to the layer (filters,
 patches and filters+patches: none), a mixture of 32 components and 512 dimensions, fitted on a small phantom study:
 times do not depend on the weights. Each run is a new process, as the command starts one. Stages are wall seconds of
-that process: start (imports), predictor, headers, reading (pixels to HU), preparing (windows, lungs), scoring (network,
-masks and encoding; the network alone is timed on the same slices), the rest (statistics, JSON); CPU seconds of the
+that process: start (imports), predictor, headers, reading (pixels to HU), preparing and
+scoring (windows and lungs in threads; scoring alone is network, masks and encoding, and the network alone is timed
+again on the same slices), the rest of predicting (statistics, JSON); CPU seconds of the
 process beside them. first_slice: seconds from the start of the process until the first slice has its scores. maps:
 the same with contribution maps and all files.
 """
@@ -53,32 +54,33 @@ with quiet():
     volume = read_volume(chosen)
 stage("reading")
 first = []
-real = Predictor._batch
+real = Predictor.batch_scores
 def watched(self, *a):
+    before = time.time()
     yield from real(self, *a)
+    took["scoring"] = took.get("scoring", 0) + time.time() - before
     if not first: first.append(time.time())
-Predictor._batch = watched
+Predictor.batch_scores = watched
 real_prepared = module.prepared
-def timed(*a):
-    before = time.time(); found = real_prepared(*a); took["preparing"] = time.time() - before; return found
+def timed(*a, **k):
+    before = time.time()
+    found = real_prepared(*a, **k)
+    took["preparing_and_scoring"] = time.time() - before
+    return found
 module.prepared = timed
-real_scores = Predictor.scores
-def scored(self, *a):
-    before = time.time(); found = real_scores(self, *a); took["scoring"] = time.time() - before; return found
-Predictor.scores = scored
 prediction = module.predict_volume(predictor, volume, scan="x", contributions=bool(out))
 if out: write_prediction(Path(out), prediction)
 else: prediction.to_json()
 stage("predicting")
 total = time.time() - wall + start
-maps = None
+usage = resource.getrusage(resource.RUSAGE_SELF)
+cpu = usage.ru_utime + usage.ru_stime
 before = time.time()
 images = prediction.images
 for name in predictor.info.networks or ["-"]:
     for i in range(0, len(images), BATCH): predictor.layers.of(images[i:i + BATCH])
 network = time.time() - before
-usage = resource.getrusage(resource.RUSAGE_SELF)
-took |= {"network": network, "total": total, "first_slice": first[0] - wall + start, "cpu_with_network_again": usage.ru_utime + usage.ru_stime,
+took |= {"network": network, "total": total, "first_slice": first[0] - wall + start, "cpu": cpu,
          "peak_mb": usage.ru_maxrss / 1024}
 print(json.dumps(took))
 """
@@ -123,6 +125,7 @@ def write_scan(folder: Path, slices: int) -> Path:
 def write_predictor(folder: Path, layer: str) -> Path:
     """A predictor of this layer, of a small phantom study."""
     from ildfv.inference.predictor import INFO
+    from ildfv.phantom import write_phantoms
     from ildfv.pipeline.encode import EncodeSettings, encode_slices
     from ildfv.pipeline.export import export_predictor
     from ildfv.pipeline.heads import JOINED
@@ -130,7 +133,6 @@ def write_predictor(folder: Path, layer: str) -> Path:
     from ildfv.pipeline.regress import regress_encoding
     from ildfv.pipeline.split import write_folds
     from ildfv.pipeline.workspace import Workspace
-    from ildfv.phantom import write_phantoms
     from ildfv.train.networks import build, save
 
     out, root = folder / f"predictor-{layer}", folder / "study"

@@ -162,7 +162,8 @@ def _answer(predictor: Predictor, scan: Scan, notes: list[str], options: Options
             return answer
     progress.note(f"{name}: {scan.geometry.shape[0]} slices" + (f"; {notes[0]}" if notes else ""))
     keep = options.keep_identity
-    prediction = predicted(predictor, scan, notes, contributions=options.out is not None or not delivered, keep_identity=keep)
+    maps = options.out is not None or not delivered
+    prediction = predicted(predictor, scan, notes, contributions=maps, keep_identity=keep)
     if options.out is not None:
         write_prediction(options.out / name, prediction)
     if delivery is not None and not delivered:

@@ -85,11 +85,17 @@ def predict_volume(
     identity: dict[str, str] | None = None,
 ) -> Prediction:
     """The prediction for a volume in Hounsfield units."""
-    slices = prepared(volume, predictor.inputs)
-    images, area = slices.images, volume.pixel_area
-    scores = predictor.scores(images, area, slices.inputs)
+    m, area = len(volume.hu), volume.pixel_area
+    scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
+
+    def score(rows: slice, images: np.ndarray, inputs: dict[str, np.ndarray]) -> None:
+        for name, found in predictor.batch_scores(images, area, inputs):
+            scores[name][rows] = found
+
+    slices = prepared(volume, predictor.inputs, batches=predictor.batches(m), then=score)
+    images = slices.images
     explained = predictor.explained if contributions else None
-    maps = None if explained is None else predictor.contributions(images, area, explained).astype(np.float32)
+    maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32)
     info = predictor.info
     answers = {head.name: _answer(predictor, head, scores[head.name], volume, slices.lung) for head in info.heads}
     if maps is not None and explained is not None:

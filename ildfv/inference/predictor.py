@@ -185,12 +185,14 @@ class Predictor:
             By name of the head; larger means more likely present.
         """
         parts: dict[str, list[np.ndarray]] = {head.name: [] for head in self.info.heads}
-        for rows in _batches(len(images)):
-            for name, scores in self._batch(images[rows], pixel_area, _rows(inputs, rows)):
+        for rows in self.batches(len(images)):
+            for name, scores in self.batch_scores(images[rows], pixel_area, _rows(inputs, rows)):
                 parts[name].append(scores)
         return {name: np.concatenate(found) for name, found in parts.items()}
 
-    def contributions(self, images: np.ndarray, pixel_area: float, head: str | None = None) -> np.ndarray:
+    def contributions(
+        self, images: np.ndarray, pixel_area: float, head: str | None = None, *, dtype: type = np.float64
+    ) -> np.ndarray:
         """Contribution maps of prepared slices for a Fisher head.
 
         The contribution of a location is spread evenly over its receptive field, so a map sums to the score minus the
@@ -204,28 +206,30 @@ class Predictor:
             Area of a pixel of the scan, mm².
         head : str, optional
             Name of the head; by default the primary one, or the first Fisher head.
+        dtype : type
+            Of the result: float64, or float32, which takes 0.8 MB for a slice.
 
         Returns
         -------
-        ndarray of shape (m, C, 224, 224), float64
+        ndarray of shape (m, C, 224, 224)
 
         Raises
         ------
         InputError
             The head is unknown or is not a regression on Fisher vectors.
         """
-        found = []
-        for rows in _batches(len(images)):
+        found = np.empty((len(images), len(self.patterns), *images.shape[2:]), dtype)
+        for rows in self.batches(len(images)):
             masks = Masks(images[rows], pixel_area)
-            found.append(self._contributions(images[rows], masks, self.fisher_head(head)))
-        return np.concatenate(found)
+            found[rows] = self._contributions(images[rows], masks, self.fisher_head(head))
+        return found
 
     def log_likelihoods(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
         """Mean log likelihood per descriptor of each slice under an encoding's mixture, (m,); NaN without any."""
         from ildfv.kernels import moments
 
         found, mixture = [], self._encodings[encoding].fisher.mixture
-        for rows in _batches(len(images)):
+        for rows in self.batches(len(images)):
             maps = self.layers.maps(encoding, images[rows])
             weights = self._weights(encoding, Masks(images[rows], pixel_area))
             total = maps.shape[2] * maps.shape[3] if weights is None else weights.sum(axis=1)
@@ -263,8 +267,15 @@ class Predictor:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _batch(self, images: np.ndarray, pixel_area: float, inputs: Inputs | None) -> Iterator[tuple[str, np.ndarray]]:
-        """(name of the head, scores) of one batch."""
+    @staticmethod
+    def batches(m: int) -> Iterator[slice]:
+        """The rows of m slices that are scored at once."""
+        return (slice(start, start + BATCH) for start in range(0, m, BATCH))
+
+    def batch_scores(
+        self, images: np.ndarray, pixel_area: float, inputs: Inputs | None
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """(name of the head, scores float64 (b, C)) of few slices, which are scored at once; otherwise as `scores`."""
         maps, outputs = self.layers.of(images)
         masks = Masks(images, pixel_area)
         projections = {
@@ -316,10 +327,6 @@ class Predictor:
 def prefixed(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The tensors with a prefix before their names."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
-
-
-def _batches(m: int) -> Iterator[slice]:
-    return (slice(start, start + BATCH) for start in range(0, m, BATCH))
 
 
 def _rows(inputs: Inputs | None, rows: slice) -> Inputs | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +16,23 @@ from ildfv.streaming.threads import in_order, split_cores
 
 @dataclass(frozen=True)
 class PreparedSlices:
-    """images: uint8 (m, 3, 224, 224). lung: cm² of each slice, (m,). inputs: further numbers by name, (m,) each."""
+    """images: uint8 (m, 3, 224, 224). lung: cm² of each slice, (m,)."""
 
     images: np.ndarray
     lung: np.ndarray
-    inputs: dict[str, np.ndarray]
 
 
-def prepared(volume: Volume, inputs: Sequence[str] = ()) -> PreparedSlices:
-    """The prepared slices of a volume. inputs: densities of the lung (`scans.density`) that are needed.
+def prepared(
+    volume: Volume,
+    inputs: Sequence[str] = (),
+    *,
+    batches: Iterable[slice] = (),
+    then: Callable[[slice, np.ndarray, dict[str, np.ndarray]], None] = lambda rows, images, inputs: None,
+) -> PreparedSlices:
+    """The prepared slices of a volume.
 
+    inputs: densities of the lung (`scans.density`) that are needed. batches: rows in ascending order; as soon as the
+    slices of one are prepared, `then` is called with the rows, their images and inputs, while others are prepared.
     InputError: no slice shows lung.
     """
     m = len(volume.hu)
@@ -40,9 +47,14 @@ def prepared(volume: Volume, inputs: Sequence[str] = ()) -> PreparedSlices:
         if inputs:
             densities[z] = density(volume.hu[z], mask)
 
-    for _ in in_order(prepare, range(m), workers=split_cores()[0]):
-        pass
+    def inputs_of(rows: slice) -> dict[str, np.ndarray]:
+        return {name: densities[rows, COLUMNS.index(name)].astype(np.float32) for name in inputs}
+
+    waiting = list(batches)
+    for z, _ in enumerate(in_order(prepare, range(m), workers=split_cores()[0])):
+        while waiting and z + 1 >= min(waiting[0].stop, m):
+            rows = waiting.pop(0)
+            then(rows, images[rows], inputs_of(rows))
     if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         check_lung(lung, volume.pixel_area, np.array([lung_at_border(one, volume.pixel_area) for one in volume.hu]))
-    wanted = {name: densities[:, COLUMNS.index(name)].astype(np.float32) for name in inputs}
-    return PreparedSlices(images, lung * volume.pixel_area / 100, wanted)
+    return PreparedSlices(images, lung * volume.pixel_area / 100)

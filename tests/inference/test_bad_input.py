@@ -125,7 +125,7 @@ def test_archives_that_do_harm_are_refused_in_one_line(folder, tmp_path):
 def test_an_unexpected_error_is_reported_and_the_next_scan_is_answered(folder, tmp_path, monkeypatch):
     for name in ("a", "b"):
         ScanFiles.series(tmp_path / name, ScanFiles.chest(seed=ord(name)))
-    real, calls = Predictor.scores, []
+    real, calls = Predictor.batch_scores, []
 
     def scores(*arguments, **options):
         calls.append(1)
@@ -133,7 +133,7 @@ def test_an_unexpected_error_is_reported_and_the_next_scan_is_answered(folder, t
             raise RuntimeError("broken\nlines")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(Predictor, "scores", scores)
+    monkeypatch.setattr(Predictor, "batch_scores", scores)
     answers, failed = predict_all([tmp_path / "a", tmp_path / "b"], folder)
     assert len(answers) == 1
     assert failed[0]["reason"].startswith("unexpected RuntimeError: broken lines (")
