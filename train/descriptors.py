@@ -56,6 +56,10 @@ class Descriptors(ABC):
     def prepare(self, folder: Path, sample, seed: int) -> None:
         """Fits what depends on training data, or reads it from `folder`; sample: size → descriptors (m, d)."""
 
+    @abstractmethod
+    def use(self, tensors: dict[str, np.ndarray]) -> None:
+        """Uses what `prepare` fitted and saved."""
+
     def bytes_of_a_slice(self) -> int:
         """GPU memory per slice while its maps are computed, an upper estimate."""
         return 4 * (4 * SIZE * SIZE + 6 * self.d * self.n)
@@ -94,6 +98,9 @@ class Filters(Descriptors):
     def prepare(self, folder: Path, sample, seed: int) -> None:
         """Does nothing: the filters are fixed."""
 
+    def use(self, tensors: dict[str, np.ndarray]) -> None:
+        """Does nothing."""
+
     def _maps(self, x: torch.Tensor) -> torch.Tensor:
         found = F.conv2d(x, self._kernels, stride=STRIDE)
         value, dx, dy, dxx, dxy, dyy = found.unflatten(1, (len(SIGMAS), 6)).unbind(2)  # (b, scales, h, w) each
@@ -122,7 +129,9 @@ class Patches(Descriptors):
             signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(WHITENED)])
             scale = np.sqrt(np.maximum(values, FLOOR * values[0]) + np.finfo(np.float32).tiny)
             save_model(folder, {"mean": x.mean(axis=0), "whitening": (vectors * signs / scale).T}, {"patches": len(x)})
-        tensors, _ = load_model(folder)
+        self.use(load_model(folder)[0])
+
+    def use(self, tensors: dict[str, np.ndarray]) -> None:
         whitening = torch.from_numpy(np.array(tensors["whitening"])).to(self.device)  # (24, 50), float64
         self._bias = -(whitening @ torch.from_numpy(np.array(tensors["mean"])).to(self.device)).float()
         self._kernels = torch.einsum("do,oikl->dikl", whitening, self._raw.double()).float()

@@ -41,7 +41,7 @@ def demo(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Run the whole pipeline on phantoms and write a report. Resumes an interrupted run.
+    """Run the whole pipeline on phantoms, write a report, and predict a new phantom. Resumes an interrupted run.
 
     Example: `ildfv demo`
     """
@@ -72,6 +72,10 @@ def demo(
         "Time", ["step", "seconds"], [(name, round(seconds, 1)) for name, seconds in result["seconds"].items()]
     )
     output.out.print(f"Open the report: {result['report']}", soft_wrap=True)
+    output.out.print(
+        f"A phantom patient that no model has seen, predicted by {result['predictor']}: {result['prediction']}",
+        soft_wrap=True,
+    )
 
 
 COMMANDS = [(command, "Results") for command in (report, demo)]

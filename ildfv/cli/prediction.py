@@ -17,18 +17,38 @@ UNANSWERED = 1  # exit code if a scan was not answered
 def export(
     workspace: o.Workspace = o.HERE,
     out: Annotated[Path, typer.Option(help="Folder for the predictor.")] = Path("predictor"),
-    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
-    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Layer; several give several heads.", show_default="the newest encoding's"),
+    ] = None,
+    region: Annotated[str, typer.Option(help="Region of the layers: slice, body or lung.")] = "slice",
+    head: Annotated[
+        list[str] | None,
+        typer.Option(help="Regression of the layers: linear, ridge, logistic.", show_default="all that are fitted"),
+    ] = None,
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
-    cnn: Annotated[bool, typer.Option(help="Include the network's own outputs.")] = True,
+    cnn: Annotated[
+        bool | None, typer.Option(help="Include the network's own outputs.", show_default="if it is scored")
+    ] = None,
+    all_patients: Annotated[
+        bool,
+        typer.Option("--all-patients", help="Fit on all patients; thresholds and performance from cross-validation."),
+    ] = False,
+    primary: Annotated[
+        str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")
+    ] = None,
+    weights: Annotated[list[Path] | None, typer.Option(help="Weights of a frozen network, safetensors.")] = None,
+    include_weights: Annotated[
+        bool, typer.Option(help="Include frozen weights, or only name them by checksum.")
+    ] = True,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Export a trained and scored system as a predictor: a folder without data of patients.
+    """Export trained and scored systems as a predictor: a folder without data of patients.
 
-    Example: `ildfv export -w study --out my-predictor`
+    Example: `ildfv export -w study --layer conv1 --layer fc6 --cnn --out my-predictor`
     """
     from ildfv.pipeline.export import export_predictor
 
@@ -38,19 +58,30 @@ def export(
         fold=fold,
         layer=layer,
         region=region,
+        head=head or (),
         cnn=cnn,
+        all_patients=all_patients,
+        primary=primary,
+        weights=weights or (),
+        include_weights=include_weights,
         progress=output.progress(verbose, workspace=workspace),
     )
     if not output.emit(info.model_dump(mode="json"), as_json=as_json):
-        names = " and ".join(head.name for head in info.heads)
-        output.out.print(f"{out}: {names}. {info.use}\nNext: ildfv predict SCAN --predictor {out}")
+        from ildfv.inference.model_card import verdict
+
+        names = ", ".join(one.name for one in info.heads)
+        output.out.print(f"{out}: {names}; primary {info.primary}. {info.use}", soft_wrap=True)
+        for one in info.heads:
+            output.out.print(verdict(one).replace("**", ""), soft_wrap=True)
+        output.out.print(f"Next: ildfv predict SCAN --predictor {out}", soft_wrap=True)
 
 
 def predict(
     scans: Annotated[
         list[str],
         typer.Argument(
-            help="Scans: DICOM folders, DICOM, NIfTI or NRRD files, or dicomweb://host/path/studies/UID[/series/UID].",
+            help="Scans: DICOM folders, zip archives, DICOM, NIfTI or NRRD files, or "
+            "dicomweb://host/path/studies/UID[/series/UID].",
             show_default=False,
         ),
     ],
@@ -59,7 +90,19 @@ def predict(
         Path | None, typer.Option(help="Folder for JSON, CSV, page and maps of each scan.", show_default="none written")
     ] = None,
     series: Annotated[
-        str | None, typer.Option(help="SeriesInstanceUID, if a folder has several.", show_default="most slices")
+        str | None,
+        typer.Option(help="Number or SeriesInstanceUID, if a folder has several.", show_default="most slices"),
+    ] = None,
+    follow_up: Annotated[
+        bool, typer.Option("--follow-up", help="Compare two scans of a patient, the earlier one first.")
+    ] = False,
+    methods: Annotated[bool, typer.Option("--methods", help="Print a paragraph for a Methods section.")] = False,
+    keep_identity: Annotated[
+        bool, typer.Option("--keep-identity", help="Keep patient, study, series and path in the outputs.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Predict finished scans again.")] = False,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="Frozen weights that the predictor names by checksum.")
     ] = None,
     dicom: Annotated[
         Path | None,
@@ -90,18 +133,31 @@ def predict(
 
     Example: `ildfv predict /data/scan --predictor my-predictor --out answers`
     """
+    from ildfv.inference.predictor import Predictor
     from ildfv.pacs.predict import predict_and_deliver
     from ildfv.pipeline.devices import resolve
 
+    loaded = Predictor.load(predictor, device=resolve(device), weights=weights or ())
+    progress = output.progress(verbose)
+    if follow_up:
+        from ildfv.inference.follow_up import compare_scans
+
+        paths = [Path(scan) for scan in scans]
+        found = compare_scans(paths, loaded, out=out, series=series, keep_identity=keep_identity, progress=progress)
+        if not output.emit(found.to_dict(), as_json=as_json):
+            _show_change(found.to_dict())
+            _show_end(out, loaded, methods=methods)
+        return
     answered, failed, delivered = predict_and_deliver(
         scans,
-        predictor,
+        loaded,
         out=out,
         dicom=dicom,
         store=store,
         series=series,
-        device=resolve(device),
-        progress=output.progress(verbose),
+        keep_identity=keep_identity,
+        fresh=fresh,
+        progress=progress,
     )
     document = {"answers": answered, "failed": failed} | ({"dicom": delivered} if dicom or store else {})
     if not output.emit(document, as_json=as_json):
@@ -110,34 +166,62 @@ def predict(
         for one in delivered:
             output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
         for one in failed:
-            output.errors.print(f"{one['source']}: {one['reason']}", style="red")
-        if out is not None and answered:
-            output.out.print(f"Written to {out}. Research use only.")
+            output.errors.print(f"{one['source']}: {one['reason']}", style="red", soft_wrap=True)
+        _show_end(out if answered else None, loaded, methods=methods)
     if failed:
         raise typer.Exit(UNANSWERED)
 
 
+def _show_end(out: Path | None, predictor, *, methods: bool) -> None:
+    if out is not None:
+        output.out.print(f"Written to {out}. Research use only.")
+    if methods:
+        from ildfv.inference.methods import methods_paragraph
+
+        output.out.print(methods_paragraph(predictor.info, predictor.checksum), soft_wrap=True)
+
+
 def _show(answer: dict) -> None:
-    head_name, head = next(iter(answer["heads"].items()))
-    rows = [
-        (
-            pattern,
-            "yes" if row["present"] else "no",
-            row["slices"],
-            output.cell(row["highest_probability"]),
-            None if row["area_cm2_present_slices"] is None else round(row["area_cm2_present_slices"], 1),
-            row["look_first_at_slice"] + 1,
-        )
-        for pattern, row in head["scan"].items()
-    ]
     phantom = answer["predictor"]["data"] == "phantom"
     data = "predictor trained on PHANTOMS, not clinical" if phantom else "research use only"
+    for number, (head_name, head) in enumerate(answer["heads"].items()):
+        rows = [
+            (
+                pattern,
+                "yes" if row["present"] else "no",
+                row["slices"],
+                output.cell(row["probability"]),
+                output.cell(row["highest_probability"]),
+                None if row["area_cm2_present_slices"] is None else round(row["area_cm2_present_slices"], 1),
+                ", ".join(str(z + 1) for z in row["look_first_at_slices"]),
+            )
+            for pattern, row in head["scan"].items()
+        ]
+        notes = [*answer["notes"], *answer["reliability"]] if number == 0 else []
+        output.table(
+            f"{answer['scan']}, {answer['slices']} slices, {head_name}: {data}",
+            ["pattern", "present", "slices", "probability", "highest on a slice", "area, cm²", "look first at slices"],
+            rows,
+            caption=" ".join([*notes, head["performance"]]),
+        )
+
+
+def _show_change(found: dict) -> None:
+    rows = [
+        (pattern, *(output.cell(row[key]) for key in ("before_cm2", "after_cm2", "change_cm2")), _interval(row))
+        for pattern, row in found["patterns"].items()
+    ]
     output.table(
-        f"{answer['scan']}, {answer['slices']} slices, {head_name}: {data}",
-        ["pattern", "present", "slices", "highest probability", "area on them, cm²", "look first at slice"],
+        f"{found['before']['scan']} to {found['after']['scan']}, {found['head']}: mean area on a slice, cm²",
+        ["pattern", "before", "after", "change", "95 % interval"],
         rows,
-        caption=" ".join([*answer["notes"], *answer["reliability"]]),
+        caption=" ".join([*found["notes"], found["interval"]]),
     )
+
+
+def _interval(row: dict) -> str | None:
+    found = row["change_interval_cm2"]
+    return None if found is None else f"{found[0]:+.3f} to {found[1]:+.3f}"
 
 
 COMMANDS = [(export, PANEL), (predict, PANEL)]

@@ -1,67 +1,144 @@
-"""Heads of a predictor: scores of prepared slices, and the exact contribution of every location to a score."""
+"""Heads of a predictor: linear scores of the projections of one or several encodings, and of further numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ildfv.arrays import to_numpy
+from ildfv.errors import check
 from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
-from ildfv.estimators.regression import MultivariateRegression
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
+from ildfv.inference import schema
 from ildfv.inference.contributions import contributions
-from ildfv.inference.schema import Head
 
 
-def decisions_of(head: Head) -> Decisions:
+def decisions_of(head: schema.Head) -> Decisions:
     """The thresholds and sigmoids of a head."""
-    sigmoids = tuple(None if s is None else Sigmoid(s.slope, s.intercept) for s in head.sigmoids)
-    return Decisions(tuple(head.thresholds), sigmoids)
+    return Decisions(tuple(head.thresholds), sigmoids_of(head.sigmoids))
+
+
+def sigmoids_of(sigmoids: Sequence[schema.Sigmoid | None]) -> tuple[Sigmoid | None, ...]:
+    """The sigmoids as functions."""
+    return tuple(None if s is None else Sigmoid(s.slope, s.intercept) for s in sigmoids)
+
+
+def estimated_pixels(scores: np.ndarray, threshold: int, curves: Sequence[schema.Curve | None]) -> np.ndarray:
+    """Pixels on a 512×512 grid, (m, C): scores in units of the threshold, or by curves; NaN where there is no curve.
+
+    curves: empty for scores that estimate counts.
+    """
+    if not curves:
+        return np.maximum(scores, 0) * threshold
+    pixels = np.full(scores.shape, np.nan)
+    for c, curve in enumerate(curves):
+        if curve is not None:
+            pixels[:, c] = np.interp(scores[:, c], curve.scores, curve.pixels)
+    return pixels
 
 
 @dataclass(frozen=True)
-class FisherHead:
-    """A regression on the PCA projections of Fisher vectors of one layer.
+class FisherEncoding:
+    """Maps of a layer → Fisher vectors → PCA projections."""
 
-    fisher: mixture and normalisation. coefficients (C, 2·k·d) and offset (C,): the score as a linear functional of the
-    Fisher vector, PCA and regression combined.
-    """
-
-    info: Head
+    info: schema.Encoding
     fisher: FisherVector
     pca: PCA
-    regression: MultivariateRegression
 
     @classmethod
-    def restored(cls, info: Head, tensors: dict[str, dict[str, np.ndarray]]) -> FisherHead:
-        """The head of these tensors, by estimator."""
+    def restored(cls, info: schema.Encoding, tensors: dict[str, dict[str, np.ndarray]]) -> FisherEncoding:
+        """The encoding of these tensors, by estimator."""
         mixture = GaussianMixture.from_tensors(tensors["mixture"], info.estimators["mixture"])
         return cls(
             info,
             FisherVector(mixture, improved=info.improved),
             PCA.from_tensors(tensors["pca"], info.estimators["pca"]),
-            MultivariateRegression.from_tensors(tensors["regression"], info.estimators["regression"]),
         )
+
+    def projections(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
+        """Projections float32 (b, p) of slices with maps (b, d, h, w), computed as `ildfv encode` does."""
+        vectors = to_numpy(self.fisher.transform(maps, weights=weights)).astype(np.float32)
+        return self.pca.transform(vectors).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class HeadPart:
+    """The share of a score that one encoding has. coef: float64 (C, p), of projections divided by scale."""
+
+    name: str
+    encoding: FisherEncoding
+    coef: np.ndarray
+    scale: float | None
 
     @property
     def coefficients(self) -> np.ndarray:
-        """g with score = offset + g·f for a Fisher vector f, float64 (C, 2·k·d)."""
-        return np.asarray(self.regression.coef_, np.float64) @ np.asarray(self.pca.components_, np.float64)
+        """g of the functional g·f of a Fisher vector f, float64 (C, 2·k·d)."""
+        return self.coef @ np.asarray(self.encoding.pca.components_, np.float64) / (self.scale or 1.0)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """g·m with the mean vector m of the PCA, float64 (C,): what the score of a zero vector lacks."""
+        return self.coefficients @ np.asarray(self.encoding.pca.mean_, np.float64)
+
+    def features(self, projections: np.ndarray) -> np.ndarray:
+        """Features float64 (b, p), scaled as for fitting."""
+        scaled = projections if self.scale is None else projections / self.scale
+        return scaled.astype(np.float64)
+
+    def contributions(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
+        """Contribution of every location to every score, float64 (b, n, C)."""
+        return contributions(self.encoding.fisher, self.coefficients, maps, weights)
+
+
+@dataclass(frozen=True)
+class FisherHead:
+    """score = offset + Σ over parts g·f + input_coef·inputs, with f the Fisher vectors of a slice.
+
+    intercept: (C,), of projections. input_coef: (C, q).
+    """
+
+    info: schema.Head
+    parts: tuple[HeadPart, ...]
+    intercept: np.ndarray
+    input_coef: np.ndarray
+
+    @classmethod
+    def restored(
+        cls, info: schema.Head, encodings: Mapping[str, FisherEncoding], tensors: dict[str, np.ndarray]
+    ) -> FisherHead:
+        """The head with the tensors coef (C, p + q) and intercept (C,)."""
+        coef, parts, start = np.asarray(tensors["coef"], np.float64), [], 0
+        for part in info.parts:
+            encoding = encodings[part.encoding]
+            stop = start + len(encoding.pca.components_)
+            parts.append(HeadPart(part.encoding, encoding, coef[:, start:stop], part.scale))
+            start = stop
+        expected = start + len(info.inputs)
+        check(coef.shape[1] == expected, f"coef of head {info.name} must have {expected} columns, got {coef.shape[1]}")
+        return cls(info, tuple(parts), np.asarray(tensors["intercept"], np.float64), coef[:, start:])
 
     @property
     def offset(self) -> np.ndarray:
-        """The score of a zero Fisher vector, float64 (C,)."""
-        return np.asarray(self.regression.intercept_) - self.coefficients @ np.asarray(self.pca.mean_, np.float64)
+        """The score of zero Fisher vectors and inputs, float64 (C,)."""
+        return self.intercept - sum(part.mean for part in self.parts)
 
-    def scores(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
-        """Scores of slices with activation maps (b, d, h, w), float64 (b, C), computed as `ildfv regress` does."""
-        vectors = to_numpy(self.fisher.transform(maps, weights=weights)).astype(np.float32)
-        projections = self.pca.transform(vectors).astype(np.float32)
-        return np.asarray(self.regression.predict(projections), dtype=np.float64)
+    def scores(self, projections: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray] | None) -> np.ndarray:
+        """Scores float64 (b, C) from the projections of each encoding and the further inputs (b,) by name."""
+        features = [part.features(projections[part.name]) for part in self.parts]
+        coef = np.concatenate([part.coef for part in self.parts], axis=1)
+        found = np.concatenate(features, axis=1) @ coef.T + self.intercept
+        return found + self.input_part(inputs, len(found))
 
-    def contributions(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
-        """Contribution of every location to every score, float64 (b, n, C); their sum is score − offset."""
-        return contributions(self.fisher, self.coefficients, maps, weights)
+    def input_part(self, inputs: Mapping[str, np.ndarray] | None, m: int) -> np.ndarray:
+        """The share of the scores of m slices that the further inputs have, float64 (m, C)."""
+        if not self.info.inputs:
+            return np.zeros((m, len(self.intercept)))
+        missing = [name for name in self.info.inputs if name not in (inputs or {})]
+        check(not missing, f"inputs of head {self.info.name} must be given, got none for {', '.join(missing[:3])}")
+        assert inputs is not None
+        values = np.stack([np.asarray(inputs[name], np.float64) for name in self.info.inputs], axis=1)  # (m, q)
+        return np.where(np.isfinite(values), values, np.asarray(self.info.fill)) @ self.input_coef.T

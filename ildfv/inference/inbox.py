@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.inference.anonymous import without_names
 from ildfv.inference.outputs import ANSWER, write_prediction
-from ildfv.inference.predict import choose, predict_volume, pseudonym
+from ildfv.inference.predict import choose, identity_of, predict_volume, pseudonym
 from ildfv.inference.prediction import Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.libraries import quiet
+from ildfv.scans.archives import extracted, is_archive
+from ildfv.scans.libraries import format_error, quiet
 
 
 class Delivery(Protocol):
@@ -32,6 +37,19 @@ class Delivery(Protocol):
         """Delivers the prediction. InputError: it could not be delivered."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """out: the folder in which a folder per scan is written. series: see `predict.choose`. delivery: what else happens
+    with each prediction. keep_identity: answers have the identifiers of the scans, and reasons name files. fresh:
+    finished scans are predicted again."""
+
+    out: Path | None = None
+    series: str | None = None
+    delivery: Delivery | None = None
+    keep_identity: bool = False
+    fresh: bool = False
+
+
 def predict_all(
     sources: Sequence[Path],
     predictor: Predictor | Path,
@@ -39,64 +57,115 @@ def predict_all(
     out: Path | None = None,
     series: str | None = None,
     device: str = "cpu",
+    weights: Sequence[Path] = (),
     delivery: Delivery | None = None,
+    keep_identity: bool = False,
+    fresh: bool = False,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict]]:
     """Predictions as in prediction.json, and failures as {"source", "reason"}, for all scans in `sources`.
 
     A source with one patient is one scan: `series`, or the series with the most slices. In a source with several
-    patients every series is a scan. out: the folder in which a folder per scan is written. delivery: what else happens
-    with each prediction.
+    patients every series is a scan. A source may be a zip archive. The other parameters are those of `Options` and
+    `Predictor.load`.
     """
-    loaded = predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device)
-    answered, failed = [], []
+    loaded = (
+        predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)
+    )
+    options = Options(out, series, delivery, keep_identity, fresh)
+    answered: list[dict] = []
+    failed: list[dict] = []
     for source in sources:
-        try:
-            jobs = _jobs(source, series)
-        except InputError as error:
-            failed.append({"source": str(source), "reason": str(error)})
-            continue
-        for scan, notes in jobs:
-            try:
-                answered.append(_answer(loaded, scan, notes, out, delivery, progress))
-            except InputError as error:
-                failed.append({"source": str(scan.source), "reason": str(error)})
+        _predict_source(loaded, source, options, answered, failed, progress)
     return answered, failed
 
 
-def _jobs(source: Path, series: str | None) -> list[tuple[Scan, list[str]]]:
-    """The scans of a source with notes on their choice."""
-    found: Discovery = discover(source, labels=False, workers=1)
+def _predict_source(
+    predictor: Predictor, source: Path, options: Options, answered: list, failed: list, progress: Progress
+) -> None:
+    """Adds the answers and failures of one source."""
+    with _reported(failed, source, source, options), unpacked(source) as folder:
+        for scan, notes in jobs(folder, source, options.series):
+            with _reported(failed, source, folder, options):
+                answered.append(_answer(predictor, scan, notes, options, progress))
+
+
+@contextmanager
+def unpacked(source: Path) -> Iterator[Path]:
+    """The source itself, or a temporary folder with the content of an archive."""
+    if not is_archive(source):
+        yield source
+        return
+    with extracted(source) as folder:
+        yield folder
+
+
+@contextmanager
+def _reported(failed: list, source: Path, folder: Path, options: Options) -> Iterator[None]:
+    """Turns an error into a failure with its reason in one line, so that the other scans are predicted.
+
+    source: as the user gave it. folder: where its files are; their names are left out of reasons, as they may name the
+    patient.
+    """
+    try:
+        yield
+    except (InputError, MissingPackageError) as error:
+        reason = str(error)
+    except MemoryError:
+        reason = "must fit in memory, got MemoryError"
+    except Exception as error:  # one scan must not end the run; the reason names the line
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
+    else:
+        return
+    reason = reason.replace(str(folder), str(source))
+    if not options.keep_identity:
+        reason = without_names(reason, folder)
+    failed.append({"source": str(source), "reason": reason})
+
+
+def jobs(folder: Path, source: Path, series: str | None) -> list[tuple[Scan, list[str]]]:
+    """The scans of a source with notes on their choice. folder: where its files are."""
+    found: Discovery = discover(folder, labels=False, workers=1)
     if len({scan.patient for scan in found.scans}) > 1 and series is None:
         return [(scan, []) for scan in found.scans]
     return [choose(found, series, source)]
 
 
-def _answer(
-    predictor: Predictor,
-    scan: Scan,
-    notes: list[str],
-    out: Path | None,
-    delivery: Delivery | None,
-    progress: Progress,
-) -> dict:
+def predicted(
+    predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool
+) -> Prediction:
+    """The prediction for a discovered scan."""
+    with quiet():
+        volume = read_volume(scan)
+    return predict_volume(
+        predictor,
+        volume,
+        scan=pseudonym(scan),
+        notes=notes,
+        contributions=contributions,
+        identity=identity_of(scan) if keep_identity else None,
+    )
+
+
+def _answer(predictor: Predictor, scan: Scan, notes: list[str], options: Options, progress: Progress) -> dict:
     name = pseudonym(scan)
-    delivered = delivery is None or delivery.finish(scan, predictor.checksum)
-    finished = None if out is None else out / name / ANSWER
-    if finished is not None and finished.exists():
+    delivery = options.delivery
+    delivered = delivery is None or (delivery.finish(scan, predictor.checksum) and not options.fresh)
+    finished = None if options.out is None else options.out / name / ANSWER
+    if finished is not None and finished.exists() and not options.fresh:
         answer = json.loads(finished.read_text(encoding="utf-8"))
         same = answer.get("predictor", {}).get("checksum") == predictor.checksum
-        check(same, f"{finished} was written with another predictor: use another --out")
+        check(same, f"{finished} was written with another predictor: use another --out, or --fresh to replace it")
         if delivered:
             progress.note(f"{name}: finished already")
             return answer
-    progress.note(f"{name}: {scan.geometry.shape[0]} slices")
-    with quiet():
-        volume = read_volume(scan)
-    maps = out is not None or not delivered
-    prediction = predict_volume(predictor, volume, scan=name, notes=notes, contributions=maps)
-    if out is not None:
-        write_prediction(out / name, prediction)
+    progress.note(f"{name}: {scan.geometry.shape[0]} slices" + (f"; {notes[0]}" if notes else ""))
+    keep = options.keep_identity
+    maps = options.out is not None or not delivered
+    prediction = predicted(predictor, scan, notes, contributions=maps, keep_identity=keep)
+    if options.out is not None:
+        write_prediction(options.out / name, prediction)
     if delivery is not None and not delivered:
         delivery.deliver(prediction, scan)
     return prediction.to_dict()

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from ildfv.inference.schema import Head, PredictorInfo
+from collections.abc import Iterator
+
+from ildfv.inference.schema import CNN, Baseline, Head, PredictorInfo
 
 PHANTOM = "**Trained on generated phantoms.** Its performance does not apply to patients."
+MEAN = "mean_auc"
+INTENDED = (
+    "Intended use: research on axial chest CT, to rank and preselect slices for a reader and to compare methods. Not "
+    "intended: diagnosis, treatment, screening, or measurements that decide about a patient."
+)
 
 
 def model_card(info: PredictorInfo) -> str:
@@ -16,56 +23,118 @@ def model_card(info: PredictorInfo) -> str:
         f"**{info.use}**",
         "",
         *([PHANTOM, ""] if training["data"] == "phantom" else []),
+        INTENDED,
+        "",
         "Detects ground glass, reticular, honeycomb and emphysema patterns on axial chest CT slices: "
         + "; ".join(_describe(head) for head in info.heads)
-        + ".",
+        + f". The primary head, shown first, is {info.primary}.",
         "",
         "## Training data",
         "",
-        f"- {training['fit_slices']} slices of {training['fit_patients']} patients for fitting; "
-        f"{training['validation_slices']} slices of {training['validation_patients']} other patients for thresholds, "
-        "calibration and ridge penalty.",
-        f"- Pixel side {info.reference.pixel_side[0]:.2f} to {info.reference.pixel_side[1]:.2f} mm"
-        + (
-            "."
-            if info.reference.spacing is None
-            else f"; slices {info.reference.spacing[0]:.2f} to {info.reference.spacing[1]:.2f} mm apart."
-        ),
-        "- The predictor contains no slices, identities or paths.",
+        *_training(info),
         "",
         "## Expected performance",
         "",
     ]
     for head in info.heads:
-        p = head.performance
-        lines += [
-            f"{head.name}, on {p.slices} slices of {p.patients} held-out patients ({p.data} data), a pattern counts as "
-            f"present from {head.threshold} pixels; 95 % intervals by patient:",
-            "",
-            "| pattern | slices with it | AUC | F |",
-            "|---|---|---|---|",
-        ]
-        for name, row in p.patterns.items():
-            auc, f = _estimate(row.auc, row.auc_interval), _estimate(row.f, row.f_interval)
-            lines.append(f"| {name} | {row.positives} | {auc} | {f} |")
-        lines.append("")
+        lines += [*_performance(info, head), ""]
     lines += [
         "## Limits",
         "",
         "- Scans that differ from the training data (scanner, kernel, slice thickness, disease) may give "
         "wrong results; every prediction compares the scan with the training slices.",
         "- Each slice is predicted independently. No other findings are detected.",
+        "- The highest of many slices' scores is above the threshold more often than that of one slice: presence on a "
+        "scan has more false positives than presence on a slice. The probability for a scan is calibrated on scans.",
         "",
         f"Written by ildfv {info.versions['ildfv']}.",
     ]
     return "\n".join(lines) + "\n"
 
 
+def _training(info: PredictorInfo) -> Iterator[str]:
+    training, reference = info.training, info.reference
+    fitted = f"{training['fit_slices']} slices of {training['fit_patients']} patients"
+    if training["all_patients"]:
+        yield (
+            f"- Mixture, PCA and regression are fitted on all {fitted}. Thresholds, calibration and expected "
+            f"performance come from {training['folds']}-fold cross-validation by patient: each slice was scored by "
+            "models fitted without its patient. The exported models themselves were tested on no patient."
+        )
+        trained = [name for name, one in info.networks.items() if one.trained]
+        if trained:
+            yield (
+                f"- The network {', '.join(trained)} is not refitted: it was trained without the patients of fold "
+                f"{training['held_out_fold']}."
+            )
+    else:
+        yield (
+            f"- {fitted} for fitting; {training['validation_slices']} slices of {training['validation_patients']} "
+            f"other patients for thresholds, calibration and ridge penalty. Fold {training['held_out_fold']} of "
+            f"{training['folds']} was held out."
+        )
+        if any(head.regression != "linear" for head in info.heads):
+            yield (
+                "- Ridge and logistic heads are fitted on both groups; their thresholds and calibration come from "
+                "scores on patients that were held out in turn."
+            )
+    sides = reference.pixel_side
+    spacing = "" if reference.spacing is None else "; slices {:.2f} to {:.2f} mm apart".format(*reference.spacing)
+    yield f"- Pixel side {sides[0]:.2f} to {sides[1]:.2f} mm{spacing}."
+    yield "- Scanner models and kernels are not recorded in prepared slices: the mix is unknown."
+    for name, one in info.networks.items():
+        if one.weights_sha256:
+            yield f"- The weights of {name} ({one.architecture}) are not included: SHA-256 {one.weights_sha256}."
+        elif not one.trained:
+            yield f"- The network {name} ({one.architecture}) has frozen weights from a file, which are included."
+    yield "- The predictor contains no slices, identities or paths."
+
+
+def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
+    p = head.performance
+    where = f"fold {p.fold}" if p.fold is not None else f"{len(p.folds)} folds pooled"
+    yield (
+        f"{head.name}, on {p.slices} slices of {p.patients} held-out patients ({p.data} data, {where}), a pattern "
+        f"counts as present from {head.threshold} pixels; 95 % intervals by patient:"
+    )
+    yield ""
+    compared = {one.measure: one for one in p.baselines}
+    yield "| pattern | slices with it | AUC | F | AUC minus that of the best baseline |"
+    yield "|---|---|---|---|---|"
+    for name, row in p.patterns.items():
+        auc, f = _estimate(row.auc, row.auc_interval), _estimate(row.f, row.f_interval)
+        yield f"| {name} | {row.positives} | {auc} | {f} | {_baseline(compared.get(name))} |"
+    yield ""
+    yield verdict(head)
+
+
+def verdict(head: Head) -> str:
+    """A sentence on whether a head beats the best baseline."""
+    found = head.performance.baselines
+    if not found:
+        return f"{head.name} is not compared with baselines: they were not scored (`ildfv baselines`)."
+    lost = ["mean AUC" if one.measure == MEAN else one.measure for one in found if not one.beats]
+    if lost:
+        return (
+            f"**{head.name} does not beat the best baseline** in: {', '.join(lost)} (95 % interval of the difference)."
+        )
+    return f"{head.name} beats the best baseline in mean AUC and on every pattern (95 % interval of the difference)."
+
+
 def _describe(head: Head) -> str:
-    if head.kind == "cnn":
+    if head.kind == CNN:
         return f"{head.name} (outputs of the network)"
     where = "the whole slice" if head.region == "slice" else f"the {head.region}"
-    return f"{head.name} (regression on Fisher vectors of {head.layer}, pooled over {where})"
+    more = f" and {len(head.inputs)} densities of the lung" if head.inputs else ""
+    return f"{head.name} ({head.regression} regression on Fisher vectors of {head.layer}, pooled over {where}{more})"
+
+
+def _baseline(one: Baseline | None) -> str:
+    if one is None or one.difference is None:
+        return "–"
+    interval = "" if one.interval is None else f" [{one.interval[0]:+.3f}, {one.interval[1]:+.3f}]"
+    mark = "" if one.beats else ", **does not beat it**"
+    return f"{one.difference:+.3f}{interval} ({one.baseline.removeprefix('baseline-')}){mark}"
 
 
 def _estimate(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
 
 from ildfv.errors import printable_page
@@ -28,31 +30,52 @@ WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
 def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
     """HTML of the prediction; standalone: a whole document, otherwise a fragment for a notebook."""
     environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
-    rows = [
+    heads = [
         {
-            "pattern": pattern,
-            "head": answer.name,
-            "present": bool(answer.presence[:, c].any()),
-            "slices": int(answer.presence[:, c].sum()),
-            "probability": _percent(answer.probability[:, c].max()),
-            "area": _area(answer, c),
-            "first": int(answer.best[c]) + 1,
+            "name": answer.name,
+            "performance": answer.performance,
+            "rows": [_row(prediction, answer, c) for c in range(len(prediction.patterns))],
+            "profiles": [
+                {"pattern": pattern, "svg": Markup(_profile(answer, c))}
+                for c, pattern in enumerate(prediction.patterns)
+            ],
         }
         for answer in prediction.heads.values()
-        for c, pattern in enumerate(prediction.patterns)
     ]
     page = environment.get_template("prediction.html").render(
         standalone=standalone,
         p=prediction,
-        rows=rows,
-        profiles=[
-            {"pattern": pattern, "svg": Markup(_profile(prediction.head, c))}
-            for c, pattern in enumerate(prediction.patterns)
-        ],
+        heads=heads,
         examples=[_example(prediction, c) for c in range(len(prediction.patterns))],
         phantom=prediction.predictor.get("data") == "phantom",
     )
     return printable_page(page)
+
+
+def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
+    """The results of a head for one pattern as text."""
+    first = answer.first[c] if answer.first else [int(answer.best[c])]
+    scan = answer.scan_probability[c] if len(answer.scan_probability) else np.nan
+    return {
+        "pattern": prediction.patterns[c],
+        "present": bool(answer.presence[:, c].any()),
+        "slices": int(answer.presence[:, c].sum()),
+        "scan": _percent(scan),
+        "probability": _percent(answer.probability[:, c].max()),
+        "area": _area(answer, c),
+        "first": ", ".join(str(z + 1) for z in first),
+        "where": _where(answer, c),
+    }
+
+
+def _where(answer: HeadAnswer, c: int) -> str:
+    """`upper 70 %, left 55 %, dorsal 80 %`: the larger parts of the distribution, "–" if nothing is known."""
+    zones, shares = (found[c] if found else None for found in (answer.zones, answer.shares))
+    parts = [] if zones is None else [max(zones, key=lambda name: zones[name])]
+    if shares is not None:
+        parts += [max(pair, key=lambda name: shares[name]) for pair in (("left", "right"), ("ventral", "dorsal"))]
+    values = {**(zones or {}), **(shares or {})}
+    return ", ".join(f"{name} {_percent(values[name])}" for name in parts) or "–"
 
 
 def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.ndarray:
@@ -68,10 +91,12 @@ def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.nda
     return np.round(grey * (1 - OPACITY * strength) + colour * OPACITY * strength).astype(np.uint8)
 
 
-def png(image: np.ndarray) -> bytes:
-    """A grey or RGB image as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+def png(image: np.ndarray, description: str = "") -> bytes:
+    """A grey or RGB image as PNG, with a description in its metadata."""
+    buffer, text = io.BytesIO(), PngInfo()
+    if description:
+        text.add_itxt("Description", description)
+    Image.fromarray(image).save(buffer, format="PNG", optimize=True, pnginfo=text)
     return buffer.getvalue()
 
 
@@ -81,7 +106,8 @@ def evidence_scale(contributions: np.ndarray) -> float:
 
 
 def _example(prediction: Prediction, c: int) -> dict:
-    z = int(prediction.head.best[c])
+    shown = prediction.heads[prediction.contributions_head or prediction.head.name]
+    z = int(shown.best[c])
     image = prediction.images[z, NORMAL]
     found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
     found["image"] = _uri(image)
@@ -114,6 +140,23 @@ def _profile(answer: HeadAnswer, c: int) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" preserveAspectRatio="none">'
         f'<title>{label}</title>{line}<polyline points="{points}"/></svg>'
+    )
+
+
+def lines(profiles: Sequence[Sequence[float]], what: str) -> str:
+    """An SVG of profiles with a common scale from 0, as polylines of class l0, l1, …"""
+    highest = max((value for profile in profiles for value in profile), default=0.0) or 1.0
+    drawn = []
+    for number, profile in enumerate(profiles):
+        step = WIDTH / max(1, len(profile) - 1)
+        points = " ".join(
+            f"{i * step:.1f},{HEIGHT - 4 - (HEIGHT - 8) * value / highest:.2f}" for i, value in enumerate(profile)
+        )
+        drawn.append(f'<polyline class="l{number}" points="{points}"/>')
+    label = f"{what}, from 0 to {highest:.3g}"
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" preserveAspectRatio="none">'
+        f"<title>{label}</title>{''.join(drawn)}</svg>"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,22 +13,34 @@ from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.inference.extent import first_slices, sides, zones
+from ildfv.inference.heads import estimated_pixels, sigmoids_of
+from ildfv.inference.masks import Masks
+from ildfv.inference.methods import methods_paragraph
+from ildfv.inference.model_card import verdict
 from ildfv.inference.prediction import HeadAnswer, Prediction
+from ildfv.inference.prepared import prepared
 from ildfv.inference.reliability import statements
 from ildfv.inference.schema import Head
 from ildfv.scans.libraries import quiet
-from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.volume import Volume
-from ildfv.scans.windows import GRID, SIZE, WINDOWS, windowed
+from ildfv.scans.windows import GRID
 
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
 
 PSEUDONYM_DIGITS = 10
+LISTED = 5  # series in a message
 
 
 def predict_scan(
-    predictor: Predictor, path: Path, *, series: str | None = None, contributions: bool = True
+    predictor: Predictor,
+    path: Path,
+    *,
+    series: str | None = None,
+    contributions: bool = True,
+    keep_identity: bool = False,
 ) -> Prediction:
     """The prediction for the scan at `path`.
 
@@ -36,9 +49,12 @@ def predict_scan(
     path : path
         A DICOM folder, or a DICOM, NIfTI or NRRD file.
     series : str, optional
-        SeriesInstanceUID to use if there are several; by default the one with most slices.
+        The series to use if there are several: its number in the note on the choice, or its SeriesInstanceUID; by
+        default the one with most slices.
     contributions : bool
-        Whether to compute contribution maps with the first Fisher head.
+        Whether to compute contribution maps with the primary head, or the first Fisher head.
+    keep_identity : bool
+        Whether the prediction has the identifiers of the scan.
 
     Raises
     ------
@@ -49,42 +65,62 @@ def predict_scan(
     scan, notes = choose(found, series, path)
     with quiet():
         volume = read_volume(scan)
-    return predict_volume(predictor, volume, scan=pseudonym(scan), notes=notes, contributions=contributions)
+    return predict_volume(
+        predictor,
+        volume,
+        scan=pseudonym(scan),
+        notes=notes,
+        contributions=contributions,
+        identity=identity_of(scan) if keep_identity else None,
+    )
 
 
 def predict_volume(
-    predictor: Predictor, volume: Volume, *, scan: str, notes: list[str] | None = None, contributions: bool = True
+    predictor: Predictor,
+    volume: Volume,
+    *,
+    scan: str,
+    notes: list[str] | None = None,
+    contributions: bool = True,
+    identity: dict[str, str] | None = None,
 ) -> Prediction:
     """The prediction for a volume in Hounsfield units."""
-    m = len(volume.hu)
-    images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
-    lung = np.empty(m)
-    for z in range(m):
-        images[z] = windowed(volume.hu[z])
-        lung[z] = np.count_nonzero(lung_mask(volume.hu[z], volume.pixel_area))
-    check_lung(lung, volume.pixel_area)
-    scores = predictor.scores(images, volume.pixel_area)
-    heads = {head.name: _answer(predictor, head, scores[head.name], volume) for head in predictor.info.heads}
-    fisher = next((head.name for head in predictor.info.heads if head.kind == "fisher"), None)
-    maps = predictor.contributions(images, volume.pixel_area, fisher) if contributions and fisher else None
+    m, area = len(volume.hu), volume.pixel_area
+    scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
+
+    def score(rows: slice, images: np.ndarray, inputs: dict[str, np.ndarray]) -> None:
+        for name, found in predictor.batch_scores(images, area, inputs):
+            scores[name][rows] = found
+
+    slices = prepared(volume, predictor.inputs, batches=predictor.batches(m), then=score)
+    images = slices.images
+    explained = predictor.explained if contributions else None
+    maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32)
+    info = predictor.info
+    answers = {head.name: _answer(predictor, head, scores[head.name], volume, slices.lung) for head in info.heads}
+    if maps is not None and explained is not None:
+        answers[explained] = replace(answers[explained], shares=_shares(answers[explained], maps, images, area))
     return Prediction(
         scan=scan,
         patterns=predictor.patterns,
         positions=volume.positions.astype(float),
-        lung=lung * volume.pixel_area / 100,
-        heads=heads,
+        lung=slices.lung,
+        heads={name: answers[name] for name in sorted(answers, key=lambda name: name != info.primary)},
         statements=statements(predictor, volume, images),
         predictor={
             "checksum": predictor.checksum,
-            "data": predictor.info.training.get("data"),
-            "ildfv": predictor.info.versions.get("ildfv"),
-            "heads": [head.name for head in predictor.info.heads],
+            "data": info.training.get("data"),
+            "ildfv": info.versions.get("ildfv"),
+            "heads": [head.name for head in info.heads],
+            "training": info.training,
         },
         notes=notes or [],
         images=images,
         geometry=volume.geometry,
         contributions=maps,
-        contributions_head=fisher,
+        contributions_head=explained,
+        methods=methods_paragraph(info, predictor.checksum),
+        identity=identity,
     )
 
 
@@ -96,22 +132,30 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         raise InputError(f"{path} must contain a CT scan, got none: {got}{more}")
     patients = {scan.patient for scan in found.scans}
-    check(
-        len(patients) == 1 or series is not None,
-        f"{path} must contain one patient, got {len(patients)}: predict each alone",
-    )
-    if series is not None:
-        matching = [scan for scan in found.scans if scan.series == series]
-        check(len(matching) == 1, f"series must be one of {', '.join(s.series for s in found.scans)}, got {series}")
-        return matching[0], []
+    named = any(scan.series == series for scan in found.scans)
+    check(len(patients) == 1 or named, f"{path} must contain one patient, got {len(patients)}: predict each alone")
     ranked = sorted(found.scans, key=lambda scan: (-scan.geometry.shape[0], scan.series))
-    chosen = ranked[0]
+    if series is not None:
+        matching = [scan for scan in ranked if scan.series == series]
+        if series.isdecimal() and 1 <= int(series) <= len(ranked):
+            matching = [ranked[int(series) - 1]]
+        rule = f"series must be a number from 1 to {len(ranked)} or a SeriesInstanceUID of the scan"
+        check(len(matching) == 1, f"{rule}, got {series}: {_listed(ranked)}")
+        return matching[0], []
     if len(ranked) == 1:
-        return chosen, []
-    sizes = ", ".join(str(scan.geometry.shape[0]) for scan in ranked)
-    return chosen, [
-        f"{len(ranked)} series with {sizes} slices: the one with most slices is used (--series chooses another)"
+        return ranked[0], []
+    return ranked[0], [
+        f"{len(ranked)} series: number 1 is used, as it has the most slices: {_listed(ranked)} (--series NUMBER)"
     ]
+
+
+def _listed(scans: list[Scan]) -> str:
+    """`1: 300 slices, 1.25 mm apart; 2: 60 slices, 5 mm apart; …`"""
+    named = [
+        f"{i}: {scan.geometry.shape[0]} slices, {scan.geometry.spacing[0]:.3g} mm apart"
+        for i, scan in enumerate(scans[:LISTED], start=1)
+    ]
+    return "; ".join(named) + (f"; and {len(scans) - LISTED} more" if len(scans) > LISTED else "")
 
 
 def pseudonym(scan: Scan) -> str:
@@ -119,19 +163,58 @@ def pseudonym(scan: Scan) -> str:
     return "scan-" + hashlib.sha256(scan.series.encode()).hexdigest()[:PSEUDONYM_DIGITS]
 
 
-def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume) -> HeadAnswer:
-    decisions = predictor.decisions(head)
-    # Counts refer to the paper's 512×512 grid, which covers the same square as the 224×224 network input.
-    pixels = np.full(scores.shape, np.nan)
-    if head.target == "counts":
-        pixels = np.maximum(scores, 0) * head.threshold * (max(volume.hu.shape[1:]) / GRID) ** 2
+def identity_of(scan: Scan) -> dict[str, str]:
+    """The identifiers of a scan, for --keep-identity."""
+    study = "" if scan.dicom is None else scan.dicom.study
+    return {"patient": scan.patient, "study": study, "series": scan.series, "source": str(scan.source)}
+
+
+def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) -> HeadAnswer:
+    decisions, patterns = predictor.decisions(head), range(scores.shape[1])
+    pixels = _pixels(head, scores, volume)
+    area, presence = pixels * volume.pixel_area / 100, decisions.predict(scores)
+    scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
+    highest = scores.max(axis=0, keepdims=True)
     return HeadAnswer(
         name=head.name,
         scores=scores,
         probability=decisions.probability(scores),
-        presence=decisions.predict(scores),
+        presence=presence,
         pixels=pixels,
-        area=pixels * volume.pixel_area / 100,
+        area=area,
         thresholds=list(head.thresholds),
         best=scores.argmax(axis=0),
+        scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(highest)[0],
+        first=[first_slices(scores[:, c], volume.positions) for c in patterns],
+        zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
+        performance=verdict(head).replace("**", ""),
+        mean_error=_mean_errors(head, volume),
     )
+
+
+def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
+    """Estimated pixels of the scan's own grid, (m, C); NaN for patterns whose pixels cannot be estimated."""
+    known = head.target == "counts" or head.counts
+    pixels = estimated_pixels(scores, head.threshold, head.counts) if known else np.full(scores.shape, np.nan)
+    return pixels * grid_scale(volume.hu.shape[1:])
+
+
+def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
+    """Error of the mean area of a slice, cm², and the number of held-out scans that it is known from, by pattern."""
+    scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
+    return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
+
+
+def grid_scale(shape: tuple[int, ...]) -> float:
+    """Pixels of a scan (rows, columns) per pixel of the paper's 512×512 grid, which covers the same square."""
+    return (max(shape) / GRID) ** 2
+
+
+def _shares(answer: HeadAnswer, maps: np.ndarray, images: np.ndarray, area: float) -> list[dict[str, float] | None]:
+    """The sides of each pattern, on the slices on which it is present; None if there are none."""
+    found: list[dict[str, float] | None] = []
+    for c in range(maps.shape[1]):
+        shown = np.flatnonzero(answer.presence[:, c])
+        masks = Masks(images[shown], area)
+        found.append(sides(maps[shown, c], masks.of("lung", "rule"), masks.of("body", "rule")) if len(shown) else None)
+    return found

@@ -13,14 +13,19 @@ import numpy as np
 from ildfv.scans.geometry import Geometry
 
 VERSION = 1
+EDGE = 0.02  # of the largest area of lung on a slice
 
 
 @dataclass(frozen=True)
 class HeadAnswer:
     """The results of one head for m slices and C patterns.
 
-    scores, probability (NaN without calibration), presence, pixels (NaN unless the head estimates counts): (m, C).
-    pixels are of the scan's own grid. area: cm² (m, C).
+    scores, probability (NaN without calibration), presence, pixels (NaN if they cannot be estimated): (m, C). pixels
+    are of the scan's own grid. area: cm² (m, C). scan_probability: that the pattern is on any slice, (C,), calibrated
+    on the highest score of held-out scans. first: per pattern, the slices to look at first. zones: per pattern, the
+    shares of the lower, middle and upper third of the lung; shares: of the sides (`inference.extent`). performance: a
+    sentence on the head's expected performance. mean_error: per pattern, the root mean square error of the mean area of
+    a slice, cm², on held-out scans, and their number; None if unknown.
     """
 
     name: str
@@ -31,6 +36,12 @@ class HeadAnswer:
     area: np.ndarray
     thresholds: list[float | None]
     best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # per pattern, the slice with the highest score
+    scan_probability: np.ndarray = field(default_factory=lambda: np.empty(0))
+    first: list[list[int]] = field(default_factory=list)
+    zones: list[dict[str, float] | None] = field(default_factory=list)
+    shares: list[dict[str, float] | None] = field(default_factory=list)
+    performance: str = ""
+    mean_error: list[tuple[float, int] | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,10 @@ class Prediction:
     """The answer for one scan.
 
     scan: pseudonym of the scan. positions: mm along the slice normal, (m,). lung: cm² of lung per slice, (m,).
-    statements: sentences that compare the scan with the training data. predictor: name, version and checksum.
-    images: prepared slices uint8 (m, 3, 224, 224). contributions: float (m, C, 224, 224), or None.
+    heads: the primary one first. statements: sentences that compare the scan with the training data. predictor: name,
+    version, training data and checksum. images: prepared slices uint8 (m, 3, 224, 224). contributions: float32
+    (m, C, 224, 224) for the head `contributions_head`, or None. methods: a paragraph for a paper. identity: identifiers
+    of the scan, only if they were asked for.
     """
 
     scan: str
@@ -54,6 +67,8 @@ class Prediction:
     geometry: Geometry  # canonical grid of the scan
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
+    methods: str = ""
+    identity: dict[str, str] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -62,8 +77,14 @@ class Prediction:
 
     @property
     def head(self) -> HeadAnswer:
-        """The answer of the default head."""
+        """The answer of the primary head."""
         return next(iter(self.heads.values()))
+
+    @property
+    def stamp(self) -> str:
+        """Version, checksum and training data of the predictor, for file headers."""
+        found = self.predictor
+        return f"ildfv {found['ildfv']}, predictor {found['checksum'][:12]}, {found['data']} data"
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON values; undefined numbers are None."""
@@ -72,13 +93,21 @@ class Prediction:
             "version": VERSION,
             "use": "research use only",
             "scan": self.scan,
+            **({} if self.identity is None else {"identity": self.identity}),
             "predictor": self.predictor,
+            "primary_head": self.head.name,
+            "contributions_head": self.contributions_head,
             "patterns": self.patterns,
             "notes": self.notes,
             "reliability": self.statements,
+            "methods": self.methods,
             "slices": len(self.positions),
+            "rows": self.shape[0],
+            "columns": self.shape[1],
+            "spacing_mm": _numbers(self.geometry.spacing),
             "positions_mm": _numbers(self.positions),
             "lung_cm2": _numbers(self.lung),
+            "lung_height": _numbers(lung_height(self.positions, self.lung)),
             "heads": {name: self._head_dict(answer) for name, answer in self.heads.items()},
         }
 
@@ -88,9 +117,14 @@ class Prediction:
             pattern: {
                 "present": present[c],
                 "slices": int(answer.presence[:, c].sum()),
+                "probability": _of(answer.scan_probability, c),
                 "highest_probability": _number(np.max(answer.probability[:, c])),
+                "pixels_present_slices": _number(answer.pixels[answer.presence[:, c], c].sum()),
                 "area_cm2_present_slices": _number(answer.area[answer.presence[:, c], c].sum()),
                 "look_first_at_slice": int(answer.best[c]),
+                "look_first_at_slices": answer.first[c] if answer.first else [int(answer.best[c])],
+                "zones": answer.zones[c] if answer.zones else None,
+                "shares": answer.shares[c] if answer.shares else None,
                 "threshold": answer.thresholds[c],
             }
             for c, pattern in enumerate(self.patterns)
@@ -98,32 +132,50 @@ class Prediction:
         per_slice = {name: _numbers(getattr(answer, name)) for name in ("scores", "probability", "pixels", "area")} | {
             "presence": answer.presence.tolist()
         }
-        return {"scan": scan, "per_slice": per_slice}
+        return {"scan": scan, "per_slice": per_slice, "performance": answer.performance}
 
     def to_json(self) -> str:
         """`to_dict` as text."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """One row per slice and head: score, probability, presence, pixels and area of each pattern."""
+        """One row per slice and head: score, probability, presence, pixels, area of each pattern, and the predictor."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         measures = ("score", "probability", "present", "pixels", "area_cm2")
         header = ["head", "slice", "position_mm", "lung_cm2"]
-        rows.writerow([*header, *(f"{pattern} {measure}" for pattern in self.patterns for measure in measures)])
+        rows.writerow(
+            [*header, *(f"{pattern} {measure}" for pattern in self.patterns for measure in measures), "predictor"]
+        )
         for name, answer in self.heads.items():
             for z, (position, lung) in enumerate(zip(self.positions, self.lung, strict=True)):
                 row: list = [name, z, f"{position:.3f}", f"{lung:.2f}"]
                 for c in range(len(self.patterns)):
                     values = (answer.scores, answer.probability, answer.presence, answer.pixels, answer.area)
                     row += [_cell(a[z, c]) for a in values]
-                rows.writerow(row)
+                rows.writerow([*row, self.stamp])
         return text.getvalue()
 
     def _repr_html_(self) -> str:
         from ildfv.inference.page import prediction_page
 
         return prediction_page(self, standalone=False)
+
+
+def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """Height of each slice in the lung, (m,): 0 at its lowest slice, 1 at its highest; NaN outside and in one slice.
+
+    A slice is of the lung from 2 % of the largest area: gas in the bowel is less.
+    """
+    inside = lung >= EDGE * lung.max()
+    low, high = positions[inside].min(), positions[inside].max()
+    if high <= low:
+        return np.full(len(positions), np.nan)
+    return np.where((positions >= low) & (positions <= high), (positions - low) / (high - low), np.nan)
+
+
+def _of(values: np.ndarray, c: int) -> float | None:
+    return _number(values[c]) if len(values) else None
 
 
 def _cell(value) -> str:

@@ -8,25 +8,29 @@ MODEL_CARD.md           training data, expected performance, intended use
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
 
 from ildfv.errors import InputError, check
-from ildfv.inference.heads import FisherHead, decisions_of
-from ildfv.inference.schema import KIND, VERSION, Head, PredictorInfo
-from ildfv.scans.body import body_mask
-from ildfv.scans.prepared_lungs import lungs_of
-from ildfv.scans.windows import NORMAL, WINDOWS
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.inference.heads import FisherEncoding, FisherHead, decisions_of
+from ildfv.inference.layers import Layers
+from ildfv.inference.masks import Masks
+from ildfv.inference.schema import CNN, FISHER, KIND, VERSION, Head, PredictorInfo
 from ildfv.store.atomic import read_json, sha256, write_bytes
 
+if TYPE_CHECKING:
+    from ildfv.inference.prediction import Prediction
+
 TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
-NETWORK = "network"  # prefix of the network's tensors
 BATCH = 16
+
+Inputs = Mapping[str, np.ndarray]  # further numbers of slices by name, each (m,)
 
 
 class Predictor:
@@ -42,21 +46,34 @@ class Predictor:
         SHA-256 of the predictor.
     device : str
         "cpu", "cuda" or "cuda:i".
+    weights : sequence of path
+        Files of the weights of frozen networks that the predictor does not contain.
 
     Attributes
     ----------
     info : PredictorInfo
         The content of predictor.json.
+    layers : Layers
+        The networks, and their maps.
     """
 
-    def __init__(self, info: PredictorInfo, tensors: dict[str, np.ndarray], *, checksum: str, device: str = "cpu"):
+    def __init__(
+        self,
+        info: PredictorInfo,
+        tensors: dict[str, np.ndarray],
+        *,
+        checksum: str,
+        device: str = "cpu",
+        weights: Sequence[Path] = (),
+    ):
         self.info, self.checksum, self.device = info, checksum, device
         self._tensors = tensors
+        self.layers = Layers(info, tensors, device, weights)
 
     # -- files -------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, folder: Path | str, *, device: str = "cpu") -> Predictor:
+    def load(cls, folder: Path | str, *, device: str = "cpu", weights: Sequence[Path] = ()) -> Predictor:
         """The predictor in a folder.
 
         Parameters
@@ -65,6 +82,8 @@ class Predictor:
             A folder written by `ildfv export`.
         device : str
             "cpu", "cuda" or "cuda:i".
+        weights : sequence of path
+            Files of the weights of frozen networks that the predictor names by checksum.
 
         Returns
         -------
@@ -73,7 +92,7 @@ class Predictor:
         Raises
         ------
         InputError
-            Missing files, an unknown version, a wrong checksum.
+            Missing files, an unknown version, a wrong checksum, weights that are not given.
         """
         from safetensors.numpy import load_file
 
@@ -83,7 +102,7 @@ class Predictor:
         content = read_json(folder / INFO)
         kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
         check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
-        check(version == VERSION, f"{folder / INFO} must have version {VERSION}, got {version!r}: use another ildfv")
+        check(version == VERSION, f"{folder / INFO} must have version {VERSION}, got {version!r}: export it again")
         try:
             info = PredictorInfo.model_validate(content)
         except ValidationError as error:
@@ -91,19 +110,22 @@ class Predictor:
             raise InputError(f"{folder / INFO}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         found = sha256(folder / TENSORS)
         check(found == info.tensors_sha256, f"{folder / TENSORS} is damaged, its checksum differs: copy it again")
-        return cls(info, load_file(folder / TENSORS), checksum=sha256(folder / INFO), device=device)
+        tensors = load_file(folder / TENSORS)
+        return cls(info, tensors, checksum=sha256(folder / INFO), device=device, weights=weights)
 
     @staticmethod
-    def save(folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], card: str) -> PredictorInfo:
-        """Writes a predictor. values: the fields of `PredictorInfo` without kind, version and checksum."""
+    def save(
+        folder: Path, info: PredictorInfo, tensors: Mapping[str, np.ndarray], card: Callable[[PredictorInfo], str]
+    ) -> PredictorInfo:
+        """Writes a predictor and returns its info with the checksum. card: the text of the model card."""
         from safetensors.numpy import save
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         content = save({name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())})
         write_bytes(folder / TENSORS, content)
-        info = PredictorInfo(kind=KIND, version=VERSION, tensors_sha256=sha256(folder / TENSORS), **values)
-        write_bytes(folder / CARD, card.encode())
+        info = info.model_copy(update={"tensors_sha256": sha256(folder / TENSORS)})
+        write_bytes(folder / CARD, card(info).encode())
         text = json.dumps(info.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         write_bytes(folder / INFO, (text + "\n").encode())  # last: a folder without it is not a predictor
         return info
@@ -116,14 +138,36 @@ class Predictor:
         return self.info.patterns
 
     def head(self, name: str | None = None) -> Head:
-        """The head of that name; None: the first one, which is the default."""
+        """The head of that name; None: the primary one."""
         found = {head.name: head for head in self.info.heads}
-        if name is None:
-            return self.info.heads[0]
+        name = self.info.primary if name is None else name
         check(name in found, f'head must be one of {", ".join(found)}, got "{name}"')
         return found[name]
 
-    def scores(self, images: np.ndarray, pixel_area: float) -> dict[str, np.ndarray]:
+    def fisher_head(self, name: str | None = None) -> FisherHead:
+        """The Fisher head of that name; None: the primary one, or the first one if that is a network.
+
+        InputError: it is a network, or there is none.
+        """
+        if name is None:
+            name = self.explained
+        check(
+            name in self._fisher, f'head must be a Fisher vector head, one of {", ".join(self._fisher)}, got "{name}"'
+        )
+        assert name is not None
+        return self._fisher[name]
+
+    @property
+    def explained(self) -> str | None:
+        """The head whose contributions are shown: the primary one, or the first Fisher head; None without any."""
+        return self.info.primary if self.info.primary in self._fisher else next(iter(self._fisher), None)
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the further numbers that the heads need of every slice."""
+        return sorted({name for head in self.info.heads for name in head.inputs})
+
+    def scores(self, images: np.ndarray, pixel_area: float, inputs: Inputs | None = None) -> dict[str, np.ndarray]:
         """Scores of prepared slices by head.
 
         Parameters
@@ -132,6 +176,8 @@ class Predictor:
             Prepared slices, as returned by `scans.windows.windowed`.
         pixel_area : float
             Area of a pixel of the scan, mm².
+        inputs : mapping of str to ndarray of shape (m,)
+            The further numbers named in `inputs`, if there are any.
 
         Returns
         -------
@@ -139,16 +185,18 @@ class Predictor:
             By name of the head; larger means more likely present.
         """
         parts: dict[str, list[np.ndarray]] = {head.name: [] for head in self.info.heads}
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            for head, scores in self._batch(batch, pixel_area):
-                parts[head.name].append(scores)
+        for rows in self.batches(len(images)):
+            for name, scores in self.batch_scores(images[rows], pixel_area, _rows(inputs, rows)):
+                parts[name].append(scores)
         return {name: np.concatenate(found) for name, found in parts.items()}
 
-    def contributions(self, images: np.ndarray, pixel_area: float, head: str | None = None) -> np.ndarray:
+    def contributions(
+        self, images: np.ndarray, pixel_area: float, head: str | None = None, *, dtype: type = np.float64
+    ) -> np.ndarray:
         """Contribution maps of prepared slices for a Fisher head.
 
-        The contribution of a location is spread evenly over its receptive field, so a map sums to score − offset.
+        The contribution of a location is spread evenly over its receptive field, so a map sums to the score minus the
+        offset and, if the head has further inputs, their share (`FisherHead.offset`, `.input_part`).
 
         Parameters
         ----------
@@ -157,44 +205,40 @@ class Predictor:
         pixel_area : float
             Area of a pixel of the scan, mm².
         head : str, optional
-            Name of the head; by default the first one.
+            Name of the head; by default the primary one, or the first Fisher head.
+        dtype : type
+            Of the result: float64, or float32, which takes 0.8 MB for a slice.
 
         Returns
         -------
-        ndarray of shape (m, C, 224, 224), float64
+        ndarray of shape (m, C, 224, 224)
 
         Raises
         ------
         InputError
             The head is unknown or is not a regression on Fisher vectors.
         """
-        info = self.head(head)
-        check(info.kind == "fisher", f'head must be a Fisher vector head for contributions, got "{info.name}"')
-        fields, found = self._fields(layer_of(info)), []
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            weights = self._weights(info, batch, pixel_area)
-            values = self._fisher[info.name].contributions(self._maps(layer_of(info))(batch), weights)  # (b, n, C)
-            planes = fields.spread(values.transpose(0, 2, 1).reshape(-1, values.shape[1]))
-            found.append(planes.reshape(len(batch), values.shape[2], *planes.shape[1:]))
-        return np.concatenate(found)
+        found = np.empty((len(images), len(self.patterns), *images.shape[2:]), dtype)
+        for rows in self.batches(len(images)):
+            masks = Masks(images[rows], pixel_area)
+            found[rows] = self._contributions(images[rows], masks, self.fisher_head(head))
+        return found
 
-    def log_likelihoods(self, images: np.ndarray, pixel_area: float, head: str) -> np.ndarray:
-        """Mean log likelihood per descriptor of each slice under a Fisher head's mixture, (m,); NaN without any."""
+    def log_likelihoods(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
+        """Mean log likelihood per descriptor of each slice under an encoding's mixture, (m,); NaN without any."""
         from ildfv.kernels import moments
 
-        info, found = self.head(head), []
-        mixture = self._fisher[head].fisher.mixture
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            maps, weights = self._maps(layer_of(info))(batch), self._weights(info, batch, pixel_area)
+        found, mixture = [], self._encodings[encoding].fisher.mixture
+        for rows in self.batches(len(images)):
+            maps = self.layers.maps(encoding, images[rows])
+            weights = self._weights(encoding, Masks(images[rows], pixel_area))
             total = maps.shape[2] * maps.shape[3] if weights is None else weights.sum(axis=1)
             sums = np.asarray(moments(maps, mixture, weights=weights).log_likelihood, dtype=np.float64)
             with np.errstate(invalid="ignore", divide="ignore"):
                 found.append(np.where(np.asarray(total) > 0, sums / total, np.nan))
         return np.concatenate(found)
 
-    def predict(self, scan: Path | str, *, series: str | None = None):
+    def predict(self, scan: Path | str, *, series: str | None = None) -> Prediction:
         """The prediction for a scan.
 
         Parameters
@@ -217,95 +261,73 @@ class Predictor:
 
         return predict_scan(self, Path(scan), series=series)
 
+    def decisions(self, head: Head) -> Decisions:
+        """The thresholds and calibration of a head."""
+        return decisions_of(head)
+
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _batch(self, images: np.ndarray, pixel_area: float) -> Iterator[tuple[Head, np.ndarray]]:
+    @staticmethod
+    def batches(m: int) -> Iterator[slice]:
+        """The rows of m slices that are scored at once."""
+        return (slice(start, start + BATCH) for start in range(0, m, BATCH))
+
+    def batch_scores(
+        self, images: np.ndarray, pixel_area: float, inputs: Inputs | None
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """(name of the head, scores float64 (b, C)) of few slices, which are scored at once; otherwise as `scores`."""
+        maps, outputs = self.layers.of(images)
+        masks = Masks(images, pixel_area)
+        projections = {
+            name: one.projections(maps[name], self._weights(name, masks)) for name, one in self._encodings.items()
+        }
         for head in self.info.heads:
-            if head.kind == "cnn":
-                yield head, self._outputs(images)
+            if head.kind == CNN:
+                assert head.network is not None
+                yield head.name, outputs[head.network]
             else:
-                maps = self._maps(layer_of(head))(images)
-                yield head, self._fisher[head.name].scores(maps, self._weights(head, images, pixel_area))
+                yield head.name, self._fisher[head.name].scores(projections, inputs)
 
-    def _outputs(self, images: np.ndarray) -> np.ndarray:
-        import torch
+    def _contributions(self, images: np.ndarray, masks: Masks, head: FisherHead) -> np.ndarray:
+        total = np.zeros((len(images), len(self.patterns), *images.shape[2:]))
+        for part in head.parts:
+            values = part.contributions(self.layers.maps(part.name, images), self._weights(part.name, masks))
+            planes = self.layers.fields(part.name).spread(values.transpose(0, 2, 1).reshape(-1, values.shape[1]))
+            total += planes.reshape(total.shape)
+        return total
 
-        with torch.inference_mode():
-            return self._network(torch.from_numpy(images).to(self.device)).double().cpu().numpy()
-
-    def _weights(self, head: Head, images: np.ndarray, pixel_area: float) -> np.ndarray | None:
-        """Weights of descriptors (m, n) in the head's region; None for the whole slice."""
-        if head.region == "slice":
-            return None
-        if head.region == "lung":
-            masks = lungs_of(images, np.full(len(images), pixel_area), head.lungs)
-        else:
-            low, high = WINDOWS[NORMAL]
-            masks = np.stack(
-                [body_mask(low + one.astype(np.float32) * ((high - low) / 255)) for one in images[:, NORMAL]]
-            )
-        return self._fields(layer_of(head)).shares(masks)
+    def _weights(self, encoding: str, masks: Masks) -> np.ndarray | None:
+        """Weights of descriptors (m, n) in the encoding's region; None for the whole slice."""
+        info = self.info.encodings[encoding]
+        inside = masks.of(info.region, info.lungs)
+        return None if inside is None else self.layers.fields(encoding).shares(inside)
 
     @cached_property
-    def _network(self):
-        """The stored network; the layers above the deepest one needed are missing and never run."""
-        from ildfv.train.networks import restored
-
-        prefix = f"{NETWORK}."
-        values = {name[len(prefix) :]: value for name, value in self._tensors.items() if name.startswith(prefix)}
-        return restored(self.info.network, self.info.n_outputs, values).to(self.device).eval()
+    def _encodings(self) -> dict[str, FisherEncoding]:
+        return {
+            name: FisherEncoding.restored(
+                one, {part: self._of(f"encoding.{name}.{part}.") for part in ("mixture", "pca")}
+            )
+            for name, one in self.info.encodings.items()
+        }
 
     @cached_property
     def _fisher(self) -> dict[str, FisherHead]:
         return {
-            head.name: FisherHead.restored(head, self._of(head)) for head in self.info.heads if head.kind == "fisher"
+            head.name: FisherHead.restored(head, self._encodings, self._of(f"head.{head.name}."))
+            for head in self.info.heads
+            if head.kind == FISHER
         }
 
-    def _of(self, head: Head) -> dict[str, dict[str, np.ndarray]]:
-        """The tensors of a head by estimator."""
-        found: dict[str, dict[str, np.ndarray]] = {}
-        for estimator in head.estimators:
-            prefix = f"{head.name}.{estimator}."
-            found[estimator] = {n[len(prefix) :]: v for n, v in self._tensors.items() if n.startswith(prefix)}
-        return found
-
-    def _maps(self, layer: str):
-        if layer not in self._activations:
-            from ildfv.train.activations import Activations
-
-            self._activations[layer] = Activations(self._network, layer)
-        return self._activations[layer]
-
-    def _fields(self, layer: str):
-        if layer not in self._receptive:
-            from ildfv.train.receptive import receptive_fields
-
-            self._receptive[layer] = receptive_fields(self._network, layer)
-        return self._receptive[layer]
-
-    @cached_property
-    def _activations(self) -> dict:
-        return {}
-
-    @cached_property
-    def _receptive(self) -> dict:
-        return {}
-
-    def decisions(self, head: Head):
-        """The thresholds and calibration of a head."""
-        return decisions_of(head)
+    def _of(self, prefix: str) -> dict[str, np.ndarray]:
+        """The tensors whose names begin so, without the prefix."""
+        return {name[len(prefix) :]: value for name, value in self._tensors.items() if name.startswith(prefix)}
 
 
-def prefixed(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def prefixed(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The tensors with a prefix before their names."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
-__all__: Sequence[str] = ("Predictor", "prefixed")
-
-
-def layer_of(head: Head) -> str:
-    """The layer that a Fisher head describes."""
-    if head.layer is None:
-        raise InputError(f'head "{head.name}" of a predictor must have a layer, got none: export it again')
-    return head.layer
+def _rows(inputs: Inputs | None, rows: slice) -> Inputs | None:
+    return None if inputs is None else {name: np.asarray(values)[rows] for name, values in inputs.items()}

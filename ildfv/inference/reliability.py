@@ -29,15 +29,15 @@ def statements(predictor: Predictor, volume: Volume, images: np.ndarray) -> list
         if len(volume.hu) > 1 and not low / MARGIN <= spacing <= high * MARGIN:
             found.append(f"Slices are {spacing:.2f} mm apart; those of the training scans {low:.2f} to {high:.2f} mm.")
     chosen = images[np.unique(np.linspace(0, len(images) - 1, MAX_SLICES).astype(int))]
-    for head, quantiles in reference.log_likelihood.items():
-        values = predictor.log_likelihoods(chosen, volume.pixel_area, head)
+    for encoding, quantiles in reference.log_likelihood.items():
+        values = predictor.log_likelihoods(chosen, volume.pixel_area, encoding)
         values = values[np.isfinite(values)]
         if len(values):
             percentile = float(np.interp(np.median(values), quantiles, np.arange(len(quantiles))))
             if percentile < LOW:
                 found.append(
                     f"The texture of half of the slices is less likely than that of {100 - LOW} % of the training "
-                    f"slices (mixture of {head}): results are not reliable."
+                    f"slices (mixture of {encoding}): results are not reliable."
                 )
     if not found:
         return ["Pixel size, slice spacing and texture likelihood are within the range of the training slices."]

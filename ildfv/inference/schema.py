@@ -1,6 +1,9 @@
 """The schema of predictor.json: everything about a predictor except its tensors.
 
-Version 1. Unknown fields and versions are refused.
+Unknown fields and versions are refused.
+
+Version 1 had one encoding per predictor, inside its head; version 2 has named networks and encodings that several heads
+share, heads on several encodings, and the fields of `Head` after `performance`.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 KIND: Final = "ildfv predictor"
-VERSION: Final = 1
+VERSION: Final = 2
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
+CNN, FISHER = "cnn", "fisher"  # kinds of heads
 
 
 class Part(BaseModel):
@@ -37,22 +41,92 @@ class PatternPerformance(Part):
     positives: int
 
 
+class Baseline(Part):
+    """The baseline with the highest AUC on the same slices, and the AUC of the head minus its own; paired by patient.
+
+    measure: a pattern, or "mean_auc". beats: whether the 95 % interval of the difference is above 0.
+    """
+
+    measure: str
+    baseline: str
+    difference: float | None
+    interval: tuple[float, float] | None
+    beats: bool
+
+
 class Performance(Part):
-    """Where the performance was measured, and the values per pattern."""
+    """Where the performance was measured, and the values per pattern.
+
+    fold: None if several folds are pooled. baselines: empty if none were scored.
+    """
 
     data: Literal["phantom", "user"]
-    fold: int
+    fold: int | None
+    folds: list[int]
     slices: int
     patients: int
     patterns: dict[str, PatternPerformance]
+    baselines: list[Baseline] = []
+
+
+class Network(Part):
+    """A network by architecture; tensors `network.<name>.*`.
+
+    layer: the layer at which the stored network ends; None: the whole network. weights_sha256: checksum of the file of
+    its weights if the predictor does not contain them, only `mean` and `std`. trained: False for frozen networks.
+    """
+
+    architecture: str
+    n_outputs: int
+    layer: str | None
+    trained: bool = True
+    weights_sha256: str | None = None
+
+
+class Encoding(Part):
+    """Fisher vectors of a layer and their PCA; tensors `encoding.<name>.mixture.*`, `.pca.*` and `.descriptors.*`.
+
+    network: name of the network; None for layers without one ("filters", "patches"). layer: that of the network.
+    estimators: descriptions from which mixture and PCA are restored.
+    """
+
+    layer: str
+    network: str | None
+    region: str = "slice"
+    lungs: str = "rule"
+    improved: bool = True
+    estimators: dict[str, dict[str, Any]]
+
+
+class HeadPart(Part):
+    """The projections of an encoding, divided by `scale`, as features of a head."""
+
+    encoding: str
+    scale: float | None = None
+
+
+class Curve(Part):
+    """Expected pixels (512×512 grid) as a function of the score, linear between the knots and constant beyond them."""
+
+    scores: list[float]
+    pixels: list[float]
+
+
+class ScanError(Part):
+    """Root mean square, over held-out scans, of the error of the mean estimated pixels of a slice (512×512 grid)."""
+
+    pixels: float
+    scans: int
 
 
 class Head(Part):
-    """One system: a network's own outputs (kind "cnn"), or a regression on Fisher vectors of a layer (kind "fisher").
+    """One system: a network's own outputs (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
-    Scores of target "counts" estimate pixels in units of `threshold`. thresholds, sigmoids: per pattern, None where the
-    validation slices did not determine them. estimators: descriptions from which mixture, PCA and regression are
-    restored.
+    Scores of target "counts" estimate pixels in units of `threshold`; for other targets `counts` gives them per
+    pattern. thresholds, sigmoids: per pattern, None where the held-out slices did not determine them. scan_sigmoids:
+    the same for the highest score of a scan. parts, inputs: the features of a Fisher head, in the order of the columns
+    of the tensor `head.<name>.coef`; fill: values of inputs that are undefined, such as a density without lung.
+    regression: "linear", "ridge" or "logistic".
     """
 
     name: str
@@ -64,16 +138,21 @@ class Head(Part):
     performance: Performance
     layer: str | None = None
     region: str = "slice"
-    lungs: str = "rule"
-    improved: bool = True
-    estimators: dict[str, dict[str, Any]] = {}
+    regression: str = "linear"
+    network: str | None = None
+    parts: list[HeadPart] = []
+    inputs: list[str] = []
+    fill: list[float] = []
+    scan_sigmoids: list[Sigmoid | None] = []
+    counts: list[Curve | None] = []
+    scan_errors: list[ScanError | None] = []
 
 
 class Reference(Part):
     """Statistics of the training slices that a new scan is compared with.
 
-    log_likelihood: 101 quantiles over slices of the mean log likelihood per descriptor, by head. pixel_side, spacing:
-    smallest and largest, mm.
+    log_likelihood: 101 quantiles over slices of the mean log likelihood per descriptor, by encoding. pixel_side,
+    spacing: smallest and largest, mm.
     """
 
     log_likelihood: dict[str, list[float]]
@@ -82,18 +161,18 @@ class Reference(Part):
 
 
 class PredictorInfo(Part):
-    """predictor.json."""
+    """predictor.json. primary: the head that is shown first."""
 
     kind: Literal["ildfv predictor"]
-    version: Literal[1]
+    version: Literal[2]
     use: str
     patterns: list[str]
     windows: list[tuple[float, float]]
     size: int
-    network: str
-    n_outputs: int
-    network_layer: str | None  # the layer at which the stored network ends; None: the whole network
+    networks: dict[str, Network]
+    encodings: dict[str, Encoding]
     heads: list[Head]
+    primary: str
     reference: Reference
     training: dict[str, Any]
     versions: dict[str, str]

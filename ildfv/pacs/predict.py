@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 def predict_and_deliver(
     sources: Sequence[str],
-    predictor: Path,
+    predictor: Predictor | Path,
     *,
     out: Path | None = None,
     dicom: Path | None = None,
     store: bool = False,
     series: str | None = None,
     device: str = "cpu",
+    keep_identity: bool = False,
+    fresh: bool = False,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict], list[dict]]:
     """Predictions, failures and deliveries for all scans in `sources`.
@@ -40,6 +42,8 @@ def predict_and_deliver(
         Folders for the files of each scan and for its DICOM objects.
     store : bool
         Store the objects at the destination, or where the scan came from.
+    keep_identity, fresh : bool
+        As of `inbox.predict_all`.
 
     Returns
     -------
@@ -49,10 +53,11 @@ def predict_and_deliver(
         As of `ObjectDelivery`.
     """
     paths, studies, destination = _sorted(sources, store)
-    loaded = Predictor.load(predictor, device=device)  # before anything is read or received
+    # before anything is read or received
+    loaded = predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device)
     with tempfile.TemporaryDirectory(prefix="ildfv-") as temporary:  # mode 0700
         delivery = _delivery(dicom, Path(temporary) / "objects", destination)
-        options: dict = {"out": out, "progress": progress}
+        options: dict = {"out": out, "keep_identity": keep_identity, "fresh": fresh, "progress": progress}
         answered, failed = predict_all(paths, loaded, series=series, delivery=delivery, **options)
         delivered = [] if delivery is None else delivery.delivered
     for study in studies:

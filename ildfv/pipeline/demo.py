@@ -1,4 +1,4 @@
-"""The complete pipeline on generated phantoms, from scans to report."""
+"""The complete pipeline on generated phantoms, from scans to report and to the prediction for a new patient."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ildfv.errors import check
+from ildfv.inference.inbox import predict_all
 from ildfv.pipeline.clock import Clock
+from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.export import export_predictor
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
@@ -29,7 +32,8 @@ def run_demo(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
-    """{"report": path, "results": list of `Results`, "seconds": wall time of each step over all runs in this folder}.
+    """{"report": path, "results": list of `Results`, "seconds": wall time of each step over all runs in this folder,
+    "predictor": its folder, "prediction": the page of a phantom of another seed, which no model has seen}.
 
     Existing scans, slices, models and encodings are reused; scores and the report are computed again.
     InputError: a layer that the network does not have, or a folder with more patients; raised before any work.
@@ -64,7 +68,20 @@ def run_demo(
         step(f"encode {layer}", encode_slices, root, EncodeSettings(layer=layer), device=device)
         results.append(step(f"regress {layer}", regress_encoding, root, layer=layer))
     report = make_report(root, seconds=seconds)
-    return {"report": report["report"], "results": results, "seconds": seconds}
+    predictor, new = folder / "predictor", folder / "new-patient"
+    step("export", export_predictor, root, predictor, layer=layers or None, cnn=True)
+    step("new patient", write_phantoms, new, patients=1, seed=seed + 1)
+    given = {"out": folder / "prediction", "device": resolve(device), "fresh": True}
+    answers, failed = step("predict", predict_all, [new / "patient-0001" / "ct"], predictor, **given)
+    check(not failed, f"the new patient must be predicted, got {failed}")
+    page = folder / "prediction" / answers[0]["scan"] / "prediction.html"
+    return {
+        "report": report["report"],
+        "results": results,
+        "seconds": seconds,
+        "predictor": str(predictor),
+        "prediction": str(page),
+    }
 
 
 def refuse_unknown(layers: tuple[str, ...]) -> None:

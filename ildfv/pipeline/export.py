@@ -1,27 +1,35 @@
-"""A study as a predictor: the newest systems of a fold, without slices, identities or paths."""
+"""A study as a predictor: systems of a fold, or of all patients, without slices, identities or paths."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.errors import InputError, check
-from ildfv.evaluation.documents import Results
-from ildfv.evaluation.thresholds import Decisions
+from ildfv.errors import check
+from ildfv.evaluation.folds import Folds
 from ildfv.inference.model_card import model_card
-from ildfv.inference.predictor import INFO, NETWORK, Predictor, prefixed
-from ildfv.inference.schema import USE, Head, PatternPerformance, Performance, PredictorInfo, Reference, Sigmoid
+from ildfv.inference.predictor import INFO, Predictor, prefixed
+from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo, Reference
+from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
+from ildfv.pipeline.descriptors import UNTRAINED, descriptors
+from ildfv.pipeline.encodings import FINISHED, Encoding
+from ildfv.pipeline.everyone import Everyone
+from ildfv.pipeline.expected import HeldOut
+from ildfv.pipeline.exported_networks import Networks
+from ildfv.pipeline.heads import LINEAR
 from ildfv.pipeline.split import Split, load_folds, split_slices
-from ildfv.pipeline.train import newest_model
+from ildfv.pipeline.systems import System, chosen
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.density import COLUMNS
 from ildfv.scans.windows import SIZE, WINDOWS
-from ildfv.store.kinds import document_kind
 from ildfv.store.models import has_model, load_info, load_model
 from ildfv.version import versions
 
@@ -34,189 +42,274 @@ def export_predictor(
     out: Path,
     *,
     fold: int | None = None,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     region: str = "slice",
-    cnn: bool = True,
+    head: Sequence[str] = (),
+    cnn: bool | None = None,
+    all_patients: bool = False,
+    primary: str | None = None,
+    weights: Sequence[Path] = (),
+    include_weights: bool = True,
     progress: Progress = SILENT,
 ) -> PredictorInfo:
-    """The predictor written to `out`: the regression on the newest encoding (of this layer in this region, and fold, if
-    given), and with `cnn` the network's own outputs.
+    """The predictor of a workspace's systems, also written to `out`.
 
-    Its thresholds, calibration and performance are those of the fold's results. InputError: nothing is scored, or `out`
-    contains something else.
+    Its thresholds, calibration and performance are those of the results on the held-out fold; with `all_patients`, of
+    those on all folds.
+
+    Parameters
+    ----------
+    root, out : path
+        The workspace, and the folder of the predictor: new, empty, or a predictor that is replaced.
+    fold : int, optional
+        The held-out fold; by default that of the newest encoding. With `all_patients`, that of the network.
+    layer : str or sequence of str, optional
+        Layers of Fisher vectors, each one head or more; "filters+patches" is one of joined layers. By default that of
+        the newest encoding.
+    region : str
+        Region of the layers: slice, body or lung.
+    head : sequence of {"linear", "ridge", "logistic"}
+        Regressions; by default all that are fitted.
+    cnn : bool, optional
+        Whether the network's own outputs are a head, in a workspace without encodings the only one; by default if the
+        network is scored.
+    all_patients : bool
+        Fits mixture, PCA and regression on all labelled patients, after cross-validation over all folds. The network is
+        that of the fold.
+    primary : str, optional
+        Name of the head that is shown first; by default the first one.
+    weights : sequence of path
+        Files of the weights of frozen networks.
+    include_weights : bool
+        Whether the predictor contains the weights of frozen networks, or only the checksum of their file.
+
+    Raises
+    ------
+    InputError
+        A system is not scored or out of date, `out` contains something else, or weights are missing.
     """
     workspace, out = Workspace.open(root), Path(out)
     occupied = out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INFO).exists()))
     check(not occupied, f"{out} must be a new or empty folder, or a predictor to replace, got something else")
-    slices = workspace.slices()
-    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
-    encoding = newest(workspace, fold, name)
-    check(
-        "model_sha256" in encoding.inputs,
-        f"layer {encoding.layer} must be of a network trained in this workspace, as no other can be exported yet, got "
-        f"{encoding.inputs['model']}: use --layer, such as conv1",
+    slices, folds = workspace.slices(), load_folds(workspace)
+    layers = [] if layer is None else [layer] if isinstance(layer, str) else list(layer)
+    only_network = cnn is True and not layers and not any(workspace.encodings_dir.glob(f"*/*/{FINISHED}"))
+    systems = [] if only_network else chosen(workspace, layers, region, head, fold)
+    held_out_fold = systems[0].fold if systems else fold or 0
+    export = Export(
+        workspace,
+        slices,
+        folds,
+        split_slices(slices, folds, held_out_fold),
+        HeldOut.read(workspace, slices),
+        Networks(workspace, slices, weights, include_weights, progress),
+        Everyone.of(workspace, slices, folds.sha256) if all_patients else None,
+        progress,
     )
-    split = split_slices(slices, load_folds(workspace), encoding.fold)
-    model_name = encoding.inputs["model"].partition("/")[0]
-    model = newest_model(workspace, encoding.fold, model_name)
-    values, info = load_model(model)
-    fisher = _fisher_head(workspace, encoding)
-    heads, tensors = [fisher], _fisher_tensors(encoding, fisher.name)
-    results = workspace.results_dir / f"cnn-{model_name}-fold-{encoding.fold}.json"
-    if cnn and results.exists():
-        heads.append(_cnn_head(results, info))
-    network_layer = None if len(heads) > 1 else encoding.layer
-    tensors |= prefixed(NETWORK, _needed(info, values, network_layer))
-    fields: dict[str, Any] = {
-        "use": USE,
-        "patterns": list(PATTERNS),
-        "windows": [list(window) for window in WINDOWS],
-        "size": SIZE,
-        "network": info["network"],
-        "n_outputs": info["n_outputs"],
-        "network_layer": network_layer,
-        "training": _training(slices, split),
-        "versions": versions(),
-    }
-    draft = PredictorInfo(
-        kind="ildfv predictor",
-        version=1,
-        heads=heads,
-        reference=Reference(
-            log_likelihood={}, pixel_side=_pixel_sides(slices, split), spacing=_spacings(slices, split)
-        ),
-        tensors_sha256="",
-        **fields,
-    )
-    likelihood = _likelihoods(Predictor(draft, tensors, checksum=""), slices, split, fisher.name, progress)
-    reference = draft.reference.model_copy(update={"log_likelihood": {fisher.name: likelihood}})
-    card = model_card(draft.model_copy(update={"reference": reference}))
-    return Predictor.save(out, {**fields, "heads": heads, "reference": reference}, tensors, card)
+    for one in systems:
+        export.add(one)
+    export.add_networks(cnn)
+    info, tensors = export.finished(primary)
+    return Predictor.save(out, info, tensors, model_card)
 
 
-def _fisher_head(workspace: Workspace, encoding: Encoding) -> Head:
-    system = f"fv-{encoding.folder.parent.name}"
-    path = workspace.results_dir / f"{system}-fold-{encoding.fold}.json"
-    if not path.exists() or not has_model(encoding.folder / "regression"):
-        where = "" if encoding.region == "slice" else f" --region {encoding.region}"
-        raise InputError(f"{encoding.folder} is not scored: run `ildfv regress --layer {encoding.layer}{where}`")
-    results = _results(path)
-    regression = load_info(encoding.folder / "regression")
-    infos = {name: load_info(encoding.folder / name) for name in ("mixture", "pca", "regression")}
-    return Head(
-        name=system,
-        kind="fisher",
-        target=regression["regress"]["target"],
-        layer=encoding.layer,
-        region=encoding.region,
-        lungs=encoding.inputs.get("lungs", "rule"),
-        improved=encoding.inputs["improved"],
-        estimators={name: _estimator(info) for name, info in infos.items()},
-        **_decided(results),
-    )
+@dataclass
+class Export:
+    """A predictor that is being put together. everyone: with `all_patients`."""
 
+    workspace: Workspace
+    slices: Slices
+    folds: Folds
+    split: Split
+    held_out: HeldOut
+    networks: Networks
+    everyone: Everyone | None
+    progress: Progress
+    heads: list[Head] = field(default_factory=list)
+    encodings: dict[str, EncodingInfo] = field(default_factory=dict)
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    fitted: dict[str, Encoding] = field(default_factory=dict)  # by name of the encoding
 
-def _estimator(info: dict) -> dict:
-    """The description of an estimator without what else its file records."""
-    return {name: info[name] for name in ("estimator", "settings", "learned")}
-
-
-def _fisher_tensors(encoding: Encoding, head: str) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for name in ("mixture", "pca", "regression"):
-        found |= prefixed(f"{head}.{name}", load_model(encoding.folder / name)[0])
-    return found
-
-
-def _cnn_head(path: Path, info: dict) -> Head:
-    results = _results(path)
-    settings = results.settings["train"]
-    return Head(name=results.system, kind="cnn", target=settings["target"], **_decided(results))
-
-
-def _results(path: Path) -> Results:
-    kind = document_kind(Path("results") / path.name)
-    from ildfv.pipeline.kinds import load_kinds
-
-    if kind is None:
-        load_kinds()
-        kind = document_kind(Path("results") / path.name)
-    assert kind is not None
-    return kind.read(path)
-
-
-def _decided(results: Results) -> dict[str, Any]:
-    """Threshold, calibration and performance of a head, from its results."""
-    assert results.fold is not None  # results of one fold
-    decisions: Decisions = results.decisions[str(results.fold)]
-    sigmoids = [None if s is None else Sigmoid(slope=s.slope, intercept=s.intercept) for s in decisions.sigmoids]
-    patterns = {
-        name: PatternPerformance(
-            auc=row.auc, auc_interval=row.auc_interval, f=row.f, f_interval=row.f_interval, positives=row.positives
+    def add(self, system: System) -> None:
+        """Adds a head, and its encodings unless another head has added them."""
+        every = list(range(self.folds.n_folds))
+        recorded = system.info["regress"]
+        results = self.held_out.of(system.name, system.fold, system.how)
+        same = results.settings.get("regress") == recorded
+        check(same, f"{system.model} must be what {system.name} was scored with, got another: run `{system.how}`")
+        found = (
+            self.held_out.of_fold(results, recorded["target"])
+            if self.everyone is None
+            else self.held_out.pooled(system.name, every, recorded["target"], system.how)
         )
-        for name, row in results.per_pattern.items()
-    }
-    return {
-        "threshold": results.threshold,
-        "thresholds": list(decisions.thresholds),
-        "sigmoids": sigmoids,
-        "performance": Performance(
-            data=results.data,
-            fold=results.fold,
-            slices=results.n_slices,
-            patients=results.n_patients,
-            patterns=patterns,
-        ),
-    }
+        for encoding in system.encodings:
+            self._add_encoding(encoding)
+        names = [_name(encoding) for encoding in system.encodings]
+        if self.everyone is None:
+            values, scales = load_model(system.model)[0], recorded.get("scales")
+        else:
+            values, scales = self.everyone.regression(
+                system, [self.fitted[name] for name in names], every, self.progress
+            )
+        coef, inputs = affine(values)
+        self.tensors |= prefixed(f"head.{system.name}", coef)
+        self.heads.append(
+            Head(
+                name=system.name,
+                kind=FISHER,
+                target=recorded["target"],
+                layer=system.layer,
+                region=system.region,
+                regression=system.kind,
+                parts=[
+                    HeadPart(encoding=name, scale=None if system.kind == LINEAR or scales is None else scales[i])
+                    for i, name in enumerate(names)
+                ],
+                **inputs,
+                **found,
+            )
+        )
+
+    def _add_encoding(self, encoding: Encoding) -> None:
+        name, layer = _name(encoding), encoding.layer
+        if name in self.encodings:
+            return
+        network = None
+        if layer not in UNTRAINED:
+            network, layer = self.networks.add(encoding, self._fit_slices)
+        if self.everyone is not None:
+            device = "cpu"
+            maps = descriptors(layer, device) if network is None else self.networks.activations(network, layer)
+            encoding = self.everyone.encoding(encoding, maps, self.progress)
+        self.fitted[name] = encoding
+        infos = {part: load_info(encoding.folder / part) for part in ("mixture", "pca")}
+        for part in (*infos, DESCRIPTORS):
+            if has_model(encoding.folder / part):
+                self.tensors |= prefixed(f"encoding.{name}.{part}", load_model(encoding.folder / part)[0])
+        self.encodings[name] = EncodingInfo(
+            layer=layer,
+            network=network,
+            region=encoding.region,
+            lungs=encoding.inputs.get("lungs", "rule"),
+            improved=encoding.inputs["improved"],
+            estimators={
+                part: {key: one[key] for key in ("estimator", "settings", "learned")} for part, one in infos.items()
+            },
+        )
+
+    def add_networks(self, cnn: bool | None) -> None:
+        """Adds the outputs of the trained networks as heads. cnn: None: of those that are scored."""
+        if cnn is False:
+            return
+        trained = self.networks.trained(self.split.fold, wanted=bool(cnn))
+        for name in trained:
+            system = f"cnn-{name}"
+            if cnn is None and self.split.fold not in self.held_out.folds(system):
+                continue
+            results = self.held_out.of(system, self.split.fold, f"ildfv train --fold {self.split.fold} --name {name}")
+            self.networks.keep_whole(name)
+            target = results.settings["train"]["target"]
+            found = self.held_out.of_fold(results, target)
+            self.heads.append(Head(name=system, kind=CNN, target=target, network=name, **found))
+
+    def finished(self, primary: str | None) -> tuple[PredictorInfo, dict[str, np.ndarray]]:
+        """predictor.json without its checksum, and the tensors."""
+        names = [head.name for head in self.heads]
+        check(primary is None or primary in names, f'primary must be one of {", ".join(names)}, got "{primary}"')
+        networks, values = self.networks.finished(self.encodings)
+        tensors = {**self.tensors, **values}
+        info = PredictorInfo(
+            kind=KIND,
+            version=VERSION,
+            use=USE,
+            patterns=list(PATTERNS),
+            windows=[tuple(window) for window in WINDOWS],
+            size=SIZE,
+            networks=networks,
+            encodings=self.encodings,
+            heads=sorted(self.heads, key=lambda head: head.name != primary),
+            primary=primary or names[0],
+            reference=Reference(
+                log_likelihood={},
+                pixel_side=_pixel_sides(self.slices, self._fit_slices),
+                spacing=_spacings(self.slices, self._fit_slices),
+            ),
+            training=self._training(),
+            versions=versions(),
+            tensors_sha256="",
+        )
+        predictor = Predictor(info, tensors, checksum="", weights=self.networks.weights)
+        likelihood = {name: self._likelihoods(predictor, name) for name in self.encodings}
+        reference = info.reference.model_copy(update={"log_likelihood": likelihood})
+        return info.model_copy(update={"reference": reference}), tensors
+
+    @property
+    def _fit_slices(self) -> np.ndarray:
+        return self.split.fit if self.everyone is None else self.everyone.split.fit
+
+    def _training(self) -> dict[str, Any]:
+        """Numbers of the training data; no identities."""
+        patients, none = self.slices.patients, np.empty(0, int)
+        held_out = self.split.validation if self.everyone is None else none
+        return {
+            "data": self.slices.data,
+            "all_patients": self.everyone is not None,
+            "held_out_fold": self.split.fold,
+            "folds": self.folds.n_folds,
+            "fit_slices": len(self._fit_slices),
+            "fit_patients": len(set(patients[self._fit_slices].tolist())),
+            "validation_slices": len(held_out),
+            "validation_patients": len(set(patients[held_out].tolist())),
+            "slices_sha256": self.slices.key,
+        }
+
+    def _likelihoods(self, predictor: Predictor, encoding: str) -> list[float]:
+        """Quantiles over training slices of the mean log likelihood per descriptor."""
+        fit = self._fit_slices
+        rows = fit[np.unique(np.linspace(0, len(fit) - 1, REFERENCE_SLICES).astype(int))]
+        areas, values = np.asarray(self.slices.pixel_area), []
+        with self.progress.task(f"{encoding}: reference statistics", total=len(rows)) as advance:
+            for area in np.unique(areas[rows]):
+                same = rows[areas[rows] == area]
+                values.append(predictor.log_likelihoods(self.slices.images(same), float(area), encoding))
+                advance(len(same))
+        every = np.concatenate(values)
+        every = every[np.isfinite(every)]
+        check(len(every) > 0, f"training slices must have descriptors in the region of {encoding}, got none")
+        return np.quantile(every, np.linspace(0, 1, QUANTILES)).tolist()
 
 
-def _needed(info: dict, values: dict[str, np.ndarray], layer: str | None) -> dict[str, np.ndarray]:
-    """The weights of the network up to the layer; all of them if it is None."""
-    from ildfv.train.activations import Activations
-    from ildfv.train.networks import restored, tensors
+def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, list]]:
+    """coef and intercept that apply to densities as they are, and the fields `inputs` and `fill` of the head.
 
-    network = restored(info["network"], info["n_outputs"], values)
-    return tensors(network if layer is None else Activations(network, layer).alone().network)
-
-
-def _training(slices: Slices, split: Split) -> dict[str, Any]:
-    """Numbers of the training data; no identities."""
-    patients = slices.patients
-    return {
-        "data": slices.data,
-        "held_out_fold": split.fold,
-        "fit_slices": len(split.fit),
-        "fit_patients": len(set(patients[split.fit].tolist())),
-        "validation_slices": len(split.validation),
-        "validation_patients": len(set(patients[split.validation].tolist())),
-    }
+    values: tensors of a regression, whose last 36 inputs are standardised densities if it has density_mean.
+    """
+    coef, intercept = (np.asarray(values[name], np.float64) for name in ("coef", "intercept"))
+    if "density_mean" not in values:
+        return {"coef": coef, "intercept": intercept}, {}
+    mean, scale = values["density_mean"], values["density_scale"]
+    raw = coef[:, -len(mean) :] / scale
+    used = np.flatnonzero((raw != 0).any(axis=0))
+    coef = np.concatenate([coef[:, : -len(mean)], raw[:, used]], axis=1)
+    names = [COLUMNS[i] for i in used]
+    return {"coef": coef, "intercept": intercept - raw @ mean}, {"inputs": names, "fill": mean[used].tolist()}
 
 
-def _pixel_sides(slices: Slices, split: Split) -> tuple[float, float]:
-    sides = np.sqrt(np.asarray(slices.pixel_area)[split.fit])
+def _name(encoding: Encoding) -> str:
+    """The name of an encoding: that of its layer and region, as of its folder."""
+    return encoding.folder.parent.name
+
+
+def _pixel_sides(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
+    sides = np.sqrt(np.asarray(slices.pixel_area)[fit])
     return float(sides.min()), float(sides.max())
 
 
-def _spacings(slices: Slices, split: Split) -> tuple[float, float] | None:
+def _spacings(slices: Slices, fit: np.ndarray) -> tuple[float, float] | None:
     """Smallest and largest median distance of slices of a training scan, mm; None if no scan has two."""
-    series, found = slices.series[split.fit], []
+    series, found = slices.series[fit], []
     for name in np.unique(series):
-        positions = np.sort(slices.positions[split.fit][series == name])
+        positions = np.sort(slices.positions[fit][series == name])
         if len(positions) > 1:
             found.append(float(np.median(np.diff(positions))))
     return (min(found), max(found)) if found else None
-
-
-def _likelihoods(predictor: Predictor, slices: Slices, split: Split, head: str, progress: Progress) -> list[float]:
-    """Quantiles over training slices of the mean log likelihood per descriptor."""
-    chosen = split.fit[np.unique(np.linspace(0, len(split.fit) - 1, REFERENCE_SLICES).astype(int))]
-    areas, values = np.asarray(slices.pixel_area), []
-    with progress.task("Reference statistics", total=len(chosen)) as advance:
-        for area in np.unique(areas[chosen]):
-            same = chosen[areas[chosen] == area]
-            values.append(predictor.log_likelihoods(slices.images(same), float(area), head))
-            advance(len(same))
-    every = np.concatenate(values)
-    every = every[np.isfinite(every)]
-    check(len(every) > 0, f"training slices must have descriptors in the region of {head}, got none")
-    return np.quantile(every, np.linspace(0, 1, QUANTILES)).tolist()

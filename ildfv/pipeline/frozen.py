@@ -12,6 +12,7 @@ from ildfv.errors import InputError, check
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
 
+FROZEN = ", frozen"  # after the name of the network, where an encoding records its model
 OWN = ("mean", "std")  # buffers of `Network` that no file of weights has
 COUNTERS = "num_batches_tracked"  # of batch normalisation; unused when the network is frozen
 
@@ -80,4 +81,4 @@ def frozen_name(network: str, layer: str) -> str:
 
 def frozen_inputs(network: str, weights: Path) -> dict:
     """What an encoding records of a frozen network."""
-    return {"model": f"{network}, frozen", "model_sha256": sha256(Path(weights))}
+    return {"model": f"{network}{FROZEN}", "model_sha256": sha256(Path(weights))}

@@ -11,11 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 
 from scan_files import ScanFiles
-from small import make_workspace
-from test_regions import LUNG
 
 from ildfv.cli.app import app
 from ildfv.errors import InputError
@@ -23,22 +20,9 @@ from ildfv.inference.inbox import predict_all
 from ildfv.inference.outputs import to_scan_grid
 from ildfv.inference.page import prediction_page
 from ildfv.inference.predictor import Predictor
-from ildfv.pipeline.encode import encode_slices
-from ildfv.pipeline.export import export_predictor
-from ildfv.pipeline.regress import regress_encoding
 from ildfv.scans.windows import SIZE, windowed
 
 SECRET = "CANARY-7731"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("study")
-    workspace = make_workspace(root / "study")
-    encode_slices(workspace.root, replace(LUNG, region="slice"))
-    regress_encoding(workspace.root, layer="conv1")
-    export_predictor(workspace.root, root / "predictor", layer="conv1")
-    return root / "predictor"
 
 
 def test_a_dicom_folder_and_its_conversion_have_the_same_scores(folder, tmp_path):
@@ -150,7 +134,8 @@ def test_several_series_of_a_patient_use_the_longest_and_say_so(folder, tmp_path
     prediction = Predictor.load(folder).predict(tmp_path / "in")
     assert len(prediction.positions) == 8
     assert prediction.notes == [
-        "2 series with 8, 5 slices: the one with most slices is used (--series chooses another)"
+        "2 series: number 1 is used, as it has the most slices: 1: 8 slices, 5 mm apart; 2: 5 slices, 5 mm apart "
+        "(--series NUMBER)"
     ]
 
 

@@ -58,7 +58,7 @@ def test_contribution_maps_add_up_to_the_score(study):
     (head,) = predictor.info.heads
     maps = predictor.contributions(images, 0.5)
     offset = predictor._fisher[head.name].offset
-    np.testing.assert_allclose(maps.sum(axis=(2, 3)), predictor.scores(images, 0.5)[head.name] - offset, atol=1e-4)
+    np.testing.assert_allclose(maps.sum(axis=(2, 3)), predictor.scores(images, 0.5)[head.name] - offset, atol=1e-5)
 
 
 def test_it_needs_no_workspace_and_contains_nothing_of_it(study, tmp_path):
@@ -76,7 +76,12 @@ def test_only_the_needed_part_of_the_network_is_stored(study):
     from safetensors.numpy import load_file
 
     names = [name for name in load_file(study[1] / TENSORS) if name.startswith("network.")]
-    assert sorted(names) == ["network.body.conv1.bias", "network.body.conv1.weight", "network.mean", "network.std"]
+    assert sorted(names) == [
+        "network.small.body.conv1.bias",
+        "network.small.body.conv1.weight",
+        "network.small.mean",
+        "network.small.std",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ def test_only_the_needed_part_of_the_network_is_stored(study):
     [
         (lambda folder: (folder / INFO).unlink(), "predictor.json is missing"),
         (lambda folder: (folder / TENSORS).write_bytes(b"x"), "is damaged, its checksum differs"),
-        (lambda folder: edit(folder, version=2), "must have version 1, got 2"),
+        (lambda folder: edit(folder, version=1), "must have version 2, got 1"),
         (lambda folder: edit(folder, kind="ildfv results"), "must be of kind 'ildfv predictor'"),
         (lambda folder: edit(folder, colour="blue"), "colour: Extra inputs are not permitted"),
         (lambda folder: (folder / INFO).write_text("[1]"), "must be of kind 'ildfv predictor', got None"),
@@ -115,5 +120,5 @@ def test_an_encoding_that_is_not_scored_is_refused(tmp_path):
     from dataclasses import replace
 
     encode_slices(workspace.root, replace(LUNG, region="slice"))
-    with pytest.raises(InputError, match="is not scored: run `ildfv regress --layer conv1`"):
+    with pytest.raises(InputError, match="is not scored: run `ildfv regress --layer conv1 --fold 0`"):
         export_predictor(workspace.root, tmp_path / "predictor")

@@ -1,0 +1,24 @@
+"""Messages without the names of files and folders, which often contain the name or number of a patient."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+SHORTEST = 3  # characters: shorter names occur in ordinary words
+
+
+def without_names(text: str, folder: Path) -> str:
+    """The text with the names of files and folders below `folder` replaced by "…"; `folder` itself is kept.
+
+    The user gave the name of `folder`, and needs it to find the scan.
+    """
+    names: set[str] = set()
+    for _, folders, files in os.walk(folder):
+        names.update(folders, files)
+    names = {name for name in names if len(name) >= SHORTEST}
+    if not names:
+        return text
+    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<![\w]){either}(?![\w])".replace(either, f"(?:{either})"), "…", text)

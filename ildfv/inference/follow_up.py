@@ -1,0 +1,218 @@
+"""Two scans of a patient: slices matched by lung extent, and the change of each pattern's area with an interval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from scipy.stats import t
+
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.records import Scan
+from ildfv.errors import check
+from ildfv.inference.inbox import predicted, unpacked
+from ildfv.inference.outputs import write_prediction
+from ildfv.inference.page import lines
+from ildfv.inference.predict import choose
+from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
+from ildfv.inference.predictor import Predictor
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.identifiers import ACQUISITION_TAGS
+from ildfv.store.atomic import write_bytes
+
+VERSION = 1
+LEVELS = 100  # at most: heights in the lung at which two scans are compared
+INTERVAL = (
+    "95 % interval of the change: the error of the mean estimated area on held-out scans, taken for both scans as "
+    "independent, with a t quantile for their number. It covers errors of the model on scans like those it was tested "
+    "on, and is too wide where the errors for one patient are alike. It does not cover differences between scanners, "
+    "kernels and doses, in inspiration beyond the matched height, or the patient's variation within a day."
+)
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """Two predictions, the earlier one first, compared by one head. days: between the scans, None if unknown."""
+
+    before: Prediction
+    after: Prediction
+    head: str
+    levels: np.ndarray  # heights in the lung, (L,)
+    areas: np.ndarray  # cm² at the levels, (2, L, C)
+    lung: np.ndarray  # cm² of lung at the levels, (2, L)
+    days: int | None
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON values."""
+        patterns = {}
+        for c, pattern in enumerate(self.before.patterns):
+            before, after = self.areas[:, :, c].mean(axis=1)
+            shares = self.areas[:, :, c].sum(axis=1) / self.lung.sum(axis=1)
+            interval = interval_of(after - before, [self._error(one, c) for one in (self.before, self.after)])
+            patterns[pattern] = {
+                "before_cm2": _number(before),
+                "after_cm2": _number(after),
+                "change_cm2": _number(after - before),
+                "change_interval_cm2": None if interval is None else [_number(value) for value in interval],
+                "before_share_of_lung": _number(shares[0]),
+                "after_share_of_lung": _number(shares[1]),
+                "profile_before_cm2": [_number(value) for value in self.areas[0, :, c]],
+                "profile_after_cm2": [_number(value) for value in self.areas[1, :, c]],
+            }
+        return {
+            "kind": "ildfv follow-up",
+            "version": VERSION,
+            "use": "research use only",
+            "predictor": self.before.predictor,
+            "before": _named(self.before),
+            "after": _named(self.after),
+            "days": self.days,
+            "head": self.head,
+            "levels": [_number(value) for value in self.levels],
+            "lung_before_cm2": [_number(value) for value in self.lung[0]],
+            "lung_after_cm2": [_number(value) for value in self.lung[1]],
+            "patterns": patterns,
+            "interval": INTERVAL,
+            "notes": self.notes,
+            "methods": self.methods,
+        }
+
+    def _error(self, prediction: Prediction, c: int) -> tuple[float, int] | None:
+        found = prediction.heads[self.head].mean_error
+        return found[c] if found else None
+
+    @property
+    def methods(self) -> str:
+        """A paragraph for a Methods section."""
+        return (
+            f"{self.before.methods} For follow-up, slices of both scans were matched by their relative height between "
+            f"the lowest and highest slice with lung, at {len(self.levels)} levels; the change is the difference of "
+            "the mean estimated area on a slice, with a 95 % interval from the error of that mean on held-out scans."
+        )
+
+    def to_page(self) -> str:
+        """One self-contained HTML page."""
+        found = self.to_dict()
+        pictures = {
+            pattern: Markup(lines([row["profile_before_cm2"], row["profile_after_cm2"]], "cm² from base to apex"))
+            for pattern, row in found["patterns"].items()
+        }
+        environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
+        phantom = found["predictor"]["data"] == "phantom"
+        return environment.get_template("follow-up.html").render(f=found, pictures=pictures, phantom=phantom)
+
+
+def compare_scans(
+    sources: Sequence[Path],
+    predictor: Predictor,
+    *,
+    out: Path | None = None,
+    series: str | None = None,
+    keep_identity: bool = False,
+    progress: Progress = SILENT,
+) -> FollowUp:
+    """The comparison of two scans of a patient, the earlier one first, with files in `out` if it is given.
+
+    InputError: not two scans, scans of two patients, or in the wrong order of time, as far as their headers tell.
+    """
+    check(len(sources) == 2, f"--follow-up needs two scans, the earlier one first, got {len(sources)}")
+    scans, predictions = [], []
+    for source in sources:
+        with unpacked(source) as folder:
+            scan, notes = choose(discover(folder, labels=False, workers=1), series, source)
+            scans.append(scan)
+            progress.note(f"{source}: {scan.geometry.shape[0]} slices")
+            options = {"contributions": out is not None, "keep_identity": keep_identity}
+            predictions.append(predicted(predictor, scan, notes, **options))
+    check(scans[0].series != scans[1].series, "--follow-up needs two different scans, got the same series twice")
+    found = compare(*predictions, days=days_between(*scans), notes=_identity_notes(*scans))
+    if out is not None:
+        for prediction in predictions:
+            write_prediction(out / prediction.scan, prediction)
+        name = f"follow-up-{found.before.scan}-{found.after.scan}"
+        write_bytes(out / f"{name}.html", found.to_page().encode())
+        text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        write_bytes(out / f"{name}.json", (text + "\n").encode())
+    return found
+
+
+def compare(before: Prediction, after: Prediction, *, days: int | None = None, notes: Sequence[str] = ()) -> FollowUp:
+    """The comparison of two predictions by the primary head, or the first head that estimates areas."""
+    names = [name for name, answer in before.heads.items() if np.isfinite(answer.area).all()]
+    check(bool(names), "--follow-up needs a head that estimates areas, got none in this predictor")
+    pair = [_profile(prediction, prediction.heads[names[0]]) for prediction in (before, after)]
+    count = min(LEVELS, *(len(height) for height, _, _ in pair))
+    levels = (np.arange(count) + 0.5) / count
+    areas = np.stack([_at(levels, height, area) for height, area, _ in pair])
+    lung = np.stack([_at(levels, height, cm2[:, None])[:, 0] for height, _, cm2 in pair])
+    return FollowUp(before, after, names[0], levels, areas, lung, days, list(notes))
+
+
+def interval_of(change: float, errors: Sequence[tuple[float, int] | None]) -> tuple[float, float] | None:
+    """95 % interval of a change. errors: (error, number of held-out scans) of each of the two; None: unknown."""
+    if any(error is None for error in errors):
+        return None
+    sizes, counts = zip(*(error for error in errors if error is not None), strict=True)
+    half = float(t.ppf(0.975, min(counts)) * np.hypot(*sizes))
+    return change - half, change + half
+
+
+def days_between(before: Scan, after: Scan) -> int | None:
+    """Days between two DICOM scans, None if a date is unknown. InputError: two patients, or the first is later."""
+    if before.dicom is None or after.dicom is None:
+        return None
+    check(before.patient == after.patient, "--follow-up needs two scans of one patient, got two patients")
+    first, second = _date(before), _date(after)
+    if first is None or second is None:
+        return None
+    check(first <= second, "--follow-up needs the earlier scan first, got the later one: exchange the two")
+    return (second - first).days
+
+
+def _identity_notes(before: Scan, after: Scan) -> list[str]:
+    if before.dicom is None or after.dicom is None:
+        return ["Volume files do not state the patient or date: that both scans are of one patient is assumed."]
+    return []
+
+
+def _date(scan: Scan) -> date | None:
+    """The date of acquisition in the header of the first slice."""
+    assert scan.dicom is not None
+    values = scan.dicom.frames[0][1].acquisition
+    text = values[ACQUISITION_TAGS.index("AcquisitionTime")] if values else ""
+    try:
+        return datetime.strptime(text[:8], "%Y%m%d").date()
+    except ValueError:
+        return None
+
+
+def _profile(prediction: Prediction, answer: HeadAnswer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Height (l,), area (l, C) and lung (l,) of the slices with lung, ascending."""
+    height = lung_height(prediction.positions, prediction.lung)
+    inside = np.isfinite(height)
+    check(inside.sum() >= 2, f"--follow-up needs scans with at least 2 slices of lung, got {int(inside.sum())}")
+    order = np.argsort(height[inside], kind="stable")
+    return height[inside][order], answer.area[inside][order], prediction.lung[inside][order]
+
+
+def _at(levels: np.ndarray, height: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (l, C) at other heights, by linear interpolation, (L, C)."""
+    return np.stack([np.interp(levels, height, column) for column in values.T], axis=1)
+
+
+def _named(prediction: Prediction) -> dict[str, Any]:
+    found: dict[str, Any] = {"scan": prediction.scan, "slices": len(prediction.positions)}
+    found["reliability"] = prediction.statements
+    return found if prediction.identity is None else {**found, "identity": prediction.identity}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,153 @@
+"""The maps of all layers that a predictor needs, and the outputs of its networks, in one pass per network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from ildfv.errors import InputError, check
+from ildfv.inference.schema import CNN, Encoding, Network, PredictorInfo
+from ildfv.store.atomic import sha256
+
+
+class Layers:
+    """Networks and layers without a network, restored from a predictor's tensors when they are first used.
+
+    tensors: those of the predictor. weights: files of weights that the predictor names by checksum.
+    """
+
+    def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], device: str, weights=()):
+        self.info, self.tensors, self.device = info, tensors, device
+        self._files = {sha256(path): path for path in weights}
+        self._networks: dict[str, object] = {}
+        self._fields: dict[str, object] = {}
+        for name, network in info.networks.items():
+            digest = network.weights_sha256
+            check(
+                digest is None or digest in self._files,
+                f"network {name} ({network.architecture}) of this predictor is without weights: give the file with "
+                f"SHA-256 {digest} (--weights)",
+            )
+
+    def of(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Maps (b, d, h, w) by encoding, and outputs float64 (b, C) by network, of images uint8 (b, 3, 224, 224)."""
+        maps: dict[str, np.ndarray] = {}
+        outputs: dict[str, np.ndarray] = {}
+        for name in self.info.networks:
+            by_layer, scores = self._passed(name, images)
+            if scores is not None:
+                outputs[name] = scores
+            maps |= {key: by_layer[one.layer] for key, one in self.info.encodings.items() if one.network == name}
+        for key, descriptors in self._descriptors.items():
+            maps[key] = descriptors(images)
+        return maps, outputs
+
+    def maps(self, encoding: str, images: np.ndarray):
+        """The maps of one encoding's layer."""
+        info = self.info.encodings[encoding]
+        if info.network is None:
+            return self._descriptors[encoding](images)
+        return self._activations(info.network, info.layer)(images)
+
+    def fields(self, encoding: str):
+        """The receptive fields of the locations of an encoding's layer."""
+        if encoding not in self._fields:
+            from ildfv.train.receptive import receptive_fields
+
+            info = self.info.encodings[encoding]
+            self._fields[encoding] = (
+                self._descriptors[encoding].fields
+                if info.network is None
+                else receptive_fields(self.network(info.network), info.layer)
+            )
+        return self._fields[encoding]
+
+    def network(self, name: str):
+        """The network of that name; the layers above the deepest one needed are missing and never run."""
+        if name not in self._networks:
+            info = self.info.networks[name]
+            stored = self._of(f"network.{name}.")
+            self._networks[name] = self._restored(info, stored).to(self.device).eval()
+        return self._networks[name]
+
+    def _restored(self, info: Network, stored: dict[str, np.ndarray]):
+        from ildfv.train.networks import build, load_weights, restored
+
+        if info.weights_sha256 is None:
+            return restored(info.architecture, info.n_outputs, stored)
+        network = build(info.architecture, n_outputs=info.n_outputs)
+        load_weights(network, self._files[info.weights_sha256])
+        return network.normalise(stored["mean"], stored["std"])
+
+    def _passed(self, name: str, images: np.ndarray):
+        """(maps by layer, outputs or None) of one forward pass of a network."""
+        import torch
+
+        layers = {one.layer for one in self.info.encodings.values() if one.network == name}
+        whole = any(head.kind == CNN and head.network == name for head in self.info.heads)
+        network = self.network(name)
+        last = max(layers, key=list(network.layers).index) if layers and not whole else None
+        found: dict[str, torch.Tensor] = {}
+        hooks = [
+            network.body.get_submodule(network.layers[layer]).register_forward_hook(_keep(found, layer))
+            for layer in layers
+            if layer != last
+        ]
+        try:
+            if last is not None:
+                found[last] = self._activations(name, last)(images)
+                scores = None
+            else:
+                with torch.inference_mode():
+                    scores = network(torch.from_numpy(images).to(self.device)).double().cpu().numpy()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found, scores if whole else None
+
+    def _activations(self, name: str, layer: str):
+        from ildfv.train.activations import Activations
+
+        if (name, layer) not in self._cached:
+            self._cached[name, layer] = Activations(self.network(name), layer)
+        return self._cached[name, layer]
+
+    @cached_property
+    def _cached(self) -> dict:
+        return {}
+
+    @cached_property
+    def _descriptors(self) -> dict:
+        """The layers without a network, by encoding."""
+        from ildfv.train.descriptors import KINDS
+
+        found = {}
+        for key, one in self.info.encodings.items():
+            if one.network is None:
+                found[key] = KINDS[check_untrained(one, key)](self.device)
+                found[key].use(self._of(f"encoding.{key}.descriptors."))
+        return found
+
+    def _of(self, prefix: str) -> dict[str, np.ndarray]:
+        """The tensors whose names begin so, without the prefix."""
+        return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+
+def check_untrained(encoding: Encoding, name: str) -> str:
+    """The layer of an encoding without a network; InputError if it is unknown."""
+    from ildfv.train.descriptors import KINDS
+
+    if encoding.layer not in KINDS:
+        raise InputError(f'layer of encoding {name} must be one of {", ".join(KINDS)}, got "{encoding.layer}"')
+    return encoding.layer
+
+
+def _keep(found: dict, layer: str):
+    """A hook that copies the output, as a later layer may change it in place."""
+
+    def keep(module, inputs, output) -> None:
+        found[layer] = (output if output.ndim == 4 else output[:, :, None, None]).float().clone()
+
+    return keep

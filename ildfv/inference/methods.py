@@ -1,0 +1,71 @@
+"""A paragraph for the Methods section of a paper: how a prediction was made, generated from the predictor."""
+
+from __future__ import annotations
+
+from ildfv.inference.schema import CNN, Head, PredictorInfo
+
+
+def methods_paragraph(info: PredictorInfo, checksum: str) -> str:
+    """Plain text, in the past tense."""
+    training = info.training
+    windows = ", ".join(f"{low:g} to {high:g}" for low, high in info.windows)
+    data = "computer-generated phantom" if training["data"] == "phantom" else "CT"
+    sentences = [
+        f"CT slices were analysed with ildfv {info.versions['ildfv']} (predictor {checksum[:12]}, research use only).",
+        f"Each axial slice was mapped to three attenuation windows ({windows} HU) and resampled to {info.size} × "
+        f"{info.size} pixels.",
+        *(_head(info, head) for head in info.heads),
+        f"All models were fitted on {training['fit_slices']} labelled {data} slices of {training['fit_patients']} "
+        "patients.",
+    ]
+    if training["all_patients"]:
+        sentences.append(
+            "Decision thresholds, probability calibration and expected performance were determined by "
+            f"{training['folds']}-fold cross-validation with folds split by patient."
+        )
+    else:
+        sentences.append(
+            "Decision thresholds and probability calibration were determined on training patients held out from the "
+            "fit, and performance on the patients of a further held-out fold."
+        )
+    primary = next(head for head in info.heads if head.name == info.primary)
+    aucs = [
+        f"{row.auc:.2f}"
+        + ("" if row.auc_interval is None else " (95 % CI {:.2f} to {:.2f})".format(*row.auc_interval))
+        + f" for {name}"
+        for name, row in primary.performance.patterns.items()
+        if row.auc is not None
+    ]
+    if aucs:
+        p = primary.performance
+        sentences.append(
+            f"On {p.slices} slices of {p.patients} held-out patients the area under the ROC curve of "
+            f"{primary.name} was " + ", ".join(aucs) + "."
+        )
+    sentences.append(
+        f"A pattern counted as present on a slice if it was estimated to cover at least {primary.threshold} pixels "
+        "of a 512 × 512 grid."
+        if primary.target == "counts"
+        else f"Reference presence was defined as at least {primary.threshold} pixels on a 512 × 512 grid."
+    )
+    return " ".join(sentences)
+
+
+def _head(info: PredictorInfo, head: Head) -> str:
+    if head.kind == CNN:
+        assert head.network is not None
+        return f"Patterns were predicted by the outputs of a {info.networks[head.network].architecture} network."
+    parts = [info.encodings[part.encoding] for part in head.parts]
+    where = "the whole slice" if head.region == "slice" else f"the {head.region}"
+    layers = " and ".join(
+        one.layer if one.network is None else f"layer {one.layer} of {info.networks[one.network].architecture}"
+        for one in parts
+    )
+    k = parts[0].estimators["mixture"]["settings"].get("n_components")
+    kind = {"linear": "multivariate linear", "ridge": "ridge", "logistic": "logistic"}[head.regression]
+    more = f" and {len(head.inputs)} densitometric measures of the lung" if head.inputs else ""
+    return (
+        f"Descriptors of {layers}, pooled over {where}, were encoded as {'improved ' if parts[0].improved else ''}"
+        f"Fisher vectors of a Gaussian mixture with {k} components, reduced by principal component analysis, and "
+        f"mapped to pattern scores by {kind} regression{more and ' together with' + more[4:]} ({head.name})."
+    )

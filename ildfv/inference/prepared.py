@@ -1,0 +1,60 @@
+"""The slices of a scan, prepared like training slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ildfv.scans.density import COLUMNS, density
+from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
+from ildfv.scans.volume import Volume
+from ildfv.scans.windows import SIZE, WINDOWS, windowed
+from ildfv.streaming.threads import in_order, split_cores
+
+
+@dataclass(frozen=True)
+class PreparedSlices:
+    """images: uint8 (m, 3, 224, 224). lung: cm² of each slice, (m,)."""
+
+    images: np.ndarray
+    lung: np.ndarray
+
+
+def prepared(
+    volume: Volume,
+    inputs: Sequence[str] = (),
+    *,
+    batches: Iterable[slice] = (),
+    then: Callable[[slice, np.ndarray, dict[str, np.ndarray]], None] = lambda rows, images, inputs: None,
+) -> PreparedSlices:
+    """The prepared slices of a volume.
+
+    inputs: densities of the lung (`scans.density`) that are needed. batches: rows in ascending order; as soon as the
+    slices of one are prepared, `then` is called with the rows, their images and inputs, while others are prepared.
+    InputError: no slice shows lung.
+    """
+    m = len(volume.hu)
+    images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
+    lung = np.empty(m)
+    densities = np.full((m, len(COLUMNS)), np.nan)
+
+    def prepare(z: int) -> None:
+        images[z] = windowed(volume.hu[z])
+        mask = lung_mask(volume.hu[z], volume.pixel_area)
+        lung[z] = np.count_nonzero(mask)
+        if inputs:
+            densities[z] = density(volume.hu[z], mask)
+
+    def inputs_of(rows: slice) -> dict[str, np.ndarray]:
+        return {name: densities[rows, COLUMNS.index(name)].astype(np.float32) for name in inputs}
+
+    waiting = list(batches)
+    for z, _ in enumerate(in_order(prepare, range(m), workers=split_cores()[0])):
+        while waiting and z + 1 >= min(waiting[0].stop, m):
+            rows = waiting.pop(0)
+            then(rows, images[rows], inputs_of(rows))
+    if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
+        check_lung(lung, volume.pixel_area, np.array([lung_at_border(one, volume.pixel_area) for one in volume.hu]))
+    return PreparedSlices(images, lung * volume.pixel_area / 100)

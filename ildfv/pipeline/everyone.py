@@ -1,0 +1,100 @@
+"""Systems fitted on all labelled patients, for a predictor: their performance is known from cross-validation only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import check
+from ildfv.estimators.ecm import RegressionSums
+from ildfv.estimators.regression import MultivariateRegression
+from ildfv.pipeline.encode import EncodeSettings, encode
+from ildfv.pipeline.encodings import Encoding
+from ildfv.pipeline.heads import AUTO, LINEAR, PRESENCE, fit_on_encodings
+from ildfv.pipeline.labels import regression_targets
+from ildfv.pipeline.split import Split
+from ildfv.pipeline.systems import System
+from ildfv.pipeline.systems import system as system_of
+from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import Progress
+from ildfv.store.atomic import key_of
+
+FOLDER = "all-patients"  # in the folder of an encoding, beside its folds
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """Every labelled slice as fit slices. split: as of a fold, but with all slices in every part."""
+
+    workspace: Workspace
+    slices: Slices
+    split: Split
+
+    @classmethod
+    def of(cls, workspace: Workspace, slices: Slices, folds: str) -> Everyone:
+        """folds: SHA-256 of folds.json."""
+        every = np.flatnonzero(slices.labelled)
+        check(len(every) > 0, "--all-patients needs slices with labels, got none")
+        return cls(workspace, slices, Split(-1, folds, every, every, every, every))
+
+    def encoding(self, held_out: Encoding, activations, progress: Progress) -> Encoding:
+        """The encoding with the settings of `held_out`, with mixture and PCA fitted on all labelled slices."""
+        folder = held_out.folder.parent / FOLDER
+        names = {field.name for field in fields(EncodeSettings)}
+        settings = EncodeSettings(**{k: v for k, v in held_out.inputs.items() if k in names})
+        encode(
+            folder,
+            self.slices,
+            activations,
+            self.split,
+            settings,
+            inputs={**held_out.inputs, "fold": None, "fit": key_of(self.split.fit.tolist())},
+            root=self.workspace.root,
+            progress=progress,
+        )
+        return Encoding(folder)
+
+    def regression(
+        self, system: System, encodings: list[Encoding], folds: list[int], progress: Progress
+    ) -> tuple[dict[str, np.ndarray], list[float] | None]:
+        """The tensors of the regression fitted on all labelled slices, and the scales of the encodings, if any.
+
+        The penalty of a linear regression is the median over the folds, relative to the number of fit slices; those of
+        other heads are chosen on held-out patients of all.
+        """
+        settings, target = self.workspace.settings, system.info["regress"]["target"]
+        if system.kind != LINEAR:
+            given = "counts" if target == PRESENCE else target
+            found = fit_on_encodings(
+                system.kind,
+                encodings,
+                self.slices,
+                self.split,
+                target=given,
+                threshold=settings.threshold,
+                seed=settings.seed,
+                density=system.info["regress"].get("density", AUTO),
+                progress=progress,
+            )
+            standard = {} if found.standard is None else found.standard.to_tensors()
+            return found.head.to_tensors() | standard, list(found.scales)
+        (encoding,), indices = encodings, self.split.fit
+        y = regression_targets(target, self.slices, indices, settings.threshold)
+        sums = RegressionSums(encoding.info["dimensions"], y.shape[1])
+        start = 0
+        for _, rows in encoding.parts():
+            here = slice(*np.searchsorted(indices, [start, start + len(rows)]))
+            sums.update(rows[indices[here] - start], y[here])
+            start += len(rows)
+        model = MultivariateRegression(ridge=self._ridge(system, folds) * len(indices)).fit_sums(sums)
+        return model.to_tensors(), None
+
+    def _ridge(self, system: System, folds: list[int]) -> float:
+        """The median penalty per fit slice over the folds."""
+        found = []
+        for fold in folds:
+            one = system_of(self.workspace, system.layer, system.region, system.kind, fold)
+            found.append(one.info["regress"]["ridge"] / one.encodings[0].info["fit_slices"])
+        return float(np.median(found))

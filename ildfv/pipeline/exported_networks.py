@@ -1,0 +1,133 @@
+"""The networks of a predictor that is being exported: trained in the workspace, or frozen with weights from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import check
+from ildfv.inference import schema
+from ildfv.inference.predictor import prefixed
+from ildfv.pipeline.encodings import Encoding
+from ildfv.pipeline.frozen import FROZEN, frozen_name, frozen_network
+from ildfv.pipeline.train import newest_model
+from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import Progress
+from ildfv.store.atomic import sha256
+from ildfv.store.models import TENSORS, load_info
+
+
+@dataclass
+class Networks:
+    """weights: files of frozen networks. included: whether the predictor contains their weights."""
+
+    workspace: Workspace
+    slices: Slices
+    weights: Sequence[Path]
+    included: bool
+    progress: Progress
+    found: dict[str, schema.Network] = field(default_factory=dict)
+    _networks: dict[str, object] = field(default_factory=dict)
+    _whole: set[str] = field(default_factory=set)
+
+    def add(self, encoding: Encoding, fit: np.ndarray) -> tuple[str, str]:
+        """(name of the network, its layer) of an encoding, which is added unless it is there.
+
+        fit: slices whose grey levels normalise the input of a frozen network.
+        """
+        made_by, digest = encoding.inputs["model"], encoding.inputs["model_sha256"]
+        if made_by.endswith(FROZEN):
+            return self._add_frozen(encoding, made_by.removesuffix(FROZEN), digest, fit)
+        name = made_by.partition("/")[0]
+        if name not in self.found:
+            folder = newest_model(self.workspace, encoding.fold, name)
+            check(
+                sha256(folder / TENSORS) == digest,
+                f"{encoding.folder} must be of the network in {folder}, got that of an earlier one: encode again",
+            )
+            self._add_trained(name, folder)
+        return name, encoding.layer
+
+    def _add_trained(self, name: str, folder: Path) -> None:
+        from ildfv.train.networks import load
+
+        info = load_info(folder)
+        self._networks[name] = load(folder)
+        self.found[name] = schema.Network(architecture=info["network"], n_outputs=info["n_outputs"], layer=None)
+
+    def _add_frozen(self, encoding: Encoding, architecture: str, digest: str, fit: np.ndarray) -> tuple[str, str]:
+        from ildfv.train.pretrained import PRETRAINED, packaged_weights
+
+        name = frozen_name(architecture, digest[:8])
+        if name not in self.found:
+            files = {sha256(path): Path(path) for path in self.weights}
+            if architecture in PRETRAINED:  # those that come with a package
+                packaged = packaged_weights(architecture)
+                files.setdefault(sha256(packaged), packaged)
+            check(
+                digest in files,
+                f"encoding {encoding.layer} is of frozen weights with SHA-256 {digest}: name their file by --weights",
+            )
+            check(
+                self.included or files[digest].suffix == ".safetensors",
+                f"weights of {architecture} must be a safetensors file to be named by checksum, got "
+                f"{files[digest].name}: include them",
+            )
+            network = frozen_network(architecture, files[digest], self.slices, fit, "cpu", self.progress)
+            self._networks[name] = network
+            self.found[name] = schema.Network(
+                architecture=architecture,
+                n_outputs=network.n_outputs,
+                layer=None,
+                trained=False,
+                weights_sha256=None if self.included else digest,
+            )
+        layers = [one for one in self._networks[name].layers if frozen_name(architecture, one) == encoding.layer]  # type: ignore[attr-defined]
+        check(len(layers) == 1, f"{encoding.layer} must name one layer of {architecture}, got {layers}")
+        return name, layers[0]
+
+    def activations(self, name: str, layer: str):
+        """The maps of a layer."""
+        from ildfv.train.activations import Activations
+
+        return Activations(self._networks[name], layer)  # type: ignore[arg-type]
+
+    def trained(self, fold: int, *, wanted: bool) -> list[str]:
+        """Names of the networks trained in the workspace. wanted: the newest is added if encodings need none."""
+        names = [name for name, one in self.found.items() if one.trained]
+        if not names and wanted:
+            folder = newest_model(self.workspace, fold)
+            self._add_trained(folder.parent.name, folder)
+            names = [folder.parent.name]
+        return names
+
+    def keep_whole(self, name: str) -> None:
+        """Keeps the layers above those that are encoded, as the network's outputs are a head."""
+        self._whole.add(name)
+
+    def finished(
+        self, encodings: Mapping[str, schema.Encoding]
+    ) -> tuple[dict[str, schema.Network], dict[str, np.ndarray]]:
+        """The networks up to the deepest layer needed, and their tensors."""
+        from ildfv.train.activations import Activations
+        from ildfv.train.networks import tensors
+
+        infos, values = {}, {}
+        for name, info in self.found.items():
+            network = self._networks[name]
+            layers = [one.layer for one in encodings.values() if one.network == name]
+            if name not in self._whole:
+                deepest = max(layers, key=list(network.layers).index)  # type: ignore[attr-defined]
+                info = info.model_copy(update={"layer": deepest})
+                if info.weights_sha256 is None:
+                    network = Activations(network, deepest).alone().network  # type: ignore[arg-type]
+            infos[name] = info
+            stored = tensors(network)  # type: ignore[arg-type]
+            if info.weights_sha256 is not None:
+                stored = {key: stored[key] for key in ("mean", "std")}
+            values |= prefixed(f"network.{name}", stored)
+        return infos, values

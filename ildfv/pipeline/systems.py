@@ -1,0 +1,96 @@
+"""The regressions on encodings that a workspace holds, each with the encodings, the model and the results it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ildfv.errors import check
+from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.heads import HEADS, JOINED, LINEAR
+from ildfv.pipeline.workspace import Workspace
+from ildfv.store.models import has_model, load_info
+
+
+@dataclass(frozen=True)
+class System:
+    """A regression of kind "linear", "ridge" or "logistic" on one encoding or on several of one fold and region."""
+
+    name: str  # of its results, such as fv-filters+patches-lung-ridge
+    kind: str
+    layer: str  # names of the encodings' layers, joined
+    region: str
+    fold: int
+    encodings: tuple[Encoding, ...]
+    model: Path
+
+    @property
+    def info(self) -> dict:
+        """What the regression's file records."""
+        return load_info(self.model)
+
+    @property
+    def how(self) -> str:
+        """The command that fits and scores it again."""
+        return _command(self.layer, self.region, self.kind, self.fold)
+
+
+def system(workspace: Workspace, layer: str, region: str, kind: str, fold: int) -> System:
+    """The system of this kind on the newest encodings. InputError: it is not fitted, or on earlier encodings."""
+    home = workspace.encoding_dir(layer, fold, region)
+    model = home / ("regression" if kind == LINEAR else f"regression-{kind}")
+    how = _command(layer, region, kind, fold)
+    check(has_model(model), f"{home} is not scored: run `{how}`")
+    names = [workspace.encoding_dir(one, fold, region).parent.name for one in layer.split(JOINED)]
+    encodings = tuple(newest(workspace, fold, name) for name in names)
+    recorded = load_info(model).get("encode")
+    now = encodings[0].inputs if len(encodings) == 1 else {one.layer: one.inputs for one in encodings}
+    check(recorded == now, f"{model} was fitted on another encoding than the one there is: run `{how}`")
+    suffix = "" if kind == LINEAR else f"-{kind}"
+    return System(f"fv-{home.parent.name}{suffix}", kind, layer, region, fold, encodings, model)
+
+
+def chosen(
+    workspace: Workspace, layers: Sequence[str], region: str, kinds: Sequence[str], fold: int | None
+) -> list[System]:
+    """The systems of these layers, or of the newest encoding if there are none, in the order given.
+
+    A layer may be several joined ones, such as filters+patches. kinds: regressions; empty: all that are fitted. fold:
+    by default that of the newest encoding.
+    """
+    for kind in kinds:
+        check(kind in HEADS, f'head must be one of {", ".join(HEADS)}, got "{kind}"')
+    named = [workspace.encoding_dir(layer.split(JOINED)[0], 0, region).parent.name for layer in layers]
+    last = newest(workspace, fold, named[0] if named else None)
+    if layers:
+        pairs = [(layer, region) for layer in layers]
+    else:
+        pairs = [(layer, last.region) for layer in _with(workspace, last)]
+    found = []
+    for layer, where in pairs:
+        fitted = [kind for kind in HEADS if _fitted(workspace, layer, where, kind, last.fold)]
+        for kind in kinds or fitted or [LINEAR]:  # linear: for the error that says what to run
+            found.append(system(workspace, layer, where, kind, last.fold))
+    return found
+
+
+def _with(workspace: Workspace, encoding: Encoding) -> list[str]:
+    """The layers of systems on this encoding: itself if it is scored alone, otherwise those that it is joined in."""
+    folders = sorted(workspace.encodings_dir.glob(f"*/fold-{encoding.fold}/regression*"))
+    suffix = "" if encoding.region == "slice" else f"-{encoding.region}"
+    names = {folder.parent.parent.name for folder in folders if has_model(folder)}
+    if encoding.layer + suffix in names:
+        return [encoding.layer]
+    layers = [name.removesuffix(suffix) for name in sorted(names) if name.endswith(suffix) and JOINED in name]
+    return [layer for layer in layers if encoding.layer in layer.split(JOINED)] or [encoding.layer]
+
+
+def _fitted(workspace: Workspace, layer: str, region: str, kind: str, fold: int) -> bool:
+    home = workspace.encoding_dir(layer, fold, region)
+    return has_model(home / ("regression" if kind == LINEAR else f"regression-{kind}"))
+
+
+def _command(layer: str, region: str, kind: str, fold: int) -> str:
+    options = ("" if region == "slice" else f" --region {region}") + ("" if kind == LINEAR else f" --head {kind}")
+    return f"ildfv regress --layer {layer}{options} --fold {fold}"

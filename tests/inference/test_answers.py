@@ -1,0 +1,181 @@
+"""What an answer holds: scan and slices for each head, where to look, how it was made, and nobody's identity."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scan_files import ScanFiles
+
+from ildfv.cli.app import app
+from ildfv.inference.anonymous import without_names
+from ildfv.inference.extent import first_slices, sides, zones
+from ildfv.inference.inbox import predict_all
+from ildfv.inference.page import prediction_page
+from ildfv.inference.predict import _pixels
+from ildfv.inference.predictor import Predictor
+from ildfv.inference.schema import Curve
+from ildfv.pipeline.expected import count_curves, scan_sigmoids
+
+SECRET = "CANARY-7731"
+
+
+@pytest.fixture(scope="module")
+def prediction(folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "dicom"
+    ScanFiles.series(path, ScanFiles.chest())
+    return Predictor.load(folder).predict(path)
+
+
+def test_every_head_has_numbers_for_the_scan_and_for_each_slice(prediction):
+    answer = prediction.to_dict()
+    assert answer["primary_head"] == "fv-conv1"
+    for head in answer["heads"].values():
+        for name in ("scores", "probability", "presence", "pixels", "area"):
+            assert np.shape(head["per_slice"][name]) == (6, 4)
+        for row in head["scan"].values():
+            assert row["look_first_at_slices"][0] == row["look_first_at_slice"]
+            assert row["probability"] is None or 0 <= row["probability"] <= 1
+            assert row["present"] == (row["slices"] > 0)
+            if row["slices"]:
+                assert row["area_cm2_present_slices"] >= 0
+                assert sum(row["zones"].values()) == pytest.approx(1)
+                for pair in (("left", "right"), ("ventral", "dorsal")):
+                    assert sum(row["shares"][side] for side in pair) == pytest.approx(1)
+    assert any(row["slices"] for row in answer["heads"]["fv-conv1"]["scan"].values())
+
+
+def test_outputs_name_the_training_data_the_version_and_the_checksum(prediction):
+    answer = prediction.to_dict()
+    assert answer["predictor"]["training"]["fit_patients"] > 0
+    assert set(answer["predictor"]) >= {"checksum", "data", "ildfv", "training"}
+    assert prediction.stamp in prediction.to_csv().splitlines()[1]
+    page = prediction_page(prediction)
+    assert f"Predictor {answer['predictor']['checksum'][:12]}" in page
+    assert "trained on" in page
+    assert "Gaussian mixture with 4 components" in answer["methods"]
+    assert answer["methods"] in page
+
+
+def test_a_head_that_was_not_compared_with_baselines_says_so(prediction):
+    assert "not compared with baselines" in prediction.head.performance
+    assert prediction.head.performance in prediction_page(prediction)
+
+
+def test_slices_to_look_at_first_are_not_neighbours():
+    scores = np.array([0.0, 5.0, 9.0, 8.0, 1.0, 7.0, 0.0])
+    assert first_slices(scores, np.arange(7) * 5.0) == [2, 5, 0]
+    assert first_slices(scores[:1], np.zeros(1)) == [0]
+
+
+def test_zones_are_shares_of_the_area_by_height():
+    positions, lung = np.arange(9) * 10.0, np.array([0, 50, 50, 50, 50, 50, 50, 50, 0.0])
+    presence, area = np.ones(9, bool), np.array([99, 1, 1, 0, 0, 0, 2, 4, 99.0])
+    found = zones(presence, area, positions, lung)
+    assert found == {"lower": 0.25, "middle": 0.0, "upper": 0.75}
+    assert zones(~presence, area, positions, lung) is None
+    assert zones(presence, np.full(9, np.nan), positions, lung)["middle"] == pytest.approx(2 / 7)
+
+
+def test_sides_are_those_of_the_patient():
+    body, lung = np.zeros((1, 60, 80), bool), np.zeros((1, 60, 80), bool)
+    body[:, 5:55, 10:70] = True  # centre at column 39.5
+    lung[:, 10:50, 15:35] = lung[:, 10:50, 45:65] = True
+    maps = np.zeros((1, 60, 80))
+    maps[0, 12:18, 50:60] = 1.0  # ventral, to the patient's left
+    maps[0, 40:46, 18:28] = -5.0  # against the pattern
+    found = sides(maps, lung, body)
+    assert found["left"] > 0.99
+    assert found["ventral"] > 0.99
+    assert sides(-maps, lung, body)["right"] > 0.99
+    assert sides(maps * 0, lung, body) is None
+
+
+def test_pixels_of_heads_that_estimate_presence_come_from_held_out_slices(prediction, folder):
+    scores = np.array([[0.0], [1.0], [2.0], [3.0]])
+    (curve,) = count_curves(np.array([[0], [100], [300], [-1]]), scores)
+    assert np.interp([0.5, 9], curve.scores, curve.pixels).tolist() == [50, 300]
+    assert count_curves(np.array([[2**30], [0], [-1], [-1]]), scores) == [None]  # presence only
+    loaded = Predictor.load(folder)
+    head = loaded.info.heads[0].model_copy(update={"target": "presence", "counts": [curve, None]})
+    volume = type("V", (), {"hu": np.empty((2, 1024, 1024))})
+    found = _pixels(head, np.array([[0.5, 1], [2, 1]]), volume)
+    np.testing.assert_array_equal(found, [[200, np.nan], [1200, np.nan]])
+    assert isinstance(curve, Curve)
+
+
+def test_the_probability_of_a_scan_is_calibrated_on_the_highest_slice_of_scans():
+    random = np.random.default_rng(0)
+    series = np.repeat(np.arange(200), 10)
+    ill = random.random(200) < 0.3
+    presence = (ill[series] & (random.random(2000) < 0.5)).astype(int)[:, None]
+    scores = random.normal(2.0 * presence)
+    (sigmoid,) = scan_sigmoids(series, presence, scores)
+    highest = scores.reshape(200, 10).max(axis=1)
+    assert sigmoid(highest).mean() == pytest.approx(ill.mean(), abs=0.05)
+    assert scan_sigmoids(series, np.zeros_like(presence), scores) == (None,)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_identity_is_in_outputs_only_if_it_is_kept(folder, tmp_path, keep):
+    scan = tmp_path / "in" / "scan" / SECRET
+    ScanFiles.series(
+        scan, ScanFiles.chest(), patient=SECRET, PatientName=f"{SECRET}^X", StudyID=SECRET, AccessionNumber=SECRET,
+        InstitutionName=SECRET, StudyInstanceUID="1.2.7731.5", series="1.2.7731.6",
+    )  # fmt: skip
+    ScanFiles.nifti(tmp_path / "in" / "other" / f"{SECRET}.nii.gz", ScanFiles.chest(seed=3))
+    bad = tmp_path / "in" / "bad" / SECRET
+    bad.mkdir(parents=True)
+    (bad / f"{SECRET}.nii.gz").write_bytes(b"x")
+    ScanFiles.series(tmp_path / "in" / "two", ScanFiles.chest(4), patient=SECRET)
+    options = ["--predictor", str(folder), "--out", str(tmp_path / "out"), "-v", *(["--keep-identity"] * keep)]
+    sources = [str(tmp_path / "in" / name) for name in ("scan", "other", "bad")]
+    result = CliRunner().invoke(app, ["predict", *sources, *options])
+    assert result.exit_code == 1, result.output
+    shown = CliRunner().invoke(app, ["predict", *sources, *options, "--json"]).output
+    written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert len(written) > 20
+    content = [p.read_bytes() for p in written if p.suffix != ".gz"]
+    found = [
+        SECRET in text for text in (result.output, shown, *(str(p.relative_to(tmp_path / "out")) for p in written))
+    ]
+    found += [secret in one for secret in (SECRET.encode(), b"1.2.7731.5", b"1.2.7731.6") for one in content]
+    assert any(found) == keep
+
+
+def test_names_of_files_are_left_out_of_reasons(tmp_path):
+    (tmp_path / "DOE^JOHN").mkdir()
+    (tmp_path / "DOE^JOHN" / "DOE 1.dcm").write_bytes(b"")
+    text = f"{tmp_path}/DOE^JOHN: DOE 1.dcm must be readable, got none"
+    assert without_names(text, tmp_path) == f"{tmp_path}/…: … must be readable, got none"
+    assert without_names("nothing", tmp_path / "missing") == "nothing"
+
+
+def test_a_finished_scan_of_another_predictor_is_replaced_only_on_request(folder, tmp_path):
+    ScanFiles.series(tmp_path / "dicom", ScanFiles.chest())
+    predict_all([tmp_path / "dicom"], folder, out=tmp_path / "out")
+    (path,) = (tmp_path / "out").glob("*/prediction.json")
+    document = json.loads(path.read_text())
+    document["predictor"]["checksum"] = "0" * 64
+    path.write_text(json.dumps(document))
+    _, failed = predict_all([tmp_path / "dicom"], folder, out=tmp_path / "out")
+    assert "was written with another predictor: use another --out, or --fresh" in failed[0]["reason"]
+    answers, failed = predict_all([tmp_path / "dicom"], folder, out=tmp_path / "out", fresh=True)
+    assert failed == []
+    assert answers[0]["predictor"]["checksum"] == Predictor.load(folder).checksum
+
+
+def test_several_heads_are_all_shown_and_the_primary_one_first(prediction):
+    other = replace(prediction.head, name="cnn-other", performance="Other.")
+    both = replace(prediction, heads={**prediction.heads, "cnn-other": other})
+    page = prediction_page(both)
+    assert "fv-conv1 (primary)" in page
+    assert page.count("<table>") == 2
+    assert page.count("<svg") == 8
+    assert list(both.to_dict()["heads"]) == ["fv-conv1", "cnn-other"]

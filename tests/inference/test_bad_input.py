@@ -1,0 +1,139 @@
+"""Inputs that are no chest CT of one patient are each refused in one line, and none ends a run."""
+
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scan_files import ScanFiles
+
+from ildfv.inference.inbox import predict_all
+from ildfv.inference.predictor import Predictor
+
+
+def refused(folder, *sources: Path) -> list[str]:
+    """The reasons for which these sources are refused."""
+    answers, failed = predict_all(sources, folder)
+    assert answers == []
+    assert len(failed) == len(sources)
+    reasons = [one["reason"] for one in failed]
+    assert all(reason.isprintable() and len(reason) < 400 for reason in reasons)
+    return reasons
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+def head() -> np.ndarray:
+    """HU of a head: skull, brain, and sinuses that are smaller than any lung."""
+    y, x = np.mgrid[:64, :64]
+    radius = ((x - 32) / 22) ** 2 + ((y - 32) / 26) ** 2
+    hu = np.full((6, 64, 64), -1000.0)
+    hu[:, radius < 1] = 900
+    hu[:, radius < 0.8] = 35
+    hu[:, 14:17, 30:34] = -1000
+    return np.round(hu + np.random.default_rng(0).normal(0, 5, hu.shape)).clip(-1024).astype(np.int16)
+
+
+def test_a_head_has_no_lung(folder, tmp_path):
+    ScanFiles.series(tmp_path / "head", head())
+    (reason,) = refused(folder, tmp_path / "head")
+    assert "must show lung, at least" in reason
+
+
+def test_a_scan_without_air_is_no_chest(folder, tmp_path):
+    water = np.random.default_rng(0).normal(0, 10, (6, 64, 64)).astype(np.int16)
+    ScanFiles.series(tmp_path / "water", water)
+    (reason,) = refused(folder, tmp_path / "water")
+    assert "HU must include air or lung" in reason
+
+
+@pytest.mark.parametrize(
+    ("uid", "modality", "message"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.1", "CR", "not CT: Computed Radiography Image Storage"),
+        ("1.2.840.10008.5.1.4.1.1.4", "MR", "not CT: MR Image Storage"),
+    ],
+)
+def test_an_x_ray_and_an_mr_are_named(folder, tmp_path, uid, modality, message):
+    ScanFiles.series(tmp_path / "other", ScanFiles.chest(), SOPClassUID=uid, Modality=modality)
+    (reason,) = refused(folder, tmp_path / "other")
+    assert "must contain a CT scan, got none: " in reason
+    assert message in reason
+
+
+def test_forty_series_in_one_folder_give_one_answer_and_the_reason(folder, tmp_path):
+    for number in range(40):
+        ScanFiles.series(tmp_path / "many" / f"s{number:02d}", ScanFiles.chest(3 + (number == 17), seed=number))
+    (answer,), failed = predict_all([tmp_path / "many"], folder)
+    assert failed == []
+    assert answer["slices"] == 4
+    (note,) = answer["notes"]
+    assert note.startswith(
+        "40 series: number 1 is used, as it has the most slices: 1: 4 slices, 5 mm apart; 2: 3 slices"
+    )
+    assert note.endswith("and 35 more (--series NUMBER)")
+
+
+def test_a_series_is_chosen_by_its_number_or_uid(folder, tmp_path):
+    ScanFiles.series(tmp_path / "in" / "a", ScanFiles.chest(5), series="1.2.3.4")
+    ScanFiles.series(tmp_path / "in" / "b", ScanFiles.chest(8, seed=1))
+    for series in ("2", "1.2.3.4"):
+        (answer,), _ = predict_all([tmp_path / "in"], folder, series=series)
+        assert answer["slices"] == 5
+    _, failed = predict_all([tmp_path / "in"], folder, series="3")
+    assert (
+        "series must be a number from 1 to 2 or a SeriesInstanceUID of the scan, got 3: 1: 8 slices"
+        in (failed[0]["reason"])
+    )
+    assert "1.2.3.4" not in failed[0]["reason"]
+
+
+def test_a_zip_archive_is_predicted_like_its_folder(folder, tmp_path):
+    ScanFiles.series(tmp_path / "in" / "scan", ScanFiles.chest())
+    archive = zipped(tmp_path / "in", tmp_path / "scan.zip")
+    (a,), failed = predict_all([archive], folder)
+    (b,), _ = predict_all([tmp_path / "in"], folder)
+    assert failed == []
+    assert a == b
+
+
+def test_archives_that_do_harm_are_refused_in_one_line(folder, tmp_path):
+    outside, bomb, nested = (tmp_path / f"{name}.zip" for name in ("outside", "bomb", "nested"))
+    with zipfile.ZipFile(outside, "w") as archive:
+        archive.writestr("../../evil.dcm", b"x")
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_BZIP2) as archive, archive.open("zeros.dcm", "w") as file:
+        for _ in range(1100):
+            file.write(bytes(1 << 20))
+    with zipfile.ZipFile(nested, "w") as archive:
+        archive.write(outside, "inner.zip")
+    traversal, size, inner = refused(folder, outside, bomb, nested)
+    assert "paths must stay inside the archive" in traversal
+    assert "must unpack to at most" in size
+    assert "must contain a CT scan, got none" in inner
+    assert not (tmp_path.parent / "evil.dcm").exists()
+
+
+def test_an_unexpected_error_is_reported_and_the_next_scan_is_answered(folder, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        ScanFiles.series(tmp_path / name, ScanFiles.chest(seed=ord(name)))
+    real, calls = Predictor.batch_scores, []
+
+    def scores(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("broken\nlines")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(Predictor, "batch_scores", scores)
+    answers, failed = predict_all([tmp_path / "a", tmp_path / "b"], folder)
+    assert len(answers) == 1
+    assert failed[0]["reason"].startswith("unexpected RuntimeError: broken lines (")
