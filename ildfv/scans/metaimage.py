@@ -32,9 +32,7 @@ def metaimage_data_file(path: Path) -> Path:
     if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name:
         raise InputError(f"{path.name}: ElementDataFile must be one file in the folder of the header, got {name!r}")
     if not (path.parent / name).is_file():
-        raise InputError(
-            f"{path.name}: ElementDataFile must be in the folder of the header, got none named {name!r}"
-        )
+        raise InputError(f"{path.name}: ElementDataFile must be in the folder of the header, got none named {name!r}")
     return path.parent / name
 
 
