@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -126,7 +127,8 @@ class Layers:
         found = {}
         for key, one in self.info.encodings.items():
             if one.network is None:
-                found[key] = KINDS[check_untrained(one, key)](self.device)
+                kind: Any = KINDS[check_untrained(one, key)]
+                found[key] = kind(self.device)
                 found[key].use(self._of(f"encoding.{key}.descriptors."))
         return found
 

@@ -215,6 +215,12 @@ def _shares(answer: HeadAnswer, maps: np.ndarray, images: np.ndarray, area: floa
     found: list[dict[str, float] | None] = []
     for c in range(maps.shape[1]):
         shown = np.flatnonzero(answer.presence[:, c])
+        if not len(shown):
+            found.append(None)
+            continue
         masks = Masks(images[shown], area)
-        found.append(sides(maps[shown, c], masks.of("lung", "rule"), masks.of("body", "rule")) if len(shown) else None)
+        lung, body = masks.of("lung", "rule"), masks.of("body", "rule")
+        assert lung is not None
+        assert body is not None
+        found.append(sides(maps[shown, c], lung, body))
     return found

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 KIND: Final = "ildfv predictor"
 VERSION: Final = 2
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
-CNN, FISHER = "cnn", "fisher"  # kinds of heads
+CNN: Final = "cnn"  # kinds of heads
+FISHER: Final = "fisher"
 
 
 class Part(BaseModel):

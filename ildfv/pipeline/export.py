@@ -223,7 +223,7 @@ class Export:
             version=VERSION,
             use=USE,
             patterns=list(PATTERNS),
-            windows=[tuple(window) for window in WINDOWS],
+            windows=list(WINDOWS),
             size=SIZE,
             networks=networks,
             encodings=self.encodings,
@@ -279,7 +279,7 @@ class Export:
         return np.quantile(every, np.linspace(0, 1, QUANTILES)).tolist()
 
 
-def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, list]]:
+def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """coef and intercept that apply to densities as they are, and the fields `inputs` and `fill` of the head.
 
     values: tensors of a regression, whose last 36 inputs are standardised densities if it has density_mean.

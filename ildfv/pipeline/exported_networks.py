@@ -116,7 +116,8 @@ class Networks:
         from ildfv.train.activations import Activations
         from ildfv.train.networks import tensors
 
-        infos, values = {}, {}
+        infos: dict[str, schema.Network] = {}
+        values: dict[str, np.ndarray] = {}
         for name, info in self.found.items():
             network = self._networks[name]
             layers = [one.layer for one in encodings.values() if one.network == name]
