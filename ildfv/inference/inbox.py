@@ -16,9 +16,10 @@ from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.outputs import ANSWER, write_prediction
-from ildfv.inference.predict import choose, identity_of, predict_volume, pseudonym
+from ildfv.inference.predict import choose, identity_of, predict_volume
 from ildfv.inference.prediction import Prediction
 from ildfv.inference.predictor import Predictor
+from ildfv.inference.pseudonym import pseudonym
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import extracted, is_archive
 from ildfv.scans.libraries import format_error, quiet

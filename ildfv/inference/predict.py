@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.model_card import verdict
 from ildfv.inference.prediction import HeadAnswer, Prediction
 from ildfv.inference.prepared import prepared
+from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.reliability import statements
 from ildfv.inference.schema import Head
 from ildfv.scans.libraries import quiet
@@ -30,7 +30,6 @@ from ildfv.scans.windows import GRID
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
 
-PSEUDONYM_DIGITS = 10
 LISTED = 5  # series in a message
 
 
@@ -156,11 +155,6 @@ def _listed(scans: list[Scan]) -> str:
         for i, scan in enumerate(scans[:LISTED], start=1)
     ]
     return "; ".join(named) + (f"; and {len(scans) - LISTED} more" if len(scans) > LISTED else "")
-
-
-def pseudonym(scan: Scan) -> str:
-    """A name for the scan that does not contain its identifiers, the same for every prediction of it."""
-    return "scan-" + hashlib.sha256(scan.series.encode()).hexdigest()[:PSEUDONYM_DIGITS]
 
 
 def identity_of(scan: Scan) -> dict[str, str]:

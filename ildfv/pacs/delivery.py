@@ -8,8 +8,8 @@ from typing import Protocol
 from ildfv.datasets.records import Scan
 from ildfv.dicom_output.write import holds, paths, write_objects
 from ildfv.errors import check
-from ildfv.inference.predict import pseudonym
 from ildfv.inference.prediction import Prediction
+from ildfv.inference.pseudonym import pseudonym
 
 
 class Destination(Protocol):

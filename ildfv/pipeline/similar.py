@@ -15,7 +15,8 @@ from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.gallery import Group, Picture, gallery
-from ildfv.inference.predict import choose, pseudonym
+from ildfv.inference.predict import choose
+from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, newest

@@ -13,7 +13,7 @@ from ildfv.datasets.discovery import discover
 from ildfv.datasets.read_labels import read_labels
 from ildfv.datasets.records import Scan
 from ildfv.errors import check
-from ildfv.inference.predict import pseudonym
+from ildfv.inference.pseudonym import pseudonym
 from ildfv.patterns import PATTERNS
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.geometry import Geometry

@@ -9,7 +9,7 @@ import numpy as np
 from scan_files import ScanFiles
 
 from ildfv.datasets.discovery import discover
-from ildfv.inference.predict import pseudonym
+from ildfv.inference.pseudonym import pseudonym
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.viewer.study import open_study
