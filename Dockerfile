@@ -25,9 +25,9 @@ RUN case "$VARIANT" in \
  && ildfv --version
 
 FROM python:3.11-slim-bookworm
-# libgomp1: threads of the C++ kernel. libexpat1: GDCM.
+# libgomp1: threads of the C++ kernel; the other libraries are in the packages.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libexpat1 libgomp1 \
+ && apt-get install -y --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin ildfv
 COPY --from=build /opt/ildfv /opt/ildfv
