@@ -14,6 +14,8 @@ They are computed in float64: expanding t² loses (mean/sd)² of the precision, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,8 +28,8 @@ def gradients(
     log_weights: Tensor,
     means: Tensor,
     variances: Tensor,
-    moments: tuple[Tensor, Tensor, Tensor],
-    by_moments: tuple[Tensor, Tensor, Tensor],
+    moments: Sequence[Tensor],
+    by_moments: Sequence[Tensor],
     threshold: float,
     counts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -53,12 +53,12 @@ def moments_backward(
     threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients by maps, log weights, means and variances, from those by the moments."""
-    by_rows, *by_parameters = gradients(
-        _rows(maps), log_weights, means, variances, tuple(found), tuple(by_moments), threshold, counts
+    by_rows, by_log_weights, by_means, by_variances = gradients(
+        _rows(maps), log_weights, means, variances, found, by_moments, threshold, counts
     )
     by_maps = torch.empty_like(maps, memory_format=torch.contiguous_format)
     by_maps.copy_(by_rows.mT.unflatten(2, maps.shape[2:]) if maps.ndim == 4 else by_rows)
-    return by_maps, *by_parameters
+    return by_maps, by_log_weights, by_means, by_variances
 
 
 @moments_backward.register_fake

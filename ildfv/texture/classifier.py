@@ -108,7 +108,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
 
         Intensity decides where it has a unit, as in CT, and misleads where exposure varies.
         """
-        options = {"kind": self.head, "seed": self.random_state}
+        options: dict[str, Any] = {"kind": self.head, "seed": self.random_state}
         best = fit_head(vectors, labels, groups, **options)
         if INTENSITY not in self.encoder_.layers_[1:] or best.inner_accuracy is None:
             return best
@@ -198,9 +198,12 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
             settings = {name: getattr(encoder, name) for name in ("layers", "scales", "n_components")}
             model = cls(encoder.backbone, head=info["head"], random_state=info["random_state"], **settings)
             model.classes_, model.encoder_ = np.asarray(info["classes"]), encoder
-            arrays = [tensors[f"head.{name}"] for name in ("mean", "components", "coef", "intercept")]
+            mean, components, coef, intercept = (
+                tensors[f"head.{name}"] for name in ("mean", "components", "coef", "intercept")
+            )
             chosen = info["chosen"]
-            model.head_ = Head(*arrays, chosen["kind"], chosen["penalty"], chosen["inner_accuracy"])
+            last = chosen["kind"], chosen["penalty"], chosen["inner_accuracy"]
+            model.head_ = Head(mean, components, coef, intercept, *last)
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder} must be a complete {KIND}, got {type(error).__name__}: {error}") from error
         return model

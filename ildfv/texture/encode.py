@@ -52,7 +52,7 @@ def encode(
         else:
             tensors, info = load_model(out)
             encoder = TextureEncoder.from_tensors(tensors, info["encoder"])
-        parts = []
+        parts: list[dict[str, Any]] = []
         starts = range(0, len(paths), PART)
         ready = [out / f"features-{i:05}.npy" for i in range(len(starts))]
         done = sum(len(paths[s : s + PART]) for s, file in zip(starts, ready, strict=True) if file.exists())
@@ -67,7 +67,7 @@ def encode(
                     with replacing(file) as temporary:
                         np.save(temporary, np.stack(vectors))
                 parts.append({"file": file.name, "rows": len(some), "sha256": sha256(file)})
-        length = int(np.load(out / parts[0]["file"], mmap_mode="r").shape[1])
+        length = int(np.load(ready[0], mmap_mode="r").shape[1])
         index: dict[str, Any] = {"kind": "texture features", "key": key, "length": length}
         index |= {"settings": settings, "images": images, "parts": parts}
         write_json(out / INDEX, index)

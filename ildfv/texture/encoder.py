@@ -49,6 +49,9 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     fisher_ : dict of str to FisherVector
     """
 
+    decorrelations_: dict[str, PCA]
+    fisher_: dict[str, FisherVector]
+
     def __init__(
         self,
         backbone: str = "filters",
@@ -205,7 +208,9 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
         """The encoder from which `tensors` and `info` were taken."""
         try:
-            settings = {name: tuple(v) if isinstance(v, list) else v for name, v in info["settings"].items()}
+            settings: dict[str, Any] = {
+                name: tuple(v) if isinstance(v, list) else v for name, v in info["settings"].items()
+            }
             encoder = cls(**settings)
             encoder.layers_, encoder.range_ = tuple(info["layers"]), Range(*info["range"])
             encoder.decorrelations_, encoder.fisher_ = {}, {}

@@ -25,7 +25,7 @@ class Filters:
     """
 
     name = "filters"
-    layers = ("derivatives", "patches", "intensity")
+    layers: tuple[str, ...] = ("derivatives", "patches", "intensity")
     least = SIDE  # pixels along a side
 
     def auto(self) -> tuple[str, ...]:

@@ -71,8 +71,8 @@ def fit_head(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None,
             found = [_accuracy(x, labels, splits, *candidate) for candidate in candidates]
             best, accuracy = candidates[int(np.argmax(found))], float(max(found))
         coef, intercept = _solve(x, labels, *best)
-    arrays = (np.array(a, order="C") for a in (pca.mean_, pca.components_, coef / scale, intercept))
-    return Head(*arrays, best[0], best[1], accuracy)
+    mean, components, coef = (np.array(a, order="C") for a in (pca.mean_, pca.components_, coef / scale))
+    return Head(mean, components, coef, intercept, best[0], best[1], accuracy)
 
 
 def _splits(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list:

@@ -80,7 +80,8 @@ class Network:
             def hook(module, inputs, output) -> None:
                 ran[name] = ran.get(name, 0) + 1
                 if isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[2] == output.shape[3]:
-                    shapes[name] = tuple(output.shape[1:])
+                    d, h, w = output.shape[1:]
+                    shapes[name] = (d, h, w)
 
             return hook
 
