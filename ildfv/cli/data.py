@@ -70,11 +70,11 @@ def prepare(
     codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV of labels of slices: 0, 1 or empty for each pattern; perhaps their patients."),
+        typer.Option(help="CSV of labels of slices: 0, 1 or empty for each pattern; optionally their patients."),
     ] = None,
     grey: Annotated[
         str | None,
-        typer.Option(help="LOW,HIGH: read PNG, JPEG and TIFF images, whose darkest and brightest grey are these HU."),
+        typer.Option(help="LOW,HIGH: read PNG, JPEG and TIFF images, and map their darkest and brightest grey to these HU."),
     ] = None,
     lung_masks: Annotated[
         Path | None, typer.Option(help="Folder of your lung masks, named like the scans, for densities and --region.")
@@ -121,7 +121,7 @@ def prepare(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Read scans, window their slices and count pattern pixels. Scans that break a rule are quarantined.
+    """Read scans, window their slices and count pattern pixels. Scans that fail a check are quarantined.
 
     Creates the workspace if it does not exist, and resumes an interrupted run.
 

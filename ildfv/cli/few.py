@@ -1,4 +1,4 @@
-"""fit and baselines: all folds in one command, and the systems that every other is compared with."""
+"""fit and baselines: all folds in one command, and the baselines that other systems are compared with."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def regress(
         str, typer.Option(help="Ridge penalty: a number, or auto to choose it on validation patients.")
     ] = "auto",
     density: Annotated[
-        str, typer.Option(help="Lung densities as further inputs of ridge and logistic: auto (where they help) or off.")
+        str, typer.Option(help="Lung densities as additional inputs of ridge and logistic: auto (if they help) or off.")
     ] = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,

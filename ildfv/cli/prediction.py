@@ -11,7 +11,7 @@ from ildfv.cli import options as o
 from ildfv.cli import output
 
 PANEL = "Prediction"
-UNANSWERED = 1  # exit code if a scan was not answered
+UNANSWERED = 1  # exit code if a scan could not be predicted
 
 
 def export(
@@ -46,7 +46,7 @@ def export(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Export trained and scored systems as a predictor: a folder without data of patients.
+    """Export trained and scored systems as a predictor: a folder without patient data.
 
     Example: `ildfv export -w study --layer conv1 --layer fc6 --cnn --out my-predictor`
     """
@@ -126,8 +126,8 @@ def predict(
 ) -> None:
     """Predict the patterns on scans: presence, probability, area, and the evidence for each. Research use only.
 
-    A folder of scans, such as one of folders of patients, is predicted scan by scan. A scan that cannot be read is
-    reported and the others continue; the exit code is then 1. Finished scans in --out are not predicted again.
+    In a folder of scans, for example with one folder per patient, every scan is predicted. A scan that cannot be read is
+    reported, the others are predicted, and the exit code is 1. Finished scans in --out are not predicted again.
     Credentials for a PACS come from ILDFV_PACS_USER and ILDFV_PACS_PASSWORD, ILDFV_PACS_TOKEN, or the file that
     ILDFV_PACS_CREDENTIALS names.
 

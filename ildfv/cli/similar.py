@@ -18,7 +18,7 @@ def similar(
     workspace: o.Workspace = o.HERE,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of slices to find.", min=1)] = 10,
     per_patient: Annotated[
-        int | None, typer.Option(help="Largest number of slices of one patient.", min=1, show_default="no limit")
+        int | None, typer.Option(help="Maximum number of slices per patient.", min=1, show_default="no limit")
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
@@ -33,7 +33,7 @@ def similar(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Find the slices of a study that resemble a slice, by projected Fisher vectors; never of the same patient.
+    """Find the slices of other patients in a study that are similar to a slice, by projected Fisher vectors.
 
     Example: `ildfv similar /data/scan:120 -w study --out similar.html`
     """
@@ -80,14 +80,14 @@ def components(
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="Patches of each component.", min=1)] = 8,
+    count: Annotated[int, typer.Option("--count", "-n", help="Number of patches per component.", min=1)] = 8,
     slices: Annotated[int, typer.Option(help="Training slices to read.", min=1)] = 200,
     out: Annotated[Path | None, typer.Option(help="HTML page with the patches.", show_default="not written")] = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Show what the components of a mixture stand for: nearest training patches, and parts of the scores.
+    """Interpret the components of a mixture: nearest training patches, and contributions to the scores.
 
     Example: `ildfv components -w study --layer conv1 --out components.html`
     """
@@ -112,7 +112,7 @@ def components(
         [str(one["component"]), f"{one['weight']:.3f}", *(f"{one['mean_part_of_score'][name]:+.3f}" for name in names)]
         for one in found["components"]
     ]
-    title = f"Components of {found['layer']}: mean parts of the scores of {found['slices']} training slices"
+    title = f"Components of {found['layer']}: mean contributions to the scores of {found['slices']} training slices"
     output.table(title, ["", "weight", *names], rows)
     if out is not None:
         output.out.print(f"Page: {out}. It contains images of the study's patients.")

@@ -34,7 +34,7 @@ def encode(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Write one Fisher vector per image, of an encoder that is fitted to all of them without labels.
+    """Write one Fisher vector per image, by an encoder that is fitted on all images without labels.
 
     Example: `ildfv texture encode photos --out features`
     """
@@ -61,7 +61,7 @@ def classify(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="kth-tips, kth-tips2, dtd, fmd, outex or emphysema: a public set as it was unpacked.",
+            help="kth-tips, kth-tips2, dtd, fmd, outex or emphysema: an unpacked public set.",
             show_default="one folder per class",
         ),
     ] = None,
@@ -97,7 +97,7 @@ def classify(
     from ildfv.texture.layouts import read_layout
     from ildfv.texture.splits import Protocol
 
-    check(table is None or layout is None, "only one of --table and --layout can name the classes, got both")
+    check(table is None or layout is None, "classes must come from --table or --layout, got both: omit one")
     if page is not None:
         from ildfv.texture.page import check_page, write_page
 
@@ -116,7 +116,7 @@ def classify(
     if page is not None:
         write_page(page, found, {_below(p, images): p for p in collection.paths}, f"Textures of {images.name}")
     if model is not None:
-        progress.note("fitting to all images")
+        progress.note("fitting on all images")
         classifier.fit(collection.paths, collection.labels, collection.groups).save(model)
     result = found.to_dict() | {"page": page and str(page), "model": model and str(model)}
     if output.emit(result, as_json=as_json):

@@ -33,8 +33,8 @@ def view(
 ) -> None:
     """View scans, predictions or a workspace in a browser on this machine. Research use only.
 
-    Prints an address with a token, and serves it on 127.0.0.1 until Ctrl-C. Without a GPU and offline; only the paths
-    given are read, and nothing is written but corrections.
+    Prints an address with a token, and serves it on 127.0.0.1 until Ctrl-C. Needs neither a GPU nor a network
+    connection; only the given paths are read, and only corrections are written.
 
     Example: `ildfv view answers/scan-0cab05cf47 /data/scan`
     """

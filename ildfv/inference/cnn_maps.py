@@ -1,6 +1,6 @@
 """Maps of a network's own outputs, in the format of contribution maps: Grad-CAM of one layer, and occlusion.
 
-Both are Captum's (Kokhlikyan et al. 2020) and keep the sign: a negative value is evidence against the pattern. Unlike
+Both are computed by Captum (Kokhlikyan et al. 2020) and signed: a negative value is evidence against the pattern. Unlike
 contribution maps they do not add up to the score.
 """
 
@@ -56,9 +56,9 @@ def grad_cam_values(network: Network, images: np.ndarray, layer: str) -> np.ndar
 
 
 def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, step: int = STEP) -> np.ndarray:
-    """By how much every output falls when the pixels around a place have the mean grey level of the training slices.
+    """The drop of every output when a square is replaced by the mean grey level of the training slices.
 
-    A pixel has the mean over all squares that cover it. Source: Zeiler and Fergus, ECCV 2014.
+    The value of a pixel is the mean drop over all squares that cover it. Source: Zeiler and Fergus, ECCV 2014.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
     baseline = network.mean.view(1, 3, 1, 1)
     maps = []
     for image in images:
-        outputs = _Kept(network)  # the same occluded copies serve all outputs
+        outputs = _Kept(network)  # all outputs use the same occluded copies
         per_output = [
             attr.Occlusion(partial(outputs, c)).attribute(
                 _on_device(network, image[None]),
@@ -89,7 +89,7 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
             )
             for c in range(network.n_outputs)
         ]
-        maps.append(torch.cat(per_output)[:, 0].double().cpu().numpy())  # equal in the three windows
+        maps.append(torch.cat(per_output)[:, 0].double().cpu().numpy())  # attributions are equal in the three windows
     return np.stack(maps)
 
 

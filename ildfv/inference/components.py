@@ -1,7 +1,7 @@
-"""What the components of a mixture stand for: their parts of the scores, and the training patches that are nearest.
+"""Interpretation of mixture components: their contributions to the scores, and the nearest training patches.
 
-Parts of scores are statistics over many slices, and contain no image. Patches are images of patients: they exist only
-where the slices are.
+Contributions are statistics over many slices and contain no image data. Patches are images of patients; computing them
+requires the slices, so a predictor does not contain them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ildfv.inference.contributions import component_scores
 from ildfv.scans.windows import NORMAL, SIZE
 
 BATCH = 16
-CONTEXT = 48  # pixels, the smallest side of a picture: a patch of conv1 alone has 11
+CONTEXT = 48  # pixels, minimum side of a picture: the receptive field of conv1 has only 11
 FRAME = (230, 97, 1)
 
 
@@ -26,7 +26,7 @@ FRAME = (230, 97, 1)
 class Patch:
     """A location of a slice near the mean of a component.
 
-    index: of the slice. rows, columns: its receptive field, first pixel and one behind the last. distance: Mahalanobis
+    index: of the slice. rows, columns: its receptive field, first pixel and one past the last. distance: Mahalanobis
     distance of the descriptor from the mean, divided by √d.
     """
 
@@ -46,7 +46,7 @@ def nearest_patches(
     *,
     count: int = 8,
 ) -> list[list[Patch]]:
-    """For each component the nearest patches, at most one of each patient, nearest first.
+    """The patches nearest to each component, at most one per patient, nearest first.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def nearest_patches(
     owners : sequence of m str
         Patient of each slice.
     count : int
-        Patches of a component.
+        Number of patches per component.
     """
     best: list[dict[str, Patch]] = [{} for _ in mixture.weights_]
     for start in range(0, len(indices), BATCH):
@@ -124,7 +124,7 @@ def _distances(x: np.ndarray, mixture: GaussianMixture) -> np.ndarray:
     """‖(x − mean_k)/sd_k‖/√d, (n, k)."""
     inverse = 1 / np.asarray(mixture.variances_, np.float64)  # (k, d)
     means = np.asarray(mixture.means_, np.float64)
-    centre = means.mean(axis=0)  # squares of differences from it are small, so that little is lost in their difference
+    centre = means.mean(axis=0)  # centring keeps the squares small, which limits cancellation
     x, means = x - centre, means - centre
     squares = x**2 @ inverse.T - 2 * x @ (means * inverse).T + (means**2 * inverse).sum(axis=1)
     return np.sqrt(np.maximum(squares, 0) / x.shape[1])

@@ -1,7 +1,7 @@
 """Conformal sets: for each slice and pattern the labels (absent, present) that calibration patients do not exclude.
 
 Split conformal prediction for grouped data (HCP: Lee, Barber, Willett 2023, arXiv:2306.06342), one label at a time. Let
-s be the strangeness of a slice for a label: −score for "present", the score for "absent". Of the K calibration patients
+s be the nonconformity score of a slice for a label: −score for "present", the score for "absent". Of the K calibration patients
 with a slice of that label, each has weight 1/(K + 1), divided equally among those slices, and weight 1/(K + 1) is at
 infinity. A label is in the set of a new slice if its s does not exceed the `level` quantile of this distribution.
 
@@ -93,11 +93,11 @@ class Conformal:
         ]
 
 
-_SIGNS = ((1, -1.0), (0, 1.0))  # label, sign of its strangeness
+_SIGNS = ((1, -1.0), (0, 1.0))  # label, sign of its nonconformity score
 
 
 def _quantile(strangeness: np.ndarray, patients: np.ndarray, level: float) -> float:
-    """The smallest value up to which the calibration patients have at least `level` of all weight; infinite if none."""
+    """The smallest value up to which the weights of calibration patients sum to at least `level`; infinite if none."""
     if not len(strangeness):
         return float("inf")
     _, owner, count = np.unique(patients, return_inverse=True, return_counts=True)

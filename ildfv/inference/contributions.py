@@ -5,9 +5,9 @@ a + (1/n) Σ_i q_i with q_i = Σ_k γ_ik Σ_d (A_kd t_ikd + B_kd (t_ikd² − 1)
 locations is exact although the normalisation is not linear, because α is that of the slice itself.
 
 Where descriptors cancel, r_j is near 0 and α_j is large: such a j adds large values of both signs to the map and little
-to the score. With a floor ε, α_j = 1/(√max(|r_j|, ε) ‖√|r|‖), and what this takes from the score is added to all
-descriptors equally. The sum is still exact; the share that is not located is `unlocated`. An infinite floor would give
-the map of the Fisher vector without power normalisation.
+to the score. With a floor ε, α_j = 1/(√max(|r_j|, ε) ‖√|r|‖), and the difference to the score is distributed equally
+over all descriptors. The sum is still exact; the distributed part is `unlocated`. An infinite floor would give the map
+of the Fisher vector without power normalisation.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def contributions(
         g of each score.
     maps : array of shape (b, n, d) or (b, d, h, w)
     weights : array of shape (b, n), optional
-        How much each descriptor counts, as in `FisherVector.transform`.
+        Weight of each descriptor, as in `FisherVector.transform`.
     floor : float
-        ε of the module's text, see `floor_at`; 0 for the share of each descriptor without any change.
+        ε in the module's docstring, see `floor_at`; 0 for no floor.
     components : sequence of int, optional
         Components whose contributions are summed; by default all.
 
@@ -54,7 +54,7 @@ def contributions(
     ndarray of shape (b, n, C), float64
         Summed over n, the score minus its offset (with `components`, their part of it: `component_scores`).
     """
-    maps = to_numpy(maps).astype(np.float64)  # float32 sums of small moments would lose the digits that α multiplies
+    maps = to_numpy(maps).astype(np.float64)  # α would amplify the float32 rounding errors of small moments
     slices = _moments(fisher, maps, weights)
     g = _by_component(fisher, coefficients, slices.raw.shape[1:])  # (1, C, k, 2, d)
     if components is not None:
@@ -90,7 +90,7 @@ def component_scores(fisher: FisherVector, coefficients: np.ndarray, maps, weigh
 
 
 def unlocated(fisher: FisherVector, coefficients: np.ndarray, maps, weights=None, *, floor: float) -> np.ndarray:
-    """The part of each score that a floor spreads over all descriptors, float64 (b, C)."""
+    """The part of each score that a floor distributes equally over all descriptors, float64 (b, C)."""
     slices = _moments(fisher, to_numpy(maps).astype(np.float64), weights)
     g = _by_component(fisher, coefficients, slices.raw.shape[1:])
     change = (slices.alpha(fisher, 0.0) - slices.alpha(fisher, floor)) * slices.raw

@@ -1,6 +1,6 @@
-"""Where in the lung a pattern is: slices to look at first, thirds of the height, sides.
+"""Location of a pattern in the lung: slices to look at first, thirds of the lung's height, and sides.
 
-Sides come from contribution maps, as slices are predicted as a whole: the positive part of the smoothed map inside the
+Sides are computed from contribution maps, because slices are predicted as a whole: the positive part of the smoothed map inside the
 lung, summed over the slices on which the pattern is present. They describe where the evidence is, not the area.
 """
 
@@ -12,7 +12,7 @@ from scipy import ndimage
 from ildfv.inference.prediction import lung_height
 
 LOOK = 3  # slices to look at first
-APART = 10.0  # mm: closer slices show the same
+APART = 10.0  # mm: closer slices look almost the same
 SMOOTHING = 2.0  # prepared pixels; overlapping receptive fields alternate from pixel to pixel
 ZONES = ("lower", "middle", "upper")
 
@@ -43,7 +43,7 @@ def zones(presence: np.ndarray, area: np.ndarray, positions: np.ndarray, lung: n
 
 
 def sides(maps: np.ndarray, lung: np.ndarray, body: np.ndarray) -> dict[str, float] | None:
-    """The shares of left and right, and of the ventral and dorsal half, in the evidence on these slices of a pattern.
+    """The shares of the left, right, ventral and dorsal halves in a pattern's evidence on these slices.
 
     The midline is the centre of the body; the ventral half is that of the lung's depth on each slice.
 

@@ -28,11 +28,11 @@ from ildfv.scans.identifiers import ACQUISITION_TAGS
 from ildfv.store.atomic import write_bytes
 
 VERSION = 1
-LEVELS = 100  # at most: heights in the lung at which two scans are compared
+LEVELS = 100  # maximum number of heights in the lung at which two scans are compared
 INTERVAL = (
     "95 % interval of the change: the error of the mean estimated area on held-out scans, taken for both scans as "
     "independent, with a t quantile for their number. It covers errors of the model on scans like those it was tested "
-    "on, and is too wide where the errors for one patient are alike. It does not cover differences between scanners, "
+    "on, and is too wide if the errors for one patient are correlated. It does not cover differences between scanners, "
     "kernels and doses, in inspiration beyond the matched height, or the patient's variation within a day."
 )
 
@@ -121,7 +121,7 @@ def compare_scans(
 ) -> FollowUp:
     """The comparison of two scans of a patient, the earlier one first, with files in `out` if it is given.
 
-    InputError: not two scans, scans of two patients, or in the wrong order of time, as far as their headers tell.
+    InputError: not two scans, or, according to their headers, scans of two patients or in the wrong order of time.
     """
     check(len(sources) == 2, f"--follow-up needs two scans, the earlier one first, got {len(sources)}")
     scans, predictions = [], []
@@ -173,7 +173,7 @@ def days_between(before: Scan, after: Scan) -> int | None:
     first, second = _date(before), _date(after)
     if first is None or second is None:
         return None
-    check(first <= second, "--follow-up needs the earlier scan first, got the later one: exchange the two")
+    check(first <= second, "--follow-up needs the earlier scan first, got the later one: swap the two")
     return (second - first).days
 
 

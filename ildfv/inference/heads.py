@@ -1,4 +1,4 @@
-"""Heads of a predictor: linear scores of the projections of one or several encodings, and of further numbers."""
+"""Heads of a predictor: linear scores of the projections of one or several encodings, and of additional inputs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class FisherEncoding:
 
 @dataclass(frozen=True)
 class HeadPart:
-    """The share of a score that one encoding has. coef: float64 (C, p), of projections divided by scale."""
+    """The part of a head that uses one encoding. coef: float64 (C, p), of projections divided by scale."""
 
     name: str
     encoding: FisherEncoding
@@ -81,7 +81,7 @@ class HeadPart:
 
     @property
     def mean(self) -> np.ndarray:
-        """g·m with the mean vector m of the PCA, float64 (C,): what the score of a zero vector lacks."""
+        """g·m with the mean vector m of the PCA, float64 (C,), which is subtracted from the offset."""
         return self.coefficients @ np.asarray(self.encoding.pca.mean_, np.float64)
 
     def features(self, projections: np.ndarray) -> np.ndarray:
@@ -127,14 +127,14 @@ class FisherHead:
         return self.intercept - sum(part.mean for part in self.parts)
 
     def scores(self, projections: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray] | None) -> np.ndarray:
-        """Scores float64 (b, C) from the projections of each encoding and the further inputs (b,) by name."""
+        """Scores float64 (b, C) from the projections of each encoding and the additional inputs (b,) by name."""
         features = [part.features(projections[part.name]) for part in self.parts]
         coef = np.concatenate([part.coef for part in self.parts], axis=1)
         found = np.concatenate(features, axis=1) @ coef.T + self.intercept
         return found + self.input_part(inputs, len(found))
 
     def input_part(self, inputs: Mapping[str, np.ndarray] | None, m: int) -> np.ndarray:
-        """The share of the scores of m slices that the further inputs have, float64 (m, C)."""
+        """The part of the scores of m slices that comes from the additional inputs, float64 (m, C)."""
         if not self.info.inputs:
             return np.zeros((m, len(self.intercept)))
         missing = [name for name in self.info.inputs if name not in (inputs or {})]

@@ -26,10 +26,10 @@ from ildfv.scans.libraries import format_error, quiet
 
 
 class Delivery(Protocol):
-    """What happens with a prediction besides the files in --out."""
+    """Delivery of predictions in addition to the files in --out."""
 
     def finish(self, scan: Scan, checksum: str) -> bool:
-        """Completes what an earlier run with this predictor has prepared. False: the prediction is needed again.
+        """Completes a delivery that an earlier run with this predictor prepared. False: the scan must be predicted again.
 
         Raises InputError if a prediction of this scan cannot be delivered.
         """
@@ -40,8 +40,8 @@ class Delivery(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """out: the folder in which a folder per scan is written. series: see `predict.choose`. delivery: what else happens
-    with each prediction. keep_identity: answers have the identifiers of the scans, and reasons name files. fresh:
+    """out: the folder in which a folder per scan is written. series: see `predict.choose`. delivery: optional delivery
+    of each prediction. keep_identity: predictions contain the identifiers of the scans, and reasons name files. fresh:
     finished scans are predicted again."""
 
     out: Path | None = None
@@ -114,7 +114,7 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
         reason = str(error)
     except MemoryError:
         reason = "must fit in memory, got MemoryError"
-    except Exception as error:  # one scan must not end the run; the reason names the line
+    except Exception as error:  # one scan must not end the run; the reason includes the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
     else:

@@ -28,7 +28,7 @@ class Layers:
             digest = network.weights_sha256
             check(
                 digest is None or digest in self._files,
-                f"network {name} ({network.architecture}) of this predictor is without weights: give the file with "
+                f"network {name} ({network.architecture}) of this predictor has no weights: give the file with "
                 f"SHA-256 {digest} (--weights)",
             )
 
@@ -66,7 +66,7 @@ class Layers:
         return self._fields[encoding]
 
     def network(self, name: str):
-        """The network of that name; the layers above the deepest one needed are missing and never run."""
+        """The network of that name, truncated after the deepest layer needed."""
         if name not in self._networks:
             info = self.info.networks[name]
             stored = self._of(f"network.{name}.")
@@ -133,7 +133,7 @@ class Layers:
         return found
 
     def _of(self, prefix: str) -> dict[str, np.ndarray]:
-        """The tensors whose names begin so, without the prefix."""
+        """The tensors whose names start with the prefix, by name without the prefix."""
         return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 

@@ -1,7 +1,7 @@
 """Evaluation of maps against label maps: do the locations with high values show the pattern?
 
 Maps are signed: a low value is evidence against a pattern, and no measure takes absolute values. All measures of a
-pattern use the slices that show it on at least `MIN_PIXELS` pixels, so they do not depend on how well a score tells
+pattern use the slices that show it on at least `MIN_PIXELS` pixels, so they do not depend on how well a score separates
 slices with the pattern from others. Intervals are by patient.
 """
 
@@ -41,7 +41,7 @@ def pixel_auc(values: np.ndarray, mask: np.ndarray, within: np.ndarray | None = 
     mask : ndarray of shape (h, w)
         Nonzero where the pattern is.
     within : ndarray of shape (h, w), optional
-        Pixels that count; by default all.
+        Pixels that are evaluated; by default all.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def best_threshold(values: np.ndarray, truth: np.ndarray) -> float:
     """The threshold with the largest Dice over all given pixels, (n,) each; the highest of equally good ones."""
     order = np.argsort(-values, kind="stable")
     ranked, hits = values[order], np.cumsum(truth[order] != 0)
-    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # of equal values: they are called together
+    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # index of the last of equal values, which are on the same side of any threshold
     scores = 2 * hits[last] / (last + 1 + hits[-1])
     return float(ranked[last[np.argmax(scores)]])
 
@@ -222,7 +222,7 @@ def evaluate_maps(
     training, held_out : LabelledSlices
         Of different patients. training: a few dozen slices per pattern suffice for a threshold.
     within : {"slice", "lung"}
-        Pixels that count. On the whole slice a lung mask is a good map; inside the lung it is worthless.
+        Pixels that are evaluated. On the whole slice, a lung mask alone scores well; inside the lung it carries no information.
     tolerance : int
         Of the pointing game, pixels.
 
@@ -283,7 +283,7 @@ def _thresholds(name: str, system: System, training: LabelledSlices, within: str
 
 
 def _pixels(values, mask, within) -> tuple[np.ndarray, np.ndarray]:
-    """The values and the truth of the pixels that count, (n,) each."""
+    """The values and the truth of the evaluated pixels, (n,) each."""
     values, mask = np.asarray(values), np.asarray(mask) != 0
     check(values.shape == mask.shape, f"mask must have the map's shape {values.shape}, got {mask.shape}")
     if within is None:

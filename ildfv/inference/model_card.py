@@ -10,7 +10,7 @@ PHANTOM = "**Trained on generated phantoms.** Its performance does not apply to 
 MEAN = "mean_auc"
 INTENDED = (
     "Intended use: research on axial chest CT, to rank and preselect slices for a reader and to compare methods. Not "
-    "intended: diagnosis, treatment, screening, or measurements that decide about a patient."
+    "intended: diagnosis, treatment, screening, or measurements that inform decisions about a patient."
 )
 
 
@@ -59,7 +59,7 @@ def _training(info: PredictorInfo) -> Iterator[str]:
         yield (
             f"- Mixture, PCA and regression are fitted on all {fitted}. Thresholds, calibration and expected "
             f"performance come from {training['folds']}-fold cross-validation by patient: each slice was scored by "
-            "models fitted without its patient. The exported models themselves were tested on no patient."
+            "models fitted without its patient. The exported models themselves were not tested."
         )
         trained = [name for name, one in info.networks.items() if one.trained]
         if trained:
@@ -81,7 +81,7 @@ def _training(info: PredictorInfo) -> Iterator[str]:
     sides = reference.pixel_side
     spacing = "" if reference.spacing is None else "; slices {:.2f} to {:.2f} mm apart".format(*reference.spacing)
     yield f"- Pixel side {sides[0]:.2f} to {sides[1]:.2f} mm{spacing}."
-    yield "- Scanner models and kernels are not recorded in prepared slices: the mix is unknown."
+    yield "- Scanner models and kernels are not recorded in prepared slices: their distribution is unknown."
     for name, one in info.networks.items():
         if one.weights_sha256:
             yield f"- The weights of {name} ({one.architecture}) are not included: SHA-256 {one.weights_sha256}."

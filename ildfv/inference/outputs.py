@@ -50,7 +50,7 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
 
 
 def to_scan_grid(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Planes (m, 224, 224) on the pixels of the scan, (m, rows, columns), divided by area: sums are kept.
+    """Planes (m, 224, 224) distributed by area over the pixels of the scan, (m, rows, columns), which preserves sums.
 
     The 224×224 input covers the square around the scan (`scans.windows.windowed`); values in its padding, if the scan
     is not square, are discarded.
@@ -78,9 +78,9 @@ def _shares(n: int, side: int) -> np.ndarray:
 
 
 def write_map(path: Path, planes: np.ndarray, geometry: Geometry, description: str = "") -> None:
-    """Contribution maps as a float32 NIfTI volume on the scan's grid; square slices sum to what the map does.
+    """Contribution maps as a float32 NIfTI volume on the scan's grid; on square slices the sum equals that of the map.
 
-    The volume is written slice by slice, as that of a scan of 300 slices takes 300 MB.
+    The volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB.
     """
     m, n_rows, n_columns = geometry.shape
     header = nibabel.Nifti1Header()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable with colour vision deficiency
 OPACITY = 0.75
-CLIP = 99.5  # percentile of absolute contributions that has full colour
+CLIP = 99.5  # percentile of absolute contributions that is drawn in full colour
 SMOOTHING = 2.0  # pixels, standard deviation
 WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
 
@@ -81,7 +81,7 @@ def _where(answer: HeadAnswer, c: int) -> str:
 def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.ndarray:
     """The slice with its contributions in colour, uint8 (h, w, 3): orange for the pattern, blue against it.
 
-    image: uint8 (h, w); contribution: (h, w); scale: the absolute contribution with full colour. Contributions are
+    image: uint8 (h, w); contribution: (h, w); scale: the absolute contribution drawn in full colour. Contributions are
     smoothed for the picture, as the overlap of receptive fields alternates from pixel to pixel.
     """
     contribution = ndimage.gaussian_filter(contribution, SMOOTHING)
@@ -101,7 +101,7 @@ def png(image: np.ndarray, description: str = "") -> bytes:
 
 
 def evidence_scale(contributions: np.ndarray) -> float:
-    """The absolute contribution that has full colour on all maps (m, h, w) of a pattern."""
+    """The absolute contribution that is drawn in full colour on all maps (m, h, w) of a pattern."""
     return float(np.percentile(np.abs(contributions), CLIP))
 
 

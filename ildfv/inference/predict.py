@@ -53,12 +53,12 @@ def predict_scan(
     contributions : bool
         Whether to compute contribution maps with the primary head, or the first Fisher head.
     keep_identity : bool
-        Whether the prediction has the identifiers of the scan.
+        Whether the prediction contains the identifiers of the scan.
 
     Raises
     ------
     InputError
-        No readable CT scan, several patients, no lung, a scan that breaks a rule.
+        No readable CT scan, several patients, no lung, or a scan that fails a check.
     """
     found = discover(path, labels=False, workers=1)
     scan, notes = choose(found, series, path)
@@ -132,7 +132,7 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         raise InputError(f"{path} must contain a CT scan, got none: {got}{more}")
     patients = {scan.patient for scan in found.scans}
     named = any(scan.series == series for scan in found.scans)
-    check(len(patients) == 1 or named, f"{path} must contain one patient, got {len(patients)}: predict each alone")
+    check(len(patients) == 1 or named, f"{path} must contain one patient, got {len(patients)}: predict each one separately")
     ranked = sorted(found.scans, key=lambda scan: (-scan.geometry.shape[0], scan.series))
     if series is not None:
         matching = [scan for scan in ranked if scan.series == series]
@@ -144,7 +144,7 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
     if len(ranked) == 1:
         return ranked[0], []
     return ranked[0], [
-        f"{len(ranked)} series: number 1 is used, as it has the most slices: {_listed(ranked)} (--series NUMBER)"
+        f"{len(ranked)} series: number 1 is used, which has the most slices: {_listed(ranked)} (--series NUMBER)"
     ]
 
 
@@ -194,7 +194,7 @@ def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
 
 
 def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
-    """Error of the mean area of a slice, cm², and the number of held-out scans that it is known from, by pattern."""
+    """Error of the mean area of a slice, cm², and the number of held-out scans that it was computed from, by pattern."""
     scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
     return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
 

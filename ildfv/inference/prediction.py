@@ -165,7 +165,7 @@ class Prediction:
 def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
     """Height of each slice in the lung, (m,): 0 at its lowest slice, 1 at its highest; NaN outside and in one slice.
 
-    A slice is of the lung from 2 % of the largest area: gas in the bowel is less.
+    A slice belongs to the lung if its area is at least 2 % of the largest; gas in the bowel is smaller.
     """
     inside = lung >= EDGE * lung.max()
     low, high = positions[inside].min(), positions[inside].max()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
 BATCH = 16
 
-Inputs = Mapping[str, np.ndarray]  # further numbers of slices by name, each (m,)
+Inputs = Mapping[str, np.ndarray]  # additional inputs by name, each (m,)
 
 
 class Predictor:
@@ -164,7 +164,7 @@ class Predictor:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the further numbers that the heads need of every slice."""
+        """Names of the additional inputs that the heads need for every slice."""
         return sorted({name for head in self.info.heads for name in head.inputs})
 
     def scores(self, images: np.ndarray, pixel_area: float, inputs: Inputs | None = None) -> dict[str, np.ndarray]:
@@ -177,7 +177,7 @@ class Predictor:
         pixel_area : float
             Area of a pixel of the scan, mm².
         inputs : mapping of str to ndarray of shape (m,)
-            The further numbers named in `inputs`, if there are any.
+            The additional inputs named in the attribute `inputs`, if there are any.
 
         Returns
         -------
@@ -196,7 +196,7 @@ class Predictor:
         """Contribution maps of prepared slices for a Fisher head.
 
         The contribution of a location is spread evenly over its receptive field, so a map sums to the score minus the
-        offset and, if the head has further inputs, their share (`FisherHead.offset`, `.input_part`).
+        offset and, if the head has additional inputs, their part (`FisherHead.offset`, `.input_part`).
 
         Parameters
         ----------
@@ -255,7 +255,7 @@ class Predictor:
         Raises
         ------
         InputError
-            No readable CT scan, several patients, no lung, or a scan that breaks a rule.
+            No readable CT scan, several patients, no lung, or a scan that fails a check.
         """
         from ildfv.inference.predict import predict_scan
 
@@ -275,7 +275,7 @@ class Predictor:
     def batch_scores(
         self, images: np.ndarray, pixel_area: float, inputs: Inputs | None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """(name of the head, scores float64 (b, C)) of few slices, which are scored at once; otherwise as `scores`."""
+        """(name of the head, scores float64 (b, C)) of few slices, which are scored at once. Parameters as for `scores`."""
         maps, outputs = self.layers.of(images)
         masks = Masks(images, pixel_area)
         projections = {
@@ -320,7 +320,7 @@ class Predictor:
         }
 
     def _of(self, prefix: str) -> dict[str, np.ndarray]:
-        """The tensors whose names begin so, without the prefix."""
+        """The tensors whose names start with the prefix, by name without the prefix."""
         return {name[len(prefix) :]: value for name, value in self._tensors.items() if name.startswith(prefix)}
 
 

@@ -1,4 +1,4 @@
-"""Names of scans that do not contain their identifiers; apart from `predict`, which imports every estimator."""
+"""Names of scans that do not contain their identifiers. Not in `predict`, because that imports every estimator."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The rows of a large matrix that are nearest to a query, exactly, with FAISS where it is installed.
+"""Exact nearest-neighbour search in the rows of a large matrix, with FAISS if it is installed.
 
-A search reads all rows, so memory bandwidth is its limit. FAISS therefore scans a copy in float16, half as many bytes,
-and the best candidates are measured again. The largest rounding error of a row bounds how much nearer than in the copy
-a row can be; candidates are added until no other row can belong to the result.
+A search reads all rows, so its speed is limited by memory bandwidth. FAISS therefore searches a float16 copy, half as
+many bytes, and the distances of the best candidates are recomputed in float32. The largest rounding error of a row
+bounds the difference between the two distances; candidates are added until no other row can belong to the result.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.extras import is_installed
 
-CANDIDATES = 64  # rows measured again at first: enough for 10 results, unless many distances are almost equal
-LARGEST = 60_000.0  # of a float16
+CANDIDATES = 64  # initial number of candidates: enough for 10 results, unless many distances are almost equal
+LARGEST = 60_000.0  # largest value that is stored as float16
 CHUNK = 8192  # rows reconstructed at once
 ROUNDING = 1e-4  # relative error of a distance that is computed in float32
 
@@ -57,11 +57,11 @@ class NearestRows:
         count : int
             Number of results; fewer if there are not as many.
         excluded : ndarray of shape (N,), bool, optional
-            Rows that are no result.
+            Rows to exclude from the results.
         owners : ndarray of shape (N,), optional
-            With `per_owner`: whom a row belongs to.
+            Owner of each row, such as its patient; used with `per_owner`.
         per_owner : int, optional
-            Largest number of results of one owner.
+            Maximum number of results per owner.
 
         Returns
         -------
@@ -87,7 +87,7 @@ class NearestRows:
             wanted *= 4
 
     def _candidates(self, query: np.ndarray, wanted: int) -> tuple[np.ndarray, float]:
-        """At least `wanted` rows, or all, and a distance that no other row is below."""
+        """At least `wanted` rows, or all, and a lower bound of the distances of all other rows."""
         wanted = min(wanted, len(self.rows))
         if self.uses_faiss:
             squares, indices = self._index.search(query[None], wanted)
@@ -97,7 +97,7 @@ class NearestRows:
             squares = self._squares - 2 * (self.rows @ query)
             indices = np.argpartition(squares, wanted - 1)[:wanted] if wanted < len(squares) else np.arange(wanted)
             size = float(query @ query)
-            # A difference of squares: rounding is relative to the squares and not to the distance.
+            # The rounding error of a difference of squares is relative to the squares, not to the distance.
             loss = ROUNDING * (size + float(self._squares[indices].max()))
             last = float(np.sqrt(max(0.0, float(squares[indices].max()) + size - loss)))
         return indices.astype(np.int64), last * (1 - ROUNDING) - self._error

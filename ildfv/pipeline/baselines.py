@@ -20,7 +20,7 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import SCALARS
 
 HISTOGRAM, AREA, PREVALENCE = "histogram", "lung-area", "prevalence"
-WEAK = (1e-3,)  # of one number: a penalty changes its scale, not the order of slices
+WEAK = (1e-3,)  # for a single feature, a penalty changes the scale of the score but not the order of slices
 NAMES = (*SCALARS, HISTOGRAM, AREA, PREVALENCE)
 
 

@@ -11,7 +11,7 @@ from ildfv.store.atomic import read_json, write_json
 
 
 class Clock:
-    """Seconds by name in a JSON file; of a killed run, the time up to its last mark."""
+    """Seconds by name in a JSON file; for a killed run, the time up to the last call of the marking function."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -1,4 +1,4 @@
-"""The components of an encoding of a study: weights, parts of the scores, and the nearest training patches."""
+"""The mixture components of an encoding: weights, contributions to the scores, and the nearest training patches."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def describe_components(
     layer, region, fold : optional
         Which encoding; by default the newest. It must be scored by a linear regression.
     count : int
-        Patches of each component, at most one of a patient.
+        Number of patches per component, at most one per patient.
     slices_read : int
-        Training slices that patches and parts of scores are taken from.
+        Number of training slices from which patches and contributions are computed.
     out : path, optional
         HTML page. It contains images of patients.
     """
@@ -87,7 +87,7 @@ def describe_components(
         groups = [_group(slices, k, float(mixture.weights_[k]), means[:, k], patches[k]) for k in order]
         lines = [
             f"Components of the mixture of {encoding.layer}, fold {encoding.fold}, heaviest first. Patches are the "
-            f"training descriptors nearest to a component's mean among {len(chosen)} slices, at most one of a patient; "
+            f"training descriptors nearest to a component's mean among {len(chosen)} slices, at most one per patient; "
             "the frame is the receptive field.",
             "This page contains images of patients of the study.",
         ]
@@ -133,4 +133,4 @@ def _group(slices, k: int, weight: float, means: np.ndarray, patches: list[Patch
         )
         for patch in patches
     ]
-    return Group(f"Component {k}, weight {weight:.3f}", pictures, f"Mean part of the score: {parts}")
+    return Group(f"Component {k}, weight {weight:.3f}", pictures, f"Mean contribution to the score: {parts}")

@@ -1,8 +1,8 @@
-"""Densitometry of the lung as inputs of a head, beside the projections of encodings.
+"""Densitometry of the lung as inputs of a head, in addition to the projections of encodings.
 
-On real lungs one percentile of the HU separates some patterns better than any texture, and a Fisher vector that is
-normalised has lost the mean. The densities (`scans.density`) are standardised on the training slices with lung; a slice
-without lung has their mean, 0. Which of them a pattern's head uses is chosen by held-out patients.
+On real lungs a single percentile of the HU separates some patterns better than texture does, and a normalised Fisher
+vector does not preserve the mean density. The densities (`scans.density`) are standardised on the training slices with
+lung; a slice without lung has the value 0, the mean. Held-out patients decide which of them a pattern's head uses.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def candidates(n_projections: int) -> dict[str, np.ndarray]:
 
 
 def densities_of(slices: Slices, progress: Progress = SILENT) -> np.ndarray | None:
-    """The densities of all slices, float64 (N, 36); None, with a note, if some parts hold none."""
+    """The densities of all slices, float64 (N, 36); None, with a note, if some parts have none."""
     try:
         return slices.densities().astype(np.float64)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The layers of an encoding that need no trained network, and what both kinds of layers have in common."""
+"""Layers of an encoding that need no trained network, and functions shared with the layers of networks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ildfv.pipeline.regions import Weights
 from ildfv.streaming.maps import MapStream, batches
 
 UNTRAINED = ("filters", "patches")  # of `train.descriptors`
-FOLDER = "descriptors"  # in the folder of the encoding
-_FIELDS: dict[tuple[str, str], Any] = {}  # of networks; tracing a deep one for every fold takes longer than encoding
+FOLDER = "descriptors"  # subfolder of the encoding
+_FIELDS: dict[tuple[str, str], Any] = {}  # cache: tracing a deep network for every fold takes longer than encoding
 
 
 def descriptors(layer: str, device: str):
@@ -25,7 +25,7 @@ def descriptors(layer: str, device: str):
 
 
 class InHounsfield:
-    """Slices whose images are HU, int16 (m, 1, 224, 224), for descriptors; everything else is that of the slices."""
+    """Slices whose images are HU, int16 (m, 1, 224, 224); all other attributes are those of the slices."""
 
     def __init__(self, slices: Slices):
         self.windowed = slices
@@ -57,7 +57,7 @@ def fields_of(activations):
 def prepare_descriptors(
     folder: Path, slices: Slices, activations, indices: np.ndarray, settings, weights: Weights | None
 ) -> None:
-    """Fits descriptors without a network on the slices `indices`, if they have anything to fit that is not there."""
+    """Fits descriptors without a network on the slices `indices`, if they have parameters that are not fitted yet."""
     from ildfv.train.descriptors import Descriptors
 
     if not isinstance(activations, Descriptors):

@@ -81,7 +81,7 @@ class EncodeSettings:
             return self
         if activations.device.type == "cpu":
             return replace(self, batch_size=BATCH_SIZE)
-        # Three batches: the network runs one ahead of the encoder, and small batches may have their own graphs.
+        # Three batches: the network runs one ahead of the encoder, and small batches may have separate CUDA graphs.
         slices = batch_size(3 * activations.bytes_of_a_slice(), activations.device)
         return replace(self, batch_size=distributed.from_main(slices))
 
@@ -101,7 +101,7 @@ def encode_slices(
     """The content of encoding.json, once encodings/<layer>/fold-<k>/ is finished.
 
     model: name of a trained network; None: the one finished last. The layers "filters" and "patches" need none. Mixture
-    and PCA are fitted on the slices of the fit patients only, so that validation slices are as new to them as test
+    and PCA are fitted on the slices of the fit patients only, so that both are independent of validation and test
     slices; all slices are encoded. fresh: replaces an encoding with other settings. network, weights: a frozen network
     instead of a trained one, see `pipeline.frozen`; without weights, those that come with a package
     (efficientnet-lite0). The encoding is then named after both, such as timm-resnet18-layer3.
@@ -116,8 +116,8 @@ def encode_slices(
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     source: Any = slices  # what activations are computed from
     if settings.layer in UNTRAINED:
-        check(model is None, f'layer "{settings.layer}" must be without a model, got {model}: it needs no network')
-        check(network is None, f'layer "{settings.layer}" must be without a network, got {network}')
+        check(model is None, f'layer "{settings.layer}" must be used without a model, got {model}: it needs no network')
+        check(network is None, f'layer "{settings.layer}" must be used without a network, got {network}')
         activations, made_by = descriptors(settings.layer, device), {"model": "no network"}
         if slices.has_hounsfield:
             source, made_by = InHounsfield(slices), made_by | {"hounsfield": True}
@@ -194,7 +194,7 @@ def encode(
         # Free GPU memory may have changed since the run began; the batch size must not, because bytes depend on it.
         settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
-            progress.note(f"{folder} is finished already")
+            progress.note(f"{folder} is already finished")
             return Encoding(folder).info
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)

@@ -41,7 +41,7 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """What an encoder is fitted on: the descriptors of the slices `indices`, all of fit patients.
+    """The input of fitting an encoder: the descriptors of the slices `indices`, which are all of fit patients.
 
     folder: the encoding's. settings: `EncodeSettings`. words: of the bag of visual words.
     """
@@ -56,7 +56,7 @@ class Training:
     weights: Weights | None = None  # of descriptors, by slice index
 
     def mixture(self) -> GaussianMixture:
-        """The mixture in mixture/, fitted if it is not there."""
+        """The mixture in mixture/, fitted if it does not exist."""
         folder = self.folder / "mixture"
         given = (self.slices, self.activations, self.indices, self.settings, self.progress)
         return mixture_step.fit(folder, *given, weights=self.weights)

@@ -1,4 +1,4 @@
-"""Systems fitted on all labelled patients, for a predictor: their performance is known from cross-validation only."""
+"""Systems fitted on all labelled patients, for a predictor; their performance is estimated by cross-validation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress
 from ildfv.store.atomic import key_of
 
-FOLDER = "all-patients"  # in the folder of an encoding, beside its folds
+FOLDER = "all-patients"  # in the folder of a layer's encodings, next to fold-0, fold-1, …
 
 
 @dataclass(frozen=True)
 class Everyone:
-    """Every labelled slice as fit slices. split: as of a fold, but with all slices in every part."""
+    """All labelled slices as fit slices. split: like that of a fold, but with all slices in every part."""
 
     workspace: Workspace
     slices: Slices
@@ -62,7 +62,7 @@ class Everyone:
         """The tensors of the regression fitted on all labelled slices, and the scales of the encodings, if any.
 
         The penalty of a linear regression is the median over the folds, relative to the number of fit slices; those of
-        other heads are chosen on held-out patients of all.
+        other heads are chosen by cross-validation over all patients.
         """
         settings, target = self.workspace.settings, system.info["regress"]["target"]
         if system.kind != LINEAR:

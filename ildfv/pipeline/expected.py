@@ -21,8 +21,8 @@ from ildfv.patterns import PRESENT
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
 
-KNOTS = 33  # at most, of a curve from scores to pixels
-FEWEST_SCANS = 5  # whose errors give an interval
+KNOTS = 33  # maximum number of knots of a curve from scores to pixels
+FEWEST_SCANS = 5  # minimum number of scans for an interval of the error
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,20 @@ class HeldOut:
         return sorted(fold for name, fold in self.scored if name == system)
 
     def of(self, system: str, fold: int, how: str) -> Results:
-        """The current results of a system on a fold. InputError: there are none; how: the command that makes them."""
+        """The current results of a system on a fold. InputError: there are none. how: the command that creates them."""
         found = [r for r in self.results if r.system == system and r.fold == fold]
-        check(bool(found), f"{system} is not scored, or no longer current, for fold {fold}: run `{how}`")
+        check(bool(found), f"{system} must have current results for fold {fold}, got none or outdated ones: run `{how}`")
         return found[0]
 
     def of_fold(self, results: Results, target: str) -> dict[str, Any]:
-        """Fields of a head that was fitted without a fold: decisions and performance are those of its results."""
+        """Fields of a head that was fitted without a fold: thresholds and performance are those of its results."""
         assert results.fold is not None
         return self._fields(
             results, results.decisions[str(results.fold)], target, self.folds(results.system), [results.fold]
         )
 
     def pooled(self, system: str, folds: Sequence[int], target: str, how: str) -> dict[str, Any]:
-        """Fields of a head that is fitted on everyone: from the scores of all folds, each by a model without it."""
+        """Fields of a head that is fitted on all patients, from the cross-validated scores of all folds."""
         missing = sorted(set(folds) - set(self.folds(system)))
         check(
             not missing,
@@ -144,7 +144,7 @@ class HeldOut:
 def scan_sigmoids(series: np.ndarray, presence: np.ndarray, scores: np.ndarray) -> tuple[Sigmoid | None, ...]:
     """Platt's calibration of the highest score of a scan, for each pattern; None unless both classes occur.
 
-    A pattern is on a scan if it is on a slice of it, and not if it is known to be on none.
+    A pattern is present on a scan if it is present on any slice, and absent if it is known to be absent on all slices.
     """
     scans, of = np.unique(series, return_inverse=True)
     highest = np.full((len(scans), scores.shape[1]), -np.inf)
@@ -159,7 +159,7 @@ def scan_sigmoids(series: np.ndarray, presence: np.ndarray, scores: np.ndarray) 
 def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | None]:
     """The expected pixels of each pattern as an increasing function of its score, by isotonic regression.
 
-    None for a pattern whose pixels are known on no slice.
+    None for a pattern without a slice whose pixels are known.
     """
     found: list[schema.Curve | None] = []
     for pixels, f in zip(counts.T.astype(np.float64), scores.T, strict=True):

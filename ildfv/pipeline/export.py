@@ -64,8 +64,8 @@ def export_predictor(
     fold : int, optional
         The held-out fold; by default that of the newest encoding. With `all_patients`, that of the network.
     layer : str or sequence of str, optional
-        Layers of Fisher vectors, each one head or more; "filters+patches" is one of joined layers. By default that of
-        the newest encoding.
+        Layers of Fisher vectors, with one or more heads each; "filters+patches" concatenates two layers. By default
+        that of the newest encoding.
     region : str
         Region of the layers: slice, body or lung.
     head : sequence of {"linear", "ridge", "logistic"}
@@ -115,7 +115,7 @@ def export_predictor(
 
 @dataclass
 class Export:
-    """A predictor that is being put together. everyone: with `all_patients`."""
+    """A predictor under construction. everyone: set with `all_patients`."""
 
     workspace: Workspace
     slices: Slices
@@ -136,7 +136,7 @@ class Export:
         recorded = system.info["regress"]
         results = self.held_out.of(system.name, system.fold, system.how)
         same = results.settings.get("regress") == recorded
-        check(same, f"{system.model} must be what {system.name} was scored with, got another: run `{system.how}`")
+        check(same, f"{system.model} must be the model that {system.name} was scored with, got another: run `{system.how}`")
         found = (
             self.held_out.of_fold(results, recorded["target"])
             if self.everyone is None
@@ -198,7 +198,7 @@ class Export:
         )
 
     def add_networks(self, cnn: bool | None) -> None:
-        """Adds the outputs of the trained networks as heads. cnn: None: of those that are scored."""
+        """Adds the outputs of the trained networks as heads; with cnn=None, only of networks that are scored."""
         if cnn is False:
             return
         trained = self.networks.trained(self.split.fold, wanted=bool(cnn))
@@ -280,7 +280,7 @@ class Export:
 
 
 def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """coef and intercept that apply to densities as they are, and the fields `inputs` and `fill` of the head.
+    """coef and intercept for densities that are not standardised, and the fields `inputs` and `fill` of the head.
 
     values: tensors of a regression, whose last 36 inputs are standardised densities if it has density_mean.
     """

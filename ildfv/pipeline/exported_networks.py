@@ -47,7 +47,7 @@ class Networks:
             folder = newest_model(self.workspace, encoding.fold, name)
             check(
                 sha256(folder / TENSORS) == digest,
-                f"{encoding.folder} must be of the network in {folder}, got that of an earlier one: encode again",
+                f"{encoding.folder} must be made with the network in {folder}, got an earlier one: encode again",
             )
             self._add_trained(name, folder)
         return name, encoding.layer
@@ -65,12 +65,12 @@ class Networks:
         name = frozen_name(architecture, digest[:8])
         if name not in self.found:
             files = {sha256(path): Path(path) for path in self.weights}
-            if architecture in PRETRAINED:  # those that come with a package
+            if architecture in PRETRAINED:  # weights are installed with a package
                 packaged = packaged_weights(architecture)
                 files.setdefault(sha256(packaged), packaged)
             check(
                 digest in files,
-                f"encoding {encoding.layer} is of frozen weights with SHA-256 {digest}: name their file by --weights",
+                f"encoding {encoding.layer} needs the frozen weights with SHA-256 {digest}, got none: pass their file by --weights",
             )
             check(
                 self.included or files[digest].suffix == ".safetensors",
@@ -97,7 +97,7 @@ class Networks:
         return Activations(self._networks[name], layer)  # type: ignore[arg-type]
 
     def trained(self, fold: int, *, wanted: bool) -> list[str]:
-        """Names of the networks trained in the workspace. wanted: the newest is added if encodings need none."""
+        """Names of the networks trained in the workspace. wanted: add the newest one if no encoding needs a network."""
         names = [name for name, one in self.found.items() if one.trained]
         if not names and wanted:
             folder = newest_model(self.workspace, fold)

@@ -12,8 +12,8 @@ from ildfv.errors import InputError, check
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
 
-FROZEN = ", frozen"  # after the name of the network, where an encoding records its model
-OWN = ("mean", "std")  # buffers of `Network` that no file of weights has
+FROZEN = ", frozen"  # suffix of the network's name in the record of an encoding
+OWN = ("mean", "std")  # buffers of `Network` that weight files do not contain
 COUNTERS = "num_batches_tracked"  # of batch normalisation; unused when the network is frozen
 
 
@@ -33,14 +33,14 @@ def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, 
     Raises
     ------
     InputError
-        A file that is not safetensors, or that lacks a tensor of the network. A tensor of another shape is accepted for
-        the last layer only, which the network has for other classes.
+        A file that is not safetensors, or that lacks a tensor of the network. A tensor of another shape is accepted only
+        for the last layer, because the number of classes differs.
     """
     from ildfv.train.data import train_mean_std
     from ildfv.train.networks import build, check_whole_slices, set_tensors, tensors
 
     check_whole_slices(name)
-    check(weights.is_file(), f"weights must be a safetensors file, got {weights}, which is no file")
+    check(weights.is_file(), f"weights must be a safetensors file, got {weights}, which is not a file")
     network = build(name)
     own = tensors(network)
     found = {key if key in own else f"body.{key}": value for key, value in _read(name, weights).items()}

@@ -1,7 +1,7 @@
 """Ridge or logistic regression of the patterns on the projections of encodings and on lung densities, for few slices.
 
 The inputs of a head are, in this order, the projections of each encoding divided by its scale, and then the densities
-of `scans.density` on the original grid as standardised by `density_inputs`. `regression-<head>/` holds all that is
+of `scans.density` on the original grid as standardised by `density_inputs`. `regression-<head>/` contains all that is
 needed to apply it to other slices:
 
 - tensors `coef` (4, p) and `intercept` (4,): scores = inputs·coefᵀ + intercept; and, if densities are inputs,
@@ -40,7 +40,7 @@ LINEAR, LOGISTIC = "linear", "logistic"
 HEADS = (LINEAR, *KINDS)
 JOINED = "+"  # between the layers of a head on several encodings
 PRESENCE = "presence"
-AUTO, OFF = "auto", "off"  # densities as inputs: where held-out patients favour them, or not at all
+AUTO, OFF = "auto", "off"  # densities as inputs: if they improve scores of held-out patients, or never
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def fit_on_encodings(
     """The head fitted on all training slices; penalties and inputs are chosen on held-out training patients.
 
     Of several encodings, each is scaled to unit variance in total, and their projections are concatenated. density:
-    "auto" offers the densities of the lung as further inputs (`density_inputs`), "off" does not.
+    "auto" makes the densities of the lung available as additional inputs (`density_inputs`), "off" does not.
     """
     scales = tuple(_spread(one) for one in encodings)
     blocks = [one.projections() / scale for one, scale in zip(encodings, scales, strict=True)]

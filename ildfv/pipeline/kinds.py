@@ -1,6 +1,6 @@
 """The kinds of files in a workspace: the pipeline's results, and those that packages above register.
 
-Imports run from the top layer to the bottom one, so packages above the pipeline are imported here by name.
+Imports run from the top layer to the bottom one, so packages above the pipeline are imported dynamically by name.
 """
 
 from __future__ import annotations

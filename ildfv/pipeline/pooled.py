@@ -19,7 +19,7 @@ Pool = dict[str, list[Scored]]  # by system, in the order of the folds
 def pool(scored: list[Scored]) -> Pool:
     """The predictions of each system that was scored on the same two or more folds as all pooled systems.
 
-    These folds are those of most systems; a system that lacks one of them is left out.
+    These are the folds that most systems are scored on; a system that lacks one of them is excluded.
     """
     by_system: Pool = {}
     for rows, predictions in sorted(scored, key=lambda one: one[1].fold):

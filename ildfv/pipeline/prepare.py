@@ -65,7 +65,7 @@ def prepare_scans(
         above it, so that `prepare scans/patient-0001` has the same labels as `prepare scans`. If there is none, label
         maps are not read.
     table : path, optional
-        CSV table of scans, label maps and patients (`datasets.table`): only what it lists is used.
+        CSV table of scans, label maps and patients (`datasets.table`): only listed files are used.
     packed : bool
         Read DICOM files that are compressed with gzip or lack the preamble.
     unlabelled_is_negative : bool
@@ -156,7 +156,7 @@ def _store_slice_labels(
 ) -> list[str]:
     """Assigns the labels and stores them in the workspace; the notes for the report."""
     if not report.prepared:
-        return []  # the report lists why; there is nothing to label
+        return []  # nothing was prepared; the report lists the reasons
     salt = workspace.settings.salt
     sources = {scan.series: Path(scan.source) for scan in report.prepared}
     paths = {view.original(unused.source).resolve() for unused in report.quarantined}
@@ -172,7 +172,7 @@ def _store_slice_labels(
     )
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
     progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels.path}")
-    return [f"{refused} rows of the labels are of quarantined files and were left out"] if refused else []
+    return [f"{refused} rows of the labels belong to quarantined files and were ignored"] if refused else []
 
 
 def _listed_patients(labels: LabelFile | None) -> dict[Path | str, str] | None:
@@ -297,7 +297,7 @@ def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
         rules = ((of_folder, f"the first folder of its path below {base}"), (len(files) - of_folder, "its file name"))
         notes += [f"{what} have no patient identity: for {n} it is {rule}" for n, rule in rules if n]
     if any(note.endswith("file name") and note.startswith("images") for note in notes):
-        notes.append("several images of one person must have one patient: list it in a column patient of --labels")
+        notes.append("several images of one person must have one patient: add a column patient to --labels")
     return notes
 
 

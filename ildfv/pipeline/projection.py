@@ -23,9 +23,9 @@ IN_MEMORY = 1 << 30  # bytes of vectors: below this limit, few slices are solved
 
 
 def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, progress: Progress) -> PCA:
-    """The PCA in `folder`, fitted on the vectors of the slices `indices` if it is not there.
+    """The PCA in `folder`, fitted on the vectors of the slices `indices` if it does not exist.
 
-    The number of dimensions is at most the number of these slices minus one: they span no more.
+    The number of dimensions is at most the number of these slices minus one, the rank of the centred vectors.
     """
     if not distributed.from_main(has_model(folder)):
         dimensions = min(settings.dimensions, len(indices) - 1, fisher.length)

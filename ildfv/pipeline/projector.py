@@ -65,7 +65,7 @@ class Projector:
 def projector(workspace: Workspace, encoding: Encoding, device: str = "cpu") -> Projector:
     """The projector of an encoding by Fisher vectors of a trained network's layer, of filters or of patches.
 
-    InputError: an encoding by something else, of a frozen network, or of a network that has been trained again.
+    InputError: another encoder, a frozen network, or a network that has been retrained.
     """
     name = encoding.info.get("encoder", "fisher")
     check(
@@ -95,7 +95,7 @@ def _maps(workspace: Workspace, encoding: Encoding, device: str):
     folder = workspace.models_dir / made_by
     check(
         (folder / TENSORS).exists(),
-        f"{encoding.folder} must be of a network trained in this workspace, got {made_by}: choose another by --layer",
+        f"{encoding.folder} must be made with a network trained in this workspace, got {made_by}: choose another by --layer",
     )
     same = sha256(folder / TENSORS) == encoding.inputs["model_sha256"]
     check(same, f"{encoding.folder} was made with another network than {folder}: run `ildfv encode --fresh`")

@@ -28,8 +28,8 @@ AUTO, FEW, PAPER = "auto", "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
 FEW_LAYERS = ("filters", "patches")  # together better than either on hard phantoms (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
-FEW_SETTINGS: dict[str, Any] = {}  # of `EncodeSettings` besides layer and region: its defaults
-FEW_NETWORK, FEW_NETWORK_LAYER = "efficientnet-lite0", "block5"  # 28×28 locations; used where it is installed
+FEW_SETTINGS: dict[str, Any] = {}  # further fields of `EncodeSettings`; empty: its defaults
+FEW_NETWORK, FEW_NETWORK_LAYER = "efficientnet-lite0", "block5"  # 28×28 locations; used if it is installed
 PAPER_LAYER = "conv1"
 
 
@@ -44,14 +44,14 @@ def fit(
         The workspace.
     recipe : {"auto", "few", "paper"}
         few: no network is trained; Fisher vectors of filters and patches inside the lung, concatenated, with ridge and
-        logistic regression on them and on lung densities, where held-out patients favour these; with the extra
+        logistic regression on them and, if it improves scores of held-out patients, on lung densities; with the extra
         [pretrained], also with the Fisher vectors of a frozen ImageNet network. paper: a trained CNN and the linear
         regression of conv1 Fisher vectors of the whole slice.
         auto: few below 2,000 labelled slices, else paper. Both score the baselines.
     device : str
         auto, cpu, cuda or cuda:i.
     epochs : int, optional
-        Of the network's training, with recipe "paper".
+        Number of training epochs, with recipe "paper".
 
     Returns
     -------

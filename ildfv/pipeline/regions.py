@@ -47,7 +47,7 @@ class Region:
     region : {"body", "lung"}
     method : {"rule", "lungmask"}
         How lungs are found, see `scans.prepared_lungs`. With "rule", masks that `prepare` stored (the user's, or those
-        of images) take its place.
+        of images) are used instead.
     """
 
     def __init__(self, root: Path, slices, region: str, method: str = "rule"):

@@ -54,7 +54,7 @@ def regress_encoding(
     folder of the encoding. ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds are
     chosen on its validation patients. head: "linear"; or, for few slices, "ridge" or "logistic" (`pipeline.heads`),
     which are fitted on all training patients and also take several layers, such as filters+patches. density: whether
-    these heads may use the densities of the lung as further inputs, "auto" or "off". None on ranks other than 0.
+    these heads may use the densities of the lung as additional inputs, "auto" or "off". None on ranks other than 0.
     """
     distributed.start()
     workspace = Workspace.open(root)
@@ -66,7 +66,7 @@ def regress_encoding(
     names = [None if one is None else workspace.encoding_dir(one, 0, region).parent.name for one in layers]
     encoding = newest(workspace, fold, names[0])
     encodings = [encoding, *(newest(workspace, encoding.fold, name) for name in names[1:])]
-    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, as all else depends on them
+    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, because all other checks depend on it
     for one in encodings:
         _check_current(one, slices, split)
     if head != LINEAR:
@@ -138,7 +138,7 @@ def fit_regression(
     unknown = [p for p, column in zip(PATTERNS, y.T, strict=True) if not np.isfinite(column).any()]
     check(
         not unknown,
-        f"head linear needs labels of every pattern, but {', '.join(unknown)} is unknown on all fit slices: "
+        f"head linear must have labels of every pattern, got none of {', '.join(unknown)} on any fit slice: "
         "use head ridge or logistic",
     )
     sums = _sums(encoding, slices, split.fit, y, progress)

@@ -1,4 +1,4 @@
-"""Slices of a study that resemble a slice of a scan: the nearest projections of Fisher vectors, of other patients."""
+"""Slices of other patients in a study that are similar to a slice of a scan, by projected Fisher vectors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def similar_slices(
     count : int
         Number of results.
     per_patient : int, optional
-        Largest number of results of one patient.
+        Maximum number of results per patient.
     layer, region, fold : optional
         Which encoding; by default the newest.
     series : str, optional
@@ -75,7 +75,7 @@ def similar_slices(
     Raises
     ------
     InputError
-        No readable scan, no such slice, no lung, or no encoding that new slices can be compared with.
+        No readable scan, no such slice, no lung, or no suitable encoding.
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(per_patient is None or per_patient >= 1, f"per_patient must be at least 1, got {per_patient}")
@@ -95,7 +95,7 @@ def similar_slices(
         volume = read_volume(chosen)
     z = _slice(volume, number, path)
     if number is None:
-        notes = [*notes, f"slice {z + 1} of {len(volume.hu)} is used, which shows the most lung"]
+        notes = [*notes, f"slice {z + 1} of {len(volume.hu)} is used, because it shows the most lung"]
     image = windowed(volume.hu[z])
     progress.note(f"encoding: {encoding.folder}")
     project = projector(workspace, encoding, device)
@@ -130,7 +130,7 @@ def similar_slices(
 
 
 def split_slice(scan: str | Path) -> tuple[Path, int | None]:
-    """The path and the slice number of SCAN:N; a path that exists has none."""
+    """The path and the slice number of SCAN:N; the number is None if SCAN:N is an existing path."""
     text = str(scan)
     match = re.fullmatch(r"(.+):(\d+)", text)
     if match is None or Path(text).exists():
@@ -167,7 +167,7 @@ def _search(
     count: int,
     per_patient: int | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Results, and the slices that are excluded: also those of a patient of whom a stored slice equals the query.
+    """Notes on the excluded slices, which include those of any patient with a stored slice equal to the query.
 
     A scan that was converted or renamed has another identity, but the same slices.
     """

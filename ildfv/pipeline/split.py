@@ -105,5 +105,5 @@ def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np
     """Presence of each pattern on these slices, (m, C) of 0, 1 and −1 = unknown. InputError: a slice without labels."""
     found = presence(slices.counts[indices], threshold)
     unlabelled = int((found < 0).all(axis=1).sum())
-    check(unlabelled == 0, f"slices must have label maps or labels, got {unlabelled} without")
+    check(unlabelled == 0, f"slices must have label maps or labels, got {unlabelled} without labels")
     return found.reshape(-1, len(PATTERNS))

@@ -1,4 +1,4 @@
-"""The regressions on encodings that a workspace holds, each with the encodings, the model and the results it is of."""
+"""The regressions on encodings in a workspace, each with its encodings, model and results."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ class System:
 
     @property
     def how(self) -> str:
-        """The command that fits and scores it again."""
+        """The command that refits and rescores it."""
         return _command(self.layer, self.region, self.kind, self.fold)
 
 
 def system(workspace: Workspace, layer: str, region: str, kind: str, fold: int) -> System:
-    """The system of this kind on the newest encodings. InputError: it is not fitted, or on earlier encodings."""
+    """The system of this kind on the newest encodings. InputError: it is not fitted, or was fitted on earlier ones."""
     home = workspace.encoding_dir(layer, fold, region)
     model = home / ("regression" if kind == LINEAR else f"regression-{kind}")
     how = _command(layer, region, kind, fold)
-    check(has_model(model), f"{home} is not scored: run `{how}`")
+    check(has_model(model), f"{home} must have a fitted {kind} regression, got none: run `{how}`")
     names = [workspace.encoding_dir(one, fold, region).parent.name for one in layer.split(JOINED)]
     encodings = tuple(newest(workspace, fold, name) for name in names)
     recorded = load_info(model).get("encode")
     now = encodings[0].inputs if len(encodings) == 1 else {one.layer: one.inputs for one in encodings}
-    check(recorded == now, f"{model} was fitted on another encoding than the one there is: run `{how}`")
+    check(recorded == now, f"{model} must be fitted on the current encoding, got an earlier one: run `{how}`")
     suffix = "" if kind == LINEAR else f"-{kind}"
     return System(f"fv-{home.parent.name}{suffix}", kind, layer, region, fold, encodings, model)
 
@@ -56,8 +56,8 @@ def chosen(
 ) -> list[System]:
     """The systems of these layers, or of the newest encoding if there are none, in the order given.
 
-    A layer may be several joined ones, such as filters+patches. kinds: regressions; empty: all that are fitted. fold:
-    by default that of the newest encoding.
+    A layer may join several, such as filters+patches. kinds: regressions; empty: all that are fitted. fold: by default
+    that of the newest encoding.
     """
     for kind in kinds:
         check(kind in HEADS, f'head must be one of {", ".join(HEADS)}, got "{kind}"')
@@ -70,13 +70,13 @@ def chosen(
     found = []
     for layer, where in pairs:
         fitted = [kind for kind in HEADS if _fitted(workspace, layer, where, kind, last.fold)]
-        for kind in kinds or fitted or [LINEAR]:  # linear: for the error that says what to run
+        for kind in kinds or fitted or [LINEAR]:  # linear: its error names the command to run
             found.append(system(workspace, layer, where, kind, last.fold))
     return found
 
 
 def _with(workspace: Workspace, encoding: Encoding) -> list[str]:
-    """The layers of systems on this encoding: itself if it is scored alone, otherwise those that it is joined in."""
+    """The layers of systems on this encoding: its own if it is scored alone, otherwise the joined ones that include it."""
     folders = sorted(workspace.encodings_dir.glob(f"*/fold-{encoding.fold}/regression*"))
     suffix = "" if encoding.region == "slice" else f"-{encoding.region}"
     names = {folder.parent.parent.name for folder in folders if has_model(folder)}

@@ -33,7 +33,7 @@ def verify_workspace(root: Path) -> dict:
     Raises
     ------
     InputError
-        `root` is not a workspace, its workspace.toml is not valid, or its slices are on a store that does not answer.
+        `root` is not a workspace, its workspace.toml is not valid, or its slices are on a store that does not respond.
     """
     workspace = Workspace.open(root)
     load_kinds()
@@ -81,7 +81,7 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
 
 
 def _missing(workspace: Workspace, files: list[Path]) -> Iterator[tuple[Path, int, list[str]]]:
-    """Files that are missing although others imply them; finished encodings check what they need themselves."""
+    """Missing files whose existence other files imply; finished encodings are checked separately."""
 
     def of_encoding(folder: Path) -> bool:
         return folder.name in NEEDED and (folder.parent / FINISHED).exists()
@@ -119,7 +119,7 @@ def _named(files: list[Path], name: str) -> list[Path]:
 
 
 def _parts(folder: Path | str) -> tuple[Parts | None, list[str]]:
-    """The parts and no fault, or the fault of their manifest. OutOfReachError: the store does not answer."""
+    """The parts and no fault, or the fault of their manifest. OutOfReachError: the store does not respond."""
     try:
         return Parts(folder), []
     except OutOfReachError:

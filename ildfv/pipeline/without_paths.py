@@ -24,5 +24,5 @@ def without_paths(report: Mapping) -> dict:
 
 
 def _is_plain(codes: str) -> bool:
-    """Whether this names a shipped table, "phantom" or "cip", and no file."""
+    """Whether this is the name of a shipped table, "phantom" or "cip", and not a file."""
     return PurePath(codes).suffix == "" and PurePath(codes).name == codes
