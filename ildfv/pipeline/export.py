@@ -175,6 +175,11 @@ class Export:
         if name in self.encodings:
             return
         network = None
+        check(
+            not encoding.inputs.get("hounsfield"),
+            f"layer {layer} was computed from slices in HU (`prepare --hu`), which no predictor prepares yet: use a "
+            "workspace prepared without --hu",
+        )
         if layer not in UNTRAINED:
             network, layer = self.networks.add(encoding, self._fit_slices)
         if self.everyone is not None:

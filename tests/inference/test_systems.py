@@ -23,7 +23,9 @@ from ildfv.errors import InputError
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference import predictor as module
 from ildfv.inference.predictor import CARD, TENSORS, Predictor
+from ildfv.pipeline import systems
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.export import export_predictor
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.score import read_scores
@@ -168,6 +170,14 @@ def test_all_patients_are_fitted_and_decisions_come_from_cross_validation(few, t
 def test_all_patients_need_every_fold(few, tmp_path):
     with pytest.raises(InputError, match=r"needs results of .*-ridge for every fold, got none for 0: run `ildfv reg"):
         export_predictor(few.root, tmp_path / "p", layer=FEW, region="lung", head=["ridge"], all_patients=True)
+
+
+def test_layers_computed_from_hounsfield_units_are_refused(few, tmp_path, monkeypatch):
+    real = Encoding.inputs.fget
+    monkeypatch.setattr(Encoding, "inputs", property(lambda self: {**real(self), "hounsfield": True}))
+    monkeypatch.setattr(systems, "check", lambda *arguments: None)  # the regression records the inputs as well
+    with pytest.raises(InputError, match=r"layer filters was computed from slices in HU"):
+        export_predictor(few.root, tmp_path / "p", layer=FEW, region="lung")
 
 
 def test_an_unknown_primary_head_is_refused(few, tmp_path):
