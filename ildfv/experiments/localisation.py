@@ -63,7 +63,7 @@ def run(context: Context) -> Findings:
         "chance (pixel AUC 0.5)."
     )
     tables = [_table(context, title, measure, joined, note) for measure, title in TITLES.items()]
-    return Findings(tables, [context.base, *vectors], notes)
+    return Findings(tables, [context.base, *vectors], notes=notes)
 
 
 def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str, Maps]:
