@@ -147,6 +147,5 @@ def _by_component(fisher: FisherVector, coefficients: np.ndarray, shape: tuple[i
 
 
 def _parameters(fisher: FisherVector) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    mixture = fisher.mixture_ if hasattr(fisher, "mixture_") else fisher.mixture
-    assert mixture is not None  # as `fisher` is fitted
+    mixture = fisher.fitted_mixture()
     return mixture.weights_, mixture.means_, mixture.variances_

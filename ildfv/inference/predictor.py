@@ -228,7 +228,7 @@ class Predictor:
         """Mean log likelihood per descriptor of each slice under an encoding's mixture, (m,); NaN without any."""
         from ildfv.kernels import moments
 
-        found, mixture = [], self._encodings[encoding].fisher.mixture
+        found, mixture = [], self._encodings[encoding].fisher.fitted_mixture()
         for rows in self.batches(len(images)):
             maps = self.layers.maps(encoding, images[rows])
             weights = self._weights(encoding, Masks(images[rows], pixel_area))

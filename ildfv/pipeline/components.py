@@ -70,8 +70,7 @@ def describe_components(
     fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
     chosen = fit[np.unique(np.linspace(0, len(fit) - 1, slices_read).astype(int))]
     areas, owners = np.asarray(slices.pixel_area), slices.patients[chosen].tolist()
-    mixture = project.fisher.mixture
-    assert mixture is not None
+    mixture = project.fisher.fitted_mixture()
 
     def weights(indices: np.ndarray) -> np.ndarray | None:
         if encoding.region == SLICE:

@@ -18,13 +18,11 @@ def contribution_maps(model: TextureClassifier, picture: Picture) -> np.ndarray:
     """
     encoder, functional = model.encoder_, model.head_.functional()  # (C, m)
     total = np.zeros((len(functional), *picture.shape))
-    start, share = 0, len(encoder.layers_) ** -0.5
+    share = len(encoder.layers_) ** -0.5
     for layer, maps in encoder._maps(picture).items():
         fisher, decorrelation = encoder.fisher_[layer], encoder.decorrelations_[layer]
-        size = len(fisher.get_feature_names_out())
         rows = [decorrelation.transform(one.reshape(len(one), -1).T) for one in maps]
-        found = contributions(fisher, functional[:, start : start + size] * share, np.concatenate(rows)[None])[0]
-        start += size
+        found = contributions(fisher, functional[:, encoder.columns(layer)] * share, np.concatenate(rows)[None])[0]
         at = 0
         for one in maps:
             h, w = one.shape[1:]
