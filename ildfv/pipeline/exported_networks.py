@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
 from ildfv.store.models import TENSORS, load_info
 
+if TYPE_CHECKING:
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import Network
+
 
 @dataclass
 class Networks:
@@ -31,7 +36,7 @@ class Networks:
     included: bool
     progress: Progress
     found: dict[str, schema.Network] = field(default_factory=dict)
-    _networks: dict[str, object] = field(default_factory=dict)
+    _networks: dict[str, Network] = field(default_factory=dict)
     _whole: set[str] = field(default_factory=set)
 
     def add(self, encoding: Encoding, fit: np.ndarray) -> tuple[str, str]:
@@ -86,15 +91,15 @@ class Networks:
                 trained=False,
                 weights_sha256=None if self.included else digest,
             )
-        layers = [one for one in self._networks[name].layers if frozen_name(architecture, one) == encoding.layer]  # type: ignore[attr-defined]
+        layers = [one for one in self._networks[name].layers if frozen_name(architecture, one) == encoding.layer]
         check(len(layers) == 1, f"{encoding.layer} must name one layer of {architecture}, got {layers}")
         return name, layers[0]
 
-    def activations(self, name: str, layer: str):
+    def activations(self, name: str, layer: str) -> Activations:
         """The maps of a layer."""
         from ildfv.train.activations import Activations
 
-        return Activations(self._networks[name], layer)  # type: ignore[arg-type]
+        return Activations(self._networks[name], layer)
 
     def trained(self, fold: int, *, wanted: bool) -> list[str]:
         """Names of the networks trained in the workspace. wanted: add the newest one if no encoding needs a network."""
@@ -122,12 +127,12 @@ class Networks:
             network = self._networks[name]
             layers = [one.layer for one in encodings.values() if one.network == name]
             if name not in self._whole:
-                deepest = max(layers, key=list(network.layers).index)  # type: ignore[attr-defined]
+                deepest = max(layers, key=list(network.layers).index)
                 info = info.model_copy(update={"layer": deepest})
                 if info.weights_sha256 is None:
-                    network = Activations(network, deepest).alone().network  # type: ignore[arg-type]
+                    network = Activations(network, deepest).alone().network
             infos[name] = info
-            stored = tensors(network)  # type: ignore[arg-type]
+            stored = tensors(network)
             if info.weights_sha256 is not None:
                 stored = {key: stored[key] for key in ("mean", "std")}
             values |= prefixed(f"network.{name}", stored)
