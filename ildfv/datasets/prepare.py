@@ -165,8 +165,19 @@ def find_scans(
     check(table is None or patients is None, "patients must be in --table or in the labels, got a column in both")
     patient_from = patient_from if patients is None else LISTED
     known = None if view is None else view.found
-    searched = {"packed": packed, "resample": resample, "patient_from": patient_from, "known": known, "grey": grey}
-    found = _searched(scans, base, table, codes, workers=workers, progress=progress, **searched)
+    found = _searched(
+        scans,
+        base,
+        table,
+        codes,
+        packed=packed,
+        resample=resample,
+        patient_from=patient_from,
+        known=known,
+        grey=grey,
+        workers=workers,
+        progress=progress,
+    )
     if patients is not None:
         with_patients(found, patients, (lambda path: path) if view is None else view.original)
     if lung_masks is not None:

@@ -276,7 +276,7 @@ class Slices:
         part_of = np.searchsorted(self.starts, unique, side="right") - 1
         # Consecutive slices in one read: an h5py index list takes 60 times as long as a slice.
         edges = np.flatnonzero((np.diff(unique) > 1) | (np.diff(part_of) > 0)) + 1
-        out = np.empty((len(unique), *shape), dtype)
+        out: np.ndarray = np.empty((len(unique), *shape), dtype)
         for start, stop in pairwise([0, *edges, len(unique)] if len(unique) else []):
             part, first = part_of[start], unique[start] - self.starts[part_of[start]]
             try:

@@ -106,7 +106,8 @@ class _Kept:
     """Outputs of a network on a sequence of inputs, which must be the same for every output c."""
 
     def __init__(self, network: Network):
-        self._network, self._calls = network, {}
+        self._network = network
+        self._calls: dict[int, int] = {}  # by output
         self._outputs: list[torch.Tensor] = []
 
     @torch.inference_mode()

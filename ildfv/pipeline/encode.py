@@ -115,6 +115,7 @@ def encode_slices(
     roles = split_slices(slices, load_folds(workspace), fold)
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     source: Any = slices  # what activations are computed from
+    made_by: dict[str, str | bool]
     if settings.layer in UNTRAINED:
         check(model is None, f'layer "{settings.layer}" must be used without a model, got {model}: it needs no network')
         check(network is None, f'layer "{settings.layer}" must be used without a network, got {network}')

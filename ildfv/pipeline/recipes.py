@@ -101,7 +101,7 @@ def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
     for layer in FEW_LAYERS:
         settings = EncodeSettings(layer=layer, region=LUNG, **FEW_SETTINGS)
         encode_slices(root, settings, fold=fold, device=device, progress=progress)
-    systems = [FEW_LAYERS]
+    systems: list[tuple[str, ...]] = [FEW_LAYERS]
     if network_available():
         settings = EncodeSettings(layer=FEW_NETWORK_LAYER, region=LUNG, **FEW_SETTINGS)
         encode_slices(root, settings, fold=fold, network=FEW_NETWORK, device=device, progress=progress)
