@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
 
 from ildfv.errors import printable_page
+from ildfv.inference.png import png_uri
 from ildfv.scans.windows import NORMAL
 
 if TYPE_CHECKING:
@@ -91,15 +88,6 @@ def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.nda
     return np.round(grey * (1 - OPACITY * strength) + colour * OPACITY * strength).astype(np.uint8)
 
 
-def png(image: np.ndarray, description: str = "") -> bytes:
-    """A grey or RGB image as PNG, with a description in its metadata."""
-    buffer, text = io.BytesIO(), PngInfo()
-    if description:
-        text.add_itxt("Description", description)
-    Image.fromarray(image).save(buffer, format="PNG", optimize=True, pnginfo=text)
-    return buffer.getvalue()
-
-
 def evidence_scale(contributions: np.ndarray) -> float:
     """The absolute contribution that is drawn in full colour on all maps (m, h, w) of a pattern."""
     return float(np.percentile(np.abs(contributions), CLIP))
@@ -110,15 +98,11 @@ def _example(prediction: Prediction, c: int) -> dict:
     z = int(shown.best[c])
     image = prediction.images[z, NORMAL]
     found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
-    found["image"] = _uri(image)
+    found["image"] = png_uri(image)
     if prediction.contributions is not None:
         maps = prediction.contributions[:, c]
-        found["evidence"] = _uri(overlay(image, maps[z], evidence_scale(maps)))
+        found["evidence"] = png_uri(overlay(image, maps[z], evidence_scale(maps)))
     return found
-
-
-def _uri(image: np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
 
 
 def _profile(answer: HeadAnswer, c: int) -> str:

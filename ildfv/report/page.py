@@ -15,12 +15,13 @@ from ildfv.evaluation.documents import Results, Spread
 from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.results import spread, undecided
 from ildfv.evaluation.tables import Cell, Estimate, Table
+from ildfv.inference.png import png_uri
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
 from ildfv.report.chart import draw
 from ildfv.report.content import RULE, Example, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Point, Series, number, with_interval
-from ildfv.report.pictures import outlines, png_uri
+from ildfv.report.pictures import outlines
 from ildfv.store.outputs import check_output, write_output
 
 MARKER = b'<meta name="generator" content="ildfv report">'

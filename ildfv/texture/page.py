@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ildfv.errors import printable_page
+from ildfv.inference.png import png_uri
 from ildfv.store.outputs import check_output, write_output
 from ildfv.texture.contributions import contribution_maps
 from ildfv.texture.evaluate import Evaluation
@@ -76,7 +75,7 @@ def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
 def _thumbnail(picture: Picture) -> str:
     values = picture.values
     low, high = (0, 255) if picture.eight_bit else np.percentile(values, (0.5, 99.5))
-    return _png(np.clip((values - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8))
+    return _small(np.clip((values - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8))
 
 
 def _signed(values: np.ndarray) -> str:
@@ -85,14 +84,12 @@ def _signed(values: np.ndarray) -> str:
     share = np.clip(values / size, -1, 1)[..., None]
     red, blue, white = (np.array(c, float) for c in ((178, 24, 43), (33, 102, 172), (247, 247, 247)))
     colours = white + np.abs(share) * (np.where(share > 0, red, blue) - white)
-    return _png(colours.astype(np.uint8))
+    return _small(colours.astype(np.uint8))
 
 
-def _png(values: np.ndarray) -> str:
+def _small(values: np.ndarray) -> str:
     from PIL import Image
 
     image = Image.fromarray(values)
     image.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return png_uri(np.asarray(image))
