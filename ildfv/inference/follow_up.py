@@ -17,10 +17,10 @@ from scipy.stats import t
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
 from ildfv.errors import check
-from ildfv.inference.inbox import predicted, unpacked
+from ildfv.inference.inbox import unpacked
 from ildfv.inference.outputs import write_prediction
 from ildfv.inference.page import lines
-from ildfv.inference.predict import choose
+from ildfv.inference.predict import choose, predicted
 from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
 from ildfv.inference.predictor import Predictor
 from ildfv.progress import SILENT, Progress

@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.outputs import ANSWER, write_prediction
-from ildfv.inference.predict import choose, identity_of, predict_volume
+from ildfv.inference.predict import choose, predicted
 from ildfv.inference.prediction import Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import extracted, is_archive
-from ildfv.scans.libraries import format_error, quiet
+from ildfv.scans.libraries import format_error
 
 
 class Delivery(Protocol):
@@ -131,22 +130,6 @@ def jobs(folder: Path, source: Path, series: str | None) -> list[tuple[Scan, lis
     if len({scan.patient for scan in found.scans}) > 1 and series is None:
         return [(scan, []) for scan in found.scans]
     return [choose(found, series, source)]
-
-
-def predicted(
-    predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool
-) -> Prediction:
-    """The prediction for a discovered scan."""
-    with quiet():
-        volume = read_volume(scan)
-    return predict_volume(
-        predictor,
-        volume,
-        scan=pseudonym(scan),
-        notes=notes,
-        contributions=contributions,
-        identity=identity_of(scan) if keep_identity else None,
-    )
 
 
 def _answer(predictor: Predictor, scan: Scan, notes: list[str], options: Options, progress: Progress) -> dict:

@@ -62,6 +62,13 @@ def predict_scan(
     """
     found = discover(path, labels=False, workers=1)
     scan, notes = choose(found, series, path)
+    return predicted(predictor, scan, notes, contributions=contributions, keep_identity=keep_identity)
+
+
+def predicted(
+    predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool
+) -> Prediction:
+    """The prediction for a discovered scan."""
     with quiet():
         volume = read_volume(scan)
     return predict_volume(
