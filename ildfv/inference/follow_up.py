@@ -16,7 +16,7 @@ from scipy.stats import t
 
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
-from ildfv.errors import check
+from ildfv.errors import check, printable_page
 from ildfv.inference.inbox import unpacked
 from ildfv.inference.outputs import write_prediction
 from ildfv.inference.page import lines
@@ -107,7 +107,8 @@ class FollowUp:
         }
         environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
         phantom = found["predictor"]["data"] == "phantom"
-        return environment.get_template("follow-up.html").render(f=found, pictures=pictures, phantom=phantom)
+        template = environment.get_template("follow-up.html")
+        return printable_page(template.render(f=found, pictures=pictures, phantom=phantom))
 
 
 def compare_scans(
