@@ -11,6 +11,7 @@ import numpy as np
 from ildfv.errors import InputError, check
 from ildfv.inference.schema import CNN, Encoding, Network, PredictorInfo
 from ildfv.store.atomic import sha256
+from ildfv.store.models import part_of
 
 
 class Layers:
@@ -69,7 +70,7 @@ class Layers:
         """The network of that name, truncated after the deepest layer needed."""
         if name not in self._networks:
             info = self.info.networks[name]
-            stored = self._of(f"network.{name}.")
+            stored = part_of(self.tensors, f"network.{name}")
             self._networks[name] = self._restored(info, stored).to(self.device).eval()
         return self._networks[name]
 
@@ -129,12 +130,8 @@ class Layers:
             if one.network is None:
                 kind: Any = KINDS[check_untrained(one, key)]
                 found[key] = kind(self.device)
-                found[key].use(self._of(f"encoding.{key}.descriptors."))
+                found[key].use(part_of(self.tensors, f"encoding.{key}.descriptors"))
         return found
-
-    def _of(self, prefix: str) -> dict[str, np.ndarray]:
-        """The tensors whose names start with the prefix, by name without the prefix."""
-        return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 
 def check_untrained(encoding: Encoding, name: str) -> str:

@@ -13,7 +13,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.folds import Folds
 from ildfv.inference.model_card import model_card
-from ildfv.inference.predictor import INFO, Predictor, prefixed
+from ildfv.inference.predictor import INFO, Predictor
 from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo, Reference
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
@@ -30,7 +30,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
 from ildfv.scans.windows import SIZE, WINDOWS
-from ildfv.store.models import has_model, load_info, load_model
+from ildfv.store.models import has_model, load_info, load_model, prefixed
 from ildfv.version import versions
 
 REFERENCE_SLICES = 512  # training slices whose likelihood is computed, evenly spaced

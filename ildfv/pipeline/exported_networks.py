@@ -12,14 +12,13 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference import schema
-from ildfv.inference.predictor import prefixed
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.frozen import FROZEN, frozen_name, frozen_network
 from ildfv.pipeline.train import newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
-from ildfv.store.models import TENSORS, load_info
+from ildfv.store.models import TENSORS, load_info, prefixed
 
 if TYPE_CHECKING:
     from ildfv.train.activations import Activations

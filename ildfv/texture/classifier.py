@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from ildfv.errors import InputError, check
-from ildfv.store.models import load_model, save_model
+from ildfv.store.models import load_model, part_of, prefixed, save_model
 from ildfv.texture.encoder import TextureEncoder
 from ildfv.texture.heads import Head, fit_head
 from ildfv.texture.images import as_pictures
@@ -164,7 +164,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         plain = all(isinstance(one, str | int | float) for one in classes)
         check(plain, f"classes must be strings or numbers to be saved, got {type(classes[0]).__name__}")
         head = self.head_
-        tensors = {f"encoder.{name}": value for name, value in self.encoder_.to_tensors().items()}
+        tensors = prefixed("encoder", self.encoder_.to_tensors())
         tensors |= {f"head.{name}": getattr(head, name) for name in ("mean", "components", "coef", "intercept")}
         info = {
             "kind": KIND,
@@ -193,8 +193,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         tensors, info = load_model(Path(folder))
         check(info.get("kind") == KIND, f"{folder} must be a {KIND}, got {info.get('kind') or info.get('estimator')}")
         try:
-            own = {n.removeprefix("encoder."): v for n, v in tensors.items() if n.startswith("encoder.")}
-            encoder = TextureEncoder.from_tensors(own, info["encoder"])
+            encoder = TextureEncoder.from_tensors(part_of(tensors, "encoder"), info["encoder"])
             settings = {name: getattr(encoder, name) for name in ("layers", "scales", "n_components")}
             model = cls(encoder.backbone, head=info["head"], random_state=info["random_state"], **settings)
             model.classes_, model.encoder_ = np.asarray(info["classes"]), encoder

@@ -14,6 +14,7 @@ from ildfv.errors import InputError, check, check_integer
 from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
+from ildfv.store.models import part_of
 from ildfv.texture.backbones import backbone_of, layers_of
 from ildfv.texture.features import Range, check_scales, common_range, maps_of, rows_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
@@ -215,16 +216,12 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             encoder.layers_, encoder.range_ = tuple(info["layers"]), Range(*info["range"])
             encoder.decorrelations_, encoder.fisher_ = {}, {}
             for i, (layer, part) in enumerate(zip(info["layers"], info["parts"], strict=True)):
-                pca, fisher = (_part(tensors, f"{i}.{name}.") for name in ("pca", "fisher"))
+                pca, fisher = (part_of(tensors, f"{i}.{name}") for name in ("pca", "fisher"))
                 encoder.decorrelations_[layer] = PCA.from_tensors(pca, part["pca"])
                 encoder.fisher_[layer] = FisherVector.from_tensors(fisher, part["fisher"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"model must be a TextureEncoder's, got {type(error).__name__}: {error}") from error
         return encoder
-
-
-def _part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _pictures(items: list) -> Iterator[Picture]:
