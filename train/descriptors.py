@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ class Patches(Descriptors):
         return F.conv2d(x, self._kernels, self._bias, stride=STRIDE)
 
 
-KINDS = {FILTERS: Filters, PATCHES: Patches}
+KINDS: dict[str, Callable[[str], Descriptors]] = {FILTERS: Filters, PATCHES: Patches}  # by layer; of a device
 
 
 def _normal(images: torch.Tensor, device: torch.device) -> torch.Tensor:
