@@ -1,4 +1,4 @@
-"""Forward and backward pass of the Fisher layer beside plain torch and a residual-encoding layer: time, peak memory.
+"""Time and peak memory of the Fisher layer's forward and backward pass, plain torch and a residual-encoding layer.
 
     python bench/bench_nn.py                            # all shapes that fit in memory
     python bench/bench_nn.py --shapes small --out results/nn.json

@@ -19,7 +19,7 @@ ELEMENTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid, nn.Dropout,
     nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.Identity,
 )  # fmt: skip
-OWN_ELEMENTWISE = ("LocalResponseNorm", "Dropout", "LayerNorm2d")  # of `blocks`, and of torchvision and timm
+OWN_ELEMENTWISE = ("LocalResponseNorm", "Dropout", "LayerNorm2d")  # classes of `blocks`, torchvision and timm
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Delivery(Protocol):
     """Delivery of predictions in addition to the files in --out."""
 
     def finish(self, scan: Scan, checksum: str) -> bool:
-        """Completes a delivery that an earlier run with this predictor prepared. False: the scan must be predicted again.
+        """Completes a delivery prepared by an earlier run with this predictor. False: the scan must be predicted again.
 
         Raises InputError if a prediction of this scan cannot be delivered.
         """

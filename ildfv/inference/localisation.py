@@ -102,7 +102,7 @@ def best_threshold(values: np.ndarray, truth: np.ndarray) -> float:
     """The threshold with the largest Dice over all given pixels, (n,) each; the highest of equally good ones."""
     order = np.argsort(-values, kind="stable")
     ranked, hits = values[order], np.cumsum(truth[order] != 0)
-    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # index of the last of equal values, which are on the same side of any threshold
+    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # equal values share a threshold
     scores = 2 * hits[last] / (last + 1 + hits[-1])
     return float(ranked[last[np.argmax(scores)]])
 
@@ -222,7 +222,8 @@ def evaluate_maps(
     training, held_out : LabelledSlices
         Of different patients. training: a few dozen slices per pattern suffice for a threshold.
     within : {"slice", "lung"}
-        Pixels that are evaluated. On the whole slice, a lung mask alone scores well; inside the lung it carries no information.
+        Pixels that are evaluated. On the whole slice, a lung mask alone scores well; inside the lung it carries no
+        information.
     tolerance : int
         Of the pointing game, pixels.
 

@@ -275,7 +275,7 @@ class Predictor:
     def batch_scores(
         self, images: np.ndarray, pixel_area: float, inputs: Inputs | None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """(name of the head, scores float64 (b, C)) of few slices, which are scored at once. Parameters as for `scores`."""
+        """(name of the head, scores float64 (b, C)) of few slices, scored at once. Parameters as for `scores`."""
         maps, outputs = self.layers.of(images)
         masks = Masks(images, pixel_area)
         projections = {

@@ -70,7 +70,7 @@ class Networks:
                 files.setdefault(sha256(packaged), packaged)
             check(
                 digest in files,
-                f"encoding {encoding.layer} needs the frozen weights with SHA-256 {digest}, got none: pass their file by --weights",
+                f"encoding {encoding.layer} needs frozen weights with SHA-256 {digest}, got none: pass --weights FILE",
             )
             check(
                 self.included or files[digest].suffix == ".safetensors",

@@ -92,7 +92,7 @@ def test_credentials_come_from_a_file(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (f"password = {SECRET}", "got another content in"),
+        (f"password = {SECRET}", "got other content in"),
         (f'pass = "{SECRET}"', "got other keys in"),
         (f'password = "{SECRET}"', "must have both a user and a password, got one"),
         (f'token = "{SECRET}"\nuser = "me"', "got both"),

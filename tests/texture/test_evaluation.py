@@ -155,10 +155,14 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
     [
         (lambda f: [p.unlink() for p in (f / "set/fine").iterdir()], [], "at least 2 classes, got only coarse"),
         (lambda f: [p.unlink() for p in list((f / "set/fine").iterdir())[1:]], [], "fine must have at least 2 images"),
-        (lambda f: np.save(f / "set/a.npy", np.ones((9, 9))), [], "got the image a.npy beside them"),
+        (lambda f: np.save(f / "set/a.npy", np.ones((9, 9))), [], "got the image a.npy"),
         (lambda f: np.save(f / "set/fine/a.npy", np.ones((5, 5))), [], "a.npy must have at least 7×7 pixels"),
-        (lambda f: None, ["--leave-one-group-out"], "groups are needed to leave one out: give --table"),
-        (lambda f: None, ["--folds", "3", "--train-per-class", "2"], "one protocol is needed"),
+        (lambda f: None, ["--leave-one-group-out"], "leave one group out needs groups, got none: give --table"),
+        (
+            lambda f: None,
+            ["--folds", "3", "--train-per-class", "2"],
+            "one of --train-per-class, --leave-one-group-out and --folds must be given, got 2",
+        ),
         (
             lambda f: None,
             ["--folds", "2", "--scales", "x"],

@@ -435,7 +435,7 @@ def test_the_next_start_has_another_token_and_the_old_page_says_so(scan, opened)
     server.wait(30)
     again, other = serve(scan, "--port", port)
     assert other != address
-    until(page, "document.getElementById('lost').textContent.includes('not valid any more')")
+    until(page, "document.getElementById('lost').textContent.includes('no longer valid')")
     again.terminate()
     again.wait(30)
 
