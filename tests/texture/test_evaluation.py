@@ -168,7 +168,7 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
             ["--folds", "2", "--scales", "x"],
             '--scales must be numbers separated by commas, such as 1,0.5, got "x"',
         ),
-        (lambda f: None, ["--table", "nowhere.csv"], "nowhere.csv must be a CSV table, got no file"),
+        (lambda f: None, ["--table", "nowhere.csv"], "nowhere.csv must be a CSV table, got a path that is not a file"),
     ],
 )
 def test_faults_of_a_set_are_one_line(folder, spoil, options, message):

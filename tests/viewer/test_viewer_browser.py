@@ -407,7 +407,7 @@ def test_a_server_that_ends_is_reported_and_the_slice_stays(prediction, scan, op
     server.send_signal(signal.SIGKILL)
     server.wait()
     until(page, "!document.getElementById('lost').hidden")
-    assert "server has ended" in page.locator("#lost").inner_text()
+    assert "server of the viewer has stopped" in page.locator("#lost").inner_text()
     assert any(picture(page))
 
 

@@ -307,7 +307,7 @@ def test_a_prediction_of_another_shape_is_refused(change, reason, prediction, tm
 
 
 def test_a_prediction_of_another_scan_is_refused(prediction, scans):
-    with pytest.raises(InputError, match="a scan must be that of a prediction"):
+    with pytest.raises(InputError, match="a scan must belong to a prediction"):
         open_study([prediction, scans / "patient-0002"])
 
 
@@ -324,7 +324,7 @@ def test_a_volume_file_under_another_path_is_assigned_by_its_slices(prediction, 
 def test_two_scans_without_a_prediction_of_theirs_are_refused(prediction, scans, tmp_path):
     content = json.loads((prediction / "prediction.json").read_text()) | {"scan": "scan-0"}
     (tmp_path / "prediction.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="a scan must be that of a prediction"):
+    with pytest.raises(InputError, match="a scan must belong to a prediction"):
         open_study([tmp_path, scans])
 
 
