@@ -246,5 +246,7 @@ def test_a_system_of_an_earlier_encoding_is_refused(networked, tmp_path):
     for path, content in kept.items():
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"must be fitted on the current encoding, got an earlier one: run `ildfv regress"):
+    with pytest.raises(
+        InputError, match=r"must be fitted on the current encoding, got an earlier one: run `ildfv regress"
+    ):
         export_predictor(workspace.root, tmp_path / "p", layer="conv1")
