@@ -33,7 +33,7 @@ class ReceptiveFields:
     columns: np.ndarray
 
     def shares(self, region: np.ndarray) -> np.ndarray:
-        """The share of each location's receptive field that lies inside a region, float64 (m, h·w), in [0, 1].
+        """The share of each location's receptive field inside a region, float64 (m, h·w), in [0, 1].
 
         Parameters
         ----------

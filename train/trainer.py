@@ -242,8 +242,8 @@ class _Run:
         truth = presence(self.counts[self.validation], self.settings.threshold)  # (v, c)
         rows = np.arange(len(self.validation))
         # Whole batches are distributed, because the last bits of an output depend on its batch.
-        dealt = distributed.share([rows[start : start + READ] for start in range(0, len(rows), READ)])
-        mine = np.concatenate([rows[:0], *dealt])
+        shares = distributed.share([rows[start : start + READ] for start in range(0, len(rows), READ)])
+        mine = np.concatenate([rows[:0], *shares])
         f = np.zeros(truth.shape)
         f[mine] = predict(self.network, self.slices, self.validation[mine], device=self.device)
         f = distributed.sum_arrays({"f": f})["f"]  # only one rank sets each row, so the sum is exact

@@ -116,7 +116,7 @@ def prepare(
     ] = "id",
     workers: o.Workers = None,
     no_paths: Annotated[
-        bool, typer.Option("--no-paths", help="Print no path, file name or reason, as these may name patients.")
+        bool, typer.Option("--no-paths", help="Print no path, file name or reason, which may name patients.")
     ] = False,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,

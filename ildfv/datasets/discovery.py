@@ -43,7 +43,7 @@ def discover(
 ) -> Discovery:
     """The scans in a folder and its subfolders, paired with their label maps if `labels`. Only headers are read.
 
-    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are, unless they are several
+    All CT files with the same SeriesInstanceUID are one scan, in any number of folders, unless they are several
     acquisitions that interleave or repeat positions: then each acquisition is a scan. A volume file is a label map
     according to words in its name or folder (see `naming`), otherwise a scan. A volume file has no patient identity:
     the patient is derived from its path (`naming.person_of`).

@@ -92,7 +92,7 @@ class Unused:
     reason: str
     files: int = 1
     series: str = ""  # raw identifier, where known
-    quarantined: bool = True  # False: ignored, as it is neither a scan nor a label map
+    quarantined: bool = True  # False: ignored, because it is neither a scan nor a label map
 
     def __post_init__(self):
         object.__setattr__(self, "reason", printable(self.reason))

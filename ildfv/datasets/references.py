@@ -45,7 +45,7 @@ def by_reference(
     if len(fits) == 1:
         return [(fits[0], label)], ""
     return [], (
-        f"{what} without ReferencedSeriesSequence must lie on the slices of one series with its "
+        f"{what} without ReferencedSeriesSequence must be on the slices of one series with its "
         f"FrameOfReferenceUID, got {len(fits)} of {len(same)} series; {TABLE}"
     )
 

@@ -77,7 +77,7 @@ class Structures:
         if self._codes is None or label.fault:
             return label
         if label.segments:
-            return label if any(map(self._codes.knows, label.segments)) else f"{UNNAMED}, as all of its segments"
+            return label if any(map(self._codes.knows, label.segments)) else f"{UNNAMED}, nor any of its segments"
         own = (
             _content(PurePath(scan.source.name))
             if len(scan.files) == 1 or scan.dicom is None

@@ -1,4 +1,4 @@
-"""Simple baselines in the experiments: densitometry of the lung, and whether the systems beat the best of it."""
+"""Simple baselines in the experiments: densitometry of the lung, and whether the systems beat the best one."""
 
 from __future__ import annotations
 

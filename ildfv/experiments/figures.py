@@ -99,7 +99,7 @@ def architecture(context: Context) -> Figure:
     ]
     note = (
         f"{p.network} as built here: channels × height × width of each layer's activations. Below: the branch for "
-        f"{layer}; it is the same for every layer. Initial weights are random, as the paper states none."
+        f"{layer}; it is the same for every layer. Initial weights are random; the paper states none."
     )
     return Figure(
         "Fig. 4. Architecture", panels=[Panel("", _boxes(boxes, branch, layer))], columns=1, note=note, of_data=False

@@ -105,8 +105,8 @@ def unpacked(source: Path) -> Iterator[Path]:
 def _reported(failed: list, source: Path, folder: Path, options: Options) -> Iterator[None]:
     """Turns an error into a failure with its reason in one line, so that the other scans are predicted.
 
-    source: as the user gave it. folder: where its files are; their names are left out of reasons, as they may name the
-    patient.
+    source: as given by the user. folder: where its files are; reasons do not contain their names, which may identify
+    the patient.
     """
     try:
         yield

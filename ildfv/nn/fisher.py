@@ -25,7 +25,7 @@ class FisherVector2d(nn.Module):
     """Fisher vectors of feature maps (b, d, h, w) → (b, 2·k·d), differentiable with respect to maps and mixture.
 
     The forward pass is the kernel of `ildfv.FisherVector` on the CPU and on CUDA, with equal results. Memory is
-    O(n·k) for n descriptors, as the n·k·d standardised differences are never stored.
+    O(n·k) for n descriptors, because the n·k·d standardised differences are never stored.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class Entity:
 
 def progress_text(stored: int, of: int) -> str:
     """The number of stored objects, and the remedy if some are missing."""
-    return f"{stored} of {of} objects are stored" + ("; run the command again for the rest" if stored else "")
+    return f"{stored} of {of} objects are stored" + ("; run the command again for the others" if stored else "")
 
 
 def _kind(path: Path) -> tuple[str, str]:

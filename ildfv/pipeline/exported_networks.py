@@ -106,7 +106,7 @@ class Networks:
         return names
 
     def keep_whole(self, name: str) -> None:
-        """Keeps the layers above those that are encoded, as the network's outputs are a head."""
+        """Keeps the layers above the encoded ones, because the network's outputs are a head."""
         self._whole.add(name)
 
     def finished(

@@ -64,8 +64,8 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
 def empty(folder: Path) -> None:
     """Removes the content of the folder except its lock and fingerprint. Needs the folder's lock.
 
-    A process killed at any point leaves nothing that looks finished: files go first, as they mark a folder as finished,
-    and subfolders are renamed before they are deleted.
+    A process killed at any point leaves nothing that looks finished: files are removed first, because they mark a
+    folder as finished, and subfolders are renamed before they are deleted.
     """
     folder = Path(folder)
     for child in sorted(folder.iterdir(), key=Path.is_dir):

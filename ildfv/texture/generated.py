@@ -20,8 +20,8 @@ def generate(
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Patches (size, size) in HU, float32, with their classes and subjects.
 
-    contrast: the share of a patch's variance that has the structure of its class; the rest is common to all classes.
-    Equal arguments give equal bits. The first subjects of a larger set are those of a smaller one.
+    contrast: the share of a patch's variance that has the structure of its class; the remaining variance is common to
+    all classes. Equal arguments give equal bits. The first subjects of a larger set are those of a smaller one.
     """
     images, labels, groups = [], [], []
     for subject in range(n_subjects):

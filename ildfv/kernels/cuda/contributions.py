@@ -60,7 +60,7 @@ def compute(
     if not np.isfinite(values).all():
         owner = int(owners[np.flatnonzero(~np.isfinite(values))[0]])
         first_bad_map(device, maps, [owner], descriptor_weights)
-        check(real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
+        check(real == "float32", "maps must be within 1e154 standard deviations of the mixture")
         double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
         return compute(
             device,

@@ -78,7 +78,7 @@ def compute(
     else:
         return out
     first_bad_map(device, maps, suspects, descriptor_weights)
-    check(run.real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
+    check(run.real == "float32", "maps must be within 1e154 standard deviations of the mixture")
     # The values are finite, but so far from every mean that their squares overflow float32: repeat in double.
     double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
     result = compute(

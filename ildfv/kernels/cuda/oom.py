@@ -8,7 +8,7 @@ from typing import Any
 from ildfv.arrays import namespace
 from ildfv.kernels.cuda import memory
 
-MEMORY_SHARE = 0.6  # of the free memory, for a batch; the rest is left to fragmentation and other processes
+MEMORY_SHARE = 0.6  # fraction of the free memory for a batch; fragmentation and other processes need the remainder
 
 
 def batch_size(bytes_of_an_item: int, device, *, maximum: int = 256) -> int:
