@@ -107,8 +107,8 @@ def predict(
     dicom: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for DICOM objects of each DICOM scan. They carry the patient and study of the scan; all other "
-            "output is free of identity.",
+            help="Folder for DICOM objects of each DICOM scan. They contain the patient and study of the scan; all "
+            "other output contains no identity.",
             show_default="none written",
         ),
     ] = None,

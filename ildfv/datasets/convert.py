@@ -36,7 +36,7 @@ PHANTOM = "PHANTOM"  # prefix of the patient id of a generated or physical phant
 
 @dataclass(frozen=True)
 class Task:
-    """A scan to convert, and what its slices may overwrite."""
+    """A scan to convert, and whether its slices may replace a stored part."""
 
     scan: Scan
     codes: Codes | None
@@ -46,7 +46,7 @@ class Task:
     key: str
     same_slices: bool = False  # the stored part is from another file: only equal slices may replace it
     unlabelled_is_negative: bool = False
-    hu: bool = False  # store HU beside the windows
+    hu: bool = False  # also store HU
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def convert_scan(task: Task) -> Outcome:
         return Outcome(reason=str(error))
     except MemoryError:
         return Outcome(reason="must fit in memory, got MemoryError")
-    except Exception as error:  # one scan must not end the run; the reason names the line
+    except Exception as error:  # one scan must not end the run; the reason includes the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(reason=f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})")
     return Outcome(write_scan(task.out, scan, key=task.key), labelled_slices(scan.counts))
@@ -82,9 +82,9 @@ def scan_slices(
 ) -> ScanSlices:
     """The slices of one scan, read and checked.
 
-    A slice with lung is unlabelled without codes, without a label map, and where its label maps mark neither healthy
-    lung nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative` such a slice of a
-    scan with a label map shows no pattern. hu: keep HU beside the windows.
+    A slice with lung is unlabelled without codes, without a label map, or if its label maps mark neither healthy lung
+    nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative`, the latter slices show
+    no pattern. hu: also keep HU.
     """
     source = read_volume(scan)
     volume, onto_grid, how = resampled(source)
@@ -147,13 +147,13 @@ def scan_slices(
 
 
 def _is_phantom(scan: Scan) -> bool:
-    """By the patient, and by the PatientID where the patient is from another source."""
+    """By the patient, and by the PatientID if the patient is from another source."""
     names = (scan.patient, "" if scan.dicom is None else scan.dicom.patient)
     return any(name.upper().startswith(PHANTOM) for name in names)
 
 
 def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
-    """Whether the stored part is kept for its labels. Raises `InputError` if its slices differ from the scan's."""
+    """Whether the stored part is kept for its labels. Raises `InputError` if its slices are not those of the scan."""
     with Parts(task.store).open(scan.series) as stored:
         if not np.array_equal(stored["images"][()], scan.images):
             raise InputError(
@@ -164,7 +164,7 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
 
 
 def read_volume(scan: Scan) -> Volume:
-    """The scan in Hounsfield units, on its own grid. InputError: it breaks a rule of its format."""
+    """The scan in Hounsfield units, on the original grid. InputError: it violates a rule of its format."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     if scan.grey is not None:

@@ -64,12 +64,12 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     order : {"component", "moment"}
         "component" is Eq. 4, [u_1, v_1, …, u_k, v_k]; "moment" is VLFeat's order, [u_1 … u_k, v_1 … v_k].
     weight_part : bool
-        Whether to include the derivative by the weights, one number per component: before u_k in "component" order,
-        before u_1 in "moment" order.
+        Whether to include the derivative with respect to the weights, one number per component: before u_k in
+        "component" order, before u_1 in "moment" order.
     threshold : float
-        Posteriors below it count as 0.
+        Posteriors below this value are set to 0.
     random_state : int, RandomState or None
-        Of the mixture if `mixture` is None.
+        Seed of the mixture if `mixture` is None.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     Notes
     -----
     scikit-image's `fisher_vector` computes the same vectors in "moment" order with the weight part, except that its
-    derivatives by the standard deviations have the opposite sign: see `negate_sigma_part`.
+    derivatives with respect to the standard deviations have the opposite sign: see `negate_sigma_part`.
     """
 
     def __init__(
@@ -262,4 +262,4 @@ def _check_within_range(log_likelihoods) -> None:
     """InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
     xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
     far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
-    check(not far, "float32 maps must lie within 1e18 standard deviations of the mixture: pass float64")
+    check(not far, "float32 maps must be within 1e18 standard deviations of the mixture: pass float64")

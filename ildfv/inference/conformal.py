@@ -33,7 +33,8 @@ class Conformal:
     """Limits of the sets of C patterns.
 
     present_from: "present" is in the set of a score ≥ this; None: of every score. absent_to: "absent" is in the set of
-    a score ≤ this; None: of every score. present_patients, absent_patients: calibration patients with such slices.
+    a score ≤ this; None: of every score. present_patients, absent_patients: number of calibration patients with present
+    and absent slices.
     """
 
     level: float

@@ -28,7 +28,7 @@ class Delivery(Protocol):
     """Delivery of predictions in addition to the files in --out."""
 
     def finish(self, scan: Scan, checksum: str) -> bool:
-        """Completes a delivery that an earlier run with this predictor prepared. False: the scan must be predicted.
+        """Completes a delivery prepared by an earlier run with this predictor. False: the scan must be predicted again.
 
         Raises InputError if a prediction of this scan cannot be delivered.
         """
@@ -104,8 +104,8 @@ def unpacked(source: Path) -> Iterator[Path]:
 def _reported(failed: list, source: Path, folder: Path, options: Options) -> Iterator[None]:
     """Turns an error into a failure with its reason in one line, so that the other scans are predicted.
 
-    source: as the user gave it. folder: where its files are; their names are left out of reasons, as they may name the
-    patient.
+    source: as given by the user. folder: where its files are; reasons do not contain their names, which may identify
+    the patient.
     """
     try:
         yield

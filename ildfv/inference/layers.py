@@ -151,7 +151,7 @@ def check_untrained(encoding: Encoding, name: str) -> str:
 
 
 def _keep(found: dict, layer: str):
-    """A hook that copies the output, as a later layer may change it in place."""
+    """A hook that copies the output, because a later layer may change it in place."""
 
     def keep(module, inputs, output) -> None:
         found[layer] = (output if output.ndim == 4 else output[:, :, None, None]).float().clone()

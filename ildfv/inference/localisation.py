@@ -103,8 +103,7 @@ def best_threshold(values: np.ndarray, truth: np.ndarray) -> float:
     """The threshold with the largest Dice over all given pixels, (n,) each; the highest of equally good ones."""
     order = np.argsort(-values, kind="stable")
     ranked, hits = values[order], np.cumsum(truth[order] != 0)
-    # The last of equal values: they are on the same side of any threshold.
-    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
+    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # equal values share a threshold
     scores = 2 * hits[last] / (last + 1 + hits[-1])
     return float(ranked[last[np.argmax(scores)]])
 

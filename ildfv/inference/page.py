@@ -79,7 +79,7 @@ def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.nda
     """The slice with its contributions in colour, uint8 (h, w, 3): orange for the pattern, blue against it.
 
     image: uint8 (h, w); contribution: (h, w); scale: the absolute contribution drawn in full colour. Contributions are
-    smoothed for the picture, as the overlap of receptive fields alternates from pixel to pixel.
+    smoothed for the picture, because the overlap of receptive fields alternates from pixel to pixel.
     """
     contribution = ndimage.gaussian_filter(contribution, SMOOTHING)
     grey = np.repeat(image[..., None].astype(np.float64), 3, axis=2)

@@ -139,10 +139,7 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         raise InputError(f"{path} must contain a CT scan, got none: {got}{more}")
     patients = {scan.patient for scan in found.scans}
     named = any(scan.series == series for scan in found.scans)
-    check(
-        len(patients) == 1 or named,
-        f"{path} must contain one patient, got {len(patients)}: predict each one separately",
-    )
+    check(len(patients) == 1 or named, f"{path} must contain one patient, got {len(patients)}: predict them separately")
     ranked = sorted(found.scans, key=lambda scan: (-scan.geometry.shape[0], scan.series))
     if series is not None:
         matching = [scan for scan in ranked if scan.series == series]
@@ -204,7 +201,7 @@ def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
 
 
 def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
-    """Error of the mean area of a slice, cm², and the number of held-out scans it was computed from, by pattern."""
+    """Error of the mean area of a slice, cm², and the number of held-out scans used to compute it, by pattern."""
     scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
     return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
 

@@ -136,10 +136,7 @@ class Export:
         recorded = system.info["regress"]
         results = self.held_out.of(system.name, system.fold, system.how)
         same = results.settings.get("regress") == recorded
-        check(
-            same,
-            f"{system.model} must be the model that {system.name} was scored with, got another: run `{system.how}`",
-        )
+        check(same, f"{system.model} must be the scored model of {system.name}, got another: run `{system.how}`")
         found = (
             self.held_out.of_fold(results, recorded["target"])
             if self.everyone is None

@@ -74,8 +74,7 @@ class Networks:
                 files.setdefault(sha256(packaged), packaged)
             check(
                 digest in files,
-                f"encoding {encoding.layer} needs the frozen weights with SHA-256 {digest}, got none: "
-                "pass their file by --weights",
+                f"encoding {encoding.layer} needs frozen weights with SHA-256 {digest}, got none: pass --weights FILE",
             )
             check(
                 self.included or files[digest].suffix == ".safetensors",
@@ -111,7 +110,7 @@ class Networks:
         return names
 
     def keep_whole(self, name: str) -> None:
-        """Keeps the layers above those that are encoded, as the network's outputs are a head."""
+        """Keeps the layers above the encoded ones, because the network's outputs are a head."""
         self._whole.add(name)
 
     def finished(

@@ -101,8 +101,7 @@ def _maps(workspace: Workspace, encoding: Encoding, device: str) -> Activations 
     folder = workspace.models_dir / made_by
     check(
         (folder / TENSORS).exists(),
-        f"{encoding.folder} must be made with a network trained in this workspace, got {made_by}: "
-        "choose another by --layer",
+        f"{encoding.folder} must be made with a network of this workspace, got {made_by}: choose another by --layer",
     )
     same = sha256(folder / TENSORS) == encoding.inputs["model_sha256"]
     check(same, f"{encoding.folder} was made with another network than {folder}: run `ildfv encode --fresh`")

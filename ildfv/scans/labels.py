@@ -29,10 +29,10 @@ class Codes:
     that no pattern is present. A code that is missing from the table is an error.
 
     The TOML file has a table `[codes]` of code = meaning and an optional `shift`. A table `[segments]` of name =
-    meaning is for files whose numbers are arbitrary, so that names decide: the segments of DICOM SEG and 3D Slicer, and
-    masks of one structure (`ground_glass.nii.gz`). A name that is itself a meaning needs no entry. One of the two
-    tables is enough. `priority` lists meanings, highest first: where label maps or segments overlap, the first one
-    listed stays.
+    meaning is for files whose numbers are arbitrary and whose names determine the meaning: segments of DICOM SEG and 3D
+    Slicer, and masks of one structure (`ground_glass.nii.gz`). A name that is itself a meaning needs no entry. One of
+    the two tables is enough. `priority` lists meanings, highest first: where label maps or segments overlap, the first
+    one listed stays.
     """
 
     meanings: Mapping[int, str]

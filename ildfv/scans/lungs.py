@@ -32,7 +32,7 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
 
 
 def lung_at_border(hu: np.ndarray, pixel_area: float) -> int:
-    """Pixels of one slice in regions like lung that touch its border: of lung that is cropped, and of thick foam.
+    """Number of pixels of one slice in lung-like regions that touch its border, such as cropped lung or thick foam.
 
     hu: HU (rows, columns); pixel_area: mm².
     """
@@ -43,7 +43,7 @@ def lung_at_border(hu: np.ndarray, pixel_area: float) -> int:
 
 
 def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | None = None) -> None:
-    """Raises `InputError` if no slice shows 10 cm² of lung, and says whether lung is cropped.
+    """Raises `InputError` if no slice shows 10 cm² of lung, and states whether lung is cropped.
 
     pixels: lung pixels per slice (m,); pixel_area: mm²; at_border: pixels per slice of `lung_at_border` (m,).
     """
@@ -54,8 +54,8 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
     cropped = ""
     if outside >= MIN_LUNG_AREA:
         cropped = (
-            f" besides {outside / 100:.3g} cm² that touch the border of the slice: in a cropped scan lung cannot be "
-            "told from the air around the body, use the uncropped scan"
+            f" and {outside / 100:.3g} cm² that touch the border of the slice: in a cropped scan, lung cannot be "
+            "distinguished from the air around the body, use the uncropped scan"
         )
     raise InputError(
         f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"
@@ -64,7 +64,7 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
 
 
 def _lung_regions(hu: np.ndarray, pixel_area: float) -> tuple[np.ndarray, np.ndarray]:
-    """Connected regions of aerated pixels (rows, columns), and by number of a region whether it is like lung."""
+    """Connected regions of aerated pixels (rows, columns), and for each region number whether it may be lung."""
     aerated = hu < AERATED
     regions, n = ndimage.label(aerated)
     where = np.flatnonzero(aerated)

@@ -1,4 +1,4 @@
-"""Where an image speaks for a class: the exact share of each pixel in the class's score."""
+"""The exact contribution of each pixel of an image to the score of each class."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ildfv.texture.images import Picture
 
 
 def contribution_maps(model: TextureClassifier, picture: Picture) -> np.ndarray:
-    """Maps (C, h, w) whose sums are the scores of an image, less those of a vector of zeros.
+    """Maps (C, h, w) that sum to the scores of an image minus the scores of a zero vector.
 
-    The descriptors of a location are spread over the pixels that the location covers in proportion to the map's grid,
-    which is coarser for deep layers; the sum is exact, the place is that of the centre of the receptive field.
+    The contribution of a location is distributed over the pixels of its cell in the map's grid, which is coarser for
+    deep layers. The sum is exact; the position is that of the centre of the receptive field, not its whole extent.
     """
     encoder, functional = model.encoder_, model.head_.functional()  # (C, m)
     total = np.zeros((len(functional), *picture.shape))

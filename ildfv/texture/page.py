@@ -59,7 +59,7 @@ def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
 
 
 def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
-    """For each class, its highest-scoring test image of the last split and where it speaks for the class."""
+    """For each class, the highest-scoring test image of the last split and its contributions to the class's score."""
     model, names = evaluation.last, list(paths)
     tested = [names[i] for i in evaluation.test]
     scores = model.scores([paths[name] for name in tested])
@@ -79,7 +79,7 @@ def _thumbnail(picture: Picture) -> str:
 
 
 def _signed(values: np.ndarray) -> str:
-    """Red where values are positive, blue where negative, relative to the 99th percentile of their size."""
+    """Red where values are positive, blue where negative, relative to the 99th percentile of their absolute values."""
     size = float(np.percentile(np.abs(values), 99)) or 1.0
     share = np.clip(values / size, -1, 1)[..., None]
     red, blue, white = (np.array(c, float) for c in ((178, 24, 43), (33, 102, 172), (247, 247, 247)))

@@ -221,7 +221,7 @@ def test_layers_and_outputs_of_a_network_are_heads_of_one_predictor(networked, t
 def test_a_frozen_network_is_included_or_named_by_checksum(networked, tmp_path):
     workspace, weights = networked
     given = {"layer": "small-conv1", "cnn": False}
-    with pytest.raises(InputError, match=r"needs the frozen weights with SHA-256 .* pass their file by --weights"):
+    with pytest.raises(InputError, match=r"needs frozen weights with SHA-256 .*: pass --weights FILE"):
         export_predictor(workspace.root, tmp_path / "none", **given)
     export_predictor(workspace.root, tmp_path / "with", weights=[weights], **given)
     export_predictor(workspace.root, tmp_path / "without", weights=[weights], include_weights=False, **given)
@@ -246,5 +246,7 @@ def test_a_system_of_an_earlier_encoding_is_refused(networked, tmp_path):
     for path, content in kept.items():
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"was fitted on another encoding than the one there is: run `ildfv regress"):
+    with pytest.raises(
+        InputError, match=r"must be fitted on the current encoding, got an earlier one: run `ildfv regress"
+    ):
         export_predictor(workspace.root, tmp_path / "p", layer="conv1")

@@ -136,6 +136,6 @@ def test_a_wrong_title_of_the_entity_is_one_line(orthanc, predictor, tmp_path):
     address = orthanc.entity.replace("ORTHANC", "OTHER")
     (failed,) = predict(tmp_path / "ct", "-p", predictor, "--store", address, code=1)["failed"]
     assert failed["reason"] == (
-        f"{address} rejected the association: check its title, and that it knows ILDFV (ILDFV_AET)"
+        f"{address} rejected the association: check its title, and that it accepts ILDFV (ILDFV_AET)"
     )
     assert orthanc.instances() == {}
