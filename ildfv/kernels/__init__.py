@@ -44,10 +44,13 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
     """
     first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
     kind = _library(first)
-    for i, one in enumerate(maps if isinstance(maps, (list, tuple)) else (maps,)):
-        check(_library(one) == kind, f"maps must all be of one library, got {kind} and, in map {i}, {_library(one)}")
-        masked = isinstance(one, np.ma.MaskedArray)
-        check(not masked, "maps must not be masked arrays: pass the unmasked descriptors as a list of (n_i, d)")
+    each = maps if isinstance(maps, (list, tuple)) else (maps,)
+    if {type(one) for one in each} != {np.ndarray}:  # a list of many small maps is checked at once
+        for i, one in enumerate(each):
+            other = _library(one)
+            check(other == kind, f"maps must all be of one library, got {kind} and, in map {i}, {other}")
+            masked = isinstance(one, np.ma.MaskedArray)
+            check(not masked, "maps must not be masked arrays: pass the unmasked descriptors as a list of (n_i, d)")
     names = ("weights_", "means_", "variances_")
     fitted = all(hasattr(mixture, name) for name in names)
     check(fitted, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")

@@ -96,7 +96,7 @@ def moments(
     check_dimensions(dimensions, d)
     number = len(table)
     if descriptor_weights is None:
-        counted, table = None, np.pad(table, ((0, 0), (0, 1)))  # an address of 0: each descriptor counts as 1
+        counted = None
     else:
         omega = check_descriptor_weights(descriptor_weights, table[:, 1].tolist())
         counted, table, held = _weighted(table, held, omega)
@@ -134,9 +134,7 @@ def contributions(
     results = [np.zeros((int(n), first.shape[1])) for n in table[:, 1]]
     rows: list[slice | np.ndarray] = [slice(None)] * len(results)
     counted = np.arange(len(table))
-    if descriptor_weights is None:
-        table = np.pad(table, ((0, 0), (0, 1)))
-    else:
+    if descriptor_weights is not None:
         omega = check_descriptor_weights(descriptor_weights, table[:, 1].tolist())
         rows = [slice(None) if a.all() else np.flatnonzero(a) for a in omega]
         counted, table, held = _weighted(table, held, omega)
@@ -166,7 +164,7 @@ def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndar
     rows, memory = np.empty((len(counted), 5), dtype=np.int64), [held]
     for row, i in zip(rows, counted, strict=True):
         chosen = omega[i]
-        row[:4] = table[i]
+        row[:] = table[i]
         if not chosen.all():
             keep = np.flatnonzero(chosen)
             view, chosen = np.ascontiguousarray(held[i][keep]), chosen[keep]  # (n', d), (n',)
@@ -187,9 +185,10 @@ def _spread(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
 
 
 def _table(maps) -> tuple[np.ndarray, int, int, object]:
-    """Rows (address, n, row stride, dimension stride), strides in elements; the dtype's code; d; the arrays' owner.
+    """Rows (address, n, row stride, dimension stride, 0), the dtype's code, d, and the arrays' owner.
 
-    Arrays are copied only if two strides cannot describe them.
+    Strides are in elements; 0 is the address of the weights: each descriptor counts as 1. Arrays are copied only if two
+    strides cannot describe them.
     """
     if isinstance(maps, (list, tuple)):
         return _ragged(maps)
@@ -207,9 +206,9 @@ def _table(maps) -> tuple[np.ndarray, int, int, object]:
     element = _element({_name(maps)})
     maps = _addressable(maps)
     by_map, by_row, by_dimension = maps.strides
-    table = np.empty((len(maps), 4), dtype=np.int64)
+    table = np.zeros((len(maps), 5), dtype=np.int64)
     table[:, 0] = maps.__array_interface__["data"][0] + by_map * np.arange(len(maps))
-    table[:, 1:] = maps.shape[1], by_row // maps.itemsize, by_dimension // maps.itemsize
+    table[:, 1:4] = maps.shape[1], by_row // maps.itemsize, by_dimension // maps.itemsize
     return table, element, maps.shape[2], maps
 
 
@@ -217,6 +216,25 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
     """The table of a list of maps (n_i, d)."""
     views = [np.asarray(a) for a in maps]
     check(len(views) > 0, "maps must contain at least one map, got an empty batch")
+    d = views[0].shape[-1] if views[0].ndim else 0
+    if not all(a.ndim == 2 and a.shape[1] == d and a.shape[0] for a in views):
+        _refuse(views)
+    element = _element({_name(a) for a in views} if len({a.dtype for a in views}) > 1 else {_name(views[0])})
+    views = [_addressable(a) for a in views]
+    size = views[0].itemsize
+    table = np.zeros((len(views), 5), dtype=np.int64)
+    table[:, 0] = [a.__array_interface__["data"][0] for a in views]
+    table[:, 1] = [len(a) for a in views]
+    table[:, 2:4] = [a.strides for a in views]
+    table[:, 2:4] //= size
+    return table, element, d, views
+
+
+def _refuse(views: list[np.ndarray]) -> None:
+    """InputError for the first map that has no descriptors, or another number of dimensions than the first map.
+
+    Not part of `_ragged`, where composing the messages takes longer than the checks of many small maps.
+    """
     for i, a in enumerate(views):
         check(a.ndim == 2, f"maps must be a list of (n, d), got shape {a.shape} for map {i}")
         check(len(a) > 0, f"each map must contain at least one descriptor, got none in map {i}")
@@ -224,16 +242,12 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
         check(
             here == first, f"maps must have the same number of dimensions, got {first} in map 0 and {here} in map {i}"
         )
-    element = _element({_name(a) for a in views})
-    views = [_addressable(a) for a in views]
-    table = np.empty((len(views), 4), dtype=np.int64)
-    for i, a in enumerate(views):
-        table[i] = a.__array_interface__["data"][0], len(a), a.strides[0] // a.itemsize, a.strides[1] // a.itemsize
-    return table, element, views[0].shape[1], views
 
 
 def _addressable(a: np.ndarray) -> np.ndarray:
     """`a`, or a copy if its byte order is not native, or strides or alignment are not multiples of the item size."""
+    if a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative:
+        return a
     usable = a.dtype.isnative and a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)
     return a if usable else np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("="))
 
