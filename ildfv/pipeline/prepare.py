@@ -131,7 +131,8 @@ def prepare_scans(
         run = {scan.series for scan in report.prepared}
         chosen, content = view.shown(chosen), view.shown(report.to_dict())
         notes = view.shown(notes)
-    progress.note(_which_codes(chosen))
+    if labelled is None or chosen is not None:  # labels of slices need no label maps
+        progress.note(_which_codes(chosen))
     summary = {
         "scans": len(report.prepared),
         "kept": sum(scan.kept for scan in report.prepared),

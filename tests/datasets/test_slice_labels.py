@@ -8,6 +8,7 @@ from ildfv.patterns import PATTERNS, PRESENT, UNLABELLED, presence
 from ildfv.phantom import write_phantoms
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import Silent
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,16 @@ def prepared(tmp_path_factory):
             path.unlink()
     prepare_scans(folder / "scans", folder / "study", workers=1)
     return folder
+
+
+class Notes(Silent):
+    """Progress that collects its notes."""
+
+    def __init__(self):
+        self.texts = []
+
+    def note(self, text):
+        self.texts.append(text)
 
 
 def labelled(folder, text):
@@ -70,6 +81,15 @@ def test_presence_holds_for_every_threshold_and_counts_only_from_theirs(prepared
     assert found.counts[row].tolist() == [UNLABELLED, UNLABELLED, 500, PRESENT]
     for threshold, expected in ((400, 1), (600, 0)):
         assert presence(found.counts, threshold)[row].tolist() == [-1, -1, expected, 1]
+
+
+def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
+    series, slices = files(prepared)
+    (prepared / "slices.csv").write_text(f"series,position,emphysema\n{series},{slices[0][0]},1\n")
+    for labels, mentioned in ((None, True), (prepared / "slices.csv", False)):
+        notes = Notes()
+        prepare_scans(prepared / "scans", prepared / "study", labels=labels, workers=1, progress=notes)
+        assert any("Label maps were not read" in text for text in notes.texts) is mentioned
 
 
 @pytest.mark.parametrize(
