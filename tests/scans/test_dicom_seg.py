@@ -231,7 +231,7 @@ def test_a_segmentation_without_reference_on_the_slices_of_two_series_is_refused
     files.series(tmp_path / "sharp", files.chest(seed=2), FrameOfReferenceUID=where)
     without_reference(write_seg(tmp_path / "seg.dcm", paths, stacked(codes)))
     (refused,) = discover(tmp_path).quarantined
-    assert "must lie on the slices of one series with its FrameOfReferenceUID, got 2 of 2" in refused.reason
+    assert "must be on the slices of one series with its FrameOfReferenceUID, got 2 of 2" in refused.reason
 
 
 def test_a_priority_decides_between_overlapping_segments(tmp_path, scan):
