@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
 
 from ildfv.errors import printable_page
+from ildfv.inference.conformal import EITHER
 from ildfv.scans.windows import NORMAL
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable 
 OPACITY = 0.75
 CLIP = 99.5  # percentile of absolute contributions that is drawn in full colour
 SMOOTHING = 2.0  # pixels, standard deviation
+PLAIN = {EITHER: "cannot be decided"}  # words of conformal sets for readers
 WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
 
 
@@ -34,6 +36,8 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
         {
             "name": answer.name,
             "performance": answer.performance,
+            "level": None if answer.sets_level is None else _percent(answer.sets_level),
+            "no_sets": answer.no_sets,
             "rows": [_row(prediction, answer, c) for c in range(len(prediction.patterns))],
             "profiles": [
                 {"pattern": pattern, "svg": Markup(_profile(answer, c))}
@@ -65,7 +69,16 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
         "area": _area(answer, c),
         "first": ", ".join(str(z + 1) for z in first),
         "where": _where(answer, c),
+        "sets": _sets(answer, c),
     }
+
+
+def _sets(answer: HeadAnswer, c: int) -> str:
+    """`present 3, absent 40, cannot be decided 17`: slices by conformal set, "–" without sets."""
+    found = answer.slices_by_set(c)
+    if found is None:
+        return "–"
+    return ", ".join(f"{PLAIN.get(words, words)} {number}" for words, number in found.items() if number)
 
 
 def _where(answer: HeadAnswer, c: int) -> str:

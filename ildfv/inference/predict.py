@@ -14,7 +14,7 @@ from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.extent import first_slices, sides, zones
-from ildfv.inference.heads import estimated_pixels, sigmoids_of
+from ildfv.inference.heads import conformal_of, estimated_pixels, sigmoids_of
 from ildfv.inference.masks import Masks
 from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.model_card import verdict
@@ -132,7 +132,10 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         raise InputError(f"{path} must contain a CT scan, got none: {got}{more}")
     patients = {scan.patient for scan in found.scans}
     named = any(scan.series == series for scan in found.scans)
-    check(len(patients) == 1 or named, f"{path} must contain one patient, got {len(patients)}: predict each one separately")
+    check(
+        len(patients) == 1 or named,
+        f"{path} must contain one patient, got {len(patients)}: predict each one separately",
+    )
     ranked = sorted(found.scans, key=lambda scan: (-scan.geometry.shape[0], scan.series))
     if series is not None:
         matching = [scan for scan in ranked if scan.series == series]
@@ -169,6 +172,7 @@ def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume
     area, presence = pixels * volume.pixel_area / 100, decisions.predict(scores)
     scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
     highest = scores.max(axis=0, keepdims=True)
+    conformal = head.conformal and conformal_of(head.conformal)
     return HeadAnswer(
         name=head.name,
         scores=scores,
@@ -183,6 +187,9 @@ def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume
         zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
         performance=verdict(head).replace("**", ""),
         mean_error=_mean_errors(head, volume),
+        sets=conformal.sets(scores) if conformal else None,
+        sets_level=conformal.level if conformal else None,
+        no_sets="" if conformal else head.no_conformal,
     )
 
 

@@ -3,7 +3,8 @@
 Unknown fields and versions are refused.
 
 Version 1 had one encoding per predictor, inside its head; version 2 has named networks and encodings that several heads
-share, heads on several encodings, and the fields of `Head` after `performance`.
+share, heads on several encodings, and the fields of `Head` after `performance`. Fields with a default were added to
+version 2 later: a predictor without them loads, and answers say what is missing.
 """
 
 from __future__ import annotations
@@ -120,6 +121,22 @@ class ScanError(Part):
     scans: int
 
 
+class ConformalSets(Part):
+    """Limits of the conformal sets of a head, per pattern (`inference.conformal.Conformal`).
+
+    "present" is in the set of a score ≥ present_from, "absent" in that of a score ≤ absent_to; None: of every score.
+    present_patients, absent_patients: calibration patients with slices of that label. cross_validated: the scores come
+    from models of several folds, and not from the exported head.
+    """
+
+    level: float
+    present_from: list[float | None]
+    absent_to: list[float | None]
+    present_patients: list[int]
+    absent_patients: list[int]
+    cross_validated: bool = False
+
+
 class Head(Part):
     """One system: a network's own outputs (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
@@ -127,7 +144,7 @@ class Head(Part):
     pattern. thresholds, sigmoids: per pattern, None where the held-out slices did not determine them. scan_sigmoids:
     the same for the highest score of a scan. parts, inputs: the features of a Fisher head, in the order of the columns
     of the tensor `head.<name>.coef`; fill: values of inputs that are undefined, such as a density without lung.
-    regression: "linear", "ridge" or "logistic".
+    regression: "linear", "ridge" or "logistic". conformal: None for the reason in `no_conformal`.
     """
 
     name: str
@@ -147,6 +164,8 @@ class Head(Part):
     scan_sigmoids: list[Sigmoid | None] = []
     counts: list[Curve | None] = []
     scan_errors: list[ScanError | None] = []
+    conformal: ConformalSets | None = None
+    no_conformal: str = "it was exported without them, export it again"
 
 
 class Reference(Part):

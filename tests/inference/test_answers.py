@@ -26,13 +26,6 @@ from ildfv.pipeline.expected import count_curves, scan_sigmoids
 SECRET = "CANARY-7731"
 
 
-@pytest.fixture(scope="module")
-def prediction(folder, tmp_path_factory):
-    path = tmp_path_factory.mktemp("scan") / "dicom"
-    ScanFiles.series(path, ScanFiles.chest())
-    return Predictor.load(folder).predict(path)
-
-
 def test_every_head_has_numbers_for_the_scan_and_for_each_slice(prediction):
     answer = prediction.to_dict()
     assert answer["primary_head"] == "fv-conv1"
