@@ -50,7 +50,8 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
         standalone=standalone,
         p=prediction,
         heads=heads,
-        examples=[_example(prediction, c) for c in range(len(prediction.patterns))],
+        examples=_examples(prediction, prediction.contributions, prediction.contributions_head),
+        cams=_examples(prediction, prediction.cam, prediction.cam_head) if prediction.cam is not None else [],
         phantom=prediction.predictor.get("data") == "phantom",
     )
     return printable_page(page)
@@ -118,14 +119,18 @@ def evidence_scale(contributions: np.ndarray) -> float:
     return float(np.percentile(np.abs(contributions), CLIP))
 
 
-def _example(prediction: Prediction, c: int) -> dict:
-    shown = prediction.heads[prediction.contributions_head or prediction.head.name]
-    z = int(shown.best[c])
+def _examples(prediction: Prediction, maps: np.ndarray | None, head: str | None) -> list[dict]:
+    return [_example(prediction, c, maps, head) for c in range(len(prediction.patterns))]
+
+
+def _example(prediction: Prediction, c: int, maps: np.ndarray | None, head: str | None) -> dict:
+    """The slice with the highest score of a pattern by a head, and its map if there are maps (m, C, h, w)."""
+    z = int(prediction.heads[head or prediction.head.name].best[c])
     image = prediction.images[z, NORMAL]
     found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
     found["image"] = _uri(image)
-    if prediction.contributions is not None:
-        maps = prediction.contributions[:, c]
+    if maps is not None:
+        maps = maps[:, c]
         found["evidence"] = _uri(overlay(image, maps[z], evidence_scale(maps)))
     return found
 

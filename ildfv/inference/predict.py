@@ -82,8 +82,10 @@ def predict_volume(
     notes: list[str] | None = None,
     contributions: bool = True,
     identity: dict[str, str] | None = None,
+    cam: bool = False,
 ) -> Prediction:
-    """The prediction for a volume in Hounsfield units."""
+    """The prediction for a volume in Hounsfield units; cam: with Grad-CAM maps of the network's own outputs."""
+    cam_head = predictor.check_cam().name if cam else None
     m, area = len(volume.hu), volume.pixel_area
     scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
 
@@ -105,7 +107,7 @@ def predict_volume(
         positions=volume.positions.astype(float),
         lung=slices.lung,
         heads={name: answers[name] for name in sorted(answers, key=lambda name: name != info.primary)},
-        statements=statements(predictor, volume, images),
+        statements=statements(predictor, volume, images, slices.lung),
         predictor={
             "checksum": predictor.checksum,
             "data": info.training.get("data"),
@@ -118,6 +120,8 @@ def predict_volume(
         geometry=volume.geometry,
         contributions=maps,
         contributions_head=explained,
+        cam=predictor.cam(images, dtype=np.float32) if cam else None,
+        cam_head=cam_head,
         methods=methods_paragraph(info, predictor.checksum),
         identity=identity,
     )

@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, check, require
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.heads import FisherEncoding, FisherHead, decisions_of
 from ildfv.inference.layers import Layers
@@ -222,6 +222,35 @@ class Predictor:
         for rows in self.batches(len(images)):
             masks = Masks(images[rows], pixel_area)
             found[rows] = self._contributions(images[rows], masks, self.fisher_head(head))
+        return found
+
+    @property
+    def network_head(self) -> Head | None:
+        """The head of a network's own outputs: the primary one, or the first such head; None without any."""
+        found = [head for head in self.info.heads if head.kind == CNN]
+        return next((head for head in found if head.name == self.info.primary), next(iter(found), None))
+
+    def check_cam(self) -> Head:
+        """The head that Grad-CAM explains. InputError or MissingPackageError: there is none, or Captum is missing."""
+        head = self.network_head
+        names = ", ".join(one.name for one in self.info.heads)
+        check(head is not None, f"Grad-CAM needs a predictor with a CNN head, got {names}: export one with --cnn")
+        require("captum.attr", purpose="Grad-CAM maps")
+        assert head is not None
+        return head
+
+    def cam(self, images: np.ndarray, *, dtype: type = np.float64) -> np.ndarray:
+        """Grad-CAM maps of prepared slices for the head of `network_head`, (m, C, 224, 224), signed.
+
+        Parameters are those of `contributions`; errors those of `check_cam`. Unlike contribution maps they do not add up
+        to the score.
+        """
+        from ildfv.inference.cnn_maps import grad_cam
+
+        network: Any = self.layers.network(self.check_cam().network or "")
+        found = np.empty((len(images), len(self.patterns), *images.shape[2:]), dtype)
+        for rows in self.batches(len(images)):
+            found[rows] = grad_cam(network, images[rows])
         return found
 
     def log_likelihoods(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:

@@ -172,12 +172,16 @@ class Reference(Part):
     """Statistics of the training slices that a new scan is compared with.
 
     log_likelihood: 101 quantiles over slices of the mean log likelihood per descriptor, by encoding. pixel_side,
-    spacing: smallest and largest, mm.
+    spacing: smallest and largest, mm. scan_log_likelihood: 1st and 99th percentile, over training scans, of the median
+    over a scan's slices, by encoding. lung_area: smallest and largest, over training scans, cm² of lung on the slice
+    with most of it.
     """
 
     log_likelihood: dict[str, list[float]]
     pixel_side: tuple[float, float]
     spacing: tuple[float, float] | None
+    scan_log_likelihood: dict[str, tuple[float, float]] = {}
+    lung_area: tuple[float, float] | None = None
 
 
 class PredictorInfo(Part):
