@@ -103,7 +103,7 @@ class HeadPart:
 
     def contributions(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
         """Contribution of every location to every score, float64 (b, n, C)."""
-        return contributions(self.encoding.fisher, self.coefficients, maps, weights)
+        return contributions(self.encoding.fisher, self.coefficients, maps, weights, floor=self.encoding.info.floor)
 
 
 @dataclass(frozen=True)

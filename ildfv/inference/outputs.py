@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -92,6 +91,8 @@ def write_map(path: Path, planes: np.ndarray, geometry: Geometry, description: s
 
     The volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB.
     """
+    import nibabel  # here, as an answer without maps does not need it
+
     m, n_rows, n_columns = geometry.shape
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.float32)

@@ -120,6 +120,7 @@ def predict_volume(
         geometry=volume.geometry,
         contributions=maps,
         contributions_head=explained,
+        limited=explained is not None and predictor.limited(explained),
         cam=predictor.cam(images, dtype=np.float32) if cam else None,
         cam_head=cam_head,
         methods=methods_paragraph(info, predictor.checksum),

@@ -62,7 +62,7 @@ class Prediction:
     scan: pseudonym of the scan. positions: mm along the slice normal, (m,). lung: cm² of lung per slice, (m,).
     heads: the primary one first. statements: sentences that compare the scan with the training data. predictor: name,
     version, training data and checksum. images: prepared slices uint8 (m, 3, 224, 224). contributions: float32
-    (m, C, 224, 224) for the head `contributions_head`, or None. cam: Grad-CAM maps of `cam_head`, likewise. methods: a paragraph for a paper. identity: identifiers
+    (m, C, 224, 224) for the head `contributions_head`, or None; limited: with a floor. cam: Grad-CAM maps of `cam_head`, likewise. methods: a paragraph for a paper. identity: identifiers
     of the scan, only if they were asked for.
     """
 
@@ -78,6 +78,7 @@ class Prediction:
     geometry: Geometry  # canonical grid of the scan
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
+    limited: bool = False
     cam: np.ndarray | None = None
     cam_head: str | None = None
     methods: str = ""
@@ -110,6 +111,7 @@ class Prediction:
             "predictor": self.predictor,
             "primary_head": self.head.name,
             "contributions_head": self.contributions_head,
+            "contributions_limited": self.limited,
             "cam_head": self.cam_head,
             "patterns": self.patterns,
             "notes": self.notes,

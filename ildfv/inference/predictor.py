@@ -162,6 +162,10 @@ class Predictor:
         """The head whose contributions are shown: the primary one, or the first Fisher head; None without any."""
         return self.info.primary if self.info.primary in self._fisher else next(iter(self._fisher), None)
 
+    def limited(self, head: str) -> bool:
+        """Whether the contribution maps of a Fisher head have a floor."""
+        return any(self.info.encodings[part.encoding].floor > 0 for part in self.head(head).parts)
+
     @property
     def inputs(self) -> list[str]:
         """Names of the additional inputs that the heads need for every slice."""
@@ -196,7 +200,8 @@ class Predictor:
         """Contribution maps of prepared slices for a Fisher head.
 
         The contribution of a location is spread evenly over its receptive field, so a map sums to the score minus the
-        offset and, if the head has additional inputs, their part (`FisherHead.offset`, `.input_part`).
+        offset and, if the head has additional inputs, their part (`FisherHead.offset`, `.input_part`). With the floor of
+        an encoding, contributions that nearly cancel on a slice are limited, and what that removes is spread evenly.
 
         Parameters
         ----------
@@ -248,10 +253,7 @@ class Predictor:
         from ildfv.inference.cnn_maps import grad_cam
 
         network: Any = self.layers.network(self.check_cam().network or "")
-        found = np.empty((len(images), len(self.patterns), *images.shape[2:]), dtype)
-        for rows in self.batches(len(images)):
-            found[rows] = grad_cam(network, images[rows])
-        return found
+        return grad_cam(network, images, at_once=BATCH, dtype=dtype)
 
     def log_likelihoods(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
         """Mean log likelihood per descriptor of each slice under an encoding's mixture, (m,); NaN without any."""
@@ -265,6 +267,16 @@ class Predictor:
             sums = np.asarray(moments(maps, mixture, weights=weights).log_likelihood, dtype=np.float64)
             with np.errstate(invalid="ignore", divide="ignore"):
                 found.append(np.where(np.asarray(total) > 0, sums / total, np.nan))
+        return np.concatenate(found)
+
+    def raw_sizes(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
+        """|r_j| of each slice's Fisher vector before normalisation, (m, 2·k·d): its quantiles are floors of maps."""
+        from ildfv.inference.contributions import raw_sizes
+
+        found, fisher = [], self._encodings[encoding].fisher
+        for rows in self.batches(len(images)):
+            weights = self._weights(encoding, Masks(images[rows], pixel_area))
+            found.append(raw_sizes(fisher, self.layers.maps(encoding, images[rows]), weights))
         return np.concatenate(found)
 
     def predict(self, scan: Path | str, *, series: str | None = None) -> Prediction:

@@ -89,7 +89,8 @@ class Encoding(Part):
     """Fisher vectors of a layer and their PCA; tensors `encoding.<name>.mixture.*`, `.pca.*` and `.descriptors.*`.
 
     network: name of the network; None for layers without one ("filters", "patches"). layer: that of the network.
-    estimators: descriptions from which mixture and PCA are restored.
+    estimators: descriptions from which mixture and PCA are restored. floor: of contribution maps
+    (`inference.contributions`), 0 for none.
     """
 
     layer: str
@@ -98,6 +99,7 @@ class Encoding(Part):
     lungs: str = "rule"
     improved: bool = True
     estimators: dict[str, dict[str, Any]]
+    floor: float = 0.0
 
 
 class HeadPart(Part):
