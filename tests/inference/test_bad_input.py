@@ -78,7 +78,7 @@ def test_forty_series_in_one_folder_give_one_answer_and_the_reason(folder, tmp_p
     assert answer["slices"] == 4
     (note,) = answer["notes"]
     assert note.startswith(
-        "40 series: number 1 is used, as it has the most slices: 1: 4 slices, 5 mm apart; 2: 3 slices"
+        "40 series: number 1 is used, which has the most slices: 1: 4 slices, 5 mm apart; 2: 3 slices"
     )
     assert note.endswith("and 35 more (--series NUMBER)")
 
