@@ -15,11 +15,13 @@ from setuptools.command.build_ext import build_ext
 
 OPENMP = [] if platform.system() == "Darwin" else ["-fopenmp"]
 
+CPU_SOURCES = ("moments", "contributions", "baseline", "avx2", "avx512", "windows", "regions", "counts")
+
 native = Extension(
     "ildfv.kernels._native",
     sources=[
         "ildfv/kernels/_native.pyx",
-        *(f"csrc/cpu/{name}.cpp" for name in ("moments", "contributions", "baseline", "avx2", "avx512")),
+        *(f"csrc/cpu/{name}.cpp" for name in CPU_SOURCES),
     ],
     include_dirs=["csrc", numpy.get_include()],
     depends=[*glob.glob("csrc/common/*.h"), *glob.glob("csrc/cpu/*.h")],

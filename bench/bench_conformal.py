@@ -49,7 +49,7 @@ def simulated(level: float, patients: int) -> None:
 
 
 def _study(patients: int, rng):
-    """Each patient has both labels, 2 to 12 slices, and a level of its own."""
+    """Each patient has both labels, 2 to 12 slices, and a random offset of the scores."""
     sizes = rng.integers(1, 7, patients) * 2
     owner = np.repeat(np.arange(patients), sizes)
     truth = np.concatenate([np.arange(size) % 2 for size in sizes])

@@ -1,4 +1,4 @@
-"""Where maps point: contributions of Fisher vectors, Grad-CAM and occlusion of the CNN, and controls, on label maps.
+"""Localisation by contributions of Fisher vectors, Grad-CAM and occlusion of the CNN, and controls, on label maps.
 
     python -m bench.bench_localisation -w STUDY [--fold 0] [--layers conv1,conv5] [--train 48] [--occluded 48]
         [--floors 0.5,0.9] [--out bench/results/localisation-DATE.json]

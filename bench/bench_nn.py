@@ -1,9 +1,9 @@
-"""Forward and backward pass of the Fisher layer beside plain torch and a residual-encoding layer: time, peak memory.
+"""Time and peak memory of the Fisher layer's forward and backward pass, plain torch and a residual-encoding layer.
 
     python bench/bench_nn.py                            # all shapes that fit in memory
     python bench/bench_nn.py --shapes small --out results/nn.json
 
-Contestants, all float32 and from the same mixture:
+Implementations compared, all float32 and with the same mixture:
 
     ours      ildfv.nn.FisherVector2d
     plain     the formulas as written, with the n·k·d differences in memory
@@ -14,7 +14,7 @@ Contestants, all float32 and from the same mixture:
 
 Each runs in its own process. Peak memory is the largest resident size less that before the first pass; on CUDA, the
 allocator's peak. Times are the least of the repeats after one warm-up: on the CPU those of all threads together, which
-other programs on the machine disturb little; on CUDA by the clock.
+depend little on other programs on the machine; on CUDA, wall time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SHAPES = {
     "wide": (4, 512, 14, 14, 64),
     "netvlad": (1, 256, 64, 64, 1024),  # a NetVLAD layer in plain torch needs 25 GB here
 }
-SHARE = 0.6  # of the free memory that a contestant may be expected to take
+SHARE = 0.6  # maximum fraction of the free memory that an implementation may need
 
 
 def expected_bytes(method: str, shape: tuple[int, ...]) -> int:
@@ -112,7 +112,7 @@ def encoding(layer, maps):
 
 
 def measure(method: str, shape: tuple[int, ...], device: str, repeats: int) -> dict:
-    """Seconds and peak bytes of one contestant, in this process."""
+    """Seconds and peak bytes of one implementation, in this process."""
     import torch
 
     layer, maps = build(method, shape, device)

@@ -8,7 +8,7 @@ times do not depend on the weights. Each run is a new process, as the command st
 that process: start (imports), predictor, headers, reading (pixels to HU), preparing and
 scoring (windows and lungs in threads; scoring alone is network, masks and encoding, and the network alone is timed
 again on the same slices), the rest of predicting (statistics, JSON); CPU seconds of the
-process beside them. first_slice: seconds from the start of the process until the first slice has its scores. maps:
+process are also given. first_slice: seconds from the start of the process until the first slice has its scores. maps:
 the same with contribution maps and all files.
 """
 

@@ -1,10 +1,11 @@
-"""How often a predictor refuses a scan or warns of it: scans like its training data, and scans that it cannot read.
+"""How often a predictor refuses a scan or warns: for scans like its training data, and for unsuitable scans.
 
     python -m bench.bench_reliability -p PREDICTOR -w STUDY --scans SCANS [--real ../shared/data] [--patients 6]
 
 SCANS: the folder that STUDY was prepared from. Held-out patients of the predictor's fold give the false alarms, and
 the same scans after a change of kernel, noise or scaling the detections; heads and abdomens are simple synthetic
-bodies. A scan is refused without lung, and warned of if the first reliability statement says that it differs.
+bodies. A scan without lung is refused; a scan is counted as warned if the first reliability statement says that it
+differs.
 """
 
 from __future__ import annotations

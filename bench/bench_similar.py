@@ -2,8 +2,8 @@
 
     python -m bench.bench_similar [--rows 240000] [--dimensions 512] [--threads 2] [--queries 20]
 
-Rows are random: isotropic, which is the worst case as all distances are alike, and with a decaying spectrum, as PCA
-projections have. The contestants are timed in turn, one query each, so that other work on the machine affects all.
+Rows are random: isotropic, which is the worst case because all distances are similar, and with a decaying spectrum,
+like PCA projections. The implementations are timed alternately, one query each, so that other load affects all of them.
 Results are compared with a full search in float64.
 """
 
@@ -20,7 +20,7 @@ from ildfv.inference.similar import NearestRows
 
 RESULTS = 10
 FLAT = "FAISS IndexFlatL2"
-PATIENT = 300  # rows of the query's own patient, which are excluded
+PATIENT = 300  # rows of the query's patient, which are excluded
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 Everything, including the choice of classifier and penalty, is fitted on the training images of each split. The patches
 are generated (`ildfv.texture.generated`), not clinical; the pictures are divided into a training and a test half.
-Beside our recipes: uniform local binary patterns with a linear SVM, as published for the CT Emphysema Database.
+For comparison: uniform local binary patterns with a linear SVM, as published for the CT Emphysema Database.
 """
 
 from __future__ import annotations

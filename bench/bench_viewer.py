@@ -80,7 +80,7 @@ def measured(arguments: list) -> dict:
         found = {"load_average": os.getloadavg()[0], "server_start_s": time.perf_counter() - started}
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=[*BROWSER])
-            warm = browser.new_page(viewport=SIZE)  # the start of the browser's first tab is not the viewer's
+            warm = browser.new_page(viewport=SIZE)  # the start-up time of the browser's first tab is not the viewer's
             warm.goto("about:blank")
             page = browser.new_page(viewport=SIZE)
             found |= scrolled(page, address, server.pid)
@@ -94,7 +94,7 @@ def measured(arguments: list) -> dict:
 
 
 def fail(server: subprocess.Popen) -> str:
-    raise SystemExit(f"the viewer ended with code {server.wait()}")
+    raise SystemExit(f"the viewer exited with code {server.wait()}")
 
 
 def scrolled(page: Page, address: str, server: int) -> dict:
@@ -108,7 +108,7 @@ def scrolled(page: Page, address: str, server: int) -> dict:
     before = cpu([server]), cpu([pid for pid, _ in browser_processes()])
     once = page.evaluate(SCROLL, [last])
     after = cpu([server]), cpu([pid for pid, _ in browser_processes()])
-    # On a busy machine the wall time says little: the CPU time says what one idle core would do.
+    # On a busy machine, wall time is not meaningful; CPU time is the time on one idle core.
     for name, a, b in zip(("server", "browser"), before, after, strict=True):
         once[f"{name}_cpu_ms_per_slice"] = 1000 * (b - a) / once["slices"]
     heap = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
@@ -122,7 +122,7 @@ def status(pid: int, field: str) -> float:
 
 
 def private(pid: int) -> float:
-    """MB of a process, with its share of what it shares with others: the browser's code is in every process."""
+    """MB of a process (proportional set size), because the browser's code is shared by all its processes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1e3
 

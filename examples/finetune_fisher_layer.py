@@ -3,7 +3,7 @@
     python examples/finetune_fisher_layer.py
 
 Training patches come from the left half of each picture, test patches from the right half. A small convolutional
-network is trained with (a) global average pooling and (b) the Fisher layer in its place, initialised by the first
+network is trained with (a) global average pooling and (b) the Fisher layer instead, initialised by the first
 batch; both with the same number of steps. Prints the accuracy on the test patches. Takes about a minute on a CPU.
 """
 
@@ -19,7 +19,7 @@ from torch import nn
 from ildfv.nn import FisherVector2d
 
 SIDE, BATCH, STEPS, TEST = 32, 24, 40, 300  # pixels, patches, steps, test patches
-CONTRAST = 0.35  # of the patches, in noise of standard deviation 1: otherwise the task is too easy to compare on
+CONTRAST = 0.35  # of the patches, in noise of standard deviation 1: with more, the task is too easy for a comparison
 
 
 def patches(rng: np.random.Generator, n: int, half: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,7 +56,11 @@ def train(network: nn.Module, name: str) -> float:
         network(patches(rng, 64, 0)[0])  # initialises the Fisher layer
     mixture = [p for m in network.modules() if isinstance(m, FisherVector2d) for p in m.parameters()]
     rest = [p for p in network.parameters() if not any(p is one for one in mixture)]
-    slow = {"params": mixture, "lr": 3e-4, "weight_decay": 0.0}  # it starts fitted, and decay would pull means to 0
+    slow = {
+        "params": mixture,
+        "lr": 3e-4,
+        "weight_decay": 0.0,
+    }  # it is already fitted, and weight decay would pull means to 0
     optimiser = torch.optim.AdamW([{"params": rest}, *([slow] if mixture else [])], lr=3e-3, weight_decay=1e-2)
     for _ in range(STEPS):
         x, y = patches(rng, BATCH, 0)

@@ -73,7 +73,7 @@ def _torch() -> list[Finding]:
         return [Finding("torch", "absent", "not installed", install_command("ct"))]
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a shared library of it cannot be loaded
+    except (ImportError, OSError) as error:  # OSError: a shared library cannot be loaded
         return [Finding("torch", "broken", " ".join(str(error).split())[:250], "reinstall torch")]
     threads = _several(torch.get_num_threads(), "thread")
     return [Finding("torch", "ok", f"torch {torch.__version__}, {threads}"), *_gpu()]

@@ -24,9 +24,9 @@ def printable(text: str) -> str:
 
 
 def printable_page(page: str) -> str:
-    """The text of an HTML page as `printable`; line breaks, tabs and spaces of any width stay, as they are layout.
+    """The text of an HTML page as `printable`; line breaks, tabs and spaces of any width are kept.
 
-    Every page is written through this function after it was rendered, so that no value that it shows can be forgotten.
+    Every rendered page passes through this function, so that all values in it are covered.
     """
     hidden = {c for c in set(page) if unicodedata.category(c) in HIDDEN and c not in "\n\t"}
     return page.translate({ord(c): c.encode("unicode_escape").decode() for c in hidden})

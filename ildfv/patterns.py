@@ -8,11 +8,11 @@ PATTERNS = ("ground glass", "reticular", "honeycomb", "emphysema")
 
 THRESHOLD = 6000  # pixels on the original grid: the larger T of the paper; the other is 4000
 UNLABELLED = -1  # pixel count of a slice without labels, or of a pattern whose presence is unknown
-ABSENT, PRESENT = 0, 2**30  # "pixel counts" of a pattern labelled by presence only: they hold for every threshold
+ABSENT, PRESENT = 0, 2**30  # "pixel counts" of a pattern labelled by presence only: valid for every threshold
 
 
 def presence(counts, threshold: int = THRESHOLD) -> np.ndarray:
-    """1 if a pattern covers at least `threshold` pixels of a slice, 0 if not, −1 where it is unknown; int8 (N, 4).
+    """1 if a pattern covers at least `threshold` pixels of a slice, 0 if not, −1 if it is unknown; int8 (N, 4).
 
     counts: (N, 4) pixels on the original grid, or `PRESENT` and `ABSENT` for labels of presence.
     """

@@ -138,7 +138,7 @@ class Bars:
 
 
 class WithoutNotes:
-    """Shows the tasks of another progress, but no notes."""
+    """Shows the tasks of another progress, but not its notes."""
 
     def __init__(self, shown: Progress):
         self.shown = shown
@@ -168,17 +168,17 @@ class EventLog:
     """JSON lines in addition to another progress: {"time", "pid", "event", …}.
 
     event: start, advance, end or failed of a task, with "task", "done" and "total"; note, with "text"; or error, with
-    "text", if a command fails. pid distinguishes commands that run at the same time. Nothing is written as long as the
-    path `beside`, by default the folder of the log, does not exist.
+    "text", if a command fails. pid distinguishes commands that run at the same time. Nothing is written while the
+    path `required`, by default the folder of the log, does not exist.
     """
 
-    def __init__(self, path: Path, shown: Progress, *, beside: Path | None = None, every: float = 1.0):
+    def __init__(self, path: Path, shown: Progress, *, required: Path | None = None, every: float = 1.0):
         self.path, self.shown, self.every = Path(path), shown, every
-        self.beside = self.path.parent if beside is None else Path(beside)
+        self.required = self.path.parent if required is None else Path(required)
         self.cut = _is_cut(self.path)  # a killed process may leave an incomplete line
 
     def _write(self, **event) -> None:
-        if not self.beside.exists():  # do not create a workspace for the log
+        if not self.required.exists():  # do not create a workspace for the log
             return
         stamp = {"time": round(time.time(), 3), "pid": os.getpid()}
         try:

@@ -94,7 +94,7 @@ def test_a_failed_task_is_recorded_in_the_event_log(tmp_path):
 
 
 def test_without_a_workspace_there_is_no_log(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl", SILENT, beside=tmp_path / "workspace.toml")
+    log = EventLog(tmp_path / "events.jsonl", SILENT, required=tmp_path / "workspace.toml")
     log.note("lost")
     assert not log.path.exists()
     (tmp_path / "workspace.toml").touch()

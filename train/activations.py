@@ -13,11 +13,11 @@ from ildfv.errors import InputError
 from ildfv.train.networks import SIZE, Network
 
 LISTED = 50  # layer names in an error message
-PROBE = 8  # slices: enough for memory that does not grow with them to be negligible
+PROBE = 8  # slices: enough to make memory that does not depend on their number negligible
 
 
 class _Reached(Exception):
-    """Carries the layer's output out of the forward pass, which ends there."""
+    """Exception that ends the forward pass and contains the layer's output."""
 
     def __init__(self, maps: torch.Tensor):
         self.maps = maps
@@ -39,7 +39,7 @@ class Activations:
         if layer not in network.layers:
             raise InputError(f'layer of {network.name} must be one of {_listed(list(network.layers))}, got "{layer}"')
         self.network, self.layer = network.eval(), layer
-        self._reaching = threading.local()  # .maps: whether this thread wants them
+        self._reaching = threading.local()  # .maps: whether this thread computes maps
         end: nn.Module = network.body.get_submodule(network.layers[layer])
         end.register_forward_hook(_stop(self._reaching))
         _, self.d, h, w = self(torch.zeros(1, 3, SIZE, SIZE)).shape

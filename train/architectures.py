@@ -10,7 +10,7 @@ from torch import nn
 from ildfv.train.blocks import Dropout, Heads, Linear, LocalResponseNorm
 
 SIZE = 224  # pixels, the side of a slice
-LAST_LAYER_GAIN = 0.01  # initial outputs near 0, so that the first steps need not undo random ones
+LAST_LAYER_GAIN = 0.01  # initial outputs near 0, so that the first steps need not correct random outputs
 Body = tuple[nn.Module, dict[str, str]]
 NETWORKS: dict[str, Callable[[int], Body]] = {}
 

@@ -59,7 +59,7 @@ class Dropout(nn.Module):
         return x if not self.training or self.p == 0 else self._dropped(x)
 
     def leave_to_python(self) -> None:
-        """Excludes the draws from compilation: they change in every step, which would trigger recompilation."""
+        """Excludes the random draws from compilation: they change in every step, which would trigger recompilation."""
         self._dropped = torch.compiler.disable(self._dropped)  # type: ignore[method-assign]
 
     def _dropped(self, x: torch.Tensor) -> torch.Tensor:
@@ -88,7 +88,7 @@ class Linear(nn.Linear):
         if self.kept is None or not torch.is_grad_enabled():
             return super().forward(x)
         y, kept = F.linear(x, self.weight.detach(), self.bias), self.kept
-        if not y.requires_grad:  # the input is images and the bias is frozen
+        if not y.requires_grad:  # the input is an image batch and the bias is frozen
             y.requires_grad_()
         y.register_hook(lambda gradient: kept(x.detach(), gradient))
         return y

@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk (network, optimizer, best weights, history), replaced atomically."""
+"""The state of an unfinished training run on disk (network, optimizer, best weights, history), replaced atomically."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Checkpoint:
             shutil.rmtree(self.folder)
 
     def save(self, network, optimizer, best: dict[str, np.ndarray] | None, info: dict) -> None:
-        """Saves the full training state. Random draws depend on seed and step only, so they have none."""
+        """Saves the full training state. There is no random state, because draws depend on seed and step only."""
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
         state = {

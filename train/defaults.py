@@ -1,4 +1,4 @@
-"""Defaults of a training, apart from `settings` because `ildfv train --help` shows them and must not load torch."""
+"""Default training settings, in a separate module because `ildfv train --help` shows them and must not load torch."""
 
 NETWORK = "cnnf"
 LOSS = "logistic"

@@ -1,13 +1,14 @@
 """Descriptors that need no trained network: Gaussian derivatives and whitened patches of the normal window.
 
-They take the place of a layer's activations. Both are convolutions of the normal window, whose grey level is linear in
-HU (6.3 HU per level), with a stride of 2.
+They are used instead of a layer's activations. Both are convolutions of the normal window, whose grey level is linear
+in HU (6.3 HU per level), with a stride of 2.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ INVARIANTS = 4  # per scale: smoothed value, gradient magnitude, two Hessian eig
 SIDE = 5  # pixels of a patch on each of its two scales
 WHITENED = 24  # dimensions of a patch after whitening, of 50
 SAMPLE = 50_000  # training patches that the whitening is fitted on
-FLOOR = 1e-3  # of the largest variance: smaller ones are noise of quantisation and are not amplified beyond it
+FLOOR = 1e-3  # fraction of the largest variance: smaller variances are quantisation noise and are not amplified further
 
 
 class Descriptors(ABC):
@@ -46,7 +47,7 @@ class Descriptors(ABC):
     def __init__(self, kernel: int, device: str = "cpu"):
         self.device = torch.device(device)
         self._kernel = kernel  # pixels along a side
-        self._before = (kernel - STRIDE) // 2  # pixels before the first location's own ones
+        self._before = (kernel - STRIDE) // 2  # pixels before those of the first location
         starts = np.arange(self.side)[:, None] * STRIDE - self._before
         columns = np.arange(SIZE)
         seen = (columns >= starts) & (columns < starts + kernel)  # (112, 224)
@@ -54,11 +55,11 @@ class Descriptors(ABC):
 
     @abstractmethod
     def prepare(self, folder: Path, sample, seed: int) -> None:
-        """Fits what depends on training data, or reads it from `folder`; sample: size → descriptors (m, d)."""
+        """Fits parameters that depend on training data, or reads them from `folder`. sample: size → (m, d)."""
 
     @abstractmethod
     def use(self, tensors: dict[str, np.ndarray]) -> None:
-        """Uses what `prepare` fitted and saved."""
+        """Loads the parameters that `prepare` fitted and saved."""
 
     def bytes_of_a_slice(self) -> int:
         """GPU memory per slice while its maps are computed, an upper estimate."""
@@ -141,7 +142,7 @@ class Patches(Descriptors):
         return F.conv2d(x, self._kernels, self._bias, stride=STRIDE)
 
 
-KINDS = {FILTERS: Filters, PATCHES: Patches}
+KINDS: dict[str, Callable[[str], Descriptors]] = {FILTERS: Filters, PATCHES: Patches}  # by layer; of a device
 
 
 def _normal(images: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -14,14 +14,14 @@ from ildfv.train.architectures import SIZE, Body
 
 SOURCES = {"timm": "timm", "torchvision": "torchvision.models"}  # package → module of its networks
 INSTALL = "pip install -c constraints.txt 'ildfv[networks]'"
-# Both packages from one index have one build; PyPI's torchvision is built for torch with CUDA.
+# The packages of one index match; PyPI's torchvision is built for torch with CUDA.
 BUILDS = (
     "install torch and torchvision of one build together, for a CPU: "
     "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 )
 # Operators that torchvision registers meta functions for on import, even if it could not load them.
 OPERATORS = dict.fromkeys(("nms", "qnms"), "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-_DECLARED = library.Library("torchvision", "FRAGMENT")  # its declarations last as long as this object
+_DECLARED = library.Library("torchvision", "FRAGMENT")  # declarations exist as long as this object
 _declared: list[str] = []  # names of the operators that had to be declared
 
 
@@ -75,7 +75,7 @@ def layer_names(body: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def _check_outputs(name: str, body: nn.Module, n_outputs: int) -> None:
-    """InputError unless the body accepts slices in training mode; it may require another image size."""
+    """InputError unless the body accepts slices in training mode; some networks require another image size."""
     rule = f'network "{name}" must output (2, {n_outputs}) for slices (2, 3, {SIZE}, {SIZE})'
     before = [(buffer, buffer.clone()) for buffer in body.buffers()]
     try:
@@ -94,7 +94,7 @@ def _package(source: str, model: str):
 
 
 def torchvision_problem() -> tuple[bool, str] | None:
-    """Whether networks work nevertheless, and what is wrong, if torchvision is built for another torch; else None."""
+    """(whether networks work, the problem) if torchvision is built for another torch version, otherwise None."""
     try:
         declare_operators()
     except InputError as error:

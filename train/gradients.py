@@ -18,7 +18,7 @@ class Gradients:
 
     float32 gradients are added in float64, which is nearly exact for so few summands. The weights of `Linear` layers,
     by far the most of CNN-F, are an exception: inputs and output gradients are kept for every row of the step, and each
-    rank multiplies those of all rows. wait: False adds these gradients as well, as compiled layers require.
+    rank multiplies those of all rows. wait: False also adds these gradients directly, as compiled layers require.
     """
 
     def __init__(self, network: nn.Module, batch: Batch, *, wait: bool = True):
@@ -46,7 +46,7 @@ class Gradients:
             self._multiply()
 
     def begin(self) -> None:
-        """Discards gradients that were not taken, such as those of a failed part."""
+        """Discards gradients that were not accumulated, such as those of a failed part."""
         for parameter in (*self.parameters, *self.weights):
             parameter.grad = None
         self.present = [None] * len(self.layers)

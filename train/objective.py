@@ -18,7 +18,7 @@ from ildfv.train import losses
 from ildfv.train.settings import TrainSettings
 from ildfv.train.targets import targets
 
-CERTAIN = 1e4  # output at which the logistic loss of the right answer is exactly 0 in float32
+CERTAIN = 1e4  # output at which the logistic loss of the correct class is exactly 0 in float32
 
 
 class Objective:
@@ -26,7 +26,7 @@ class Objective:
 
     Regression of counts: the loss in units of T (L2: of T²), with the knee of smooth L1 at `unit` pixels.
 
-    counts (N, c): pixels of each pattern in each slice, −1 = unknown, which adds nothing to the loss. beta (c,):
+    counts (N, c): pixels of each pattern in each slice, −1 = unknown, which does not contribute to the loss. beta (c,):
     weights of the patterns computed from the `fit` slices, None if the loss is not balanced.
     """
 
@@ -45,7 +45,7 @@ class Objective:
         y = targets(s.target, np.where(known, self.counts[indices], 0), threshold=s.threshold, ramp=s.ramp)
         # unpinned memory, so the copy is complete when the call returns
         y_on = torch.from_numpy(y).to(self.device, non_blocking=True)
-        if not known.all():  # outputs of no loss in place of those whose label is unknown: their gradient is 0 too
+        if not known.all():  # replaces outputs whose label is unknown by outputs with zero loss and gradient
             right = y_on * CERTAIN if self.loss is losses.logistic else y_on
             f = torch.where(torch.from_numpy(known).to(self.device), f, right)
         if s.unit is None:

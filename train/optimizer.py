@@ -6,8 +6,8 @@ import math
 
 import torch
 
-# The first optimizer imports this. On import it catches and keeps an exception, whose traceback would keep the calling
-# frames, and the network in them, alive.
+# Imported here because torch imports it with the first optimizer; on import it keeps an exception whose traceback would
+# keep the calling frames, and the network in them, alive.
 import torch._dynamo
 from torch import nn
 

@@ -47,7 +47,7 @@ class PatchSet:
                     counts.append(np.stack([(inside == k + 1).sum(axis=(1, 2)) for k in range(len(PATTERNS))], axis=1))
                     source.append(np.full(len(centres), index))
                 advance(len(some))
-        check(sum(map(len, source)) > 0, "patches must come from slices that contain lung, but there are none")
+        check(sum(map(len, source)) > 0, "patches must come from slices that contain lung, got none")
         self.data = np.concatenate(patches)  # uint8 (N, 3, 14, 14)
         self.counts = np.concatenate(counts).astype(np.int32)  # (N, 4)
         self.indices = np.concatenate(source)  # (N,)

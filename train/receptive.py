@@ -19,7 +19,7 @@ ELEMENTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid, nn.Dropout,
     nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.Identity,
 )  # fmt: skip
-OWN_ELEMENTWISE = ("LocalResponseNorm", "Dropout", "LayerNorm2d")  # of `blocks`, and of torchvision and timm
+OWN_ELEMENTWISE = ("LocalResponseNorm", "Dropout", "LayerNorm2d")  # classes of `blocks`, torchvision and timm
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ReceptiveFields:
     columns: np.ndarray
 
     def shares(self, region: np.ndarray) -> np.ndarray:
-        """The share of each location's receptive field that lies inside a region, float64 (m, h·w), in [0, 1].
+        """The share of each location's receptive field inside a region, float64 (m, h·w), in [0, 1].
 
         Parameters
         ----------

@@ -19,7 +19,7 @@ from ildfv.train.targets import TARGETS
 class TrainSettings:
     """Settings of one training, saved with the network.
 
-    The defaults were the best for training from scratch in six epochs of 500 phantom slices. To fine-tune
+    The defaults were the best in training from scratch on 500 phantom slices for six epochs. To fine-tune
     existing weights, give `weights`; with optimizer="sgd" start at a learning rate of 1e-3.
     """
 
@@ -64,10 +64,10 @@ class TrainSettings:
         for name in ("epochs", "batch_size", "threshold", "learning_rate"):
             check(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
         if self.unit is not None:
-            check(self.target == "counts", f'unit must be left out unless target is counts, got "{self.target}"')
+            check(self.target == "counts", f'unit must be omitted unless target is counts, got "{self.target}"')
             check(0 < self.unit < math.inf, f"unit must be a positive number of pixels, got {self.unit}")
         if self.ramp is not None:
-            check(self.target == "ramp", f'ramp must be left out unless target is ramp, got "{self.target}"')
+            check(self.target == "ramp", f'ramp must be omitted unless target is ramp, got "{self.target}"')
             check(len(self.ramp) == 2, f"ramp must be (T1, T2), got {self.ramp}")
             low, high = self.ramp
             check(0 <= low < high < math.inf, f"ramp must be (T1, T2) with 0 ≤ T1 < T2, got ({low:g}, {high:g})")
@@ -81,9 +81,9 @@ class TrainSettings:
 
 
 def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.ndarray) -> dict:
-    """The identity of a training: settings, slices and split, JSON-serialisable. Weight files enter by checksum."""
+    """The identity of a training: settings, slices and split, JSON-serialisable. Weight files are hashed."""
     if settings.weights:
-        check(Path(settings.weights).is_file(), f"weights must be a safetensors file, got no file {settings.weights}")
+        check(Path(settings.weights).is_file(), f"weights must be a safetensors file, got {settings.weights}")
     given = asdict(settings) | {
         "ramp": list(settings.ramp) if settings.ramp else None,
         "weights": sha256(Path(settings.weights)) if settings.weights else None,

@@ -20,7 +20,7 @@ def tensorboard_log(folder: Path, first_step: int) -> Iterator[Callable[[dict, l
     if not distributed.is_main():
         yield lambda row, step_losses: None
         return
-    with warnings.catch_warnings():  # deprecation warnings within tensorboard are of no use to the user
+    with warnings.catch_warnings():  # users cannot act on deprecation warnings within tensorboard
         warnings.simplefilter("ignore")
         from torch.utils.tensorboard import SummaryWriter
 

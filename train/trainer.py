@@ -106,7 +106,7 @@ def _existing_identity(folder: Path, asked: dict) -> dict | None:
 
 
 class _Run:
-    """A training in progress."""
+    """A training run in progress."""
 
     def __init__(self, settings, slices, fit, validation, folder, device, progress, asked, saves, compile):
         s = self.settings = settings
@@ -122,12 +122,12 @@ class _Run:
         compiled = None
         if should_compile(compile, self.device, s.epochs * len(fit)):
             compiled = Compiled(self.network, insist=bool(compile), note=progress.note)
-        # Not a method of this run: a reference cycle would keep CNN-F's 0.9 GB alive.
+        # Not a bound method: a reference cycle would keep CNN-F's 0.9 GB alive.
         loss = self.objective
         self.step = Step(self.network, self.optimizer, loss, self.device, s.bfloat16, compiled, progress.note)
         self.checkpoint, self.saves = Checkpoint(folder), saves
         self.history: list[dict] = []
-        self.losses: list[float] = []  # mean loss per slice of the current epoch's steps, as far as transferred
+        self.losses: list[float] = []  # mean loss per slice of the steps of the current epoch that were transferred
         self.best: dict[str, np.ndarray] | None = None  # weights of the best epoch so far, for select="best"
         self.steps = len(self._epoch(0))  # per epoch
         self._check()
@@ -242,8 +242,8 @@ class _Run:
         truth = presence(self.counts[self.validation], self.settings.threshold)  # (v, c)
         rows = np.arange(len(self.validation))
         # Whole batches are distributed, because the last bits of an output depend on its batch.
-        dealt = distributed.share([rows[start : start + READ] for start in range(0, len(rows), READ)])
-        mine = np.concatenate([rows[:0], *dealt])
+        shares = distributed.share([rows[start : start + READ] for start in range(0, len(rows), READ)])
+        mine = np.concatenate([rows[:0], *shares])
         f = np.zeros(truth.shape)
         f[mine] = predict(self.network, self.slices, self.validation[mine], device=self.device)
         f = distributed.sum_arrays({"f": f})["f"]  # only one rank sets each row, so the sum is exact

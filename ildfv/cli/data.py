@@ -74,7 +74,7 @@ def prepare(
     ] = None,
     grey: Annotated[
         str | None,
-        typer.Option(help="LOW,HIGH: read PNG, JPEG and TIFF images, and map their darkest and brightest grey to these HU."),
+        typer.Option(help="LOW,HIGH: read PNG, JPEG and TIFF images; their darkest and brightest grey are these HU."),
     ] = None,
     lung_masks: Annotated[
         Path | None, typer.Option(help="Folder of your lung masks, named like the scans, for densities and --region.")
@@ -116,7 +116,7 @@ def prepare(
     ] = "id",
     workers: o.Workers = None,
     no_paths: Annotated[
-        bool, typer.Option("--no-paths", help="Print no path, file name or reason, as these may name patients.")
+        bool, typer.Option("--no-paths", help="Print no path, file name or reason, which may name patients.")
     ] = False,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,

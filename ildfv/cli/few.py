@@ -55,6 +55,7 @@ def fit(
     """
     from ildfv.evaluation.baselines import PREFIX
     from ildfv.pipeline.recipes import fit as fit_recipe
+    from ildfv.pipeline.used_inputs import described
 
     result = fit_recipe(
         workspace,
@@ -96,6 +97,8 @@ def fit(
         ["system", "AUC of", "best baseline", "difference (95 %)", "beats it"],
         against,
     )
+    for name, inputs in result["inputs"].items():
+        output.out.print(f"inputs of {name}: {described(inputs)}", soft_wrap=True)
     for note in result["notes"]:
         output.out.print(f"note: {note}", soft_wrap=True)
 

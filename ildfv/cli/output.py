@@ -55,7 +55,7 @@ def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = T
     if workspace is not None:
         from ildfv.pipeline.workspace import SETTINGS
 
-        _events = EventLog(workspace / EVENTS, shown, beside=workspace / SETTINGS)
+        _events = EventLog(workspace / EVENTS, shown, required=workspace / SETTINGS)
     return _events or shown
 
 

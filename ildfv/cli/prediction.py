@@ -110,8 +110,8 @@ def predict(
     dicom: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for DICOM objects of each DICOM scan. They carry the patient and study of the scan; all other "
-            "output is free of identity.",
+            help="Folder for DICOM objects of each DICOM scan. They contain the patient and study of the scan; all "
+            "other output contains no identity.",
             show_default="none written",
         ),
     ] = None,
@@ -129,8 +129,8 @@ def predict(
 ) -> None:
     """Predict the patterns on scans: presence, probability, area, and the evidence for each. Research use only.
 
-    In a folder of scans, for example with one folder per patient, every scan is predicted. A scan that cannot be read is
-    reported, the others are predicted, and the exit code is 1. Finished scans in --out are not predicted again.
+    In a folder of scans, for example with one folder per patient, every scan is predicted. A scan that cannot be read
+    is reported, the others are predicted, and the exit code is 1. Finished scans in --out are not predicted again.
     Credentials for a PACS come from ILDFV_PACS_USER and ILDFV_PACS_PASSWORD, ILDFV_PACS_TOKEN, or the file that
     ILDFV_PACS_CREDENTIALS names.
 

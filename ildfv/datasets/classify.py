@@ -1,4 +1,4 @@
-"""The kind of each file, from its name and header: DICOM, a volume file, a label map, or none of them."""
+"""The kind of each file, from its name and header: DICOM, volume file, label map or other."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ARCHIVE = "an archive of this kind is not searched: unpack it into a folder"
 ZIPPED = "a zip archive is read only with --packed, and not inside another archive: unpack it into a folder"
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
-CHUNK = 256  # files per task: less is not worth the start of a worker process
+CHUNK = 256  # files per task: fewer do not justify a worker process
 DICOM_NAMES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 ZIP_DOCUMENTS = (".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".npz", ".jar", ".epub", ".whl")
 DATA_FILES = (".img", ".img.gz")  # of a volume with a detached header
 SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
-APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of the file named after it
+APPLE_DOUBLE = "._"  # prefix of the files in which macOS stores attributes of the file named after the prefix
 NAMES = (*DICOM_NAMES, *SUFFIXES, *DATA_FILES)
 
 
@@ -46,7 +46,7 @@ def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int 
     results: dict[int, list] = {}
     for index, result in as_completed(_classify, chunks, workers):
         paths = chunks[index][2]
-        if result is Died:  # one by one, to find the file that kills the reader
+        if result is Died:  # read one by one to find the file that crashes the reader
             result = [
                 Unused(paths[i], "its reader process was killed (out of memory?)") if one is Died else one[0]
                 for i, one in sorted(as_completed(_classify, [(base, packed, [path]) for path in paths], workers))
@@ -64,7 +64,7 @@ def _classify(chunk: tuple[Path, bool, Sequence[Path]]) -> list[Header | VolumeF
 
 
 def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile | Label | LabelNames | Unused:
-    """What a file is. inside: its path below the folder that is searched."""
+    """The classification of a file. inside: its path below the folder that is searched."""
     name = path.name.lower()
     try:
         if not path.is_file():
@@ -93,7 +93,7 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
     if name.endswith(SUFFIX) or (start.startswith(ZIP) and not name.endswith(ZIP_DOCUMENTS)):
         return Unused(path, ZIPPED)
     if name.endswith(DATA_FILES):
-        return Unused(path, "must have its header in the same folder, a .hdr file, got none that is readable")
+        return Unused(path, "must have its header in the same folder, a .hdr file, got none, or an unreadable one")
     return Unused(path, "not DICOM, NIfTI, NRRD or MetaImage", quarantined=False)
 
 
@@ -112,14 +112,14 @@ def _label_names(path: Path) -> LabelNames:
 
 
 def is_system_file(name: str, start: bytes) -> bool:
-    """Whether the operating system wrote the file: by its name, unless its first 512 bytes are those of a scan."""
+    """Whether the file belongs to the operating system, by its name, unless its first 512 bytes are those of a scan."""
     if name.startswith(APPLE_DOUBLE):
         return start[128:132] != b"DICM" and not start.startswith(GZIP) and format_of(Path(), start) is None
     return name.lower() in SYSTEM_FILES
 
 
 def _unreadable(path: Path, inside: Path, reason: str) -> Label | Unused:
-    """An unreadable file. A label map remains one, so that its scan is not used without it."""
+    """An unreadable file. A label map is still returned as a label map, so that its scan is not used without it."""
     if is_system_file(path.name, b""):
         return Unused(path, SYSTEM_FILE, quarantined=False)
     kind = format_of(path, b"") if is_label_map(inside) else None

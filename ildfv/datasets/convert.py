@@ -22,7 +22,7 @@ from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT
 from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.image_lungs import image_lungs
 from ildfv.scans.images import read_image
-from ildfv.scans.labels import HEALTHY, MEANINGS, OUTSIDE, Codes, has_lung_labels, pattern_labels
+from ildfv.scans.labels import HEALTHY, INFORMATIVE, MEANINGS, OUTSIDE, Codes, meaning_counts, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
 from ildfv.scans.resample import must_resample, resampled
@@ -36,7 +36,7 @@ PHANTOM = "PHANTOM"  # prefix of the patient id of a generated or physical phant
 
 @dataclass(frozen=True)
 class Task:
-    """A scan to convert, and what its slices may overwrite."""
+    """A scan to convert, and whether its slices may replace a stored part."""
 
     scan: Scan
     codes: Codes | None
@@ -46,7 +46,7 @@ class Task:
     key: str
     same_slices: bool = False  # the stored part is from another file: only equal slices may replace it
     unlabelled_is_negative: bool = False
-    hu: bool = False  # store HU beside the windows
+    hu: bool = False  # also store HU
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def convert_scan(task: Task) -> Outcome:
         return Outcome(reason=str(error))
     except MemoryError:
         return Outcome(reason="must fit in memory, got MemoryError")
-    except Exception as error:  # one scan must not end the run; the reason names the line
+    except Exception as error:  # one scan must not end the run; the reason includes the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(reason=f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})")
     return Outcome(write_scan(task.out, scan, key=task.key), labelled_slices(scan.counts))
@@ -82,9 +82,9 @@ def scan_slices(
 ) -> ScanSlices:
     """The slices of one scan, read and checked.
 
-    A slice with lung is unlabelled without codes, without a label map, and where its label maps mark neither healthy
-    lung nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative` such a slice of a
-    scan with a label map shows no pattern. hu: keep HU beside the windows.
+    A slice with lung is unlabelled without codes, without a label map, or if its label maps mark neither healthy lung
+    nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative`, the latter slices show
+    no pattern. hu: also keep HU.
     """
     source = read_volume(scan)
     volume, onto_grid, how = resampled(source)
@@ -93,39 +93,39 @@ def scan_slices(
     masks = None
     if scan.mask is not None:
         masks = onto_grid(read_lung_mask(scan.mask, scan.kind, source.geometry), 0)
-    small_masks = np.zeros((m, SIZE, SIZE), bool)
+    keeps_masks = masks is not None or scan.kind == IMAGE
+    small_masks = np.zeros((m if keeps_masks else 0, SIZE, SIZE), bool)
     for z, slice_ in enumerate(volume.hu):
         if masks is not None:
             mask = masks[z]
         else:
             mask = (image_lungs if scan.kind == IMAGE else lung_mask)(slice_, volume.pixel_area)
         lung[z], densities[z] = np.count_nonzero(mask), density(slice_, mask)
-        small_masks[z] = nearest(mask)
-    keeps_masks = masks is not None or scan.kind == IMAGE
+        if keeps_masks:
+            small_masks[z] = nearest(mask)
     if not keeps_masks and lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
         check_lung(lung, volume.pixel_area, at_border)
-    labels, healthy, labelled = None, None, np.zeros(m, bool)
+    meanings, healthy, labelled = None, None, np.zeros(m, bool)
     if scan.labels and codes is not None:
         meanings = onto_grid(read_labels(scan, source.geometry, codes), MEANINGS.index(OUTSIDE))
-        labelled = np.array([has_lung_labels(slice_) for slice_ in meanings])
+        voxels = meaning_counts(meanings)  # (m, 7)
+        labelled = voxels[:, INFORMATIVE].any(axis=1)
         if unlabelled_is_negative:
             labelled[:] = True
         elif labelled.any():
             labelled |= lung == 0  # without lung there is nothing to label
         if labelled.any():
-            labels = pattern_labels(meanings)
-            healthy = np.count_nonzero(meanings == MEANINGS.index(HEALTHY), axis=(1, 2)).astype(np.int32)
+            healthy = voxels[:, MEANINGS.index(HEALTHY)].astype(np.int32)
             healthy[~labelled] = UNLABELLED
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     for z in range(m):  # slice by slice: the float windows of a whole scan take several GB
         images[z] = windowed(volume.hu[z])
-    if labels is None:
-        small = np.zeros((m, SIZE, SIZE), np.uint8)
-        counts = np.full((m, len(PATTERNS)), UNLABELLED, np.int32)
-    else:
-        small = nearest(labels)
-        counts = np.array([np.bincount(slice_.ravel(), minlength=len(PATTERNS) + 1)[1:] for slice_ in labels], np.int32)
+    small = np.zeros((m, SIZE, SIZE), np.uint8)
+    counts = np.full((m, len(PATTERNS)), UNLABELLED, np.int32)
+    if meanings is not None and labelled.any():
+        small = pattern_labels(nearest(meanings))  # outside the slice `nearest` gives 0, the meaning "outside"
+        counts = voxels[:, [MEANINGS.index(pattern) for pattern in PATTERNS]].astype(np.int32)
         counts[~labelled] = UNLABELLED
     return ScanSlices(
         images=images,
@@ -147,13 +147,13 @@ def scan_slices(
 
 
 def _is_phantom(scan: Scan) -> bool:
-    """By the patient, and by the PatientID where the patient is from another source."""
+    """By the patient, and by the PatientID if the patient is from another source."""
     names = (scan.patient, "" if scan.dicom is None else scan.dicom.patient)
     return any(name.upper().startswith(PHANTOM) for name in names)
 
 
 def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
-    """Whether the stored part is kept for its labels. Raises `InputError` if its slices differ from the scan's."""
+    """Whether the stored part is kept for its labels. Raises `InputError` if its slices are not those of the scan."""
     with Parts(task.store).open(scan.series) as stored:
         if not np.array_equal(stored["images"][()], scan.images):
             raise InputError(
@@ -164,7 +164,7 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
 
 
 def read_volume(scan: Scan) -> Volume:
-    """The scan in Hounsfield units, on its own grid. InputError: it breaks a rule of its format."""
+    """The scan in Hounsfield units, on the original grid. InputError: it violates a rule of its format."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     if scan.grey is not None:

@@ -1,7 +1,7 @@
-"""Which label description of ITK-SNAP names the values of which label map.
+"""Assignment of ITK-SNAP label descriptions, which name the values of a label map, to label maps.
 
-A description belongs to the label map in its folder that has its name. One that has the name of no label map there
-belongs to all of them. Two of that kind have two readings.
+A description belongs to the label map of the same name in its folder, or, if there is none, to all label maps in the
+folder. Two descriptions of the latter kind are ambiguous and refused.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from ildfv.datasets.naming import case_of, reduced, stem
 from ildfv.datasets.records import Label, LabelNames, Unused
 
-UNUSED = "label descriptions of ITK-SNAP that are in the folder of no label map"
+UNUSED = "label descriptions of ITK-SNAP without a label map in their folder"
 
 
 def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[list[Label], list[Unused]]:
-    """The label maps with the names of their values, and the descriptions that belong to none."""
+    """The label maps with the names of their values, and the descriptions without a label map."""
     by_folder: dict[Path, list[LabelNames]] = defaultdict(list)
     for one in found:
         by_folder[one.path.parent].append(one)
@@ -45,6 +45,6 @@ def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[lis
 
 
 def _name(file: str) -> str:
-    """What a file is called without the words for a kind of data."""
+    """The name of a file without the words for a kind of data."""
     name = case_of(Path(stem(file))).name
     return reduced(name) or name

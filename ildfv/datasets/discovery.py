@@ -43,15 +43,15 @@ def discover(
 ) -> Discovery:
     """The scans in a folder and its subfolders, paired with their label maps if `labels`. Only headers are read.
 
-    All CT files with the same SeriesInstanceUID are one scan, in whichever folders they are, unless they are several
-    acquisitions that interleave or repeat positions: then each acquisition is a scan. A volume file is a label map if
-    its name or folder says so (see `naming`), otherwise a scan. A volume file has no patient identity: its path names
-    the patient (`naming.person_of`).
+    All CT files with the same SeriesInstanceUID are one scan, in any number of folders, unless they are several
+    acquisitions that interleave or repeat positions: then each acquisition is a scan. A volume file is a label map
+    according to words in its name or folder (see `naming`), otherwise a scan. A volume file has no patient identity:
+    the patient is derived from its path (`naming.person_of`).
 
-    codes: which structures have a meaning; masks of other structures are then ignored. packed: read DICOM files that
+    codes: table of the structures with a meaning; masks of other structures are ignored. packed: read DICOM files that
     are compressed with gzip or lack the preamble; otherwise they are quarantined. resample: accept tilted and unevenly
     spaced scans (`scans.resample`). patient_from: the identity of the patient of a DICOM series (see
-    `identity.patient_of`). known: input below `root` that is known not to be usable.
+    `identity.patient_of`). known: input below `root` that is already known to be unusable.
     """
     check_source(patient_from)
     found = Discovery() if known is None else Discovery([], list(known.quarantined), list(known.ignored))
@@ -89,7 +89,7 @@ def assign(
     workers: int | None,
     progress: Progress,
 ) -> None:
-    """Adds to `found` what the files are."""
+    """Adds the classified files to `found`."""
     series: dict[str, list[Header]] = defaultdict(list)
     label_maps: list[Label] = []
     volumes: list[VolumeFile] = []
@@ -211,7 +211,7 @@ def _source(members: list[Header]) -> Path:
 
 
 def _refused_series(series: str, members: list[Header], error: Exception) -> Unused:
-    if isinstance(error, OSError):  # deleted since its header was read; slices prepared earlier stay
+    if isinstance(error, OSError):  # deleted since its header was read; slices prepared earlier are kept
         return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
     return Unused(_source(members), str(error), len(members), series)
 
@@ -229,7 +229,7 @@ def _with_study_patients(scans: list[Scan]) -> list[Scan]:
 
 
 def volume_scan(base: Path, volume: VolumeFile) -> Scan:
-    """The scan of a volume file below `base`, with the patient that its path says."""
+    """The scan of a volume file below `base`, with the patient derived from its path."""
     inside = volume.path.relative_to(base)
     patient, _ = person_of(inside)
     return Scan(

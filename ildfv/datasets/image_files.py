@@ -16,7 +16,7 @@ NO_IMAGE = "not PNG, JPEG or TIFF: with --grey only images are read"
 
 def image_scans(root: Path, grey: Grey, *, exclude: Path | None = None, progress: Progress = SILENT) -> Discovery:
     """The images in a folder and its subfolders as scans. The patient of an image is the first folder of its path
-    below `root`, or its name if it lies directly in `root`. exclude: a folder that is not searched, such as of masks.
+    below `root`, or its name if it is directly in `root`. exclude: a folder that is not searched, such as one of masks.
     """
     found = Discovery()
     base = root if root.is_dir() else root.parent
@@ -44,7 +44,7 @@ def image_scan(path: Path, base: Path, grey: Grey) -> Scan:
 
 
 def image_note(scan: Scan) -> str:
-    """What an image lacks beside a scan in HU, for the report."""
+    """The limitations of an image compared with a scan in HU, for the report."""
     assert scan.grey is not None
     bits = bits_of(scan.source)
     return (

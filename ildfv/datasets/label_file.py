@@ -1,4 +1,4 @@
-"""A CSV file of labels, read and checked before any scan is: its columns, and rows that name a slice or a scan.
+"""A CSV file of labels, which is read and checked before any scan: its columns, and rows that name a slice or scan.
 
 Columns: `file`, the path of a file of one slice (DICOM or image); or `scan` (path of the scan's file or folder) or
 `series` (SeriesInstanceUID), with `position` (mm along the slice normal towards the head) or `instance` (DICOM
@@ -29,7 +29,7 @@ VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT}
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row: its line, the name of its scan or file, the place in it, the patient and the counts (4,)."""
+    """A row: line number, name of the scan or file, position or instance in it, patient and counts (4,)."""
 
     line: int
     name: str
@@ -40,7 +40,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """The rows of a label file, and what its columns say.
+    """The rows of a label file, and the meaning of its columns.
 
     scan: the column that names the scan: "series", "scan" or "file". where: "position", "instance", or "" if rows name
     only a file or a scan. has_patients: whether it has a column of patients.
@@ -54,7 +54,7 @@ class LabelFile:
 
     @property
     def folder(self) -> Path:
-        """The folder that its paths are relative to."""
+        """The folder that paths are relative to."""
         return self.path.parent
 
     def named(self, row: LabelRow) -> Path:
@@ -74,12 +74,12 @@ class LabelFile:
 
 
 def read_label_file(path: Path) -> LabelFile:
-    """The label file; values are checked, the scans that it names are not.
+    """The label file. Values are checked, but not whether the scans exist.
 
     Raises
     ------
     InputError
-        A file, column or value that breaks a rule above, with its line.
+        A file, column or value that violates a rule in the module's docstring; the message names the line.
     """
     path = Path(path)
     try:
@@ -114,7 +114,9 @@ def _rows(
 ) -> Iterator[LabelRow]:
     for row in reader:
         try:
-            check(None not in row and None not in row.values(), "a row must have one cell per column, got others")
+            check(
+                None not in row and None not in row.values(), "a row must have one cell per column, got another number"
+            )
             cells = {column: value.strip() for column, value in row.items()}
             if not any(cells.values()):
                 continue
@@ -149,7 +151,7 @@ def _key_columns(path: Path, columns: Sequence[str]) -> tuple[str, str]:
     where, scan = ([c for c in names if c in columns] for names in (WHERE, SCANS))
     check(len(where) <= 1, f"{path} must have at most one of the columns {', '.join(WHERE)}, got {', '.join(where)}")
     if where == [FILE]:
-        check(not scan, f"{path} must have no column {scan and scan[0]} with file, which identifies the scan")
+        check(not scan, f"{path} must have the column {scan and scan[0]} or file, got both: omit one")
         return FILE, ""
     check(
         len(scan) == 1,

@@ -1,4 +1,4 @@
-"""The label maps of discovered scans: paired, and reduced to those with a meaning; the others are refused by name."""
+"""Assignment of label maps to discovered scans; label maps without a scan or without a meaning are refused by name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _labelled(found: Discovery, i: int, scan: Scan, pairs: Pairs, structures: St
     labels = pairs.labels.get(i, [])
     resolved = [(label, structures.resolved(label, scan, root)) for label in labels]
     used = [label for _, label in resolved if isinstance(label, Label)]
-    if not used:  # a segmentation whose segments all lack a meaning is kept, so that the reader names them
+    if not used:  # a segmentation without any meaningful segment is kept, so that the reader reports its segments
         used = [label for label, reason in resolved if label.segments]
     for label, reason in resolved:
         if isinstance(reason, str) and label not in used:
@@ -53,7 +53,7 @@ def _labelled(found: Discovery, i: int, scan: Scan, pairs: Pairs, structures: St
 
 
 def lost_scans(found: Discovery, root: Path) -> list[Lost]:
-    """The scans among what is quarantined so far: volume files, series, and folders of only unusable DICOM files.
+    """The scans that are quarantined so far: volume files, series, and folders of only unusable DICOM files.
 
     A damaged DICOM file in the folder of a usable series is a missing slice of that series, not another scan.
     """

@@ -1,4 +1,4 @@
-"""What follows from the path of a volume: whether it is a label map, its case, and its patient.
+"""Information in the path of a volume: whether it is a label map, its case, and its patient.
 
 A case consists of a place (the folders of the path) and a name (the file name). Words for a kind of data, such as "ct",
 "images" or "labels", are removed from both:
@@ -48,7 +48,7 @@ SLICER_SUFFIX = re.compile(r"\.seg\.\w+(\.gz)?$", re.IGNORECASE)
 UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
 WORD = re.compile(rf"{UID.pattern}|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
 BIDS_NAME = re.compile(r"(?:^|_)sub-[^_]+")
-DERIVATIVE_ENTITIES = _listed("desc label seg space res den hemi")  # a source image lacks them
+DERIVATIVE_ENTITIES = _listed("desc label seg space res den hemi")  # not present in the name of a source image
 BIDS_FOLDERS = _listed("rawdata sourcedata derivatives")
 FIRST_CHANNEL = re.compile(r"_0000$")  # nnU-Net numbers the channels of an image
 CHANNEL = re.compile(r"_\d{4}$")
@@ -116,7 +116,7 @@ def case_of(path: PurePath) -> Case:
 
 
 def case_of_series(folder: PurePath) -> Case:
-    """The case of a DICOM series: its folder, and no name of its own."""
+    """The case of a DICOM series: its folder, with an empty name."""
     return Case(_place(folder.parts), "")
 
 
@@ -147,8 +147,8 @@ def content_words(name: str) -> tuple[str, ...]:
 def person_of(path: PurePath) -> tuple[str, bool]:
     """The patient of a volume file according to its path, and whether it is a folder; else it is the file name.
 
-    The patient is the subject of a BIDS name; else the first folder that is named after more than a kind or a split of
-    data; else the name of the file. In nnU-Net's imagesTr and imagesTs, only folders inside them count.
+    The patient is the subject of a BIDS name; otherwise the first folder whose name is not only a kind or a split of
+    data; otherwise the name of the file. In nnU-Net's imagesTr and imagesTs, only folders inside them are considered.
     """
     name, folders = stem(path.name), path.parent.parts
     if subject := BIDS_NAME.search(name):
@@ -192,13 +192,13 @@ def _folded(text: str) -> str:
 
 
 def _words(text: str) -> list[Word]:
-    """The words of a text; camelCase is several words."""
+    """The words of a text; camelCase is split into words."""
     text = unicodedata.normalize("NFC", text)
     return [Word(_folded(match[0]), *match.span()) for match in WORD.finditer(text)]
 
 
 def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
-    """Whether word i is one of the chosen. "LM01" may be a person's initials: `lm` directly before a number is not."""
+    """Whether word i is one of the chosen words. `lm` directly before a number is not: it may be initials."""
     word, after = words[i], words[i + 1] if i + 1 < len(words) else None
     if word.text == "lm" and after is not None and after.start == word.end:
         return False
@@ -219,7 +219,7 @@ def _without(text: str, removed: Set[str]) -> str:
 def _kept(text: str, removed: Set[str]) -> list[Word]:
     """The words of the text without these, and without the number that belongs to one, as in reader2."""
     words, kept = _words(text), []
-    number_of: Word | None = None  # a removed word whose number is removed with it
+    number_of: Word | None = None  # a removed word, whose number is also removed
     for i, word in enumerate(words):
         if _is_one_of(words, i, removed):
             number_of = word if word.text in NUMBERED_WORDS else None

@@ -1,20 +1,20 @@
-"""Which label maps belong to which scan. The rule is explained with pictures in docs/layouts.md.
+"""Assignment of label maps to scans. The rule is explained with pictures in docs/layouts.md.
 
-A label map belongs to a scan only if there is further evidence than its grid:
+A label map is assigned to a scan only if there is evidence in addition to its grid:
 
 1.  a DICOM SEG references the series, or has its frame of reference and slices; or the file name contains the
-    SeriesInstanceUID; then nothing else counts;
+    SeriesInstanceUID; then the other rules are not applied;
 2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
 3.  it is named like the folder of the scan: p1_label.nii.gz next to p1/;
-4.  it has no name of its own (labels.nii.gz; lobes.nii.gz next to a scan without a name) and the scan is in its folder,
+4.  it has no specific name (labels.nii.gz; lobes.nii.gz next to a scan without a name) and the scan is in its folder,
     in a folder directly inside, or anywhere below if there is no other scan; or its name is that of a structure in the
     code table, it is in a folder of label maps (segmentations/emphysema.nii.gz), and the scan in the folder above has
-    no name of its own.
+    no specific name.
 
 The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
-Slicer may cover a part of that grid. Of several scans that one of the rules allows, the only one with that grid is
-used. If two have it, or if one of them could not be read, the label map is refused: follow-up scans and reconstructions
-share their grid, so that a grid alone is no evidence.
+Slicer may cover a part of that grid. If a rule allows several scans, the only one with that grid is used. If
+two have it, or if one of them could not be read, the label map is refused: follow-up scans and reconstructions share
+their grid, so the grid alone is not evidence.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ildfv.scans.slicer import placed
 
 @dataclass
 class Pairs:
-    """Label maps by index of their scan, those of them for which the scan is refused, and label maps without a scan."""
+    """Label maps by index of their scan, label maps whose scan is refused, and label maps without a scan."""
 
     labels: dict[int, list[Label]] = field(default_factory=lambda: defaultdict(list))
     refused_scans: dict[int, list[tuple[Label, str]]] = field(default_factory=lambda: defaultdict(list))
@@ -42,7 +42,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A scan that a label map may belong to; index None: it was found but cannot be used, for `fault`."""
+    """A scan that a label map may belong to. index None: it was found but cannot be used because of `fault`."""
 
     index: int | None
     source: Path
@@ -59,16 +59,16 @@ def pair(
     root: Path,
     is_structure: Callable[[PurePath], bool] = lambda path: False,
 ) -> Pairs:
-    """The pairs of usable scans and label maps; what does not have exactly one reading is refused.
+    """The pairs of usable scans and label maps; ambiguous label maps are refused.
 
     Parameters
     ----------
     scans, labels
-        What was found below `root`.
+        The scans and label maps found below `root`.
     lost
-        Scans that were found but cannot be used. A label map that may be theirs is not given to another scan.
+        Scans that were found but cannot be used. A label map that may belong to one is not assigned to another scan.
     is_structure
-        Whether a path below `root` is named by nothing but a structure of the code table.
+        Whether the name of a path below `root` consists only of a structure of the code table.
     """
     result = Pairs()
     candidates = [_candidate(i, scan, root) for i, scan in enumerate(scans)] + [_lost(one, root) for one in lost]
@@ -124,7 +124,7 @@ def _partner(label, scans, candidates, by_series, root, is_structure) -> tuple[i
 
 
 def _same_case(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Rule 2. A name that only describes content, such as lobes, is no name."""
+    """Rule 2. A name that only describes content, such as lobes, is ignored."""
     if not case.name:
         return []
     exact = [c for c in candidates if c.case == case]
@@ -154,13 +154,13 @@ def _deeper(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[C
 
 
 def _of_unnamed(label: Label, case: Case, near: list[Candidate]) -> list[Candidate]:
-    """The scans of those near that a label map without a name of its own may belong to."""
+    """The nearby scans to which a label map without a specific name may belong."""
     own = {"", *case.place[-1:]}
     if reduced(case.name) not in own:
         return []
-    if unqualified(case.name) not in own:  # lung_label may be of the missing scan lung, and not of soft
+    if unqualified(case.name) not in own:  # lung_label may belong to the missing scan lung, not to soft
         near = [c for c in near if unqualified(c.case.name) in own]
-    if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # the scan of ct_label is ct, and not baseline
+    if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # ct_label belongs to ct, not to baseline
         near = [c for c in near if not c.case.name]
     if reduced(case.name):  # p1/p1_label: a scan in p1/ that has another name is another scan
         near = [c for c in near if f"{unqualified(c.case.name)}_".startswith((f"{reduced(case.name)}_", "_"))]
@@ -170,7 +170,7 @@ def _of_unnamed(label: Label, case: Case, near: list[Candidate]) -> list[Candida
 def _the_one(
     label: Label, scans: Sequence[Scan], found: Sequence[Candidate], *, by_grid: bool = True
 ) -> tuple[int | None, str]:
-    """The only usable scan of those that a rule allows; by grid where they are several of one place."""
+    """The only usable scan among those that a rule allows; by grid if several are in one folder."""
     unusable = [c for c in found if c.index is None]
     usable = [c.index for c in found if c.index is not None]
     if unusable:
@@ -181,12 +181,12 @@ def _the_one(
         return None, label.fault
     if not by_grid:
         names = ", ".join(sorted(c.source.name for c in found)[:3])
-        return None, f"a label map above several folders must have the name of one, got no name above {names}; {TABLE}"
+        return None, f"a label map above several folders must have the name of one, got none of {names}; {TABLE}"
     if incomplete := [scans[i] for i in usable if scans[i].unreadable]:
         name = incomplete[0].source.name
         return (
             None,
-            f"a label map near several scans must have the name of one, as files of {name} are unreadable; {TABLE}",
+            f"a label map near several scans must have the name of one, got unreadable files of {name}; {TABLE}",
         )
     fits = [i for i in usable if mismatch(scans[i], label) is None]
     same_folder = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
@@ -228,7 +228,7 @@ def _of_series(label: Label, scans: Sequence[Scan], indices: Sequence[int]) -> t
 
 
 def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:
-    """Which scan the label map asks for, and what is there instead."""
+    """The message for a missing scan: the expected name or folder, and the scans that were found."""
     if label.fault:
         return label.fault
     near = sorted(c.source.name for c in candidates if label.path.parent in (c.folder, c.folder.parent))

@@ -15,8 +15,8 @@ def with_patients(
 ) -> None:
     """Gives each scan of `found` its listed patient; a scan without one, or with two, is quarantined.
 
-    patients: by resolved path of a file or folder of the scan, or by its series. original: path of a source as users
-    write it.
+    patients: by resolved path of a file or folder of the scan, or by its series. original: path of a source as given by
+    the user.
     """
     kept = []
     for scan in found.scans:

@@ -1,4 +1,4 @@
-"""All scans of a folder prepared: which are converted, which stored parts are kept or replaced, and the report."""
+"""Preparation of all scans of a folder: conversion, stored parts that are kept or replaced, and the report."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from ildfv.store.atomic import TEMPORARY, key_of, sweep
 from ildfv.store.parts import Row, WritableParts, writing_parts
 from ildfv.streaming.processes import Died, as_completed
 
-LABELS_PER_SLICE = "labels per slice"  # parts of versions that labelled whole scans are prepared again
+LABELS_PER_SLICE = "labels per slice"  # so that parts of versions that labelled whole scans are prepared again
 KEPT_LABELS = "labelled slices of an earlier run were kept: without codes they would lose their labels"
 NO_LABELS = "labelled slices of an earlier run were kept: this run found no labels for the scan"
 KEPT_SLICES = "slices of an earlier run were kept"
 REPLACEMENTS = f"{TEMPORARY}replacements"  # folder in the store for parts that will replace others
-GRID = 512  # rows and columns in the paper: with others, a threshold in pixels is another area
+GRID = 512  # rows and columns in the paper; with others, a threshold in pixels is a different area
 
 
 def prepare(
@@ -63,8 +63,8 @@ def prepare(
     `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input folder but may be two people. A labelled
     part is never replaced by one without labels.
 
-    A scan that breaks a rule or duplicates another scan (`find_duplicates`) is quarantined; the run continues. The
-    stored part of a scan that breaks a rule is kept if it is intact. Parts that are removed because they are duplicates
+    A scan that fails a check or duplicates another scan (`find_duplicates`) is quarantined; the run continues. The
+    stored part of a scan that fails a check is kept if it is intact. Parts that are removed because they are duplicates
     or corrupt are in the report's `removed`.
 
     Parameters
@@ -98,14 +98,14 @@ def prepare(
     hu : bool
         Also store the slices in HU, 100 KB each, which layers without a network then use instead of 8-bit windows.
     view : Unpacked, optional
-        The input of which `scans` is a copy with unpacked archives.
+        The original input, if `scans` is a copy of it with unpacked archives.
     workers : int, optional
         Number of processes; one per core by default.
 
     Raises
     ------
     InputError
-        If `scans` holds no file, `codes` is no valid table, or `out` was written with another salt.
+        If `scans` contains no file, `codes` is not a valid table, or `out` was written with another salt.
     """
     meanings = None if codes is None else Codes.load(codes)
     if not salt:
@@ -160,13 +160,26 @@ def find_scans(
     workers: int | None,
     progress: Progress,
 ) -> Discovery:
-    """What `prepare` uses: the scans of the table, or else those that a search of the folder finds."""
+    """The input of `prepare`: the scans of the table, or those that a search of the folder finds."""
     base = scans if scans.is_dir() else scans.parent
-    check(table is None or patients is None, "patients must be in --table or in the labels, got a column in both")
+    check(
+        table is None or patients is None, "patients must be in --table or --labels, got both: remove a column patient"
+    )
     patient_from = patient_from if patients is None else LISTED
     known = None if view is None else view.found
-    searched = {"packed": packed, "resample": resample, "patient_from": patient_from, "known": known, "grey": grey}
-    found = _searched(scans, base, table, codes, workers=workers, progress=progress, **searched)
+    found = _searched(
+        scans,
+        base,
+        table,
+        codes,
+        packed=packed,
+        resample=resample,
+        patient_from=patient_from,
+        known=known,
+        grey=grey,
+        workers=workers,
+        progress=progress,
+    )
     if patients is not None:
         with_patients(found, patients, (lambda path: path) if view is None else view.original)
     if lung_masks is not None:
@@ -244,7 +257,7 @@ class _Run:
         """Decides whether the scan's stored part is kept, replaced, or made for the first time."""
         try:
             key = self._key(scan)
-        except OSError as error:  # deleted since discovery; its part, if any, stays
+        except OSError as error:  # deleted since discovery; its part, if any, is kept
             reason = f"must be readable, got {error.strerror or error}"
             self.report.quarantined.append(Unused(scan.source, reason, len(scan.files)))
             return
@@ -388,7 +401,7 @@ class _Run:
         return hashed(scan.series, self.salt)
 
     def _key(self, scan: Scan) -> str:
-        """Fingerprint of what the part is made from: files by name, size and time, patient, and meaning of the labels.
+        """Fingerprint of the input of the part: files by name, size and time, patient, and meaning of the labels.
 
         For a volume file, whose identity is only its path below the input folder, the hashed absolute path and a dash
         precede it.
@@ -404,7 +417,7 @@ class _Run:
             settings = [LABELS_PER_SLICE, self.codes.settings(), structures, self.unlabelled_is_negative]
         if must_resample(scan.geometry):
             settings = [METHOD, settings]
-        more: list = []  # only where there is any, so that the keys of other scans are those of earlier versions
+        more: list = []  # omitted if empty, so that the keys of other scans equal those of earlier versions
         if scan.grey is not None:
             more.append(["grey", scan.grey.low, scan.grey.high])
         if scan.mask is not None:
@@ -450,9 +463,9 @@ def _notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str]:
     if scan.grey is not None:
         notes.append(image_note(scan))
     if scan.mask is not None:
-        notes.append("lung from the mask that was given for it")
+        notes.append("lung from the given mask")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
-        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is another area")
+        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is a different area")
     if scan.patients_in_study > 1:
         notes.append(f"its study has scans of {scan.patients_in_study} patients: one person must have one PatientID")
     if scan.unreadable:

@@ -40,7 +40,7 @@ def _read(label: Label, grid: Geometry, codes: Codes) -> np.ndarray:
         if label.segments:
             return read_slicer(label.path, grid, codes)
         values = read_label_file(label.path, label.kind)
-        if values.shape != grid.shape:  # pairing compared the headers; the files may have changed since
+        if values.shape != grid.shape:  # pairing compared the headers, but files may have changed since then
             raise InputError(f"must have shape {grid.shape}, got {values.shape}")
         if label.structure:
             return _structure(values, label.structure, codes)

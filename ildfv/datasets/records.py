@@ -37,7 +37,7 @@ class Label:
     frames: tuple[int, ...] | None = None  # of a DICOM SEG, the frames on this scan; None: all
     names: tuple[tuple[int, str], ...] = ()  # of its values, from the label description of ITK-SNAP
     description: Path | None = None  # that file
-    structure: str = ""  # the only structure that it shows, according to its name: all its voxels have that meaning
+    structure: str = ""  # the only structure in it, according to its name; all nonzero voxels have its meaning
     fault: str = ""  # why it cannot be read
 
     def __post_init__(self):
@@ -92,7 +92,7 @@ class Unused:
     reason: str
     files: int = 1
     series: str = ""  # raw identifier, where known
-    quarantined: bool = True  # False: ignored, as it is neither a scan nor a label map
+    quarantined: bool = True  # False: ignored, because it is neither a scan nor a label map
 
     def __post_init__(self):
         object.__setattr__(self, "reason", printable(self.reason))
@@ -100,7 +100,7 @@ class Unused:
 
 @dataclass
 class Discovery:
-    """The result of a search: usable scans, input that breaks a rule, and files that are no input."""
+    """The result of a search: usable scans, input that fails a check, and files that are not input."""
 
     scans: list[Scan] = field(default_factory=list)
     quarantined: list[Unused] = field(default_factory=list)

@@ -17,7 +17,7 @@ def by_reference(
 ) -> tuple[list[tuple[int, Label]], str]:
     """The series that a DICOM object references; without a reference the one with its frame of reference and slices.
 
-    If the series was divided into acquisitions, each frame belongs to the one on whose slice it lies.
+    If the series was divided into acquisitions, each frame belongs to the one with a slice at its position.
     """
     seg = label.reference
     assert seg is not None
@@ -45,7 +45,7 @@ def by_reference(
     if len(fits) == 1:
         return [(fits[0], label)], ""
     return [], (
-        f"{what} without ReferencedSeriesSequence must lie on the slices of one series with its "
+        f"{what} without ReferencedSeriesSequence must be on the slices of one series with its "
         f"FrameOfReferenceUID, got {len(fits)} of {len(same)} series; {TABLE}"
     )
 
@@ -53,7 +53,7 @@ def by_reference(
 def _by_acquisition(scans: Sequence[Scan], indices: Sequence[int], label: Label) -> tuple[list[tuple[int, Label]], str]:
     """The acquisitions of a series with the frames of a DICOM SEG on their slices.
 
-    Where acquisitions share a position, a frame belongs to the one with the slice that it was derived from.
+    If acquisitions share a position, a frame belongs to the one with the slice that it was derived from.
     """
     seg = label.reference
     assert seg is not None

@@ -22,7 +22,7 @@ class Prepared:
     labels: tuple[Path, ...]  # its label maps
     kept: bool  # prepared by an earlier run
     notes: tuple[str, ...] = ()
-    resampled: str = ""  # how, if its slices are not those of the scan
+    resampled: str = ""  # description of the resampling, if the scan was resampled
 
     @property
     def labelled(self) -> bool:

@@ -18,8 +18,8 @@ def check_scans(root: Path) -> None:
 def files_below(root: Path, found: Discovery) -> list[Path]:
     """All files below `root`, or `root` if it is a file, sorted; folders that are not searched are added to `found`.
 
-    Links to folders are followed. A folder that is reached twice is searched once, at its own place if it is below
-    `root`, so that links may form cycles.
+    Links to folders are followed. A folder that is reached twice is searched once, at its real path if that is
+    below `root`; links may form cycles.
     """
     if not root.exists():
         raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")

@@ -37,7 +37,7 @@ class SliceLabels:
         return cls({series: {int(i): list(row) for i, row in rows.items()} for series, rows in values.items()})
 
     def apply(self, slices: Slices) -> Slices:
-        """The slices with these labels, in place; their key then depends on the labels. InputError: a scan is gone."""
+        """Sets these labels on the slices, in place, which changes their key. InputError: a scan is missing."""
         for series, rows in self.counts.items():
             check(
                 series in slices.parts,
@@ -73,15 +73,15 @@ def assign_labels(
     salt : str
         The workspace's salt.
     original : callable
-        The path of a source as users write it.
+        The path of a source as given by the user.
     is_refused : callable
         Whether a path or series is of a scan that was quarantined, and cannot be labelled.
 
     Raises
     ------
     InputError
-        A row of an unknown scan or slice, of a scan with a label map, or of a slice that another row labels too. The
-        line is named.
+        A row of an unknown scan or slice, of a scan with a label map, or of a slice that another row already labels.
+        The message names the line.
     """
     finder = _Finder(labels, slices, sources, salt, original)
     found, refused = SliceLabels(), 0
@@ -93,7 +93,7 @@ def assign_labels(
                 continue
             series, index = finder.slice_of(row)
             rows = found.counts.setdefault(series, {})
-            check(index not in rows, "a slice must have one row, got a second one")
+            check(index not in rows, "a slice must have one row, got a second row")
             rows[index] = row.counts
         except InputError as error:
             raise InputError(f"{labels.path}, line {row.line}: {error}") from error
@@ -110,7 +110,7 @@ class _Finder:
         self.instances: dict[str, dict[int, Place]] = {}
 
     def series_of(self, row: LabelRow) -> str | None:
-        """The salted hash of the series that a row names; None if it is of no prepared scan."""
+        """The salted hash of the series that a row names; None if no prepared scan has it."""
         if self.labels.scan == SERIES:
             series = hashed(row.name, self.salt)
         else:
@@ -126,7 +126,7 @@ class _Finder:
         """Series and index of the slice that a row names."""
         series = self.series_of(row)
         if series is None and self.labels.scan == FILE:
-            position_of_file(self.labels.named(row))  # a file that is no slice has a fault of its own
+            position_of_file(self.labels.named(row))  # raises a specific error for a file that is not a slice
             raise InputError("the slice must be of a prepared scan, got one of another series")
         if series is None:
             raise InputError(f"{self.labels.scan} must be one of a prepared scan, got {row.name!r}")

@@ -1,4 +1,4 @@
-"""Positions of single DICOM slices, by file or InstanceNumber, as the slice store has them."""
+"""Positions of single DICOM slices, by file or InstanceNumber, as in the slice store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def position_of_file(path: Path) -> Place:
     check(all(name in header for name in ("SeriesInstanceUID", *TAGS[2:])), rule)
     row, column = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
     normal = np.cross(row, column)
-    normal *= 1 if normal[2] >= 0 else -1  # as in canonical order: towards the head
+    normal *= 1 if normal[2] >= 0 else -1  # towards the head, as in canonical order
     number = header.get("InstanceNumber")
     position = float(np.array(header.ImagePositionPatient, float) @ normal)
     return Place(str(header.SeriesInstanceUID), position, None if number is None else int(number))
@@ -51,7 +51,7 @@ def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Pla
         try:
             place = position_of_file(path)
         except InputError:
-            continue  # the folder of a series may hold other files; slices that prepare read have a position
+            continue  # not a prepared slice: the folder of a series may contain other files
         if hashed(place.series, salt) != series or place.instance is None:
             continue
         other = found.get(place.instance)

@@ -22,8 +22,8 @@ from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # open files per reader: HDF5 uses 0.7 MB for each
-FORMAT = 3  # of a part: 1, without this attribute, has no healthy pixels; 3 has lung masks or HU, 2 has neither
-SCHEMA = Schema(  # of a part, as `write_scan` writes it
+FORMAT = 3  # of a part: 1 (no attribute) lacks healthy pixels; 2 has them; 3 also has lung masks or HU
+SCHEMA = Schema(  # of a part written by `write_scan`
     arrays={
         "images": ("u", (3, SIZE, SIZE)),
         "labels": ("u", (SIZE, SIZE)),
@@ -51,8 +51,8 @@ class ScanSlices:
     pixel_area: float  # mm² of one pixel on the original grid
     phantom: bool = False  # generated, not a patient: reports label its results as phantom
     healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
-    resampled: str = ""  # how, if the scan was tilted or unevenly spaced: `scans.resample`
-    lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, where it is not that of the built-in rule
+    resampled: str = ""  # description of the resampling, if the scan was tilted or unevenly spaced (`scans.resample`)
+    lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, if it is not from the built-in rule
     hu: np.ndarray | None = None  # int16 (m, 224, 224): `scans.hounsfield`, 100 KB per slice; only with prepare --hu
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
 
@@ -143,7 +143,7 @@ class Slices:
             with self.parts.open(name) as file:
                 series = _text(file.attrs["series"])
                 check(
-                    series == name, f"{self.parts.path(name)} must be of the series of its name, got {series}: {MEND}"
+                    series == name, f"{self.parts.path(name)} must contain the series in its name, got {series}: {MEND}"
                 )
                 part_format = int(file.attrs.get("format", 1))
                 self._masked.append("lung_masks" in file)
@@ -207,7 +207,7 @@ class Slices:
 
     @property
     def has_hounsfield(self) -> bool:
-        """Whether every part holds HU beside the windows."""
+        """Whether every part contains HU."""
         return all(self._with_hu)
 
     def hounsfield(self, indices) -> np.ndarray:
@@ -215,7 +215,7 @@ class Slices:
 
         InputError: a part without HU.
         """
-        check(self.has_hounsfield, "all slices must be prepared with --hu to be read in HU, got others")
+        check(self.has_hounsfield, "all slices must be prepared with --hu, got slices without HU: prepare again")
         return self._read("hu", indices, (SIZE, SIZE), np.int16)[:, None]
 
     def densities(self) -> np.ndarray:
@@ -236,13 +236,13 @@ class Slices:
 
     @property
     def stored_lung_masks(self) -> int:
-        """The number of slices whose lung is a stored mask and not that of the rule."""
+        """The number of slices whose lung is a stored mask instead of the result of the built-in rule."""
         return int(self.sizes[np.array(self._masked)].sum())
 
     def lung_masks(self, part: int) -> np.ndarray | None:
-        """Lung of the slices of a part, one bit per prepared pixel, uint8 (m, 6272); None where the rule is to be used.
+        """Lung of the slices of a part, one bit per prepared pixel, uint8 (m, 6272); None if the built-in rule applies.
 
-        They are the user's masks, or those of images.
+        Stored masks are the user's, or those of images.
         """
         if not self._masked[part]:
             return None
@@ -250,7 +250,9 @@ class Slices:
             packed = file["lung_masks"][()]
         shape = (int(self.sizes[part]), SIZE * SIZE // 8)
         found = (packed.dtype, packed.shape)
-        check(found == (np.uint8, shape), f"lung_masks of {self.names[part]} must be bits {shape}, got others: {MEND}")
+        check(
+            found == (np.uint8, shape), f"lung_masks of {self.names[part]} must be uint8 {shape}, got {found}: {MEND}"
+        )
         return packed
 
     def _reset(self) -> None:
@@ -276,7 +278,7 @@ class Slices:
         part_of = np.searchsorted(self.starts, unique, side="right") - 1
         # Consecutive slices in one read: an h5py index list takes 60 times as long as a slice.
         edges = np.flatnonzero((np.diff(unique) > 1) | (np.diff(part_of) > 0)) + 1
-        out = np.empty((len(unique), *shape), dtype)
+        out: np.ndarray = np.empty((len(unique), *shape), dtype)
         for start, stop in pairwise([0, *edges, len(unique)] if len(unique) else []):
             part, first = part_of[start], unique[start] - self.starts[part_of[start]]
             try:

@@ -6,9 +6,9 @@ from ildfv.datasets.identity import hashed
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.atomic import key_of
 
-FORMAT = 1  # raise it when the same scan gives other bytes
+FORMAT = 1  # increment it when the same scan gives different bytes
 
 
 def slices_key(salt: str) -> str:
-    """The key of slices that this version of ildfv makes, with identities hashed with this salt."""
+    """The key of slices that are prepared by this version of ildfv with this salt."""
     return key_of("slices", FORMAT, SIZE, WINDOWS, hashed("salt", salt))

@@ -1,7 +1,7 @@
-"""Masks of one structure, by their name: `ground_glass.nii.gz` shows ground glass, whatever value its voxels have.
+"""Masks of one structure, by name: `ground_glass.nii.gz` shows ground glass, whatever the value of its voxels.
 
-A mask of lungs, lobes or vessels has small integers like any label map. Read by [codes], its 1 would mean a pattern, so
-a label map that is named after a structure is used only if the code table gives that name a meaning.
+A mask of lungs, lobes or vessels contains small integers like any label map. Translated by [codes], its 1 would be a
+pattern. A label map that is named after a structure is therefore used only if the code table has that name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNNAMED = "a mask of a structure that [segments] of the code table does not name
 
 
 class Structures:
-    """The structures that a code table names, and what a label map of a scan shows."""
+    """The structures in a code table, and the structure that a label map shows."""
 
     def __init__(self, codes: Codes | None):
         self._codes = codes
@@ -32,9 +32,9 @@ class Structures:
         return bool(_at_end(_content(path), self._listed))
 
     def is_known(self, path: PurePath) -> bool:
-        """Whether a file in a folder of label maps is named by nothing but a structure with a meaning.
+        """Whether the name of a file in a folder of label maps consists only of a structure with a meaning.
 
-        Where the structure is may be named too: left_lung_GGO shows GGO.
+        The location of the structure may precede it: left_lung_GGO shows GGO.
         """
         content = _content(path)
         found = _at_end(content, self._known)
@@ -70,14 +70,14 @@ class Structures:
         return [Unused(header.path, reason, 0, quarantined=False)] if names else []
 
     def resolved(self, label: Label, scan: Scan, root: Path) -> Label | str:
-        """The label map with its structure, if it shows only one; or why it is not used.
+        """The label map with its structure, if it shows only one; or the reason why it is not used.
 
-        Words of the scan's own name are not those of a structure: `lung1_label.nrrd` belongs to `lung1.nrrd`.
+        Words that are also in the name of the scan do not name a structure: `lung1_label.nrrd` belongs to `lung1.nrrd`.
         """
         if self._codes is None or label.fault:
             return label
         if label.segments:
-            return label if any(map(self._codes.knows, label.segments)) else f"{UNNAMED}, as all of its segments"
+            return label if any(map(self._codes.knows, label.segments)) else f"{UNNAMED}, nor any of its segments"
         own = (
             _content(PurePath(scan.source.name))
             if len(scan.files) == 1 or scan.dicom is None

@@ -1,4 +1,4 @@
-"""A CSV table of scans, their label maps and patients: what `prepare` uses instead of searching a folder."""
+"""A CSV table of scans, their label maps and patients, which `prepare` uses instead of searching a folder."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ SEPARATOR = ";"  # between the label maps of one scan
 class ListedScan:
     """A row of the table: paths below the folder of the scans."""
 
-    row: int  # as a spreadsheet counts; the header is row 1
+    row: int  # row number as in a spreadsheet; the header is row 1
     scan: Path
     labels: tuple[Path, ...]
-    patient: str  # "": as for a scan that a search finds
+    patient: str  # "": determined as for a scan found by a search
     lung: Path | None = None  # lung mask
 
 
@@ -66,7 +66,7 @@ def listed_scans(
     Raises
     ------
     InputError
-        If the file is no such table. The fault of a row quarantines its scan, with the number of the row.
+        If the file is not a valid table. An error in a row quarantines its scan; the reason names the row.
     """
     check_source(patient_from)
     found = Discovery()
@@ -89,7 +89,7 @@ def listed_scans(
 
 
 def read_table(table: Path, base: Path) -> list[ListedScan]:
-    """The rows of the table. Raises `InputError` for a file that is no such table."""
+    """The rows of the table. Raises `InputError` if the file is not a valid table."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
@@ -132,7 +132,7 @@ def _scan(
     workers: int | None,
     resample: bool,
 ) -> Scan:
-    """The scan of a row with its label maps. Raises `InputError` with the fault of the row."""
+    """The scan of a row with its label maps. Raises `InputError` for an error in the row."""
     for path in (row.scan, *row.labels, *([row.lung] if row.lung else [])):
         if path == base or not path.is_relative_to(base) or ".." in path.relative_to(base).parts:
             raise InputError(f"a path must be below {base}, got {path}")

@@ -1,6 +1,6 @@
-"""The folder of scans with its zip archives unpacked: a temporary folder in which each archive is a folder of its name.
+"""The folder of scans with its zip archives unpacked: a temporary folder with a folder for each archive.
 
-An archive that contains only a folder of its own name was made from that folder, and is that folder.
+An archive that contains only a folder with the same name is replaced by that folder.
 
 All other files are links, so that `p1.zip` and `p1_label.nii.gz` next to it are searched, paired and read like folders
 and files. Paths in reports are those of the input: `scans/p1.zip/IM0001.dcm`.
@@ -27,7 +27,7 @@ MACOS_FOLDER = "__MACOSX"  # in which macOS keeps attributes of the files of an 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """`folder`, which is searched instead of `scans`. `found`: what is known not to be usable, below `folder`."""
+    """`folder`, which is searched instead of `scans`. `found`: unusable input below `folder`."""
 
     scans: Path
     folder: Path
@@ -55,8 +55,8 @@ class Unpacked:
 def unpacked(scans: Path, *, packed: bool, progress: Progress = SILENT) -> Iterator[Unpacked]:
     """The input with its archives unpacked until the end of the context.
 
-    scans: a folder, or a file. An archive given as `scans` is unpacked in any case, those in a folder if `packed`. One
-    that is refused is in `found`. Raises `InputError` if `scans` is an archive that is refused.
+    scans: a folder, or a file. An archive given as `scans` is always unpacked, archives in a folder only if `packed`.
+    Refused archives are in `found`. Raises `InputError` if `scans` is an archive that is refused.
     """
     if is_archive(scans):
         with extracted(scans) as folder:
@@ -88,7 +88,7 @@ def unpacked(scans: Path, *, packed: bool, progress: Progress = SILENT) -> Itera
                     _move_up(folder, archive)
                 except (InputError, OSError) as error:
                     reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
-                    shutil.rmtree(folder)  # what was unpacked before the error
+                    shutil.rmtree(folder)  # files unpacked before the error
                     view.found.quarantined.append(Unused(folder, str(reason)))
                 advance(1)
         yield view
@@ -103,7 +103,7 @@ def _only_folder(folder: Path, archive: Path) -> Path | None:
 def _move_up(folder: Path, archive: Path) -> None:
     """Moves the content of the only folder, if there is one, up into `folder`."""
     if (only := _only_folder(folder, archive)) is not None:
-        holder = only.rename(folder / f"{MACOS_FOLDER}{only.name}")  # a name that its content does not have
+        holder = only.rename(folder / f"{MACOS_FOLDER}{only.name}")  # a name that does not occur in its content
         for path in holder.iterdir():
             path.rename(folder / path.name)
         holder.rmdir()

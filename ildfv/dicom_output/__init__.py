@@ -1,4 +1,4 @@
 """Predictions as DICOM objects of the patient's study: report, segmentation, parametric maps, secondary captures.
 
-These objects carry the patient and study of the scan, as a PACS needs; all other output of ildfv is free of identity.
+These objects contain the patient and study of the scan, as a PACS requires; all other output contains no identity.
 """

@@ -1,6 +1,6 @@
 """Pictures of the prediction as RGB Secondary Captures, for a PACS whose viewers show no other derived object.
 
-They show no identity: the header has it. Slices are in radiological orientation, whatever that of the source is.
+The pictures show no identity; the header contains it. Slices are in radiological orientation, whatever the source.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _example(origin: Origin, c: int, z: int) -> np.ndarray:
         [
             f"{prediction.patterns[c]}: {'present' if answer.presence[z, c] else 'not present'} on slice "
             f"{_number(origin, z)}, probability {_percent(answer.probability[z, c])}. {origin.use}.",
-            "Right: orange counts for the pattern, blue against it."
+            "Right: orange is evidence for the pattern, blue against it."
             if len(shown) > 1
             else "This predictor has no maps.",
         ]
@@ -95,7 +95,7 @@ def _example(origin: Origin, c: int, z: int) -> np.ndarray:
 
 
 def _number(origin: Origin, z: int) -> str:
-    """How viewers number a slice: by InstanceNumber, or by its frame."""
+    """The number of a slice in viewers: its InstanceNumber, or its frame number."""
     at = origin.source.stored_index(z)
     frame, number = origin.source.instances[at].frame, origin.source.images[at].get("InstanceNumber")
     return f"frame {frame}" if frame is not None else f"{z + 1}" if number is None else f"{z + 1} (image {number})"

@@ -1,6 +1,6 @@
-"""Coded concepts of the DICOM objects: of DICOM and SNOMED CT where they exist, otherwise of a private scheme.
+"""Coded concepts of the DICOM objects: from DICOM and SNOMED CT if they exist, otherwise from a private scheme.
 
-All texts are ASCII: they are valid in whichever character set the patient's name needs.
+All texts are ASCII, so that they are valid in the character set of the patient's name.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SCORE_UNITS = CodedConcept("{score}", "UCUM", "score")
 
 
 def pattern_code(pattern: str) -> CodedConcept:
-    """The concept of a pattern; of the private scheme for a pattern that is none of the four."""
+    """The concept of a pattern; from the private scheme for a pattern other than the four."""
     return PATTERNS.get(pattern) or _private(pattern.upper().replace(" ", "-")[:16], pattern.capitalize()[:64])
 
 

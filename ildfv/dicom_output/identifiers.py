@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from pydicom.uid import UID
 
-FORMAT = 1  # part of every UID; increment it when the same prediction gives another object
+FORMAT = 1  # part of every UID; increment it when the same prediction gives a different object
 
 
 class Identifiers:

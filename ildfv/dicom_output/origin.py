@@ -1,4 +1,4 @@
-"""What all objects of one prediction have in common: source, identifiers, equipment, algorithm and intended use."""
+"""Attributes shared by all objects of one prediction: source, identifiers, equipment, algorithm and intended use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANUFACTURER, MODEL = "ildfv", "ildfv predict"
 USE = "Research use only"
 PHANTOM = "PHANTOM-trained predictor"
 NUMBERS = {"report": 9001, "segmentation": 9002, "capture": 9003, "map": 9011}  # SeriesNumber
-OWN_SERIES = "map"  # kind whose objects have a series each: OHIF shows one parametric map of a series
+OWN_SERIES = "map"  # kind with one series per object, because OHIF shows only one parametric map of a series
 SERIAL = 16  # digits of the predictor's checksum that serve as serial number of the device
 
 

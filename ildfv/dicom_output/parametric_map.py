@@ -1,4 +1,4 @@
-"""Contribution maps of a pattern as a DICOM Parametric Map of the source's own slices."""
+"""Contribution maps of a pattern as a DICOM Parametric Map on the slices of the source."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ildfv.dicom_output import codes
 from ildfv.dicom_output.origin import Origin
 from ildfv.inference.outputs import to_scan_grid
 
-MIDDLE, LARGEST = 1 << 15, (1 << 16) - 1  # stored value of no contribution, and the largest one
+MIDDLE, LARGEST = 1 << 15, (1 << 16) - 1  # stored value of a zero contribution, and the largest stored value
 STEPS = LARGEST - MIDDLE  # the largest absolute contribution has this distance from the middle
 
 
 def parametric_map(origin: Origin, c: int) -> ParametricMap:
     """The map of pattern number c. Its real-world value is the contribution of each pixel to the score.
 
-    16-bit integers with a mapping, as most software cannot read the floating-point pixels of DICOM: a value is rounded
-    by at most half a step, 1/65534 of the largest absolute contribution.
+    Stored as 16-bit integers with a mapping, because most software cannot read floating-point pixels: a value is
+    rounded by at most half a step, 1/65534 of the largest absolute contribution.
     """
     prediction = origin.prediction
     assert prediction.contributions is not None

@@ -2,7 +2,7 @@
 
 Threshold: the contribution that every pixel of the slice would need for the slice to just reach the decision threshold,
 and at least 0. A region therefore depends on the predictor and on the slice alone, not on the rest of the scan.
-Contributions from outside the lung are in the maps only: a pattern cannot be there.
+Contributions from outside the lung, where a pattern cannot be, are excluded; the maps include them.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _decimal(value: float) -> float:
 
 
 def _evidence(origin: Origin) -> list[Dataset]:
-    """The source images, each file once, with the UIDs that they really have."""
+    """The source images, each file once, with their original UIDs."""
     found = {}
     for image, one in zip(origin.source.images, origin.source.instances, strict=True):
         if one.uid not in found:

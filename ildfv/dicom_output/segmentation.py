@@ -1,4 +1,4 @@
-"""Regions of the patterns as a DICOM Segmentation of the source's own slices."""
+"""Regions of the patterns as a DICOM Segmentation on the slices of the source."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def segmentation(origin: Origin) -> Segmentation | None:
 
 def _description(origin: Origin, number: int, pattern: str) -> SegmentDescription:
     head = origin.prediction.contributions_head
-    assert head is not None  # as there are contributions
+    assert head is not None  # because there are contributions
     red, green, blue = COLOURS[origin.prediction.patterns.index(pattern) % len(COLOURS)]
     return SegmentDescription(
         number,

@@ -1,4 +1,4 @@
-"""The instances that a scan was read from, and the way from canonical volumes back to their pixels."""
+"""The instances that a scan was read from, and the mapping from canonical volumes back to their pixels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Source:
     """The source of a scan; slices are in ascending order along the normal of the source.
 
     images: for each slice, the header of a single-frame image as highdicom needs it. A frame of a multi-frame file is
-    described as an image with a UID of its own, which `refer` replaces. instances: what the slices are. original: the
+    described as an image with a temporary UID, which `refer` replaces. instances: the original instances. original: the
     header of the first file. order, flips: of `to_canonical`.
     """
 
@@ -116,9 +116,9 @@ def refer(dataset: Dataset, source: Source) -> None:
 
 
 def restore_identity(dataset: Dataset, original: Dataset) -> None:
-    """Gives an object the patient and study of the source exactly as they are there, also where they are not valid.
+    """Copies the patient and study of the source to an object unchanged, even if values are invalid.
 
-    A PACS compares them with those of the source; a corrected value would be another patient.
+    A PACS compares them with those of the source; a corrected value would appear as another patient.
     """
     for name in (*IDENTITY, "SpecificCharacterSet"):
         if name in original:
@@ -126,14 +126,14 @@ def restore_identity(dataset: Dataset, original: Dataset) -> None:
 
 
 def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: float) -> Dataset:
-    """The header of one slice without what highdicom refuses, and without what a frame does not share with its file."""
+    """The header of one slice without elements that highdicom rejects or that do not apply to a single frame."""
     image = Dataset()
     image.update({tag: element for tag, element in header.items() if tag not in (*PIXELS, PER_FRAME, SHARED, NUMBER)})
     image.file_meta = header.file_meta
     replaced: dict[str, Any] = {
         name: "" for name in IDENTITY if header.get(name) is None or not _accepted(name, header[name].value)
     }
-    # Orientations may differ by rounding, which highdicom refuses.
+    # Orientations may differ by rounding, which highdicom rejects.
     replaced |= {"ImageOrientationPatient": _decimal(first.orientation), "PixelSpacing": _decimal(first.spacing)}
     replaced["SliceThickness"] = _decimal([frame.thickness or spacing])[0]
     if PER_FRAME in header:

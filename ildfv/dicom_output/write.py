@@ -30,13 +30,13 @@ HEADER = 1 << 20  # bytes; an allowance for the header of an object
 def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[Path]:
     """Writes all objects of a prediction and returns their paths, the report last.
 
-    The objects carry the patient and study of the source. A folder that has the objects of the same scan and predictor
-    is kept as it is.
+    The objects contain the patient and study of the source. A folder that already contains the objects of the same scan
+    and predictor is not changed.
 
     Parameters
     ----------
     folder : path
-        Created by this function; a run that fails or is killed leaves none.
+        Created by this function; after a failed or killed run it does not exist.
     prediction : Prediction
         Of the scan that was read from `series`.
     series : Series
@@ -86,7 +86,7 @@ def _holds(folder: Path, identifiers: Identifiers) -> bool:
 
 
 def paths(folder: Path) -> list[Path]:
-    """The objects in a folder, the report last: whoever sees it in a PACS finds the others there."""
+    """The objects in a folder, the report last: when it appears in a PACS, the others are already stored."""
     return sorted(Path(folder).glob("*.dcm"), key=lambda path: (path.name == REPORT, path.name))
 
 
@@ -104,7 +104,7 @@ def _objects(origin: Origin) -> Iterator[tuple[str, Dataset]]:
 
 
 def _finish(dataset: Dataset, origin: Origin) -> None:
-    """Gives an object the identity of the source, its references, and UIDs that do not depend on chance."""
+    """Gives an object the identity of the source, its references, and deterministic UIDs."""
     restore_identity(dataset, origin.source.original)
     refer(dataset, origin.source)
     if "Rows" in dataset:

@@ -38,7 +38,7 @@ AnyArray = TypeVar("AnyArray", bound=Array)  # results have the type of the inpu
 
 
 class Sums:
-    """Named float64 sums over rows; the merged sums of two parts of the data are those of the whole.
+    """Named float64 sums over rows; merging the sums of two parts of the data gives the sums of all data.
 
     Names and shapes depend only on the constructor's arguments, not on the data, as an all-reduce requires.
     """

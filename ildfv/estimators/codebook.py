@@ -1,4 +1,4 @@
-"""Centres of descriptors by k-means, hard assignment to the nearest, and the encoders that are made of it."""
+"""Centres of descriptors by k-means, hard assignment to the nearest, and the base class of encoders that use it."""
 
 from __future__ import annotations
 

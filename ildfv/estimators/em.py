@@ -149,7 +149,7 @@ def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Paramet
 def split_component(masses: np.ndarray, means: np.ndarray, variances: np.ndarray, component: int, *, into: int) -> None:
     """Split `component` into itself and `into`, in place: masses (k,), means (k, d), variances (k, d).
 
-    The two means lie half a standard deviation to either side along the dimension of largest variance. The split is
+    The two means are half a standard deviation to either side along the dimension of largest variance. The split is
     deterministic, so that all ranks and repeated runs agree.
     """
     widest = int(variances[component].argmax())

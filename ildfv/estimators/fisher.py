@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 
 from ildfv.arrays import namespace
-from ildfv.errors import check
+from ildfv.errors import InputError, check
 from ildfv.estimators.base import AnyArray, Persistent, RandomState, default_errstate
 from ildfv.estimators.fisher_vectors import concatenated, negate_sigma_part, vectors
 from ildfv.estimators.kernel_maps import (
@@ -64,12 +64,12 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     order : {"component", "moment"}
         "component" is Eq. 4, [u_1, v_1, …, u_k, v_k]; "moment" is VLFeat's order, [u_1 … u_k, v_1 … v_k].
     weight_part : bool
-        Whether to include the derivative by the weights, one number per component: before u_k in "component" order,
-        before u_1 in "moment" order.
+        Whether to include the derivative with respect to the weights, one number per component: before u_k in
+        "component" order, before u_1 in "moment" order.
     threshold : float
-        Posteriors below it count as 0.
+        Posteriors below this value are set to 0.
     random_state : int, RandomState or None
-        Of the mixture if `mixture` is None.
+        Seed of the mixture if `mixture` is None.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     Notes
     -----
     scikit-image's `fisher_vector` computes the same vectors in "moment" order with the weight part, except that its
-    derivatives by the standard deviations have the opposite sign: see `negate_sigma_part`.
+    derivatives with respect to the standard deviations have the opposite sign: see `negate_sigma_part`.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             Wrong shapes, maps without descriptors, non-finite values.
         """
         self._check_settings()
-        self._mixture()
+        self.fitted_mixture()
         maps: Any = with_weights(as_descriptors(X), weights)
         descriptor_counts(maps)
         arrays = [split(one)[0] for one in (maps if isinstance(maps, list) else [maps])]
@@ -170,7 +170,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return self._vectors(maps)
 
     def _vectors(self, maps):
-        mixture = self._mixture()
+        mixture = self.fitted_mixture()
         m = moments_of(maps, mixture, self.threshold)
         _check_within_range(m.log_likelihood)
         usual = self.power == 0.5 and not self.intra
@@ -193,10 +193,24 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         ndarray of shape (m,), object
             One name per output.
         """
-        k, d = self._mixture().means_.shape
+        k, d = self.fitted_mixture().means_.shape
         u, v = (np.array([[f"{name}_{i}_{j}" for j in range(d)] for i in range(k)])[None] for name in "uv")
         w = np.array([[f"w_{i}" for i in range(k)]])[..., None]
         return concatenated([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
+
+    def fitted_mixture(self) -> FittedMixture:
+        """The mixture whose moments are the vectors: that of `fit`, else the given one.
+
+        Raises
+        ------
+        NotFittedError
+            Neither is fitted.
+        """
+        if hasattr(self, "mixture_"):
+            return self.mixture_
+        if self.mixture is None or not hasattr(self.mixture, "weights_"):
+            raise NotFittedError("This FisherVector is not fitted yet: call fit first, or pass a fitted mixture")
+        return self.mixture
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -217,23 +231,16 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             "(GaussianMixture.from_parameters accepts the weights, means and variances of other mixtures)",
         )
 
-    def _mixture(self):
-        if hasattr(self, "mixture_"):
-            return self.mixture_
-        if self.mixture is None or not hasattr(self.mixture, "weights_"):
-            raise NotFittedError("This FisherVector is not fitted yet: call fit first, or pass a fitted mixture")
-        return self.mixture
-
     # -- persistence -----------------------------------------------------------------------------------------------
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         """The mixture's arrays by name."""
-        return self._mixture().to_tensors()
+        return self._saved_mixture().to_tensors()
 
     def info(self) -> dict:
         """Settings and the mixture's numbers as JSON values."""
         settings = {name: value for name, value in self.get_params(deep=False).items() if name != "mixture"}
-        return {"estimator": type(self).__name__, "settings": settings, "mixture": self._mixture().info()}
+        return {"estimator": type(self).__name__, "settings": settings, "mixture": self._saved_mixture().info()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
@@ -241,9 +248,18 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 
+    def _saved_mixture(self) -> GaussianMixture:
+        mixture = self.fitted_mixture()
+        if not isinstance(mixture, GaussianMixture):
+            raise InputError(
+                f"mixture must be ildfv's GaussianMixture to be saved, got {type(mixture).__module__}."
+                f"{type(mixture).__name__}: pass GaussianMixture.from_parameters(weights, means, variances)"
+            )
+        return mixture
+
 
 def _check_within_range(log_likelihoods) -> None:
     """InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
     xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
     far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
-    check(not far, "float32 maps must lie within 1e18 standard deviations of the mixture: pass float64")
+    check(not far, "float32 maps must be within 1e18 standard deviations of the mixture: pass float64")

@@ -53,7 +53,7 @@ def vectors(
     """
     used = weights >= MIN_WEIGHT
     total = counts
-    counts = np.where(counts > 0, counts, 1.0)  # a map without descriptors that count has sums of 0
+    counts = np.where(counts > 0, counts, 1.0)  # the sums are 0 if all weights of a map are 0
     scale = np.where(used, 1 / np.sqrt(np.where(used, weights, 1.0)), 0.0) / counts[:, None]  # (b, k)
     kind = "float64" if "float64" in str(m.s1.dtype) else "float32"
     s0 = m.s0[:, :, None]

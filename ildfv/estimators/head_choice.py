@@ -1,6 +1,6 @@
 """A head on several blocks of features: cross-validation over groups decides, per output, which blocks are used.
 
-A candidate is a scale for each feature. Features of scale 0 are left out; with a penalty on the squared coefficients, a
+A candidate is a scale for each feature. Features of scale 0 are excluded; with a penalty on the squared coefficients, a
 larger scale penalises a feature less. The result is one linear head on the features themselves.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.estimators.heads import Head, fit_head, held_out_error
 
-GAIN = 0.06  # of the error: on phantoms the lowest error alone preferred inputs that were worse on test patients
+GAIN = 0.06  # required reduction of the error: on phantoms, the lowest error alone selected worse inputs
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def fit_chosen_head(
     gain: float = GAIN,
     seed: int = 0,
 ) -> Choice:
-    """For each output the head of the candidate, and its penalty, with the lowest error on held-out groups; or of the
-    first candidate, unless the other lowers its error by at least the share `gain`.
+    """For each output the head of the candidate, and its penalty, with the lowest error on held-out groups; or, if
+    its error is not lower than that of the first candidate by at least the fraction `gain`, of the first candidate.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def fit_chosen_head(
     chosen = []
     for c, column in enumerate(y.T):
         known = np.isfinite(column)
-        if len(np.unique(column[known])) < 2:  # constant, with any features
+        if len(np.unique(column[known])) < 2:  # the fit is constant for any features
             chosen.append(names[0])
             continue
         errors = [held_out_error(kind, column[known], heads[name].held_out[known, c]) for name in names]

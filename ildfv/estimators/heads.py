@@ -1,7 +1,7 @@
 """Ridge and logistic regression for few rows: the penalty of each output is chosen by cross-validation over groups.
 
 Rows of one group (slices of one patient) are never in both parts of a split. The scores of the chosen model on held-out
-groups are kept, so that decision thresholds need no rows of their own.
+groups are kept, so that decision thresholds need no additional rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KINDS = ("ridge", "logistic")
 PENALTIES = tuple(10.0**e for e in range(-4, 3))  # per row, for features scaled to a mean squared norm of 1
 SPLITS = 5  # at most; fewer with fewer groups
 MAX_ITER = 2000
-CLIP = 1e-6  # of predicted probabilities, so that one confident error does not decide the choice
+CLIP = 1e-6  # clipping of predicted probabilities, so that a single confident error does not dominate the choice
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def fit_head(
     penalties: Sequence[float] = PENALTIES,
     seed: int = 0,
 ) -> Head:
-    """The head fitted on all rows with the penalty of lowest error on held-out groups, for each output by itself.
+    """The head fitted on all rows, for each output with the penalty of the lowest error on held-out groups.
 
     Parameters
     ----------
@@ -64,13 +64,13 @@ def fit_head(
     x : ndarray of shape (n, p)
         Features, finite. They are centred and scaled by one number, which preserves their relative variances.
     y : ndarray of shape (n, c)
-        Targets, NaN = unknown; 0 or 1 for "logistic". Unknown entries are left out of the loss.
+        Targets, NaN = unknown; 0 or 1 for "logistic". Unknown entries are excluded from the loss.
     groups : ndarray of shape (n,)
         The group (patient) of each row.
     penalties : sequence of float
         Candidates, ascending.
     seed : int
-        Of the splits into groups.
+        Seed of the splits into groups.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Maps of any layout and dtype as the kernels read them, with the weights of their descriptors."""
+"""Conversion of maps of any layout and dtype to those that the kernels read, with the weights of their descriptors."""
 
 from __future__ import annotations
 

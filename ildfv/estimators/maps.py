@@ -45,7 +45,7 @@ def checked(X, n_features: int | None = None) -> list:
 def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
     """(maps (b, n, d) or (b, d, h, w), weights (b, n, 1) or None) as from `checked`.
 
-    Weights have the library and dtype of the maps; descriptors of weight 0 become 0, whatever they contain.
+    Weights have the library and dtype of the maps; descriptors of weight 0 become 0, even if they are not finite.
     """
     X, own = split(X)
     weights = own if weights is None else weights

@@ -37,16 +37,16 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     n_components : int
         Number of components k.
     max_iter : int
-        Largest number of passes over the data; 0 keeps the start.
+        Maximum number of passes over the data; 0 keeps the initial parameters.
     tol : float
         Passes end when the mean log likelihood rises by less than this, nats per descriptor.
     method : {"exact", "stepwise"}
         "stepwise" is meant for few passes (max_iter=3): split-and-merge EM on a sample, then an update about every
         thousand descriptors, and an exact last pass. Each step takes descriptors from all of an array in memory. The
         batches of a stream are taken in their order and should be shuffled: if they are sorted by kind, the
-        likelihood falls, which ends the stepwise passes with a warning.
+        likelihood decreases, which ends the stepwise passes with a warning.
     init : {"k-means", "k-means++", "faiss"}
-        Start computed on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.
+        Initialisation on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.
     n_init : int
         Number of k-means runs on the sample, of which the best one is used. "stepwise" refines a single run by
         split-and-merge EM instead.
@@ -55,14 +55,15 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     random_state : int, RandomState or None
         Seed of the sample, of the start and of `sample`.
     weights_init, means_init, variances_init : array of shape (k,), (k, d), (k, d), optional
-        Start of EM, given together.
+        Initial parameters of EM; all or none must be given.
     warm_start : bool
         Whether `fit` continues from the learned parameters and the passes made, with the same result to the last bit
         as an uninterrupted fit.
     callback : callable, optional
         Called as callback(iteration, mean_log_likelihood) after each pass, with the learned attributes updated.
     reduce : callable, optional
-        Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). Every rank needs the same start.
+        Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). Every rank needs the same initial
+        parameters.
     gather : callable, optional
         Returns the items of all ranks (`ildfv.distributed.gather`). "stepwise" needs it in addition to `reduce`. Each
         batch is then one step, of which a rank holds some maps or none.
@@ -76,7 +77,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     floors_ : ndarray of shape (d,)
         Smallest variance of each dimension.
     n_iter_, n_steps_ : int
-        Passes and steps of stepwise EM made.
+        Number of passes, and of steps of stepwise EM.
     converged_ : bool
         Whether the last two passes differ by less than `tol`.
     lower_bound_ : float
@@ -84,8 +85,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
 
     Notes
     -----
-    Activations after a ReLU are exactly 0 in about half of all places, and a component whose descriptors are all 0 in a
-    dimension has no variance there. The likelihood then has no maximum and depends on the floor. On activations of
+    Activations after a ReLU are exactly 0 at about half of all locations, and a component whose descriptors are all 0
+    in a dimension has no variance there. The likelihood then has no maximum and depends on the floor. On activations of
     CNN-F with random weights on generated chests, k = 16, a floor ten times lower raised the mean log likelihood by 15
     to 20 nats each time (conv1) while the share of variances at the floor stayed between 0.14 and 0.20, so that
     likelihoods at different floors are not comparable. On chests not used for fitting, conv5 (4056 descriptors of 256
@@ -224,12 +225,12 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
 
     @default_errstate
     def partial_fit(self, X, y=None, sample_weight=None) -> Self:
-        """Update the mixture by descriptors of a stream that is seen once: one pass of stepwise EM over them.
+        """Update the mixture with descriptors of a stream that is read once: one pass of stepwise EM over them.
 
-        The first call computes the start and the floors of the variances from its descriptors, so these should be a
-        few hundred per component, of all kinds. Each later call continues where the last one ended, and step t counts
-        as (t + 2)^-0.6 of all: later descriptors refine the mixture, and their order has little effect if they are
-        shuffled. It also continues a `fit`.
+        The first call computes the initial parameters and the variance floors from its descriptors, which should be a
+        representative sample with a few hundred per component. Later calls continue from the current parameters; step
+        t has the weight (t + 2)^-0.6, so that later descriptors refine the mixture, and their order has little effect
+        if they are shuffled. A call after `fit` continues from the fitted parameters.
 
         Parameters
         ----------
@@ -247,7 +248,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         Raises
         ------
         InputError
-            As `fit`; also another number of dimensions than before, or a mixture with `reduce`.
+            As for `fit`; also a different number of dimensions than before, or a mixture with `reduce`.
         """
         check_settings(self, resumes=hasattr(self, "weights_"))
         check(self.reduce is None, "partial_fit must have reduce=None: its steps are not distributed")

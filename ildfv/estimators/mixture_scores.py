@@ -1,4 +1,4 @@
-"""What a fitted mixture says about descriptors: likelihoods, posteriors, information criteria, samples."""
+"""Likelihoods, posteriors, information criteria and samples of a fitted mixture."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from ildfv.estimators.start import INITS
 
 
 def check_settings(mixture, *, resumes: bool) -> None:
-    """InputError for a setting of a `GaussianMixture` that is out of range or needs another one.
+    """InputError for a setting of a `GaussianMixture` that is out of range or requires another setting.
 
     resumes: whether the fit continues from learned parameters.
     """

@@ -30,7 +30,7 @@ def unit(x):
 def blocks_to_unit(parts: list) -> list:
     """Parts (b, k, ·) scaled so that the values of each of the k components have unit norm over all parts.
 
-    A component that many descriptors share then counts as much as any other (Arandjelović & Zisserman, "All about
+    All components then have equal weight, however many descriptors they have (Arandjelović & Zisserman, "All about
     VLAD", CVPR 2013).
     """
     xp = namespace(*parts)

@@ -1,4 +1,4 @@
-"""Spatial pyramids: the vectors of the cells of grids over a map, one after another."""
+"""Spatial pyramids: the concatenated vectors of the cells of grids over a map."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
     ----------
     encoder : estimator, optional
         An encoder of maps (b, d, h, w): `FisherVector`, `VLAD`, `BagOfWords` or `Pooling`. A fitted encoder is used
-        unchanged; of any other, `fit` fits a clone on whole maps. None: `FisherVector()`.
+        unchanged; otherwise `fit` fits a clone on whole maps. None: `FisherVector()`.
     grids : tuple of int
         Number of cells along each side, one entry per level. (1, 2): the map and its quarters.
 

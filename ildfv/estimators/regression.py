@@ -42,12 +42,12 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     ridge : float
         Coefficients minimise ‖Y − XB‖² + ridge·‖B‖² as in scikit-learn's Ridge; the intercept is not penalised.
     max_iter : int
-        Largest number of ECM steps.
+        Maximum number of ECM steps.
     tol : float
         ECM ends when the mean log likelihood per row rises by less than this.
     reduce : callable, optional
         Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). The sums are then about zero, so
-        features and labels should lie within a thousand standard deviations of it, and missing labels are possible
+        features and labels should be within a thousand standard deviations of zero, and missing labels are possible
         for at most six outputs.
 
     Attributes

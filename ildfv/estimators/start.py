@@ -10,8 +10,8 @@ from ildfv.estimators.em import Parameters
 INITS = ("k-means", "k-means++", "faiss")
 TIE = 1e-6  # relative difference of two runs below which the first is kept: rounding must not choose between them
 LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM passes that they save
-SAMPLE_VALUES = 1 << 24  # numbers in a sample at most (64 MB of float32)
-SAMPLE_ROWS = 1 << 15  # descriptors in a sample at most: 1000 per component at k = 32
+SAMPLE_VALUES = 1 << 24  # maximum number of values in a sample (64 MB of float32)
+SAMPLE_ROWS = 1 << 15  # maximum number of descriptors in a sample: 1000 per component at k = 32
 LARGEST = 1e150  # largest absolute value whose square, summed over many descriptors, is finite
 
 
@@ -66,7 +66,7 @@ def start(
     shares = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
     variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape)) * (sd > 0)
-    weights = np.maximum(shares, 1.0)  # a centre that duplicates another has no members; EM may give it some
+    weights = np.maximum(shares, 1.0)  # a duplicate centre has no members, but may gain some in EM
     return Parameters(weights / weights.sum(), means, variances)
 
 

@@ -33,7 +33,7 @@ def stepwise_pass(
     floors : ndarray of shape (d,)
         Smallest variance of each dimension.
     n_steps : int
-        Steps made in earlier passes.
+        Number of steps in earlier passes.
     gather : callable, optional
         Returns the items of all ranks. Each item of the stream is then one step, of which a rank holds some batches
         or none.
@@ -42,7 +42,7 @@ def stepwise_pass(
     -------
     parameters : Parameters
     n_steps : int
-        Steps made in all passes.
+        Number of steps in all passes.
     mean_log_likelihood : float
         Nats per descriptor, each at the parameters before its step.
     """
@@ -64,7 +64,7 @@ def stepwise_pass(
             sums.update(batch, name=name)
         else:
             sums.load(_sums_of_all_ranks(parameters, batch, name, gather))
-        # A step in which no descriptor counts changes nothing.
+        # A step without descriptors of positive weight changes nothing.
         if sums.count > 0 and (gather is not None or sums.count >= rows / 2):
             sums = step()
     if sums.count > 0:

@@ -1,4 +1,4 @@
-"""One encoder per layer of a network, and their vectors one after another."""
+"""One encoder per layer of a network, with concatenated vectors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ildfv.estimators.fisher import FisherVector
 
 
 class LayerUnion(TransformerMixin, BaseEstimator):
-    """The vectors of the maps of several layers, each by an encoder of its own, concatenated.
+    """The concatenated vectors of the maps of several layers, with a separate encoder for each.
 
-    Every layer's vector is divided by the square root of the number of layers: vectors of unit norm stay so. Maps of
-    several scales are one set of descriptors: concatenate them along n before, as a list of (n_i, d).
+    Every layer's vector is divided by the square root of the number of layers: vectors of unit norm keep unit norm.
+    Maps of several scales form one set of descriptors: concatenate them along n first, as a list of (n_i, d).
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            No layers, or what the encoder raises.
+            No layers, or an error of the encoder.
         """
         _check_layers(X)
         recipe = FisherVector() if self.encoder is None else self.encoder
@@ -74,7 +74,7 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Other layers, unequal numbers of images, or what the encoder raises.
+            Other layers, unequal numbers of images, or an error of the encoder.
         """
         if not hasattr(self, "encoders_"):
             raise NotFittedError("This LayerUnion is not fitted yet: call fit first")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ildfv.evaluation.documents import Comparison, Interval, Results
 
-PREFIX = "baseline-"  # of the names of systems that are baselines
+PREFIX = "baseline-"  # prefix of the names of baselines
 MEAN = "mean_auc"
-BEATS, NOT_BETTER, UNKNOWN = "yes", "does not beat it", "cannot be told: no interval"  # outcomes
+BEATS, NOT_BETTER, UNKNOWN = "yes", "does not beat it", "undetermined: no interval"  # outcomes
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Verdict:
     """One system against the baseline with the highest AUC on the same slices.
 
     measure: a pattern, or "mean_auc" over the patterns that both define. difference: AUC of the system minus that of
-    the baseline. beats: whether the 95 % interval of the difference is above 0; `outcome` tells "no" from "unknown".
+    the baseline. beats: whether the 95 % interval of the difference is above 0; see also `outcome`.
     """
 
     system: str
@@ -51,12 +51,12 @@ def is_baseline(system: str) -> bool:
 
 
 def worth_comparing(a: str, b: str) -> bool:
-    """Whether a paired test between two systems says anything: two baselines are not compared."""
+    """Whether two systems are compared by a paired test; two baselines are not."""
     return not (is_baseline(a) and is_baseline(b))
 
 
 def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> list[Verdict]:
-    """Every system that is no baseline against the best baseline, for the mean AUC and each pattern it defines.
+    """Every system other than baselines against the best baseline, for the mean AUC and each pattern it defines.
 
     results: on the same slices. The best baseline is chosen on these test slices, which favours the baselines.
     """
@@ -73,13 +73,13 @@ def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> l
             key = MEAN if measure == MEAN else f"{measure}/auc"
             if test := tests.get((r.system, baseline)):
                 found.append(_verdict(r.system, baseline, measure, 1, test[key]))
-            elif test := tests.get((baseline, r.system)):  # neither: they were scored on different slices
+            elif test := tests.get((baseline, r.system)):  # otherwise they were scored on different slices
                 found.append(_verdict(r.system, baseline, measure, -1, test[key]))
     return found
 
 
 def best_baselines(results: Sequence[Results]) -> dict[str, str]:
-    """The name of the baseline with the highest AUC of each pattern, and of the mean, as far as any defines it."""
+    """The name of the baseline with the highest AUC of each pattern, and of the mean, if any baseline defines it."""
     found = {}
     for measure in dict.fromkeys([MEAN, *(label for r in results for label in r.labels)]):
         known = [(auc, r.system) for r in results if is_baseline(r.system) and (auc := _auc(r, measure)) is not None]
@@ -91,7 +91,7 @@ def best_baselines(results: Sequence[Results]) -> dict[str, str]:
 def labels(found: Sequence[Verdict]) -> dict[str, str]:
     """A sentence for each system that does not beat the best baseline in mean AUC or on some pattern, by name.
 
-    Differences without an interval decide nothing and are listed as such.
+    Differences without an interval are listed as undetermined.
     """
     lines = {}
     for system in dict.fromkeys(one.system for one in found):
@@ -101,7 +101,7 @@ def labels(found: Sequence[Verdict]) -> dict[str, str]:
         if lost:
             parts.append(f"does not beat the best baseline (95 % interval of the AUC difference): {_listed(lost)}")
         if unknown:
-            parts.append(f"against the best baseline it cannot be told, no interval: {_listed(unknown)}")
+            parts.append(f"undetermined against the best baseline, no interval: {_listed(unknown)}")
         if parts:
             lines[system] = f"{system} {'; '.join(parts)}" if lost else f"{system}: {parts[0]}"
     return lines

@@ -51,8 +51,8 @@ def mean_pr(curves: Sequence[Curve], weights: Sequence[float]) -> Curve:
 def thinned_roc(curve: Curve, points: int) -> Curve:
     """At most `points` points, ends kept, of the same area and still ascending.
 
-    Points are chosen evenly by arc length. Between two of them one more stands for all that are left out: it is on the
-    falling diagonal of their rectangle, where a share s of the height means an area of s times the rectangle.
+    Points are chosen evenly by arc length. Between two of them, one more replaces all omitted points. It is on the
+    falling diagonal of their rectangle, where a fraction s of the height gives an area of s times the rectangle.
     """
     x, y = curve
     if len(x) <= points:
@@ -72,7 +72,7 @@ def thinned_roc(curve: Curve, points: int) -> Curve:
 def thinned_pr(curve: Curve, points: int) -> Curve:
     """At most `points` points of the steps, ends kept, of the same area.
 
-    Points are chosen evenly by arc length; the precision up to a chosen recall is the mean over the recalls left out.
+    Points are chosen evenly by arc length; the precision up to a chosen recall is the mean over the omitted recalls.
     """
     recall, precision = curve
     if len(recall) <= points:

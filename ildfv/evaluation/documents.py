@@ -1,4 +1,4 @@
-"""The result documents as types: what `evaluate`, `compare` and `spread` return and what is stored as JSON.
+"""The result documents as types, which `evaluate`, `compare` and `spread` return and which are stored as JSON.
 
 Undefined values are None (null in JSON), never NaN. Field order is the order in the files.
 """
@@ -26,7 +26,7 @@ class Document(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     current_version: ClassVar[int | None] = None  # of documents with a field "version"
-    older: ClassVar[str] = ""  # what a document of an older version lacks, and the remedy
+    older: ClassVar[str] = ""  # how a document of an older version differs, and the remedy
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that were given, as JSON-able values in file order."""
@@ -34,7 +34,7 @@ class Document(BaseModel):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, name: str = "document") -> Self:
-        """The validated document. InputError names the first field that breaks the schema; name: used in that error."""
+        """The validated document. InputError names the first field that violates the schema. name: for the error."""
         found = values.get("version") if isinstance(values, Mapping) else None
         if cls.current_version is not None and found != cls.current_version and isinstance(found, int):
             raise InputError(f"{name} must be of version {cls.current_version}, got {found}: {cls.older}")
@@ -76,7 +76,7 @@ class PatternResults(Document):
     mean over folds of the average precision, weighted by their positives.
     """
 
-    prevalence: float | None  # None if the presence is known on no slice
+    prevalence: float | None  # None if the presence is unknown on all slices
     positives: int
     positive_patients: int
     negative_patients: int
@@ -223,7 +223,7 @@ class Comparison(Document):
     """
 
     current_version: ClassVar[int | None] = 2
-    older: ClassVar[str] = "it has another overall F and other intervals; make it again"
+    older: ClassVar[str] = "it has another overall F and other intervals; compute it again"
 
     kind: Literal["ildfv comparison"]
     version: Literal[2]

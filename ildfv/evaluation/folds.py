@@ -16,15 +16,16 @@ from ildfv.evaluation.statistics import NO_LABELS
 from ildfv.evaluation.stratify import partition
 from ildfv.parsing import JSON_MOST, parse_json, read_bytes
 
-# A pattern that is absent from a fold has no F and no AUC there, so the number of patients with a pattern weighs most.
+# A pattern that is absent from a fold has no F and no AUC there, so the number of patients with a pattern has the
+# largest weight.
 SLICES_WEIGHT, PATIENTS_WEIGHT = 1, 4
 FRACTION = 0.2  # of the training patients are validation patients
-VERSION = 2  # of folds.json: it decides the inner split too, so another way of splitting needs another version
+VERSION = 2  # of folds.json, which also determines the inner split: increment it if the method of splitting changes
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One patient as stratification sees it: the number of labelled slices, and of slices with each pattern."""
+    """The data of one patient for stratification: numbers of labelled slices, and of slices with each pattern."""
 
     slices: int
     patterns: tuple[int, ...]
@@ -128,8 +129,8 @@ class Folds:
         """A line for each pattern that is absent from a fold, or from the fit or validation part of one.
 
         In a test fold without a pattern its recall, F and AUC are undefined; without it in the validation part it has
-        no decision threshold, and without it in the fit part nothing to learn it from. Patterns that no slice shows
-        share a line.
+        no decision threshold, and without it in the fit part it cannot be learned. Patterns that no slice shows
+        are listed in one line.
         """
         inner = [self._inner(k) for k in range(self.n_folds)]
         return [*self._absent(), *self._absent_inside(inner), *self._large_validation(inner)]
@@ -141,7 +142,7 @@ class Folds:
             if len(empty) == self.n_folds:
                 never.append(pattern)
             elif empty:
-                lines.append(f"{pattern} is on no slice of fold {', '.join(empty)}: too few patients have it")
+                lines.append(f"no slice of fold {', '.join(empty)} shows {pattern}: too few patients have it")
         if never:
             lines.append(f"no slice shows {', '.join(never)} (T = {self.threshold} pixels): their scores are undefined")
         return lines
@@ -160,7 +161,7 @@ class Folds:
                 ]
                 if without:
                     lines.append(
-                        f"{pattern} is on no {name} slice if fold {', '.join(without)} is held out: too few of the "
+                        f"no {name} slice shows {pattern} if fold {', '.join(without)} is held out: too few of the "
                         "training patients have it"
                     )
         return lines
@@ -198,8 +199,8 @@ class Folds:
             version = document.get("version")
             check(
                 version == VERSION,
-                f"folds.json must be of version {VERSION}, got {version}, whose validation patients were chosen "
-                "otherwise: run `ildfv folds --fresh` and train again",
+                f"folds.json must be of version {VERSION}, got {version}, which selects other validation "
+                "patients: run `ildfv folds --fresh` and train again",
             )
             found = document["patterns"]
             check(found == list(labels), f"folds.json must be for the patterns {list(labels)}, got {found}")
@@ -277,8 +278,8 @@ def make_folds(
         Scan of each slice, to check that no scan belongs to two patients.
     content : array, shape (N, M), optional
         Numbers that describe each slice, such as its position and pixel counts. They order patients with equal numbers
-        of slices and patterns, so that a seed gives the same folds whatever the salt of the patients' names. Without
-        them the names decide.
+        of slices and patterns, so that a seed gives the same folds for any salt of the patients' names. Without
+        them, these patients are ordered by name.
 
     Returns
     -------
@@ -348,7 +349,7 @@ def check_no_leak(parts: Mapping[str, Iterable[str]]) -> None:
 
 
 def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Sequence[str] | np.ndarray) -> None:
-    """Raises InputError if a scan belongs to two patients, as it could then be in training and test data."""
+    """Raises InputError if a scan belongs to two patients, because it could be in training and test data."""
     owner: dict[str, str] = {}
     for scan, patient in sorted(set(zip(map(str, series), map(str, patients), strict=True))):
         check(scan not in owner, f"a scan must belong to one patient, got {scan} under {owner.get(scan)} and {patient}")
@@ -384,7 +385,7 @@ def _table(profiles: Iterable[Profile]) -> np.ndarray:
 
 
 def _weights(n_labels: int) -> tuple[int, ...]:
-    """How much each column of `_table` matters, (1 + 2·C,)."""
+    """Weight of each column of `_table`, (1 + 2·C,)."""
     return (SLICES_WEIGHT,) * (1 + n_labels) + (PATIENTS_WEIGHT,) * n_labels
 
 

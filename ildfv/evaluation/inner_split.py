@@ -10,7 +10,7 @@ import numpy as np
 
 from ildfv.evaluation.stratify import partition
 
-EXHAUSTIVE = 50_000  # possible selections that are all compared: in a second, up to 24 patients with 5 selected
+EXHAUSTIVE = 50_000  # number of selections up to which all are compared, in a second: 5 of up to 24 patients
 ROUNDS = 100  # of exchanges; each removes a gap or improves the balance
 
 
@@ -35,11 +35,11 @@ def split_off(
     shown : array of bool, shape (P, C)
         Whether a patient has each pattern.
     size : int
-        Wanted number of selected patients.
+        Requested number of selected patients.
     weights : sequence of float, shape (Q,), optional
         Importance of each quantity, as in `partition`.
     seed : int or sequence of int
-        Decides between equally good selections.
+        Breaks ties between equally good selections.
     """
     n = len(amounts)
     size = min(max(size, 1), n - 1)
@@ -65,7 +65,7 @@ def _of_size(amounts: np.ndarray, shown: np.ndarray, size: int, weights, seed) -
         chosen = np.array(list(combinations(range(n), size)))  # (S, size)
         gaps = _gaps(shown[order][chosen].sum(1), shown)
         uneven = ((x[order][chosen].sum(1) - target) ** 2).sum(1)
-        first = np.lexsort((uneven.round(12), gaps))[0]  # rounded, so that the order of sums does not decide
+        first = np.lexsort((uneven.round(12), gaps))[0]  # rounded, so that the order of summation has no influence
         return np.isin(np.arange(n), order[chosen[first]])
     selected = partition(amounts, [n - size, size], weights=weights, seed=seed) == 1
     for _ in range(ROUNDS):

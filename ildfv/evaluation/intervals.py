@@ -1,4 +1,4 @@
-"""Intervals and paired tests. Patients are resampled, as slices of one patient are not independent.
+"""Intervals and paired tests. Patients are resampled, because slices of one patient are not independent.
 
 An interval is value ± t(m − 1) · SE · √(m / (m − 1)), on the logit scale for proportions: SE is the standard deviation
 of the measure over bootstrap resamples of patients, m the number of patients that the measure depends on (`patients` of
@@ -20,7 +20,7 @@ from ildfv.evaluation.measures import Measure
 RESAMPLES = 2000  # bootstrap resamples and random swaps: 2 of them are a p value of 0.001
 LEVEL = 0.95
 METHOD = "patient bootstrap, logit t"
-MIN_PATIENTS = 5  # below, no method tried covers at its nominal level, and t intervals include almost everything
+MIN_PATIENTS = 5  # below, no tested method has its nominal coverage, and t intervals include almost all values
 MIN_DEFINED = 0.9  # an interval is undefined if fewer of the resamples define the measure
 
 
@@ -33,9 +33,8 @@ def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -
 def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
     """95 % interval of a measure; None if it depends on fewer than `MIN_PATIENTS` patients or is too often undefined.
 
-    A proportion of exactly 1 has the interval [0.025^(1/m), 1], one of 0 its mirror image: there is no variation to
-    resample, and m patients without an error exclude, at that level, only a lower chance of a patient without one
-    (Clopper and Pearson's bound).
+    A proportion of exactly 1 has the interval [0.025^(1/m), 1], one of 0 its mirror image: resampling has no
+    variation, so the bound of Clopper and Pearson for m patients without an error is used.
 
     Parameters
     ----------
@@ -44,7 +43,7 @@ def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True
     weights : array, shape (B, P)
         `resampled` weights.
     proportion : bool
-        Whether the measure lies in [0, 1]; otherwise the interval is symmetric about the value.
+        Whether the measure is in [0, 1]; otherwise the interval is symmetric about the value.
     """
     m, value = measure.patients, float(measure(np.ones((1, weights.shape[1])))[0])
     if m < MIN_PATIENTS or not np.isfinite(value):
@@ -82,7 +81,7 @@ def paired(
 
     The test is exact for measures of decisions. For the AUC it is approximate, since percentile ranks are swapped,
     which depend on the scores of the other patients. With few patients it is a test of exchangeability and not of equal
-    AUC: it can reject more often than its level says for systems of equal AUC whose scores vary differently.
+    AUC: its rejection rate can exceed the level for systems of equal AUC whose scores vary differently.
     """
     one = np.ones((1, n_patients))
     observed, m = float(a(one)[0] - b(one)[0]), min(a.patients, b.patients)
@@ -108,7 +107,7 @@ def paired(
 def difference_interval(a: Measure, b: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
     """95 % interval of a − b with the same `resampled` patients for both; None as in `paired`.
 
-    proportion: whether the measures lie in [0, 1], so that the interval ends at ±1.
+    proportion: whether the measures are in [0, 1], so that the interval ends at ±1.
     """
     one, m = np.ones((1, weights.shape[1])), min(a.patients, b.patients)
     first, second = float(a(one)[0]), float(b(one)[0])

@@ -26,7 +26,7 @@ class Measure(Protocol):
 
     @property
     def patients(self) -> int:
-        """Number of patients that the measure depends on; an interval is only as good as this number."""
+        """Number of patients that the measure depends on, which limits the reliability of its interval."""
 
     def mixed(self, other: Any, own: np.ndarray) -> np.ndarray:
         """The measure if this system scores the patients with own = 1 and the other system those with 0; own (B, P)."""
@@ -77,8 +77,8 @@ class Auc:
     """AUC as a count of correctly ordered pairs of slices: wᵀ M w / wᵀ N w.
 
     M[p, q] counts pairs of a positive slice of p and a negative slice of q with scores in the right order, ties
-    counted as one half; N[p, q] counts all such pairs. A patient drawn w times stands for w patients, each of whom
-    contributes the pairs within one patient once and none with its copies: the diagonal has weight w and not w². Only
+    counted as one half; N[p, q] counts all such pairs. A patient drawn w times represents w patients. Each contributes
+    the pairs within the patient once and no pairs with its copies, so the diagonal has weight w and not w². Only
     pairs within a fold count, as models of different folds have no common scale. Scores are stored as percentile ranks
     within their fold, which does not change the AUC and puts two systems on one scale.
     """
@@ -125,7 +125,8 @@ class Auc:
         order = np.argsort(self.ranks[self.truth], kind="stable")
         positive, owner = self.ranks[self.truth][order], self.patient[self.truth][order]
         negative, rival = other.ranks[~other.truth], other.patient[~other.truth]
-        # A negative ranks below the positives after its right place and ties with those between left and right.
+        # A negative ranks below the positives after its right insertion point and ties with those between left and
+        # right.
         places = np.stack([np.searchsorted(positive, negative, side) for side in ("left", "right")])  # (2, negatives)
         matrix = np.zeros((self.n_patients, self.n_patients))
         for q in np.unique(rival):
@@ -169,7 +170,7 @@ class Mean:
 
     @property
     def patients(self) -> int:
-        """Those of the measure that depends on the fewest."""
+        """The smallest number of patients of any of the measures."""
         return min((measure.patients for measure in self.of), default=0)
 
     def mixed(self, other: Mean, own: np.ndarray) -> np.ndarray:

@@ -43,8 +43,8 @@ def sample_metrics(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "sk
     """Metrics of the label sets of slices (paper, Eq. 7–10), by the names in `SAMPLE_METRICS`.
 
     accuracy, precision and recall are means of `sample_terms` over the slices that define them, f is the harmonic mean
-    of these two (Eq. 10). mean_slice_f is the mean of the slices' own F, which is another number: "samples" of
-    scikit-learn's f1_score.
+    of these two (Eq. 10). mean_slice_f is the mean of the F of single slices, a different measure: average="samples"
+    of scikit-learn's f1_score.
     """
     terms = sample_terms(truth, predicted, empty=empty)
     means = ratio(np.nansum(terms, axis=0), np.isfinite(terms).sum(0))
@@ -96,7 +96,7 @@ def pr_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
     """Σ (R_i − R_{i−1})·P_i over falling distinct scores, without interpolation; NaN without a positive."""
     curve = pr_curve(truth, scores)
-    # Not average_precision_score: its order of summation would change stored documents in the last bit.
+    # Not average_precision_score, whose order of summation would change stored documents in the last bit.
     return float("nan") if curve is None else float(np.diff(curve[0]) @ curve[1][1:])
 
 

@@ -37,7 +37,7 @@ TESTED = ("accuracy", "f", "mean_slice_f", "micro_f", "macro_f", "mean_auc")  # 
 OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
 RESAMPLED = ("auc", "precision", "recall", "f", "brier")  # of a pattern, with an interval
 PER_PATTERN = ("auc", "ap", "precision", "recall", "f", "brier")
-CURVE_POINTS = 200  # of a stored curve; metrics always use every score
+CURVE_POINTS = 200  # maximum number of points of a stored curve; metrics use all scores
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Predictions:
     """The predictions of one system on the test slices of one fold, with their reference.
 
     system: "cnn", "fv-conv1", … scores (N, C): real, larger = more likely present. presence (N, C): reference, 0, 1
-    or −1 (unknown): such entries count for no measure of that pattern, and such slices for no label set.
+    or −1 (unknown); unknown entries are excluded from all measures of the pattern, and their slices from label sets.
     patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
     C patterns.
     """
@@ -68,7 +68,7 @@ class Predictions:
         check(shape[0] > 0, "predictions must hold at least one slice, got none")
         check(bool(np.isin(self.presence, (-1, 0, 1)).all()), "presence must be 0, 1 or −1 (unknown)")
         known = (np.asarray(self.presence) >= 0).any(axis=1)
-        check(bool(known.all()), f"every slice must have a label, got {int((~known).sum())} without: leave them out")
+        check(bool(known.all()), f"every slice must have a label, got {int((~known).sum())} without: exclude them")
         check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 
 
@@ -105,10 +105,10 @@ def evaluate(
     Returns
     -------
     Results
-        Undefined values are None: an AUC without positives or without negatives; an F without positives, as such
-        slices do not show whether a system finds the pattern; an interval of a measure that depends on fewer than five
-        patients, or that fewer than 90 % of the resamples define. macro_f and mean_auc are over the patterns that
-        define them.
+        Undefined values are None: an AUC without positives or without negatives; an F without positives,
+        because it then does not measure whether a system finds the pattern; an interval of a measure that depends on
+        fewer than five patients, or that fewer than 90 % of the resamples define. macro_f and mean_auc are over the
+        patterns that define them.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def evaluate(
 
 
 def undecided(document: Results) -> list[str]:
-    """A line for the patterns that have no decision threshold, for each set of folds in which they have none."""
+    """A line for the patterns without a decision threshold, for each set of folds in which they have none."""
     patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
         folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)
@@ -266,8 +266,8 @@ def compare_over_seeds(
 def spread(documents: Sequence[Results]) -> Spread:
     """Mean and standard deviation over folds of every measure in `evaluate` documents of one system.
 
-    Folds on which a measure is undefined do not count in its n. The standard deviation has n − 1 in its denominator and
-    is None for n < 2.
+    Folds on which a measure is undefined are not included in its n. The standard deviation has n − 1 in its denominator
+    and is None for n < 2.
     """
     check(len(documents) > 0, "documents must hold at least one fold, got none")
     systems = sorted({d.system for d in documents})

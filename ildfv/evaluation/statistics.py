@@ -16,10 +16,10 @@ def statistics(
 ) -> dict:
     """Tables 1 and 2 of the paper for these slices, JSON-able.
 
-    presence (N, C): 1 present, 0 absent, −1 unknown; slices without any label are excluded from all counts but their
-    own, and those with an unknown pattern from healthy slices, numbers and combinations of patterns. patients (N,):
-    patient of each slice. labels: names of the C patterns. threshold: pixels from which a pattern counts as present,
-    copied to the result.
+    presence (N, C): 1 present, 0 absent, −1 unknown; slices without any label are only counted as unlabelled, and
+    slices with an unknown pattern are excluded from healthy slices, numbers and combinations of patterns. patients
+    (N,): patient of each slice. labels: names of the C patterns. threshold: pixels from which a pattern counts as
+    present, copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2

@@ -34,5 +34,5 @@ class Table:
     note: str = ""
 
     def is_text(self, column: int) -> bool:
-        """Whether a column holds text, which a report aligns to the left."""
+        """Whether a column contains text, which a report aligns to the left."""
         return any(isinstance(row[column], str) for row in self.rows)

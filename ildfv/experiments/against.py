@@ -1,4 +1,4 @@
-"""Simple baselines in the experiments: densitometry of the lung, and whether the systems beat the best of it."""
+"""Simple baselines in the experiments: densitometry of the lung, and whether the systems beat the best one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ildfv.experiments.tables import OURS, SOURCE
 from ildfv.patterns import PATTERNS
 
 EXPLAINED = (
-    "Baselines are fitted on the fit patients: of one number (share of lung below −950 HU, 15th percentile, mean "
-    "density, share from −600 to −250 HU, lung area) a direction and a scale by logistic regression, of a histogram of "
-    "lung HU in 32 bins a ridge regression. The prevalence gives every slice the same score."
+    "Baselines are fitted on the fit patients: for one number (share of lung below −950 HU, 15th percentile, mean "
+    "density, share from −600 to −250 HU, lung area) a direction and a scale by logistic regression, for a histogram "
+    "of lung HU in 32 bins a ridge regression. The prevalence gives every slice the same score."
 )
 NOTE = (
     "AUC of the system minus that of the baseline with the highest AUC of that column, with the 95 % interval of the "
@@ -27,7 +27,7 @@ NOTE = (
 
 
 def baselines(context: Context, threshold: int = T4000) -> list[Baseline]:
-    """All baselines that these slices allow."""
+    """All baselines that can be computed for these slices."""
     return [Baseline(name, threshold, context.workspace.settings.seed) for name in features(context)]
 
 

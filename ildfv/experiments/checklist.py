@@ -1,4 +1,4 @@
-"""The TRIPOD+AI and CLAIM checklists: items that the software can answer are filled in, the rest is left to the author.
+"""The TRIPOD+AI and CLAIM checklists: items that the software can answer are filled in, the others are for the author.
 
 TRIPOD+AI: Collins et al., BMJ 2024;385:e078378, table 2 (27 items). CLAIM: Tejani et al., Radiology: Artificial
 Intelligence 2024;6(4):e240300, the 2024 update (44 items). Item numbers are theirs, the short item names are ours.

@@ -61,13 +61,13 @@ class Context:
         self._remembered: dict[tuple, Any] = {}
 
     def _remarks(self) -> list[str]:
-        """Remarks that every result document repeats."""
+        """Notes that are included in every result document."""
         gaps = [f"{line}." for line in self.folds.warnings()]
         if self.folds.n_folds == self.preset.folds:
             return gaps
         return [
             *gaps,
-            f"The workspace has {self.folds.n_folds} folds, where preset {self.preset.name} makes {self.preset.folds}: "
+            f"The workspace has {self.folds.n_folds} folds, but preset {self.preset.name} uses {self.preset.folds}: "
             f"`ildfv folds --folds {self.preset.folds} --fresh` creates a new split; everything is then trained again.",
         ]
 
@@ -93,7 +93,7 @@ class Context:
         keep_weights: bool = False,
         **settings,
     ) -> Cnn:
-        """A network trained with the preset's settings; settings: fields of `TrainSettings` that differ."""
+        """A network trained with the preset's settings. settings: fields of `TrainSettings` that override them."""
         given: dict[str, Any] = {
             "network": self.preset.network,
             "seed": self.workspace.settings.seed,
@@ -151,7 +151,7 @@ class Context:
     def split(self, fold: int, patients: int | None = None, share: float = 1.0) -> Split:
         """The fold's split, of all patients or some.
 
-        share: of all patients, those that are used at all; see `_chosen`. patients: number of fit patients, drawn by
+        share: fraction of all patients that is used; see `_chosen`. patients: number of fit patients, drawn by
         the workspace's seed; fewer are a subset of more. The patients are those of the whole split if there are fewer.
         """
         key = (fold, patients, share)
@@ -189,5 +189,5 @@ class Context:
         return random.permutation(names)[: max(2, round(share * len(names)))]
 
     def _of(self, patients: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Those of the slices that are of these patients."""
+        """The slices that belong to these patients."""
         return indices[np.isin(self.slices.patients[indices], patients)]

@@ -18,13 +18,13 @@ from ildfv.report.content import Example
 RIGHT, WRONG = 4, 2
 RULE = (
     f"Fig. 6: {RIGHT} slices with at least two patterns on which the first system predicts exactly these, and {WRONG} "
-    "with several patterns present or predicted on which it does not, of different patients as far as possible; drawn "
+    "with several patterns present or predicted on which it does not, from different patients if possible; drawn "
     f"at random with a fixed seed from all held-out folds, T = {T6000}."
 )
 
 
 def systems(context: Context) -> list[System]:
-    """The regression whose slices are drawn, and the classification."""
+    """The regression, whose results determine the choice of slices, and the classification."""
     return [smooth_l1(context, T6000), classification(context, T6000)]
 
 

@@ -22,13 +22,13 @@ NAMES = ("low attenuation", "normal", "high attenuation")  # of the three window
 
 
 def page_figures(context: Context, results: Sequence[Results]) -> list[Figure]:
-    """Figs. 1 to 5. results: documents with curves of the experiment `curves`; without them Fig. 5 is left out."""
+    """Figs. 1 to 5. results: documents with curves of the experiment `curves`; without them Fig. 5 is omitted."""
     found = [patterns(context), windows(context), mappings(), architecture(context)]
     return [*found, curves(results, _mark(context))] if results else found
 
 
 def patterns(context: Context) -> Figure:
-    """Fig. 1: of each pattern, the slice with the most of its pixels, and its label map below."""
+    """Fig. 1: for each pattern, the slice with the most pixels of it, with its label map below."""
     slices = context.slices
     panels: list[Panel] = []
     chosen = {
@@ -42,7 +42,7 @@ def patterns(context: Context) -> Figure:
             svg = slice_svg(image, labels if labelled else None, label=f"CT slice with {pattern}")
             panels.append(Panel(f"{pattern}, label map" if labelled else pattern, svg))
     note = (
-        "Of each pattern the slice with the most of its pixels, in the normal window, and its label map: the coloured "
+        "For each pattern, the slice with the most pixels of it, in the normal window, and its label map: the coloured "
         "areas; lung without colour is healthy."
     )
     return Figure("Fig. 1. Patterns and label maps", panels=panels, columns=len(chosen), note=note, labelled=True)
@@ -74,7 +74,7 @@ def mappings() -> Figure:
         Panel(name, figures.function(counts / counts[-1], y / top, name, ("pixel count", label), counts[-1], top))
         for name, (y, label, top) in shown.items()
     ]
-    note = f"T = {T6000}; the ramp runs from T1 = T/2 to T2 = 3T/2, our choice, since the paper does not state them."
+    note = f"T = {T6000}; the ramp runs from T1 = T/2 to T2 = 3T/2, chosen here because the paper does not state them."
     return Figure("Fig. 3. Target mappings", panels=panels, columns=3, note=note, of_data=False)
 
 
@@ -99,7 +99,7 @@ def architecture(context: Context) -> Figure:
     ]
     note = (
         f"{p.network} as built here: channels × height × width of each layer's activations. Below: the branch for "
-        f"{layer}; it is the same for every layer. Initial weights are random: the paper does not state its own."
+        f"{layer}; it is the same for every layer. Initial weights are random; the paper states none."
     )
     return Figure(
         "Fig. 4. Architecture", panels=[Panel("", _boxes(boxes, branch, layer))], columns=1, note=note, of_data=False
@@ -109,7 +109,7 @@ def architecture(context: Context) -> Figure:
 def curves(results: Sequence[Results], mark: str) -> Figure:
     """Fig. 5: four panels per system, ROC above, precision and recall below, at T = 6000 and 4000.
 
-    Of each system and T the pooled document, or that of the only fold that was held out.
+    For each system and T, the pooled document is used, or that of the only held-out fold.
     """
     by_system: dict[str, dict[int, Results]] = {}
     for one in sorted(results, key=lambda result: result.fold is not None):

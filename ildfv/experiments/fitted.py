@@ -70,7 +70,7 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
     from ildfv.train.networks import load
 
     folder = context.place("encodings", system, fold)
-    if (folder / FINISHED).exists():  # the network may have been removed since: it is not needed
+    if (folder / FINISHED).exists():  # the network is not needed and may have been removed
         return Encoding(folder)
     split, model = context.split_of(system, fold), network(context, system.network, fold)
     every = Activations(load(model, context.device), system.settings.layer)

@@ -1,4 +1,4 @@
-"""The main claim: Fisher vectors beat the CNN on little data; with all descriptors, do they still on more?
+"""The main claim: Fisher vectors beat the CNN on little data. With all descriptors, do they also do so on more data?
 
 In the paper, Fisher vectors of conv1 beat the CNN on 18k slices and lose on 240k, where they use a random third of all
 descriptors. Here both are fitted on growing numbers of patients, with all descriptors, and tested on the same.
@@ -22,7 +22,7 @@ CNN = "CNN"
 
 
 def sizes(context: Context) -> list[int | None]:
-    """Numbers of fit patients: those of the preset below the number there are, and None for all."""
+    """Numbers of fit patients: those of the preset that are below the available number, and None for all."""
     limit = context.fit_patients()
     return [*(n for n in context.preset.growth if n < limit), None]
 

@@ -16,7 +16,7 @@ def _remedy(root: Path, path: Path) -> str:
 
 
 def _folder_remedy(root: Path, path: Path) -> str:
-    """For files in experiments/<key>/<purpose>/<system>/fold-<k>/, the folder is the unit that is made again."""
+    """For files in experiments/<key>/<purpose>/<system>/fold-<k>/, the whole folder is recomputed."""
     folder = root.joinpath(*path.relative_to(root).parts[:5])
     return f"remove {folder} and run `ildfv experiment` again"
 

@@ -158,7 +158,7 @@ def png_files(context: Context, system: Patches) -> dict[str, bytes]:
 
 
 def _drawn(context: Context, indices: np.ndarray, threshold: int) -> Iterator[tuple[str, int]]:
-    """(pattern or "none of them", row of `indices`) of each slice drawn; no slice is drawn twice."""
+    """(pattern or "none of them", row of `indices`) of each selected slice; no slice is selected twice."""
     present = context.slices.counts[indices] >= threshold  # (t, 4)
     random, free = np.random.default_rng(context.workspace.settings.seed), np.ones(len(indices), bool)
     for title, shows in [*zip(PATTERNS, present.T, strict=True), ("none of them", ~present.any(axis=1))]:

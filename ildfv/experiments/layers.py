@@ -1,4 +1,4 @@
-"""Tables 5 and 6: AUC and F of Fisher vectors of each layer and of the CNN; flat activations in tables of their own."""
+"""Tables 5 and 6: AUC and F of Fisher vectors of each layer and of the CNN; flat activations in separate tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NETWORK = (
 FC6 = "fc6 has one descriptor per slice, the 4096 outputs of the layer; the paper does not state how it encodes fc6."
 FLAT = "Activations: the flattened activation map instead of a Fisher vector, with the same PCA and regression."
 LUNG_ONLY = (
-    "Lung only: descriptors count by the share of their receptive field inside the lung mask; the paper pools whole "
+    "Lung only: descriptors are weighted by the share of their receptive field in the lung mask; the paper pools whole "
     "slices."
 )
 

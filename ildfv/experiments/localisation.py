@@ -1,7 +1,7 @@
 """Localisation, future work in the paper: do the maps of a slice's score show where the pattern is?
 
 The score of Fisher vectors is an exact sum over locations; these contributions are compared with the label maps of
-held-out slices, which no system has seen. Controls tell how far a map of the lung, or of its density alone, gets.
+held-out slices, which no system has seen. Controls show the performance of a map of the lung, or of its density, alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TITLES = {
 WITHIN = {"lung": "inside the lung", "slice": "whole slice"}
 TRAINING = 48  # slices that thresholds are chosen on, drawn from those of the fit patients that show a pattern
 
-NO_CAPTUM = "Grad-CAM maps of the CNN are left out, because captum is not installed: `pip install 'ildfv[evidence]'`."
+NO_CAPTUM = "Grad-CAM maps of the CNN are omitted, because captum is not installed: `pip install 'ildfv[evidence]'`."
 
 Maps = Callable[[LabelledSlices], np.ndarray]
 
@@ -47,7 +47,7 @@ def run(context: Context) -> Findings:
         split = context.split(fold)
         training, tested = some(context, split.fit, fold), shown(context, split.test)
         if not (len(training) and len(tested)):
-            notes.append(f"Fold {fold} is left out: no fit slice or no test slice shows a pattern.")
+            notes.append(f"Fold {fold} is omitted: no fit slice or no test slice shows a pattern.")
             continue
         read = partial(LabelledSlices.read, context.slices, lungs=context.preset.lungs)
         parts = read(training), read(tested)
@@ -63,7 +63,7 @@ def run(context: Context) -> Findings:
         "chance (pixel AUC 0.5)."
     )
     tables = [_table(context, title, measure, joined, note) for measure, title in TITLES.items()]
-    return Findings(tables, [context.base, *vectors], notes)
+    return Findings(tables, [context.base, *vectors], notes=notes)
 
 
 def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str, Maps]:
@@ -78,7 +78,7 @@ def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str
 
 
 def shown(context: Context, indices: np.ndarray) -> np.ndarray:
-    """Those of the slices whose label map shows any pattern."""
+    """The slices whose label map shows any pattern."""
     return indices[(context.slices.counts[indices] > 0).any(axis=1)]
 
 

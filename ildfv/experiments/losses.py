@@ -17,7 +17,7 @@ from ildfv.experiments.tables import F_ROW, LABEL_SETS, OVERALL, F, measured, of
 
 LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 NOTE = (
-    "Classification is that with balanced loss: the paper's row in Table 4 equals its row with balancing in Table 8. "
+    "Classification uses the balanced loss: the paper's row in Table 4 equals its row with balancing in Table 8. "
     "Both regressions are of pixel counts, trained once and evaluated at both T; smooth L1 has its knee at one pixel. "
     "Network outputs are in units of 4000 pixels and the loss is rescaled accordingly, so that one learning rate "
     f"suits all losses. {OVERALL}"

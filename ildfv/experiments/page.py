@@ -24,11 +24,11 @@ NOTE = (
     "and the small one is the paper's; the first column names the data of both. Other tables are additions."
 )
 CHOICES = (
-    "Where the paper is silent: T1 = T/2 and T2 = 3T/2; slices with no pattern, neither present nor predicted, are "
-    "excluded from the label-set measures; networks start from random weights; a decision threshold is the one with "
-    "the largest F on validation patients; fc6 is encoded as one descriptor per slice; AUC in Tables 5 and 7 is for "
-    "T = 4000; the ridge penalty of the linear regression is chosen on validation patients unless --ridge is given; "
-    "learning rate and number of epochs are in the settings below."
+    "Choices where the paper states none: T1 = T/2 and T2 = 3T/2; slices with no pattern, neither present nor "
+    "predicted, are excluded from the label-set measures; networks start from random weights; a decision threshold "
+    "is the one with the largest F on validation patients; fc6 is encoded as one descriptor per slice; AUC in Tables 5 "
+    "and 7 is for T = 4000; the ridge penalty of the linear regression is chosen on validation patients unless --ridge "
+    "is given; learning rate and number of epochs are in the settings below."
 )
 
 
@@ -71,7 +71,7 @@ def _examples(context: Context) -> list[Example]:
 
 
 def _label_maps(context: Context) -> tuple[list[LabelMap], str]:
-    """Some label maps of the patch baseline, under the same condition, and a note on their choice and location."""
+    """Some label maps of the patch baseline, if they still exist, and a note on their selection and location."""
     patches = context.patches(speed.PATCHES)
     note = (
         f"Slices {label_maps.RULE}. NIfTI label maps of all held-out scans are in {label_maps.where(context, patches)}."

@@ -1,4 +1,4 @@
-"""The extent of the experiments: preset small checks on a CPU that everything runs, preset paper is for a GPU."""
+"""The extent of the experiments: preset small is a quick check on a CPU, preset paper needs a GPU."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Preset:
     patients: int  # phantoms, if there is no workspace
     slices_per_scan: int
     folds: int  # if the workspace has none yet
-    run: int | None  # folds that are held out in turn; None: all
+    run: int | None  # number of folds that are held out in turn; None: all
     train: Mapping  # fields of TrainSettings
     difficulty: str = "hard"  # of the phantoms: "hard" or "easy"
     network: str = "cnnf"
     networks: Mapping[str, Mapping] = field(
         default_factory=dict
     )  # networks to compare with it → fields of TrainSettings
-    network_folds: int | None = None  # folds of that comparison
+    network_folds: int | None = None  # number of folds of that comparison
     target_thresholds: tuple[int, ...] = (6000, 4000)  # T at which the targets of Fig. 3 are compared
     layers: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")
     layer: str = "conv5"  # for other encoders, the sweep and the curves
@@ -39,13 +39,13 @@ class Preset:
     sweep_dimensions: tuple[int, ...] = (64, 128, 256, 512, 1024)
     ridge: str = "auto"  # penalty of the linear regression: a number, or "auto" to choose it on validation patients
     small_share: float = 0.075  # of the patients, the small set of Table 7: 18k of 240k slices
-    growth: tuple[int, ...] = (12, 24, 48, 120)  # fit patients, as far as there are as many
+    growth: tuple[int, ...] = (12, 24, 48, 120)  # numbers of fit patients; larger ones than available are omitted
     patches_per_slice: int = 32
     patch_epochs: int = 20
     lungs: str = "rule"  # lung mask of the patch baseline: "rule" or "lungmask"
     timed_slices: int = 50
     resamples: int = 2000
-    seeds: int = 1  # of the comparisons: every compared system is fitted with so many
+    seeds: int = 1  # number of seeds with which every compared system is fitted
     keep_networks: bool = True  # also networks of which only the scores are needed (230 MB each)
 
     @property

@@ -29,7 +29,7 @@ class System(Protocol):
 
     @property
     def folds(self) -> int | None:
-        """The largest number of folds that it is run on; None: as many as the preset says."""
+        """The maximum number of folds that it is run on; None: the number in the preset."""
 
     @property
     def keep_weights(self) -> bool:
@@ -37,7 +37,7 @@ class System(Protocol):
 
     @property
     def inputs(self) -> dict:
-        """Everything that the scores depend on besides slices and folds, JSON-able."""
+        """Everything that the scores depend on apart from slices and folds, as JSON values."""
 
     @property
     def folder(self) -> str:
@@ -98,7 +98,7 @@ class Encoded:
     ridge: str = "auto"
     evaluated_at: int | None = None
     folds: int | None = None
-    keep_weights: ClassVar[bool] = True  # it has no weights of its own
+    keep_weights: ClassVar[bool] = True  # an encoding has no separate weights
 
     @property
     def threshold(self) -> int:
@@ -106,7 +106,7 @@ class Encoded:
 
     @property
     def inputs(self) -> dict:
-        """Without the T of the evaluation; that of the network decides the ridge penalty."""
+        """Without the T of the evaluation; the ridge penalty is chosen with the T of the network."""
         given = {"encoder": self.encoder, "words": self.words, "descriptors": self.descriptors, "target": self.target}
         return {
             **self.network.inputs,
@@ -114,7 +114,7 @@ class Encoded:
             **given,
             "ridge": self.ridge,
             "threshold": self.network.threshold,
-            "fitted_on": "fit patients",  # earlier versions added the validation patients: not to be reused
+            "fitted_on": "fit patients",  # earlier versions also used validation patients: not to be reused
         }
 
     @property
@@ -159,7 +159,7 @@ class Baseline:
     threshold: int
     seed: int
     folds: int | None = None
-    keep_weights: ClassVar[bool] = True  # it has none
+    keep_weights: ClassVar[bool] = True  # a baseline has no network
 
     @property
     def label(self) -> str:
@@ -174,7 +174,7 @@ class Baseline:
         return _named(self.label, self.inputs)
 
     def reseeded(self, number: int) -> Self:
-        """The same: the seed only deals training patients to the parts in which a penalty is chosen."""
+        """Unchanged: the seed only determines the splits on which the penalty is chosen."""
         return self
 
 

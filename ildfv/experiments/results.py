@@ -68,6 +68,6 @@ def compare(context: Context, a: System, b: System) -> Comparison:
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:
-    """The network's training history, a dict per epoch; scores are computed first, while the weights are there."""
+    """The network's training history, a dict per epoch; scores are computed first, while the weights exist."""
     scores(context, system, fold)
     return fitted.history(context, system, fold)

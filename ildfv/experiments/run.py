@@ -34,7 +34,7 @@ from ildfv.version import versions
 
 TIMES = "times.json"  # in experiments/<key>/: seconds of each experiment and preset
 PHANTOMS = "ildfv-experiments"  # the folder of phantoms if there is no workspace
-OTHER_SEED = 1  # of the phantoms of the second workspace: other patients than those of seed 0
+OTHER_SEED = 1  # seed of the phantoms of the second workspace, which must be different patients from those of seed 0
 
 
 def run_experiments(

@@ -10,7 +10,7 @@ results/experiments/<name>.json in the workspace:
      "folds": [folds held out in turn; empty if all slices are counted], "n_folds": folds of the workspace,
      "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],
      "systems": {label: {"folder": name under experiments/<key>/{models, encodings, scores}/, "threshold": T,
-                         "folds": [int], "inputs": everything that its scores depend on besides slices and folds,
+                         "folds": [int], "inputs": everything that its scores depend on apart from slices and folds,
                          "pooled": `evaluation.results.evaluate` document without curves,
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.results.compare` documents, paired by patient],
@@ -63,14 +63,14 @@ def write_experiment(
     with writing(folder):
         sweep(folder)
         name, tests = document.name, document.comparisons
-        beside = {f"{name}-{i}.csv": to_csv(table).encode() for i, table in enumerate(document.tables, start=1)}
-        beside |= {f"{name}-tests.csv": tests_csv(tests).encode()} if tests else {}
-        beside |= files or {}
-        for file, content in beside.items():
+        attachments = {f"{name}-{i}.csv": to_csv(table).encode() for i, table in enumerate(document.tables, start=1)}
+        attachments |= {f"{name}-tests.csv": tests_csv(tests).encode()} if tests else {}
+        attachments |= files or {}
+        for file, content in attachments.items():
             write_bytes(folder / file, content)
         path = folder / f"{name}.json"
         write_checksummed(path, document.to_dict())
-        _drop_older(folder, name, beside)
+        _drop_older(folder, name, attachments)
     return path
 
 

@@ -13,8 +13,8 @@ from ildfv.experiments.tables import AUC, AUC_ROW, MEANS, measured, of_systems
 
 SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
 THIRD = (
-    "The paper fits the mixture on and encodes a random third of the descriptors, for lack of time and memory; this "
-    "package uses all of them and here draws shares only to measure their effect."
+    "The paper fits the mixture on and encodes a random third of the descriptors, to limit time and memory; this "
+    "package uses all of them and draws fractions here only to measure their effect."
 )
 
 

@@ -1,7 +1,7 @@
 """Tables of experiments: the paper's with our number in each of its cells, and our own with intervals.
 
 In a table of the paper each row of ours is followed by the row of the same label with the paper's numbers; the columns
-"source" and "data" tell them apart. A page shows both numbers in one cell.
+"source" and "data" distinguish them. A page shows both numbers in one cell.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def printed(
 def of_systems(
     context: Context, theirs: PaperTable, systems: Mapping[str, System], measures: Mapping[str, str], note: str = ""
 ) -> Table:
-    """A table of the paper of systems: its rows or its columns, whichever have their names.
+    """A table of the paper whose rows or columns are systems.
 
     systems: row or column → system. measures: the other of the two → key.
     """

@@ -10,9 +10,9 @@ from ildfv.arrays import to_numpy
 
 
 class Thinned:
-    """Activations of which a random share of each map's descriptors is kept: maps (b, d, m, 1).
+    """Activations that keep a random fraction of each map's descriptors: maps (b, d, m, 1).
 
-    The choice depends on the slice's content and the seed alone, so every pass and every restart makes the same one.
+    The choice depends only on the slice's content and the seed, so it is the same in every pass and after a restart.
     """
 
     def __init__(self, activations, share: float, seed: int):

@@ -32,7 +32,7 @@ def run(context: Context) -> Findings:
         return Findings([], notes=[none], folds=())
     other = Workspace.open(context.other).slices()
     shared = set(context.slices.scans("patient")) & set(other.scans("patient"))
-    check(not shared, f"other must be a workspace of other patients, got {len(shared)} that are in both")
+    check(not shared, f"other must contain only other patients, got {len(shared)} that are in both")
     fold = context.held_out()[0]
     rows: list[list[Cell]] = []
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))

@@ -1,7 +1,7 @@
 """Maps of a network's own outputs, in the format of contribution maps: Grad-CAM of one layer, and occlusion.
 
-Both are computed by Captum (Kokhlikyan et al. 2020) and signed: a negative value is evidence against the pattern. Unlike
-contribution maps they do not add up to the score.
+Both are computed by Captum (Kokhlikyan et al. 2020) and signed: a negative value is evidence against the pattern.
+Unlike contribution maps they do not add up to the score.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ class _Kept:
     """Outputs of a network on a sequence of inputs, which must be the same for every output c."""
 
     def __init__(self, network: Network):
-        self._network, self._calls = network, {}
+        self._network = network
+        self._calls: dict[int, int] = {}  # by output
         self._outputs: list[torch.Tensor] = []
 
     @torch.inference_mode()

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ildfv.arrays import to_numpy
-from ildfv.estimators.fisher import FisherVector
-from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.fisher import FisherVector, FittedMixture
 from ildfv.inference.contributions import component_scores
 from ildfv.scans.windows import NORMAL, SIZE
 
@@ -37,7 +36,7 @@ class Patch:
 
 
 def nearest_patches(
-    mixture: GaussianMixture,
+    mixture: FittedMixture,
     maps: Callable,
     fields,
     read: Callable[[np.ndarray], np.ndarray],
@@ -50,7 +49,7 @@ def nearest_patches(
 
     Parameters
     ----------
-    mixture : GaussianMixture
+    mixture : GaussianMixture, or any object with its parameters
     maps : function
         Images uint8 (b, 3, 224, 224) → (b, d, h, w).
     fields : ReceptiveFields
@@ -120,7 +119,7 @@ def picture(image: np.ndarray, patch: Patch) -> np.ndarray:
     return grey[_around(top, bottom), _around(left, right)]
 
 
-def _distances(x: np.ndarray, mixture: GaussianMixture) -> np.ndarray:
+def _distances(x: np.ndarray, mixture: FittedMixture) -> np.ndarray:
     """‖(x − mean_k)/sd_k‖/√d, (n, k)."""
     inverse = 1 / np.asarray(mixture.variances_, np.float64)  # (k, d)
     means = np.asarray(mixture.means_, np.float64)

@@ -1,9 +1,9 @@
 """Conformal sets: for each slice and pattern the labels (absent, present) that calibration patients do not exclude.
 
 Split conformal prediction for grouped data (HCP: Lee, Barber, Willett 2023, arXiv:2306.06342), one label at a time. Let
-s be the nonconformity score of a slice for a label: −score for "present", the score for "absent". Of the K calibration patients
-with a slice of that label, each has weight 1/(K + 1), divided equally among those slices, and weight 1/(K + 1) is at
-infinity. A label is in the set of a new slice if its s does not exceed the `level` quantile of this distribution.
+s be the nonconformity score of a slice for a label: −score for "present", the score for "absent". Of the K calibration
+patients with a slice of that label, each has weight 1/(K + 1), divided equally among those slices, and weight 1/(K + 1)
+is at infinity. A label is in the set of a new slice if its s does not exceed the `level` quantile of this distribution.
 
 Assumption: the new patient and the calibration patients are exchangeable (drawn from the same population and scanned in
 the same way), and the scores come from a model that none of them was used to fit. Then the set of a slice drawn at
@@ -34,7 +34,8 @@ class Conformal:
     """Limits of the sets of C patterns.
 
     present_from: "present" is in the set of a score ≥ this; None: of every score. absent_to: "absent" is in the set of
-    a score ≤ this; None: of every score. present_patients, absent_patients: calibration patients with such slices.
+    a score ≤ this; None: of every score. present_patients, absent_patients: number of calibration patients with present
+    and absent slices.
     """
 
     level: float

@@ -4,7 +4,7 @@ With raw r = (1/n) Σ_i φ(x_i), the improved vector is f_j = α_j r_j, α_j = 1
 a + (1/n) Σ_i q_i with q_i = Σ_k γ_ik Σ_d (A_kd t_ikd + B_kd (t_ikd² − 1)), A = g α/√w, B = g α/√(2w): the sum over
 locations is exact although the normalisation is not linear, because α is that of the slice itself.
 
-Where descriptors cancel, r_j is near 0 and α_j is large: such a j adds large values of both signs to the map and little
+Where descriptors cancel, r_j is near 0 and α_j is large: this j adds large values of both signs to the map and little
 to the score. With a floor ε, α_j = 1/(√max(|r_j|, ε) ‖√|r|‖), and the difference to the score is distributed equally
 over all descriptors. The sum is still exact; the distributed part is `unlocated`. An infinite floor would give the map
 of the Fisher vector without power normalisation.
@@ -153,6 +153,5 @@ def _by_component(fisher: FisherVector, coefficients: np.ndarray, shape: tuple[i
 
 
 def _parameters(fisher: FisherVector) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    mixture = fisher.mixture_ if hasattr(fisher, "mixture_") else fisher.mixture
-    assert mixture is not None  # as `fisher` is fitted
+    mixture = fisher.fitted_mixture()
     return mixture.weights_, mixture.means_, mixture.variances_

@@ -1,7 +1,8 @@
 """Location of a pattern in the lung: slices to look at first, thirds of the lung's height, and sides.
 
-Sides are computed from contribution maps, because slices are predicted as a whole: the positive part of the smoothed map inside the
-lung, summed over the slices on which the pattern is present. They describe where the evidence is, not the area.
+Sides are computed from contribution maps, because slices are predicted as a whole: the positive part of the smoothed
+map inside the lung, summed over the slices on which the pattern is present. They describe where the evidence is, not
+the area.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from scipy.stats import t
 
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
-from ildfv.errors import check
-from ildfv.inference.inbox import predicted, unpacked
+from ildfv.errors import check, printable_page
+from ildfv.inference.inbox import unpacked
 from ildfv.inference.outputs import write_prediction
 from ildfv.inference.page import lines
-from ildfv.inference.predict import choose
+from ildfv.inference.predict import choose, predicted
 from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
 from ildfv.inference.predictor import Predictor
 from ildfv.progress import SILENT, Progress
@@ -107,7 +107,8 @@ class FollowUp:
         }
         environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
         phantom = found["predictor"]["data"] == "phantom"
-        return environment.get_template("follow-up.html").render(f=found, pictures=pictures, phantom=phantom)
+        template = environment.get_template("follow-up.html")
+        return printable_page(template.render(f=found, pictures=pictures, phantom=phantom))
 
 
 def compare_scans(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
 
 from ildfv.errors import printable_page
-from ildfv.inference.page import png
+from ildfv.inference.png import png_uri
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Picture:
     @property
     def uri(self) -> str:
         """The image as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(png(self.image)).decode()
+        return png_uri(self.image)
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.outputs import ANSWER, write_prediction
-from ildfv.inference.predict import choose, identity_of, predict_volume
+from ildfv.inference.predict import choose, predicted
 from ildfv.inference.prediction import Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import extracted, is_archive
-from ildfv.scans.libraries import format_error, quiet
+from ildfv.scans.libraries import format_error
 
 
 class Delivery(Protocol):
     """Delivery of predictions in addition to the files in --out."""
 
     def finish(self, scan: Scan, checksum: str) -> bool:
-        """Completes a delivery that an earlier run with this predictor prepared. False: the scan must be predicted again.
+        """Completes a delivery prepared by an earlier run with this predictor. False: the scan must be predicted again.
 
         Raises InputError if a prediction of this scan cannot be delivered.
         """
@@ -109,8 +108,8 @@ def unpacked(source: Path) -> Iterator[Path]:
 def _reported(failed: list, source: Path, folder: Path, options: Options) -> Iterator[None]:
     """Turns an error into a failure with its reason in one line, so that the other scans are predicted.
 
-    source: as the user gave it. folder: where its files are; their names are left out of reasons, as they may name the
-    patient.
+    source: as given by the user. folder: where its files are; reasons do not contain their names, which may identify
+    the patient.
     """
     try:
         yield
@@ -135,23 +134,6 @@ def jobs(folder: Path, source: Path, series: str | None) -> list[tuple[Scan, lis
     if len({scan.patient for scan in found.scans}) > 1 and series is None:
         return [(scan, []) for scan in found.scans]
     return [choose(found, series, source)]
-
-
-def predicted(
-    predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool, cam: bool = False
-) -> Prediction:
-    """The prediction for a discovered scan."""
-    with quiet():
-        volume = read_volume(scan)
-    return predict_volume(
-        predictor,
-        volume,
-        scan=pseudonym(scan),
-        notes=notes,
-        contributions=contributions,
-        identity=identity_of(scan) if keep_identity else None,
-        cam=cam,
-    )
 
 
 def _answer(predictor: Predictor, scan: Scan, notes: list[str], options: Options, progress: Progress) -> dict:

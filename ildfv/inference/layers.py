@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ildfv.errors import InputError, check
 from ildfv.inference.schema import CNN, Encoding, Network, PredictorInfo
 from ildfv.store.atomic import sha256
+from ildfv.store.models import part_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from ildfv.train import networks
+    from ildfv.train.activations import Activations
+    from ildfv.train.descriptors import Descriptors
+    from ildfv.train.receptive import ReceptiveFields
 
 
 class Layers:
@@ -22,8 +31,8 @@ class Layers:
     def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], device: str, weights=()):
         self.info, self.tensors, self.device = info, tensors, device
         self._files = {sha256(path): path for path in weights}
-        self._networks: dict[str, object] = {}
-        self._fields: dict[str, object] = {}
+        self._networks: dict[str, networks.Network] = {}
+        self._fields: dict[str, ReceptiveFields] = {}
         for name, network in info.networks.items():
             digest = network.weights_sha256
             check(
@@ -32,9 +41,9 @@ class Layers:
                 f"SHA-256 {digest} (--weights)",
             )
 
-    def of(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def of(self, images: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
         """Maps (b, d, h, w) by encoding, and outputs float64 (b, C) by network, of images uint8 (b, 3, 224, 224)."""
-        maps: dict[str, np.ndarray] = {}
+        maps: dict[str, torch.Tensor] = {}
         outputs: dict[str, np.ndarray] = {}
         for name in self.info.networks:
             by_layer, scores = self._passed(name, images)
@@ -45,14 +54,14 @@ class Layers:
             maps[key] = descriptors(images)
         return maps, outputs
 
-    def maps(self, encoding: str, images: np.ndarray):
+    def maps(self, encoding: str, images: np.ndarray) -> torch.Tensor:
         """The maps of one encoding's layer."""
         info = self.info.encodings[encoding]
         if info.network is None:
             return self._descriptors[encoding](images)
         return self._activations(info.network, info.layer)(images)
 
-    def fields(self, encoding: str):
+    def fields(self, encoding: str) -> ReceptiveFields:
         """The receptive fields of the locations of an encoding's layer."""
         if encoding not in self._fields:
             from ildfv.train.receptive import receptive_fields
@@ -65,15 +74,15 @@ class Layers:
             )
         return self._fields[encoding]
 
-    def network(self, name: str):
+    def network(self, name: str) -> networks.Network:
         """The network of that name, truncated after the deepest layer needed."""
         if name not in self._networks:
             info = self.info.networks[name]
-            stored = self._of(f"network.{name}.")
+            stored = part_of(self.tensors, f"network.{name}")
             self._networks[name] = self._restored(info, stored).to(self.device).eval()
         return self._networks[name]
 
-    def _restored(self, info: Network, stored: dict[str, np.ndarray]):
+    def _restored(self, info: Network, stored: dict[str, np.ndarray]) -> networks.Network:
         from ildfv.train.networks import build, load_weights, restored
 
         if info.weights_sha256 is None:
@@ -82,7 +91,7 @@ class Layers:
         load_weights(network, self._files[info.weights_sha256])
         return network.normalise(stored["mean"], stored["std"])
 
-    def _passed(self, name: str, images: np.ndarray):
+    def _passed(self, name: str, images: np.ndarray) -> tuple[dict[str, torch.Tensor], np.ndarray | None]:
         """(maps by layer, outputs or None) of one forward pass of a network."""
         import torch
 
@@ -108,7 +117,7 @@ class Layers:
                 hook.remove()
         return found, scores if whole else None
 
-    def _activations(self, name: str, layer: str):
+    def _activations(self, name: str, layer: str) -> Activations:
         from ildfv.train.activations import Activations
 
         if (name, layer) not in self._cached:
@@ -116,25 +125,20 @@ class Layers:
         return self._cached[name, layer]
 
     @cached_property
-    def _cached(self) -> dict:
+    def _cached(self) -> dict[tuple[str, str], Activations]:
         return {}
 
     @cached_property
-    def _descriptors(self) -> dict:
+    def _descriptors(self) -> dict[str, Descriptors]:
         """The layers without a network, by encoding."""
         from ildfv.train.descriptors import KINDS
 
-        found = {}
+        found: dict[str, Descriptors] = {}
         for key, one in self.info.encodings.items():
             if one.network is None:
-                kind: Any = KINDS[check_untrained(one, key)]
-                found[key] = kind(self.device)
-                found[key].use(self._of(f"encoding.{key}.descriptors."))
+                found[key] = KINDS[check_untrained(one, key)](self.device)
+                found[key].use(part_of(self.tensors, f"encoding.{key}.descriptors"))
         return found
-
-    def _of(self, prefix: str) -> dict[str, np.ndarray]:
-        """The tensors whose names start with the prefix, by name without the prefix."""
-        return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 
 def check_untrained(encoding: Encoding, name: str) -> str:
@@ -147,7 +151,7 @@ def check_untrained(encoding: Encoding, name: str) -> str:
 
 
 def _keep(found: dict, layer: str):
-    """A hook that copies the output, as a later layer may change it in place."""
+    """A hook that copies the output, because a later layer may change it in place."""
 
     def keep(module, inputs, output) -> None:
         found[layer] = (output if output.ndim == 4 else output[:, :, None, None]).float().clone()

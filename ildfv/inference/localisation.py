@@ -26,6 +26,7 @@ MIN_PIXELS = 50  # of a prepared slice that a pattern covers: fewer are mostly t
 BATCH = 16  # slices whose maps are in memory at once, 0.8 MB each for four patterns
 LOW_ATTENUATION = -950.0  # HU, the usual limit of emphysema
 MEASURES = ("pixel_auc", "pointing_game", "dice")
+COLUMNS = ("pixel_auc", "pointing_game", "both", "called", "true")  # of `MapScores`, per slice and pattern
 
 
 # -- one map and one mask ----------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def best_threshold(values: np.ndarray, truth: np.ndarray) -> float:
     """The threshold with the largest Dice over all given pixels, (n,) each; the highest of equally good ones."""
     order = np.argsort(-values, kind="stable")
     ranked, hits = values[order], np.cumsum(truth[order] != 0)
-    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # index of the last of equal values, which are on the same side of any threshold
+    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # equal values share a threshold
     scores = 2 * hits[last] / (last + 1 + hits[-1])
     return float(ranked[last[np.argmax(scores)]])
 
@@ -175,8 +176,8 @@ class MapScores:
     @classmethod
     def joined(cls, folds: Sequence[MapScores]) -> MapScores:
         """The slices of several folds; the thresholds are those of the last one."""
-        names = [name for name in cls.__dataclass_fields__ if name != "thresholds"]
-        return cls(*(np.concatenate([getattr(one, name) for one in folds]) for name in names), folds[-1].thresholds)
+        rows = {name: np.concatenate([getattr(one, name) for one in folds]) for name in ("patients", *COLUMNS)}
+        return cls(**rows, thresholds=folds[-1].thresholds)
 
     def estimate(self, measure: str, c: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimated:
         """One of `MEASURES` for pattern c.
@@ -222,7 +223,8 @@ def evaluate_maps(
     training, held_out : LabelledSlices
         Of different patients. training: a few dozen slices per pattern suffice for a threshold.
     within : {"slice", "lung"}
-        Pixels that are evaluated. On the whole slice, a lung mask alone scores well; inside the lung it carries no information.
+        Pixels that are evaluated. On the whole slice, a lung mask alone scores well; inside the lung it carries no
+        information.
     tolerance : int
         Of the pointing game, pixels.
 
@@ -242,8 +244,9 @@ def evaluate_maps(
             for one, maps in _maps(name, system, held_out, n_patterns)
             for c in range(n_patterns)
         ]
-        columns = np.array(rows, dtype=float).reshape(len(held_out), n_patterns, 5)
-        found[name] = MapScores(held_out.patients, *np.moveaxis(columns, 2, 0), thresholds)
+        columns = np.array(rows, dtype=float).reshape(len(held_out), n_patterns, len(COLUMNS))
+        by_name = dict(zip(COLUMNS, np.moveaxis(columns, 2, 0), strict=True))
+        found[name] = MapScores(patients=held_out.patients, thresholds=thresholds, **by_name)
     return found
 
 
@@ -258,9 +261,9 @@ def _maps(name: str, system: System, slices: LabelledSlices, n_patterns: int):
 
 
 def _scores(one: LabelledSlices, c: int, values: np.ndarray, threshold: float, within: str, tolerance: int) -> tuple:
-    """The five columns of `MapScores` for one slice and pattern."""
+    """The `COLUMNS` of one slice and pattern."""
     if not one.shown(c)[0]:
-        return (np.nan,) * 5
+        return (np.nan,) * len(COLUMNS)
     mask, inside = one.labels[0] == c + 1, one.lung[0] if within == "lung" else None
     pixels, truth = _pixels(values, mask, inside)
     called = pixels >= threshold

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
-from ildfv.inference.page import evidence_scale, overlay, png, prediction_page
+from ildfv.inference.page import evidence_scale, overlay, prediction_page
+from ildfv.inference.png import png
 from ildfv.inference.prediction import Prediction
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.windows import NORMAL, SIZE

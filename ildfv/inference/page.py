@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
 
 from ildfv.errors import printable_page
 from ildfv.inference.conformal import EITHER
+from ildfv.inference.png import png_uri
 from ildfv.scans.windows import NORMAL
 
 if TYPE_CHECKING:
@@ -96,22 +93,13 @@ def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.nda
     """The slice with its contributions in colour, uint8 (h, w, 3): orange for the pattern, blue against it.
 
     image: uint8 (h, w); contribution: (h, w); scale: the absolute contribution drawn in full colour. Contributions are
-    smoothed for the picture, as the overlap of receptive fields alternates from pixel to pixel.
+    smoothed for the picture, because the overlap of receptive fields alternates from pixel to pixel.
     """
     contribution = ndimage.gaussian_filter(contribution, SMOOTHING)
     grey = np.repeat(image[..., None].astype(np.float64), 3, axis=2)
     strength = np.clip(np.abs(contribution) / scale, 0, 1)[..., None] if scale > 0 else np.zeros((*image.shape, 1))
     colour = np.where((contribution > 0)[..., None], np.array(FOR), np.array(AGAINST))
     return np.round(grey * (1 - OPACITY * strength) + colour * OPACITY * strength).astype(np.uint8)
-
-
-def png(image: np.ndarray, description: str = "") -> bytes:
-    """A grey or RGB image as PNG, with a description in its metadata."""
-    buffer, text = io.BytesIO(), PngInfo()
-    if description:
-        text.add_itxt("Description", description)
-    Image.fromarray(image).save(buffer, format="PNG", optimize=True, pnginfo=text)
-    return buffer.getvalue()
 
 
 def evidence_scale(contributions: np.ndarray) -> float:
@@ -128,15 +116,11 @@ def _example(prediction: Prediction, c: int, maps: np.ndarray | None, head: str 
     z = int(prediction.heads[head or prediction.head.name].best[c])
     image = prediction.images[z, NORMAL]
     found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
-    found["image"] = _uri(image)
+    found["image"] = png_uri(image)
     if maps is not None:
         maps = maps[:, c]
-        found["evidence"] = _uri(overlay(image, maps[z], evidence_scale(maps)))
+        found["evidence"] = png_uri(overlay(image, maps[z], evidence_scale(maps)))
     return found
-
-
-def _uri(image: np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
 
 
 def _profile(answer: HeadAnswer, c: int) -> str:

@@ -62,6 +62,13 @@ def predict_scan(
     """
     found = discover(path, labels=False, workers=1)
     scan, notes = choose(found, series, path)
+    return predicted(predictor, scan, notes, contributions=contributions, keep_identity=keep_identity)
+
+
+def predicted(
+    predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool, cam: bool = False
+) -> Prediction:
+    """The prediction for a discovered scan."""
     with quiet():
         volume = read_volume(scan)
     return predict_volume(
@@ -71,6 +78,7 @@ def predict_scan(
         notes=notes,
         contributions=contributions,
         identity=identity_of(scan) if keep_identity else None,
+        cam=cam,
     )
 
 
@@ -137,10 +145,7 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         raise InputError(f"{path} must contain a CT scan, got none: {got}{more}")
     patients = {scan.patient for scan in found.scans}
     named = any(scan.series == series for scan in found.scans)
-    check(
-        len(patients) == 1 or named,
-        f"{path} must contain one patient, got {len(patients)}: predict each one separately",
-    )
+    check(len(patients) == 1 or named, f"{path} must contain one patient, got {len(patients)}: predict them separately")
     ranked = sorted(found.scans, key=lambda scan: (-scan.geometry.shape[0], scan.series))
     if series is not None:
         matching = [scan for scan in ranked if scan.series == series]
@@ -206,7 +211,7 @@ def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
 
 
 def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
-    """Error of the mean area of a slice, cm², and the number of held-out scans that it was computed from, by pattern."""
+    """Error of the mean area of a slice, cm², and the number of held-out scans used to compute it, by pattern."""
     scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
     return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
 

@@ -23,6 +23,7 @@ from ildfv.inference.layers import Layers
 from ildfv.inference.masks import Masks
 from ildfv.inference.schema import CNN, FISHER, KIND, VERSION, Head, PredictorInfo
 from ildfv.store.atomic import read_json, sha256, write_bytes
+from ildfv.store.models import part_of
 
 if TYPE_CHECKING:
     from ildfv.inference.prediction import Prediction
@@ -259,7 +260,7 @@ class Predictor:
         """Mean log likelihood per descriptor of each slice under an encoding's mixture, (m,); NaN without any."""
         from ildfv.kernels import moments
 
-        found, mixture = [], self._encodings[encoding].fisher.mixture
+        found, mixture = [], self._encodings[encoding].fisher.fitted_mixture()
         for rows in self.batches(len(images)):
             maps = self.layers.maps(encoding, images[rows])
             weights = self._weights(encoding, Masks(images[rows], pixel_area))
@@ -316,7 +317,7 @@ class Predictor:
     def batch_scores(
         self, images: np.ndarray, pixel_area: float, inputs: Inputs | None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """(name of the head, scores float64 (b, C)) of few slices, which are scored at once. Parameters as for `scores`."""
+        """(name of the head, scores float64 (b, C)) of few slices, scored at once. Parameters as for `scores`."""
         maps, outputs = self.layers.of(images)
         masks = Masks(images, pixel_area)
         projections = {
@@ -347,7 +348,7 @@ class Predictor:
     def _encodings(self) -> dict[str, FisherEncoding]:
         return {
             name: FisherEncoding.restored(
-                one, {part: self._of(f"encoding.{name}.{part}.") for part in ("mixture", "pca")}
+                one, {part: part_of(self._tensors, f"encoding.{name}.{part}") for part in ("mixture", "pca")}
             )
             for name, one in self.info.encodings.items()
         }
@@ -355,19 +356,10 @@ class Predictor:
     @cached_property
     def _fisher(self) -> dict[str, FisherHead]:
         return {
-            head.name: FisherHead.restored(head, self._encodings, self._of(f"head.{head.name}."))
+            head.name: FisherHead.restored(head, self._encodings, part_of(self._tensors, f"head.{head.name}"))
             for head in self.info.heads
             if head.kind == FISHER
         }
-
-    def _of(self, prefix: str) -> dict[str, np.ndarray]:
-        """The tensors whose names start with the prefix, by name without the prefix."""
-        return {name[len(prefix) :]: value for name, value in self._tensors.items() if name.startswith(prefix)}
-
-
-def prefixed(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors with a prefix before their names."""
-    return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
 def _rows(inputs: Inputs | None, rows: slice) -> Inputs | None:

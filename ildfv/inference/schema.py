@@ -44,9 +44,10 @@ class PatternPerformance(Part):
 
 
 class Baseline(Part):
-    """The baseline with the highest AUC on the same slices, and the AUC of the head minus that of the baseline; paired by patient.
+    """The baseline with the highest AUC on the same slices; AUC of the head minus that of the baseline, by patient.
 
-    measure: a pattern, or "mean_auc". beats: whether the 95 % interval of the difference is above 0.
+    The difference is paired by patient. measure: a pattern, or "mean_auc". beats: whether the 95 % interval of the
+    difference is above 0.
     """
 
     measure: str

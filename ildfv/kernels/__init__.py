@@ -23,7 +23,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
     mixture : object
         Has `weights_` (k,), `means_` (k, d) and `variances_` (k, d).
     threshold : float, default=1e-6
-        Posteriors below it count as 0; with 0 all of them count.
+        Posteriors below this value are set to 0; 0 keeps all of them.
     pooled : bool, default=False
         Sum over all maps instead of one map at a time.
     weights : array of shape (b, n) or list of arrays of shape (n_i,), optional
@@ -82,7 +82,7 @@ def _library(a) -> str:
 def _in_range(result: Moments) -> Moments:
     """`result`; InputError if values are too far from every mean to be squared in float64."""
     in_range = result.log_likelihood.dtype != np.float64 or bool(np.isfinite(result.log_likelihood).all())
-    check(in_range, "maps must lie within 1e154 standard deviations of the mixture")
+    check(in_range, "maps must be within 1e154 standard deviations of the mixture")
     return result
 
 

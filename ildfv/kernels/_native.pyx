@@ -1,7 +1,7 @@
 # distutils: language = c++
-"""Binding of the C++ kernel. `ildfv.kernels.cpu` checks the arguments."""
+"""Binding of the C++ kernels. `ildfv.kernels.cpu` and `ildfv.kernels.slices` check the arguments."""
 
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uintptr_t
 from libcpp.vector cimport vector
 
 import numpy as np
@@ -105,3 +105,77 @@ def contributions(int64_t[:, ::1] maps, int element, const double[::1] weights, 
         first_bad = c_contributions(all_maps.data(), <int64_t>all_maps.size(), <Element>element, mixture, functionals,
                                     results.data(), options)
     return first_bad
+
+
+cdef extern from "cpu/slices.h" namespace "ildfv" nogil:
+    struct Taps:
+        const int64_t* index
+        const float* share
+        int64_t taps
+
+    struct LungRule:
+        double below, pixel_area, least_area, least_mean
+
+    void c_window_slice "ildfv::window_slice"[T](
+        const T*, int64_t, int64_t, const float*, const float*, const float*, int64_t, Taps, Taps, int64_t,
+        unsigned char*) except +
+    int64_t c_lung_regions "ildfv::lung_regions"[T](
+        const T*, int64_t, int64_t, LungRule, bint, unsigned char*) except +
+    void c_count_values "ildfv::count_values"[T](
+        const T*, const unsigned char*, int64_t, int64_t, int64_t*, int64_t) except +
+    void c_look_up "ildfv::look_up"[T](const unsigned char*, const T*, int64_t, unsigned char*)
+
+
+ctypedef fused Hounsfield:
+    int16_t
+    float
+
+ctypedef fused Values:
+    int16_t
+    float
+    double
+
+ctypedef fused Integers:
+    uint8_t
+    uint16_t
+    int16_t
+
+ctypedef fused Codes:
+    uint8_t
+    uint16_t
+
+
+def window_slice(const Hounsfield[:, ::1] hu, const float[:, ::1] levels, const int64_t[:, ::1] row_index,
+                 const float[:, ::1] row_share, const int64_t[:, ::1] column_index, const float[:, ::1] column_share,
+                 unsigned char[:, :, ::1] out):
+    """Writes the windows of a slice, (windows, size, size). levels: low, high, scale (3, windows)."""
+    cdef Taps rows = Taps(&row_index[0, 0], &row_share[0, 0], row_index.shape[0])
+    cdef Taps columns = Taps(&column_index[0, 0], &column_share[0, 0], column_index.shape[0])
+    with nogil:
+        c_window_slice(&hu[0, 0], hu.shape[0], hu.shape[1], &levels[0, 0], &levels[1, 0], &levels[2, 0], out.shape[0],
+                       rows, columns, out.shape[1], &out[0, 0, 0])
+
+
+def lung_regions(const Values[:, ::1] hu, double below, double pixel_area, double least_area, double least_mean,
+                 bint at_border, unsigned char[:, ::1] mask):
+    """Number of pixels of the lung, or with `at_border` of regions like lung at the border, written to `mask`."""
+    cdef LungRule rule = LungRule(below, pixel_area, least_area, least_mean)
+    cdef int64_t pixels
+    with nogil:
+        pixels = c_lung_regions(&hu[0, 0], hu.shape[0], hu.shape[1], rule, at_border, &mask[0, 0])
+    return pixels
+
+
+def count_values(const Integers[::1] values, int64_t least, int64_t[::1] counts, const unsigned char[::1] mask=None):
+    """Adds to counts[value − least] for each value, or each value where the mask is 1; all must be inside."""
+    cdef const unsigned char* where = NULL
+    if mask is not None:
+        where = &mask[0]
+    with nogil:
+        c_count_values(&values[0], where, values.shape[0], least, &counts[0], counts.shape[0])
+
+
+def look_up(const unsigned char[::1] table, const Codes[::1] values, unsigned char[::1] out):
+    """Writes table[values]; the table must have an entry for every value."""
+    with nogil:
+        c_look_up(&table[0], &values[0], values.shape[0], &out[0])

@@ -27,7 +27,7 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
     check(least >= 0 and total > 0, f"weights must be ≥ 0 and not all 0, got a minimum of {least:g}")
     check(
         abs(total - 1) <= WEIGHT_SUM_TOLERANCE, f"weights must add up to 1, got {total:g}"
-    )  # else the log likelihood is wrong
+    )  # otherwise the log likelihood is wrong
     if variances.min() <= 0:
         component, dimension = np.unravel_index(variances.argmin(), variances.shape)
         raise InputError(

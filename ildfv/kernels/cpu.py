@@ -25,7 +25,7 @@ from ildfv.kernels.reference import Moments
 # NumPy has no bfloat16; torch's are passed as this structured dtype, without a copy.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
-MAX_THREADS = 1024  # more than this cannot be meant, and creating them may fail
+MAX_THREADS = 1024  # a larger number is probably an error, and creating the threads may fail
 _threads: int | None = None
 _thread_limit = threading.local()  # .threads: limit of the calling thread
 _isa = os.environ.get("ILDFV_ISA", "")

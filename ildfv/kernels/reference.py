@@ -47,8 +47,8 @@ def posteriors(x, weights, means, variances):
 def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, descriptor_weights=None):
     """Moments of each map in float64.
 
-    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` count as 0
-    (they are not renormalised, as in VLFeat); the log likelihood always counts all components.
+    maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` are set to 0
+    (without renormalisation, as in VLFeat); the log likelihood always counts all components.
     descriptor_weights: (b, n), or a list of (n_i,): weight of each descriptor in all sums. Descriptors of weight 0 are
     ignored; a map with no others has sums of 0.
     """

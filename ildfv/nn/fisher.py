@@ -22,10 +22,10 @@ PASSES = 20  # of EM on the first batches; the layer is trained afterwards
 
 
 class FisherVector2d(nn.Module):
-    """Fisher vectors of feature maps (b, d, h, w) → (b, 2·k·d), differentiable by the maps and by the mixture.
+    """Fisher vectors of feature maps (b, d, h, w) → (b, 2·k·d), differentiable with respect to maps and mixture.
 
     The forward pass is the kernel of `ildfv.FisherVector` on the CPU and on CUDA, with equal results. Memory is
-    O(n·k) for n descriptors, as the n·k·d standardised differences are never stored.
+    O(n·k) for n descriptors, because the n·k·d standardised differences are never stored.
 
     Parameters
     ----------
@@ -40,16 +40,16 @@ class FisherVector2d(nn.Module):
     order : {"component", "moment"}
         As in `ildfv.FisherVector`.
     weight_part : bool
-        Whether to include the derivative by the weights, which adds k outputs.
+        Whether to include the derivative with respect to the weights, which adds k outputs.
     threshold : float
-        Posteriors below it count as 0 and have no gradient.
+        Posteriors below this value are set to 0 and have no gradient.
     trainable : bool
-        Whether the mixture is trained. If False it is stored in buffers; gradients by the maps are the same.
+        Whether the mixture is trained. If False, it is stored in buffers; gradients with respect to maps are the same.
 
     Attributes
     ----------
     logits : Tensor of shape (k,)
-        Their softmax gives the weights of the mixture.
+        The weights of the mixture are their softmax.
     means : Tensor of shape (k, d)
     log_variances : Tensor of shape (k, d)
 
@@ -106,7 +106,7 @@ class FisherVector2d(nn.Module):
             else:
                 self.register_buffer(name, start)
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool, device=device))
-        self._ready = False  # the buffer's value, as reading a tensor would break the graph of torch.compile
+        self._ready = False  # copy of the buffer, because reading a tensor would break the graph of torch.compile
 
     @classmethod
     def from_mixture(cls, mixture, **options) -> Self:
@@ -115,7 +115,7 @@ class FisherVector2d(nn.Module):
         Parameters
         ----------
         mixture : GaussianMixture
-            Or any object with weights_ (k,), means_ (k, d) and variances_ (k, d).
+            A mixture, or any object with weights_ (k,), means_ (k, d) and variances_ (k, d).
         **options
             As for the constructor.
         """
@@ -144,7 +144,7 @@ class FisherVector2d(nn.Module):
 
     @torch.compiler.disable
     def initialise(self, maps: Tensor | Iterable[Tensor], *, random_state: int = 0) -> Self:
-        """Fit the mixture to feature maps by EM and use it as the start of training.
+        """Initialise the layer with a mixture that EM fits on feature maps.
 
         Parameters
         ----------
@@ -158,14 +158,14 @@ class FisherVector2d(nn.Module):
         self
         """
         batches = [maps] if isinstance(maps, Tensor) else list(maps)
-        check(len(batches) > 0, "maps must hold at least one batch, got none")
+        check(len(batches) > 0, "maps must contain at least one batch, got none")
         for one in batches:
             self._check(one)
         spread = torch.distributed.is_available() and torch.distributed.is_initialized()
         if not spread or torch.distributed.get_rank() == 0:
             start = GaussianMixture(self.n_components, max_iter=PASSES, tol=0.01, random_state=random_state)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not have converged
+                warnings.simplefilter("ignore", ConvergenceWarning)  # an initial mixture need not have converged
                 self.set_mixture(start.fit([one.detach() for one in batches]))
         if spread:
             for value in (self.logits, self.means, self.log_variances):
@@ -225,13 +225,15 @@ class FisherVector2d(nn.Module):
         shape = tuple(maps.shape)
         check(maps.ndim in (3, 4), f"maps must have shape (b, d, h, w) or (b, n, d), got {shape}")
         d = shape[1] if maps.ndim == 4 else shape[2]
-        check(d == self.n_features, f"maps must have {self.n_features} features as the layer, got {d} in shape {shape}")
+        check(
+            d == self.n_features, f"maps must have {self.n_features} features like the layer, got {d} in shape {shape}"
+        )
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._ready = bool(self.initialised)
 
     def extra_repr(self) -> str:
-        """The settings that the parameters do not show."""
+        """The settings that are not visible in the parameters."""
         kind = "trainable" if self.trainable else "fixed"
         return f"n_features={self.n_features}, n_components={self.n_components}, order={self.order!r}, {kind}"

@@ -1,6 +1,6 @@
-"""Exact gradients of a loss through the moments of a mixture, from its gradients by those moments.
+"""Exact gradients of a loss through the moments of a mixture, given its gradients with respect to the moments.
 
-With G0, G1, G2 the gradients by s0, s1, s2, descriptor i adds Σ_k γ_ik q_ik to the loss to first order, where
+With G0, G1, G2 the gradients with respect to s0, s1, s2, descriptor i contributes Σ_k γ_ik q_ik to first order, where
 
     q_ik = G0_k + Σ_d G1_kd t_ikd + G2_kd t_ikd²,    R_ik = γ_ik (q_ik − Σ_j γ_ij q_ij)
     ∂/∂x_i     = Σ_k [γ_ik (G1_k + 2 G2_k t_ik) − R_ik t_ik] / sd_k
@@ -9,7 +9,7 @@ With G0, G1, G2 the gradients by s0, s1, s2, descriptor i adds Σ_k γ_ik q_ik t
     ∂/∂var_k   = [Σ_i R_ik (t_ik² − 1) − G1_k s1_k − 2 G2_k s2_k] / (2 var_k)
 
 All sums over dimensions and descriptors are matrix products with x and x², so that nothing of size n·k·d exists.
-They are computed in float64: expanding t² loses (mean/sd)² of the precision, which float32 does not have to spare.
+They are computed in float64, because expanding t² loses a factor (mean/sd)² of precision, too much for float32.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def gradients(
     threshold: float,
     counts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by descriptors, log weights, means and variances, each in the dtype of its argument.
+    """Gradients with respect to descriptors, log weights, means and variances, each in the dtype of its argument.
 
-    x: (b, n, d); moments and by_moments: s0 (b, k), s1 (b, k, d), s2 (b, k, d) and the gradients by them; counts:
-    weight of each descriptor (b, n). Posteriors below `threshold` are constant 0, as in the forward kernel.
+    x: (b, n, d); moments and by_moments: s0 (b, k), s1 (b, k, d), s2 (b, k, d) and the gradients with respect to them;
+    counts: weight of each descriptor (b, n). Posteriors below `threshold` are constant 0, as in the forward kernel.
     """
     b, n, d = x.shape
     k = len(means)
-    centre = means.double().mean(dim=0)  # (d,): the means are small after this, which saves digits
+    centre = means.double().mean(dim=0)  # (d,): centring the means reduces cancellation
     m, variance = means.double() - centre, variances.double()
     inverse, sd = 1 / variance, variance.sqrt()
     pull = m * inverse

@@ -1,4 +1,4 @@
-"""`moments` as a torch operator: known to torch.compile by a fake kernel, and to autograd by its exact gradients."""
+"""`moments` as a torch operator, with a fake kernel for torch.compile and exact gradients for autograd."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ildfv.nn.gradients import gradients
 
 
 class _Mixture:
-    """The parameters as the kernel reads them."""
+    """The parameters in the format of the kernel."""
 
     def __init__(self, log_weights: Tensor, means: Tensor, variances: Tensor):
         self.weights_ = log_weights.detach().double().exp()
@@ -28,7 +28,7 @@ def moments(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """s0 (b, k), s1 (b, k, d), s2 (b, k, d) of maps (b, d, h, w) or (b, n, d); counts: (b, n), weight of descriptors.
 
-    float64 for float64 maps, otherwise float32. Differentiable once, by all but `counts`.
+    float64 for float64 maps, otherwise float32. Differentiable once, with respect to all but `counts`.
     """
     found = kernel(maps, _Mixture(log_weights, means, variances), threshold=threshold, weights=counts)
     return found.s0, found.s1, found.s2
@@ -52,7 +52,7 @@ def moments_backward(
     by_moments: list[Tensor],
     threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by maps, log weights, means and variances, from those by the moments."""
+    """Gradients with respect to maps, log weights, means and variances, from those with respect to the moments."""
     by_rows, by_log_weights, by_means, by_variances = gradients(
         _rows(maps), log_weights, means, variances, found, by_moments, threshold, counts
     )

@@ -1,1 +1,1 @@
-"""Scans from a PACS, and DICOM objects of predictions back into it: DICOMweb, or C-STORE where that is missing."""
+"""Scans from a PACS, and DICOM objects of predictions back into it: by DICOMweb, or C-STORE as an alternative."""

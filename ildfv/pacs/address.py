@@ -1,8 +1,8 @@
-"""Addresses of a PACS, as `ildfv predict` takes them.
+"""Addresses of a PACS, as accepted by `ildfv predict`.
 
 dicomweb://host[:port]/path/studies/UID[/series/UID]   a study or series on a DICOMweb server: a scan
 dicomweb://host[:port]/path                            a DICOMweb server: a destination
-dicom://AET@host:port                                  an application entity that takes C-STORE: a destination
+dicom://AET@host:port                                  an application entity that accepts C-STORE: a destination
 
 dicomweb:// is HTTPS, except on this machine (localhost, 127.0.0.1, [::1]), where it is HTTP. http:// and https:// name
 the protocol explicitly.
@@ -53,7 +53,7 @@ def is_address(text: str) -> bool:
 
 
 def parsed(text: str) -> WebAddress | EntityAddress:
-    """The address. InputError: it is none; the message does not repeat credentials."""
+    """The parsed address. InputError: not an address; the message does not repeat credentials."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -65,7 +65,7 @@ def parsed(text: str) -> WebAddress | EntityAddress:
         parts.username is None and parts.password is None,
         "the address of a PACS must not contain credentials: set ILDFV_PACS_USER and ILDFV_PACS_PASSWORD instead",
     )
-    check(bool(parts.hostname), f"{text} must name a host")
+    check(bool(parts.hostname), f"{text} must contain a host, got none")
     check(not (parts.query or parts.fragment), f"{text} must end after the path, got a query or a fragment")
     found = RESOURCE.fullmatch(parts.path.rstrip("/"))
     base = parts.path.rstrip("/") if found is None else found["base"]

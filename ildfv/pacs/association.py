@@ -9,14 +9,14 @@ from pathlib import Path
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.pacs.address import MAX_AET, EntityAddress
 
-TITLE = "ILDFV_AET"  # environment variable with our own title, which many servers check
+TITLE = "ILDFV_AET"  # environment variable with the title of ildfv, which many servers check
 OURS = "ILDFV"
-SECONDS = 30  # for every answer of the other side
+SECONDS = 30  # timeout of every response
 SUCCESS, WARNINGS, RESOURCES = 0x0000, (0xB000, 0xB006, 0xB007), 0xA700
 
 
 class Entity:
-    """An application entity that takes C-STORE."""
+    """An application entity that accepts C-STORE."""
 
     def __init__(self, address: EntityAddress):
         self.address = address
@@ -24,14 +24,14 @@ class Entity:
     def store(self, files: Sequence[Path]) -> int:
         """Stores files, the last one last, and returns their number.
 
-        The transfer syntax of every file is proposed as it is, and nothing is sent unless all are accepted.
+        The transfer syntax of every file is proposed unchanged, and nothing is sent unless all are accepted.
 
         Raises
         ------
         InputError
             The association or an object is refused; the message says how many objects are stored.
         OutOfReachError
-            The other side does not respond.
+            The application entity does not respond.
         """
         from pynetdicom import AE
 
@@ -45,7 +45,7 @@ class Entity:
         association = entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
         if association.is_rejected:
             raise InputError(
-                f"{self.address} rejected the association: check its title, and that it knows {title} ({TITLE})"
+                f"{self.address} rejected the association: check its title, and that it accepts {title} ({TITLE})"
             )
         if not association.is_established:
             raise OutOfReachError(f"{self.address} must be reachable, got no association")
@@ -74,8 +74,8 @@ class Entity:
 
 
 def progress_text(stored: int, of: int) -> str:
-    """How many objects are stored, and what to do if those are not all."""
-    return f"{stored} of {of} objects are stored" + ("; run the command again for the rest" if stored else "")
+    """The number of stored objects, and the remedy if some are missing."""
+    return f"{stored} of {of} objects are stored" + ("; run the command again for the others" if stored else "")
 
 
 def _kind(path: Path) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Credentials for a DICOMweb server: from the environment or a file, never from arguments, which all users can see."""
+"""Credentials for a DICOMweb server: from the environment or a file, not from arguments, which all users can see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST = 1 << 16  # bytes of the file
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user with a password, or a bearer token, or neither. Values are in no representation."""
+    """A user with a password, or a bearer token, or neither. The repr contains no values."""
 
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
@@ -34,7 +34,7 @@ def credentials() -> Credentials:
     Raises
     ------
     InputError
-        The file cannot be read, or the values are incomplete. The message contains none of them.
+        The file cannot be read, or the values are incomplete. The message contains no values.
     """
     values = {name: os.environ.get(variable, "") for name, variable in KEYS.items()}
     if path := os.environ.get(FILE):
@@ -54,7 +54,7 @@ def _from_file(path: Path) -> dict[str, str]:
     except OSError as error:
         raise InputError(f"{rule}, got {path}: {error.strerror}") from error
     except ValueError:  # its message may quote a line of the file
-        raise InputError(f"{rule}, got another content in {path}") from None
+        raise InputError(f"{rule}, got other content in {path}") from None
     check(bool(content) and set(content) <= set(KEYS), f"{rule}, got other keys in {path}")
     check(all(isinstance(value, str) for value in content.values()), f"{rule} as strings, got others in {path}")
     return content

@@ -20,7 +20,7 @@ class Destination(Protocol):
 
 
 class ObjectDelivery:
-    """Writes the objects of each scan into a folder of its own, and stores them if there is a destination.
+    """Writes the objects of each scan into a separate folder, and stores them if there is a destination.
 
     delivered: for each scan its pseudonym, the folder, and the numbers of objects written and stored.
     """

@@ -42,7 +42,7 @@ def predict_and_deliver(
     out, dicom : path, optional
         Folders for the files of each scan and for its DICOM objects.
     store : bool
-        Store the objects at the destination, or where the scan came from.
+        Store the objects at the destination, or on the server of the scan.
     keep_identity, fresh, cam : bool
         As of `inbox.predict_all`.
 

@@ -18,10 +18,10 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.libraries import quiet
 from ildfv.store.atomic import check_space
 
-ANY_SYNTAX = (("application/dicom", "*"),)  # as stored: nothing is decompressed for us
+ANY_SYNTAX = (("application/dicom", "*"),)  # as stored, without decompression by the server
 ONE_PIECE = 1 << 62  # bytes of a chunk. Orthanc has answered 200 to chunked requests without storing anything.
-TIMEOUT = (10, 300)  # seconds to connect, and between two packets of an answer
-ATTEMPTS, PAUSE = 10, 0.5  # of reading back what was stored; seconds between two: some servers index later
+TIMEOUT = (10, 300)  # seconds to connect, and between two packets of a response
+ATTEMPTS, PAUSE = 10, 0.5  # reading back stored objects: attempts, seconds between; some servers index late
 SERIES, INSTANCE = "0020000E", "00080018"  # SeriesInstanceUID, SOPInstanceUID
 NOT_ALLOWED, MISSING = (401, 403), 404
 
@@ -47,7 +47,7 @@ class WebServer:
             session.headers["Authorization"] = f"Bearer {credentials.token}"
         self.address = address
         self._client = DICOMwebClient(address.url, session=session, timeout=TIMEOUT)
-        self._client.set_http_retry_params(retry=False)  # a retry hides for minutes that a server is down
+        self._client.set_http_retry_params(retry=False)  # retries would delay the error for minutes if a server is down
 
     def fetch(self, address: WebAddress, folder: Path, *, series: str | None, progress: Progress = SILENT) -> list[str]:
         """Writes the files of one CT series of a study into a folder and returns notes on the choice.
@@ -86,8 +86,8 @@ class WebServer:
     def store(self, files: Sequence[Path]) -> int:
         """Stores files, the last one last, reads back which instances the server has, and returns their number.
 
-        Storing an instance that the server has changes nothing. Every instance is looked up before the next one is
-        sent: with a full disk, Orthanc has accepted instances without storing them.
+        Storing an instance that the server already has changes nothing. Every instance is looked up before the next one
+        is sent: with a full disk, Orthanc has accepted instances without storing them.
 
         Raises
         ------
@@ -109,13 +109,13 @@ class WebServer:
                 raise InputError(_refused(self.address, path.name, f"failure 0x{reason:04X}", i, len(files)))
             series, instance = (dataset.StudyInstanceUID, dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID)
             if self._missing({series: {instance}}):
-                text = f"{self.address} accepted {path.name} and did not store it: look at its log and its free space"
+                text = f"{self.address} accepted {path.name} and did not store it: check its log and its free space"
                 raise InputError(_progressed(text, i, len(files)))
             stored[series].add(instance)
         count = len(files) - len(self._missing(stored))
         check(
             count == len(files),
-            f"{self.address} must list the {len(files)} objects that it stored, got {count}: look at its log and its "
+            f"{self.address} must list the {len(files)} objects that it stored, got {count}: check its log and its "
             "free space, and run the command again",
         )
         return count
@@ -150,7 +150,7 @@ class WebServer:
 
 
 def _all_pages(search: Callable[..., list[dict]], key: str) -> dict[str, dict]:
-    """All results of a search by their UID. It also ends with a server that ignores the offset of a page."""
+    """All results of a search by their UID. It also terminates if a server ignores the offset of a page."""
     found: dict[str, dict] = {}
     while True:
         page = search(offset=len(found)) if found else search()
@@ -171,7 +171,7 @@ def _chosen(found: dict[str, tuple[str, int]], series: str | None, where: str) -
     if len(ct) == 1:
         return ct[0], []
     sizes = ", ".join(str(found[uid][1]) for uid in ct)
-    return ct[0], [f"{len(ct)} CT series with {sizes} images: the one with most is used (/series/UID chooses another)"]
+    return ct[0], [f"{len(ct)} CT series with {sizes} images: the largest is used (/series/UID selects another)"]
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def _one_line(address: WebAddress, what: str, *, stored: int = 0, of: int = 0) -
     except (ValueError, KeyError, TypeError, EOFError, struct.error, InvalidDicomError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{address} must be a DICOMweb server, got an answer that is none for {what}") from error
+        raise InputError(f"{address} must be a DICOMweb server, got an invalid response for {what}") from error
 
 
 def _refused(address: WebAddress, what: str, reason: str, stored: int, of: int) -> str:
@@ -221,7 +221,7 @@ def _failure(response) -> str:
     try:
         failed = Dataset.from_json(response.json()).FailedSOPSequence
         return f", failure 0x{int(failed[0].FailureReason):04X}"
-    except Exception:  # servers answer errors with pages, text or JSON of their own
+    except Exception:  # servers report errors as HTML, text or various JSON formats
         return ""
 
 
@@ -230,11 +230,11 @@ def _reason(error: Exception) -> str:
     text = str(error)
     known = {
         "Connection refused": "connection refused",
-        "timed out": "no answer in time",
+        "timed out": "no response in time",
         "Name or service not known": "an unknown host",
         "Temporary failure in name resolution": "an unknown host",
         "No route to host": "no route to the host",
-        "CERTIFICATE_VERIFY_FAILED": "a certificate that is not trusted (REQUESTS_CA_BUNDLE names others)",
-        "WRONG_VERSION_NUMBER": "no TLS: http://… is the address of a server without",
+        "CERTIFICATE_VERIFY_FAILED": "an untrusted certificate (set REQUESTS_CA_BUNDLE to trust others)",
+        "WRONG_VERSION_NUMBER": "no TLS: use http://… for a server without TLS",
     }
     return next((words for key, words in known.items() if key in text), "a closed connection")

@@ -126,7 +126,7 @@ class Chest:
         return depth
 
     def tissue(self, grid: Grid, half: Grid, z: float) -> np.ndarray:
-        """HU of the body with mediastinal fat in place of the lungs, and of the air and table around it.
+        """HU of the body with mediastinal fat instead of lungs, and of the air and table around it.
 
         Soft tissue is drawn at half the resolution, skin and bone at full resolution.
         """

@@ -16,12 +16,12 @@ def patient_of(seed: int, number: int, difficulty: str = EASY) -> Patient:
     seed : 0 or more
     number : from 1
     difficulty : "easy" (extensive, clearly visible disease, one kind of scanner) or "hard" (early, small, mixed and
-        low-contrast disease, imitations of disease, several scanners)
+        low-contrast disease, findings that resemble it, several scanners)
 
     Raises
     ------
     InputError
-        If the difficulty is neither.
+        For any other difficulty.
     """
     check(difficulty in DRAW, f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}")
     return DRAW[difficulty](seed, number)

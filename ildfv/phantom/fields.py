@@ -13,7 +13,7 @@ BLOCK = 32  # rows of 512 pixels per block: intermediate results stay in the cac
 
 
 def stream(seed: int, patient: int, *purpose) -> np.random.Generator:
-    """A separate generator for each purpose, so that an additional draw in one place changes no other."""
+    """A separate generator for each purpose, so that an additional draw for one purpose does not change the others."""
     return np.random.default_rng([seed, patient, *(crc32(str(p).encode()) for p in purpose)])
 
 

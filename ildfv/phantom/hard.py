@@ -1,4 +1,4 @@
-"""Patients of difficulty "hard": early and mixed disease, conditions that imitate it, and several CT scanners.
+"""Patients of difficulty "hard": early and mixed disease, conditions that resemble it, and several CT scanners.
 
 The values below were chosen with bench/bench_phantoms.py so that simple baselines and Fisher vectors separate the
 patterns about as well as they do on clinical scans; bench/NOTES.md has the measurements.

@@ -38,7 +38,7 @@ def dilated_bronchi(patient: Patient, trees: Trees) -> Tubes:
 
 
 def cysts(patient: Patient, trees: Trees) -> Tubes:
-    """Isolated air-filled cysts, spread over the lungs. Their area counts as emphysema where only HU are counted."""
+    """Isolated air-filled cysts, spread over the lungs. Densitometry counts their area as emphysema."""
     rng = patient.rng("cysts of the lung")
     places = np.concatenate([tree[-1].end for tree in trees.arteries])
     places = places[rng.choice(len(places), size=patient.cysts, replace=False)]
@@ -56,7 +56,7 @@ def airspaces(patient: Patient, trees: Trees) -> Tubes | None:
 
 
 def moved(patient: Patient, hu: np.ndarray, z: float) -> np.ndarray:
-    """`hu` (512, 512) as seen when the chest moves during the rotation; one slice in three shows it.
+    """`hu` (512, 512) with motion of the chest during the rotation, on one slice in three.
 
     Double contours resemble reticular lines and bronchial walls.
     """

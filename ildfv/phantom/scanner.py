@@ -14,14 +14,14 @@ from ildfv.phantom.smoothing import gaussian, gaussian_lines
 from ildfv.phantom.textures import EMPHYSEMA, GROUND_GLASS, HONEYCOMB, RETICULAR, Textures
 from ildfv.phantom.tree import Trees
 
-Box = tuple[slice, slice]  # of rows and columns; here, as `Scanner` has a method `slice`
+Box = tuple[slice, slice]  # of rows and columns; defined here, because `Scanner` has a method `slice`
 FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm of transition to healthy lung
 SUBSECTION = 1.5  # mm, about the distance over which the finest textures change
 SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # visible fraction
 
 
 class Scanner:
-    """A simulated scanner with one patient in it. Slices do not depend on the order in which they are taken."""
+    """A simulated scanner with one patient in it. Slices do not depend on the order in which they are acquired."""
 
     def __init__(self, patient: Patient):
         self.patient = patient

@@ -114,8 +114,8 @@ class Trees:
             vessels += arteries
             vessels += grow(lung[vein], hilum + np.array([-side * 6, 2, -22]), rng, radius=6.2, last=0.30)
             for level, branch in enumerate(arteries[1 : AIRWAY_LEVELS + 1]):
-                beside = branch.radius[:, None] * np.array([0.9, 1.5, 0.4]) * (1.1 + 0.1 * level)
-                airways.append(Tubes(branch.start + beside, branch.end + beside, 0.66 * branch.radius))
+                offset = branch.radius[:, None] * np.array([0.9, 1.5, 0.4]) * (1.1 + 0.1 * level)
+                airways.append(Tubes(branch.start + offset, branch.end + offset, 0.66 * branch.radius))
         every = Tubes.joined(vessels)
         self.large, self.small = every.where(every.radius >= LARGE), every.where(every.radius < LARGE)
         self.airways = Tubes.joined(airways)

@@ -11,9 +11,9 @@ from ildfv.estimators.regression import MultivariateRegression
 from ildfv.inference.components import Patch, mean_component_scores, nearest_patches, picture
 from ildfv.inference.gallery import Group, Picture, gallery
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.encodings import newest
+from ildfv.pipeline.encodings import encoding_of
 from ildfv.pipeline.projector import projector
-from ildfv.pipeline.regions import SLICE, check_region
+from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -54,12 +54,9 @@ def describe_components(
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(slices_read >= 1, f"slices_read must be at least 1, got {slices_read}")
-    check_region(region, "rule")
-    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
-    encoding = newest(workspace, fold, name)
+    encoding = encoding_of(workspace, fold, layer, region)
     check(
         has_model(encoding.folder / "regression"),
         f"{encoding.folder} must be scored by head linear: run `ildfv regress --layer {encoding.layer}`",
@@ -70,8 +67,7 @@ def describe_components(
     fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
     chosen = fit[np.unique(np.linspace(0, len(fit) - 1, slices_read).astype(int))]
     areas, owners = np.asarray(slices.pixel_area), slices.patients[chosen].tolist()
-    mixture = project.fisher.mixture
-    assert mixture is not None
+    mixture = project.fisher.fitted_mixture()
 
     def weights(indices: np.ndarray) -> np.ndarray | None:
         if encoding.region == SLICE:

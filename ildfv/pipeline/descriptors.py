@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +12,15 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.pipeline.regions import Weights
 from ildfv.streaming.maps import MapStream, batches
 
+if TYPE_CHECKING:
+    from ildfv.train.descriptors import Descriptors
+
 UNTRAINED = ("filters", "patches")  # of `train.descriptors`
 FOLDER = "descriptors"  # subfolder of the encoding
 _FIELDS: dict[tuple[str, str], Any] = {}  # cache: tracing a deep network for every fold takes longer than encoding
 
 
-def descriptors(layer: str, device: str):
+def descriptors(layer: str, device: str) -> Descriptors:
     """The descriptors of a layer in `UNTRAINED`, callable like the activations of a network."""
     from ildfv.train.descriptors import KINDS
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
@@ -37,6 +37,9 @@ from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
 from ildfv.streaming.maps import BATCH_SIZE
 from ildfv.version import versions
+
+if TYPE_CHECKING:
+    from ildfv.train.descriptors import Descriptors
 
 PASSES = {"stepwise": 3, "exact": 10}  # default numbers of EM passes by method
 MOST = 1024  # components of a mixture: the limit of the kernels on all devices
@@ -115,6 +118,8 @@ def encode_slices(
     roles = split_slices(slices, load_folds(workspace), fold)
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     source: Any = slices  # what activations are computed from
+    activations: Activations | Descriptors
+    made_by: dict[str, str | bool]
     if settings.layer in UNTRAINED:
         check(model is None, f'layer "{settings.layer}" must be used without a model, got {model}: it needs no network')
         check(network is None, f'layer "{settings.layer}" must be used without a network, got {network}')

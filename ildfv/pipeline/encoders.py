@@ -62,9 +62,9 @@ class Training:
         return mixture_step.fit(folder, *given, weights=self.weights)
 
     def codebook(self, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
-        """The centres (k, d) and scale (d,) in codebook/, fitted on a sample of descriptors if they are not there.
+        """The centres (k, d) and scale (d,) in codebook/, fitted on a sample of descriptors if they do not exist.
 
-        There are fewer than `n_clusters` centres where the sample has fewer descriptors.
+        There are fewer than `n_clusters` centres if the sample has fewer descriptors.
         """
         folder, seed = self.folder / "codebook", self.settings.seed or 0
         if distributed.is_main() and not has_model(folder):

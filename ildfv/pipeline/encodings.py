@@ -18,6 +18,7 @@ import numpy as np
 
 from ildfv.errors import InputError, check
 from ildfv.pipeline.order import finished_last
+from ildfv.pipeline.regions import SLICE, check_region
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import MEND
 from ildfv.store.checksummed import read_checksummed
@@ -37,7 +38,7 @@ class Encoding:
         self.info = read_checksummed(self.folder / FINISHED)
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
-        self.region: str = self.info.get("region", "slice")
+        self.region: str = self.info.get("region", SLICE)
         # Encodings of experiments are named by their system, not their layer, and do not record a folder.
         own = Path(self.info.get("folder", f"fold-{self.fold}")).parts
         rule = f"{self.folder} must hold the encoding of its name"
@@ -86,6 +87,19 @@ def _read(parts: Parts, name: str) -> np.ndarray:
         rule = f"{parts.path(name)} must hold float32 vectors of one length"
         check(array.ndim == 2 and array.dtype == np.float32, f"{rule}, got {array.dtype} of shape {array.shape}")
         return array[()]
+
+
+def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, region: str) -> Encoding:
+    """The newest encoding of a layer inside a region, as a user names them; of any layer if none is given.
+
+    Raises
+    ------
+    InputError
+        There is none, the region is unknown, or it is given without a layer.
+    """
+    check_region(region, "rule")
+    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
+    return newest(workspace, fold, None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name)
 
 
 def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None) -> Encoding:

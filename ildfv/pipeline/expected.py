@@ -52,9 +52,7 @@ class HeldOut:
     def of(self, system: str, fold: int, how: str) -> Results:
         """The current results of a system on a fold. InputError: there are none. how: the command that creates them."""
         found = [r for r in self.results if r.system == system and r.fold == fold]
-        check(
-            bool(found), f"{system} must have current results for fold {fold}, got none or outdated ones: run `{how}`"
-        )
+        check(bool(found), f"{system} must have current results for fold {fold}, got none: run `{how}`")
         return found[0]
 
     def of_fold(self, results: Results, target: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.folds import Folds
 from ildfv.inference.model_card import model_card
-from ildfv.inference.predictor import INFO, Predictor, prefixed
+from ildfv.inference.predictor import INFO, Predictor
 from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo, Reference
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
@@ -30,7 +30,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
 from ildfv.scans.windows import SIZE, WINDOWS
-from ildfv.store.models import has_model, load_info, load_model
+from ildfv.store.models import has_model, load_info, load_model, prefixed
 from ildfv.version import versions
 
 REFERENCE_SLICES = 512  # training slices whose likelihood is computed, evenly spaced
@@ -138,7 +138,7 @@ class Export:
         recorded = system.info["regress"]
         results = self.held_out.of(system.name, system.fold, system.how)
         same = results.settings.get("regress") == recorded
-        check(same, f"{system.model} must be the model that {system.name} was scored with, got another: run `{system.how}`")
+        check(same, f"{system.model} must be the scored model of {system.name}, got another: run `{system.how}`")
         found = (
             self.held_out.of_fold(results, recorded["target"])
             if self.everyone is None

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference import schema
-from ildfv.inference.predictor import prefixed
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.frozen import FROZEN, frozen_name, frozen_network
 from ildfv.pipeline.train import newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
-from ildfv.store.models import TENSORS, load_info
+from ildfv.store.models import TENSORS, load_info, prefixed
+
+if TYPE_CHECKING:
+    from ildfv.train.activations import Activations
+    from ildfv.train.networks import Network
 
 
 @dataclass
@@ -31,7 +35,7 @@ class Networks:
     included: bool
     progress: Progress
     found: dict[str, schema.Network] = field(default_factory=dict)
-    _networks: dict[str, object] = field(default_factory=dict)
+    _networks: dict[str, Network] = field(default_factory=dict)
     _whole: set[str] = field(default_factory=set)
 
     def add(self, encoding: Encoding, fit: np.ndarray) -> tuple[str, str]:
@@ -70,7 +74,7 @@ class Networks:
                 files.setdefault(sha256(packaged), packaged)
             check(
                 digest in files,
-                f"encoding {encoding.layer} needs the frozen weights with SHA-256 {digest}, got none: pass their file by --weights",
+                f"encoding {encoding.layer} needs frozen weights with SHA-256 {digest}, got none: pass --weights FILE",
             )
             check(
                 self.included or files[digest].suffix == ".safetensors",
@@ -86,15 +90,15 @@ class Networks:
                 trained=False,
                 weights_sha256=None if self.included else digest,
             )
-        layers = [one for one in self._networks[name].layers if frozen_name(architecture, one) == encoding.layer]  # type: ignore[attr-defined]
+        layers = [one for one in self._networks[name].layers if frozen_name(architecture, one) == encoding.layer]
         check(len(layers) == 1, f"{encoding.layer} must name one layer of {architecture}, got {layers}")
         return name, layers[0]
 
-    def activations(self, name: str, layer: str):
+    def activations(self, name: str, layer: str) -> Activations:
         """The maps of a layer."""
         from ildfv.train.activations import Activations
 
-        return Activations(self._networks[name], layer)  # type: ignore[arg-type]
+        return Activations(self._networks[name], layer)
 
     def trained(self, fold: int, *, wanted: bool) -> list[str]:
         """Names of the networks trained in the workspace. wanted: add the newest one if no encoding needs a network."""
@@ -106,7 +110,7 @@ class Networks:
         return names
 
     def keep_whole(self, name: str) -> None:
-        """Keeps the layers above those that are encoded, as the network's outputs are a head."""
+        """Keeps the layers above the encoded ones, because the network's outputs are a head."""
         self._whole.add(name)
 
     def finished(
@@ -122,12 +126,12 @@ class Networks:
             network = self._networks[name]
             layers = [one.layer for one in encodings.values() if one.network == name]
             if name not in self._whole:
-                deepest = max(layers, key=list(network.layers).index)  # type: ignore[attr-defined]
+                deepest = max(layers, key=list(network.layers).index)
                 info = info.model_copy(update={"layer": deepest})
                 if info.weights_sha256 is None:
-                    network = Activations(network, deepest).alone().network  # type: ignore[arg-type]
+                    network = Activations(network, deepest).alone().network
             infos[name] = info
-            stored = tensors(network)  # type: ignore[arg-type]
+            stored = tensors(network)
             if info.weights_sha256 is not None:
                 stored = {key: stored[key] for key in ("mean", "std")}
             values |= prefixed(f"network.{name}", stored)

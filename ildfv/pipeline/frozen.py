@@ -33,8 +33,8 @@ def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, 
     Raises
     ------
     InputError
-        A file that is not safetensors, or that lacks a tensor of the network. A tensor of another shape is accepted only
-        for the last layer, because the number of classes differs.
+        A file that is not safetensors, or that lacks a tensor of the network. A tensor of another shape is accepted
+        only for the last layer, because the number of classes differs.
     """
     from ildfv.train.data import train_mean_std
     from ildfv.train.networks import build, check_whole_slices, set_tensors, tensors

@@ -55,7 +55,7 @@ REGION_MASKS = FileKind(
 
 
 def _check_network(root: Path, path: Path) -> None:
-    """InputError if the network in models/<name>/fold-<k>/ was trained without another fold, as a copied one was."""
+    """InputError if the network in models/<name>/fold-<k>/ was trained without another fold (a copied network)."""
     trained, held_out = load_info(path.parent).get("identity"), path.parent.name
     if trained is None:  # a network that was trained elsewhere has no record of its training data
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,11 @@ from ildfv.scans.windows import NORMAL, WINDOWS
 from ildfv.store.atomic import sha256
 from ildfv.store.models import TENSORS, has_model, load_model
 
+if TYPE_CHECKING:
+    from ildfv.train.activations import Activations
+    from ildfv.train.descriptors import Descriptors
+    from ildfv.train.receptive import ReceptiveFields
+
 BATCH = 16
 
 
@@ -32,8 +38,8 @@ class Projector:
     """
 
     encoding: Encoding
-    maps: object
-    fields: object
+    maps: Activations | Descriptors
+    fields: ReceptiveFields
     fisher: FisherVector
     pca: PCA
 
@@ -49,14 +55,14 @@ class Projector:
         else:
             area = np.full(len(images), pixel_area)
             masks = lungs_of(images, area, self.encoding.inputs.get("lungs", "rule"))
-        return self.fields.shares(masks)  # type: ignore[attr-defined]
+        return self.fields.shares(masks)
 
     def __call__(self, images: np.ndarray, pixel_area: float) -> np.ndarray:
         """Projections float32 (m, p) of prepared slices uint8 (m, 3, 224, 224); pixel_area: mm² of the scan."""
         found = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            maps = self.maps(batch)  # type: ignore[operator]
+            maps = self.maps(batch)
             vectors = to_numpy(self.fisher.transform(maps, weights=self.weights(batch, pixel_area)))
             found.append(self.pca.transform(vectors.astype(np.float32)).astype(np.float32))
         return np.concatenate(found)
@@ -83,7 +89,7 @@ def projector(workspace: Workspace, encoding: Encoding, device: str = "cpu") -> 
     )
 
 
-def _maps(workspace: Workspace, encoding: Encoding, device: str):
+def _maps(workspace: Workspace, encoding: Encoding, device: str) -> Activations | Descriptors:
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 
@@ -95,7 +101,7 @@ def _maps(workspace: Workspace, encoding: Encoding, device: str):
     folder = workspace.models_dir / made_by
     check(
         (folder / TENSORS).exists(),
-        f"{encoding.folder} must be made with a network trained in this workspace, got {made_by}: choose another by --layer",
+        f"{encoding.folder} must be made with a network of this workspace, got {made_by}: choose another by --layer",
     )
     same = sha256(folder / TENSORS) == encoding.inputs["model_sha256"]
     check(same, f"{encoding.folder} was made with another network than {folder}: run `ildfv encode --fresh`")

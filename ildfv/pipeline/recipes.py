@@ -21,6 +21,7 @@ from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds, write_folds
 from ildfv.pipeline.train import ENOUGH, train_network
+from ildfv.pipeline.used_inputs import used_inputs
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
@@ -58,8 +59,8 @@ def fit(
     dict
         "recipe", "data", "slices" and "patients" (tested), "folds", "systems": name → {"auc": {pattern:
         value}, "auc_interval": {pattern: [low, high]}, "mean_auc", "mean_auc_interval"}, "against_baseline": one
-        document per system and measure, "comparisons": documents, "notes". AUCs are over all folds; undefined values
-        are None.
+        document per system and measure, "comparisons": documents, "inputs": what each head was computed from
+        (`used_inputs`), "notes". AUCs are over all folds; undefined values are None.
     """
     check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
     workspace = Workspace.open(root)
@@ -93,6 +94,7 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
         "systems": {one.system: _system(one) for one in results},
         "against_baseline": [asdict(one) | {"beats": one.beats, "outcome": one.outcome} for one in found],
         "comparisons": comparisons,
+        "inputs": used_inputs(one for one in current.values() if one.system in systems),
         "notes": list(labels(found).values()),
     }
 
@@ -101,7 +103,7 @@ def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
     for layer in FEW_LAYERS:
         settings = EncodeSettings(layer=layer, region=LUNG, **FEW_SETTINGS)
         encode_slices(root, settings, fold=fold, device=device, progress=progress)
-    systems = [FEW_LAYERS]
+    systems: list[tuple[str, ...]] = [FEW_LAYERS]
     if network_available():
         settings = EncodeSettings(layer=FEW_NETWORK_LAYER, region=LUNG, **FEW_SETTINGS)
         encode_slices(root, settings, fold=fold, network=FEW_NETWORK, device=device, progress=progress)

@@ -19,9 +19,9 @@ from ildfv.inference.predict import choose
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.encodings import Encoding, newest
+from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.projector import Projector, projector
-from ildfv.pipeline.regions import SLICE, check_region
+from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.libraries import quiet
@@ -79,12 +79,9 @@ def similar_slices(
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(per_patient is None or per_patient >= 1, f"per_patient must be at least 1, got {per_patient}")
-    check_region(region, "rule")
-    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
-    encoding = newest(workspace, fold, name)
+    encoding = encoding_of(workspace, fold, layer, region)
     check(
         encoding.inputs["slices"] == slices.key,
         f"{encoding.folder} was made from slices other than the current ones: run `ildfv encode --fresh`",

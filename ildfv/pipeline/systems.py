@@ -76,7 +76,7 @@ def chosen(
 
 
 def _with(workspace: Workspace, encoding: Encoding) -> list[str]:
-    """The layers of systems on this encoding: its own if it is scored alone, otherwise the joined ones that include it."""
+    """The layers of systems on this encoding: its own if it is scored alone, otherwise the joined ones with it."""
     folders = sorted(workspace.encodings_dir.glob(f"*/fold-{encoding.fold}/regression*"))
     suffix = "" if encoding.region == "slice" else f"-{encoding.region}"
     names = {folder.parent.parent.name for folder in folders if has_model(folder)}

@@ -98,7 +98,9 @@ class Workspace:
             raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS`")
         slices = Slices(self.slices_dir)
         rule = f"{self.slices_dir} must be prepared with the salt in {self.root / SETTINGS}, and by this version"
-        check(slices.parts.key == self.slices_key, f"{rule}, got other slices: restore the salt, or use another workspace")
+        check(
+            slices.parts.key == self.slices_key, f"{rule}, got other ones: restore the salt, or use another workspace"
+        )
         return slices
 
     @property

@@ -166,7 +166,7 @@ class ReportContent:
 
 RULE = (
     "Selected at random with a fixed seed: for each pattern, one slice that shows it and is predicted correctly, one "
-    "with a false negative and one with a false positive, where such slices exist."
+    "with a false negative and one with a false positive, if they exist."
 )
 
 

@@ -15,16 +15,17 @@ from ildfv.evaluation.documents import Results, Spread
 from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.results import spread, undecided
 from ildfv.evaluation.tables import Cell, Estimate, Table
+from ildfv.inference.png import png_uri
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
 from ildfv.report.chart import draw
 from ildfv.report.content import RULE, Example, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Point, Series, number, with_interval
-from ildfv.report.pictures import outlines, png_uri
+from ildfv.report.pictures import outlines
 from ildfv.store.outputs import check_output, write_output
 
 MARKER = b'<meta name="generator" content="ildfv report">'
-KIND = "a page that ildfv wrote"
+KIND = "a page written by ildfv"
 OVERALL = {
     "accuracy": "Accuracy",
     "precision": "Precision",
@@ -39,7 +40,7 @@ CODE = re.compile("`([^`]+)`")
 HASH = re.compile("[0-9a-f]{40,}")  # abbreviated; results/*.json has all digits
 VERDICTS = {"hit": "true positive", "alarm": "false positive", "miss": "false negative", "open": "no threshold"}
 PAPER = "the paper"  # source of a table's row
-HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # of a comparison; the others are collapsed
+HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # measures of a comparison that are not collapsed
 NAMES = OVERALL | {"auc": "AUC"}
 
 
@@ -47,7 +48,7 @@ def write_report(path: str | Path, content: ReportContent) -> Path:
     """Writes the page atomically and returns its path.
 
     Undefined numbers are shown as "–". Equal content gives equal bytes. All names and notes are escaped. InputError:
-    the path is that of a file other than such a page.
+    the path is a file other than a page of this kind.
     """
     path = Path(path)
     write_output(path, render(content).encode("utf-8"), MARKER, KIND)

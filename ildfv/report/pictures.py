@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
-
 import contourpy
 import numpy as np
 from markupsafe import Markup, escape
 from PIL import Image, ImageDraw, ImageFont
 
+from ildfv.inference.png import png, png_uri
 from ildfv.patterns import PATTERNS
 from ildfv.report.content import LabelMap
 
@@ -17,13 +15,6 @@ COLOURS = ((86, 180, 233), (240, 165, 0), (255, 122, 198), (47, 214, 160))  # as
 TITLES = ("slice", "reference", "predicted")
 SCALE, GAP, LINE = 2, 8, 26  # pixels: per pixel of the slice, between panels, per line of text
 OPACITY = 0.55
-
-
-def png_uri(image: np.ndarray) -> str:
-    """A greyscale uint8 image (h, w) as a `data:image/png` URI, lossless."""
-    buffer = io.BytesIO()
-    Image.fromarray(image, mode="L").save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def slice_svg(image: np.ndarray, labels: np.ndarray | None, *, label: str) -> Markup:
@@ -83,9 +74,7 @@ def label_map_png(one: LabelMap, *, mark: str = "") -> bytes:
         draw.rectangle((x, y + 7, x + 12, y + 19), colour)
         draw.text((x + 18, y + 4), pattern, "black", font)
         x += 42 + int(draw.textlength(pattern, font))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return png(np.asarray(sheet))
 
 
 def _tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Several acquisitions in one series: two breaths, two phases, two kernels.
 
 Contiguous acquisitions of different parts of the chest belong to one scan. Acquisitions that interleave or repeat
-positions do not: joined, every second slice would be that of another breath.
+positions do not: if joined, every second slice would come from another breath.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ildfv.scans.headers import Frame, Header
 from ildfv.scans.identifiers import ACQUISITION_TAGS, PRIVATE_TAGS
 
 ORDERED = ("AcquisitionTime", "TriggerTime", "AcquisitionNumber", "InstanceNumber")  # increase during an acquisition
-MIN_SWEEP = 3  # slices or groups of slices of one time; with fewer, an order is chance
+MIN_SWEEP = 3  # slices or groups of slices of one time; with fewer, an order may be due to chance
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def acquisitions(headers: Sequence[Header]) -> list[Acquisition]:
     for name, values in _values(frames).items():
         found = (_sweeps(values, along) if name in ORDERED else None) or values
         if found is values and (name == "InstanceNumber" or (name in ORDERED and 2 * len(set(values)) > len(values))):
-            continue  # it only numbers the slices
+            continue  # the tag only numbers the slices
         if _overlap(found, along):
             labels.append([f"{name} {_shown(name, value)}" for value in found])
     if not labels:
@@ -74,8 +74,8 @@ def _overlap(values: list[str], along: np.ndarray) -> bool:
 def _sweeps(values: list[str], along: np.ndarray) -> list[str] | None:
     """The first value of the sweep along the patient that each frame belongs to, or None if there is only one.
 
-    A sweep ends where the order of the values turns back. None also if a value is missing or no number, or if sweeps
-    are short or of very different lengths: then the values are not in the order of the acquisition.
+    A sweep ends where the order of the values reverses. Also None if a value is missing or not a number, or if sweeps
+    are short or of very different lengths: then the values do not follow the order of acquisition.
     """
     try:
         order = np.array([float(value) for value in values])
@@ -88,7 +88,7 @@ def _sweeps(values: list[str], along: np.ndarray) -> list[str] | None:
     if np.median(np.abs(np.diff(centres))) <= MIN_GAP:
         return None
     waits, moves = np.diff(shots), np.diff(centres)
-    # Between two sweeps is a pause or a move of another length than within them.
+    # The pause or movement between two sweeps differs from those within a sweep.
     jumps = waits / np.median(waits) + np.abs(np.abs(moves) / np.median(np.abs(moves)) - 1)
     starts, direction = [0], 0.0
     for i, move in enumerate(np.sign(moves)):

@@ -1,7 +1,7 @@
-"""Zip archives, unpacked into a temporary folder within limits, because an archive may be written to do harm.
+"""Zip archives, unpacked into a temporary folder within limits, because an archive may be malicious.
 
-An archive is refused as a whole, before anything is unpacked: a part of it may be a part of a scan. Archives inside an
-archive are unpacked as files and not opened.
+An archive is refused as a whole, before anything is unpacked, because a part of it may be an incomplete scan. Archives
+inside an archive are unpacked as files and not opened.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def is_archive(path: Path) -> bool:
     if path.suffix.lower() != SUFFIX or not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")  # the latter: an empty archive
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")  # PK\x05\x06: an empty archive
 
 
 @contextmanager
@@ -69,10 +69,10 @@ def extract(archive: Path, folder: Path) -> None:
                 os.utime(target, ns=(time, time))
     except InputError:
         raise
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # "a" and "a/b", or letter case
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # "a" and "a/b", or "a" and "A"
         raise InputError(f"{archive.name} must contain each path once, got {_inside(error, folder)} twice") from error
     except Exception as error:  # a corrupt archive can raise anything in the parser
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the disk, not the content
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a disk error
             raise
         raise InputError(f"{archive.name} must be an intact zip archive, got {format_error(error)}") from error
 

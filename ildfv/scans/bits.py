@@ -1,4 +1,4 @@
-"""The meaning of the bits of a stored pixel. It is certain, or the file is refused.
+"""The interpretation of the bits of a stored pixel. Files with an ambiguous interpretation are refused.
 
 A pixel is a word of 16 bits, of which BitsStored, from HighBit downwards, are its value. The other bits should be 0 or
 copies of the sign; old files keep overlays there. Libraries ignore HighBit, and discard or keep the other bits.
@@ -70,7 +70,7 @@ def meaning(
         raise InputError(
             f"pixel values must fit in BitsStored ({bits}, {'signed' if signed else 'unsigned'}), got "
             f"{int(first.view(np.int16) if signed else first)} (pixels: {np.count_nonzero(wrong):,}): it is uncertain "
-            "what the bits above mean"
+            "how to interpret the higher bits"
         )
     result = (value | np.where(negative, np.uint16(0xFFFF & ~((1 << bits) - 1)), np.uint16(0))) if signed else value
     padding = _is_padding(words, dataset)
@@ -100,7 +100,7 @@ def _overlay_bits(dataset, bits: int) -> int:
     mask = 0
     for group in OVERLAYS:
         position = dataset.get((group, 0x0102))
-        if position is None or (group, 0x3000) in dataset:  # an overlay with data of its own uses no bit of the pixels
+        if position is None or (group, 0x3000) in dataset:  # an overlay with separate data uses no bits of pixels
             continue
         allocated = dataset.get((group, 0x0100))
         if allocated is None or allocated.value != WORD:
@@ -112,7 +112,7 @@ def _overlay_bits(dataset, bits: int) -> int:
 
 
 def _is_padding(words: np.ndarray, dataset) -> np.ndarray:
-    """Pixels that equal the declared padding, which may lie outside the range of BitsStored."""
+    """Pixels that equal the declared padding, which may be outside the range of BitsStored."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
         return np.zeros(words.shape, bool)

@@ -1,4 +1,4 @@
-"""Files opened for parsers that allocate whatever length a header declares."""
+"""Files for parsers that allocate any length that a header declares."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A voxel is inside a contour if its centre is. scikit-image decides this from the coordinates in the file, while rt-utils
 and dcmrtstruct2nii, which have had no release since 2023, round contours to whole voxels first.
 
-A contour inside another one of the same structure is the border of a hole, as planning systems write them.
+A contour inside another one of the same structure is the border of a hole, the convention of planning systems.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ildfv.scans.libraries import format_error
 from ildfv.scans.overlay import Overlay
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
-DECIMALS = 3  # of a voxel: contours that were traced through centres of voxels, and rounded, still contain them
-NESTED, APART = 0.9, 0.1  # share of the smaller contour that is inside the larger one; between them are two readings
+DECIMALS = 3  # voxel coordinates are rounded, so that contours through voxel centres contain these despite rounding
+NESTED, APART = 0.9, 0.1  # fraction of the smaller contour inside the larger one; values in between are ambiguous
 
 
 def check_installed() -> None:
@@ -35,7 +35,7 @@ def read_contours(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no contour.
 
     Only structures whose name is a meaning or listed in [segments] of the codes are read. Raises `InputError` if a
-    contour is not closed or not on a slice of the scan, if contours of a structure overlap in part, and where
+    contour is not closed or not on a slice of the scan, if contours of a structure overlap partially, or if
     structures of different meaning overlap without a priority.
     """
     check_installed()
@@ -105,7 +105,7 @@ def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np
             share = np.count_nonzero(mask & larger) / size
             if APART < share < NESTED:
                 raise InputError(
-                    f"contours of {name!r} on one slice must be apart or nested, got two that overlap in part"
+                    f"contours of {name!r} on one slice must be disjoint or nested, got two that overlap partially"
                 )
             around += int(share >= NESTED)
         result = result & ~mask if around % 2 else result | mask

@@ -18,9 +18,9 @@ from ildfv.store.atomic import sha256
 
 
 def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Path]]:
-    """The series with each slice once, in the order of the paths, and the files of which nothing is used.
+    """The series with each slice once, in the order of the paths, and the files that are not used.
 
-    A copy is a file with the same bytes, or a slice with the same position and the same HU. Pixels are read only where
+    A copy is a file with the same bytes, or a slice with the same position and the same HU. Pixels are read only if
     positions repeat. Raises `InputError` if files that share a SOPInstanceUID have different slices.
     """
     files, copies = _without_equal_files(sorted(headers, key=lambda header: str(header.path)))
@@ -36,7 +36,7 @@ def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Path]]
     for header in kept:
         if (other := first.setdefault(header.instance, header)) is not header:
             raise InputError(
-                f"{other.path.name} and {header.path.name} must not share a SOPInstanceUID, as their content differs"
+                f"{other.path.name} and {header.path.name} must not share a SOPInstanceUID, got different content"
             )
     return kept, sorted(copies)
 

@@ -1,7 +1,7 @@
 """CT images that are not slices of a scan in Hounsfield units: projections, renderings, localizers, pages, maps.
 
-DICOM gives such images the same SOP class as slices. Vendors mark them in ImageType, each in its own words, or only in
-a description, so the rule looks for words and not for whole values.
+DICOM gives such images the same SOP class as slices. Vendors mark them with different words in ImageType, or only in a
+description, so the rule searches for words instead of comparing whole values.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _original(dataset) -> bool:
 
 
 def _page(dataset) -> str:
-    """A report or protocol page: no place in the patient, and no pixels of a slice."""
+    """A report or protocol page, which has neither a patient position nor pixels of a slice."""
     if any(dataset.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
         return ""
     if dataset.get("PerFrameFunctionalGroupsSequence"):

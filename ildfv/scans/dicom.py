@@ -72,7 +72,7 @@ def assemble(headers: Sequence[Header]) -> Series:
 
 
 def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) -> Series:
-    """One acquisition as a series. Raises `InputError` with the rule that is broken.
+    """One acquisition as a series. Raises `InputError` with the violated rule.
 
     resample: accept tilted and unevenly spaced slices, which `scans.resample` can resample.
     """

@@ -1,4 +1,4 @@
-"""DICOM files as people keep them: with or without preamble, plain or compressed with gzip."""
+"""DICOM files as found in practice: with or without preamble, plain or compressed with gzip."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def start_of(path: Path) -> bytes:
 
 
 def packing_of(path: Path, start: bytes) -> str:
-    """How a DICOM file departs from the file format of the standard, or ""."""
+    """How a DICOM file deviates from the standard file format, or ""."""
     with path.open("rb") as file:
         if _is_gzipped(path, file.read(len(GZIP))):
             return "compressed with gzip"
@@ -59,7 +59,7 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
         try:
             content = gzip.GzipFile(fileobj=file).read(MAX_GZIPPED + 1)
         except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"must be a whole gzip file, got {format_error(error)}") from error
+            raise InputError(f"must be a complete gzip file, got {format_error(error)}") from error
     if len(content) > MAX_GZIPPED:
         raise InputError(f"must contain at most {MAX_GZIPPED:,} bytes, got more")
     yield io.BytesIO(content)

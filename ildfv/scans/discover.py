@@ -8,7 +8,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    # Not an import statement: `scans` is below `datasets` and loads nothing of it until the alias is used.
+    # Imported lazily: `scans` is below `datasets` and must not import it until the alias is used.
     found = getattr(import_module("ildfv.datasets.discovery"), name)
     if not name.startswith("__"):
         warnings.warn(

@@ -24,8 +24,8 @@ MIN_GAP = 0.01  # mm; slices closer than this have the same position
 def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, accept_uneven: bool = False) -> Geometry:
     """The grid of slices with their file names, in ascending order along the normal; axes: slices, rows, columns.
 
-    Raises `InputError` if a corner of a slice deviates by more than `tolerance` from the grid, if a slice does, or if
-    two slices have the same position. With `accept_uneven`, slices may be unevenly spaced on a straight line, up to
+    Raises `InputError` if a slice or one of its corners deviates by more than `tolerance` from the grid, or if two
+    slices have the same position. With `accept_uneven`, slices may be unevenly spaced on a straight line, up to
     `MAX_GAP` apart; only then has the result `slices`.
     """
     row, column, between_rows, between_columns = _plane([frame for _, frame in frames], rows, columns)
@@ -68,7 +68,7 @@ def _line(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Position of the first slice and the vector from one slice to the next, mm (3,): a least-squares line.
 
-    Of uneven slices, the line through the first and the last one, and the place of each on it in steps, (m,).
+    For uneven slices: the line through the first and the last one, and the position of each on it in steps, (m,).
     """
     positions = np.array([frame.position for _, frame in frames])  # (m, 3)
     if len(frames) == 1:
@@ -110,10 +110,10 @@ def _line(
 
 
 def _uneven(along: np.ndarray, gaps: np.ndarray) -> str:
-    """The broken rule, with the gap that deviates most from the usual one. along: mm of each slice; gaps: mm."""
+    """The violated rule, with the gap that deviates most from the usual one. along: mm of each slice; gaps: mm."""
     usual = float(np.median(gaps))
-    allowed = 1.5 * tolerance(usual, POSITION_ROUNDING)  # a gap has the rounding of two positions
-    usual = float(gaps[np.abs(gaps - usual) <= allowed].mean())  # of rounded positions, the median gap is rounded
+    allowed = 1.5 * tolerance(usual, POSITION_ROUNDING)  # a gap contains the rounding errors of two positions
+    usual = float(gaps[np.abs(gaps - usual) <= allowed].mean())  # less rounded than the median
     odd = np.flatnonzero(np.abs(gaps - usual) > allowed)
     at = int(np.abs(gaps - usual).argmax())
     times = round(gaps[at] / usual)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ildfv.errors import InputError
 
-MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; beyond are tilted gantries and oblique reformats
+MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; larger ones are gantry tilts and oblique reformats
 MAX_GAP = 10.0  # mm between uneven slices up to which `prepare --resample` interpolates
 MAX_RESAMPLED_TILT = 30.05  # degrees up to which `prepare --resample` accepts them: 30°, and rounded cosines
 SQUARE_TOLERANCE = 0.01  # relative difference between the two in-plane spacings
@@ -23,7 +23,7 @@ AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient 
 class Geometry:
     """A grid: `shape` (3 axes), `origin` (3,) mm of voxel 0, `steps` (3, 3) mm with the step along axis i in row i.
 
-    slices: places along axis 0 (shape[0],), in steps from 0 to shape[0] − 1, if the slices are unevenly spaced.
+    slices: positions along axis 0 (shape[0],), in steps from 0 to shape[0] − 1, if the slices are unevenly spaced.
     """
 
     shape: tuple[int, ...]
@@ -53,21 +53,21 @@ class Geometry:
         return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())
 
     def place(self, z: int) -> float:
-        """Place of slice z along axis 0, in steps."""
+        """Position of slice z along axis 0, in steps."""
         return float(z if self.slices is None else self.slices[z])
 
     def nearest_slice(self, place: float) -> int:
-        """Index of the slice nearest to a place along axis 0; it may be outside the grid."""
+        """Index of the slice nearest to a position along axis 0; it may be outside the grid."""
         if self.slices is None or not 0 <= round(place) < self.shape[0]:
             return round(place)
         return int(np.abs(self.slices - place).argmin())
 
 
 def tolerance(spacing: float, rounding: float = ROUNDING) -> float:
-    """mm by which a voxel may deviate from its place on a grid with that spacing (mm).
+    """mm by which a voxel may deviate from its position on a grid with that spacing (mm).
 
-    A tenth of a voxel, or more where numbers in headers are rounded (`rounding`, mm), but always less than half a
-    voxel: each voxel keeps its place.
+    A tenth of a voxel, or more if numbers in headers are rounded (`rounding`, mm), but always less than half a voxel,
+    so that positions are unambiguous.
     """
     return min(max(spacing / 10, rounding), 0.4 * spacing)
 
@@ -126,9 +126,9 @@ def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...])
 
 
 def difference(a: Geometry, b: Geometry) -> str | None:
-    """None if the grids are equal (same shape, corners within `tolerance`), else the difference in words."""
+    """None if the grids are equal (same shape, corners within `tolerance`), otherwise a description."""
     if a.slices is not None:
-        return "must be a DICOM SEG, as the slices of its scan are unevenly spaced"
+        return "must be a DICOM SEG, because the slices of its scan are unevenly spaced"
     if a.shape != b.shape:
         return f"must have shape {a.shape} (slices, rows, columns), got {b.shape}"
     apart = np.abs(a.corners() - b.corners()).max()

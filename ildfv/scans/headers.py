@@ -88,7 +88,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class SegReference:
-    """What a DICOM SEG or RT Structure Set says about the scan that it segments, and the names of its segments."""
+    """The reference of a DICOM SEG or RT Structure Set to the segmented scan, and the names of its segments."""
 
     series: tuple[str, ...]  # SeriesInstanceUIDs; empty if none is referenced
     frame_of_reference: str
@@ -113,8 +113,8 @@ class Header:
     frames: tuple[Frame, ...] = ()
     frame_of_reference: str = ""
     segmented: SegReference | None = None  # of a segmentation
-    patient_fault: str = ""  # why the PatientID is no identity
-    unnamed: bool = False  # `instance` is a checksum, as the file has no SOPInstanceUID
+    patient_fault: str = ""  # why the PatientID cannot be used
+    unnamed: bool = False  # `instance` is a checksum, because the file has no SOPInstanceUID
     ignored: str | None = None
     problem: str | None = None
 
@@ -124,7 +124,7 @@ def read_header(path: Path) -> Header:
     with open_dicom(path) as file:
         start = file.read(START)
         if not is_dicom(start):
-            raise InputError("must be a DICOM file ('DICM' at byte 128), got something else")
+            raise InputError("must be a DICOM file ('DICM' at byte 128), got another file")
         if DEFLATED in start:  # pydicom inflates the whole file without a size limit
             raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
         file.seek(0)
@@ -141,7 +141,7 @@ def read_header(path: Path) -> Header:
 def _classified(path: Path, dataset, left: int) -> Header:
     """The file by its SOP class. A fault becomes `problem` if the series is known, otherwise it is raised."""
     kind, series = str(dataset.get("SOPClassUID", "")), str(dataset.get("SeriesInstanceUID", ""))
-    kind = kind or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))  # a DICOMDIR has its SOP class only there
+    kind = kind or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))  # a DICOMDIR has only this one
     if not kind:
         raise InputError("must have a SOPClassUID, got none (truncated file?)")
     if kind == CONTOURS:
@@ -225,7 +225,7 @@ def _ct(path: Path, dataset, series: str, left: int) -> Header:
 
 
 def _frame_of(index: int, dataset, group, shared) -> Frame:
-    """One frame of a multi-frame file, from its own and the shared functional groups."""
+    """One frame of a multi-frame file, from its per-frame and the shared functional groups."""
     try:
         kind = (group.get("CTImageFrameTypeSequence") or shared.get("CTImageFrameTypeSequence") or [{}])[0]
         if reason := no_slice(kind):
@@ -310,7 +310,7 @@ def _sources(group) -> frozenset[str]:
 
 
 def _structure_set(dataset) -> SegReference:
-    """What an RT Structure Set says about its scan, and the names of its structures."""
+    """The reference of an RT Structure Set to its scan, and the names of its structures."""
     frames = dataset.get("ReferencedFrameOfReferenceSequence") or []
     studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or []]
     items = [item for study in studies for item in study.get("RTReferencedSeriesSequence") or []]

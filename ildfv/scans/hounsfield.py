@@ -1,4 +1,4 @@
-"""Prepared slices in whole Hounsfield units, beside the 8-bit windows: steps of 1 HU instead of 6."""
+"""Prepared slices in integer Hounsfield units, in steps of 1 HU instead of the 6 HU of 8-bit windows."""
 
 from __future__ import annotations
 

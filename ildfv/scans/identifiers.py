@@ -8,7 +8,7 @@ from pathlib import Path
 from ildfv.errors import InputError
 from ildfv.store.atomic import sha256
 
-ACQUISITION_TAGS = (  # a slice of one acquisition has the same value, or a later one, as the slices before
+ACQUISITION_TAGS = (  # within an acquisition, values are constant or increase from slice to slice
     "StudyInstanceUID",
     "SeriesNumber",
     "SeriesDescription",
@@ -34,9 +34,9 @@ ACQUISITION_TAGS = (  # a slice of one acquisition has the same value, or a late
     "AcquisitionTime",
     "InstanceNumber",
 )
-PRIVATE_TAGS = ("StudyInstanceUID", "SeriesDescription", "ProtocolName")  # identify a study, or are free text
+PRIVATE_TAGS = ("StudyInstanceUID", "SeriesDescription", "ProtocolName")  # may identify a patient
 SOURCE_TAGS = (*ACQUISITION_TAGS, "AcquisitionDate", "AcquisitionDateTime", "SpecificCharacterSet")
-IN_FRAMES = {  # the attribute of a frame of a multi-frame file that has another name
+IN_FRAMES = {  # attributes with another name in the frames of multi-frame files
     "AcquisitionNumber": "FrameAcquisitionNumber",
     "AcquisitionTime": "FrameAcquisitionDateTime",
 }
@@ -47,12 +47,12 @@ OTHER_SOURCE = "pass --patient-from folder or --patient-from study to use anothe
 def patient_id(dataset) -> str:
     """The PatientID as text, the same for equal ids in different character sets.
 
-    Raises `InputError` if it is absent, or if its bytes are not text in the declared character set. Decoded with
-    replacement characters, as libraries do, such ids merge two people or split one.
+    Raises `InputError` if it is absent, or if its bytes are not text in the declared character set. Decoding with
+    replacement characters, as libraries do, could merge two patients or split one.
     """
     raw = _raw(dataset, "PatientID")
     if not raw:
-        raise InputError(f"PatientID must not be empty, as folds are split by patient: {OTHER_SOURCE}")
+        raise InputError(f"PatientID must not be empty, because folds are split by patient: {OTHER_SOURCE}")
     if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii")
     declared = _terms(dataset)
@@ -80,7 +80,7 @@ def acquisition_of(dataset, content=None) -> tuple[str, ...]:
         date = "" if dataset.get("AcquisitionDateTime") else str(dataset.get("AcquisitionDate") or "")
         found["AcquisitionTime"] = date + str(dataset.get("AcquisitionDateTime") or found["AcquisitionTime"])
     if content is not None:
-        found["InstanceNumber"] = ""  # that of the file
+        found["InstanceNumber"] = ""  # belongs to the file, not to the frame
     return tuple(found.values())
 
 
@@ -98,7 +98,7 @@ def _raw(dataset, name: str) -> bytes:
     if name not in dataset:
         return b""
     value = dataset.get_item(name).value
-    if not isinstance(value, bytes):  # set by a program, not read from a file
+    if not isinstance(value, bytes):  # set in memory, not read from a file
         value = str(value or "").encode()
     return value.strip(b" \0")
 
@@ -124,7 +124,7 @@ def _decoded(raw: bytes, declared: list[str]) -> str | None:
         except UnicodeError:
             return None
         if encoding != "UTF8" and len(text) == len(raw) and _is_utf8(raw):
-            return None  # one byte per character is declared, but the bytes are UTF-8: two readings
+            return None  # ambiguous: a single-byte character set is declared, but the bytes are valid UTF-8
         return text if text.isprintable() else None
     text = decode_bytes(raw, convert_encodings(declared), set())
     return text if text.isprintable() and "\ufffd" not in text else None

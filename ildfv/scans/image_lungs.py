@@ -1,7 +1,7 @@
 """Lung of a slice that may be cropped: images are often cut to the chest, so that lung touches their border.
 
-The rule of `scans.lungs` excludes every region at the border, because it cannot tell lung from the air around the body.
-Here such a region is lung unless it is as dark as air or holds a corner of the image.
+The rule of `scans.lungs` excludes every region at the border, because it cannot distinguish lung from the air around
+the body. Here, a region at the border is lung unless it is as dark as air or contains a corner of the image.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ ABOVE_DARKEST = 40.0  # HU; air has the smallest values of the image even if its
 
 
 def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
-    """Lung of one image, bool (rows, columns): that of `lung_mask`, or, where that finds less than 10 cm², with regions
-    at the border, or else the whole image.
+    """Lung of one image, bool (rows, columns): the result of `lung_mask`; if this is less than 10 cm², with regions at
+    the border; if this is also less, the whole image.
 
     hu: HU (rows, columns); pixel_area: mm².
     """
@@ -30,7 +30,7 @@ def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
 
 
 def _at_border(hu: np.ndarray, pixel_area: float) -> np.ndarray:
-    """Aerated regions that are not air: their mean is above that of gas, and they hold no corner of the image."""
+    """Aerated regions that are not air: their mean is above that of gas, and they contain no corner of the image."""
     regions, n = ndimage.label(hu < AERATED)
     area = np.bincount(regions.ravel(), minlength=n + 1)
     mean = np.bincount(regions.ravel(), weights=hu.ravel(), minlength=n + 1) / np.maximum(area, 1)

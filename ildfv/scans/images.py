@@ -19,7 +19,7 @@ from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_si
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "TIFF")
-FIELD = 350.0  # mm along the longer side of an image: a usual field of view of chest CT, as images state none
+FIELD = 350.0  # mm along the longer side of an image: a usual field of view of chest CT, because images do not state it
 JPEG_COLOUR = 3  # grey levels: a grey JPEG that was saved as colour may have rounded channels
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, ORIENTATION = 258, 262, 339, 274  # TIFF tags
 LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
@@ -27,7 +27,7 @@ LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
 @dataclass(frozen=True)
 class Grey:
-    """The HU of the smallest and of the largest grey level that the type of a pixel can hold."""
+    """The HU of the smallest and of the largest grey level of the pixel type."""
 
     low: float
     high: float
@@ -54,7 +54,7 @@ class Grey:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file is named as one of the image formats."""
+    """Whether the file name has the suffix of an image format."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -86,7 +86,7 @@ def read_image(path: Path, grey: Grey, *, patient_id: str, series_id: str) -> Vo
 
 
 def mask_values(path: Path) -> np.ndarray:
-    """Where an image of a mask is not 0, bool (rows, columns)."""
+    """The pixels of a mask image that are not 0, bool (rows, columns)."""
     return grey_values(path) != 0
 
 

@@ -5,7 +5,7 @@
         0     0    0    0        0  0  0    "Clear Label"
         1   255    0    0        1  1  1    "ground glass"
 
-Like the segments of 3D Slicer, labels are numbered per user, so that the names decide.
+As with segments of 3D Slicer, the numbering differs between users, so the names determine the meaning.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_description(start: bytes) -> bool:
 
 
 def label_names(path: Path) -> dict[int, str]:
-    """The name of each label. Raises `InputError` if the file is no label description or names a value twice."""
+    """The name of each label. Raises `InputError` if the file is not a label description or names a value twice."""
     with open_regular(path) as file:
         raw = file.read(MAX_SIZE + 1)
     if len(raw) > MAX_SIZE:
@@ -57,7 +57,7 @@ def label_names(path: Path) -> dict[int, str]:
 def translate(values: np.ndarray, names: Mapping[int, str], codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel, uint8, the shape of `values`.
 
-    The name of a label decides. A label without a name of its own ("Label 1") has the meaning that [codes] gives it.
+    The name of a label determines its meaning. A label with a default name ("Label 1") has the meaning in [codes].
     Raises `InputError` if a name has no meaning, and if [codes] gives a named label another meaning.
     """
     values = label_integers(values)
@@ -82,7 +82,7 @@ def _meaning(value: int, name: str, codes: Codes) -> str:
     code = value >> codes.shift
     other = codes.meanings.get(code)
     if other is not None and not codes.segments and not codes.knows(name):
-        return other  # a table of codes alone knows no names
+        return other  # without [segments], names are ignored
     meaning = codes.segment_meaning(name)
     if other not in (None, meaning):
         raise InputError(

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError
+from ildfv.kernels.slices import histogram, look_up
 from ildfv.parsing import read_toml
 from ildfv.patterns import PATTERNS
 
 OUTSIDE, HEALTHY, OTHER = "outside", "healthy", "other"
 MEANINGS = (OUTSIDE, HEALTHY, OTHER, *PATTERNS)
-CHUNK = 1 << 20  # voxels per look-up: NumPy converts indices to 64 bits, 8 times the size of uint8 labels
+INFORMATIVE = [MEANINGS.index(m) for m in (HEALTHY, *PATTERNS)]  # voxels of these say whether patterns are present
+CHUNK = 1 << 20  # floating-point voxels rounded at a time
 MAX_LABEL = 65535  # labels are at most 16-bit, so that a table translates all of them
 ROUNDING = 1e-3  # labels this near to an integer are one: a file with a scale factor stores 1 as 1.0000153
 
@@ -29,10 +31,10 @@ class Codes:
     that no pattern is present. A code that is missing from the table is an error.
 
     The TOML file has a table `[codes]` of code = meaning and an optional `shift`. A table `[segments]` of name =
-    meaning is for files whose numbers are arbitrary, so that names decide: the segments of DICOM SEG and 3D Slicer, and
-    masks of one structure (`ground_glass.nii.gz`). A name that is itself a meaning needs no entry. One of the two
-    tables is enough. `priority` lists meanings, highest first: where label maps or segments overlap, the first one
-    listed stays.
+    meaning is for files whose numbers are arbitrary and whose names determine the meaning: segments of DICOM SEG and 3D
+    Slicer, and masks of one structure (`ground_glass.nii.gz`). A name that is itself a meaning needs no entry. One of
+    the two tables is enough. `priority` lists meanings, highest first: where label maps or segments overlap, the first
+    one listed stays.
     """
 
     meanings: Mapping[int, str]
@@ -114,14 +116,14 @@ class Codes:
         values: integers in [0, 65535], of any dtype. Raises `InputError` with the codes missing from the table.
         """
         values = label_integers(values)
-        used = np.flatnonzero(_occurring(values, MAX_LABEL + 1))
+        used = np.flatnonzero(histogram(values, 0, MAX_LABEL))
         unknown = sorted({int(value) >> self.shift for value in used} - set(self.meanings))
         if unknown:
             shown = ", ".join(map(str, unknown[:8])) + (", …" if len(unknown) > 8 else "")
             raise InputError(f"label codes must be listed in {self.name}, got unknown {shown}")
         table = np.zeros(int(used[-1]) + 1, np.uint8)
         table[used] = [MEANINGS.index(self.meanings[int(value) >> self.shift]) for value in used]
-        return _look_up(table, values)
+        return look_up(table, values)
 
 
 def label_integers(values: np.ndarray) -> np.ndarray:
@@ -133,6 +135,8 @@ def label_integers(values: np.ndarray) -> np.ndarray:
         raise InputError("label values must be finite, got NaN or infinity")
     if low < -ROUNDING or high > MAX_LABEL + ROUNDING:
         raise InputError(f"label values must be in [0, {MAX_LABEL}], got {low:g} … {high:g}")
+    if values.dtype == np.int16:  # none is negative: no copy is needed
+        return values.view(np.uint16)
     if values.dtype.kind != "f":
         return values.astype(np.uint16, copy=False)
     result = np.empty(values.shape, np.uint16)
@@ -155,7 +159,12 @@ def plain_name(name: str) -> str:
 def pattern_labels(meanings: np.ndarray) -> np.ndarray:
     """Label map as stored, uint8: 0 none, 1 … 4 pattern + 1. meanings: from `Codes.translate`."""
     table = np.array([PATTERNS.index(m) + 1 if m in PATTERNS else 0 for m in MEANINGS], np.uint8)
-    return _look_up(table, meanings)
+    return look_up(table, meanings)
+
+
+def meaning_counts(meanings: np.ndarray) -> np.ndarray:
+    """Voxels of each of `MEANINGS` in each slice, int64 (z, 7). meanings: (z, y, x), from `Codes.translate`."""
+    return np.stack([histogram(slice_, 0, len(MEANINGS) - 1) for slice_ in meanings])
 
 
 def has_lung_labels(meanings: np.ndarray) -> bool:
@@ -163,21 +172,4 @@ def has_lung_labels(meanings: np.ndarray) -> bool:
 
     A map, or a slice of one, of only lobes, airways or vessels is no evidence that patterns are absent.
     """
-    informative = np.array([m == HEALTHY or m in PATTERNS for m in MEANINGS])
-    return bool((informative & _occurring(meanings, len(MEANINGS))).any())
-
-
-def _occurring(values: np.ndarray, n: int) -> np.ndarray:
-    """Whether each integer below n occurs, bool (n,)."""
-    occurring = np.zeros(n, bool)
-    for start in range(0, values.size, CHUNK):
-        occurring[values.reshape(-1)[start : start + CHUNK]] = True
-    return occurring
-
-
-def _look_up(table: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """table[values], with the dtype of the table."""
-    result = np.empty(values.size, table.dtype)
-    for start in range(0, values.size, CHUNK):
-        result[start : start + CHUNK] = table[values.reshape(-1)[start : start + CHUNK]]
-    return result.reshape(values.shape)
+    return bool(histogram(meanings, 0, len(MEANINGS) - 1)[INFORMATIVE].any())

@@ -7,9 +7,9 @@ excluded, and large bronchi and some bowel gas may be included.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ildfv.errors import InputError
+from ildfv.kernels.slices import lung_regions
 
 AERATED = -320.0  # HU; lung is below, chest wall, vessels and consolidation are above
 GAS = -960.0  # mean HU of a region; free gas (trachea, bowel) is below, lung including emphysema is above
@@ -24,26 +24,19 @@ def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     around the body does) and whose mean is above −960 HU (gas in trachea and bowel is below). Holes are filled.
     hu: HU (rows, columns); pixel_area: mm².
     """
-    regions, is_lung = _lung_regions(hu, pixel_area)
-    is_lung[_border(regions)] = False
-    if not is_lung.any():
-        return np.zeros(hu.shape, bool)
-    return _filled(np.take(is_lung, regions))
+    return _regions(hu, pixel_area)[0]
 
 
 def lung_at_border(hu: np.ndarray, pixel_area: float) -> int:
-    """Pixels of one slice in regions like lung that touch its border: of lung that is cropped, and of thick foam.
+    """Number of pixels of one slice in lung-like regions that touch its border, such as cropped lung or thick foam.
 
     hu: HU (rows, columns); pixel_area: mm².
     """
-    regions, is_lung = _lung_regions(hu, pixel_area)
-    at_border = np.zeros_like(is_lung)
-    at_border[_border(regions)] = True
-    return int(np.count_nonzero(np.take(is_lung & at_border, regions)))
+    return _regions(hu, pixel_area, at_border=True)[1]
 
 
 def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | None = None) -> None:
-    """Raises `InputError` if no slice shows 10 cm² of lung, and says whether lung is cropped.
+    """Raises `InputError` if no slice shows 10 cm² of lung, and states whether lung is cropped.
 
     pixels: lung pixels per slice (m,); pixel_area: mm²; at_border: pixels per slice of `lung_at_border` (m,).
     """
@@ -54,8 +47,8 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
     cropped = ""
     if outside >= MIN_LUNG_AREA:
         cropped = (
-            f" besides {outside / 100:.3g} cm² that touch the border of the slice: in a cropped scan lung cannot be "
-            "told from the air around the body, use the uncropped scan"
+            f" and {outside / 100:.3g} cm² that touch the border of the slice: in a cropped scan, lung cannot be "
+            "distinguished from the air around the body, use the uncropped scan"
         )
     raise InputError(
         f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"
@@ -63,31 +56,13 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
     )
 
 
-def _lung_regions(hu: np.ndarray, pixel_area: float) -> tuple[np.ndarray, np.ndarray]:
-    """Connected regions of aerated pixels (rows, columns), and by number of a region whether it is like lung."""
-    aerated = hu < AERATED
-    regions, n = ndimage.label(aerated)
-    where = np.flatnonzero(aerated)
-    inside = np.take(regions, where)
-    area = np.bincount(inside, minlength=n + 1)  # (n + 1,)
-    total = np.bincount(inside, weights=np.take(hu, where), minlength=n + 1)
-    mean = total / np.maximum(area, 1)
-    is_lung = (area * pixel_area >= MIN_REGION_AREA) & (mean > GAS)
-    is_lung[0] = False
-    return regions, is_lung
-
-
-def _filled(mask: np.ndarray) -> np.ndarray:
-    """The mask with every background region filled that does not touch the border of the slice."""
-    regions, n = ndimage.label(~mask)
-    if n <= 1:
-        return mask
-    hole = np.ones(n + 1, bool)
-    hole[0] = False  # the mask itself
-    hole[_border(regions)] = False
-    return mask | np.take(hole, regions)
-
-
-def _border(regions: np.ndarray) -> np.ndarray:
-    """The values on the four edges."""
-    return np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+def _regions(hu: np.ndarray, pixel_area: float, *, at_border: bool = False) -> tuple[np.ndarray, int]:
+    """Mask (rows, columns) of the regions like lung, inside the slice or at its border, and its number of pixels."""
+    return lung_regions(
+        hu,
+        below=AERATED,
+        pixel_area=pixel_area,
+        least_area=MIN_REGION_AREA,
+        least_mean=GAS,
+        at_border=at_border,
+    )

@@ -37,7 +37,7 @@ def metaimage_data_file(path: Path) -> Path:
 
 
 def metaimage_geometry(path: Path) -> Geometry:
-    """The grid declared by the header, axes x, y, z as SimpleITK names them. No voxel is read."""
+    """The grid declared by the header, axes x, y, z as in SimpleITK. No voxel is read."""
     return _grid(path, _reader(path))
 
 

@@ -51,7 +51,7 @@ def nifti_values(path: Path) -> np.ndarray:
 
 
 def _open(path: Path):
-    """The image by its magic bytes: nibabel.load goes by the suffix and does not find ".Nii" or ".Nii.Gz"."""
+    """The image by its magic bytes: nibabel.load uses the suffix and does not recognise ".Nii" or ".Nii.Gz"."""
     from nibabel import Nifti1Image, Nifti1Pair, Nifti2Image, Nifti2Pair
     from nibabel.fileholders import FileHolder
     from nibabel.openers import ImageOpener
@@ -67,7 +67,9 @@ def _open(path: Path):
             holders = {"header": FileHolder(str(path)), "image": FileHolder(str(data_file))}
             return pairs[magic].from_file_map(holders, mmap=False)
         if data_file != path and int.from_bytes(start[:4], "little") == 348:
-            raise InputError(f"{path.name} must be NIfTI, got Analyze, which does not tell left from right: convert it")
+            raise InputError(
+                f"{path.name} must be NIfTI, got Analyze, in which left and right are ambiguous: convert it"
+            )
         if magic not in single:
             raise InputError(f"{path.name} must be NIfTI, got other magic bytes")
         return single[magic].from_file_map({"image": FileHolder(str(path))}, mmap=False)

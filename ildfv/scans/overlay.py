@@ -9,7 +9,7 @@ from ildfv.scans.labels import MEANINGS, OTHER, OUTSIDE, Codes
 
 
 class Overlay:
-    """`meanings`: the index into `MEANINGS` of each voxel, uint8 (z, y, x), combined from what was added.
+    """`meanings`: the index into `MEANINGS` of each voxel, uint8 (z, y, x), combined from all added label maps.
 
     "outside" is replaced by any other meaning, and "other" by any but "outside". Two further meanings in one voxel
     contradict each other, unless the code table gives them a priority.
@@ -23,7 +23,7 @@ class Overlay:
         self._owner = np.zeros(shape, np.uint8)  # 1 + index of the source that a voxel's meaning is from
 
     def add(self, z: int, new: np.ndarray, source: str) -> None:
-        """Adds the meanings of slice z. Raises `InputError` if they contradict what `source` or another one added.
+        """Adds the meanings of slice z. Raises `InputError` if they contradict meanings added earlier.
 
         new: indices into `MEANINGS`, uint8 (y, x); source: the name of the segment or file, for messages.
         """
@@ -45,7 +45,7 @@ class Overlay:
 
 
 def ranks(codes: Codes) -> np.ndarray:
-    """The rank of each meaning, (len(MEANINGS),): of two in one voxel the higher one stays, equal ones contradict."""
+    """The rank of each meaning, (len(MEANINGS),): the higher one replaces the lower one, equal ranks contradict."""
     rank = np.full(len(MEANINGS), 2, np.uint8)
     rank[MEANINGS.index(OUTSIDE)], rank[MEANINGS.index(OTHER)] = 0, 1
     for place, meaning in enumerate(reversed(codes.priority)):

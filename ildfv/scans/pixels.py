@@ -33,7 +33,7 @@ DECODERS: dict[str, tuple[str, str, str | None]] = {
     "1.2.840.10008.1.2.4.202": ("High-Throughput JPEG 2000 RPCL Lossless", *OPENJPEG),
     "1.2.840.10008.1.2.4.203": ("High-Throughput JPEG 2000", *OPENJPEG),
 }
-# pydicom corrects bits without a message where they disagree with the header: `meaning` decides instead.
+# Not by pydicom, which silently corrects bits that contradict the header; `meaning` handles these.
 UNCORRECTED: dict[str, Any] = {
     "apply_j2k_sign_correction": False,
     "apply_jls_sign_correction": False,
@@ -62,7 +62,7 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
 
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
-        raise InputError(f"transfer syntax must be one used for CT, got {syntax.name}")
+        raise InputError(f"transfer syntax must be one that is used for CT, got {syntax.name}")
     if "PixelData" not in dataset:  # the header reader found its tag
         raise InputError("PixelData must be complete, got a truncated file")
     name, plugin, package = DECODERS[syntax]

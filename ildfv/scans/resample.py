@@ -4,8 +4,8 @@ HU are interpolated linearly and labels take the value of the nearest voxel (`sc
 size stays the same. Slices are as far apart as the scan's slices usually are, and the slice in the middle of the scan
 keeps its centre voxel.
 
-Where a tilted volume ends, an axial slice shows only a part of the body. Such slices are left out: their pattern counts
-would be too small.
+At the ends of a tilted volume, an axial slice shows only a part of the body. These slices are omitted, because their
+pattern counts would be too small.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ildfv.scans.volume import PADDING, Volume, check_size
 
 TISSUE = -300.0  # HU above which a pixel at the edge of the volume means that the edge cuts the body
 MIN_COVERED = 0.5  # fraction of a slice that the volume must cover; the body is in the middle
-ROUNDING = 1e-4  # voxels by which a place on the border of the volume may be computed to lie outside
+ROUNDING = 1e-4  # voxels: tolerance for computed positions on the border of the volume
 METHOD = "HU linearly, labels by nearest neighbour"
 
 
@@ -42,7 +42,7 @@ class Resampling:
     def of(cls, scan: Geometry) -> Resampling:
         """The even grid that contains the whole scan. Raises `InputError` if it is too large."""
         gaps = np.ones(1) if scan.slices is None else np.diff(scan.slices)
-        usual = np.quantile(gaps, 0.5, method="lower")  # the median, as a gap that occurs
+        usual = np.quantile(gaps, 0.5, method="lower")  # the lower median, which is one of the gaps
         spacing = scan.spacing * [usual, 1, 1]
         middle = np.array([scan.place(scan.shape[0] // 2), scan.shape[1] // 2, scan.shape[2] // 2])
         centre = (scan.origin + middle @ scan.steps)[::-1]  # mm, z, y, x
@@ -105,7 +105,7 @@ class Resampling:
             causes.append(f"a tilt of {self.scan.tilt:.1f}°")
         text = f"resampled because of {' and '.join(causes)}: slices {self.grid.spacing[0]:.3g} mm apart, {METHOD}"
         left = self.grid.shape[0] - (kept.stop - kept.start)
-        return text + (f"; slices left out that the scan covers only in part: {left}" if left else "")
+        return text + (f"; omitted slices that the scan covers only partially: {left}" if left else "")
 
     def _places(self, z: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Voxel indices (3, rows, columns) in the scan of slice z, and whether they are inside it along both axes."""

@@ -1,7 +1,7 @@
 """DICOM SEG label maps, placed on the grid of the segmented scan.
 
-Only the attributes that say which voxels have which meaning are read. highdicom reads complete SEG objects only, and
-refuses files that lack attributes without any influence on the voxels.
+Only the attributes that determine the meaning of voxels are read. highdicom is not used, because it requires complete
+SEG objects and rejects files that lack attributes without influence on the voxels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collecti
     The SegmentLabel gives the meaning of a segment: it is a meaning itself or listed in [segments] of the codes. Each
     frame must coincide with a slice of the scan; empty frames may be omitted. frames: indices of those that belong to
     the scan, None for all. Raises `InputError` for fractional
-    segments, for other frames, and where segments of different meaning overlap without a priority.
+    segments, for other frames, and if segments of different meaning overlap without a priority.
     """
     from pydicom.pixels import iter_pixels
 
@@ -62,7 +62,7 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collecti
 
 
 def on_slices(scan: Geometry, seg: SegReference) -> np.ndarray:
-    """Whether each frame of the SEG has the size of the scan's slices and lies on one of them, bool (frames,)."""
+    """Whether each frame of the SEG has the size of the scan's slices and the position of one, bool (frames,)."""
     placed = np.array([position is not None for position in seg.positions], bool)
     if not placed.any() or sorted(seg.shape) != sorted(scan.shape[1:]):
         return np.zeros(len(placed), bool)

@@ -1,7 +1,7 @@
 """Segmentations of 3D Slicer (.seg.nrrd): segments by name, from one or several layers, placed on the scan's grid.
 
-Slicer numbers the segments of each patient on its own and names them in the header, so a value means nothing without
-its name. It also crops the stored grid to the segments, and stores overlapping segments in layers of their own.
+3D Slicer numbers the segments of each patient separately and names them in the header, so a value has no meaning
+without its name. It also crops the stored grid to the segments, and stores overlapping segments in separate layers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SlicerSegment:
 
 
 def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegment, ...]:
-    """The segments that the fields of an NRRD header name; empty if the file is no segmentation of 3D Slicer."""
+    """The segments that the fields of an NRRD header name; empty if the file is not a segmentation of 3D Slicer."""
     found: dict[int, dict[str, str]] = {}
     for field, text in fields.items():
         if match := SEGMENT_FIELD.fullmatch(field):
@@ -40,7 +40,7 @@ def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegme
     segments = []
     for number, (_, described) in enumerate(sorted(found.items())):
         name = described.get("Name", "")
-        try:  # Slicer before 5.0 writes neither: each segment has a layer of its own
+        try:  # 3D Slicer before 5.0 writes neither: each segment has a separate layer
             value, layer = int(described.get("LabelValue", 1)), int(described.get("Layer", number))
         except ValueError as error:
             raise InputError(f"LabelValue and Layer of a segment must be integers, got {error}") from error
@@ -96,7 +96,7 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
 
 
 def placed(scan: Geometry, part: Geometry) -> tuple[int, int, int] | str:
-    """The voxel of the scan at which voxel 0 of a part of its grid is, (z, y, x); or why it is no part of that grid."""
+    """The voxel of the scan at voxel 0 of a part of its grid, (z, y, x); or why it is not part of that grid."""
     if scan.slices is not None:
         return difference(scan, part) or ""
     start = np.round((part.origin - scan.origin) @ np.linalg.inv(scan.steps)).astype(int)

@@ -111,7 +111,7 @@ def check_hounsfield(hu: np.ndarray) -> None:
                 f"(values {low:.0f} … {high:.0f}: not scaled, shifted, or wrong sign?)"
             )
     is_label = low >= 0 and high < 256
-    guess = "a label map? its name or folder must contain label, seg or mask" if is_label else "no HU or no chest"
+    guess = "a label map? its name or folder must contain label, seg or mask" if is_label else "not HU or no chest?"
     for name, (a, b) in (("air or lung", AIR), ("soft tissue", SOFT)):
         share = np.count_nonzero((sample >= a) & (sample <= b)) / sample.size
         if share < MIN_SHARE:
@@ -124,7 +124,7 @@ def check_hounsfield(hu: np.ndarray) -> None:
 def clipped(hu: np.ndarray) -> np.ndarray:
     """The values with those below −3024 raised and those above 20 000 lowered to the limit, int16 if all are integers.
 
-    Windows end far inside the limits, so that slices of the result are those of the original.
+    The windows are well inside the limits, so that windowed slices do not change.
     """
     if hu.min() >= PADDING and hu.max() <= MAX_HU:
         return hu

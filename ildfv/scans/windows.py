@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ildfv.kernels import on_gpu
+from ildfv.kernels import on_gpu, slices
 from ildfv.kernels.cuda import build, windows
 
 WINDOWS = ((-1400.0, -950.0), (-1400.0, 200.0), (-160.0, 240.0))  # HU: the paper's low, normal and high attenuation
@@ -30,6 +30,15 @@ def windowed(hu, size: int = SIZE):
     side = max(h, w)
     if on_gpu(hu) and build.available():  # one kernel instead of about a hundred passes, with equal bytes
         return windows.windowed(hu, WINDOWS, _taps(h, side, size), _taps(w, side, size))
+    if isinstance(hu, np.ndarray):  # likewise, with equal bytes
+        return slices.windowed(hu, WINDOWS, _tables(h, side, size), _tables(w, side, size))
+    return reference(hu, size)
+
+
+def reference(hu, size: int = SIZE):
+    """`windowed` in the array API: the specification of the C++ and CUDA versions, which give its bytes."""
+    h, w = hu.shape[-2:]
+    side = max(h, w)
     xp = array_namespace(hu)
     hu = xp.astype(hu, xp.float32)
     channels = []
@@ -79,6 +88,13 @@ def _taps(n: int, side: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
         if share.any():
             taps.append((np.clip(index, 0, n - 1), share.astype(np.float32)))
     return taps
+
+
+@lru_cache
+def _tables(n: int, side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """`_taps` as two arrays: indices, int64, and shares, float32, (taps, size) each."""
+    index, share = zip(*_taps(n, side, size), strict=True)
+    return np.stack(index), np.stack(share)
 
 
 def _averaged(xp, x, taps, axis: int):

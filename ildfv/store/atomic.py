@@ -28,11 +28,11 @@ SPARE = 16 << 20  # bytes to leave free: HDF5 can crash with SIGSEGV when the di
 def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A temporary path to write to; it is renamed to `path` on success and removed on an error.
 
-    The mode of the file follows the umask, whatever the writer chose, or is 0600 if `private`. A private file must also
+    The mode of the file follows the umask, regardless of the writer, or is 0600 if `private`. A private file must also
     be created with that mode, as `write_bytes` does.
     """
     path = Path(path)
-    # The suffix is kept: writers such as NumPy's choose a format by it, or append one.
+    # The suffix is kept, because writers such as NumPy's choose the format by it, or append one.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         mode = PRIVATE if private else _mode(temporary)

@@ -1,4 +1,4 @@
-"""The settings fingerprint of an output folder: the settings and inputs that everything in it was made from."""
+"""The settings fingerprint of an output folder: the settings and inputs from which all its content was made."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
         if not fresh:
             name = differing[0]
             what = f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}"
-            if name in HASHED:  # the hashes would not help the reader
+            if name in HASHED:  # hashes would not help the user
                 what = f"{name.removesuffix('_sha256')} other than the current ones"
             raise InputError(f"{folder} was made with {what}: restore the old settings to resume, or use --fresh")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):
@@ -64,8 +64,8 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
 def empty(folder: Path) -> None:
     """Removes the content of the folder except its lock and fingerprint. Needs the folder's lock.
 
-    A process killed at any point leaves nothing that looks finished: files go first, as they mark a folder as finished,
-    and subfolders are renamed before they are deleted.
+    A process killed at any point leaves nothing that looks finished: files are removed first, because they mark a
+    folder as finished, and subfolders are renamed before they are deleted.
     """
     folder = Path(folder)
     for child in sorted(folder.iterdir(), key=Path.is_dir):

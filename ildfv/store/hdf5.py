@@ -19,7 +19,7 @@ from ildfv.parsing import check_regular
 
 OBJECTS = 64  # arrays and attributes of a part; slice parts have five of each
 ATTRIBUTE_SIZE = 4096  # values of one attribute; an affine has 16
-FILTERS = frozenset({h5py.h5z.FILTER_FLETCHER32})  # what `write_part` uses; no other filter is needed, so none is run
+FILTERS = frozenset({h5py.h5z.FILTER_FLETCHER32})  # the only filter that `write_part` uses
 NUMBERS, TEXTS = "biuf", "S"
 
 
@@ -52,7 +52,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     Raises
     ------
     InputError
-        The file holds anything but plain arrays and attributes, or does not match `schema` and `count`.
+        The file contains other objects than plain arrays and attributes, or does not match `schema` and `count`.
     OSError, KeyError, RuntimeError
         Errors of h5py for a truncated or damaged file.
     """
@@ -76,7 +76,7 @@ def _check_content(file: h5py.File, name: str) -> None:
     for key in file:
         link = file.get(key, getlink=True)
         what = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}.get(type(link), "a link")
-        check(isinstance(link, h5py.HardLink), f"{name} must hold its arrays itself, got {what} {key!r}")
+        check(isinstance(link, h5py.HardLink), f"{name} must contain its arrays directly, got {what} {key!r}")
         dataset = file.get(key)
         check(isinstance(dataset, h5py.Dataset), f"{name} must hold arrays only, got {_kind(dataset)} {key!r}")
         _check_storage(dataset, f"{name}: array {key!r}")
@@ -84,19 +84,19 @@ def _check_content(file: h5py.File, name: str) -> None:
 
 
 def _check_storage(dataset: h5py.Dataset, name: str) -> None:
-    """InputError unless the values are plain numbers stored in this very file, with filters built into HDF5."""
+    """InputError unless the values are plain numbers stored in this file, with filters built into HDF5."""
     created = dataset.id.get_create_plist()
     layout = created.get_layout()
     check(layout != h5py.h5d.VIRTUAL, f"{name} must be stored in the file itself, got a virtual dataset")
     check(created.get_external_count() == 0, f"{name} must be stored in the file itself, got external storage")
     filters = {created.get_filter(number)[0] for number in range(created.get_nfilters())}
     unknown = sorted(filters - FILTERS)
-    check(not unknown, f"{name} must be stored without filters but Fletcher32, got filter {unknown[:1]}")
+    check(not unknown, f"{name} must be stored without filters except Fletcher32, got filter {unknown[:1]}")
     _check_type(dataset, name, NUMBERS)
 
 
 def _check_attributes(owner: h5py.HLObject, name: str) -> None:
-    """InputError unless all attributes are numbers or texts of fixed length, and few."""
+    """InputError unless there are at most `OBJECTS` attributes, all numbers or texts of fixed length."""
     check(len(owner.attrs) <= OBJECTS, f"{name} must have at most {OBJECTS} attributes, got {len(owner.attrs)}")
     for key in owner.attrs:
         attribute = owner.attrs.get_id(key)

@@ -36,7 +36,7 @@ class FileKind:
 class DocumentKind:
     """Checksummed JSON documents whose field "kind" is `name`.
 
-    pattern, remedy: as for `FileKind`. load(values, name=…): the typed document; InputError if `values` break the
+    pattern, remedy: as for `FileKind`. load(values, name=…): the typed document; InputError if `values` violate the
     schema. check(workspace, file, document): raises InputError if the document contradicts other files. in_report: its
     documents are tables that the report shows; they have a `key` of the slices and folds that they were made from.
     """
@@ -49,7 +49,7 @@ class DocumentKind:
     in_report: bool = False
 
     def read(self, path: Path) -> Any:
-        """The typed document in `path`. InputError: checksum mismatch, another kind, or a broken schema."""
+        """The typed document in `path`. InputError: checksum mismatch, another kind, or a schema violation."""
         values = read_checksummed(path)
         found = values.get("kind")
         check(found == self.name, f"{path} must be of kind {self.name!r}, got {found!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,17 @@ def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
         finite = tensor.dtype.kind not in "fc" or bool(np.isfinite(tensor).all())
         check(finite, f"{path} must hold finite numbers, got NaN or infinity in {name!r}: {MEND}")
     return tensors, json.loads(metadata["info"])
+
+
+def prefixed(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors of one part of a model, by their names in the whole: "pca" and "mean" give "pca.mean"."""
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def part_of(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The tensors that `prefixed` gave this prefix, by their own names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
 
 
 def verify_model(folder: Path) -> list[str]:

@@ -148,7 +148,7 @@ class Parts:
                 elif (found := sha256(path)) != row.sha256:
                     faults.append(f"{path}: SHA-256 must be {row.sha256[:12]}…, got {found[:12]}…")
                 else:
-                    self.file(name).close()  # opening checks what it holds, and how many items
+                    self.file(name).close()  # opening checks its content and the number of items
             except OutOfReachError:
                 raise
             except (InputError, OSError) as error:  # damaged archive, or a file without read permission
@@ -193,7 +193,7 @@ class WritableParts(Parts):
             self.path(name).unlink(missing_ok=True)
 
     def replace(self, row: Row, folder: Path) -> None:
-        """Replaces a part by the finished one in `folder`; if the process is killed in between, neither is listed."""
+        """Replaces a part by the finished one in `folder`; after a kill in between, neither is in the manifest."""
         self.drop(row.name)
         os.replace(folder / f"{row.name}.h5", self.path(row.name))
         sync(self.folder)

@@ -30,7 +30,7 @@ class RemotePath:
         return self.url
 
     def exists(self) -> bool:
-        """Whether the file exists. OutOfReachError: the store does not answer."""
+        """Whether the file exists. OutOfReachError: the store does not respond."""
         try:
             with self._reached():
                 self.files.info(self.path)
@@ -39,7 +39,7 @@ class RemotePath:
         return True
 
     def open(self, mode: str = "rb") -> IO[bytes]:
-        """The file, read on demand. FileNotFoundError, or OutOfReachError if the store does not answer."""
+        """The file, read on demand. FileNotFoundError, or OutOfReachError if the store does not respond."""
         with self._reached():
             return RemoteFile(self.files.open(self.path, mode), self._reached)  # type: ignore[return-value]
 
@@ -50,11 +50,11 @@ class RemotePath:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Translates store errors: FileNotFoundError is unchanged, damage is InputError, all else OutOfReachError."""
+        """Translates store errors: FileNotFoundError is unchanged, damage is InputError, others are OutOfReachError."""
         try:
             yield
         except FileNotFoundError as error:
-            # fsspec's HTTP raises it also for servers that do not answer; then the cause is another error.
+            # fsspec's HTTP also raises it for servers that do not respond; then the cause is another error.
             if isinstance(error.__cause__, FileNotFoundError | KeyError | None):
                 raise
             raise OutOfReachError(f"{self.url} must be reachable, got {_format_error(error.__cause__)}") from error

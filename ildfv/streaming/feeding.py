@@ -39,7 +39,9 @@ def outputs(
     note: Callable[[str], None],
 ) -> Iterator[np.ndarray]:
     """The network's outputs for each batch of slice indices, float32, without gradients."""
-    inference = torch.inference_mode()(network)  # the mode belongs to a thread, and on a GPU the network has its own
+    inference = torch.inference_mode()(
+        network
+    )  # the mode is per thread, and on a GPU the network runs in a separate thread
     if device.type == "cpu":
         yield from (_to_host(inference(torch.from_numpy(read(batch)))) for batch in batches)
         return

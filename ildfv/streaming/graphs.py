@@ -11,8 +11,8 @@ import torch
 from ildfv.kernels.cuda import memory
 
 MAX_GRAPHED_SLICES = 64  # larger batches compute for longer than their launches take
-EAGER_CALLS = 3  # of a shape, before a graph is worth its capture
-MAX_GRAPHS = 2  # each keeps the memory of a forward pass: one for full batches, one for another size
+EAGER_CALLS = 3  # calls with a shape before a graph is captured
+MAX_GRAPHS = 2  # one for full batches, one for another size; each holds the memory of a forward pass
 
 
 class Graphed:

@@ -82,7 +82,7 @@ class MapStream:
     def _computed(self) -> Generator:
         device = str(getattr(self.activations, "device", "cpu"))
         if device != "cpu":
-            from ildfv.streaming.feeding import on_gpu  # here, as it needs torch
+            from ildfv.streaming.feeding import on_gpu  # imported here because it needs torch
 
             images = map(self.slices.images, self.batches)
             if self.weights is None:
@@ -101,7 +101,7 @@ class MapStream:
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors, (size, d), the same number from each of some slices spread over the stream.
 
-        Meant for initialising a mixture: far cheaper than a pass over all slices. At least SAMPLE_SLICES slices are
+        For initialising a mixture; much cheaper than a pass over all slices. At least SAMPLE_SLICES slices are
         read; where slices have few descriptors (`activations.n`), up to an eighth of all slices.
         """
         indices = np.concatenate(self.batches)

@@ -1,4 +1,4 @@
-"""A function applied to many items in spawned processes. A worker that crashes loses its own item, not the run."""
+"""A function applied to many items in spawned processes. A worker that crashes loses only its current item."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _submit(executor: ProcessPoolExecutor, function: Callable, item: Any) -> Fut
 def _signals_deferred() -> Iterator[None]:
     """SIGINT and SIGTERM are handled when the block has ended. Processes started in it never receive SIGINT.
 
-    Ctrl-C reaches all processes of a terminal; only the parent is to handle it.
+    Ctrl-C reaches all processes of a terminal; only the parent should handle it.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield

@@ -26,7 +26,8 @@ def in_order(
     """function(item) of each item, in order, computed by `workers` threads slightly ahead of the consumer.
 
     threads: OpenMP threads of each worker; None: the process's default. Items are drawn in the calling thread.
-    An exception is raised in place of its result. Leaving early cancels what has not started, and does not wait.
+    An exception is raised in place of its result. Leaving the loop early cancels items that have not started, and does
+    not wait.
     """
     pending: deque = deque()
     limit = (lambda: _limit_openmp(threads)) if threads is not None else None

@@ -11,7 +11,7 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.texture.filters import Filters
 
-KNOWN = "filters, efficientnet-lite0, timm:NAME or torchvision:NAME (with @FILE for weights of your own)"
+KNOWN = "filters, efficientnet-lite0, timm:NAME or torchvision:NAME (with @FILE for your weights)"
 
 
 class Backbone(Protocol):
@@ -22,7 +22,7 @@ class Backbone(Protocol):
     least: int  # pixels along a side of the smallest image
 
     def auto(self) -> tuple[str, ...]:
-        """The layers that "auto" stands for."""
+        """The layers selected by "auto"."""
 
     def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
         """The maps (d, h', w') of each layer of an image (h, w) or (h, w, 3)."""
@@ -32,8 +32,8 @@ class Backbone(Protocol):
 def backbone_of(name: str) -> Backbone:
     """The backbone of that name; InputError lists the kinds.
 
-    "timm:resnet18" has the weights that timm publishes, "timm:resnet18@weights.safetensors" those of a file, and
-    "timm:resnet18@random" random ones.
+    "timm:resnet18" has the weights published by timm, "timm:resnet18@weights.safetensors" the weights in a file, and
+    "timm:resnet18@random" random weights.
     """
     if name == "filters":
         return Filters()

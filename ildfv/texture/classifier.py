@@ -10,18 +10,18 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from ildfv.errors import InputError, check
-from ildfv.store.models import load_model, save_model
+from ildfv.store.models import load_model, part_of, prefixed, save_model
 from ildfv.texture.encoder import TextureEncoder
 from ildfv.texture.heads import Head, fit_head
 from ildfv.texture.images import as_pictures
 from ildfv.version import __version__
 
 KIND = "texture classifier"
-INTENSITY = "intensity"  # the layer of filters that a head may leave out
+INTENSITY = "intensity"  # the layer of "filters" that a head may ignore
 
 
 class TextureClassifier(ClassifierMixin, BaseEstimator):
-    """Classes of images of any size, from Fisher vectors of their descriptors.
+    """Classifier of images of any size, by Fisher vectors of their descriptors.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            A single class, unequal lengths, images that cannot be used, by name.
+            A single class, unequal lengths, or an image that cannot be used (the message names it).
         """
         images, y = as_pictures(X), np.asarray(y)
         check(y.ndim == 1, f"y must have one class per image, got shape {y.shape}")
@@ -104,18 +104,18 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _best_head(self, vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> Head:
-        """The head with or without intensity, whichever the inner cross-validation favours; of equals with it.
+        """The head with or without intensity, chosen by the inner cross-validation; with it if both are equal.
 
-        Intensity decides where it has a unit, as in CT, and misleads where exposure varies.
+        Intensity is informative if it has a unit, as in CT, and misleading if exposure varies.
         """
         options: dict[str, Any] = {"kind": self.head, "seed": self.random_state}
         best = fit_head(vectors, labels, groups, **options)
         if INTENSITY not in self.encoder_.layers_[1:] or best.inner_accuracy is None:
             return best
         vectors = vectors.copy()
-        vectors[:, self.encoder_.columns(INTENSITY)] = 0  # and so are the coefficients
+        vectors[:, self.encoder_.columns(INTENSITY)] = 0  # zero inputs give zero coefficients
         other = fit_head(vectors, labels, groups, **options)
-        assert other.inner_accuracy is not None  # as the splits are the same
+        assert other.inner_accuracy is not None  # because the splits are the same
         return other if other.inner_accuracy > best.inner_accuracy else best
 
     def decision_function(self, X) -> np.ndarray:
@@ -128,7 +128,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (b, C), or (b,) for two classes
-            The class of the highest score is predicted; for two classes the second one's margin over the first.
+            The class with the highest score is predicted. For two classes, a positive score predicts the second class.
         """
         scores = self.scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
@@ -164,7 +164,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         plain = all(isinstance(one, str | int | float) for one in classes)
         check(plain, f"classes must be strings or numbers to be saved, got {type(classes[0]).__name__}")
         head = self.head_
-        tensors = {f"encoder.{name}": value for name, value in self.encoder_.to_tensors().items()}
+        tensors = prefixed("encoder", self.encoder_.to_tensors())
         tensors |= {f"head.{name}": getattr(head, name) for name in ("mean", "components", "coef", "intercept")}
         info = {
             "kind": KIND,
@@ -193,8 +193,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         tensors, info = load_model(Path(folder))
         check(info.get("kind") == KIND, f"{folder} must be a {KIND}, got {info.get('kind') or info.get('estimator')}")
         try:
-            own = {n.removeprefix("encoder."): v for n, v in tensors.items() if n.startswith("encoder.")}
-            encoder = TextureEncoder.from_tensors(own, info["encoder"])
+            encoder = TextureEncoder.from_tensors(part_of(tensors, "encoder"), info["encoder"])
             settings = {name: getattr(encoder, name) for name in ("layers", "scales", "n_components")}
             model = cls(encoder.backbone, head=info["head"], random_state=info["random_state"], **settings)
             model.classes_, model.encoder_ = np.asarray(info["classes"]), encoder

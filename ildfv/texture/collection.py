@@ -17,7 +17,7 @@ COLUMNS = ("path", "label", "group")
 
 @dataclass(frozen=True)
 class Collection:
-    """Paths of images with their classes and, where known, their groups (subjects, samples of one surface).
+    """Paths of images with their classes and, if known, their groups (subjects, samples of one surface).
 
     split: per image the predefined parts it belongs to, such as the folds of DTD; empty if there are none.
     """
@@ -59,29 +59,27 @@ def images_in(folder: Path) -> list[Path]:
     folder = Path(folder)
     if folder.is_file():
         return [folder]
-    check(folder.is_dir(), f"{folder} must be an image or a folder of images, got nothing there")
+    check(folder.is_dir(), f"{folder} must be an image or a folder of images, got a path that does not exist")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     found = [path for path in found if path.is_file()]
-    check(len(found) > 0, f"{folder} must hold images ({', '.join(SUFFIXES)}), got none")
+    check(len(found) > 0, f"{folder} must contain images ({', '.join(SUFFIXES)}), got none")
     return found
 
 
 def by_folder(folder: Path) -> Collection:
     """Images in one folder per class, at any depth below it."""
     folder = Path(folder)
-    check(folder.is_dir(), f"{folder} must be a folder with one folder per class, got no folder")
+    check(folder.is_dir(), f"{folder} must be a folder with one folder per class, got a path that is not a folder")
     paths = images_in(folder)
     loose = [path for path in paths if path.parent == folder]
-    check(
-        not loose, f"{folder} must have one folder per class, got the image {loose[:1] and loose[0].name} beside them"
-    )
+    check(not loose, f"{folder} must contain only folders, one per class, got the image {loose[:1] and loose[0].name}")
     return Collection(tuple(paths), tuple(path.relative_to(folder).parts[0] for path in paths))
 
 
 def by_table(table: Path, folder: Path) -> Collection:
     """Images of a CSV table with the columns path (relative to `folder`), label and, optionally, group."""
     table = Path(table)
-    check(table.is_file(), f"{table} must be a CSV table, got no file")
+    check(table.is_file(), f"{table} must be a CSV table, got a path that is not a file")
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -105,5 +103,5 @@ def by_table(table: Path, folder: Path) -> Collection:
 def grouped(collection: Collection) -> np.ndarray:
     """The groups as an array; InputError if there are none."""
     if collection.groups is None:
-        raise InputError("groups are needed to leave one out: give --table with a column group")
+        raise InputError("leave one group out needs groups, got none: give --table with a column group")
     return np.asarray(collection.groups)

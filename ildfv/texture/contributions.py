@@ -1,4 +1,4 @@
-"""Where an image speaks for a class: the exact share of each pixel in the class's score."""
+"""The exact contribution of each pixel of an image to the score of each class."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from ildfv.texture.images import Picture
 
 
 def contribution_maps(model: TextureClassifier, picture: Picture) -> np.ndarray:
-    """Maps (C, h, w) whose sums are the scores of an image, less those of a vector of zeros.
+    """Maps (C, h, w) that sum to the scores of an image minus the scores of a zero vector.
 
-    The descriptors of a location are spread over the pixels that the location covers in proportion to the map's grid,
-    which is coarser for deep layers; the sum is exact, the place is that of the centre of the receptive field.
+    The contribution of a location is distributed over the pixels of its cell in the map's grid, which is coarser for
+    deep layers. The sum is exact; the position is that of the centre of the receptive field, not its whole extent.
     """
     encoder, functional = model.encoder_, model.head_.functional()  # (C, m)
     total = np.zeros((len(functional), *picture.shape))
-    start, share = 0, len(encoder.layers_) ** -0.5
+    share = len(encoder.layers_) ** -0.5
     for layer, maps in encoder._maps(picture).items():
         fisher, decorrelation = encoder.fisher_[layer], encoder.decorrelations_[layer]
-        size = len(fisher.get_feature_names_out())
         rows = [decorrelation.transform(one.reshape(len(one), -1).T) for one in maps]
-        found = contributions(fisher, functional[:, start : start + size] * share, np.concatenate(rows)[None])[0]
-        start += size
+        found = contributions(fisher, functional[:, encoder.columns(layer)] * share, np.concatenate(rows)[None])[0]
         at = 0
         for one in maps:
             h, w = one.shape[1:]

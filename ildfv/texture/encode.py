@@ -1,4 +1,4 @@
-"""Vectors of many images on disk: out of core, resumable, part by part."""
+"""Vectors of many images, written to disk in parts: out of core and resumable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ildfv.texture.encoder import TextureEncoder
 from ildfv.texture.images import read_image
 
 INDEX = "features.json"
-PART = 256  # images in a part: what an interruption loses at most
+PART = 256  # images in a part, the maximum that an interruption loses
 VERSION = 1
 
 
@@ -30,9 +30,9 @@ def encode(
     named: Callable[[Path], str] = str,
     progress: Progress = SILENT,
 ) -> dict:
-    """Fit the encoder to all images and write their vectors to `out`; a finished part is not computed again.
+    """Fit the encoder on all images and write their vectors to `out`; finished parts are not computed again.
 
-    The folder has the fitted encoder (model.safetensors), parts features-00000.npy … of at most PART rows, and
+    The folder contains the fitted encoder (model.safetensors), parts features-00000.npy … of at most PART rows, and
     features.json with the images in order, each with size and SHA-256. Returns the content of features.json.
     InputError: `out` has features of other images or settings, or an image cannot be used.
     """
@@ -46,7 +46,7 @@ def encode(
         key = key_of(VERSION, settings, images)
         _check_same(out, key)
         if not has_model(out):
-            progress.note(f"fitting to {len(paths)} images")
+            progress.note(f"fitting on {len(paths)} images")
             encoder.fit(paths)
             save_model(out, encoder.to_tensors(), {"kind": "texture encoder", "key": key, "encoder": encoder.info()})
         else:

@@ -1,4 +1,4 @@
-"""Fisher vectors of images, fitted to images: descriptors → decorrelation → mixture → one vector per image."""
+"""Encoder of images: descriptors → decorrelation by PCA → mixture → one Fisher vector per image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from ildfv.errors import InputError, check, check_integer
 from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
+from ildfv.store.models import part_of
 from ildfv.texture.backbones import backbone_of, layers_of
 from ildfv.texture.features import Range, check_scales, common_range, maps_of, rows_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
 
 SAMPLE = 100_000  # descriptors per layer that the decorrelation and the mixture are fitted on
-FEWEST = 200  # of them per component at least
-WIDEST = 64  # dimensions that are kept: a diagonal mixture needs decorrelated ones, and few per descriptor
+FEWEST = 200  # minimum number of these descriptors per component
+WIDEST = 64  # maximum number of dimensions after PCA: a diagonal mixture needs few and decorrelated ones
 PASSES = 20
 
 
@@ -68,7 +69,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y=None) -> Self:
-        """Fit a decorrelation and a mixture for each layer to a sample of descriptors of all images.
+        """Fit a PCA and a mixture for each layer on a sample of descriptors of all images.
 
         Parameters
         ----------
@@ -83,7 +84,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Images that cannot be used, by name; unknown backbone or layer.
+            An image that cannot be used (the message names it), or an unknown backbone or layer.
         """
         check_integer(self.n_components, "n_components", 1)
         check_scales(self.scales)
@@ -130,7 +131,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Images that cannot be used, by name.
+            An image that cannot be used; the message names it.
         """
         return np.stack([self.vector(picture) for picture in _pictures(as_pictures(X))])
 
@@ -159,7 +160,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         return np.concatenate(names).astype(object)
 
     def columns(self, layer: str) -> slice:
-        """Where the vector of a layer lies in the whole vector."""
+        """The columns of a layer in the whole vector."""
         self._check_fitted()
         lengths = [len(self.fisher_[one].get_feature_names_out()) for one in self.layers_]
         start = sum(lengths[: self.layers_.index(layer)])
@@ -215,18 +216,14 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             encoder.layers_, encoder.range_ = tuple(info["layers"]), Range(*info["range"])
             encoder.decorrelations_, encoder.fisher_ = {}, {}
             for i, (layer, part) in enumerate(zip(info["layers"], info["parts"], strict=True)):
-                pca, fisher = (_part(tensors, f"{i}.{name}.") for name in ("pca", "fisher"))
+                pca, fisher = (part_of(tensors, f"{i}.{name}") for name in ("pca", "fisher"))
                 encoder.decorrelations_[layer] = PCA.from_tensors(pca, part["pca"])
                 encoder.fisher_[layer] = FisherVector.from_tensors(fisher, part["fisher"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"model must be a TextureEncoder's, got {type(error).__name__}: {error}") from error
+            raise InputError(f"model must be that of a TextureEncoder, got {type(error).__name__}: {error}") from error
         return encoder
 
 
-def _part(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
 def _pictures(items: list) -> Iterator[Picture]:
-    """One image at a time: files need not be in memory together."""
+    """Reads one image at a time, so that memory does not grow with the number of files."""
     return (as_picture(one, f"images[{i}]") for i, one in enumerate(items))

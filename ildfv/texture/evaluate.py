@@ -35,7 +35,7 @@ class Evaluation:
     test: np.ndarray = field(repr=False)
 
     def to_dict(self) -> dict:
-        """The results as JSON values; `accuracy.pooled` is the share of correct images over all splits."""
+        """The results as JSON values; `accuracy.pooled` is the share of correct classifications over all splits."""
         values, total = np.asarray(self.accuracies), int(self.confusion.sum())
         sd = float(values.std(ddof=1)) if len(values) > 1 else None
         return {
@@ -92,6 +92,6 @@ def evaluate(
 
 
 def _duplicate(indices: list[int], splits: list, paths, named) -> dict:
-    """Equal images, and the number of splits in which training and test images are among them."""
+    """Groups of equal images, and the number of splits that have them in both the training and the test set."""
     across = sum(bool(set(indices) & set(train)) and bool(set(indices) & set(test)) for train, test in splits)
     return {"paths": [named(paths[i]) for i in indices], "splits_with_both_sides": across}

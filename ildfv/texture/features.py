@@ -13,7 +13,7 @@ from ildfv.errors import InputError, check, check_number
 from ildfv.texture.backbones import Backbone, backbone_of, layers_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
 
-TAILS = (0.1, 99.9)  # percentiles that a range is taken from: single outliers, such as metal, do not set it
+TAILS = (0.1, 99.9)  # percentiles that determine the range: robust to outliers such as metal
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def maps_of(
 ) -> dict[str, list[np.ndarray]]:
     """For each layer the maps (d, h, w) at each scale. Scales at which the image is too small are omitted.
 
-    InputError if it is too small at all scales, naming the image.
+    InputError if it is too small at all scales; the message names the image.
     """
     found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     for scale in scales:
@@ -101,7 +101,7 @@ def texture_features(
     Raises
     ------
     InputError
-        Unknown backbone or layer, or an image that cannot be used, by name.
+        An unknown backbone or layer, or an image that cannot be used (the message names it).
     """
     network = backbone_of(backbone)
     names, scales = layers_of(network, layers), check_scales(scales)
@@ -119,7 +119,7 @@ def _scaled(values: np.ndarray, scale: float) -> np.ndarray:
     if scale == 1:
         return values
     if scale < 1:
-        sigma = 0.5 * np.sqrt(scale**-2 - 1)  # the blur by which a sampled image of half the resolution differs
+        sigma = 0.5 * np.sqrt(scale**-2 - 1)  # the blur that prevents aliasing at the lower resolution
         values = gaussian_filter(values, (sigma, sigma, 0) if values.ndim == 3 else sigma, mode="nearest")
     factors = (scale, scale, 1) if values.ndim == 3 else scale
     return zoom(values, factors, order=1, mode="nearest", grid_mode=True)

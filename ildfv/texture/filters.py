@@ -11,8 +11,8 @@ from ildfv.estimators.derivatives import profiles
 SIGMAS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # pixels: half-octaves
 SMOOTH = (0.7, 2.0, 4.0)  # pixels: of "intensity"
 SIDE = 7  # pixels of a patch
-FLAT = 0.02  # of the range: patches of less contrast are not amplified to that of others
-DENSE = 128 * 128  # pixels up to which every pixel is described; every second row and column of larger images
+FLAT = 0.02  # fraction of the range: noise in patches of less contrast is not amplified
+DENSE = 128 * 128  # pixels; in larger images only every second row and column is described
 
 
 class Filters:
@@ -20,8 +20,8 @@ class Filters:
 
     Derivatives: at each of six scales the gradient's magnitude and the two eigenvalues of the Hessian, which depend
     neither on the orientation of the texture nor on a shift of intensity. Patches: the 7×7 values around a pixel, less
-    their mean and divided by their standard deviation. Intensity: the value, smoothed at three scales. Layers of their
-    own keep a shift of intensity between subjects or scanners from dividing the mixtures of the others.
+    their mean and divided by their standard deviation. Intensity: the value, smoothed at three scales. It is a separate
+    layer, so that shifts of intensity between subjects or scanners do not affect the mixtures of the other layers.
     """
 
     name = "filters"
@@ -29,7 +29,7 @@ class Filters:
     least = SIDE  # pixels along a side
 
     def auto(self) -> tuple[str, ...]:
-        """The layers that "auto" stands for."""
+        """The layers selected by "auto"."""
         return self.layers
 
     def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:

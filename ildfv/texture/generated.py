@@ -1,8 +1,8 @@
-"""Generated patches with the statistics that make textures of CT hard, to compare recipes. No patient's image is used.
+"""Generated patches with the statistics that make CT textures hard to classify. No image of a patient is used.
 
 Six classes share mean and variance; they differ in correlation length, anisotropy, asymmetry of the histogram and small
-structures. Every subject has an offset, a contrast, a noise level and a resolution of its own, which vary as much
-between subjects as the classes differ: splits must leave subjects out.
+structures. Offset, contrast, noise level and resolution vary between subjects as much as between classes, so splits
+must be by subject.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def generate(
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Patches (size, size) in HU, float32, with their classes and subjects.
 
-    contrast: the share of a patch's variance that has the structure of its class; the rest is common to all classes.
-    Equal arguments give equal bits. The first subjects of a larger set are those of a smaller one.
+    contrast: the share of a patch's variance that has the structure of its class; the remaining variance is common to
+    all classes. Equal arguments give equal bits. The first subjects of a larger set are those of a smaller one.
     """
     images, labels, groups = [], [], []
     for subject in range(n_subjects):

@@ -1,4 +1,4 @@
-"""Linear classifiers of vectors, the kind and its penalty chosen by cross-validation on the training images alone."""
+"""Linear classifiers of vectors; kind and penalty are chosen by cross-validation on the training images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ildfv.errors import check
 from ildfv.estimators.pca import PCA
 
 HEADS = ("regression", "logistic", "svm")
-WIDEST = 512  # principal components at most
-SPLITS = 5  # of the inner cross-validation at most
+WIDEST = 512  # maximum number of principal components
+SPLITS = 5  # maximum number of splits of the inner cross-validation
 PENALTIES = {  # relative to the mean squared norm of the projections
     "regression": (1e-1, 1e-2, 1e-3, 1e-4),
     "logistic": (1e-1, 1e-2, 1e-3),
@@ -54,7 +54,7 @@ def fit_head(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None,
     """The head fitted on all vectors (n, m) with labels 0 … C − 1 (n,).
 
     kind: one of HEADS, or "auto". Candidates are compared by accuracy on held-out images, in which images of one group
-    stay together; of equals the first in the order of HEADS with the largest penalty. If a class has a single image,
+    stay together; ties are broken by the order of HEADS, then by the largest penalty. If a class has a single image,
     or all are of one group, nothing can be held out: ridge regression with its median penalty is used.
     """
     check(kind in ("auto", *HEADS), f"head must be auto or one of {', '.join(HEADS)}, got {kind!r}")
@@ -82,7 +82,7 @@ def _splits(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list:
         if n_groups < 2:
             return []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a class with fewer groups than folds is uneven, not wrong
+            warnings.simplefilter("ignore", UserWarning)  # a class with fewer groups than folds is expected
             splitter = StratifiedGroupKFold(min(SPLITS, n_groups), shuffle=True, random_state=seed)
             splits = list(splitter.split(labels, labels, groups))
         return [(a, b) for a, b in splits if len(b) and len(np.unique(labels[a])) > 1]

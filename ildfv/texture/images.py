@@ -1,4 +1,4 @@
-"""Images from files and arrays, as float32 in their own units: an intensity may carry meaning, as HU do."""
+"""Images from files and arrays, as float32 in their original units, because intensities such as HU have a meaning."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Picture:
         return self.values.shape[0], self.values.shape[1]
 
     def digest(self) -> str:
-        """SHA-256 of size and values: equal for equal images in files of different formats."""
+        """SHA-256 of size and values: equal for equal images, whatever the file format."""
         content = np.ascontiguousarray(self.values)
         return hashlib.sha256(repr(content.shape).encode() + content.tobytes()).hexdigest()
 
@@ -65,7 +65,7 @@ def read_image(path: str | Path) -> Picture:
         Corrupt, animated or partly transparent images, several pages, NaN, shapes that are not an image.
     """
     path = Path(path)
-    check(path.is_file(), f"{path} must be an image file, got {'a folder' if path.is_dir() else 'nothing there'}")
+    check(path.is_file(), f"{path} must be an image file, got {'a folder' if path.is_dir() else 'no such file'}")
     if path.suffix.lower() == ".npy":
         try:
             values = np.load(path, allow_pickle=False)
@@ -82,14 +82,14 @@ def as_picture(image: Any, name: str) -> Picture:
     if isinstance(image, str | Path):
         return read_image(image)
     values = np.asarray(image)
-    check(values.dtype.kind in "uif", f"{name} must hold real numbers, got dtype {values.dtype.name}")
+    check(values.dtype.kind in "uif", f"{name} must contain real numbers, got dtype {values.dtype.name}")
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
     rgb = values.ndim == 3 and values.shape[2] == 3
     check((values.ndim == 2 or rgb) and values.size > 0, f"{name} must be (h, w) or (h, w, 3), got {values.shape}")
     kept = np.ascontiguousarray(values, dtype=np.float32)
     if not np.isfinite(kept).all():
-        raise InputError(f"{name} must hold finite values, got NaN, infinity or a value beyond float32")
+        raise InputError(f"{name} must contain finite values, got NaN, infinity or a value beyond float32")
     return Picture(kept, values.dtype == np.uint8, name)
 
 
@@ -99,7 +99,7 @@ def as_pictures(images: Any) -> list[Any]:
     single = isinstance(images, np.ndarray) and images.ndim == 2
     check(not single, "images must be (b, h, w) or (b, h, w, 3), got two axes: pass a single image as [image]")
     listed = list(images)
-    check(len(listed) > 0, "images must hold at least one image, got none")
+    check(len(listed) > 0, "images must contain at least one image, got none")
     return listed
 
 
@@ -116,12 +116,12 @@ def _decoded(path: Path) -> np.ndarray:
                 image.load()
                 return _pixels(ImageOps.exif_transpose(image), path)
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} must be an image that Pillow can read: it is corrupt or of another format") from error
+        raise InputError(f"{path} must be an image that Pillow can read, got a corrupt or other file") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(f"{path} must have fewer pixels: {error}") from error
     except InputError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError) as error:  # what Pillow's plugins raise
+    except (OSError, ValueError, SyntaxError, EOFError, TypeError) as error:  # exceptions raised by Pillow's plugins
         raise InputError(f"{path} must be an intact image, got {type(error).__name__}: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Readers of public texture sets as their owners distribute them: images, classes, groups.
+"""Readers of public texture sets in the layout of their distribution: images, classes, groups.
 
 kth-tips    KTH_TIPS/<class>/*.png: 10 classes, 81 images each; no groups
 kth-tips2   KTH-TIPS2-b/<class>/sample_<a-d>/*.png: the sample is the group
@@ -28,12 +28,12 @@ def read_layout(name: str, folder: Path) -> Collection:
     """The set of that layout in a folder; InputError names what is missing."""
     check(name in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{name}"')
     folder = Path(folder)
-    check(folder.is_dir(), f"{folder} must be a folder with the set {name}, got no folder")
+    check(folder.is_dir(), f"{folder} must be a folder with the set {name}, got a path that is not a folder")
     return LAYOUTS[name](folder)
 
 
 def _inside(folder: Path, *names: str) -> Path:
-    """The first of the sub-folders that exists, or the folder itself: archives unpack with or without their top."""
+    """The first existing sub-folder, or the folder itself: archives unpack with or without a top-level folder."""
     return next((folder / name for name in names if (folder / name).is_dir()), folder)
 
 
@@ -80,7 +80,7 @@ def _outex(folder: Path) -> Collection:
 
 
 def _converted(path: Path) -> Path | None:
-    """The image under its own name, or with the suffix of a format that can be read."""
+    """The image with the given name, or with the suffix of another readable format."""
     return next((p for p in (path, *(path.with_suffix(s) for s in SUFFIXES)) if p.is_file()), None)
 
 

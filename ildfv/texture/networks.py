@@ -9,7 +9,7 @@ import numpy as np
 
 from ildfv.errors import InputError, check, require
 
-LEAST = 32  # pixels along a side: less than one location of the last stage of usual networks
+LEAST = 32  # pixels along a side: the last stage of usual networks has one location
 PROBE = 224  # pixels of the image with which layers are found
 STAGES = 4  # layers that "auto" takes, one per resolution
 RANDOM = "random"
@@ -91,7 +91,9 @@ class Network:
         for hook in hooks:
             hook.remove()
         found = {name: shape for name, shape in shapes.items() if ran[name] == 1}
-        check(bool(found), f"{self.name} must have layers with maps (d, h, w), got none: a transformer's are tokens")
+        check(
+            bool(found), f"{self.name} must have layers with maps (d, h, w), got none (a transformer?): choose another"
+        )
         return found
 
 
@@ -111,10 +113,10 @@ def _body(source: str, model: str, weights: str | None):
             body = module.get_model(model, weights="DEFAULT" if published else None)
     except InputError:
         raise
-    except Exception as error:  # both packages raise whatever a failed download or an unknown name causes
+    except Exception as error:  # a failed download or an unknown name raises many kinds of exceptions
         first = " ".join(str(error).split())[:200]
         raise InputError(
-            f'backbone "{source}:{model}" must be a network of {SOURCES[source]} whose weights can be had, got '
+            f'backbone "{source}:{model}" must be a network of {SOURCES[source]} with available weights, got '
             f"{type(error).__name__}: {first} (weights from a file: {source}:{model}@FILE)"
         ) from error
     if weights not in (None, RANDOM):
@@ -127,7 +129,7 @@ def _load(body, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    check(path.is_file(), f"{path} must be a weights file, got nothing there")
+    check(path.is_file(), f"{path} must be a weights file, got a path that is not a file")
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError) as error:
@@ -137,8 +139,8 @@ def _load(body, path: Path) -> None:
     own = body.state_dict()
     fits = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
     missing = [name for name in own if name not in fits and "classifier" not in name and "fc" not in name]
-    check(bool(fits), f"{path} must hold weights of the network, but no tensor matches")
-    check(len(missing) < len(own) // 10, f"{path} must hold the network's weights, got none for {missing[:1]} and more")
+    check(bool(fits), f"{path} must contain weights of the network, got no matching tensor")
+    check(len(missing) < len(own) // 10, f"{path} must contain all weights, got none for {missing[:1]} and others")
     body.load_state_dict(fits, strict=False)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ildfv.errors import printable_page
+from ildfv.inference.png import png_uri
 from ildfv.store.outputs import check_output, write_output
 from ildfv.texture.contributions import contribution_maps
 from ildfv.texture.evaluate import Evaluation
@@ -60,7 +59,7 @@ def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
 
 
 def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
-    """For each class, its highest-scoring test image of the last split and where it speaks for the class."""
+    """For each class, the highest-scoring test image of the last split and its contributions to the class's score."""
     model, names = evaluation.last, list(paths)
     tested = [names[i] for i in evaluation.test]
     scores = model.scores([paths[name] for name in tested])
@@ -76,23 +75,21 @@ def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
 def _thumbnail(picture: Picture) -> str:
     values = picture.values
     low, high = (0, 255) if picture.eight_bit else np.percentile(values, (0.5, 99.5))
-    return _png(np.clip((values - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8))
+    return _small(np.clip((values - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8))
 
 
 def _signed(values: np.ndarray) -> str:
-    """Red where values are positive, blue where negative, relative to the 99th percentile of their size."""
+    """Red where values are positive, blue where negative, relative to the 99th percentile of their absolute values."""
     size = float(np.percentile(np.abs(values), 99)) or 1.0
     share = np.clip(values / size, -1, 1)[..., None]
     red, blue, white = (np.array(c, float) for c in ((178, 24, 43), (33, 102, 172), (247, 247, 247)))
     colours = white + np.abs(share) * (np.where(share > 0, red, blue) - white)
-    return _png(colours.astype(np.uint8))
+    return _small(colours.astype(np.uint8))
 
 
-def _png(values: np.ndarray) -> str:
+def _small(values: np.ndarray) -> str:
     from PIL import Image
 
     image = Image.fromarray(values)
     image.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return png_uri(np.asarray(image))

@@ -25,7 +25,10 @@ class Protocol:
 
     def __post_init__(self):
         chosen = [self.train_per_class is not None, self.leave_one_group_out, self.folds is not None]
-        check(sum(chosen) == 1, "one protocol is needed: --train-per-class N, --leave-one-group-out or --folds K")
+        check(
+            sum(chosen) == 1,
+            f"one of --train-per-class, --leave-one-group-out and --folds must be given, got {sum(chosen)}",
+        )
 
     def describe(self) -> str:
         """The protocol in words."""
@@ -53,7 +56,7 @@ class Protocol:
         collection.check_classes(2)
         labels, groups = np.asarray(collection.labels), grouped(collection)
         names = sorted(set(groups))
-        check(len(names) > 1, f"at least 2 groups are needed to leave one out, got only {names[0]}")
+        check(len(names) > 1, f"leave one group out needs at least 2 groups, got only {names[0]}")
         found = []
         for name in names:
             train, test = np.flatnonzero(groups != name), np.flatnonzero(groups == name)
@@ -75,5 +78,8 @@ class Protocol:
         found = list(splitter.split(labels, labels, groups))
         for train, test in found:
             missing = set(labels[test]) - set(labels[train])
-            check(not missing, f"class {min(missing or {''})} must be in more groups to be in every training part")
+            check(
+                not missing,
+                f"class {min(missing or {''})} must be in every training set, got a split without it: add groups",
+            )
         return found

@@ -20,10 +20,10 @@ from ildfv.viewer.images import Cached
 from ildfv.viewer.study import Study
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-BODY = 4096  # bytes of a correction at most
-REPORT_MOST = 256 << 20  # bytes of a report page
+BODY = 4096  # maximum bytes of a correction
+REPORT_MOST = 256 << 20  # maximum bytes of a report page
 REPORT_SCRIPT = b'<link rel="icon" href="static/icon.svg"><script type="module" src="static/report.js"></script>'
-# The page of a report has its style inline, and no script of its own.
+# The report page has inline styles and no scripts.
 REPORT_POLICY = POLICY.replace("style-src 'self'", "style-src 'unsafe-inline'")
 
 
@@ -51,12 +51,12 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
 
 
 class _Served:
-    """The responses. Those without await run in threads, so that a slow file does not block the page."""
+    """Request handlers. Those without await run in threads, so that a slow file does not block the page."""
 
     def __init__(self, study: Study):
         self.study, self.cached = study, Cached()
         folder = resources.files("ildfv.viewer") / "static"
-        # All names are known at the start: no path of a request ever reaches the file system.
+        # The names are listed at start-up: no path from a request reaches the file system.
         self.files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
     def page(self, request: Request) -> Response:
@@ -161,7 +161,7 @@ class _Served:
 
 
 def _unreadable(request: Request, error: Exception) -> Response:
-    path = getattr(error, "filename", None)  # without its folder, which may identify a patient
+    path = getattr(error, "filename", None)  # the file name only, because the folder may identify a patient
     text = f"{Path(path).name}: {error.strerror}" if isinstance(error, OSError) and path else str(error)
     return JSONResponse({"error": text}, status_code=422)
 

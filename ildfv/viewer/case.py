@@ -13,7 +13,7 @@ import numpy as np
 class Images(Protocol):
     """Slices in Hounsfield units; row 0 is anterior, column 0 is the patient's right."""
 
-    note: str  # what the values are, if they are not the scan's own; "" otherwise
+    note: str  # how the values differ from the HU of the scan; "" if they do not
 
     def read(self, z: int) -> np.ndarray:
         """Slice z, counted from the feet, int16 (rows, columns)."""
@@ -64,8 +64,8 @@ class System:
 class Case:
     """One scan. `images` is None for a prediction whose scan was not given.
 
-    truth: (m, C) of 1, 0 and −1 = unknown, or None. source: the file or folder that `prepare --labels` knows the scan
-    by, or None with the reason in `not_correctable`.
+    truth: (m, C) of 1, 0 and −1 = unknown, or None. source: the file or folder that identifies the scan for
+    `prepare --labels`, or None with the reason in `not_correctable`.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Case:
         return len(self.positions)
 
     def summary(self) -> dict[str, Any]:
-        """What the list of cases needs: names, fold, and per slice and pattern the truth and the predictions."""
+        """The data for the list of cases: names, fold, and per slice and pattern the truth and the predictions."""
         return {
             "name": self.name,
             "patient": self.patient,
@@ -102,7 +102,7 @@ class Case:
         }
 
     def document(self) -> dict[str, Any]:
-        """Everything about the case but pixels."""
+        """All data of the case except pixels."""
         return {
             "name": self.name,
             "patient": self.patient,

@@ -1,7 +1,7 @@
 """Corrections of slice labels, in the CSV format that `ildfv prepare --labels` reads.
 
-`prepare --labels` replaces all earlier labels of single slices. The file therefore holds those that the workspace has
-and the corrections.
+`prepare --labels` replaces all earlier labels of single slices. The file therefore contains both the labels in the
+workspace and the corrections.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Values = list[int | None]  # per pattern: 1 present, 0 absent, None unknown
 class Corrections:
     """The labels of single slices, kept in memory and written to `path` after each change.
 
-    stored: labels that the workspace has, by case and slice. A correction replaces the labels of its slice.
+    stored: labels in the workspace, by case and slice. A correction replaces the labels of its slice.
     """
 
     def __init__(self, path: Path, cases: Sequence[Case], stored: Mapping[tuple[int, int], Values] | None = None):
         self.path, self.cases, self.version = Path(path), cases, 0
         self._stored = {self._key(*place): list(values) for place, values in (stored or {}).items()}
         self._lock = threading.Lock()
-        self._read()  # reports a file of another kind before the page is served
+        self._read()  # so that an invalid file is reported before the page is served
 
     def of_case(self, case: int) -> dict[int, Values]:
-        """The corrected slices of a case, without those whose labels are as the workspace has them."""
+        """The corrected slices of a case, without those whose labels equal the labels in the workspace."""
         with self._lock:
             rows = self._read()
         own = {key: values for key, values in rows.items() if values != self._stored.get(key)}
@@ -44,9 +44,9 @@ class Corrections:
         return {keys[key]: values for key, values in own.items() if key in keys}
 
     def set(self, case: int, z: int, values: Values | None) -> None:
-        """Labels slice z of a case, or restores the labels that the workspace has (None), and writes the file.
+        """Labels slice z of a case, or restores the labels in the workspace (None), and writes the file.
 
-        InputError: the case cannot be corrected, or the values are no labels.
+        InputError: the case cannot be corrected, or the values are not labels.
         """
         one = self.cases[case]
         check(one.source is not None, f"the scan cannot be corrected: {one.not_correctable}")
@@ -71,7 +71,7 @@ class Corrections:
         return str(self.cases[case].source), f"{self.cases[case].positions[z]:.4f}"
 
     def _read(self) -> dict[tuple[str, str], Values]:
-        """The rows of the file, after the labels that the workspace has. InputError: another file."""
+        """Reads the rows of the file in addition to the labels in the workspace. InputError: another kind of file."""
         rows = dict(self._stored)
         if not self.path.exists():
             return rows

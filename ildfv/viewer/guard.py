@@ -1,4 +1,4 @@
-"""Who may read: requests with the token, to this host, by its own page. Everything else is refused before any route."""
+"""Access control: only requests with the token, to this host and from the viewer's page reach the routes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADERS = {
 REFUSED = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>ildfv view</title>"
     "<h1>This address is not valid</h1><p>Open the address that <code>ildfv view</code> printed, with its token. "
-    "Each start of the viewer has a new one.</p></html>"
+    "Each start of the viewer creates a new token.</p></html>"
 )
 
 

@@ -18,7 +18,7 @@ from ildfv.scans.geometry import reordered, to_canonical
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.windows import NORMAL, WINDOWS
 
-CACHE = 48 << 20  # bytes of slices kept by the server, 96 of 512×512: two open pages re-read neighbours
+CACHE = 48 << 20  # bytes of slices in memory, 96 of 512×512: enough for two open pages
 LOW, HIGH = 0, 2  # indices of the windows
 PREPARED = "prepared slice: HU from three 8-bit windows, in steps of 2 to 6, clipped to −1400 … 240"
 
@@ -29,7 +29,7 @@ def images_of(scan: Scan):
 
 
 class DicomImages:
-    """Slices of a DICOM series, each decoded when it is read: a scan of any length opens at once."""
+    """Slices of a DICOM series, each decoded when it is read, so that long scans open quickly."""
 
     note = ""
 
@@ -42,7 +42,7 @@ class DicomImages:
         frames = self.series.frames
         path, frame = frames[len(frames) - 1 - z if 0 in self._flips else z]
         if not path.is_file():
-            raise InputError(f"{path.name} must be a file, got none: it was removed or renamed")
+            raise InputError(f"{path.name} must exist, got no such file: it was removed or renamed")
         with quiet():
             hu = self._reader.hounsfield(path, frame)
         shape = self.series.grid.shape[1:]
@@ -61,7 +61,7 @@ class VolumeImages:
         self._hu: np.ndarray | None = None
 
     def read(self, z: int) -> np.ndarray:
-        """Slice z in HU, int16. InputError: the file is missing, damaged, or no chest CT."""
+        """Slice z in HU, int16. InputError: the file is missing, damaged, or not a chest CT."""
         if self._hu is None:
             with quiet():
                 self._hu = as_int16(read_volume(self._scan).hu)
@@ -95,8 +95,8 @@ class PreparedLabels:
 def recovered(image: np.ndarray) -> np.ndarray:
     """Approximate HU, int16 (h, w), from the three windows of a prepared slice, uint8 (3, h, w).
 
-    The normal window covers all HU that the others do, but in steps of 6. Where its value lies in the range of another
-    window by more than a step, that window's is used.
+    The normal window covers the HU of the other two, but in steps of 6. If its value is inside the range of another
+    window by more than one step, the value of that window is used.
     """
     low, normal, high = (
         a + channel.astype(np.float32) * ((b - a) / 255) for channel, (a, b) in zip(image, WINDOWS, strict=True)
@@ -126,7 +126,7 @@ class Cached:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        # Readers share open files, and decoding holds the interpreter's lock anyway.
+        # A lock, because readers share open files; decoding holds the GIL anyway.
         with self._reading:
             try:
                 plane = read()

@@ -21,7 +21,7 @@ from ildfv.inference.page import CLIP, SMOOTHING
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.windows import SIZE
 
-SIDE = 256  # pixels of a map at most, about: the network sees 224
+SIDE = 256  # approximate maximum side of a map, pixels: the input of the network has 224
 SAMPLE = 8  # every 8th row and column of a slice determines the scale
 LEVELS = 127
 KINDS = {"contributions": "Contributions to the score", "cam": "Class activation map (Grad-CAM)"}
@@ -29,9 +29,10 @@ UNITS = {"contributions": "score per cm²", "cam": "activation × gradient per c
 
 
 class MapFile:
-    """The maps of one pattern, written by `ildfv predict`; read when the first slice is wanted.
+    """The maps of one pattern, written by `ildfv predict`; read when the first slice is requested.
 
-    path: <pattern>-<kind>.nii.gz. shape: slices, rows, columns of the scan. pixel: mm. head: whose score it explains.
+    path: <pattern>-<kind>.nii.gz. shape: slices, rows, columns of the scan. pixel: mm. head: the head whose score the
+    map explains.
     """
 
     def __init__(self, path: Path, kind: str, pattern: int, shape: tuple[int, int, int], pixel: float, head: str = ""):
@@ -91,7 +92,7 @@ class MapFile:
 def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
     """The slices (rows, columns) of a float32 volume as `inference.outputs.write_map` writes it, from feet to head.
 
-    InputError: another grid or orientation, or a damaged file.
+    InputError: a different grid or orientation, or a damaged file.
     """
     import nibabel
 

@@ -36,7 +36,7 @@ class Answer:
 
 
 def answer_folders(path: Path) -> list[Path]:
-    """The folders of predictions at `path`: itself, or those directly in it; [] if there is none."""
+    """The folders of predictions: `path` itself or its sub-folders; [] if there is none."""
     if (path / ANSWER).is_file():
         return [path]
     return sorted(one.parent for one in path.glob(f"*/{ANSWER}")) if path.is_dir() else []
@@ -68,7 +68,7 @@ def read_answer(folder: Path) -> Answer:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path} must be a whole prediction, got a fault at {error}: predict the scan again"
+            f"{path} must be a valid prediction, got an error at {error}: predict the scan again"
         ) from error
 
 

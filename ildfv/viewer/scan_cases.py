@@ -26,9 +26,9 @@ from ildfv.viewer.maps import maps_in
 from ildfv.viewer.predictions import Answer
 
 APART = 0.01  # mm by which positions of equal slices may differ
-NO_IMAGES = "The folder of a prediction holds no images of the scan: give the scan too, `ildfv view PREDICTION SCAN`."
+NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them: `ildfv view PREDICTION SCAN`."
 NO_CODES = "Label maps are not shown: give the table of their codes with --codes."
-MATCHED = "The prediction was assigned by the positions of the slices, as it was made from another path."
+MATCHED = "The prediction was matched by slice positions, because it was made from another path."
 
 
 class FileLabels:
@@ -59,7 +59,7 @@ def scan_cases(
     Raises
     ------
     InputError
-        A path without a usable scan; predictions of which none belongs to a scan.
+        A path without a usable scan, or no scan that belongs to any of the predictions.
     """
     table = None if codes is None else Codes.load(codes)
     scans = []
@@ -71,15 +71,15 @@ def scan_cases(
         scans += found.scans
     given = {pseudonym(scan): scan for scan in scans}
     by_name = {answer.scan: answer for answer in answers}
-    check(len(by_name) == len(answers), "predictions must be of different scans, got two of one scan: give one of them")
+    check(len(by_name) == len(answers), "predictions must be of different scans, got two of one scan: omit one")
     pairs: list[tuple[Scan, Answer | None, bool]] = [(scan, by_name.get(name), True) for name, scan in given.items()]
     used = {answer.scan for _, answer, _ in pairs if answer is not None}
-    # A volume file is named for its path, which may differ; a DICOM series has its own name wherever it is.
+    # The pseudonym of a volume file depends on its path, which may differ; that of a DICOM series does not.
     if not used and len(answers) == len(scans) == 1 and scans[0].dicom is None:
         _check_same_slices(scans[0], answers[0])
         pairs, used = [(scans[0], answers[0], False)], {answers[0].scan}
     if answers and scans:
-        rule = f"a scan must be that of a prediction ({', '.join(by_name)})"
+        rule = f"a scan must belong to a prediction ({', '.join(by_name)})"
         check(bool(used), f"{rule}, got {', '.join(given)}: give the scan that was predicted")
     cases = [_scan_case(scan, answer, table, same) for scan, answer, same in pairs]
     return cases + [_answer_case(answer) for answer in answers if answer.scan not in used]

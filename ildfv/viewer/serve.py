@@ -29,7 +29,7 @@ def serve(study: Study, *, port: int = 0, ready: Callable[[str], None]) -> None:
             listener.bind((HOST, port))
         except (OSError, OverflowError) as error:
             raise InputError(
-                f"--port must be free on {HOST}, got {port}: {error}; leave it out for any free one"
+                f"--port must be free on {HOST}, got {port}: {error}; omit it to use any free port"
             ) from error
         port = listener.getsockname()[1]
         token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -42,9 +42,9 @@ def serve(study: Study, *, port: int = 0, ready: Callable[[str], None]) -> None:
             server_header=False,
             timeout_graceful_shutdown=PATIENCE,
         )
-        listener.listen()  # a browser that is faster than uvicorn's start waits instead of failing
+        listener.listen()  # a browser that connects before uvicorn has started waits instead of failing
         try:
             ready(f"http://{HOST}:{port}/{token}/")
             uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:  # how a viewer ends
+        except KeyboardInterrupt:  # Ctrl-C is the normal way to stop the viewer
             return

@@ -12,11 +12,11 @@ from ildfv.pipeline.encodings import FINISHED, Encoding, newest
 from ildfv.pipeline.workspace import Workspace
 from ildfv.viewer.case import Case
 
-COUNT = 6  # results at most, one per patient
+COUNT = 6  # maximum number of results, one per patient
 
 
 class Similar:
-    """Search among the slices of all cases; projections are read scan by scan, so memory does not grow with them."""
+    """Search among the slices of all cases; projections are read scan by scan, so memory use is constant."""
 
     def __init__(self, encoding: Encoding, cases: Sequence[Case]):
         self.encoding, self.cases = encoding, cases
@@ -44,7 +44,7 @@ class Similar:
 
 
 def similar_of(workspace: Workspace, cases: Sequence[Case], slices_key: str) -> tuple[Similar | None, list[str]]:
-    """The search in the newest encoding, or None if there is none that can be used; and notes for the reader."""
+    """The search in the newest encoding, or None if no encoding can be used, and notes for the user."""
     if not any(workspace.encodings_dir.glob(f"*/fold-*/{FINISHED}")):
         return None, []
     try:

@@ -1,4 +1,4 @@
-"""What one viewer shows: the cases of the paths it was given, and where corrections are saved."""
+"""The content of a viewer: the cases of the given paths, and the file of corrections."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Study:
     report: Path | None = None
 
     def document(self) -> dict[str, Any]:
-        """Everything the page needs before it opens a case."""
+        """The data that the page needs before it opens a case."""
         systems = {system.name: None for case in self.cases for system in case.systems}
         return {
             "title": self.title,
@@ -71,12 +71,14 @@ def open_study(
     codes : str, optional
         Table of label codes (TOML file or shipped name): label maps of scans are then shown.
     corrections : path, optional
-        CSV file of corrections. Default: corrections.csv of a workspace; without one, none are saved.
+        CSV file of corrections. Default: corrections.csv of a workspace; without a workspace, corrections are not
+        saved.
 
     Raises
     ------
     InputError
-        A path that is none of these, or damaged; a workspace together with other paths.
+        A path that is neither a workspace, scan nor prediction, or is damaged; or a workspace together with other
+        paths.
     """
     workspaces = [path for path in paths if (path / SETTINGS).is_file()]
     if workspaces:
@@ -96,7 +98,7 @@ def open_study(
 
 
 def _workspace_study(root: Path, corrections: Path | None) -> Study:
-    from ildfv.viewer.workspace_cases import workspace_cases  # imports scikit-learn: 100 MB that scans do not need
+    from ildfv.viewer.workspace_cases import workspace_cases  # imports scikit-learn, 100 MB
 
     workspace = Workspace.open(root)
     cases, similar, notes = workspace_cases(workspace)
@@ -114,7 +116,7 @@ def _workspace_study(root: Path, corrections: Path | None) -> Study:
 
 
 def _stored(workspace: Workspace, cases: Sequence[Case]) -> dict[tuple[int, int], Values]:
-    """The labels of single slices that the workspace has, by case and slice, of cases that can be corrected."""
+    """The labels of single slices in the workspace, by case and slice, for cases that can be corrected."""
     from ildfv.viewer.workspace_cases import slice_labels
 
     counts = slice_labels(workspace).counts

@@ -22,16 +22,16 @@ from ildfv.viewer.images import PreparedImages, PreparedLabels
 from ildfv.viewer.similar_cases import Similar, similar_of
 
 HAS_LABEL_MAP = (
-    "it has a label map, which `prepare --labels` does not overrule: correct the label map and prepare again"
+    "it has a label map, which `prepare --labels` does not override: correct the label map and prepare again"
 )
-NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` with its folder again"
-SHARED = "its folder holds several scans: put each series into its own folder and prepare again"
+NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` on its folder again"
+SHARED = "its folder contains several scans: put each series into a separate folder and prepare again"
 ELSEWHERE = "the workspace reads slices that were prepared elsewhere"
 COUNTED = "its labels are pixel counts, which presence or absence cannot replace"
 
 
 def workspace_cases(workspace: Workspace) -> tuple[list[Case], Similar | None, list[str]]:
-    """The cases of all prepared scans, the search for similar slices if there is an encoding, and notes for the reader.
+    """The cases of all prepared scans, the search for similar slices if there is an encoding, and notes for the user.
 
     Raises
     ------

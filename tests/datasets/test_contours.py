@@ -89,7 +89,7 @@ def test_a_contour_beyond_the_slice_is_cut_at_its_border(tmp_path, files, scan):
     [
         ([(1.5, (10, 20), (5, 9))], {}, "must be on slices of the scan"),
         ([(7, (10, 20), (5, 9))], {}, "must be on slices of the scan"),
-        ([(1, (10, 20), (5, 9)), (1, (10, 20), (7, 11))], {}, "overlap in part"),
+        ([(1, (10, 20), (5, 9)), (1, (10, 20), (7, 11))], {}, "overlap partially"),
         ([(1, (10, 20), (5, 9))], {"kind": "OPEN_PLANAR"}, "must be CLOSED_PLANAR"),
     ],
 )

@@ -164,7 +164,7 @@ def test_images_are_labelled_by_file_and_belong_to_the_listed_patients(study):
     folder, report = study
     assert (report["scans"], report["patients"], report["labelled_slices"]) == (11, 6, 11)
     assert [one["reason"][:35] for one in report["quarantined"]] == ["an image must be a readable PNG, JPEG"[:35]]
-    assert report["notes"] == ["1 rows of the labels are of quarantined files and were left out"]
+    assert report["notes"] == ["1 rows of the labels belong to quarantined files and were ignored"]
     slices = Workspace.open(folder / "study").slices()
     found = presence(slices.counts)
     assert set(found[:, PATTERNS.index("ground glass")].tolist()) == {0, 1}
@@ -204,7 +204,7 @@ def test_without_a_list_the_patient_is_the_folder_or_the_name(tmp_path):
         save(tmp_path / "scans" / name, grey(chest(number)))
     report = prepare_scans(tmp_path / "scans", tmp_path / "study", grey=WINDOW, workers=1)
     assert report["patients"] == 2
-    assert any("list it in a column patient of --labels" in note for note in report["notes"])
+    assert any("add a column patient to --labels" in note for note in report["notes"])
 
 
 def test_a_table_names_images_patients_and_lung_masks(tmp_path):

@@ -217,7 +217,7 @@ def test_the_grid_of_a_damaged_series_is_no_reason_to_take_another_one(tmp_path,
     files.nifti(tmp_path / "p1/labels.nii.gz", files.codes(files.chest(seed=1)))
     scans, quarantined = paired(tmp_path)
     assert scans == {"t0": None, "t1": None}
-    assert "as files of t1 are unreadable" in quarantined["labels.nii.gz"]
+    assert "got unreadable files of t1" in quarantined["labels.nii.gz"]
 
 
 def test_a_label_map_above_the_folders_of_several_patients_is_refused(tmp_path, files):
@@ -226,7 +226,7 @@ def test_a_label_map_above_the_folders_of_several_patients_is_refused(tmp_path, 
     files.nrrd(tmp_path / "labels.nrrd", files.codes(files.chest(7)))
     scans, quarantined = paired(tmp_path)
     assert scans == {"p1": None, "p2": None}
-    assert "must have the name of one, got no name above p1, p2" in quarantined["labels.nrrd"]
+    assert "must have the name of one, got none of p1, p2" in quarantined["labels.nrrd"]
 
 
 def test_a_label_map_may_contain_the_series_uid_in_its_name(tmp_path, files):

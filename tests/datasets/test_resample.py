@@ -151,7 +151,7 @@ def test_slices_that_show_a_part_of_the_body_are_left_out(tmp_path, files):
     edge = (volume.hu == PADDING).any(axis=(1, 2))
     assert edge.any()  # slices of which only air is missing are kept
     assert (tissue(points)[volume.hu == PADDING] < -300).all()
-    assert "slices left out that the scan covers only in part: " in how
+    assert "omitted slices that the scan covers only partially: " in how
 
 
 def test_a_scan_without_a_whole_axial_slice_is_refused(tmp_path, files, inline):

@@ -1,6 +1,7 @@
 """FisherVector: formulas, agreement with scikit-image and VLFeat, orders, invariances, invalid input."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -195,6 +196,16 @@ def test_bad_input_is_an_error_with_rule_and_value(message):
 def test_mixtures_of_other_packages_are_refused_with_a_remedy():
     with pytest.raises(InputError, match=r"got sklearn\.mixture.*from_parameters accepts"):
         FisherVector(PeerMixture(2)).fit(np.ones((4, 3, 2)))
+
+
+def test_a_mixture_of_another_class_encodes_but_is_not_saved():
+    own = mixture()
+    other = SimpleNamespace(weights_=own.weights_, means_=own.means_, variances_=own.variances_)
+    fisher = FisherVector(other)
+    np.testing.assert_array_equal(fisher.transform(maps()), FisherVector(own).transform(maps()))
+    for save in (fisher.to_tensors, fisher.info):
+        with pytest.raises(InputError, match=r"to be saved, got types\.SimpleNamespace: pass .*from_parameters"):
+            save()
 
 
 def test_integer_descriptors_are_encoded_as_floats():

@@ -22,7 +22,7 @@ def test_only_an_interval_decides(interval, outcome):
 def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():
     line = labels([verdict(), verdict("honeycomb")])["cnn"]
     assert line == (
-        "cnn: against the best baseline it cannot be told, no interval: emphysema +0.030 against baseline-p15; "
+        "cnn: undetermined against the best baseline, no interval: emphysema +0.030 against baseline-p15; "
         "honeycomb +0.030 against baseline-p15"
     )
     assert "does not beat" not in line
@@ -32,7 +32,7 @@ def test_lost_and_undecided_patterns_are_told_apart():
     line = labels([verdict(interval=(-0.1, 0.1)), verdict("honeycomb"), verdict("mean_auc", (0.1, 0.2))])["cnn"]
     assert line == (
         "cnn does not beat the best baseline (95 % interval of the AUC difference): emphysema +0.030 [-0.100, 0.100] "
-        "against baseline-p15; against the best baseline it cannot be told, no interval: honeycomb +0.030 against "
+        "against baseline-p15; undetermined against the best baseline, no interval: honeycomb +0.030 against "
         "baseline-p15"
     )
 

@@ -13,7 +13,7 @@ from ildfv.experiments.results import documents
     [
         ((-0.01, 0.08), "+0.031 (−0.010 to +0.080) against p15; does not beat it"),
         ((0.01, 0.08), "+0.031 (+0.010 to +0.080) against p15; beats it"),
-        (None, "+0.031 against p15; cannot be told: no interval"),
+        (None, "+0.031 against p15; undetermined: no interval"),
     ],
 )
 def test_a_cell_says_what_the_interval_decides(interval, text):
@@ -35,7 +35,7 @@ def test_systems_are_compared_with_the_baselines_that_are_best_somewhere(context
     table, notes = against(context, [context.base], rivals)
     (row,) = table.rows
     assert row[:3] == ["CNN", "this run", "phantom"]
-    assert all("against prevalence; cannot be told: no interval" in cell for cell in row[3:])  # four patients
+    assert all("against prevalence; undetermined: no interval" in cell for cell in row[3:])  # four patients
     assert len(notes) == 1
     assert "does not beat" not in notes[0]
 

@@ -141,7 +141,7 @@ def test_scores_of_the_same_slices_are_the_same_after_transfer(used, tmp_path):
 
 def test_patients_in_both_workspaces_are_refused(used, tmp_path):
     copy = Path(shutil.copytree(used, tmp_path / "copy"))
-    with pytest.raises(InputError, match="other must be a workspace of other patients, got 8 that are in both"):
+    with pytest.raises(InputError, match="other must contain only other patients, got 8 that are in both"):
         transfer.run(Context(used, TINY, other=copy, device="cpu"))
 
 

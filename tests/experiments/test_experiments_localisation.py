@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from ildfv.experiments import localisation
 from ildfv.experiments.fitted import fisher_model
 from ildfv.experiments.layers import fisher
-from ildfv.experiments.localisation import TRAINING, run, shown, some
+from ildfv.experiments.localisation import NO_CAPTUM, TRAINING, run, shown, some
 from ildfv.experiments.results import predictions
+from ildfv.inference.localisation import CONTROLS
 
 
 def test_a_map_sums_to_the_score_without_its_offset(context):
@@ -26,6 +28,14 @@ def test_thresholds_come_from_fit_slices_with_a_pattern(context):
     assert set(chosen) <= set(split.fit)
     assert (context.slices.counts[chosen] > 0).any(axis=1).all()
     assert set(shown(context, split.test)) <= set(split.test)
+
+
+def test_maps_left_out_without_captum_are_a_note_on_the_experiment(context, monkeypatch):
+    monkeypatch.setattr(localisation, "find_spec", lambda name: None)
+    monkeypatch.setattr(localisation, "maps_of", lambda *given: {"control: lung mask": CONTROLS["lung mask"]})
+    found = run(context)
+    assert found.notes == [NO_CAPTUM]
+    assert not found.compared
 
 
 @pytest.mark.slow  # evaluates maps of all held-out slices, in the lung and outside

@@ -210,7 +210,7 @@ def test_folds_that_differ_from_the_preset_are_noted(used):
 
     context = Context(used, replace(TINY, folds=7), device="cpu", progress=Noting())
     assert context.remarks == notes
-    assert "folds, where preset tiny makes 7" in notes[0]
+    assert "folds, but preset tiny uses 7" in notes[0]
     assert Context(used, replace(TINY, folds=context.folds.n_folds), device="cpu").remarks == []
 
 

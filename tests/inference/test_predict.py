@@ -123,7 +123,7 @@ def test_a_bad_scan_is_reported_and_the_others_are_answered(folder, tmp_path):
 def test_a_finished_scan_is_not_predicted_again(folder, tmp_path, monkeypatch):
     ScanFiles.series(tmp_path / "dicom", ScanFiles.chest())
     first, _ = predict_all([tmp_path / "dicom"], folder, out=tmp_path / "out")
-    monkeypatch.setattr("ildfv.inference.inbox.predict_volume", lambda *a, **k: pytest.fail("predicted again"))
+    monkeypatch.setattr("ildfv.inference.predict.predict_volume", lambda *a, **k: pytest.fail("predicted again"))
     again, _ = predict_all([tmp_path / "dicom"], folder, out=tmp_path / "out")
     assert again == json.loads(json.dumps(first))
 

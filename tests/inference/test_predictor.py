@@ -120,5 +120,7 @@ def test_an_encoding_that_is_not_scored_is_refused(tmp_path):
     from dataclasses import replace
 
     encode_slices(workspace.root, replace(LUNG, region="slice"))
-    with pytest.raises(InputError, match="is not scored: run `ildfv regress --layer conv1 --fold 0`"):
+    with pytest.raises(
+        InputError, match="must have a fitted linear regression, got none: run `ildfv regress --layer conv1 --fold 0`"
+    ):
         export_predictor(workspace.root, tmp_path / "predictor")

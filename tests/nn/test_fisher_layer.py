@@ -191,7 +191,7 @@ def test_errors_are_one_line():
     layer = FisherVector2d(D, K).eval()
     with pytest.raises(InputError, match=r"no mixture yet: call initialise\(maps\), or use from_mixture$"):
         layer(maps_of(1, D, 2, 2))
-    with pytest.raises(InputError, match=r"must have 4 features as the layer, got 5 in shape \(1, 5, 2, 2\)$"):
+    with pytest.raises(InputError, match=r"must have 4 features like the layer, got 5 in shape \(1, 5, 2, 2\)$"):
         layer(maps_of(1, 5, 2, 2))
     with pytest.raises(InputError, match=r"must have shape \(b, d, h, w\) or \(b, n, d\), got \(4, 4\)$"):
         layer(maps_of(4, 4))

@@ -36,7 +36,7 @@ def test_an_address_names_server_study_and_series(text, expected):
         ("dicomweb://pacs/studies", "must end with /studies/UID"),
         ("dicomweb://pacs/studies/1.2;rm", "a UID has at most 64 digits and dots"),
         ("dicomweb://pacs/studies/1.2?x=1", "must end after the path"),
-        ("dicomweb:///studies/1.2", "must name a host"),
+        ("dicomweb:///studies/1.2", "must contain a host, got none"),
         ("dicomweb://pacs:port/studies/1.2", "must be a URL"),
         ("dicom://127.0.0.1:4242", "must be dicom://AET@host:port, got"),
         ("dicom://A@host", "must be dicom://AET@host:port, got"),
@@ -92,7 +92,7 @@ def test_credentials_come_from_a_file(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (f"password = {SECRET}", "got another content in"),
+        (f"password = {SECRET}", "got other content in"),
         (f'pass = "{SECRET}"', "got other keys in"),
         (f'password = "{SECRET}"', "must have both a user and a password, got one"),
         (f'token = "{SECRET}"\nuser = "me"', "got both"),

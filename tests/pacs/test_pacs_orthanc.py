@@ -100,7 +100,7 @@ def test_objects_of_an_earlier_run_are_stored_without_another_prediction(
     arguments = [tmp_path / "ct", "-p", predictor, "--out", tmp_path / "out", "--dicom", tmp_path / "dicom"]
     predict(*arguments)
     assert counted(orthanc) == {}
-    monkeypatch.setattr("ildfv.inference.inbox.predict_volume", lambda *a, **k: pytest.fail("predicted again"))
+    monkeypatch.setattr("ildfv.inference.predict.predict_volume", lambda *a, **k: pytest.fail("predicted again"))
     assert predict(*arguments, "--store", orthanc.entity)["dicom"][0]["stored"] == 11
     assert counted(orthanc) == OBJECTS
 
@@ -136,6 +136,6 @@ def test_a_wrong_title_of_the_entity_is_one_line(orthanc, predictor, tmp_path):
     address = orthanc.entity.replace("ORTHANC", "OTHER")
     (failed,) = predict(tmp_path / "ct", "-p", predictor, "--store", address, code=1)["failed"]
     assert failed["reason"] == (
-        f"{address} rejected the association: check its title, and that it knows ILDFV (ILDFV_AET)"
+        f"{address} rejected the association: check its title, and that it accepts ILDFV (ILDFV_AET)"
     )
     assert orthanc.instances() == {}

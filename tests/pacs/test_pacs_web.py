@@ -73,13 +73,13 @@ def test_a_server_that_does_not_answer_is_one_line(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert failure(f"http://127.0.0.1:{port}/studies/{STUDY}") == (
-            f"http://127.0.0.1:{port} must be reachable, got no answer in time"
+            f"http://127.0.0.1:{port} must be reachable, got no response in time"
         )
 
 
 def test_a_server_without_tls_is_named_as_that():
     with FakeServer(lambda *request: dicom_json()) as server:
-        assert "http://… is the address of a server without" in failure(f"https://{server.web}/studies/{STUDY}")
+        assert "use http://… for a server without TLS" in failure(f"https://{server.web}/studies/{STUDY}")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_server_without_tls_is_named_as_that():
         ((204, "text/plain", b""), f"has no study {STUDY}"),
         ((500, "text/html", b"<h1>Error</h1>"), f"refused study {STUDY}, HTTP 500"),
         ((200, "text/html", b"<h1>Login</h1>"), "must be a DICOMweb server, got JSONDecodeError"),
-        ((200, "application/json", b'[{"a": 1}]'), "must be a DICOMweb server, got an answer that is none"),
+        ((200, "application/json", b'[{"a": 1}]'), "must be a DICOMweb server, got an invalid response"),
         (dicom_json(series_item(3, "MR")), "must have a CT series, got MR"),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_broken_transfer_is_not_predicted(tmp_path):
     files = series(tmp_path / "ct", m=3)
     files[0].write_bytes(b"no DICOM")
     with FakeServer(sends(files, 3)) as server:
-        assert "must be a DICOMweb server, got an answer that is none" in failure(
+        assert "must be a DICOMweb server, got an invalid response" in failure(
             f"dicomweb://{server.web}/studies/{STUDY}"
         )
 
@@ -219,7 +219,7 @@ def test_a_server_whose_disk_is_full_is_one_line_with_the_number_of_stored_objec
 
 def test_a_server_that_accepts_and_stores_nothing_is_noticed_at_the_first_object(objects, monkeypatch):
     monkeypatch.setattr(web, "PAUSE", 0.01)
-    expected = r"accepted \S+ and did not store it: look at its log and its free space \(0 of 6 objects are stored\)"
+    expected = r"accepted \S+ and did not store it: check its log and its free space \(0 of 6 objects are stored\)"
     with FakeServer(Store(keep=False)) as server:
         with pytest.raises(InputError, match=expected):
             WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
@@ -237,7 +237,7 @@ def test_a_server_that_discards_what_it_stored_is_noticed(objects, monkeypatch):
 
     with (
         FakeServer(forgetful) as server,
-        pytest.raises(InputError, match="must list the 6 objects that it stored, got 1: look at its log"),
+        pytest.raises(InputError, match="must list the 6 objects that it stored, got 1: check its log"),
     ):
         WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
 

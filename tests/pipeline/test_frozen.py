@@ -58,7 +58,9 @@ def test_weights_that_are_not_those_of_the_network_are_refused(root, weights, tm
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(InputError, match="weights must be a safetensors file"):
         encode_slices(root, SETTINGS, network="small", weights=tmp_path / "text.safetensors")
-    with pytest.raises(InputError, match='weights must be given for network "small": only those of efficientnet-lite0'):
+    with pytest.raises(
+        InputError, match='weights must be given for network "small", got none: only efficientnet-lite0'
+    ):
         encode_slices(root, SETTINGS, network="small")
     with pytest.raises(InputError, match="weights must be given together with their network"):
         encode_slices(root, SETTINGS, weights=weights())

@@ -54,7 +54,7 @@ def test_layers_without_a_network_are_encoded_in_the_lung_and_scored_with_every_
 
 
 def test_options_that_do_not_apply_are_refused(study):
-    with pytest.raises(InputError, match='layer "filters" must be without a model'):
+    with pytest.raises(InputError, match='layer "filters" must be used without a model'):
         encode_slices(study.root, EncodeSettings(layer="filters", **TINY), model="small")
     for options, message in (
         ({"head": "forest"}, "head must be one of linear, ridge, logistic"),

@@ -9,7 +9,7 @@ from ildfv.pipeline.report import make_report
 @pytest.mark.parametrize("name", ["workspace.toml", "folds.json", "slices/manifest.json"])
 def test_a_report_does_not_replace_files_of_the_workspace(root, name):
     before = (root / name).read_bytes()
-    with pytest.raises(InputError, match="must be a new file or a page that ildfv wrote"):
+    with pytest.raises(InputError, match="must be a new file or a page written by ildfv"):
         make_report(root, root / name)
     assert (root / name).read_bytes() == before
 

@@ -82,7 +82,9 @@ def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
         assert found.per_pattern["emphysema"].auc is not None
     page = Path(make_report(sparse.root)["report"]).read_text()
     assert "fv-filters-ridge" in page
-    with pytest.raises(InputError, match="head linear needs labels of every pattern, but ground glass, reticular"):
+    with pytest.raises(
+        InputError, match="head linear must have labels of every pattern, got none of ground glass, reticular"
+    ):
         regress_encoding(sparse.root, layer="filters", target="step")
     with pytest.raises(InputError, match="labelled by presence: use step"):
         regress_encoding(sparse.root, layer="filters", head="ridge")

@@ -10,10 +10,11 @@ from PIL import Image
 
 from ildfv.errors import InputError
 from ildfv.evaluation.documents import PatternResults
+from ildfv.inference.png import png_uri
 from ildfv.report import figures
 from ildfv.report.content import Example, Prediction, choose_examples
 from ildfv.report.figures import Point, Series, forest, number, with_interval
-from ildfv.report.pictures import outlines, png_uri
+from ildfv.report.pictures import outlines
 
 
 def row(**changes):

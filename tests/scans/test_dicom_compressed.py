@@ -158,5 +158,5 @@ def test_an_unsupported_transfer_syntax_is_named(tmp_path, files):
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
         return dataset
 
-    with pytest.raises(InputError, match="transfer syntax must be one used for CT, got MPEG2"):
+    with pytest.raises(InputError, match="transfer syntax must be one that is used for CT, got MPEG2"):
         read(files.series(tmp_path, files.chest(1), change=change))

@@ -113,7 +113,7 @@ def test_a_small_compressed_metaimage_cannot_declare_a_huge_volume(tmp_path, fil
 def test_analyze_is_refused_because_it_has_no_orientation(tmp_path, files):
     nibabel.save(nibabel.AnalyzeImage(files.chest().transpose(2, 1, 0), np.diag([4.0, 4, 5, 1])), tmp_path / "ct.hdr")
     reasons = {unused.source.name: unused.reason for unused in discover(tmp_path).quarantined}
-    assert "got Analyze, which does not tell left from right" in reasons["ct.hdr"]
+    assert "got Analyze, in which left and right are ambiguous" in reasons["ct.hdr"]
 
 
 def test_a_detached_label_map_belongs_to_its_scan(tmp_path, files):

@@ -66,7 +66,7 @@ def test_ascii_ids_do_not_depend_on_the_character_set(tmp_path, files, charset):
 @pytest.mark.parametrize("raw", ["", None])
 def test_an_empty_id_is_no_identity(tmp_path, files, raw):
     (path,) = files.series(tmp_path, files.chest(1), PatientID=raw)
-    assert read_header(path).patient_fault.startswith("PatientID must not be empty, as folds are split by patient")
+    assert read_header(path).patient_fault.startswith("PatientID must not be empty, because folds are split by patient")
 
 
 def test_japanese_ids_with_escape_sequences_are_text(tmp_path, files):

@@ -155,16 +155,20 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
     [
         (lambda f: [p.unlink() for p in (f / "set/fine").iterdir()], [], "at least 2 classes, got only coarse"),
         (lambda f: [p.unlink() for p in list((f / "set/fine").iterdir())[1:]], [], "fine must have at least 2 images"),
-        (lambda f: np.save(f / "set/a.npy", np.ones((9, 9))), [], "got the image a.npy beside them"),
+        (lambda f: np.save(f / "set/a.npy", np.ones((9, 9))), [], "got the image a.npy"),
         (lambda f: np.save(f / "set/fine/a.npy", np.ones((5, 5))), [], "a.npy must have at least 7×7 pixels"),
-        (lambda f: None, ["--leave-one-group-out"], "groups are needed to leave one out: give --table"),
-        (lambda f: None, ["--folds", "3", "--train-per-class", "2"], "one protocol is needed"),
+        (lambda f: None, ["--leave-one-group-out"], "leave one group out needs groups, got none: give --table"),
+        (
+            lambda f: None,
+            ["--folds", "3", "--train-per-class", "2"],
+            "one of --train-per-class, --leave-one-group-out and --folds must be given, got 2",
+        ),
         (
             lambda f: None,
             ["--folds", "2", "--scales", "x"],
             '--scales must be numbers separated by commas, such as 1,0.5, got "x"',
         ),
-        (lambda f: None, ["--table", "nowhere.csv"], "nowhere.csv must be a CSV table, got no file"),
+        (lambda f: None, ["--table", "nowhere.csv"], "nowhere.csv must be a CSV table, got a path that is not a file"),
     ],
 )
 def test_faults_of_a_set_are_one_line(folder, spoil, options, message):

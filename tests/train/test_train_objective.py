@@ -52,9 +52,9 @@ def test_l2_is_the_same_in_all_units():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"unit": 1.0, "target": "step"}, "unit must be left out unless target is counts"),
+        ({"unit": 1.0, "target": "step"}, "unit must be omitted unless target is counts"),
         ({"unit": 0.0}, "unit must be a positive number of pixels, got 0"),
-        ({"ramp": (1, 2)}, "ramp must be left out unless target is ramp"),
+        ({"ramp": (1, 2)}, "ramp must be omitted unless target is ramp"),
         ({"target": "ramp", "ramp": (9000, 3000)}, "0 ≤ T1 < T2"),
     ],
 )

@@ -407,7 +407,7 @@ def test_a_server_that_ends_is_reported_and_the_slice_stays(prediction, scan, op
     server.send_signal(signal.SIGKILL)
     server.wait()
     until(page, "!document.getElementById('lost').hidden")
-    assert "server has ended" in page.locator("#lost").inner_text()
+    assert "server of the viewer has stopped" in page.locator("#lost").inner_text()
     assert any(picture(page))
 
 
@@ -435,7 +435,7 @@ def test_the_next_start_has_another_token_and_the_old_page_says_so(scan, opened)
     server.wait(30)
     again, other = serve(scan, "--port", port)
     assert other != address
-    until(page, "document.getElementById('lost').textContent.includes('not valid any more')")
+    until(page, "document.getElementById('lost').textContent.includes('no longer valid')")
     again.terminate()
     again.wait(30)
 

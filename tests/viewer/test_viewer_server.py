@@ -174,7 +174,7 @@ def test_a_prediction_alone_says_that_it_has_no_images(prediction):
     with client(prediction) as one:
         case = one.get("api/case/0").json()
         assert (case["images"], case["maps"]) == (False, [])
-        assert "holds no images" in case["notes"][0]
+        assert "contains no images" in case["notes"][0]
         assert one.get("api/case/0/slice/0").status_code == 404
 
 
@@ -290,12 +290,12 @@ def test_a_damaged_map_is_one_line_and_slices_stay(kind, scan, tmp_path):
     [
         (lambda c: c | {"kind": "other"}, "must be of kind"),
         (lambda c: c | {"version": 99}, "must have version"),
-        (lambda c: {k: v for k, v in c.items() if k != "heads"}, "must be a whole prediction"),
+        (lambda c: {k: v for k, v in c.items() if k != "heads"}, "must be a valid prediction"),
         (
             lambda c: c | {"heads": {"a": {"scan": {}, "per_slice": {"scores": [[1]], "probability": [[1]]}}}},
             "must have",
         ),
-        (lambda c: c | {"positions_mm": "x"}, "must be a whole prediction"),
+        (lambda c: c | {"positions_mm": "x"}, "must be a valid prediction"),
         (lambda c: [1], "must be of kind"),
     ],
 )
@@ -307,7 +307,7 @@ def test_a_prediction_of_another_shape_is_refused(change, reason, prediction, tm
 
 
 def test_a_prediction_of_another_scan_is_refused(prediction, scans):
-    with pytest.raises(InputError, match="a scan must be that of a prediction"):
+    with pytest.raises(InputError, match="a scan must belong to a prediction"):
         open_study([prediction, scans / "patient-0002"])
 
 
@@ -315,7 +315,7 @@ def test_a_volume_file_under_another_path_is_assigned_by_its_slices(prediction, 
     hu = read_volume(discover(scan, labels=False, workers=1).scans[0]).hu
     ScanFiles.nifti(tmp_path / "renamed.nii.gz", hu)
     (case,) = open_study([prediction, tmp_path / "renamed.nii.gz"]).cases
-    assert "assigned by the positions" in case.notes[-1]
+    assert "matched by slice positions" in case.notes[-1]
     ScanFiles.nifti(tmp_path / "shorter.nii.gz", hu[:4])
     with pytest.raises(InputError, match=r"the scan of scan-\w+ must have 5 slices from .*, got 4 slices"):
         open_study([prediction, tmp_path / "shorter.nii.gz"])
@@ -324,7 +324,7 @@ def test_a_volume_file_under_another_path_is_assigned_by_its_slices(prediction, 
 def test_two_scans_without_a_prediction_of_theirs_are_refused(prediction, scans, tmp_path):
     content = json.loads((prediction / "prediction.json").read_text()) | {"scan": "scan-0"}
     (tmp_path / "prediction.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="a scan must be that of a prediction"):
+    with pytest.raises(InputError, match="a scan must belong to a prediction"):
         open_study([tmp_path, scans])
 
 

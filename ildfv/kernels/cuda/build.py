@@ -26,7 +26,7 @@ INSTALL_CUPY = f"pip install 'ildfv[cuda12]' or 'ildfv[cuda13]', or with nvcc: {
 def build_kind() -> str:
     """The build in use: "nvcc", compiled at install time, or "nvrtc", compiled at first use by CuPy.
 
-    ILDFV_CUDA_WAY chooses where both are installed. MissingPackageError where neither is.
+    ILDFV_CUDA_WAY selects one if both are installed. MissingPackageError if neither is.
     """
     wanted = os.environ.get("ILDFV_CUDA_WAY", "")
     if wanted not in ("", "nvcc", "nvrtc"):
@@ -86,7 +86,7 @@ def source_of(kernel: str) -> tuple[str, int | None]:
 
 
 class _Stream:
-    """A stream of any library as CuPy's launches take it. (CuPy's own wrappers are deprecated or may destroy it.)"""
+    """A stream of any library for CuPy's launches. (CuPy's wrappers are deprecated or may destroy the stream.)"""
 
     def __init__(self, address: int):
         self.ptr = address
@@ -119,7 +119,7 @@ class NvrtcKernels:
                     options = (*NVRTC_OPTIONS, f"-DILDFV_PART={part}") if part else NVRTC_OPTIONS
                     self._modules[key] = cupy.RawModule(code=source(file), options=options)
                 kernel = self._modules[key].get_function(name)
-                # Once, to the limit: one set for each launch could be lowered by another thread before the launch.
+                # Set once to the limit: a value set per launch could be lowered by another thread before the launch.
                 kernel.max_dynamic_shared_size_bytes = self.shared_limit()
                 self._kernels[name] = kernel
         return self._kernels[name]

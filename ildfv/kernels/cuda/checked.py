@@ -14,7 +14,7 @@ from ildfv.kernels.cuda.layout import Batch
 
 
 def checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
-    """The weights of each map's descriptors in `real`, (n_i,). InputError where they do not fit the maps."""
+    """The weights of each map's descriptors in `real`, (n_i,). InputError if they do not match the maps."""
     weights = [to_numpy(a) for a in weights] if isinstance(weights, (list, tuple)) else to_numpy(weights)
     with np.errstate(over="ignore"):  # checked below
         checked = [a.astype(real) for a in check_descriptor_weights(weights, batch.counts)]
@@ -28,7 +28,7 @@ def first_bad_map(device: Device, maps, suspects: Iterable[int], weights: list[n
     """InputError for the first of these maps with a value that is not finite in a descriptor of weight > 0."""
     for index in suspects:
         values = device.download(device.cast(maps[index], "float64"))  # (n, d) or (d, h, w)
-        if weights is not None:  # others may have any values
+        if weights is not None:  # descriptors of weight 0 may have any values
             rows = values if values.ndim == 2 else values.reshape(len(values), -1).T
             values = rows[weights[index] > 0]
         if not np.isfinite(values).all():

@@ -60,7 +60,7 @@ def compute(
     if not np.isfinite(values).all():
         owner = int(owners[np.flatnonzero(~np.isfinite(values))[0]])
         first_bad_map(device, maps, [owner], descriptor_weights)
-        check(real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
+        check(real == "float32", "maps must be within 1e154 standard deviations of the mixture")
         double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
         return compute(
             device,
@@ -79,16 +79,16 @@ def compute(
 def _table(batch, k: int, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `pieces` in contributions.cu, (pieces, 7), and the map of each piece."""
     pieces = pieces_of(listed(batch), k, range(batch.b))
-    assert pieces.table is not None  # as the batch is listed
+    assert pieces.table is not None  # because the batch has a table
     assert pieces.edges is not None
     owners = np.repeat(np.arange(batch.b), np.diff(pieces.edges))
-    within = np.cumsum(pieces.table[:, 1]) - pieces.table[:, 1]  # the pieces follow each other, as the rows of `out` do
+    within = np.cumsum(pieces.table[:, 1]) - pieces.table[:, 1]  # pieces are consecutive, like the rows of `out`
     assert within[-1] + pieces.table[-1, 1] == edges[-1]
     return np.column_stack([pieces.table, within, owners]), owners
 
 
 def _launch(device: Device, real: str, mixture, threshold, element, table, functionals, first, out, logs) -> None:
-    """The launches for all pieces: several where posteriors do not fit in shared memory."""
+    """The launches for all pieces: several if posteriors do not fit in shared memory."""
     (per_map, count, k, d), tile = first.shape, TILES[real]
     variant = "wide" if launches.shared_bytes("wide", real, k, d) <= device.shared_limit else "huge"
     place, rows = tile.rows * launches.padded(k), len(table)

@@ -1,7 +1,7 @@
 """The devices that the kernels run on: torch's and CuPy's.
 
-All memory that a call needs comes from the pool of the library that made its arrays; where torch uses the GPU, CuPy's
-arrays come from torch's pool (memory.py). Arrays of other libraries are used as torch's or CuPy's, without a copy.
+All memory that a call needs comes from the pool of the library that made its arrays; if torch uses the GPU, CuPy's
+arrays come from torch's pool (memory.py). Arrays of other libraries are converted to torch's or CuPy's without a copy.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def own_arrays(arrays: list) -> tuple[list, Callable]:
 
 
 def _library():
-    """torch where it has a GPU, else CuPy."""
+    """torch if it has a GPU, otherwise CuPy."""
     if find_spec("torch"):
         import torch
 
@@ -72,7 +72,7 @@ def _library():
 
 
 def first_device() -> Device:
-    """The first GPU: torch's where torch has one, else CuPy's."""
+    """The first GPU: torch's if torch has one, otherwise CuPy's."""
     return _torch_device(0) if _library().__name__ == "torch" else _cupy_device(0)
 
 
@@ -107,7 +107,7 @@ class TorchDevice:
         return self._pinned(source).to(self._device, non_blocking=True)
 
     def _pinned(self, tensor):
-        """A copy in pinned memory, from torch's cache of it, which keeps the copy until the device has read it."""
+        """A copy in pinned memory from torch's cache, which keeps the copy until the device has read it."""
         return tensor.pin_memory()
 
     def download(self, a):

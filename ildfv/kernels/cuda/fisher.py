@@ -30,7 +30,7 @@ def compute(device: Device, sums: list, counts, weights, *, improved: bool, orde
     _, real, shape, _ = device.describe(sums[1])
     check(real in ("float32", "float64"), f"moments must be float32 or float64, got {real}")
     check(
-        len(shape) == 3 and shape[1] == k, f"s1 must have shape (b, {k}, d) as weights has {k} components, got {shape}"
+        len(shape) == 3 and shape[1] == k, f"s1 must have shape (b, {k}, d) for weights of {k} components, got {shape}"
     )
     b, _, d = shape
     check(counts.shape == (b,), f"counts must have shape ({b},), one per map, got {counts.shape}")
@@ -41,7 +41,7 @@ def compute(device: Device, sums: list, counts, weights, *, improved: bool, orde
         check(found == expected, f"{name} must have shape {expected}, got {found}")
     heavy = weights >= MIN_WEIGHT
     roots = np.where(heavy, 1 / np.sqrt(np.where(heavy, weights, 1.0)), 0.0)
-    counts = np.where(counts > 0, counts, 1.0)  # a map without descriptors that count has sums of 0
+    counts = np.where(counts > 0, counts, 1.0)  # the sums are 0 if all weights of a map are 0
     numbers = device.upload(np.concatenate([counts, roots, weights]))
     out = device.empty((b, 2 * k * d + (k if weight_part else 0)), real)
     address = device.address(numbers)

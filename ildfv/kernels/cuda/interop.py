@@ -15,7 +15,7 @@ LETTERS = {"i": "int", "u": "uint", "f": "float"}  # of `__cuda_array_interface_
 
 
 class Place(NamedTuple):
-    """An array in device memory; strides in elements; device None where the protocol does not provide it."""
+    """An array in device memory; strides in elements; device None if the protocol does not provide it."""
 
     address: int
     dtype: str

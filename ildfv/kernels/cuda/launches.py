@@ -17,7 +17,9 @@ CLOSE = 4.0  # standard deviations from the centre: for means farther away, mome
 MAX_D, MAX_K = 4096, 1024
 PIECE = 512  # descriptors per block: few enough to fill 132 multiprocessors with 64 slices, enough to amortise sums
 ROUND_BYTES = 256 << 20  # limit on the pieces' sums of one round
-RESERVED_BYTES = 1 << 10  # of shared memory, by the driver for each block, from sm_80 on; the first is not in the limit
+RESERVED_BYTES = (
+    1 << 10
+)  # of shared memory, reserved by the driver for each block from sm_80 on; the first block's are not in the limit
 GROUP, GROUP_BYTES = 64, 32 << 20  # limits on the pieces added at once when pooling, and on their sums
 
 

@@ -95,7 +95,7 @@ def merged(batch: Batch) -> Batch:
 
 
 def listed(batch: Batch) -> Batch:
-    """The batch with a table, whatever its maps."""
+    """The batch with a table, for maps of any kind."""
     if batch.table is not None:
         return batch
     by_map, by_row, by_dim = batch.strides

@@ -15,8 +15,8 @@ emptying = threading.RLock()
 
 
 def join() -> bool:
-    """Makes CuPy allocate from torch's pool, and returns whether it does: only where both libraries use the GPU and
-    CuPy's allocator is its default one.
+    """Makes CuPy allocate from torch's pool, and returns whether it does: only if both libraries use the GPU and CuPy's
+    allocator is its default one.
 
     Existing arrays keep their memory. Unused memory of CuPy's pool is returned to the device.
     """

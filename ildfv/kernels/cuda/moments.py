@@ -32,10 +32,10 @@ def moments(
 
     As `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
     d ≤ 4096, k ≤ 1024. `descriptor_weights`, in host memory or on a GPU, is its `weights`. The maps are not copied.
-    Work is queued on the current stream of torch or CuPy; for arrays of other libraries, on torch's where torch has the
-    GPU, else on CuPy's. The results are float64 if pooled or if the maps are float64, else float32. The bits of a map's
-    result depend neither on its batch nor on its strides. InputError names the map for empty maps and values that are
-    not finite.
+    Work is queued on the current stream of torch or CuPy; for arrays of other libraries, on torch's if torch has the
+    GPU, otherwise on CuPy's. The results are float64 if pooled or if the maps are float64, else float32. The bits of a
+    map's result depend neither on its batch nor on its strides. InputError names the map for empty maps and values that
+    are not finite.
     """
     ragged = isinstance(maps, (list, tuple))
     check(not ragged or len(maps) > 0, "maps must contain at least one map, got an empty batch")
@@ -78,7 +78,7 @@ def compute(
     else:
         return out
     first_bad_map(device, maps, suspects, descriptor_weights)
-    check(run.real == "float32", "maps must lie within 1e154 standard deviations of the mixture")
+    check(run.real == "float32", "maps must be within 1e154 standard deviations of the mixture")
     # The values are finite, but so far from every mean that their squares overflow float32: repeat in double.
     double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
     result = compute(

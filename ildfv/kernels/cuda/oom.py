@@ -8,7 +8,7 @@ from typing import Any
 from ildfv.arrays import namespace
 from ildfv.kernels.cuda import memory
 
-MEMORY_SHARE = 0.6  # of the free memory, for a batch; the rest is left to fragmentation and other processes
+MEMORY_SHARE = 0.6  # fraction of the free memory for a batch; fragmentation and other processes need the remainder
 
 
 def batch_size(bytes_of_an_item: int, device, *, maximum: int = 256) -> int:
@@ -20,7 +20,8 @@ def batch_size(bytes_of_an_item: int, device, *, maximum: int = 256) -> int:
     return max(1, min(maximum, int(memory.free(device) * MEMORY_SHARE) // max(1, bytes_of_an_item)))
 
 
-# RuntimeErrors of torch that mean out of memory. cuDNN reports no engine where none has room for its workspace.
+# RuntimeErrors of torch that mean out of memory. cuDNN reports that no engine is available if its workspace does not
+# fit.
 SIGNS = (
     "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",

@@ -98,7 +98,9 @@ class PreparedMixture:
 
 
 _alive: WeakValueDictionary[int, PreparedMixture] = WeakValueDictionary()  # by the identity of its means
-_recent: tuple[PreparedMixture, ...] = ()  # the last used first; replaced as a whole, as other threads read it
+_recent: tuple[
+    PreparedMixture, ...
+] = ()  # most recently used first; replaced as a whole, because other threads read it
 _lock = threading.Lock()
 
 

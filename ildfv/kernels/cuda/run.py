@@ -93,7 +93,7 @@ class Run:
             if total is not None:
                 self._finish(total[1], 1, terms, 1, 1)
             self._finish(terms, before + len(groups), added[1], 1, before + len(groups))
-            total = added  # last: what ran out of memory has added nothing
+            total = added  # assigned last, so that a round that ran out of memory has added nothing
             return logs, lambda piece: 0
 
         room = max(1, launches.ROUND_BYTES // (group * launches.piece_bytes(self.k, self.d, self.real)))
@@ -142,7 +142,7 @@ class Run:
         k, d, tile, count = self.k, self.d, TILES[self.real], pieces.total
         variant, huge = self.variant, self.variant.endswith("huge")
         table = None if pieces.table is None else self.device.upload(pieces.table)
-        # Where posteriors do not fit in shared memory, each block of a launch uses its own part of a scratch buffer.
+        # If posteriors do not fit in shared memory, each block of a launch uses a separate part of a scratch buffer.
         place = tile.rows * launches.padded(k)
         step = max(1, launches.ROUND_BYTES // (place * tile.bytes)) if huge else count
         scratch = self.device.empty((min(step, count), place), self.real) if huge else None

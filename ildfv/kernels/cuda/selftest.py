@@ -15,8 +15,8 @@ TOLERANCE = 1e-5  # relative, in float32
 def run() -> str:
     """One line on the first GPU: its name, the build of the kernels and their largest error on two small problems.
 
-    MissingPackageError where neither CuPy nor the build by nvcc is installed. RuntimeError where no device responds or
-    a result is wrong.
+    MissingPackageError if neither CuPy nor the build by nvcc is installed. RuntimeError if no device responds or a
+    result is wrong.
     """
     build = build_description()
     device = first_device()
@@ -29,7 +29,7 @@ def run() -> str:
 
 
 def build_description() -> str:
-    """The build in use, in words. MissingPackageError where neither CuPy nor the build by nvcc is installed."""
+    """The build in use, in words. MissingPackageError if neither CuPy nor the build by nvcc is installed."""
     return "compiled by nvcc when ildfv was installed" if build_kind() == "nvcc" else "compiled by NVRTC at first use"
 
 

@@ -54,5 +54,5 @@ def _on_device(device: Device, shape: tuple, windows, rows: Taps, columns: Taps)
         levels = np.array([(low, high, 255.0 / (high - low)) for low, high in windows], dtype=np.float32)
         arrays = [a for index, share in along for a in (index.astype(np.int64), share.astype(np.float32))]
         _tables[key] = tuple(device.upload(np.ascontiguousarray(a)) for a in (*arrays, levels))
-        device.settle()  # whichever stream uses them next
+        device.settle()  # any stream may use them next
     return _tables[key]

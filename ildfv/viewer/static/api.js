@@ -1,6 +1,6 @@
-// Requests to the server of this page. All addresses are relative, so that they keep the token.
+// Requests to the server of this page. All URLs are relative, so that they keep the token.
 
-export class Refused extends Error {} // the server answered with a reason
+export class Refused extends Error {} // the server answered with an error message
 
 let lost = () => {};
 
@@ -18,7 +18,7 @@ export async function request(path, options = {}) {
   }
   if (response.status === 403) {
     lost("token");
-    throw new Refused("The address is not valid any more.");
+    throw new Refused("The address is no longer valid.");
   }
   if (!response.ok) {
     const body = await response.json().catch(() => ({}));

@@ -8,18 +8,18 @@ import { Pane } from "./pane.js";
 import { Strips } from "./strips.js";
 import { make, number, rich } from "./viewport.js";
 
-const PING = 3000; // ms between questions whether the server still runs
+const PING = 3000; // ms between checks that the server is running
 const NARROW = "(max-width: 74.99rem)"; // as in style.css: the list of scans covers the slice
-const AHEAD = 3; // slices by which single steps may be ahead of the screen
+const AHEAD = 3; // maximum number of slices that single steps may be ahead of the screen
 const TOP = 5; // slices with the highest scores
 const $ = (id) => document.getElementById(id);
 const state = { scan: null, pattern: 0, system: null, window: WINDOWS[0], kind: "", overlay: true, outlines: true, opacity: 0.7 };
 let study, cases, strips, pane, second, corrections;
-let drift = 0; // slices by which the compared scan was moved alone
+let drift = 0; // offset of the compared scan, in slices, from scrolling it alone
 
 const LOST = {
-  ended: "The viewer’s server has ended. Start “ildfv view” again and open the address that it prints.",
-  token: "This address is not valid any more. Open the address that “ildfv view” printed last.",
+  ended: "The server of the viewer has stopped. Start “ildfv view” again and open the address that it prints.",
+  token: "This address is no longer valid. Open the address that “ildfv view” printed last.",
 };
 
 function showLost(reason) {
@@ -104,7 +104,7 @@ async function openCase(i, z) {
   if (second.scan) followSecond();
 }
 
-// The slice to look at first: the highest score of the pattern, or the middle of the scan.
+// The slice shown first: the highest score of the pattern, or the middle of the scan.
 function look() {
   const scores = state.system?.scores.map((row) => row[state.pattern] ?? -Infinity);
   if (!scores || !scores.some(Number.isFinite)) return Math.floor(state.scan.slices / 2);
@@ -120,7 +120,7 @@ function go(z) {
   followSecond();
 }
 
-// On a slow machine a wheel turns faster than slices arrive. Single steps then wait, so that no slice is skipped.
+// On a slow machine a wheel turns faster than slices load. Single steps then wait, so that no slice is skipped.
 function move(steps) {
   const ahead = pane.at == null ? 0 : (pane.z - pane.at) * Math.sign(steps);
   if (Math.abs(steps) > 1 || ahead < AHEAD) go(pane.z + steps);
@@ -132,7 +132,7 @@ function moveSecond(steps) {
   second.go(Math.min(second.scan.slices - 1, Math.max(0, second.z + steps)));
 }
 
-// The compared scan shows the same share of its length, moved by what it was moved alone.
+// The compared scan shows the same relative position, plus its offset `drift`.
 function followSecond(always = false) {
   if (!second.scan || $("second").hidden || (!$("synchronous").checked && !always)) return;
   const share = state.scan.slices > 1 ? pane.z / (state.scan.slices - 1) : 0;
@@ -140,7 +140,7 @@ function followSecond(always = false) {
   second.go(Math.min(second.scan.slices - 1, Math.max(0, z)));
 }
 
-// z: the slice of the compared scan that belongs to the present one; by default the same share of its length.
+// z: the slice of the compared scan that corresponds to the current slice; by default at the same relative position.
 async function compare(i, z) {
   drift = 0;
   const on = i !== "";
@@ -165,7 +165,7 @@ async function compare(i, z) {
   chooseMap();
 }
 
-// The nearest slices of other patients; one that is chosen is shown beside the present slice, and scrolls with it.
+// The nearest slices of other patients; a chosen one is shown next to the current slice and scrolls with it.
 async function findSimilar() {
   const [i, z] = [state.number, pane.at];
   const list = $("similar-list");
@@ -203,7 +203,7 @@ function labelled(one, z) {
   return study.patterns.filter((_, c) => values[c] === "1").join(", ") || "no pattern";
 }
 
-// What follows the slice on the screen.
+// Updates everything that depends on the displayed slice.
 let speaking = 0;
 let writing = 0;
 function describe(z) {
@@ -260,7 +260,7 @@ function buildPatterns() {
   });
   $("patterns").classList.toggle("labelled", Boolean(state.scan.truth));
   $("unscored").hidden = Boolean(state.system);
-  $("unscored").textContent = study.mode === "workspace" ? "No system was scored on this scan: its fold is not held out yet." : "No prediction was given for this scan.";
+  $("unscored").textContent = study.mode === "workspace" ? "No system has been scored on the fold of this scan." : "No prediction was given for this scan.";
 }
 
 function selectPattern(c) {
@@ -290,7 +290,7 @@ function buildTop() {
   $("top-pattern").textContent = `of ${scan.patterns[pattern]}`;
   const order = system.scores.map((row, z) => [row[pattern], z]).filter(([value]) => value != null);
   order.sort((a, b) => b[0] - a[0]);
-  const apart = Math.max(1, Math.round(scan.slices / 50)); // neighbours of a listed slice look the same
+  const apart = Math.max(1, Math.round(scan.slices / 50)); // neighbouring slices look almost the same
   const chosen = [];
   for (const [value, z] of order) {
     if (chosen.length < TOP && chosen.every(([, other]) => Math.abs(other - z) > apart)) chosen.push([value, z]);
@@ -510,7 +510,7 @@ function pressed(event) {
   if ($("help").open && event.key !== "?") return;
   const field = event.target.closest("input, select, textarea");
   if (field && (field.type === "number" || field.type !== "checkbox") && !(field.id === "slider" && /^(Page|Home|End|[a-z?0-9])/.test(event.key))) {
-    // Fields keep the keys that they use themselves.
+    // Form fields keep the keys that they handle.
     if (field.tagName === "SELECT" || field.type === "number" || event.key.startsWith("Arrow")) return;
   }
   if (event.shiftKey && PANS[event.key]) pane.view.move(...PANS[event.key]);

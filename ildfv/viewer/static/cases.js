@@ -99,7 +99,7 @@ export class Cases {
   }
 }
 
-// pairs: [label, prediction] of the patterns in question, each "1", "0" or "-".
+// pairs: [label, prediction] of the selected patterns, each "1", "0" or "-".
 function holds(outcome, pairs) {
   const any = (wanted) => pairs.some(wanted);
   const both = pairs.filter(([truth, called]) => truth !== "-" && called !== "-");

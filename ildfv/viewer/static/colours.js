@@ -21,7 +21,7 @@ export function greys(low, high) {
   return table;
 }
 
-// 256 packed RGBA values, indexed by the bits of an int8: the colour says the sign, the opacity the size.
+// 256 packed RGBA values, indexed by the bits of an int8: the colour shows the sign, the opacity the magnitude.
 export function diverging() {
   const table = new Uint32Array(256);
   for (let value = -128; value < 128; value++) {

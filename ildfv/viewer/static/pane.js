@@ -1,4 +1,4 @@
-// A viewport with the planes of its scan. It shows a slice only together with its own number, overlay and outlines.
+// A viewport with the planes of its scan. A slice is always shown with the matching number, overlay and outlines.
 
 import { json } from "./api.js";
 import { outlines } from "./outline.js";
@@ -10,7 +10,7 @@ const MAPS = 16 << 20;
 const PATHS = 64; // label maps as outlines
 
 export class Pane {
-  // shown: called when another slice is on the screen.
+  // shown: called when another slice is displayed.
   constructor(element, { steps, windowed, shown }) {
     this.view = new Viewport(element, { steps, windowed });
     this.shown = shown;
@@ -98,7 +98,7 @@ export class Pane {
     const failure = this.slices?.error(z);
     const slice = this.slices ? this.slices.get(z) : null;
     if (slice === undefined && !failure) return this.wait();
-    // Once there are overlays, a slice waits for its own: otherwise they would flicker while scrolling.
+    // With overlays, a slice is shown when its overlay has loaded; otherwise overlays would flicker while scrolling.
     const plane = this.map?.planes.get(z);
     if (this.map && plane === undefined && !this.map.planes.error(z)) return this.wait();
     const wanted = this.labels && this.settings.outlines;

@@ -1,8 +1,8 @@
-// Planes of a scan (slices, maps, label maps) by slice number: read once, neighbours in advance, a bounded number kept.
+// Planes of a scan (slices, maps, label maps) by slice number: read once, prefetched, and kept in a bounded cache.
 
 import { bytes } from "./api.js";
 
-const AT_ONCE = 4; // requests: browsers allow six per server, the others are for the rest of the page
+const AT_ONCE = 4; // concurrent requests: browsers allow six per server, two remain for the rest of the page
 const AHEAD = 16; // slices in the direction of scrolling
 const BEHIND = 4;
 
@@ -34,7 +34,7 @@ export class Planes {
   // Reads z next, then its neighbours, more of them in the direction of the last move.
   want(z) {
     const up = z >= this.last;
-    if (z !== this.last) this.failed.delete(z); // another visit tries again
+    if (z !== this.last) this.failed.delete(z); // retry when the slice is visited again
     this.last = z;
     const order = [z];
     for (let i = 1; i <= AHEAD; i++) {

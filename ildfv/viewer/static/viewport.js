@@ -2,7 +2,7 @@
 
 import { OUTLINES, diverging, greys } from "./colours.js";
 
-const MOST = 16; // times the size that fits
+const MOST = 16; // maximum zoom, relative to the size that fits
 const SHARP = 4; // screen pixels per pixel of the slice from which pixels are shown as squares
 const COLOURS = diverging();
 
@@ -43,7 +43,7 @@ export class Viewport {
     this.reset();
   }
 
-  // The plane of a slice: Int16Array of HU, or null for a slice without an image. text: its place in the scan.
+  // The plane of a slice: Int16Array of HU, or null for a slice without an image. text: its position in the scan.
   show(slice, text) {
     this.where.textContent = text;
     if (slice === this.plane) return;
@@ -115,7 +115,7 @@ export class Viewport {
     [this.canvas.width, this.canvas.height] = [w, h];
     if (this.scan) {
       this.limit();
-      this.draw(); // at once: a resized canvas is black until the next frame
+      this.draw(); // immediately: a resized canvas is black until the next frame
     }
   }
 

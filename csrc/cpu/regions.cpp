@@ -1,0 +1,135 @@
+// Connected regions of a slice as runs of pixels joined by union-find, and the lung among them.
+#include <string.h>
+
+#include <vector>
+
+#include "slices.h"
+
+namespace ildfv {
+namespace {
+
+struct Run {
+    int64_t row, first, last;  // pixels first … last − 1
+    int parent;                // a run of the same region; never a later one
+};
+
+// Runs of 1 in a mask of 0 and 1, joined where they are neighbours in consecutive rows (4 neighbours of a pixel).
+struct Regions {
+    std::vector<Run> runs;
+
+    Regions(const unsigned char* mask, int64_t height, int64_t width, unsigned char wanted) {
+        size_t above = 0;  // the first run of the row above
+        for (int64_t y = 0; y < height; ++y) {
+            const unsigned char* row = mask + y * width;
+            const size_t start = runs.size();
+            for (int64_t x = 0; x < width;) {
+                const void* found = memchr(row + x, wanted, width - x);
+                if (!found) break;
+                const int64_t first = (const unsigned char*)found - row;
+                const void* end = memchr(row + first, !wanted, width - first);
+                x = end ? (const unsigned char*)end - row : width;
+                runs.push_back({y, first, x, (int)runs.size()});
+            }
+            size_t a = above, b = start;
+            while (a < start && b < runs.size()) {
+                if (runs[a].first < runs[b].last && runs[b].first < runs[a].last) join((int)a, (int)b);
+                runs[a].last < runs[b].last ? ++a : ++b;
+            }
+            above = start;
+        }
+    }
+
+    int root(int i) {
+        while (runs[i].parent != i) i = runs[i].parent = runs[runs[i].parent].parent;
+        return i;
+    }
+
+    void join(int a, int b) {
+        a = root(a);
+        b = root(b);
+        if (a < b)
+            runs[b].parent = a;
+        else
+            runs[a].parent = b;
+    }
+
+    // By root, whether the region touches the border of the slice.
+    std::vector<unsigned char> touching(int64_t height, int64_t width) {
+        std::vector<unsigned char> found(runs.size());
+        for (int i = 0; i < (int)runs.size(); ++i) {
+            const Run& run = runs[i];
+            if (run.row == 0 || run.row == height - 1 || run.first == 0 || run.last == width) found[root(i)] = 1;
+        }
+        return found;
+    }
+};
+
+// Integers add exactly in any order; fractions in the order of the pixels, so that the mean is NumPy's.
+inline void add(double& total, const int16_t* from, int64_t n) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += from[i];
+    total += (double)sum;
+}
+template <class In>
+void add(double& total, const In* from, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) total += (double)from[i];
+}
+
+inline void threshold(const int16_t* hu, int64_t n, double below, unsigned char* mask) {
+    const int limit = (int)below;  // a whole number
+    for (int64_t i = 0; i < n; ++i) mask[i] = hu[i] < limit;
+}
+template <class In>
+void threshold(const In* hu, int64_t n, double below, unsigned char* mask) {
+    for (int64_t i = 0; i < n; ++i) mask[i] = hu[i] < (In)below;
+}
+
+int64_t fill_holes(unsigned char* mask, int64_t height, int64_t width) {
+    Regions background(mask, height, width, 0);
+    const std::vector<unsigned char> open = background.touching(height, width);
+    int64_t filled = 0;
+    for (int i = 0; i < (int)background.runs.size(); ++i) {
+        if (open[background.root(i)]) continue;
+        const Run& run = background.runs[i];
+        memset(mask + run.row * width + run.first, 1, run.last - run.first);
+        filled += run.last - run.first;
+    }
+    return filled;
+}
+
+}  // namespace
+
+template <class In>
+int64_t lung_regions(const In* hu, int64_t height, int64_t width, LungRule rule, bool at_border, unsigned char* mask) {
+    const int64_t n = height * width;
+    threshold(hu, n, rule.below, mask);
+    Regions aerated(mask, height, width, 1);
+    const std::vector<unsigned char> border = aerated.touching(height, width);
+    std::vector<int64_t> area(aerated.runs.size());
+    std::vector<double> total(aerated.runs.size());
+    for (int i = 0; i < (int)aerated.runs.size(); ++i) {
+        const Run& run = aerated.runs[i];
+        const int region = aerated.root(i);
+        if ((bool)border[region] != at_border) continue;
+        area[region] += run.last - run.first;
+        add(total[region], hu + run.row * width + run.first, run.last - run.first);
+    }
+    memset(mask, 0, n);
+    int64_t pixels = 0;
+    for (int i = 0; i < (int)aerated.runs.size(); ++i) {
+        const int region = aerated.root(i);
+        if (area[region] == 0 || (double)area[region] * rule.pixel_area < rule.least_area ||
+            !(total[region] / (double)area[region] > rule.least_mean))
+            continue;
+        const Run& run = aerated.runs[i];
+        memset(mask + run.row * width + run.first, 1, run.last - run.first);
+        pixels += run.last - run.first;
+    }
+    return pixels && !at_border ? pixels + fill_holes(mask, height, width) : pixels;
+}
+
+template int64_t lung_regions(const int16_t*, int64_t, int64_t, LungRule, bool, unsigned char*);
+template int64_t lung_regions(const float*, int64_t, int64_t, LungRule, bool, unsigned char*);
+template int64_t lung_regions(const double*, int64_t, int64_t, LungRule, bool, unsigned char*);
+
+}  // namespace ildfv

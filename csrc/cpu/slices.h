@@ -1,0 +1,45 @@
+// Loops over one CT slice: windows, connected regions, histograms. Each is one pass where NumPy needs many.
+#pragma once
+
+#include <stdint.h>
+
+namespace ildfv {
+
+constexpr int MAX_WINDOWS = 4;  // one vector register holds one pixel in all windows
+
+// The input pixels that contribute to each output pixel along one axis, and their share of its area: (taps, size) each.
+struct Taps {
+    const int64_t* index;
+    const float* share;
+    int64_t taps;
+};
+
+// Windows of one slice, out (count, size, size): clipped to low … high, scaled, averaged over the area of each pixel.
+// Additions, their order and their rounding are those of ildfv/scans/windows.py, and so are the bytes.
+template <class In>
+void window_slice(const In* hu, int64_t height, int64_t width, const float* low, const float* high, const float* scale,
+                  int64_t count, Taps rows, Taps columns, int64_t size, unsigned char* out);
+
+// What makes a connected region lung.
+struct LungRule {
+    double below;       // HU of its pixels
+    double pixel_area;  // mm²
+    double least_area;  // mm² of the region
+    double least_mean;  // HU; the mean must be above
+};
+
+// The lung of one slice as 0 and 1, (height, width), with filled holes: regions (4 neighbours) that follow the rule and
+// do not touch the border. With at_border instead those that touch it, not filled. Returns the number of pixels.
+template <class In>
+int64_t lung_regions(const In* hu, int64_t height, int64_t width, LungRule, bool at_border, unsigned char* mask);
+
+// Adds to counts[value − least] for the n values, or those where mask is not 0.
+template <class In>
+void count_values(const In* values, const unsigned char* mask, int64_t n, int64_t least, int64_t* counts,
+                  int64_t bins);
+
+// out[i] = table[values[i]] for values below 65536.
+template <class In>
+void look_up(const unsigned char* table, const In* values, int64_t n, unsigned char* out);
+
+}  // namespace ildfv

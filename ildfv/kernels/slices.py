@@ -1,0 +1,61 @@
+"""Loops over CT slices in C++: windows, the lung's connected regions, histograms and look-ups of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ildfv.kernels import _native
+
+Taps = tuple[np.ndarray, np.ndarray]  # index, int64, and share, float32, of each pixel on an axis, (taps, size) each
+
+
+def windowed(hu: np.ndarray, windows: Sequence[tuple[float, float]], rows: Taps, columns: Taps) -> np.ndarray:
+    """Images uint8 (…, windows, size, size) of slices (…, h, w) in HU. At most four windows."""
+    if hu.dtype not in (np.int16, np.float32):
+        hu = hu.astype(np.float32)
+    hu = np.ascontiguousarray(hu, hu.dtype.newbyteorder("="))
+    levels = np.array([(low, high, 255.0 / (high - low)) for low, high in windows], np.float32).T.copy()
+    size = rows[0].shape[1]
+    out = np.empty((*hu.shape[:-2], len(windows), size, size), np.uint8)
+    slices = hu.reshape(-1, *hu.shape[-2:]) if hu.size else hu.reshape(0, *hu.shape[-2:])
+    for slice_, image in zip(slices, out.reshape(len(slices), len(windows), size, size), strict=True):
+        _native.window_slice(slice_, levels, *rows, *columns, image)
+    return out
+
+
+def lung_regions(
+    hu: np.ndarray, *, below: float, pixel_area: float, least_area: float, least_mean: float, at_border: bool = False
+) -> tuple[np.ndarray, int]:
+    """Mask bool (rows, columns) of the connected regions below `below` HU that are like lung, and its pixels.
+
+    Regions (4 neighbours) of at least `least_area` mm² with a mean above `least_mean` HU: those that do not touch the
+    border of the slice, with filled holes; or `at_border` those that do. below: a whole number; hu: (rows, columns).
+    """
+    hu = np.asarray(hu)
+    hu = np.ascontiguousarray(hu, hu.dtype.newbyteorder("=") if hu.dtype in (np.int16, np.float32) else np.float64)
+    mask = np.empty(hu.shape, np.uint8)
+    pixels = _native.lung_regions(hu, below, pixel_area, least_area, least_mean, at_border, mask) if hu.size else 0
+    return mask.view(bool), pixels
+
+
+def histogram(values: np.ndarray, least: int, most: int, mask: np.ndarray | None = None) -> np.ndarray:
+    """How often each integer in [least, most] occurs, int64; `values` has no others. Only where the mask is true.
+
+    values: uint8, uint16 or int16.
+    """
+    counts = np.zeros(most - least + 1, np.int64)
+    if values.size:
+        where = () if mask is None else (np.ascontiguousarray(mask, bool).reshape(-1).view(np.uint8),)
+        _native.count_values(np.ascontiguousarray(values).reshape(-1), least, counts, *where)
+    return counts
+
+
+def look_up(table: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """table[values], uint8, for a table with an entry for every value. values: uint8 or uint16."""
+    out = np.empty(values.shape, np.uint8)
+    if values.size:
+        flat = np.ascontiguousarray(values).reshape(-1)
+        _native.look_up(np.ascontiguousarray(table, np.uint8), flat, out.reshape(-1))
+    return out
