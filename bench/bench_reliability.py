@@ -70,7 +70,7 @@ def judged(predictor: Predictor, volume: Volume) -> tuple[str, list[str]]:
     except InputError as error:
         return "refused", [str(error)]
     images = np.stack([windowed(volume.hu[z]) for z in rows])
-    found = statements(predictor, volume, images)
+    found = statements(predictor, volume, images, lung * volume.pixel_area / 100)
     return ("warned" if found[0].startswith("The scan differs") else "accepted"), found
 
 

@@ -101,6 +101,9 @@ def predict(
         bool, typer.Option("--keep-identity", help="Keep patient, study, series and path in the outputs.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Predict finished scans again.")] = False,
+    cam: Annotated[
+        bool, typer.Option("--cam", help="Also write Grad-CAM maps of the network's own outputs to --out.")
+    ] = False,
     weights: Annotated[
         list[Path] | None, typer.Option(help="Frozen weights that the predictor names by checksum.")
     ] = None,
@@ -133,10 +136,12 @@ def predict(
 
     Example: `ildfv predict /data/scan --predictor my-predictor --out answers`
     """
+    from ildfv.errors import check
     from ildfv.inference.predictor import Predictor
     from ildfv.pacs.predict import predict_and_deliver
     from ildfv.pipeline.devices import resolve
 
+    check(not cam or (out is not None and not follow_up), "--cam needs --out, and is not available with --follow-up")
     loaded = Predictor.load(predictor, device=resolve(device), weights=weights or ())
     progress = output.progress(verbose)
     if follow_up:
@@ -157,6 +162,7 @@ def predict(
         series=series,
         keep_identity=keep_identity,
         fresh=fresh,
+        cam=cam,
         progress=progress,
     )
     document = {"answers": answered, "failed": failed} | ({"dicom": delivered} if dicom or store else {})

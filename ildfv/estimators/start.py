@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.cluster import kmeans_plusplus
 
 from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
@@ -76,6 +75,8 @@ def _k_means(x: np.ndarray, n_components: int, init: str, seed: int) -> tuple[np
     if init == "faiss":
         centres = _faiss(x, n_components, seed)
     else:
+        from sklearn.cluster import kmeans_plusplus  # takes 0.5 s, which a prediction does not need
+
         centres, _ = kmeans_plusplus(x, n_components, random_state=seed)
         for _ in range(LLOYD_STEPS if init == "k-means" else 0):
             centres = _centres(x, nearest(x, centres), centres)

@@ -16,10 +16,17 @@ from ildfv.train.networks import SIZE, Network
 from ildfv.train.receptive import receptive_fields
 
 WINDOW, STEP = 32, 16  # pixels of an occluded square and between squares: 13×13 forward passes per slice
-AT_ONCE = 16  # occluded copies of a slice per forward pass
+AT_ONCE = 16  # slices, or occluded copies of a slice, per forward pass
 
 
-def grad_cam(network: Network, images: np.ndarray, layer: str | None = None) -> np.ndarray:
+def grad_cam(
+    network: Network,
+    images: np.ndarray,
+    layer: str | None = None,
+    *,
+    at_once: int = AT_ONCE,
+    dtype: type = np.float64,
+) -> np.ndarray:
     """Layer Grad-CAM of every output: the activations weighted by the mean gradient of their channel, without ReLU.
 
     The value of a location is spread evenly over its receptive field, as contributions are.
@@ -33,15 +40,24 @@ def grad_cam(network: Network, images: np.ndarray, layer: str | None = None) -> 
         Prepared slices.
     layer : str, optional
         By default the deepest layer with more than one location.
+    at_once : int
+        Slices per forward and backward pass.
+    dtype : type
+        Of the result: float64, or float32, which takes 0.8 MB for a slice.
 
     Returns
     -------
-    ndarray of shape (m, C, 224, 224), float64
+    ndarray of shape (m, C, 224, 224)
     """
     layer = layer or deepest_map(network)
-    values = grad_cam_values(network, images, layer)  # (m, C, n)
-    planes = receptive_fields(network, layer).spread(values.reshape(-1, values.shape[2]))
-    return planes.reshape(len(images), network.n_outputs, SIZE, SIZE)
+    fields = receptive_fields(network, layer) if layer in network.layers else None  # grad_cam_values refuses others
+    found = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)
+    for start in range(0, len(images), at_once):
+        rows = slice(start, start + at_once)
+        values = grad_cam_values(network, images[rows], layer)  # (b, C, n)
+        assert fields is not None
+        found[rows] = fields.spread(values.reshape(-1, values.shape[2])).reshape(found[rows].shape)
+    return found
 
 
 def grad_cam_values(network: Network, images: np.ndarray, layer: str) -> np.ndarray:

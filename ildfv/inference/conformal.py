@@ -25,6 +25,7 @@ from ildfv.errors import check
 
 LEVEL = 0.9
 PRESENT, ABSENT, EITHER, NEITHER = "present", "absent", "present or absent", "unlike both"
+SETS = (PRESENT, ABSENT, EITHER, NEITHER)
 METHOD = "split conformal by patient and label (HCP)"
 
 
@@ -92,6 +93,11 @@ class Conformal:
             [names[pair] for pair in zip(*row, strict=True)]
             for row in zip(present.tolist(), absent.tolist(), strict=True)
         ]
+
+
+def fewest_patients(level: float) -> int:
+    """The smallest number of calibration patients with which a label can be excluded at this level."""
+    return int(np.ceil(level / (1 - level) - 1e-9))
 
 
 _SIGNS = ((1, -1.0), (0, 1.0))  # label, sign of its nonconformity score

@@ -14,6 +14,7 @@ from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.inference import schema
+from ildfv.inference.conformal import Conformal
 from ildfv.inference.contributions import contributions
 
 
@@ -25,6 +26,17 @@ def decisions_of(head: schema.Head) -> Decisions:
 def sigmoids_of(sigmoids: Sequence[schema.Sigmoid | None]) -> tuple[Sigmoid | None, ...]:
     """The sigmoids as functions."""
     return tuple(None if s is None else Sigmoid(s.slope, s.intercept) for s in sigmoids)
+
+
+def conformal_of(sets: schema.ConformalSets) -> Conformal:
+    """The conformal sets of a head."""
+    return Conformal(
+        sets.level,
+        tuple(sets.present_from),
+        tuple(sets.absent_to),
+        tuple(sets.present_patients),
+        tuple(sets.absent_patients),
+    )
 
 
 def estimated_pixels(scores: np.ndarray, threshold: int, curves: Sequence[schema.Curve | None]) -> np.ndarray:
@@ -91,7 +103,7 @@ class HeadPart:
 
     def contributions(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
         """Contribution of every location to every score, float64 (b, n, C)."""
-        return contributions(self.encoding.fisher, self.coefficients, maps, weights)
+        return contributions(self.encoding.fisher, self.coefficients, maps, weights, floor=self.encoding.info.floor)
 
 
 @dataclass(frozen=True)

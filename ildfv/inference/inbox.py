@@ -41,13 +41,14 @@ class Delivery(Protocol):
 class Options:
     """out: the folder in which a folder per scan is written. series: see `predict.choose`. delivery: optional delivery
     of each prediction. keep_identity: predictions contain the identifiers of the scans, and reasons name files. fresh:
-    finished scans are predicted again."""
+    finished scans are predicted again. cam: Grad-CAM maps are computed and written."""
 
     out: Path | None = None
     series: str | None = None
     delivery: Delivery | None = None
     keep_identity: bool = False
     fresh: bool = False
+    cam: bool = False
 
 
 def predict_all(
@@ -61,6 +62,7 @@ def predict_all(
     delivery: Delivery | None = None,
     keep_identity: bool = False,
     fresh: bool = False,
+    cam: bool = False,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict]]:
     """Predictions as in prediction.json, and failures as {"source", "reason"}, for all scans in `sources`.
@@ -72,7 +74,9 @@ def predict_all(
     loaded = (
         predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)
     )
-    options = Options(out, series, delivery, keep_identity, fresh)
+    if cam:
+        loaded.check_cam()
+    options = Options(out, series, delivery, keep_identity, fresh, cam)
     answered: list[dict] = []
     failed: list[dict] = []
     for source in sources:
@@ -141,13 +145,15 @@ def _answer(predictor: Predictor, scan: Scan, notes: list[str], options: Options
         answer = json.loads(finished.read_text(encoding="utf-8"))
         same = answer.get("predictor", {}).get("checksum") == predictor.checksum
         check(same, f"{finished} was written with another predictor: use another --out, or --fresh to replace it")
+        shown = not options.cam or answer.get("cam_head")
+        check(shown, f"{finished} was written without --cam: use another --out, or --fresh to replace it")
         if delivered:
             progress.note(f"{name}: finished already")
             return answer
     progress.note(f"{name}: {scan.geometry.shape[0]} slices" + (f"; {notes[0]}" if notes else ""))
     keep = options.keep_identity
     maps = options.out is not None or not delivered
-    prediction = predicted(predictor, scan, notes, contributions=maps, keep_identity=keep)
+    prediction = predicted(predictor, scan, notes, contributions=maps, keep_identity=keep, cam=options.cam)
     if options.out is not None:
         write_prediction(options.out / name, prediction)
     if delivery is not None and not delivered:

@@ -106,6 +106,8 @@ def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
         yield f"| {name} | {row.positives} | {auc} | {f} | {_baseline(compared.get(name))} |"
     yield ""
     yield verdict(head)
+    yield ""
+    yield _sets(head, list(p.patterns))
 
 
 def verdict(head: Head) -> str:
@@ -119,6 +121,26 @@ def verdict(head: Head) -> str:
             f"**{head.name} does not beat the best baseline** in: {', '.join(lost)} (95 % interval of the difference)."
         )
     return f"{head.name} beats the best baseline in mean AUC and on every pattern (95 % interval of the difference)."
+
+
+def _sets(head: Head, patterns: list[str]) -> str:
+    """A sentence on the conformal sets of a head."""
+    sets = head.conformal
+    if sets is None:
+        return f"{head.name} has no conformal sets: {head.no_conformal}."
+    counts = ", ".join(
+        f"{name} {present} and {absent}"
+        for name, present, absent in zip(patterns, sets.present_patients, sets.absent_patients, strict=True)
+    )
+    approximate = (
+        " The scores are those of the models of several folds: for the exported head the level is approximate."
+        if sets.cross_validated
+        else ""
+    )
+    return (
+        f"Conformal sets of {head.name} at {sets.level:.0%} come from held-out patients with slices that show the "
+        f"pattern, and that do not: {counts}.{approximate}"
+    )
 
 
 def _describe(head: Head) -> str:

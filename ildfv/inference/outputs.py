@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -32,22 +31,32 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
     write_bytes(folder / "slices.csv", prediction.to_csv().encode())
     write_bytes(folder / "prediction.html", prediction_page(prediction).encode())
     if prediction.contributions is not None:
-        assert prediction.contributions_head is not None
-        best = prediction.heads[prediction.contributions_head].best
-        maps = prediction.contributions
-
-        def write(c: int) -> None:
-            name, z = prediction.patterns[c].replace(" ", "-"), int(best[c])
-            picture = overlay(prediction.images[z, NORMAL], maps[z, c], evidence_scale(maps[:, c]))
-            write_bytes(folder / f"{name}-slice-{z + 1}.png", png(picture, prediction.stamp))
-            path = folder / f"{name}-contributions.nii.gz"
-            write_map(path, maps[:, c], prediction.geometry, f"{prediction.stamp}, research use only")
-
-        for _ in in_order(write, range(len(prediction.patterns)), workers=split_cores()[0]):
-            pass
+        _write_maps(
+            folder, prediction, prediction.contributions, prediction.contributions_head, "contributions", "slice"
+        )
+    if prediction.cam is not None:
+        _write_maps(folder, prediction, prediction.cam, prediction.cam_head, "cam", "cam-slice")
     path = folder / ANSWER
     write_bytes(path, prediction.to_json().encode())
     return path
+
+
+def _write_maps(
+    folder: Path, prediction: Prediction, maps: np.ndarray, head: str | None, kind: str, picture: str
+) -> None:
+    """PATTERN-<kind>.nii.gz, and PATTERN-<picture>-N.png of the slice with the head's highest score."""
+    assert head is not None
+    best = prediction.heads[head].best
+
+    def write(c: int) -> None:
+        name, z = prediction.patterns[c].replace(" ", "-"), int(best[c])
+        image = overlay(prediction.images[z, NORMAL], maps[z, c], evidence_scale(maps[:, c]))
+        write_bytes(folder / f"{name}-{picture}-{z + 1}.png", png(image, prediction.stamp))
+        path = folder / f"{name}-{kind}.nii.gz"
+        write_map(path, maps[:, c], prediction.geometry, f"{prediction.stamp}, research use only")
+
+    for _ in in_order(write, range(len(prediction.patterns)), workers=split_cores()[0]):
+        pass
 
 
 def to_scan_grid(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -83,6 +92,8 @@ def write_map(path: Path, planes: np.ndarray, geometry: Geometry, description: s
 
     The volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB.
     """
+    import nibabel  # here, as an answer without maps does not need it
+
     m, n_rows, n_columns = geometry.shape
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.float32)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from scipy import ndimage
 
 from ildfv.errors import printable_page
+from ildfv.inference.conformal import EITHER
 from ildfv.inference.png import png_uri
 from ildfv.scans.windows import NORMAL
 
@@ -21,6 +22,7 @@ FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable 
 OPACITY = 0.75
 CLIP = 99.5  # percentile of absolute contributions that is drawn in full colour
 SMOOTHING = 2.0  # pixels, standard deviation
+PLAIN = {EITHER: "cannot be decided"}  # words of conformal sets for readers
 WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
 
 
@@ -31,6 +33,8 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
         {
             "name": answer.name,
             "performance": answer.performance,
+            "level": None if answer.sets_level is None else _percent(answer.sets_level),
+            "no_sets": answer.no_sets,
             "rows": [_row(prediction, answer, c) for c in range(len(prediction.patterns))],
             "profiles": [
                 {"pattern": pattern, "svg": Markup(_profile(answer, c))}
@@ -43,7 +47,8 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
         standalone=standalone,
         p=prediction,
         heads=heads,
-        examples=[_example(prediction, c) for c in range(len(prediction.patterns))],
+        examples=_examples(prediction, prediction.contributions, prediction.contributions_head),
+        cams=_examples(prediction, prediction.cam, prediction.cam_head) if prediction.cam is not None else [],
         phantom=prediction.predictor.get("data") == "phantom",
     )
     return printable_page(page)
@@ -62,7 +67,16 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
         "area": _area(answer, c),
         "first": ", ".join(str(z + 1) for z in first),
         "where": _where(answer, c),
+        "sets": _sets(answer, c),
     }
+
+
+def _sets(answer: HeadAnswer, c: int) -> str:
+    """`present 3, absent 40, cannot be decided 17`: slices by conformal set, "–" without sets."""
+    found = answer.slices_by_set(c)
+    if found is None:
+        return "–"
+    return ", ".join(f"{PLAIN.get(words, words)} {number}" for words, number in found.items() if number)
 
 
 def _where(answer: HeadAnswer, c: int) -> str:
@@ -93,14 +107,18 @@ def evidence_scale(contributions: np.ndarray) -> float:
     return float(np.percentile(np.abs(contributions), CLIP))
 
 
-def _example(prediction: Prediction, c: int) -> dict:
-    shown = prediction.heads[prediction.contributions_head or prediction.head.name]
-    z = int(shown.best[c])
+def _examples(prediction: Prediction, maps: np.ndarray | None, head: str | None) -> list[dict]:
+    return [_example(prediction, c, maps, head) for c in range(len(prediction.patterns))]
+
+
+def _example(prediction: Prediction, c: int, maps: np.ndarray | None, head: str | None) -> dict:
+    """The slice with the highest score of a pattern by a head, and its map if there are maps (m, C, h, w)."""
+    z = int(prediction.heads[head or prediction.head.name].best[c])
     image = prediction.images[z, NORMAL]
     found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
     found["image"] = png_uri(image)
-    if prediction.contributions is not None:
-        maps = prediction.contributions[:, c]
+    if maps is not None:
+        maps = maps[:, c]
         found["evidence"] = png_uri(overlay(image, maps[z], evidence_scale(maps)))
     return found
 

@@ -14,7 +14,7 @@ from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.extent import first_slices, sides, zones
-from ildfv.inference.heads import estimated_pixels, sigmoids_of
+from ildfv.inference.heads import conformal_of, estimated_pixels, sigmoids_of
 from ildfv.inference.masks import Masks
 from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.model_card import verdict
@@ -66,7 +66,7 @@ def predict_scan(
 
 
 def predicted(
-    predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool
+    predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool, cam: bool = False
 ) -> Prediction:
     """The prediction for a discovered scan."""
     with quiet():
@@ -78,6 +78,7 @@ def predicted(
         notes=notes,
         contributions=contributions,
         identity=identity_of(scan) if keep_identity else None,
+        cam=cam,
     )
 
 
@@ -89,8 +90,10 @@ def predict_volume(
     notes: list[str] | None = None,
     contributions: bool = True,
     identity: dict[str, str] | None = None,
+    cam: bool = False,
 ) -> Prediction:
-    """The prediction for a volume in Hounsfield units."""
+    """The prediction for a volume in Hounsfield units; cam: with Grad-CAM maps of the network's own outputs."""
+    cam_head = predictor.check_cam().name if cam else None
     m, area = len(volume.hu), volume.pixel_area
     scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
 
@@ -112,7 +115,7 @@ def predict_volume(
         positions=volume.positions.astype(float),
         lung=slices.lung,
         heads={name: answers[name] for name in sorted(answers, key=lambda name: name != info.primary)},
-        statements=statements(predictor, volume, images),
+        statements=statements(predictor, volume, images, slices.lung),
         predictor={
             "checksum": predictor.checksum,
             "data": info.training.get("data"),
@@ -125,6 +128,9 @@ def predict_volume(
         geometry=volume.geometry,
         contributions=maps,
         contributions_head=explained,
+        limited=explained is not None and predictor.limited(explained),
+        cam=predictor.cam(images, dtype=np.float32) if cam else None,
+        cam_head=cam_head,
         methods=methods_paragraph(info, predictor.checksum),
         identity=identity,
     )
@@ -176,6 +182,7 @@ def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume
     area, presence = pixels * volume.pixel_area / 100, decisions.predict(scores)
     scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
     highest = scores.max(axis=0, keepdims=True)
+    conformal = head.conformal and conformal_of(head.conformal)
     return HeadAnswer(
         name=head.name,
         scores=scores,
@@ -190,6 +197,9 @@ def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume
         zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
         performance=verdict(head).replace("**", ""),
         mean_error=_mean_errors(head, volume),
+        sets=conformal.sets(scores) if conformal else None,
+        sets_level=conformal.level if conformal else None,
+        no_sets="" if conformal else head.no_conformal,
     )
 
 

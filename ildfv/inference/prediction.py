@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ildfv.inference.conformal import SETS
 from ildfv.scans.geometry import Geometry
 
 VERSION = 1
@@ -25,7 +26,8 @@ class HeadAnswer:
     on the highest score of held-out scans. first: per pattern, the slices to look at first. zones: per pattern, the
     shares of the lower, middle and upper third of the lung; shares: of the sides (`inference.extent`). performance: a
     sentence on the head's expected performance. mean_error: per pattern, the root mean square error of the mean area of
-    a slice, cm², on held-out scans, and their number; None if unknown.
+    a slice, cm², on held-out scans, and their number; None if unknown. sets: the labels of the conformal set of each
+    slice and pattern, in words, (m, C); None for the reason in no_sets. sets_level: their coverage.
     """
 
     name: str
@@ -42,6 +44,15 @@ class HeadAnswer:
     shares: list[dict[str, float] | None] = field(default_factory=list)
     performance: str = ""
     mean_error: list[tuple[float, int] | None] = field(default_factory=list)
+    sets: list[list[str]] | None = None
+    sets_level: float | None = None
+    no_sets: str = ""
+
+    def slices_by_set(self, c: int) -> dict[str, int] | None:
+        """The number of slices with each conformal set of pattern c; None without sets."""
+        if self.sets is None:
+            return None
+        return {words: sum(row[c] == words for row in self.sets) for words in SETS}
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Prediction:
     scan: pseudonym of the scan. positions: mm along the slice normal, (m,). lung: cm² of lung per slice, (m,).
     heads: the primary one first. statements: sentences that compare the scan with the training data. predictor: name,
     version, training data and checksum. images: prepared slices uint8 (m, 3, 224, 224). contributions: float32
-    (m, C, 224, 224) for the head `contributions_head`, or None. methods: a paragraph for a paper. identity: identifiers
+    (m, C, 224, 224) for the head `contributions_head`, or None; limited: with a floor. cam: Grad-CAM maps of `cam_head`, likewise. methods: a paragraph for a paper. identity: identifiers
     of the scan, only if they were asked for.
     """
 
@@ -67,6 +78,9 @@ class Prediction:
     geometry: Geometry  # canonical grid of the scan
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
+    limited: bool = False
+    cam: np.ndarray | None = None
+    cam_head: str | None = None
     methods: str = ""
     identity: dict[str, str] | None = None
 
@@ -97,6 +111,8 @@ class Prediction:
             "predictor": self.predictor,
             "primary_head": self.head.name,
             "contributions_head": self.contributions_head,
+            "contributions_limited": self.limited,
+            "cam_head": self.cam_head,
             "patterns": self.patterns,
             "notes": self.notes,
             "reliability": self.statements,
@@ -126,23 +142,26 @@ class Prediction:
                 "zones": answer.zones[c] if answer.zones else None,
                 "shares": answer.shares[c] if answer.shares else None,
                 "threshold": answer.thresholds[c],
+                "slices_by_set": answer.slices_by_set(c),
             }
             for c, pattern in enumerate(self.patterns)
         }
         per_slice = {name: _numbers(getattr(answer, name)) for name in ("scores", "probability", "pixels", "area")} | {
-            "presence": answer.presence.tolist()
+            "presence": answer.presence.tolist(),
+            "set": answer.sets,
         }
-        return {"scan": scan, "per_slice": per_slice, "performance": answer.performance}
+        sets = {"level": answer.sets_level, "missing": answer.no_sets or None}
+        return {"scan": scan, "per_slice": per_slice, "sets": sets, "performance": answer.performance}
 
     def to_json(self) -> str:
         """`to_dict` as text."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """One row per slice and head: score, probability, presence, pixels, area of each pattern, and the predictor."""
+        """One row per slice and head: the measures and the set of each pattern, and the predictor."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
-        measures = ("score", "probability", "present", "pixels", "area_cm2")
+        measures = ("score", "probability", "present", "pixels", "area_cm2", "set")
         header = ["head", "slice", "position_mm", "lung_cm2"]
         rows.writerow(
             [*header, *(f"{pattern} {measure}" for pattern in self.patterns for measure in measures), "predictor"]
@@ -152,7 +171,7 @@ class Prediction:
                 row: list = [name, z, f"{position:.3f}", f"{lung:.2f}"]
                 for c in range(len(self.patterns)):
                     values = (answer.scores, answer.probability, answer.presence, answer.pixels, answer.area)
-                    row += [_cell(a[z, c]) for a in values]
+                    row += [*(_cell(a[z, c]) for a in values), "" if answer.sets is None else answer.sets[z][c]]
                 rows.writerow([*row, self.stamp])
         return text.getvalue()
 

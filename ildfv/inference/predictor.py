@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, check, require
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.heads import FisherEncoding, FisherHead, decisions_of
 from ildfv.inference.layers import Layers
@@ -163,6 +163,10 @@ class Predictor:
         """The head whose contributions are shown: the primary one, or the first Fisher head; None without any."""
         return self.info.primary if self.info.primary in self._fisher else next(iter(self._fisher), None)
 
+    def limited(self, head: str) -> bool:
+        """Whether the contribution maps of a Fisher head have a floor."""
+        return any(self.info.encodings[part.encoding].floor > 0 for part in self.head(head).parts)
+
     @property
     def inputs(self) -> list[str]:
         """Names of the additional inputs that the heads need for every slice."""
@@ -197,7 +201,8 @@ class Predictor:
         """Contribution maps of prepared slices for a Fisher head.
 
         The contribution of a location is spread evenly over its receptive field, so a map sums to the score minus the
-        offset and, if the head has additional inputs, their part (`FisherHead.offset`, `.input_part`).
+        offset and, if the head has additional inputs, their part (`FisherHead.offset`, `.input_part`). With the floor of
+        an encoding, contributions that nearly cancel on a slice are limited, and what that removes is spread evenly.
 
         Parameters
         ----------
@@ -225,6 +230,32 @@ class Predictor:
             found[rows] = self._contributions(images[rows], masks, self.fisher_head(head))
         return found
 
+    @property
+    def network_head(self) -> Head | None:
+        """The head of a network's own outputs: the primary one, or the first such head; None without any."""
+        found = [head for head in self.info.heads if head.kind == CNN]
+        return next((head for head in found if head.name == self.info.primary), next(iter(found), None))
+
+    def check_cam(self) -> Head:
+        """The head that Grad-CAM explains. InputError or MissingPackageError: there is none, or Captum is missing."""
+        head = self.network_head
+        names = ", ".join(one.name for one in self.info.heads)
+        check(head is not None, f"Grad-CAM needs a predictor with a CNN head, got {names}: export one with --cnn")
+        require("captum.attr", purpose="Grad-CAM maps")
+        assert head is not None
+        return head
+
+    def cam(self, images: np.ndarray, *, dtype: type = np.float64) -> np.ndarray:
+        """Grad-CAM maps of prepared slices for the head of `network_head`, (m, C, 224, 224), signed.
+
+        Parameters are those of `contributions`; errors those of `check_cam`. Unlike contribution maps they do not add up
+        to the score.
+        """
+        from ildfv.inference.cnn_maps import grad_cam
+
+        network: Any = self.layers.network(self.check_cam().network or "")
+        return grad_cam(network, images, at_once=BATCH, dtype=dtype)
+
     def log_likelihoods(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
         """Mean log likelihood per descriptor of each slice under an encoding's mixture, (m,); NaN without any."""
         from ildfv.kernels import moments
@@ -237,6 +268,16 @@ class Predictor:
             sums = np.asarray(moments(maps, mixture, weights=weights).log_likelihood, dtype=np.float64)
             with np.errstate(invalid="ignore", divide="ignore"):
                 found.append(np.where(np.asarray(total) > 0, sums / total, np.nan))
+        return np.concatenate(found)
+
+    def raw_sizes(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
+        """|r_j| of each slice's Fisher vector before normalisation, (m, 2·k·d): its quantiles are floors of maps."""
+        from ildfv.inference.contributions import raw_sizes
+
+        found, fisher = [], self._encodings[encoding].fisher
+        for rows in self.batches(len(images)):
+            weights = self._weights(encoding, Masks(images[rows], pixel_area))
+            found.append(raw_sizes(fisher, self.layers.maps(encoding, images[rows]), weights))
         return np.concatenate(found)
 
     def predict(self, scan: Path | str, *, series: str | None = None) -> Prediction:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 MARGIN = 1.05  # factor by which a pixel side or spacing may exceed the training range
 LOW = 1  # percentile of the training slices below which a likelihood is reported
+LUNG_MARGIN = 1.25  # the same factor for the area of lung, which differs more between patients
+WIDER = 0.25  # by which the range of likelihoods of training scans is extended on both sides, relative to its width
 MAX_SLICES = 64  # slices whose likelihood is computed, evenly spaced
 
 
-def statements(predictor: Predictor, volume: Volume, images: np.ndarray) -> list[str]:
-    """Sentences for the user; the first one summarises."""
+def statements(predictor: Predictor, volume: Volume, images: np.ndarray, lung: np.ndarray) -> list[str]:
+    """Sentences for the user; the first one summarises. images, lung: prepared slices, and cm² of lung on each."""
     reference, found = predictor.info.reference, []
     side = float(np.sqrt(volume.pixel_area))
     low, high = reference.pixel_side
@@ -28,17 +30,48 @@ def statements(predictor: Predictor, volume: Volume, images: np.ndarray) -> list
         low, high = reference.spacing
         if len(volume.hu) > 1 and not low / MARGIN <= spacing <= high * MARGIN:
             found.append(f"Slices are {spacing:.2f} mm apart; those of the training scans {low:.2f} to {high:.2f} mm.")
+    if reference.lung_area is not None:
+        low, high = reference.lung_area
+        if not low / LUNG_MARGIN <= lung.max() <= high * LUNG_MARGIN:
+            found.append(
+                f"The slice with most lung has {lung.max():.0f} cm² of it; those of the training scans had {low:.0f} to "
+                f"{high:.0f} cm²."
+            )
     chosen = images[np.unique(np.linspace(0, len(images) - 1, MAX_SLICES).astype(int))]
     for encoding, quantiles in reference.log_likelihood.items():
         values = predictor.log_likelihoods(chosen, volume.pixel_area, encoding)
         values = values[np.isfinite(values)]
         if len(values):
-            percentile = float(np.interp(np.median(values), quantiles, np.arange(len(quantiles))))
-            if percentile < LOW:
-                found.append(
-                    f"The texture of half of the slices is less likely than that of {100 - LOW} % of the training "
-                    f"slices (mixture of {encoding}): results are not reliable."
-                )
+            found += _texture(
+                float(np.median(values)), quantiles, reference.scan_log_likelihood.get(encoding), encoding
+            )
     if not found:
-        return ["Pixel size, slice spacing and texture likelihood are within the range of the training slices."]
+        checked = "Pixel size, slice spacing, lung area and" if reference.lung_area else "Pixel size, slice spacing and"
+        return [f"{checked} texture likelihood are within the range of the training slices."]
     return [f"The scan differs from the training data in {len(found)} respect{'s' * (len(found) > 1)}.", *found]
+
+
+def _texture(median: float, quantiles: list[float], scans: tuple[float, float] | None, encoding: str) -> list[str]:
+    """A sentence if the median likelihood of a scan's slices is unlike that of training slices or scans.
+
+    quantiles: of training slices. scans: range of the medians of training scans; None in earlier predictors. A median
+    varies less than single slices, so the second comparison is the stricter one.
+    """
+    percentile = float(np.interp(median, quantiles, np.arange(len(quantiles))))
+    for word, beyond in (("less", percentile < LOW), ("more", percentile > 100 - LOW)):
+        if beyond:
+            return [
+                f"The texture of half of the slices is {word} likely than that of {100 - LOW} % of the training slices "
+                f"(mixture of {encoding}): results are not reliable."
+            ]
+    if scans is None:
+        return []
+    low, high = scans
+    margin = WIDER * (high - low)
+    for word, beyond in (("less", median < low - margin), ("more", median > high + margin)):
+        if beyond:
+            return [
+                f"The texture of the slices is {word} likely than on the training scans (mixture of {encoding}; "
+                f"{median:.3g}, there {low:.3g} to {high:.3g}): the kernel, noise or body region may differ."
+            ]
+    return []

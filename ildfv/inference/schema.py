@@ -3,7 +3,8 @@
 Unknown fields and versions are refused.
 
 Version 1 had one encoding per predictor, inside its head; version 2 has named networks and encodings that several heads
-share, heads on several encodings, and the fields of `Head` after `performance`.
+share, heads on several encodings, and the fields of `Head` after `performance`. Fields with a default were added to
+version 2 later: a predictor without them loads, and answers say what is missing.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class Encoding(Part):
     """Fisher vectors of a layer and their PCA; tensors `encoding.<name>.mixture.*`, `.pca.*` and `.descriptors.*`.
 
     network: name of the network; None for layers without one ("filters", "patches"). layer: that of the network.
-    estimators: descriptions from which mixture and PCA are restored.
+    estimators: descriptions from which mixture and PCA are restored. floor: of contribution maps
+    (`inference.contributions`), 0 for none.
     """
 
     layer: str
@@ -98,6 +100,7 @@ class Encoding(Part):
     lungs: str = "rule"
     improved: bool = True
     estimators: dict[str, dict[str, Any]]
+    floor: float = 0.0
 
 
 class HeadPart(Part):
@@ -121,6 +124,22 @@ class ScanError(Part):
     scans: int
 
 
+class ConformalSets(Part):
+    """Limits of the conformal sets of a head, per pattern (`inference.conformal.Conformal`).
+
+    "present" is in the set of a score ≥ present_from, "absent" in that of a score ≤ absent_to; None: of every score.
+    present_patients, absent_patients: calibration patients with slices of that label. cross_validated: the scores come
+    from models of several folds, and not from the exported head.
+    """
+
+    level: float
+    present_from: list[float | None]
+    absent_to: list[float | None]
+    present_patients: list[int]
+    absent_patients: list[int]
+    cross_validated: bool = False
+
+
 class Head(Part):
     """One system: a network's own outputs (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
@@ -128,7 +147,7 @@ class Head(Part):
     pattern. thresholds, sigmoids: per pattern, None where the held-out slices did not determine them. scan_sigmoids:
     the same for the highest score of a scan. parts, inputs: the features of a Fisher head, in the order of the columns
     of the tensor `head.<name>.coef`; fill: values of inputs that are undefined, such as a density without lung.
-    regression: "linear", "ridge" or "logistic".
+    regression: "linear", "ridge" or "logistic". conformal: None for the reason in `no_conformal`.
     """
 
     name: str
@@ -148,18 +167,24 @@ class Head(Part):
     scan_sigmoids: list[Sigmoid | None] = []
     counts: list[Curve | None] = []
     scan_errors: list[ScanError | None] = []
+    conformal: ConformalSets | None = None
+    no_conformal: str = "it was exported without them, export it again"
 
 
 class Reference(Part):
     """Statistics of the training slices that a new scan is compared with.
 
     log_likelihood: 101 quantiles over slices of the mean log likelihood per descriptor, by encoding. pixel_side,
-    spacing: smallest and largest, mm.
+    spacing: smallest and largest, mm. scan_log_likelihood: 1st and 99th percentile, over training scans, of the median
+    over a scan's slices, by encoding. lung_area: smallest and largest, over training scans, cm² of lung on the slice
+    with most of it.
     """
 
     log_likelihood: dict[str, list[float]]
     pixel_side: tuple[float, float]
     spacing: tuple[float, float] | None
+    scan_log_likelihood: dict[str, tuple[float, float]] = {}
+    lung_area: tuple[float, float] | None = None
 
 
 class PredictorInfo(Part):

@@ -30,6 +30,7 @@ def predict_and_deliver(
     device: str = "cpu",
     keep_identity: bool = False,
     fresh: bool = False,
+    cam: bool = False,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict], list[dict]]:
     """Predictions, failures and deliveries for all scans in `sources`.
@@ -42,7 +43,7 @@ def predict_and_deliver(
         Folders for the files of each scan and for its DICOM objects.
     store : bool
         Store the objects at the destination, or on the server of the scan.
-    keep_identity, fresh : bool
+    keep_identity, fresh, cam : bool
         As of `inbox.predict_all`.
 
     Returns
@@ -55,9 +56,17 @@ def predict_and_deliver(
     paths, studies, destination = _sorted(sources, store)
     # before anything is read or received
     loaded = predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device)
+    if cam:
+        loaded.check_cam()
     with tempfile.TemporaryDirectory(prefix="ildfv-") as temporary:  # mode 0700
         delivery = _delivery(dicom, Path(temporary) / "objects", destination)
-        options: dict = {"out": out, "keep_identity": keep_identity, "fresh": fresh, "progress": progress}
+        options: dict = {
+            "out": out,
+            "keep_identity": keep_identity,
+            "fresh": fresh,
+            "cam": cam,
+            "progress": progress,
+        }
         answered, failed = predict_all(paths, loaded, series=series, delivery=delivery, **options)
         delivered = [] if delivery is None else delivery.delivered
     for study in studies:

@@ -16,6 +16,7 @@ from ildfv.evaluation.documents import Results
 from ildfv.evaluation.results import compare, evaluate
 from ildfv.evaluation.thresholds import Decisions, Sigmoid, fit_sigmoid
 from ildfv.inference import schema
+from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.heads import estimated_pixels
 from ildfv.patterns import PRESENT
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
@@ -23,6 +24,7 @@ from ildfv.pipeline.workspace import Workspace
 
 KNOTS = 33  # maximum number of knots of a curve from scores to pixels
 FEWEST_SCANS = 5  # minimum number of scans for an interval of the error
+SETS_LEVEL = 0.8  # of conformal sets: 0.9 would need 9 held-out patients with each pattern in the fold, 0.8 needs 4
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class HeldOut:
         presence = np.concatenate([np.asarray(self.scored[results.system, f][1].presence) for f in calibrated])
         counts, series = self.slices.counts[indices], self.slices.series[indices]
         curves = [] if target == "counts" else count_curves(counts, scores)
+        predictions = [self.scored[results.system, fold][1] for fold in tested]
         return {
             "threshold": results.threshold,
             "thresholds": list(decisions.thresholds),
@@ -103,6 +106,12 @@ class HeldOut:
             "scan_sigmoids": _sigmoids(scan_sigmoids(series, presence, scores)),
             "counts": curves,
             "scan_errors": scan_errors(series, counts, estimated_pixels(scores, results.threshold, curves)),
+            **conformal_sets(
+                np.concatenate([np.asarray(p.presence) for p in predictions]),
+                np.concatenate([p.scores for p in predictions]),
+                np.concatenate([p.patients for p in predictions]),
+                cross_validated=len(predictions) > 1,
+            ),
             "performance": schema.Performance(
                 data=results.data,
                 fold=results.fold,
@@ -188,6 +197,32 @@ def scan_errors(series: np.ndarray, counts: np.ndarray, pixels: np.ndarray) -> l
         enough = len(errors) >= FEWEST_SCANS
         found.append(schema.ScanError(pixels=float(np.sqrt(np.mean(errors**2))), scans=len(errors)) if enough else None)
     return found
+
+
+def conformal_sets(
+    presence: np.ndarray, scores: np.ndarray, patients: np.ndarray, *, cross_validated: bool
+) -> dict[str, Any]:
+    """The fields `conformal` and `no_conformal` of a head, from slices of patients that it was not fitted on.
+
+    presence: 1, 0, −1 unknown (N, C). cross_validated: whether the scores come from the models of several folds. The
+    promise of the sets is for the scores of one model; for those of several it is approximate.
+    """
+    found = Conformal.fit(presence, scores, patients, level=SETS_LEVEL)
+    if all(value is None for value in (*found.present_from, *found.absent_to)):
+        most = max(*found.present_patients, *found.absent_patients)
+        return {
+            "no_conformal": f"no pattern is known to be present or absent in at least {fewest_patients(SETS_LEVEL)} "
+            f"held-out patients (at most in {most})"
+        }
+    sets = schema.ConformalSets(
+        level=found.level,
+        present_from=list(found.present_from),
+        absent_to=list(found.absent_to),
+        present_patients=list(found.present_patients),
+        absent_patients=list(found.absent_patients),
+        cross_validated=cross_validated,
+    )
+    return {"conformal": sets, "no_conformal": ""}
 
 
 def _sigmoids(found: Sequence[Sigmoid | None]) -> list[schema.Sigmoid | None]:

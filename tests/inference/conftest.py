@@ -26,3 +26,15 @@ def folder(tmp_path_factory):
     regress_encoding(workspace.root, layer="conv1")
     export_predictor(workspace.root, root / "predictor", layer="conv1")
     return root / "predictor"
+
+
+@pytest.fixture(scope="session")
+def prediction(folder, tmp_path_factory):
+    """The prediction for a generated chest of six slices."""
+    from scan_files import ScanFiles
+
+    from ildfv.inference.predictor import Predictor
+
+    path = tmp_path_factory.mktemp("scan") / "dicom"
+    ScanFiles.series(path, ScanFiles.chest())
+    return Predictor.load(folder).predict(path)

@@ -26,13 +26,6 @@ from ildfv.pipeline.expected import count_curves, scan_sigmoids
 SECRET = "CANARY-7731"
 
 
-@pytest.fixture(scope="module")
-def prediction(folder, tmp_path_factory):
-    path = tmp_path_factory.mktemp("scan") / "dicom"
-    ScanFiles.series(path, ScanFiles.chest())
-    return Predictor.load(folder).predict(path)
-
-
 def test_every_head_has_numbers_for_the_scan_and_for_each_slice(prediction):
     answer = prediction.to_dict()
     assert answer["primary_head"] == "fv-conv1"
@@ -122,6 +115,7 @@ def test_the_probability_of_a_scan_is_calibrated_on_the_highest_slice_of_scans()
     assert scan_sigmoids(series, np.zeros_like(presence), scores) == (None,)
 
 
+@pytest.mark.slow  # six predictions with all files; the fast suite looks for identities in those of one scan
 @pytest.mark.parametrize("keep", [False, True])
 def test_identity_is_in_outputs_only_if_it_is_kept(folder, tmp_path, keep):
     scan = tmp_path / "in" / "scan" / SECRET
@@ -158,7 +152,7 @@ def test_names_of_files_are_left_out_of_reasons(tmp_path):
 
 
 def test_a_finished_scan_of_another_predictor_is_replaced_only_on_request(folder, tmp_path):
-    ScanFiles.series(tmp_path / "dicom", ScanFiles.chest())
+    ScanFiles.series(tmp_path / "dicom", ScanFiles.chest(2))
     predict_all([tmp_path / "dicom"], folder, out=tmp_path / "out")
     (path,) = (tmp_path / "out").glob("*/prediction.json")
     document = json.loads(path.read_text())
@@ -179,3 +173,22 @@ def test_several_heads_are_all_shown_and_the_primary_one_first(prediction):
     assert page.count("<table>") == 2
     assert page.count("<svg") == 8
     assert list(both.to_dict()["heads"]) == ["fv-conv1", "cnn-other"]
+
+
+def test_the_floor_of_maps_changes_neither_their_sum_nor_the_score(folder):
+    limited = Predictor.load(folder)
+    encodings = {name: one.model_copy(update={"floor": 0.0}) for name, one in limited.info.encodings.items()}
+    exact = Predictor(limited.info.model_copy(update={"encodings": encodings}), limited._tensors, checksum="")
+    assert limited.limited("fv-conv1")
+    assert not exact.limited("fv-conv1")
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 224, 224)).astype(np.uint8)
+    clear, noisy = (one.contributions(images, 0.5) for one in (limited, exact))
+    np.testing.assert_allclose(clear.sum(axis=(2, 3)), noisy.sum(axis=(2, 3)), atol=1e-8)
+    assert np.abs(clear).sum() < np.abs(noisy).sum()
+    np.testing.assert_array_equal(limited.scores(images, 0.5)["fv-conv1"], exact.scores(images, 0.5)["fv-conv1"])
+
+
+def test_page_and_json_state_that_maps_are_limited(prediction):
+    assert prediction.to_dict()["contributions_limited"] is True
+    assert "what this removes is spread evenly" in prediction_page(prediction)
+    assert "what this removes is spread evenly" not in prediction_page(replace(prediction, limited=False))

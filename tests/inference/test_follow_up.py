@@ -89,6 +89,7 @@ def test_without_known_errors_there_is_no_interval(prediction):
     assert compare(before, before).to_dict()["patterns"]["emphysema"]["change_interval_cm2"] is None
 
 
+@pytest.mark.slow  # two predictions with all files
 def test_the_command_writes_a_page_and_json_without_identity(folder, tmp_path):
     for name, date, seed in (("a", "20200101", 0), ("b", "20210101", 1)):
         ScanFiles.series(
@@ -114,7 +115,7 @@ def test_the_command_writes_a_page_and_json_without_identity(folder, tmp_path):
 def test_scans_that_cannot_be_compared_are_refused(folder, tmp_path):
     loaded = Predictor.load(folder)
     for name, patient, date in (("a", "P", "20210101"), ("b", "P", "20200101"), ("c", "Q", "20220101")):
-        ScanFiles.series(tmp_path / name, ScanFiles.chest(8), patient=patient, AcquisitionDate=date)
+        ScanFiles.series(tmp_path / name, ScanFiles.chest(2), patient=patient, AcquisitionDate=date)
     with pytest.raises(InputError, match="needs the earlier scan first, got the later one"):
         compare_scans([tmp_path / "a", tmp_path / "b"], loaded)
     with pytest.raises(InputError, match="needs two scans of one patient, got two patients"):

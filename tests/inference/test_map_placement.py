@@ -51,7 +51,7 @@ def test_of_a_fully_connected_layer(network, layer):
         assert share == float(fields.rows[0, pixel[0]] and fields.columns[0, pixel[1]])
 
 
-@pytest.mark.parametrize("kind", [Filters, Patches])
+@pytest.mark.parametrize("kind", [pytest.param(Filters, marks=pytest.mark.slow), Patches])
 def test_of_descriptors_without_a_network(kind):
     descriptors = kind()
     for pixel in PIXELS:
