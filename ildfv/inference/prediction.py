@@ -62,8 +62,8 @@ class Prediction:
     scan: pseudonym of the scan. positions: mm along the slice normal, (m,). lung: cm² of lung per slice, (m,).
     heads: the primary one first. statements: sentences that compare the scan with the training data. predictor: name,
     version, training data and checksum. images: prepared slices uint8 (m, 3, 224, 224). contributions: float32
-    (m, C, 224, 224) for the head `contributions_head`, or None; limited: with a floor. cam: Grad-CAM maps of `cam_head`, likewise. methods: a paragraph for a paper. identity: identifiers
-    of the scan, only if they were asked for.
+    (m, C, 224, 224) for the head `contributions_head`, or None; limited: with a floor. cam: Grad-CAM maps of `cam_head`
+    in the same format. methods: a paragraph for a paper. identity: identifiers of the scan, only if requested.
     """
 
     scan: str

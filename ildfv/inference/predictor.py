@@ -201,8 +201,8 @@ class Predictor:
         """Contribution maps of prepared slices for a Fisher head.
 
         The contribution of a location is spread evenly over its receptive field, so a map sums to the score minus the
-        offset and, if the head has additional inputs, their part (`FisherHead.offset`, `.input_part`). With the floor of
-        an encoding, contributions that nearly cancel on a slice are limited, and what that removes is spread evenly.
+        offset and, if the head has additional inputs, their part (`FisherHead.offset`, `.input_part`). With the floor
+        of an encoding, contributions that nearly cancel on a slice are limited, and the removed part is spread evenly.
 
         Parameters
         ----------
@@ -246,10 +246,10 @@ class Predictor:
         return head
 
     def cam(self, images: np.ndarray, *, dtype: type = np.float64) -> np.ndarray:
-        """Grad-CAM maps of prepared slices for the head of `network_head`, (m, C, 224, 224), signed.
+        """Grad-CAM maps of prepared slices for the head `network_head`, (m, C, 224, 224), signed.
 
-        Parameters are those of `contributions`; errors those of `check_cam`. Unlike contribution maps they do not add up
-        to the score.
+        Parameters are those of `contributions`; errors those of `check_cam`. Unlike contribution maps, they do not add
+        up to the score.
         """
         from ildfv.inference.cnn_maps import grad_cam
 

@@ -34,8 +34,8 @@ def statements(predictor: Predictor, volume: Volume, images: np.ndarray, lung: n
         low, high = reference.lung_area
         if not low / LUNG_MARGIN <= lung.max() <= high * LUNG_MARGIN:
             found.append(
-                f"The slice with most lung has {lung.max():.0f} cm² of it; those of the training scans had {low:.0f} to "
-                f"{high:.0f} cm²."
+                f"The slice with the most lung shows {lung.max():.0f} cm² of lung; those of the training scans showed "
+                f"{low:.0f} to {high:.0f} cm²."
             )
     chosen = images[np.unique(np.linspace(0, len(images) - 1, MAX_SLICES).astype(int))]
     for encoding, quantiles in reference.log_likelihood.items():

@@ -292,7 +292,7 @@ class Export:
         return float(np.quantile(np.concatenate(found), FLOOR_QUANTILE))
 
     def _likelihoods(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float]]:
-        """The mean log likelihood per descriptor: its quantiles over training slices, and the range of scans' medians."""
+        """Mean log likelihood per descriptor: quantiles over training slices, and the range of the scans' medians."""
         fit = self._fit_slices
         rows = fit[np.unique(np.linspace(0, len(fit) - 1, REFERENCE_SLICES).astype(int))]
         areas, values = np.asarray(self.slices.pixel_area), np.full(len(rows), np.nan)
