@@ -106,7 +106,8 @@ def scan_slices(
     if not keeps_masks and lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
         check_lung(lung, volume.pixel_area, at_border)
-    meanings, healthy, labelled = None, None, np.zeros(m, bool)
+    meanings, healthy = None, None
+    labelled: np.ndarray = np.zeros(m, bool)
     if scan.labels and codes is not None:
         meanings = onto_grid(read_labels(scan, source.geometry, codes), MEANINGS.index(OUTSIDE))
         voxels = meaning_counts(meanings)  # (m, 7)

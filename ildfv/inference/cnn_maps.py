@@ -51,7 +51,7 @@ def grad_cam(
     """
     layer = layer or deepest_map(network)
     fields = receptive_fields(network, layer) if layer in network.layers else None  # grad_cam_values refuses others
-    found = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)
+    found: np.ndarray = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)
     for start in range(0, len(images), at_once):
         rows = slice(start, start + at_once)
         values = grad_cam_values(network, images[rows], layer)  # (b, C, n)
