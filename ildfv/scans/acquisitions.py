@@ -15,7 +15,7 @@ import numpy as np
 
 from ildfv.scans.evengrid import MIN_GAP, normal_of
 from ildfv.scans.headers import Frame, Header
-from ildfv.scans.identifiers import ACQUISITION_TAGS, PRIVATE_TAGS
+from ildfv.scans.identifiers import ACQUISITION_TAGS, EVENT_TAGS, PRIVATE_TAGS
 
 ORDERED = ("AcquisitionTime", "TriggerTime", "AcquisitionNumber", "InstanceNumber")  # increase during an acquisition
 MIN_SWEEP = 3  # slices or groups of slices of one time; with fewer, an order may be due to chance
@@ -37,7 +37,8 @@ def acquisitions(headers: Sequence[Header]) -> list[Acquisition]:
     labels = []
     for name, values in _values(frames).items():
         found = (_sweeps(values, along) if name in ORDERED else None) or values
-        if found is values and (name == "InstanceNumber" or (name in ORDERED and 2 * len(set(values)) > len(values))):
+        numbers = name in (*ORDERED, *EVENT_TAGS) and 2 * len(set(values)) > len(values)
+        if found is values and (name == "InstanceNumber" or numbers):
             continue  # the tag only numbers the slices
         if _overlap(found, along):
             labels.append([f"{name} {_shown(name, value)}" for value in found])

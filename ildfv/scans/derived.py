@@ -16,6 +16,11 @@ PROJECTION = (
     r"(?<!FOR )(?<!NO )(?<!WITHOUT )\b[A-Z0-9]*(?:MIP|MINIP|MNIP|MAXIP|MXIP)S?\d*\b(?! SOURCE)",
     r"\b(?:MIN|MAX|MINIMUM|MAXIMUM)(?: INT| INTENSITY)? (?:IP|PROJ[A-Z]*)\b",
     r"\bINTENSITY PROJ[A-Z]*\b",
+    r"\b(?:MINIMUM|MAXIMUM|MIN|MAX) INTENSIT(?:Y|IES)\b",
+    r"(?<!FOR )\bM I P\b",
+    # "Lung 10mm max" is a slab of that thickness; "5 min 10 mm" is a delay.
+    r"\b\d+ ?MM (?:MIN|MAX)\b",
+    r"(?<!\d )\b(?:MIN|MAX) \d+ ?MM\b",
     r"\bRAY ?SUM\b",
 )
 RENDERING = (r"\b(?:VOLUME|SURFACE) RENDER[A-Z]*\b", r"\bVOL ?REN[A-Z]*\b", r"\bVRT\b", r"\b3D VR\b")
@@ -29,7 +34,8 @@ TYPE_WORDS = (
     r"\b(?:MIP|MINIP|MNIP|MAXIP|MXIP)[A-Z0-9]*\b",
     r"\bPJN\b",
     r"\bPROJECTION\b",
-    r"\b(?:MAXIMUM|MINIMUM)\b",
+    r"\b(?:MAXIMUM|MINIMUM|MAX|MIN)\b",
+    r"\b(?:COLLAPSED?|SLAB)\b",
     r"\b(?:SSD|RENDER[A-Z]*|VR|ENDOSCOP[A-Z]*|CURVED|CPR|PANORAM[A-Z]*)\b",
     r"\bSOM\d+ (?:TOP|PROT)\b",
     r"(?<!LOW )\b(?:DOSE|PROTOCOL|REPORT)\b",

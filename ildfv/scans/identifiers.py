@@ -31,10 +31,14 @@ ACQUISITION_TAGS = (  # within an acquisition, values are constant or increase f
     "KVP",
     "SliceThickness",
     "ImageType",
+    "IrradiationEventUID",
+    "AcquisitionUID",
     "AcquisitionTime",
     "InstanceNumber",
-)
-PRIVATE_TAGS = ("StudyInstanceUID", "SeriesDescription", "ProtocolName")  # may identify a patient
+)  # not ContentTime: it is the time of a reconstruction, which may run in any order of slices
+EVENT_TAGS = ("IrradiationEventUID", "AcquisitionUID")  # may be new for each slice, and then only number them
+# These may identify a patient.
+PRIVATE_TAGS = ("StudyInstanceUID", "SeriesDescription", "ProtocolName", *EVENT_TAGS)
 SOURCE_TAGS = (*ACQUISITION_TAGS, "AcquisitionDate", "AcquisitionDateTime", "SpecificCharacterSet")
 IN_FRAMES = {  # attributes with another name in the frames of multi-frame files
     "AcquisitionNumber": "FrameAcquisitionNumber",

@@ -20,6 +20,8 @@ from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_si
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "TIFF")
 FIELD = 350.0  # mm along the longer side of an image: a usual field of view of chest CT, because images do not state it
+MIN_SIDE = 64  # pixels; smaller images are icons, and a lung in them has too few pixels for a texture
+MAX_ASPECT = 4  # longer by shorter side; lungs cropped from a slice reach 2
 JPEG_COLOUR = 3  # grey levels: a grey JPEG that was saved as colour may have rounded channels
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, ORIENTATION = 258, 262, 339, 274  # TIFF tags
 LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
@@ -63,6 +65,11 @@ def image_geometry(path: Path) -> Geometry:
     with _opened(path) as image:
         width, height = image.size
     check_size((1, height, width))
+    check(
+        min(width, height) >= MIN_SIDE and max(width, height) <= MAX_ASPECT * min(width, height),
+        f"an image of a slice must have at least {MIN_SIDE} pixels per side and sides of at most 1:{MAX_ASPECT}, "
+        f"got {width}×{height}: an icon or a part of a slice? leave it out",
+    )
     pixel = FIELD / max(width, height)
     return Geometry((1, height, width), np.zeros(3), AXES * np.array([1.0, pixel, pixel])[:, None])
 

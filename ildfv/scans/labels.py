@@ -64,9 +64,10 @@ class Codes:
         path = Path(source)
         name = path.name
         if path.suffix.lower() != ".toml":
-            path = Path(str(resources.files("ildfv.scans") / "codes" / f"{source}.toml"))
-            if not path.exists():
-                shipped = sorted(p.stem for p in path.parent.glob("*.toml"))
+            folder = Path(str(resources.files("ildfv.scans") / "codes"))
+            shipped = sorted(p.stem for p in folder.glob("*.toml"))
+            path = folder / f"{source}.toml"
+            if str(source) not in shipped:
                 raise InputError(f"codes must be a .toml file or one of {', '.join(shipped)}, got {str(source)!r}")
         try:
             content = read_toml(path)

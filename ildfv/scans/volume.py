@@ -9,6 +9,7 @@ import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_TILT, Geometry, reordered, to_canonical
+from ildfv.scans.shifted import check_slices
 
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
@@ -78,7 +79,9 @@ def canonical_volume(
     order, flips, grid = to_canonical(geometry, max_tilt)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
     check_hounsfield(hu)
-    return Volume(clipped(hu), grid, patient_id, series_id, source)
+    volume = Volume(clipped(hu), grid, patient_id, series_id, source)
+    check_slices(sampled(hu), volume.positions)
+    return volume
 
 
 def check_size(shape, itemsize: int = 2) -> None:
@@ -102,8 +105,7 @@ def check_hounsfield(hu: np.ndarray) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max carry NaN
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
-    step = max(1, hu.shape[-1] // 128)  # a sample is enough to estimate the fractions
-    sample = hu[:, ::step, ::step]
+    sample = sampled(hu)
     for limit, most in DENSE:
         if (share := np.count_nonzero(sample > limit) / sample.size) > most:
             raise InputError(
@@ -119,6 +121,12 @@ def check_hounsfield(hu: np.ndarray) -> None:
                 f"HU must include {name} ({a:.0f} … {b:.0f}) in ≥ {MIN_SHARE:.1%} of the voxels, got {share:.2%} "
                 f"(values {low:.0f} … {high:.0f}: {guess})"
             )
+
+
+def sampled(hu: np.ndarray) -> np.ndarray:
+    """Every n-th row and column, about 128 of each: enough to estimate fractions of voxels."""
+    step = max(1, hu.shape[-1] // 128)
+    return hu[:, ::step, ::step]
 
 
 def clipped(hu: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.density import SCALARS
 from ildfv.scans.image_lungs import image_lungs
-from ildfv.scans.images import Grey, grey_values, read_image
+from ildfv.scans.images import Grey, grey_values, image_geometry, read_image
 
 WINDOW = Grey(-1350.0, 150.0)
 HALF_LUNG = -860.0
@@ -218,3 +218,10 @@ def test_a_table_names_images_patients_and_lung_masks(tmp_path):
     report = prepare_scans(tmp_path, tmp_path / "study", table=tmp_path / "scans.csv", grey=WINDOW, workers=1)
     assert (report["scans"], report["patients"]) == (3, 2)
     assert Workspace.open(tmp_path / "study").slices().lung.tolist() == [800, 800, 800]
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (32, 32), (63, 128), (10, 256), (64, 300)])
+def test_icons_and_strips_are_refused(tmp_path, shape):
+    path = save(tmp_path / "a.png", np.full(shape, 100, np.uint8))
+    with pytest.raises(InputError, match="at least 64 pixels per side and sides of at most 1:4, got"):
+        image_geometry(path)

@@ -13,6 +13,8 @@ from ildfv.scans.headers import read_header
 CONSTANT = {
     "AcquisitionNumber": (1, 2),
     "AcquisitionTime": ("100000", "100500"),
+    "IrradiationEventUID": ("1.2.3.1", "1.2.3.2"),
+    "AcquisitionUID": ("1.2.3.1", "1.2.3.2"),
     "FrameOfReferenceUID": ("1.2.3.1", "1.2.3.2"),
     "ContrastBolusAgent": ("", "iodine"),
     "ConvolutionKernel": ("B30f", "B70f"),

@@ -23,6 +23,12 @@ def header(folder, files, **tags):
         "DERIVED/SECONDARY/MinIP",
         "DERIVED/SECONDARY/MAX IP",
         "DERIVED/PRIMARY/VOLUME/MINIMUM",
+        "DERIVED/SECONDARY/MIN",
+        "DERIVED/SECONDARY/MAX",
+        "DERIVED/SECONDARY/MAX INTENSITY",
+        "DERIVED/SECONDARY/M I P",
+        "DERIVED/SECONDARY/COLLAPSE",
+        "DERIVED/SECONDARY/SLAB",
         "DERIVED/SECONDARY/MAXIMUM_INTENSITY_PROJECTION",
         "DERIVED/SECONDARY/RAYSUM",
         "DERIVED/SECONDARY/PROJECTION IMAGE",
@@ -73,6 +79,8 @@ def test_other_image_types_are_slices(tmp_path, files, image_type):
         ("SeriesDescription", "Doe John scout", "SCOUT"),
         ("DerivationDescription", "maximum intensity projection", "MAXIMUM INTENSITY PROJECTION"),
         ("SeriesDescription", "Dose Report", "DOSE REPORT"),
+        ("SeriesDescription", "Lung Minimum Intensity", "MINIMUM INTENSITY"),
+        ("SeriesDescription", "Lung 10mm max", "10MM MAX"),
     ],
 )
 def test_a_description_marks_a_derived_image_and_contradicts_an_original_one(tmp_path, files, tag, text, word):
@@ -86,7 +94,7 @@ def test_a_description_marks_a_derived_image_and_contradicts_an_original_one(tmp
 
 
 @pytest.mark.parametrize(
-    "text", ["Low dose chest", "Thin 1.0 for MIP", "Lung 1.0 MIP source", "shrimp allergy", "MPR 3 mm"]
+    "text", ["Low dose chest", "Thin 1.0 for MIP", "Lung 1.0 MIP source", "shrimp allergy", "MPR 3 mm", "after 5 min 10 mm"]
 )
 def test_other_descriptions_have_no_effect(tmp_path, files, text):
     found = header(tmp_path, files, SeriesDescription=text, ImageType=["DERIVED", "PRIMARY", "AXIAL"])

@@ -109,3 +109,9 @@ def test_identities_are_salted_hashes():
     assert hashed(" P-1 ", "a") == hashed("P-1", "a")  # DICOM pads identifiers with spaces
     with pytest.raises(InputError, match="must not be empty"):
         hashed("  ", "a")
+
+
+@pytest.mark.parametrize("name", ["/nowhere/codes", "../codes/phantom", "/nowhere/codes.csv"])
+def test_a_path_that_is_no_toml_file_is_refused_with_the_shipped_tables(name):
+    with pytest.raises(InputError, match="codes must be a .toml file or one of cip, phantom, got"):
+        Codes.load(name)

@@ -1,0 +1,82 @@
+"""Slices of a scan whose values are shifted against the others, as of a file that lacks the intercept of its series.
+
+The whole scan still passes the checks of `volume`. Anatomy, contrast medium, metal and padding change the shares of air
+and soft tissue in a slice, but not the HU of their peaks, so a shifted slice is one whose histogram, moved by at least
+`MIN_SHIFT`, is much more like that of the other slices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.errors import check
+
+BIN = 25  # HU
+LOWEST, HIGHEST = -6000, 6000  # HU of the histogram; values outside count at its ends
+MOST_SHIFT, MIN_SHIFT = 3000, 200  # HU
+BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # noise and small differences of level are no shift
+LIKE, GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved slice, and its gain over the slice as it is
+AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU
+BESIDE = 0.05  # at least that share is above soft tissue after a shift up; at most that is in its range after one down
+NO_AIR, MUCH_DENSE = 0.005, 0.1  # a slice that has neither air nor padding, but that much bone, is shifted too
+FEWEST = 3  # slices; of two, either could be the shifted one
+
+
+def check_slices(sample: np.ndarray, positions: np.ndarray) -> None:
+    """InputError, naming the positions, if slices are shifted. sample: HU (z, y, x), a part of the pixels is enough."""
+    if len(sample) < FEWEST:
+        return
+    values = sample.reshape(len(sample), -1)
+    found = _shifts(values)
+    bad = np.flatnonzero(found)
+    shown = ", ".join(f"{positions[i]:g}" for i in bad[:5]) + (", …" if len(bad) > 5 else "")
+    check(
+        not len(bad),
+        f"HU of all slices must be on one scale, got {len(bad)} of {len(sample)} slices shifted by about "
+        f"{np.median(found[bad]) if len(bad) else 0:+.0f} HU, at {shown} mm: correct their rescale intercept "
+        "or leave them out",
+    )
+
+
+def _shifts(values: np.ndarray) -> np.ndarray:
+    """HU by which each slice is shifted against the scan, 0 for none."""
+    high = _share(values, SOFT[1], np.inf)
+    soft, air = _share(values, *SOFT), _share(values, *AIR)
+    suspects = np.flatnonzero((high > BESIDE) | (soft < BESIDE))
+    found = np.zeros(len(values))
+    if not len(suspects):
+        return found
+    roots = np.sqrt(_histograms(values))
+    usual = np.median(roots, axis=0)
+    usual /= max(float(np.linalg.norm(usual)), 1e-9)
+    most = MOST_SHIFT // BIN
+    padded = np.pad(usual, most)
+    moved = np.stack([padded[most - k : most - k + len(usual)] for k in range(-most, most + 1)])
+    steps = BIN * np.arange(-most, most + 1)
+    typical_air, typical_low = float(np.median(air)), _share(values, -np.inf, AIR[0])
+    for i in suspects:
+        likeness = moved @ roots[i]
+        best = int(likeness.argmax())
+        shift = int(steps[best])
+        displaced = high[i] > BESIDE if shift > 0 else soft[i] < BESIDE
+        if abs(shift) >= MIN_SHIFT and displaced and likeness[best] >= max(LIKE, likeness[most] + GAIN):
+            found[i] = shift
+        elif (
+            air[i] + typical_low[i] < NO_AIR < typical_air
+            and _share(values[i : i + 1], DENSE, np.inf)[0] > MUCH_DENSE
+            and shift > 0
+        ):
+            found[i] = shift
+    return found
+
+
+def _share(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return ((values >= low) & (values <= high)).mean(axis=1)
+
+
+def _histograms(values: np.ndarray) -> np.ndarray:
+    """The blurred histogram of each slice, with sum 1, (slices, bins)."""
+    bins = (HIGHEST - LOWEST) // BIN + 1
+    index = ((np.clip(values, LOWEST, HIGHEST) - LOWEST) // BIN).astype(np.intp)
+    found = [np.convolve(np.bincount(row, minlength=bins), BLUR, mode="same") for row in index]
+    return np.stack([one / one.sum() for one in found])
