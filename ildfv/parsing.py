@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import stat
@@ -15,6 +17,7 @@ from ildfv.errors import InputError, check
 
 TOML_MOST = 4 << 20  # bytes of settings or a code table; files written by hand have a few kilobytes
 JSON_MOST = 1 << 30  # bytes; a manifest of 10,000 parts has 2 MB, an experiment with its curves 20 MB
+CSV_MOST = 256 << 20  # bytes; a row of a label file has some 100
 FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -65,6 +68,42 @@ def read_bytes(path: Path, most: int) -> bytes:
         data = file.read(most + 1)
     check(len(data) <= most, f"{path} must have at most {most:,} bytes, got more")
     return data
+
+
+def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[tuple[int, list[str]]]]:
+    """The delimiter, and the line and cells of each row of a CSV file that is not blank.
+
+    Cells are separated by commas or, if the first line has none, by semicolons, as spreadsheets write them where the
+    comma is a decimal sign. The line is that of the end of the row, because quoted cells may contain line breaks.
+
+    Raises
+    ------
+    InputError
+        Not a regular file, larger than `CSV_MOST`, or not CSV in UTF-8; the line is named.
+    OSError
+        The file cannot be read.
+    """
+    data = read_bytes(path, CSV_MOST)
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    check(not utf16, f"{path} {rule}, got UTF-16: save it as CSV UTF-8")
+    if (at := data.find(b"\0")) >= 0:
+        raise InputError(f"{path} {rule}, got a NUL byte in line {_line_at(data, at)}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = _line_at(data, error.start)
+        raise InputError(f"{path} {rule}, got other bytes in line {line}: save it as CSV UTF-8") from error
+    first = text.split("\n", 1)[0]
+    delimiter = ";" if ";" in first and "," not in first else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return delimiter, [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise InputError(f"{path} {rule}, got in line {reader.line_num}: {error}") from error
+
+
+def _line_at(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1
 
 
 def read_toml(path: Path, rule: str = "must be TOML") -> dict[str, Any]:

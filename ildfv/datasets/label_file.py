@@ -3,13 +3,13 @@
 Columns: `file`, the path of a file of one slice (DICOM or image); or `scan` (path of the scan's file or folder) or
 `series` (SeriesInstanceUID), with `position` (mm along the slice normal towards the head) or `instance` (DICOM
 InstanceNumber). A scan of one slice needs neither. Paths are relative to the CSV file. Then one column per pattern with
-1 (shown), 0 (not shown) or nothing (unknown), or a column "<pattern> pixels" with pixel counts on the scan's grid. A
+1 (shown), 0 (not shown) or nothing (unknown; also NaN, NA, <NA>), or a column "<pattern> pixels" with pixel counts on the scan's grid. A
 pattern without a column is unknown. A column `patient` names the person of each row, instead of PatientID or folder.
 """
 
 from __future__ import annotations
 
-import csv
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
+from ildfv.parsing import read_csv
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT, UNLABELLED
 
 PIXELS = " pixels"  # suffix of a column of counts
@@ -24,7 +25,8 @@ POSITION, INSTANCE, FILE = "position", "instance", "file"
 SERIES, SCAN = "series", "scan"
 PATIENT = "patient"
 WHERE, SCANS = (POSITION, INSTANCE, FILE), (SERIES, SCAN)
-VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT}
+VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT, "0.0": ABSENT, "1.0": PRESENT}
+UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell, in any case
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,17 @@ def read_label_file(path: Path) -> LabelFile:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"labels must be a readable CSV file in UTF-8, got {path}: {error}") from error
-    reader = csv.DictReader(text.splitlines())
-    columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
-    reader.fieldnames = columns
+        _, lines = read_csv(path)
+    except OSError as error:
+        raise InputError(f"labels must be a readable CSV file, got {path}: {error.strerror}") from error
+    columns = [name.strip().lower() for name in lines[0][1]] if lines else []
     double = sorted({name for name in columns if columns.count(name) > 1})
     check(not double, f"{path} must have each column once, got {', '.join(double)} twice")
     patterns = _pattern_columns(path, columns)
     scan, where = _key_columns(path, columns)
-    rows = tuple(_rows(path, reader, scan, where, patterns))
-    check(len(rows) > 0, f"{path} must label at least one slice, got none")
+    rows = tuple(_rows(path, columns, lines[1:], scan, where, patterns))
+    known = sum(any(count != UNLABELLED for count in row.counts) for row in rows)
+    check(known > 0, f"{path} must label at least one slice, got {len(rows)} rows without a known label")
     return LabelFile(path, scan, where, PATIENT in columns, rows)
 
 
@@ -110,22 +111,31 @@ def number(value: str, name: str, *, integer: bool = False) -> float:
 
 
 def _rows(
-    path: Path, reader: csv.DictReader, scan: str, where: str, patterns: Mapping[int, tuple[str, bool]]
+    path: Path,
+    columns: Sequence[str],
+    lines: Sequence[tuple[int, list[str]]],
+    scan: str,
+    where: str,
+    patterns: Mapping[int, tuple[str, bool]],
 ) -> Iterator[LabelRow]:
-    for row in reader:
+    for line, row in lines:
         try:
-            check(
-                None not in row and None not in row.values(), "a row must have one cell per column, got another number"
-            )
-            cells = {column: value.strip() for column, value in row.items()}
+            rule = f"a row must have one cell per column, got {len(row)} cells in {len(columns)} columns"
+            check(len(row) == len(columns), rule)
+            cells = {column: value.strip() for column, value in zip(columns, row, strict=True)}
             if not any(cells.values()):
                 continue
             check(cells[scan] != "", f"{scan} must be given in every row, got none")
             place = cells.get(where, "")
             check(not where or place != "", f"{where} must be given in every row, got none")
-            yield LabelRow(reader.line_num, cells[scan], place, cells.get(PATIENT, ""), _counts(cells, patterns))
+            yield LabelRow(line, _slashed(cells[scan], scan), place, cells.get(PATIENT, ""), _counts(cells, patterns))
         except InputError as error:
-            raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+            raise InputError(f"{path}, line {line}: {error}") from error
+
+
+def _slashed(name: str, column: str) -> str:
+    """A path with backslashes, as Windows writes it, as a path of this system."""
+    return name.replace("\\", "/") if column != SERIES and os.sep == "/" else name
 
 
 def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str, bool]]:
@@ -141,7 +151,8 @@ def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str,
         else:
             keys = (*SCANS, *WHERE, PATIENT)
             known = ", ".join([*keys, *PATTERNS])
-            check(column in keys, f'{path} must have columns from {known}, got "{column}"')
+            remedy = "delete the column, or give it one of these names"
+            check(column in keys, f'{path} must have columns from {known}, got "{column}": {remedy}')
     check(bool(patterns), f"{path} must have a column for a pattern ({', '.join(PATTERNS)}), got none")
     return patterns
 
@@ -164,7 +175,7 @@ def _counts(cells: Mapping[str, str], patterns: Mapping[int, tuple[str, bool]]) 
     """The counts (4,) of a row; `PRESENT`, `ABSENT` and `UNLABELLED` for presence."""
     counts = [UNLABELLED] * len(PATTERNS)
     for k, (column, is_count) in patterns.items():
-        value = cells[column]
+        value = "" if cells[column].casefold() in UNKNOWN else cells[column]
         if is_count and value:
             counts[k] = int(number(value, column, integer=True))
             check(0 <= counts[k] < PRESENT, f"{column} must be at least 0 and below {PRESENT}, got {value}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.parsing import read_csv
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive
 from ildfv.scans.dicomfile import is_dicom, start_of
@@ -91,18 +91,17 @@ def listed_scans(
 def read_table(table: Path, base: Path) -> list[ListedScan]:
     """The rows of the table. Raises `InputError` if the file is not a valid table."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
+        delimiter, lines = read_csv(table)
     except OSError as error:
         raise InputError(f"--table must be a readable file: {table}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"--table must be CSV in UTF-8, got {table}: {error}") from error
-    columns = [name.strip().casefold() for name in lines[0]] if lines else []
+    rule = f"{table} must separate columns by commas, as semicolons separate the label maps of a scan"
+    check(delimiter == ",", f"{rule}, got semicolons")
+    columns = [name.strip().casefold() for name in lines[0][1]] if lines else []
     if "scan" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
         got = ", ".join(columns) or "none"
         raise InputError(f"{table} must have the columns {', '.join(COLUMNS)}, separated by commas, got {got}")
     rows = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in lines[1:]:
         if not any(cell.strip() for cell in line):
             continue
         if len(line) != len(columns):

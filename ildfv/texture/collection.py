@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
+from ildfv.parsing import read_csv
 from ildfv.texture.images import SUFFIXES, read_image
 
 COLUMNS = ("path", "label", "group")
@@ -80,19 +80,16 @@ def by_table(table: Path, folder: Path) -> Collection:
     """Images of a CSV table with the columns path (relative to `folder`), label and, optionally, group."""
     table = Path(table)
     check(table.is_file(), f"{table} must be a CSV table, got a path that is not a file")
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names, rows = reader.fieldnames or [], list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table} must be a CSV table in UTF-8: {error}") from error
+    lines = read_csv(table, "must be a CSV table in UTF-8")[1]
+    names = lines[0][1] if lines else []
+    rows = [dict(zip(names, cells, strict=False)) for _, cells in lines[1:]]
     for name in COLUMNS[:2]:
         check(name in names, f"{table} must have the columns path and label, got {', '.join(names) or 'none'}")
     check(len(rows) > 0, f"{table} must have at least one row, got none")
     paths = []
     for number, row in enumerate(rows, start=2):
         for name in [c for c in COLUMNS if c in names]:
-            check(bool((row[name] or "").strip()), f"{table} must have a {name} in line {number}, got none")
+            check(bool(row.get(name, "").strip()), f"{table} must have a {name} in line {number}, got none")
         path = Path(folder) / row["path"].strip()
         check(path.is_file(), f"{table} must list images that exist, got {path} in line {number}")
         paths.append(path)

@@ -12,12 +12,12 @@ emphysema   CT Emphysema Database: patches/patch<n>.tiff and patch_labels.csv; p
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from ildfv.errors import check
+from ildfv.parsing import CSV_MOST, read_bytes, read_csv
 from ildfv.texture.collection import Collection, by_folder
 from ildfv.texture.images import SUFFIXES
 
@@ -66,7 +66,7 @@ def _outex(folder: Path) -> Collection:
     for part in ("train.txt", "test.txt"):
         file = lists[0] / part
         check(file.is_file(), f"{folder} must have {lists[0].name}/{part}")
-        for number, line in enumerate(file.read_text(encoding="ascii").splitlines()[1:], start=2):
+        for number, line in enumerate(read_bytes(file, CSV_MOST).decode("ascii").splitlines()[1:], start=2):
             name, _, label = line.partition(" ")
             path = _converted(images / name)
             check(
@@ -87,8 +87,7 @@ def _converted(path: Path) -> Path | None:
 def _emphysema(folder: Path) -> Collection:
     table = folder / "patch_labels.csv"
     check(table.is_file(), f"{folder} must have patch_labels.csv of the CT Emphysema Database")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    rows = [[cell.strip() for cell in row] for _, row in read_csv(table)[1]]
     paths, labels, groups = [], [], []
     for number, row in enumerate(rows, start=1):
         known = len(row) >= 2 and row[0] in EMPHYSEMA

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ildfv.errors import InputError, check
+from ildfv.parsing import read_csv
 from ildfv.patterns import PATTERNS
 from ildfv.store.atomic import write_bytes
 from ildfv.viewer.case import Case
@@ -75,10 +76,7 @@ class Corrections:
         rows = dict(self._stored)
         if not self.path.exists():
             return rows
-        try:
-            lines = list(csv.reader(io.StringIO(self.path.read_text(encoding="utf-8")), strict=True))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{self.path} must be CSV in UTF-8: {error}") from error
+        lines = [row for _, row in read_csv(self.path)[1]]
         rule = f"{self.path} must be a file of corrections, with the columns {', '.join(COLUMNS)}"
         check(bool(lines) and tuple(lines[0]) == COLUMNS, f"{rule}, got another file: name one with --corrections")
         values_of = {cell: value for value, cell in CELLS.items()}

@@ -94,7 +94,8 @@ def test_a_description_marks_a_derived_image_and_contradicts_an_original_one(tmp
 
 
 @pytest.mark.parametrize(
-    "text", ["Low dose chest", "Thin 1.0 for MIP", "Lung 1.0 MIP source", "shrimp allergy", "MPR 3 mm", "after 5 min 10 mm"]
+    "text",
+    ["Low dose chest", "Thin 1.0 for MIP", "Lung 1.0 MIP source", "shrimp allergy", "MPR 3 mm", "after 5 min 10 mm"],
 )
 def test_other_descriptions_have_no_effect(tmp_path, files, text):
     found = header(tmp_path, files, SeriesDescription=text, ImageType=["DERIVED", "PRIMARY", "AXIAL"])

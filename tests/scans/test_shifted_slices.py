@@ -22,7 +22,7 @@ def test_shifted_slices_are_refused_with_their_positions(chest, shift, padding):
     if padding is not None:
         chest[:, OUTSIDE] = padding
     chest[[1, 4]] += shift
-    with pytest.raises(InputError, match="got 2 of 6 slices shifted .*, at 2, 8 mm"):
+    with pytest.raises(InputError, match=r"got 2 of 6 slices shifted .*, at 2, 8 mm"):
         check_slices(chest, POSITIONS)
 
 
@@ -30,7 +30,7 @@ def test_a_shifted_slice_of_the_shoulders_is_refused(chest):
     chest[5][chest[5] < -700] = np.where(Y > 4, 60, -1000)[chest[5] < -700]
     check_slices(chest, POSITIONS)
     chest[5] += 1024
-    with pytest.raises(InputError, match="got 1 of 6 slices shifted .*, at 10 mm"):
+    with pytest.raises(InputError, match=r"got 1 of 6 slices shifted .*, at 10 mm"):
         check_slices(chest, POSITIONS)
 
 
