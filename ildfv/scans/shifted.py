@@ -59,9 +59,7 @@ def _shifts(values: np.ndarray) -> np.ndarray:
         best = int(likeness.argmax())
         shift = int(steps[best])
         displaced = high[i] > BESIDE if shift > 0 else soft[i] < BESIDE
-        if abs(shift) >= MIN_SHIFT and displaced and likeness[best] >= max(LIKE, likeness[most] + GAIN):
-            found[i] = shift
-        elif (
+        if (abs(shift) >= MIN_SHIFT and displaced and likeness[best] >= max(LIKE, likeness[most] + GAIN)) or (
             air[i] + typical_low[i] < NO_AIR < typical_air
             and _share(values[i : i + 1], DENSE, np.inf)[0] > MUCH_DENSE
             and shift > 0

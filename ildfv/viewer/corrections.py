@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ildfv.errors import InputError, check
+from ildfv.errors import check
 from ildfv.parsing import read_csv
 from ildfv.patterns import PATTERNS
 from ildfv.store.atomic import write_bytes
