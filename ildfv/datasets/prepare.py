@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def prepare(
     lung_masks: Path | None = None,
     hu: bool = False,
     view: Unpacked | None = None,
+    check_found: Callable[[Discovery], None] | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PrepareReport:
@@ -99,6 +100,8 @@ def prepare(
         Also store the slices in HU, 100 KB each, which layers without a network then use instead of 8-bit windows.
     view : Unpacked, optional
         The original input, if `scans` is a copy of it with unpacked archives.
+    check_found : callable, optional
+        Called with what the search found before anything is converted; it may raise.
     workers : int, optional
         Number of processes; one per core by default.
 
@@ -125,6 +128,8 @@ def prepare(
         workers=workers,
         progress=progress,
     )
+    if check_found is not None:
+        check_found(found)
     patient_from = patient_from if patients is None else LISTED
     report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
     base = scans if scans.is_dir() else scans.parent

@@ -10,9 +10,12 @@ import numpy as np
 
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.label_file import FILE, INSTANCE, SERIES, LabelFile, LabelRow, number
+from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.slice_positions import Place, position_of_file, positions_by_instance
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
+from ildfv.patterns import PATTERNS, PRESENT
+from ildfv.scans.images import is_image
 from ildfv.store.atomic import key_of
 
 
@@ -54,7 +57,7 @@ class SliceLabels:
 
 def assign_labels(
     labels: LabelFile,
-    slices: Slices,
+    slices: Slices | PlannedSlices,
     sources: Mapping[str, Path],
     salt: str,
     *,
@@ -66,8 +69,8 @@ def assign_labels(
     Parameters
     ----------
     labels : LabelFile
-    slices : Slices
-        The prepared slices.
+    slices : Slices or PlannedSlices
+        The prepared slices, or those that the headers announce; of these, the size is known, which limits counts.
     sources : mapping
         Source (file or folder) of each prepared scan by its series, a salted hash.
     salt : str
@@ -85,6 +88,7 @@ def assign_labels(
     """
     finder = _Finder(labels, slices, sources, salt, original)
     found, refused = SliceLabels(), 0
+    lines: dict[tuple[str, int], int] = {}
     for row in labels.rows:
         name = row.name if labels.scan == SERIES else labels.named(row)
         try:
@@ -93,7 +97,9 @@ def assign_labels(
                 continue
             series, index = finder.slice_of(row)
             rows = found.counts.setdefault(series, {})
-            check(index not in rows, "a slice must have one row, got a second row")
+            first = lines.setdefault((series, index), row.line)
+            check(first == row.line, f"a slice must have one row, got a second row after line {first}")
+            finder.check_counts(row, series)
             rows[index] = row.counts
         except InputError as error:
             raise InputError(f"{labels.path}, line {row.line}: {error}") from error
@@ -104,7 +110,7 @@ def assign_labels(
 class _Finder:
     """The slices that rows name."""
 
-    def __init__(self, labels: LabelFile, slices: Slices, sources: Mapping[str, Path], salt: str, original: Callable):
+    def __init__(self, labels: LabelFile, slices, sources: Mapping[str, Path], salt: str, original: Callable):
         self.labels, self.slices, self.sources, self.salt = labels, slices, sources, salt
         self.by_path = {original(source).resolve(): series for series, source in sources.items()}
         self.instances: dict[str, dict[int, Place]] = {}
@@ -122,14 +128,28 @@ class _Finder:
                     return None
         return series if series in self.sources else None
 
+    def check_counts(self, row: LabelRow, series: str) -> None:
+        """InputError if a count is larger than the slice; only where its size is known."""
+        if not isinstance(self.slices, PlannedSlices):
+            return
+        rows, columns = self.slices.areas[series]
+        for pattern, count in zip(PATTERNS, row.counts, strict=True):
+            rule = f"{pattern} pixels must be at most those of the slice ({rows} × {columns} = {rows * columns})"
+            check(count == PRESENT or count <= rows * columns, f"{rule}, got {count}")
+
     def slice_of(self, row: LabelRow) -> tuple[str, int]:
         """Series and index of the slice that a row names."""
         series = self.series_of(row)
         if series is None and self.labels.scan == FILE:
-            position_of_file(self.labels.named(row))  # raises a specific error for a file that is not a slice
+            path = self.labels.named(row)
+            check(path.is_file(), f"file must exist, got {row.name!r}; paths are relative to {self.labels.folder}")
+            rule = "file must be one of the images that were read"
+            check(not is_image(path), f"{rule}, got {row.name!r}: is it in the folder of the scans?")
+            position_of_file(path)  # raises a specific error for a file that is not a slice
             raise InputError("the slice must be of a prepared scan, got one of another series")
         if series is None:
-            raise InputError(f"{self.labels.scan} must be one of a prepared scan, got {row.name!r}")
+            base = "" if self.labels.scan == SERIES else f"; paths are relative to {self.labels.folder}"
+            raise InputError(f"{self.labels.scan} must be one of a prepared scan, got {row.name!r}{base}")
         check(series in self.slices.parts, "the slice must be of a prepared scan, got one of another series")
         part = self.slices.names.index(series)
         check(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,16 @@ from ildfv.datasets.identity import hashed
 from ildfv.datasets.image_files import IMAGE
 from ildfv.datasets.label_file import LabelFile, read_label_file
 from ildfv.datasets.naming import person_of
+from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.prepare import find_scans, prepare
+from ildfv.datasets.records import Discovery, Unused
 from ildfv.datasets.report import PrepareReport, joined, unused_dict
 from ildfv.datasets.search import check_scans
 from ildfv.datasets.slice_labels import assign_labels
 from ildfv.datasets.table import read_table
 from ildfv.datasets.unpacked import Unpacked, unpacked
 from ildfv.errors import InputError, check
+from ildfv.patterns import UNLABELLED
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
@@ -122,6 +127,7 @@ def prepare_scans(
             lung_masks=lung_masks,
             hu=hu,
             view=view,
+            check_found=None if labelled is None else partial(_check_rows, labelled, workspace.settings.salt, view),
             workers=workers,
             progress=progress,
         )
@@ -160,20 +166,38 @@ def _store_slice_labels(
         return []  # nothing was prepared; the report lists the reasons
     salt = workspace.settings.salt
     sources = {scan.series: Path(scan.source) for scan in report.prepared}
-    paths = {view.original(unused.source).resolve() for unused in report.quarantined}
-    series = {hashed(unused.series, salt) for unused in report.quarantined if unused.series}
+    is_refused = _refused(report.quarantined, view, salt)
+    found, refused = assign_labels(
+        labels, workspace.stored_slices(), sources, salt, original=view.original, is_refused=is_refused
+    )
+    write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
+    known = {name: [row for row in rows.values() if max(row) > UNLABELLED] for name, rows in found.counts.items()}
+    slices, scans = sum(map(len, known.values())), sum(map(bool, known.values()))
+    check(slices > 0, f"{labels.path} must label at least one prepared slice, got none")
+    progress.note(f"{slices:,} slices of {scans:,} scans labelled by {labels.path}")
+    return [f"{refused} rows of the labels belong to quarantined files and were ignored"] if refused else []
+
+
+def _check_rows(labels: LabelFile, salt: str, view: Unpacked, found: Discovery) -> None:
+    """InputError for a row that does not fit what the headers say, before any slice is windowed."""
+    sources = {hashed(scan.series, salt): scan.source for scan in found.scans}
+    if sources:
+        is_refused = _refused(found.quarantined, view, salt)
+        planned = PlannedSlices(found.scans, salt)
+        assign_labels(labels, planned, sources, salt, original=view.original, is_refused=is_refused)
+
+
+def _refused(quarantined: Sequence[Unused], view: Unpacked, salt: str) -> Callable[[Path | str], bool]:
+    """Whether a path or series is of a quarantined scan."""
+    paths = {view.original(unused.source).resolve() for unused in quarantined}
+    series = {hashed(unused.series, salt) for unused in quarantined if unused.series}
 
     def is_refused(name: Path | str) -> bool:
         if isinstance(name, str):
             return hashed(name, salt) in series
         return name.exists() and bool(paths & {name, *name.parents})  # entries may stand for all files of a folder
 
-    found, refused = assign_labels(
-        labels, workspace.stored_slices(), sources, salt, original=view.original, is_refused=is_refused
-    )
-    write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
-    progress.note(f"{len(found):,} slices of {len(found.counts):,} scans labelled by {labels.path}")
-    return [f"{refused} rows of the labels belong to quarantined files and were ignored"] if refused else []
+    return is_refused
 
 
 def _listed_patients(labels: LabelFile | None) -> dict[Path | str, str] | None:

@@ -57,6 +57,8 @@ def patient_id(dataset) -> str:
     raw = _raw(dataset, "PatientID")
     if not raw:
         raise InputError(f"PatientID must not be empty, because folds are split by patient: {OTHER_SOURCE}")
+    if b"\0" in raw:
+        raise InputError(f"PatientID must be text, got a NUL byte in it: {OTHER_SOURCE}")
     if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii")
     declared = _terms(dataset)

@@ -1,8 +1,11 @@
 """Labels of single slices: by position, instance or file; everything with two readings is refused."""
 
+import os
+
 import numpy as np
 import pytest
 
+from ildfv.datasets.label_file import read_label_file
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS, PRESENT, UNLABELLED, presence
 from ildfv.phantom import write_phantoms
@@ -96,7 +99,10 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
     ("text", "message"),
     [
         ("series,position,emphysema\n{s},{z},2\n", "line 2: emphysema must be 0, 1 or empty, got '2'"),
-        ("series,position,emphysema\n{s},{z},1\n{s},{z},1\n", "line 3: a slice must have one row, got a second"),
+        (
+            "series,position,emphysema\n{s},{z},1\n{s},{z},1\n",
+            "line 3: a slice must have one row, got a second row after",
+        ),
         ("series,position,emphysema\n{s},99999,1\n", "line 2: position must be that of a slice"),
         ("series,position,emphysema\n1.2.3,{z},1\n", "line 2: series must be one of a prepared scan"),
         ("series,instance,emphysema\n{s},4711,1\n", "line 2: instance must be one of the series, got 4711"),
@@ -108,7 +114,11 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
         ("position,emphysema\n{z},1\n", "must have one of the columns series, scan, file, got none"),
         ("series,position\n{s},{z}\n", "must have a column for a pattern"),
         ("series,position,emphysema\n", "must label at least one slice"),
-        ("file,emphysema\nmissing.dcm,1\n", "line 2: file must be a DICOM slice"),
+        ("file,emphysema\nmissing.dcm,1\n", "line 2: file must exist, got 'missing.dcm'; paths are relative to"),
+        ("series,position,emphysema pixels\n{s},{z},99999999\n", "line 2: emphysema pixels must be at most .*9999"),
+        ("series,position,emphysema\n{s},{z},nan\n", "must label at least one slice, got 1 rows without"),
+        ("series,position,emphysema\n{s},{z},\0\n", "got a NUL byte in line 2"),
+        ("series,position,emphysema,comment\n{s},{z},1,x\n", 'got "comment": delete the column'),
         ("series,emphysema\n{s},1\n", "line 2: a row must name a slice by position, instance or file"),
         ("series,position,patient,emphysema\n{s},{z},,1\n", "line 2: patient must be given in every row"),
         ("series,position,emphysema\n{s},1\n", "line 2: a row must have one cell per column"),
@@ -149,3 +159,32 @@ def test_single_slices_of_nameless_patients_are_scans_of_the_listed_patients(tmp
     report = prepare_scans(tmp_path / "scans", tmp_path / "fewer", labels=tmp_path / "slices.csv", workers=1)
     assert report["scans"] == 3
     assert "must have a patient in the column patient of the labels" in report["quarantined"][0]["reason"]
+
+
+@pytest.mark.parametrize("value", ["1", "1.0"])
+@pytest.mark.parametrize("unknown", ["", "nan", "NA", "NaN", "<NA>"])
+def test_labels_are_read_as_pandas_and_spreadsheets_write_them(tmp_path, value, unknown):
+    path = tmp_path / "slices.csv"
+    path.write_bytes(f"\ufeffscan;position;emphysema;reticular\r\na\\b\u2028c;1;{value};{unknown}\r\n".encode())
+    (row,) = read_label_file(path).rows
+    assert (row.name, row.line) == ("a/b\u2028c", 2)
+    assert row.counts == [UNLABELLED, UNLABELLED, UNLABELLED, PRESENT]
+
+
+def test_a_pipe_a_device_and_utf16_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "wide.csv").write_text("file,emphysema\na,1\n", encoding="utf-16")
+    for path, reason in (
+        (tmp_path / "pipe", "named pipe"),
+        ("/dev/zero", "a device"),
+        (tmp_path / "wide.csv", "UTF-16"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            read_label_file(path)
+
+
+def test_rows_are_checked_before_slices_are_windowed(prepared, tmp_path):
+    (tmp_path / "slices.csv").write_text("series,position,emphysema\n1.2.3,0,1\n")
+    with pytest.raises(InputError, match="line 2: series must be one of a prepared scan"):
+        prepare_scans(prepared / "scans", tmp_path / "new", labels=tmp_path / "slices.csv", workers=1)
+    assert not list((tmp_path / "new").rglob("*.h5"))

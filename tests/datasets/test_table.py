@@ -92,7 +92,7 @@ def test_the_fault_of_a_row_is_named_with_its_number(cohort, files, row, fault):
     ("text", "fault"),
     [
         ("", "must have the columns scan, label, patient, lung, separated by commas, got none"),
-        ("scan;label\na;b", "got scan;label"),
+        ("scan;label\na;b", "got semicolons"),
         ("scan,labels\na,b", "got scan, labels"),
         ("scan,scan\na,b", "got scan, scan"),
         ("scan,label\na", "row 2 of .* must have 2 columns, got 1"),

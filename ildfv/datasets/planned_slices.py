@@ -1,0 +1,35 @@
+"""The slices that the scans of a search will have: rows of a label file are checked before hours of windowing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ildfv.datasets.identity import hashed
+from ildfv.datasets.records import Scan
+
+
+class PlannedSlices:
+    """What `assign_labels` reads of prepared slices, from the headers of the scans."""
+
+    def __init__(self, scans: Sequence[Scan], salt: str):
+        scans = list({hashed(scan.series, salt): scan for scan in scans}.values())
+        self.names = [hashed(scan.series, salt) for scan in scans]
+        self.parts = dict(zip(self.names, scans, strict=True))
+        self.sizes = np.array([scan.geometry.shape[0] for scan in scans], int)
+        self.starts = np.concatenate(([0], np.cumsum(self.sizes)))
+        self.areas = {name: scan.geometry.shape[1:] for name, scan in self.parts.items()}
+        self.positions = np.concatenate([_positions(scan) for scan in scans]) if scans else np.zeros(0)
+
+    def scans(self, name: str) -> np.ndarray:
+        """False for each scan: whether a label map can be used is known when it was read."""
+        return np.zeros(len(self.names), bool)
+
+
+def _positions(scan: Scan) -> np.ndarray:
+    """mm of each slice along the slice normal, as `scans.volume.Volume.positions`."""
+    z, y, x = scan.geometry.steps
+    normal = np.cross(x, y)
+    normal /= np.linalg.norm(normal)
+    return scan.geometry.origin @ normal + (z @ normal) * np.arange(scan.geometry.shape[0])
