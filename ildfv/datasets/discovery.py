@@ -126,6 +126,10 @@ def assign(
                     label_maps.append(dicom_label(item))
                 case Header():
                     series[item.series].append(item)
+    folders = {header.path.parent for members in series.values() for header in members}
+    masks = structures.by_folder(volumes, folders, base)
+    label_maps += masks
+    volumes = [volume for volume in volumes if volume.path not in {mask.path for mask in masks}]
     label_maps, without_map = described(label_maps, descriptions)
     found.ignored += without_map
     unreadable = Counter(unused.source.parent for unused in found.quarantined)

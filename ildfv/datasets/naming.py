@@ -88,7 +88,7 @@ def is_label_map(path: PurePath) -> bool:
 
 
 def in_label_folder(path: PurePath) -> bool:
-    """Whether the file is in a folder of label maps, such as labelsTr, lung_masks or masks/train."""
+    """Whether the file is in a folder of label maps, such as labelsTr, lung_masks or masks/patient-1."""
     return label_folder(path) is not None
 
 
@@ -97,8 +97,6 @@ def label_folder(path: PurePath) -> str | None:
     for folder in reversed(path.parent.parts):
         if _is_label_folder(folder):
             return folder
-        if not set(words(folder)) or not set(words(folder)) <= SPLIT_WORDS:
-            return None
     return None
 
 
@@ -113,6 +111,14 @@ def case_of(path: PurePath) -> Case:
     if BIDS_NAME.search(name):
         return Case(_place(_above_bids(path.parent.parts)), _bids_name(name))
     return Case(_place(path.parent.parts), FIRST_CHANNEL.sub("", _without(name, KIND_WORDS)))
+
+
+def case_of_label(path: PurePath, folder: str) -> Case:
+    """The case of a label map, without the folder that is named after what it shows ("": none)."""
+    parts = list(path.parts)
+    if folder:
+        parts.remove(folder)
+    return case_of(PurePath(*parts))
 
 
 def case_of_series(folder: PurePath) -> Case:

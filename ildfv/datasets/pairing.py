@@ -24,7 +24,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from ildfv.datasets.naming import SCAN_WORDS, Case, case_of, case_of_series, reduced, stem, uids, unqualified, words
+from ildfv.datasets.naming import (
+    SCAN_WORDS,
+    Case,
+    case_of,
+    case_of_label,
+    case_of_series,
+    reduced,
+    stem,
+    uids,
+    unqualified,
+    words,
+)
 from ildfv.datasets.records import Label, Lost, Scan
 from ildfv.datasets.references import TABLE, by_reference
 from ildfv.scans.geometry import difference
@@ -110,7 +121,7 @@ def _partner(label, scans, candidates, by_series, root, is_structure) -> tuple[i
     named = [uid for uid in uids(label.path.name) if uid in by_series]
     if len(named) == 1:
         return _of_series(label, scans, by_series[named[0]])
-    case = case_of(label.path.relative_to(root))
+    case = case_of_label(label.path.relative_to(root), label.folder)
     for rule in (_same_case, _named_like_folder, _nearby, _deeper):
         found = rule(label, case, candidates)
         if found:

@@ -39,6 +39,7 @@ class Label:
     description: Path | None = None  # that file
     structure: str = ""  # the only structure in it, according to its name; all nonzero voxels have its meaning
     fault: str = ""  # why it cannot be read
+    folder: str = ""  # the folder on its path that is named after what it shows, as in GGO/anna.nii.gz
 
     def __post_init__(self):
         object.__setattr__(self, "fault", printable(self.fault))

@@ -6,11 +6,24 @@ pattern. A label map that is named after a structure is therefore used only if t
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from ildfv.datasets.naming import KIND_WORDS, STRUCTURE_WORDS, content_words, in_label_folder, label_folder, stem, words
-from ildfv.datasets.records import Label, Scan, Unused
+from ildfv.datasets.naming import (
+    KIND_WORDS,
+    STRUCTURE_WORDS,
+    Case,
+    case_of,
+    case_of_label,
+    case_of_series,
+    content_words,
+    in_label_folder,
+    label_folder,
+    stem,
+    words,
+)
+from ildfv.datasets.records import Label, Scan, Unused, VolumeFile
 from ildfv.scans.headers import Header
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 
@@ -30,6 +43,34 @@ class Structures:
     def is_mask(self, path: PurePath) -> bool:
         """Whether the last words of a file name are a structure of [segments]. path: relative to the search."""
         return bool(_at_end(_content(path), self._listed))
+
+    def folder_of(self, path: PurePath) -> str:
+        """The folder on a path that is named by nothing but a structure, such as GGO or ground_glass_masks; or ""."""
+        for folder in reversed(path.parent.parts):
+            own = tuple(word for word in words(folder) if word not in KIND_WORDS)
+            if own and (own in self._known or set(own) <= STRUCTURE_WORDS):
+                return folder
+        return ""
+
+    def by_folder(self, volumes: Sequence[VolumeFile], series: Iterable[Path], root: Path) -> list[Label]:
+        """The volumes that are label maps because they are in a folder of one structure.
+
+        Folders of patients with one diagnosis have the same names, so a folder is one of label maps only if a scan
+        outside of such folders has the same path without it: GGO/anna.nii.gz and anna.nii.gz.
+        """
+        insides = [(volume, volume.path.relative_to(root)) for volume in volumes]
+        folders = [(volume, inside, self.folder_of(inside)) for volume, inside in insides]
+        outside = {_joined(case_of(inside)) for _, inside, folder in folders if not folder}
+        outside |= {case_of_series(folder.relative_to(root)).place for folder in series}
+        named = [one for one in folders if one[2]]
+        of_maps = {
+            (inside.parent, folder) for _, inside, folder in named if _joined(case_of_label(inside, folder)) in outside
+        }
+        return [
+            Label(volume.path, volume.kind, volume.geometry, folder=folder)
+            for volume, inside, folder in named
+            if (inside.parent, folder) in of_maps
+        ]
 
     def is_known(self, path: PurePath) -> bool:
         """Whether the name of a file in a folder of label maps consists only of a structure with a meaning.
@@ -89,12 +130,18 @@ class Structures:
             if word in rest:
                 rest.remove(word)
         if STRUCTURE_WORDS.isdisjoint(rest) and not _at_end(tuple(rest), self._known):  # lung_masks/p1.nii.gz
-            rest = [word for word in words(label_folder(label.path.relative_to(root)) or "") if word not in KIND_WORDS]
+            folder = label.folder or label_folder(label.path.relative_to(root)) or ""
+            rest = [word for word in words(folder) if word not in KIND_WORDS]
         if structure := _at_end(tuple(rest), self._known):
             return replace(label, structure=structure)
         if STRUCTURE_WORDS.isdisjoint(rest) or self._codes.shift:  # with a shift, the value itself names the tissue
             return label
         return UNNAMED
+
+
+def _joined(case: Case) -> tuple[str, ...]:
+    """Place and name, without a name that repeats the place, as in anna/anna.nii.gz."""
+    return (*case.place, case.name) if case.name and case.name not in case.place[-1:] else case.place
 
 
 def _content(path: PurePath) -> tuple[str, ...]:

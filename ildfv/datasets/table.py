@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,6 +108,8 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         if len(line) != len(columns):
             raise InputError(f"row {number} of {table} must have {len(columns)} columns, got {len(line)}")
         cells = {name: cell.strip() for name, cell in zip(columns, line, strict=True)}
+        if os.sep == "/":  # paths as Windows writes them
+            cells |= {name: cells[name].replace("\\", "/") for name in columns if name != "patient"}
         labels = [part.strip() for part in cells.get("label", "").split(SEPARATOR)]
         rows.append(
             ListedScan(
