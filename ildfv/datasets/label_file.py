@@ -3,8 +3,9 @@
 Columns: `file`, the path of a file of one slice (DICOM or image); or `scan` (path of the scan's file or folder) or
 `series` (SeriesInstanceUID), with `position` (mm along the slice normal towards the head) or `instance` (DICOM
 InstanceNumber). A scan of one slice needs neither. Paths are relative to the CSV file. Then one column per pattern with
-1 (shown), 0 (not shown) or nothing (unknown; also NaN, NA, <NA>), or a column "<pattern> pixels" with pixel counts on the scan's grid. A
-pattern without a column is unknown. A column `patient` names the person of each row, instead of PatientID or folder.
+1 (shown), 0 (not shown) or nothing (unknown; also NaN, NA, <NA>), or a column "<pattern> pixels" with pixel counts on
+the scan's grid. A pattern without a column is unknown. A column `patient` names the person of each row, instead of
+PatientID or folder.
 """
 
 from __future__ import annotations
