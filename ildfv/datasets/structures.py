@@ -48,7 +48,7 @@ class Structures:
         """The folder on a path that is named by nothing but a structure, such as GGO or ground_glass_masks; or ""."""
         for folder in reversed(path.parent.parts):
             own = tuple(word for word in words(folder) if word not in KIND_WORDS)
-            if own and (own in self._known or set(own) <= STRUCTURE_WORDS):
+            if own and (own in self._listed or set(own) <= STRUCTURE_WORDS):
                 return folder
         return ""
 
@@ -62,6 +62,7 @@ class Structures:
         folders = [(volume, inside, self.folder_of(inside)) for volume, inside in insides]
         outside = {_joined(case_of(inside)) for _, inside, folder in folders if not folder}
         outside |= {case_of_series(folder.relative_to(root)).place for folder in series}
+        outside.discard(())  # a scan without place and name is no evidence
         named = [one for one in folders if one[2]]
         of_maps = {
             (inside.parent, folder) for _, inside, folder in named if _joined(case_of_label(inside, folder)) in outside
