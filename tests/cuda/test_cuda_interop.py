@@ -169,6 +169,7 @@ def test_both_launchers_give_the_same_bits(native, library, rng, b, n, d, k, poo
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.slow
 def test_the_extension_takes_arrays_of_any_library(native, rng):
     s0, s1, s2, logs = (rng.normal(size=shape) for shape in ((2, 3), (2, 3, 4), (2, 3, 4), (2,)))
     out = [np.full(a.shape[1:] or 1, np.nan) for a in (s0, s1, s2, logs)]

@@ -188,6 +188,7 @@ def test_densities_and_lung_masks_are_those_of_the_hu(study):
     assert masks.mean() == pytest.approx(slices.lung[0] / 128**2, rel=0.03)
 
 
+@pytest.mark.slow
 def test_images_are_prepared_again_only_with_another_window(study):
     folder, report = study
 

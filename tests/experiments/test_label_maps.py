@@ -116,7 +116,10 @@ def test_overlap_is_dice_over_all_pixels(context, system):
     assert any(cell.value > 0 for cell in cells)
 
 
+@pytest.mark.slow
 def test_pictures_show_the_pattern_in_their_caption(context, system):
+    for fold in (0, 1):
+        scores(context, system, fold)  # writes the volumes
     found = label_maps.pictures(context, system)
     titles = [one.caption.split(":")[0] for one in found]
     assert titles == [title for title in (*PATTERNS, "none of them") if title in titles] != []
@@ -144,6 +147,7 @@ def test_the_page_and_the_folder_of_results_show_them(root):
     assert "lung mask for it, rule" in [row[0] for row in tables["Milliseconds per slice"]["rows"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", label_maps.KINDS)
 def test_a_removed_volume_is_written_again(context, system, kind):
     scores(context, system, 0)

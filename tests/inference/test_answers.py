@@ -26,6 +26,7 @@ from ildfv.pipeline.expected import count_curves, scan_sigmoids
 SECRET = "CANARY-7731"
 
 
+@pytest.mark.slow
 def test_every_head_has_numbers_for_the_scan_and_for_each_slice(prediction):
     answer = prediction.to_dict()
     assert answer["primary_head"] == "fv-conv1"

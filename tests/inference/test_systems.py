@@ -91,6 +91,7 @@ def stored(workspace: Workspace, system: str, fold: int):
     return read_scores(workspace, path.stem, json.loads(path.read_text())["scores_sha256"])
 
 
+@pytest.mark.slow
 def test_few_is_exported_with_both_heads_on_shared_encodings(predictor):
     info = Predictor.load(predictor).info
     assert [head.name for head in info.heads] == [f"fv-{FEW}-lung-ridge", f"fv-{FEW}-lung-logistic"]

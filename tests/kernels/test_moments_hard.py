@@ -219,6 +219,7 @@ def test_descriptors_close_to_all_means_do_not_reduce_accuracy(isa, n):
     assert_bound(x, weights / weights.sum(), means, np.ones((4, 4096)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("d", "bound"), [(64, 2e-5), (256, 5e-5), (4096, 2e-4)])
 def test_the_error_of_a_single_descriptor_is_that_of_its_score(isa, d, bound):
     """Errors of many descriptors cancel, that of one does not: the error of a float32 score is about 1e-6 √d nats."""

@@ -37,6 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bytes_for_any_number_of_workers(folder, tmp_path):
     write_phantoms(tmp_path, patients=2, seed=7, slices_per_scan=SLICES, workers=2)
     assert contents(tmp_path) == contents(folder)

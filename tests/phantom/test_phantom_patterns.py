@@ -92,6 +92,7 @@ def pairs(regions, value):
         yield (PATTERNS[a], PATTERNS[b]), max(auc, 1 - auc)
 
 
+@pytest.mark.slow
 def test_mean_attenuation_does_not_separate_dense_patterns(regions):
     aucs = dict(pairs(regions, lambda mean, texture: mean))
     assert max(aucs.values()) < 0.75, aucs

@@ -90,6 +90,7 @@ def test_the_saved_head_reproduces_the_scores_from_projections_and_densities(stu
     assert np.allclose(scores[table[:, 0].astype(int)], table[:, 1:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_densities_of_test_patients_change_nothing_that_is_fitted(study, tmp_path):
     from dataclasses import replace
 

@@ -47,6 +47,7 @@ def test_descriptors_of_hu_are_those_of_the_window_without_its_quantisation():
     assert not torch.allclose(filters(torch.from_numpy(hu)), rounded, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_layers_without_a_network_read_hu_where_all_slices_have_them(tmp_path):
     plain, full = make(tmp_path / "plain", chest), make(tmp_path / "full", in_hu)
     infos = [encode_slices(one.root, TINY) for one in (plain, full)]

@@ -89,7 +89,7 @@ def cut(path):
         ("a.npy", lambda p: np.save(p, np.array([{}])), "a.npy must be an array in NumPy's format"),
         ("a.npy", lambda p: np.save(p, np.full((8, 8), np.nan)), "a.npy must contain finite values, got NaN"),
         ("a.npy", lambda p: np.save(p, np.zeros((2, 8, 8, 3))), r"a.npy must be \(h, w\) or \(h, w, 3\), got"),
-        ("a.npy", lambda p: np.save(p, np.zeros((8, 8), complex)), "must hold real numbers, got dtype complex128"),
+        ("a.npy", lambda p: np.save(p, np.zeros((8, 8), complex)), "must contain real numbers, got dtype complex128"),
         ("a.png", lambda p: None, "must be an image file, got no such file"),
     ],
 )
