@@ -198,7 +198,7 @@ def _show(answer: dict) -> None:
                 row["slices"],
                 output.cell(row["probability"]),
                 output.cell(row["highest_probability"]),
-                None if row["area_cm2_present_slices"] is None else round(row["area_cm2_present_slices"], 1),
+                None if row["area_cm2_present_slices"] is None else round(row["area_cm2_present_slices"]),
                 ", ".join(str(z + 1) for z in row["look_first_at_slices"]),
             )
             for pattern, row in head["scan"].items()
