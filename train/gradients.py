@@ -14,11 +14,12 @@ from ildfv.train.data import Batch
 
 
 class Gradients:
-    """Context manager that accumulates a network's gradients part by part and sets those of the whole step at its end.
+    """Context manager that accumulates gradients part by part and, on exit, sets the gradients of the whole step.
 
     float32 gradients are added in float64, which is nearly exact for so few summands. The weights of `Linear` layers,
-    by far the most of CNN-F, are an exception: inputs and output gradients are kept for every row of the step, and each
-    rank multiplies those of all rows. wait: False also adds these gradients directly, as compiled layers require.
+    which are most of the weights of CNN-F, are an exception: inputs and output gradients are kept for every row of the
+    step, and each rank computes their product over all rows. wait: if False, the gradients of these weights are added
+    like all others, as compiled layers require.
     """
 
     def __init__(self, network: nn.Module, batch: Batch, *, wait: bool = True):

@@ -29,8 +29,8 @@ struct Functionals {
     double* const* out;         // (b,) → (n, C)
 };
 
-// The input of a kernel. functionals: contributions are computed instead of sums. straight: the segments are whole maps,
-// written to `sums`; else all are added to the partial.
+// The input of a kernel. functionals: contributions are computed instead of sums. straight: the segments are whole
+// maps, and their sums are written to `sums`; else the sums of all segments are added to the partial.
 struct Task {
     int64_t k, d;
     const void* constants;

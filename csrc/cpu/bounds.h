@@ -1,4 +1,4 @@
-// Upper bounds of scores from a few dimensions, the most discriminative: each further dimension lowers a score.
+// Upper bounds of scores from the few most discriminative dimensions: further dimensions can only lower a score.
 #pragma once
 
 #include "constants.h"
@@ -7,7 +7,8 @@
 namespace ildfv {
 namespace {
 
-// A component this far below the best has a posterior below the threshold, and k of them add less than rounding errors.
+// A component this far below the best has a posterior below the threshold, and k such components together contribute
+// less than rounding errors.
 template <class real>
 inline real depth(double threshold, int64_t k) {
     if (threshold <= 1e-30) return (real)INFINITY;

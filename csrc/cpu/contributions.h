@@ -45,8 +45,8 @@ void lay_out_functionals(const double* first, const double* second, int64_t k, i
         }
 }
 
-// Σ t (first + second t) of E entries and C functionals of one component, t being computed once for all functionals. Writes
-// whole vectors, so up to W values more.
+// Σ t (first + second t) of E entries and C functionals of one component; t is computed once for all functionals.
+// Writes whole vectors, up to W values beyond the result.
 template <class real, int E, int C>
 inline void pair_products(const Constants<real>& constants, const Rows<real>& x, const int* row,
                           const real* mixture_line, const real* line, real* out) {

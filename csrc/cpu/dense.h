@@ -1,4 +1,4 @@
-// For descriptors to which most components matter: all posteriors, and moments as matrix products.
+// For descriptors with many relevant components: all posteriors, and moments as matrix products.
 #pragma once
 
 #include "exponential.h"
@@ -70,8 +70,8 @@ __attribute__((noinline)) void list_posteriors(const Constants<real>& constants,
     s.sort(constants.k);
 }
 
-// Packs W dimensions from j on of rows [from, to), centred. Contiguous they stay in L1, unlike rows with a stride of a
-// power of two.
+// Packs W dimensions from j on of rows [from, to), centred. Contiguous columns stay in L1, unlike rows whose stride is
+// a power of two.
 template <class real>
 __attribute__((noinline)) void lay_out_column(const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to,
                                               int64_t j) {

@@ -8,8 +8,8 @@
 namespace ildfv {
 namespace {
 
-constexpr int64_t JOB_ROWS = 1024;  // takes much longer than adding its sums, and a slice has several
-constexpr int64_t WHOLE_ROWS = 64;  // of whole maps with separate sums: nothing is added, and panels are full
+constexpr int64_t JOB_ROWS = 1024;  // much more work than adding up the sums, yet a slice has several jobs
+constexpr int64_t WHOLE_ROWS = 64;  // for whole maps with separate sums: there is nothing to add, and panels are full
 
 // Consecutive segments for one thread: whole maps, or one piece of a map.
 struct Job {

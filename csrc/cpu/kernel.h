@@ -76,7 +76,7 @@ struct Job {
         return number;
     }
 
-    // Packs the descriptors of a share, less `centre`, into scratch.
+    // Packs the descriptors of a share, minus `centre`, into scratch.
     void lay_out_less(const real* centre, const Share& share, int64_t row) {
         const int64_t map = segments[share.segment].map;
         if (!lay_out(task.maps[map], task.element, share.from, share.n, row, centre, task.d, s) && bad < 0) bad = map;
@@ -95,7 +95,7 @@ struct Job {
         return can ? (const real*)place(task, segments[shares[0].segment], shares[0].from) : nullptr;
     }
 
-    // The rows of a block: in place if possible, else packed, less the base.
+    // The rows of a block: in place if possible, else packed, minus the base.
     Rows<real> rows_of(int64_t number) {
         if (const real* here = *constants.raw ? where_it_lies(number) : nullptr) {
             const int64_t stride = task.maps[segments[shares[0].segment].map].row_stride;
@@ -189,7 +189,7 @@ struct Job {
         score(constants, x, rows, s);
         posteriors(constants, s, rows, threshold());
         if (!precise(s, 0, rows)) return false;
-        for (int64_t i = 0; i < number; ++i)  // not those that were added before: their rows are not in this block
+        for (int64_t i = 0; i < number; ++i)  // shares added before have no rows in this block
             if (shares[i].crowded && lay_out_weights(shares[i]))
                 weight_rows(constants, s, shares[i].row, shares[i].row + shares[i].n);
         bool listed = false;
@@ -210,7 +210,7 @@ struct Job {
 
     // First map that is not finite, or −1, or IMPRECISE.
     int64_t run() {
-        // At threshold 0 all pairs matter, and even two per row can be too many.
+        // At threshold 0 all pairs matter; with few components, even two per row are too many.
         const bool always = reach == (real)INFINITY || 2 > SPARSE * (double)task.k;
         bool hopeless = always, crowded = always;
         while (segment < count) {

@@ -28,10 +28,10 @@ struct Turn {
     bool alone;
 };
 
-constexpr int64_t CHUNKS = 32;      // per map or pooled batch: more than threads, few enough to keep all sums
+constexpr int64_t CHUNKS = 32;      // per map or pooled batch: more than there are threads, few enough to keep all sums
 constexpr int64_t ENOUGH_MAPS = 8;  // from here on there is at least one map for every thread
 
-// Like jobs, chunks depend on the maps only; how many chunks of a map one thread takes does not change the bits.
+// Like jobs, chunks depend only on the maps. How many chunks of a map one thread processes does not change the result.
 void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, int64_t b, bool pooled,
            std::vector<Chunk>& chunks, std::vector<Turn>& turns) {
     const int64_t count = (int64_t)jobs.size();

@@ -1,4 +1,4 @@
-// For descriptors to which few components matter: posteriors of the candidate pairs, as entries of their components.
+// For descriptors with few relevant components: posteriors of the candidate pairs, as entries of their components.
 #pragma once
 
 #include <numeric>

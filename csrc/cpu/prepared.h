@@ -109,7 +109,7 @@ struct Prepared {
     }
 };
 
-// The packed mixture, from the previous call if it is the same: a pass uses one mixture for all batches.
+// The packed mixture, reused if the previous call had the same one: a pass uses one mixture for all batches.
 std::shared_ptr<const Prepared> prepared_for(const Mixture& m, const char* isa, bool in_double) {
     static std::mutex mutex;
     static std::shared_ptr<const Prepared> last;

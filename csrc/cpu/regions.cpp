@@ -13,7 +13,8 @@ struct Run {
     int parent;                // a run of the same region; never a later one
 };
 
-// Runs of 1 in a mask of 0 and 1, joined where they are neighbours in consecutive rows (4 neighbours of a pixel).
+// Runs of pixels with the wanted value in a mask of 0 and 1, joined where they touch in consecutive rows
+// (4-connectivity).
 struct Regions {
     std::vector<Run> runs;
 
@@ -64,7 +65,7 @@ struct Regions {
     }
 };
 
-// Integers add exactly in any order; fractions in the order of the pixels, so that the mean is NumPy's.
+// Sums of integers are exact in any order. Other values are added in pixel order, so that the mean equals NumPy's.
 inline void add(double& total, const int16_t* from, int64_t n) {
     int64_t sum = 0;
     for (int64_t i = 0; i < n; ++i) sum += from[i];

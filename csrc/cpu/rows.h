@@ -1,4 +1,4 @@
-// Descriptors of any element type and layout, as contiguous rows of `real`, less the centre or the base.
+// Descriptors of any element type and layout, as contiguous rows of `real`, minus the centre or the base.
 #pragma once
 
 #include "constants.h"
@@ -30,8 +30,8 @@ inline float as_real(Half x) {
            (sign ? -magnitude : magnitude);  // infinity and NaN
 }
 
-// Rows [row, row + n) of the block from descriptors [from, from + n) of a map, less `centre`. False if a value is not
-// finite.
+// Copies descriptors [from, from + n) of a map, minus `centre`, to rows [row, row + n) of the block. Returns false if a
+// value is not finite.
 template <class real, class element>
 __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, int64_t row, const real* centre,
                                        int64_t d, Scratch<real>& s) {

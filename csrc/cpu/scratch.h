@@ -53,7 +53,7 @@ struct Scratch {
     int64_t block;       // maximum number of rows in a block
     int64_t capacity;    // block plus room for the last tile
     int64_t row_stride;  // d_padded plus one vector: a power of two would map all rows to the same cache sets
-    real* rows;          // (capacity, row_stride), less the centre or the base
+    real* rows;          // (capacity, row_stride), minus the centre or the base
     real* scores;        // (k_padded / W, capacity, W): of all components, then posteriors
     real* likelihoods;   // (k_padded / W, PANEL, W): of a panel, from the few dimensions
     real* tail;          // (PANEL, row_stride): the last rows of a block, if they do not fill a panel

@@ -15,12 +15,12 @@ struct Taps {
 };
 
 // Windows of one slice, out (count, size, size): clipped to low … high, scaled, averaged over the area of each pixel.
-// Additions, their order and their rounding are those of ildfv/scans/windows.py, and so are the bytes.
+// The order and rounding of all additions are those of ildfv/scans/windows.py, so the bytes are identical.
 template <class In>
 void window_slice(const In* hu, int64_t height, int64_t width, const float* low, const float* high, const float* scale,
                   int64_t count, Taps rows, Taps columns, int64_t size, unsigned char* out);
 
-// What makes a connected region lung.
+// Criteria for a connected region to be lung.
 struct LungRule {
     double below;       // HU of its pixels
     double pixel_area;  // mm²
@@ -28,8 +28,9 @@ struct LungRule {
     double least_mean;  // HU; the mean must be above
 };
 
-// The lung of one slice as 0 and 1, (height, width), with filled holes: regions (4 neighbours) that follow the rule and
-// do not touch the border. With at_border instead those that touch it, not filled. Returns the number of pixels.
+// The lung of one slice as 0 and 1, (height, width), with filled holes: 4-connected regions that satisfy the rule and
+// do not touch the border. If at_border is true, those that touch the border instead, without filling holes. Returns
+// the number of pixels.
 template <class In>
 int64_t lung_regions(const In* hu, int64_t height, int64_t width, LungRule, bool at_border, unsigned char* mask);
 

@@ -96,7 +96,7 @@ inline unsigned bits(Lanes<double>::integers mask) { return (unsigned)_mm256_mov
 // One bit per lane where a ≥ b.
 template <class V>
 inline unsigned at_least(V a, V b) {
-#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64  // one instruction; gcc 12 makes three of the comparison
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64  // one instruction; gcc 12 compiles the comparison to three
     if constexpr (sizeof a[0] == 4)
         return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ);
     else

@@ -1,11 +1,11 @@
-// Windows and resizing of a slice in one pass. The specification, and its bytes, are those of ildfv/scans/windows.py.
+// Windows and resizing of a slice in one pass. ildfv/scans/windows.py is the specification; the bytes are identical.
 #include <math.h>
 
 #include <vector>
 
 #include "slices.h"
 
-// A fused multiply-add rounds once where NumPy rounds twice: the bytes would depend on the processor.
+// No fused multiply-add: it rounds once where NumPy rounds twice, and the bytes would depend on the processor.
 #if defined(__clang__)
 #pragma clang fp contract(off)
 #elif defined(__GNUC__)
@@ -36,7 +36,7 @@ struct Windows {
     }
 };
 
-// Input rows as greys. Output rows read them in ascending order, each up to a few times: the last ones are kept.
+// Grey values of input rows. Output rows read them in ascending order, some more than once: the last ones are kept.
 template <class In>
 struct Greys {
     const In* hu;

@@ -1,11 +1,12 @@
-// Posteriors and staged descriptors to the sums s0, s1 and s2.
+// Accumulates the sums s0, s1 and s2 from posteriors and staged descriptors.
 #pragma once
 #include "common/mixture.h"
 #include "cuda/tile.h"
 
 namespace ildfv {
 
-// s0 += Σ γ, and an activity bit per descriptor with γ > 0, by component and 32 descriptors.  (SEGMENTS, k4) each
+// s0 += Σ γ; sets an activity bit for each descriptor with γ > 0, 32 descriptors of a component per word.
+// (SEGMENTS, k4) each
 template <class S>
 __device__ void mark(typename S::real* s0, unsigned* active, const typename S::real* gamma, int kp, int k, int k4,
                      bool first) {
@@ -25,7 +26,7 @@ __device__ void mark(typename S::real* s0, unsigned* active, const typename S::r
     }
 }
 
-constexpr int AT_ONCE = 4;  // descriptors of a component with few: its sums wait for loads, not for arithmetic
+constexpr int AT_ONCE = 4;  // descriptors loaded together if a component has few: loads limit the speed
 
 // s1 += Σ γt, s2 += Σ γt² of the staged chunk.  s1, s2: (k, d), in shared or device memory, used by this block only
 template <class S>

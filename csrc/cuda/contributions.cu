@@ -10,7 +10,8 @@
 
 namespace ildfv {
 
-// out (rows, count) += the share of the staged chunk, of this warp's rows of the tile, which no other warp accesses.
+// Adds the contributions of the staged chunk to out (rows, count), for this warp's rows of the tile only: no other warp
+// accesses them.
 // Eight lanes per descriptor, four descriptors of a component at a time. first, second: (count, k, d)
 template <class S>
 __device__ void add_contributions(double* out, const typename S::real* y, const typename S::real* a,
@@ -53,7 +54,7 @@ __device__ void add_contributions(double* out, const typename S::real* y, const 
                 }
             }
         }
-        __syncwarp();  // the next component may have these rows in other lanes
+        __syncwarp();  // the next component may assign these rows to other lanes
     }
 }
 

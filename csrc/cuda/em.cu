@@ -1,6 +1,6 @@
-// The M step: from sums over descriptors to new parameters, as `m_step` of ildfv/estimators/em.py.
+// The M step: computes new parameters from sums over descriptors, like `m_step` of ildfv/estimators/em.py.
 //
-// The operations, their order and their rounding are the same, and so are the bits.
+// The operations, their order and their rounding are the same, so the results are bitwise identical.
 #include "cuda/elements.h"
 
 using namespace ildfv;

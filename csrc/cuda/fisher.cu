@@ -1,5 +1,6 @@
-// From the moments of each slice to its Fisher vector, including signed roots and normalisation: the same as `vectors`
-// of ildfv/estimators/fisher.py with its dozen array operations, in a single kernel that reads the moments twice.
+// Computes the Fisher vector of each slice from its moments, including signed roots and normalisation. The result is
+// that of `vectors` in ildfv/estimators/fisher.py, whose dozen array operations become a single kernel that reads the
+// moments twice.
 #include "cuda/tile.h"
 
 namespace ildfv {

@@ -26,8 +26,8 @@ const void* kernel_of(const char* name) {
     return nullptr;
 }
 
-// The status of a call of the runtime. A failure that does not affect the context, such as out of memory, remains the
-// thread's last error until it is read, and PyTorch and CuPy would report it for a call of their own.
+// Returns the status of a runtime call and clears the error. A failure that leaves the context usable, such as running
+// out of memory, remains the thread's last error until it is read: PyTorch or CuPy would report it for their own call.
 cudaError_t cleared(cudaError_t status) {
     if (status != cudaSuccess) cudaGetLastError();
     return status;
@@ -37,8 +37,8 @@ int shared_limit(int device, int* bytes) {
     return cleared(cudaDeviceGetAttribute(bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
 }
 
-// Allows the kernel all the shared memory of a block on `device`, which is the current one, at its first use: a limit
-// set for each launch could be lowered by another thread before the launch.
+// At the first use of the kernel, raises its limit of shared memory to the maximum of `device`, which must be the
+// current device. If the limit were set for each launch, another thread could lower it before the launch.
 int raise_shared_limit(int device, const void* kernel) {
     static std::mutex mutex;
     static std::set<std::pair<int, const void*>> raised;

@@ -47,7 +47,7 @@ __device__ __forceinline__ float dot(unsigned x, unsigned y) {
     return as_float(x << 16) * as_float(y << 16) + as_float(x & 0xffff0000u) * as_float(y & 0xffff0000u);
 }
 
-// sum (16, 8) += rows (16, depth) · columns (depth, 8) over a warp; depth 16 of bfloat16, 8 of TF32. Of lane 4g + t:
+// sum (16, 8) += rows (16, depth) · columns (depth, 8) over a warp; depth 16 of bfloat16, 8 of TF32. Lane 4g + t holds:
 //   sum       (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
 //   rows      words t of g, t of g + 8, t + 4 of g, t + 4 of g + 8        columns   words t of g, t + 4 of g
 template <Parts PARTS>
@@ -282,7 +282,7 @@ __device__ __forceinline__ bool mostly_active(const unsigned* active, int k4, in
     return left > 0 && 2 * count > (left < 16 ? left : 16) * valid;
 }
 
-// As add_moments: s1 += a Σγy + b Σγ, s2 += a (a Σγy² + 2b Σγy) + b² Σγ
+// Like add_moments: s1 += a Σγy + b Σγ, s2 += a (a Σγy² + 2b Σγy) + b² Σγ
 template <class S>
 __device__ void add_moments_by_products(float* s1, float* s2, const float* y, const float* a, const float* b,
                                         const float* gamma, int kp, int k0, int k, int d0, int d, int valid,

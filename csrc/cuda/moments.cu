@@ -1,9 +1,9 @@
 // moments on the GPU: a single pass over the descriptors in device memory, without intermediate results of size n·k.
 //
-// A block processes one piece of a slice (some hundred descriptors) tile by tile, in four steps: staging.h, scoring.h,
+// A block processes one piece of a slice (a few hundred descriptors) tile by tile, in four steps: staging.h, scoring.h,
 // softmax.h, accumulation.h. Scores and posteriors stay within the block, which writes the sums of its piece. `finish`
-// adds pieces in order, more precisely than float. Pieces depend on n and k only, so that a slice's bits are the same in any batch on
-// any number of multiprocessors.
+// adds pieces in order, more precisely than float. The division into pieces depends only on n and k, so the result of a
+// slice is bitwise identical in any batch and on any number of multiprocessors.
 //
 // This source is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, in tests, by a C++ compiler.
 #include "cuda/accumulation.h"
@@ -16,9 +16,9 @@
 
 namespace ildfv {
 
-// The sums of one piece. weights: one per row, or null. SUMS_SHARED: s1 and s2 are accumulated in shared memory, else in place. GAMMA_SHARED:
-// posteriors are in shared memory, else in `scratch` (T·kp reals per block), for large k. TENSOR: products use tensor
-// cores.
+// The sums of one piece. weights: one per row, or null. SUMS_SHARED: s1 and s2 are accumulated in shared memory, else
+// in place. GAMMA_SHARED: posteriors are in shared memory, else in `scratch` (T·kp reals per block), for large k.
+// TENSOR: products use tensor cores.
 template <class S, bool SUMS_SHARED, bool GAMMA_SHARED, bool TENSOR>
 __device__ void moments_of(Rows x, integer rows, const typename S::real* weights, Mixture<typename S::real> m,
                            typename S::real threshold, typename S::real* s0, typename S::real* s1, typename S::real* s2,
@@ -43,7 +43,7 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
     constexpr bool AHEAD = false;  // tensor cores are not used there
 #else
-    constexpr bool AHEAD = TENSOR && GAMMA_SHARED;  // otherwise registers are short
+    constexpr bool AHEAD = TENSOR && GAMMA_SHARED;  // otherwise there are too few registers
 #endif
     Staged<S, AHEAD> staged{y, a, b, weights};
     bool screening = TENSOR;
@@ -129,8 +129,8 @@ using namespace ildfv;
 // Uniform slices of n descriptors: piece p consists of descriptors (p mod splits)·piece_rows … of slice p / splits.
 // Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride, address of weights) of each piece.
 // weights: of all descriptors of uniform slices; null: 1 each.
-// With tensor cores two blocks share a multiprocessor: from 256 components on, shared memory has no room for three. Two
-// also where posteriors are in device memory: for three registers are short.
+// With tensor cores, two blocks share a multiprocessor: from 256 components on, three do not fit in shared memory. With
+// posteriors in device memory there are two as well: three would leave too few registers.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE::THREADS, (TENSOR || !GAMMA) ? TILE::FEW_BLOCKS : TILE::BLOCKS)  \
         NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \
@@ -155,8 +155,8 @@ using namespace ildfv;
             scratch + (integer)blockIdx.x * TILE::T * padded((int)k));                                                 \
     }
 
-// One descriptor per slice, starting at element b·row_stride; in two steps, so that few slices with many dimensions
-// still occupy the device.
+// One descriptor per slice, starting at element b·row_stride; in two steps, so that even few slices with many
+// dimensions occupy the device.
 #define ILDFV_SINGLES(REAL, TILE, SINGLES)                                                                             \
     extern "C" __global__ void __launch_bounds__(TILE::THREADS, 4) score_singles_##REAL(                               \
         const void* x, integer element, integer b, integer row_stride, integer dim_stride, integer d, integer k,       \

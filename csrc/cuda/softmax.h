@@ -1,12 +1,12 @@
-// Scores of a tile to posteriors, and the log likelihood.
+// Converts the scores of a tile to posteriors and computes the log likelihood.
 #pragma once
 #include "cuda/tile.h"
 #include "cuda/total.h"
 
 namespace ildfv {
 
-// exp of a score minus its row's maximum. The relative error of __expf grows with |x|, where the result gets
-// negligible.
+// exp of a score minus its row's maximum. The relative error of __expf grows with |x|, but then the
+// result becomes negligible.
 __device__ __forceinline__ float posterior_exp(float x) { return __expf(x); }
 __device__ __forceinline__ double posterior_exp(double x) { return exp(x); }
 __device__ __forceinline__ float larger(float a, float b) { return fmaxf(a, b); }
@@ -14,9 +14,9 @@ __device__ __forceinline__ double larger(double a, double b) { return fmax(a, b)
 __device__ __forceinline__ float minus_infinity(float) { return as_float(0xff800000u); }
 __device__ __forceinline__ double minus_infinity(double) { return (double)as_float(0xff800000u); }
 
-// Turns scores (T, kp) into posteriors in place, with 0 below the threshold and for rows from `valid` on; then multiplies
-// them by the weights of the descriptors (T,), if any (else null). log_likelihood += Σ weight · log Σ_k exp(score) over
-// the rows that this thread is responsible for.
+// Turns scores (T, kp) into posteriors in place, 0 below the threshold and for rows from `valid` on, and multiplies
+// them by the weights of the descriptors (T,) unless these are null. log_likelihood += Σ weight · log Σ_k exp(score)
+// over the rows that this thread is responsible for.
 template <class S>
 __device__ void soften(typename S::real* gamma, int kp, int k, int valid, typename S::real threshold,
                        const typename S::real* weights, Total<typename S::real>& log_likelihood) {

@@ -1,4 +1,4 @@
-// Descriptors and mixture parameters from device memory into the chunks in shared memory.
+// Copies descriptors and mixture parameters from device memory into the chunks in shared memory.
 #pragma once
 #include "cuda/tile.h"
 
@@ -182,8 +182,8 @@ struct Mixture {
 };
 
 // The chunk of descriptors and parameters that is in shared memory. All threads of a block request the same chunk;
-// replacing it waits for threads that still read the old one. AHEAD: `look_ahead` loads parameters into registers, while
-// the block still computes with those in shared memory.
+// replacing it waits for threads that still read the old one. AHEAD: `look_ahead` loads parameters into registers
+// while the block still computes with those in shared memory.
 template <class S, bool AHEAD>
 struct Staged {
     typedef typename S::real real;

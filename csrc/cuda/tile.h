@@ -1,4 +1,4 @@
-// The shape of the tile a block works on, and the 4-element vectors its shared arrays are read in.
+// The shape of the tile that a block processes, and the 4-element vectors for reading its arrays in shared memory.
 //
 // A tile is T descriptors. Parameters and descriptors pass through shared memory in chunks of DC dimensions and KC
 // components, so that any d and k is supported; a single chunk is staged only once. Rows of all shared arrays
@@ -31,7 +31,7 @@ struct Tile {
     static constexpr int THREADS = T * KC / 16;  // each has 4 descriptors × 4 components
     static constexpr int WARPS = THREADS / 32;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    static constexpr int BLOCKS = 1;  // per multiprocessor: 64 KB of shared memory have room for no more
+    static constexpr int BLOCKS = 1;  // per multiprocessor: a second one does not fit in 64 KB of shared memory
 #else
     static constexpr int BLOCKS = sizeof(real) == 4 ? 3 : 2;  // at most 168 or 255 registers per thread
 #endif

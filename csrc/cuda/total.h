@@ -1,5 +1,5 @@
-// Sums that are more precise than their terms. FP64 units are scarce on most devices (2 of 130 operations per cycle on an
-// L4), so floats are added as pairs of floats.
+// Sums that are more precise than their terms. FP64 units are scarce on most devices (2 of 130 operations per cycle on
+// an L4), so floats are added as pairs of floats.
 #pragma once
 #include "cuda/elements.h"
 

@@ -1,7 +1,7 @@
-// From slices in Hounsfield units to windowed images: clipped, mapped to [0, 255], averaged over the area of each
+// Converts slices in Hounsfield units to windowed images: clipped, mapped to [0, 255], averaged over the area of each
 // pixel.
 //
-// Additions, their order and their rounding are those of ildfv/scans/windows.py, and so are the bytes.
+// The order and rounding of all additions are those of ildfv/scans/windows.py, so the bytes are identical.
 #include "cuda/elements.h"
 
 namespace ildfv {

@@ -1,4 +1,4 @@
-"""Assignment of label maps to discovered scans; label maps without a scan or without a meaning are refused by name."""
+"""Assignment of label maps to discovered scans; label maps without a scan or a known meaning are refused by name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _is_named(label: Label, structures: Structures, root: Path) -> bool:
 
 
 def _labelled(found: Discovery, i: int, scan: Scan, pairs: Pairs, structures: Structures, root: Path) -> Scan | None:
-    """The scan with its label maps; None after it was quarantined."""
+    """The scan with its label maps; None if it was quarantined."""
     labels = pairs.labels.get(i, [])
     resolved = [(label, structures.resolved(label, scan, root)) for label in labels]
     used = [label for _, label in resolved if isinstance(label, Label)]
@@ -53,7 +53,7 @@ def _labelled(found: Discovery, i: int, scan: Scan, pairs: Pairs, structures: St
 
 
 def lost_scans(found: Discovery, root: Path) -> list[Lost]:
-    """The scans that are quarantined so far: volume files, series, and folders of only unusable DICOM files.
+    """The scans quarantined so far: volume files, series, and folders in which all DICOM files are unusable.
 
     A damaged DICOM file in the folder of a usable series is a missing slice of that series, not another scan.
     """
@@ -64,7 +64,7 @@ def lost_scans(found: Discovery, root: Path) -> list[Lost]:
         if unused.series:
             folder = path if path.is_dir() else path.parent
             lost.setdefault(folder, Lost(folder, unused.reason, True, unused.series))
-        elif path.name.lower().endswith(ARCHIVE):  # pairing sees it as a folder
+        elif path.name.lower().endswith(ARCHIVE):  # pairing treats it as a folder
             lost.setdefault(path, Lost(path, unused.reason, True))
         elif path.name.lower().endswith(SUFFIXES):
             lost.setdefault(path, Lost(path, unused.reason, False))

@@ -1,4 +1,4 @@
-"""The slices that the scans of a search will have: rows of a label file are checked before hours of windowing."""
+"""Slices that discovered scans will have, so that a label file can be checked before hours of windowing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ildfv.datasets.records import Scan
 
 
 class PlannedSlices:
-    """What `assign_labels` reads of prepared slices, from the headers of the scans."""
+    """The attributes of prepared slices that `assign_labels` uses, taken from the headers of the scans."""
 
     def __init__(self, scans: Sequence[Scan], salt: str):
         scans = list({hashed(scan.series, salt): scan for scan in scans}.values())
@@ -23,12 +23,12 @@ class PlannedSlices:
         self.positions = np.concatenate([_positions(scan) for scan in scans]) if scans else np.zeros(0)
 
     def scans(self, name: str) -> np.ndarray:
-        """False for each scan: whether a label map can be used is known when it was read."""
+        """False for each scan, because whether a label map can be used is known only after reading it."""
         return np.zeros(len(self.names), bool)
 
 
 def _positions(scan: Scan) -> np.ndarray:
-    """mm of each slice along the slice normal, as `scans.volume.Volume.positions`."""
+    """Position of each slice along the slice normal in mm, like `scans.volume.Volume.positions`."""
     z, y, x = scan.geometry.steps
     normal = np.cross(x, y)
     normal /= np.linalg.norm(normal)

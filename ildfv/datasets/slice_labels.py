@@ -70,7 +70,7 @@ def assign_labels(
     ----------
     labels : LabelFile
     slices : Slices or PlannedSlices
-        The prepared slices, or those that the headers announce; of these, the size is known, which limits counts.
+        The prepared slices, or those expected from the headers, whose size is known and limits the counts.
     sources : mapping
         Source (file or folder) of each prepared scan by its series, a salted hash.
     salt : str
@@ -78,7 +78,7 @@ def assign_labels(
     original : callable
         The path of a source as given by the user.
     is_refused : callable
-        Whether a path or series is of a scan that was quarantined, and cannot be labelled.
+        Whether a path or series belongs to a quarantined scan, which cannot be labelled.
 
     Raises
     ------

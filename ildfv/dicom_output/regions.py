@@ -2,7 +2,7 @@
 
 Threshold: the contribution that every pixel of the slice would need for the slice to just reach the decision threshold,
 and at least 0. A region therefore depends on the predictor and on the slice alone, not on the rest of the scan.
-Contributions from outside the lung, where a pattern cannot be, are excluded; the maps include them.
+Contributions from outside the lung, where no pattern can occur, are excluded; the maps include them.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def near_lung(prediction: Prediction, z: int) -> np.ndarray:
 
 
 def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -> float:
-    """The contribution that each pixel with any would need for the slice to reach `threshold`, at least 0.
+    """The contribution that each pixel with a nonzero one would need for the slice to reach `threshold`, at least 0.
 
-    planes: contributions (224, 224) with the sum score − offset.
+    planes: contributions (224, 224); their sum is score − offset.
     """
     pixels = np.count_nonzero(planes)
     if threshold is None or pixels == 0:
@@ -64,5 +64,5 @@ def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -
 
 
 def covering(n: int, side: int) -> np.ndarray:
-    """For each of n scan pixels on an axis of the square around the slice, the network pixel that has its centre."""
+    """For each of n scan pixels on an axis of the square around the slice, the network pixel with its centre."""
     return ((np.arange(n) + (side - n) // 2 + 0.5) * SIZE / side).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Integrity check of a workspace: checksums where files have them, otherwise whether they can be read and agree."""
+"""Integrity check of a workspace: files must match their checksums; others must be readable and consistent."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, 
     """Writes the missing parts of `folder`, named like the parts of the slices.
 
     make: part numbers → the arrays of each part, in order; it may prefetch, and runs concurrently with the writing and
-    hashing of finished parts. If the process is killed, all finished parts but those of the last seconds are listed,
-    and the next run continues with the others.
+    hashing of finished parts. If the process is killed, all parts except those of the last seconds are listed in the
+    manifest, and the next run computes the remaining ones.
     """
     with writing_parts(folder, slices.key) if distributed.is_main() else nullcontext() as parts:
         here = {} if parts is None else parts.rows

@@ -1,4 +1,4 @@
-"""A chart of a measure with intervals over a number, as documents store it, and its drawing."""
+"""A chart of a measure, with its intervals, against a number: the form stored in documents, and the SVG drawing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEFT, TOP, WIDTH, HEIGHT = 50, 20, 320, 200
 
 
 class Chart(Document):
-    """Series of a measure over increasing x > 0, drawn on a logarithmic axis. series: name → an estimate for each x."""
+    """Series of a measure at increasing x > 0, drawn on a logarithmic axis. series: name → an estimate for each x."""
 
     title: str
     x_label: str
