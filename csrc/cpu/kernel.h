@@ -28,8 +28,8 @@ constexpr int64_t SHORT = 256;  // rows of a crowded block, or of a block of sev
 constexpr int64_t AHEAD = 64;   // rows to prefetch; maps are usually contiguous in memory
 
 // One job: its segments, processed in blocks of rows. A block is a piece of one segment, or several segments that are
-// no longer than a panel. How a segment is divided and summed does not depend on its neighbours: equal maps get equal
-// bits.
+// no longer than a panel. How a segment is divided and summed does not depend on its neighbours, so that
+// equal maps have bitwise equal sums.
 template <class real>
 struct Job {
     const Task& task;

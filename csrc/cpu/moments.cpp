@@ -1,4 +1,5 @@
-// Divides maps into jobs, runs them in threads and adds their sums in job order: equal bits for any number of threads.
+// Divides maps into jobs, runs them in threads and adds their sums in job order, which makes the result bitwise
+// identical for any number of threads.
 #include "moments.h"
 
 #ifdef _OPENMP

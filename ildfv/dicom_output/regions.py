@@ -52,7 +52,7 @@ def near_lung(prediction: Prediction, z: int) -> np.ndarray:
 
 
 def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -> float:
-    """The contribution that each pixel with a nonzero one would need for the slice to reach `threshold`, at least 0.
+    """The contribution that each contributing pixel would need for the slice to reach `threshold`, at least 0.
 
     planes: contributions (224, 224); their sum is score − offset.
     """
@@ -64,5 +64,5 @@ def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -
 
 
 def covering(n: int, side: int) -> np.ndarray:
-    """For each of n scan pixels on an axis of the square around the slice, the network pixel with its centre."""
+    """Network pixel that contains the centre of each of n scan pixels, on an axis of the square around the slice."""
     return ((np.arange(n) + (side - n) // 2 + 0.5) * SIZE / side).astype(np.int64)

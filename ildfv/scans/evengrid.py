@@ -26,7 +26,7 @@ def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, a
 
     Raises `InputError` if a slice or one of its corners deviates by more than `tolerance` from the grid, or if two
     slices have the same position. With `accept_uneven`, slices may be unevenly spaced on a straight line, up to
-    `MAX_GAP` apart; only then has the result `slices`.
+    `MAX_GAP` apart; `slices` of the result is set only for these.
     """
     row, column, between_rows, between_columns = _plane([frame for _, frame in frames], rows, columns)
     normal = np.cross(row, column)

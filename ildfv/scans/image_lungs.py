@@ -15,8 +15,10 @@ ABOVE_DARKEST = 40.0  # HU; air has the smallest values of the image even if its
 
 
 def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
-    """Lung of one image, bool (rows, columns): the result of `lung_mask`; if this is less than 10 cm², with regions at
-    the border; if this is also less, the whole image.
+    """Lung of one image, bool (rows, columns).
+
+    This is the result of `lung_mask` or, if that is less than 10 cm², its union with regions at the border. If the
+    union is also less than 10 cm², it is the whole image.
 
     hu: HU (rows, columns); pixel_area: mm².
     """
