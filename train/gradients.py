@@ -65,7 +65,10 @@ class Gradients:
 
     def _keep(self, number: int, x: torch.Tensor, gradient: torch.Tensor) -> None:
         once = x.ndim == 2 and self.present[number] is None
-        check(once, f"a Linear must be used once, on (b, d), got {tuple(x.shape)}: use nn.Linear instead")
+        check(
+            once,
+            f"a Linear layer must be applied once per pass, to input of shape (b, d), got {tuple(x.shape)}: use nn.Linear instead",
+        )
         self.present[number] = (x, gradient)
 
     def _add_up(self) -> None:

@@ -44,7 +44,7 @@ class SliceLabels:
         for series, rows in self.counts.items():
             check(
                 series in slices.parts,
-                f"slice labels must be of prepared scans, got series {series}: run `ildfv prepare --labels` again",
+                f"slice labels must refer to prepared scans, got series {series}: run `ildfv prepare --labels` again",
             )
             part = slices.names.index(series)
             first, size = slices.starts[part], slices.sizes[part]
@@ -143,18 +143,18 @@ class _Finder:
         if series is None and self.labels.scan == FILE:
             path = self.labels.named(row)
             check(path.is_file(), f"file must exist, got {row.name!r}; paths are relative to {self.labels.folder}")
-            rule = "file must be one of the images that were read"
-            check(not is_image(path), f"{rule}, got {row.name!r}: is it in the folder of the scans?")
+            rule = "file must be an image that `prepare` read"
+            check(not is_image(path), f"{rule}, got {row.name!r}: check that it is in the scan folder")
             position_of_file(path)  # raises a specific error for a file that is not a slice
-            raise InputError("the slice must be of a prepared scan, got one of another series")
+            raise InputError("the slice must belong to a prepared scan, got a slice of another series")
         if series is None:
             base = "" if self.labels.scan == SERIES else f"; paths are relative to {self.labels.folder}"
-            raise InputError(f"{self.labels.scan} must be one of a prepared scan, got {row.name!r}{base}")
-        check(series in self.slices.parts, "the slice must be of a prepared scan, got one of another series")
+            raise InputError(f"{self.labels.scan} must be that of a prepared scan, got {row.name!r}{base}")
+        check(series in self.slices.parts, "the slice must belong to a prepared scan, got a slice of another series")
         part = self.slices.names.index(series)
         check(
             not self.slices.scans("labelled")[part],
-            "the scan must have no label map, got one: labels would contradict it",
+            "the scan must not have a label map, got one: remove the row or the label map",
         )
         if not self.labels.where and self.slices.sizes[part] == 1:
             return series, 0

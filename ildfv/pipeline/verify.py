@@ -173,7 +173,7 @@ def _check_encoding(path: Path) -> None:
     fingerprint = read_json(folder / FINGERPRINT)
     if not _without_inputs(fingerprint):
         same = all(fingerprint[name] == value for name, value in encoding.inputs.items())
-        check(same, f"{folder / FINGERPRINT} must have the inputs that {FINISHED} has")
+        check(same, f"{folder / FINGERPRINT} must list the same inputs as {FINISHED}")
     model = encoder_kind(encoding.info.get("encoder", "fisher")).model  # encodings without the field are Fisher vectors
     for name in filter(None, (model, "pca")):
         check(has_model(folder / name), f"{folder / name}: {TENSORS} is missing")
@@ -218,9 +218,9 @@ def _check_document(workspace: Workspace, path: Path) -> None:
 def _remedy(workspace: Workspace, path: Path | None) -> str:
     """The remedy for a damaged or missing file."""
     if path is None:
-        return f"prepare the slices again in the place that {SETTINGS} names"
+        return f"run `ildfv prepare` again, writing to the location given in {SETTINGS}"
     if path.name == INFO:
-        return f"remove {path}, it is a copy"
+        return f"remove {path}: it is only a copy"
     if path == workspace.root / SETTINGS:
         return f"restore {SETTINGS} from a backup, or prepare all scans into another workspace"
     if path == workspace.folds_file:

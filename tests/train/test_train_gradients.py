@@ -63,7 +63,12 @@ def test_a_layer_used_twice_is_refused():
     net.append(net[6])
     net[6].in_features, net[6].weight = 2, nn.Parameter(torch.eye(2, dtype=torch.float64))
     net[5] = nn.Linear(5, 2).double()
-    with pytest.raises(InputError, match=r"a Linear must be used once, on \(b, d\), got"), Gradients(net, batch):
+    with (
+        pytest.raises(
+            InputError, match=r"a Linear layer must be applied once per pass, to input of shape \(b, d\), got"
+        ),
+        Gradients(net, batch),
+    ):
         loss(net, torch.ones(ROWS, 3, 8, 8, dtype=torch.float64)).backward()
 
 
