@@ -67,7 +67,8 @@ class Gradients:
         once = x.ndim == 2 and self.present[number] is None
         check(
             once,
-            f"a Linear layer must be applied once per pass, to input of shape (b, d), got {tuple(x.shape)}: use nn.Linear instead",
+            "a Linear layer must be applied once per pass, to input of shape (b, d), "
+            f"got {tuple(x.shape)}: use nn.Linear instead",
         )
         self.present[number] = (x, gradient)
 
