@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -103,8 +104,11 @@ def fault_of(folder: Path, *, resample: bool = False) -> dict | None:
     return None
 
 
-def run_cases(originals: Path, seed: int, first: int, seconds: float) -> None:
-    """Prints {"at": number} before each case and one JSON line per finding; runs in a child process."""
+def run_cases(originals: Path, seed: int, first: int, end: float, seconds: float) -> None:
+    """Runs the cases from `first` up to `end` for `seconds`, in a child process.
+
+    Prints {"at": number} before each case and one JSON line per finding.
+    """
     with tempfile.TemporaryDirectory() as place:
         for name in SPOILT:  # imports all readers, before memory is limited
             fault = fault_of((originals / name).parent)
@@ -114,7 +118,7 @@ def run_cases(originals: Path, seed: int, first: int, seconds: float) -> None:
         limit = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         number, deadline = first, time.monotonic() + seconds
-        while number == first or time.monotonic() < deadline:
+        while number < end and (number == first or time.monotonic() < deadline):
             print(json.dumps({"at": number}), flush=True)
             case = Path(place) / str(number)
             case.mkdir()
@@ -130,14 +134,15 @@ def run_cases(originals: Path, seed: int, first: int, seconds: float) -> None:
             number += 1
 
 
-def fuzz(seconds: float, *, seed: int = 0, first: int = 0) -> tuple[int, list[dict]]:
-    """Number of cases run in `seconds`, and the findings, one of each kind."""
+def fuzz(seconds: float, *, seed: int = 0, first: int = 0, most: float = math.inf) -> tuple[int, list[dict]]:
+    """Number of cases run in `seconds`, at most `most`, and the findings, one of each kind."""
     deadline, number, findings = time.monotonic() + seconds, first, {}
+    end = first + most
     with tempfile.TemporaryDirectory() as place:
         write_originals(Path(place))
-        while number == first or time.monotonic() < deadline:
+        while number < end and (number == first or time.monotonic() < deadline):
             at = number
-            for line in _child(Path(place), seed, number, max(0.0, deadline - time.monotonic())):
+            for line in _child(Path(place), seed, number, end, max(0.0, deadline - time.monotonic())):
                 if "at" in line:
                     at = line["at"]
                 else:
@@ -147,9 +152,10 @@ def fuzz(seconds: float, *, seed: int = 0, first: int = 0) -> tuple[int, list[di
     return number - first, list(findings.values())
 
 
-def _child(originals: Path, seed: int, first: int, seconds: float) -> Iterator[dict]:
+def _child(originals: Path, seed: int, first: int, end: float, seconds: float) -> Iterator[dict]:
     """The lines of a child, followed by a finding if a case ended the child."""
-    command = [sys.executable, __file__, "--child", originals, "--seed", seed, "--first", first, "--seconds", seconds]
+    command = [sys.executable, __file__, "--child", originals, "--seed", seed, "--first", first, "--end", end]
+    command += ["--seconds", seconds]
     at = first
     with subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -168,15 +174,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--end", type=float, default=math.inf, help="number after that of the last case")
     parser.add_argument("--case", type=int, help="only this case")
     parser.add_argument("--keep", type=Path, help="folder for the files of findings")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        run_cases(given.child, given.seed, given.first, given.seconds)
+        run_cases(given.child, given.seed, given.first, given.end, given.seconds)
         return
     seconds, first = (0.001, given.case) if given.case is not None else (given.seconds, given.first)
-    cases, findings = fuzz(seconds, seed=given.seed, first=first)
+    cases, findings = fuzz(seconds, seed=given.seed, first=first, most=given.end - first)
     for finding in findings:
         print(json.dumps(finding))
         if given.keep:
