@@ -12,7 +12,8 @@ version = release = installed("ildfv")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}  # autosummary writes .rst
 exclude_patterns = ["_build"]
-suppress_warnings = ["myst.xref_missing"]  # links to files of the repository, which are not pages
+# Links to files of the repository, which are not pages, and references in docstrings inherited from scikit-learn
+suppress_warnings = ["myst.xref_missing", "ref.ref"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 

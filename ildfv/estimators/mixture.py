@@ -71,7 +71,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     Attributes
     ----------
     weights_, means_, variances_ : ndarray of shape (k,), (k, d), (k, d), float64
-    log_likelihoods_ : ndarray of shape (n_iter_,)
+    log_likelihoods_ : ndarray, one entry for each pass
         Mean log likelihood of each pass, nats per descriptor, at the parameters before the pass ("stepwise": before
         each step).
     floors_ : ndarray of shape (d,)

@@ -271,7 +271,7 @@ class Predictor:
         return np.concatenate(found)
 
     def raw_sizes(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
-        """|r_j| of each slice's Fisher vector before normalisation, (m, 2·k·d): its quantiles are floors of maps."""
+        """`|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d): its quantiles are floors of maps."""
         from ildfv.inference.contributions import raw_sizes
 
         found, fisher = [], self._encodings[encoding].fisher
