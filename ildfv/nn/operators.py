@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 
 from ildfv.kernels import moments as kernel
 from ildfv.nn.gradients import gradients
@@ -17,7 +18,7 @@ class _Mixture:
         self.means_, self.variances_ = means.detach(), variances.detach()
 
 
-@torch.library.custom_op("ildfv::moments", mutates_args=())
+@custom_op("ildfv::moments", mutates_args=())
 def moments(
     maps: Tensor,
     log_weights: Tensor,
@@ -41,7 +42,7 @@ def _(maps, log_weights, means, variances, counts, threshold):
     return tuple(maps.new_empty(shape, dtype=kind) for shape in ((b, k), (b, k, d), (b, k, d)))
 
 
-@torch.library.custom_op("ildfv::moments_backward", mutates_args=())
+@custom_op("ildfv::moments_backward", mutates_args=())
 def moments_backward(
     maps: Tensor,
     log_weights: Tensor,
