@@ -8,18 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ildfv.datasets.convert import Outcome, Task, convert_scan
-from ildfv.datasets.discovery import discover, label_files
+from ildfv.datasets.discovery import label_files
 from ildfv.datasets.duplicates import find_duplicates
 from ildfv.datasets.identity import LISTED, hashed
-from ildfv.datasets.image_files import image_note, image_scans
-from ildfv.datasets.lung_masks import with_masks
-from ildfv.datasets.patients import with_patients
+from ildfv.datasets.image_files import image_note
+from ildfv.datasets.input import find_scans
 from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.report import Prepared, PrepareReport, Removed
 from ildfv.datasets.slices_key import slices_key
-from ildfv.datasets.table import listed_scans
 from ildfv.datasets.unpacked import Unpacked
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError
 from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
@@ -148,96 +146,6 @@ def prepare(
     for entries in (report.prepared, report.quarantined):
         entries.sort(key=lambda entry: str(entry.source))
     return report
-
-
-def find_scans(
-    scans: Path,
-    table: Path | None,
-    codes: Path | str | None,
-    *,
-    packed: bool,
-    resample: bool = False,
-    patient_from: str = "id",
-    grey: Grey | None = None,
-    patients: Mapping[Path | str, str] | None = None,
-    lung_masks: Path | None = None,
-    view: Unpacked | None = None,
-    workers: int | None,
-    progress: Progress,
-) -> Discovery:
-    """The input of `prepare`: the scans of the table, or those that a search of the folder finds."""
-    base = scans if scans.is_dir() else scans.parent
-    check(
-        table is None or patients is None, "patients must be in --table or --labels, got both: remove a column patient"
-    )
-    patient_from = patient_from if patients is None else LISTED
-    known = None if view is None else view.found
-    found = _searched(
-        scans,
-        base,
-        table,
-        codes,
-        packed=packed,
-        resample=resample,
-        patient_from=patient_from,
-        known=known,
-        grey=grey,
-        workers=workers,
-        progress=progress,
-    )
-    if patients is not None:
-        with_patients(found, patients, (lambda path: path) if view is None else view.original)
-    if lung_masks is not None:
-        check(table is None, "lung masks must be in the column lung of --table, got --lung-masks too")
-        with_masks(found, lung_masks, base)
-    return found
-
-
-def _searched(
-    scans: Path,
-    base: Path,
-    table: Path | None,
-    codes: Path | str | None,
-    *,
-    packed: bool,
-    resample: bool,
-    patient_from: str,
-    known: Discovery | None,
-    grey: Grey | None,
-    workers: int | None,
-    progress: Progress,
-) -> Discovery:
-    meanings = None if codes is None else Codes.load(codes)
-    if table is not None:
-        return listed_scans(
-            table,
-            base,
-            codes=meanings,
-            resample=resample,
-            patient_from=patient_from,
-            grey=grey,
-            workers=workers,
-            progress=progress,
-        )
-    if grey is not None:
-        return image_scans(scans, grey, progress=progress)
-    found = discover(
-        scans,
-        labels=codes is not None,
-        codes=meanings,
-        packed=packed,
-        resample=resample,
-        patient_from=patient_from,
-        known=known,
-        workers=workers,
-        progress=progress,
-    )
-    if codes is not None:  # the table may be in the folder of the scans
-        found.ignored = [
-            replace(unused, reason="the table of label codes") if unused.source == Path(codes) else unused
-            for unused in found.ignored
-        ]
-    return found
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Records shared by discovery, pairing and preparation: scans, label maps, and files that are not used.
 
 Reasons may quote file names and tags, which may contain line breaks and escape sequences; the records store them
-escaped, so that every reason is one printable line wherever it is shown.
+escaped, so that every reason can be printed on one line.
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ import numpy as np
 
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.image_files import IMAGE
+from ildfv.datasets.input import find_scans
 from ildfv.datasets.label_file import LabelFile, read_label_file
 from ildfv.datasets.naming import person_of
 from ildfv.datasets.planned_slices import PlannedSlices
-from ildfv.datasets.prepare import find_scans, prepare
+from ildfv.datasets.prepare import prepare
 from ildfv.datasets.records import Discovery, Unused
 from ildfv.datasets.report import PrepareReport, joined, unused_dict
 from ildfv.datasets.search import check_scans

@@ -271,7 +271,7 @@ def test_a_scan_deleted_after_discovery_does_not_stop_the_others(tmp_path, files
         (tmp_path / "scans/p1/ct.nii.gz").unlink()
         return found
 
-    monkeypatch.setattr(prepare_module, "discover", seen)
+    monkeypatch.setattr("ildfv.datasets.input.discover", seen)
     report = run(tmp_path)
     assert [scan.source.name for scan in report.prepared] == ["p2"]
     assert [left.reason for left in report.quarantined] == ["must be readable, got No such file or directory"]
