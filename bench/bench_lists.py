@@ -1,4 +1,4 @@
-"""CPU time of a list of many small maps beside one array of the same maps: moments, Fisher vectors, a mixture's fit.
+"""CPU time of a list of many small maps, relative to one array: moments, Fisher vectors, a mixture's fit.
 
     OMP_NUM_THREADS=1 python bench/bench_lists.py [--rounds 5]
 

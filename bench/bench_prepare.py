@@ -1,4 +1,4 @@
-"""CPU time of `ildfv prepare` per 512×512 slice, by part, beside other readers, in one run.
+"""CPU time of `ildfv prepare` per 512×512 slice, by part, compared with other readers in one run.
 
     python bench/bench_prepare.py [--slices 24] [--rounds 5] [--output FILE]
 

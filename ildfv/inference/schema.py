@@ -4,7 +4,7 @@ Unknown fields and versions are refused.
 
 Version 1 had one encoding per predictor, inside its head; version 2 has named networks and encodings that several heads
 share, heads on several encodings, and the fields of `Head` after `performance`. Fields with a default were added to
-version 2 later: a predictor without them loads, and answers say what is missing.
+version 2 later: predictors without them can be loaded, and answers state which part is missing.
 """
 
 from __future__ import annotations

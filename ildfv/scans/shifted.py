@@ -1,4 +1,4 @@
-"""Slices of a scan whose values are shifted against the others, as of a file that lacks the intercept of its series.
+"""Slices whose HU are shifted relative to the other slices, for example because a file lacks the rescale intercept.
 
 The whole scan still passes the checks of `volume`. Anatomy, contrast medium, metal and padding change the shares of air
 and soft tissue in a slice, but not the HU of their peaks, so a shifted slice is one whose histogram, moved by at least
@@ -17,7 +17,7 @@ MOST_SHIFT, MIN_SHIFT = 3000, 200  # HU
 BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # noise and small differences of level are no shift
 LIKE, GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved slice, and its gain over the slice as it is
 AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU
-BESIDE = 0.05  # at least that share is above soft tissue after a shift up; at most that is in its range after one down
+DISPLACED = 0.05  # share: more above soft tissue after a shift up, less in its range after a shift down
 NO_AIR, MUCH_DENSE = 0.005, 0.1  # a slice that has neither air nor padding, but that much bone, is shifted too
 FEWEST = 3  # slices; of two, either could be the shifted one
 
@@ -42,7 +42,7 @@ def _shifts(values: np.ndarray) -> np.ndarray:
     """HU by which each slice is shifted against the scan, 0 for none."""
     high = _share(values, SOFT[1], np.inf)
     soft, air = _share(values, *SOFT), _share(values, *AIR)
-    suspects = np.flatnonzero((high > BESIDE) | (soft < BESIDE))
+    suspects = np.flatnonzero((high > DISPLACED) | (soft < DISPLACED))
     found = np.zeros(len(values))
     if not len(suspects):
         return found
@@ -58,7 +58,7 @@ def _shifts(values: np.ndarray) -> np.ndarray:
         likeness = moved @ roots[i]
         best = int(likeness.argmax())
         shift = int(steps[best])
-        displaced = high[i] > BESIDE if shift > 0 else soft[i] < BESIDE
+        displaced = high[i] > DISPLACED if shift > 0 else soft[i] < DISPLACED
         if (abs(shift) >= MIN_SHIFT and displaced and likeness[best] >= max(LIKE, likeness[most] + GAIN)) or (
             air[i] + typical_low[i] < NO_AIR < typical_air
             and _share(values[i : i + 1], DENSE, np.inf)[0] > MUCH_DENSE

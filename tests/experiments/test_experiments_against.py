@@ -1,4 +1,4 @@
-"""Baselines stand beside the systems, and a table says whether a system beats the best of them."""
+"""Tables contain the baselines, and one states whether a system beats the best of them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Maps of contributions are exact, cover held-out slices only, and stand beside controls."""
+"""Maps of contributions are exact, are made for held-out slices only, and are compared with controls."""
 
 import numpy as np
 import pytest

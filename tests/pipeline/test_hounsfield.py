@@ -1,4 +1,4 @@
-"""Slices in HU beside the windows: descriptors without the quantisation of 8 bits, regions as before."""
+"""Slices stored in HU in addition to the windows: descriptors are not quantised to 8 bits, regions do not change."""
 
 from dataclasses import replace
 
