@@ -111,7 +111,7 @@ def scan_slices(
     if scan.labels and codes is not None:
         meanings = onto_grid(read_labels(scan, source.geometry, codes), MEANINGS.index(OUTSIDE))
         voxels = meaning_counts(meanings)  # (m, 7)
-        labelled = voxels[:, INFORMATIVE].any(axis=1)
+        labelled = np.asarray(voxels[:, INFORMATIVE].any(axis=1))
         if unlabelled_is_negative:
             labelled[:] = True
         elif labelled.any():
