@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 
-from ildfv.arrays import namespace
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import AnyArray, Persistent, RandomState, default_errstate
-from ildfv.estimators.fisher_vectors import concatenated, negate_sigma_part, vectors
-from ildfv.estimators.kernel_maps import (
-    as_descriptors,
-    check_not_images,
-    descriptor_counts,
-    moments_of,
-    with_weights,
-)
+from ildfv.estimators.fisher_vectors import FittedMixture, concatenated, fisher_vectors, negate_sigma_part, vectors
+from ildfv.estimators.kernel_maps import as_descriptors, check_not_images, with_weights
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.normalise import check_power
-from ildfv.kernels import on_gpu
 from ildfv.kernels.checks import check_threshold
-from ildfv.kernels.cuda import build, fisher
-from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.weighted import Weighted, split
 
 __all__ = ["FisherVector", "negate_sigma_part", "vectors"]
-
-MAX_LOG_LIKELIHOOD = 1e36  # nats, absolute; squares of t overflow at 3e38 in float32
-
-
-class FittedMixture(Protocol):
-    """A GaussianMixture, or any object with its parameters."""
-
-    weights_: Any
-    means_: Any
-    variances_: Any
 
 
 class FisherVector(Persistent, TransformerMixin, BaseEstimator):
@@ -158,27 +138,13 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             Wrong shapes, maps without descriptors, non-finite values.
         """
         self._check_settings()
-        self.fitted_mixture()
+        mixture = self.fitted_mixture()
         maps: Any = with_weights(as_descriptors(X), weights)
-        descriptor_counts(maps)
         arrays = [split(one)[0] for one in (maps if isinstance(maps, list) else [maps])]
         if any(getattr(one, "requires_grad", False) for one in arrays):
             message = "FisherVector.transform does not propagate gradients: pass X.detach() if none are needed"
             warnings.warn(message, stacklevel=4)
-        if on_gpu(arrays[0]):
-            return OomRetry(self._vectors).joined(maps)  # on out-of-memory the batch size is halved
-        return self._vectors(maps)
-
-    def _vectors(self, maps):
-        mixture = self.fitted_mixture()
-        m = moments_of(maps, mixture, self.threshold)
-        _check_within_range(m.log_likelihood)
-        usual = self.power == 0.5 and not self.intra
-        make = fisher.vectors if usual and on_gpu(m.s1) and build.available() else vectors
-        options = {"improved": self.improved, "order": self.order, "weight_part": self.weight_part}
-        if not usual:
-            options |= {"power": self.power, "intra": self.intra}
-        return make(m, descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
+        return fisher_vectors(maps, mixture, self)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3.
@@ -256,10 +222,3 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
                 f"{type(mixture).__name__}: pass GaussianMixture.from_parameters(weights, means, variances)"
             )
         return mixture
-
-
-def _check_within_range(log_likelihoods) -> None:
-    """InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
-    xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
-    far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
-    check(not far, "float32 maps must be within 1e18 standard deviations of the mixture: pass float64")

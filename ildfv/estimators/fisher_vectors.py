@@ -2,13 +2,77 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 
 from ildfv.arrays import like, namespace
 from ildfv.errors import check
+from ildfv.estimators.kernel_maps import descriptor_counts, moments_of
 from ildfv.estimators.normalise import blocks_to_unit, rooted, unit
-from ildfv.kernels import Moments
+from ildfv.kernels import Moments, on_gpu
+from ildfv.kernels.cuda import build, fisher
+from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.kernels.reference import MIN_WEIGHT
+from ildfv.weighted import split
+
+MAX_LOG_LIKELIHOOD = 1e36  # nats, absolute; squares of t overflow at 3e38 in float32
+
+
+class FittedMixture(Protocol):
+    """A GaussianMixture, or any object with its parameters."""
+
+    @property
+    def weights_(self) -> Any: ...
+    @property
+    def means_(self) -> Any: ...
+    @property
+    def variances_(self) -> Any: ...
+
+
+class Settings(Protocol):
+    """The settings of a `FisherVector`."""
+
+    @property
+    def improved(self) -> bool: ...
+    @property
+    def order(self) -> str: ...
+    @property
+    def weight_part(self) -> bool: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def power(self) -> float: ...
+    @property
+    def intra(self) -> bool: ...
+
+
+def fisher_vectors(maps, mixture: FittedMixture, settings: Settings):
+    """Fisher vectors of maps in the layouts of `as_descriptors`, which may be `Weighted`; the batch size is halved when
+    the memory of a GPU is exhausted."""
+    descriptor_counts(maps)
+    first, _ = split(maps[0] if isinstance(maps, list) else maps)
+    if on_gpu(first):
+        return OomRetry(lambda some: _fisher_vectors(some, mixture, settings)).joined(maps)
+    return _fisher_vectors(maps, mixture, settings)
+
+
+def _fisher_vectors(maps, mixture: FittedMixture, settings: Settings):
+    m = moments_of(maps, mixture, settings.threshold)
+    _check_within_range(m.log_likelihood)
+    usual = settings.power == 0.5 and not settings.intra
+    make = fisher.vectors if usual and on_gpu(m.s1) and build.available() else vectors
+    options = {"improved": settings.improved, "order": settings.order, "weight_part": settings.weight_part}
+    if not usual:
+        options |= {"power": settings.power, "intra": settings.intra}
+    return make(m, descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
+
+
+def _check_within_range(log_likelihoods) -> None:
+    """InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
+    xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
+    far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
+    check(not far, "float32 maps must be within 1e18 standard deviations of the mixture: pass float64")
 
 
 def negate_sigma_part(vectors, n_components: int):

@@ -7,12 +7,11 @@ from typing import Any, overload
 
 import numpy as np
 
-from ildfv.arrays import check_finite, check_real, check_shape, dtype_name, floating, is_array, like, namespace
+from ildfv.arrays import check_finite, check_real, check_shape, floating, is_array, like, namespace
 from ildfv.errors import check
 from ildfv.estimators.base import AnyArray, Persistent, as_array, as_batches, default_errstate
 from ildfv.estimators.batches import is_stream, on_disk
-
-ROUNDING_SHARE = {"float32": 1e-12, "float64": 1e-16}  # share of the first variance that may be rounding error
+from ildfv.estimators.projected import projected, whitening
 
 
 class Projection(Persistent):
@@ -59,12 +58,12 @@ class Projection(Persistent):
         return self._project(X)
 
     def _project(self, X):
-        x, mean, components = self._ready(X)
-        # The mean is rounded to the dtype of the rows; `left` corrects the shift this causes far from zero.
-        kind = dtype_name(x)
-        left = (self.mean_.astype(kind) - self.mean_) @ self.components_.T  # (c,)
-        projections = (x - mean) @ components.T + like(left, x, kind)
-        return projections / like(self._scale(kind), projections, kind) if self.whiten else projections
+        self._check_fitted()
+        x = as_array(self, X)
+        check_finite(x, "X")
+        kind = floating(x)
+        x = namespace(x).astype(x, getattr(namespace(x), kind), copy=False)
+        return projected(x, self.mean_, self.components_, self._scale(kind) if self.whiten else None)
 
     @default_errstate
     def inverse_transform(self, X: AnyArray) -> AnyArray:
@@ -111,17 +110,5 @@ class Projection(Persistent):
         self._check_fitted()
         return np.array([f"pca{i}" for i in range(len(self.components_))], dtype=object)
 
-    def _ready(self, X):
-        """The rows, mean and components in one dtype, on one device."""
-        self._check_fitted()
-        x = as_array(self, X)
-        check_finite(x, "X")
-        kind = floating(x)
-        x = namespace(x).astype(x, getattr(namespace(x), kind), copy=False)
-        return x, like(self.mean_, x, kind), like(self.components_, x, kind)
-
     def _scale(self, kind: str) -> np.ndarray:
-        """Divisors of whitened projections; a lower bound keeps rounding errors from being amplified."""
-        least = ROUNDING_SHARE["float32" if self.components_.dtype == np.float32 else kind]
-        first = self.explained_variance_[0]
-        return np.sqrt(np.maximum(self.explained_variance_, least * first if first > 0 else 1.0))
+        return whitening(self.explained_variance_, self.components_, kind)

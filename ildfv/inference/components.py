@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ildfv.arrays import to_numpy
-from ildfv.estimators.fisher import FisherVector, FittedMixture
+from ildfv.estimators.fisher_vectors import FittedMixture
 from ildfv.inference.contributions import component_scores
 from ildfv.scans.windows import NORMAL, SIZE
 

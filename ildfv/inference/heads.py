@@ -9,9 +9,7 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
-from ildfv.estimators.fisher import FisherVector
-from ildfv.estimators.mixture import GaussianMixture
-from ildfv.estimators.pca import PCA
+from ildfv.estimators.fixed import FixedFisher, FixedMixture, FixedProjection
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal
@@ -58,17 +56,17 @@ class FisherEncoding:
     """Maps of a layer → Fisher vectors → PCA projections."""
 
     info: schema.Encoding
-    fisher: FisherVector
-    pca: PCA
+    fisher: FixedFisher
+    pca: FixedProjection
 
     @classmethod
     def restored(cls, info: schema.Encoding, tensors: dict[str, dict[str, np.ndarray]]) -> FisherEncoding:
         """The encoding of these tensors, by estimator."""
-        mixture = GaussianMixture.from_tensors(tensors["mixture"], info.estimators["mixture"])
+        mixture = FixedMixture.from_tensors(tensors["mixture"])
         return cls(
             info,
-            FisherVector(mixture, improved=info.improved),
-            PCA.from_tensors(tensors["pca"], info.estimators["pca"]),
+            FixedFisher(mixture, improved=info.improved),
+            FixedProjection.from_tensors(tensors["pca"], info.estimators["pca"]),
         )
 
     def projections(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
