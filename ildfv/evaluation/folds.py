@@ -1,4 +1,4 @@
-"""Patient-level cross-validation folds, stratified by pattern; no patient is in both training and test data."""
+"""Patient-level cross-validation folds, stratified by pattern. No patient is in both training and test data."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ildfv.evaluation.statistics import NO_LABELS
 from ildfv.evaluation.stratify import partition
 from ildfv.parsing import JSON_MOST, parse_json, read_bytes
 
-# A pattern that is absent from a fold has no F and no AUC there, so the number of patients with a pattern has the
-# largest weight.
+# Where a fold has no patient with a pattern, F and AUC are undefined. The number of patients with a pattern therefore
+# has a larger weight than the numbers of slices.
 SLICES_WEIGHT, PATIENTS_WEIGHT = 1, 4
-FRACTION = 0.2  # of the training patients are validation patients
-VERSION = 2  # of folds.json, which also determines the inner split: increment it if the method of splitting changes
+FRACTION = 0.2  # fraction of the training patients that is used for validation
+VERSION = 2  # of folds.json; increment it also if the method of the inner split changes
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The data of one patient for stratification: numbers of labelled slices, and of slices with each pattern."""
+    """The data of one patient for stratification: number of labelled slices, and of slices with each pattern."""
 
     slices: int
     patterns: tuple[int, ...]
@@ -35,11 +35,13 @@ class Profile:
 class Folds:
     """A partition of the labelled patients into folds of equal size and similar content.
 
-    members: the patients of each fold, sorted. labels: names of the patterns. threshold: pixels from which a pattern
-    counts as present. profiles: by patient, in an order that depends on the patients' slices and not on their names, so
-    that splits made from it do not depend on the salt of the names. unlabelled: patients without a label map; they are
-    in no fold and are not used. Patients are the salted hashes of `Slices.patients`. sha256: checksum of the file that
-    the folds were read from, which identifies them in everything made with them; "" if they were not read from a file.
+    Patients are named by the salted hashes of `Slices.patients`.
+
+    members: the patients of each fold, sorted. profiles: by patient, in an order that depends on the patients' slices
+    and not on their names; the inner splits use this order and therefore do not depend on the salt of the names.
+    labels: names of the patterns. threshold: number of pixels from which a pattern counts as present. unlabelled:
+    patients without a label map, which are in no fold and are not used. sha256: checksum of the file that the folds
+    were read from, or "" if they were not read from a file; results and fitted components store it.
     """
 
     members: tuple[tuple[str, ...], ...]
@@ -68,7 +70,7 @@ class Folds:
         return {patient: k for k, members in enumerate(self.members) for patient in members}
 
     def test(self, k: int, patients: Sequence[str] | np.ndarray) -> np.ndarray:
-        """Ascending indices of the slices whose patient is in fold k; patients (N,): the patient of each slice."""
+        """Ascending indices of the slices whose patient is in fold k. patients: the patient of each slice, (N,)."""
         return self._indices(set(self.members[self._fold(k)]), patients)
 
     def train(self, k: int, patients: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -78,18 +80,18 @@ class Folds:
     def inner(
         self, k: int, patients: Sequence[str] | np.ndarray, fraction: float = FRACTION
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(fit indices, validation indices): the training slices of fold k split again by patient.
+        """(fit indices, validation indices): the training slices of fold k, split again by patient.
 
-        fraction: share of the training patients used for validation, or more if otherwise a pattern of at least two
-        training patients would be absent from the fit or the validation part (`inner_split.split_off`). Stratified like
-        the folds, using the training patients only, so that the test fold has no influence.
+        fraction: fraction of the training patients to use for validation. More are used if a pattern of at least two
+        training patients would otherwise be absent from one of the two parts (`inner_split.split_off`). The split is
+        stratified like the folds. It depends on the training patients only, so the test fold has no influence.
         """
         fit, validation = self._inner(k, fraction)
         check_no_leak({"fit": fit, "validation": validation, f"test fold {k}": self.members[k]})
         return self._indices(set(fit), patients), self._indices(set(validation), patients)
 
     def _inner(self, k: int, fraction: float = FRACTION) -> tuple[list[str], list[str]]:
-        """The fit and the validation patients of fold k."""
+        """(fit patients, validation patients) of fold k."""
         check(0 < fraction < 1, f"fraction must be between 0 and 1, got {fraction}")
         others = self._others(k)
         check(len(others) >= 2, f"an inner split needs at least 2 training patients, got {len(others)}")
@@ -105,10 +107,10 @@ class Folds:
         return [p for p, held in sides if not held], [p for p, held in sides if held]
 
     def table(self) -> list[dict]:
-        """One row per fold.
+        """One dict per fold.
 
-        fold, patients, slices; slices_with and patients_with: their numbers with each pattern; validation: number of
-        patients in the validation part if this fold is held out.
+        fold: its number. patients, slices: how many it has. slices_with, patients_with: how many of them have each
+        pattern. validation: number of validation patients if this fold is held out.
         """
         rows = []
         for k, members in enumerate(self.members):
@@ -126,11 +128,11 @@ class Folds:
         return rows
 
     def warnings(self) -> list[str]:
-        """A line for each pattern that is absent from a fold, or from the fit or validation part of one.
+        """A line for each pattern that is absent from a fold, or from the fit or validation part of a fold.
 
-        In a test fold without a pattern its recall, F and AUC are undefined; without it in the validation part it has
-        no decision threshold, and without it in the fit part it cannot be learned. Patterns that no slice shows
-        are listed in one line.
+        On a test fold without the pattern, its recall, F and AUC are undefined. Without the pattern in the validation
+        part it has no decision threshold, and without it in the fit part it cannot be learned. Patterns that no slice
+        shows are listed in one line. Further lines name the folds with an unusually large validation part.
         """
         inner = [self._inner(k) for k in range(self.n_folds)]
         return [*self._absent(), *self._absent_inside(inner), *self._large_validation(inner)]
@@ -190,7 +192,10 @@ class Folds:
 
     @classmethod
     def from_json(cls, text: str | bytes, labels: Sequence[str]) -> Folds:
-        """The folds in the text of a folds.json. InputError: invalid, for other labels, or a patient in two folds."""
+        """The folds in the text of a folds.json.
+
+        InputError: the text is invalid, its patterns are not `labels`, or a patient is in two folds.
+        """
         try:
             document = parse_json(text, "folds.json", object_pairs_hook=_without_duplicates)
             check(
@@ -199,8 +204,8 @@ class Folds:
             version = document.get("version")
             check(
                 version == VERSION,
-                f"folds.json must be of version {VERSION}, got {version}, which selects other validation "
-                "patients: run `ildfv folds --fresh` and train again",
+                f"folds.json must be of version {VERSION}, got {version}, with which other validation patients were "
+                "selected: run `ildfv folds --fresh` and train again",
             )
             found = document["patterns"]
             check(found == list(labels), f"folds.json must be for the patterns {list(labels)}, got {found}")
@@ -233,7 +238,7 @@ class Folds:
         return k
 
     def _others(self, k: int) -> list[str]:
-        """Training patients of fold k in the order of the profiles, so that the order of slices does not matter."""
+        """The training patients of fold k, in the order of the profiles, which does not depend on the slice order."""
         held_out, used = set(self.members[self._fold(k)]), self.fold_of
         return [p for p in self.profiles if p in used and p not in held_out]
 
@@ -258,7 +263,7 @@ def make_folds(
     series: Sequence[str] | np.ndarray | None = None,
     content: np.ndarray | None = None,
 ) -> Folds:
-    """Stratified patient-level folds; neither the order of slices nor, with `content`, the names of patients matter.
+    """Stratified patient-level folds. They depend neither on the slice order nor, with `content`, on patient names.
 
     Parameters
     ----------
@@ -269,7 +274,7 @@ def make_folds(
     labels : sequence of str, length C
         Names of the patterns.
     threshold : int
-        Pixels from which a pattern counts as present, stored with the folds.
+        Number of pixels from which a pattern counts as present. It is stored with the folds.
     n_folds : int
         Number of folds.
     seed : int
@@ -277,9 +282,9 @@ def make_folds(
     series : sequence of str, shape (N,), optional
         Scan of each slice, to check that no scan belongs to two patients.
     content : array, shape (N, M), optional
-        Numbers that describe each slice, such as its position and pixel counts. They order patients with equal numbers
-        of slices and patterns, so that a seed gives the same folds for any salt of the patients' names. Without
-        them, these patients are ordered by name.
+        Numbers that describe each slice, such as its position and pixel counts. They order the patients that have equal
+        numbers of slices and patterns. A seed then gives the same folds for any salt of the patients' names. Without
+        `content`, such patients are ordered by name.
 
     Returns
     -------
@@ -288,13 +293,13 @@ def make_folds(
     Raises
     ------
     InputError
-        No label map, fewer labelled patients than folds, fewer than two folds, fewer than two training patients for a
-        fold, or a scan that belongs to two patients.
+        There is no label map; there are fewer than two folds or more folds than labelled patients; a fold would leave
+        fewer than two training patients; or a scan belongs to two patients.
     """
     presence = np.asarray(presence)  # (N, C)
     expected = (len(patients), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
-    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without labels, −1")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown)")
     check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
     if series is not None:
         check_one_patient_per_scan(patients, series)
@@ -323,7 +328,7 @@ def make_folds(
 
 
 def _digests(names: np.ndarray, number: np.ndarray, content: np.ndarray | None) -> dict[str, str]:
-    """A hash of each patient's content that does not depend on the order of its slices; "" for all without content."""
+    """By patient, a hash of the content that does not depend on the slice order; "" if there is no content."""
     if content is None:
         return {str(p): "" for p in names}
     content = np.asarray(content, dtype=np.float64)
@@ -337,7 +342,7 @@ def _digests(names: np.ndarray, number: np.ndarray, content: np.ndarray | None) 
 
 
 def check_no_leak(parts: Mapping[str, Iterable[str]]) -> None:
-    """Raises InputError, naming patient and parts, if a patient is in two of the named parts or twice in one."""
+    """Raises InputError if a patient is in two of the named parts, or twice in one part."""
     seen: dict[str, str] = {}
     for part, patients in parts.items():
         for patient in patients:
@@ -357,11 +362,12 @@ def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Seq
 
 
 def _check_number(n_folds: int, n_patients: int) -> None:
-    """Raises InputError, with a number of folds that works, if a fold would leave fewer than two training patients."""
+    """Raises InputError if a fold would leave fewer than two training patients. The message has a valid `--folds`."""
     check(n_patients > 0, NO_LABELS)
     check(
         n_patients >= 3,
-        f"there must be at least 3 patients with a label map, for fitting, validation and test, got {n_patients}",
+        f"there must be at least 3 patients with a label map, for fitting, validation and test, got {n_patients}: "
+        "add scans of further patients with label maps",
     )
     check(
         n_folds <= n_patients,
@@ -377,7 +383,7 @@ def _check_number(n_folds: int, n_patients: int) -> None:
 
 
 def _table(profiles: Iterable[Profile]) -> np.ndarray:
-    """The quantities to balance, (P, 1 + 2·C): slices, slices with each pattern, and whether each is present."""
+    """The quantities to balance, (P, 1 + 2·C): slices, slices with each pattern, whether each pattern is present."""
     profiles = list(profiles)
     slices = np.array([[p.slices] for p in profiles], dtype=float)
     shown = np.array([p.patterns for p in profiles], dtype=float)
@@ -390,7 +396,7 @@ def _weights(n_labels: int) -> tuple[int, ...]:
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object as a dict. InputError: a duplicate key, of which Python would silently keep the last."""
+    """A JSON object as a dict. InputError: a key occurs twice (Python would silently keep the last value)."""
     keys = [key for key, _ in pairs]
     duplicates = sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else []
     check(not duplicates, f"folds.json must have each key once, got duplicates of {_some(duplicates)}")
@@ -398,5 +404,5 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first three names and the number of others."""
+    """The first three names and the number of other names, as text."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

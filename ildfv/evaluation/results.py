@@ -1,4 +1,4 @@
-"""From the predictions of systems to their results, comparisons and spread over folds."""
+"""The results of systems, paired comparisons of systems, and the spread of results over folds."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from ildfv.evaluation.intervals import LEVEL, METHOD, RESAMPLES, confidence, pai
 from ildfv.evaluation.measures import Auc, Harmonic, Mean, Measure, Ratio, by_patient, percentiles
 from ildfv.evaluation.thresholds import Decisions
 
-MEANS = {"macro_f": "f", "mean_auc": "auc"}  # over the patterns that define the metric
-TESTED = ("accuracy", "f", "mean_slice_f", "micro_f", "macro_f", "mean_auc")  # of all patterns, in a comparison
+MEANS = {"macro_f": "f", "mean_auc": "auc"}  # each is the mean of a metric over the patterns where it is defined
+TESTED = ("accuracy", "f", "mean_slice_f", "micro_f", "macro_f", "mean_auc")  # overall measures in `compare`
 OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
-RESAMPLED = ("auc", "precision", "recall", "f", "brier")  # of a pattern, with an interval
+RESAMPLED = ("auc", "precision", "recall", "f", "brier")  # measures of a pattern that have an interval
 PER_PATTERN = ("auc", "ap", "precision", "recall", "f", "brier")
 CURVE_POINTS = 200  # maximum number of points of a stored curve; metrics use all scores
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions of one system on the test slices of one fold, with their reference.
+    """The predictions of one system on the test slices of one fold, with the reference labels of these slices.
 
-    system: "cnn", "fv-conv1", … scores (N, C): real, larger = more likely present. presence (N, C): reference, 0, 1
-    or −1 (unknown); unknown entries are excluded from all measures of the pattern, and their slices from label sets.
-    patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
-    C patterns.
+    system: name such as "cnn" or "fv-conv1". scores (N, C): a larger score means more likely present. presence (N, C):
+    the reference, 1 present, 0 absent, −1 unknown. Unknown entries are excluded from all measures of the pattern, and
+    slices with an unknown entry from all measures of label sets. patients (N,): patient of each slice. decisions:
+    fitted on validation slices of the same fold. labels: names of the C patterns.
     """
 
     system: str
@@ -66,9 +66,12 @@ class Predictions:
                 f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}",
             )
         check(shape[0] > 0, "predictions must hold at least one slice, got none")
-        check(bool(np.isin(self.presence, (-1, 0, 1)).all()), "presence must be 0, 1 or −1 (unknown)")
+        check(bool(np.isin(self.presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown)")
         known = (np.asarray(self.presence) >= 0).any(axis=1)
-        check(bool(known.all()), f"every slice must have a label, got {int((~known).sum())} without: exclude them")
+        check(
+            bool(known.all()),
+            f"every slice must have a label, got {int((~known).sum())} slices without: exclude these slices",
+        )
         check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 
 
@@ -81,40 +84,40 @@ def evaluate(
     seed: int = 0,
     settings: dict | None = None,
 ) -> Results:
-    """The results of one system on one fold or, given the predictions of several folds, on all of them pooled.
+    """The results of one system on one fold or, given the predictions of several folds, on the pooled folds.
 
-    If folds are pooled, the decisions are those of each fold. As models of different folds have no common scale, the
-    AUC counts only pairs of slices within a fold, AP is computed in each fold and averaged over the positives, and
-    curves are the averages of the folds' curves (`evaluation.curves`), so that their areas are the AUC and the AP.
+    For pooled folds, each fold keeps its own decision thresholds. Models of different folds have no common scale, so
+    the AUC counts only pairs of slices within a fold. The AP is the mean of the folds' APs, weighted by their numbers
+    of positives. Curves are averages of the folds' curves (`evaluation.curves`); their areas are the AUC and the AP.
 
     Parameters
     ----------
     predictions : Predictions or sequence of Predictions
         One system, on one or several folds.
     data : {"phantom", "user"}
-        Kind of the slices.
+        Whether the slices are phantoms or the user's scans.
     threshold : int
-        Pixels from which a pattern counts as present in `Predictions.presence`.
+        Number of pixels from which a pattern counts as present in `Predictions.presence`.
     n_resamples : int
-        Bootstrap resamples of patients for the intervals.
+        Number of bootstrap resamples of the patients, for the intervals.
     seed : int
         Seed of the resampling.
     settings : dict, optional
-        JSON-able settings of the system, stored in the document.
+        Settings of the system, as JSON values, stored in the document.
 
     Returns
     -------
     Results
-        Undefined values are None: an AUC without positives or without negatives; an F without positives,
-        because it then does not measure whether a system finds the pattern; an interval of a measure that depends on
-        fewer than five patients, or that fewer than 90 % of the resamples define. macro_f and mean_auc are over the
-        patterns that define them.
+        Undefined values are None: an AUC without positives or without negatives; an F without positives, because it
+        does not measure then whether the system finds the pattern; an interval of a measure that depends on fewer than
+        five patients or is defined on fewer than 90 % of the resamples. macro_f and mean_auc are means over the
+        patterns for which F or AUC is defined.
 
     Raises
     ------
     InputError
-        No predictions, or predictions of several systems, of different labels, of a fold twice, or of a patient in two
-        folds.
+        There are no predictions; they are of several systems or of different labels; or a fold occurs twice, or a
+        patient in two folds.
     """
     folds = _folds(predictions)
     check(data in DATA, f'data must be "phantom" or "user", got {data!r}')
@@ -126,7 +129,7 @@ def evaluate(
     everyone = np.ones((1, len(names)))
 
     def estimates(keys: dict[str, str]) -> dict[str, Any]:
-        """Fields of a document by name: the value and the interval of each measure; keys: name → measure."""
+        """The fields `<name>` and `<name>_interval` of each measure. keys: field name → name of the measure."""
         fields: dict[str, Any] = {}
         for name, key in keys.items():
             fields[name] = _number(measures[key](everyone)[0])
@@ -182,7 +185,7 @@ def evaluate(
 
 
 def undecided(document: Results) -> list[str]:
-    """A line for the patterns without a decision threshold, for each set of folds in which they have none."""
+    """Lines that name the patterns without a decision threshold; patterns with the same such folds share a line."""
     patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
         folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)
@@ -190,8 +193,9 @@ def undecided(document: Results) -> list[str]:
             patterns.setdefault(folds, []).append(pattern)
     return [
         f"no validation slice of fold{'s' * (len(folds) > 1)} {', '.join(folds)} shows {' or '.join(names)} at "
-        f"T = {document.threshold}, so it has no decision threshold: it is never predicted there and counts as a false "
-        "negative in label sets and micro F"
+        f"T = {document.threshold} pixels, so {'they have' if len(names) > 1 else 'it has'} no decision threshold: "
+        f"{'they are' if len(names) > 1 else 'it is'} never predicted there, and each occurrence is a false negative "
+        "in label sets and micro F"
         for folds, names in patterns.items()
     ]
 
@@ -203,7 +207,7 @@ def compare(
     n_resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Paired tests by patient between two systems on the same slices; as `compare_over_seeds` for one seed."""
+    """Paired tests, by patient, between two systems on the same slices: `compare_over_seeds` for one seed."""
     return compare_over_seeds([(a, b)], n_resamples=n_resamples, seed=seed)
 
 
@@ -213,22 +217,23 @@ def compare_over_seeds(
     n_resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Paired tests by patient between two systems on the same slices, each fitted with one or several seeds.
+    """Paired tests, by patient, between two systems on the same slices, each fitted with one or several seeds.
 
-    Means are over the patterns that both systems define under all seeds. p values are not corrected for the number of
-    tests. Several seeds: differences are averaged, and intervals include their variation (`paired_over_seeds`).
+    Macro F and mean AUC are means over the patterns for which both systems have a value with every seed. p values are
+    not corrected for the number of tests. With several seeds, the differences are means over the seeds, and their
+    intervals include the variation over seeds (`paired_over_seeds`).
 
     Parameters
     ----------
     pairs : sequence of (predictions, predictions)
-        The two systems, on one or several folds, under each seed.
+        The two systems, on one or several folds, with each seed.
     seed : int
         Seed of the resampling.
 
     Raises
     ------
     InputError
-        No pair, or predictions that were not made for the same slices in the same order.
+        There is no pair, or the predictions are not for the same slices in the same order.
     """
     check(len(pairs) > 0, "pairs must hold the predictions of at least one seed, got none")
     folds = [(_folds(a), _folds(b)) for a, b in pairs]
@@ -264,10 +269,10 @@ def compare_over_seeds(
 
 
 def spread(documents: Sequence[Results]) -> Spread:
-    """Mean and standard deviation over folds of every measure in `evaluate` documents of one system.
+    """Mean and standard deviation over folds of every measure of one system. documents: from `evaluate`, one per fold.
 
-    Folds on which a measure is undefined are not included in its n. The standard deviation has n − 1 in its denominator
-    and is None for n < 2.
+    A fold on which a measure is undefined does not count in the n of that measure. The standard deviation has n − 1 in
+    its denominator and is None for n < 2.
     """
     check(len(documents) > 0, "documents must hold at least one fold, got none")
     systems = sorted({d.system for d in documents})
@@ -293,14 +298,14 @@ def spread(documents: Sequence[Results]) -> Spread:
 
 
 def _measures(folds: list[Predictions]) -> dict[str, Measure]:
-    """Every measure of the results as a function of patient weights, by name."""
+    """Every measure as a function of patient weights, by name, such as "f" or "ground glass/auc"."""
     truth, scores, predicted, probability, patient, names, fold = _pooled(folds)
     n, known = len(names), _known(folds)
 
     def summed(values: np.ndarray) -> np.ndarray:
         return by_patient(values, patient, n)
 
-    nowhere = Ratio(np.zeros(n), np.zeros(n))  # undefined for all weights
+    undefined = Ratio(np.zeros(n), np.zeros(n))  # 0 / 0 for all weights
     measures: dict[str, Measure] = {}
     hits, calls, cases = np.zeros(n), np.zeros(n), np.zeros(n)
     labels = folds[0].labels
@@ -310,12 +315,12 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
         tp, n_t, n_s = summed(y & t), summed(t), summed(y)
         hits, calls, cases = hits + tp, calls + n_t, cases + n_s
         decided = all(f.decisions.thresholds[k] is not None for f in folds)
-        measures[f"{pattern}/precision"] = Ratio(tp, n_t) if decided else nowhere
-        measures[f"{pattern}/recall"] = Ratio(tp, n_s) if decided else nowhere
-        measures[f"{pattern}/f"] = Ratio(2 * tp, n_t + n_s, needed=n_s) if decided else nowhere
+        measures[f"{pattern}/precision"] = Ratio(tp, n_t) if decided else undefined
+        measures[f"{pattern}/recall"] = Ratio(tp, n_s) if decided else undefined
+        measures[f"{pattern}/f"] = Ratio(2 * tp, n_t + n_s, needed=n_s) if decided else undefined
         error = (probability[:, k] - y) ** 2
         measures[f"{pattern}/brier"] = (
-            Ratio(summed(error * here), summed(here)) if np.isfinite(error).all() else nowhere
+            Ratio(summed(error * here), summed(here)) if np.isfinite(error).all() else undefined
         )
         measures[f"{pattern}/auc"] = Auc.of(scores[here, k], y[here], patient[here], n, fold)
     sets = metrics.sample_terms(truth, predicted)
@@ -332,7 +337,7 @@ def _measures(folds: list[Predictions]) -> dict[str, Measure]:
 
 
 def _defined(name: str, n_patients: int, labels: Sequence[str], *systems: dict[str, Measure]) -> list[str]:
-    """The patterns for which every system defines this measure."""
+    """The patterns for which this measure is defined in every system."""
     one = np.ones((1, n_patients))
     return [p for p in labels if all(np.isfinite(measures[f"{p}/{name}"](one)[0]) for measures in systems)]
 
@@ -380,12 +385,12 @@ def _known(folds: list[Predictions]) -> np.ndarray:
 
 
 def _number(value: float) -> float | None:
-    """A float for JSON; None for NaN."""
+    """The value as a float for JSON; None if it is NaN."""
     return float(value) if math.isfinite(value) else None
 
 
 def _ranking(folds: list[Predictions], k: int) -> dict[str, Any]:
-    """The fields ap, roc and pr of pattern k: averages over the folds in which they are defined."""
+    """The fields ap, roc and pr of pattern k: weighted means over the folds in which they are defined."""
     columns = []
     for fold in folds:
         presence = np.asarray(fold.presence)[:, k]
