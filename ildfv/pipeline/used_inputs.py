@@ -37,7 +37,7 @@ def used_inputs(results: Iterable[Results]) -> dict[str, dict]:
 
 
 def described(system: dict) -> str:
-    """One line, such as "filters, patches of HU; emphysema: projections and densities (3 folds), densities (1 fold)"."""
+    """One line, such as "filters, patches of HU; emphysema: projections (3 folds), densities (1 fold)"."""
     by_source: dict[str, list[str]] = {}
     for layer, source in system["layers"].items():
         by_source.setdefault(source, []).append(layer)

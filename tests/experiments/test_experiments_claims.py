@@ -25,15 +25,15 @@ def estimates(*values):
 @pytest.mark.parametrize(
     ("vectors", "network", "said"),
     [
-        ((0.9, 0.8, 0.7), (0.8, 0.75, 0.9), "the curves cross: the lead passes to the CNN from 24 to 48 patients"),
+        ((0.9, 0.8, 0.7), (0.8, 0.75, 0.9), "the curves cross: the CNN overtakes between 24 and 48 patients"),
         (
             (0.5, 0.9, 0.9),
             (0.6, 0.8, 0.8),
-            "the curves cross: the lead passes to the Fisher vector from 12 to 24 patients",
+            "the curves cross: the Fisher vector overtakes between 12 and 24 patients",
         ),
         ((0.9, 0.9, 0.9), (0.8, 0.8, 0.8), "no crossing: the Fisher vector has the larger value at all sizes"),
         ((0.7, 0.7, 0.7), (0.8, 0.8, 0.8), "no crossing: the CNN has the larger value at all sizes"),
-        ((0.9, None, 0.7), (0.8, 0.9, 0.8), "the curves cross: the lead passes to the CNN from 12 to 48 patients"),
+        ((0.9, None, 0.7), (0.8, 0.9, 0.8), "the curves cross: the CNN overtakes between 12 and 48 patients"),
         ((None, None, None), (0.8, 0.9, 0.8), "undefined at all sizes"),
     ],
 )
