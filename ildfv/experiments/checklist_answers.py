@@ -81,10 +81,10 @@ def answers(context: Context) -> dict[str, str]:
         "training": ", ".join(f"{name.replace('_', ' ')} {getattr(base.settings, name)}" for name in TRAINING)
         + "; the ridge penalty of the regression is chosen by mean AUC on validation slices; there are no ensembles",
         "software": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "measures": "accuracy, precision, recall and F of label sets (slices without a present or predicted "
-        "pattern are excluded), micro and macro F; per pattern F, AUC, average precision, Brier score and calibration curve; 95 % "
-        f"intervals from {preset.resamples} resamples of patients; paired permutation tests by patient, not corrected "
-        "for multiple testing",
+        "measures": "accuracy, precision, recall and F of label sets (slices without a present or predicted pattern "
+        "are excluded), micro and macro F; per pattern F, AUC, average precision, Brier score and calibration curve; "
+        f"95 % intervals from {preset.resamples} resamples of patients; paired permutation tests by patient, not "
+        "corrected for multiple testing",
         "thresholds": "the output is one score per pattern; a pattern is predicted if its score reaches the threshold "
         "with the largest F on validation slices; thresholds " + _thresholds(context),
     }

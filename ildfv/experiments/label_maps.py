@@ -73,13 +73,13 @@ def held_out(context: Context, system: Patches, fold: int) -> Iterator[tuple[np.
     with writing(place), context.progress.task("Sliding window", total=len(indices)) as advance:
         sweep(place)
         for rows in _scans(context, indices):
-            if not _whole(place, context, indices[rows]):
+            if not _is_complete(place, context, indices[rows]):
                 _write(place, context, indices[rows], np.stack(list(window_maps(context, system, fold, indices[rows]))))
             yield rows, read_volume(_path(place, context, indices[rows], KINDS[-1]))
             advance(len(rows))
 
 
-def _whole(place: Path, context: Context, indices: np.ndarray) -> bool:
+def _is_complete(place: Path, context: Context, indices: np.ndarray) -> bool:
     """Whether the scan's three volumes exist and are not corrupt."""
     try:
         for kind in KINDS:
@@ -133,7 +133,7 @@ def pictures(context: Context, system: Patches) -> list[LabelMap]:
     place = folder(context, system, fold)
     for title, row in _drawn(context, indices, system.threshold):
         of_scan = next(rows for rows in _scans(context, indices) if row in rows)
-        if not _whole(place, context, indices[of_scan]):
+        if not _is_complete(place, context, indices[of_scan]):
             return []
         maps = read_volume(_path(place, context, indices[of_scan], KINDS[-1]))
         index = indices[row]

@@ -76,11 +76,11 @@ def _check_order(root: Path, path: Path) -> None:
     for folder, (digest, _) in recorded(Workspace.open(root)).items():
         for name in (TENSORS, FINISHED):
             file = root / folder / name
-            if file.exists() and sha256(file) != digest and not _is_damaged(file):
+            if file.exists() and sha256(file) != digest and not _is_corrupt(file):
                 raise InputError(f"{path} must have the checksums of the existing files, which differs for {file}")
 
 
-def _is_damaged(file: Path) -> bool:
+def _is_corrupt(file: Path) -> bool:
     """Whether the last file of a model or an encoding is corrupt. If so, its own check reports it."""
     if file.name == TENSORS:
         return bool(verify_model(file.parent))
