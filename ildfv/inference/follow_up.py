@@ -187,7 +187,7 @@ def days_between(before: Scan, after: Scan) -> int | None:
     first, second = _date(before), _date(after)
     if first is None or second is None:
         return None
-    check(first <= second, f"--follow-up needs the earlier scan first, got {first} before {second}: exchange the two")
+    check(first <= second, "--follow-up needs the earlier scan first, got the later scan first: exchange the two")
     return (second - first).days
 
 
