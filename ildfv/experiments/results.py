@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ildfv.evaluation.comparisons import compare_over_seeds
 from ildfv.evaluation.documents import Comparison
-from ildfv.evaluation.results import Predictions, compare_over_seeds, evaluate, spread
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import evaluate, spread
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments import fitted
 from ildfv.experiments.context import Context

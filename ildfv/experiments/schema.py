@@ -13,7 +13,7 @@ results/experiments/<name>.json in the workspace:
                          "folds": [int], "inputs": everything that its scores depend on, except slices and folds,
                          "pooled": `evaluation.results.evaluate` document without curves,
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
-     "comparisons": [`evaluation.results.compare` documents, paired by patient],
+     "comparisons": [`evaluation.comparisons.compare` documents, paired by patient],
      "notes": [str], "files": [names of image files in the same folder],
      "seconds": wall time of this and earlier runs (of a killed run, up to the last network, encoding or scores that it
      finished), "versions": {package: version}, "sha256": of the document}

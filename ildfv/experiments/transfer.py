@@ -9,7 +9,8 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.results import Predictions, evaluate
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.tables import Cell, Estimate, Table
 from ildfv.experiments import fitted
 from ildfv.experiments.context import Context

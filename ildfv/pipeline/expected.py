@@ -12,8 +12,9 @@ from sklearn.isotonic import IsotonicRegression
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.baselines import is_baseline, verdicts
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.results import compare, evaluate
+from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.thresholds import Decisions, Sigmoid, fit_sigmoid
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal, fewest_patients

@@ -8,8 +8,9 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import worth_comparing
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import compare, evaluate
+from ildfv.evaluation.results import evaluate
 from ildfv.pipeline.scored import Scored
 from ildfv.pipeline.workspace import Workspace
 

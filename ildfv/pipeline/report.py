@@ -12,7 +12,7 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.results import Predictions
+from ildfv.evaluation.predictions import Predictions
 from ildfv.pipeline.kinds import load_kinds
 from ildfv.pipeline.pooled import pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.scored import Scored, baseline_notes, comparisons_by_fold, current_results, predictions_of

@@ -9,7 +9,8 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.results import Predictions, evaluate
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import Split, labelled_presence

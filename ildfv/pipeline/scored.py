@@ -8,8 +8,9 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import labels, verdicts, worth_comparing
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import Predictions, compare
+from ildfv.evaluation.predictions import Predictions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.split import labelled_presence

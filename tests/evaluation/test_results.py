@@ -8,8 +8,10 @@ import pytest
 import sklearn.metrics as sk
 
 from ildfv.errors import InputError
+from ildfv.evaluation.comparisons import compare, compare_over_seeds
 from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import OVERALL, Predictions, compare, compare_over_seeds, evaluate, spread
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import OVERALL, evaluate, spread
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.patterns import PATTERNS
 
@@ -253,7 +255,7 @@ def test_long_curves_are_thinned_with_their_ends_kept():
     [
         ({"scores": np.zeros((3, 4))}, r"scores must have shape \(150, 4\), got \(3, 4\)"),
         ({"presence": np.full((150, 4), 2)}, "presence must be 1, 0 or −1"),
-        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 without"),
+        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 slices without"),
         ({"scores": np.full((150, 4), np.nan)}, "scores of fv-conv1 must be finite"),
     ],
 )

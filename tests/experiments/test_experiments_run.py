@@ -11,7 +11,7 @@ import pytest
 from tiny import TINY, stored
 
 from ildfv.errors import InputError, MissingPackageError
-from ildfv.evaluation.results import compare as compare_predictions
+from ildfv.evaluation.comparisons import compare as compare_predictions
 from ildfv.experiments import fitted
 from ildfv.experiments import results as results_module
 from ildfv.experiments import run as run_module

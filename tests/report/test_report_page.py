@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError, printable_page
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.folds import make_folds
-from ildfv.evaluation.results import Predictions, compare, evaluate, undecided
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import evaluate, undecided
 from ildfv.evaluation.statistics import statistics
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
