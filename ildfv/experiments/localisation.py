@@ -23,7 +23,8 @@ from ildfv.experiments.layers import fisher
 from ildfv.experiments.recipes import Encoded
 from ildfv.experiments.results import predictions
 from ildfv.experiments.tables import OURS
-from ildfv.inference.localisation import CONTROLS, MIN_PIXELS, Estimated, LabelledSlices, MapScores, evaluate_maps
+from ildfv.inference.localisation import MIN_PIXELS, Estimated, LabelledSlices, MapScores, evaluate_maps
+from ildfv.inference.map_controls import CONTROLS
 from ildfv.patterns import PATTERNS
 
 TITLES = {

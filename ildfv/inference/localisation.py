@@ -11,107 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-from scipy.stats import rankdata
 
 from ildfv.errors import check
 from ildfv.evaluation.intervals import RESAMPLES, confidence, resampled
 from ildfv.evaluation.measures import Ratio, by_patient
-from ildfv.evaluation.metrics import ratio
+from ildfv.inference.map_measures import best_threshold, evaluated_pixels, pixel_auc, pointing_game
 from ildfv.patterns import PATTERNS
 from ildfv.scans.prepared_lungs import lungs_of
-from ildfv.scans.windows import NORMAL, WINDOWS
 
 MIN_PIXELS = 50  # pixels of a prepared slice; smaller areas of a pattern are mostly the border of a region
 BATCH = 16  # slices whose maps are in memory at once, 0.8 MB per slice with four patterns
-LOW_ATTENUATION = -950.0  # HU, the usual limit for emphysema
 MEASURES = ("pixel_auc", "pointing_game", "dice")
 COLUMNS = ("pixel_auc", "pointing_game", "both", "called", "true")  # the fields of `MapScores` (m, C)
-
-
-# -- one map and one mask ----------------------------------------------------------------------------------------------
-
-
-def pixel_auc(values: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
-    """Probability that a pixel of the pattern has a higher value than another pixel. A tie counts as one half.
-
-    Parameters
-    ----------
-    values : ndarray of shape (h, w)
-        The map.
-    mask : ndarray of shape (h, w)
-        Nonzero where the pattern is.
-    within : ndarray of shape (h, w), optional
-        Pixels that are evaluated; by default all.
-
-    Returns
-    -------
-    float
-        NaN if the pattern covers none or all of the pixels.
-    """
-    values, truth = _pixels(values, mask, within)
-    positive = int(truth.sum())
-    negative = len(truth) - positive
-    if not positive or not negative:
-        return float("nan")
-    ranks = rankdata(values)
-    return float((ranks[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def pointing_game(
-    values: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None, *, tolerance: int = 0
-) -> float:
-    """Fraction of the pixels with the highest value that show the pattern. For one such pixel, it is 1 or 0.
-
-    Source: Zhang et al., Top-down neural attention by excitation backprop, IJCV 126 (2018). They use a tolerance of 15
-    pixels.
-
-    Parameters
-    ----------
-    values, mask, within : ndarray of shape (h, w)
-        As for `pixel_auc`.
-    tolerance : int
-        Distance from the pattern, in pixels, up to which a pixel counts as a pixel of the pattern.
-
-    Returns
-    -------
-    float
-        In [0, 1]; NaN without a pixel of the pattern.
-    """
-    if tolerance:
-        mask = ndimage.binary_dilation(np.asarray(mask) != 0, iterations=tolerance)
-    values, truth = _pixels(values, mask, within)
-    return float(truth[values == values.max()].mean()) if truth.any() else float("nan")
-
-
-def dice_at(values: np.ndarray, mask: np.ndarray, threshold: float, within: np.ndarray | None = None) -> float:
-    """Dice coefficient of the pixels at or above the threshold and the pixels of the pattern; NaN if both are empty.
-
-    Parameters
-    ----------
-    values, mask, within : ndarray of shape (h, w)
-        As for `pixel_auc`.
-    threshold : float
-        Threshold, in units of the map.
-    """
-    values, truth = _pixels(values, mask, within)
-    called = values >= threshold
-    return float(ratio(2 * (called & truth).sum(), called.sum() + truth.sum()))
-
-
-def best_threshold(values: np.ndarray, truth: np.ndarray) -> float:
-    """The threshold with the largest Dice coefficient over all given pixels, or the highest of several such thresholds.
-
-    values, truth: (n,).
-    """
-    order = np.argsort(-values, kind="stable")
-    ranked, hits = values[order], np.cumsum(truth[order] != 0)
-    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # equal values share a threshold
-    scores = 2 * hits[last] / (last + 1 + hits[-1])
-    return float(ranked[last[np.argmax(scores)]])
-
-
-# -- systems over slices -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -270,7 +181,7 @@ def _scores(one: LabelledSlices, c: int, values: np.ndarray, threshold: float, w
     if not one.shown(c)[0]:
         return (np.nan,) * len(COLUMNS)
     mask, inside = one.labels[0] == c + 1, one.lung[0] if within == "lung" else None
-    pixels, truth = _pixels(values, mask, inside)
+    pixels, truth = evaluated_pixels(values, mask, inside)
     called = pixels >= threshold
     return (
         pixel_auc(values, mask, inside),
@@ -285,50 +196,6 @@ def _thresholds(name: str, system: System, training: LabelledSlices, within: str
         for c in range(n_patterns):
             if one.shown(c)[0]:
                 inside = one.lung[0] if within == "lung" else None
-                values[c].append(_pixels(maps[c].astype(np.float32), one.labels[0] == c + 1, inside))
+                values[c].append(evaluated_pixels(maps[c].astype(np.float32), one.labels[0] == c + 1, inside))
     joined = [tuple(map(np.concatenate, zip(*pairs, strict=True))) if pairs else None for pairs in values]
     return np.array([np.nan if pair is None else best_threshold(*pair) for pair in joined])
-
-
-def _pixels(values, mask, within) -> tuple[np.ndarray, np.ndarray]:
-    """The values and the truth of the evaluated pixels, (n,) each."""
-    values, mask = np.asarray(values), np.asarray(mask) != 0
-    check(values.shape == mask.shape, f"mask must have the map's shape {values.shape}, got {mask.shape}")
-    if within is None:
-        return values.ravel(), mask.ravel()
-    inside = np.asarray(within) != 0
-    return values[inside], mask[inside]
-
-
-# -- controls ----------------------------------------------------------------------------------------------------------
-
-
-def lung_control(slices: LabelledSlices) -> np.ndarray:
-    """The lung mask as the map of every pattern, float (m, 4, 224, 224)."""
-    return _for_all(slices.lung)
-
-
-def low_attenuation_control(slices: LabelledSlices) -> np.ndarray:
-    """The lung below −950 HU as the map of every pattern, float (m, 4, 224, 224)."""
-    return _for_all(slices.lung & (_hounsfield(slices.images) < LOW_ATTENUATION))
-
-
-def density_control(slices: LabelledSlices) -> np.ndarray:
-    """The HU inside the lung, and the lowest HU elsewhere, as the map of every pattern, float (m, 4, 224, 224)."""
-    return _for_all(np.where(slices.lung, _hounsfield(slices.images), WINDOWS[NORMAL][0]))
-
-
-CONTROLS: dict[str, System] = {
-    "lung mask": lung_control,
-    "HU below −950": low_attenuation_control,
-    "HU": density_control,
-}
-
-
-def _hounsfield(images: np.ndarray) -> np.ndarray:
-    low, high = WINDOWS[NORMAL]
-    return low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)
-
-
-def _for_all(planes: np.ndarray) -> np.ndarray:
-    return np.repeat(planes[:, None].astype(np.float32), len(PATTERNS), axis=1)

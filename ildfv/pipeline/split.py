@@ -9,7 +9,8 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
-from ildfv.evaluation.folds import Folds, make_folds
+from ildfv.evaluation.folds import Folds
+from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import write_bytes

@@ -13,27 +13,15 @@ import pytest
 from ildfv.errors import InputError, printable_page
 from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.folds import make_folds
 from ildfv.evaluation.predictions import Predictions
 from ildfv.evaluation.results import evaluate, undecided
 from ildfv.evaluation.statistics import statistics
+from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
+from ildfv.report.cells import code, count, duration, flat, groups, p_value, plain
 from ildfv.report.content import Example, Prediction, ReportContent
-from ildfv.report.page import (
-    _folds_text,
-    code,
-    count,
-    duration,
-    flat,
-    groups,
-    p_value,
-    plain,
-    render,
-    shown_results,
-    spreads,
-    write_report,
-)
+from ildfv.report.page import _folds_text, render, shown_results, spreads, write_report
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
 
