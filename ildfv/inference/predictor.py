@@ -1,34 +1,27 @@
-"""A predictor: a folder with everything needed to compute the scores of a slice. It contains no patient data.
-
-predictor.safetensors   the network up to the deepest layer needed, and the tensors of the heads
-predictor.json          all other settings, see `schema`
-MODEL_CARD.md           training data, expected performance, intended use
-"""
+"""A predictor: everything needed to compute the scores of a slice, without patient data."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from ildfv.errors import InputError, check, require
+from ildfv.errors import check, require
 from ildfv.evaluation.thresholds import Decisions
-from ildfv.inference.heads import FisherEncoding, FisherHead, decisions_of
+from ildfv.inference.heads import FisherHead, decisions_of
 from ildfv.inference.layers import Layers
 from ildfv.inference.masks import Masks
-from ildfv.inference.schema import CNN, FISHER, KIND, VERSION, Head, PredictorInfo
-from ildfv.store.atomic import read_json, sha256, write_bytes
+from ildfv.inference.pooled_encodings import PooledEncodings
+from ildfv.inference.predictor_files import read_predictor
+from ildfv.inference.schema import CNN, FISHER, Head, PredictorInfo
 from ildfv.store.models import part_of
 
 if TYPE_CHECKING:
     from ildfv.inference.prediction import Prediction
 
-TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
 BATCH = 16
 
 Inputs = Mapping[str, np.ndarray]  # additional inputs by name, each (m,)
@@ -70,6 +63,7 @@ class Predictor:
         self.info, self.checksum, self.device = info, checksum, device
         self._tensors = tensors
         self.layers = Layers(info, tensors, device, weights)
+        self._encodings = PooledEncodings(info, tensors, self.layers)
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -95,42 +89,8 @@ class Predictor:
         InputError
             A file is missing, the version is unknown, a checksum differs, or weights are not given.
         """
-        from safetensors.numpy import load_file
-
-        folder = Path(folder)
-        for name in (INFO, TENSORS):
-            check((folder / name).is_file(), f"{folder} must be a predictor, but has no {name}: run `ildfv export`")
-        content = read_json(folder / INFO)
-        kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
-        check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
-        old = f"{folder / INFO} must have version {VERSION}, got {version!r}: run `ildfv export` again"
-        check(version == VERSION, old)
-        try:
-            info = PredictorInfo.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"{folder / INFO}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        found = sha256(folder / TENSORS)
-        check(found == info.tensors_sha256, f"{folder / TENSORS} is corrupt, its checksum differs: copy it again")
-        tensors = load_file(folder / TENSORS)
-        return cls(info, tensors, checksum=sha256(folder / INFO), device=device, weights=weights)
-
-    @staticmethod
-    def save(
-        folder: Path, info: PredictorInfo, tensors: Mapping[str, np.ndarray], card: Callable[[PredictorInfo], str]
-    ) -> PredictorInfo:
-        """Writes a predictor and returns its info with the checksum. card: function that returns the model card."""
-        from safetensors.numpy import save
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        content = save({name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())})
-        write_bytes(folder / TENSORS, content)
-        info = info.model_copy(update={"tensors_sha256": sha256(folder / TENSORS)})
-        write_bytes(folder / CARD, card(info).encode())
-        text = json.dumps(info.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-        write_bytes(folder / INFO, (text + "\n").encode())  # last: a folder without this file is incomplete
-        return info
+        info, tensors, checksum = read_predictor(Path(folder))
+        return cls(info, tensors, checksum=checksum, device=device, weights=weights)
 
     # -- scores ------------------------------------------------------------------------------------------------------
 
@@ -232,7 +192,7 @@ class Predictor:
         found = np.empty((len(images), len(self.patterns), *images.shape[2:]), dtype)
         for rows in self.batches(len(images)):
             masks = Masks(images[rows], pixel_area)
-            found[rows] = self._contributions(images[rows], masks, self.fisher_head(head))
+            found[rows] = self._encodings.contributions(self.fisher_head(head), images[rows], masks)
         return found
 
     @property
@@ -272,30 +232,24 @@ class Predictor:
 
         It is NaN for a slice without descriptors in the encoding's region.
         """
-        from ildfv.kernels import moments
-
-        found, mixture = [], self._encodings[encoding].fisher.fitted_mixture()
-        for rows in self.batches(len(images)):
-            maps = self.layers.maps(encoding, images[rows])
-            weights = self._weights(encoding, Masks(images[rows], pixel_area))
-            total = maps.shape[2] * maps.shape[3] if weights is None else weights.sum(axis=1)
-            sums = np.asarray(moments(maps, mixture, weights=weights).log_likelihood, dtype=np.float64)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found.append(np.where(np.asarray(total) > 0, sums / total, np.nan))
-        return np.concatenate(found)
+        return np.concatenate(
+            [
+                self._encodings.log_likelihoods(encoding, images[rows], Masks(images[rows], pixel_area))
+                for rows in self.batches(len(images))
+            ]
+        )
 
     def raw_sizes(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
         """`|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d).
 
         Quantiles of these values are used as floors of contribution maps.
         """
-        from ildfv.inference.contributions import raw_sizes
-
-        found, fisher = [], self._encodings[encoding].fisher
-        for rows in self.batches(len(images)):
-            weights = self._weights(encoding, Masks(images[rows], pixel_area))
-            found.append(raw_sizes(fisher, self.layers.maps(encoding, images[rows]), weights))
-        return np.concatenate(found)
+        return np.concatenate(
+            [
+                self._encodings.raw_sizes(encoding, images[rows], Masks(images[rows], pixel_area))
+                for rows in self.batches(len(images))
+            ]
+        )
 
     def predict(self, scan: Path | str, *, series: str | None = None) -> Prediction:
         """The prediction for a scan.
@@ -337,9 +291,7 @@ class Predictor:
         """Yields (name of the head, scores float64 (b, C)) for one batch of slices. Parameters as for `scores`."""
         maps, outputs = self.layers.of(images)
         masks = Masks(images, pixel_area)
-        projections = {
-            name: one.projections(maps[name], self._weights(name, masks)) for name, one in self._encodings.items()
-        }
+        projections = self._encodings.projections(maps, masks)
         for head in self.info.heads:
             if head.kind == CNN:
                 assert head.network is not None
@@ -347,33 +299,10 @@ class Predictor:
             else:
                 yield head.name, self._fisher[head.name].scores(projections, inputs)
 
-    def _contributions(self, images: np.ndarray, masks: Masks, head: FisherHead) -> np.ndarray:
-        total = np.zeros((len(images), len(self.patterns), *images.shape[2:]))
-        for part in head.parts:
-            values = part.contributions(self.layers.maps(part.name, images), self._weights(part.name, masks))
-            planes = self.layers.fields(part.name).spread(values.transpose(0, 2, 1).reshape(-1, values.shape[1]))
-            total += planes.reshape(total.shape)
-        return total
-
-    def _weights(self, encoding: str, masks: Masks) -> np.ndarray | None:
-        """The weight of each descriptor, (m, n), for pooling in the encoding's region; None for the whole slice."""
-        info = self.info.encodings[encoding]
-        inside = masks.of(info.region, info.lungs)
-        return None if inside is None else self.layers.fields(encoding).shares(inside)
-
-    @cached_property
-    def _encodings(self) -> dict[str, FisherEncoding]:
-        return {
-            name: FisherEncoding.restored(
-                one, {part: part_of(self._tensors, f"encoding.{name}.{part}") for part in ("mixture", "pca")}
-            )
-            for name, one in self.info.encodings.items()
-        }
-
     @cached_property
     def _fisher(self) -> dict[str, FisherHead]:
         return {
-            head.name: FisherHead.restored(head, self._encodings, part_of(self._tensors, f"head.{head.name}"))
+            head.name: FisherHead.restored(head, self._encodings.fisher, part_of(self._tensors, f"head.{head.name}"))
             for head in self.info.heads
             if head.kind == FISHER
         }

@@ -13,8 +13,9 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.folds import Folds
 from ildfv.inference.model_card import model_card
-from ildfv.inference.predictor import INFO, Predictor
-from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo, Reference
+from ildfv.inference.predictor import Predictor
+from ildfv.inference.predictor_files import INFO, write_predictor
+from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
@@ -26,19 +27,13 @@ from ildfv.pipeline.exported_networks import Networks
 from ildfv.pipeline.heads import LINEAR
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.systems import System, chosen
+from ildfv.pipeline.training_statistics import TrainingStatistics
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.models import has_model, load_info, load_model, prefixed
 from ildfv.version import versions
-
-REFERENCE_SLICES = 512  # maximum number of training slices whose likelihood is computed; they are evenly spaced
-QUANTILES = 101
-FLOOR_SLICES = 64  # maximum number of training slices from which the floor of contribution maps is computed
-# Quantile of |r| that is the floor. On conv1 of phantoms, this floor increased the pixel AUC of maps by 0.02 to 0.04
-# and Dice by 0.03 to 0.18.
-FLOOR_QUANTILE = 0.9
 
 
 def export_predictor(
@@ -114,7 +109,7 @@ def export_predictor(
         export.add(one)
     export.add_networks(cnn)
     info, tensors = export.finished(primary)
-    return Predictor.save(out, info, tensors, model_card)
+    return write_predictor(out, info, tensors, model_card)
 
 
 @dataclass
@@ -226,6 +221,7 @@ class Export:
         names = [head.name for head in self.heads]
         check(primary is None or primary in names, f'primary must be one of {", ".join(names)}, got "{primary}"')
         networks, values = self.networks.finished(self.encodings)
+        training = TrainingStatistics(self.slices, self._fit_slices, self.progress)
         tensors = {**self.tensors, **values}
         info = PredictorInfo(
             kind=KIND,
@@ -238,18 +234,13 @@ class Export:
             encodings=self.encodings,
             heads=sorted(self.heads, key=lambda head: head.name != primary),
             primary=primary or names[0],
-            reference=Reference(
-                log_likelihood={},
-                pixel_side=_pixel_sides(self.slices, self._fit_slices),
-                spacing=_spacings(self.slices, self._fit_slices),
-                lung_area=_lung_areas(self.slices, self._fit_slices),
-            ),
+            reference=training.geometry(),
             training=self._training(),
             versions=versions(),
             tensors_sha256="",
         )
         predictor = Predictor(info, tensors, checksum="", weights=self.networks.weights)
-        likelihood = {name: self._likelihoods(predictor, name) for name in self.encodings}
+        likelihood = {name: training.likelihoods(predictor, name) for name in self.encodings}
         reference = info.reference.model_copy(
             update={
                 "log_likelihood": {name: quantiles for name, (quantiles, _) in likelihood.items()},
@@ -257,7 +248,8 @@ class Export:
             }
         )
         floors = {
-            name: one.model_copy(update={"floor": self._floor(predictor, name)}) for name, one in self.encodings.items()
+            name: one.model_copy(update={"floor": training.floor(predictor, name)})
+            for name, one in self.encodings.items()
         }
         return info.model_copy(update={"reference": reference, "encodings": floors}), tensors
 
@@ -281,35 +273,6 @@ class Export:
             "slices_sha256": self.slices.key,
         }
 
-    def _floor(self, predictor: Predictor, encoding: str) -> float:
-        """The floor of the contribution maps, from training slices; 0 if vectors are not normalised."""
-        if not self.encodings[encoding].improved:
-            return 0.0
-        fit, areas = self._fit_slices, np.asarray(self.slices.pixel_area)
-        rows = fit[np.unique(np.linspace(0, len(fit) - 1, FLOOR_SLICES).astype(int))]
-        found = [
-            predictor.raw_sizes(self.slices.images(rows[areas[rows] == area]), float(area), encoding)
-            for area in np.unique(areas[rows])
-        ]
-        return float(np.quantile(np.concatenate(found), FLOOR_QUANTILE))
-
-    def _likelihoods(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float]]:
-        """(quantiles of the mean log likelihood per descriptor over training slices, range of the scans' medians)."""
-        fit = self._fit_slices
-        rows = fit[np.unique(np.linspace(0, len(fit) - 1, REFERENCE_SLICES).astype(int))]
-        areas, values = np.asarray(self.slices.pixel_area), np.full(len(rows), np.nan)
-        with self.progress.task(f"{encoding}: reference statistics", total=len(rows)) as advance:
-            for area in np.unique(areas[rows]):
-                same = np.flatnonzero(areas[rows] == area)
-                values[same] = predictor.log_likelihoods(self.slices.images(rows[same]), float(area), encoding)
-                advance(len(same))
-        known = np.isfinite(values)
-        check(bool(known.any()), f"training slices must have descriptors in the region of {encoding}, got none")
-        values, series = values[known], self.slices.series[rows[known]]
-        medians = [np.median(values[series == name]) for name in np.unique(series)]
-        low, high = np.quantile(medians, [0.01, 0.99])  # the range of the extremes would grow with the number of scans
-        return np.quantile(values, np.linspace(0, 1, QUANTILES)).tolist(), (float(low), float(high))
-
 
 def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """({"coef", "intercept"} for densities that are not standardised, {"inputs", "fill"} of the head).
@@ -330,27 +293,3 @@ def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[s
 def _name(encoding: Encoding) -> str:
     """The name of an encoding, which consists of layer and region like its folder."""
     return encoding.folder.parent.name
-
-
-def _pixel_sides(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
-    sides = np.sqrt(np.asarray(slices.pixel_area)[fit])
-    return float(sides.min()), float(sides.max())
-
-
-def _lung_areas(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
-    """(smallest, largest) area over training scans, cm², of lung on the slice with the most lung."""
-    area = slices.lung[fit] * np.asarray(slices.pixel_area)[fit] / 100
-    scans, of = np.unique(slices.series[fit], return_inverse=True)
-    most = np.zeros(len(scans))
-    np.maximum.at(most, of, area)
-    return float(most.min()), float(most.max())
-
-
-def _spacings(slices: Slices, fit: np.ndarray) -> tuple[float, float] | None:
-    """(smallest, largest) median slice distance over training scans, mm; None if no scan has two slices."""
-    series, found = slices.series[fit], []
-    for name in np.unique(series):
-        positions = np.sort(slices.positions[fit][series == name])
-        if len(positions) > 1:
-            found.append(float(np.median(np.diff(positions))))
-    return (min(found), max(found)) if found else None

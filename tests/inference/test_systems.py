@@ -22,7 +22,8 @@ from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference import predictor as module
-from ildfv.inference.predictor import CARD, TENSORS, Predictor
+from ildfv.inference.predictor import Predictor
+from ildfv.inference.predictor_files import CARD, TENSORS
 from ildfv.pipeline import systems
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import Encoding
