@@ -14,7 +14,7 @@ from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.extent import first_slices, sides, zones
-from ildfv.inference.heads import conformal_of, estimated_pixels, sigmoids_of
+from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
 from ildfv.inference.masks import Masks
 from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.model_card import verdict
@@ -189,7 +189,7 @@ def identity_of(scan: Scan) -> dict[str, str]:
 
 
 def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) -> HeadAnswer:
-    decisions, patterns = predictor.decisions(head), range(scores.shape[1])
+    decisions, patterns = decisions_of(head), range(scores.shape[1])
     pixels = _pixels(head, scores, volume)
     area, presence = pixels * volume.pixel_area / 100, decisions.predict(scores)
     scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None

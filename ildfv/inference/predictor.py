@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ildfv.errors import check, require
-from ildfv.evaluation.thresholds import Decisions
-from ildfv.inference.heads import FisherHead, decisions_of
+from ildfv.inference.heads import FisherHead
 from ildfv.inference.layers import Layers
 from ildfv.inference.masks import Masks
 from ildfv.inference.pooled_encodings import PooledEncodings
@@ -65,8 +64,6 @@ class Predictor:
         self.layers = Layers(info, tensors, device, weights)
         self._encodings = PooledEncodings(info, tensors, self.layers)
 
-    # -- files -------------------------------------------------------------------------------------------------------
-
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "cpu", weights: Sequence[Path] = ()) -> Predictor:
         """The predictor in a folder.
@@ -91,8 +88,6 @@ class Predictor:
         """
         info, tensors, checksum = read_predictor(Path(folder))
         return cls(info, tensors, checksum=checksum, device=device, weights=weights)
-
-    # -- scores ------------------------------------------------------------------------------------------------------
 
     @property
     def patterns(self) -> list[str]:
@@ -195,21 +190,15 @@ class Predictor:
             found[rows] = self._encodings.contributions(self.fisher_head(head), images[rows], masks)
         return found
 
-    @property
-    def network_head(self) -> Head | None:
-        """The head that Grad-CAM explains: the primary head if it is a CNN head, else the first CNN head.
-
-        None if there is no CNN head.
-        """
-        found = [head for head in self.info.heads if head.kind == CNN]
-        return next((head for head in found if head.name == self.info.primary), next(iter(found), None))
-
     def check_cam(self) -> Head:
-        """The head that Grad-CAM explains.
+        """The head that Grad-CAM explains: the primary head if it is a CNN head, else the first CNN head.
 
         InputError: there is no CNN head. MissingPackageError: Captum is not installed.
         """
-        head = self.network_head
+        found = sorted(
+            (head for head in self.info.heads if head.kind == CNN), key=lambda x: x.name != self.info.primary
+        )
+        head = next(iter(found), None)
         names = ", ".join(one.name for one in self.info.heads)
         check(head is not None, f"Grad-CAM needs a predictor with a CNN head, got {names}: run `ildfv export --cnn`")
         require("captum.attr", purpose="Grad-CAM maps")
@@ -217,7 +206,7 @@ class Predictor:
         return head
 
     def cam(self, images: np.ndarray, *, dtype: type = np.float64) -> np.ndarray:
-        """Grad-CAM maps of prepared slices for the head `network_head`, (m, C, 224, 224).
+        """Grad-CAM maps of prepared slices for the head that `check_cam` returns, (m, C, 224, 224).
 
         Negative values are evidence against the pattern. Unlike contribution maps, the maps do not add up to the score.
         The parameters are those of `contributions`, the errors those of `check_cam`.
@@ -273,12 +262,6 @@ class Predictor:
         from ildfv.inference.predict import predict_scan
 
         return predict_scan(self, Path(scan), series=series)
-
-    def decisions(self, head: Head) -> Decisions:
-        """The thresholds and calibration of a head."""
-        return decisions_of(head)
-
-    # -- parts -------------------------------------------------------------------------------------------------------
 
     @staticmethod
     def batches(m: int) -> Iterator[slice]:
