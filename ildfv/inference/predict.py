@@ -110,7 +110,7 @@ def predict_volume(
     explained = predictor.explained if contributions else None
     maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32)
     info = predictor.info
-    answers = {head.name: _answer(predictor, head, scores[head.name], volume, slices.lung) for head in info.heads}
+    answers = {head.name: _answer(head, scores[head.name], volume, slices.lung) for head in info.heads}
     if maps is not None and explained is not None:
         answers[explained] = replace(answers[explained], shares=_shares(answers[explained], maps, images, area))
     return Prediction(
@@ -188,7 +188,7 @@ def identity_of(scan: Scan) -> dict[str, str]:
     return {"patient": scan.patient, "study": study, "series": scan.series, "source": str(scan.source)}
 
 
-def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) -> HeadAnswer:
+def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) -> HeadAnswer:
     decisions, patterns = decisions_of(head), range(scores.shape[1])
     pixels = _pixels(head, scores, volume)
     area, presence = pixels * volume.pixel_area / 100, decisions.predict(scores)

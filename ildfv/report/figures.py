@@ -37,11 +37,28 @@ class Point:
     interval: Interval | None
 
 
+@dataclass(frozen=True)
+class _CurveKind:
+    """A kind of curve. curve, x, y, area: the fields of `PatternResults` and of its curve."""
+
+    title: str
+    curve: str
+    x: str
+    y: str
+    area: str
+    label: str
+    axes: tuple[str, str]
+
+
+ROC = _CurveKind("ROC curves", "roc", "fpr", "tpr", "auc", "AUC", ("False-positive rate", "Sensitivity"))
+PRECISION_RECALL = _CurveKind(
+    "Precision–recall curves", "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision")
+)
+
+
 def roc(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
     """A chart of the ROC curve of each system, with a ring at the system's decision threshold."""
-    return _curves(
-        pattern, series, "roc", "fpr", "tpr", "auc", "AUC", ("False-positive rate", "Sensitivity"), "M0 1L1 0", mark
-    )
+    return _curves(ROC, pattern, series, "M0 1L1 0", mark)
 
 
 def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
@@ -52,7 +69,7 @@ def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
     """
     chance = {s.row.prevalence for s in series if s.row.prevalence is not None}
     base = f"M0 {1 - min(chance):.4f}L1 {1 - min(chance):.4f}" if len(chance) == 1 else "M0 0"
-    return _curves(pattern, series, "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision"), base, mark)
+    return _curves(PRECISION_RECALL, pattern, series, base, mark)
 
 
 def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
@@ -196,32 +213,23 @@ class _Frame:
         )
 
 
-def _curves(
-    pattern: str,
-    series: Sequence[Series],
-    curve: str,
-    x: str,
-    y: str,
-    area: str,
-    label: str,
-    axes: tuple[str, str],
-    base: str,
-    mark: str,
-) -> Markup:
+def _curves(kind: _CurveKind, pattern: str, series: Sequence[Series], base: str, mark: str) -> Markup:
+    """A chart of a curve of each system. base: path of the reference line, as in `_Frame.svg`."""
     frame, drawn, texts = _Frame(), [], []
     for s in series:
-        texts.append(f"{s.name}: {label} {number(getattr(s.row, area))}")
-        points = getattr(s.row, curve)
+        tip = f"{s.name}: {kind.label} {number(getattr(s.row, kind.area))}"
+        texts.append(tip)
+        points = getattr(s.row, kind.curve)
         if points is None:
             continue
-        at = [frame.at(a, b) for a, b in zip(getattr(points, x), getattr(points, y), strict=True)]
-        at = _steps(at) if curve == "pr" else at
-        used = _operating_point(s.row, curve)
+        at = [frame.at(a, b) for a, b in zip(getattr(points, kind.x), getattr(points, kind.y), strict=True)]
+        at = _steps(at) if kind.curve == "pr" else at
+        used = _operating_point(s.row, kind.curve)
         ring = '<circle class="used" cx="{:.1f}" cy="{:.1f}" r="4"/>'.format(*frame.at(*used)) if used else ""
-        tip = escape(f"{s.name}: {label} {number(getattr(s.row, area))}")
-        drawn.append(f'<g class="{_slot(s)}"><title>{tip}</title><path class="line" d="{_line(at)}"/>{ring}</g>')
-    kind = "ROC curves" if curve == "roc" else "Precision–recall curves"
-    return frame.svg(f"{kind} for {pattern}", texts, axes, base, drawn, mark)
+        drawn.append(
+            f'<g class="{_slot(s)}"><title>{escape(tip)}</title><path class="line" d="{_line(at)}"/>{ring}</g>'
+        )
+    return frame.svg(f"{kind.title} for {pattern}", texts, kind.axes, base, drawn, mark)
 
 
 def _operating_point(row: PatternResults, curve: str) -> tuple[float, float] | None:
