@@ -25,7 +25,8 @@ from ildfv.estimators.pca import PCA
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.inference.cnn_maps import deepest_map, grad_cam_values, occlusion
 from ildfv.inference.contributions import contributions, floor_at, unlocated
-from ildfv.inference.localisation import CONTROLS, MEASURES, LabelledSlices, MapScores, System, evaluate_maps
+from ildfv.inference.localisation import MEASURES, LabelledSlices, MapScores, System, evaluate_maps
+from ildfv.inference.map_controls import CONTROLS
 from ildfv.inference.placement import centred
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import load_folds, split_slices

@@ -124,7 +124,7 @@ def write_scan(folder: Path, slices: int) -> Path:
 
 def write_predictor(folder: Path, layer: str) -> Path:
     """A predictor of this layer, of a small phantom study."""
-    from ildfv.inference.predictor import INFO
+    from ildfv.inference.predictor_files import INFO
     from ildfv.phantom import write_phantoms
     from ildfv.pipeline.encode import EncodeSettings, encode_slices
     from ildfv.pipeline.export import export_predictor

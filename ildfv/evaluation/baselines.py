@@ -1,4 +1,4 @@
-"""Whether a system beats the best baseline: by the interval of the paired difference of AUC."""
+"""Verdicts on whether a system beats the best baseline, from the interval of the paired AUC difference."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from ildfv.evaluation.documents import Comparison, Interval, Results
 
-PREFIX = "baseline-"  # prefix of the names of baselines
+PREFIX = "baseline-"  # system names of baselines start with this
 MEAN = "mean_auc"
-BEATS, NOT_BETTER, UNKNOWN = "yes", "does not beat it", "undetermined: no interval"  # outcomes
+BEATS, NOT_BETTER, UNKNOWN = "yes", "does not beat it", "undetermined: no interval"  # values of Verdict.outcome
 
 
 @dataclass(frozen=True)
 class Verdict:
     """One system against the baseline with the highest AUC on the same slices.
 
-    measure: a pattern, or "mean_auc" over the patterns that both define. difference: AUC of the system minus that of
-    the baseline. beats: whether the 95 % interval of the difference is above 0; see also `outcome`.
+    measure: a pattern, or "mean_auc", the mean over the patterns for which both systems have an AUC. difference: AUC of
+    the system minus AUC of the baseline. interval: 95 % interval of the difference.
     """
 
     system: str
@@ -28,17 +28,18 @@ class Verdict:
 
     @property
     def beats(self) -> bool:
+        """Whether the whole 95 % interval of the difference is above 0."""
         return self.interval is not None and self.interval[0] > 0
 
     @property
     def outcome(self) -> str:
-        """BEATS, NOT_BETTER, or UNKNOWN: a difference without an interval, as with few positive patients."""
+        """BEATS or NOT_BETTER; UNKNOWN if there is no interval, for example because few patients show the pattern."""
         if self.interval is None:
             return UNKNOWN
         return BEATS if self.beats else NOT_BETTER
 
     def __str__(self) -> str:
-        """`+0.031 [−0.010, 0.080] against baseline-p15`"""
+        """Text such as `+0.031 [−0.010, 0.080] against baseline-p15`."""
         if self.difference is None:
             return f"undefined against {self.baseline}"
         span = "" if self.interval is None else f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
@@ -51,14 +52,15 @@ def is_baseline(system: str) -> bool:
 
 
 def worth_comparing(a: str, b: str) -> bool:
-    """Whether two systems are compared by a paired test; two baselines are not."""
+    """Whether to run a paired test between two systems: False if both are baselines."""
     return not (is_baseline(a) and is_baseline(b))
 
 
 def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> list[Verdict]:
-    """Every system other than baselines against the best baseline, for the mean AUC and each pattern it defines.
+    """Verdicts on every system that is not a baseline, for the mean AUC and for each pattern where it has an AUC.
 
-    results: on the same slices. The best baseline is chosen on these test slices, which favours the baselines.
+    The results must be on the same slices. Each system is compared with the best baseline. The best baseline is chosen
+    on the same test slices, which favours the baselines.
     """
     tests = {(c.a, c.b): c.tests for c in comparisons}
     best = best_baselines(results)
@@ -73,13 +75,16 @@ def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> l
             key = MEAN if measure == MEAN else f"{measure}/auc"
             if test := tests.get((r.system, baseline)):
                 found.append(_verdict(r.system, baseline, measure, 1, test[key]))
-            elif test := tests.get((baseline, r.system)):  # otherwise they were scored on different slices
+            elif test := tests.get((baseline, r.system)):  # without either test, the slices differ
                 found.append(_verdict(r.system, baseline, measure, -1, test[key]))
     return found
 
 
 def best_baselines(results: Sequence[Results]) -> dict[str, str]:
-    """The name of the baseline with the highest AUC of each pattern, and of the mean, if any baseline defines it."""
+    """The name of the baseline with the highest AUC, by pattern, and with the highest mean AUC, by "mean_auc".
+
+    Patterns for which no baseline has an AUC are left out.
+    """
     found = {}
     for measure in dict.fromkeys([MEAN, *(label for r in results for label in r.labels)]):
         known = [(auc, r.system) for r in results if is_baseline(r.system) and (auc := _auc(r, measure)) is not None]
@@ -89,9 +94,10 @@ def best_baselines(results: Sequence[Results]) -> dict[str, str]:
 
 
 def labels(found: Sequence[Verdict]) -> dict[str, str]:
-    """A sentence for each system that does not beat the best baseline in mean AUC or on some pattern, by name.
+    """A sentence by system name, for each system that does not beat the best baseline everywhere.
 
-    Differences without an interval are listed as undetermined.
+    The sentence lists the patterns, or the mean AUC, where the system does not beat the baseline. Differences without
+    an interval are listed as undetermined.
     """
     lines = {}
     for system in dict.fromkeys(one.system for one in found):

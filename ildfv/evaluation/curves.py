@@ -1,8 +1,9 @@
-"""ROC and precision–recall curves of one or several folds, short enough to store, whose areas are the AUC and AP.
+"""ROC and precision–recall curves of one or several folds, thinned for storage.
 
-Models of different folds have no common scale, so the curves of folds are averaged and not pooled: true positive rates
-at equal false positive rates, and precisions at equal recalls. With the number of pairs or positives of each fold as
-its weight, the area under the average is the pooled AUC or AP. A curve is thinned without changing its area.
+The scores of models of different folds are on different scales. The curves of folds are therefore averaged, not pooled:
+true positive rates at equal false positive rates, and precisions at equal recalls. Each ROC curve is weighted by its
+number of pairs and each precision–recall curve by its number of positives. The area under the average is then the
+pooled AUC or AP. Thinning a curve does not change its area.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Curve = tuple[np.ndarray, np.ndarray]  # x and y of its points; x ascends, equal neighbours are a vertical line
+Curve = tuple[np.ndarray, np.ndarray]  # x and y of the points; x ascends, and equal neighbours form a vertical line
 
 
 def mean_roc(curves: Sequence[Curve], weights: Sequence[float]) -> Curve:
-    """(fpr, tpr) of the weighted mean of ROC curves: the area under it is the weighted mean of their areas."""
+    """(fpr, tpr) of the weighted mean of ROC curves. Its area is the weighted mean of their areas."""
     if len(curves) == 1:
         return curves[0]
     knots = np.unique(np.concatenate([fpr for fpr, _ in curves]))
@@ -26,19 +27,19 @@ def mean_roc(curves: Sequence[Curve], weights: Sequence[float]) -> Curve:
 
 
 def _limits(x: np.ndarray, y: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A polyline's values just before and just after each knot, linear between its points."""
+    """The values of a polyline just before and just after each knot, interpolated linearly between the points."""
     first, last = np.searchsorted(x, knots, "left"), np.searchsorted(x, knots, "right") - 1
-    between = np.interp(knots, x, y)  # from the last of equal x to the first of the next
-    there = first <= last  # the knot is an x of this polyline
+    between = np.interp(knots, x, y)
+    there = first <= last  # whether the knot is an x of this polyline
     lower = np.where(there, y[np.minimum(first, len(y) - 1)], between)
     return lower, np.where(there, y[last], between)
 
 
 def mean_pr(curves: Sequence[Curve], weights: Sequence[float]) -> Curve:
-    """(recall, precision) of the weighted mean of precision–recall curves, as steps.
+    """(recall, precision) of the weighted mean of precision–recall curves, as a step function.
 
-    Each precision applies from the previous recall to its own. The area under the steps is the weighted mean of the
-    average precisions.
+    Each precision applies from the previous recall to its own recall. The area under the steps is the weighted mean of
+    the average precisions.
     """
     if len(curves) == 1:
         return curves[0]
@@ -49,10 +50,11 @@ def mean_pr(curves: Sequence[Curve], weights: Sequence[float]) -> Curve:
 
 
 def thinned_roc(curve: Curve, points: int) -> Curve:
-    """At most `points` points, ends kept, of the same area and still ascending.
+    """A ROC curve of at most `points` points, with the same ends and the same area, still ascending.
 
-    Points are chosen evenly by arc length. Between two of them, one more replaces all omitted points. It is on the
-    falling diagonal of their rectangle, where a fraction s of the height gives an area of s times the rectangle.
+    Half of the points are points of the curve, evenly spaced by arc length. Between two neighbouring ones, one new
+    point replaces all omitted points. The new point is on the falling diagonal of the rectangle that the two points
+    span: at a fraction s of the rectangle's height, the area under the new path is s times that of the rectangle.
     """
     x, y = curve
     if len(x) <= points:
@@ -70,9 +72,10 @@ def thinned_roc(curve: Curve, points: int) -> Curve:
 
 
 def thinned_pr(curve: Curve, points: int) -> Curve:
-    """At most `points` points of the steps, ends kept, of the same area.
+    """A precision–recall curve of at most `points` points, with the same ends and the same area.
 
-    Points are chosen evenly by arc length; the precision up to a chosen recall is the mean over the omitted recalls.
+    The points are points of the curve, evenly spaced by arc length. The precision at each is the mean precision since
+    the previous one.
     """
     recall, precision = curve
     if len(recall) <= points:
@@ -85,7 +88,7 @@ def thinned_pr(curve: Curve, points: int) -> Curve:
 
 
 def _spaced(x: np.ndarray, y: np.ndarray, number: int) -> np.ndarray:
-    """Ascending indices of at most `number` points, evenly spaced by arc length, with both ends."""
+    """Ascending indices of at most `number` points, evenly spaced by arc length, including both ends."""
     along = np.concatenate([[0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
     chosen = np.searchsorted(along, np.linspace(0, along[-1], number))
     chosen[-1] = len(x) - 1
@@ -93,6 +96,6 @@ def _spaced(x: np.ndarray, y: np.ndarray, number: int) -> np.ndarray:
 
 
 def _without_repeats(x: np.ndarray, y: np.ndarray) -> Curve:
-    """The points without those equal to the one before."""
+    """The points, without any point that equals the point before it."""
     new = np.concatenate([[True], (np.diff(x) != 0) | (np.diff(y) != 0)])
     return x[new], y[new]

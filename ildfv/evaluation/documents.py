@@ -1,6 +1,6 @@
-"""The result documents as types, which `evaluate`, `compare` and `spread` return and which are stored as JSON.
+"""The types of the result documents that `evaluate`, `compare` and `spread` return. They are stored as JSON.
 
-Undefined values are None (null in JSON), never NaN. Field order is the order in the files.
+Undefined values are None (null in JSON), never NaN. The files have the fields in the order of the types.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ COMPARISON: Final = "ildfv comparison"
 Data = Literal["phantom", "user"]
 DATA = ("phantom", "user")
 
-Interval = tuple[float, float]  # 95 %: (low, high)
+Interval = tuple[float, float]  # lower and upper bound of a 95 % interval
 
 
 class Document(BaseModel):
-    """A value that is stored as JSON; unknown fields and NaN are refused."""
+    """Base of the types that are stored as JSON. Unknown fields and NaN are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    current_version: ClassVar[int | None] = None  # of documents with a field "version"
-    older: ClassVar[str] = ""  # how a document of an older version differs, and the remedy
+    current_version: ClassVar[int | None] = None  # the required value of the field "version"; None without this field
+    older: ClassVar[str] = ""  # ends the error for other versions: how older documents differ, and the remedy
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields that were given, as JSON-able values in file order."""
+        """The fields that were set, as JSON values in file order."""
         return self.model_dump(exclude_unset=True)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, name: str = "document") -> Self:
-        """The validated document. InputError names the first field that violates the schema. name: for the error."""
+        """The validated document. name: of the document in errors.
+
+        InputError names the first field that violates the schema.
+        """
         found = values.get("version") if isinstance(values, Mapping) else None
         if cls.current_version is not None and found != cls.current_version and isinstance(found, int):
             raise InputError(f"{name} must be of version {cls.current_version}, got {found}: {cls.older}")
@@ -54,14 +57,14 @@ class RocCurve(Document):
 
 
 class PrCurve(Document):
-    """Recall from 0, and the precision at each."""
+    """Recalls, ascending from 0, and the precision at each recall."""
 
     recall: list[float]
     precision: list[float]
 
 
 class CalibrationCurve(Document):
-    """Mean predicted probability, observed frequency and number of slices of each non-empty bin."""
+    """The mean predicted probability, the observed frequency and the number of slices of each non-empty bin."""
 
     predicted: list[float]
     observed: list[float]
@@ -69,11 +72,12 @@ class CalibrationCurve(Document):
 
 
 class PatternResults(Document):
-    """One system on one pattern. Curves are absent from documents that do not store them.
+    """The results of one system on one pattern. Some documents are stored without curves.
 
-    positive_patients, negative_patients: patients with at least one slice that shows the pattern, or does not.
-    patients: number of patients that each measure with an interval depends on, which decides whether it has one. ap:
-    mean over folds of the average precision, weighted by their positives.
+    positive_patients, negative_patients: number of patients with at least one slice that shows the pattern, and with at
+    least one slice that does not. patients: for each measure that can have an interval, the number of patients it
+    depends on; with too few patients the interval is None. ap: mean of the folds' average precisions, weighted by
+    their numbers of positives.
     """
 
     prevalence: float | None  # None if the presence is unknown on all slices
@@ -95,19 +99,19 @@ class PatternResults(Document):
     fn: int | None
     tn: int | None
     patients: dict[str, int]
-    threshold: float | None  # decision threshold; None if several folds are pooled
+    threshold: float | None  # the decision threshold; None if there is none or if several folds are pooled
     ap: float | None
     roc: RocCurve | None = None
     pr: PrCurve | None = None
     calibration: CalibrationCurve | None = None
 
     def estimate(self, measure: str) -> tuple[float | None, Interval | None]:
-        """The value of a measure and its 95 % interval; measures without an interval have None."""
+        """The value of a measure and its 95 % interval, which is None for measures without an interval."""
         return getattr(self, measure), getattr(self, f"{measure}_interval", None)
 
 
 class SampleMetrics(Document):
-    """Metrics of the slices' label sets (paper, Eq. 7–10); mean_slice_f is the mean of the slices' own F."""
+    """Metrics of the label sets of slices (paper, Eq. 7–10). mean_slice_f: mean over slices of the F of each slice."""
 
     accuracy: float | None
     precision: float | None
@@ -117,11 +121,12 @@ class SampleMetrics(Document):
 
 
 class OverallResults(Document):
-    """One system on all patterns.
+    """The results of one system on all patterns together.
 
-    f: harmonic mean of precision and recall, which are means over slices (paper, Eq. 8–10). mean_slice_f: mean of the
-    slices' own F. patients: number of patients that each measure depends on, for a mean the smallest of its patterns'.
-    agreeing: sample metrics if a healthy slice predicted healthy counts as 1.
+    f: harmonic mean of precision and recall, which are means over slices (paper, Eq. 8–10). mean_slice_f: mean over
+    slices of the F of each slice. patients: number of patients that each measure depends on; for a mean over patterns,
+    the smallest number of any pattern. agreeing: the sample metrics with healthy slices that are predicted healthy
+    counted as 1.
     """
 
     accuracy: float | None
@@ -158,17 +163,17 @@ class IntervalSettings(Document):
 
 
 class Results(Document):
-    """One system on the test slices of one fold, or of several folds pooled.
+    """The results of one system on the test slices of one fold, or of several folds pooled.
 
-    fold: None if pooled. threshold: pixels from which a pattern counts as present. empty: how sample metrics treat
-    healthy slices predicted healthy; n_empty: their number. decisions: by fold number. scores_sha256: checksum of the
-    CSV file of scores, for documents that have one.
+    fold: None if folds are pooled. threshold: number of pixels from which a pattern counts as present. empty: how the
+    sample metrics treat healthy slices that are predicted healthy, see `metrics.sample_terms`. n_empty: number of such
+    slices. decisions: by fold number. scores_sha256: checksum of the CSV file of scores, if one was written.
     """
 
     current_version: ClassVar[int | None] = 2
     older: ClassVar[str] = (
-        "it has another overall F and other intervals; remove it and run the `ildfv train` or `ildfv regress` that "
-        "wrote it again"
+        "its overall F and its intervals are defined differently; delete it and repeat the `ildfv train` or "
+        "`ildfv regress` command that wrote it"
     )
 
     kind: Literal["ildfv results"]
@@ -191,20 +196,21 @@ class Results(Document):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The patterns, in order."""
+        """The names of the patterns, in the order of the document."""
         return tuple(self.per_pattern)
 
     def without_curves(self) -> Results:
-        """The same document without ROC, precision–recall and calibration curves."""
+        """A copy of the document without ROC, precision–recall and calibration curves."""
         excluded = {"per_pattern": {"__all__": {"roc", "pr", "calibration"}}}
         return Results(**self.model_dump(exclude_unset=True, exclude=excluded))
 
 
 class PairedTest(Document):
-    """Difference a − b of one measure, its 95 % interval and p value; patients: number that the measure depends on.
+    """Difference a − b of one measure, with its 95 % interval and p value.
 
-    p: of a permutation test or, for a mean over several seeds, of a t test. seeds: number of seeds, if more than one;
-    seed_sd: standard deviation of the difference over them.
+    p: from a permutation test or, for a mean over several seeds, from a t test. patients: number of patients that the
+    measure depends on. seeds: number of seeds. seed_sd: standard deviation of the difference over the seeds; None for
+    one seed.
     """
 
     difference: float | None
@@ -216,14 +222,15 @@ class PairedTest(Document):
 
 
 class Comparison(Document):
-    """Paired tests by patient between systems a and b. tests: by measure, "f", "mean_auc", "ground glass/auc", …
+    """Paired tests, by patient, between systems a and b.
 
-    seeds: number of seeds that both systems were fitted with. With one, intervals and p values cover the variation
-    between patients only, not that between fits.
+    tests: by measure, such as "f", "mean_auc" and "ground glass/auc". seeds: number of seeds that both systems were
+    fitted with. With one seed, the intervals and p values cover only the variation between patients, not the variation
+    between fits.
     """
 
     current_version: ClassVar[int | None] = 2
-    older: ClassVar[str] = "it has another overall F and other intervals; compute it again"
+    older: ClassVar[str] = "its overall F and its intervals are defined differently; compute it again"
 
     kind: Literal["ildfv comparison"]
     version: Literal[2]
@@ -238,7 +245,7 @@ class Comparison(Document):
 
 
 class FoldSpread(Document):
-    """Mean and standard deviation (n − 1) of a measure over the n folds that define it."""
+    """Mean and standard deviation (denominator n − 1) of a measure over the n folds where it is defined."""
 
     mean: float | None
     sd: float | None

@@ -1,4 +1,4 @@
-"""The inner split of a fold's training patients, with every pattern on both sides wherever that is possible."""
+"""The split of a fold's training patients into fit and validation patients, with every pattern in both if possible."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from ildfv.evaluation.stratify import partition
 
-EXHAUSTIVE = 50_000  # number of selections up to which all are compared, in a second: 5 of up to 24 patients
-ROUNDS = 100  # of exchanges; each removes a gap or improves the balance
+EXHAUSTIVE = 50_000  # up to this number of selections, all are compared, which takes about a second
+ROUNDS = 100  # maximum number of exchanges; each removes a gap or improves the balance
 
 
 def split_off(
@@ -22,18 +22,18 @@ def split_off(
     weights: Sequence[float] | None = None,
     seed: int | Sequence[int] = 0,
 ) -> np.ndarray:
-    """Whether each patient is selected for validation, bool (P,); at least one patient is on each side.
+    """Whether each patient is selected for validation, bool (P,). At least one patient is selected, and one is not.
 
-    A pattern of at least two patients has a gap if all of them are on one side. The selection has as few gaps as
-    possible with `size` patients; if some remain, up to half of the patients are selected, no more than needed. Among
-    selections with equally few gaps it is the one that divides `amounts` most evenly.
+    A pattern that at least two patients have is a gap if all or none of these patients are selected. The selection has
+    as few gaps as possible. If `size` patients leave a gap, more are selected, up to half of the patients, but no more
+    than needed. Among selections with equally few gaps, the one that divides `amounts` most evenly is returned.
 
     Parameters
     ----------
     amounts : array, shape (P, Q)
-        Amount of each quantity that a patient has.
+        Amount of each quantity, such as a number of slices, that each patient has.
     shown : array of bool, shape (P, C)
-        Whether a patient has each pattern.
+        Whether each patient has each pattern.
     size : int
         Requested number of selected patients.
     weights : sequence of float, shape (Q,), optional
@@ -55,7 +55,7 @@ def split_off(
 
 
 def _of_size(amounts: np.ndarray, shown: np.ndarray, size: int, weights, seed) -> np.ndarray:
-    """The best selection of exactly `size` patients, bool (P,): the best of all, or a local optimum if P is large."""
+    """The best selection of exactly `size` patients, bool (P,). If P is large, it is only a local optimum."""
     n, total = len(amounts), amounts.sum(0)
     scale = np.sqrt(np.ones(len(total)) if weights is None else np.asarray(weights, dtype=float))
     x = amounts / np.where(total > 0, total, 1) * scale  # (P, Q): weighted shares of a whole
@@ -83,6 +83,6 @@ def _of_size(amounts: np.ndarray, shown: np.ndarray, size: int, weights, seed) -
 
 
 def _gaps(counts: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Number of patterns of at least two patients that are on one side only; counts (…, C): patients selected."""
+    """Number of gaps of each selection, see `split_off`. counts (…, C): selected patients with each pattern."""
     total = shown.sum(0)
     return (((counts == 0) | (counts == total)) & (total >= 2)).sum(-1)

@@ -1,9 +1,9 @@
 """Intervals and paired tests. Patients are resampled, because slices of one patient are not independent.
 
-An interval is value ± t(m − 1) · SE · √(m / (m − 1)), on the logit scale for proportions: SE is the standard deviation
-of the measure over bootstrap resamples of patients, m the number of patients that the measure depends on (`patients` of
-a measure; for an AUC or the F of a pattern, the patients who show it). The percentile bootstrap is too narrow for small
-m: `bench/bench_coverage.py` measures the coverage of both.
+An interval is value ± t(m − 1) · SE · √(m / (m − 1)), computed on the logit scale for proportions. SE is the standard
+deviation of the measure over bootstrap resamples of patients. m is the number of patients that the measure depends on
+(`Measure.patients`): for an AUC or the F of a pattern, the number of patients who show the pattern. Intervals of the
+percentile bootstrap are too narrow for small m; `bench/bench_coverage.py` measures the coverage of both methods.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ from ildfv.errors import check
 from ildfv.evaluation.documents import Interval, PairedTest
 from ildfv.evaluation.measures import Measure
 
-RESAMPLES = 2000  # bootstrap resamples and random swaps: 2 of them are a p value of 0.001
+RESAMPLES = 2000  # bootstrap resamples, and random swaps of permutation tests; 2 of 2000 swaps are p = 0.001
 LEVEL = 0.95
 METHOD = "patient bootstrap, logit t"
-MIN_PATIENTS = 5  # below, no tested method has its nominal coverage, and t intervals include almost all values
-MIN_DEFINED = 0.9  # an interval is undefined if fewer of the resamples define the measure
+MIN_PATIENTS = 5  # with fewer patients, no tested method has its nominal coverage, and t intervals are extremely wide
+MIN_DEFINED = 0.9  # an interval is undefined if the measure is defined on a smaller fraction of the resamples
 
 
 def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -> np.ndarray:
-    """Number of times that each patient is drawn in each bootstrap resample, shape (B, P), float64."""
+    """How often each patient is drawn in each bootstrap resample, float64, shape (B, P)."""
     check(n_patients >= 1, f"n_patients must be at least 1, got {n_patients}")
     return np.random.default_rng(seed).multinomial(n_patients, [1 / n_patients] * n_patients, n_resamples).astype(float)
 
 
 def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
-    """95 % interval of a measure; None if it depends on fewer than `MIN_PATIENTS` patients or is too often undefined.
+    """95 % interval of a measure, or None.
 
-    A proportion of exactly 1 has the interval [0.025^(1/m), 1], one of 0 its mirror image: resampling has no
-    variation, so the bound of Clopper and Pearson for m patients without an error is used.
+    It is None if the measure depends on fewer than `MIN_PATIENTS` patients or is undefined on too many resamples. If a
+    proportion is exactly 0 or 1, all resamples are equal; the bound of Clopper and Pearson for m patients without an
+    error is used then. The interval is [0.025^(1/m), 1] for 1, and [0, 1 − 0.025^(1/m)] for 0.
 
     Parameters
     ----------
     measure : Measure
-        Function of patient weights.
+        Measure as a function of patient weights.
     weights : array, shape (B, P)
-        `resampled` weights.
+        Patient weights of the resamples, from `resampled`.
     proportion : bool
         Whether the measure is in [0, 1]; otherwise the interval is symmetric about the value.
     """
@@ -71,17 +72,18 @@ def paired(
     seed: int = 0,
     proportion: bool = True,
 ) -> PairedTest:
-    """Difference a − b of one measure between two systems on the same slices.
+    """Difference a − b of one measure between two systems on the same slices, with its interval and p value.
 
-    interval: 95 %, with the same resampled patients for both systems; None if the measure depends on fewer than
-    `MIN_PATIENTS` patients, or if no resample differs because both systems are perfect (or both fail) on every patient.
-    p: two-sided permutation test. Under the null hypothesis the systems are exchangeable, so the scores of a patient
-    can be swapped between them. All 2^P swaps are used if there are at most n_resamples, otherwise n_resamples random
-    ones and p = (1 + hits)/(1 + n), which is never 0. Undefined values are None.
+    interval: 95 %, from the same resampled patients for both systems. It is None if the measure depends on fewer than
+    `MIN_PATIENTS` patients, or if all resamples are equal because the measure is 0 for both systems or 1 for both.
 
-    The test is exact for measures of decisions. For the AUC it is approximate, since percentile ranks are swapped,
-    which depend on the scores of the other patients. With few patients it is a test of exchangeability and not of equal
-    AUC: its rejection rate can exceed the level for systems of equal AUC whose scores vary differently.
+    p: from a two-sided permutation test. Under the null hypothesis the systems are exchangeable, so the scores of a
+    patient can be swapped between them. If there are at most n_resamples swaps, all 2^P are used. Otherwise n_resamples
+    random swaps are used, and p = (1 + hits)/(1 + n), which is never 0. Undefined values are None.
+
+    The test is exact for measures of decisions. It is approximate for the AUC, because percentile ranks are swapped,
+    which depend on the scores of the other patients. With few patients it tests exchangeability rather than equal AUC:
+    if two systems have equal AUC but scores of different variance, the rejection rate can exceed the level.
     """
     one = np.ones((1, n_patients))
     observed, m = float(a(one)[0] - b(one)[0]), min(a.patients, b.patients)
@@ -105,9 +107,9 @@ def paired(
 
 
 def difference_interval(a: Measure, b: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
-    """95 % interval of a − b with the same `resampled` patients for both; None as in `paired`.
+    """95 % interval of a − b, from the same `resampled` patients for both. It is None in the cases that `paired` lists.
 
-    proportion: whether the measures are in [0, 1], so that the interval ends at ±1.
+    proportion: whether the measures are in [0, 1]; if so, the interval is limited to [−1, 1].
     """
     one, m = np.ones((1, weights.shape[1])), min(a.patients, b.patients)
     first, second = float(a(one)[0]), float(b(one)[0])
@@ -126,16 +128,16 @@ def paired_over_seeds(
     seed: int = 0,
     proportion: bool = True,
 ) -> PairedTest:
-    """Difference a − b of one measure, averaged over systems that were fitted with different seeds.
+    """Mean difference a − b of one measure over systems that were fitted with S different seeds.
 
-    The variance of the mean is that between patients, of the mean over seeds, plus s²/S with s² the variance of the
-    difference over the S seeds. interval and p use Student's t with the degrees of freedom of Welch and Satterthwaite.
-    With one pair this is `paired`, and its interval and p do not include the variation over seeds.
+    The variance of the mean has two parts: the bootstrap variance over patients of the mean over seeds, and s²/S, where
+    s² is the variance of the difference over seeds. The interval and p use Student's t with the degrees of freedom of
+    Welch and Satterthwaite. For a single pair the result is that of `paired`, without the variation over seeds.
 
     Parameters
     ----------
     pairs : sequence of (Measure, Measure)
-        The two systems under each seed, on the same slices.
+        The two systems with each seed, on the same slices.
     """
     if len(pairs) == 1:
         return paired(*pairs[0], n_patients, n_resamples=n_resamples, seed=seed, proportion=proportion)
@@ -158,7 +160,7 @@ def paired_over_seeds(
 
 
 def _variance(values: np.ndarray, m: int) -> float | None:
-    """Bootstrap variance (B,) corrected for m patients; None if too many resamples are undefined."""
+    """Variance of the measure's values (B,) on the resamples, times m / (m − 1); None if too many are undefined."""
     defined = values[np.isfinite(values)]
     if len(defined) < 2 or len(defined) < MIN_DEFINED * len(values):
         return None
@@ -166,11 +168,12 @@ def _variance(values: np.ndarray, m: int) -> float | None:
 
 
 def _quantile(freedom: float) -> float:
+    """The quantile of Student's t for a two-sided interval of `LEVEL`."""
     return float(student.ppf((1 + LEVEL) / 2, freedom))
 
 
 def _around(difference: float, error: float, freedom: float, proportion: bool) -> Interval:
-    """The t interval of a difference; that of two proportions is never beyond ±1."""
+    """The t interval of a difference, limited to [−1, 1] for a difference of proportions."""
     half = _quantile(freedom) * float(error)
     if not proportion:
         return difference - half, difference + half

@@ -1,8 +1,8 @@
-"""Measures as functions of patient weights, so that resampling patients is a matrix product.
+"""Measures as functions of patient weights. With these, resampling the patients is a matrix product.
 
-Every measure is a function of the weight of each patient, w (P,): a ratio of sums over patients, a harmonic mean of two
-such ratios, a bilinear form wᵀ M w over pairs of patients (AUC), or a mean of measures. Its cost does not depend on the
-number of slices.
+Every measure is a function of the weights of the patients, w (P,): a ratio of sums over patients, the harmonic mean of
+two such ratios, a ratio of forms wᵀ M w over pairs of patients (AUC), or a mean of measures. The time to evaluate it
+does not depend on the number of slices.
 """
 
 from __future__ import annotations
@@ -26,19 +26,22 @@ class Measure(Protocol):
 
     @property
     def patients(self) -> int:
-        """Number of patients that the measure depends on, which limits the reliability of its interval."""
+        """Number of patients that the measure depends on; with few patients its interval is unreliable."""
 
     def mixed(self, other: Any, own: np.ndarray) -> np.ndarray:
-        """The measure if this system scores the patients with own = 1 and the other system those with 0; own (B, P)."""
+        """The measure, (B,), if this system scores the patients with own = 1 and `other` those with own = 0.
+
+        own: 0 or 1, (B, P).
+        """
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Σ_p w_p·numerator_p / Σ_p w_p·denominator_p: precision, recall, F of a pattern, means over slices."""
+    """Σ_p w_p·numerator_p / Σ_p w_p·denominator_p, such as a precision, the F of a pattern or a mean over slices."""
 
     numerator: np.ndarray  # (P,)
     denominator: np.ndarray  # (P,)
-    needed: np.ndarray | None = None  # (P,) the measure is undefined if its weighted sum is 0
+    needed: np.ndarray | None = None  # (P,); if the weighted sum of this array is 0, the measure is undefined
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         values = ratio(weights @ self.numerator, weights @ self.denominator)
@@ -56,7 +59,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Harmonic:
-    """2·P·R / (P + R) of two ratios, 0 if both are 0: the paper's overall F (Eq. 10) of its Eq. 8 and 9."""
+    """2·P·R / (P + R) of two ratios, or 0 if both are 0: the overall F of the paper (Eq. 10, from Eq. 8 and 9)."""
 
     precision: Ratio
     recall: Ratio
@@ -74,13 +77,13 @@ class Harmonic:
 
 @dataclass(frozen=True, eq=False)
 class Auc:
-    """AUC as a count of correctly ordered pairs of slices: wᵀ M w / wᵀ N w.
+    """AUC as the fraction of correctly ordered pairs of slices: wᵀ M w / wᵀ N w.
 
-    M[p, q] counts pairs of a positive slice of p and a negative slice of q with scores in the right order, ties
-    counted as one half; N[p, q] counts all such pairs. A patient drawn w times represents w patients. Each contributes
-    the pairs within the patient once and no pairs with its copies, so the diagonal has weight w and not w². Only
-    pairs within a fold count, as models of different folds have no common scale. Scores are stored as percentile ranks
-    within their fold, which does not change the AUC and puts two systems on one scale.
+    N[p, q] is the number of pairs of a positive slice of patient p and a negative slice of patient q. M[p, q] is the
+    number of these pairs whose scores are in the right order; a tie counts as one half. A patient drawn w times counts
+    as w patients, but no pairs are formed between copies of the same patient; the diagonal therefore has the weight w
+    and not w². Only pairs within a fold count, because models of different folds have no common scale. Scores are
+    stored as percentile ranks within their fold, which does not change the AUC and gives two systems the same scale.
     """
 
     ranks: np.ndarray  # (N,)
@@ -98,7 +101,7 @@ class Auc:
         n_patients: int,
         fold: np.ndarray | None = None,
     ) -> Auc:
-        """fold (P,): fold of each patient; None if all are in one."""
+        """The AUC of scores (N,) for truth (N,). fold: fold of each patient, (P,); None if all are in one fold."""
         fold = np.zeros(n_patients, int) if fold is None else np.asarray(fold)
         return cls(percentiles(scores, fold[patient]), np.asarray(truth) > 0, patient, fold)
 
@@ -108,7 +111,7 @@ class Auc:
 
     @cached_property
     def paired(self) -> np.ndarray:
-        """N (P, P)."""
+        """N, (P, P): the number of pairs; 0 for patients of different folds."""
         positives = np.bincount(self.patient[self.truth], minlength=self.n_patients)
         negatives = np.bincount(self.patient[~self.truth], minlength=self.n_patients)
         return np.outer(positives, negatives) * self._same_fold
@@ -119,14 +122,14 @@ class Auc:
         return self.fold[:, None] == self.fold
 
     def wins(self, other: Auc) -> np.ndarray:
-        """M (P, P) with positives scored by this system and negatives by the other; cached for each other system."""
+        """M, (P, P), with the positives scored by this system and the negatives by `other`. Cached by `other`."""
         if other in self._wins:
             return self._wins[other]
         order = np.argsort(self.ranks[self.truth], kind="stable")
         positive, owner = self.ranks[self.truth][order], self.patient[self.truth][order]
         negative, rival = other.ranks[~other.truth], other.patient[~other.truth]
-        # A negative ranks below the positives after its right insertion point and ties with those between left and
-        # right.
+        # A negative ranks below the positives after its right insertion point. It ties with the positives between its
+        # left and right insertion points.
         places = np.stack([np.searchsorted(positive, negative, side) for side in ("left", "right")])  # (2, negatives)
         matrix = np.zeros((self.n_patients, self.n_patients))
         for q in np.unique(rival):
@@ -142,7 +145,7 @@ class Auc:
 
     @property
     def patients(self) -> int:
-        """The smaller of the numbers of patients with a positive and with a negative slice that form pairs."""
+        """The smaller of two numbers: patients whose positive slices, and whose negative slices, are in pairs."""
         return int(min((self.paired.sum(1) > 0).sum(), (self.paired.sum(0) > 0).sum()))
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
@@ -161,7 +164,7 @@ class Auc:
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of measures, undefined if any of them is: macro F, mean AUC over a fixed set of patterns."""
+    """Mean of measures, such as the macro F or the mean AUC. It is undefined if any of the measures is undefined."""
 
     of: tuple[Measure, ...]
 
@@ -170,7 +173,7 @@ class Mean:
 
     @property
     def patients(self) -> int:
-        """The smallest number of patients of any of the measures."""
+        """The smallest number of patients that any of the measures depends on."""
         return min((measure.patients for measure in self.of), default=0)
 
     def mixed(self, other: Mean, own: np.ndarray) -> np.ndarray:
@@ -182,7 +185,7 @@ class Mean:
 
 
 def percentiles(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Percentile rank of each score (N,) within its fold, in (0, 1]; ties have their mean rank."""
+    """Percentile rank of each score within its fold, in (0, 1], shape (N,). Equal scores have their mean rank."""
     ranks = np.empty(len(scores))
     for one in np.unique(fold):
         mine = fold == one
@@ -191,7 +194,7 @@ def percentiles(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
 
 
 def by_patient(values: np.ndarray, patient: np.ndarray, n_patients: int) -> np.ndarray:
-    """Sums of values (N,) over the slices of each patient, shape (P,); NaN counts as 0."""
+    """Sum of the values (N,) over the slices of each patient, shape (P,). NaN counts as 0."""
     return np.bincount(patient, weights=np.nan_to_num(np.asarray(values, dtype=float)), minlength=n_patients)
 
 

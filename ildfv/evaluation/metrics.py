@@ -1,7 +1,7 @@
 """Multi-label and per-pattern metrics. Undefined values are NaN here and null in JSON, never 0.
 
-In all functions, truth and predicted are 0/1 or boolean, shape (N, C) or (N,); larger scores mean more likely present.
-A score equal to a threshold counts as predicted.
+In all functions, truth and predicted are 0/1 or boolean arrays of shape (N, C) or (N,). A larger score means that the
+pattern is more likely present.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ SAMPLE_METRICS = ("accuracy", "precision", "recall", "f", "mean_slice_f")
 def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip") -> np.ndarray:
     """Accuracy, precision, recall and F of each slice, shape (N, 4); NaN where undefined.
 
-    With S the true and T the predicted patterns of a slice (paper, Eq. 7–9, and the F of one slice):
+    S is the set of true patterns and T the set of predicted patterns of a slice (paper, Eq. 7–9; F of one slice):
         accuracy |S∩T| / |S∪T|,  precision |S∩T| / |T|,  recall |S∩T| / |S|,  F 2·|S∩T| / (|S| + |T|)
-    A quotient with denominator 0 is undefined, which is common on healthy slices:
+    A ratio with denominator 0 is undefined, which is common on healthy slices:
         |S| = 0, |T| = 0   all four undefined (a healthy slice predicted healthy)
         |S| = 0, |T| > 0   accuracy, precision and F are 0, recall is undefined
         |S| > 0, |T| = 0   accuracy, recall and F are 0, precision is undefined
-    empty="skip" leaves them NaN, as scikit-learn's zero_division=nan. empty="agree" sets all four to 1 on a
-    healthy slice predicted healthy; the others stay undefined.
+    With empty="skip", undefined ratios are NaN, like scikit-learn's zero_division=nan. With empty="agree", all four are
+    1 on a healthy slice predicted healthy, and other undefined ratios are NaN.
     """
     check(empty in ("skip", "agree"), f'empty must be "skip" or "agree", got {empty!r}')
     s, t = np.asarray(truth) > 0, np.asarray(predicted) > 0
@@ -42,9 +42,9 @@ def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip
 def sample_metrics(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip") -> dict[str, float]:
     """Metrics of the label sets of slices (paper, Eq. 7–10), by the names in `SAMPLE_METRICS`.
 
-    accuracy, precision and recall are means of `sample_terms` over the slices that define them, f is the harmonic mean
-    of these two (Eq. 10). mean_slice_f is the mean of the F of single slices, a different measure: average="samples"
-    of scikit-learn's f1_score.
+    accuracy, precision and recall are means of the `sample_terms` over the slices where each is defined. f is the
+    harmonic mean of this precision and this recall (Eq. 10). mean_slice_f is a different measure, the mean over slices
+    of the F of each slice: scikit-learn's f1_score with average="samples".
     """
     terms = sample_terms(truth, predicted, empty=empty)
     means = ratio(np.nansum(terms, axis=0), np.isfinite(terms).sum(0))
@@ -54,13 +54,13 @@ def sample_metrics(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "sk
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """tp, fp, fn, tn of each pattern, shape (C,) each, int64."""
+    """The numbers tp, fp, fn and tn of each pattern, int64, shape (C,) each."""
     s, t = np.asarray(truth) > 0, np.asarray(predicted) > 0
     return {"tp": (s & t).sum(0), "fp": (~s & t).sum(0), "fn": (s & ~t).sum(0), "tn": (~s & ~t).sum(0)}
 
 
 def pattern_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """precision, recall and f of each pattern, shape (C,) each; NaN if the denominator is 0."""
+    """precision, recall and f of each pattern, shape (C,) each. They are NaN where the denominator is 0."""
     n = confusion(truth, predicted)
     return {
         "precision": ratio(n["tp"], n["tp"] + n["fp"]),
@@ -70,7 +70,7 @@ def pattern_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.nd
 
 
 def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """(false, true positive rates) from (0, 0) to (1, 1), one point per distinct score; None if a class is absent."""
+    """(fpr, tpr) from (0, 0) to (1, 1), one point per distinct score; None if a class is absent."""
     truth, scores = _checked(truth, scores)
     if truth.all() or not truth.any():
         return None
@@ -79,13 +79,16 @@ def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve = P(score of a positive > score of a negative), ties one half; NaN for one class."""
+    """Area under the ROC curve: P(score of a positive > score of a negative), with ties counted as one half.
+
+    It is NaN if a class is absent.
+    """
     curve = roc_curve(truth, scores)
     return float("nan") if curve is None else float(sk.auc(*curve))
 
 
 def pr_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """(recall, precision) by rising recall, from (0, 1) by convention; None without a positive."""
+    """(recall, precision) in order of increasing recall, starting by convention at (0, 1); None without a positive."""
     truth, scores = _checked(truth, scores)
     if not truth.any():
         return None
@@ -94,9 +97,9 @@ def pr_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Σ (R_i − R_{i−1})·P_i over falling distinct scores, without interpolation; NaN without a positive."""
+    """Σ (R_i − R_{i−1})·P_i over the distinct scores in decreasing order; NaN without a positive."""
     curve = pr_curve(truth, scores)
-    # Not average_precision_score, whose order of summation would change stored documents in the last bit.
+    # average_precision_score of scikit-learn sums in another order, which would change the last bit of stored results.
     return float("nan") if curve is None else float(np.diff(curve[0]) @ curve[1][1:])
 
 
@@ -107,7 +110,10 @@ def brier(truth: np.ndarray, probability: np.ndarray) -> float:
 
 
 def calibration_curve(truth: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> dict[str, list]:
-    """predicted (mean probability), observed (fraction positive) and n of each non-empty bin of equal width."""
+    """The calibration curve in bins of equal width, without empty bins.
+
+    predicted: mean probability of each bin. observed: fraction of positives. n: number of slices.
+    """
     truth, probability = np.asarray(truth) > 0, np.asarray(probability, dtype=float)
     edges = np.linspace(0, 1, bins + 1)
     number = np.searchsorted(edges[1:-1], probability)
@@ -119,20 +125,20 @@ def calibration_curve(truth: np.ndarray, probability: np.ndarray, *, bins: int =
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """numerator / denominator, NaN if the denominator is 0, float64."""
+    """numerator / denominator as float64; NaN where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 
 
 def harmonic_mean(precision: np.ndarray | float, recall: np.ndarray | float) -> np.ndarray:
-    """2·precision·recall / (precision + recall): 0 if both are 0, NaN if one is undefined, float64."""
+    """2·precision·recall / (precision + recall) as float64; 0 where both are 0, NaN where one is undefined."""
     precision, recall = np.asarray(precision, dtype=float), np.asarray(recall, dtype=float)
     total = precision + recall
     return np.where(total == 0, 0.0, ratio(2 * precision * recall, total))
 
 
 def _checked(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """truth as bool and scores as float64, both (N,); InputError for unequal shapes or scores that are not finite."""
+    """truth as bool and scores as float64, both (N,). InputError: unequal shapes, or scores that are not finite."""
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     check(truth.ndim == 1 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}")
     check(bool(np.isfinite(scores).all()), "scores must be finite, got NaN or infinity")

@@ -8,29 +8,29 @@ import numpy as np
 
 from ildfv.errors import check
 
-NO_LABELS = "no slice has a label map: run `ildfv prepare SCANS --codes …` to read label maps next to the scans"
+NO_LABELS = "no slice has a label map: run `ildfv prepare SCANS --codes …` to read the label maps stored with the scans"
 
 
 def statistics(
     presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, labels: Sequence[str], threshold: int
 ) -> dict:
-    """Tables 1 and 2 of the paper for these slices, JSON-able.
+    """Tables 1 and 2 of the paper for these slices, as JSON values.
 
-    presence (N, C): 1 present, 0 absent, −1 unknown; slices without any label are only counted as unlabelled, and
-    slices with an unknown pattern are excluded from healthy slices, numbers and combinations of patterns. patients
-    (N,): patient of each slice. labels: names of the C patterns. threshold: pixels from which a pattern counts as
-    present, copied to the result.
+    presence (N, C): 1 present, 0 absent, −1 unknown. Slices without any label are only counted as unlabelled. Slices
+    with an unknown pattern are excluded from the healthy slices, from by_number and from the combinations. patients
+    (N,): patient of each slice. labels: names of the C patterns. threshold: number of pixels from which a pattern
+    counts as present, copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
      "combinations": [{"patterns": [...], "slices", "patients"}, …], most frequent first,
-     "co_occurrence": (C, C) slices with both patterns; the diagonal is Table 1}
-    A patient is healthy if no slice shows a pattern.
+     "co_occurrence": (C, C) slices with both patterns; the diagonal is the slices of Table 1}
+    A patient is healthy if none of the patient's slices shows a pattern.
     """
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
     expected = (len(names), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
-    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or, without labels, −1")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown)")
     labelled, complete = (presence >= 0).any(axis=1), (presence >= 0).all(axis=1)
     owners, found_on = names[labelled], presence[labelled] > 0
     shown, owner = presence[complete] > 0, names[complete]  # (n, C), (n,)

@@ -1,4 +1,4 @@
-"""Partition patients into parts of given sizes so that quantities such as slices per pattern are balanced."""
+"""Partitions of patients into parts of given sizes that balance quantities such as slices per pattern."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-PASSES = 50  # of exchanges; cohorts of 20 to 700 patients converge in fewer than ten
-STARTS, WORK = 16, 2000  # random starts; fewer if starts × patients exceeds WORK, as large cohorts need only one
+PASSES = 50  # maximum number of passes of exchanges; cohorts of 20 to 700 patients converge in fewer than ten
+STARTS = 16  # random starts
+WORK = 2000  # maximum of starts × patients: large cohorts get fewer starts, because they need only one
 
 
 def partition(
@@ -17,13 +18,14 @@ def partition(
     weights: Sequence[float] | None = None,
     seed: int | Sequence[int] = 0,
 ) -> np.ndarray:
-    """Part of each patient, shape (P,), int: part f gets exactly `sizes[f]` patients.
+    """The number of each patient's part, int, shape (P,). Part f has exactly `sizes[f]` patients.
 
-    amounts (P, Q): amount of each quantity that a patient has; weights (Q,): importance of each quantity. Minimises
-    Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)² from several random starts, first greedily, then by
-    exchanging pairs of patients until no exchange helps. Patients with the rarest quantities are assigned first, as in
-    iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011); unlike that method this one balances slices and
-    patients at the same time and keeps the sizes. Equal inputs and seeds give equal parts.
+    amounts (P, Q): amount of each quantity that each patient has. weights (Q,): importance of each quantity. The
+    partition minimises Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)². From several random starts, patients
+    are assigned greedily, and then pairs of patients are exchanged until no exchange lowers the sum. Patients with the
+    rarest quantities are assigned first, as in iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011). Unlike
+    that method, this function balances slices and patients at the same time and keeps the sizes. Equal inputs and
+    seeds give equal partitions.
     """
     amounts = np.asarray(amounts, dtype=float)
     total = amounts.sum(0)
@@ -42,7 +44,7 @@ def partition(
 def _partition_once(
     x: np.ndarray, room: np.ndarray, target: np.ndarray, rng: np.random.Generator
 ) -> tuple[float, np.ndarray]:
-    """(cost, part of each patient) from one random start; decrements `room` to 0."""
+    """(cost, part of each patient) from one random start. `room`, the free places of each part, is decremented to 0."""
     rarity = x.max(1, initial=0.0)  # the largest share of any quantity that the patient has
     order = rng.permutation(len(x))
     order = order[np.argsort(-rarity[order], kind="stable")]
@@ -51,7 +53,7 @@ def _partition_once(
     excess = -target  # (F, Q): assigned share − target share
     for patient in order:
         # Adding x to a part changes its cost by Σ_q (e + x)² − e² = Σ_q x·(2e + x); x² is equal for all parts.
-        cost = excess @ x[patient] + 1e-9 * rng.random(len(room))  # noise breaks ties between equally empty parts
+        cost = excess @ x[patient] + 1e-9 * rng.random(len(room))  # the noise breaks ties
         best = int(np.argmin(np.where(room > 0, cost, np.inf)))
         part[patient] = best
         excess[best] += x[patient]
@@ -64,9 +66,9 @@ def _partition_once(
 
 
 def _exchange(i: int, x: np.ndarray, part: np.ndarray, excess: np.ndarray) -> bool:
-    """Swaps patient i with the patient of another part that lowers the cost most; False if none does."""
+    """Exchanges patient i with the patient of another part that lowers the cost most. False: no exchange lowers it."""
     a = part[i]
-    step = x - x[i]  # (P, Q): gain of part a, and loss of the other part, if i is swapped for j
+    step = x - x[i]  # (P, Q): change of part a if i is exchanged for each patient; the other part changes by −step
     gain = 2 * np.einsum("pq,pq->p", step, step) + 2 * np.einsum("pq,pq->p", step, excess[a] - excess[part])
     gain[part == a] = np.inf
     j = int(np.argmin(gain))

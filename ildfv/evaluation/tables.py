@@ -1,4 +1,4 @@
-"""Tables of text and estimates, as documents store them and a report shows them."""
+"""Tables of text and estimates, which documents store and a report shows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from ildfv.evaluation.documents import Document, Interval
 
 
 class Estimate(Document):
-    """A measure pooled over the held-out folds with its 95 % interval, and its mean and SD over the n folds.
+    """A measure pooled over the held-out folds, with its 95 % interval.
 
-    patients: number of patients that it depends on; None in documents of earlier versions.
+    mean, sd: mean and standard deviation over the n folds where the measure is defined. patients: number of patients
+    that the measure depends on; None in documents of earlier versions.
     """
 
     value: float | None
@@ -26,7 +27,7 @@ Cell = str | int | float | Estimate | None
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under named columns. note: one paragraph to show with the table."""
+    """Rows of cells under named columns. note: a paragraph that is shown with the table."""
 
     title: str
     columns: list[str]

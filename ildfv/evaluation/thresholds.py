@@ -13,7 +13,7 @@ from ildfv.errors import check
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """probability = 1 / (1 + exp(−(slope·score + intercept)))."""
+    """The function 1 / (1 + exp(−(slope·score + intercept))), which converts a score to a probability."""
 
     slope: float
     intercept: float
@@ -24,10 +24,11 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class Decisions:
-    """A threshold and a sigmoid for each pattern; None if the validation slices do not determine them.
+    """A decision threshold and a sigmoid for each pattern.
 
-    A pattern without a threshold is never predicted, and its decision metrics are undefined. A pattern without a
-    sigmoid has no probability, and its Brier score and calibration curve are undefined.
+    The threshold is None if no validation slice shows the pattern. The pattern is then never predicted, and its
+    decision metrics are undefined. The sigmoid is None if all or no validation slices show the pattern. The pattern
+    then has no probability, and its Brier score and calibration curve are undefined.
     """
 
     thresholds: tuple[float | None, ...]
@@ -35,7 +36,7 @@ class Decisions:
 
     @classmethod
     def fit(cls, truth: np.ndarray, scores: np.ndarray) -> Decisions:
-        """From validation slices: truth (N, C) of 0, 1 and −1 = unknown, scores (N, C)."""
+        """Decisions fitted on validation slices. truth (N, C): 1, 0 or −1 (unknown). scores (N, C)."""
         truth, scores = np.asarray(truth), np.asarray(scores, dtype=float)
         check(
             truth.ndim == 2 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}"
@@ -45,12 +46,12 @@ class Decisions:
 
     @classmethod
     def at(cls, thresholds: Sequence[float | None]) -> Decisions:
-        """Fixed thresholds, one per pattern, without probabilities."""
+        """Decisions with the given thresholds, one per pattern, and without sigmoids."""
         values = list(thresholds)
         return cls(tuple(None if v is None else float(v) for v in values), (None,) * len(values))
 
     def predict(self, scores: np.ndarray) -> np.ndarray:
-        """Whether each pattern is predicted, shape (N, C), bool: score ≥ threshold."""
+        """Whether each pattern is predicted, that is, score ≥ threshold; bool, shape (N, C)."""
         limits = np.array([np.inf if t is None else t for t in self.thresholds])
         return np.asarray(scores, dtype=float) >= limits
 
@@ -63,16 +64,16 @@ class Decisions:
 
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
-    """The threshold with the largest F, the highest one if several are equally good; None without a positive.
+    """The threshold with the largest F, or the highest of several such thresholds; None without a positive.
 
-    It is the midpoint of two neighbouring scores.
+    It is the midpoint between two neighbouring scores, or the lowest score.
     """
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     n_positive = int(truth.sum())
     if n_positive == 0:
         return None
     distinct, rank = np.unique(scores, return_inverse=True)
-    n_predicted = np.cumsum(np.bincount(rank)[::-1])  # slices that score at least the i-th largest distinct score
+    n_predicted = np.cumsum(np.bincount(rank)[::-1])  # [i]: slices with at least the i-th largest score
     tp = np.cumsum(np.bincount(rank, weights=truth)[::-1])
     f = 2 * tp / (n_predicted + n_positive)
     distinct = distinct[::-1]
@@ -80,14 +81,14 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
     if best + 1 == len(distinct):
         return float(distinct[best])
     middle = float((distinct[best] + distinct[best + 1]) / 2)
-    return middle if distinct[best + 1] < middle else float(distinct[best])  # no float between them
+    return middle if distinct[best + 1] < middle else float(distinct[best])  # no float lies between
 
 
 def fit_sigmoid(truth: np.ndarray, scores: np.ndarray, *, max_iter: int = 100) -> Sigmoid | None:
     """Platt's logistic calibration of scores to probabilities; None if only one class is present.
 
-    Targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so that the fit exists even if the
-    classes are separable. Newton's method with step halving (Lin, Lin, Weng 2007), float64.
+    The targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so that the fit exists even if the
+    classes are separable. The fit uses Newton's method with step halving (Lin, Lin, Weng 2007) in float64.
     """
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     n_pos, n_neg = int(truth.sum()), int((~truth).sum())

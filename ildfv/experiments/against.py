@@ -1,4 +1,4 @@
-"""Simple baselines in the experiments: densitometry of the lung, and whether the systems beat the best one."""
+"""The simple baselines in the experiments, and a table that shows whether the systems beat the best baseline."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from ildfv.experiments.tables import OURS, SOURCE
 from ildfv.patterns import PATTERNS
 
 EXPLAINED = (
-    "Baselines are fitted on the fit patients: for one number (share of lung below −950 HU, 15th percentile, mean "
-    "density, share from −600 to −250 HU, lung area) a direction and a scale by logistic regression, for a histogram "
-    "of lung HU in 32 bins a ridge regression. The prevalence gives every slice the same score."
+    "Baselines are fitted on the fit patients. Five baselines are logistic regressions on one number: the fraction of "
+    "lung below −950 HU, the 15th percentile, the mean density, the fraction from −600 to −250 HU, or the lung area. "
+    "One is a ridge regression on a histogram of lung HU with 32 bins. The prevalence baseline gives every slice the "
+    "same score."
 )
 NOTE = (
-    "AUC of the system minus that of the baseline with the highest AUC of that column, with the 95 % interval of the "
-    "paired difference by patient. The best baseline is chosen on the test slices, which favours the baselines. "
+    "AUC of the system minus AUC of the baseline with the highest AUC in that column, with the 95 % interval of the "
+    "difference, paired by patient. The best baseline is chosen on the test slices, which favours the baselines. "
     f"{EXPLAINED}"
 )
 
 
 def baselines(context: Context, threshold: int = T4000) -> list[Baseline]:
-    """All baselines that can be computed for these slices."""
+    """All baselines that can be computed for the slices of the context."""
     return [Baseline(name, threshold, context.workspace.settings.seed) for name in features(context)]
 
 
 def pairs(context: Context, systems: Sequence[System], rivals: Sequence[System]) -> list[tuple[System, System]]:
-    """Each system with every baseline that is the best in some column."""
+    """The pairs (system, baseline) to compare: each system with every baseline that is the best in some column."""
     best = best_baselines([documents(context, one)["pooled"] for one in rivals])
     chosen = [one for one in rivals if one.label in best.values()]
     return [(system, rival) for system in systems for rival in chosen]
 
 
 def against(context: Context, systems: Sequence[System], rivals: Sequence[System]) -> tuple[Table, list[str]]:
-    """The table of differences, and a note for each system that does not beat the best baseline everywhere."""
+    """(table of the differences, a note for each system that does not beat the best baseline in every column)."""
     results = [documents(context, one)["pooled"] for one in (*systems, *rivals)]
     found = verdicts(results, [compare(context, a, b) for a, b in pairs(context, systems, rivals)])
     by_cell = {(one.system, one.measure): one for one in found}
@@ -53,7 +54,7 @@ def against(context: Context, systems: Sequence[System], rivals: Sequence[System
 
 
 def _text(one: Verdict | None) -> str | None:
-    """`+0.031 (−0.010 to +0.080) against p15; does not beat it`"""
+    """Text such as "+0.031 (−0.010 to +0.080) against p15; does not beat it"; None without a difference."""
     if one is None or one.difference is None:
         return None
     span = "" if one.interval is None else f" ({one.interval[0]:+.3f} to {one.interval[1]:+.3f})"

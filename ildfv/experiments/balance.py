@@ -1,4 +1,4 @@
-"""Table 8: classification without and with class weights β, computed from the training slices."""
+"""Table 8: classification without and with class weights β, which are computed from the training slices."""
 
 from __future__ import annotations
 

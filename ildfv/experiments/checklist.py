@@ -1,7 +1,8 @@
-"""The TRIPOD+AI and CLAIM checklists: items that the software can answer are filled in, the others are for the author.
+"""The TRIPOD+AI and CLAIM checklists. Items that the software can answer are filled in; the author writes the others.
 
 TRIPOD+AI: Collins et al., BMJ 2024;385:e078378, table 2 (27 items). CLAIM: Tejani et al., Radiology: Artificial
-Intelligence 2024;6(4):e240300, the 2024 update (44 items). Item numbers are theirs, the short item names are ours.
+Intelligence 2024;6(4):e240300, the 2024 update (44 items). The item numbers are those of the checklists. The short item
+names are not.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ildfv.experiments.preset_views import PresetView
 
 FILLED, PART, AUTHOR = "filled", "in part", "for the author to write"
 
-# (item, number in TRIPOD+AI, number in CLAIM, key of `answers` or None, whether the author must add to it)
+# (item, number in TRIPOD+AI, number in CLAIM, key in `answers` or None, whether the author must complete the answer)
 ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
     ("Title", "1", "1", None, True),
     ("Abstract", "2", "2", None, True),
@@ -82,9 +83,9 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
 
 
 def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
-    """Each item of the checklists, whether it is filled in, and its content.
+    """A table of the items of the checklists, with their state and content.
 
-    If the results come from several presets, an answer that differs between them is given once per preset.
+    If the results are from several presets and an answer differs between them, it is given for each preset.
     """
     found = _merged({one.title: answers(one.context) for one in shown})
     rows: list[list[Cell]] = []
@@ -93,8 +94,8 @@ def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
         rows.append([name, tripod or None, claim or None, state, None if key is None else found[key]])
     note = (
         "Item numbers of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and of the 2024 update of CLAIM (Tejani et "
-        "al., Radiol Artif Intell 2024;6(4):e240300). Answers are generated from this workspace and do not replace the "
-        "authors' own report; the authors must complete the items that are filled in part."
+        "al., Radiol Artif Intell 2024;6(4):e240300). The answers are generated from this workspace and do not replace "
+        "the authors' own report. The authors must complete the items whose state is “in part”."
     )
     table = Table("Reporting checklist", ["item", "TRIPOD+AI", "CLAIM", "state", "content"], rows, note)
     return ChecklistDocument(
@@ -109,7 +110,7 @@ def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
 
 
 def _merged(by_preset: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """One text per item: the common answer, or one per preset where they differ."""
+    """One text per item: the common answer, or the answer of each preset if they differ."""
     first = next(iter(by_preset.values()))
     return {
         key: text

@@ -28,10 +28,11 @@ T = TypeVar("T")
 
 
 class Context:
-    """One workspace under one preset: its recipes, folds and split, and the folders of fitted models and results.
+    """A workspace and a preset: creates recipes of systems, and provides folds, splits and folders.
 
-    Everything is stored in experiments/<key of slices and folds>/ of the workspace, so results of other slices or folds
-    are never mixed with these: models/, encodings/, label-maps/ and scores/ hold one folder per system and fold.
+    Everything is stored in experiments/<key of slices and folds>/ of the workspace, so results of different slices or
+    folds are never mixed. Its subfolders models/, encodings/, label-maps/ and scores/ have one folder per system and
+    fold.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Context:
         device: str = "auto",
         progress: Progress = SILENT,
     ):
-        check(distributed.size() == 1, "experiments must run in one process, got a launch by torchrun")
+        ranks = distributed.size()
+        check(ranks == 1, f"experiments must run in one process, got {ranks}: run them without torchrun")
         self.workspace, self.preset, self.progress = Workspace.open(root), preset, progress
-        self.other = other  # a second workspace, to test the systems of this one on
+        self.other = other  # a second workspace, on which the systems of this workspace are tested
         self.slices = self.workspace.slices()
         if not self.workspace.folds_file.exists():
             write_folds(self.workspace, n_folds=preset.folds)
@@ -56,7 +58,7 @@ class Context:
         self.device = resolve(device)
         self.key = key_of(self.slices.key, self.folds.sha256)
         self.folder = self.workspace.root / "experiments" / self.key
-        self.made: Callable[[], None] = lambda: None  # called when a network, an encoding or scores are finished
+        self.record_time: Callable[[], None] = lambda: None  # called after each network, encoding and set of scores
         self._splits: dict[tuple[int, int | None, float], Split] = {}
         self._remembered: dict[tuple, Any] = {}
 
@@ -67,8 +69,9 @@ class Context:
             return gaps
         return [
             *gaps,
-            f"The workspace has {self.folds.n_folds} folds, but preset {self.preset.name} uses {self.preset.folds}: "
-            f"`ildfv folds --folds {self.preset.folds} --fresh` creates a new split; everything is then trained again.",
+            f"The workspace has {self.folds.n_folds} folds, but preset {self.preset.name} uses {self.preset.folds}. "
+            f"`ildfv folds --folds {self.preset.folds} --fresh` creates new folds, and everything is then trained "
+            "again.",
         ]
 
     def place(self, kind: str, system: System, fold: int) -> Path:
@@ -76,7 +79,7 @@ class Context:
         return self.folder / kind / system.folder / f"fold-{fold}"
 
     def remember(self, key: tuple, compute: Callable[[], T]) -> T:
-        """The value of `compute`, called once per key as long as this context is used."""
+        """The value of `compute`, which is called only once for each key."""
         if key not in self._remembered:
             self._remembered[key] = compute()
         return self._remembered[key]
@@ -93,7 +96,7 @@ class Context:
         keep_weights: bool = False,
         **settings,
     ) -> Cnn:
-        """A network trained with the preset's settings. settings: fields of `TrainSettings` that override them."""
+        """A network trained with the preset's settings. settings: fields of `TrainSettings` that differ from these."""
         given: dict[str, Any] = {
             "network": self.preset.network,
             "seed": self.workspace.settings.seed,
@@ -103,19 +106,18 @@ class Context:
         return Cnn(label, chosen, threshold, patients, share, keep_weights)
 
     def regression(self, label: str, loss: str = "smooth-l1", **options) -> Cnn:
-        """A network that regresses pixel counts as in the paper: smooth L1 has its knee at one pixel."""
+        """A network that regresses pixel counts as in the paper; smooth L1 is quadratic up to an error of one pixel."""
         return self.cnn(label, loss=loss, target="counts", unit=1.0, **options)
 
     @cached_property
     def base(self) -> Cnn:
-        """The network whose layers are encoded, the column CNN of Tables 5 and 6: smooth L1 regression of counts."""
+        """The network whose layers are encoded (column CNN of Tables 5 and 6): smooth L1 regression of counts."""
         return self.regression("CNN", keep_weights=True)
 
     def encoded(self, label: str, layer: str, *, network: Cnn | None = None, **options) -> Encoded:
-        """A layer of a network (the base) under an encoder.
+        """An encoding of a layer of a network; by default of the network `base`.
 
-        options: components, dimensions, passes and region that differ from the preset's, and further fields of
-        `Encoded`.
+        options: components, dimensions, passes and region, if they differ from the preset's, and fields of `Encoded`.
         """
         p = self.preset
         given: dict[str, Any] = {"components": p.components, "dimensions": p.dimensions, "passes": p.passes}
@@ -125,7 +127,7 @@ class Context:
         return Encoded(label, network or self.base, settings, words=p.words, ridge=p.ridge, **options)
 
     def patches(self, label: str) -> Patches:
-        """The patch baseline as this preset trains it."""
+        """The patch baseline with the preset's settings."""
         from ildfv.train.patches import MAJORITY
 
         settings = TrainSettings(
@@ -140,54 +142,55 @@ class Context:
     # -- folds and splits ---------------------------------------------------------------------------------------------
 
     def held_out(self, system: System | None = None) -> list[int]:
-        """The folds that are held out in turn."""
+        """The folds that are held out in turn. system: may limit their number."""
         limits = (self.folds.n_folds, self.preset.run, None if system is None else system.folds)
         return list(range(min(n for n in limits if n is not None)))
 
     def split_of(self, system: System, fold: int) -> Split:
-        """The split that the system is fitted, validated and tested on."""
+        """The split on which the system is fitted, validated and tested."""
         return self.split(fold, *patients_of(system))
 
     def split(self, fold: int, patients: int | None = None, share: float = 1.0) -> Split:
-        """The fold's split, of all patients or some.
+        """The split of a fold, with all or some of the patients.
 
-        share: fraction of all patients that is used; see `_chosen`. patients: number of fit patients, drawn by
-        the workspace's seed; fewer are a subset of more. The patients are those of the whole split if there are fewer.
+        patients: number of fit patients, drawn with the workspace's seed; a smaller number gives a subset of a larger
+        number. All fit patients are used if there are not as many. share: fraction of the patients of each fold that
+        are used.
         """
         key = (fold, patients, share)
         if key not in self._splits:
             split = split_slices(self.slices, self.folds, fold)
             if share < 1:
-                split = self._alone(split, share)
+                split = self._small_split(split, share)
             if patients is not None:
                 random = np.random.default_rng([self.workspace.settings.seed, fold])
                 some = random.permutation(np.unique(self.slices.patients[split.fit]))[:patients]
-                fit = self._of(some, split.fit)
+                fit = self._slices_of(some, split.fit)
                 split = replace(split, fit=fit, train=np.union1d(fit, split.validation))
             self._splits[key] = split
         return self._splits[key]
 
     def fit_patients(self) -> int:
-        """The number of fit patients of the held-out fold that has the fewest."""
+        """The smallest number of fit patients of any held-out fold."""
         return min(len(np.unique(self.slices.patients[self.split(fold).fit])) for fold in self.held_out())
 
-    def _alone(self, split: Split, share: float) -> Split:
-        """The split of a share of each fold's patients; a fifth of its training patients, at least one, validate."""
-        chosen = {fold: self._chosen(fold, share) for fold in range(self.folds.n_folds)}
+    def _small_split(self, split: Split, share: float) -> Split:
+        """The split with a share of each fold's patients. A fifth of its training patients is used for validation."""
+        chosen = {fold: self._drawn_patients(fold, share) for fold in range(self.folds.n_folds)}
         train = np.concatenate([names for fold, names in chosen.items() if fold != split.fold])
         random = np.random.default_rng([self.workspace.settings.seed, split.fold])
         train = random.permutation(np.sort(train))
         n = max(1, round(len(train) / 5))
         parts = {"validation": train[:n], "fit": train[n:], "train": train}
-        indices: dict[str, Any] = {name: self._of(names, split.train) for name, names in parts.items()}
-        return replace(split, test=self._of(chosen[split.fold], split.test), **indices)
+        indices: dict[str, Any] = {name: self._slices_of(names, split.train) for name, names in parts.items()}
+        return replace(split, test=self._slices_of(chosen[split.fold], split.test), **indices)
 
-    def _chosen(self, fold: int, share: float) -> np.ndarray:
-        """A share of the fold's patients with labels, at least two of them, drawn by the workspace's seed."""
+    def _drawn_patients(self, fold: int, share: float) -> np.ndarray:
+        """A share of the fold's patients with labels, at least two patients, drawn with the workspace's seed."""
         names = np.unique(self.slices.patients[split_slices(self.slices, self.folds, fold).test])
         random = np.random.default_rng([self.workspace.settings.seed, fold, 1])
         return random.permutation(names)[: max(2, round(share * len(names)))]
 
-    def _of(self, patients: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """The slices that belong to these patients."""
+    def _slices_of(self, patients: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Those of the slices `indices` that belong to these patients."""
         return indices[np.isin(self.slices.patients[indices], patients)]

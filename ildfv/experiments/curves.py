@@ -1,4 +1,4 @@
-"""Fig. 5: ROC and precision–recall curves at T = 6000 and 4000; AUC and Brier scores of the same systems."""
+"""Fig. 5: ROC and precision–recall curves at T = 6000 and 4000, and AUC and Brier scores of the same systems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ildfv.experiments.tables import AUC, BRIER, measured
 
 
 def systems(context: Context, threshold: int) -> list[System]:
-    """Classification, regression, and Fisher vectors of the first and last convolutional layer, evaluated at T."""
+    """Regression, classification, and Fisher vectors of the first and last convolutional layer, evaluated at T."""
     at = f", T = {threshold}"
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
     vectors = [replace(fisher(context, layer, suffix=at), evaluated_at=threshold) for layer in layers]
@@ -25,8 +25,8 @@ def run(context: Context) -> Findings:
     shown = {threshold: systems(context, threshold) for threshold in THRESHOLDS}
     every = [system for one in shown.values() for system in one]
     note = (
-        "The curves are in experiments.html. Brier scores use probabilities from a sigmoid fitted on validation "
-        "slices. Regressions of counts are fitted once, for T = 4000, and evaluated at both T."
+        "The curves are in experiments.html. Brier scores use probabilities from a sigmoid that is fitted on "
+        "validation slices. Regressions of counts are fitted once, for T = 4000, and evaluated at both values of T."
     )
     tables = [
         measured(context, "Areas under the ROC curves of Fig. 5", every, AUC, note=note),

@@ -1,4 +1,4 @@
-"""The JSON documents of experiments as types; `schema` describes the files that they are written to."""
+"""The types of the JSON documents of experiments. `schema` describes their files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ CHECKLIST: Final = "ildfv checklist"
 
 
 class SystemResults(Document):
-    """One system of an experiment. folder: its name below experiments/<key>/{models, encodings, scores}/.
+    """The results of one system of an experiment.
 
-    inputs: everything that its scores depend on apart from slices and folds. pooled: without curves.
+    folder: name of its folders in experiments/<key>/{models, encodings, scores}/. inputs: everything that the scores
+    depend on, except slices and folds. pooled: results over all held-out folds, without curves.
     """
 
     folder: str
@@ -31,14 +32,15 @@ class SystemResults(Document):
 class ExperimentDocument(Document):
     """The results of one experiment.
 
-    paper: the tables or figures of the paper that it reproduces. extent: the settings of its preset. key: of the slices
-    and folds. folds: those held out in turn. documents: results with curves, of the experiment that plots them. charts:
-    measures over a number, which a page draws.
-    seconds: wall time of all runs; missing only while the document is being made.
+    paper: the tables or figures of the paper that it reproduces. extent: the settings of its preset. key: key of the
+    slices and folds. folds: the held-out folds. documents: results with curves, only in the experiment that plots them.
+    charts: charts for the page. seconds: wall time of all runs; 0 only until the document is written.
     """
 
     current_version: ClassVar[int | None] = 2
-    older: ClassVar[str] = "it has another overall F and other intervals; remove it and run the experiment again"
+    older: ClassVar[str] = (
+        "its overall F and its intervals are defined differently; delete it and run the experiment again"
+    )
 
     kind: Literal["ildfv experiment"]
     version: Literal[2]
@@ -64,7 +66,7 @@ class ExperimentDocument(Document):
 
     @property
     def subtitle(self) -> str:
-        """The text next to the title in a report."""
+        """The text after the title in a report."""
         folds = f"held-out folds {', '.join(map(str, self.folds))} of {self.n_folds}" if self.folds else None
         return " · ".join(filter(None, (self.paper, f"preset {self.preset}", folds)))
 

@@ -1,4 +1,4 @@
-"""Fig. 6: four correctly labelled slices with several patterns and two failures, drawn at random with a fixed seed."""
+"""Fig. 6: four correctly predicted slices with several patterns and two failures, drawn at random with a fixed seed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from ildfv.report.content import Example
 
 RIGHT, WRONG = 4, 2
 RULE = (
-    f"Fig. 6: {RIGHT} slices with at least two patterns on which the first system predicts exactly these, and {WRONG} "
-    "with several patterns present or predicted on which it does not, from different patients if possible; drawn "
-    f"at random with a fixed seed from all held-out folds, T = {T6000}."
+    f"Fig. 6: {RIGHT} slices with at least two patterns on which the first system predicts exactly these patterns, and "
+    f"{WRONG} slices with at least two present or predicted patterns on which its prediction is wrong. The slices are "
+    "drawn at random with a fixed seed from all held-out folds, from different patients if possible, with "
+    f"T = {T6000}."
 )
 
 
 def systems(context: Context) -> list[System]:
-    """The regression, whose results determine the choice of slices, and the classification."""
+    """The regression, whose predictions determine which slices are chosen, and the classification."""
     return [smooth_l1(context, T6000), classification(context, T6000)]
 
 
 def choose(truth: np.ndarray, predicted: np.ndarray, patients: np.ndarray, *, seed: int) -> tuple[list[int], list[int]]:
-    """Rows of right and wrong slices by RULE, fewer if there are fewer. truth, predicted (N, 4) of bool."""
+    """(rows of right slices, rows of wrong slices) by RULE, or fewer if there are not enough.
+
+    truth, predicted: bool (N, 4).
+    """
     exact = (truth == predicted).all(axis=1)
     several = np.maximum(truth.sum(axis=1), predicted.sum(axis=1)) > 1
     rng, used = np.random.default_rng(seed), set()
@@ -76,7 +80,7 @@ def run(context: Context) -> Findings:
         for call in example.predictions
     ]
     right = sum(example.is_right(example.predictions[0]) for example in shown)
-    missing = f"Only {right} of {RIGHT} such correct slices exist." if right < RIGHT else ""
+    missing = f"There are only {right} such right slices instead of {RIGHT}." if right < RIGHT else ""
     columns = ["slice", "source", "data", "present", "system", "predicted"]
     note = f"{RULE} {missing} The slices are in experiments.html.".replace("  ", " ")
     return Findings([Table("Slices of Fig. 6", columns, rows, note)])

@@ -1,4 +1,4 @@
-"""The definition of an experiment, and the type of its result."""
+"""The types of an experiment and of its result."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ildfv.report.chart import Chart
 class Findings:
     """The result of one experiment.
 
-    tables: the tables, in the order in which they are shown. systems: the systems whose results the document lists.
-    compared: pairs of systems for the paired tests. notes: remarks on the whole experiment. files: name → content of
-    files written next to the document. folds: the folds held out if no system is listed; None: those of the preset.
-    charts: drawn on the page below the tables.
+    tables: in the order in which they are shown. systems: the systems whose results are part of the document. compared:
+    pairs of systems for paired tests. notes: sentences on the whole experiment. files: content by name of files that
+    are written to the folder of the document. folds: the held-out folds, if no system is listed; None: those of the
+    preset. charts: shown below the tables.
     """
 
     tables: Sequence[Table]
@@ -32,9 +32,9 @@ class Findings:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment by name.
+    """An experiment.
 
-    paper: the tables or figures of the paper that it reproduces; None if the paper has no table or figure for it.
+    name: as given on the command line. paper: the tables, figures or section of the paper that it refers to, or None.
     """
 
     name: str

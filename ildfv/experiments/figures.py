@@ -1,4 +1,4 @@
-"""Figs. 1–5 for the page: patterns, windows, target mappings, architecture, and curves with one line per pattern."""
+"""Figs. 1–5 of the paper for the page: patterns, windows, target mappings, architecture, and curves of each pattern."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ildfv.report.pictures import slice_svg
 from ildfv.scans.windows import NORMAL, WINDOWS
 from ildfv.train.targets import targets
 
-NAMES = ("low attenuation", "normal", "high attenuation")  # of the three windows
+NAMES = ("low attenuation", "normal", "high attenuation")  # names of the three windows
 
 
 def page_figures(context: Context, results: Sequence[Results]) -> list[Figure]:
-    """Figs. 1 to 5. results: documents with curves of the experiment `curves`; without them Fig. 5 is omitted."""
+    """Figs. 1 to 5. results: documents with curves from the experiment `curves`; if empty, Fig. 5 is omitted."""
     found = [patterns(context), windows(context), mappings(), architecture(context)]
     return [*found, curves(results, _mark(context))] if results else found
 
 
 def patterns(context: Context) -> Figure:
-    """Fig. 1: for each pattern, the slice with the most pixels of it, with its label map below."""
+    """Fig. 1: for each pattern, the slice with the most pixels of the pattern, and below it the label map."""
     slices = context.slices
     panels: list[Panel] = []
     chosen = {
@@ -42,14 +42,14 @@ def patterns(context: Context) -> Figure:
             svg = slice_svg(image, labels if labelled else None, label=f"CT slice with {pattern}")
             panels.append(Panel(f"{pattern}, label map" if labelled else pattern, svg))
     note = (
-        "For each pattern, the slice with the most pixels of it, in the normal window, and its label map: the coloured "
-        "areas; lung without colour is healthy."
+        "For each pattern, the slice with the most pixels of the pattern, in the normal window, without and with its "
+        "label map. Lung without colour is healthy."
     )
     return Figure("Fig. 1. Patterns and label maps", panels=panels, columns=len(chosen), note=note, labelled=True)
 
 
 def windows(context: Context) -> Figure:
-    """Fig. 2: the three windows of the slice that shows the most patterns, then the most pixels of them."""
+    """Fig. 2: the three windows of the slice with the most patterns; of several, that with the most labelled pixels."""
     counts = context.slices.counts
     present = (counts >= T6000).sum(axis=1)
     index = int(np.lexsort((counts.sum(axis=1), present))[-1])
@@ -58,12 +58,12 @@ def windows(context: Context) -> Figure:
         Panel(f"{name}: {low:g} … {high:g} HU".replace("-", "−"), slice_svg(image, None, label=f"{name} window"))
         for name, (low, high), image in zip(NAMES, WINDOWS, images, strict=True)
     ]
-    note = "The channels of the network's input, for the slice with the most patterns. The architecture is in Fig. 4."
+    note = "The three channels of the network's input. The slice is the one with the most patterns."
     return Figure("Fig. 2. The three attenuation windows", panels=panels, columns=3, note=note)
 
 
 def mappings() -> Figure:
-    """Fig. 3: the target of a regression as a function of the pixel count, for T = 6000."""
+    """Fig. 3: the targets of the regressions as functions of the pixel count, for T = 6000."""
     counts = np.arange(0, 2 * T6000 + 1, T6000 // 60)
     shown = {
         "counts": (targets("counts", counts, threshold=1), "pixels", 2 * T6000),
@@ -74,12 +74,15 @@ def mappings() -> Figure:
         Panel(name, figures.function(counts / counts[-1], y / top, name, ("pixel count", label), counts[-1], top))
         for name, (y, label, top) in shown.items()
     ]
-    note = f"T = {T6000}; the ramp runs from T1 = T/2 to T2 = 3T/2, chosen here because the paper does not state them."
+    note = (
+        f"T = {T6000}. The ramp increases from T1 = T/2 to T2 = 3T/2. These values are a choice of this package, "
+        "because the paper does not state T1 and T2."
+    )
     return Figure("Fig. 3. Target mappings", panels=panels, columns=3, note=note, of_data=False)
 
 
 def architecture(context: Context) -> Figure:
-    """Fig. 4: the network with the shapes of its layers, and the branch of Fisher vectors."""
+    """Fig. 4: the network with the shapes of its layers, and the Fisher vector branch."""
     from ildfv.train.activations import Activations
     from ildfv.train.networks import build
 
@@ -98,8 +101,9 @@ def architecture(context: Context) -> Figure:
         "regression|4",
     ]
     note = (
-        f"{p.network} as built here: channels × height × width of each layer's activations. Below: the branch for "
-        f"{layer}; it is the same for every layer. Initial weights are random; the paper states none."
+        f"Above: the layers of {p.network} in this package, with channels × height × width of their activations. "
+        f"Below: the Fisher vector branch of {layer}; it is the same for every layer. Initial weights are random, "
+        "because the paper does not state any."
     )
     return Figure(
         "Fig. 4. Architecture", panels=[Panel("", _boxes(boxes, branch, layer))], columns=1, note=note, of_data=False
@@ -107,9 +111,9 @@ def architecture(context: Context) -> Figure:
 
 
 def curves(results: Sequence[Results], mark: str) -> Figure:
-    """Fig. 5: four panels per system, ROC above, precision and recall below, at T = 6000 and 4000.
+    """Fig. 5: four panels per system, with ROC curves above and precision–recall curves below, at T = 6000 and 4000.
 
-    For each system and T, the pooled document is used, or that of the only held-out fold.
+    For each system and T, the pooled document is used or, if only one fold was held out, the document of this fold.
     """
     by_system: dict[str, dict[int, Results]] = {}
     for one in sorted(results, key=lambda result: result.fold is not None):
@@ -128,15 +132,15 @@ def curves(results: Sequence[Results], mark: str) -> Figure:
             for letter, threshold in zip(letters, rows, strict=False)
         ]
     note = (
-        "One curve per pattern, pooled over held-out folds by percentile rank; rings mark the decision thresholds. The "
-        "paper does not state the system of its figure; choose one here."
+        "One curve per pattern, averaged over the held-out folds. Rings mark the decision thresholds. The paper does "
+        "not state which system its figure shows, so all systems can be selected here."
     )
     title = "Fig. 5. ROC and precision–recall curves"
     return Figure(title, variants=variants, columns=2, note=note, legend=PATTERNS)
 
 
 def _boxes(boxes: Sequence[str], branch: Sequence[str], layer: str) -> Markup:
-    """Two rows of boxes joined by arrows; the second starts below the box of the layer."""
+    """Two rows of boxes joined by arrows. The second row starts at the box of `layer` in the first row."""
     width, height, gap = 92, 44, 16
     start = next(i for i, text in enumerate(boxes) if text.partition("|")[0] == layer)
     first = max(0, min(start, len(boxes) - len(branch)))

@@ -1,4 +1,4 @@
-"""Networks and encodings of a context: trained or computed when first needed, then read from the workspace."""
+"""Networks and encodings of a context, which are fitted when first needed and later read from the workspace."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def network(context: Context, system: Cnn, fold: int) -> Path:
-    """The folder of the network trained without the fold."""
+    """The folder of the network trained without the fold, which is trained if it does not exist."""
     from ildfv.train.trainer import train
 
     folder, split = context.place("models", system, fold), context.split_of(system, fold)
@@ -38,12 +38,12 @@ def network(context: Context, system: Cnn, fold: int) -> Path:
         context.progress.note(f"Training {system.label} without fold {fold}")
         options: dict[str, Any] = {"device": context.device, "progress": context.progress}
         train(system.settings, context.slices, split.fit, split.validation, folder, **options)
-        context.made()
+        context.record_time()
     return folder
 
 
 def patch_network(context: Context, system: Patches, fold: int) -> Path:
-    """The folder of the patch baseline's network trained without the fold."""
+    """The folder of the patch baseline's network trained without the fold, which is trained if it does not exist."""
     from ildfv.train.patches import PatchSet
     from ildfv.train.trainer import train
 
@@ -60,12 +60,12 @@ def patch_network(context: Context, system: Patches, fold: int) -> Path:
         fit, validation = patches.of(split.fit), patches.of(split.validation)
         options: dict[str, Any] = {"device": context.device, "progress": context.progress}
         train(system.settings, patches, fit, validation, folder, **options)
-        context.made()
+        context.record_time()
     return folder
 
 
 def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
-    """The system's encoding of all slices; encoder and PCA are fitted on the fold's fit slices."""
+    """The system's encoding of all slices, whose encoder and PCA are fitted on the fold's fit slices."""
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 
@@ -97,16 +97,13 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
         root=context.workspace.root,
         progress=context.progress,
     )
-    context.made()
+    context.record_time()
     return Encoding(folder)
 
 
 @dataclass(frozen=True)
 class FisherModel:
-    """The Fisher vectors of one layer and their regression, as fitted without one fold.
-
-    fields: which pixels each location of the layer depends on.
-    """
+    """The fitted models of a system of Fisher vectors, for one held-out fold. fields: receptive fields of the layer."""
 
     activations: Callable
     vector: FisherVector
@@ -120,14 +117,14 @@ class FisherModel:
         return self.regression.predict(self.pca.transform(vectors)).astype(np.float64)
 
     def maps(self, images: np.ndarray) -> np.ndarray:
-        """The exact contribution of every pixel to every score, float64 (b, 4, 224, 224); the sum is score − offset."""
+        """The contribution of every pixel to every score, float64 (b, 4, 224, 224). The sum is score − offset."""
         linear = np.asarray(self.regression.coef_, np.float64) @ np.asarray(self.pca.components_, np.float64)
         found = contributions(self.vector, linear, self.activations(images))  # (b, n, 4)
         return np.stack([self.fields.spread(found[..., c]) for c in range(found.shape[2])], axis=1)
 
 
 def fisher_model(context: Context, system: Encoded, fold: int) -> FisherModel:
-    """The fitted parts of a system of Fisher vectors. The system must be scored; see `scoring.scores`."""
+    """The fitted models of a system of Fisher vectors. The system must be scored first, see `scoring.scores`."""
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
     from ildfv.train.receptive import receptive_fields
@@ -148,16 +145,16 @@ def fisher_model(context: Context, system: Encoded, fold: int) -> FisherModel:
 
 
 def regression(context: Context, system: Encoded, fold: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Images (b, 3, 224, 224) → scores (b, 4) by the Fisher vectors and regression fitted without the fold.
+    """The function from images (b, 3, 224, 224) to scores (b, 4), by the models fitted without the fold.
 
-    The system must be scored; see `scoring.scores`.
+    The system must be scored first, see `scoring.scores`.
     """
     return fisher_model(context, system, fold).scores
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:
-    """The training history, a dict per epoch; it is kept when the weights are removed."""
+    """The training history, one dict per epoch. It is stored separately from the weights, which may be removed."""
     info = context.place("models", system, fold) / INFO
-    if not info.exists():  # training is deterministic: the history is the same
+    if not info.exists():  # training is deterministic, so training again gives the same history
         network(context, system, fold)
     return read_json(info)["history"]

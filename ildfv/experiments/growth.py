@@ -1,7 +1,8 @@
-"""The main claim: Fisher vectors beat the CNN on little data. With all descriptors, do they also do so on more data?
+"""CNN and Fisher vectors on growing numbers of patients: do Fisher vectors of all descriptors also win on more data?
 
-In the paper, Fisher vectors of conv1 beat the CNN on 18k slices and lose on 240k, where they use a random third of all
-descriptors. Here both are fitted on growing numbers of patients, with all descriptors, and tested on the same.
+In the paper, Fisher vectors of conv1 are better than the CNN on 18k slices and worse on 240k slices, where they use a
+random third of all descriptors. In this experiment both systems are fitted on growing numbers of patients, with all
+descriptors, and tested on the same slices.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ CNN = "CNN"
 
 
 def sizes(context: Context) -> list[int | None]:
-    """Numbers of fit patients: those of the preset that are below the available number, and None for all."""
+    """The numbers of fit patients: those of the preset that are below the available number, and None for all."""
     limit = context.fit_patients()
     return [*(n for n in context.preset.growth if n < limit), None]
 
 
 def systems(context: Context, n: int | None) -> dict[str, System]:
-    """The CNN, and Fisher vectors of its layers, fitted on n patients (None: all)."""
+    """By name, the CNN and Fisher vectors of its layers, fitted on n patients (None: all)."""
     suffix = f", {context.fit_patients() if n is None else n} patients"
     network = context.regression(f"{CNN}{suffix}", patients=n, keep_weights=True)
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
@@ -36,7 +37,7 @@ def systems(context: Context, n: int | None) -> dict[str, System]:
 
 
 def crossing(x: Sequence[int], vectors: Sequence[Estimate], network: Sequence[Estimate]) -> str:
-    """One sentence on which of the two has the larger values, and between which sizes this changes."""
+    """A sentence on which of the two systems has the larger values, and between which sizes this changes."""
     pairs = [
         (n, a.value - b.value)
         for n, a, b in zip(x, vectors, network, strict=True)
@@ -46,12 +47,12 @@ def crossing(x: Sequence[int], vectors: Sequence[Estimate], network: Sequence[Es
         return "undefined at all sizes"
     signs = [(n, difference > 0) for n, difference in pairs]
     changes = [
-        f"{'Fisher vector' if now else 'CNN'} from {before} to {after} patients"
+        f"the {'Fisher vector' if now else 'CNN'} overtakes between {before} and {after} patients"
         for (before, was), (after, now) in pairwise(signs)
         if was != now
     ]
     if changes:
-        return "the curves cross: the lead passes to the " + ", then to the ".join(changes)
+        return "the curves cross: " + ", ".join(changes)
     return f"no crossing: the {'Fisher vector' if signs[0][1] else 'CNN'} has the larger value at all sizes"
 
 
@@ -66,14 +67,14 @@ def run(context: Context) -> Findings:
         series = {name: [cell(documents(context, found[n][name]), key) for n in every] for name in found[None]}
         for name in list(series)[1:]:
             notes.append(
-                f"{label}, {name} of all descriptors against the CNN: {crossing(x, series[name], series[CNN])}."
+                f"{label}, {name} of all descriptors compared with the CNN: {crossing(x, series[name], series[CNN])}."
             )
         title = f"{label} by number of fit patients ({context.slices.data} data)"
         charts.append(Chart(title=title, x_label="fit patients", y_label=label, x=list(map(float, x)), series=series))
     note = (
-        "Fit patients are drawn at random, fewer are a subset of more. Validation patients, on which thresholds and "
-        "the ridge penalty are chosen, and test slices are the same at all sizes. Nothing is discarded: mixtures are "
-        "fitted on all descriptors of their slices."
+        "Fit patients are drawn at random; smaller sets are subsets of larger sets. Test slices and the validation "
+        "patients, on which thresholds and the ridge penalty are chosen, are the same for all sizes. Mixtures are "
+        "fitted on all descriptors of the fit slices."
     )
     tables = [measured(context, "CNN and Fisher vectors by number of fit patients", listed, MEANS | AUC, note=note)]
     pairs = [(one[name], one[CNN]) for one in found.values() for name in list(one)[1:]]

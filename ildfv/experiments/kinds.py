@@ -1,4 +1,4 @@
-"""The kinds of files that experiments write into a workspace, registered for `ildfv verify` and `ildfv report`."""
+"""The kinds of files that experiments write to a workspace, registered for `ildfv verify` and `ildfv report`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ def _remedy(root: Path, path: Path) -> str:
 
 
 def _folder_remedy(root: Path, path: Path) -> str:
-    """For files in experiments/<key>/<purpose>/<system>/fold-<k>/, the whole folder is recomputed."""
+    """The remedy for a file in experiments/<key>/<purpose>/<system>/fold-<k>/: the whole folder is computed again."""
     folder = root.joinpath(*path.relative_to(root).parts[:5])
     return f"remove {folder} and run `ildfv experiment` again"
 
 
 def _check_scores(root: Path, path: Path) -> None:
-    """InputError unless experiments/<key>/scores/<system>/fold-<k>/ holds the scores of that system and fold."""
+    """Raises InputError if the scores in experiments/<key>/scores/<system>/fold-<k>/ are of another system or fold."""
     info = load_info(path.parent)
     found = f"{key_of(info['inputs'])[:8]}/fold-{info['fold']}"
     folder = "/".join(path.parts[-3:-1])
-    check(folder.endswith(found), f"{path} must hold the scores of its folder, got those of …{found}")
+    check(folder.endswith(found), f"{path} must contain the scores of {folder}, got a copy of …{found}")
 
 
 def _removed_weights(root: Path, folder: Path) -> bool:
-    """Whether the folder's network was scored and its weights then removed to save space."""
+    """Whether the network was scored, after which its weights are removed to save space."""
     place = folder.relative_to(root).parts  # experiments/<key>/models/<system>/fold-<k>
     scored = len(place) == 5 and place[2] == "models"
     return scored and has_model(root.joinpath(*place[:2], "scores", *place[3:]))

@@ -1,7 +1,7 @@
-"""Label maps of the patch baseline: NIfTI volumes of the held-out scans, their overlap with the reference, examples.
+"""Label maps of the patch baseline: NIfTI files of the held-out scans, their overlap with the reference, examples.
 
-experiments/<key>/label-maps/<system>/fold-<k>/ of the workspace holds, for each held-out scan,
-    <patient>-<scan>-called.nii.gz   the predicted label map: 0 none, or not lung; 1 … 4 the pattern
+The folder experiments/<key>/label-maps/<system>/fold-<k>/ of the workspace contains, for each held-out scan,
+    <patient>-<scan>-called.nii.gz   the predicted label map: 0 no pattern or not lung, 1 to 4 the pattern
     <patient>-<scan>-truth.nii.gz    the reference label map, with the same codes
     <patient>-<scan>-slices.nii.gz   the slices in HU, clipped to the normal window
 on the grid of the prepared slices, see `inference.nifti`.
@@ -35,8 +35,8 @@ from ildfv.store.lock import writing
 
 CODES = {"none, or not lung": 0} | {pattern: k + 1 for k, pattern in enumerate(PATTERNS)}
 KINDS = ("slices", "truth", "called")
-MARK = "PHANTOM, not clinical"  # at most 79 bytes: a NIfTI header's description
-RULE = "drawn at random from the first held-out fold: one slice with each pattern and one without any"
+MARK = "PHANTOM, not clinical"  # description in the NIfTI header, which has space for 79 bytes
+RULE = "drawn at random from the first held-out fold: one slice with each pattern and one without a pattern"
 
 
 def root(context: Context, system: Patches) -> Path:
@@ -45,17 +45,17 @@ def root(context: Context, system: Patches) -> Path:
 
 
 def where(context: Context, system: Patches) -> str:
-    """That folder as text for notes, relative to the workspace."""
+    """The location of the folder `root` as text, for notes."""
     return f"the workspace's {root(context, system).relative_to(context.workspace.root)}/"
 
 
 def folder(context: Context, system: Patches, fold: int) -> Path:
-    """The folder of the label maps by the network trained without the fold."""
+    """The folder of the label maps that are predicted by the network trained without the fold."""
     return context.place("label-maps", system, fold)
 
 
 def window_maps(context: Context, system: Patches, fold: int, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """The label map of each slice, uint8 (224, 224), by the network trained without the fold."""
+    """Yields the label map of each slice, uint8 (224, 224), predicted by the network trained without the fold."""
     from ildfv.train.networks import load
 
     network = load(patch_network(context, system, fold), context.device)
@@ -65,22 +65,22 @@ def window_maps(context: Context, system: Patches, fold: int, indices: np.ndarra
 
 
 def held_out(context: Context, system: Patches, fold: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each scan of the fold's test slices: rows among the test slices, and label maps, uint8 (m, 224, 224).
+    """Yields (rows among the test slices, label maps uint8 (m, 224, 224)) for each scan of the fold's test slices.
 
-    The maps are read from `folder`; those that are missing or damaged are computed and written there.
+    The maps are read from `folder`. Missing or corrupt maps are computed and written there.
     """
     indices, place = context.split(fold).test, folder(context, system, fold)
     with writing(place), context.progress.task("Sliding window", total=len(indices)) as advance:
         sweep(place)
         for rows in _scans(context, indices):
-            if not _whole(place, context, indices[rows]):
+            if not _is_complete(place, context, indices[rows]):
                 _write(place, context, indices[rows], np.stack(list(window_maps(context, system, fold, indices[rows]))))
             yield rows, read_volume(_path(place, context, indices[rows], KINDS[-1]))
             advance(len(rows))
 
 
-def _whole(place: Path, context: Context, indices: np.ndarray) -> bool:
-    """Whether the scan's three volumes exist and are undamaged."""
+def _is_complete(place: Path, context: Context, indices: np.ndarray) -> bool:
+    """Whether the scan's three volumes exist and are not corrupt."""
     try:
         for kind in KINDS:
             check_gzip(_path(place, context, indices, kind))
@@ -90,7 +90,7 @@ def _whole(place: Path, context: Context, indices: np.ndarray) -> bool:
 
 
 def overlap(context: Context, system: Patches) -> list[Estimate]:
-    """Dice of predicted and reference pixels of each pattern, as table cells: over all held-out folds, and by fold."""
+    """Table cells with the Dice coefficient of predicted and reference pixels, per pattern, over all held-out folds."""
     sums, owners, fold_of = [], [], []
     for fold in context.held_out(system):
         indices = context.split(fold).test
@@ -123,17 +123,17 @@ def overlap(context: Context, system: Patches) -> list[Estimate]:
 
 
 def pictures(context: Context, system: Patches) -> list[LabelMap]:
-    """Slices chosen by RULE with reference and predicted label maps; fewer if a pattern is on none of them.
+    """The slices chosen by RULE, with reference and predicted label maps. Patterns that no slice shows are left out.
 
-    Empty if a scan's maps are missing or damaged: they may be removed to save disk space, and the next run of
-    experiment speed writes them again.
+    The list is empty if the maps of a scan are missing or corrupt. They may be removed to save disk space; the next run
+    of the experiment speed writes them again.
     """
     fold = context.held_out(system)[0]
     indices, found = context.split(fold).test, []
     place = folder(context, system, fold)
     for title, row in _drawn(context, indices, system.threshold):
         of_scan = next(rows for rows in _scans(context, indices) if row in rows)
-        if not _whole(place, context, indices[of_scan]):
+        if not _is_complete(place, context, indices[of_scan]):
             return []
         maps = read_volume(_path(place, context, indices[of_scan], KINDS[-1]))
         index = indices[row]
@@ -150,7 +150,7 @@ def pictures(context: Context, system: Patches) -> list[LabelMap]:
 
 
 def png_files(context: Context, system: Patches) -> dict[str, bytes]:
-    """File name → PNG of each of the `pictures`, stored next to the experiment's document."""
+    """The PNG of each of the `pictures`, by file name, to be stored in the folder of the experiment's document."""
     mark = MARK if context.slices.data == "phantom" else ""
     return {
         f"label-map-{i}.png": label_map_png(one, mark=mark) for i, one in enumerate(pictures(context, system), start=1)
@@ -158,7 +158,7 @@ def png_files(context: Context, system: Patches) -> dict[str, bytes]:
 
 
 def _drawn(context: Context, indices: np.ndarray, threshold: int) -> Iterator[tuple[str, int]]:
-    """(pattern or "none of them", row of `indices`) of each selected slice; no slice is selected twice."""
+    """Yields (pattern or "none of them", row of `indices`) of each selected slice. No slice is selected twice."""
     present = context.slices.counts[indices] >= threshold  # (t, 4)
     random, free = np.random.default_rng(context.workspace.settings.seed), np.ones(len(indices), bool)
     for title, shows in [*zip(PATTERNS, present.T, strict=True), ("none of them", ~present.any(axis=1))]:
@@ -170,7 +170,7 @@ def _drawn(context: Context, indices: np.ndarray, threshold: int) -> Iterator[tu
 
 
 def _scans(context: Context, indices: np.ndarray) -> list[np.ndarray]:
-    """Rows of `indices` by scan, in order; all slices of a scan have the same role."""
+    """The rows of `indices` of each scan, in order. All slices of a scan are in the same part of the split."""
     series = context.slices.series[indices]
     return [np.flatnonzero(series == name) for name in dict.fromkeys(series.tolist())]
 
@@ -181,7 +181,7 @@ def _path(place: Path, context: Context, indices: np.ndarray, kind: str) -> Path
 
 
 def _write(place: Path, context: Context, indices: np.ndarray, maps: np.ndarray) -> None:
-    """The scan's three volumes."""
+    """Writes the three volumes of a scan."""
     slices = context.slices
     affine = slice_affine(slices.pixel_area[indices[0]], slices.positions[indices])
     description = MARK if slices.data == "phantom" else ""

@@ -1,4 +1,4 @@
-"""Tables 5 and 6: AUC and F of Fisher vectors of each layer and of the CNN; flat activations in separate tables."""
+"""Tables 5 and 6: AUC and F of Fisher vectors of each layer, and of the CNN. Other tables add flattened activations."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from ildfv.experiments.tables import AUC, AUC_ROW, F_ROW, OVERALL, F, measured, 
 from ildfv.pipeline.regions import LUNG
 
 NETWORK = (
-    "The network under every Fisher vector, and the column CNN, is the smooth L1 regression of pixel counts (Table 4); "
-    "the linear regression is of pixel counts too. T = 4000; the paper does not state the T of its Tables 5 and 7."
+    "The network of all Fisher vectors, which is also the column CNN, is the smooth L1 regression of pixel counts "
+    "(Table 4). The linear regression is of pixel counts too. T = 4000; the paper does not state the T of its Tables 5 "
+    "and 7."
 )
-FC6 = "fc6 has one descriptor per slice, the 4096 outputs of the layer; the paper does not state how it encodes fc6."
+FC6 = (
+    "fc6 is encoded as one descriptor per slice, the 4096 outputs of the layer; the paper does not state how fc6 is "
+    "encoded."
+)
 FLAT = "Activations: the flattened activation map instead of a Fisher vector, with the same PCA and regression."
 LUNG_ONLY = (
-    "Lung only: descriptors are weighted by the share of their receptive field in the lung mask; the paper pools whole "
-    "slices."
+    "Lung only: descriptors are weighted by the fraction of their receptive field that is in the lung mask. The paper "
+    "pools whole slices."
 )
 
 
 def fisher(context: Context, layer: str, network: Cnn | None = None, suffix: str = "") -> Encoded:
-    """Fisher vectors of the layer, of the base network by default."""
+    """Fisher vectors of a layer of the network; by default of the base network."""
     return context.encoded(f"{layer}, Fisher vector{suffix}", layer, network=network)
 
 
 def columns(context: Context, network: Cnn, suffix: str = "") -> dict[str, System]:
-    """The columns of Tables 5–7: Fisher vectors of the preset's layers, and the network itself."""
+    """The columns of Tables 5–7: Fisher vectors of the preset's layers, and the outputs of the network."""
     found: dict[str, System] = {
         layer: fisher(context, layer, network, suffix)
         for layer in paper.table(5).columns
@@ -38,7 +42,7 @@ def columns(context: Context, network: Cnn, suffix: str = "") -> dict[str, Syste
 
 
 def in_lung(context: Context, layer: str) -> Encoded:
-    """Fisher vectors of the layer whose descriptors are weighted by the share of the lung in their receptive field."""
+    """Fisher vectors of the layer, pooled in the lung: descriptors have the lung fraction of their field as weight."""
     return context.encoded(f"{layer}, Fisher vector, lung only", layer, region=LUNG)
 
 

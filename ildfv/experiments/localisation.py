@@ -1,7 +1,8 @@
-"""Localisation, future work in the paper: do the maps of a slice's score show where the pattern is?
+"""Localisation, future work in the paper: whether the maps of a slice's score show where the pattern is.
 
-The score of Fisher vectors is an exact sum over locations; these contributions are compared with the label maps of
-held-out slices, which no system has seen. Controls show the performance of a map of the lung, or of its density, alone.
+The score of Fisher vectors is an exact sum over locations. These contributions are compared with the label maps of
+held-out slices, which are not used for fitting. As controls, a map of the lung and a map of its density are evaluated
+in the same way.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from ildfv.experiments.layers import fisher
 from ildfv.experiments.recipes import Encoded
 from ildfv.experiments.results import predictions
 from ildfv.experiments.tables import OURS
-from ildfv.inference.localisation import CONTROLS, MIN_PIXELS, Estimated, LabelledSlices, MapScores, evaluate_maps
+from ildfv.inference.localisation import MIN_PIXELS, Estimated, LabelledSlices, MapScores, evaluate_maps
+from ildfv.inference.map_controls import CONTROLS
 from ildfv.patterns import PATTERNS
 
 TITLES = {
-    "pixel_auc": "Pixel AUC: probability that a pixel of the pattern has a higher value than another",
-    "pointing_game": "Pointing game: share of slices whose highest pixel shows the pattern",
+    "pixel_auc": "Pixel AUC: probability that a pixel of the pattern has a higher value than another pixel",
+    "pointing_game": "Pointing game: fraction of slices whose highest pixel shows the pattern",
     "dice": "Dice at the threshold that is best on training slices",
 }
 WITHIN = {"lung": "inside the lung", "slice": "whole slice"}
-TRAINING = 48  # slices that thresholds are chosen on, drawn from those of the fit patients that show a pattern
+TRAINING = 48  # maximum number of slices on which thresholds are chosen, drawn from the fit slices with a pattern
 
 NO_CAPTUM = "Grad-CAM maps of the CNN are omitted, because captum is not installed: `pip install 'ildfv[evidence]'`."
 
@@ -55,22 +57,22 @@ def run(context: Context) -> Findings:
         for within in WITHIN:
             for name, found in evaluate_maps(systems, *parts, within=within).items():
                 folds.setdefault((name, within), []).append(found)
-    check(bool(folds), "localisation needs label maps with a pattern on fit and on test slices, got none")
+    check(bool(folds), "localisation needs fit slices and test slices whose label maps show a pattern, got none")
     joined = {key: MapScores.joined(parts) for key, parts in folds.items()}
     note = (
-        f"Held-out slices with at least {MIN_PIXELS} prepared pixels of a pattern. A map spreads the contribution of "
-        "each location over its receptive field and keeps its sign. Inside the lung, the lung mask is no better than "
-        "chance (pixel AUC 0.5)."
+        f"Measured on held-out slices that show the pattern on at least {MIN_PIXELS} pixels of the prepared slice. In "
+        "a map, the contribution of each location is spread over its receptive field and keeps its sign. Inside the "
+        "lung, the lung mask is not better than chance (pixel AUC 0.5)."
     )
     tables = [_table(context, title, measure, joined, note) for measure, title in TITLES.items()]
     return Findings(tables, [context.base, *vectors], notes=notes)
 
 
 def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str, Maps]:
-    """The maps that are compared, by name: of Fisher vectors and the CNN fitted without the fold, and controls."""
+    """By name, the functions that compute the maps of the systems fitted without the fold, and of the controls."""
     systems: dict[str, Maps] = {}
     for one in vectors:
-        predictions(context, one)  # fits and scores it first
+        predictions(context, one)  # fits the system if necessary
         systems[f"{one.label}, contributions"] = partial(_maps, fisher_model(context, one, fold).maps)
     if find_spec("captum"):
         systems[f"{context.base.label}, Grad-CAM of {context.preset.layer}"] = _grad_cam(context, fold)
@@ -78,19 +80,19 @@ def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str
 
 
 def shown(context: Context, indices: np.ndarray) -> np.ndarray:
-    """The slices whose label map shows any pattern."""
+    """Those of the slices `indices` whose label map shows any pattern."""
     return indices[(context.slices.counts[indices] > 0).any(axis=1)]
 
 
 def some(context: Context, indices: np.ndarray, fold: int) -> np.ndarray:
-    """At most `TRAINING` of the slices that show a pattern, drawn by the workspace's seed."""
+    """At most `TRAINING` of the slices `indices` that show a pattern, drawn with the workspace's seed."""
     found = shown(context, indices)
     drawn = np.random.default_rng([context.workspace.settings.seed, fold]).permutation(found)
     return np.sort(drawn[:TRAINING])
 
 
 def _grad_cam(context: Context, fold: int) -> Maps:
-    """Grad-CAM of the CNN trained without the fold."""
+    """The function that computes Grad-CAM maps of the CNN trained without the fold."""
     from ildfv.inference.cnn_maps import grad_cam
     from ildfv.train.networks import load
 
@@ -115,7 +117,7 @@ def _table(context: Context, title: str, measure: str, joined: dict[tuple[str, s
 
 
 def _cell(found: Estimated) -> Estimate:
-    """Pooled over the folds: means and SD over folds are not computed."""
+    """The table cell of an estimate over pooled folds, without mean and SD over folds."""
     return Estimate(value=found.value, interval=found.interval, mean=None, sd=None, n=0, patients=found.patients)
 
 

@@ -1,6 +1,6 @@
-"""Tables 3 and 4: balanced logistic loss, L2 and smooth L1 regression of counts, at T = 6000 and 4000.
+"""Tables 3 and 4: balanced logistic loss, and L2 and smooth L1 regression of counts, at T = 6000 and 4000.
 
-A second table compares the other targets of Fig. 3 and one output layer per pattern.
+Further tables compare the other targets of Fig. 3, and a network with one output layer per pattern.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from ildfv.experiments.tables import F_ROW, LABEL_SETS, OVERALL, F, measured, of
 
 LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 NOTE = (
-    "Classification uses the balanced loss: the paper's row in Table 4 equals its row with balancing in Table 8. "
-    "Both regressions are of pixel counts, trained once and evaluated at both T; smooth L1 has its knee at one pixel. "
-    "Network outputs are in units of 4000 pixels and the loss is rescaled accordingly, so that one learning rate "
-    f"suits all losses. {OVERALL}"
+    "Classification uses the balanced loss, because in the paper the row of Table 4 equals the row with balancing in "
+    "Table 8. Both regressions are of pixel counts; they are trained once and evaluated at both values of T. Smooth L1 "
+    "is quadratic up to an error of one pixel. Network outputs are in units of 4000 pixels and the losses are rescaled "
+    f"accordingly, so that the same learning rate can be used for all losses. {OVERALL}"
 )
-TARGETS = "Step: 1 from T pixels on. Ramp: 0 up to T1 = T/2, 1 from T2 = 3T/2 on; the paper does not state T1 and T2."
+TARGETS = (
+    "Step: 0 below T pixels, otherwise 1. Ramp: 0 up to T1 = T/2 pixels, 1 from T2 = 3T/2 pixels; the paper does not "
+    "state T1 and T2."
+)
 
 
 def printed_systems(context: Context, threshold: int) -> dict[str, Cnn]:
-    """The rows of Table 3 or 4 → their networks."""
+    """The network of each row of Table 3 or 4, by row."""
     at = f", T = {threshold}"
     l2 = context.regression(f"L2 on counts{at}", "l2")
     return {
@@ -42,12 +45,12 @@ def classification(context: Context, threshold: int) -> Cnn:
 
 
 def smooth_l1(context: Context, threshold: int) -> Cnn:
-    """The network that regresses counts with the smooth L1 loss: the base, evaluated at T."""
+    """The network that regresses counts with the smooth L1 loss, which is the base network, evaluated at T."""
     return replace(context.base, label=f"smooth L1 on counts, T = {threshold}", threshold=threshold)
 
 
 def other_systems(context: Context, threshold: int) -> list[Cnn]:
-    """Other losses and targets at one T."""
+    """Networks with other losses and targets, at one T."""
     at = f", T = {threshold}"
     found = [context.cnn(f"logistic, not balanced{at}", threshold=threshold)]
     if context.preset.network == "cnnf":

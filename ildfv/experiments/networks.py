@@ -1,4 +1,4 @@
-"""CNN-F compared with its multi-head variant, VGG-19 and any other network by name."""
+"""Comparison of CNN-F with its multi-head variant, with VGG-19, and with other networks given by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ildfv.experiments.results import history
 from ildfv.experiments.speed import TIME, busy, device_name, seconds
 from ildfv.experiments.tables import EMPTY, LABEL_SETS, OURS, SOURCE, measured
 
-TIMED = 3  # slices; the largest network takes a second per slice on a busy CPU
+TIMED = 3  # number of timed slices; the largest network takes a second per slice on a busy CPU
 
 
 def run(context: Context) -> Findings:
@@ -36,7 +36,7 @@ def run(context: Context) -> Findings:
 
 
 def learned(context: Context, *systems: Cnn) -> Table:
-    """Loss of each network at the start and end of training without the first fold, and its time per slice."""
+    """A table of each network's losses at the start and end of training without the first fold, and time per slice."""
     fold = context.held_out()[0]
     rows = []
     for system in systems:
@@ -63,14 +63,14 @@ def learned(context: Context, *systems: Cnn) -> Table:
         TIME,
     ]
     note = (
-        f"Without fold {fold}. Times: "
-        f"median of {TIMED} slices, one at a time, for a network of the same architecture with random weights. {busy()}"
+        f"Networks trained without fold {fold}. Times are medians over {TIMED} slices, processed one at a time, for a "
+        f"network of the same architecture with random weights. {busy()}"
     )
     return Table("Training of the networks", columns, rows, note)
 
 
 def time(context: Context, system: Cnn) -> float:
-    """Milliseconds per slice."""
+    """The time per slice in milliseconds."""
     from ildfv.train.networks import SIZE, build
 
     network = build(system.settings.network).to(context.device).eval()

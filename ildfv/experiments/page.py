@@ -1,4 +1,4 @@
-"""experiments.html: all results of `ildfv experiment` in a workspace, in the layout of the report."""
+"""The page experiments.html with all results of `ildfv experiment` in a workspace, in the layout of the report."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from ildfv.version import versions
 
 FILE = "experiments.html"
 NOTE = (
-    "Results of the command ildfv experiment. In a table of the paper, the large number of each cell is of this run "
-    "and the small one is the paper's; the first column names the data of both. Other tables are additions."
+    "This page shows the results of the command `ildfv experiment`. In the tables of the paper, the large number of "
+    "each cell is from this run and the small number is from the paper; the first column states the data of both. All "
+    "other tables are not in the paper."
 )
 CHOICES = (
-    "Choices where the paper states none: T1 = T/2 and T2 = 3T/2; slices with no pattern, neither present nor "
-    "predicted, are excluded from the label-set measures; networks start from random weights; a decision threshold "
-    "is the one with the largest F on validation patients; fc6 is encoded as one descriptor per slice; AUC in Tables 5 "
-    "and 7 is for T = 4000; the ridge penalty of the linear regression is chosen on validation patients unless --ridge "
-    "is given; learning rate and number of epochs are in the settings below."
+    "The paper does not state some choices. In these experiments, T1 = T/2 and T2 = 3T/2; slices without a present or "
+    "predicted pattern are excluded from the label-set measures; networks start from random weights; decision "
+    "thresholds are those with the largest F on validation patients; fc6 is encoded as one descriptor per slice; the "
+    "AUC in Tables 5 and 7 is for T = 4000; the ridge penalty of the linear regression is chosen on validation "
+    "patients unless --ridge is given. Learning rate and number of epochs are listed in the settings below."
 )
 
 
 def write_page(context: Context) -> Path:
-    """The path of the page with all results; curves and example slices are shown if their experiments were run."""
+    """Writes the page and returns its path. Curves and example slices are shown if their experiments were run."""
     found = documents(context)
     shown = by_preset(context, found)
     of = {name: one.context for one in shown for name in one.names}
     shown_maps, note = _label_maps(of["speed"]) if "speed" in of else ([], "")
     several = (
-        [f"The results come from several presets: {'; '.join(one.title for one in shown)}."] if len(shown) > 1 else []
+        [f"The results are from several presets: {'; '.join(one.title for one in shown)}."] if len(shown) > 1 else []
     )
     curves = found["curves"].documents if "curves" in found else []
     content = ReportContent(
@@ -66,14 +67,15 @@ def write_page(context: Context) -> Path:
 
 
 def _examples(context: Context) -> list[Example]:
-    """The example slices; none if scores have been removed since, because writing a page must not train."""
+    """The example slices, or [] if their scores were removed, because writing a page must not train networks."""
     return examples.pictures(context) if all(is_scored(context, one) for one in examples.systems(context)) else []
 
 
 def _label_maps(context: Context) -> tuple[list[LabelMap], str]:
-    """Some label maps of the patch baseline, if they still exist, and a note on their selection and location."""
+    """(some label maps of the patch baseline if they still exist, a note on their selection and location)."""
     patches = context.patches(speed.PATCHES)
     note = (
-        f"Slices {label_maps.RULE}. NIfTI label maps of all held-out scans are in {label_maps.where(context, patches)}."
+        f"The slices are {label_maps.RULE}. NIfTI label maps of all held-out scans are in "
+        f"{label_maps.where(context, patches)}."
     )
     return (label_maps.pictures(context, patches) if is_scored(context, patches) else []), note

@@ -1,4 +1,4 @@
-"""The numbers printed in the paper, from `paper.toml`."""
+"""The numbers that are printed in the paper, read from `paper.toml`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-NAME = "the paper"  # as the source of a row
-T6000, T4000 = THRESHOLDS = (6000, 4000)  # pixels on the original grid: the paper's two values of T
+NAME = "the paper"  # the source of a table row with the paper's numbers
+T6000, T4000 = THRESHOLDS = (6000, 4000)  # the two values of T in the paper, pixels on the original grid
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table as printed. rows: label → numbers in the order of the columns. data: what they were measured on."""
+    """A table of the paper. rows: by label, the numbers in the order of the columns. data: the data they are from."""
 
     number: int
     title: str
@@ -38,7 +38,7 @@ def table(number: int) -> PaperTable:
 
 
 def text(name: str) -> Any:
-    """A number or statement of the paper's text, by its name in [text] of paper.toml."""
+    """A number or statement from the text of the paper, by its name in [text] of paper.toml."""
     return _content()["text"][name]
 
 

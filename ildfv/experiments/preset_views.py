@@ -1,6 +1,7 @@
-"""The stored results of a workspace, grouped by the preset that they were computed with.
+"""The stored results of a workspace, grouped by the preset with which they were computed.
 
-The preset of the current command may be another: `experiment statistics --preset paper` may follow small results.
+The current command may have another preset, for example `experiment statistics --preset paper` in a workspace with
+results of preset small.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ildfv.store.atomic import key_of
 
 @dataclass(frozen=True)
 class PresetView:
-    """A context under one preset, and the names of the experiments that were run with it."""
+    """A context with one preset, and the names of the experiments that were run with this preset."""
 
     title: str
     context: Context
@@ -26,13 +27,16 @@ class PresetView:
 
 
 def documents(context: Context) -> dict[str, ExperimentDocument]:
-    """The documents for these slices and folds by name, in the order of the paper."""
+    """By name, the documents for the slices and folds of the context, in the order of the paper."""
     found = table_documents(context.workspace, context.slices)
     return {name: found[name] for name in experiments() if name in found}
 
 
 def by_preset(context: Context, found: Mapping[str, ExperimentDocument]) -> list[PresetView]:
-    """One per preset among the documents `found` with held-out folds; the given context if there are none."""
+    """One view per preset of the documents `found` that have held-out folds.
+
+    If there are no such documents, the only view is that of the given context.
+    """
     presets: dict[str, tuple[Preset, list[str]]] = {}
     for name, document in found.items():
         if document.folds:
@@ -47,7 +51,7 @@ def by_preset(context: Context, found: Mapping[str, ExperimentDocument]) -> list
 
 
 def _preset(document: ExperimentDocument, otherwise: Preset) -> Preset:
-    """The document's preset; fields missing in documents of older versions are those of the preset of that name."""
+    """The preset of the document. Fields that older documents lack are taken from the preset of the same name."""
     preset = PRESETS.get(document.preset, otherwise)
     known = {name: value for name, value in document.extent.items() if name in preset.extent}
     known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
@@ -55,7 +59,7 @@ def _preset(document: ExperimentDocument, otherwise: Preset) -> Preset:
 
 
 def _under(context: Context, preset: Preset) -> Context:
-    """The same workspace under another preset."""
+    """A context of the same workspace with another preset."""
     if preset.extent == context.preset.extent:
         return context
     return Context(context.workspace.root, preset, other=context.other, device=context.device)

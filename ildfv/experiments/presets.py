@@ -1,4 +1,4 @@
-"""The extent of the experiments: preset small is a quick check on a CPU, preset paper needs a GPU."""
+"""Presets of the extent of the experiments. Preset small is a quick check on a CPU; preset paper needs a GPU."""
 
 from __future__ import annotations
 
@@ -7,50 +7,49 @@ from dataclasses import asdict, dataclass, field
 
 from ildfv.errors import InputError
 
-# Fields used to create phantoms and a split; existing ones are described by the workspace.
+# Fields that are only used to create phantoms and folds, and not if a workspace has them already.
 TO_MAKE = ("patients", "slices_per_scan", "difficulty", "folds")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """The extent of all experiments; it does not depend on the data."""
+    """The extent of all experiments, which does not depend on the data."""
 
     name: str
-    patients: int  # phantoms, if there is no workspace
+    patients: int  # number of phantoms, if there is no workspace
     slices_per_scan: int
-    folds: int  # if the workspace has none yet
+    folds: int  # number of folds to create, if the workspace has none
     run: int | None  # number of folds that are held out in turn; None: all
     train: Mapping  # fields of TrainSettings
     difficulty: str = "hard"  # of the phantoms: "hard" or "easy"
     network: str = "cnnf"
-    networks: Mapping[str, Mapping] = field(
-        default_factory=dict
-    )  # networks to compare with it → fields of TrainSettings
-    network_folds: int | None = None  # number of folds of that comparison
-    target_thresholds: tuple[int, ...] = (6000, 4000)  # T at which the targets of Fig. 3 are compared
+    # By name, networks that are compared with `network`, with fields of TrainSettings.
+    networks: Mapping[str, Mapping] = field(default_factory=dict)
+    network_folds: int | None = None  # number of folds that are held out in this comparison
+    target_thresholds: tuple[int, ...] = (6000, 4000)  # values of T at which the targets of Fig. 3 are compared
     layers: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6")
-    layer: str = "conv5"  # for other encoders, the sweep and the curves
-    dense_layer: str = "conv1"  # for the shares of descriptors: the layer with the most descriptors
+    layer: str = "conv5"  # layer for other encoders, the sweep and the curves
+    dense_layer: str = "conv1"  # layer with the most descriptors, for the fractions of descriptors
     components: int = 32
     sweep_components: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
-    words: int = 512  # of the bag of visual words
+    words: int = 512  # number of visual words of the bag of visual words
     passes: int = 10
     dimensions: int = 512
     sweep_dimensions: tuple[int, ...] = (64, 128, 256, 512, 1024)
     ridge: str = "auto"  # penalty of the linear regression: a number, or "auto" to choose it on validation patients
-    small_share: float = 0.075  # of the patients, the small set of Table 7: 18k of 240k slices
-    growth: tuple[int, ...] = (12, 24, 48, 120)  # numbers of fit patients; larger ones than available are omitted
+    small_share: float = 0.075  # fraction of the patients in the small set of Table 7, as 18k of 240k slices
+    growth: tuple[int, ...] = (12, 24, 48, 120)  # numbers of fit patients; those above the available number are omitted
     patches_per_slice: int = 32
     patch_epochs: int = 20
     lungs: str = "rule"  # lung mask of the patch baseline: "rule" or "lungmask"
     timed_slices: int = 50
     resamples: int = 2000
     seeds: int = 1  # number of seeds with which every compared system is fitted
-    keep_networks: bool = True  # also networks of which only the scores are needed (230 MB each)
+    keep_networks: bool = True  # whether to keep networks (230 MB each) after their scores are computed
 
     @property
     def extent(self) -> dict:
-        """All fields that results depend on, JSON-able: without the name and the fields in TO_MAKE."""
+        """All fields that results depend on, as JSON values: without the name and the fields in TO_MAKE."""
         fields = {name: value for name, value in asdict(self).items() if name not in ("name", *TO_MAKE)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
@@ -68,11 +67,11 @@ SMALL = Preset(
     components=16,
     sweep_components=(8, 16, 64),
     words=128,
-    passes=2,  # stepwise EM gains little after the second, see bench/NOTES.md
+    passes=2,  # stepwise EM gains little after the second pass, see bench/NOTES.md
     dimensions=64,
     sweep_dimensions=(16, 32, 64),
     small_share=0.5,
-    growth=(4, 8),  # and all 13
+    growth=(4, 8),  # the third size is all 13 fit patients
     patches_per_slice=24,
     patch_epochs=12,
     timed_slices=10,
@@ -80,7 +79,8 @@ SMALL = Preset(
     keep_networks=False,
 )
 
-# The paper does not state its number of epochs: 30 is our choice. With 192 patients in five folds, 120 fit.
+# The paper does not state the number of epochs; 30 is a choice of this package. With 192 patients in five folds, there
+# are at least 120 fit patients, the largest number in `growth`.
 PAPER = Preset(
     name="paper",
     patients=192,
@@ -95,7 +95,7 @@ PRESETS = {preset.name: preset for preset in (SMALL, PAPER)}
 
 
 def preset_named(name: str) -> Preset:
-    """The preset of that name; InputError lists the names."""
+    """The preset of that name. InputError: there is none of that name."""
     if name not in PRESETS:
         raise InputError(f'preset must be one of {", ".join(PRESETS)}, got "{name}"')
     return PRESETS[name]

@@ -1,7 +1,7 @@
 """The systems that experiments compare, as frozen recipes.
 
-A recipe holds exactly the values that determine a system's scores, apart from slices and folds; it neither trains nor
-writes anything. Experiments with equal recipes share one system, which is trained and encoded once.
+A recipe contains exactly the values that determine a system's scores, except slices and folds. It does not train or
+write anything. Experiments with equal recipes share one system, which is fitted only once.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ class System(Protocol):
 
     @property
     def label(self) -> str:
-        """Its name in tables."""
+        """The name of the system in tables."""
 
     @property
     def threshold(self) -> int:
-        """The T that defines presence when the system is evaluated."""
+        """The value of T that defines presence when the system is evaluated."""
 
     @property
     def folds(self) -> int | None:
-        """The maximum number of folds that it is run on; None: the number in the preset."""
+        """The maximum number of folds that are held out for this system; None: the number in the preset."""
 
     @property
     def keep_weights(self) -> bool:
-        """Whether its network is needed after the scores are computed."""
+        """Whether the weights of the network are needed after the scores are computed."""
 
     @property
     def inputs(self) -> dict:
-        """Everything that the scores depend on apart from slices and folds, as JSON values."""
+        """Everything that the scores depend on, except slices and folds, as JSON values."""
 
     @property
     def folder(self) -> str:
-        """Name of its folders: words, and a hash of the inputs."""
+        """The name of the system's folders: words, followed by a hash of the inputs."""
 
     def reseeded(self, number: int) -> Self:
         """The same system with all its seeds increased by `number`."""
@@ -49,11 +49,11 @@ class System(Protocol):
 
 @dataclass(frozen=True)
 class Cnn:
-    """A network's own scores.
+    """The scores of a network.
 
-    threshold: T of the evaluation. patients: number of fit patients that it is trained on; None: all. share: of all
-    patients, the set that it is trained and tested on. keep_weights: the weights are needed after the scores are
-    computed, for an encoding.
+    threshold: T of the evaluation. patients: number of fit patients on which it is trained; None: all. share: fraction
+    of all patients on which it is trained and tested. keep_weights: whether the weights are needed for an encoding
+    after the scores are computed.
     """
 
     label: str
@@ -66,7 +66,7 @@ class Cnn:
 
     @property
     def inputs(self) -> dict:
-        """Without the T of the evaluation: a network that regresses counts can be evaluated at any."""
+        """The T of the evaluation is not an input: a network that regresses counts can be evaluated at any T."""
         return {"network": asdict(self.settings), "patients": self.patients, "share": self.share}
 
     @property
@@ -82,10 +82,10 @@ class Cnn:
 class Encoded:
     """Linear regression on an encoding of a network's layer.
 
-    encoder: a name in `pipeline.encoders.ENCODERS`. words: number of visual words of that encoder. descriptors: share
-    of each map's descriptors that is used. settings: layer, components, PCA. ridge: penalty of the regression, "auto"
-    to choose it on validation patients. evaluated_at: T of the evaluation; None: the network's, for which the
-    regression is fitted. Patients are those of the network.
+    The patients are those of the network. settings: layer, components and PCA. encoder: a name in
+    `pipeline.encoders.ENCODERS`. words: number of visual words, for the encoder "words". descriptors: fraction of each
+    map's descriptors that is used. ridge: penalty of the regression, or "auto" to choose it on validation patients.
+    evaluated_at: T of the evaluation; None: T of the network, for which the regression is fitted.
     """
 
     label: str
@@ -98,7 +98,7 @@ class Encoded:
     ridge: str = "auto"
     evaluated_at: int | None = None
     folds: int | None = None
-    keep_weights: ClassVar[bool] = True  # an encoding has no separate weights
+    keep_weights: ClassVar[bool] = True  # an encoding has no weights of its own
 
     @property
     def threshold(self) -> int:
@@ -106,7 +106,7 @@ class Encoded:
 
     @property
     def inputs(self) -> dict:
-        """Without the T of the evaluation; the ridge penalty is chosen with the T of the network."""
+        """The T of the evaluation is not an input, because the ridge penalty is chosen with the T of the network."""
         given = {"encoder": self.encoder, "words": self.words, "descriptors": self.descriptors, "target": self.target}
         return {
             **self.network.inputs,
@@ -114,7 +114,7 @@ class Encoded:
             **given,
             "ridge": self.ridge,
             "threshold": self.network.threshold,
-            "fitted_on": "fit patients",  # earlier versions also used validation patients: not to be reused
+            "fitted_on": "fit patients",  # excludes encodings of earlier versions, which also used validation patients
         }
 
     @property
@@ -122,7 +122,7 @@ class Encoded:
         return _named(f"{self.encoder}-{self.settings.layer}", self.inputs)
 
     def reseeded(self, number: int) -> Self:
-        """Also the network, the encoder and the choice of descriptors, all of which depend on these seeds."""
+        """The system with other seeds of the network, the encoder and the random choice of descriptors."""
         settings = replace(self.settings, seed=(self.settings.seed or 0) + number)
         return replace(self, network=self.network.reseeded(number), settings=settings)
 
@@ -153,7 +153,7 @@ class Patches:
 
 @dataclass(frozen=True)
 class Baseline:
-    """One of the densitometry baselines in `pipeline.baselines`, fitted on the fit patients. threshold: T."""
+    """One of the baselines of `pipeline.baselines`, fitted on the fit patients. threshold: T of fit and evaluation."""
 
     name: str
     threshold: int
@@ -174,12 +174,12 @@ class Baseline:
         return _named(self.label, self.inputs)
 
     def reseeded(self, number: int) -> Self:
-        """Unchanged: the seed only determines the splits on which the penalty is chosen."""
+        """The same baseline, because the seed only determines the splits on which the penalty is chosen."""
         return self
 
 
 def patients_of(system: System) -> tuple[int | None, float]:
-    """The number of fit patients of a system (None: all), and its share of all patients."""
+    """(number of fit patients of a system or None for all, the fraction of all patients that it uses)."""
     network = system.network if isinstance(system, Encoded) else system
     return (network.patients, network.share) if isinstance(network, Cnn) else (None, 1.0)
 

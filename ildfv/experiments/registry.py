@@ -9,7 +9,7 @@ from ildfv.experiments.experiment import Experiment
 
 
 def experiments() -> dict[str, Experiment]:
-    """All experiments; a new one is a module with an EXPERIMENT, listed here."""
+    """All experiments by name. Each is a module with a constant EXPERIMENT that is listed here."""
     from ildfv.experiments import (
         balance,
         curves,
@@ -33,7 +33,7 @@ def experiments() -> dict[str, Experiment]:
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """The experiments of these names; "all" selects every one."""
+    """The experiments of these names; "all" selects all experiments."""
     known = experiments()
     for name in names:
         if name not in (*known, "all"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ildfv.evaluation.comparisons import compare_over_seeds
 from ildfv.evaluation.documents import Comparison
-from ildfv.evaluation.results import Predictions, compare_over_seeds, evaluate, spread
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import evaluate, spread
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments import fitted
 from ildfv.experiments.context import Context
@@ -16,7 +18,7 @@ from ildfv.pipeline.split import labelled_presence
 
 
 def predictions(context: Context, system: System) -> list[Predictions]:
-    """One per held-out fold; thresholds are fitted on the validation slices."""
+    """The system's predictions on each held-out fold. Decision thresholds are fitted on the validation slices."""
 
     def predicted(fold: int) -> Predictions:
         found, split = scores(context, system, fold), context.split_of(system, fold)
@@ -35,7 +37,7 @@ def predictions(context: Context, system: System) -> list[Predictions]:
 
 
 def documents(context: Context, system: System) -> dict:
-    """{"pooled": results document over all held-out folds, "folds": one each, "spread": mean and SD over folds}."""
+    """{"pooled": results over all held-out folds, "folds": list of the results of each fold, "spread": `Spread`}."""
 
     def evaluated() -> dict:
         found = predictions(context, system)
@@ -53,7 +55,7 @@ def documents(context: Context, system: System) -> dict:
 
 
 def compare(context: Context, a: System, b: System) -> Comparison:
-    """Paired tests by patient between two systems over the folds that both were run on, and over the preset's seeds."""
+    """Paired tests, by patient, between two systems, over the folds that both have and over the preset's seeds."""
 
     def compared() -> Comparison:
         pairs = []
@@ -68,6 +70,9 @@ def compare(context: Context, a: System, b: System) -> Comparison:
 
 
 def history(context: Context, system: Cnn, fold: int) -> list[dict]:
-    """The network's training history, a dict per epoch; scores are computed first, while the weights exist."""
+    """The network's training history, one dict per epoch.
+
+    Scores are computed first, so that a network is not trained only for its history.
+    """
     scores(context, system, fold)
     return fitted.history(context, system, fold)

@@ -1,4 +1,4 @@
-"""Runs experiments by name on a workspace, or on phantoms created for them, and writes results and page."""
+"""Runs experiments on a workspace, or on phantoms that are created for them, and writes their results and the page."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
 from ildfv.version import versions
 
-TIMES = "times.json"  # in experiments/<key>/: seconds of each experiment and preset
-PHANTOMS = "ildfv-experiments"  # the folder of phantoms if there is no workspace
-OTHER_SEED = 1  # seed of the phantoms of the second workspace, which must be different patients from those of seed 0
+TIMES = "times.json"  # file in experiments/<key>/ with the seconds of each experiment and preset
+PHANTOMS = "ildfv-experiments"  # folder of the phantoms that are created if there is no workspace
+OTHER_SEED = 1  # seed of the phantoms of the second workspace, so that its patients differ from those of seed 0
 
 
 def run_experiments(
@@ -46,15 +46,15 @@ def run_experiments(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
-    """{"workspace", "page", "experiments": list of `ExperimentDocument`}.
+    """Runs experiments and returns {"workspace": path, "page": path, "experiments": list of `ExperimentDocument`}.
 
-    workspace: None uses the one in the current folder or, if there is none, creates one of phantoms in
-    ildfv-experiments/. other: the workspace of the experiment transfer; None: if phantoms are created, others that are
-    easy.
-    InputError: an experiment that is impossible with these slices; it is raised after all others are finished.
+    workspace: None for the workspace in the current folder or, if there is none, for a new workspace of phantoms in
+    ildfv-experiments/. other: the second workspace of the experiment transfer. If it is None and phantoms are created,
+    a second workspace of easy phantoms is created too. InputError: an experiment is impossible with these slices; it
+    is raised after all other experiments are finished.
     """
     wanted = chosen(names)
-    refuse_unknown(preset)
+    check_preset(preset)
     root, created = home(workspace, preset, progress)
     check_page(root / FILE)
     if other is None and created and any(one.name == transfer.EXPERIMENT.name for one in wanted):
@@ -72,26 +72,29 @@ def run_experiments(
         content = checklist(by_preset(context, documents(context)))
         write_checksummed(context.workspace.results_dir / FOLDER / "checklist.json", content.to_dict())
         page = write_page(context)
-    check(not refused, f"{'; '.join(refused)}; results of the others are in {page.resolve()}")
+    check(not refused, f"{'; '.join(refused)}; the results of the other experiments are in {page.resolve()}")
     return {"workspace": str(context.workspace.root), "page": str(page.resolve()), "experiments": done}
 
 
-def refuse_unknown(preset: Preset) -> None:
-    """InputError or MissingPackageError before anything is computed: unknown lung mask, network or ridge penalty."""
+def check_preset(preset: Preset) -> None:
+    """Raises InputError or MissingPackageError if the lung mask, a network or the ridge penalty is not valid.
+
+    It is called before anything is computed.
+    """
     from ildfv.train.networks import NETWORKS, build, check_whole_slices
 
     refuse_unknown_lungs(preset.lungs)
     ridge_penalty(preset.ridge)
     for name in (preset.network, *preset.networks):
         check_whole_slices(name)
-        if name not in NETWORKS:  # building it checks that its package has a network of that name
+        if name not in NETWORKS:  # building the network checks that its package has a network of that name
             build(name)
 
 
 def run_one(context: Context, experiment: Experiment) -> ExperimentDocument:
-    """The experiment's document, also written to results/experiments/."""
+    """Runs an experiment, writes its document to results/experiments/ and returns it."""
     clock, name = Clock(context.folder / TIMES), f"{context.preset.name}/{experiment.name}"
-    with clock.running(name) as context.made:
+    with clock.running(name) as context.record_time:
         found = experiment.run(context)
         document = describe(context, experiment, found)
     document = document.model_copy(update={"seconds": round(clock.seconds[name], 1)})
@@ -142,22 +145,22 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
 
 
 def _seeds_note(preset: Preset, found: Findings) -> list[str]:
-    """What the intervals of the comparisons cover, if there are any."""
+    """A note on what the intervals of the comparisons cover; [] if there are no comparisons."""
     if not found.compared:
         return []
     if preset.seeds == 1:
         return [
-            "Every system was fitted with one seed: intervals and p values of differences cover the variation between "
-            "patients, but not that between fits, which can be as large."
+            "Every system was fitted with one seed. Intervals and p values of differences cover the variation between "
+            "patients but not the variation between fits, which can be equally large."
         ]
     return [
-        f"Differences are means over {preset.seeds} seeds of network, encoder and choice of descriptors; their "
-        "intervals and t tests include the variation over seeds. All other numbers are of the first seed."
+        f"Differences are means over {preset.seeds} seeds of network, encoder and choice of descriptors. Their "
+        "intervals and t tests include the variation over seeds. All other numbers are from the first seed."
     ]
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> tuple[Path, bool]:
-    """The given workspace, that of the current folder, or one of phantoms; and whether it is that of phantoms."""
+    """(the given workspace, that of the current folder, or one of phantoms; whether it is the one of phantoms)."""
     if workspace is not None:
         return Path(workspace), False
     if Path(SETTINGS).exists():
@@ -166,13 +169,13 @@ def home(workspace: Path | None, preset: Preset, progress: Progress) -> tuple[Pa
 
 
 def phantoms(preset: Preset, difficulty: str, progress: Progress, *, seed: int = 0) -> Path:
-    """The workspace of generated phantoms in the current folder, created or completed now."""
+    """The workspace of generated phantoms in the current folder, which is created or completed if necessary."""
     from ildfv.phantom import write_phantoms
 
     of = "-other" if seed == OTHER_SEED else ""
     scans, root = (Path(PHANTOMS) / f"{name}-{preset.name}{of}" for name in ("scans", "workspace"))
     if not (root / "prepare.json").exists():
-        progress.note(f"No workspace here: {difficulty} phantoms of {preset.patients} patients in {scans}/")
+        progress.note(f"no workspace in this folder: {preset.patients} {difficulty} phantoms are written to {scans}/")
         write_phantoms(
             scans,
             patients=preset.patients,

@@ -3,34 +3,34 @@
 results/experiments/<name>.json in the workspace:
 
     {"kind": "ildfv experiment", "version": 2, "name", "title",
-     "paper": which table or figure of the paper it answers | null,
+     "paper": the table, figure or section of the paper that it refers to | null,
      "preset": "small" | "paper", "extent": settings of that preset, with the command's options,
-     "data": "phantom" | "user", "slices": key of the slice set,
-     "key": of slices and folds together, the name of the folder experiments/<key>/,
-     "folds": [folds held out in turn; empty if all slices are counted], "n_folds": folds of the workspace,
+     "data": "phantom" | "user", "slices": key of the slices,
+     "key": key of slices and folds together, the name of the folder experiments/<key>/,
+     "folds": [held-out folds; empty if all slices are counted], "n_folds": number of folds of the workspace,
      "tables": [{"title", "note", "columns": [str], "rows": [[cell, …], …]}],
-     "systems": {label: {"folder": name under experiments/<key>/{models, encodings, scores}/, "threshold": T,
-                         "folds": [int], "inputs": everything that its scores depend on apart from slices and folds,
+     "systems": {label: {"folder": name in experiments/<key>/{models, encodings, scores}/, "threshold": T,
+                         "folds": [int], "inputs": everything that its scores depend on, except slices and folds,
                          "pooled": `evaluation.results.evaluate` document without curves,
                          "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
-     "comparisons": [`evaluation.results.compare` documents, paired by patient],
+     "comparisons": [`evaluation.comparisons.compare` documents, paired by patient],
      "notes": [str], "files": [names of image files in the same folder],
-     "seconds": wall time of this and earlier runs; of a killed run, up to the last network, encoding or scores
-     that it finished, "versions": {package: version}, "sha256": of the document}
+     "seconds": wall time of this and earlier runs (of a killed run, up to the last network, encoding or scores that it
+     finished), "versions": {package: version}, "sha256": of the document}
 
-A cell is text, a whole number, a number, null (undefined or unknown), or a measure:
-    {"value": pooled over the held-out folds, "interval": [low, high] 95 %, patients resampled, or null,
-     "mean", "sd": over folds (null for one fold), "n": folds on which it is defined,
-     "patients": number of patients that it depends on; no interval below 5}
+A cell is text, an integer, a number, null (undefined or unknown), or a measure:
+    {"value": pooled over the held-out folds, "interval": 95 % interval [low, high] from resampled patients, or null,
+     "mean", "sd": over folds (null for one fold), "n": number of folds where the measure is defined,
+     "patients": number of patients that the measure depends on; with fewer than 5 there is no interval}
 
-Every table with results has the columns "source" ("this run" or "the paper") and "data" (the data that the "
-"result was obtained on).
-results/experiments/<name>-<i>.csv is table i; a measure takes seven columns: F, F low, F high, F mean, F SD, F folds,
+Every table with results has the columns "source" ("this run" or "the paper") and "data" (the data from which the
+result was obtained).
+results/experiments/<name>-<i>.csv is table i. A measure takes seven columns: F, F low, F high, F mean, F SD, F folds,
 F patients.
-results/experiments/<name>-tests.csv holds the comparisons, one line per measure: a, b, measure, difference (a − b),
+results/experiments/<name>-tests.csv contains the comparisons, one line per measure: a, b, measure, difference (a − b),
 low, high, p, patients, seeds, seed SD.
-results/experiments/checklist.json is {"kind": "ildfv checklist", "title", "tables", "notes"}, a table as above.
-results/experiments/curves.json also holds "documents": the complete `evaluate` documents, pooled and per fold, with
+results/experiments/checklist.json is {"kind": "ildfv checklist", "title", "tables", "notes"} with tables as above.
+results/experiments/curves.json also contains "documents": the complete `evaluate` documents, pooled and per fold, with
 the curves of Fig. 5.
 """
 
@@ -51,14 +51,14 @@ from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing
 
 FOLDER = "experiments"
-WIDE = ("low", "high", "mean", "SD", "folds", "patients")  # columns after that of a measure
-PICTURES = {"speed": ("label-map",)}  # prefixes of an experiment's image files
+WIDE = ("low", "high", "mean", "SD", "folds", "patients")  # additional columns of a measure
+PICTURES = {"speed": ("label-map",)}  # prefixes of the image files, by experiment
 
 
 def write_experiment(
     workspace: Workspace, document: ExperimentDocument, files: Mapping[str, bytes] | None = None
 ) -> Path:
-    """The path of the document's JSON file, which is written after its CSV and image files."""
+    """Writes the files of a document and returns the path of its JSON file, which is written last."""
     folder = workspace.results_dir / FOLDER
     with writing(folder):
         sweep(folder)
@@ -77,7 +77,7 @@ def write_experiment(
 def _drop_older(folder: Path, experiment: str, listed: Collection[str]) -> None:
     """Removes tables and images of earlier runs of this experiment that are not `listed`.
 
-    Images are named PREFIX-i.png with prefixes that belong to one experiment; those of others are not touched.
+    Images are named PREFIX-i.png, with prefixes that belong to one experiment. Images of other experiments are kept.
     """
     prefixes = {re.escape(prefix) for prefix in PICTURES.get(experiment, ())}
     tables = rf"{re.escape(experiment)}-([1-9]\d*|tests)\.csv"
@@ -88,7 +88,7 @@ def _drop_older(folder: Path, experiment: str, listed: Collection[str]) -> None:
 
 
 def to_csv(table: Table) -> str:
-    """A table as CSV text with seven columns per measure."""
+    """The table as CSV text, with seven columns per measure."""
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     wide = [any(isinstance(cell, Estimate) for cell in column) for column in columns]
     header: list[str] = []
@@ -106,7 +106,7 @@ def to_csv(table: Table) -> str:
 
 
 def tests_csv(comparisons: Sequence[Comparison]) -> str:
-    """Comparisons as CSV text, one line per measure and pair."""
+    """The comparisons as CSV text, one line per measure and pair."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("a", "b", "measure", "difference", "low", "high", "p", "patients", "seeds", "seed SD"))

@@ -1,6 +1,6 @@
-"""Scores of validation and test slices: one function per kind of recipe, computed once per system and fold.
+"""Scores of validation and test slices, computed once per system and fold, with one function per kind of recipe.
 
-Everything fitted comes from the fold's training patients; test slices are only scored.
+Models are fitted on the fold's training patients only.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from ildfv.store.models import TENSORS, has_model, load_model, save_model
 
 
 class Scores(NamedTuple):
-    """Scores of validation (v, 4) and test slices (t, 4), in the order of the split; higher: more likely present."""
+    """Scores of the validation slices (v, 4) and the test slices (t, 4), in the order of the split."""
 
     validation: np.ndarray
     test: np.ndarray
 
 
 def scores(context: Context, system: System, fold: int) -> Scores:
-    """The system's scores with the fold held out; computed once and stored in scores/.
+    """The system's scores with the fold held out. They are computed once and stored in scores/.
 
-    Weights that are no longer needed are then removed, unless the preset keeps all networks.
+    After that, weights that are no longer needed are removed, unless the preset keeps all networks.
     """
     folder, info = context.place("scores", system, fold), {"inputs": system.inputs, "fold": fold}
     if has_model(folder):
         tensors, found_info = load_model(folder)
         same = key_of(found_info) == key_of(info)
-        check(same, f"{folder} must hold scores of {system.folder} without fold {fold}, got others: remove it")
+        check(same, f"{folder} must contain scores of {system.folder} without fold {fold}, got others: remove it")
         return Scores(tensors["validation"], tensors["test"])
     found = _computed(system, context, fold)
     with writing(folder):
         sweep(folder)
         save_model(folder, found._asdict(), info)
-    context.made()
+    context.record_time()
     if not (system.keep_weights or context.preset.keep_networks):
         (context.place("models", system, fold) / TENSORS).unlink(missing_ok=True)
     return found
@@ -60,7 +60,7 @@ def is_scored(context: Context, system: System) -> bool:
 
 @singledispatch
 def _computed(system, context: Context, fold: int) -> Scores:
-    """The scores; models that do not exist yet are fitted on the fold's training patients first."""
+    """The scores. Models that do not exist yet are fitted first, on the fold's training patients."""
     raise TypeError(f"no scoring function is registered for {type(system).__name__}")
 
 
@@ -116,5 +116,5 @@ def _(system: Baseline, context: Context, fold: int) -> Scores:
 
 
 def features(context: Context) -> dict[str, np.ndarray]:
-    """The features (N, p) of the baselines by name; without densitometry if the slices were prepared without it."""
+    """The features (N, p) of the baselines by name; without densities if the slices were prepared without them."""
     return context.remember(("features",), lambda: baselines.features(context.slices, context.progress))

@@ -1,4 +1,4 @@
-"""Table 9: a sliding window of patches compared with whole slices: scores, label maps and time per slice."""
+"""Table 9: the patch baseline compared with whole slices, in scores, label maps and time per slice."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ildfv.scans.prepared_lungs import lungs_of
 if TYPE_CHECKING:
     from ildfv.train.networks import Network
 
-TIME = "ms a slice"
+TIME = "ms per slice"
 PATCHES = "patch baseline"
-BATCHED = 200  # slices at most, timed in batches
+BATCHED = 200  # maximum number of slices that are timed in batches
 
 
 def run(context: Context) -> Findings:
@@ -51,16 +51,19 @@ def run(context: Context) -> Findings:
 
     works = {
         patches.label: lambda i: label_map(window, images[i], masks[i], device=context.device),
-        f"lung mask for it, {patches.lungs}": lambda i: lungs_of(images[i : i + 1], areas[i : i + 1], patches.lungs),
+        f"lung mask of the patch baseline, {patches.lungs}": lambda i: lungs_of(
+            images[i : i + 1], areas[i : i + 1], patches.lungs
+        ),
         "CNN, whole slice": answer,
         fisher.label: lambda i: regression(images[i : i + 1]),
     }
     timed = {label: seconds(work, len(images)) for label, work in works.items()}
     stops = np.median([label_map(window, *one, device=context.device)[1] for one in zip(images, masks, strict=True)])
     note = (
-        f"{len(images)} held-out slices, one at a time, already read and windowed, on {device_name(context)}; the "
-        f"window has {stops:.0f} positions on a slice (median) and also needs the lung mask. {busy()} The paper: "
-        f"{paper.text('device')}; its whole-slice time is “less than”."
+        f"Times of this run are for {len(images)} held-out slices, processed one at a time on {device_name(context)}, "
+        "without reading and windowing. The sliding window has a median of "
+        f"{stops:.0f} positions per slice; it also needs the lung mask, whose time is not included. {busy()} Times of "
+        f"the paper are for a {paper.text('device')}; its time for a whole slice is an upper bound."
     )
     ours = table_9(timed[patches.label], timed["CNN, whole slice"])
     tables = [
@@ -70,7 +73,7 @@ def run(context: Context) -> Findings:
         each(context, timed),
         overlapping(context, patches),
     ]
-    where = f"NIfTI label maps of all held-out scans: {label_maps.where(context, patches)}"
+    where = f"NIfTI label maps of all held-out scans are in {label_maps.where(context, patches)}."
     return Findings(
         tables,
         [patches, whole, fisher],
@@ -81,7 +84,7 @@ def run(context: Context) -> Findings:
 
 
 def table_9(patches: np.ndarray, whole: np.ndarray) -> dict[tuple[str, str], Cell]:
-    """The cells of Table 9 from the seconds of each slice."""
+    """The cells of Table 9, computed from the seconds of each slice."""
     values = {
         "patches, min": patches.min(),
         "patches, max": patches.max(),
@@ -92,11 +95,11 @@ def table_9(patches: np.ndarray, whole: np.ndarray) -> dict[tuple[str, str], Cel
 
 
 def throughput(context: Context, network: Network, indices: np.ndarray) -> Table:
-    """Minutes for the paper's number of test slices, from the time of some held-out slices in batches."""
+    """A table of the minutes for the paper's number of test slices, extrapolated from some held-out slices."""
     from ildfv.train.trainer import predict
 
     some = indices[:BATCHED]
-    predict(network, context.slices, some[:1], device=context.device)  # warm up
+    predict(network, context.slices, some[:1], device=context.device)  # the first call is slower and is not timed
     started = time.perf_counter()
     predict(network, context.slices, some, device=context.device)
     pace = (time.perf_counter() - started) / len(some)
@@ -106,14 +109,14 @@ def throughput(context: Context, network: Network, indices: np.ndarray) -> Table
         ["CNN, whole slice", NAME, "LTRC slices", paper.text("device"), n, paper.text("throughput_minutes")],
     ]
     note = (
-        f"This run: extrapolated from {len(some)} slices, read from the workspace and classified in batches. The "
-        "paper: less than."
+        f"The time of this run is extrapolated from {len(some)} slices that were read from the workspace and "
+        "classified in batches. The time of the paper is an upper bound."
     )
     return Table("Throughput", ["system", "source", "data", "device", "slices", "minutes"], rows, note)
 
 
 def each(context: Context, timed: Mapping[str, np.ndarray]) -> Table:
-    """Milliseconds per slice of each step: median, minimum and maximum."""
+    """A table of the median, minimum and maximum milliseconds per slice of each step."""
     rows: list[list[Cell]] = [
         [label, OURS, context.slices.data, *(round(1000 * float(f(found)), 2) for f in (np.median, np.min, np.max))]
         for label, found in timed.items()
@@ -122,10 +125,10 @@ def each(context: Context, timed: Mapping[str, np.ndarray]) -> Table:
 
 
 def overlapping(context: Context, patches: Patches) -> Table:
-    """Overlap of the window's label maps with the reference label maps."""
+    """A table of the overlap of the patch baseline's label maps with the reference label maps."""
     note = (
-        "Dice: twice the number of pixels in both the predicted and the reference label map, divided by the sum "
-        "of their numbers of pixels, over all held-out slices."
+        "Dice: twice the number of pixels that have the pattern in both the predicted and the reference label map, "
+        "divided by the sum of the numbers of pixels in each, over all held-out slices."
     )
     row: list = [patches.label, OURS, context.slices.data, *label_maps.overlap(context, patches)]
     columns = [*SOURCE, *(f"Dice {pattern}" for pattern in PATTERNS)]
@@ -133,7 +136,7 @@ def overlapping(context: Context, patches: Patches) -> Table:
 
 
 def device_name(context: Context) -> str:
-    """The device that times were measured on."""
+    """The name of the device on which times are measured."""
     if context.device.startswith("cuda"):
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
@@ -141,12 +144,12 @@ def device_name(context: Context) -> str:
 
 
 def busy() -> str:
-    """The load of the machine while times were measured."""
+    """A sentence on the load of the computer during the measurement."""
     return f"Load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores."
 
 
 def seconds(work: Callable[[int], object], n: int) -> np.ndarray:
-    """Seconds of each of the calls work(0) … work(n − 1), (n,), after one call to warm up."""
+    """The seconds of each of the calls work(0) … work(n − 1), (n,), after one call that is not timed."""
     work(0)
     found = []
     for i in range(n):

@@ -14,14 +14,20 @@ from ildfv.experiments.tables import OURS, printed
 from ildfv.patterns import PATTERNS, UNLABELLED, presence
 
 HEALTHY = (
-    "Healthy, positive: slices with at least T pixels labelled healthy, which may show patterns too; it is the reading "
-    "under which the paper's Tables 1 and 2 agree."
+    "Positive for healthy: slices with at least T pixels labelled healthy. These slices may also show patterns. With "
+    "this definition, Tables 1 and 2 of the paper agree."
 )
-UNKNOWN = "“–”: healthy pixels were not stored when these scans were prepared; prepare them into a new workspace."
+UNKNOWN = (
+    "“–”: the numbers of healthy pixels were not stored when these scans were prepared. To store them, prepare the "
+    "scans in a new workspace."
+)
 
 
 def positive_negative(context: Context, threshold: int) -> dict[tuple[str, str], Cell]:
-    """The cells of Table 1: (row, column) → labelled slices; None for healthy if its pixels are unknown on a slice."""
+    """The cells of Table 1, numbers of labelled slices by (row, column).
+
+    The cells of the row healthy are None if the number of healthy pixels is unknown on any slice.
+    """
     slices = context.slices
     labelled = slices.labelled
     healthy = slices.healthy[labelled]
@@ -60,8 +66,8 @@ def run(context: Context) -> Findings:
         title = f"Slices and patients per pattern, T = {threshold}"
         tables.append(Table(title, ["pattern", "source", "data", "slices", "patients"], rows, note))
     notes = [
-        f"{found[T6000]['unlabelled_slices']} slices have no labels and are excluded. The paper: "
-        f"{paper.text('patients')} patients, {paper.text('slices'):,} slices."
+        f"{found[T6000]['unlabelled_slices']} slices have no labels and are excluded. The paper has "
+        f"{paper.text('patients')} patients and {paper.text('slices'):,} slices."
     ]
     return Findings(tables, notes=notes, folds=())
 

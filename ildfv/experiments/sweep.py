@@ -1,4 +1,4 @@
-"""The paper's statement that results are insensitive to the number of Gaussians and the dimension after PCA."""
+"""Tests the paper's statement that results depend little on the number of Gaussians and on the PCA dimension."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ildfv.report.chart import Chart
 
 
 def systems(context: Context) -> tuple[dict[int, Encoded], dict[int, Encoded]]:
-    """By number of components, and by dimension after PCA; the other is the preset's."""
+    """(systems by number of components, systems by dimension after PCA). All other settings are the preset's."""
     layer, p = context.preset.layer, context.preset
     components = {k: context.encoded(f"k = {k}", layer, components=k) for k in p.sweep_components}
     dimensions = {d: context.encoded(f"PCA {d}", layer, dimensions=d) for d in p.sweep_dimensions}
@@ -22,7 +22,7 @@ def run(context: Context) -> Findings:
     p, layer = context.preset, context.preset.layer
     components, dimensions = systems(context)
     span = min(len(context.split(fold).fit) for fold in context.held_out())
-    limit = f" PCA has at most as many dimensions as there are fit slices ({span})." if span < max(dimensions) else ""
+    limit = f" PCA has fewer dimensions than there are fit slices ({span})." if span < max(dimensions) else ""
     shown = {
         f"Number of components k of {layer}, PCA to {p.dimensions}": (components, "components", ""),
         f"Dimensions after PCA of {layer}, k = {p.components}": (dimensions, "dimensions after PCA", limit),

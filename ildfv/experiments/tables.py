@@ -1,7 +1,7 @@
-"""Tables of experiments: the paper's with our number in each of its cells, and our own with intervals.
+"""Tables of experiments: the paper's tables with the numbers of this run, and additional tables with intervals.
 
-In a table of the paper each row of ours is followed by the row of the same label with the paper's numbers; the columns
-"source" and "data" distinguish them. A page shows both numbers in one cell.
+In a table of the paper, each row of this run is followed by the paper's row with the same label. The columns "source"
+and "data" distinguish the two. A page shows both numbers in one cell.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ildfv.experiments.recipes import System
 from ildfv.experiments.results import documents
 from ildfv.patterns import PATTERNS
 
-# Column → key in a results document: a measure over all slices, or "pattern/measure".
+# By column, the key of a measure in a results document: an overall measure, or "pattern/measure".
 LABEL_SETS = {
     "accuracy": "accuracy",
     "precision": "precision",
@@ -33,15 +33,15 @@ F_ROW = {p: f"{p}/f" for p in PATTERNS} | {"Overall": "f"}  # the columns of Tab
 AUC_ROW = {p: f"{p}/auc" for p in PATTERNS}  # the rows of Tables 5 and 7
 SOURCE = ("system", "source", "data")
 OURS = "this run"
-EMPTY = "Slices with no pattern, neither present nor predicted, are excluded from accuracy, precision, recall and F."
+EMPTY = "Slices without a present or predicted pattern are excluded from accuracy, precision, recall and F."
 OVERALL = (
-    "F per pattern is at the threshold of the score that was best on validation slices. Overall: harmonic mean of the "
-    f"averaged precision and recall over slices (Eq. 8–10). {EMPTY}"
+    "F of a pattern is for the decision threshold that is best on validation slices. Overall F is the harmonic mean of "
+    f"precision and recall, which are means over slices (Eq. 8–10). {EMPTY}"
 )
 
 
 def cell(documents: Mapping, key: str) -> Estimate:
-    """A measure pooled over folds with its interval, and its mean and SD over folds."""
+    """The table cell of a measure: pooled over folds with its interval, and its mean and SD over folds."""
     pattern, _, name = key.rpartition("/")
     pooled, spread = documents["pooled"], documents["spread"]
     found = pooled.per_pattern[pattern] if pattern else pooled.overall
@@ -53,14 +53,14 @@ def cell(documents: Mapping, key: str) -> Estimate:
 
 
 def value(context: Context, system: System, key: str) -> float | None:
-    """A measure of a system, pooled over folds."""
+    """The value of a measure of a system, pooled over folds."""
     return cell(documents(context, system), key).value
 
 
 def measured(
     context: Context, title: str, systems: Sequence[System], measures: Mapping[str, str], *, note: str = ""
 ) -> Table:
-    """Our own table, one row per system with intervals. measures: column → key."""
+    """A table that is not in the paper, with one row per system and with intervals. measures: keys by column."""
     rows: list[list[Cell]] = []
     for system in systems:
         found = documents(context, system)
@@ -71,9 +71,9 @@ def measured(
 def printed(
     context: Context, theirs: PaperTable, ours: Mapping[tuple[str, str], Cell], *, head: str, note: str = ""
 ) -> Table:
-    """A table of the paper in its own layout. ours: (row, column) → our number; missing cells are undefined.
+    """A table of the paper in the layout of the paper, with the numbers of this run.
 
-    head: name of the first column.
+    ours: numbers of this run by (row, column); missing cells are undefined. head: name of the first column.
     """
     unknown = {key for key in ours if key[0] not in theirs.rows or key[1] not in theirs.columns}
     assert not unknown, f"{theirs.heading} has no cells {unknown}"
@@ -87,9 +87,9 @@ def printed(
 def of_systems(
     context: Context, theirs: PaperTable, systems: Mapping[str, System], measures: Mapping[str, str], note: str = ""
 ) -> Table:
-    """A table of the paper whose rows or columns are systems.
+    """A table of the paper whose rows or columns are systems, with the numbers of this run.
 
-    systems: row or column → system. measures: the other of the two → key.
+    systems: systems by row and measures: keys by column, or systems by column and keys by row.
     """
     in_rows = systems.keys() <= theirs.rows.keys()
     ours = {

@@ -1,4 +1,4 @@
-"""Activation maps with a random share of their descriptors."""
+"""Activation maps with a random fraction of their descriptors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ildfv.arrays import to_numpy
 
 
 class Thinned:
-    """Activations that keep a random fraction of each map's descriptors: maps (b, d, m, 1).
+    """Activations with a random fraction of each map's descriptors, as maps (b, d, m, 1).
 
-    The choice depends only on the slice's content and the seed, so it is the same in every pass and after a restart.
+    The choice depends only on the content of the slice and on the seed, so it is the same in every pass and after a
+    restart.
     """
 
     def __init__(self, activations, share: float, seed: int):

@@ -1,4 +1,4 @@
-"""Cross-dataset transfer, future work in the paper: trained on one workspace, tested on all slices of another."""
+"""Transfer to another data set, future work in the paper: systems of one workspace are tested on another workspace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.results import Predictions, evaluate
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.tables import Cell, Estimate, Table
 from ildfv.experiments import fitted
 from ildfv.experiments.context import Context
@@ -28,11 +29,14 @@ MEASURES = {"overall F": "f", **AUC}
 
 def run(context: Context) -> Findings:
     if context.other is None:
-        none = "No second workspace was given: `ildfv experiment transfer --other WORKSPACE` tests on its slices."
+        none = "No second workspace was given. Give one with `ildfv experiment transfer --other WORKSPACE`."
         return Findings([], notes=[none], folds=())
     other = Workspace.open(context.other).slices()
     shared = set(context.slices.scans("patient")) & set(other.scans("patient"))
-    check(not shared, f"other must contain only other patients, got {len(shared)} that are in both")
+    check(
+        not shared,
+        f"--other must be a workspace with other patients, got {len(shared)} patients that are in both workspaces",
+    )
     fold = context.held_out()[0]
     rows: list[list[Cell]] = []
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
@@ -45,20 +49,20 @@ def run(context: Context) -> Findings:
             rows.append([f"{system.label}, {where}", OURS, data, *(_cell(results, key) for key in MEASURES.values())])
     n = len(np.unique(other.patients[other.labelled]))
     note = (
-        f"Networks, encodings, thresholds and calibration are of the patients outside fold {fold} of this workspace. "
-        f"Other workspace: {int(other.labelled.sum())} labelled slices of {n} patients, none of them in this one. "
-        "Patients cannot be recognised in both if the workspaces have different salts."
+        f"Networks, encodings, thresholds and calibration are fitted on the patients outside fold {fold} of this "
+        f"workspace. The other workspace has {int(other.labelled.sum())} labelled slices of {n} patients, none of whom "
+        "is in this workspace. If the workspaces have different salts, patients who are in both cannot be recognised."
     )
     table = Table("Trained here, tested elsewhere", ["system, tested on", "source", "data", *MEASURES], rows, note)
     return Findings([table], systems)
 
 
 def transferred(context: Context, system: Cnn | Encoded, fold: int, other: Slices) -> Predictions:
-    """Predictions for the labelled slices of another workspace by the system fitted without the fold."""
+    """Predictions for the labelled slices of another workspace, by the system fitted without the fold."""
     from ildfv.train.networks import load
     from ildfv.train.trainer import predict
 
-    here = predictions(context, system)[fold]  # fits and scores it first
+    here = predictions(context, system)[fold]  # fits the system if necessary
     indices = np.flatnonzero(other.labelled)
     if isinstance(system, Cnn):
         network = load(fitted.network(context, system, fold), context.device)
@@ -73,7 +77,7 @@ def transferred(context: Context, system: Cnn | Encoded, fold: int, other: Slice
 
 
 def _cell(results: Results, key: str) -> Estimate:
-    """A measure of one fold with its interval."""
+    """The table cell of a measure of one fold, with its interval."""
     pattern, _, name = key.rpartition("/")
     found = results.per_pattern[pattern] if pattern else results.overall
     value, interval = found.estimate(name)

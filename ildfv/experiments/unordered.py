@@ -1,4 +1,4 @@
-"""Other unordered encoders with the same layer, PCA and regression; average pooling is the simplest baseline."""
+"""Other unordered encoders with the same layer, PCA and regression. Average pooling is the simplest encoder."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ def run(context: Context) -> Findings:
     systems = [context.encoded(f"{layer}, {name}", layer, encoder=encoder) for encoder, name in NAMES.items()]
     p = context.preset
     note = (
-        f"Pyramid: the map and its quarters. VLAD: {p.components} centres, the number of mixture components. Bag "
-        "of words: "
-        f"{p.words} words. Both use k-means centres and hard assignment."
+        f"Pyramid: the map and its quarters. VLAD: {p.components} centres, equal to the number of mixture components. "
+        f"Bag of words: {p.words} words. VLAD and bag of words use k-means centres and hard assignment."
     )
     title = f"Encoders of {layer}"
     tables = [measured(context, title, systems, MEANS | AUC, note=note)]

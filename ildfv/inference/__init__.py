@@ -1,1 +1,1 @@
-"""Predictions for slices and scans, and their location in the image."""
+"""Predictions for slices and scans, and maps that show where in the image the evidence is."""

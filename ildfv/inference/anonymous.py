@@ -6,13 +6,13 @@ import os
 import re
 from pathlib import Path
 
-SHORTEST = 3  # characters: shorter names occur in ordinary words
+SHORTEST = 3  # characters; shorter names are not replaced, because they occur in ordinary words
 
 
 def without_names(text: str, folder: Path) -> str:
-    """The text with the names of files and folders below `folder` replaced by "…"; `folder` itself is kept.
+    """The text with the names of all files and folders below `folder` replaced by "…".
 
-    The user gave the name of `folder`, and needs it to find the scan.
+    The name of `folder` itself is kept, because the user gave it and needs it to find the scan.
     """
     names: set[str] = set()
     for _, folders, files in os.walk(folder):

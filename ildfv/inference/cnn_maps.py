@@ -1,7 +1,7 @@
-"""Maps of a network's own outputs, in the format of contribution maps: Grad-CAM of one layer, and occlusion.
+"""Grad-CAM maps and occlusion maps of the outputs of a network, in the format of contribution maps.
 
-Both are computed by Captum (Kokhlikyan et al. 2020) and signed: a negative value is evidence against the pattern.
-Unlike contribution maps they do not add up to the score.
+Both kinds are computed by Captum (Kokhlikyan et al. 2020). A negative value is evidence against the pattern. Unlike
+contribution maps, these maps do not add up to the score.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ildfv.errors import check, require
 from ildfv.train.networks import SIZE, Network
 from ildfv.train.receptive import receptive_fields
 
-WINDOW, STEP = 32, 16  # pixels of an occluded square and between squares: 13×13 forward passes per slice
+WINDOW, STEP = 32, 16  # side of an occluded square and distance between squares, pixels: 13×13 squares per slice
 AT_ONCE = 16  # slices, or occluded copies of a slice, per forward pass
 
 
@@ -27,30 +27,30 @@ def grad_cam(
     at_once: int = AT_ONCE,
     dtype: type = np.float64,
 ) -> np.ndarray:
-    """Layer Grad-CAM of every output: the activations weighted by the mean gradient of their channel, without ReLU.
+    """Grad-CAM maps of every output: sums of activations weighted by the mean gradient of their channel, without ReLU.
 
-    The value of a location is spread evenly over its receptive field, as contributions are.
-    Source: Selvaraju et al., Grad-CAM, ICCV 2017.
+    The value of a location is spread evenly over its receptive field, as in contribution maps. Source: Selvaraju et
+    al., Grad-CAM, ICCV 2017.
 
     Parameters
     ----------
     network : Network
-        In evaluation mode.
+        The network, in evaluation mode.
     images : ndarray of shape (m, 3, 224, 224), uint8
         Prepared slices.
     layer : str, optional
         By default the deepest layer with more than one location.
     at_once : int
-        Slices per forward and backward pass.
+        Number of slices per forward and backward pass.
     dtype : type
-        Of the result: float64, or float32, which takes 0.8 MB for a slice.
+        Type of the result: float64, or float32, which takes 0.8 MB per slice.
 
     Returns
     -------
     ndarray of shape (m, C, 224, 224)
     """
     layer = layer or deepest_map(network)
-    fields = receptive_fields(network, layer) if layer in network.layers else None  # grad_cam_values refuses others
+    fields = receptive_fields(network, layer) if layer in network.layers else None  # else grad_cam_values raises
     found: np.ndarray = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)
     for start in range(0, len(images), at_once):
         rows = slice(start, start + at_once)
@@ -61,7 +61,7 @@ def grad_cam(
 
 
 def grad_cam_values(network: Network, images: np.ndarray, layer: str) -> np.ndarray:
-    """Grad-CAM at the locations of a layer, float64 (m, C, n), n = h·w."""
+    """Grad-CAM values at the n = h·w locations of a layer, float64 (m, C, n)."""
     attr = _captum("Grad-CAM maps")
     check(layer in network.layers, f'layer of {network.name} must be one of {", ".join(network.layers)}, got "{layer}"')
     method = attr.LayerGradCam(network, network.body.get_submodule(network.layers[layer]))
@@ -72,14 +72,15 @@ def grad_cam_values(network: Network, images: np.ndarray, layer: str) -> np.ndar
 
 
 def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, step: int = STEP) -> np.ndarray:
-    """The drop of every output when a square is replaced by the mean grey level of the training slices.
+    """Occlusion maps: by how much every output decreases if a square of the slice is hidden.
 
-    The value of a pixel is the mean drop over all squares that cover it. Source: Zeiler and Fergus, ECCV 2014.
+    A hidden square has the mean grey level of the training slices. The value of a pixel is the mean decrease over all
+    squares that cover it. Source: Zeiler and Fergus, ECCV 2014.
 
     Parameters
     ----------
     network : Network
-        In evaluation mode.
+        The network, in evaluation mode.
     images : ndarray of shape (m, 3, 224, 224), uint8
         Prepared slices.
     window, step : int
@@ -94,7 +95,7 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
     baseline = network.mean.view(1, 3, 1, 1)
     maps = []
     for image in images:
-        outputs = _Kept(network)  # all outputs use the same occluded copies
+        outputs = _CachedOutputs(network)  # the occluded copies are the same for all outputs
         per_output = [
             attr.Occlusion(partial(outputs, c)).attribute(
                 _on_device(network, image[None]),
@@ -105,7 +106,7 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
             )
             for c in range(network.n_outputs)
         ]
-        maps.append(torch.cat(per_output)[:, 0].double().cpu().numpy())  # attributions are equal in the three windows
+        maps.append(torch.cat(per_output)[:, 0].double().cpu().numpy())  # the three windows have equal attributions
     return np.stack(maps)
 
 
@@ -118,12 +119,15 @@ def deepest_map(network: Network) -> str:
     return found[-1]
 
 
-class _Kept:
-    """Outputs of a network on a sequence of inputs, which must be the same for every output c."""
+class _CachedOutputs:
+    """A function (c, x) → output c of a network for input x, which runs the network once for all outputs.
+
+    It must be called with the same sequence of inputs for every output.
+    """
 
     def __init__(self, network: Network):
         self._network = network
-        self._calls: dict[int, int] = {}  # by output
+        self._calls: dict[int, int] = {}  # number of calls by output
         self._outputs: list[torch.Tensor] = []
 
     @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Interpretation of mixture components: their contributions to the scores, and the nearest training patches.
 
-Contributions are statistics over many slices and contain no image data. Patches are images of patients; computing them
-requires the slices, so a predictor does not contain them.
+The contributions are statistics over many slices and contain no image data. The patches are images of patients and are
+not part of a predictor: they are computed from the slices of the study.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from ildfv.inference.contributions import component_scores
 from ildfv.scans.windows import NORMAL, SIZE
 
 BATCH = 16
-CONTEXT = 48  # pixels, minimum side of a picture: the receptive field of conv1 has only 11
-FRAME = (230, 97, 1)
+CONTEXT = 48  # minimum side of a picture, pixels; the receptive field of conv1 alone, 11 pixels, would be too small
+FRAME = (230, 97, 1)  # colour of the frame
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A location of a slice near the mean of a component.
+    """A location of a slice whose descriptor is near the mean of a component.
 
-    index: of the slice. rows, columns: its receptive field, first pixel and one past the last. distance: Mahalanobis
-    distance of the descriptor from the mean, divided by √d.
+    index: index of the slice. rows, columns: first pixel, and one past the last pixel, of the location's receptive
+    field. distance: Mahalanobis distance of the descriptor from the mean, divided by √d.
     """
 
     index: int
@@ -45,7 +45,7 @@ def nearest_patches(
     *,
     count: int = 8,
 ) -> list[list[Patch]]:
-    """The patches nearest to each component, at most one per patient, nearest first.
+    """For each component, the patches whose descriptors are nearest to its mean: nearest first, one per patient.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def nearest_patches(
     maps : function
         Images uint8 (b, 3, 224, 224) → (b, d, h, w).
     fields : ReceptiveFields
-        Of the locations of the maps.
+        The receptive fields of the locations of the maps.
     read : function
         Slice indices (b,) → images.
     indices : ndarray of shape (m,)
@@ -61,7 +61,7 @@ def nearest_patches(
     owners : sequence of m str
         Patient of each slice.
     count : int
-        Number of patches per component.
+        Maximum number of patches per component.
     """
     best: list[dict[str, Patch]] = [{} for _ in mixture.weights_]
     for start in range(0, len(indices), BATCH):
@@ -86,7 +86,9 @@ def mean_component_scores(
     indices: np.ndarray,
     weights: Callable[[np.ndarray], np.ndarray | None] = lambda indices: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over slices of each component's part of each score, float64 (C, k) each.
+    """Mean and standard deviation, over slices, of the part of each score that each component contributes.
+
+    Both arrays are float64, (C, k).
 
     Parameters
     ----------
@@ -106,9 +108,9 @@ def mean_component_scores(
 
 
 def picture(image: np.ndarray, patch: Patch) -> np.ndarray:
-    """The patch in the lung window with its surroundings, its receptive field framed; uint8 (h, w, 3).
+    """The patch with its surroundings in the normal window, uint8 (h, w, 3). A frame marks its receptive field.
 
-    image: uint8 (3, 224, 224).
+    image: the prepared slice, uint8 (3, 224, 224).
     """
     grey = np.repeat(image[NORMAL][..., None], 3, axis=2)
     (top, bottom), (left, right) = patch.rows, patch.columns
@@ -120,7 +122,7 @@ def picture(image: np.ndarray, patch: Patch) -> np.ndarray:
 
 
 def _distances(x: np.ndarray, mixture: FittedMixture) -> np.ndarray:
-    """‖(x − mean_k)/sd_k‖/√d, (n, k)."""
+    """The distance ‖(x − mean_k)/sd_k‖/√d of each descriptor from each component, (n, k)."""
     inverse = 1 / np.asarray(mixture.variances_, np.float64)  # (k, d)
     means = np.asarray(mixture.means_, np.float64)
     centre = means.mean(axis=0)  # centring keeps the squares small, which limits cancellation
@@ -130,12 +132,13 @@ def _distances(x: np.ndarray, mixture: FittedMixture) -> np.ndarray:
 
 
 def _range(seen: np.ndarray) -> tuple[int, int]:
+    """The first pixel, and one past the last pixel, where `seen` is true."""
     pixels = np.flatnonzero(seen)
     return int(pixels[0]), int(pixels[-1]) + 1
 
 
 def _around(first: int, last: int) -> slice:
-    """At least CONTEXT pixels around a range, inside the slice."""
+    """A range of at least CONTEXT pixels around the given range, within the slice."""
     side = max(CONTEXT, last - first + 8)
     start = min(max(0, (first + last - side) // 2), max(0, SIZE - side))
     return slice(start, start + side)

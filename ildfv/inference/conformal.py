@@ -1,18 +1,19 @@
-"""Conformal sets: for each slice and pattern the labels (absent, present) that calibration patients do not exclude.
+"""Conformal sets: for each slice and pattern, the labels (absent, present) that calibration patients do not exclude.
 
-Split conformal prediction for grouped data (HCP: Lee, Barber, Willett 2023, arXiv:2306.06342), one label at a time. Let
-s be the nonconformity score of a slice for a label: −score for "present", the score for "absent". Of the K calibration
-patients with a slice of that label, each has weight 1/(K + 1), divided equally among those slices, and weight 1/(K + 1)
-is at infinity. A label is in the set of a new slice if its s does not exceed the `level` quantile of this distribution.
+The method is split conformal prediction for grouped data (HCP: Lee, Barber, Willett 2023, arXiv:2306.06342), applied to
+each label separately. The nonconformity score of a slice is −score for the label "present" and the score for the label
+"absent". K calibration patients have slices with the label. Each of them has the weight 1/(K + 1), divided equally
+among the patient's slices with the label. The remaining weight 1/(K + 1) is at infinity. A label is in the set of a new
+slice if the slice's nonconformity score does not exceed the `level` quantile of this distribution.
 
-Assumption: the new patient and the calibration patients are exchangeable (drawn from the same population and scanned in
-the same way), and the scores come from a model that none of them was used to fit. Then the set of a slice drawn at
-random from a new patient's slices with a label includes that label with a probability of at least `level`: separately
-for present and absent, and for each pattern, but on average over patients, not for every patient. Scans that differ
-from the training data break the assumption.
+Two conditions must hold: the new patient and the calibration patients are exchangeable (from the same population and
+scanned in the same way), and the model was fitted without them. For a random slice of a new patient among the patient's
+slices with a label, the probability that the slice's set includes this label is then at least `level`. This holds for
+each label and each pattern, on average over patients, but not for every single patient. It does not hold for scans that
+differ from the training data.
 
-With fewer than level/(1 − level) calibration patients, 9 for 0.9, no label can be excluded at that level, and it is in
-every set.
+With fewer than level/(1 − level) calibration patients (9 patients for a level of 0.9), a label cannot be excluded and
+is in every set.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ METHOD = "split conformal by patient and label (HCP)"
 
 @dataclass(frozen=True)
 class Conformal:
-    """Limits of the sets of C patterns.
+    """The limits of the conformal sets of C patterns.
 
-    present_from: "present" is in the set of a score ≥ this; None: of every score. absent_to: "absent" is in the set of
-    a score ≤ this; None: of every score. present_patients, absent_patients: number of calibration patients with present
-    and absent slices.
+    present_from: the set of a score includes "present" if the score is at least this value; None: always. absent_to:
+    the set includes "absent" if the score is at most this value; None: always. present_patients, absent_patients:
+    number of calibration patients with slices that show the pattern, and with slices that do not.
     """
 
     level: float
@@ -46,18 +47,18 @@ class Conformal:
 
     @classmethod
     def fit(cls, truth: np.ndarray, scores: np.ndarray, patients: np.ndarray, *, level: float = LEVEL) -> Conformal:
-        """The limits from calibration slices.
+        """The limits fitted on calibration slices.
 
         Parameters
         ----------
         truth : ndarray of shape (N, C)
             1 present, 0 absent, −1 unknown.
         scores : ndarray of shape (N, C)
-            Larger means more likely present.
+            A larger score means more likely present.
         patients : ndarray of shape (N,)
-            Patient of each slice; none of them was used to fit the model.
+            Patient of each slice. The model must be fitted without these patients.
         level : float
-            Coverage, in (0, 1).
+            Required coverage, in (0, 1).
         """
         truth, scores, patients = np.asarray(truth), np.asarray(scores, dtype=float), np.asarray(patients)
         check(0 < level < 1, f"level must be in (0, 1), got {level}")
@@ -68,24 +69,25 @@ class Conformal:
         check(bool(np.isfinite(scores).all()), "scores must be finite, got NaN or infinity")
         columns: list[list] = [[], [], [], []]
         for y, f in zip(truth.T, scores.T, strict=True):
-            strangeness = [_quantile(sign * f[y == label], patients[y == label], level) for label, sign in _SIGNS]
-            low, high = ((value if np.isfinite(value) else None) for value in strangeness)
+            quantiles = [_quantile(sign * f[y == label], patients[y == label], level) for label, sign in _SIGNS]
+            low, high = ((value if np.isfinite(value) else None) for value in quantiles)
             counts = [len(np.unique(patients[y == label])) for label, _ in _SIGNS]
             for column, value in zip(columns, (None if low is None else -low, high, *counts), strict=True):
                 column.append(value)
         return cls(level, *(tuple(column) for column in columns))
 
     def possible(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whether "present" and whether "absent" is in the set of each score, bool (m, C) each."""
+        """(whether the set of each score includes "present", whether it includes "absent"), bool (m, C) each."""
         scores = np.asarray(scores, dtype=float)
         low = np.array([-np.inf if value is None else value for value in self.present_from])
         high = np.array([np.inf if value is None else value for value in self.absent_to])
         return scores >= low, scores <= high
 
     def sets(self, scores: np.ndarray) -> list[list[str]]:
-        """The sets in words, (m, C).
+        """The sets in words, one of `SETS` for each of (m, C) scores.
 
-        "unlike both": the score is low for slices with the pattern and high for slices without it.
+        "unlike both" is the empty set: the score is too low for slices with the pattern and too high for slices
+        without it.
         """
         present, absent = self.possible(scores)
         names = {(True, False): PRESENT, (False, True): ABSENT, (True, True): EITHER, (False, False): NEITHER}
@@ -103,15 +105,15 @@ def fewest_patients(level: float) -> int:
 _SIGNS = ((1, -1.0), (0, 1.0))  # label, sign of its nonconformity score
 
 
-def _quantile(strangeness: np.ndarray, patients: np.ndarray, level: float) -> float:
-    """The smallest value up to which the weights of calibration patients sum to at least `level`; infinite if none."""
-    if not len(strangeness):
+def _quantile(nonconformity: np.ndarray, patients: np.ndarray, level: float) -> float:
+    """The `level` quantile of the weighted nonconformity scores of calibration slices; infinity if there is none."""
+    if not len(nonconformity):
         return float("inf")
     _, owner, count = np.unique(patients, return_inverse=True, return_counts=True)
-    order = np.argsort(strangeness, kind="stable")
+    order = np.argsort(nonconformity, kind="stable")
     weight = np.cumsum(1 / count[owner][order]) / (len(count) + 1)
     enough = np.flatnonzero(weight >= level - 1e-12)  # sums of 1/n have rounding errors
-    return float(strangeness[order][enough[0]]) if len(enough) else float("inf")
+    return float(nonconformity[order][enough[0]]) if len(enough) else float("inf")
 
 
 def coverage(
@@ -122,14 +124,14 @@ def coverage(
     Parameters
     ----------
     truth, scores, patients
-        As for `Conformal.fit`, of other patients.
+        As for `Conformal.fit`, but of other patients than the calibration patients.
 
     Returns
     -------
     dict
-        present, absent: mean over patients of the share of their slices with that label whose set includes it, (C,),
-        NaN without such slices. present_patients, absent_patients: their number, (C,). single: share of slices whose
-        set has exactly one label, (C,).
+        Arrays (C,). present, absent: the fraction of a patient's slices with that label whose set includes the label,
+        averaged over patients; NaN if there are no such slices. present_patients, absent_patients: number of patients
+        with such slices. single: fraction of slices whose set has exactly one label.
     """
     truth = np.asarray(truth)
     possible = conformal.possible(scores)
@@ -142,7 +144,7 @@ def coverage(
 
 
 def _by_patient(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """Mean of the values of each patient."""
+    """The mean of each patient's values."""
     if not len(values):
         return np.empty(0)
     _, owner = np.unique(patients, return_inverse=True)

@@ -1,13 +1,14 @@
 """The exact contribution of every descriptor to a linear score of an improved Fisher vector.
 
-With raw r = (1/n) Σ_i φ(x_i), the improved vector is f_j = α_j r_j, α_j = 1/(√|r_j| ‖√|r|‖). A score a + g·f is then
-a + (1/n) Σ_i q_i with q_i = Σ_k γ_ik Σ_d (A_kd t_ikd + B_kd (t_ikd² − 1)), A = g α/√w, B = g α/√(2w): the sum over
-locations is exact although the normalisation is not linear, because α is that of the slice itself.
+Let r = (1/n) Σ_i φ(x_i) be the Fisher vector before normalisation. The improved vector is f_j = α_j r_j with
+α_j = 1/(√|r_j| ‖√|r|‖). A score a + g·f is then a + (1/n) Σ_i q_i with q_i = Σ_k γ_ik Σ_d (A_kd t_ikd +
+B_kd (t_ikd² − 1)), A = g α/√w and B = g α/√(2w). The sum over locations is exact although the normalisation is not
+linear, because α is computed from the slice itself.
 
-Where descriptors cancel, r_j is near 0 and α_j is large: this j adds large values of both signs to the map and little
-to the score. With a floor ε, α_j = 1/(√max(|r_j|, ε) ‖√|r|‖), and the difference to the score is distributed equally
-over all descriptors. The sum is still exact; the distributed part is `unlocated`. An infinite floor would give the map
-of the Fisher vector without power normalisation.
+Where the terms of descriptors cancel, r_j is near 0 and α_j is large. Element j then adds large values of both signs to
+the map but little to the score. With a floor ε, α_j is 1/(√max(|r_j|, ε) ‖√|r|‖), and the difference from the score is
+distributed equally over all descriptors. The sum is still exact. `unlocated` returns the distributed part. An infinite
+floor would give the map of the Fisher vector without power normalisation.
 """
 
 from __future__ import annotations
@@ -39,26 +40,27 @@ def contributions(
     floor: float = 0.0,
     components: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Contributions of descriptors to C scores.
+    """The contribution of every descriptor to each of C scores.
 
     Parameters
     ----------
     fisher : FisherVector
-        Fitted, order "component", without the weight part.
+        A fitted encoder with order "component" and without the weight part.
     coefficients : ndarray of shape (C, 2·k·d)
-        g of each score.
+        The vector g of each score.
     maps : array of shape (b, n, d) or (b, d, h, w)
     weights : array of shape (b, n), optional
         Weight of each descriptor, as in `FisherVector.transform`.
     floor : float
-        ε in the module's docstring, see `floor_at`; 0 for no floor.
+        The floor ε of the module's docstring, see `floor_at`; 0 for no floor.
     components : sequence of int, optional
         Components whose contributions are summed; by default all.
 
     Returns
     -------
     ndarray of shape (b, n, C), float64
-        Summed over n, the score minus its offset (with `components`, their part of it: `component_scores`).
+        The sum over n is the score minus its offset. With `components`, it is the part of these components, as
+        `component_scores` returns it.
     """
     maps = to_numpy(maps).astype(np.float64)  # α would amplify the float32 rounding errors of small moments
     slices = _moments(fisher, maps, weights)
@@ -83,7 +85,7 @@ def contributions(
 
 
 def component_scores(fisher: Fisher, coefficients: np.ndarray, maps, weights=None) -> np.ndarray:
-    """The part of each score that each component contributes, float64 (b, C, k); summed over k, score minus offset.
+    """The part of each score that each component contributes, float64 (b, C, k). The sum over k is score − offset.
 
     Parameters
     ----------
@@ -104,7 +106,7 @@ def unlocated(fisher: Fisher, coefficients: np.ndarray, maps, weights=None, *, f
 
 
 def floor_at(fisher: Fisher, maps, weights=None, *, quantile: float) -> float:
-    """The quantile of |r_j| over training slices and j: a floor for `contributions`."""
+    """A floor for `contributions`: the quantile of |r_j| over the slices of `maps` and all j."""
     check(0 <= quantile < 1, f"quantile must be in [0, 1), got {quantile}")
     return float(np.quantile(raw_sizes(fisher, maps, weights), quantile))
 
@@ -117,14 +119,21 @@ def raw_sizes(fisher: Fisher, maps, weights=None) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Slices:
-    """raw: r of each slice (b, k, 2, d). scale: 1/√w and 1/√(2w), (k, 2, 1). total: Σ weights (b, 1, 1, 1)."""
+    """The Fisher vectors of slices before normalisation.
+
+    raw: r of each slice, (b, k, 2, d). scale: 1/√w and 1/√(2w), (k, 2, 1). total: sum of the descriptor weights of each
+    slice, (b, 1, 1, 1).
+    """
 
     raw: np.ndarray
     scale: np.ndarray
     total: np.ndarray
 
     def alpha(self, fisher: Fisher, floor: float) -> np.ndarray:
-        """The factor by which power and L2 normalisation multiply each raw value, 0 where that is 0, (b, k, 2, d)."""
+        """α, (b, k, 2, d): the factor by which power and L2 normalisation multiply each value of `raw`.
+
+        It is 0 where `raw` is 0 and there is no floor.
+        """
         if not fisher.improved:
             return np.ones_like(self.raw)
         size = np.abs(self.raw)
@@ -147,12 +156,12 @@ def _moments(fisher: Fisher, maps: np.ndarray, weights) -> _Slices:
 
 
 def _by_component(fisher: Fisher, coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """g as (1, C, k, 2, d)."""
+    """The coefficients g, reshaped to (1, C, k, 2, d)."""
     check(
         fisher.order == "component" and not fisher.weight_part, 'fisher must have order="component" and no weight part'
     )
     usual = fisher.power == 0.5 and not fisher.intra
-    check(usual, "fisher must have power 0.5 and no intra-normalisation for contributions that add up to the score")
+    check(usual, "fisher must have power=0.5 and intra=False, otherwise contributions do not add up to the score")
     expected = (len(coefficients), int(np.prod(shape)))
     check(coefficients.shape == expected, f"coefficients must have shape {expected}, got {coefficients.shape}")
     return coefficients.reshape(1, -1, *shape)

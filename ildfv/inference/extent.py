@@ -1,8 +1,8 @@
-"""Location of a pattern in the lung: slices to look at first, thirds of the lung's height, and sides.
+"""Location of a pattern in the lung: the slices to look at first, thirds of the lung's height, and sides.
 
-Sides are computed from contribution maps, because slices are predicted as a whole: the positive part of the smoothed
-map inside the lung, summed over the slices on which the pattern is present. They describe where the evidence is, not
-the area.
+A score is for a whole slice. The sides (left and right, ventral and dorsal) are therefore computed from contribution
+maps: the positive part of the smoothed map inside the lung, summed over the slices where the pattern is present. They
+show how the evidence is distributed, not the area.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ from scipy import ndimage
 
 from ildfv.inference.prediction import lung_height
 
-LOOK = 3  # slices to look at first
-APART = 10.0  # mm: closer slices look almost the same
-SMOOTHING = 2.0  # prepared pixels; overlapping receptive fields alternate from pixel to pixel
+MAX_FIRST = 3  # maximum number of slices to look at first
+MIN_DISTANCE = 10.0  # mm between these slices; closer slices look almost the same
+SMOOTHING = 2.0  # pixels of a prepared slice; it removes differences between pixels in different numbers of fields
 ZONES = ("lower", "middle", "upper")
 
 
 def first_slices(scores: np.ndarray, positions: np.ndarray) -> list[int]:
-    """The slices with the highest scores (m,) that are at least 10 mm apart, at most three, the highest first."""
+    """Up to three slices with the highest scores that are at least 10 mm from each other, highest score first."""
     found: list[int] = []
     for z in np.argsort(-scores, kind="stable"):
-        if all(abs(positions[z] - positions[other]) >= APART for other in found):
+        if all(abs(positions[z] - positions[other]) >= MIN_DISTANCE for other in found):
             found.append(int(z))
-        if len(found) == LOOK:
+        if len(found) == MAX_FIRST:
             break
     return found
 
 
 def zones(presence: np.ndarray, area: np.ndarray, positions: np.ndarray, lung: np.ndarray) -> dict[str, float] | None:
-    """The share of each third of the lung's height in a pattern's area, or in its slices if areas are unknown.
+    """The share of a pattern's area that is in each third of the lung's height.
 
-    All (m,), of one pattern. None if the pattern is present on no slice inside the lung.
+    If areas are unknown, it is the share of the slices with the pattern. None if the pattern is on no slice inside the
+    lung. presence, area: of one pattern, (m,). positions, lung: (m,), as in `Prediction`.
     """
     height = lung_height(positions, lung)
     used = presence & np.isfinite(height)
@@ -44,20 +45,21 @@ def zones(presence: np.ndarray, area: np.ndarray, positions: np.ndarray, lung: n
 
 
 def sides(maps: np.ndarray, lung: np.ndarray, body: np.ndarray) -> dict[str, float] | None:
-    """The shares of the left, right, ventral and dorsal halves in a pattern's evidence on these slices.
+    """The shares of a pattern's evidence in the left, right, ventral and dorsal halves of the lung on these slices.
 
-    The midline is the centre of the body; the ventral half is that of the lung's depth on each slice.
+    The left and right halves meet at the centre of the body. The ventral and dorsal halves meet half-way between the
+    first and the last row with lung on each slice.
 
     Parameters
     ----------
     maps : ndarray of shape (m, h, w)
-        Contributions; rows go to the back, columns to the patient's left.
+        Contribution maps. Row indices increase dorsally, column indices to the patient's left.
     lung, body : ndarray of shape (m, h, w), bool
 
     Returns
     -------
     dict of str to float or None
-        "left" and "right" add up to 1, like "ventral" and "dorsal"; None without evidence inside the lung.
+        "left" and "right" add up to 1, and so do "ventral" and "dorsal". None: there is no evidence inside the lung.
     """
     left, ventral, total = 0.0, 0.0, 0.0
     for contribution, inside, person in zip(maps, lung, body, strict=True):

@@ -1,4 +1,4 @@
-"""Two scans of a patient: slices matched by lung extent, and the change of each pattern's area with an interval."""
+"""Comparison of two scans of a patient: the change of each pattern's area, on slices at equal heights in the lung."""
 
 from __future__ import annotations
 
@@ -30,16 +30,20 @@ from ildfv.store.atomic import write_bytes
 VERSION = 1
 LEVELS = 100  # maximum number of heights in the lung at which two scans are compared
 INTERVAL = (
-    "95 % interval of the change: the error of the mean estimated area on held-out scans, taken for both scans as "
-    "independent, with a t quantile for their number. It covers errors of the model on scans like those it was tested "
-    "on, and is too wide if the errors for one patient are correlated. It does not cover differences between scanners, "
-    "kernels and doses, in inspiration beyond the matched height, or the patient's variation within a day."
+    "The 95 % interval of the change is computed from the error of the mean estimated area on held-out scans, with a t "
+    "quantile for the number of these scans. The errors of the two scans are assumed to be independent; if they are "
+    "correlated, the interval is too wide. The interval covers errors of the model on scans like the held-out scans. "
+    "It does not cover differences between scanners, kernels and doses, differences in inspiration that remain after "
+    "matching the heights, or the variation of a patient within a day."
 )
 
 
 @dataclass(frozen=True)
 class FollowUp:
-    """Two predictions, the earlier one first, compared by one head. days: between the scans, None if unknown."""
+    """The comparison of two predictions of one head. before: the prediction for the earlier scan.
+
+    days: number of days between the scans; None if unknown.
+    """
 
     before: Prediction
     after: Prediction
@@ -99,7 +103,7 @@ class FollowUp:
         )
 
     def to_page(self) -> str:
-        """One self-contained HTML page."""
+        """The comparison as one HTML page without external files."""
         found = self.to_dict()
         pictures = {
             pattern: Markup(lines([row["profile_before_cm2"], row["profile_after_cm2"]], "cm² from base to apex"))
@@ -120,11 +124,12 @@ def compare_scans(
     keep_identity: bool = False,
     progress: Progress = SILENT,
 ) -> FollowUp:
-    """The comparison of two scans of a patient, the earlier one first, with files in `out` if it is given.
+    """The comparison of two scans of a patient, the earlier scan first. Its files are written to `out` if given.
 
-    InputError: not two scans, or, according to their headers, scans of two patients or in the wrong order of time.
+    InputError: `sources` are not two scans, or their headers show that they are of two patients or that the first scan
+    is the later one.
     """
-    check(len(sources) == 2, f"--follow-up needs two scans, the earlier one first, got {len(sources)}")
+    check(len(sources) == 2, f"--follow-up needs two scans, the earlier scan first, got {len(sources)}")
     scans, predictions = [], []
     for source in sources:
         with unpacked(source) as folder:
@@ -133,7 +138,8 @@ def compare_scans(
             progress.note(f"{source}: {scan.geometry.shape[0]} slices")
             options = {"contributions": out is not None, "keep_identity": keep_identity}
             predictions.append(predicted(predictor, scan, notes, **options))
-    check(scans[0].series != scans[1].series, "--follow-up needs two different scans, got the same series twice")
+    same = f"--follow-up needs two different scans, got the same series in {sources[0]} and {sources[1]}"
+    check(scans[0].series != scans[1].series, same)
     found = compare(*predictions, days=days_between(*scans), notes=_identity_notes(*scans))
     if out is not None:
         for prediction in predictions:
@@ -146,9 +152,13 @@ def compare_scans(
 
 
 def compare(before: Prediction, after: Prediction, *, days: int | None = None, notes: Sequence[str] = ()) -> FollowUp:
-    """The comparison of two predictions by the primary head, or the first head that estimates areas."""
+    """The comparison of two predictions of the primary head or, if it estimates no areas, of the first that does."""
     names = [name for name, answer in before.heads.items() if np.isfinite(answer.area).all()]
-    check(bool(names), "--follow-up needs a head that estimates areas, got none in this predictor")
+    check(
+        bool(names),
+        "--follow-up needs a predictor with a head that estimates areas, got none: export one from slices with label "
+        "maps",
+    )
     pair = [_profile(prediction, prediction.heads[names[0]]) for prediction in (before, after)]
     count = min(LEVELS, *(len(height) for height, _, _ in pair))
     levels = (np.arange(count) + 0.5) / count
@@ -158,7 +168,7 @@ def compare(before: Prediction, after: Prediction, *, days: int | None = None, n
 
 
 def interval_of(change: float, errors: Sequence[tuple[float, int] | None]) -> tuple[float, float] | None:
-    """95 % interval of a change. errors: (error, number of held-out scans) of each of the two; None: unknown."""
+    """95 % interval of a change. errors: (error, number of held-out scans) of both scans; None: unknown."""
     if any(error is None for error in errors):
         return None
     sizes, counts = zip(*(error for error in errors if error is not None), strict=True)
@@ -167,25 +177,28 @@ def interval_of(change: float, errors: Sequence[tuple[float, int] | None]) -> tu
 
 
 def days_between(before: Scan, after: Scan) -> int | None:
-    """Days between two DICOM scans, None if a date is unknown. InputError: two patients, or the first is later."""
+    """Number of days between two DICOM scans; None if a date is unknown.
+
+    InputError: the scans are of two patients, or `before` is the later one.
+    """
     if before.dicom is None or after.dicom is None:
         return None
     check(before.patient == after.patient, "--follow-up needs two scans of one patient, got two patients")
     first, second = _date(before), _date(after)
     if first is None or second is None:
         return None
-    check(first <= second, "--follow-up needs the earlier scan first, got the later one: swap the two")
+    check(first <= second, "--follow-up needs the earlier scan first, got the later scan first: exchange the two")
     return (second - first).days
 
 
 def _identity_notes(before: Scan, after: Scan) -> list[str]:
     if before.dicom is None or after.dicom is None:
-        return ["Volume files do not state the patient or date: that both scans are of one patient is assumed."]
+        return ["Volume files do not state the patient or the date. Both scans are assumed to be of the same patient."]
     return []
 
 
 def _date(scan: Scan) -> date | None:
-    """The date of acquisition in the header of the first slice."""
+    """The date of acquisition in the header of the first slice; None if it has none."""
     assert scan.dicom is not None
     values = scan.dicom.frames[0][1].acquisition
     text = values[ACQUISITION_TAGS.index("AcquisitionTime")] if values else ""
@@ -196,7 +209,7 @@ def _date(scan: Scan) -> date | None:
 
 
 def _profile(prediction: Prediction, answer: HeadAnswer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Height (l,), area (l, C) and lung (l,) of the slices with lung, ascending."""
+    """(height (l,), area (l, C), lung area (l,)) of the l slices with lung, by ascending height."""
     height = lung_height(prediction.positions, prediction.lung)
     inside = np.isfinite(height)
     check(inside.sum() >= 2, f"--follow-up needs scans with at least 2 slices of lung, got {int(inside.sum())}")
@@ -205,7 +218,7 @@ def _profile(prediction: Prediction, answer: HeadAnswer) -> tuple[np.ndarray, np
 
 
 def _at(levels: np.ndarray, height: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values (l, C) at other heights, by linear interpolation, (L, C)."""
+    """The values (l, C) at the heights `levels`, by linear interpolation, (L, C)."""
     return np.stack([np.interp(levels, height, column) for column in values.T], axis=1)
 
 

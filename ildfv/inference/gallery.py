@@ -1,4 +1,4 @@
-"""Pictures in titled groups as one self-contained HTML page."""
+"""An HTML page of pictures in titled groups, without external files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ildfv.inference.png import png_uri
 
 @dataclass(frozen=True)
 class Picture:
-    """image: uint8 (h, w) or (h, w, 3)."""
+    """An image, uint8 (h, w) or (h, w, 3), with its caption and the alternative text of the page."""
 
     image: np.ndarray
     caption: str
@@ -35,7 +35,7 @@ class Group:
 
 
 def gallery(title: str, lines: list[str], groups: list[Group], *, phantom: bool) -> str:
-    """HTML of the page; lines: paragraphs above the groups. phantom: whether the page must be labelled as such."""
+    """The HTML of the page. lines: paragraphs above the groups. phantom: whether to label the page as phantom data."""
     environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
     template = environment.get_template("gallery.html")
     return printable_page(template.render(title=title, lines=lines, groups=groups, phantom=phantom))

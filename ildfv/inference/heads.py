@@ -1,4 +1,4 @@
-"""Heads of a predictor: linear scores of the projections of one or several encodings, and of additional inputs."""
+"""Heads of a predictor. A head computes linear scores from the projections of encodings and from additional inputs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ildfv.inference.contributions import contributions
 
 
 def decisions_of(head: schema.Head) -> Decisions:
-    """The thresholds and sigmoids of a head."""
+    """The thresholds and sigmoids of a head, as `Decisions`."""
     return Decisions(tuple(head.thresholds), sigmoids_of(head.sigmoids))
 
 
 def sigmoids_of(sigmoids: Sequence[schema.Sigmoid | None]) -> tuple[Sigmoid | None, ...]:
-    """The sigmoids as functions."""
+    """The sigmoids of the schema as functions."""
     return tuple(None if s is None else Sigmoid(s.slope, s.intercept) for s in sigmoids)
 
 
 def conformal_of(sets: schema.ConformalSets) -> Conformal:
-    """The conformal sets of a head."""
+    """The conformal sets of a head, as `Conformal`."""
     return Conformal(
         sets.level,
         tuple(sets.present_from),
@@ -38,9 +38,10 @@ def conformal_of(sets: schema.ConformalSets) -> Conformal:
 
 
 def estimated_pixels(scores: np.ndarray, threshold: int, curves: Sequence[schema.Curve | None]) -> np.ndarray:
-    """Pixels on a 512×512 grid, (m, C): scores in units of the threshold, or by curves; NaN where there is no curve.
+    """Estimated number of pixels on a 512×512 grid, (m, C).
 
-    curves: empty for scores that estimate counts.
+    curves: a curve from score to pixels for each pattern. The pixels of a pattern whose curve is None are NaN. Without
+    any curves, the scores themselves are estimates, in units of the threshold.
     """
     if not curves:
         return np.maximum(scores, 0) * threshold
@@ -53,7 +54,7 @@ def estimated_pixels(scores: np.ndarray, threshold: int, curves: Sequence[schema
 
 @dataclass(frozen=True)
 class FisherEncoding:
-    """Maps of a layer → Fisher vectors → PCA projections."""
+    """Computes the PCA projections of the Fisher vectors of a layer's maps."""
 
     info: schema.Encoding
     fisher: FixedFisher
@@ -61,7 +62,7 @@ class FisherEncoding:
 
     @classmethod
     def restored(cls, info: schema.Encoding, tensors: dict[str, dict[str, np.ndarray]]) -> FisherEncoding:
-        """The encoding of these tensors, by estimator."""
+        """The encoding with the given tensors of its estimators, "mixture" and "pca"."""
         mixture = FixedMixture.from_tensors(tensors["mixture"])
         return cls(
             info,
@@ -70,14 +71,17 @@ class FisherEncoding:
         )
 
     def projections(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
-        """Projections float32 (b, p) of slices with maps (b, d, h, w), computed as `ildfv encode` does."""
+        """Projections of the slices with the given maps (b, d, h, w), float32 (b, p), computed as in `ildfv encode`."""
         vectors = to_numpy(self.fisher.transform(maps, weights=weights)).astype(np.float32)
         return self.pca.transform(vectors).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class HeadPart:
-    """The part of a head that uses one encoding. coef: float64 (C, p), of projections divided by scale."""
+    """The part of a head that uses one encoding.
+
+    coef: coefficients of the projections divided by `scale`, float64 (C, p).
+    """
 
     name: str
     encoding: FisherEncoding
@@ -86,29 +90,29 @@ class HeadPart:
 
     @property
     def coefficients(self) -> np.ndarray:
-        """g of the functional g·f of a Fisher vector f, float64 (C, 2·k·d)."""
+        """The coefficients g of a Fisher vector f in the score g·f, float64 (C, 2·k·d)."""
         return self.coef @ np.asarray(self.encoding.pca.components_, np.float64) / (self.scale or 1.0)
 
     @property
     def mean(self) -> np.ndarray:
-        """g·m with the mean vector m of the PCA, float64 (C,), which is subtracted from the offset."""
+        """g·m, where m is the mean vector of the PCA, float64 (C,). It is subtracted from the intercept."""
         return self.coefficients @ np.asarray(self.encoding.pca.mean_, np.float64)
 
     def features(self, projections: np.ndarray) -> np.ndarray:
-        """Features float64 (b, p), scaled as for fitting."""
+        """The features of the regression, float64 (b, p): the projections divided by `scale`."""
         scaled = projections if self.scale is None else projections / self.scale
         return scaled.astype(np.float64)
 
     def contributions(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
-        """Contribution of every location to every score, float64 (b, n, C)."""
+        """The contribution of every location to every score, float64 (b, n, C)."""
         return contributions(self.encoding.fisher, self.coefficients, maps, weights, floor=self.encoding.info.floor)
 
 
 @dataclass(frozen=True)
 class FisherHead:
-    """score = offset + Σ over parts g·f + input_coef·inputs, with f the Fisher vectors of a slice.
+    """The scores offset + Σ g·f + input_coef·inputs, where the sum is over the parts and f are the Fisher vectors.
 
-    intercept: (C,), of projections. input_coef: (C, q).
+    intercept: intercept of the regression on projections, (C,). input_coef: coefficients of the inputs, (C, q).
     """
 
     info: schema.Head
@@ -120,7 +124,7 @@ class FisherHead:
     def restored(
         cls, info: schema.Head, encodings: Mapping[str, FisherEncoding], tensors: dict[str, np.ndarray]
     ) -> FisherHead:
-        """The head with the tensors coef (C, p + q) and intercept (C,)."""
+        """The head with the given tensors "coef" (C, p + q) and "intercept" (C,)."""
         coef, parts, start = np.asarray(tensors["coef"], np.float64), [], 0
         for part in info.parts:
             encoding = encodings[part.encoding]
@@ -133,11 +137,11 @@ class FisherHead:
 
     @property
     def offset(self) -> np.ndarray:
-        """The score of zero Fisher vectors and inputs, float64 (C,)."""
+        """The scores if all Fisher vectors and inputs are zero, float64 (C,)."""
         return self.intercept - sum(part.mean for part in self.parts)
 
     def scores(self, projections: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray] | None) -> np.ndarray:
-        """Scores float64 (b, C) from the projections of each encoding and the additional inputs (b,) by name."""
+        """The scores, float64 (b, C). projections: by encoding. inputs: additional inputs (b,) by name."""
         features = [part.features(projections[part.name]) for part in self.parts]
         coef = np.concatenate([part.coef for part in self.parts], axis=1)
         found = np.concatenate(features, axis=1) @ coef.T + self.intercept

@@ -1,4 +1,4 @@
-"""Predictions for many scans: each scan gives a prediction or a reason, and finished scans are skipped."""
+"""Predictions for many scans. A failure of one scan is reported, finished scans are skipped, and the run continues."""
 
 from __future__ import annotations
 
@@ -28,20 +28,24 @@ class Delivery(Protocol):
     """Delivery of predictions in addition to the files in --out."""
 
     def finish(self, scan: Scan, checksum: str) -> bool:
-        """Completes a delivery prepared by an earlier run with this predictor. False: the scan must be predicted again.
+        """Completes a delivery that an earlier run with this predictor prepared.
 
-        Raises InputError if a prediction of this scan cannot be delivered.
+        checksum: of the predictor. Returns False if there is no such delivery; the scan must then be predicted again.
+        InputError: a prediction of this scan cannot be delivered.
         """
 
     def deliver(self, prediction: Prediction, scan: Scan) -> None:
-        """Delivers the prediction. InputError: it could not be delivered."""
+        """Delivers the prediction. InputError: the delivery failed."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """out: the folder in which a folder per scan is written. series: see `predict.choose`. delivery: optional delivery
-    of each prediction. keep_identity: predictions contain the identifiers of the scans, and reasons name files. fresh:
-    finished scans are predicted again. cam: Grad-CAM maps are computed and written."""
+    """The options of `predict_all`.
+
+    out: folder in which a folder per scan is written; None: no files. series: see `predict.choose`. delivery: receives
+    each prediction. keep_identity: whether predictions contain the identifiers of the scans and error messages contain
+    the names of their files. fresh: whether finished scans are predicted again. cam: whether Grad-CAM maps are written.
+    """
 
     out: Path | None = None
     series: str | None = None
@@ -65,11 +69,11 @@ def predict_all(
     cam: bool = False,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict]]:
-    """Predictions as in prediction.json, and failures as {"source", "reason"}, for all scans in `sources`.
+    """(predictions, failures) for all scans in `sources`: the content of prediction.json, and {"source", "reason"}.
 
-    A source with one patient is one scan: `series`, or the series with the most slices. In a source with several
-    patients every series is a scan. A source may be a zip archive. The other parameters are those of `Options` and
-    `Predictor.load`.
+    From a source with one patient, one series is predicted: `series`, or the series with the most slices. From a source
+    with several patients, every series is predicted. A source may be a zip archive. The other parameters are those of
+    `Options` and `Predictor.load`.
     """
     loaded = (
         predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)
@@ -87,7 +91,7 @@ def predict_all(
 def _predict_source(
     predictor: Predictor, source: Path, options: Options, answered: list, failed: list, progress: Progress
 ) -> None:
-    """Adds the answers and failures of one source."""
+    """Adds the predictions of one source to `answered` and its failures to `failed`."""
     with _reported(failed, source, source, options), unpacked(source) as folder:
         for scan, notes in jobs(folder, source, options.series):
             with _reported(failed, source, folder, options):
@@ -96,7 +100,7 @@ def _predict_source(
 
 @contextmanager
 def unpacked(source: Path) -> Iterator[Path]:
-    """The source itself, or a temporary folder with the content of an archive."""
+    """The source itself or, if it is an archive, a temporary folder with its content."""
     if not is_archive(source):
         yield source
         return
@@ -106,18 +110,18 @@ def unpacked(source: Path) -> Iterator[Path]:
 
 @contextmanager
 def _reported(failed: list, source: Path, folder: Path, options: Options) -> Iterator[None]:
-    """Turns an error into a failure with its reason in one line, so that the other scans are predicted.
+    """Adds an error to `failed`, as one line, instead of raising it, so that the other scans are predicted.
 
-    source: as given by the user. folder: where its files are; reasons do not contain their names, which may identify
-    the patient.
+    source: as given by the user. folder: the folder with the files of the source. Without `keep_identity`, the names of
+    these files are removed from the line, because they may identify the patient.
     """
     try:
         yield
     except (InputError, MissingPackageError) as error:
         reason = str(error)
     except MemoryError:
-        reason = "must fit in memory, got MemoryError"
-    except Exception as error:  # one scan must not end the run; the reason includes the line of code
+        reason = "the scan must fit in memory, got MemoryError: predict it on a computer with more memory"
+    except Exception as error:  # one scan must not end the run; the reason names the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
     else:
@@ -129,7 +133,7 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
 
 
 def jobs(folder: Path, source: Path, series: str | None) -> list[tuple[Scan, list[str]]]:
-    """The scans of a source with notes on their choice. folder: where its files are."""
+    """(scan, notes on the choice) of each scan of a source to predict. folder: the folder with the source's files."""
     found: Discovery = discover(folder, labels=False, workers=1)
     if len({scan.patient for scan in found.scans}) > 1 and series is None:
         return [(scan, []) for scan in found.scans]
@@ -144,11 +148,11 @@ def _answer(predictor: Predictor, scan: Scan, notes: list[str], options: Options
     if finished is not None and finished.exists() and not options.fresh:
         answer = json.loads(finished.read_text(encoding="utf-8"))
         same = answer.get("predictor", {}).get("checksum") == predictor.checksum
-        check(same, f"{finished} was written with another predictor: use another --out, or --fresh to replace it")
+        check(same, f"{finished} was written with another predictor: give another --out, or replace it with --fresh")
         shown = not options.cam or answer.get("cam_head")
-        check(shown, f"{finished} was written without --cam: use another --out, or --fresh to replace it")
+        check(shown, f"{finished} was written without --cam: give another --out, or replace it with --fresh")
         if delivered:
-            progress.note(f"{name}: finished already")
+            progress.note(f"{name}: already predicted, skipped")
             return answer
     progress.note(f"{name}: {scan.geometry.shape[0]} slices" + (f"; {notes[0]}" if notes else ""))
     keep = options.keep_identity

@@ -1,4 +1,4 @@
-"""The maps of all layers that a predictor needs, and the outputs of its networks, in one pass per network."""
+"""The activation maps of all layers that a predictor needs and the outputs of its networks, in one pass per network."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Layers:
-    """Networks and layers without a network, restored from a predictor's tensors when they are first used.
+    """The networks of a predictor, and its layers without a network, restored from tensors when they are first used.
 
-    tensors: those of the predictor. weights: files of weights that the predictor names by checksum.
+    tensors: the tensors of the predictor. weights: files with the weights that the predictor names only by checksum.
     """
 
     def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], device: str, weights=()):
@@ -37,12 +37,12 @@ class Layers:
             digest = network.weights_sha256
             check(
                 digest is None or digest in self._files,
-                f"network {name} ({network.architecture}) of this predictor has no weights: give the file with "
-                f"SHA-256 {digest} (--weights)",
+                f"the predictor must be used with the weights of its network {name} ({network.architecture}), which it "
+                f"does not contain: give the file with SHA-256 {digest} with --weights",
             )
 
     def of(self, images: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
-        """Maps (b, d, h, w) by encoding, and outputs float64 (b, C) by network, of images uint8 (b, 3, 224, 224)."""
+        """(maps (b, d, h, w) by encoding, outputs float64 (b, C) by network) of images uint8 (b, 3, 224, 224)."""
         maps: dict[str, torch.Tensor] = {}
         outputs: dict[str, np.ndarray] = {}
         for name in self.info.networks:
@@ -55,7 +55,7 @@ class Layers:
         return maps, outputs
 
     def maps(self, encoding: str, images: np.ndarray) -> torch.Tensor:
-        """The maps of one encoding's layer."""
+        """The maps (b, d, h, w) of one encoding's layer."""
         info = self.info.encodings[encoding]
         if info.network is None:
             return self._descriptors[encoding](images)
@@ -75,7 +75,7 @@ class Layers:
         return self._fields[encoding]
 
     def network(self, name: str) -> networks.Network:
-        """The network of that name, truncated after the deepest layer needed."""
+        """The network of that name. A stored network ends after the deepest layer that the predictor needs."""
         if name not in self._networks:
             info = self.info.networks[name]
             stored = part_of(self.tensors, f"network.{name}")
@@ -92,7 +92,7 @@ class Layers:
         return network.normalise(stored["mean"], stored["std"])
 
     def _passed(self, name: str, images: np.ndarray) -> tuple[dict[str, torch.Tensor], np.ndarray | None]:
-        """(maps by layer, outputs or None) of one forward pass of a network."""
+        """(maps by layer, outputs) from one forward pass of a network; the outputs are None if no head needs them."""
         import torch
 
         layers = {one.layer for one in self.info.encodings.values() if one.network == name}
@@ -101,7 +101,7 @@ class Layers:
         last = max(layers, key=list(network.layers).index) if layers and not whole else None
         found: dict[str, torch.Tensor] = {}
         hooks = [
-            network.body.get_submodule(network.layers[layer]).register_forward_hook(_keep(found, layer))
+            network.body.get_submodule(network.layers[layer]).register_forward_hook(_recorder(found, layer))
             for layer in layers
             if layer != last
         ]
@@ -142,7 +142,7 @@ class Layers:
 
 
 def check_untrained(encoding: Encoding, name: str) -> str:
-    """The layer of an encoding without a network; InputError if it is unknown."""
+    """The layer of an encoding without a network. InputError: the layer is unknown."""
     from ildfv.train.descriptors import KINDS
 
     if encoding.layer not in KINDS:
@@ -150,10 +150,10 @@ def check_untrained(encoding: Encoding, name: str) -> str:
     return encoding.layer
 
 
-def _keep(found: dict, layer: str):
-    """A hook that copies the output, because a later layer may change it in place."""
+def _recorder(found: dict, layer: str):
+    """A forward hook that stores a copy of the output in `found`. A later layer may change the output in place."""
 
-    def keep(module, inputs, output) -> None:
+    def record(module, inputs, output) -> None:
         found[layer] = (output if output.ndim == 4 else output[:, :, None, None]).float().clone()
 
-    return keep
+    return record

@@ -1,8 +1,8 @@
-"""Evaluation of maps against label maps: do the locations with high values show the pattern?
+"""Evaluation of maps against label maps: whether the locations with high values show the pattern.
 
-Maps are signed: a low value is evidence against a pattern, and no measure takes absolute values. All measures of a
-pattern use the slices that show it on at least `MIN_PIXELS` pixels, so they do not depend on how well a score separates
-slices with the pattern from others. Intervals are by patient.
+Maps are signed: a negative value is evidence against a pattern, and no measure uses absolute values. The measures of a
+pattern use only slices that show the pattern on at least `MIN_PIXELS` pixels. They therefore do not depend on how well
+a score separates slices with the pattern from slices without it. Intervals are from resampled patients.
 """
 
 from __future__ import annotations
@@ -11,112 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-from scipy.stats import rankdata
 
 from ildfv.errors import check
 from ildfv.evaluation.intervals import RESAMPLES, confidence, resampled
 from ildfv.evaluation.measures import Ratio, by_patient
-from ildfv.evaluation.metrics import ratio
+from ildfv.inference.map_measures import best_threshold, evaluated_pixels, pixel_auc, pointing_game
 from ildfv.patterns import PATTERNS
 from ildfv.scans.prepared_lungs import lungs_of
-from ildfv.scans.windows import NORMAL, WINDOWS
 
-MIN_PIXELS = 50  # of a prepared slice that a pattern covers: fewer are mostly the border of a region
-BATCH = 16  # slices whose maps are in memory at once, 0.8 MB each for four patterns
-LOW_ATTENUATION = -950.0  # HU, the usual limit of emphysema
+MIN_PIXELS = 50  # pixels of a prepared slice; smaller areas of a pattern are mostly the border of a region
+BATCH = 16  # slices whose maps are in memory at once, 0.8 MB per slice with four patterns
 MEASURES = ("pixel_auc", "pointing_game", "dice")
-COLUMNS = ("pixel_auc", "pointing_game", "both", "called", "true")  # of `MapScores`, per slice and pattern
-
-
-# -- one map and one mask ----------------------------------------------------------------------------------------------
-
-
-def pixel_auc(values: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
-    """Probability that a pixel of the pattern has a higher value than another pixel; ties count one half.
-
-    Parameters
-    ----------
-    values : ndarray of shape (h, w)
-        The map.
-    mask : ndarray of shape (h, w)
-        Nonzero where the pattern is.
-    within : ndarray of shape (h, w), optional
-        Pixels that are evaluated; by default all.
-
-    Returns
-    -------
-    float
-        NaN if the pattern covers none or all of the pixels.
-    """
-    values, truth = _pixels(values, mask, within)
-    positive = int(truth.sum())
-    negative = len(truth) - positive
-    if not positive or not negative:
-        return float("nan")
-    ranks = rankdata(values)
-    return float((ranks[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def pointing_game(
-    values: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None, *, tolerance: int = 0
-) -> float:
-    """Share of the pixels with the highest value that show the pattern: 1 or 0 if there is one such pixel.
-
-    Source: Zhang et al., Top-down neural attention by excitation backprop, IJCV 126 (2018), who count a hit up to 15
-    pixels from the object.
-
-    Parameters
-    ----------
-    values, mask, within : ndarray of shape (h, w)
-        As for `pixel_auc`.
-    tolerance : int
-        Pixels around the pattern that count as a hit.
-
-    Returns
-    -------
-    float
-        In [0, 1]; NaN without a pixel of the pattern.
-    """
-    if tolerance:
-        mask = ndimage.binary_dilation(np.asarray(mask) != 0, iterations=tolerance)
-    values, truth = _pixels(values, mask, within)
-    return float(truth[values == values.max()].mean()) if truth.any() else float("nan")
-
-
-def dice_at(values: np.ndarray, mask: np.ndarray, threshold: float, within: np.ndarray | None = None) -> float:
-    """Dice of the pixels at or above the threshold and those of the pattern; NaN if both are empty.
-
-    Parameters
-    ----------
-    values, mask, within : ndarray of shape (h, w)
-        As for `pixel_auc`.
-    threshold : float
-        In units of the map.
-    """
-    values, truth = _pixels(values, mask, within)
-    called = values >= threshold
-    return float(ratio(2 * (called & truth).sum(), called.sum() + truth.sum()))
-
-
-def best_threshold(values: np.ndarray, truth: np.ndarray) -> float:
-    """The threshold with the largest Dice over all given pixels, (n,) each; the highest of equally good ones."""
-    order = np.argsort(-values, kind="stable")
-    ranked, hits = values[order], np.cumsum(truth[order] != 0)
-    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # equal values share a threshold
-    scores = 2 * hits[last] / (last + 1 + hits[-1])
-    return float(ranked[last[np.argmax(scores)]])
-
-
-# -- systems over slices -----------------------------------------------------------------------------------------------
+COLUMNS = ("pixel_auc", "pointing_game", "both", "called", "true")  # the fields of `MapScores` (m, C)
 
 
 @dataclass(frozen=True)
 class LabelledSlices:
     """m prepared slices with label maps.
 
-    images: uint8 (m, 3, 224, 224). labels: uint8 (m, 224, 224), 0 or number of the pattern + 1. patients: (m,).
-    pixel_area: mm² on the original grid, (m,). lung: bool (m, 224, 224).
+    images: uint8 (m, 3, 224, 224). labels: uint8 (m, 224, 224), 0 or pattern index + 1. patients: (m,). pixel_area:
+    area of a pixel on the original grid, mm², (m,). lung: bool (m, 224, 224).
     """
 
     images: np.ndarray
@@ -127,7 +41,7 @@ class LabelledSlices:
 
     @classmethod
     def read(cls, slices, indices, *, lungs: str = "rule") -> LabelledSlices:
-        """Slices of a workspace (`datasets.slice_store.Slices`). lungs: method of `scans.prepared_lungs`."""
+        """The given slices of a workspace (`datasets.slice_store.Slices`). lungs: method of `scans.prepared_lungs`."""
         indices = np.asarray(indices)
         images, area = slices.images(indices), np.asarray(slices.pixel_area)[indices]
         labels = slices.label_maps(indices)
@@ -140,16 +54,16 @@ class LabelledSlices:
         return LabelledSlices(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def shown(self, c: int) -> np.ndarray:
-        """Whether each slice shows pattern c, bool (m,)."""
+        """Whether each slice shows pattern c on at least `MIN_PIXELS` pixels, bool (m,)."""
         return (self.labels == c + 1).sum(axis=(1, 2)) >= MIN_PIXELS
 
 
-System = Callable[[LabelledSlices], np.ndarray]  # → maps (m, C, 224, 224), float
+System = Callable[[LabelledSlices], np.ndarray]  # returns maps, float (m, C, 224, 224)
 
 
 @dataclass(frozen=True)
 class Estimated:
-    """A measure over all slices that show a pattern, its 95 % interval by patient, and the number of patients."""
+    """A measure over all slices that show a pattern, its 95 % interval, and the numbers of patients and slices."""
 
     value: float | None
     interval: tuple[float, float] | None
@@ -159,10 +73,11 @@ class Estimated:
 
 @dataclass(frozen=True)
 class MapScores:
-    """The measures of one system on m held-out slices and C patterns; NaN or 0 where a slice does not show the pattern.
+    """The measures of one system on m held-out slices and C patterns; NaN where a slice does not show the pattern.
 
-    patients: (m,). pixel_auc, pointing_game: (m, C). both, called, true: pixels (m, C) at or above the threshold and
-    in the pattern. thresholds: (C,), the best on the training slices; NaN if none shows the pattern.
+    patients: (m,). pixel_auc, pointing_game: (m, C). called: number of pixels at or above the threshold, (m, C). true:
+    number of pixels of the pattern. both: number of pixels that are both. thresholds: the best threshold on the
+    training slices, (C,); NaN if no training slice shows the pattern.
     """
 
     patients: np.ndarray
@@ -175,14 +90,14 @@ class MapScores:
 
     @classmethod
     def joined(cls, folds: Sequence[MapScores]) -> MapScores:
-        """The slices of several folds; the thresholds are those of the last one."""
+        """The scores of the slices of all folds. The thresholds are those of the last fold."""
         rows = {name: np.concatenate([getattr(one, name) for one in folds]) for name in ("patients", *COLUMNS)}
         return cls(**rows, thresholds=folds[-1].thresholds)
 
     def estimate(self, measure: str, c: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimated:
-        """One of `MEASURES` for pattern c.
+        """The estimate of one of `MEASURES` for pattern c.
 
-        Pixel AUC and pointing game are means over slices; Dice is that of all pixels of all slices.
+        Pixel AUC and pointing game are means over slices. Dice is computed over the pixels of all slices together.
         """
         check(measure in MEASURES, f"measure must be {', '.join(MEASURES)}, got {measure!r}")
         names, owner = np.unique(self.patients, return_inverse=True)
@@ -214,19 +129,20 @@ def evaluate_maps(
     tolerance: int = 0,
     n_patterns: int = len(PATTERNS),
 ) -> dict[str, MapScores]:
-    """The measures of each system on held-out slices, with thresholds from training slices.
+    """The measures of each system on held-out slices, with thresholds fitted on training slices.
 
     Parameters
     ----------
     systems : mapping of str to function
-        `LabelledSlices` → maps, float (m, C, 224, 224); called with at most `BATCH` slices.
+        Functions that return the maps, float (m, C, 224, 224), of `LabelledSlices`. They are called with at most
+        `BATCH` slices.
     training, held_out : LabelledSlices
-        Of different patients. training: a few dozen slices per pattern suffice for a threshold.
+        Slices of different patients. A few dozen training slices per pattern suffice for a threshold.
     within : {"slice", "lung"}
-        Pixels that are evaluated. On the whole slice, a lung mask alone scores well; inside the lung it carries no
-        information.
+        Pixels that are evaluated. On the whole slice, a lung mask alone reaches high scores. Inside the lung it carries
+        no information.
     tolerance : int
-        Of the pointing game, pixels.
+        Tolerance of the pointing game, pixels.
 
     Raises
     ------
@@ -251,7 +167,7 @@ def evaluate_maps(
 
 
 def _maps(name: str, system: System, slices: LabelledSlices, n_patterns: int):
-    """(slice, its maps (C, 224, 224)) one after another."""
+    """Yields (slice, its maps (C, 224, 224)) for each slice."""
     for start in range(0, len(slices), BATCH):
         some = slices[start : start + BATCH]
         maps = np.asarray(system(some))
@@ -265,7 +181,7 @@ def _scores(one: LabelledSlices, c: int, values: np.ndarray, threshold: float, w
     if not one.shown(c)[0]:
         return (np.nan,) * len(COLUMNS)
     mask, inside = one.labels[0] == c + 1, one.lung[0] if within == "lung" else None
-    pixels, truth = _pixels(values, mask, inside)
+    pixels, truth = evaluated_pixels(values, mask, inside)
     called = pixels >= threshold
     return (
         pixel_auc(values, mask, inside),
@@ -280,50 +196,6 @@ def _thresholds(name: str, system: System, training: LabelledSlices, within: str
         for c in range(n_patterns):
             if one.shown(c)[0]:
                 inside = one.lung[0] if within == "lung" else None
-                values[c].append(_pixels(maps[c].astype(np.float32), one.labels[0] == c + 1, inside))
+                values[c].append(evaluated_pixels(maps[c].astype(np.float32), one.labels[0] == c + 1, inside))
     joined = [tuple(map(np.concatenate, zip(*pairs, strict=True))) if pairs else None for pairs in values]
     return np.array([np.nan if pair is None else best_threshold(*pair) for pair in joined])
-
-
-def _pixels(values, mask, within) -> tuple[np.ndarray, np.ndarray]:
-    """The values and the truth of the evaluated pixels, (n,) each."""
-    values, mask = np.asarray(values), np.asarray(mask) != 0
-    check(values.shape == mask.shape, f"mask must have the map's shape {values.shape}, got {mask.shape}")
-    if within is None:
-        return values.ravel(), mask.ravel()
-    inside = np.asarray(within) != 0
-    return values[inside], mask[inside]
-
-
-# -- controls ----------------------------------------------------------------------------------------------------------
-
-
-def lung_control(slices: LabelledSlices) -> np.ndarray:
-    """The lung mask as the map of every pattern, float (m, 4, 224, 224)."""
-    return _for_all(slices.lung)
-
-
-def low_attenuation_control(slices: LabelledSlices) -> np.ndarray:
-    """Lung below −950 HU as the map of every pattern, float (m, 4, 224, 224)."""
-    return _for_all(slices.lung & (_hounsfield(slices.images) < LOW_ATTENUATION))
-
-
-def density_control(slices: LabelledSlices) -> np.ndarray:
-    """HU inside the lung and the lowest HU elsewhere as the map of every pattern, float (m, 4, 224, 224)."""
-    return _for_all(np.where(slices.lung, _hounsfield(slices.images), WINDOWS[NORMAL][0]))
-
-
-CONTROLS: dict[str, System] = {
-    "lung mask": lung_control,
-    "HU below −950": low_attenuation_control,
-    "HU": density_control,
-}
-
-
-def _hounsfield(images: np.ndarray) -> np.ndarray:
-    low, high = WINDOWS[NORMAL]
-    return low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)
-
-
-def _for_all(planes: np.ndarray) -> np.ndarray:
-    return np.repeat(planes[:, None].astype(np.float32), len(PATTERNS), axis=1)

@@ -1,4 +1,4 @@
-"""Masks of the regions in which descriptors of a slice are pooled, each computed once."""
+"""Masks of the regions in which the descriptors of a slice are pooled. Each mask is computed once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ildfv.scans.windows import NORMAL, WINDOWS
 
 
 class Masks:
-    """The masks of prepared slices uint8 (m, 3, 224, 224) of one scan, computed when they are first used.
+    """The masks of prepared slices, uint8 (m, 3, 224, 224), of one scan. A mask is computed when it is first used.
 
-    pixel_area: mm² of a pixel of the scan.
+    pixel_area: area of a pixel of the scan, mm².
     """
 
     def __init__(self, images: np.ndarray, pixel_area: float):
@@ -20,7 +20,7 @@ class Masks:
         self._found: dict[tuple[str, str], np.ndarray] = {}
 
     def of(self, region: str, lungs: str) -> np.ndarray | None:
-        """Bool (m, 224, 224); None for the whole slice. lungs: how the lung is found."""
+        """The mask of a region, bool (m, 224, 224); None for the whole slice. lungs: method that finds the lung."""
         if region == "slice":
             return None
         key = (region, lungs)

@@ -1,4 +1,4 @@
-"""A paragraph for the Methods section of a paper: how a prediction was made, generated from the predictor."""
+"""A paragraph for the Methods section of a paper that describes how a predictor makes its predictions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ildfv.inference.schema import CNN, Head, PredictorInfo
 
 
 def methods_paragraph(info: PredictorInfo, checksum: str) -> str:
-    """Plain text, in the past tense."""
+    """The paragraph as plain text, in the past tense. checksum: SHA-256 of the predictor."""
     training = info.training
     windows = ", ".join(f"{low:g} to {high:g}" for low, high in info.windows)
     data = "computer-generated phantom" if training["data"] == "phantom" else "CT"

@@ -15,7 +15,7 @@ INTENDED = (
 
 
 def model_card(info: PredictorInfo) -> str:
-    """The text of the card, Markdown."""
+    """The text of the card, in Markdown."""
     training = info.training
     lines = [
         "# Model card",
@@ -41,11 +41,12 @@ def model_card(info: PredictorInfo) -> str:
     lines += [
         "## Limits",
         "",
-        "- Scans that differ from the training data (scanner, kernel, slice thickness, disease) may give "
-        "wrong results; every prediction compares the scan with the training slices.",
+        "- Results may be wrong for scans that differ from the training data (scanner, kernel, slice thickness, "
+        "disease). Every prediction therefore compares the scan with the training slices.",
         "- Each slice is predicted independently. No other findings are detected.",
-        "- The highest of many slices' scores is above the threshold more often than that of one slice: presence on a "
-        "scan has more false positives than presence on a slice. The probability for a scan is calibrated on scans.",
+        "- The highest score of many slices exceeds the threshold more often than the score of one slice, so presence "
+        "on a scan has more false positives than presence on a slice. The probability for a scan is calibrated on "
+        "scans.",
         "",
         f"Written by ildfv {info.versions['ildfv']}.",
     ]
@@ -76,7 +77,7 @@ def _training(info: PredictorInfo) -> Iterator[str]:
         if any(head.regression != "linear" for head in info.heads):
             yield (
                 "- Ridge and logistic heads are fitted on both groups; their thresholds and calibration come from "
-                "scores on patients that were held out in turn."
+                "scores on patients who were held out in turn."
             )
     sides = reference.pixel_side
     spacing = "" if reference.spacing is None else "; slices {:.2f} to {:.2f} mm apart".format(*reference.spacing)
@@ -94,12 +95,12 @@ def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
     p = head.performance
     where = f"fold {p.fold}" if p.fold is not None else f"{len(p.folds)} folds pooled"
     yield (
-        f"{head.name}, on {p.slices} slices of {p.patients} held-out patients ({p.data} data, {where}), a pattern "
-        f"counts as present from {head.threshold} pixels; 95 % intervals by patient:"
+        f"{head.name} on {p.slices} slices of {p.patients} held-out patients ({p.data} data, {where}). A pattern "
+        f"counts as present if it covers at least {head.threshold} pixels. 95 % intervals are from resampled patients."
     )
     yield ""
     compared = {one.measure: one for one in p.baselines}
-    yield "| pattern | slices with it | AUC | F | AUC minus that of the best baseline |"
+    yield "| pattern | slices with it | AUC | F | AUC minus AUC of the best baseline |"
     yield "|---|---|---|---|---|"
     for name, row in p.patterns.items():
         auc, f = _estimate(row.auc, row.auc_interval), _estimate(row.f, row.f_interval)
@@ -114,7 +115,7 @@ def verdict(head: Head) -> str:
     """A sentence on whether a head beats the best baseline."""
     found = head.performance.baselines
     if not found:
-        return f"{head.name} is not compared with baselines: they were not scored (`ildfv baselines`)."
+        return f"{head.name} was not compared with baselines, because `ildfv baselines` was not run."
     lost = ["mean AUC" if one.measure == MEAN else one.measure for one in found if not one.beats]
     if lost:
         return (
@@ -133,13 +134,13 @@ def _sets(head: Head, patterns: list[str]) -> str:
         for name, present, absent in zip(patterns, sets.present_patients, sets.absent_patients, strict=True)
     )
     approximate = (
-        " The scores are those of the models of several folds: for the exported head the level is approximate."
+        " The scores are from the models of several folds, so the level is approximate for the exported head."
         if sets.cross_validated
         else ""
     )
     return (
-        f"Conformal sets of {head.name} at {sets.level:.0%} come from held-out patients with slices that show the "
-        f"pattern, and that do not: {counts}.{approximate}"
+        f"The conformal sets of {head.name} at {sets.level:.0%} were calibrated on held-out patients. Number of "
+        f"patients with slices that show the pattern and with slices that do not: {counts}.{approximate}"
     )
 
 

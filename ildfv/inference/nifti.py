@@ -1,8 +1,8 @@
 """Volumes on the grid of a scan's prepared slices, as NIfTI files.
 
-Voxels are in mm: rows and columns from the pixel area, slices from their positions. Prepared slices store neither the
-origin nor the patient axes nor the grid of scans that are not 512×512. The file therefore assumes a 512×512 grid whose
-row index increases posteriorly and column index to the patient's left.
+The size of a voxel in mm is computed from the pixel area and the positions of the slices. Prepared slices do not store
+the origin, the patient axes, or the grid of scans that are not 512×512. The file therefore assumes a 512×512 grid whose
+row indices increase posteriorly and whose column indices increase to the patient's left.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from ildfv.store.atomic import replacing
 
 
 def slice_affine(pixel_area: float, positions: np.ndarray) -> np.ndarray:
-    """Column, row, slice → RAS+ mm, (4, 4).
+    """The affine matrix from (column, row, slice) to RAS+ coordinates in mm, (4, 4).
 
-    pixel_area: mm² on the original grid. positions: mm of the slices along the body's axis, (m,), in their order.
+    pixel_area: area of a pixel on the original grid, mm². positions: positions of the slices along the body's axis, mm,
+    (m,), in slice order.
     """
     side = float(np.sqrt(pixel_area)) * GRID / SIZE
     steps = np.diff(np.asarray(positions).astype(float))
@@ -32,7 +33,7 @@ def slice_affine(pixel_area: float, positions: np.ndarray) -> np.ndarray:
 def write_volume(path: Path, volume: np.ndarray, affine: np.ndarray, description: str = "") -> None:
     """Writes slices (m, rows, columns) to a .nii.gz file, atomically.
 
-    affine: as `slice_affine` gives it. description: at most 79 bytes, for the header.
+    affine: as returned by `slice_affine`. description: text for the header, at most 79 bytes.
     """
     image = nibabel.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
     image.set_qform(affine, code="scanner")  # viewers that do not read the sform see the same grid
@@ -49,9 +50,9 @@ def read_volume(path: Path) -> np.ndarray:
 
 
 def hounsfield(images: np.ndarray) -> np.ndarray:
-    """HU of the normal window, int16 (m, 224, 224), from prepared slices uint8 (m, 3, 224, 224).
+    """The HU of prepared slices uint8 (m, 3, 224, 224), from their normal window, int16 (m, 224, 224).
 
-    Values are clipped to −1400 … 200 HU, in steps of 6 HU.
+    The values are clipped to the window, −1400 to 200 HU, and have steps of 6 HU.
     """
     low, high = WINDOWS[NORMAL]
     return np.round(low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)).astype(np.int16)

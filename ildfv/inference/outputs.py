@@ -1,4 +1,4 @@
-"""The files of a prediction: JSON, CSV, a page, PNGs and NIfTI maps on the scan's own grid."""
+"""The files of a prediction: JSON, CSV, an HTML page, PNG images, and NIfTI maps on the scan's own grid."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from ildfv.scans.windows import NORMAL, SIZE
 from ildfv.store.atomic import replacing, write_bytes
 from ildfv.streaming.threads import in_order, split_cores
 
-ANSWER = "prediction.json"  # written last: a folder without it is unfinished
-RAS = np.diag(
-    [-1.0, -1.0, 1.0]
-)  # DICOM's patient axes (left, posterior, superior) → NIfTI's (right, anterior, superior)
-KEPT_BITS = 12  # of a value's 23 mantissa bits: an error of 0.01 %, and files of half the size
-COMPRESSION = 1  # the fastest: maps are mostly noise in their last bits
-DESCRIPTION = 79  # bytes of a NIfTI description
+ANSWER = "prediction.json"  # written last: a folder without this file is unfinished
+# From DICOM's patient axes (left, posterior, superior) to NIfTI's (right, anterior, superior).
+RAS = np.diag([-1.0, -1.0, 1.0])
+KEPT_BITS = 12  # of the 23 mantissa bits of a value: the error is 0.01 %, and the files have half the size
+COMPRESSION = 1  # the fastest level; higher levels gain little, because the last bits of maps are mostly noise
+DESCRIPTION = 79  # maximum number of bytes of a NIfTI description
 
 
 def write_prediction(folder: Path, prediction: Prediction) -> Path:
@@ -44,7 +43,7 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
 def _write_maps(
     folder: Path, prediction: Prediction, maps: np.ndarray, head: str | None, kind: str, picture: str
 ) -> None:
-    """PATTERN-<kind>.nii.gz, and PATTERN-<picture>-N.png of the slice with the head's highest score."""
+    """Writes PATTERN-<kind>.nii.gz and, of the slice N with the head's highest score, PATTERN-<picture>-N.png."""
     assert head is not None
     best = prediction.heads[head].best
 
@@ -60,10 +59,11 @@ def _write_maps(
 
 
 def to_scan_grid(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Planes (m, 224, 224) distributed by area over the pixels of the scan, (m, rows, columns), which preserves sums.
+    """Planes (m, 224, 224) on the grid of the scan, (m, rows, columns).
 
-    The 224×224 input covers the square around the scan (`scans.windows.windowed`); values in its padding, if the scan
-    is not square, are discarded.
+    The value of each pixel is distributed by area over the pixels of the scan, so sums are preserved. The 224×224 input
+    covers the square around the scan (`scans.windows.windowed`). If the scan is not square, values in the padding are
+    discarded.
     """
     rows, columns = _shares_of(shape, planes.dtype)
     return np.stack([_placed(plane, rows, columns) for plane in planes])
@@ -80,7 +80,7 @@ def _placed(plane: np.ndarray, rows: csr_array, columns: csr_array) -> np.ndarra
 
 
 def _shares(n: int, side: int) -> np.ndarray:
-    """The fraction of each of the 224 input pixels that overlaps each of the scan's n pixels on an axis, (n, 224)."""
+    """Along one axis, the fraction of each of 224 input pixels that overlaps each of n pixels of the scan, (n, 224)."""
     start = (np.arange(n) + (side - n) // 2)[:, None] * SIZE / side  # of the scan's pixels, in input pixels
     edges = np.arange(SIZE)
     overlap = np.minimum(start + SIZE / side, edges + 1) - np.maximum(start, edges)
@@ -88,11 +88,11 @@ def _shares(n: int, side: int) -> np.ndarray:
 
 
 def write_map(path: Path, planes: np.ndarray, geometry: Geometry, description: str = "") -> None:
-    """Contribution maps as a float32 NIfTI volume on the scan's grid; on square slices the sum equals that of the map.
+    """Writes contribution maps as a float32 NIfTI volume on the scan's grid. For square slices, sums are preserved.
 
     The volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB.
     """
-    import nibabel  # here, as an answer without maps does not need it
+    import nibabel  # imported here because predictions without maps do not need it
 
     m, n_rows, n_columns = geometry.shape
     header = nibabel.Nifti1Header()
@@ -119,7 +119,7 @@ def write_map(path: Path, planes: np.ndarray, geometry: Geometry, description: s
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """float32 values rounded to KEPT_BITS bits of the mantissa; the other bits are 0 and compress well."""
+    """float32 values rounded to KEPT_BITS bits of the mantissa. The other bits are 0, which compresses well."""
     dropped = 23 - KEPT_BITS
     bits = np.ascontiguousarray(values).view(np.uint32) + np.uint32(1 << (dropped - 1))
     return (bits & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)).view(np.float32)

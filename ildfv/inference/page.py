@@ -1,4 +1,4 @@
-"""A prediction as one self-contained HTML page: results, score profile along z, and slices with contribution maps."""
+"""A prediction as one HTML page without external files: results, score profiles, and slices with contribution maps."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable with colour vision deficiency
 OPACITY = 0.75
-CLIP = 99.5  # percentile of absolute contributions that is drawn in full colour
+CLIP = 99.5  # percentile of the absolute contributions from which they are drawn in full colour
 SMOOTHING = 2.0  # pixels, standard deviation
 PLAIN = {EITHER: "cannot be decided"}  # words of conformal sets for readers
 WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
 
 
 def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
-    """HTML of the prediction; standalone: a whole document, otherwise a fragment for a notebook."""
+    """The HTML of the prediction. standalone: a whole document; otherwise a fragment for a notebook."""
     environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
     heads = [
         {
@@ -55,7 +55,7 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
 
 
 def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
-    """The results of a head for one pattern as text."""
+    """The results of a head for one pattern, as text by column."""
     first = answer.first[c] if answer.first else [int(answer.best[c])]
     scan = answer.scan_probability[c] if len(answer.scan_probability) else np.nan
     return {
@@ -72,7 +72,7 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
 
 
 def _sets(answer: HeadAnswer, c: int) -> str:
-    """`present 3, absent 40, cannot be decided 17`: slices by conformal set, "–" without sets."""
+    """Number of slices by conformal set, such as "present 3, absent 40, cannot be decided 17"; "–" without sets."""
     found = answer.slices_by_set(c)
     if found is None:
         return "–"
@@ -80,7 +80,7 @@ def _sets(answer: HeadAnswer, c: int) -> str:
 
 
 def _where(answer: HeadAnswer, c: int) -> str:
-    """`upper 70 %, left 55 %, dorsal 80 %`: the larger parts of the distribution, "–" if nothing is known."""
+    """The parts of the lung with the larger shares, such as "upper 70 %, left 55 %, dorsal 80 %"; "–" if unknown."""
     zones, shares = (found[c] if found else None for found in (answer.zones, answer.shares))
     parts = [] if zones is None else [max(zones, key=lambda name: zones[name])]
     if shares is not None:
@@ -92,8 +92,8 @@ def _where(answer: HeadAnswer, c: int) -> str:
 def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.ndarray:
     """The slice with its contributions in colour, uint8 (h, w, 3): orange for the pattern, blue against it.
 
-    image: uint8 (h, w); contribution: (h, w); scale: the absolute contribution drawn in full colour. Contributions are
-    smoothed for the picture, because the overlap of receptive fields alternates from pixel to pixel.
+    image: uint8 (h, w). contribution: (h, w). scale: the absolute contribution that is drawn in full colour. The
+    contributions are smoothed, because neighbouring pixels are in different numbers of receptive fields.
     """
     contribution = ndimage.gaussian_filter(contribution, SMOOTHING)
     grey = np.repeat(image[..., None].astype(np.float64), 3, axis=2)
@@ -103,7 +103,7 @@ def overlay(image: np.ndarray, contribution: np.ndarray, scale: float) -> np.nda
 
 
 def evidence_scale(contributions: np.ndarray) -> float:
-    """The absolute contribution that is drawn in full colour on all maps (m, h, w) of a pattern."""
+    """The absolute contribution that is drawn in full colour on the maps (m, h, w) of a pattern."""
     return float(np.percentile(np.abs(contributions), CLIP))
 
 
@@ -112,7 +112,7 @@ def _examples(prediction: Prediction, maps: np.ndarray | None, head: str | None)
 
 
 def _example(prediction: Prediction, c: int, maps: np.ndarray | None, head: str | None) -> dict:
-    """The slice with the highest score of a pattern by a head, and its map if there are maps (m, C, h, w)."""
+    """The slice with a head's highest score of a pattern and, if there are maps (m, C, h, w), its map."""
     z = int(prediction.heads[head or prediction.head.name].best[c])
     image = prediction.images[z, NORMAL]
     found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
@@ -124,7 +124,7 @@ def _example(prediction: Prediction, c: int, maps: np.ndarray | None, head: str 
 
 
 def _profile(answer: HeadAnswer, c: int) -> str:
-    """An SVG line of a pattern's scores from the first to the last slice, with the threshold as a dashed line."""
+    """A pattern's scores from the first to the last slice as an SVG line. A dashed line shows the threshold."""
     scores, threshold = answer.scores[:, c], answer.thresholds[c]
     values = [*scores, *([] if threshold is None else [threshold])]
     low, high = min(values), max(values)
@@ -146,7 +146,7 @@ def _profile(answer: HeadAnswer, c: int) -> str:
 
 
 def lines(profiles: Sequence[Sequence[float]], what: str) -> str:
-    """An SVG of profiles with a common scale from 0, as polylines of class l0, l1, …"""
+    """Profiles as SVG lines on a common scale from 0, with the classes l0, l1, … what: for the accessible label."""
     highest = max((value for profile in profiles for value in profile), default=0.0) or 1.0
     drawn = []
     for number, profile in enumerate(profiles):

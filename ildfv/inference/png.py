@@ -1,4 +1,4 @@
-"""Images as PNG: bytes, or a data URI for a page that is one file."""
+"""Images as PNG: as bytes, or as a data URI for an HTML page without external files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 
 def png(image: np.ndarray, description: str = "") -> bytes:
-    """A grey or RGB image, uint8 (h, w) or (h, w, 3), as PNG, with a description in its metadata."""
+    """The bytes of a PNG of a grey or RGB image, uint8 (h, w) or (h, w, 3). description: text for its metadata."""
     buffer, text = io.BytesIO(), PngInfo()
     if description:
         text.add_itxt("Description", description)
@@ -20,5 +20,5 @@ def png(image: np.ndarray, description: str = "") -> bytes:
 
 
 def png_uri(image: np.ndarray) -> str:
-    """A grey or RGB image, uint8 (h, w) or (h, w, 3), as a `data:image/png` URI, lossless."""
+    """A grey or RGB image, uint8 (h, w) or (h, w, 3), as a `data:image/png` URI."""
     return "data:image/png;base64," + base64.b64encode(png(image)).decode("ascii")

@@ -1,4 +1,4 @@
-"""The prediction for a scan on disk, which is read, checked, prepared like training slices and scored by every head."""
+"""The prediction for a scan on disk: reads and checks the scan, prepares its slices and scores them with every head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.extent import first_slices, sides, zones
-from ildfv.inference.heads import conformal_of, estimated_pixels, sigmoids_of
+from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
 from ildfv.inference.masks import Masks
 from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.model_card import verdict
@@ -30,7 +30,7 @@ from ildfv.scans.windows import GRID
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
 
-LISTED = 5  # series in a message
+LISTED = 5  # maximum number of series in a message
 
 
 def predict_scan(
@@ -48,8 +48,8 @@ def predict_scan(
     path : path
         A DICOM folder, or a DICOM, NIfTI or NRRD file.
     series : str, optional
-        The series to use if there are several: its number in the note on the choice, or its SeriesInstanceUID; by
-        default the one with most slices.
+        The series to use if there are several: its number in the message that lists the series, or its
+        SeriesInstanceUID. By default the series with the most slices is used.
     contributions : bool
         Whether to compute contribution maps with the primary head, or the first Fisher head.
     keep_identity : bool
@@ -58,7 +58,7 @@ def predict_scan(
     Raises
     ------
     InputError
-        No readable CT scan, several patients, no lung, or a scan that fails a check.
+        There is no readable CT scan, there are several patients, no slice shows lung, or the scan fails a check.
     """
     found = discover(path, labels=False, workers=1)
     scan, notes = choose(found, series, path)
@@ -68,7 +68,7 @@ def predict_scan(
 def predicted(
     predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool, cam: bool = False
 ) -> Prediction:
-    """The prediction for a discovered scan."""
+    """The prediction for a scan that `discover` found. The parameters are those of `predict_scan`."""
     with quiet():
         volume = read_volume(scan)
     return predict_volume(
@@ -92,7 +92,11 @@ def predict_volume(
     identity: dict[str, str] | None = None,
     cam: bool = False,
 ) -> Prediction:
-    """The prediction for a volume in Hounsfield units; cam: with Grad-CAM maps of the network's own outputs."""
+    """The prediction for a volume in Hounsfield units.
+
+    scan: pseudonym of the scan. identity: identifiers to include in the prediction. cam: whether to compute Grad-CAM
+    maps of the outputs of the network. The other parameters are those of `predict_scan`.
+    """
     cam_head = predictor.check_cam().name if cam else None
     m, area = len(volume.hu), volume.pixel_area
     scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
@@ -106,7 +110,7 @@ def predict_volume(
     explained = predictor.explained if contributions else None
     maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32)
     info = predictor.info
-    answers = {head.name: _answer(predictor, head, scores[head.name], volume, slices.lung) for head in info.heads}
+    answers = {head.name: _answer(head, scores[head.name], volume, slices.lung) for head in info.heads}
     if maps is not None and explained is not None:
         answers[explained] = replace(answers[explained], shares=_shares(answers[explained], maps, images, area))
     return Prediction(
@@ -137,7 +141,10 @@ def predict_volume(
 
 
 def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list[str]]:
-    """The scan to predict and notes on the choice. InputError: none, several patients, an unknown series."""
+    """(the scan to predict, notes on the choice).
+
+    InputError: there is no scan, there are several patients, or the series is unknown.
+    """
     if not found.scans:
         reasons = [unused.reason for unused in [*found.quarantined, *found.ignored]]
         got = reasons[0] if reasons else "no file that can be read"
@@ -145,24 +152,29 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         raise InputError(f"{path} must contain a CT scan, got none: {got}{more}")
     patients = {scan.patient for scan in found.scans}
     named = any(scan.series == series for scan in found.scans)
-    check(len(patients) == 1 or named, f"{path} must contain one patient, got {len(patients)}: predict them separately")
+    check(
+        len(patients) == 1 or named,
+        f"{path} must contain one patient, got {len(patients)}: give the folder of one patient, or --series with a "
+        "SeriesInstanceUID",
+    )
     ranked = sorted(found.scans, key=lambda scan: (-scan.geometry.shape[0], scan.series))
     if series is not None:
         matching = [scan for scan in ranked if scan.series == series]
         if series.isdecimal() and 1 <= int(series) <= len(ranked):
             matching = [ranked[int(series) - 1]]
-        rule = f"series must be a number from 1 to {len(ranked)} or a SeriesInstanceUID of the scan"
+        rule = f"series must be a number from 1 to {len(ranked)} or the SeriesInstanceUID of a series in {path}"
         check(len(matching) == 1, f"{rule}, got {series}: {_listed(ranked)}")
         return matching[0], []
     if len(ranked) == 1:
         return ranked[0], []
     return ranked[0], [
-        f"{len(ranked)} series: number 1 is used, which has the most slices: {_listed(ranked)} (--series NUMBER)"
+        f"{len(ranked)} series were found: {_listed(ranked)}. Series 1, with the most slices, is used; choose another "
+        "with --series NUMBER"
     ]
 
 
 def _listed(scans: list[Scan]) -> str:
-    """`1: 300 slices, 1.25 mm apart; 2: 60 slices, 5 mm apart; …`"""
+    """Text such as "1: 300 slices, 1.25 mm apart; 2: 60 slices, 5 mm apart"."""
     named = [
         f"{i}: {scan.geometry.shape[0]} slices, {scan.geometry.spacing[0]:.3g} mm apart"
         for i, scan in enumerate(scans[:LISTED], start=1)
@@ -171,13 +183,13 @@ def _listed(scans: list[Scan]) -> str:
 
 
 def identity_of(scan: Scan) -> dict[str, str]:
-    """The identifiers of a scan, for --keep-identity."""
+    """The identifiers of a scan, which `keep_identity` adds to a prediction."""
     study = "" if scan.dicom is None else scan.dicom.study
     return {"patient": scan.patient, "study": study, "series": scan.series, "source": str(scan.source)}
 
 
-def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) -> HeadAnswer:
-    decisions, patterns = predictor.decisions(head), range(scores.shape[1])
+def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) -> HeadAnswer:
+    decisions, patterns = decisions_of(head), range(scores.shape[1])
     pixels = _pixels(head, scores, volume)
     area, presence = pixels * volume.pixel_area / 100, decisions.predict(scores)
     scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
@@ -204,25 +216,25 @@ def _answer(predictor: Predictor, head: Head, scores: np.ndarray, volume: Volume
 
 
 def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
-    """Estimated pixels of the scan's own grid, (m, C); NaN for patterns whose pixels cannot be estimated."""
+    """Estimated number of pixels on the scan's own grid, (m, C); NaN for patterns where it cannot be estimated."""
     known = head.target == "counts" or head.counts
     pixels = estimated_pixels(scores, head.threshold, head.counts) if known else np.full(scores.shape, np.nan)
     return pixels * grid_scale(volume.hu.shape[1:])
 
 
 def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
-    """Error of the mean area of a slice, cm², and the number of held-out scans used to compute it, by pattern."""
+    """For each pattern, the error of the mean area of a slice, cm², and the number of held-out scans it is from."""
     scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
     return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
 
 
 def grid_scale(shape: tuple[int, ...]) -> float:
-    """Pixels of a scan (rows, columns) per pixel of the paper's 512×512 grid, which covers the same square."""
+    """Number of pixels of a scan (rows, columns) per pixel of the paper's 512×512 grid of the same square."""
     return (max(shape) / GRID) ** 2
 
 
 def _shares(answer: HeadAnswer, maps: np.ndarray, images: np.ndarray, area: float) -> list[dict[str, float] | None]:
-    """The sides of each pattern, on the slices on which it is present; None if there are none."""
+    """For each pattern, the result of `sides` for the slices where it is present; None if there are no such slices."""
     found: list[dict[str, float] | None] = []
     for c in range(maps.shape[1]):
         shown = np.flatnonzero(answer.presence[:, c])

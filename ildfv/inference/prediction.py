@@ -1,4 +1,4 @@
-"""The prediction for one scan, per slice and for the whole scan, as a typed value, JSON and CSV."""
+"""The prediction for one scan, per slice and for the whole scan, as a dataclass, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from ildfv.inference.conformal import SETS
 from ildfv.scans.geometry import Geometry
 
 VERSION = 1
-EDGE = 0.02  # of the largest area of lung on a slice
+EDGE = 0.02  # minimum lung area of a slice in the lung, as a fraction of the largest lung area on a slice
 
 
 @dataclass(frozen=True)
 class HeadAnswer:
     """The results of one head for m slices and C patterns.
 
-    scores, probability (NaN without calibration), presence, pixels (NaN if they cannot be estimated): (m, C). pixels
-    are of the scan's own grid. area: cm² (m, C). scan_probability: that the pattern is on any slice, (C,), calibrated
-    on the highest score of held-out scans. first: per pattern, the slices to look at first. zones: per pattern, the
-    shares of the lower, middle and upper third of the lung; shares: of the sides (`inference.extent`). performance: a
-    sentence on the head's expected performance. mean_error: per pattern, the root mean square error of the mean area of
-    a slice, cm², on held-out scans, and their number; None if unknown. sets: the labels of the conformal set of each
-    slice and pattern, in words, (m, C); None for the reason in no_sets. sets_level: their coverage.
+    For each slice and pattern, (m, C): scores; probability, NaN without calibration; presence; pixels, the estimated
+    number of pixels of the scan's own grid, NaN if it cannot be estimated; area in cm²; sets, the conformal sets in
+    words, or None for the reason in no_sets.
+
+    For each pattern, (C,): scan_probability, that any slice shows the pattern, calibrated on the highest scores of
+    held-out scans; first, the slices to look at first; zones, the shares of the lower, middle and upper third of the
+    lung; shares, the shares of the sides (`inference.extent`); mean_error, the root mean square error of the mean area
+    of a slice on held-out scans, cm², and the number of these scans, or None if unknown.
+
+    performance: a sentence on the expected performance of the head. sets_level: coverage of the conformal sets.
     """
 
     name: str
@@ -37,7 +40,7 @@ class HeadAnswer:
     pixels: np.ndarray
     area: np.ndarray
     thresholds: list[float | None]
-    best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # per pattern, the slice with the highest score
+    best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # (C,), the slice with the highest score
     scan_probability: np.ndarray = field(default_factory=lambda: np.empty(0))
     first: list[list[int]] = field(default_factory=list)
     zones: list[dict[str, float] | None] = field(default_factory=list)
@@ -57,13 +60,14 @@ class HeadAnswer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one scan.
+    """The prediction for one scan.
 
-    scan: pseudonym of the scan. positions: mm along the slice normal, (m,). lung: cm² of lung per slice, (m,).
-    heads: the primary one first. statements: sentences that compare the scan with the training data. predictor: name,
-    version, training data and checksum. images: prepared slices uint8 (m, 3, 224, 224). contributions: float32
-    (m, C, 224, 224) for the head `contributions_head`, or None; limited: with a floor. cam: Grad-CAM maps of `cam_head`
-    in the same format. methods: a paragraph for a paper. identity: identifiers of the scan, only if requested.
+    scan: pseudonym of the scan. positions: position of each slice along the slice normal, mm, (m,). lung: area of lung
+    on each slice, cm², (m,). heads: results by head, the primary head first. statements: sentences that compare the
+    scan with the training data. predictor: version, training data and checksum of the predictor. images: prepared
+    slices, uint8 (m, 3, 224, 224). contributions: contribution maps of the head `contributions_head`, float32 (m, C,
+    224, 224), or None. limited: whether these maps have a floor. cam: Grad-CAM maps of the head `cam_head`, in the same
+    format. methods: a paragraph for a paper. identity: identifiers of the scan, only if requested.
     """
 
     scan: str
@@ -91,7 +95,7 @@ class Prediction:
 
     @property
     def head(self) -> HeadAnswer:
-        """The answer of the primary head."""
+        """The results of the primary head."""
         return next(iter(self.heads.values()))
 
     @property
@@ -101,7 +105,7 @@ class Prediction:
         return f"ildfv {found['ildfv']}, predictor {found['checksum'][:12]}, {found['data']} data"
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON values; undefined numbers are None."""
+        """The prediction as JSON values; undefined numbers are None."""
         return {
             "kind": "ildfv prediction",
             "version": VERSION,
@@ -154,11 +158,11 @@ class Prediction:
         return {"scan": scan, "per_slice": per_slice, "sets": sets, "performance": answer.performance}
 
     def to_json(self) -> str:
-        """`to_dict` as text."""
+        """The JSON text of `to_dict`."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """One row per slice and head: the measures and the set of each pattern, and the predictor."""
+        """A CSV table with one row per slice and head: the measures and the set of each pattern, and the predictor."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         measures = ("score", "probability", "present", "pixels", "area_cm2", "set")
@@ -182,9 +186,10 @@ class Prediction:
 
 
 def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """Height of each slice in the lung, (m,): 0 at its lowest slice, 1 at its highest; NaN outside and in one slice.
+    """The height of each slice in the lung, (m,): 0 for the lowest slice with lung, 1 for the highest.
 
-    A slice belongs to the lung if its area is at least 2 % of the largest; gas in the bowel is smaller.
+    It is NaN for slices outside the lung, and for all slices if only one shows lung. A slice shows lung if its lung
+    area is at least 2 % of the largest lung area. Gas in the bowel covers less.
     """
     inside = lung >= EDGE * lung.max()
     low, high = positions[inside].min(), positions[inside].max()
@@ -208,7 +213,7 @@ def _number(value) -> float | None:
 
 
 def _numbers(values: np.ndarray) -> list:
-    """Nested lists with None for values that are not finite."""
+    """The values as nested lists, with None for values that are not finite."""
     if values.ndim > 1:
         return [_numbers(row) for row in values]
     return [_number(value) for value in values]

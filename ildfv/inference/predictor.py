@@ -1,34 +1,26 @@
-"""A predictor: a folder with everything that turns a slice into scores, without data of patients.
-
-predictor.safetensors   the network up to the deepest layer needed, and the tensors of the heads
-predictor.json          see `schema`
-MODEL_CARD.md           training data, expected performance, intended use
-"""
+"""A predictor: everything needed to compute the scores of a slice, without patient data."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from ildfv.errors import InputError, check, require
-from ildfv.evaluation.thresholds import Decisions
-from ildfv.inference.heads import FisherEncoding, FisherHead, decisions_of
+from ildfv.errors import check, require
+from ildfv.inference.heads import FisherHead
 from ildfv.inference.layers import Layers
 from ildfv.inference.masks import Masks
-from ildfv.inference.schema import CNN, FISHER, KIND, VERSION, Head, PredictorInfo
-from ildfv.store.atomic import read_json, sha256, write_bytes
+from ildfv.inference.pooled_encodings import PooledEncodings
+from ildfv.inference.predictor_files import read_predictor
+from ildfv.inference.schema import CNN, FISHER, Head, PredictorInfo
 from ildfv.store.models import part_of
 
 if TYPE_CHECKING:
     from ildfv.inference.prediction import Prediction
 
-TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
 BATCH = 16
 
 Inputs = Mapping[str, np.ndarray]  # additional inputs by name, each (m,)
@@ -48,14 +40,14 @@ class Predictor:
     device : str
         "cpu", "cuda" or "cuda:i".
     weights : sequence of path
-        Files of the weights of frozen networks that the predictor does not contain.
+        Files with the weights of frozen networks that the predictor does not contain.
 
     Attributes
     ----------
     info : PredictorInfo
         The content of predictor.json.
     layers : Layers
-        The networks, and their maps.
+        The networks, and the layers without a network.
     """
 
     def __init__(
@@ -70,8 +62,7 @@ class Predictor:
         self.info, self.checksum, self.device = info, checksum, device
         self._tensors = tensors
         self.layers = Layers(info, tensors, device, weights)
-
-    # -- files -------------------------------------------------------------------------------------------------------
+        self._encodings = PooledEncodings(info, tensors, self.layers)
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "cpu", weights: Sequence[Path] = ()) -> Predictor:
@@ -84,7 +75,7 @@ class Predictor:
         device : str
             "cpu", "cuda" or "cuda:i".
         weights : sequence of path
-            Files of the weights of frozen networks that the predictor names by checksum.
+            Files with the weights of frozen networks that the predictor names only by checksum.
 
         Returns
         -------
@@ -93,62 +84,27 @@ class Predictor:
         Raises
         ------
         InputError
-            Missing files, an unknown version, a wrong checksum, weights that are not given.
+            A file is missing, the version is unknown, a checksum differs, or weights are not given.
         """
-        from safetensors.numpy import load_file
-
-        folder = Path(folder)
-        for name in (INFO, TENSORS):
-            check((folder / name).is_file(), f"{folder} is not a predictor, {name} is missing: run `ildfv export`")
-        content = read_json(folder / INFO)
-        kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
-        check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
-        check(version == VERSION, f"{folder / INFO} must have version {VERSION}, got {version!r}: export it again")
-        try:
-            info = PredictorInfo.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"{folder / INFO}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        found = sha256(folder / TENSORS)
-        check(found == info.tensors_sha256, f"{folder / TENSORS} is damaged, its checksum differs: copy it again")
-        tensors = load_file(folder / TENSORS)
-        return cls(info, tensors, checksum=sha256(folder / INFO), device=device, weights=weights)
-
-    @staticmethod
-    def save(
-        folder: Path, info: PredictorInfo, tensors: Mapping[str, np.ndarray], card: Callable[[PredictorInfo], str]
-    ) -> PredictorInfo:
-        """Writes a predictor and returns its info with the checksum. card: the text of the model card."""
-        from safetensors.numpy import save
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        content = save({name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())})
-        write_bytes(folder / TENSORS, content)
-        info = info.model_copy(update={"tensors_sha256": sha256(folder / TENSORS)})
-        write_bytes(folder / CARD, card(info).encode())
-        text = json.dumps(info.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-        write_bytes(folder / INFO, (text + "\n").encode())  # last: a folder without it is not a predictor
-        return info
-
-    # -- scores ------------------------------------------------------------------------------------------------------
+        info, tensors, checksum = read_predictor(Path(folder))
+        return cls(info, tensors, checksum=checksum, device=device, weights=weights)
 
     @property
     def patterns(self) -> list[str]:
-        """Names of the patterns, in the order of all columns."""
+        """Names of the patterns, in the order of the columns of all results."""
         return self.info.patterns
 
     def head(self, name: str | None = None) -> Head:
-        """The head of that name; None: the primary one."""
+        """The head of that name; None: the primary head."""
         found = {head.name: head for head in self.info.heads}
         name = self.info.primary if name is None else name
         check(name in found, f'head must be one of {", ".join(found)}, got "{name}"')
         return found[name]
 
     def fisher_head(self, name: str | None = None) -> FisherHead:
-        """The Fisher head of that name; None: the primary one, or the first one if that is a network.
+        """The Fisher head of that name; None: the head `explained`.
 
-        InputError: it is a network, or there is none.
+        InputError: the head is not a Fisher head, or there is no Fisher head.
         """
         if name is None:
             name = self.explained
@@ -160,7 +116,10 @@ class Predictor:
 
     @property
     def explained(self) -> str | None:
-        """The head whose contributions are shown: the primary one, or the first Fisher head; None without any."""
+        """The head whose contribution maps are shown: the primary head if it is a Fisher head, else the first one.
+
+        None if there is no Fisher head.
+        """
         return self.info.primary if self.info.primary in self._fisher else next(iter(self._fisher), None)
 
     def limited(self, head: str) -> bool:
@@ -173,7 +132,7 @@ class Predictor:
         return sorted({name for head in self.info.heads for name in head.inputs})
 
     def scores(self, images: np.ndarray, pixel_area: float, inputs: Inputs | None = None) -> dict[str, np.ndarray]:
-        """Scores of prepared slices by head.
+        """Scores of prepared slices, by head.
 
         Parameters
         ----------
@@ -187,7 +146,7 @@ class Predictor:
         Returns
         -------
         dict of str to ndarray of shape (m, C), float64
-            By name of the head; larger means more likely present.
+            By name of the head. A larger score means that the pattern is more likely present.
         """
         parts: dict[str, list[np.ndarray]] = {head.name: [] for head in self.info.heads}
         for rows in self.batches(len(images)):
@@ -200,9 +159,10 @@ class Predictor:
     ) -> np.ndarray:
         """Contribution maps of prepared slices for a Fisher head.
 
-        The contribution of a location is spread evenly over its receptive field, so a map sums to the score minus the
-        offset and, if the head has additional inputs, their part (`FisherHead.offset`, `.input_part`). With the floor
-        of an encoding, contributions that nearly cancel on a slice are limited, and the removed part is spread evenly.
+        The contribution of a location is spread evenly over its receptive field. The sum of a map is the score minus
+        the offset (`FisherHead.offset`) and minus the part of additional inputs (`FisherHead.input_part`). If the
+        encoding has a floor, contributions that nearly cancel on a slice are limited, and the removed part is spread
+        evenly.
 
         Parameters
         ----------
@@ -211,9 +171,9 @@ class Predictor:
         pixel_area : float
             Area of a pixel of the scan, mm².
         head : str, optional
-            Name of the head; by default the primary one, or the first Fisher head.
+            Name of the head; by default the head `explained`.
         dtype : type
-            Of the result: float64, or float32, which takes 0.8 MB for a slice.
+            Type of the result: float64, or float32, which takes 0.8 MB per slice.
 
         Returns
         -------
@@ -227,29 +187,29 @@ class Predictor:
         found = np.empty((len(images), len(self.patterns), *images.shape[2:]), dtype)
         for rows in self.batches(len(images)):
             masks = Masks(images[rows], pixel_area)
-            found[rows] = self._contributions(images[rows], masks, self.fisher_head(head))
+            found[rows] = self._encodings.contributions(self.fisher_head(head), images[rows], masks)
         return found
 
-    @property
-    def network_head(self) -> Head | None:
-        """The head of a network's own outputs: the primary one, or the first such head; None without any."""
-        found = [head for head in self.info.heads if head.kind == CNN]
-        return next((head for head in found if head.name == self.info.primary), next(iter(found), None))
-
     def check_cam(self) -> Head:
-        """The head that Grad-CAM explains. InputError or MissingPackageError: there is none, or Captum is missing."""
-        head = self.network_head
+        """The head that Grad-CAM explains: the primary head if it is a CNN head, else the first CNN head.
+
+        InputError: there is no CNN head. MissingPackageError: Captum is not installed.
+        """
+        found = sorted(
+            (head for head in self.info.heads if head.kind == CNN), key=lambda x: x.name != self.info.primary
+        )
+        head = next(iter(found), None)
         names = ", ".join(one.name for one in self.info.heads)
-        check(head is not None, f"Grad-CAM needs a predictor with a CNN head, got {names}: export one with --cnn")
+        check(head is not None, f"Grad-CAM needs a predictor with a CNN head, got {names}: run `ildfv export --cnn`")
         require("captum.attr", purpose="Grad-CAM maps")
         assert head is not None
         return head
 
     def cam(self, images: np.ndarray, *, dtype: type = np.float64) -> np.ndarray:
-        """Grad-CAM maps of prepared slices for the head `network_head`, (m, C, 224, 224), signed.
+        """Grad-CAM maps of prepared slices for the head that `check_cam` returns, (m, C, 224, 224).
 
-        Parameters are those of `contributions`; errors those of `check_cam`. Unlike contribution maps, they do not add
-        up to the score.
+        Negative values are evidence against the pattern. Unlike contribution maps, the maps do not add up to the score.
+        The parameters are those of `contributions`, the errors those of `check_cam`.
         """
         from ildfv.inference.cnn_maps import grad_cam
 
@@ -257,28 +217,28 @@ class Predictor:
         return grad_cam(network, images, at_once=BATCH, dtype=dtype)
 
     def log_likelihoods(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
-        """Mean log likelihood per descriptor of each slice under an encoding's mixture, (m,); NaN without any."""
-        from ildfv.kernels import moments
+        """Mean log likelihood, per descriptor, of each slice under an encoding's mixture, (m,).
 
-        found, mixture = [], self._encodings[encoding].fisher.fitted_mixture()
-        for rows in self.batches(len(images)):
-            maps = self.layers.maps(encoding, images[rows])
-            weights = self._weights(encoding, Masks(images[rows], pixel_area))
-            total = maps.shape[2] * maps.shape[3] if weights is None else weights.sum(axis=1)
-            sums = np.asarray(moments(maps, mixture, weights=weights).log_likelihood, dtype=np.float64)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found.append(np.where(np.asarray(total) > 0, sums / total, np.nan))
-        return np.concatenate(found)
+        It is NaN for a slice without descriptors in the encoding's region.
+        """
+        return np.concatenate(
+            [
+                self._encodings.log_likelihoods(encoding, images[rows], Masks(images[rows], pixel_area))
+                for rows in self.batches(len(images))
+            ]
+        )
 
     def raw_sizes(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
-        """`|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d): its quantiles are floors of maps."""
-        from ildfv.inference.contributions import raw_sizes
+        """`|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d).
 
-        found, fisher = [], self._encodings[encoding].fisher
-        for rows in self.batches(len(images)):
-            weights = self._weights(encoding, Masks(images[rows], pixel_area))
-            found.append(raw_sizes(fisher, self.layers.maps(encoding, images[rows]), weights))
-        return np.concatenate(found)
+        Quantiles of these values are used as floors of contribution maps.
+        """
+        return np.concatenate(
+            [
+                self._encodings.raw_sizes(encoding, images[rows], Masks(images[rows], pixel_area))
+                for rows in self.batches(len(images))
+            ]
+        )
 
     def predict(self, scan: Path | str, *, series: str | None = None) -> Prediction:
         """The prediction for a scan.
@@ -288,7 +248,7 @@ class Predictor:
         scan : path
             A DICOM folder, or a DICOM, NIfTI or NRRD file.
         series : str, optional
-            SeriesInstanceUID to use if there are several; by default the one with the most slices.
+            SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
 
         Returns
         -------
@@ -297,32 +257,24 @@ class Predictor:
         Raises
         ------
         InputError
-            No readable CT scan, several patients, no lung, or a scan that fails a check.
+            There is no readable CT scan, there are several patients, no slice shows lung, or the scan fails a check.
         """
         from ildfv.inference.predict import predict_scan
 
         return predict_scan(self, Path(scan), series=series)
 
-    def decisions(self, head: Head) -> Decisions:
-        """The thresholds and calibration of a head."""
-        return decisions_of(head)
-
-    # -- parts -------------------------------------------------------------------------------------------------------
-
     @staticmethod
     def batches(m: int) -> Iterator[slice]:
-        """The rows of m slices that are scored at once."""
+        """The rows of each batch of the m slices."""
         return (slice(start, start + BATCH) for start in range(0, m, BATCH))
 
     def batch_scores(
         self, images: np.ndarray, pixel_area: float, inputs: Inputs | None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """(name of the head, scores float64 (b, C)) of few slices, scored at once. Parameters as for `scores`."""
+        """Yields (name of the head, scores float64 (b, C)) for one batch of slices. Parameters as for `scores`."""
         maps, outputs = self.layers.of(images)
         masks = Masks(images, pixel_area)
-        projections = {
-            name: one.projections(maps[name], self._weights(name, masks)) for name, one in self._encodings.items()
-        }
+        projections = self._encodings.projections(maps, masks)
         for head in self.info.heads:
             if head.kind == CNN:
                 assert head.network is not None
@@ -330,33 +282,10 @@ class Predictor:
             else:
                 yield head.name, self._fisher[head.name].scores(projections, inputs)
 
-    def _contributions(self, images: np.ndarray, masks: Masks, head: FisherHead) -> np.ndarray:
-        total = np.zeros((len(images), len(self.patterns), *images.shape[2:]))
-        for part in head.parts:
-            values = part.contributions(self.layers.maps(part.name, images), self._weights(part.name, masks))
-            planes = self.layers.fields(part.name).spread(values.transpose(0, 2, 1).reshape(-1, values.shape[1]))
-            total += planes.reshape(total.shape)
-        return total
-
-    def _weights(self, encoding: str, masks: Masks) -> np.ndarray | None:
-        """Weights of descriptors (m, n) in the encoding's region; None for the whole slice."""
-        info = self.info.encodings[encoding]
-        inside = masks.of(info.region, info.lungs)
-        return None if inside is None else self.layers.fields(encoding).shares(inside)
-
-    @cached_property
-    def _encodings(self) -> dict[str, FisherEncoding]:
-        return {
-            name: FisherEncoding.restored(
-                one, {part: part_of(self._tensors, f"encoding.{name}.{part}") for part in ("mixture", "pca")}
-            )
-            for name, one in self.info.encodings.items()
-        }
-
     @cached_property
     def _fisher(self) -> dict[str, FisherHead]:
         return {
-            head.name: FisherHead.restored(head, self._encodings, part_of(self._tensors, f"head.{head.name}"))
+            head.name: FisherHead.restored(head, self._encodings.fisher, part_of(self._tensors, f"head.{head.name}"))
             for head in self.info.heads
             if head.kind == FISHER
         }

@@ -16,7 +16,7 @@ from ildfv.streaming.threads import in_order, split_cores
 
 @dataclass(frozen=True)
 class PreparedSlices:
-    """images: uint8 (m, 3, 224, 224). lung: cm² of each slice, (m,)."""
+    """The prepared slices of a scan, uint8 (m, 3, 224, 224), and the area of lung on each, cm², (m,)."""
 
     images: np.ndarray
     lung: np.ndarray
@@ -31,9 +31,9 @@ def prepared(
 ) -> PreparedSlices:
     """The prepared slices of a volume.
 
-    inputs: densities of the lung (`scans.density`) that are needed. batches: rows in ascending order; as soon as the
-    slices of one are prepared, `then` is called with the rows, their images and inputs, while others are prepared.
-    InputError: no slice shows lung.
+    inputs: names of the lung densities (`scans.density`) that are needed. batches: rows of each batch, in ascending
+    order. As soon as the slices of a batch are prepared, `then` is called with their rows, images and inputs, while the
+    slices of later batches are prepared in other threads. InputError: no slice shows lung.
     """
     m = len(volume.hu)
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)

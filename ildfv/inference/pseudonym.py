@@ -1,4 +1,7 @@
-"""Names of scans that do not contain their identifiers. Not in `predict`, because that imports every estimator."""
+"""Names of scans that do not contain identifiers of the patient.
+
+This is a module of its own because importing `predict` imports every estimator.
+"""
 
 from __future__ import annotations
 
@@ -10,5 +13,5 @@ DIGITS = 10
 
 
 def pseudonym(scan: Scan) -> str:
-    """A name for the scan that does not contain its identifiers, the same for every prediction of it."""
+    """A name for the scan that does not contain its identifiers and is the same in every prediction for the scan."""
     return "scan-" + hashlib.sha256(scan.series.encode()).hexdigest()[:DIGITS]

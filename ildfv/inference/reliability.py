@@ -11,15 +11,18 @@ from ildfv.scans.volume import Volume
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
 
-MARGIN = 1.05  # factor by which a pixel side or spacing may exceed the training range
-LOW = 1  # percentile of the training slices below which a likelihood is reported
+MARGIN = 1.05  # factor by which a pixel side or a slice spacing may be outside the training range
 LUNG_MARGIN = 1.25  # the same factor for the area of lung, which differs more between patients
-WIDER = 0.25  # by which the range of likelihoods of training scans is extended on both sides, relative to its width
-MAX_SLICES = 64  # slices whose likelihood is computed, evenly spaced
+LOW = 1  # likelihoods below this percentile of the training slices, or above 100 − LOW, are reported
+WIDER = 0.25  # fraction of its width by which the likelihood range of training scans is extended on both sides
+MAX_SLICES = 64  # maximum number of slices whose likelihood is computed; they are evenly spaced
 
 
 def statements(predictor: Predictor, volume: Volume, images: np.ndarray, lung: np.ndarray) -> list[str]:
-    """Sentences for the user; the first one summarises. images, lung: prepared slices, and cm² of lung on each."""
+    """Sentences for the user. The first sentence is a summary.
+
+    images: prepared slices of the scan. lung: area of lung on each slice, cm².
+    """
     reference, found = predictor.info.reference, []
     side = float(np.sqrt(volume.pixel_area))
     low, high = reference.pixel_side
@@ -29,13 +32,15 @@ def statements(predictor: Predictor, volume: Volume, images: np.ndarray, lung: n
     if reference.spacing is not None:
         low, high = reference.spacing
         if len(volume.hu) > 1 and not low / MARGIN <= spacing <= high * MARGIN:
-            found.append(f"Slices are {spacing:.2f} mm apart; those of the training scans {low:.2f} to {high:.2f} mm.")
+            found.append(
+                f"Slices are {spacing:.2f} mm apart; the training scans had a spacing of {low:.2f} to {high:.2f} mm."
+            )
     if reference.lung_area is not None:
         low, high = reference.lung_area
         if not low / LUNG_MARGIN <= lung.max() <= high * LUNG_MARGIN:
             found.append(
-                f"The slice with the most lung shows {lung.max():.0f} cm² of lung; those of the training scans showed "
-                f"{low:.0f} to {high:.0f} cm²."
+                f"The slice with the most lung shows {lung.max():.0f} cm² of lung; on the training scans, that slice "
+                f"showed {low:.0f} to {high:.0f} cm²."
             )
     chosen = images[np.unique(np.linspace(0, len(images) - 1, MAX_SLICES).astype(int))]
     for encoding, quantiles in reference.log_likelihood.items():
@@ -52,17 +57,17 @@ def statements(predictor: Predictor, volume: Volume, images: np.ndarray, lung: n
 
 
 def _texture(median: float, quantiles: list[float], scans: tuple[float, float] | None, encoding: str) -> list[str]:
-    """A sentence if the median likelihood of a scan's slices is unlike that of training slices or scans.
+    """A sentence if the median likelihood of the scan's slices is outside the range of the training data; else [].
 
-    quantiles: of training slices. scans: range of the medians of training scans; None in earlier predictors. A median
-    varies less than single slices, so the second comparison is the stricter one.
+    quantiles: 101 quantiles of the likelihood of training slices. scans: range of the medians of training scans; None
+    in predictors of earlier versions. Medians vary less than single slices, so the comparison with scans is stricter.
     """
     percentile = float(np.interp(median, quantiles, np.arange(len(quantiles))))
     for word, beyond in (("less", percentile < LOW), ("more", percentile > 100 - LOW)):
         if beyond:
             return [
-                f"The texture of half of the slices is {word} likely than that of {100 - LOW} % of the training slices "
-                f"(mixture of {encoding}): results are not reliable."
+                f"At least half of the slices have a texture that is {word} likely than the texture of {100 - LOW} % "
+                f"of the training slices (mixture of {encoding}): results are not reliable."
             ]
     if scans is None:
         return []
@@ -71,7 +76,8 @@ def _texture(median: float, quantiles: list[float], scans: tuple[float, float] |
     for word, beyond in (("less", median < low - margin), ("more", median > high + margin)):
         if beyond:
             return [
-                f"The texture of the slices is {word} likely than on the training scans (mixture of {encoding}; "
-                f"{median:.3g}, there {low:.3g} to {high:.3g}): the kernel, noise or body region may differ."
+                f"The texture of the slices is {word} likely than on the training scans (mixture of {encoding}, median "
+                f"log likelihood {median:.3g}, on the training scans {low:.3g} to {high:.3g}): the kernel, the noise "
+                "or the body region may differ."
             ]
     return []

@@ -1,10 +1,11 @@
-"""The schema of predictor.json: everything about a predictor except its tensors.
+"""The schema of predictor.json, which contains everything about a predictor except its tensors.
 
-Unknown fields and versions are refused.
+Unknown fields and versions are rejected.
 
-Version 1 had one encoding per predictor, inside its head; version 2 has named networks and encodings that several heads
-share, heads on several encodings, and the fields of `Head` after `performance`. Fields with a default were added to
-version 2 later: predictors without them can be loaded, and answers state which part is missing.
+Version 1 had one encoding per predictor, as part of its head. Version 2 has named networks and encodings, which several
+heads can share, heads that use several encodings, and the fields of `Head` after `performance`. Fields with a default
+were added to version 2 later. Predictors without these fields can be loaded, and their predictions state what is
+missing.
 """
 
 from __future__ import annotations
@@ -16,25 +17,28 @@ from pydantic import BaseModel, ConfigDict
 KIND: Final = "ildfv predictor"
 VERSION: Final = 2
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
-CNN: Final = "cnn"  # kinds of heads
+CNN: Final = "cnn"  # the two kinds of heads
 FISHER: Final = "fisher"
 
 
 class Part(BaseModel):
-    """A part of the document."""
+    """Base of the parts of predictor.json."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Sigmoid(Part):
-    """probability = 1/(1 + exp(−(slope·score + intercept)))."""
+    """The parameters of the probability 1/(1 + exp(−(slope·score + intercept)))."""
 
     slope: float
     intercept: float
 
 
 class PatternPerformance(Part):
-    """Performance on the held-out patients, with 95 % intervals by patient; None where undefined."""
+    """Performance for one pattern on held-out patients, with 95 % intervals from resampled patients.
+
+    Undefined values are None. positives: number of slices that show the pattern.
+    """
 
     auc: float | None
     auc_interval: tuple[float, float] | None
@@ -44,10 +48,10 @@ class PatternPerformance(Part):
 
 
 class Baseline(Part):
-    """The baseline with the highest AUC on the same slices; AUC of the head minus that of the baseline, by patient.
+    """The comparison of a head with the baseline that has the highest AUC on the same slices.
 
-    The difference is paired by patient. measure: a pattern, or "mean_auc". beats: whether the 95 % interval of the
-    difference is above 0.
+    measure: a pattern, or "mean_auc". difference: AUC of the head minus AUC of the baseline, paired by patient.
+    interval: 95 % interval of the difference. beats: whether the whole interval is above 0.
     """
 
     measure: str
@@ -58,9 +62,9 @@ class Baseline(Part):
 
 
 class Performance(Part):
-    """Where the performance was measured, and the values per pattern.
+    """The performance of a head, and the data on which it was measured.
 
-    fold: None if several folds are pooled. baselines: empty if none were scored.
+    fold: None if several folds are pooled. baselines: empty if no baselines were scored.
     """
 
     data: Literal["phantom", "user"]
@@ -73,10 +77,11 @@ class Performance(Part):
 
 
 class Network(Part):
-    """A network by architecture; tensors `network.<name>.*`.
+    """A network. Its tensors are `network.<name>.*`.
 
-    layer: the layer at which the stored network ends; None: the whole network. weights_sha256: checksum of the file of
-    its weights if the predictor does not contain them, only `mean` and `std`. trained: False for frozen networks.
+    layer: the layer at which the stored network ends; None: the whole network is stored. trained: False for frozen
+    networks. weights_sha256: checksum of the file with the weights, if the predictor does not contain them; it then
+    contains only the tensors `mean` and `std`.
     """
 
     architecture: str
@@ -87,11 +92,12 @@ class Network(Part):
 
 
 class Encoding(Part):
-    """Fisher vectors of a layer and their PCA; tensors `encoding.<name>.mixture.*`, `.pca.*` and `.descriptors.*`.
+    """Fisher vectors of a layer, and their PCA.
 
-    network: name of the network; None for layers without one ("filters", "patches"). layer: that of the network.
-    estimators: descriptions from which mixture and PCA are restored. floor: of contribution maps
-    (`inference.contributions`), 0 for none.
+    Its tensors are `encoding.<name>.mixture.*`, `encoding.<name>.pca.*` and `encoding.<name>.descriptors.*`. network:
+    name of the network; None for a layer without a network ("filters", "patches"). estimators: the descriptions from
+    which the mixture and the PCA are restored. floor: floor of the contribution maps (`inference.contributions`); 0 for
+    no floor.
     """
 
     layer: str
@@ -104,32 +110,37 @@ class Encoding(Part):
 
 
 class HeadPart(Part):
-    """The projections of an encoding, divided by `scale`, as features of a head."""
+    """An encoding whose projections, divided by `scale`, are features of a head."""
 
     encoding: str
     scale: float | None = None
 
 
 class Curve(Part):
-    """Expected pixels (512×512 grid) as a function of the score, linear between the knots and constant beyond them."""
+    """Expected number of pixels (512×512 grid) as a function of the score.
+
+    The function is linear between the given points and constant outside them.
+    """
 
     scores: list[float]
     pixels: list[float]
 
 
 class ScanError(Part):
-    """Root mean square, over held-out scans, of the error of the mean estimated pixels of a slice (512×512 grid)."""
+    """The error of the estimated number of pixels per slice (512×512 grid), averaged over the slices of a scan.
+
+    pixels: root mean square of this error over held-out scans. scans: number of these scans.
+    """
 
     pixels: float
     scans: int
 
 
 class ConformalSets(Part):
-    """Limits of the conformal sets of a head, per pattern (`inference.conformal.Conformal`).
+    """The limits of the conformal sets of a head, per pattern; the fields are those of `inference.conformal.Conformal`.
 
-    "present" is in the set of a score ≥ present_from, "absent" in that of a score ≤ absent_to; None: of every score.
-    present_patients, absent_patients: calibration patients with slices of that label. cross_validated: the scores come
-    from models of several folds, and not from the exported head.
+    cross_validated: whether the scores of the calibration patients are from the models of several folds and not from
+    the exported head.
     """
 
     level: float
@@ -141,13 +152,14 @@ class ConformalSets(Part):
 
 
 class Head(Part):
-    """One system: a network's own outputs (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
+    """One system: the outputs of a network (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
-    Scores of target "counts" estimate pixels in units of `threshold`; for other targets `counts` gives them per
-    pattern. thresholds, sigmoids: per pattern, None where the held-out slices did not determine them. scan_sigmoids:
-    the same for the highest score of a scan. parts, inputs: the features of a Fisher head, in the order of the columns
-    of the tensor `head.<name>.coef`; fill: values of inputs that are undefined, such as a density without lung.
-    regression: "linear", "ridge" or "logistic". conformal: None for the reason in `no_conformal`.
+    target: with "counts", the scores estimate numbers of pixels in units of `threshold`; with other targets, `counts`
+    has a curve from score to pixels for each pattern. thresholds, sigmoids: per pattern, None where the held-out slices
+    did not determine them. scan_sigmoids: sigmoids for the highest score of a scan. parts, inputs: the features of a
+    Fisher head, in the order of the columns of the tensor `head.<name>.coef`. fill: replacement of each input where it
+    is undefined, such as a density without lung. regression: "linear", "ridge" or "logistic". conformal: None for the
+    reason in `no_conformal`.
     """
 
     name: str
@@ -168,16 +180,16 @@ class Head(Part):
     counts: list[Curve | None] = []
     scan_errors: list[ScanError | None] = []
     conformal: ConformalSets | None = None
-    no_conformal: str = "it was exported without them, export it again"
+    no_conformal: str = "the predictor was exported without conformal sets; export it again"
 
 
 class Reference(Part):
-    """Statistics of the training slices that a new scan is compared with.
+    """Statistics of the training slices, with which new scans are compared.
 
-    log_likelihood: 101 quantiles over slices of the mean log likelihood per descriptor, by encoding. pixel_side,
-    spacing: smallest and largest, mm. scan_log_likelihood: 1st and 99th percentile, over training scans, of the median
-    over a scan's slices, by encoding. lung_area: smallest and largest, over training scans, cm² of lung on the slice
-    with most of it.
+    log_likelihood: by encoding, 101 quantiles over slices of the mean log likelihood per descriptor.
+    scan_log_likelihood: by encoding, the 1st and 99th percentile over scans of the median log likelihood of a scan's
+    slices. pixel_side, spacing: smallest and largest value, mm. lung_area: smallest and largest value over scans of the
+    area of lung on the slice with the most lung, cm².
     """
 
     log_likelihood: dict[str, list[float]]
@@ -188,7 +200,7 @@ class Reference(Part):
 
 
 class PredictorInfo(Part):
-    """predictor.json. primary: the head that is shown first."""
+    """The content of predictor.json. primary: name of the head that is shown first."""
 
     kind: Literal["ildfv predictor"]
     version: Literal[2]

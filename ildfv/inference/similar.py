@@ -1,8 +1,9 @@
 """Exact nearest-neighbour search in the rows of a large matrix, with FAISS if it is installed.
 
-A search reads all rows, so its speed is limited by memory bandwidth. FAISS therefore searches a float16 copy, half as
-many bytes, and the distances of the best candidates are recomputed in float32. The largest rounding error of a row
-bounds the difference between the two distances; candidates are added until no other row can belong to the result.
+A search reads all rows, so its speed is limited by memory bandwidth. FAISS therefore searches a float16 copy, which has
+half as many bytes. The distances of the best candidates are then recomputed from the float32 rows. The largest rounding
+error of a row bounds the difference between the two distances. Candidates are added until no other row can be among the
+results.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.extras import is_installed
 
-CANDIDATES = 64  # initial number of candidates: enough for 10 results, unless many distances are almost equal
-LARGEST = 60_000.0  # largest value that is stored as float16
-CHUNK = 8192  # rows reconstructed at once
+CANDIDATES = 64  # initial number of candidates, enough for 10 results unless many distances are almost equal
+LARGEST = 60_000.0  # rows with larger values are not stored as float16
+CHUNK = 8192  # number of rows that are reconstructed at once
 ROUNDING = 1e-4  # relative error of a distance that is computed in float32
 
 
@@ -25,7 +26,7 @@ class NearestRows:
     ----------
     rows : ndarray of shape (N, p), float32
     use_faiss : bool, optional
-        By default if FAISS is installed; otherwise NumPy reads all values for each query.
+        Whether to use FAISS; by default, if it is installed. Without FAISS, NumPy reads all rows for each query.
     """
 
     def __init__(self, rows: np.ndarray, *, use_faiss: bool | None = None):
@@ -35,7 +36,7 @@ class NearestRows:
         small = float(np.abs(self.rows).max()) < LARGEST
         self.uses_faiss = small and (is_installed("faiss") if use_faiss is None else use_faiss)
         if self.uses_faiss:
-            self._index, self._error = _halved(self.rows)
+            self._index, self._error = _float16_index(self.rows)
         else:
             self._squares = np.einsum("ij,ij->i", self.rows, self.rows)
             self._error = 0.0
@@ -49,17 +50,17 @@ class NearestRows:
         owners: np.ndarray | None = None,
         per_owner: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers and distances of the nearest rows, nearest first; of equally near ones the first.
+        """Indices and distances of the nearest rows, nearest first. Of equally near rows, lower indices come first.
 
         Parameters
         ----------
         query : ndarray of shape (p,)
         count : int
-            Number of results; fewer if there are not as many.
+            Maximum number of results.
         excluded : ndarray of shape (N,), bool, optional
             Rows to exclude from the results.
         owners : ndarray of shape (N,), optional
-            Owner of each row, such as its patient; used with `per_owner`.
+            Owner of each row, such as the patient. Used with `per_owner`.
         per_owner : int, optional
             Maximum number of results per owner.
 
@@ -87,7 +88,7 @@ class NearestRows:
             wanted *= 4
 
     def _candidates(self, query: np.ndarray, wanted: int) -> tuple[np.ndarray, float]:
-        """At least `wanted` rows, or all, and a lower bound of the distances of all other rows."""
+        """(indices of the nearest `wanted` rows, a lower bound of the distances of all other rows)."""
         wanted = min(wanted, len(self.rows))
         if self.uses_faiss:
             squares, indices = self._index.search(query[None], wanted)
@@ -97,14 +98,14 @@ class NearestRows:
             squares = self._squares - 2 * (self.rows @ query)
             indices = np.argpartition(squares, wanted - 1)[:wanted] if wanted < len(squares) else np.arange(wanted)
             size = float(query @ query)
-            # The rounding error of a difference of squares is relative to the squares, not to the distance.
+            # The rounding error of a difference of squares is proportional to the squares, not to the difference.
             loss = ROUNDING * (size + float(self._squares[indices].max()))
             last = float(np.sqrt(max(0.0, float(squares[indices].max()) + size - loss)))
         return indices.astype(np.int64), last * (1 - ROUNDING) - self._error
 
 
-def _halved(rows: np.ndarray):
-    """The float16 index of the rows, and the largest distance of a row from its copy."""
+def _float16_index(rows: np.ndarray):
+    """(index of a float16 copy of the rows, the largest distance of a row from its copy)."""
     import faiss
 
     index = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_L2)
@@ -118,7 +119,7 @@ def _halved(rows: np.ndarray):
 
 
 def _among_first(owners: np.ndarray, number: int) -> np.ndarray:
-    """Positions of the elements that are among the first `number` of their owner."""
+    """The positions of the elements that are among the first `number` elements of their owner."""
     seen: dict = {}
     kept = []
     for position, owner in enumerate(owners.tolist()):

@@ -1,6 +1,7 @@
-"""Label maps of the patch baseline, whose network is applied as a sliding window over the lung of a slice.
+"""Label maps of the patch baseline. Its network is applied to a window that slides over the lung of a slice.
 
-Sizes are the paper's, in pixels of the original 512×512 grid; prepared slices have 224×224, see `train.patches`.
+Sizes are those of the paper, in pixels of the original 512×512 grid. Prepared slices have 224×224 pixels, see
+`train.patches`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from ildfv.scans.windows import GRID, SIZE
 from ildfv.train.networks import Network
 from ildfv.train.patches import cut, enlarged
 
-STEP = 10  # pixels of the original grid
-BATCH = 512  # patches at once
+STEP = 10  # distance between window centres, pixels of the original grid
+BATCH = 512  # patches per forward pass
 
 
 @torch.inference_mode()
 def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="cpu") -> tuple[np.ndarray, int]:
-    """Label map of one slice, uint8 (224, 224), 0 healthy or outside, 1 … 4 pattern + 1; and the number of patches.
+    """(label map of one slice, number of patches).
 
-    The window moves by 10 pixels of the original grid. Each lung pixel is assigned the class of the nearest window
-    centre in the lung: the pattern of the highest positive score, else healthy. image: uint8 (3, 224, 224).
+    The label map is uint8 (224, 224): pattern index + 1, or 0 for healthy lung and outside the lung. The window moves
+    by 10 pixels of the original grid. Each lung pixel gets the class of the nearest window: the pattern with the
+    highest score if that score is positive, otherwise healthy. image: uint8 (3, 224, 224).
     """
     positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
     nearest = np.abs(np.arange(SIZE)[:, None] + 0.5 - positions).argmin(axis=1)  # (224,)
@@ -40,5 +42,5 @@ def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="
 
 
 def pattern_counts(labels: np.ndarray) -> np.ndarray:
-    """Pixels of each pattern in units of the original grid, float (4,): a slice's score in the patch baseline."""
+    """Number of pixels of each pattern, in pixels of the original grid, float (4,): the patch baseline's scores."""
     return np.bincount(labels.ravel(), minlength=len(PATTERNS) + 1)[1:] * (GRID / SIZE) ** 2

@@ -1,1 +1,1 @@
-"""The commands on a workspace: prepare, folds, train, encode, regress, report, verify and demo."""
+"""The steps of a study: prepare, folds, train, encode, regress, report, verify, export and demo."""

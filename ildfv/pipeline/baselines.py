@@ -1,4 +1,4 @@
-"""Baselines scored as systems: densitometry of the lung, lung area and prevalence, fitted on training patients."""
+"""Baselines: lung densitometry, lung area and prevalence, fitted on training patients and scored like other systems."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import SCALARS
 
 HISTOGRAM, AREA, PREVALENCE = "histogram", "lung-area", "prevalence"
-WEAK = (1e-3,)  # for a single feature, a penalty changes the scale of the score but not the order of slices
+WEAK = (1e-3,)  # one fixed penalty: with a single feature, it changes the scale of the scores but not their order
 NAMES = (*SCALARS, HISTOGRAM, AREA, PREVALENCE)
 
 
 def score_baselines(root: Path, *, fold: int | None = None, progress: Progress = SILENT) -> list[Results]:
-    """The results of all baselines on one held-out fold, or on each fold, also written to results/.
+    """The results of all baselines on one held-out fold, or on every fold. They are also written to results/.
 
-    A single number gets a direction and a scale by logistic regression, the histogram by ridge regression, both fitted
-    on the training patients of the fold; slices without lung get the training mean. Decision thresholds come from
-    scores on held-out training patients. Slices of format 1 have no densities: then only the lung area and the
-    prevalence are scored, and a note states the remedy.
+    The scores are computed by logistic regression from a single number, and by ridge regression from the histogram.
+    Both are fitted on the training patients of the fold. A slice without lung gets the mean of the training slices.
+    Decision thresholds are fitted on scores of held-out training patients. Slices of format 1 have no densities; in
+    this case only lung area and prevalence are scored, and a note states the remedy.
     """
     workspace = Workspace.open(root)
     slices, folds = workspace.slices(), load_folds(workspace)
@@ -47,7 +47,7 @@ def score_baselines(root: Path, *, fold: int | None = None, progress: Progress =
 
 
 def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarray]:
-    """The features (N, p) of each baseline by name."""
+    """The features (N, p) of each baseline, by name."""
     found = {AREA: (slices.lung * slices.pixel_area)[:, None], PREVALENCE: np.zeros((len(slices), 1))}
     try:
         densities = slices.densities().astype(np.float64)  # (N, 36)
@@ -59,7 +59,7 @@ def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarra
 
 
 def fit_baseline(name: str, values: np.ndarray, truth: np.ndarray, patients: np.ndarray, seed: int) -> Head:
-    """The head of one baseline; values (n, p) are finite, truth (n, C) is 0, 1 or NaN."""
+    """The fitted head of one baseline. values: finite, (n, p). truth: 0, 1 or NaN, (n, C)."""
     if name == HISTOGRAM:
         return fit_head("ridge", values, truth, patients, seed=seed)
     return fit_head("logistic", values, truth, patients, penalties=WEAK, seed=seed)
@@ -75,7 +75,7 @@ def _score(workspace: Workspace, slices: Slices, split: Split, name: str, values
     return score(
         workspace,
         slices,
-        replace(split, validation=split.train),  # thresholds from scores on held-out training patients
+        replace(split, validation=split.train),  # thresholds are fitted on scores of held-out training patients
         system=PREFIX + name,
         validation_scores=head.held_out,
         test_scores=head.predict(filled[split.test]),

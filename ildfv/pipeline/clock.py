@@ -1,4 +1,4 @@
-"""Wall time of steps, summed over runs: a resumed run adds to the time of the runs before it."""
+"""Wall time of steps, summed over runs: a resumed run adds its time to that of earlier runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ildfv.store.atomic import read_json, write_json
 
 
 class Clock:
-    """Seconds by name in a JSON file; for a killed run, the time up to the last call of the marking function."""
+    """Seconds by step name, stored in a JSON file.
+
+    If a run is killed, the file has the time up to the last call of the function that `running` yields.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -19,7 +22,7 @@ class Clock:
 
     @contextmanager
     def running(self, name: str) -> Iterator[Callable[[], None]]:
-        """A function that records the time so far; it is also recorded at the end, with or without an exception."""
+        """Measures a step. Yields a function that records the time so far; the time is also recorded at the end."""
         last = time.monotonic()
 
         def mark() -> None:

@@ -20,8 +20,8 @@ from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import write_bytes
 from ildfv.store.models import has_model, load_model
 
-SLICES = 200  # training slices that are read, evenly spaced
-COUNT = 8
+SLICES = 200  # maximum number of training slices that are read; they are evenly spaced
+COUNT = 8  # patches per component
 VERSION = 1
 
 
@@ -37,20 +37,20 @@ def describe_components(
     device: str = "cpu",
     progress: Progress = SILENT,
 ) -> dict:
-    """The components as JSON values, heaviest first; with `out` also a page with the nearest training patches.
+    """The components as JSON values, largest weight first. With `out`, also writes a page with the nearest patches.
 
     Parameters
     ----------
     root : path
         The workspace.
     layer, region, fold : optional
-        Which encoding; by default the newest. It must be scored by a linear regression.
+        Select the encoding; by default the newest. It must have a linear regression.
     count : int
-        Number of patches per component, at most one per patient.
+        Maximum number of patches per component. At most one is from each patient.
     slices_read : int
         Number of training slices from which patches and contributions are computed.
     out : path, optional
-        HTML page. It contains images of patients.
+        Path of the HTML page, which contains images of patients.
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(slices_read >= 1, f"slices_read must be at least 1, got {slices_read}")
@@ -59,7 +59,7 @@ def describe_components(
     encoding = encoding_of(workspace, fold, layer, region)
     check(
         has_model(encoding.folder / "regression"),
-        f"{encoding.folder} must be scored by head linear: run `ildfv regress --layer {encoding.layer}`",
+        f"{encoding.folder} must have a linear regression, got none: run `ildfv regress --layer {encoding.layer}`",
     )
     project = projector(workspace, encoding, device)
     regression = MultivariateRegression.from_tensors(*load_model(encoding.folder / "regression"))
@@ -82,9 +82,9 @@ def describe_components(
     if out is not None:
         groups = [_group(slices, k, float(mixture.weights_[k]), means[:, k], patches[k]) for k in order]
         lines = [
-            f"Components of the mixture of {encoding.layer}, fold {encoding.fold}, heaviest first. Patches are the "
-            f"training descriptors nearest to a component's mean among {len(chosen)} slices, at most one per patient; "
-            "the frame is the receptive field.",
+            f"The components of the mixture of {encoding.layer}, fold {encoding.fold}, largest weight first. The "
+            f"patches are the locations in {len(chosen)} training slices whose descriptors are nearest to a "
+            "component's mean, at most one per patient. The frame shows the receptive field.",
             "This page contains images of patients of the study.",
         ]
         page = gallery("Components", lines, groups, phantom=slices.data == "phantom")

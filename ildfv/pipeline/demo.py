@@ -1,4 +1,4 @@
-"""The complete pipeline on generated phantoms, from scans to report and to the prediction for a new patient."""
+"""The complete pipeline on generated phantoms, from scans to the report and the prediction for a new patient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ildfv.pipeline.train import train_network
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
-TIMES = "demo.json"  # in the workspace
+TIMES = "demo.json"  # file with the wall times, in the workspace
 SALT = "phantoms have no identity to protect"  # fixed, so that demos with equal seeds give equal bytes
 
 
@@ -32,17 +32,20 @@ def run_demo(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict:
-    """{"report": path, "results": list of `Results`, "seconds": wall time of each step over all runs in this folder,
-    "predictor": its folder, "prediction": the page of a phantom of another seed, which no model has seen}.
+    """Runs the demo in `folder` and returns its results as a dict.
 
-    Existing scans, slices, models and encodings are reused; scores and the report are computed again.
-    InputError: a layer that the network does not have, or a folder with more patients; raised before any work.
+    report: path of the report. results: list of `Results`. seconds: wall time of each step, over all runs in this
+    folder. predictor: its folder. prediction: page of the prediction for a phantom of another seed, which was not used
+    for training. Existing scans, slices, models and encodings are reused; scores and the report are computed again.
+
+    InputError: the network does not have one of the layers, or the folder has more than `patients` patients. It is
+    raised before any computation.
     """
     from ildfv.phantom import write_phantoms
 
     folder = Path(folder)
     scans, root = folder / "scans", folder / "workspace"
-    refuse_unknown(layers)
+    check_layers(layers)
     there = len(list(scans.glob("patient-*")))
     check(
         there <= patients,
@@ -84,7 +87,7 @@ def run_demo(
     }
 
 
-def refuse_unknown(layers: tuple[str, ...]) -> None:
+def check_layers(layers: tuple[str, ...]) -> None:
     """Raises InputError if the network that the demo trains does not have one of these layers."""
     import torch
 
@@ -92,7 +95,7 @@ def refuse_unknown(layers: tuple[str, ...]) -> None:
     from ildfv.train.networks import build
     from ildfv.train.settings import TrainSettings
 
-    with torch.device("meta"):  # shapes only, without initial weights
+    with torch.device("meta"):  # only shapes are needed, not weights
         network = build(TrainSettings.network)
         for layer in layers:
             Activations(network, layer)

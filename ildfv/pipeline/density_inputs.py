@@ -1,8 +1,9 @@
-"""Densitometry of the lung as inputs of a head, in addition to the projections of encodings.
+"""Lung densities as inputs of a head, in addition to the projections of encodings.
 
 On real lungs a single percentile of the HU separates some patterns better than texture does, and a normalised Fisher
 vector does not preserve the mean density. The densities (`scans.density`) are standardised on the training slices with
-lung; a slice without lung has the value 0, the mean. Held-out patients decide which of them a pattern's head uses.
+lung. A slice without lung has the value 0, which is the mean. Which densities a pattern's head uses is chosen by the
+scores of held-out patients.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import BINS, COLUMNS, SCALARS
 
 NONE = "projections"
-# name → scales of projections, scalars and histogram. Blocks have unit variance in total, see `Standard.transform`.
+# Scales of the projections, the scalars and the histogram, by name. Each block has a total variance of 1 before it is
+# scaled, see `Standard.fit`.
 CANDIDATES = {
     NONE: (1.0, 0.0, 0.0),
     "projections and densities": (1.0, 1.0, 0.0),
@@ -29,14 +31,14 @@ CANDIDATES = {
 
 @dataclass(frozen=True)
 class Standard:
-    """Mean and scale of each density, (36,), of the training slices with lung."""
+    """The mean and the scale of each density over the training slices with lung, (36,) each."""
 
     mean: np.ndarray
     scale: np.ndarray
 
     @classmethod
     def fit(cls, densities: np.ndarray) -> Standard:
-        """The standard of training slices (n, 36). Each of the two blocks, scalars and histogram, gets variance 1."""
+        """The standardisation of training slices (n, 36). Scalars and histogram each get a total variance of 1."""
         known = densities[np.isfinite(densities).all(axis=1)]
         if not len(known):
             return cls(np.zeros(len(COLUMNS)), np.ones(len(COLUMNS)))
@@ -54,13 +56,13 @@ class Standard:
 
 
 def candidates(n_projections: int) -> dict[str, np.ndarray]:
-    """`CANDIDATES` as scales of all inputs, (n_projections + 36,)."""
+    """The scale of every input, (n_projections + 36,), for each of `CANDIDATES`."""
     sizes = (n_projections, len(SCALARS), BINS)
     return {name: np.repeat(scales, sizes) for name, scales in CANDIDATES.items()}
 
 
 def densities_of(slices: Slices, progress: Progress = SILENT) -> np.ndarray | None:
-    """The densities of all slices, float64 (N, 36); None, with a note, if some parts have none."""
+    """The densities of all slices, float64 (N, 36). If some parts have no densities, None, and a note is written."""
     try:
         return slices.densities().astype(np.float64)
     except InputError as error:

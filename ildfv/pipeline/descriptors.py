@@ -1,4 +1,4 @@
-"""Layers of an encoding that need no trained network, and functions shared with the layers of networks."""
+"""Layers that need no network, and functions that also apply to the layers of networks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from ildfv.streaming.maps import MapStream, batches
 if TYPE_CHECKING:
     from ildfv.train.descriptors import Descriptors
 
-UNTRAINED = ("filters", "patches")  # of `train.descriptors`
-FOLDER = "descriptors"  # subfolder of the encoding
-_FIELDS: dict[tuple[str, str], Any] = {}  # cache: tracing a deep network for every fold takes longer than encoding
+UNTRAINED = ("filters", "patches")  # names of the layers in `train.descriptors`
+FOLDER = "descriptors"  # subfolder of an encoding
+# Receptive fields by architecture and layer. Computing them again for every fold would take longer than encoding.
+_FIELDS: dict[tuple[str, str], Any] = {}
 
 
 def descriptors(layer: str, device: str) -> Descriptors:
-    """The descriptors of a layer in `UNTRAINED`, callable like the activations of a network."""
+    """The descriptors of a layer in `UNTRAINED`, which are called like the activations of a network."""
     from ildfv.train.descriptors import KINDS
 
     return KINDS[layer](device)
 
 
 class InHounsfield:
-    """Slices whose images are HU, int16 (m, 1, 224, 224); all other attributes are those of the slices."""
+    """The given slices with images in HU, int16 (m, 1, 224, 224). All other attributes are unchanged."""
 
     def __init__(self, slices: Slices):
         self.windowed = slices
@@ -40,7 +41,7 @@ class InHounsfield:
         return getattr(self.windowed, name)
 
     def images(self, indices) -> np.ndarray:
-        """Slices in HU, int16 (m, 1, 224, 224)."""
+        """The images of the slices in HU, int16 (m, 1, 224, 224)."""
         return self.windowed.hounsfield(indices)
 
 
@@ -51,7 +52,7 @@ def fields_of(activations):
 
     if isinstance(activations, Descriptors):
         return activations.fields
-    key = (activations.network.name, activations.layer)  # they depend on the architecture only
+    key = (activations.network.name, activations.layer)  # fields depend only on the architecture
     if key not in _FIELDS:
         _FIELDS[key] = receptive_fields(activations.network, activations.layer)
     return _FIELDS[key]
@@ -60,7 +61,7 @@ def fields_of(activations):
 def prepare_descriptors(
     folder: Path, slices: Slices, activations, indices: np.ndarray, settings, weights: Weights | None
 ) -> None:
-    """Fits descriptors without a network on the slices `indices`, if they have parameters that are not fitted yet."""
+    """Fits the parameters of a layer without a network on the slices `indices`, unless they are already fitted."""
     from ildfv.train.descriptors import Descriptors
 
     if not isinstance(activations, Descriptors):

@@ -1,4 +1,4 @@
-"""Resolution of --device auto | cpu | cuda[:i] to a device."""
+"""The device for a value of --device: auto, cpu, cuda or cuda:i."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from ildfv.errors import InputError
 
 
 def resolve(device: str) -> str:
-    """ "cpu" or "cuda:i". auto selects a GPU if torch finds one; under torchrun, that of the local rank."""
+    """The device, "cpu" or "cuda:i". auto selects a GPU if torch finds one.
+
+    Under torchrun, cuda without a number is the GPU of the local rank.
+    """
     import torch
 
     if device == "auto":

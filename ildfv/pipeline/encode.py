@@ -1,7 +1,8 @@
-"""From slices to an encoding: encoder and PCA fitted on the fit slices, vectors and projections of all slices.
+"""Encodes the slices of a workspace: fits the encoder and the PCA on fit slices, then transforms all slices.
 
-Activations are not stored: every pass runs the network up to the layer and uses its maps at once. Each step is complete
-on disk before the next one begins, so a killed run is resumed at the step, or part of it, that was unfinished.
+Activations are not stored: every pass runs the network up to the layer and uses the maps at once. Each step is complete
+on disk before the next step begins. A killed run is therefore resumed at the step, or the part of a step, that is not
+finished.
 """
 
 from __future__ import annotations
@@ -41,25 +42,25 @@ from ildfv.version import versions
 if TYPE_CHECKING:
     from ildfv.train.descriptors import Descriptors
 
-PASSES = {"stepwise": 3, "exact": 10}  # default numbers of EM passes by method
-MOST = 1024  # components of a mixture: the limit of the kernels on all devices
+PASSES = {"stepwise": 3, "exact": 10}  # default number of EM passes, by method
+MOST = 1024  # maximum number of components: the limit of the kernels on all devices
 
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """Everything that an encoding depends on besides slices, folds and network."""
+    """Everything that an encoding depends on, except slices, folds and network."""
 
     layer: str = "conv1"
-    components: int = 32  # k of the mixture
-    dimensions: int = 512  # at most, after PCA: never more than the fit slices span
+    components: int = 32  # number k of components of the mixture
+    dimensions: int = 512  # maximum number of PCA dimensions; it is also limited by the number of fit slices
     passes: int | None = None  # maximum number of EM passes; None: 3 stepwise or 10 exact
-    tolerance: float = 1e-3  # nats per descriptor: EM stops when a pass gains less
-    method: str = "stepwise"  # two passes reach a higher likelihood than 100 of "exact" (bench/NOTES.md)
-    improved: bool = True  # signed square root, then unit L2 norm
-    seed: int | None = None  # None: that of the workspace
-    batch_size: int | None = None  # None: BATCH_SIZE on the CPU, as many as its memory holds on a GPU
+    tolerance: float = 1e-3  # EM stops when a pass gains less than this, nats per descriptor
+    method: str = "stepwise"  # two stepwise passes reach a higher likelihood than 100 exact ones (bench/NOTES.md)
+    improved: bool = True  # whether vectors are normalised: signed square root, then unit L2 norm
+    seed: int | None = None  # None: the seed of the workspace
+    batch_size: int | None = None  # slices; None: BATCH_SIZE on the CPU, as many as fit in memory on a GPU
     region: str = SLICE  # where descriptors are pooled: slice (as in the paper), body or lung
-    lungs: str = "rule"  # how the lung is found, with region "lung"
+    lungs: str = "rule"  # method that finds the lung, for region "lung"
 
     def __post_init__(self):
         if self.passes is None:
@@ -72,19 +73,20 @@ class EncodeSettings:
         check_region(self.region, self.lungs)
 
     def recorded(self) -> dict:
-        """The settings as fingerprints record them: the whole slice as in versions without regions."""
+        """The settings as recorded in fingerprints. For the whole slice they are those of versions without regions."""
         fields = asdict(self)
         if self.region == SLICE:
             del fields["region"], fields["lungs"]
         return fields
 
     def fitted(self, activations) -> EncodeSettings:
-        """These settings with a batch size: BATCH_SIZE on the CPU, else by the memory of rank 0's GPU."""
+        """These settings with a batch size: BATCH_SIZE on the CPU, otherwise chosen by the memory of rank 0's GPU."""
         if self.batch_size is not None:
             return self
         if activations.device.type == "cpu":
             return replace(self, batch_size=BATCH_SIZE)
-        # Three batches: the network runs one ahead of the encoder, and small batches may have separate CUDA graphs.
+        # There must be memory for three batches: one in the network and one in the encoder at the same time, and small
+        # batches may have CUDA graphs of their own.
         slices = batch_size(3 * activations.bytes_of_a_slice(), activations.device)
         return replace(self, batch_size=distributed.from_main(slices))
 
@@ -101,13 +103,14 @@ def encode_slices(
     fresh: bool = False,
     progress: Progress = SILENT,
 ) -> dict:
-    """The content of encoding.json, once encodings/<layer>/fold-<k>/ is finished.
+    """Writes the encoding encodings/<layer>/fold-<k>/ and returns the content of its encoding.json.
 
-    model: name of a trained network; None: the one finished last. The layers "filters" and "patches" need none. Mixture
-    and PCA are fitted on the slices of the fit patients only, so that both are independent of validation and test
-    slices; all slices are encoded. fresh: replaces an encoding with other settings. network, weights: a frozen network
-    instead of a trained one, see `pipeline.frozen`; without weights, those that come with a package
-    (efficientnet-lite0). The encoding is then named after both, such as timm-resnet18-layer3.
+    All slices are encoded. The mixture and the PCA are fitted only on the slices of the fit patients, so both are
+    independent of validation and test slices. model: name of a trained network; None: the network finished last. The
+    layers "filters" and "patches" need no network. network, weights: a frozen network that is used instead of a trained
+    network, see `pipeline.frozen`; without `weights`, the weights that are installed with a package are used
+    (efficientnet-lite0). The encoding is then named after network and layer, such as timm-resnet18-layer3. fresh:
+    whether to replace an encoding that was made with other settings.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -117,20 +120,20 @@ def encode_slices(
     slices = workspace.slices()
     roles = split_slices(slices, load_folds(workspace), fold)
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
-    source: Any = slices  # what activations are computed from
+    source: Any = slices  # the slices whose images are the input of the layer
     activations: Activations | Descriptors
     made_by: dict[str, str | bool]
     if settings.layer in UNTRAINED:
-        check(model is None, f'layer "{settings.layer}" must be used without a model, got {model}: it needs no network')
-        check(network is None, f'layer "{settings.layer}" must be used without a network, got {network}')
+        check(model is None, f'layer "{settings.layer}" needs no network, got --model {model}: omit --model')
+        check(network is None, f'layer "{settings.layer}" needs no network, got --network {network}: omit --network')
         activations, made_by = descriptors(settings.layer, device), {"model": "no network"}
         if slices.has_hounsfield:
             source, made_by = InHounsfield(slices), made_by | {"hounsfield": True}
     elif network is not None or weights is not None:
         if network is None:
-            raise InputError("weights must be given together with their network, got no network")
+            raise InputError("weights must be given together with their network, got no network: add --network NAME")
         weights = weights_of(network, weights)
-        check(model is None, f"model must not be given with a frozen network, got {model}")
+        check(model is None, f"a frozen network and a trained model exclude each other, got --model {model}: omit one")
         frozen = frozen_network(network, weights, slices, roles.fit, device, progress)
         activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)
         settings = replace(settings, layer=frozen_name(network, settings.layer))
@@ -182,21 +185,22 @@ def encode(
     fresh: bool = False,
     progress: Progress = SILENT,
 ) -> dict:
-    """The content of encoding.json in `folder`, once the encoding of all slices is finished.
+    """Writes the encoding of all slices to `folder` and returns the content of its encoding.json.
 
-    activations: images → maps of the layer, with `d`, `n` and `device`. The encoder and the PCA are fitted on
-    `roles.fit` only. inputs: everything that the encoding depends on, JSON-able; it includes "slices", the key of the
-    slices. A folder created with other inputs is refused; with `fresh` it is emptied. root: the workspace. encoder: a
-    name in `encoders.ENCODERS`; words: the number of visual words of encoder "words".
+    activations: function from images to the maps of the layer, with the attributes `d`, `n` and `device`. The encoder
+    and the PCA are fitted only on `roles.fit`. inputs: everything that the encoding depends on, as JSON values; its
+    "slices" is the key of the slices. If the folder was created with other inputs, InputError is raised or, with
+    `fresh`, the folder is emptied. root: the workspace. encoder: a name in `encoders.ENCODERS`. words: the number of
+    visual words of the encoder "words".
     """
     encoder_kind, n = kind(encoder), activations.n
     if encoder_kind.model == "mixture":
         descriptors = n * len(roles.fit)
-        rule = f"components must be at most the number of descriptors of the fit slices, {descriptors}"
+        rule = f"--components must be at most the number of descriptors of the fit slices, {descriptors}"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.fitted(activations).batch_size
     with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
-        # Free GPU memory may have changed since the run began; the batch size must not, because bytes depend on it.
+        # The stored batch size is used, because the bytes of the results depend on it and free GPU memory may change.
         settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
             progress.note(f"{folder} is already finished")
@@ -247,10 +251,10 @@ def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
 
 
 def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, progress: Progress) -> Weights | None:
-    """The weights of descriptors by slice index; None if the whole slice is pooled."""
+    """The function from slice indices to the weights of their descriptors; None if the whole slice is pooled."""
     if settings.region == SLICE:
         return None
-    windowed = slices.windowed if isinstance(slices, InHounsfield) else slices  # masks are those of other layers
+    windowed = slices.windowed if isinstance(slices, InHounsfield) else slices  # all layers use the same masks
     region = Region(root, windowed, settings.region, settings.lungs)
     region.write(progress)
     return region.weights(fields_of(activations))
@@ -258,7 +262,10 @@ def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, 
 
 @contextmanager
 def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
-    """Locks the folder and checks its fingerprint on rank 0; other ranks wait, and raise the same error."""
+    """Locks the folder and checks its fingerprint on rank 0. The other ranks wait, and raise the same error.
+
+    Yields the stored values of `measured`.
+    """
     with writing(folder) if distributed.is_main() else nullcontext():
         stored: dict | InputError = {}
         if distributed.is_main():

@@ -1,6 +1,6 @@
-"""The encoders of an encoding by name, each fitted on fit slices and saved in the encoding's folder.
+"""The available encoders by name. An encoder is fitted on fit slices and saved in the folder of the encoding.
 
-An encoder turns maps (b, d, h, w) into vectors (b, length). PCA, projections and regression are the same for all.
+An encoder transforms maps (b, d, h, w) to vectors (b, length). PCA, projections and regression are the same for all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ildfv.streaming.maps import MapStream, batches
 
 
 class Maps(Protocol):
-    """Images → maps (b, d, h, w) with n = h·w: the activations of a layer, all of them or a share."""
+    """A function from images to maps (b, d, h, w) with n = h·w locations: all or some of the activations of a layer."""
 
     d: int
     n: int
@@ -41,9 +41,10 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """The input of fitting an encoder: the descriptors of the slices `indices`, which are all of fit patients.
+    """The data and settings for fitting an encoder on the descriptors of the slices `indices`, the fit slices.
 
-    folder: the encoding's. settings: `EncodeSettings`. words: of the bag of visual words.
+    folder: the folder of the encoding. settings: `EncodeSettings`. words: number of visual words of the encoder
+    "words". weights: function from slice indices to the weights of their descriptors.
     """
 
     folder: Path
@@ -53,16 +54,16 @@ class Training:
     settings: Any
     words: int
     progress: Progress
-    weights: Weights | None = None  # of descriptors, by slice index
+    weights: Weights | None = None
 
     def mixture(self) -> GaussianMixture:
-        """The mixture in mixture/, fitted if it does not exist."""
+        """The mixture in mixture/, which is fitted if it does not exist."""
         folder = self.folder / "mixture"
         given = (self.slices, self.activations, self.indices, self.settings, self.progress)
         return mixture_step.fit(folder, *given, weights=self.weights)
 
     def codebook(self, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
-        """The centres (k, d) and scale (d,) in codebook/, fitted on a sample of descriptors if they do not exist.
+        """(centres (k, d), scale (d,)) in codebook/, which are fitted on a sample of descriptors if they do not exist.
 
         There are fewer than `n_clusters` centres if the sample has fewer descriptors.
         """
@@ -83,7 +84,7 @@ class Training:
 class Encoder:
     """A fitted encoder: an estimator that transforms maps, and the length of its vectors.
 
-    summary: what encoding.json reports of the fit.
+    summary: fields on the fit for encoding.json.
     """
 
     estimator: Any
@@ -93,14 +94,18 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Kind:
-    """fit: fits the encoder, or reads it from the encoding's folder. model: the folder that it is saved in, if any."""
+    """A kind of encoder.
+
+    fit: function that fits the encoder, or reads it from the folder of the encoding. model: name of the subfolder where
+    it is saved; None if it has no fitted parameters.
+    """
 
     fit: Callable[[Training], Encoder]
     model: str | None = None
 
 
 def kind(name: str) -> Kind:
-    """The kind of encoder of that name; InputError lists the names."""
+    """The kind of encoder of that name. InputError: there is none of that name."""
     check(name in ENCODERS, f'encoder must be one of {", ".join(ENCODERS)}, got "{name}"')
     return ENCODERS[name]
 

@@ -1,11 +1,11 @@
-"""The encoding of a slice set for one layer: its vectors and their PCA projections, as stored in a workspace.
+"""The encoding of the slices of a workspace for one layer: the vectors and their PCA projections.
 
 encodings/<layer>/fold-<k>/
     mixture/ or codebook/    the model of the encoder, if it has one
     pca/                     model
     fisher/                  parts, float32 (m, 2·k·d); not stored if a vector is longer than FISHER_LIMIT
-    projection/              parts, float32 (m, p), in the order of the slices
-    encoding.json            settings and counts; written last, when the encoding is finished
+    projection/              parts, float32 (m, p), in slice order
+    encoding.json            settings and counts; written last: without it the encoding is not finished
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ildfv.store.checksummed import read_checksummed
 from ildfv.store.parts import MANIFEST, Parts
 
 FINISHED = "encoding.json"
-FISHER_LIMIT = 65536  # values: conv5 with 32 components has 16,384, fc6 262,144
+FISHER_LIMIT = 65536  # values per vector; with 32 components, conv5 has 16,384 and fc6 has 262,144
 
 
 class Encoding:
@@ -39,18 +39,18 @@ class Encoding:
         self.layer: str = self.info["layer"]
         self.fold: int = self.info["fold"]
         self.region: str = self.info.get("region", SLICE)
-        # Encodings of experiments are named by their system, not their layer, and do not record a folder.
+        # Encodings of experiments are named after their system, not their layer, and do not record a folder.
         own = Path(self.info.get("folder", f"fold-{self.fold}")).parts
-        rule = f"{self.folder} must hold the encoding of its name"
+        rule = f"{self.folder} must contain the encoding that was written to it"
         right = self.folder.absolute().parts[-len(own) :] == own
-        check(right, f"{rule}, got that of {Path(*own)}: remove the folder and run `ildfv encode` again")
+        check(right, f"{rule}, got a copy of {Path(*own)}: remove the folder and run `ildfv encode` again")
 
     def projections(self) -> np.ndarray:
-        """The PCA projections of all slices, float32 (N, p), in the order of the slices."""
+        """The PCA projections of all slices, float32 (N, p), in slice order."""
         return np.concatenate([rows for _, rows in self.parts()])
 
     def parts(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
-        """(name, projections float32 (m, p)) of each part, or of the parts in `names`."""
+        """Yields (name, projections float32 (m, p)) of each part, or of the parts in `names`."""
         parts = self._made("projection")
         for name in parts.rows if names is None else names:
             yield name, _read(parts, name)
@@ -60,16 +60,17 @@ class Encoding:
         return _read(self._made("fisher"), name)
 
     def check_made(self, parts: Parts) -> None:
-        """InputError unless these parts were made from all slices of this encoding, and from no others."""
+        """Raises InputError unless the parts were made from exactly the slices of this encoding."""
         key, count = self.inputs["slices"], self.info["slices"]
-        rule = f"{parts.folder / MANIFEST} must list {count} slices of key {key}"
-        check((parts.key, parts.count) == (key, count), f"{rule}, got {parts.count} of {parts.key}")
+        rule = f"{parts.folder / MANIFEST} must list {count} slices with the key {key}"
+        got = f"got {parts.count} with the key {parts.key}: remove {self.folder} and encode again"
+        check((parts.key, parts.count) == (key, count), f"{rule}, {got}")
 
     @property
     def inputs(self) -> dict:
-        """The inputs that the encoding was made from; InputError if the document does not record them."""
-        rule = f"{self.folder / FINISHED} must record its inputs (experiments of ildfv 0.1 did not)"
-        check("inputs" in self.info, f"{rule}: remove {self.folder} to encode again")
+        """The inputs that the encoding was made from. InputError: the document does not record them."""
+        rule = f"{self.folder / FINISHED} must record its inputs, which experiments of ildfv 0.1 did not"
+        check("inputs" in self.info, f"{rule}: remove {self.folder} and encode again")
         return self.info["inputs"]
 
     def _made(self, name: str) -> Parts:
@@ -79,36 +80,36 @@ class Encoding:
 
 
 def _read(parts: Parts, name: str) -> np.ndarray:
-    """The array of a part. Its checksum is verified, as files may have been exchanged."""
+    """The array of a part. The checksum is verified, because part files may have been exchanged."""
     intact = parts.intact(parts.rows[name])
     check(intact, f"{parts.path(name)} must be intact, got a checksum mismatch: {MEND}")
     with parts.open(name) as file:
         array = file[parts.folder.name]
-        rule = f"{parts.path(name)} must hold float32 vectors of one length"
+        rule = f"{parts.path(name)} must contain float32 vectors of one length"
         check(array.ndim == 2 and array.dtype == np.float32, f"{rule}, got {array.dtype} of shape {array.shape}")
         return array[()]
 
 
 def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, region: str) -> Encoding:
-    """The newest encoding of a layer inside a region, as a user names them; of any layer if none is given.
+    """The newest encoding of a layer and region, given by the user, or of any layer if `layer` is None.
 
     Raises
     ------
     InputError
-        There is none, the region is unknown, or it is given without a layer.
+        There is no such encoding, the region is unknown, or a region is given without a layer.
     """
     check_region(region, "rule")
-    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
+    check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
     return newest(workspace, fold, None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name)
 
 
 def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None) -> Encoding:
-    """The encoding of the workspace that was recorded as finished last, for this fold and layer if given.
+    """The encoding of the workspace that was finished last, of the given fold and layer if they are not None.
 
     Raises
     ------
     InputError
-        There is none, or the order of several is not recorded.
+        There is no such encoding, or there are several and the order is not recorded.
     """
     folder = workspace.encodings_dir
     pattern = f"{escape(layer) if layer else '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"

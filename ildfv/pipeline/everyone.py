@@ -1,4 +1,4 @@
-"""Systems fitted on all labelled patients, for a predictor; their performance is estimated by cross-validation."""
+"""Systems fitted on all labelled patients, for a predictor. Their performance is estimated by cross-validation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress
 from ildfv.store.atomic import key_of
 
-FOLDER = "all-patients"  # in the folder of a layer's encodings, next to fold-0, fold-1, …
+FOLDER = "all-patients"  # name of the encoding's folder, where that of a fold is fold-0, fold-1, …
 
 
 @dataclass(frozen=True)
 class Everyone:
-    """All labelled slices as fit slices. split: like that of a fold, but with all slices in every part."""
+    """Fits systems on all labelled slices. split: a split in which every part contains all these slices."""
 
     workspace: Workspace
     slices: Slices
@@ -34,13 +34,13 @@ class Everyone:
 
     @classmethod
     def of(cls, workspace: Workspace, slices: Slices, folds: str) -> Everyone:
-        """folds: SHA-256 of folds.json."""
+        """The instance for a workspace. folds: SHA-256 of folds.json."""
         every = np.flatnonzero(slices.labelled)
-        check(len(every) > 0, "--all-patients needs slices with labels, got none")
+        check(len(every) > 0, "--all-patients needs slices with labels, got none: prepare scans with label maps")
         return cls(workspace, slices, Split(-1, folds, every, every, every, every))
 
     def encoding(self, held_out: Encoding, activations, progress: Progress) -> Encoding:
-        """The encoding with the settings of `held_out`, with mixture and PCA fitted on all labelled slices."""
+        """An encoding with the settings of `held_out` whose mixture and PCA are fitted on all labelled slices."""
         folder = held_out.folder.parent / FOLDER
         names = {field.name for field in fields(EncodeSettings)}
         settings = EncodeSettings(**{k: v for k, v in held_out.inputs.items() if k in names})
@@ -59,10 +59,10 @@ class Everyone:
     def regression(
         self, system: System, encodings: list[Encoding], folds: list[int], progress: Progress
     ) -> tuple[dict[str, np.ndarray], list[float] | None]:
-        """The tensors of the regression fitted on all labelled slices, and the scales of the encodings, if any.
+        """(tensors of the regression fitted on all labelled slices, scales of the encodings or None).
 
-        The penalty of a linear regression is the median over the folds, relative to the number of fit slices; those of
-        other heads are chosen by cross-validation over all patients.
+        The penalty of a linear regression, divided by the number of fit slices, is the median over the folds. The
+        penalties of other heads are chosen by cross-validation over all patients.
         """
         settings, target = self.workspace.settings, system.info["regress"]["target"]
         if system.kind != LINEAR:
@@ -92,7 +92,7 @@ class Everyone:
         return model.to_tensors(), None
 
     def _ridge(self, system: System, folds: list[int]) -> float:
-        """The median penalty per fit slice over the folds."""
+        """The median over the folds of the penalty divided by the number of fit slices."""
         found = []
         for fold in folds:
             one = system_of(self.workspace, system.layer, system.region, system.kind, fold)

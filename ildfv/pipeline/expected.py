@@ -1,4 +1,4 @@
-"""Decisions, calibration and expected performance of a predictor's heads, from scores on held-out patients."""
+"""Decision thresholds, calibration and expected performance of exported heads, from scores of held-out patients."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from sklearn.isotonic import IsotonicRegression
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.baselines import is_baseline, verdicts
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.results import compare, evaluate
+from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.thresholds import Decisions, Sigmoid, fit_sigmoid
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal, fewest_patients
@@ -22,14 +23,14 @@ from ildfv.patterns import PRESENT
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
 
-KNOTS = 33  # maximum number of knots of a curve from scores to pixels
-FEWEST_SCANS = 5  # minimum number of scans for an interval of the error
-SETS_LEVEL = 0.8  # of conformal sets: 0.9 would need 9 held-out patients with each pattern in the fold, 0.8 needs 4
+KNOTS = 33  # maximum number of points of a curve from score to pixels
+FEWEST_SCANS = 5  # minimum number of scans for an estimate of the error
+SETS_LEVEL = 0.8  # level of conformal sets; it needs 4 held-out patients with a pattern, a level of 0.9 would need 9
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """All current results of a workspace, and the scores on held-out patients that they were computed from."""
+    """All current results of a workspace, and the scores of held-out patients that they were computed from."""
 
     workspace: Workspace
     slices: Slices
@@ -38,7 +39,7 @@ class HeldOut:
 
     @classmethod
     def read(cls, workspace: Workspace, slices: Slices) -> HeldOut:
-        """The held-out scores of a workspace."""
+        """The current results and scores of a workspace."""
         current, _ = current_results(workspace, slices)
         scored = {(r.system, r.fold): predictions_of(workspace, slices, name, r) for name, r in current.items()}
         return cls(
@@ -46,29 +47,32 @@ class HeldOut:
         )
 
     def folds(self, system: str) -> list[int]:
-        """The folds that a system is scored on."""
+        """The folds on which a system was scored."""
         return sorted(fold for name, fold in self.scored if name == system)
 
     def of(self, system: str, fold: int, how: str) -> Results:
-        """The current results of a system on a fold. InputError: there are none. how: the command that creates them."""
+        """The current results of a system on a fold. how: the command that creates them, for the error.
+
+        InputError: there are no current results.
+        """
         found = [r for r in self.results if r.system == system and r.fold == fold]
         check(bool(found), f"{system} must have current results for fold {fold}, got none: run `{how}`")
         return found[0]
 
     def of_fold(self, results: Results, target: str) -> dict[str, Any]:
-        """Fields of a head that was fitted without a fold: thresholds and performance are those of its results."""
+        """The fields of a head that was fitted without one fold: thresholds and performance are those of `results`."""
         assert results.fold is not None
         return self._fields(
             results, results.decisions[str(results.fold)], target, self.folds(results.system), [results.fold]
         )
 
     def pooled(self, system: str, folds: Sequence[int], target: str, how: str) -> dict[str, Any]:
-        """Fields of a head that is fitted on all patients, from the cross-validated scores of all folds."""
+        """The fields of a head that is fitted on all patients, from the cross-validation scores of all folds."""
         missing = sorted(set(folds) - set(self.folds(system)))
         check(
             not missing,
             f"--all-patients needs results of {system} for every fold, got none for {', '.join(map(str, missing))}: "
-            f"run `{how}` for each",
+            f"run `{how}` for each of these folds",
         )
         predictions = [self.scored[system, fold][1] for fold in folds]
         presence = np.concatenate([np.asarray(p.presence) for p in predictions])
@@ -124,7 +128,7 @@ class HeldOut:
         }
 
     def _baselines(self, results: Results, folds: Sequence[int]) -> list[schema.Baseline]:
-        """The head against the best baseline on the same slices; empty unless baselines are scored on all folds."""
+        """The comparisons of a head with the best baseline on the same slices; [] without baselines on all folds."""
         names = sorted({name for name, _ in self.scored if is_baseline(name)})
         names = [name for name in names if set(folds) <= set(self.folds(name))]
         system = [self.scored[results.system, fold] for fold in folds]
@@ -151,7 +155,7 @@ class HeldOut:
 
 
 def scan_sigmoids(series: np.ndarray, presence: np.ndarray, scores: np.ndarray) -> tuple[Sigmoid | None, ...]:
-    """Platt's calibration of the highest score of a scan, for each pattern; None unless both classes occur.
+    """For each pattern, Platt's calibration of the highest score of a scan; None unless both classes occur.
 
     A pattern is present on a scan if it is present on any slice, and absent if it is known to be absent on all slices.
     """
@@ -166,9 +170,9 @@ def scan_sigmoids(series: np.ndarray, presence: np.ndarray, scores: np.ndarray) 
 
 
 def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | None]:
-    """The expected pixels of each pattern as an increasing function of its score, by isotonic regression.
+    """The expected number of pixels of each pattern as an increasing function of its score, by isotonic regression.
 
-    None for a pattern without a slice whose pixels are known.
+    None for a pattern with fewer than two different scores on slices whose number of pixels is known.
     """
     found: list[schema.Curve | None] = []
     for pixels, f in zip(counts.T.astype(np.float64), scores.T, strict=True):
@@ -183,9 +187,10 @@ def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | 
 
 
 def scan_errors(series: np.ndarray, counts: np.ndarray, pixels: np.ndarray) -> list[schema.ScanError | None]:
-    """The error of the mean estimated pixels of a slice, over scans; None below five scans with known pixels.
+    """For each pattern, the error over scans of the mean estimated number of pixels per slice.
 
-    series (N,), counts and pixels (N, C): known and estimated.
+    None if fewer than five scans have known numbers of pixels. series: scan of each slice, (N,). counts, pixels: known
+    and estimated number of pixels, (N, C).
     """
     scans, of = np.unique(series, return_inverse=True)
     found: list[schema.ScanError | None] = []
@@ -202,17 +207,17 @@ def scan_errors(series: np.ndarray, counts: np.ndarray, pixels: np.ndarray) -> l
 def conformal_sets(
     presence: np.ndarray, scores: np.ndarray, patients: np.ndarray, *, cross_validated: bool
 ) -> dict[str, Any]:
-    """The fields `conformal` and `no_conformal` of a head, from slices of patients that it was not fitted on.
+    """The fields `conformal` and `no_conformal` of a head, from slices of patients on whom it was not fitted.
 
-    presence: 1, 0, −1 unknown (N, C). cross_validated: whether the scores come from the models of several folds. The
-    promise of the sets is for the scores of one model; for those of several it is approximate.
+    presence: 1, 0 or −1 (unknown), (N, C). cross_validated: whether the scores are from the models of several folds.
+    The coverage is guaranteed for scores of one model, and approximate for scores of several models.
     """
     found = Conformal.fit(presence, scores, patients, level=SETS_LEVEL)
     if all(value is None for value in (*found.present_from, *found.absent_to)):
         most = max(*found.present_patients, *found.absent_patients)
         return {
-            "no_conformal": f"no pattern is known to be present or absent in at least {fewest_patients(SETS_LEVEL)} "
-            f"held-out patients (at most in {most})"
+            "no_conformal": f"they need a pattern that is present, or absent, in at least "
+            f"{fewest_patients(SETS_LEVEL)} held-out patients, and the largest number is {most}"
         }
     sets = schema.ConformalSets(
         level=found.level,

@@ -1,4 +1,4 @@
-"""A study as a predictor: systems of a fold, or of all patients, without slices, identities or paths."""
+"""Exports systems of a workspace as a predictor, which contains no slices, identities or paths."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.folds import Folds
 from ildfv.inference.model_card import model_card
-from ildfv.inference.predictor import INFO, Predictor
-from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo, Reference
+from ildfv.inference.predictor import Predictor
+from ildfv.inference.predictor_files import INFO, write_predictor
+from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
@@ -26,17 +27,13 @@ from ildfv.pipeline.exported_networks import Networks
 from ildfv.pipeline.heads import LINEAR
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.systems import System, chosen
+from ildfv.pipeline.training_statistics import TrainingStatistics
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.models import has_model, load_info, load_model, prefixed
 from ildfv.version import versions
-
-REFERENCE_SLICES = 512  # training slices whose likelihood is computed, evenly spaced
-QUANTILES = 101
-FLOOR_SLICES = 64  # training slices that determine the floor of contribution maps
-FLOOR_QUANTILE = 0.9  # of |r|; at conv1 of phantoms it adds 0.02–0.04 to the pixel AUC of maps and 0.03–0.18 to Dice
 
 
 def export_predictor(
@@ -54,45 +51,45 @@ def export_predictor(
     include_weights: bool = True,
     progress: Progress = SILENT,
 ) -> PredictorInfo:
-    """The predictor of a workspace's systems, also written to `out`.
+    """Writes a predictor with systems of a workspace to `out` and returns its info.
 
-    Its thresholds, calibration and performance are those of the results on the held-out fold; with `all_patients`, of
-    those on all folds.
+    Thresholds, calibration and performance are from the results on the held-out fold or, with `all_patients`, from the
+    results on all folds.
 
     Parameters
     ----------
     root, out : path
         The workspace, and the folder of the predictor: new, empty, or a predictor that is replaced.
     fold : int, optional
-        The held-out fold; by default that of the newest encoding. With `all_patients`, that of the network.
+        The held-out fold; by default the fold of the newest encoding. With `all_patients`, the fold of the network.
     layer : str or sequence of str, optional
-        Layers of Fisher vectors, with one or more heads each; "filters+patches" concatenates two layers. By default
-        that of the newest encoding.
+        Layers of Fisher vectors. Each has one or more heads. "filters+patches" concatenates two layers. By default the
+        layer of the newest encoding.
     region : str
         Region of the layers: slice, body or lung.
     head : sequence of {"linear", "ridge", "logistic"}
-        Regressions; by default all that are fitted.
+        Regressions; by default all fitted regressions.
     cnn : bool, optional
-        Whether the network's own outputs are a head, in a workspace without encodings the only one; by default if the
-        network is scored.
+        Whether to add the outputs of the network as a head. In a workspace without encodings, it is the only head. By
+        default it is added if the network was scored.
     all_patients : bool
-        Fits mixture, PCA and regression on all labelled patients, after cross-validation over all folds. The network is
-        that of the fold.
+        Whether to fit mixture, PCA and regression on all labelled patients, after cross-validation over all folds. The
+        network is that of `fold`.
     primary : str, optional
-        Name of the head that is shown first; by default the first one.
+        Name of the head that is shown first; by default the first head.
     weights : sequence of path
-        Files of the weights of frozen networks.
+        Files with the weights of frozen networks.
     include_weights : bool
-        Whether the predictor contains the weights of frozen networks, or only the checksum of their file.
+        Whether the predictor contains the weights of frozen networks, or only the checksums of the files.
 
     Raises
     ------
     InputError
-        A system is not scored or out of date, `out` contains something else, or weights are missing.
+        A system was not scored or is out of date, `out` contains other files, or weights are missing.
     """
     workspace, out = Workspace.open(root), Path(out)
     occupied = out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INFO).exists()))
-    check(not occupied, f"{out} must be a new or empty folder, or a predictor to replace, got something else")
+    check(not occupied, f"{out} must be a new or empty folder, or a predictor to replace: choose another --out")
     slices, folds = workspace.slices(), load_folds(workspace)
     layers = [] if layer is None else [layer] if isinstance(layer, str) else list(layer)
     only_network = cnn is True and not layers and not any(workspace.encodings_dir.glob(f"*/*/{FINISHED}"))
@@ -112,12 +109,12 @@ def export_predictor(
         export.add(one)
     export.add_networks(cnn)
     info, tensors = export.finished(primary)
-    return Predictor.save(out, info, tensors, model_card)
+    return write_predictor(out, info, tensors, model_card)
 
 
 @dataclass
 class Export:
-    """A predictor under construction. everyone: set with `all_patients`."""
+    """The parts of a predictor, which are added one after another. everyone: None unless `all_patients` is set."""
 
     workspace: Workspace
     slices: Slices
@@ -130,10 +127,10 @@ class Export:
     heads: list[Head] = field(default_factory=list)
     encodings: dict[str, EncodingInfo] = field(default_factory=dict)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
-    fitted: dict[str, Encoding] = field(default_factory=dict)  # by name of the encoding
+    fitted: dict[str, Encoding] = field(default_factory=dict)  # the exported encodings, by name
 
     def add(self, system: System) -> None:
-        """Adds a head, and its encodings unless another head has added them."""
+        """Adds the head of a system, and its encodings unless they are already added."""
         every = list(range(self.folds.n_folds))
         recorded = system.info["regress"]
         results = self.held_out.of(system.name, system.fold, system.how)
@@ -179,8 +176,8 @@ class Export:
         network = None
         check(
             not encoding.inputs.get("hounsfield"),
-            f"layer {layer} was computed from slices in HU (`prepare --hu`), which no predictor prepares yet: use a "
-            "workspace prepared without --hu",
+            f"layer {layer} must be computed from windowed slices, got HU (`prepare --hu`), which a predictor cannot "
+            "prepare: use a workspace that was prepared without --hu",
         )
         if layer not in UNTRAINED:
             network, layer = self.networks.add(encoding, self._fit_slices)
@@ -205,7 +202,7 @@ class Export:
         )
 
     def add_networks(self, cnn: bool | None) -> None:
-        """Adds the outputs of the trained networks as heads; with cnn=None, only of networks that are scored."""
+        """Adds the outputs of the trained networks as heads. With cnn=None, only scored networks are added."""
         if cnn is False:
             return
         trained = self.networks.trained(self.split.fold, wanted=bool(cnn))
@@ -220,10 +217,11 @@ class Export:
             self.heads.append(Head(name=system, kind=CNN, target=target, network=name, **found))
 
     def finished(self, primary: str | None) -> tuple[PredictorInfo, dict[str, np.ndarray]]:
-        """predictor.json without its checksum, and the tensors."""
+        """(the content of predictor.json without the checksum, the tensors)."""
         names = [head.name for head in self.heads]
         check(primary is None or primary in names, f'primary must be one of {", ".join(names)}, got "{primary}"')
         networks, values = self.networks.finished(self.encodings)
+        training = TrainingStatistics(self.slices, self._fit_slices, self.progress)
         tensors = {**self.tensors, **values}
         info = PredictorInfo(
             kind=KIND,
@@ -236,18 +234,13 @@ class Export:
             encodings=self.encodings,
             heads=sorted(self.heads, key=lambda head: head.name != primary),
             primary=primary or names[0],
-            reference=Reference(
-                log_likelihood={},
-                pixel_side=_pixel_sides(self.slices, self._fit_slices),
-                spacing=_spacings(self.slices, self._fit_slices),
-                lung_area=_lung_areas(self.slices, self._fit_slices),
-            ),
+            reference=training.geometry(),
             training=self._training(),
             versions=versions(),
             tensors_sha256="",
         )
         predictor = Predictor(info, tensors, checksum="", weights=self.networks.weights)
-        likelihood = {name: self._likelihoods(predictor, name) for name in self.encodings}
+        likelihood = {name: training.likelihoods(predictor, name) for name in self.encodings}
         reference = info.reference.model_copy(
             update={
                 "log_likelihood": {name: quantiles for name, (quantiles, _) in likelihood.items()},
@@ -255,7 +248,8 @@ class Export:
             }
         )
         floors = {
-            name: one.model_copy(update={"floor": self._floor(predictor, name)}) for name, one in self.encodings.items()
+            name: one.model_copy(update={"floor": training.floor(predictor, name)})
+            for name, one in self.encodings.items()
         }
         return info.model_copy(update={"reference": reference, "encodings": floors}), tensors
 
@@ -264,7 +258,7 @@ class Export:
         return self.split.fit if self.everyone is None else self.everyone.split.fit
 
     def _training(self) -> dict[str, Any]:
-        """Numbers of the training data; no identities."""
+        """Statistics of the training data, without identities."""
         patients, none = self.slices.patients, np.empty(0, int)
         held_out = self.split.validation if self.everyone is None else none
         return {
@@ -279,40 +273,11 @@ class Export:
             "slices_sha256": self.slices.key,
         }
 
-    def _floor(self, predictor: Predictor, encoding: str) -> float:
-        """The floor of contribution maps, from training slices; 0 if vectors are not power-normalised."""
-        if not self.encodings[encoding].improved:
-            return 0.0
-        fit, areas = self._fit_slices, np.asarray(self.slices.pixel_area)
-        rows = fit[np.unique(np.linspace(0, len(fit) - 1, FLOOR_SLICES).astype(int))]
-        found = [
-            predictor.raw_sizes(self.slices.images(rows[areas[rows] == area]), float(area), encoding)
-            for area in np.unique(areas[rows])
-        ]
-        return float(np.quantile(np.concatenate(found), FLOOR_QUANTILE))
-
-    def _likelihoods(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float]]:
-        """Mean log likelihood per descriptor: quantiles over training slices, and the range of the scans' medians."""
-        fit = self._fit_slices
-        rows = fit[np.unique(np.linspace(0, len(fit) - 1, REFERENCE_SLICES).astype(int))]
-        areas, values = np.asarray(self.slices.pixel_area), np.full(len(rows), np.nan)
-        with self.progress.task(f"{encoding}: reference statistics", total=len(rows)) as advance:
-            for area in np.unique(areas[rows]):
-                same = np.flatnonzero(areas[rows] == area)
-                values[same] = predictor.log_likelihoods(self.slices.images(rows[same]), float(area), encoding)
-                advance(len(same))
-        known = np.isfinite(values)
-        check(bool(known.any()), f"training slices must have descriptors in the region of {encoding}, got none")
-        values, series = values[known], self.slices.series[rows[known]]
-        medians = [np.median(values[series == name]) for name in np.unique(series)]
-        low, high = np.quantile(medians, [0.01, 0.99])  # not the extremes, which grow with the number of scans
-        return np.quantile(values, np.linspace(0, 1, QUANTILES)).tolist(), (float(low), float(high))
-
 
 def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """coef and intercept for densities that are not standardised, and the fields `inputs` and `fill` of the head.
+    """({"coef", "intercept"} for densities that are not standardised, {"inputs", "fill"} of the head).
 
-    values: tensors of a regression, whose last 36 inputs are standardised densities if it has density_mean.
+    values: tensors of a regression. If they contain density_mean, the last 36 inputs are standardised densities.
     """
     coef, intercept = (np.asarray(values[name], np.float64) for name in ("coef", "intercept"))
     if "density_mean" not in values:
@@ -326,29 +291,5 @@ def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[s
 
 
 def _name(encoding: Encoding) -> str:
-    """The name of an encoding: that of its layer and region, as of its folder."""
+    """The name of an encoding, which consists of layer and region like its folder."""
     return encoding.folder.parent.name
-
-
-def _pixel_sides(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
-    sides = np.sqrt(np.asarray(slices.pixel_area)[fit])
-    return float(sides.min()), float(sides.max())
-
-
-def _lung_areas(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest area of lung, cm², on the slice of a training scan that has most of it."""
-    area = slices.lung[fit] * np.asarray(slices.pixel_area)[fit] / 100
-    scans, of = np.unique(slices.series[fit], return_inverse=True)
-    most = np.zeros(len(scans))
-    np.maximum.at(most, of, area)
-    return float(most.min()), float(most.max())
-
-
-def _spacings(slices: Slices, fit: np.ndarray) -> tuple[float, float] | None:
-    """Smallest and largest median distance of slices of a training scan, mm; None if no scan has two."""
-    series, found = slices.series[fit], []
-    for name in np.unique(series):
-        positions = np.sort(slices.positions[fit][series == name])
-        if len(positions) > 1:
-            found.append(float(np.median(np.diff(positions))))
-    return (min(found), max(found)) if found else None

@@ -1,4 +1,4 @@
-"""The networks of a predictor that is being exported: trained in the workspace, or frozen with weights from a file."""
+"""The networks of an exported predictor: trained in the workspace, or frozen with weights from a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Networks:
-    """weights: files of frozen networks. included: whether the predictor contains their weights."""
+    """The networks that an exported predictor needs.
+
+    weights: files with the weights of frozen networks. included: whether the predictor contains these weights. found:
+    the added networks, by name.
+    """
 
     workspace: Workspace
     slices: Slices
@@ -39,7 +43,7 @@ class Networks:
     _whole: set[str] = field(default_factory=set)
 
     def add(self, encoding: Encoding, fit: np.ndarray) -> tuple[str, str]:
-        """(name of the network, its layer) of an encoding, which is added unless it is there.
+        """Adds the network of an encoding, unless it is already added. Returns (name of the network, layer).
 
         fit: slices whose grey levels normalise the input of a frozen network.
         """
@@ -51,7 +55,7 @@ class Networks:
             folder = newest_model(self.workspace, encoding.fold, name)
             check(
                 sha256(folder / TENSORS) == digest,
-                f"{encoding.folder} must be made with the network in {folder}, got an earlier one: encode again",
+                f"{encoding.folder} must be made with the network in {folder}, which has changed: encode again",
             )
             self._add_trained(name, folder)
         return name, encoding.layer
@@ -69,16 +73,16 @@ class Networks:
         name = frozen_name(architecture, digest[:8])
         if name not in self.found:
             files = {sha256(path): Path(path) for path in self.weights}
-            if architecture in PRETRAINED:  # weights are installed with a package
+            if architecture in PRETRAINED:  # the weights are installed with a package
                 packaged = packaged_weights(architecture)
                 files.setdefault(sha256(packaged), packaged)
             check(
                 digest in files,
-                f"encoding {encoding.layer} needs frozen weights with SHA-256 {digest}, got none: pass --weights FILE",
+                f"encoding {encoding.layer} needs weights with SHA-256 {digest}, got none: give them with --weights",
             )
             check(
                 self.included or files[digest].suffix == ".safetensors",
-                f"weights of {architecture} must be a safetensors file to be named by checksum, got "
+                f"weights of {architecture} that are not included must be a safetensors file, got "
                 f"{files[digest].name}: include them",
             )
             network = frozen_network(architecture, files[digest], self.slices, fit, "cpu", self.progress)
@@ -95,13 +99,16 @@ class Networks:
         return name, layers[0]
 
     def activations(self, name: str, layer: str) -> Activations:
-        """The maps of a layer."""
+        """The activations of a layer of an added network."""
         from ildfv.train.activations import Activations
 
         return Activations(self._networks[name], layer)
 
     def trained(self, fold: int, *, wanted: bool) -> list[str]:
-        """Names of the networks trained in the workspace. wanted: add the newest one if no encoding needs a network."""
+        """Names of the added networks that were trained in the workspace.
+
+        wanted: whether to add the newest network if no encoding needs a network.
+        """
         names = [name for name, one in self.found.items() if one.trained]
         if not names and wanted:
             folder = newest_model(self.workspace, fold)
@@ -110,13 +117,13 @@ class Networks:
         return names
 
     def keep_whole(self, name: str) -> None:
-        """Keeps the layers above the encoded ones, because the network's outputs are a head."""
+        """Marks a network whose outputs are a head, so that all its layers are exported."""
         self._whole.add(name)
 
     def finished(
         self, encodings: Mapping[str, schema.Encoding]
     ) -> tuple[dict[str, schema.Network], dict[str, np.ndarray]]:
-        """The networks up to the deepest layer needed, and their tensors."""
+        """(networks, tensors), up to the deepest layer that is needed."""
         from ildfv.train.activations import Activations
         from ildfv.train.networks import tensors
 

@@ -1,4 +1,4 @@
-"""The vectors of all slices by part: stored if they are short, otherwise recomputed whenever they are read."""
+"""The vectors of all slices, in parts. Short vectors are stored. Long vectors are recomputed whenever they are read."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ildfv.progress import SILENT, Progress
 from ildfv.store.parts import Parts
 from ildfv.streaming.maps import MapStream, batches, by_part
 
-ROWS_BYTES = 8 << 20  # vectors per batch of a fit: updating sums of d² numbers is costly, so batches are large
-FEWEST = 64  # minimum rows per batch, for long vectors
+ROWS_BYTES = 8 << 20  # bytes per batch of a PCA fit; batches are large, because each updates sums of d² numbers
+FEWEST = 64  # minimum number of rows per batch, for long vectors
 
 
 class FisherVectors:
-    """The vectors of a slice set under one encoder, float32, by part or as a stream of a role's rows.
+    """The vectors of all slices with one encoder, float32, in parts or as a stream of the vectors of some slices.
 
-    encoder: an object whose `transform` turns maps (b, d, h, w) into vectors (b, length). weights: slice indices →
-    weights of their descriptors, see `regions`.
+    encoder: an object whose `transform` converts maps (b, d, h, w) to vectors (b, length). weights: function from slice
+    indices to the weights of their descriptors, see `regions`.
     """
 
     def __init__(self, folder: Path, slices, activations, encoder, length: int, settings, weights=None):
@@ -35,15 +35,16 @@ class FisherVectors:
         self.stored = self.length <= FISHER_LIMIT
 
     def write(self, progress: Progress) -> None:
-        """Stores all missing parts; does nothing if the vectors are longer than FISHER_LIMIT."""
+        """Stores all missing parts. Does nothing if the vectors are longer than FISHER_LIMIT."""
         if self.stored:
             label = f"{self.settings.layer}: Fisher vectors"
             write_parts(self.folder, self.slices, self._made, label=label, progress=progress)
 
     def pieces(self, wanted: dict[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the part, vectors float32 (m, length)) of the given slices of each part, piece by piece.
+        """Yields (number of the part, vectors float32 (m, length)) of the given slices of each part.
 
-        A piece is a whole part if vectors are stored, otherwise a batch: a part of 500 slices of fc6 would take 500 MB.
+        If vectors are stored, all vectors of a part are yielded together, otherwise in batches, because the vectors of
+        500 slices of fc6 would take 500 MB.
         """
         if self.stored:
             parts = Parts(self.folder)
@@ -57,17 +58,17 @@ class FisherVectors:
                 yield part, rows
 
     def whole(self, parts: Sequence[int]) -> dict[int, np.ndarray]:
-        """All slices of each of these parts."""
+        """The indices of all slices of each of these parts."""
         starts = self.slices.starts
         return {part: np.arange(starts[part], starts[part + 1]) for part in parts}
 
     def rows_of(self, indices: np.ndarray, progress: Progress = SILENT, label: str = "") -> Rows:
-        """Restartable stream of the vectors of these slices, this rank's share."""
+        """An iterable of this rank's share of the vectors of these slices. It can be iterated several times."""
         return Rows(self, np.sort(np.asarray(indices)), progress, label)
 
     def _made(self, parts: Sequence[int]) -> Made:
         cut = [self._batches(indices) for indices in self.whole(parts).values()]
-        # One stream for all parts, so that no stage is idle at the end of a part.
+        # All parts share one stream, so that no stage of it is idle at the end of a part.
         with closing(self._encoded([batch for part in cut for batch in part])) as vectors:
             for part in cut:
                 yield {"fisher": np.concatenate([next(vectors) for _ in part])}
@@ -76,7 +77,7 @@ class FisherVectors:
         return batches(self.slices, indices, self.settings.batch_size)
 
     def _encoded(self, cut: list[np.ndarray]) -> Generator[np.ndarray, None, None]:
-        """The vectors of each batch of slices."""
+        """Yields the vectors of each batch of slices."""
         yield from MapStream(self.slices, self.activations, cut, then=self._transform, weights=self.weights)
 
     def _transform(self, maps) -> np.ndarray:
@@ -85,7 +86,10 @@ class FisherVectors:
 
 @dataclass(frozen=True)
 class Rows:
-    """Restartable iterable of float32 arrays (m, length) of about ROWS_BYTES, or at least FEWEST rows."""
+    """An iterable of float32 arrays (m, length) with about ROWS_BYTES, or at least FEWEST rows.
+
+    It can be iterated several times.
+    """
 
     vectors: FisherVectors
     indices: np.ndarray
@@ -104,14 +108,14 @@ class Rows:
             yield np.concatenate(waiting)
 
     def gathered(self) -> np.ndarray:
-        """The rows of all ranks as one array in the order of the slices, independent of the number of ranks."""
+        """The rows of all ranks as one array in slice order, which does not depend on the number of ranks."""
         shares = distributed.gather(list(self.pieces()))
         return np.concatenate(
             [rows for _, rows in sorted((pair for share in shares for pair in share), key=itemgetter(0))]
         )
 
     def pieces(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the part, rows) of the parts of this rank's share, piece by piece."""
+        """Yields (number of the part, rows) for the parts of this rank's share, as `FisherVectors.pieces` does."""
         wanted = by_part(self.vectors.slices, self.indices)
         mine = {part: wanted[part] for part in distributed.share(list(wanted))}
         with self.progress.task(distributed.of_share(self.label), total=sum(map(len, mine.values()))) as advance:

@@ -1,4 +1,4 @@
-"""A frozen network: architecture by name, weights from a safetensors file, no training."""
+"""Frozen networks: the architecture is given by name, the weights by a safetensors file, and nothing is trained."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ildfv.errors import InputError, check
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
 
-FROZEN = ", frozen"  # suffix of the network's name in the record of an encoding
+FROZEN = ", frozen"  # suffix of the network's name in the inputs of an encoding
 OWN = ("mean", "std")  # buffers of `Network` that weight files do not contain
-COUNTERS = "num_batches_tracked"  # of batch normalisation; unused when the network is frozen
+COUNTERS = "num_batches_tracked"  # suffix of counters of batch normalisation, which frozen networks do not need
 
 
 def weights_of(name: str, weights: Path | None) -> Path:
-    """The file of weights of a frozen network: the given one, or the one that comes with a package for `name`."""
+    """The file with the weights of a frozen network: the given file, or the file that a package installs for `name`."""
     from ildfv.train.pretrained import packaged_weights
 
     return packaged_weights(name) if weights is None else Path(weights)
@@ -27,32 +27,33 @@ def weights_of(name: str, weights: Path | None) -> Path:
 def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, device: str, progress: Progress):
     """The network `name` with the weights of a file, in evaluation mode on `device`.
 
-    Its input is normalised to the mean and standard deviation of each window over the slices `train`, the statistics
-    that pretrained networks expect of their input.
+    The input is normalised with the mean and standard deviation of each window over the slices `train`, because
+    pretrained networks expect a normalised input.
 
     Raises
     ------
     InputError
-        A file that is not safetensors, or that lacks a tensor of the network. A tensor of another shape is accepted
-        only for the last layer, because the number of classes differs.
+        The file is not a safetensors file, or lacks a tensor of the network, or has a tensor of another shape. The
+        tensors of the last layer may have another shape, because the number of classes differs.
     """
     from ildfv.train.data import train_mean_std
     from ildfv.train.networks import build, check_whole_slices, set_tensors, tensors
 
     check_whole_slices(name)
-    check(weights.is_file(), f"weights must be a safetensors file, got {weights}, which is not a file")
+    check(weights.is_file(), f"--weights must be a safetensors file, got {weights}, which is not a file")
     network = build(name)
     own = tensors(network)
     found = {key if key in own else f"body.{key}": value for key, value in _read(name, weights).items()}
     wanted = [key for key in own if key not in OWN]
     missing = [key for key in wanted if key not in found and not key.endswith(COUNTERS)]
-    check(not missing, f"{weights} must hold all weights of {name}, got none for {', '.join(missing[:3])}")
+    check(not missing, f"{weights} must contain all weights of {name}, got none for {', '.join(missing[:3])}")
     last = wanted[-1].rpartition(".")[0]
     other = [k for k in wanted if k in found and own[k].shape != found[k].shape]
     wrong = [key for key in other if key.rpartition(".")[0] != last]
     check(
         not wrong,
-        f"{weights} must hold weights of {name}, got {wrong and wrong[0]} of shape {wrong and found[wrong[0]].shape}",
+        f"{weights} must contain weights of {name}, got {wrong and wrong[0]} with the shape "
+        f"{wrong and found[wrong[0]].shape}",
     )
     set_tensors(network, own | {k: found[k] for k in wanted if k in found and k not in other})
     network.normalise(*train_mean_std(slices, train, progress=progress))
@@ -60,7 +61,7 @@ def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, 
 
 
 def _read(name: str, weights: Path) -> dict[str, np.ndarray]:
-    """The tensors of a file by name: safetensors, or the checkpoint that comes with a package."""
+    """The tensors of a safetensors file, or of the checkpoint that a package installs, by name."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -71,14 +72,14 @@ def _read(name: str, weights: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(weights)
     except SafetensorError as error:
-        raise InputError(f"weights must be a safetensors file, got {weights}: {error}") from error
+        raise InputError(f"--weights must be a safetensors file, got {weights}: {error}") from error
 
 
 def frozen_name(network: str, layer: str) -> str:
-    """The name of an encoding of a frozen network's layer: "timm-resnet18-layer3"."""
+    """The name of the encoding of a frozen network's layer, such as "timm-resnet18-layer3"."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", f"{network}-{layer}")
 
 
 def frozen_inputs(network: str, weights: Path) -> dict:
-    """What an encoding records of a frozen network."""
+    """The inputs that an encoding records for a frozen network."""
     return {"model": f"{network}{FROZEN}", "model_sha256": sha256(Path(weights))}

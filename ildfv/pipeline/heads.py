@@ -1,14 +1,15 @@
 """Ridge or logistic regression of the patterns on the projections of encodings and on lung densities, for few slices.
 
-The inputs of a head are, in this order, the projections of each encoding divided by its scale, and then the densities
-of `scans.density` on the original grid as standardised by `density_inputs`. `regression-<head>/` contains all that is
-needed to apply it to other slices:
+The inputs of a head are the projections of each encoding, divided by the scale of the encoding, followed by the
+densities of `scans.density`, standardised by `density_inputs`. The folder `regression-<head>/` contains everything that
+is needed to apply the head to other slices:
 
-- tensors `coef` (4, p) and `intercept` (4,): scores = inputs·coefᵀ + intercept; and, if densities are inputs,
-  `density_mean` and `density_scale` (36,): input = (density − mean) / scale, or 0 on a slice without lung;
-- in the description, under "inputs": for each encoding "layer", "dimensions" and "scale", and "density", the names of
-  the 36 densities (`scans.density.COLUMNS`), or an empty list; under "regress" "used": the blocks of inputs that each
-  pattern uses. Coefficients of the others are 0.
+- the tensors `coef` (4, p) and `intercept` (4,), with scores = inputs·coefᵀ + intercept;
+- if densities are inputs, the tensors `density_mean` and `density_scale` (36,), with
+  input = (density − mean) / scale, or 0 on a slice without lung;
+- in the metadata under "inputs", the "layer", "dimensions" and "scale" of each encoding, and in "density" the names of
+  the 36 densities (`scans.density.COLUMNS`) or an empty list;
+- in the metadata under "regress", "used": the blocks of inputs that each pattern uses. All other coefficients are 0.
 """
 
 from __future__ import annotations
@@ -38,16 +39,18 @@ from ildfv.store.models import load_model, save_model
 
 LINEAR, LOGISTIC = "linear", "logistic"
 HEADS = (LINEAR, *KINDS)
-JOINED = "+"  # between the layers of a head on several encodings
+JOINED = "+"  # separates the names of the layers of a head on several encodings
 PRESENCE = "presence"
-AUTO, OFF = "auto", "off"  # densities as inputs: if they improve scores of held-out patients, or never
+AUTO, OFF = "auto", "off"  # densities are inputs if they improve the scores of held-out patients, or never
 
 
 @dataclass(frozen=True)
 class HeadScores:
-    """A head fitted on the training slices, and its scores on held-out training patients and on the test slices.
+    """A head fitted on the training slices, and its scores.
 
-    scales: of the encodings. standard: of the densities, if they are inputs. used: the blocks that each output uses.
+    scales: scale of each encoding. standard: standardisation of the densities; None if they are not inputs. used: by
+    pattern, the name of the blocks of inputs that it uses. held_out: scores of training patients by models fitted
+    without them. test: scores of the test slices.
     """
 
     head: Head
@@ -58,22 +61,22 @@ class HeadScores:
     test: np.ndarray
 
 
-def _spread(encoding: Encoding) -> float:
-    """The standard deviation of an encoding's projections over the slices that its PCA was fitted on, in total."""
+def _total_deviation(encoding: Encoding) -> float:
+    """The square root of the total variance of an encoding's projections over the slices of its PCA fit."""
     tensors, _ = load_model(encoding.folder / "pca")
     return float(np.sqrt(tensors["explained_variance"].sum())) or 1.0
 
 
 def check_head(head: str, target: str, ridge: str | float, density: str = AUTO) -> None:
-    """InputError if the head is unknown or an option does not apply to it."""
+    """Raises InputError if the head is unknown or an option does not apply to it."""
     check(head in HEADS, f'head must be one of {", ".join(HEADS)}, got "{head}"')
     check(
         head == LINEAR or ridge == "auto",
-        f'ridge must be auto with head "{head}", which chooses penalties by patient, got {ridge}',
+        f'ridge must be auto with head "{head}", which chooses its penalties by cross-validation, got {ridge}',
     )
     check(
         head != LOGISTIC or target == "counts",
-        f'target must not be given with head "logistic", which is fitted to presence, got "{target}"',
+        f'head "logistic" is always fitted to presence and takes no target, got "{target}": omit --target',
     )
     check(density in (AUTO, OFF), f'density must be {AUTO} or {OFF}, got "{density}"')
 
@@ -90,12 +93,12 @@ def fit_on_encodings(
     density: str = AUTO,
     progress: Progress = SILENT,
 ) -> HeadScores:
-    """The head fitted on all training slices; penalties and inputs are chosen on held-out training patients.
+    """The head fitted on all training slices. Penalties and inputs are chosen on held-out training patients.
 
-    Of several encodings, each is scaled to unit variance in total, and their projections are concatenated. density:
-    "auto" makes the densities of the lung available as additional inputs (`density_inputs`), "off" does not.
+    The projections of each encoding are scaled to a total variance of 1, and then concatenated. density: whether the
+    lung densities may be used as additional inputs (`density_inputs`), "auto" or "off".
     """
-    scales = tuple(_spread(one) for one in encodings)
+    scales = tuple(_total_deviation(one) for one in encodings)
     blocks = [one.projections() / scale for one, scale in zip(encodings, scales, strict=True)]
     inputs = np.concatenate(blocks, axis=1).astype(np.float64)
     n_projections = inputs.shape[1]
@@ -125,11 +128,11 @@ def regress_head(
     density: str = AUTO,
     progress: Progress = SILENT,
 ) -> Results:
-    """The results of a head on the held-out fold, for one encoding or several of one fold and region.
+    """Fits a head on one encoding, or on several of one fold and region, and returns its results on the held-out fold.
 
-    The model is written to regression-<head>/ of the encoding, or of a folder that is named after several.
-
-    Decision thresholds come from scores on held-out training patients, so that no patient is reserved for them.
+    The model is written to regression-<head>/ in the folder of the encoding or, for several encodings, in a folder
+    named after them. Decision thresholds are fitted on scores of held-out training patients, so no patients need to be
+    reserved for them.
     """
     given = {"threshold": workspace.settings.threshold, "seed": workspace.settings.seed}
     found = fit_on_encodings(kind, encodings, slices, split, target=target, density=density, progress=progress, **given)

@@ -1,6 +1,6 @@
-"""The kinds of files in a workspace: the pipeline's results, and those that packages above register.
+"""The kinds of files in a workspace: those of the pipeline, and those that packages above the pipeline register.
 
-Imports run from the top layer to the bottom one, so packages above the pipeline are imported dynamically by name.
+A module may only import packages of lower layers. The packages above the pipeline are therefore imported by name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ildfv.store.checksummed import read_checksummed
 from ildfv.store.kinds import DocumentKind, FileKind, register
 from ildfv.store.models import TENSORS, load_info, verify_model
 
-MODULES = ("ildfv.experiments.kinds",)  # each calls `register`; add a package's module here
+MODULES = ("ildfv.experiments.kinds",)  # modules of higher layers that call `register` when they are imported
 
 
 def load_kinds() -> None:
@@ -34,14 +34,15 @@ def load_kinds() -> None:
 
 
 def _check_results(root: Path, path: Path, results: Results) -> None:
-    """InputError unless the results belong to the file's name, and their CSV file has the stated number of scores."""
+    """Raises InputError unless results and file name agree and the CSV file has the stated number of scores."""
     check_result_name(path, results)
     workspace = Workspace.open(root)
     _, scores = read_scores(workspace, path.stem, results.scores_sha256)
     expected = (results.n_slices, len(PATTERNS))
     check(
         scores.shape == expected,
-        f"{path.with_suffix('.csv')} must hold {expected[0]} slices of {expected[1]} scores, got shape {scores.shape}",
+        f"{path.with_suffix('.csv')} must contain {expected[0]} slices with {expected[1]} scores each, got "
+        f"{scores.shape[0]} with {scores.shape[1]}",
     )
 
 
@@ -49,38 +50,38 @@ REGION_MASKS = FileKind(
     name="ildfv region masks",
     pattern="regions/*/*",
     remedy=lambda root, path: (
-        f"remove the folder {path.parent} and run the `ildfv encode --region` that needs it again"
+        f"remove the folder {path.parent} and repeat the `ildfv encode --region` command that wrote it"
     ),
 )
 
 
 def _check_network(root: Path, path: Path) -> None:
-    """InputError if the network in models/<name>/fold-<k>/ was trained without another fold (a copied network)."""
+    """Raises InputError if the network in models/<name>/fold-<k>/ is a copy of the network of another fold."""
     trained, held_out = load_info(path.parent).get("identity"), path.parent.name
     if trained is None:  # a network that was trained elsewhere has no record of its training data
         return
     workspace = Workspace.open(root)
     try:
         slices, folds = workspace.slices(), Folds.load(workspace.folds_file, PATTERNS)
-    except (InputError, OSError, KeyError):  # damaged or missing slices or folds are reported by their own check
+    except (InputError, OSError, KeyError):  # corrupt or missing slices and folds are reported by their own check
         return
     for fold in range(folds.n_folds):
         fit = key_of(split_slices(slices, folds, fold).fit.tolist())
         other = held_out != f"fold-{fold}" and (trained["slices"], trained["fit"]) == (slices.key, fit)
-        check(not other, f"{path} must be trained without {held_out}, got a network trained without fold-{fold}")
+        check(not other, f"{path} must be the network trained without {held_out}, got a copy of that of fold-{fold}")
 
 
 def _check_order(root: Path, path: Path) -> None:
-    """InputError unless the recorded order is valid and has the checksums of the existing files."""
+    """Raises InputError unless the recorded order is valid and its checksums are those of the existing files."""
     for folder, (digest, _) in recorded(Workspace.open(root)).items():
         for name in (TENSORS, FINISHED):
             file = root / folder / name
-            if file.exists() and sha256(file) != digest and not _is_damaged(file):
-                raise InputError(f"{path} must have the checksums of the existing files, got another {file}")
+            if file.exists() and sha256(file) != digest and not _is_corrupt(file):
+                raise InputError(f"{path} must have the checksums of the existing files, which differs for {file}")
 
 
-def _is_damaged(file: Path) -> bool:
-    """Whether the last file of a model or an encoding is damaged, which its own check reports."""
+def _is_corrupt(file: Path) -> bool:
+    """Whether the last file of a model or an encoding is corrupt. If so, its own check reports it."""
     if file.name == TENSORS:
         return bool(verify_model(file.parent))
     try:
@@ -101,7 +102,8 @@ FINISHED_ORDER = FileKind(
     pattern=ORDER,
     check=_check_order,
     remedy=lambda root, path: (
-        "run `ildfv train` and `ildfv encode` again with the same options: finished ones are kept and recorded"
+        "repeat `ildfv train` and `ildfv encode` with the same options: finished models and encodings are kept and "
+        "recorded"
     ),
 )
 RESULT_DOCUMENTS = DocumentKind(
@@ -109,5 +111,5 @@ RESULT_DOCUMENTS = DocumentKind(
     pattern="results/*.json",
     load=Results.from_dict,
     check=_check_results,
-    remedy=lambda root, path: f"remove {path} and run the `ildfv regress` or `ildfv train` that wrote it again",
+    remedy=lambda root, path: f"remove {path} and repeat the `ildfv regress` or `ildfv train` command that wrote it",
 )

@@ -1,4 +1,4 @@
-"""The labels of slices as regressions use them; NaN where a label is unknown."""
+"""The labels of slices as targets of regressions. Unknown labels are NaN."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ TARGETS = ("counts", "step", "ramp", FRACTION)
 
 
 def presence_labels(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
-    """1 where a slice shows a pattern, 0 where it does not, NaN where it is unknown; float64 (m, C)."""
+    """1 where a slice shows a pattern, 0 where it does not, NaN where this is unknown; float64, (m, C)."""
     found = presence(slices.counts[indices], threshold)
     return np.where(found < 0, np.nan, found.astype(np.float64))
 
 
 def regression_targets(target: str, slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
-    """Targets of a regression, float32 (m, C), NaN where a label is unknown.
+    """Targets of a regression, float32 (m, C); NaN where a label is unknown.
 
-    target: one of `train.targets`, or "fraction", the share of the lung's pixels that the pattern covers. On a slice
-    without lung the fraction of a pattern without pixels is 0, otherwise it is unknown.
+    target: one of `train.targets`, or "fraction", the fraction of the lung's pixels that the pattern covers. On a slice
+    without lung, the fraction is 0 for a pattern without pixels, and otherwise unknown.
     """
     from ildfv.train.targets import targets
 
@@ -32,7 +32,7 @@ def regression_targets(target: str, slices: Slices, indices: np.ndarray, thresho
     if target == FRACTION:
         check(
             not (counts >= PRESENT).any(),
-            f'target "{FRACTION}" needs pixel counts, but some slices are labelled by presence: use step',
+            f'target "{FRACTION}" needs pixel counts, but some slices are labelled only by presence: use target step',
         )
         lung = slices.lung[indices][:, None].astype(np.float64)
         values = np.where((lung == 0) & (counts > 0), np.nan, counts / np.maximum(lung, 1))

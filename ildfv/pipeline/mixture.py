@@ -1,4 +1,4 @@
-"""The mixture of an encoding: EM over all descriptors of the fit slices, saved after each pass."""
+"""The mixture of an encoding, fitted by EM on all descriptors of the fit slices and saved after each pass."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from ildfv.store.models import has_model, load_model, save_model
 from ildfv.streaming.maps import MapStream, batches
 
 STEPS = 256  # approximate number of steps of a stepwise pass, if there are enough slices
-STEP_BATCHES = 4  # approximate number of batches in a step, if there are many slices; as many ranks can share it
+STEP_BATCHES = 4  # approximate number of batches per step, if there are many slices; up to 4 ranks can share a step
 EXPECTED = (
-    "EM has not converged",  # the number of passes is limited on purpose
+    "EM has not converged",  # the number of passes is limited intentionally
     ".*variance_floor",  # dead ReLU units have no variance
 )
-STEP_ROWS = 32  # approximate minimum number of descriptors per component in a step
+STEP_ROWS = 32  # approximate minimum number of descriptors per component in one step
 
 
 def fit(
     folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress, *, weights=None
 ) -> GaussianMixture:
-    """The mixture fitted on the descriptors of the slices `indices` and saved in `folder`; a saved one is resumed.
+    """The mixture fitted on the descriptors of the slices `indices` and saved in `folder`. A saved fit is resumed.
 
-    Rank 0 computes the start; each rank then accumulates sums over its share of the batches, or of the slices of each
-    step, and all ranks take the same M steps. weights: slice indices → weights of their descriptors, see `regions`.
+    Rank 0 computes the initial mixture. Each rank then computes sums over its share of the batches, or of the slices of
+    each step, and all ranks perform the same M steps. weights: function from slice indices to the weights of their
+    descriptors, see `regions`.
     """
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,9 +52,8 @@ def fit(
         max_iter=settings.passes,
         warm_start=True,
         reduce=distributed.sum_arrays if distributed.size() > 1 or settings.method == "stepwise" else None,
-        gather=distributed.gather
-        if settings.method == "stepwise"
-        else None,  # so that one rank's steps equal those of n
+        # The steps must not depend on the number of ranks.
+        gather=distributed.gather if settings.method == "stepwise" else None,
         callback=lambda *_: _save(folder, mixture) if distributed.is_main() else None,
     )
     shares = _shares(slices, activations, indices, settings)
@@ -67,15 +67,15 @@ def fit(
 
 @dataclass(frozen=True)
 class Share:
-    """This rank's batches, possibly none, of a group of consecutive batches that is divided into steps."""
+    """This rank's batches (possibly none) from a group of consecutive batches that is divided into EM steps."""
 
     batches: list[np.ndarray]
-    before: int  # slices of the group that belong to lower ranks
-    size: int  # slices of the group
-    steps: int
+    before: int  # number of slices of the group that belong to lower ranks
+    size: int  # number of slices of the group
+    steps: int  # number of steps of the group
 
     def cut(self, maps: Iterator) -> Iterator[list]:
-        """This rank's maps for each step, taken from `maps`; steps have equal size, as far as possible."""
+        """Yields this rank's maps for each step, taken from `maps`. The steps are as equal in size as possible."""
         held = [next(maps) for _ in self.batches]
         edges = [self.size * step // self.steps - self.before for step in range(self.steps + 1)]
         for start, stop in pairwise(edges):
@@ -83,7 +83,7 @@ class Share:
 
 
 def _rows(maps: list, start: int, stop: int) -> Iterator:
-    """Rows start to stop of the concatenated arrays, as views."""
+    """Yields the rows `start` to `stop` of the concatenated arrays, as views."""
     for one in maps:
         if start < len(one) and stop > 0:
             yield one[max(start, 0) : min(stop, len(one)), ...]
@@ -91,16 +91,16 @@ def _rows(maps: list, start: int, stop: int) -> Iterator:
 
 
 def _shares(slices, activations, indices: np.ndarray, settings) -> list[Share]:
-    """This rank's shares of the units of EM: batches for exact EM, steps for stepwise EM.
+    """This rank's share of each batch (exact EM) or of each group of steps (stepwise EM).
 
-    Ranks receive whole batches, because a network's last bits depend on the batch. With many slices a step consists of
-    several batches; with few, a batch is divided into several steps, because small batches use the network less
-    efficiently.
+    Ranks receive whole batches, because the last bits of a network's output depend on the batch. With many slices, a
+    step consists of several batches. With few slices, a batch is divided into several steps, because the network is
+    slower with small batches.
     """
     every = batches(slices, indices, settings.batch_size)
     if settings.method == "exact":
         return [Share([batch], 0, len(batch), steps=1) for batch in distributed.share(every)]
-    fewest = -(-STEP_ROWS * settings.components // activations.n)  # slices
+    fewest = -(-STEP_ROWS * settings.components // activations.n)  # minimum number of slices per step
     size = max(fewest, min(STEP_BATCHES * settings.batch_size, len(indices) // STEPS))
     return [_share(group, size, turn) for turn, group in enumerate(_groups(every, size))]
 
@@ -108,12 +108,12 @@ def _shares(slices, activations, indices: np.ndarray, settings) -> list[Share]:
 def _share(group: list[np.ndarray], size: int, turn: int) -> Share:
     """This rank's share of a group whose steps have about `size` slices."""
     mine, slices = distributed.run_of(group, turn), sum(map(len, group))
-    before = int(np.searchsorted(np.concatenate(group), mine[0][0])) if mine else 0  # the indices ascend
+    before = int(np.searchsorted(np.concatenate(group), mine[0][0])) if mine else 0  # indices ascend
     return Share(mine, before, slices, steps=max(1, round(slices / size)))
 
 
 def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
-    """Consecutive batches in groups of at least `size` slices; the last group has at least half of that."""
+    """The batches in groups of at least `size` slices; the last of several groups has at least half as many."""
     groups: list[list[np.ndarray]] = [[]]
     for batch in every:
         if sum(map(len, groups[-1])) >= size:
@@ -127,7 +127,10 @@ def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
 
 @dataclass(frozen=True)
 class Passes:
-    """A stream of the maps of each step, as a list that may be empty; each pass is one task of the progress display."""
+    """An iterable of the maps of each step, as lists that may be empty. Each iteration is one EM pass.
+
+    Each pass is one task of the progress display.
+    """
 
     mixture: GaussianMixture
     stream: MapStream
@@ -147,7 +150,7 @@ class Passes:
 
 
 def _start(stream: MapStream, settings, progress: Progress) -> GaussianMixture:
-    """The mixture before its first pass."""
+    """The initial mixture, before the first pass."""
     recipe = GaussianMixture(
         settings.components,
         max_iter=0,
@@ -159,7 +162,7 @@ def _start(stream: MapStream, settings, progress: Progress) -> GaussianMixture:
 
 
 def _fitted(mixture: GaussianMixture, stream: MapStream | Passes, layer: str, progress: Progress) -> GaussianMixture:
-    """The mixture after `fit`. Warnings become notes, except those that are expected here."""
+    """The mixture after `fit`. Warnings are shown as notes, except the `EXPECTED` warnings."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         for expected in EXPECTED:

@@ -1,7 +1,8 @@
-"""The order in which models and encodings were finished, recorded by a counter in the workspace's finished.json.
+"""The order in which models and encodings were finished, recorded in the workspace's finished.json.
 
-File times do not give this order, because copying a file or restoring a backup changes them.
-{"version": 1, "finished": [{"folder": "models/cnnf/fold-0", "sha256": of its last file, "number": 1, 2, …}]}
+File times cannot be used, because copying a file or restoring a backup changes them. The content of the file is
+{"version": 1, "finished": [{"folder": "models/cnnf/fold-0", "sha256": …, "number": 1}, …]}
+with the SHA-256 of the last file that was written to the folder.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from ildfv.store.lock import writing
 
 FILE = "finished.json"
 VERSION = 1
-PATIENCE = 60.0  # seconds to wait for another command that writes to the workspace's own files
+PATIENCE = 60.0  # seconds to wait for another command that holds the lock of the workspace
 
 
 def record(workspace: Workspace, path: Path) -> None:
-    """Records `path`, the last file of a model or an encoding, as the one finished last, unless it is recorded already.
+    """Records a model or an encoding, given by its last file, as finished last, unless it is already recorded.
 
-    A run that is killed before this is recorded records it when it is resumed.
+    If a run is killed before it records this, the resumed run records it.
     """
     folder, digest = path.parent.relative_to(workspace.root).as_posix(), sha256(path)
     with writing(workspace.root, patience=PATIENCE):
@@ -41,7 +42,8 @@ def recorded(workspace: Workspace) -> dict[str, tuple[str, int]]:
         return {}
     document = read_json(path)
     try:
-        check(document["version"] == VERSION, f"{path} must have version {VERSION}, got {document['version']!r}")
+        got = document["version"]
+        check(got == VERSION, f"{path} must have version {VERSION}, got {got!r}: use the ildfv that wrote it")
         return {str(row["folder"]): (str(row["sha256"]), int(row["number"])) for row in document["finished"]}
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
@@ -50,12 +52,12 @@ def recorded(workspace: Workspace) -> dict[str, tuple[str, int]]:
 
 
 def finished_last(workspace: Workspace, found: Sequence[Path], how: str) -> Path:
-    """The one of these last files of models or encodings that was recorded last; a single one need not be recorded.
+    """The file that was recorded last, of several last files of models or encodings. A single file is returned as is.
 
     Raises
     ------
     InputError
-        One of several is not recorded, or was changed since. `how` names the option that chooses one.
+        One of several files is not recorded, or was changed after it was recorded. `how` is the remedy in the message.
     """
     if len(found) == 1:
         return found[0]
@@ -65,5 +67,5 @@ def finished_last(workspace: Workspace, found: Sequence[Path], how: str) -> Path
     which = f"cannot tell which of {', '.join(sorted(folders))} was finished last"
     check(not unknown, f"{which}: {FILE} does not list {', '.join(unknown)}; {how}")
     last = max(folders, key=lambda folder: rows[folder][1])
-    check(sha256(folders[last]) == rows[last][0], f"{which}: {last} is not what {FILE} lists; {how}")
+    check(sha256(folders[last]) == rows[last][0], f"{which}: {last} differs from its record in {FILE}; {how}")
     return folders[last]

@@ -1,4 +1,4 @@
-"""Systems over all folds: their predictions pooled, and paired tests between them."""
+"""The results of systems over pooled folds, and paired tests between them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import worth_comparing
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import compare, evaluate
+from ildfv.evaluation.results import evaluate
 from ildfv.pipeline.scored import Scored
 from ildfv.pipeline.workspace import Workspace
 
-Pool = dict[str, list[Scored]]  # by system, in the order of the folds
+Pool = dict[str, list[Scored]]  # predictions by system, in the order of the folds
 
 
 def pool(scored: list[Scored]) -> Pool:
-    """The predictions of each system that was scored on the same two or more folds as all pooled systems.
+    """The predictions of the systems that can be pooled: all are scored on the same slices of the same folds.
 
-    These are the folds that most systems are scored on; a system that lacks one of them is excluded.
+    These are the two or more folds on which most systems were scored. Systems that were not scored on all of these
+    folds are left out. The result is {} if no system was scored on two folds.
     """
     by_system: Pool = {}
     for rows, predictions in sorted(scored, key=lambda one: one[1].fold):
@@ -47,7 +49,7 @@ def pooled_results(workspace: Workspace, slices: Slices, systems: Pool) -> list[
 
 
 def pooled_comparisons(systems: Pool, seed: int) -> list[Comparison]:
-    """Paired tests over all folds between every two systems, except between two baselines."""
+    """Paired tests over all folds between all pairs of systems, except pairs of baselines."""
     return [
         compare([p for _, p in systems[a]], [p for _, p in systems[b]], seed=seed)
         for a, b in combinations(systems, 2)

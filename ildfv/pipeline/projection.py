@@ -1,4 +1,4 @@
-"""PCA of the fit slices' vectors, and the projections of all slices."""
+"""The PCA of the vectors of the fit slices, and the projections of all slices."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.streaming.threads import in_order, split_cores
 
-IN_MEMORY = 1 << 30  # bytes of vectors: below this limit, few slices are solved exactly in memory, in seconds
+IN_MEMORY = 1 << 30  # maximum size of the vectors, in bytes, for an exact PCA in memory
 
 
 def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, progress: Progress) -> PCA:
-    """The PCA in `folder`, fitted on the vectors of the slices `indices` if it does not exist.
+    """The PCA in `folder`. If it does not exist, it is fitted on the vectors of the slices `indices`.
 
-    The number of dimensions is at most the number of these slices minus one, the rank of the centred vectors.
+    The number of dimensions is limited to the number of these slices minus one, the maximum rank of centred vectors.
     """
     if not distributed.from_main(has_model(folder)):
         dimensions = min(settings.dimensions, len(indices) - 1, fisher.length)
@@ -39,13 +39,13 @@ def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, prog
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
             save_model(folder, pca.to_tensors(), pca.info())
-        del pca  # components of fc6 take half a gigabyte: free them before they are loaded
+        del pca  # the components of fc6 take half a gigabyte, so they are freed before they are loaded again
         distributed.barrier()
     return PCA.from_tensors(*load_model(folder))
 
 
 def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> None:
-    """The projections of all slices, float32 (m, p), in parts."""
+    """Writes the projections of all slices, float32 (m, p), in parts."""
 
     def project(piece: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
         part, rows = piece
@@ -56,6 +56,7 @@ def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> 
         for _, group in groupby(pieces, key=itemgetter(0)):
             yield {"projection": np.concatenate([rows for _, rows in group])}
 
-    # Pieces in parallel, one BLAS thread each: two threads on one piece spend ten times its work on synchronisation.
+    # Pieces are projected in parallel, with one BLAS thread each. With two BLAS threads, synchronisation would take ten
+    # times as long as the computation.
     with threadpool_limits(1, user_api="blas"):
         write_parts(folder, fisher.slices, make, label=f"{fisher.settings.layer}: projection", progress=progress)

@@ -1,4 +1,4 @@
-"""Projections of new slices in the space of a finished encoding, computed as `ildfv encode` does."""
+"""Projections of new slices with the models of a finished encoding, computed as in `ildfv encode`."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Projector:
-    """Slices → maps → Fisher vectors → PCA projections.
+    """Computes the PCA projections of prepared slices with the models of an encoding.
 
-    maps: images → (b, d, h, w), with the receptive fields `fields`.
+    maps: function from images to maps (b, d, h, w). fields: receptive fields of the locations of the maps.
     """
 
     encoding: Encoding
@@ -44,7 +44,7 @@ class Projector:
     pca: PCA
 
     def weights(self, images: np.ndarray, pixel_area: float) -> np.ndarray | None:
-        """Weights of descriptors (m, n) in the encoding's region; None for the whole slice."""
+        """The weight of each descriptor, (m, n), for pooling in the encoding's region; None for the whole slice."""
         region = self.encoding.region
         if region == SLICE:
             return None
@@ -58,7 +58,10 @@ class Projector:
         return self.fields.shares(masks)
 
     def __call__(self, images: np.ndarray, pixel_area: float) -> np.ndarray:
-        """Projections float32 (m, p) of prepared slices uint8 (m, 3, 224, 224); pixel_area: mm² of the scan."""
+        """Projections, float32 (m, p), of prepared slices, uint8 (m, 3, 224, 224).
+
+        pixel_area: area of a pixel of the scan, mm².
+        """
         found = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
@@ -69,14 +72,14 @@ class Projector:
 
 
 def projector(workspace: Workspace, encoding: Encoding, device: str = "cpu") -> Projector:
-    """The projector of an encoding by Fisher vectors of a trained network's layer, of filters or of patches.
+    """The projector of an encoding by Fisher vectors. The layer may be "filters", "patches" or of a trained network.
 
-    InputError: another encoder, a frozen network, or a network that has been retrained.
+    InputError: the encoding has another encoder or a frozen network, or its network was trained again.
     """
     name = encoding.info.get("encoder", "fisher")
     check(
         name == "fisher" and has_model(encoding.folder / "mixture"),
-        f"{encoding.folder} must be an encoding by Fisher vectors, got {name}: choose another by --layer",
+        f"{encoding.folder} must be an encoding by Fisher vectors, got {name}: choose another with --layer",
     )
     maps = _maps(workspace, encoding, device)
     mixture = GaussianMixture.from_tensors(*load_model(encoding.folder / "mixture"))
@@ -101,10 +104,10 @@ def _maps(workspace: Workspace, encoding: Encoding, device: str) -> Activations 
     folder = workspace.models_dir / made_by
     check(
         (folder / TENSORS).exists(),
-        f"{encoding.folder} must be made with a network of this workspace, got {made_by}: choose another by --layer",
+        f"{encoding.folder} must be made with a network of this workspace, got {made_by}: choose another with --layer",
     )
     same = sha256(folder / TENSORS) == encoding.inputs["model_sha256"]
-    check(same, f"{encoding.folder} was made with another network than {folder}: run `ildfv encode --fresh`")
+    check(same, f"{encoding.folder} must be made with {folder}, which was trained again: run `ildfv encode --fresh`")
     return Activations(load(folder, device), encoding.layer)
 
 

@@ -1,4 +1,4 @@
-"""`ildfv fit`: from labelled slices to evaluated systems on all folds, by one of two recipes."""
+"""`ildfv fit`: fits and evaluates systems on all folds of labelled slices, with one of two recipes."""
 
 from __future__ import annotations
 
@@ -27,28 +27,30 @@ from ildfv.progress import SILENT, Progress
 
 AUTO, FEW, PAPER = "auto", "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
-FEW_LAYERS = ("filters", "patches")  # together better than either on hard phantoms (bench/NOTES.md)
+FEW_LAYERS = ("filters", "patches")  # on hard phantoms both together are better than either one (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
-FEW_SETTINGS: dict[str, Any] = {}  # further fields of `EncodeSettings`; empty: its defaults
-FEW_NETWORK, FEW_NETWORK_LAYER = "efficientnet-lite0", "block5"  # 28×28 locations; used if it is installed
+FEW_SETTINGS: dict[str, Any] = {}  # fields of `EncodeSettings` that differ from the defaults
+FEW_NETWORK, FEW_NETWORK_LAYER = "efficientnet-lite0", "block5"  # has 28×28 locations; used if it is installed
 PAPER_LAYER = "conv1"
 
 
 def fit(
     root: Path, *, recipe: str = AUTO, device: str = "auto", epochs: int | None = None, progress: Progress = SILENT
 ) -> dict:
-    """The pooled results of all systems of a recipe on all folds, which are created if there are none.
+    """Fits and scores the systems of a recipe on all folds and returns their pooled results.
+
+    Folds are created if there are none. The baselines are scored with both recipes.
 
     Parameters
     ----------
     root : path
         The workspace.
     recipe : {"auto", "few", "paper"}
-        few: no network is trained; Fisher vectors of filters and patches inside the lung, concatenated, with ridge and
-        logistic regression on them and, if it improves scores of held-out patients, on lung densities; with the extra
-        [pretrained], also with the Fisher vectors of a frozen ImageNet network. paper: a trained CNN and the linear
-        regression of conv1 Fisher vectors of the whole slice.
-        auto: few below 2,000 labelled slices, else paper. Both score the baselines.
+        few: no network is trained. Ridge and logistic regression are fitted on the concatenated Fisher vectors of
+        filters and patches inside the lung and, if it improves the scores of held-out patients, on lung densities. If
+        the extra [pretrained] is installed, a second pair of systems also uses the Fisher vectors of a frozen ImageNet
+        network. paper: a trained CNN, and linear regression on the conv1 Fisher vectors of the whole slice. auto: few
+        for fewer than 2,000 labelled slices, otherwise paper.
     device : str
         auto, cpu, cuda or cuda:i.
     epochs : int, optional
@@ -57,10 +59,11 @@ def fit(
     Returns
     -------
     dict
-        "recipe", "data", "slices" and "patients" (tested), "folds", "systems": name → {"auc": {pattern:
-        value}, "auc_interval": {pattern: [low, high]}, "mean_auc", "mean_auc_interval"}, "against_baseline": one
-        document per system and measure, "comparisons": documents, "inputs": what each head was computed from
-        (`used_inputs`), "notes". AUCs are over all folds; undefined values are None.
+        recipe: the name of the recipe. slices, patients: numbers of tested slices and patients. systems: by name,
+        {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc", "mean_auc_interval"}.
+        against_baseline: one dict per system and measure. comparisons: `Comparison` documents. inputs: the inputs of
+        each head (`used_inputs`). notes: sentences. Also data, threshold and folds. AUCs are over all folds; undefined
+        values are None.
     """
     check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
     workspace = Workspace.open(root)
@@ -110,7 +113,7 @@ def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
         systems.append((*FEW_LAYERS, frozen_name(FEW_NETWORK, FEW_NETWORK_LAYER)))
     for layers in systems:
         for head in FEW_HEADS:
-            target = "counts" if head == "logistic" else "step"  # logistic is always fitted to presence
+            target = "counts" if head == "logistic" else "step"  # "logistic" takes no target
             name = JOINED.join(layers)
             regress_encoding(root, layer=name, region=LUNG, fold=fold, head=head, target=target, progress=progress)
 

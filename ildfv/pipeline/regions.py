@@ -1,7 +1,7 @@
-"""The region that descriptors are pooled in: the whole slice, the body or the lung.
+"""The region in which descriptors are pooled: the whole slice, the body or the lung.
 
-Masks are computed once per workspace and stored in regions/<name>/, one bit per prepared pixel, in parts like those of
-the slices. A descriptor's weight is the share of its receptive field inside the region.
+Masks are computed once per workspace and stored in regions/<name>/, one bit per pixel of a prepared slice, in the same
+parts as the slices. The weight of a descriptor is the fraction of its receptive field that is inside the region.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from ildfv.store.parts import Parts
 SLICE, BODY, LUNG = "slice", "body", "lung"
 REGIONS = (SLICE, BODY, LUNG)
 FOLDER = "regions"
-READ = 32  # slices whose masks are computed at once
-KEPT_PARTS = 8  # masks of as many parts are kept in memory, up to 4 MB each
+READ = 32  # number of slices whose masks are computed at once
+KEPT_PARTS = 8  # number of parts whose masks are kept in memory, up to 4 MB each
 
-Weights = Callable[[np.ndarray], np.ndarray]  # slice indices (m,) → weights of their descriptors (m, n)
+Weights = Callable[[np.ndarray], np.ndarray]  # from slice indices (m,) to the weights of their descriptors (m, n)
 
 
 def check_region(region: str, method: str) -> None:
-    """InputError if the region or the method of its mask is unknown, or its package is missing."""
+    """Raises InputError if the region or the method of its mask is unknown, or the method's package is missing."""
     check(region in REGIONS, f'region must be {", ".join(REGIONS[:-1])} or {LUNG}, got "{region}"')
     if region == LUNG:
         refuse_unknown_lungs(method)
 
 
 class Region:
-    """Masks of a region for all slices.
+    """The masks of a region for all slices.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class Region:
     slices : Slices
     region : {"body", "lung"}
     method : {"rule", "lungmask"}
-        How lungs are found, see `scans.prepared_lungs`. With "rule", masks that `prepare` stored (the user's, or those
-        of images) are used instead.
+        Method that finds the lungs, see `scans.prepared_lungs`. With "rule", masks that `prepare` stored (from the
+        user, or from images) are used instead, if there are any.
     """
 
     def __init__(self, root: Path, slices, region: str, method: str = "rule"):
@@ -68,7 +68,7 @@ class Region:
         return np.unpackbits(np.stack(packed), axis=1).reshape(-1, SIZE, SIZE).astype(bool)
 
     def weights(self, fields) -> Weights:
-        """The weights of descriptors with these receptive fields (`train.receptive`) as a function of slice indices."""
+        """The function from slice indices to the weights of descriptors with these receptive fields."""
         return lambda indices: fields.shares(self.masks(np.asarray(indices)))
 
     def _read(self, part: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 from ildfv.streaming.maps import by_part
 
-# Candidates of ridge="auto": penalties per slice, relative to the mean variance of the projections.
+# Candidates of ridge="auto": the penalty divided by the number of slices and the mean variance of the projections.
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
@@ -47,30 +47,39 @@ def regress_encoding(
     density: str = AUTO,
     progress: Progress = SILENT,
 ) -> Results | None:
-    """The results of the newest encoding (of that layer in that region, and fold, if given), also written to results/.
+    """Fits a regression on the newest encoding and returns its results on the held-out fold.
 
-    The targets are the pixel counts in units of the threshold T, their step or ramp (the paper's Fig. 3), or the share
-    of the lung ("fraction"). The model is fitted on the fit patients of the fold and written to regression/ in the
-    folder of the encoding. ridge ("auto" or a penalty as in `MultivariateRegression`) and decision thresholds are
-    chosen on its validation patients. head: "linear"; or, for few slices, "ridge" or "logistic" (`pipeline.heads`),
-    which are fitted on all training patients and also take several layers, such as filters+patches. density: whether
-    these heads may use the densities of the lung as additional inputs, "auto" or "off". None on ranks other than 0.
+    The result is None on ranks other than 0. The results are also written to results/.
+
+    layer, region, fold: restrict the choice of the encoding. target: "counts", the pixel counts in units of the
+    threshold T; "step" or "ramp" of these (the paper's Fig. 3); or "fraction", the fraction of the lung. head: "linear"
+    or, for few slices, "ridge" or "logistic" (`pipeline.heads`).
+
+    The linear head is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding.
+    Its decision thresholds, and its penalty if ridge is "auto", are chosen on the validation patients; otherwise ridge
+    is a penalty as in `MultivariateRegression`. The other heads are fitted on all training patients and also take
+    several layers, such as filters+patches. density: whether these heads may use the lung densities as additional
+    inputs, "auto" or "off".
     """
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    check(layer is not None or region == SLICE, f'region "{region}" must be given with a layer, got none')
+    check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
     check_head(head, target, ridge, density)
     layers = [None] if layer is None else layer.split(JOINED)
-    check(head != LINEAR or len(layers) == 1, f"layer must be a single one with head linear, got {layer}")
+    check(
+        head != LINEAR or len(layers) == 1,
+        f"layer must be a single layer with head linear, got {layer}: choose --head ridge or logistic",
+    )
     names = [None if one is None else workspace.encoding_dir(one, 0, region).parent.name for one in layers]
     encoding = newest(workspace, fold, names[0])
     encodings = [encoding, *(newest(workspace, encoding.fold, name) for name in names[1:])]
-    split = split_slices(slices, load_folds(workspace), encoding.fold)  # first, because all other checks depend on it
+    split = split_slices(slices, load_folds(workspace), encoding.fold)  # raises before the checks below
     for one in encodings:
         _check_current(one, slices, split)
     if head != LINEAR:
-        check(distributed.size() == 1, f'head "{head}" must run in one process, got {distributed.size()} ranks')
+        ranks = distributed.size()
+        check(ranks == 1, f'head "{head}" must run in one process, got {ranks}: run it without torchrun')
         return regress_head(
             workspace, slices, split, encodings, kind=head, target=target, density=density, progress=progress
         )
@@ -111,7 +120,7 @@ def regress_encoding(
 
 @dataclass(frozen=True)
 class Regression:
-    """A fitted regression, its ridge penalty, and its scores (m, C) in the order of the split's indices."""
+    """A fitted regression, its ridge penalty, and its scores (m, C) of the validation and test slices of the split."""
 
     model: MultivariateRegression
     ridge: float
@@ -131,15 +140,15 @@ def fit_regression(
 ) -> Regression:
     """The regression of the patterns on an encoding's projections, fitted on the fit slices.
 
-    ridge "auto": the penalty with the highest mean AUC on the validation slices.
+    ridge: a penalty, or "auto" for the penalty with the highest mean AUC on the validation slices.
     """
     penalty = ridge_penalty(ridge)
     y = regression_targets(target, slices, split.fit, threshold)
     unknown = [p for p, column in zip(PATTERNS, y.T, strict=True) if not np.isfinite(column).any()]
     check(
         not unknown,
-        f"head linear must have labels of every pattern, got none of {', '.join(unknown)} on any fit slice: "
-        "use head ridge or logistic",
+        f"head linear needs labels of every pattern on the fit slices, got none of {', '.join(unknown)}: use --head "
+        "ridge or logistic",
     )
     sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
@@ -152,7 +161,7 @@ def fit_regression(
 
 
 def ridge_penalty(ridge: str | float) -> float | None:
-    """A penalty as a number; None for "auto"."""
+    """The penalty as a number; None for "auto"."""
     if ridge == "auto":
         return None
     try:
@@ -164,7 +173,7 @@ def ridge_penalty(ridge: str | float) -> float | None:
 
 
 def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
-    """Raises InputError if the encoding was made from slices, folds or fit slices other than the current ones."""
+    """Raises InputError if the slices, folds or fit slices have changed since the encoding was made."""
     made_of = encoding.info["inputs"]
     for name, now in (("slices", slices.key), ("folds", split.folds), ("fit", key_of(split.fit.tolist()))):
         if made_of.get(name) != now:
@@ -177,7 +186,7 @@ def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
 def _rows(
     encoding: Encoding, slices: Slices, indices: np.ndarray, what: str, progress: Progress
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """(positions in the ascending `indices`, projections) of this rank's share, part by part."""
+    """Yields (positions in the ascending `indices`, projections) for each part of this rank's share."""
     wanted = by_part(slices, indices)
     mine = distributed.share(list(wanted))
     label, total = distributed.of_share(f"{encoding.layer}: {what}"), sum(len(wanted[part]) for part in mine)
@@ -189,7 +198,8 @@ def _rows(
 
 def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
     """The sufficient statistics over the fit slices, summed over ranks."""
-    complete = [(True,) * len(PATTERNS)] if np.isfinite(y).all() else None  # None: all patterns of unknown labels
+    # RegressionSums has separate sums for every combination of known labels; with None it allows all combinations.
+    complete = [(True,) * len(PATTERNS)] if np.isfinite(y).all() else None
     sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
     with closing(_rows(encoding, slices, fit, "regression", progress)) as pieces:
         for places, rows in pieces:
@@ -206,7 +216,7 @@ def _solved(sums: RegressionSums, ridge: float) -> MultivariateRegression:
 def _predict(
     encoding: Encoding, slices: Slices, models: list[MultivariateRegression], indices: np.ndarray, progress: Progress
 ) -> np.ndarray:
-    """Scores (models, m, C) for these slices; each rank computes its share, and zeros elsewhere make the sum exact."""
+    """Scores (models, m, C) of these slices, summed over ranks: each rank computes its share, other values are 0."""
     answers = np.zeros((len(models), len(indices), len(PATTERNS)))
     with closing(_rows(encoding, slices, indices, "scores", progress)) as pieces:
         for places, rows in pieces:
@@ -216,7 +226,7 @@ def _predict(
 
 
 def _best(answers: np.ndarray, truth: np.ndarray) -> int:
-    """Index of the model with the highest mean AUC, the first if several are equal; undefined AUCs are ignored."""
+    """The index of the model with the highest mean AUC, or the first of several. Undefined AUCs are ignored."""
     known = truth >= 0
     aucs = np.array(
         [[roc_auc(y[on], f[on]) for y, f, on in zip(truth.T, one.T, known.T, strict=True)] for one in answers]

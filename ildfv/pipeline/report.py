@@ -1,4 +1,4 @@
-"""The report of a workspace: its results, comparisons, example slices and the tables of other documents."""
+"""The report of a workspace: results, comparisons, example slices, and tables from other documents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.results import Predictions
+from ildfv.evaluation.predictions import Predictions
 from ildfv.pipeline.kinds import load_kinds
 from ildfv.pipeline.pooled import pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.scored import Scored, baseline_notes, comparisons_by_fold, current_results, predictions_of
@@ -30,9 +30,9 @@ from ildfv.version import versions
 
 
 def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float] | None = None) -> dict:
-    """{"report": path of the page, "results": list of `Results`, "notes": list of str}.
+    """Writes the report and returns {"report": path of the page, "results": list of `Results`, "notes": list of str}.
 
-    to: path of the page; None for report.html in the workspace. seconds: wall time of each step, to be shown.
+    to: path of the page; None for report.html in the workspace. seconds: wall time of each step, which the page shows.
     """
     workspace = Workspace.open(root)
     to = workspace.root / "report.html" if to is None else to
@@ -42,8 +42,8 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     folds = [] if split is None else split.table()
     current, stale = current_results(workspace, slices)
     notes = [
-        f"{name} is omitted: it was scored on other slices or folds, or with another threshold T, than the workspace "
-        "has now"
+        f"{name} is not shown, because the slices, the folds or the threshold T have changed since it was scored. "
+        "Score it again."
         for name in stale
     ]
     notes += [] if split is None else [f"{line}." for line in split.warnings()]
@@ -79,7 +79,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
 
 
 def table_documents(workspace: Workspace, slices: Slices) -> dict[str, Any]:
-    """The documents of kinds with `in_report`, by name, that were made from the current slices and folds."""
+    """By name, the documents of kinds with `in_report` that were made from the current slices and folds."""
     if not workspace.folds_file.exists():
         return {}
     load_kinds()
@@ -94,19 +94,19 @@ def table_documents(workspace: Workspace, slices: Slices) -> dict[str, Any]:
 
 
 def public_settings(workspace: Workspace) -> dict:
-    """The workspace's settings without the salt, which is secret, and the number of folds, which a table shows."""
+    """The workspace's settings without the salt, which is secret, and without folds, which are in another table."""
     return workspace.settings.model_dump(exclude={"salt", "folds"})
 
 
 def _settings(results: Results) -> dict:
-    """The settings of a system without those that the page shows elsewhere."""
+    """The settings of a system, without those that the page shows in other tables."""
     return {name: value for name, value in results.settings.items() if name not in ("versions", "slices")}
 
 
 def _examples(
     workspace: Workspace, slices: Slices, results: dict[str, Results], scored: dict[str, Scored]
 ) -> list[Example]:
-    """Examples for the system with the highest mean AUC, with the predictions of all systems on the same slices."""
+    """Example slices for the system with the highest mean AUC, with the predictions of all systems on these slices."""
     if not scored:
         return []
     best = max(scored, key=lambda name: results[name].overall.mean_auc or 0.0)
@@ -116,7 +116,7 @@ def _examples(
 
 
 def example_slices(slices: Slices, indices: np.ndarray, systems: list[Predictions], *, seed: int) -> list[Example]:
-    """Slices that the first system predicts right or wrong, with the predictions of each system on `indices`."""
+    """Example slices that the first system predicts right or wrong. systems: predictions on the slices `indices`."""
     reference = systems[0]
     chosen = choose_examples(reference.presence, reference.decisions.predict(reference.scores), seed=seed)
     return slice_examples(slices, indices, systems, [*chosen["right"], *chosen["wrong"]])
@@ -125,7 +125,10 @@ def example_slices(slices: Slices, indices: np.ndarray, systems: list[Prediction
 def slice_examples(
     slices: Slices, indices: np.ndarray, systems: list[Predictions], rows: Sequence[int]
 ) -> list[Example]:
-    """These rows of `indices` with the predictions of each system; the first defines what is present."""
+    """These rows of `indices` as examples, with the predictions of each system.
+
+    The patterns that are present are read from the first system's predictions.
+    """
     reference, examples = systems[0], []
     for row in rows:
         index = indices[row]
@@ -143,7 +146,7 @@ def slice_examples(
 
 
 def _place(slices: Slices, index: int) -> str:
-    """ "<series>/<slice number>": the slice in the viewer, counted from 1 at the feet."""
+    """The place of the slice in the viewer, "<series>/<slice number>". Slice 1 is the one nearest to the feet."""
     part = int(np.searchsorted(slices.starts, index, side="right")) - 1
     return f"{slices.names[part]}/{index - int(slices.starts[part]) + 1}"
 

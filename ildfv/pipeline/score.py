@@ -1,4 +1,4 @@
-"""From a system's scores to its results: decisions from validation slices, metrics from test slices."""
+"""The results of a system from its scores: decision thresholds from validation slices, metrics from test slices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.results import Predictions, evaluate
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import Split, labelled_presence
@@ -18,9 +19,9 @@ from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
 from ildfv.version import versions
 
-COLUMNS = ("slice", "patient", "series", "position", "fold", *PATTERNS)  # of results/<name>.csv
-OLD_COLUMNS = ("slice", *PATTERNS)  # of tables that earlier versions wrote
-PATIENCE = 60.0  # seconds to wait for the lock: other processes write two small files and release it
+COLUMNS = ("slice", "patient", "series", "position", "fold", *PATTERNS)  # columns of results/<name>.csv
+OLD_COLUMNS = ("slice", *PATTERNS)  # columns of the tables that earlier versions wrote
+PATIENCE = 60.0  # seconds to wait for the lock, which other processes hold while they write two small files
 
 
 def score(
@@ -33,9 +34,10 @@ def score(
     test_scores: np.ndarray,
     settings: dict,
 ) -> Results:
-    """The results of one system on the held-out fold, also written to results/<system>-fold-<k>.json.
+    """The results of one system on the held-out fold. They are also written to results/<system>-fold-<k>.json.
 
-    validation_scores, test_scores: (m, C), larger = more likely present, in the order of the split's indices.
+    validation_scores, test_scores: (m, C), in the order of `split.validation` and `split.test`. A larger score means
+    that the pattern is more likely present.
     """
     threshold = workspace.settings.threshold
     predictions = Predictions(
@@ -64,10 +66,10 @@ def score(
 
 
 def write_scores(workspace: Workspace, name: str, slices: Slices, split: Split, scores: np.ndarray) -> Path:
-    """The path of results/<name>.csv, which has one line per test slice.
+    """Writes results/<name>.csv with one line per test slice and returns its path.
 
-    Columns: slice (its index), patient and series (salted hashes), position (mm along the slice normal), fold (the
-    test fold), and scores (m, C) without loss of precision.
+    The columns are slice (index of the slice), patient and series (salted hashes), position (mm along the slice
+    normal), fold (the test fold), and the scores (m, C) with all digits.
     """
     patients, series, positions = slices.patients, slices.series, slices.positions
     rows = [",".join(COLUMNS)]
@@ -80,11 +82,14 @@ def write_scores(workspace: Workspace, name: str, slices: Slices, split: Split, 
 
 
 def read_scores(workspace: Workspace, name: str, checksum: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Slice indices (m,) and scores (m, C) of results/<name>.csv. InputError: missing, or not of this SHA-256."""
+    """(slice indices (m,), scores (m, C)) from results/<name>.csv.
+
+    InputError: the file is missing, or its SHA-256 is not `checksum`.
+    """
     path = workspace.results_dir / f"{name}.csv"
     check(
         path.exists() and checksum == sha256(path),
-        f"{path} must hold the scores that {name}.json was computed from, got others or none: "
+        f"{path} must contain the scores that {name}.json was computed from, but it is missing or was changed: "
         "run `ildfv train` or `ildfv regress` again",
     )
     with path.open(encoding="utf-8") as file:

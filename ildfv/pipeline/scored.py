@@ -1,4 +1,4 @@
-"""The systems scored in a workspace: current results, their predictions, and paired tests within a fold."""
+"""The scored systems of a workspace: current results, their predictions, and paired tests within a fold."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import labels, verdicts, worth_comparing
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import Predictions, compare
+from ildfv.evaluation.predictions import Predictions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.split import labelled_presence
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256
 
-Scored = tuple[np.ndarray, Predictions]  # slice indices (m,), and the predictions on them
+Scored = tuple[np.ndarray, Predictions]  # (slice indices (m,), predictions on these slices)
 
 
 def current_results(workspace: Workspace, slices: Slices) -> tuple[dict[str, Results], list[str]]:
-    """The results by name that were made from the present slices, folds and threshold, and the names of the others."""
+    """(current results by name, names of all other results).
+
+    Results are current if they were made with the current slices, folds and threshold.
+    """
     found = workspace.results()
     folds = sha256(workspace.folds_file) if workspace.folds_file.exists() else None
     inputs = {"slices": slices.key, "folds": folds}
@@ -34,7 +38,7 @@ def current_results(workspace: Workspace, slices: Slices) -> tuple[dict[str, Res
 
 
 def predictions_of(workspace: Workspace, slices: Slices, name: str, results: Results) -> Scored:
-    """The predictions that the results of one fold were computed from."""
+    """The predictions from which the results of one fold were computed."""
     indices, scores = read_scores(workspace, name, results.scores_sha256)
     assert results.fold is not None
     predictions = Predictions(
@@ -50,7 +54,7 @@ def predictions_of(workspace: Workspace, slices: Slices, name: str, results: Res
 
 
 def comparisons_by_fold(scored: list[Scored], seed: int) -> dict[int, list[Comparison]]:
-    """Paired tests between every two systems that were scored on the same slices of a fold, except two baselines."""
+    """By fold, paired tests between all pairs of systems scored on the same slices, except pairs of baselines."""
     found: dict[int, list[Comparison]] = {predictions.fold: [] for _, predictions in scored}
     for (rows_a, a), (rows_b, b) in combinations(scored, 2):
         if a.fold == b.fold and np.array_equal(rows_a, rows_b) and worth_comparing(a.system, b.system):

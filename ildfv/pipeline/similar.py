@@ -1,4 +1,4 @@
-"""Slices of other patients in a study that are similar to a slice of a scan, by projected Fisher vectors."""
+"""Search in a study for slices of other patients that are similar to a slice of a scan, by projected Fisher vectors."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import NORMAL, windowed
 
-COUNT = 10
+COUNT = 10  # default number of results
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Found:
-    """The answer as JSON values, and the pictures: uint8 (224, 224) of the query and of each result."""
+    """The result of a search as JSON values, and the images of the query and of each result, uint8 (224, 224)."""
 
     document: dict
     query: np.ndarray
@@ -62,20 +62,20 @@ def similar_slices(
     root : path
         The workspace.
     scan : path
-        A scan, or SCAN:N for its slice N, counted from 1 at the lowest. Without N, the slice with the most lung.
+        A scan, or SCAN:N for its slice N; the lowest slice is slice 1. Without N, the slice with the most lung is used.
     count : int
         Number of results.
     per_patient : int, optional
         Maximum number of results per patient.
     layer, region, fold : optional
-        Which encoding; by default the newest.
+        Select the encoding; by default the newest.
     series : str, optional
-        SeriesInstanceUID to use if there are several; by default the one with the most slices.
+        SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
 
     Raises
     ------
     InputError
-        No readable scan, no such slice, no lung, or no suitable encoding.
+        There is no readable scan, no such slice, no lung on the slice, or no suitable encoding.
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(per_patient is None or per_patient >= 1, f"per_patient must be at least 1, got {per_patient}")
@@ -84,7 +84,7 @@ def similar_slices(
     encoding = encoding_of(workspace, fold, layer, region)
     check(
         encoding.inputs["slices"] == slices.key,
-        f"{encoding.folder} was made from slices other than the current ones: run `ildfv encode --fresh`",
+        f"{encoding.folder} must be made from the current slices, which have changed: run `ildfv encode --fresh`",
     )
     path, number = split_slice(scan)
     chosen, notes = choose(discover(path, labels=False, workers=1), series, path)
@@ -127,7 +127,7 @@ def similar_slices(
 
 
 def split_slice(scan: str | Path) -> tuple[Path, int | None]:
-    """The path and the slice number of SCAN:N; the number is None if SCAN:N is an existing path."""
+    """(path, slice number) of SCAN:N. The number is None if there is none or if SCAN:N is an existing path."""
     text = str(scan)
     match = re.fullmatch(r"(.+):(\d+)", text)
     if match is None or Path(text).exists():
@@ -136,12 +136,15 @@ def split_slice(scan: str | Path) -> tuple[Path, int | None]:
 
 
 def _slice(volume: Volume, number: int | None, path: Path) -> int:
-    """The index of the slice, from 0. InputError: no such slice, or a slice or scan without lung."""
+    """The index of the slice. number: slice number from 1; None: the slice with the most lung.
+
+    InputError: there is no such slice, or it shows no lung.
+    """
     if number is not None:
         m = len(volume.hu)
-        check(1 <= number <= m, f"the slice of {path} must be 1 … {m}, got {number}")
+        check(1 <= number <= m, f"the slice number of {path} must be 1 to {m}, got {number}")
         lung = np.array([np.count_nonzero(lung_mask(volume.hu[number - 1], volume.pixel_area))])
-        check(bool(lung[0]), f"slice {number} of {path} must show lung, got none")
+        check(bool(lung[0]), f"slice {number} of {path} must show lung, got none: choose another slice")
         return number - 1
     lung = np.array([np.count_nonzero(lung_mask(one, volume.pixel_area)) for one in volume.hu])
     check_lung(lung, volume.pixel_area)
@@ -149,7 +152,7 @@ def _slice(volume: Volume, number: int | None, path: Path) -> int:
 
 
 def _own(slices: Slices, scan: Scan, salt: str) -> np.ndarray:
-    """The stored slices of the scan's patient, by the hash of the patient or of the series, bool (N,)."""
+    """Whether each slice of the study is of the scan's patient, according to the hashes of patient and series, (N,)."""
     patients = slices.patients
     of_series = set(patients[slices.series == hashed(scan.series, salt)].tolist())
     return np.isin(patients, [hashed(scan.patient, salt), *of_series])
@@ -164,9 +167,10 @@ def _search(
     count: int,
     per_patient: int | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Notes on the excluded slices, which include those of any patient with a stored slice equal to the query.
+    """(indices, distances, whether each slice of the study is excluded). own: slices of the scan's patient.
 
-    A scan that was converted or renamed has another identity, but the same slices.
+    All slices of a patient with a slice that equals the query are excluded too, because a scan that was converted or
+    renamed has another identity but the same slices.
     """
     patients, excluded = slices.patients, own.copy()
     while True:
@@ -180,12 +184,15 @@ def _search(
 def _notes(own: np.ndarray, same: np.ndarray, workspace: Workspace) -> list[str]:
     found = []
     if own.any():
-        found.append(f"the patient is in the study: {int(own.sum())} slices are not searched")
+        found.append(f"the patient is in the study; the patient's {int(own.sum())} slices are excluded")
     if (same & ~own).any():
-        found.append(f"a slice of the study equals the query: {int((same & ~own).sum())} slices of its patient are not "
-                     "searched")  # fmt: skip
+        number = int((same & ~own).sum())
+        found.append(f"a slice of the study equals the query; the {number} slices of its patient are excluded")
     if workspace.settings.slices is not None:
-        found.append("the study reads slices prepared elsewhere: its patients are recognised by equal slices only")
+        found.append(
+            "the slices of the study were prepared in another workspace, so the patient is recognised only by equal "
+            "slices"
+        )
     return found
 
 
@@ -216,15 +223,15 @@ def _described(project: Projector, encoding: Encoding) -> dict:
 
 
 def text_of_labels(result: dict) -> str:
-    """The labels of a result in words."""
+    """The labels of a result as text."""
     if any(n is None for n in result["pixels"].values()):
         known = ", ".join(result["present"])
-        return f"{known}, others unlabelled" if known else "unlabelled"
+        return f"{known}; other patterns not labelled" if known else "not labelled"
     return ", ".join(f"{p} ({result['pixels'][p]} pixels)" for p in result["present"]) or "none of the patterns"
 
 
 def similar_page(found: Found) -> str:
-    """The answer as one self-contained HTML page with thumbnails."""
+    """The result of a search as one HTML page with images, without external files."""
     document = found.document
     query, searched, encoding = (document[name] for name in ("query", "searched", "encoding"))
     at = f"slice {query['slice']} of {query['slices']}, {round(query['position_mm'])} mm"
@@ -238,8 +245,8 @@ def similar_page(found: Found) -> str:
         for one, image in zip(document["results"], found.results, strict=True)
     ]
     lines = [
-        f"{searched['slices']} slices of {searched['patients']} other patients were compared, by "
-        f"{encoding['dimensions']} projections of Fisher vectors of {encoding['layer']}.",
+        f"The query was compared with {searched['slices']} slices of {searched['patients']} other patients, by "
+        f"{encoding['dimensions']} projections of the Fisher vectors of {encoding['layer']}.",
         *document["notes"],
     ]
     groups = [

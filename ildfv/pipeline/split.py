@@ -9,7 +9,8 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
-from ildfv.evaluation.folds import Folds, make_folds
+from ildfv.evaluation.folds import Folds
+from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import write_bytes
@@ -20,9 +21,10 @@ from ildfv.version import __version__
 
 @dataclass(frozen=True)
 class Split:
-    """Ascending indices of the labelled slices in each part; no patient is in two of fit, validation and test.
+    """The ascending indices of the labelled slices in each part. No patient is in two of fit, validation and test.
 
-    fold: the held-out fold. folds: SHA-256 of the folds.json that the split was made from. train: fit and validation.
+    fold: the held-out fold. folds: SHA-256 of the folds.json that the split was made from. train: fit and validation
+    together.
     """
 
     fold: int
@@ -34,37 +36,38 @@ class Split:
 
 
 def split_slices(slices: Slices, folds: Folds, fold: int) -> Split:
-    """The split of all labelled slices that holds out `fold`. InputError: no such fold, or a part without slices."""
-    check(0 <= fold < folds.n_folds, f"fold must be in [0, {folds.n_folds}), got {fold}")
-    patients, labelled = (
-        slices.scans("patient"),
-        slices.labelled,
-    )  # per scan: a scan is in one part as a whole; per slice
+    """The split of all labelled slices with `fold` held out. InputError: no such fold, or a part without slices."""
+    check(0 <= fold < folds.n_folds, f"fold must be 0 to {folds.n_folds - 1}, got {fold}")
+    patients = slices.scans("patient")  # (scans,): all slices of a scan are in the same part
+    labelled = slices.labelled  # (N,)
     train, test = folds.train(fold, patients), folds.test(fold, patients)
     fit, validation = folds.inner(fold, patients)
     scans = {"fit": fit, "validation": validation, "train": train, "test": test}
     parts = {name: (indices := slices.of_scans(chosen))[labelled[indices]] for name, chosen in scans.items()}
     for name, indices in parts.items():
-        check(len(indices) > 0, f"the {name} part of fold {fold} must have slices with labels, got none")
+        check(
+            len(indices) > 0,
+            f"the {name} part of fold {fold} must have slices with labels, got none: run `ildfv folds --fresh`",
+        )
     return Split(fold, folds.sha256, **parts)
 
 
 def open_workspace(root: Path, slices: str | None = None) -> Workspace:
-    """The workspace in `root`. slices: path or URL of prepared slices for it to read; it is created if necessary."""
+    """The workspace in `root`. With `slices`, a path or URL of prepared slices to use, it is created if necessary."""
     if slices is None:
         return Workspace.open(root)
     slices = absolute(slices)
-    Slices(slices)  # raises before a workspace is created for slices that cannot be read
+    Slices(slices)  # raises InputError before a workspace is created
     return Workspace.open_or_create(root, version=__version__, slices=slices)
 
 
 def write_folds(
     workspace: Workspace, *, n_folds: int | None = None, seed: int | None = None, fresh: bool = False
 ) -> Folds:
-    """The new folds of the workspace, written to folds.json: by patient, stratified by presence of patterns.
+    """Writes new folds to the workspace's folds.json and returns them. They are by patient and stratified by pattern.
 
-    n_folds, seed: None for the workspace's settings. InputError: folds.json holds other folds, perhaps edited by hand,
-    and `fresh` is false.
+    n_folds, seed: None for the workspace's settings. InputError: folds.json contains other folds, which may have been
+    edited by hand, and `fresh` is false.
     """
     slices, settings = workspace.slices(), workspace.settings
     folds = make_folds(
@@ -81,20 +84,20 @@ def write_folds(
     with writing(workspace.root):
         differs = path.exists() and path.read_bytes() != content
         if differs and not fresh:
-            raise InputError(f"{path} holds other folds: use --check to validate them, or --fresh to replace them")
+            raise InputError(f"{path} contains other folds: validate them with --check, or replace them with --fresh")
         write_bytes(path, content)
     return folds
 
 
 def load_folds(workspace: Workspace) -> Folds:
-    """The folds in the workspace's folds.json. InputError: no such file, or not valid."""
+    """The folds in the workspace's folds.json. InputError: the file is missing or not valid."""
     if not workspace.folds_file.exists():
         raise InputError(f"{workspace.root} has no folds.json: run `ildfv folds`")
     return Folds.load(workspace.folds_file, PATTERNS)
 
 
 def check_folds(workspace: Workspace) -> Folds:
-    """The workspace's folds. InputError: they do not match its slices, or a patient is in two folds."""
+    """The workspace's folds. InputError: the folds do not match the slices, or a patient is in two folds."""
     slices, folds = workspace.slices(), load_folds(workspace)
     for fold in range(folds.n_folds):
         split_slices(slices, folds, fold)
@@ -102,8 +105,8 @@ def check_folds(workspace: Workspace) -> Folds:
 
 
 def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
-    """Presence of each pattern on these slices, (m, C) of 0, 1 and −1 = unknown. InputError: a slice without labels."""
+    """The presence of each pattern on these slices, 1, 0 or −1 (unknown), (m, C). InputError: a slice has no labels."""
     found = presence(slices.counts[indices], threshold)
     unlabelled = int((found < 0).all(axis=1).sum())
-    check(unlabelled == 0, f"slices must have label maps or labels, got {unlabelled} without labels")
+    check(unlabelled == 0, f"slices must have label maps or labels, got {unlabelled} slices without labels")
     return found.reshape(-1, len(PATTERNS))

@@ -1,4 +1,4 @@
-"""The regressions on encodings in a workspace, each with its encodings, model and results."""
+"""The systems of a workspace that are regressions on encodings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from ildfv.store.models import has_model, load_info
 
 @dataclass(frozen=True)
 class System:
-    """A regression of kind "linear", "ridge" or "logistic" on one encoding or on several of one fold and region."""
+    """A regression of kind "linear", "ridge" or "logistic" on one encoding or on several of one fold and region.
 
-    name: str  # of its results, such as fv-filters+patches-lung-ridge
+    model: the folder of the regression.
+    """
+
+    name: str  # the name of its results, such as fv-filters+patches-lung-ridge
     kind: str
-    layer: str  # names of the encodings' layers, joined
+    layer: str  # the layers of the encodings, joined by "+"
     region: str
     fold: int
     encodings: tuple[Encoding, ...]
@@ -27,17 +30,20 @@ class System:
 
     @property
     def info(self) -> dict:
-        """What the regression's file records."""
+        """The metadata of the regression."""
         return load_info(self.model)
 
     @property
     def how(self) -> str:
-        """The command that refits and rescores it."""
+        """The command that fits and scores the system again."""
         return _command(self.layer, self.region, self.kind, self.fold)
 
 
 def system(workspace: Workspace, layer: str, region: str, kind: str, fold: int) -> System:
-    """The system of this kind on the newest encodings. InputError: it is not fitted, or was fitted on earlier ones."""
+    """The system of this kind on the newest encodings.
+
+    InputError: the regression is not fitted, or was fitted on earlier encodings.
+    """
     home = workspace.encoding_dir(layer, fold, region)
     model = home / ("regression" if kind == LINEAR else f"regression-{kind}")
     how = _command(layer, region, kind, fold)
@@ -46,7 +52,7 @@ def system(workspace: Workspace, layer: str, region: str, kind: str, fold: int) 
     encodings = tuple(newest(workspace, fold, name) for name in names)
     recorded = load_info(model).get("encode")
     now = encodings[0].inputs if len(encodings) == 1 else {one.layer: one.inputs for one in encodings}
-    check(recorded == now, f"{model} must be fitted on the current encoding, got an earlier one: run `{how}`")
+    check(recorded == now, f"{model} must be fitted on the current encoding, which has changed: run `{how}`")
     suffix = "" if kind == LINEAR else f"-{kind}"
     return System(f"fv-{home.parent.name}{suffix}", kind, layer, region, fold, encodings, model)
 
@@ -54,10 +60,10 @@ def system(workspace: Workspace, layer: str, region: str, kind: str, fold: int) 
 def chosen(
     workspace: Workspace, layers: Sequence[str], region: str, kinds: Sequence[str], fold: int | None
 ) -> list[System]:
-    """The systems of these layers, or of the newest encoding if there are none, in the order given.
+    """The systems of the given layers, in this order, or of the newest encoding if no layers are given.
 
-    A layer may join several, such as filters+patches. kinds: regressions; empty: all that are fitted. fold: by default
-    that of the newest encoding.
+    A layer may be several layers joined, such as filters+patches. kinds: kinds of regressions; if empty, all that are
+    fitted. fold: by default the fold of the newest encoding.
     """
     for kind in kinds:
         check(kind in HEADS, f'head must be one of {", ".join(HEADS)}, got "{kind}"')
@@ -66,17 +72,20 @@ def chosen(
     if layers:
         pairs = [(layer, region) for layer in layers]
     else:
-        pairs = [(layer, last.region) for layer in _with(workspace, last)]
+        pairs = [(layer, last.region) for layer in _scored_layers(workspace, last)]
     found = []
     for layer, where in pairs:
         fitted = [kind for kind in HEADS if _fitted(workspace, layer, where, kind, last.fold)]
-        for kind in kinds or fitted or [LINEAR]:  # linear: its error names the command to run
+        for kind in kinds or fitted or [LINEAR]:  # for LINEAR, `system` raises an error with the remedy
             found.append(system(workspace, layer, where, kind, last.fold))
     return found
 
 
-def _with(workspace: Workspace, encoding: Encoding) -> list[str]:
-    """The layers of systems on this encoding: its own if it is scored alone, otherwise the joined ones with it."""
+def _scored_layers(workspace: Workspace, encoding: Encoding) -> list[str]:
+    """The layers of the systems on this encoding: its own layer, or the joined layers that include it.
+
+    Joined layers are returned only if there is no regression on the encoding alone.
+    """
     folders = sorted(workspace.encodings_dir.glob(f"*/fold-{encoding.fold}/regression*"))
     suffix = "" if encoding.region == "slice" else f"-{encoding.region}"
     names = {folder.parent.parent.name for folder in folders if has_model(folder)}

@@ -10,7 +10,10 @@ from ildfv.pipeline.workspace import Workspace
 
 
 def slice_statistics(root: Path, threshold: int | None = None) -> dict:
-    """Slices and patients per pattern and per combination at `threshold` (default: the workspace's)."""
+    """The numbers of slices and patients with each pattern and combination, see `evaluation.statistics`.
+
+    threshold: number of pixels from which a pattern counts as present; None for the workspace's.
+    """
     workspace = Workspace.open(root)
     slices = workspace.slices()
     threshold = workspace.settings.threshold if threshold is None else threshold

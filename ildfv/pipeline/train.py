@@ -1,4 +1,4 @@
-"""Training of a network on all folds but one, and its scores on that fold."""
+"""Trains a network without one fold and scores it on that fold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of
 from ildfv.store.models import TENSORS, load_info
 
-ENOUGH = 2000  # labelled slices; with fewer, a trained network is worse than descriptors without training
+ENOUGH = 2000  # with fewer labelled slices, a trained network is usually worse than descriptors without training
 
 
 def train_network(
@@ -33,13 +33,12 @@ def train_network(
     progress: Progress = SILENT,
     **settings,
 ) -> Results | None:
-    """The results of the network on the held-out fold, None on ranks other than 0.
+    """Trains a network and returns its results on the held-out fold; None on ranks other than 0.
 
-    The model is written to models/<name>/fold-<k>.
-
-    settings: fields of `TrainSettings`; seed and threshold default to the workspace's. Interrupted training is
-    resumed from the last epoch; a finished model is only scored again. fresh: whether to replace a model of this name
-    that was trained with other settings or slices. compile: whether to use `torch.compile`; see `trainer.train`.
+    The model is written to models/<name>/fold-<k>. Interrupted training is resumed from the last epoch, and a finished
+    model is only scored again. name: by default the name of the network. fresh: whether to replace a model of this name
+    that was trained with other settings or slices. compile: whether to use `torch.compile`, see `trainer.train`.
+    settings: fields of `TrainSettings`; the defaults of seed and threshold are those of the workspace.
     """
     distributed.start()
     from ildfv.train.networks import check_whole_slices, load
@@ -56,8 +55,8 @@ def train_network(
     folder = workspace.model_dir(name, fold)
     if len(split.fit) < ENOUGH:
         progress.note(
-            f"training on {len(split.fit):,} slices: below about {ENOUGH:,}, descriptors without training are usually "
-            "better: compare with `ildfv fit --recipe few` and the baselines"
+            f"training on {len(split.fit):,} slices: with fewer than about {ENOUGH:,} slices, descriptors without "
+            "training are usually better; compare with `ildfv fit --recipe few` and the baselines"
         )
     options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     train(chosen, slices, split.fit, split.validation, folder, **options)
@@ -85,8 +84,10 @@ def _check_name(name: str) -> None:
 
 
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
-    """The folder of the model recorded as finished last for this fold, of this name if given. InputError: none, or the
-    order of several is not recorded."""
+    """The folder of the model that was finished last for this fold, of the given name if it is not None.
+
+    InputError: there is no such model, or there are several and the order is not recorded.
+    """
     if name is not None:
         _check_name(name)
     names = escape(name) if name else "*"
@@ -100,14 +101,14 @@ def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Pa
 
 
 def check_trained_on(folder: Path, slices: Slices, split: Split) -> None:
-    """Raises InputError if the network was trained on other slices or folds, perhaps including the test patients.
+    """Raises InputError if the network was trained on other slices or folds, which may include the test patients.
 
-    A network that was trained elsewhere has no record of its training data and cannot be checked.
+    A network that was trained outside ildfv has no record of its training data and cannot be checked.
     """
     trained = load_info(folder).get("identity")
     now = {"slices": slices.key, "fit": key_of(split.fit.tolist()), "validation": key_of(split.validation.tolist())}
     if trained is not None and any(trained[name] != value for name, value in now.items()):
         raise InputError(
-            f"{folder} was trained on slices or folds other than the current ones, perhaps on the current test "
-            f"patients: run `ildfv train --fold {split.fold} --name {folder.parent.name} --fresh` first"
+            f"{folder} must be trained on the current slices and folds, which have changed, so the training data may "
+            f"include test patients: run `ildfv train --fold {split.fold} --name {folder.parent.name} --fresh` first"
         )

@@ -1,4 +1,4 @@
-"""What each head of a pooled table was computed from: HU or windows, and the inputs that held-out patients chose."""
+"""The inputs of each pooled head: HU or windowed slices, and the blocks of inputs chosen on held-out patients."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def used_inputs(results: Iterable[Results]) -> dict[str, dict]:
     Returns
     -------
     dict
-        system → {"layers": {layer: "HU" or "8-bit windows"}, "used": {pattern: {inputs: number of folds}}}. A pattern
-        whose score is constant, because its labels are unknown or equal in all folds, is left out.
+        By system, {"layers": {layer: "HU" or "8-bit windows"}, "used": {pattern: {inputs: number of folds}}}. A pattern
+        is left out if its score is constant because its labels are unknown or equal in all folds.
     """
     found: dict[str, dict] = {}
     for one in results:
@@ -37,7 +37,7 @@ def used_inputs(results: Iterable[Results]) -> dict[str, dict]:
 
 
 def described(system: dict) -> str:
-    """One line: `filters, patches of HU; emphysema: projections and densities (3 folds), projections (2)`."""
+    """One line, such as "filters, patches of HU; emphysema: projections (3 folds), densities (1 fold)"."""
     by_source: dict[str, list[str]] = {}
     for layer, source in system["layers"].items():
         by_source.setdefault(source, []).append(layer)
@@ -49,6 +49,6 @@ def described(system: dict) -> str:
 
 
 def _layers(encode: dict) -> dict[str, str]:
-    """Layer → what it was computed from, of the record of one encoding or of several by layer."""
+    """By layer, the kind of image that it was computed from. encode: inputs of one encoding, or of several by layer."""
     several = {encode["layer"]: encode} if "layer" in encode else encode
     return {layer: HU if inputs.get("hounsfield") else WINDOWS for layer, inputs in several.items()}

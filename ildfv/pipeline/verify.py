@@ -1,4 +1,4 @@
-"""Integrity check of a workspace: files must match their checksums; others must be readable and consistent."""
+"""Integrity check of a workspace: files must match their checksums, or else be readable and consistent."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ NEEDED = ("mixture", "codebook", "pca", "projection", "fisher")  # folders of a 
 
 
 def verify_workspace(root: Path) -> dict:
-    """{"workspace", "checked": number of files, "faults": one line with a remedy per missing or damaged file}.
+    """Checks a workspace and returns {"workspace": path, "checked": number of files, "faults": list of str}.
 
-    Parts, models, encodings and result documents are compared with their SHA-256, label maps with gzip's checksum.
-    workspace.toml and folds.json are edited by hand and have no checksum: they are parsed and validated.
+    There is one fault, with a remedy, per missing or corrupt file. Parts, models, encodings and result documents are
+    compared with their SHA-256, label maps with the checksum of gzip. workspace.toml and folds.json may be edited by
+    hand and have no checksum, so they are parsed and validated.
 
     Raises
     ------
     InputError
-        `root` is not a workspace, its workspace.toml is not valid, or its slices are on a store that does not respond.
+        `root` is not a workspace, workspace.toml is not valid, or the server that stores the slices does not respond.
     """
     workspace = Workspace.open(root)
     load_kinds()
-    checked, faults = 1, []  # workspace.toml
+    checked, faults = 1, []  # Workspace.open has checked workspace.toml
     for path, files, found in _checks(workspace):
         checked += files
         faults += [f"{fault}; {_remedy(workspace, path)}" for fault in found]
@@ -45,7 +46,7 @@ def verify_workspace(root: Path) -> dict:
 
 
 def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]]:
-    """(path, number of files, faults) of each check; the path is None for slices outside the workspace."""
+    """Yields (path, number of files, faults) for each check. The path is None for slices outside the workspace."""
     files = _files(workspace)
     folders: list[tuple[Path | None, Path | str]] = [(path, path.parent) for path in _named(files, MANIFEST)]
     if workspace.settings.slices is not None:
@@ -56,7 +57,8 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         if parts is not None:
             yield path and path.parent, len(parts), parts.verify()
             if path == workspace.slices_dir / MANIFEST and parts.key != workspace.slices_key:
-                yield workspace.root / SETTINGS, 0, [f"{folder} was prepared with another salt than that in {SETTINGS}"]
+                fault = f"{workspace.root / SETTINGS} must have the salt with which {folder} was prepared, got another"
+                yield workspace.root / SETTINGS, 0, [fault]
     for path in _named(files, TENSORS):
         yield path, 1, verify_model(path.parent) or _own_check(workspace, path)
         if (copy := path.with_name(INFO)).exists():
@@ -81,7 +83,7 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
 
 
 def _missing(workspace: Workspace, files: list[Path]) -> Iterator[tuple[Path, int, list[str]]]:
-    """Missing files whose existence other files imply; finished encodings are checked separately."""
+    """Yields a fault for each missing file that other files require. Finished encodings are checked separately."""
 
     def of_encoding(folder: Path) -> bool:
         return folder.name in NEEDED and (folder.parent / FINISHED).exists()
@@ -103,7 +105,7 @@ def _missing(workspace: Workspace, files: list[Path]) -> Iterator[tuple[Path, in
 
 
 def _files(workspace: Workspace) -> list[Path]:
-    """All files except temporary ones, sorted; links to folders are followed, each folder is visited once."""
+    """All files except temporary ones, sorted. Links to folders are followed, but each folder is visited only once."""
     found, seen = [], set()
     for folder, folders, files in os.walk(workspace.root, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
@@ -119,7 +121,7 @@ def _named(files: list[Path], name: str) -> list[Path]:
 
 
 def _parts(folder: Path | str) -> tuple[Parts | None, list[str]]:
-    """The parts and no fault, or the fault of their manifest. OutOfReachError: the store does not respond."""
+    """(parts, []), or (None, [fault]) if the manifest is not valid. OutOfReachError: the server does not respond."""
     try:
         return Parts(folder), []
     except OutOfReachError:
@@ -129,7 +131,7 @@ def _parts(folder: Path | str) -> tuple[Parts | None, list[str]]:
 
 
 def _faults(read: Callable[[Path], object], path: Path) -> list[str]:
-    """No fault if `read` accepts the file, otherwise one that names it."""
+    """[] if `read` accepts the file, otherwise one fault that names the file."""
     try:
         read(path)
     except (InputError, UnicodeDecodeError) as error:
@@ -142,7 +144,7 @@ def _faults(read: Callable[[Path], object], path: Path) -> list[str]:
 
 
 def _own_check(workspace: Workspace, path: Path) -> list[str]:
-    """The faults that the registered kind of this file finds."""
+    """The faults that the check of the file's registered kind finds."""
     kind = kind_of(path.relative_to(workspace.root))
     if not isinstance(kind, FileKind) or kind.check is None:
         return []
@@ -151,7 +153,7 @@ def _own_check(workspace: Workspace, path: Path) -> list[str]:
 
 
 def _check_folds(workspace: Workspace, path: Path) -> None:
-    """The folds are valid and match the slices."""
+    """Checks that the folds are valid and match the slices."""
     Folds.load(path, PATTERNS)
     try:
         workspace.slices().scans("patient")
@@ -161,36 +163,36 @@ def _check_folds(workspace: Workspace, path: Path) -> None:
 
 
 def _check_copy(path: Path) -> None:
-    """The readable copy of a model's metadata equals the metadata."""
+    """Checks that the readable copy of a model's metadata equals the metadata."""
     if has_model(path.parent) and not verify_model(path.parent):
         check(read_json(path) == load_info(path.parent), f"{path} must equal the metadata in {TENSORS}")
 
 
 def _check_encoding(path: Path) -> None:
-    """A finished encoding is complete, and all of it was made from the same slices."""
+    """Checks that a finished encoding is complete and that all its parts were made from the same slices."""
     folder, encoding = path.parent, Encoding(path.parent)
     check((folder / FINGERPRINT).exists(), f"{folder / FINGERPRINT} is missing")
     fingerprint = read_json(folder / FINGERPRINT)
     if not _without_inputs(fingerprint):
         same = all(fingerprint[name] == value for name, value in encoding.inputs.items())
         check(same, f"{folder / FINGERPRINT} must list the same inputs as {FINISHED}")
-    model = encoder_kind(encoding.info.get("encoder", "fisher")).model  # encodings without the field are Fisher vectors
+    model = encoder_kind(encoding.info.get("encoder", "fisher")).model  # without the field: Fisher vectors
     for name in filter(None, (model, "pca")):
         check(has_model(folder / name), f"{folder / name}: {TENSORS} is missing")
     made_of = set()
     for name in ("projection", "fisher") if encoding.info.get("fisher_stored") else ("projection",):
         manifest = folder / name / MANIFEST
         check(manifest.exists(), f"{manifest} is missing")
-        found, _ = _parts(manifest.parent)  # a damaged manifest is reported by its own check
+        found, _ = _parts(manifest.parent)  # a corrupt manifest is reported by its own check
         if found is not None and _without_inputs(fingerprint):
             made_of.add((found.key, found.count))
         elif found is not None:
             encoding.check_made(found)
-    check(len(made_of) <= 1, f"{folder} must hold parts made from one set of slices, got {sorted(made_of)}")
+    check(len(made_of) <= 1, f"{folder} must contain parts made from the same slices, got {sorted(made_of)}")
 
 
 def _check_unfinished(path: Path) -> None:
-    """The parts of an unfinished encoding were made from the slices in its fingerprint."""
+    """Checks that the parts of an unfinished encoding were made from the slices in its fingerprint."""
     fingerprint = read_json(path)
     if _without_inputs(fingerprint):
         return
@@ -202,34 +204,34 @@ def _check_unfinished(path: Path) -> None:
 
 
 def _without_inputs(fingerprint: dict) -> bool:
-    """Whether an encoding was started by `ildfv experiment` of a version that recorded only the system's name."""
+    """Whether the fingerprint is from an old version of `ildfv experiment`, which recorded only the system's name."""
     return "system" in fingerprint
 
 
 def _check_document(workspace: Workspace, path: Path) -> None:
-    """A document is of the kind registered for its path, valid, and consistent with other files."""
+    """Checks that a document is of the kind registered for its path, valid, and consistent with other files."""
     place = path.relative_to(workspace.root)
     kind = document_kind(place)
     if kind is None:
-        raise InputError(f"{path} must be in a folder of a known kind of document, got {place.parent}")
+        raise InputError(f"{path} must be in a folder of a known kind of document, got the folder {place.parent}")
     kind.check(workspace.root, path, kind.read(path))
 
 
 def _remedy(workspace: Workspace, path: Path | None) -> str:
-    """The remedy for a damaged or missing file."""
+    """The remedy for a corrupt or missing file."""
     if path is None:
-        return f"run `ildfv prepare` again, writing to the location given in {SETTINGS}"
+        return f"run `ildfv prepare` again, with the location that is given in {SETTINGS} as its output"
     if path.name == INFO:
         return f"remove {path}: it is only a copy"
     if path == workspace.root / SETTINGS:
-        return f"restore {SETTINGS} from a backup, or prepare all scans into another workspace"
+        return f"restore {SETTINGS} from a backup, or prepare all scans in another workspace"
     if path == workspace.folds_file:
         return "restore it from a backup, or run `ildfv folds --fresh` and all later commands again"
     place = path.relative_to(workspace.root)
     if path == workspace.slices_dir / MANIFEST:
         return f"remove the folder {path.parent} and run `ildfv prepare` on all scans again"
     if place.parts[0] == "slices":
-        return "run `ildfv prepare` on the scans again: damaged parts are replaced, the others kept"
+        return "run `ildfv prepare` on the scans again: corrupt parts are replaced, all others are kept"
     if (kind := kind_of(place)) is not None:
         return kind.remedy(workspace.root, path)
     if len(place.parts) == 1:

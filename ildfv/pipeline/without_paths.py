@@ -1,19 +1,19 @@
-"""The result of `prepare` without anything that may identify a patient, for logs and bug reports."""
+"""The report of `prepare` without anything that may identify a patient, for logs and bug reports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
 
-# Of a scan or file: hashes, counts, and how it was resampled.
+# Fields of a scan or file that are kept: hashes, counts, and how the scan was resampled.
 KEPT = ("kind", "patient", "series", "slices", "labelled", "kept", "files", "resampled")
 
 
 def without_paths(report: Mapping) -> dict:
-    """The same document with hashes and counts only.
+    """A copy of the report with hashes and counts only.
 
-    Paths, file names, notes and reasons are omitted, because a reason may quote a file name or a tag. The code table is
-    named only if it is a shipped one.
+    Paths, file names, notes and reasons are omitted; a reason may quote a file name or a tag. The name of the code
+    table is kept only if the table is part of ildfv.
     """
     codes = report["codes"]
     shown = {name: value for name, value in report.items() if name not in ("notes", "codes")}
@@ -24,5 +24,5 @@ def without_paths(report: Mapping) -> dict:
 
 
 def _is_plain(codes: str) -> bool:
-    """Whether this is the name of a shipped table, "phantom" or "cip", and not a file."""
+    """Whether `codes` is the name of a code table of ildfv, such as "phantom" or "cip", and not a file."""
     return PurePath(codes).suffix == "" and PurePath(codes).name == codes

@@ -24,21 +24,21 @@ SETTINGS = "workspace.toml"
 
 
 class Settings(BaseModel):
-    """Settings of the whole workspace, written when it is created."""
+    """The settings of a workspace, written when it is created."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = Field(1, ge=1, le=1)
-    version: str  # of ildfv when the workspace was created
-    salt: str = Field(min_length=16)  # for hashing identities; confidential like the scans
-    threshold: int = Field(THRESHOLD, gt=0)  # pixels from which a pattern counts as present
+    version: str  # the version of ildfv that created the workspace
+    salt: str = Field(min_length=16)  # for hashing identities; as confidential as the scans
+    threshold: int = Field(THRESHOLD, gt=0)  # number of pixels from which a pattern counts as present
     folds: int = Field(5, ge=2)
     seed: int = Field(0, ge=0, lt=2**32)  # the range that NumPy accepts
     slices: str | None = None  # path or URL of prepared slices; None for slices/ of the workspace
 
 
 class Workspace:
-    """Paths, settings and results of a workspace."""
+    """The paths, settings and results of a workspace."""
 
     def __init__(self, root: Path, settings: Settings):
         self.root, self.settings = Path(root), settings
@@ -51,10 +51,10 @@ class Workspace:
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
-        """The workspace in `root`. InputError: not a workspace, or invalid settings."""
+        """The workspace in `root`. InputError: the folder is not a workspace, or its settings are not valid."""
         path = Path(root) / SETTINGS
         if not path.exists():
-            raise InputError(f"{root} is not a workspace, {SETTINGS} is missing: run `ildfv prepare SCANS`")
+            raise InputError(f"{root} is not a workspace, because {SETTINGS} is missing: run `ildfv prepare SCANS`")
         try:
             return cls(root, Settings(**read_toml(path)))
         except ValidationError as error:
@@ -64,27 +64,29 @@ class Workspace:
 
     @classmethod
     def open_or_create(cls, root: Path, *, version: str, **settings) -> Workspace:
-        """The workspace in `root`, created with a random salt if it does not exist.
+        """The workspace in `root`. If it does not exist, it is created with a random salt.
 
-        settings: those of a new workspace; an existing one must have the same values. None means any value.
+        version: of ildfv. settings: the settings of a new workspace. An existing workspace must have the same values,
+        except for settings that are None.
         """
         root = Path(root)
         if (root / SETTINGS).exists():
             workspace = cls.open(root)
             for name, value in settings.items():
                 if value is not None and (found := getattr(workspace.settings, name)) != value:
-                    raise InputError(f"{root / SETTINGS} has {name} = {found!r}, got {value!r}: use another workspace")
+                    rule = f"{name} must be {found!r} as in {root / SETTINGS}, got {value!r}"
+                    raise InputError(f"{rule}: use another workspace")
             return workspace
         given = {name: value for name, value in settings.items() if value is not None}
         with writing(root):
-            if (root / SETTINGS).exists():  # created by another process in the meantime
+            if (root / SETTINGS).exists():  # another process has created it in the meantime
                 return cls.open_or_create(root, version=version, **settings)
             made = Settings(version=version, **({"salt": secrets.token_hex(16)} | given))
             write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode(), private=True)
         return cls(root, made)
 
     def slices(self) -> Slices:
-        """The prepared slices. InputError: there are none."""
+        """The prepared slices. InputError: there are no prepared slices."""
         if self.settings.slices is not None:
             return Slices(self.settings.slices)
         slices = self.stored_slices()
@@ -93,13 +95,14 @@ class Workspace:
         return SliceLabels.from_dict(read_checksummed(self.slice_labels_file)["labels"]).apply(slices)
 
     def stored_slices(self) -> Slices:
-        """The slices in slices/, without the labels of single slices. InputError: there are none."""
+        """The slices in slices/, without labels from slice-labels.json. InputError: there are no slices."""
         if not (self.slices_dir / MANIFEST).exists():
             raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS`")
         slices = Slices(self.slices_dir)
-        rule = f"{self.slices_dir} must be prepared with the salt in {self.root / SETTINGS}, and by this version"
         check(
-            slices.parts.key == self.slices_key, f"{rule}, got other ones: restore the salt, or use another workspace"
+            slices.parts.key == self.slices_key,
+            f"{self.slices_dir} must be prepared by this version with the salt in {self.root / SETTINGS}, got slices "
+            "of another version or salt: restore the salt, or use another workspace",
         )
         return slices
 
@@ -109,21 +112,21 @@ class Workspace:
         return slices_key(self.settings.salt)
 
     def model_dir(self, name: str, fold: int) -> Path:
-        """The folder of the network `name` that was trained without this fold."""
+        """The folder of the network `name` that is trained without this fold."""
         return self.models_dir / name / f"fold-{fold}"
 
     def encoding_dir(self, layer: str, fold: int, region: str = "slice") -> Path:
-        """The folder of the encoding of a layer in a region whose mixture and PCA were fitted without this fold."""
+        """The folder of a layer's encoding in a region whose mixture and PCA are fitted without this fold."""
         return self.encodings_dir / (layer if region == "slice" else f"{layer}-{region}") / f"fold-{fold}"
 
     def write_result(self, name: str, results: Results) -> Path:
-        """Writes `results` to results/<name>.json and returns that path."""
+        """Writes the results to results/<name>.json and returns the path."""
         path = self.results_dir / f"{name}.json"
         write_checksummed(path, results.to_dict())
         return path
 
     def results(self) -> dict[str, Results]:
-        """All results by name. InputError: a document that is damaged, not valid, or under another name."""
+        """All results by name. InputError: a document is corrupt or not valid, or its file has another name."""
         read = {path: read_checksummed(path) for path in sorted(self.results_dir.glob("*.json"))}
         found = {
             path: Results.from_dict(values, name=str(path))
@@ -136,6 +139,6 @@ class Workspace:
 
 
 def check_result_name(path: Path, results: Results) -> None:
-    """InputError unless the file is named for the system and fold of the results; a copied file is not."""
+    """Raises InputError unless the file is named after the system and fold of the results; a renamed copy is not."""
     name = f"{results.system}-fold-{results.fold}"
-    check(path.stem == name, f"{path} must hold the results of its name, got those of {name}: remove it")
+    check(path.stem == name, f"{path} must contain the results of {path.stem}, got those of {name}: remove it")

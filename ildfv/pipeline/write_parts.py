@@ -1,4 +1,4 @@
-"""Writes arrays of all slices part by part; every rank computes and writes parts, and rank 0 lists them."""
+"""Writes arrays of all slices in parts. Every rank computes and writes its parts; rank 0 lists all in a manifest."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ildfv.store.parts import Row, write_part, writing_parts
 from ildfv.streaming.threads import in_order
 
 Made = Generator[dict[str, np.ndarray], None, None]
-WRITERS = 2  # parts written concurrently, as fsync takes milliseconds
+WRITERS = 2  # number of parts written concurrently, because each fsync takes milliseconds
 
 
 def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress) -> None:
-    """Writes the missing parts of `folder`, named like the parts of the slices.
+    """Writes the missing parts of `folder`. They have the names of the parts of the slices.
 
-    make: part numbers → the arrays of each part, in order; it may prefetch, and runs concurrently with the writing and
-    hashing of finished parts. If the process is killed, all parts except those of the last seconds are listed in the
-    manifest, and the next run computes the remaining ones.
+    make: function that yields the arrays of each of the given parts, in order. It may prefetch; finished parts are
+    written and hashed at the same time. If the process is killed, all parts except those of the last seconds are in the
+    manifest, and the next run computes the remaining parts.
     """
     with writing_parts(folder, slices.key) if distributed.is_main() else nullcontext() as parts:
         here = {} if parts is None else parts.rows

@@ -1,4 +1,4 @@
-"""A chart of a measure, with its intervals, against a number: the form stored in documents, and the SVG drawing."""
+"""A chart of a measure with intervals against a number: the type stored in documents, and its drawing as SVG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ LEFT, TOP, WIDTH, HEIGHT = 50, 20, 320, 200
 
 
 class Chart(Document):
-    """Series of a measure at increasing x > 0, drawn on a logarithmic axis. series: name → an estimate for each x."""
+    """Series of estimates of a measure at increasing x > 0, drawn on a logarithmic x axis.
+
+    series: by name, one estimate for each x. note: a sentence that is shown below the chart.
+    """
 
     title: str
     x_label: str
@@ -26,7 +29,10 @@ class Chart(Document):
 
 
 def draw(chart: Chart, *, mark: str = "") -> Markup:
-    """The chart as SVG: a line per series, its estimates with 95 % intervals. mark: text printed in the chart."""
+    """The chart as SVG: one line per series, through its estimates with their 95 % intervals.
+
+    mark: text that is printed in the chart, such as the kind of data.
+    """
     low, high = _range(chart)
     bottom, right = TOP + HEIGHT, LEFT + WIDTH
     span = math.log(chart.x[-1] / chart.x[0]) or 1.0
@@ -83,7 +89,7 @@ def draw(chart: Chart, *, mark: str = "") -> Markup:
 
 
 def _range(chart: Chart) -> tuple[float, float]:
-    """The y axis: from the largest multiple of 0.2 below all values and intervals, at most 0.8, up to 1."""
+    """(low, 1.0), the ends of the y axis. low: the largest of 0, 0.2, … 0.8 below all values and intervals."""
     values: Sequence[float] = [
         v
         for estimates in chart.series.values()

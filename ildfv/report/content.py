@@ -18,10 +18,10 @@ from ildfv.report.chart import Chart
 
 @dataclass(frozen=True)
 class Prediction:
-    """One system on one slice.
+    """The prediction of one system on one slice.
 
-    predicted (C,): whether each pattern is predicted; None for a pattern without a decision threshold. scores (C,): on
-    the system's own scale.
+    predicted (C,): whether each pattern is predicted; None for a pattern without a decision threshold. scores (C,):
+    the scores of different systems are on different scales.
     """
 
     system: str
@@ -37,9 +37,9 @@ class Prediction:
 class Example:
     """One example slice.
 
-    image: uint8 (h, w), the slice in the normal window. truth (C,) of bool. labels: uint8 (h, w), 0 none, 1 … C =
-    pattern index + 1, or None. caption: plain text. place: "<series>/<slice number>" by which the viewer finds the
-    slice, or "".
+    image: uint8 (h, w), the slice in the normal window. truth: bool (C,), the patterns that are present. labels: uint8
+    (h, w), the label map (0: no pattern, otherwise pattern index + 1), or None. caption: plain text. place:
+    "<series>/<slice number>", with which the viewer finds the slice, or "".
     """
 
     image: np.ndarray
@@ -57,16 +57,16 @@ class Example:
         check(len(self.truth) == len(PATTERNS), f"truth must have {len(PATTERNS)} values, got {len(self.truth)}")
 
     def is_right(self, prediction: Prediction) -> bool:
-        """Whether a system predicts exactly the patterns that are present."""
+        """Whether the prediction has exactly the patterns that are present."""
         return [bool(t) for t in self.truth] == [bool(p) for p in prediction.predicted]
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """A slice with its reference label map and the one that a sliding window predicts.
+    """A slice with its reference label map and the label map predicted with a sliding window.
 
-    image: uint8 (h, w), the slice in the normal window. truth, predicted: uint8 (h, w), 0 none, 1 … C = pattern
-    index + 1. caption: plain text.
+    image: uint8 (h, w), the slice in the normal window. truth, predicted: uint8 (h, w), the two label maps (0: no
+    pattern, otherwise pattern index + 1). caption: plain text.
     """
 
     image: np.ndarray
@@ -91,10 +91,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels in rows of `columns`, or several such sets between which the reader switches.
+    """Panels in rows of `columns`, or several named sets of panels, of which the page shows one at a time.
 
-    variants: name → panels; given instead of panels. legend: names of the series in all panels. labelled: whether
-    panels have the colours of the patterns. of_data: whether it shows data, so that phantoms must be labelled.
+    variants: by name, a set of panels; given instead of `panels`. legend: names of the series in all panels. labelled:
+    whether the panels use the colours of the patterns. of_data: whether the figure shows data; if so, it is marked when
+    the data are phantoms.
     """
 
     title: str
@@ -108,7 +109,7 @@ class Figure:
 
 
 class TableDocument(Protocol):
-    """A document whose tables are shown under a separate heading. folds: held out in turn."""
+    """A document whose tables and charts are shown under a heading of their own. folds: the held-out folds."""
 
     @property
     def title(self) -> str: ...
@@ -131,13 +132,13 @@ class TableDocument(Protocol):
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything that a report shows; sections without content are omitted.
+    """Everything that a report shows. Sections without content are omitted.
 
-    data: "phantom" or "user"; a phantom report is labelled as such at every number. statistics: of
-    `evaluation.statistics`. folds: rows of `Folds.table()`. results: any number of systems and folds. label_maps_note:
-    how the slices of `label_maps` were selected and where all label maps are. settings: nested mappings of plain
-    values. seconds: wall time of each step. notes: plain sentences. made: date and time as text. figures: shown below
-    the experiments. examples_rule: how `examples` were selected; "" for RULE.
+    data: "phantom" or "user"; in a report on phantoms, every table and chart is labelled. statistics: result of
+    `evaluation.statistics`. folds: rows of `Folds.table()`. results: of any number of systems and folds. examples_rule:
+    how `examples` were selected; "" if by RULE. figures: shown below the experiments. label_maps_note: how the slices
+    of `label_maps` were selected, and where all label maps are stored. settings: nested mappings of plain values.
+    seconds: wall time of each step. notes: sentences. made: date and time as text.
     """
 
     data: str
@@ -161,7 +162,7 @@ class ReportContent:
     def __post_init__(self) -> None:
         check(self.data in DATA, f'data must be "phantom" or "user", got {self.data!r}')
         others = sorted({results.data for results in self.results} - {self.data})
-        check(not others, f"results must be on {self.data} data like the report, got {', '.join(others)}")
+        check(not others, f"results must be on {self.data} data, as the report is, got {', '.join(others)}")
 
 
 RULE = (
@@ -171,7 +172,7 @@ RULE = (
 
 
 def choose_examples(truth: np.ndarray, predicted: np.ndarray, *, seed: int = 0) -> dict[str, list[int]]:
-    """{"right": indices, "wrong": indices} by RULE, without repetition; truth and predicted (N, C)."""
+    """{"right": indices, "wrong": indices} of slices selected by RULE, each at most once. truth, predicted: (N, C)."""
     truth, predicted = np.asarray(truth) > 0, np.asarray(predicted) > 0
     check(truth.shape == predicted.shape, f"predicted must have truth's shape {truth.shape}, got {predicted.shape}")
     rng, taken = np.random.default_rng(seed), set()

@@ -1,7 +1,7 @@
-"""Charts as inline SVG. Colours and fonts are set by the page's style sheet, for light mode, dark mode and print.
+"""Charts as inline SVG. The page's style sheet sets colours and fonts for light mode, dark mode and print.
 
-The class `s<slot>` gives each system the same colour and dash pattern in every chart. `mark` is printed inside each
-chart, so that a chart copied from the page still states what data it shows.
+The classes `s<slot>` and `d<slot>` give a system the same colour and dash pattern in every chart. `mark` is printed
+inside each chart, so that a chart copied from the page still shows which kind of data it is from.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from markupsafe import Markup, escape
 from ildfv.evaluation.documents import Interval, PatternResults
 
 UNDEFINED = "–"
-SLOTS = 8  # colours and dashes in style.css
+SLOTS = 8  # number of colours and dash patterns in style.css
 
 
 @dataclass(frozen=True)
 class Series:
-    """One system in a chart of one pattern."""
+    """One system in a chart of one pattern. slot: number of its colour and dash pattern. row: its results."""
 
     slot: int
     name: str
@@ -29,7 +29,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Point:
-    """One system in a forest plot."""
+    """The value and interval of one system in a forest plot. slot: number of its colour."""
 
     slot: int
     name: str
@@ -37,25 +37,46 @@ class Point:
     interval: Interval | None
 
 
+@dataclass(frozen=True)
+class _CurveKind:
+    """A kind of curve. curve, x, y, area: the fields of `PatternResults` and of its curve."""
+
+    title: str
+    curve: str
+    x: str
+    y: str
+    area: str
+    label: str
+    axes: tuple[str, str]
+
+
+ROC = _CurveKind("ROC curves", "roc", "fpr", "tpr", "auc", "AUC", ("False-positive rate", "Sensitivity"))
+PRECISION_RECALL = _CurveKind(
+    "Precision–recall curves", "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision")
+)
+
+
 def roc(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
-    """ROC curve of each system, with a ring at its decision threshold."""
-    return _curves(
-        pattern, series, "roc", "fpr", "tpr", "auc", "AUC", ("False-positive rate", "Sensitivity"), "M0 1L1 0", mark
-    )
+    """A chart of the ROC curve of each system, with a ring at the system's decision threshold."""
+    return _curves(ROC, pattern, series, "M0 1L1 0", mark)
 
 
 def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
-    """Precision–recall curve of each system in steps; dashed: precision of predicting all slices positive.
+    """A chart of the precision–recall curve of each system, as a step function.
 
-    The dashed line is omitted if the prevalence is unknown or differs between the series.
+    A dashed line shows the precision of a system that predicts the pattern on every slice. The line is omitted if the
+    prevalence is unknown or differs between the series.
     """
     chance = {s.row.prevalence for s in series if s.row.prevalence is not None}
     base = f"M0 {1 - min(chance):.4f}L1 {1 - min(chance):.4f}" if len(chance) == 1 else "M0 0"
-    return _curves(pattern, series, "pr", "recall", "precision", "ap", "AP", ("Recall", "Precision"), base, mark)
+    return _curves(PRECISION_RECALL, pattern, series, base, mark)
 
 
 def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
-    """Observed frequency over mean predicted probability in ten bins; the area of a point is ∝ its number of slices."""
+    """A chart of the observed frequency against the mean predicted probability in ten bins, for each system.
+
+    Points with more slices are larger.
+    """
     frame = _Frame()
     drawn, texts = [], []
     for s in series:
@@ -81,7 +102,7 @@ def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Ma
 def function(
     x: Iterable[float], y: Iterable[float], title: str, axes: tuple[str, str], x_end: float, y_end: float
 ) -> Markup:
-    """A function of one variable. x, y in [0, 1], in units of the ends of the axes."""
+    """A chart of a function of one variable. x, y: in [0, 1], as fractions of the axis ends `x_end` and `y_end`."""
     frame = _Frame()
     line = _line([frame.at(*point) for point in zip(x, y, strict=True)])
     drawn = f'<g class="s s0"><path class="line" d="{line}"/></g>'
@@ -89,10 +110,14 @@ def function(
 
 
 def forest(label: str, groups: Sequence[tuple[str, Sequence[Point]]], *, mark: str = "") -> Markup:
-    """Points with 95 % intervals, one line per system, in groups of (pattern or "mean", points)."""
+    """A forest plot: one row per system, with its value and 95 % interval, grouped by pattern.
+
+    groups: (name of a pattern or "mean", points). label: name of the measure.
+    """
     found = [v for _, points in groups for point in points for v in (point.value, *(point.interval or ()))]
     low = min([v for v in found if v is not None], default=0.0)
-    start = max(s for s in (0.0, 0.2, 0.6, 0.8) if s <= max(low, 0.0))  # four steps of a round number up to 1
+    # With these starts, four equal steps up to 1 end at round numbers.
+    start = max(s for s in (0.0, 0.2, 0.6, 0.8) if s <= max(low, 0.0))
     left, right, step, gap = 92, 372, 17, 16
 
     def x(value: float) -> float:
@@ -133,23 +158,24 @@ def forest(label: str, groups: Sequence[tuple[str, Sequence[Point]]], *, mark: s
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with the given number of decimals, "–" for None."""
+    """A number as text with the given number of decimals; "–" for None."""
     if value is None:
         return UNDEFINED
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0 turns −0.0 into 0.0
 
 
 def with_interval(value: float | None, ends: Sequence[float] | None) -> str:
-    """0.912 (0.884–0.931), or 0.912 without an interval."""
+    """Text such as 0.912 (0.884–0.931), or 0.912 if there is no interval."""
     return number(value) if value is None or ends is None else f"{number(value)} ({number(ends[0])}–{number(ends[1])})"
 
 
 class _Frame:
-    """A square plot of [0, 1] × [0, 1] with its axes."""
+    """The axes of a square chart of [0, 1] × [0, 1]."""
 
     LEFT, TOP, SIZE = 50, 20, 200
 
     def at(self, x: float, y: float) -> tuple[float, float]:
+        """The position of a point of the chart, in SVG units."""
         return self.LEFT + x * self.SIZE, self.TOP + (1 - y) * self.SIZE
 
     def svg(
@@ -162,9 +188,10 @@ class _Frame:
         mark: str,
         ends: tuple[float, float] = (1, 1),
     ) -> Markup:
-        """texts: the accessible description. base: path of the reference line in the unit square, y downwards.
+        """The chart as SVG.
 
-        ends: values at the ends of the axes.
+        texts: sentences of the accessible description. base: path of the reference line in the unit square, with y
+        downwards. ends: values at the ends of the axes.
         """
         left, top, size = self.LEFT, self.TOP, self.SIZE
         bottom, middle = top + size, left + size / 2
@@ -186,36 +213,27 @@ class _Frame:
         )
 
 
-def _curves(
-    pattern: str,
-    series: Sequence[Series],
-    curve: str,
-    x: str,
-    y: str,
-    area: str,
-    label: str,
-    axes: tuple[str, str],
-    base: str,
-    mark: str,
-) -> Markup:
+def _curves(kind: _CurveKind, pattern: str, series: Sequence[Series], base: str, mark: str) -> Markup:
+    """A chart of a curve of each system. base: path of the reference line, as in `_Frame.svg`."""
     frame, drawn, texts = _Frame(), [], []
     for s in series:
-        texts.append(f"{s.name}: {label} {number(getattr(s.row, area))}")
-        points = getattr(s.row, curve)
+        tip = f"{s.name}: {kind.label} {number(getattr(s.row, kind.area))}"
+        texts.append(tip)
+        points = getattr(s.row, kind.curve)
         if points is None:
             continue
-        at = [frame.at(a, b) for a, b in zip(getattr(points, x), getattr(points, y), strict=True)]
-        at = _steps(at) if curve == "pr" else at
-        used = _operating_point(s.row, curve)
+        at = [frame.at(a, b) for a, b in zip(getattr(points, kind.x), getattr(points, kind.y), strict=True)]
+        at = _steps(at) if kind.curve == "pr" else at
+        used = _operating_point(s.row, kind.curve)
         ring = '<circle class="used" cx="{:.1f}" cy="{:.1f}" r="4"/>'.format(*frame.at(*used)) if used else ""
-        tip = escape(f"{s.name}: {label} {number(getattr(s.row, area))}")
-        drawn.append(f'<g class="{_slot(s)}"><title>{tip}</title><path class="line" d="{_line(at)}"/>{ring}</g>')
-    kind = "ROC curves" if curve == "roc" else "Precision–recall curves"
-    return frame.svg(f"{kind} for {pattern}", texts, axes, base, drawn, mark)
+        drawn.append(
+            f'<g class="{_slot(s)}"><title>{escape(tip)}</title><path class="line" d="{_line(at)}"/>{ring}</g>'
+        )
+    return frame.svg(f"{kind.title} for {pattern}", texts, kind.axes, base, drawn, mark)
 
 
 def _operating_point(row: PatternResults, curve: str) -> tuple[float, float] | None:
-    """The point of the curve at the decision threshold; None if it is undefined."""
+    """The point (x, y) at the decision threshold; None if a coordinate is undefined."""
     if curve == "pr":
         x, y = row.recall, row.precision
     else:
@@ -225,7 +243,7 @@ def _operating_point(row: PatternResults, curve: str) -> tuple[float, float] | N
 
 
 def _steps(at: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points of a step function: each precision applies from the previous recall to its own."""
+    """The corners of the step function through the points: each y applies from the previous x to its own x."""
     stairs = [at[0]]
     for (x, _), (x_next, y_next) in pairwise(at):
         stairs += [(x, y_next), (x_next, y_next)]
@@ -233,7 +251,7 @@ def _steps(at: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _line(at: Sequence[tuple[float, float]]) -> str:
-    """Path through the points, without those that lie on a straight line between their neighbours."""
+    """An SVG path through the points. Points on a straight line between their neighbours are omitted."""
     at = [(round(x, 1), round(y, 1)) for x, y in at]
     kept: list[tuple[float, float]] = []
     for point in at:

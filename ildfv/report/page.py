@@ -1,23 +1,38 @@
-"""The report as one self-contained HTML page without scripts or external files."""
+"""The report as one HTML page without scripts or external files."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from ildfv.errors import printable_page
 from ildfv.evaluation.documents import Results, Spread
 from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.results import spread, undecided
-from ildfv.evaluation.tables import Cell, Estimate, Table
+from ildfv.evaluation.tables import Estimate
 from ildfv.inference.png import png_uri
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
+from ildfv.report.cells import (
+    NAMES,
+    OVERALL,
+    VERDICTS,
+    as_printed,
+    code,
+    count,
+    duration,
+    experiment_cell,
+    groups,
+    measure_name,
+    p_value,
+    paired_rows,
+    percent,
+    plain,
+    verdict_of,
+)
 from ildfv.report.chart import draw
 from ildfv.report.content import RULE, Example, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Point, Series, number, with_interval
@@ -26,29 +41,14 @@ from ildfv.store.outputs import check_output, write_output
 
 MARKER = b'<meta name="generator" content="ildfv report">'
 KIND = "a page written by ildfv"
-OVERALL = {
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f": "F",
-    "mean_slice_f": "Mean slice F",
-    "micro_f": "Micro F",
-    "macro_f": "Macro F",
-    "mean_auc": "Mean AUC",
-}
-CODE = re.compile("`([^`]+)`")
-HASH = re.compile("[0-9a-f]{40,}")  # abbreviated; results/*.json has all digits
-VERDICTS = {"hit": "true positive", "alarm": "false positive", "miss": "false negative", "open": "no threshold"}
-PAPER = "the paper"  # source of a table's row
-HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # measures of a comparison that are not collapsed
-NAMES = OVERALL | {"auc": "AUC"}
+HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # measures in the first table of comparisons
 
 
 def write_report(path: str | Path, content: ReportContent) -> Path:
     """Writes the page atomically and returns its path.
 
     Undefined numbers are shown as "–". Equal content gives equal bytes. All names and notes are escaped. InputError:
-    the path is a file other than a page of this kind.
+    `path` exists and is not a page written by ildfv.
     """
     path = Path(path)
     write_output(path, render(content).encode("utf-8"), MARKER, KIND)
@@ -56,12 +56,12 @@ def write_report(path: str | Path, content: ReportContent) -> Path:
 
 
 def check_page(path: str | Path) -> None:
-    """InputError if a page may not be written to `path`: something else is there. See `ildfv.store.outputs`."""
+    """Raises InputError if `path` exists and is not a page written by ildfv, which must not be overwritten."""
     check_output(Path(path), MARKER, KIND)
 
 
 def render(content: ReportContent) -> str:
-    """The page as text."""
+    """The HTML text of the page."""
     environment = Environment(
         loader=PackageLoader("ildfv.report", "templates"),
         autoescape=True,
@@ -78,7 +78,7 @@ def render(content: ReportContent) -> str:
     environment.filters |= {"chart": lambda chart: draw(chart, mark=mark)}
     environment.tests |= {"estimate": lambda cell: isinstance(cell, Estimate)}
     shown = shown_results(content.results)
-    ranked = sorted(shown, key=_worse)
+    ranked = sorted(shown, key=_by_mean_auc)
     drawn = {d.system: slot for slot, d in enumerate(ranked[:SLOTS])}
     page = environment.get_template("report.html").render(
         content=content,
@@ -94,8 +94,8 @@ def render(content: ReportContent) -> str:
         spreads=spreads(content.results),
         undecided=list(dict.fromkeys(line for document in shown for line in undecided(document))),
         charts=charts(shown, drawn, mark=mark),
-        examples=[_picture(example) for example in content.examples],
-        label_maps=[_triptych(one) for one in content.label_maps],
+        examples=[_example_variables(example) for example in content.examples],
+        label_maps=[_label_map_variables(one) for one in content.label_maps],
         without_threshold=any(p is None for e in content.examples for one in e.predictions for p in one.predicted),
         rule=content.examples_rule or RULE,
         verdicts=VERDICTS,
@@ -106,17 +106,17 @@ def render(content: ReportContent) -> str:
 
 
 def shown_results(results: Sequence[Results]) -> list[Results]:
-    """One document per system, in the given order: the pooled one if it exists, otherwise that of the lowest fold."""
+    """One document per system, in the given order: the pooled document if there is one, otherwise the lowest fold's."""
     chosen: dict[str, Results] = {}
     for document in results:
         other = chosen.get(document.system)
-        if other is None or _rank(document) < _rank(other):
+        if other is None or _fold_order(document) < _fold_order(other):
             chosen[document.system] = document
     return list(chosen.values())
 
 
 def spreads(results: Sequence[Results]) -> list[Spread]:
-    """Mean ± SD over folds of each system with documents of at least two single folds."""
+    """The spread over folds of each system that has the documents of at least two single folds."""
     by_system: dict[str, list[Results]] = {}
     for document in results:
         if document.fold is not None:
@@ -125,9 +125,10 @@ def spreads(results: Sequence[Results]) -> list[Spread]:
 
 
 def charts(shown: Sequence[Results], drawn: Mapping[str, int], *, mark: str = "") -> dict:
-    """SVGs: {"forest": {"f", "auc"}, "roc" | "pr" | "calibration": {pattern: svg}}; {} without results.
+    """The charts as SVG; {} without results.
 
-    drawn: slot of each system to draw. mark: text printed in every chart.
+    {"forest": {"f": svg, "auc": svg}, "roc": {pattern: svg}, "pr": {pattern: svg}, "calibration": {pattern: svg}}
+    drawn: the systems to draw, with the number of their colour. mark: text that is printed in every chart.
     """
     if not shown:
         return {}
@@ -147,7 +148,10 @@ def charts(shown: Sequence[Results], drawn: Mapping[str, int], *, mark: str = ""
 
 
 def best(shown: Sequence[Results]) -> dict[tuple[str, str], float]:
-    """The largest value of each column of the results tables: (measure, pattern or "overall") → value."""
+    """The largest value of each column of the results tables, by (measure, pattern or "overall").
+
+    Columns with fewer than two values are left out.
+    """
     columns: dict[tuple[str, str], list[float | None]] = {}
     for document in shown:
         for pattern, row in document.per_pattern.items():
@@ -160,133 +164,28 @@ def best(shown: Sequence[Results]) -> dict[tuple[str, str], float]:
 
 
 def m_of(shown: Sequence[Results], measure: str, pattern: str | None = None) -> str:
-    """Number of patients that a measure of a pattern, or of all, depends on in these documents: 7, or 5–7."""
+    """Number of patients that a measure depends on, as text: "7", or "5–7" if the documents differ.
+
+    pattern: None for an overall measure.
+    """
     numbers = [(d.per_pattern[pattern] if pattern else d.overall).patients[measure] for d in shown]
     low, high = min(numbers), max(numbers)
     return count(low) if low == high else f"{count(low)}–{count(high)}"
 
 
-def groups(settings: Mapping) -> list[tuple[str, dict]]:
-    """Settings as tables of (caption, rows): one for each mapping, or for each inner one of a mapping of mappings."""
-    plain_rows = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
-    tables = [("Settings", plain_rows)] if plain_rows else []
-    for name, value in settings.items():
-        if not isinstance(value, Mapping):
-            continue
-        if value and all(isinstance(v, Mapping) for v in value.values()):
-            tables += [(f"Settings: {inner}", dict(flat(v))) for inner, v in value.items()]
-        else:
-            tables.append((f"Settings: {name}", dict(flat(value))))
-    return tables
-
-
-def flat(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Nested settings as (dotted name, value) in their order."""
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, name + ".")
-        else:
-            yield name, value
-
-
-def measure_name(key: str) -> str:
-    """ "ground glass/auc" → "AUC, ground glass"."""
-    pattern, _, name = key.rpartition("/")
-    return NAMES.get(name, name) + (f", {pattern}" if pattern else "")
-
-
-def verdict_of(present: bool, predicted: bool | None) -> str:
-    """A key of VERDICTS; "" for a true negative."""
-    if predicted is None:
-        return "open"
-    return ("hit" if present else "alarm") if predicted else ("miss" if present else "")
-
-
-def count(value: int | None) -> str:
-    """12 345 with a thin space between thousands; "–" for None."""
-    return figures.UNDEFINED if value is None else f"{value:,}".replace(",", "\u202f")
-
-
-def percent(part: float, whole: float) -> str:
-    """Part of a whole as 12.3 %; "–" if the whole is 0."""
-    return f"{100 * part / whole:.1f}\u00a0%" if whole else figures.UNDEFINED
-
-
-def p_value(value: float | None) -> str:
-    """A p value with three decimals, or "< 0.001"."""
-    if value is None:
-        return figures.UNDEFINED
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def duration(seconds: float) -> str:
-    """4.2 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def code(text: str) -> Markup:
-    """Escaped text with `code` in backticks as <code>."""
-    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
-
-
-def experiment_cell(cell: Cell) -> str:
-    """A table cell that is not an estimate, as text."""
-    if isinstance(cell, float):
-        return number(cell) if abs(cell) < 10 else number(cell, 1)
-    return count(cell) if isinstance(cell, int) else plain(cell)
-
-
-def paired_rows(table: Table) -> list[tuple[list[Cell], list[Cell] | None]]:
-    """Each row of this run with the paper's row of the same label that follows it, or None."""
-    found: list[tuple[list[Cell], list[Cell] | None]] = []
-    for row in table.rows:
-        if found and row[1] == PAPER and found[-1][1] is None and found[-1][0][0] == row[0]:
-            found[-1] = (found[-1][0], row)
-        else:
-            found.append((row, None))
-    return found
-
-
-def as_printed(table: Table, cell: Cell) -> str:
-    """A number of the paper's rows with as many decimals as the paper prints in this table."""
-    if not isinstance(cell, float):
-        return experiment_cell(cell)
-    printed = [value for row in table.rows if row[1] == PAPER for value in row if isinstance(value, float)]
-    return number(cell, max(len(repr(value).partition(".")[2]) for value in printed))
-
-
-def plain(value: object) -> str:
-    """A setting as text: "–" for None, yes or no for a bool, lists with commas, hashes abbreviated."""
-    if value is None:
-        return figures.UNDEFINED
-    if value == {}:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(plain(v) for v in value)
-    if isinstance(value, str) and HASH.fullmatch(value):
-        return value[:16] + "…"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _worse(document: Results) -> float:
-    """Sort key: systems by falling mean AUC, those without one last."""
+def _by_mean_auc(document: Results) -> float:
+    """Sort key: largest mean AUC first, systems without a mean AUC last."""
     auc = document.overall.mean_auc
     return math.inf if auc is None else -auc
 
 
-def _rank(document: Results) -> int:
-    """Sort key: pooled documents first, then by fold."""
+def _fold_order(document: Results) -> int:
+    """Sort key: the pooled document first, then the folds in order."""
     return -1 if document.fold is None else document.fold
 
 
 def _folds_text(shown: Sequence[Results]) -> str:
-    """The test slices of the shown documents, with the names of the systems if these were tested on different ones."""
+    """The test folds and their numbers of slices and patients, as text; per system if the systems differ."""
     systems: dict[str, list[str]] = {}
     for d in shown:
         folds = f"folds {', '.join(map(str, d.folds))} pooled" if d.fold is None else f"fold {d.fold}"
@@ -297,7 +196,7 @@ def _folds_text(shown: Sequence[Results]) -> str:
     return "; ".join(f"{text} ({', '.join(names)})" for text, names in systems.items())
 
 
-def _triptych(one: LabelMap) -> dict:
+def _label_map_variables(one: LabelMap) -> dict:
     """The template variables of one label map."""
     h, w = one.image.shape
     return {
@@ -310,8 +209,8 @@ def _triptych(one: LabelMap) -> dict:
     }
 
 
-def _picture(example: Example) -> dict:
-    """The template variables of one example; width and height are those of the image."""
+def _example_variables(example: Example) -> dict:
+    """The template variables of one example."""
     h, w = example.image.shape
     present = [p for p, t in zip(PATTERNS, example.truth, strict=True) if t]
     paths = outlines(example.labels, len(PATTERNS)) if example.labels is not None else [""] * len(PATTERNS)

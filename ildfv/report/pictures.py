@@ -1,4 +1,4 @@
-"""CT slices for a page: a PNG as a data URI, and label maps as vector outlines or as a PNG."""
+"""Pictures of CT slices: SVG with the outlines of label maps for a page, and PNG files of label maps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from ildfv.report.content import LabelMap
 
 COLOURS = ((86, 180, 233), (240, 165, 0), (255, 122, 198), (47, 214, 160))  # as in style.css, --p0 … --p3
 TITLES = ("slice", "reference", "predicted")
-SCALE, GAP, LINE = 2, 8, 26  # pixels: per pixel of the slice, between panels, per line of text
+SCALE, GAP, LINE = 2, 8, 26  # enlargement of the slice; pixels between panels; pixels per line of text
 OPACITY = 0.55
 
 
 def slice_svg(image: np.ndarray, labels: np.ndarray | None, *, label: str) -> Markup:
-    """A greyscale uint8 slice (h, w) as SVG, with the areas of its label map (0 none, 1 … 4 pattern + 1) if given."""
+    """A slice, uint8 (h, w), as SVG, with the coloured areas of its label map (pattern index + 1) if given.
+
+    label: the accessible name.
+    """
     h, w = image.shape
     paths = outlines(labels, len(PATTERNS)) if labels is not None else []
     areas = "".join(f'<path class="area p{k}" d="{path}"/>' for k, path in enumerate(paths) if path)
@@ -31,8 +34,8 @@ def slice_svg(image: np.ndarray, labels: np.ndarray | None, *, label: str) -> Ma
 def outlines(labels: np.ndarray, n_patterns: int = 4) -> list[str]:
     """SVG path data of the outline of each pattern, in pixels of the image; "" for an absent pattern.
 
-    labels: uint8 (h, w), pattern index + 1. Paths run half-way between pixel centres; pixel (y, x) covers the unit
-    square at (x, y).
+    labels: uint8 (h, w), pattern index + 1. Pixel (y, x) covers the unit square at (x, y). The outlines pass half-way
+    between pixel centres.
     """
     return [_outline(labels == k + 1) for k in range(n_patterns)]
 
@@ -46,7 +49,7 @@ def _outline(area: np.ndarray) -> str:
 
 
 def _path(points: np.ndarray) -> str:
-    """A closed path; points on a straight line between their neighbours are dropped."""
+    """A closed SVG path. Points on a straight line between their neighbours are omitted."""
     ring = points[:-1]
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     corner = np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]) > 1e-9
@@ -54,7 +57,7 @@ def _path(points: np.ndarray) -> str:
 
 
 def label_map_png(one: LabelMap, *, mark: str = "") -> bytes:
-    """A PNG of the slice, its reference label map and the predicted one, side by side, with titles and a legend.
+    """A PNG of the slice, the reference label map and the predicted label map, in a row, with titles and a legend.
 
     mark: text printed in the top right corner, such as the kind of data.
     """

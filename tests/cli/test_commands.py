@@ -217,7 +217,7 @@ def test_hand_edited_folds_are_kept_without_fresh(small_workspace):
     file.write_text(json.dumps(own))
     ended = run(*make)
     assert (ended.returncode, json.loads(file.read_text())) == (1, own)
-    assert "folds.json holds other folds: use --check to validate them, or --fresh to replace them" in ended.stderr
+    assert "folds.json contains other folds: validate them with --check, or replace them with --fresh" in ended.stderr
     assert run("folds", "--check", "--workspace", root).returncode == 0
     assert run(*make, "--fresh").returncode == 0
     assert json.loads(file.read_text()) != own

@@ -6,7 +6,7 @@ import pytest
 from ildfv.cli.data import grouped_notes
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
-from ildfv.evaluation.folds import make_folds
+from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.split import split_slices
 

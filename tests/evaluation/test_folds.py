@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError
-from ildfv.evaluation.folds import Folds, check_no_leak, check_one_patient_per_scan, make_folds
+from ildfv.evaluation.folds import Folds, check_no_leak
+from ildfv.evaluation.stratified_folds import check_one_patient_per_scan, make_folds
 from ildfv.evaluation.stratify import partition
 from ildfv.patterns import PATTERNS, presence
 

@@ -8,8 +8,10 @@ import pytest
 import sklearn.metrics as sk
 
 from ildfv.errors import InputError
+from ildfv.evaluation.comparisons import compare, compare_over_seeds
 from ildfv.evaluation.documents import Comparison, Results
-from ildfv.evaluation.results import OVERALL, Predictions, compare, compare_over_seeds, evaluate, spread
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import OVERALL, evaluate, spread
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.patterns import PATTERNS
 
@@ -226,7 +228,7 @@ def test_several_seeds_are_compared_by_their_mean():
 
 def test_a_document_of_an_older_version_is_refused_with_a_remedy():
     values = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20).to_dict()
-    rule = "doc.json must be of version 2, got 1: .*run the `ildfv train` or `ildfv regress` that wrote it again"
+    rule = "doc.json must be of version 2, got 1: .*repeat the `ildfv train` or `ildfv regress` command that wrote it"
     with pytest.raises(InputError, match=rule) as error:
         Results.from_dict(values | {"version": 1}, name="doc.json")
     assert "\n" not in str(error.value)
@@ -252,8 +254,8 @@ def test_long_curves_are_thinned_with_their_ends_kept():
     ("change", "message"),
     [
         ({"scores": np.zeros((3, 4))}, r"scores must have shape \(150, 4\), got \(3, 4\)"),
-        ({"presence": np.full((150, 4), 2)}, "presence must be 0, 1 or −1"),
-        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 without"),
+        ({"presence": np.full((150, 4), 2)}, "presence must be 1, 0 or −1"),
+        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 slices without"),
         ({"scores": np.full((150, 4), np.nan)}, "scores of fv-conv1 must be finite"),
     ],
 )

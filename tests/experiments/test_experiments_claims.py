@@ -25,15 +25,15 @@ def estimates(*values):
 @pytest.mark.parametrize(
     ("vectors", "network", "said"),
     [
-        ((0.9, 0.8, 0.7), (0.8, 0.75, 0.9), "the curves cross: the lead passes to the CNN from 24 to 48 patients"),
+        ((0.9, 0.8, 0.7), (0.8, 0.75, 0.9), "the curves cross: the CNN overtakes between 24 and 48 patients"),
         (
             (0.5, 0.9, 0.9),
             (0.6, 0.8, 0.8),
-            "the curves cross: the lead passes to the Fisher vector from 12 to 24 patients",
+            "the curves cross: the Fisher vector overtakes between 12 and 24 patients",
         ),
         ((0.9, 0.9, 0.9), (0.8, 0.8, 0.8), "no crossing: the Fisher vector has the larger value at all sizes"),
         ((0.7, 0.7, 0.7), (0.8, 0.8, 0.8), "no crossing: the CNN has the larger value at all sizes"),
-        ((0.9, None, 0.7), (0.8, 0.9, 0.8), "the curves cross: the lead passes to the CNN from 12 to 48 patients"),
+        ((0.9, None, 0.7), (0.8, 0.9, 0.8), "the curves cross: the CNN overtakes between 12 and 48 patients"),
         ((None, None, None), (0.8, 0.9, 0.8), "undefined at all sizes"),
     ],
 )
@@ -106,7 +106,7 @@ def test_charts_hold_an_estimate_for_every_size(context):
     assert all(one.patients is not None for one in shown)
     assert all(one.value is not None for one in shown)
     assert all(one.interval is None or one.interval[0] <= one.value <= one.interval[1] for one in shown)
-    assert all("against the CNN" in note for note in found.notes)
+    assert all("compared with the CNN" in note for note in found.notes)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_scores_of_the_same_slices_are_the_same_after_transfer(used, tmp_path):
 
 def test_patients_in_both_workspaces_are_refused(used, tmp_path):
     copy = Path(shutil.copytree(used, tmp_path / "copy"))
-    with pytest.raises(InputError, match="other must contain only other patients, got 8 that are in both"):
+    with pytest.raises(InputError, match="must be a workspace with other patients, got 8 patients"):
         transfer.run(Context(used, TINY, other=copy, device="cpu"))
 
 

@@ -8,7 +8,7 @@ from ildfv.experiments.fitted import fisher_model
 from ildfv.experiments.layers import fisher
 from ildfv.experiments.localisation import NO_CAPTUM, TRAINING, run, shown, some
 from ildfv.experiments.results import predictions
-from ildfv.inference.localisation import CONTROLS
+from ildfv.inference.map_controls import CONTROLS
 
 
 def test_a_map_sums_to_the_score_without_its_offset(context):

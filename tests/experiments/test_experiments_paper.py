@@ -11,7 +11,7 @@ from ildfv.evaluation.tables import Table
 from ildfv.experiments.paper import table, text
 from ildfv.experiments.run import run_experiments
 from ildfv.experiments.tables import printed
-from ildfv.report.page import as_printed, paired_rows
+from ildfv.report.cells import as_printed, paired_rows
 
 # The numbers of each table of arXiv:1701.05616v1 as printed, line by line.
 PRINTED = {

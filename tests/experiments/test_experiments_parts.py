@@ -9,7 +9,7 @@ import torch
 from tiny import TINY
 
 from ildfv.evaluation.documents import COMPARISON, Comparison, PairedTest
-from ildfv.evaluation.results import Predictions
+from ildfv.evaluation.predictions import Predictions
 from ildfv.evaluation.tables import Estimate, Table
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments import figures

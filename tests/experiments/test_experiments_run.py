@@ -11,7 +11,7 @@ import pytest
 from tiny import TINY, stored
 
 from ildfv.errors import InputError, MissingPackageError
-from ildfv.evaluation.results import compare as compare_predictions
+from ildfv.evaluation.comparisons import compare as compare_predictions
 from ildfv.experiments import fitted
 from ildfv.experiments import results as results_module
 from ildfv.experiments import run as run_module
@@ -310,7 +310,7 @@ def test_scores_of_another_fold_are_detected(made, tmp_path):
     shutil.copytree(theirs, ours)
     (fault,) = verify_workspace(context.workspace.root)["faults"]
     assert str(ours) in fault
-    with pytest.raises(InputError, match=f"{ours} must hold scores of .* without fold 0, got others: remove it"):
+    with pytest.raises(InputError, match=f"{ours} must contain scores of .* without fold 0, got others: remove it"):
         predictions(Context(context.workspace.root, TINY, device="cpu"), context.base)
 
 

@@ -57,9 +57,9 @@ def test_an_encoding_records_slices_folds_network_and_settings(workspace):
 def test_projections_of_other_slices_are_refused_and_reported(workspace):
     root, folder = workspace
     other_slices(folder / "projection")
-    with pytest.raises(InputError, match=r"must list 48 slices of key"):
+    with pytest.raises(InputError, match=r"must list 48 slices with the key"):
         Encoding(folder).projections()
-    assert any("must list 48 slices of key" in fault for fault in verify_workspace(root)["faults"])
+    assert any("must list 48 slices with the key" in fault for fault in verify_workspace(root)["faults"])
 
 
 def test_a_lost_codebook_is_reported(workspace):
@@ -73,8 +73,8 @@ def test_encodings_of_earlier_versions_are_verified_but_not_read(workspace):
     root, folder = workspace
     without_inputs(folder)
     assert verify_workspace(root)["faults"] == []
-    with pytest.raises(InputError, match=r"must record its inputs.*remove .* to encode again"):
+    with pytest.raises(InputError, match=r"must record its inputs.*remove .* and encode again"):
         Encoding(folder).projections()
     other_slices(folder / "projection")
     (fault,) = verify_workspace(root)["faults"]
-    assert "must hold parts made from one set of slices" in fault
+    assert "must contain parts made from the same slices" in fault

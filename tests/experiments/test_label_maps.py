@@ -144,7 +144,7 @@ def test_the_page_and_the_folder_of_results_show_them(root):
     assert list((root / where).glob("fold-*/*-called.nii.gz"))
     tables = {table["title"]: table for table in document["tables"]}
     assert tables["Label maps of the patch baseline"]["columns"][3:] == [f"Dice {p}" for p in PATTERNS]
-    assert "lung mask for it, rule" in [row[0] for row in tables["Milliseconds per slice"]["rows"]]
+    assert "lung mask of the patch baseline, rule" in [row[0] for row in tables["Milliseconds per slice"]["rows"]]
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_settings_mention_neither_phantoms_nor_folds_that_were_not_created(root)
 def test_results_of_several_presets_are_distinguished(root):
     page = Path(run_experiments(["curves"], preset=LARGE, workspace=root, device="cpu")["page"]).read_text()
     assert list(settings(page))[1:] == ["Settings: preset large (curves)", "Settings: preset tiny (examples)"]
-    assert "The results come from several presets: preset large (curves); preset tiny (examples)." in page
+    assert "The results are from several presets: preset large (curves); preset tiny (examples)." in page
     context = Context(root, TINY, device="cpu")
     items = {row[0]: row[4] for row in checklist(by_preset(context, documents(context))).tables[0].rows}
     training = items["Training, selection, ensembles"]

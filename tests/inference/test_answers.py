@@ -160,7 +160,7 @@ def test_a_finished_scan_of_another_predictor_is_replaced_only_on_request(folder
     document["predictor"]["checksum"] = "0" * 64
     path.write_text(json.dumps(document))
     _, failed = predict_all([tmp_path / "dicom"], folder, out=tmp_path / "out")
-    assert "was written with another predictor: use another --out, or --fresh" in failed[0]["reason"]
+    assert "was written with another predictor: give another --out, or replace it with --fresh" in failed[0]["reason"]
     answers, failed = predict_all([tmp_path / "dicom"], folder, out=tmp_path / "out", fresh=True)
     assert failed == []
     assert answers[0]["predictor"]["checksum"] == Predictor.load(folder).checksum
@@ -191,5 +191,5 @@ def test_the_floor_of_maps_changes_neither_their_sum_nor_the_score(folder):
 
 def test_page_and_json_state_that_maps_are_limited(prediction):
     assert prediction.to_dict()["contributions_limited"] is True
-    assert "what this removes is spread evenly" in prediction_page(prediction)
-    assert "what this removes is spread evenly" not in prediction_page(replace(prediction, limited=False))
+    assert "the removed part is spread evenly" in prediction_page(prediction)
+    assert "the removed part is spread evenly" not in prediction_page(replace(prediction, limited=False))

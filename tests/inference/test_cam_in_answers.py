@@ -72,7 +72,7 @@ def test_the_viewer_reads_them(written):
 
 def test_the_page_says_that_they_do_not_add_up(written):
     page = (written[1] / "prediction.html").read_text()
-    assert "highest score of each pattern by cnn-whole" in page
+    assert "the highest score of cnn-whole" in page
     assert "These maps do not add up to the score." in page
     assert page.count('alt="Grad-CAM of') == 4
 
@@ -85,7 +85,7 @@ def test_maps_do_not_depend_on_the_batch(with_network, monkeypatch):
 
 
 def test_a_predictor_without_a_network_head_is_refused_before_the_scan_is_read(folder, tmp_path):
-    with pytest.raises(InputError, match="Grad-CAM needs a predictor with a CNN head, got fv-conv1: export one with"):
+    with pytest.raises(InputError, match="needs a predictor with a CNN head, got fv-conv1: run `ildfv export --cnn`"):
         predict_all([tmp_path / "missing"], folder, cam=True)
 
 
@@ -100,7 +100,7 @@ def test_a_finished_answer_without_maps_is_not_taken_for_one_with_them(with_netw
     first, _ = predict_all([scan], with_network, out=tmp_path / "out")
     assert first[0]["cam_head"] is None
     _, failed = predict_all([scan], with_network, out=tmp_path / "out", cam=True)
-    assert "was written without --cam: use another --out, or --fresh" in failed[0]["reason"]
+    assert "was written without --cam: give another --out, or replace it with --fresh" in failed[0]["reason"]
 
 
 def test_the_option_needs_a_folder_for_the_maps(folder, tmp_path):

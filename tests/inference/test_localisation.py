@@ -5,16 +5,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ildfv.errors import InputError
-from ildfv.inference.localisation import (
-    CONTROLS,
-    LabelledSlices,
-    MapScores,
-    best_threshold,
-    dice_at,
-    evaluate_maps,
-    pixel_auc,
-    pointing_game,
-)  # fmt: skip
+from ildfv.inference.localisation import LabelledSlices, MapScores, evaluate_maps
+from ildfv.inference.map_controls import CONTROLS
+from ildfv.inference.map_measures import best_threshold, dice_at, pixel_auc, pointing_game  # fmt: skip
 
 SIDE = 112  # smaller than a prepared slice: no measure depends on the size
 

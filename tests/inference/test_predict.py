@@ -134,8 +134,8 @@ def test_several_series_of_a_patient_use_the_longest_and_say_so(folder, tmp_path
     prediction = Predictor.load(folder).predict(tmp_path / "in")
     assert len(prediction.positions) == 8
     assert prediction.notes == [
-        "2 series: number 1 is used, which has the most slices: 1: 8 slices, 5 mm apart; 2: 5 slices, 5 mm apart "
-        "(--series NUMBER)"
+        "2 series were found: 1: 8 slices, 5 mm apart; 2: 5 slices, 5 mm apart. Series 1, with the most slices, is "
+        "used; choose another with --series NUMBER"
     ]
 
 

@@ -15,7 +15,8 @@ from test_regions import LUNG, make
 
 from ildfv.errors import InputError
 from ildfv.inference import predictor as module
-from ildfv.inference.predictor import CARD, INFO, TENSORS, Predictor
+from ildfv.inference.predictor import Predictor
+from ildfv.inference.predictor_files import CARD, INFO, TENSORS
 from ildfv.pipeline.encode import encode_slices
 from ildfv.pipeline.export import export_predictor
 from ildfv.pipeline.regress import regress_encoding
@@ -88,7 +89,7 @@ def test_only_the_needed_part_of_the_network_is_stored(study):
     ("change", "message"),
     [
         (lambda folder: (folder / INFO).unlink(), "predictor.json is missing"),
-        (lambda folder: (folder / TENSORS).write_bytes(b"x"), "is damaged, its checksum differs"),
+        (lambda folder: (folder / TENSORS).write_bytes(b"x"), "is corrupt, its checksum differs"),
         (lambda folder: edit(folder, version=1), "must have version 2, got 1"),
         (lambda folder: edit(folder, kind="ildfv results"), "must be of kind 'ildfv predictor'"),
         (lambda folder: edit(folder, colour="blue"), "colour: Extra inputs are not permitted"),

@@ -38,12 +38,12 @@ def test_a_scan_like_the_training_scans_is_called_that():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"lung": 11}, "with the most lung shows 11 cm² of lung; those of the training scans showed 150 to 300 cm²."),
+        ({"lung": 11}, "shows 11 cm² of lung; on the training scans, that slice showed 150 to 300 cm²."),
         ({"lung": 500}, "The slice with the most lung shows 500 cm² of lung"),
         ({"side": 1.5}, "Pixels are 1.50 mm wide"),
         ({"spacing": 10}, "Slices are 10.00 mm apart"),
-        ({"likelihood": -35}, "half of the slices is less likely than that of 99 % of the training slices"),
-        ({"likelihood": -5}, "half of the slices is more likely than that of 99 % of the training slices"),
+        ({"likelihood": -35}, "a texture that is less likely than the texture of 99 % of the training slices"),
+        ({"likelihood": -5}, "a texture that is more likely than the texture of 99 % of the training slices"),
         ({"likelihood": -23.5}, "less likely than on the training scans"),
         ({"likelihood": -16.5}, "more likely than on the training scans"),
     ],

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.model_card import model_card
 from ildfv.inference.page import prediction_page
-from ildfv.inference.predictor import INFO, Predictor
+from ildfv.inference.predictor import Predictor
+from ildfv.inference.predictor_files import INFO
 from ildfv.inference.schema import ConformalSets
 from ildfv.pipeline.expected import SETS_LEVEL, conformal_sets
 
@@ -58,7 +59,7 @@ def test_one_patient_fewer_than_the_fewest_excludes_nothing(level):
 def test_too_few_patients_are_a_reason_and_not_limits():
     found = conformal_sets(np.ones((6, 4), int), np.zeros((6, 4)), np.repeat(np.arange(3), 2), cross_validated=False)
     assert "conformal" not in found
-    assert found["no_conformal"].endswith("in at least 4 held-out patients (at most in 3)")
+    assert found["no_conformal"].endswith("in at least 4 held-out patients, and the largest number is 3")
 
 
 def test_a_small_study_gives_the_reason_in_every_output(prediction, folder):
@@ -106,7 +107,8 @@ def test_a_predictor_without_the_part_loads_and_says_so(folder, tmp_path):
     for head in content["heads"]:
         del head["conformal"], head["no_conformal"]
     (old / INFO).write_text(json.dumps(content))
-    assert Predictor.load(old).head().no_conformal == "it was exported without them, export it again"
+    reason = Predictor.load(old).head().no_conformal
+    assert reason == "the predictor was exported without conformal sets; export it again"
 
 
 def test_a_stored_part_is_used_for_new_scans(folder, tmp_path):

@@ -22,7 +22,8 @@ from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference import predictor as module
-from ildfv.inference.predictor import CARD, TENSORS, Predictor
+from ildfv.inference.predictor import Predictor
+from ildfv.inference.predictor_files import CARD, TENSORS
 from ildfv.pipeline import systems
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import Encoding
@@ -177,7 +178,7 @@ def test_layers_computed_from_hounsfield_units_are_refused(few, tmp_path, monkey
     real = Encoding.inputs.fget
     monkeypatch.setattr(Encoding, "inputs", property(lambda self: {**real(self), "hounsfield": True}))
     monkeypatch.setattr(systems, "check", lambda *arguments: None)  # the regression records the inputs as well
-    with pytest.raises(InputError, match=r"layer filters was computed from slices in HU"):
+    with pytest.raises(InputError, match=r"layer filters must be computed from windowed slices, got HU"):
         export_predictor(few.root, tmp_path / "p", layer=FEW, region="lung")
 
 
@@ -222,14 +223,14 @@ def test_layers_and_outputs_of_a_network_are_heads_of_one_predictor(networked, t
 def test_a_frozen_network_is_included_or_named_by_checksum(networked, tmp_path):
     workspace, weights = networked
     given = {"layer": "small-conv1", "cnn": False}
-    with pytest.raises(InputError, match=r"needs frozen weights with SHA-256 .*: pass --weights FILE"):
+    with pytest.raises(InputError, match=r"needs weights with SHA-256 .*: give them with --weights"):
         export_predictor(workspace.root, tmp_path / "none", **given)
     export_predictor(workspace.root, tmp_path / "with", weights=[weights], **given)
     export_predictor(workspace.root, tmp_path / "without", weights=[weights], include_weights=False, **given)
     indices, expected = stored(workspace, "fv-small-conv1-ridge", 0)
     images = workspace.slices().images(indices)
     assert not any(".body." in name for name in load_file(tmp_path / "without" / TENSORS))
-    with pytest.raises(InputError, match="has no weights: give the file with SHA-256"):
+    with pytest.raises(InputError, match="which it does not contain: give the file with SHA-256"):
         Predictor.load(tmp_path / "without")
     for found in (Predictor.load(tmp_path / "with"), Predictor.load(tmp_path / "without", weights=[weights])):
         (scores,) = found.scores(images, 0.5, densities(workspace, indices)).values()
@@ -248,6 +249,6 @@ def test_a_system_of_an_earlier_encoding_is_refused(networked, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
     with pytest.raises(
-        InputError, match=r"must be fitted on the current encoding, got an earlier one: run `ildfv regress"
+        InputError, match=r"must be fitted on the current encoding, which has changed: run `ildfv regress"
     ):
         export_predictor(workspace.root, tmp_path / "p", layer="conv1")

@@ -25,7 +25,7 @@ def workspace(tmp_path_factory):
 
 
 def test_patches_are_of_training_patients_and_the_page_shows_them(workspace, tmp_path):
-    with pytest.raises(InputError, match="must be scored by head linear: run `ildfv regress --layer conv1`"):
+    with pytest.raises(InputError, match="must have a linear regression, got none: run `ildfv regress --layer conv1`"):
         describe_components(workspace.root)
     regress_encoding(workspace.root, layer="conv1")
     command = ["components", "-w", str(workspace.root), "--out", str(tmp_path / "page.html"), "-n", "2"]

@@ -281,7 +281,8 @@ def test_verify_names_a_manifest_of_other_slices(encoded):
     manifest.write_text(json.dumps(content | {"key": "another"}))
     (fault,) = verify_workspace(encoded)["faults"]
     assert f"{manifest} must list" in fault
-    assert "of another; remove the folder" in fault
+    assert "with the key another" in fault
+    assert "remove the folder" in fault
 
 
 def test_verify_advises_to_prepare_slices_without_a_manifest_again(encoded):

@@ -54,12 +54,12 @@ def test_layers_without_a_network_are_encoded_in_the_lung_and_scored_with_every_
 
 
 def test_options_that_do_not_apply_are_refused(study):
-    with pytest.raises(InputError, match='layer "filters" must be used without a model'):
+    with pytest.raises(InputError, match='layer "filters" needs no network, got --model'):
         encode_slices(study.root, EncodeSettings(layer="filters", **TINY), model="small")
     for options, message in (
         ({"head": "forest"}, "head must be one of linear, ridge, logistic"),
         ({"head": "ridge", "ridge": 3.0}, 'ridge must be auto with head "ridge"'),
-        ({"head": "logistic", "target": "step"}, 'target must not be given with head "logistic"'),
+        ({"head": "logistic", "target": "step"}, 'head "logistic" is always fitted to presence and takes no target'),
     ):
         with pytest.raises(InputError, match=message):
             regress_encoding(study.root, layer="filters", region="lung", **options)

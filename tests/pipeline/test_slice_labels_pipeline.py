@@ -74,7 +74,7 @@ def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
     joined = regress_encoding(sparse.root, layer="filters+patches", head="ridge", target="step")
     assert joined.system == "fv-filters+patches-ridge"
     assert joined.per_pattern["emphysema"].auc is not None
-    with pytest.raises(InputError, match="layer must be a single one with head linear"):
+    with pytest.raises(InputError, match="layer must be a single layer with head linear"):
         regress_encoding(sparse.root, layer="filters+patches", target="step")
     for head in ("ridge", "logistic"):
         target = "step" if head == "ridge" else "counts"
@@ -83,7 +83,7 @@ def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
     page = Path(make_report(sparse.root)["report"]).read_text()
     assert "fv-filters-ridge" in page
     with pytest.raises(
-        InputError, match="head linear must have labels of every pattern, got none of ground glass, reticular"
+        InputError, match="needs labels of every pattern on the fit slices, got none of ground glass, reticular"
     ):
         regress_encoding(sparse.root, layer="filters", target="step")
     with pytest.raises(InputError, match="labelled by presence: use step"):

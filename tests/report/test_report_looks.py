@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from test_report_page import document, example, full, predictions
 
-from ildfv.evaluation.results import compare
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.tables import Table
 from ildfv.report.content import Prediction
 from ildfv.report.page import write_report

@@ -11,27 +11,17 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError, printable_page
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Results
-from ildfv.evaluation.folds import make_folds
-from ildfv.evaluation.results import Predictions, compare, evaluate, undecided
+from ildfv.evaluation.predictions import Predictions
+from ildfv.evaluation.results import evaluate, undecided
 from ildfv.evaluation.statistics import statistics
+from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
+from ildfv.report.cells import code, count, duration, flat, groups, p_value, plain
 from ildfv.report.content import Example, Prediction, ReportContent
-from ildfv.report.page import (
-    _folds_text,
-    code,
-    count,
-    duration,
-    flat,
-    groups,
-    p_value,
-    plain,
-    render,
-    shown_results,
-    spreads,
-    write_report,
-)
+from ildfv.report.page import _folds_text, render, shown_results, spreads, write_report
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7 }}"
 
@@ -156,7 +146,7 @@ def test_phantom_data_is_named_wherever_numbers_are():
 
 def test_the_banner_is_also_correct_for_phantoms_among_real_scans():
     text = " ".join(Page(render(full())).text.split())
-    assert "At least some of the scans are generated phantoms" in text
+    assert "Some or all of the scans are generated phantoms" in text
     assert "Every scan" not in text
 
 
@@ -173,7 +163,7 @@ def test_a_users_own_data_is_not_called_phantom():
     results = [evaluate(predictions(), data="user", threshold=6000, n_resamples=20)]
     html = render(ReportContent(data="user", results=results))
     assert "phantom" not in html.lower()
-    with pytest.raises(InputError, match="results must be on user data like the report, got phantom"):
+    with pytest.raises(InputError, match="results must be on user data, as the report is, got phantom"):
         ReportContent(data="user", results=[document()])
 
 
@@ -346,7 +336,7 @@ def test_a_pattern_without_a_threshold_is_not_shown_as_missed():
     card = re.search(r'<figure class="example">.*?</figure>', html, flags=re.S).group()
     assert 'class="miss"' not in card
     assert card.count("†</span>") == card.count("(no threshold)") == 2
-    assert "†: no decision threshold, never predicted" in html
+    assert "†: the pattern has no decision threshold and is never predicted" in html
     assert "†" not in render(full())
 
 
@@ -414,14 +404,14 @@ def test_the_number_of_patients_behind_each_value_is_shown():
         m = document().per_pattern[pattern].patients["auc"]
         assert f'<th scope="col">{pattern}<small>m = {m}</small></th>' in table
     text = Page(html).text
-    assert "They are given for m ≥ 5" in text
+    assert "Values with m < 5 have no interval" in text
     assert "fewer than 30 patients" not in text
 
 
 def test_the_page_tells_the_overall_f_from_the_mean_of_the_slices_f():
     found, html = document(), render(full())
     text = Page(html).text
-    assert "F is the harmonic mean of this precision and recall (Eq. 10)" in text
+    assert "F is the harmonic mean of this precision and this recall (Eq. 10)" in text
     assert abs(found.overall.f - found.overall.mean_slice_f) > 0.0005
     table = re.search(r"<caption><b>Label sets.*?</table>", html, flags=re.S).group()
     assert f"{found.overall.f:.3f}" in table
@@ -430,7 +420,7 @@ def test_the_page_tells_the_overall_f_from_the_mean_of_the_slices_f():
 
 def test_the_page_says_what_the_tests_assume():
     text = Page(render(full())).text
-    assert "exact for measures of decisions and approximate for AUC" in text
-    assert "not exchangeable, which can be true of systems with equal AUC" in text
+    assert "exact for measures of decisions and approximate for the AUC" in text
+    assert "not exchangeable, which is possible for systems with equal AUC" in text
     assert "do not include the variation between fits" in text
     assert "percentile rank of scores within each fold" not in text

@@ -537,7 +537,7 @@ def test_scans_are_corrected_only_into_a_file_that_is_named(scan, tmp_path):
 
 
 def test_cards_of_the_report_name_their_slices(scans, tmp_path):
-    from ildfv.evaluation.results import Predictions
+    from ildfv.evaluation.predictions import Predictions
     from ildfv.evaluation.thresholds import Decisions
     from ildfv.pipeline.report import slice_examples
     from ildfv.report.content import ReportContent

@@ -1,0 +1,82 @@
+"""Paired comparisons of two systems on the same slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ildfv.errors import check
+from ildfv.evaluation.documents import COMPARISON, Comparison
+from ildfv.evaluation.intervals import RESAMPLES, paired_over_seeds
+from ildfv.evaluation.measures import Mean
+from ildfv.evaluation.predictions import Pooled, Predictions, by_fold
+from ildfv.evaluation.system_measures import MEANS, patterns_with, system_measures
+
+TESTED = ("accuracy", "f", "mean_slice_f", "micro_f", "macro_f", "mean_auc")  # overall measures in `compare`
+
+
+def compare(
+    a: Predictions | Sequence[Predictions],
+    b: Predictions | Sequence[Predictions],
+    *,
+    n_resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Paired tests, by patient, between two systems on the same slices: `compare_over_seeds` for one seed."""
+    return compare_over_seeds([(a, b)], n_resamples=n_resamples, seed=seed)
+
+
+def compare_over_seeds(
+    pairs: Sequence[tuple[Predictions | Sequence[Predictions], Predictions | Sequence[Predictions]]],
+    *,
+    n_resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Paired tests, by patient, between two systems on the same slices, each fitted with one or several seeds.
+
+    Macro F and mean AUC are means over the patterns for which both systems have a value with every seed. p values are
+    not corrected for the number of tests. With several seeds, the differences are means over the seeds, and their
+    intervals include the variation over seeds (`paired_over_seeds`).
+
+    Parameters
+    ----------
+    pairs : sequence of (predictions, predictions)
+        The two systems, on one or several folds, with each seed.
+    seed : int
+        Seed of the resampling.
+
+    Raises
+    ------
+    InputError
+        There is no pair, or the predictions are not for the same slices in the same order.
+    """
+    check(len(pairs) > 0, "pairs must hold the predictions of at least one seed, got none")
+    folds = [(by_fold(a), by_fold(b)) for a, b in pairs]
+    (first, second), reference = folds[0], Pooled.of(folds[0][0])
+    for one in (side for pair in folds for side in pair):
+        check(
+            reference.has_slices_of(Pooled.of(one)) and list(one[0].labels) == list(first[0].labels),
+            f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order",
+        )
+    measures, n = [(system_measures(a), system_measures(b)) for a, b in folds], len(reference.names)
+    systems = [one for pair in measures for one in pair]
+    for mean, name in MEANS.items():
+        common = patterns_with(name, n, first[0].labels, *systems)
+        for found in systems:
+            found[mean] = Mean(tuple(found[f"{p}/{name}"] for p in common))
+    tests = {
+        name: paired_over_seeds([(a[name], b[name]) for a, b in measures], n, n_resamples=n_resamples, seed=seed)
+        for name in measures[0][0]
+        if name in TESTED or name.endswith(("/auc", "/f"))
+    }
+    return Comparison(
+        kind=COMPARISON,
+        version=2,
+        a=first[0].system,
+        b=second[0].system,
+        n_slices=len(reference.truth),
+        n_patients=n,
+        seeds=len(pairs),
+        resamples=n_resamples,
+        seed=seed,
+        tests=tests,
+    )

@@ -1,0 +1,61 @@
+"""Warnings about folds that lack a pattern, or whose inner split needs many validation patients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ildfv.evaluation.folds import Folds
+
+InnerSplits = list[tuple[list[str], list[str]]]  # (fit patients, validation patients) of each fold
+
+
+def fold_warnings(folds: Folds, fraction: float) -> list[str]:
+    """The lines of `Folds.warnings`. fraction: requested fraction of validation patients."""
+    inner = [folds.inner_patients(k) for k in range(folds.n_folds)]
+    return [*_absent(folds), *_absent_inside(folds, inner), *_large_validation(inner, fraction)]
+
+
+def _absent(folds: Folds) -> list[str]:
+    """A line for each pattern that is absent from a fold, and one for the patterns that no slice shows."""
+    lines, never, rows = [], [], folds.table()
+    for pattern in folds.labels:
+        empty = [str(row["fold"]) for row in rows if row["patients_with"][pattern] == 0]
+        if len(empty) == folds.n_folds:
+            never.append(pattern)
+        elif empty:
+            lines.append(f"no slice of fold {', '.join(empty)} shows {pattern}: too few patients have it")
+    if never:
+        lines.append(f"no slice shows {', '.join(never)} (T = {folds.threshold} pixels): their scores are undefined")
+    return lines
+
+
+def _absent_inside(folds: Folds, inner: InnerSplits) -> list[str]:
+    """A line for each pattern that is absent from the fit or the validation part of a fold's inner split."""
+
+    def has(patients: list[str], number: int) -> bool:
+        return any(folds.profiles[p].patterns[number] for p in patients)
+
+    lines = []
+    for number, pattern in enumerate(folds.labels):
+        for side, name in enumerate(("fit", "validation")):
+            without = [
+                str(k) for k, parts in enumerate(inner) if not has(parts[side], number) and has(parts[1 - side], number)
+            ]
+            if without:
+                lines.append(
+                    f"no {name} slice shows {pattern} if fold {', '.join(without)} is held out: too few of the "
+                    "training patients have it"
+                )
+    return lines
+
+
+def _large_validation(inner: InnerSplits, fraction: float) -> list[str]:
+    """A line for each fold with more validation patients than requested."""
+    return [
+        f"if fold {k} is held out, {len(validation)} of its {len(fit) + len(validation)} training patients are "
+        f"used for validation, more than {fraction:.0%}, so that as many patterns as possible have a decision "
+        "threshold"
+        for k, (fit, validation) in enumerate(inner)
+        if len(validation) > max(round(fraction * (len(fit) + len(validation))), 1)
+    ]

@@ -1,0 +1,61 @@
+"""The files of a predictor, and the functions that read and write them.
+
+predictor.safetensors   the network up to the deepest layer needed, and the tensors of the heads
+predictor.json          all other settings, see `schema`
+MODEL_CARD.md           training data, expected performance, intended use
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from ildfv.errors import InputError, check
+from ildfv.inference.schema import KIND, VERSION, PredictorInfo
+from ildfv.store.atomic import read_json, sha256, write_bytes
+
+TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
+
+
+def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], str]:
+    """(info, tensors, checksum) of the predictor in a folder.
+
+    InputError: a file is missing, the version is unknown, or the checksum of the tensors differs.
+    """
+    from safetensors.numpy import load_file
+
+    for name in (INFO, TENSORS):
+        check((folder / name).is_file(), f"{folder} must be a predictor, but has no {name}: run `ildfv export`")
+    content = read_json(folder / INFO)
+    kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
+    check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
+    old = f"{folder / INFO} must have version {VERSION}, got {version!r}: run `ildfv export` again"
+    check(version == VERSION, old)
+    try:
+        info = PredictorInfo.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{folder / INFO}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    found = sha256(folder / TENSORS)
+    check(found == info.tensors_sha256, f"{folder / TENSORS} is corrupt, its checksum differs: copy it again")
+    return info, load_file(folder / TENSORS), sha256(folder / INFO)
+
+
+def write_predictor(
+    folder: Path, info: PredictorInfo, tensors: Mapping[str, np.ndarray], card: Callable[[PredictorInfo], str]
+) -> PredictorInfo:
+    """Writes a predictor and returns its info with the checksum. card: function that returns the model card."""
+    from safetensors.numpy import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save({name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())})
+    write_bytes(folder / TENSORS, content)
+    info = info.model_copy(update={"tensors_sha256": sha256(folder / TENSORS)})
+    write_bytes(folder / CARD, card(info).encode())
+    text = json.dumps(info.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(folder / INFO, (text + "\n").encode())  # last: a folder without this file is incomplete
+    return info
