@@ -106,12 +106,12 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
 
     @default_errstate
     def fit(self, X, y=None, sample_weight=None) -> Self:
-        """Fit the mixture unless a fitted one was given.
+        """Fit the mixture, unless a fitted one was given.
 
         Parameters
         ----------
         X : array, list or iterable
-            Maps as in `transform`, or an iterable of batches (b, n, d) or (b, d, h, w) that can be iterated
+            Maps as in `transform`, or batches (b, n, d) or (b, d, h, w) in an iterable that can be iterated
             repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), as in `transform`.
         y : None
             Ignored.
@@ -163,10 +163,10 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         descriptor_counts(maps)
         arrays = [split(one)[0] for one in (maps if isinstance(maps, list) else [maps])]
         if any(getattr(one, "requires_grad", False) for one in arrays):
-            message = "FisherVector.transform does not propagate gradients: pass X.detach() if none are needed"
+            message = "FisherVector.transform does not propagate gradients: pass X.detach(), or use FisherVector2d"
             warnings.warn(message, stacklevel=4)
         if on_gpu(arrays[0]):
-            return OomRetry(self._vectors).joined(maps)  # on out-of-memory the batch size is halved
+            return OomRetry(self._vectors).joined(maps)  # halves the batch size if device memory runs out
         return self._vectors(maps)
 
     def _vectors(self, maps):
@@ -199,12 +199,12 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return concatenated([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
 
     def fitted_mixture(self) -> FittedMixture:
-        """The mixture whose moments are the vectors: that of `fit`, else the given one.
+        """The mixture that `transform` uses: the one fitted by `fit` or, without `fit`, the one given.
 
         Raises
         ------
         NotFittedError
-            Neither is fitted.
+            `fit` was not called, and no fitted mixture was given.
         """
         if hasattr(self, "mixture_"):
             return self.mixture_
@@ -238,13 +238,13 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return self._saved_mixture().to_tensors()
 
     def info(self) -> dict:
-        """Settings and the mixture's numbers as JSON values."""
+        """Settings, and the description of the mixture, as JSON values."""
         settings = {name: value for name, value in self.get_params(deep=False).items() if name != "mixture"}
         return {"estimator": type(self).__name__, "settings": settings, "mixture": self._saved_mixture().info()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The encoder from which `tensors` and `info` were taken."""
+        """The encoder for which `to_tensors` returned `tensors`, and the method `info` returned `info`."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 
@@ -259,7 +259,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
 
 
 def _check_within_range(log_likelihoods) -> None:
-    """InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
-    xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
+    """InputError for float32 maps so far from the mixture that sums of t² overflow: their vectors would be NaN."""
+    xp = namespace(log_likelihoods)  # (b,); each contains −½ Σ t²
     far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
     check(not far, "float32 maps must be within 1e18 standard deviations of the mixture: pass float64")

@@ -12,7 +12,7 @@ from ildfv.errors import check
 from ildfv.estimators.base import AnyArray, Persistent, as_array, as_batches, default_errstate
 from ildfv.estimators.batches import is_stream, on_disk
 
-ROUNDING_SHARE = {"float32": 1e-12, "float64": 1e-16}  # share of the first variance that may be rounding error
+ROUNDING_SHARE = {"float32": 1e-12, "float64": 1e-16}  # fraction of the first variance that may be a rounding error
 
 
 class Projection(Persistent):
@@ -60,10 +60,10 @@ class Projection(Persistent):
 
     def _project(self, X):
         x, mean, components = self._ready(X)
-        # The mean is rounded to the dtype of the rows; `left` corrects the shift this causes far from zero.
+        # `mean` is rounded to the dtype of the rows. The rounding error matters if the mean is far from zero.
         kind = dtype_name(x)
-        left = (self.mean_.astype(kind) - self.mean_) @ self.components_.T  # (c,)
-        projections = (x - mean) @ components.T + like(left, x, kind)
+        correction = (self.mean_.astype(kind) - self.mean_) @ self.components_.T  # (c,)
+        projections = (x - mean) @ components.T + like(correction, x, kind)
         return projections / like(self._scale(kind), projections, kind) if self.whiten else projections
 
     @default_errstate
@@ -112,7 +112,7 @@ class Projection(Persistent):
         return np.array([f"pca{i}" for i in range(len(self.components_))], dtype=object)
 
     def _ready(self, X):
-        """The rows, mean and components in one dtype, on one device."""
+        """The rows, mean and components with the same dtype, on the same device."""
         self._check_fitted()
         x = as_array(self, X)
         check_finite(x, "X")
@@ -121,7 +121,7 @@ class Projection(Persistent):
         return x, like(self.mean_, x, kind), like(self.components_, x, kind)
 
     def _scale(self, kind: str) -> np.ndarray:
-        """Divisors of whitened projections; a lower bound keeps rounding errors from being amplified."""
+        """Divisors of whitened projections; their lower bound prevents the amplification of rounding errors."""
         least = ROUNDING_SHARE["float32" if self.components_.dtype == np.float32 else kind]
         first = self.explained_variance_[0]
         return np.sqrt(np.maximum(self.explained_variance_, least * first if first > 0 else 1.0))
