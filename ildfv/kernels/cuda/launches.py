@@ -104,5 +104,5 @@ def piece_bytes(k: int, d: int, real: str) -> int:
 
 
 def group(k: int, d: int, real: str) -> int:
-    """Number of pieces added at once when pooling. It depends on k, d and `real` only, as the rounding must."""
+    """Pieces added at once when pooling: determined by k, d and `real` alone, so that the order of additions is fixed."""
     return max(1, min(GROUP, GROUP_BYTES // piece_bytes(k, d, real)))
