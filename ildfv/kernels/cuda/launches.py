@@ -104,5 +104,5 @@ def piece_bytes(k: int, d: int, real: str) -> int:
 
 
 def group(k: int, d: int, real: str) -> int:
-    """Pieces added at once when pooling: determined by k, d and `real` alone, so that the order of additions is fixed."""
+    """Pieces added at once when pooling: a function of k, d and `real` only, so the order of additions is fixed."""
     return max(1, min(GROUP, GROUP_BYTES // piece_bytes(k, d, real)))
